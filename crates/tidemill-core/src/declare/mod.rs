@@ -1,0 +1,12 @@
+//! What a project file declares and more than one crate acts on, as plain data: steps, trainings,
+//! expectations, the objective. The project crate parses them, the others perform them.
+
+mod expect;
+mod objective;
+mod step;
+mod train;
+
+pub use expect::{Expectation, Rule, Severity};
+pub use objective::{Better, Costs, Kpi, Objective, Risk, Task, TaskKind};
+pub use step::{Action, EnvSource, Input, Out, Retry, Sandbox, Step};
+pub use train::{Algorithm, Cv, GbdtParams, LinearParams, Metric, Search, SearchMethod, Split, SplitBy, Training};

@@ -1,0 +1,212 @@
+//! The closed set of things that can happen, as they stand in the append-only log.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Actor, Digest, RunId, Timestamp};
+
+/// How a pipeline run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Steps are still to be done.
+    Running,
+    /// Every step of the plan is done.
+    Succeeded,
+    /// A step failed.
+    Failed,
+    /// A person or a signal stopped it.
+    Cancelled,
+    /// Its process ended without saying so; found by the next run.
+    Interrupted,
+}
+
+/// How one step of a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// Its command ran and its outputs are stored.
+    Ran,
+    /// Its outputs came from the store.
+    Restored,
+    /// Its outputs were in the workspace already.
+    Unchanged,
+    /// Its command failed.
+    Failed,
+    /// It was stopped.
+    Cancelled,
+    /// A step that it needs failed.
+    Skipped,
+}
+
+/// What happened. Closed: a new kind is added here, and every `match` says what it does with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EventKind {
+    /// A project got its database.
+    ProjectOpened {
+        /// The project's name.
+        project: String,
+    },
+    /// A dataset got a new version.
+    DatasetVersionCreated {
+        /// The dataset.
+        dataset: String,
+        /// Its version number, from 1.
+        version: u64,
+        /// The root of the stored content.
+        content: Digest,
+        /// Size of the content in bytes.
+        bytes: u64,
+        /// Number of rows where the content is a table.
+        rows: Option<u64>,
+    },
+    /// A pipeline run began.
+    RunStarted {
+        /// The run.
+        run: RunId,
+        /// Commit of the code, where the project is in Git.
+        commit: Option<String>,
+        /// Digest of the stored plan.
+        plan: Digest,
+    },
+    /// A step of a run ended.
+    StepFinished {
+        /// The run.
+        run: RunId,
+        /// The step's name.
+        step: String,
+        /// How it ended.
+        state: StepState,
+        /// The step's cache key.
+        key: Digest,
+        /// Digest of the record of its outputs.
+        outputs: Option<Digest>,
+        /// Exit code, where a process ran.
+        exit_code: Option<i32>,
+        /// Duration in milliseconds.
+        duration_ms: u64,
+    },
+    /// A pipeline run ended.
+    RunFinished {
+        /// The run.
+        run: RunId,
+        /// How.
+        state: RunState,
+        /// Digest of the lock file that it wrote.
+        lock: Option<Digest>,
+    },
+    /// Data checks were evaluated.
+    DataChecked {
+        /// The dataset.
+        dataset: String,
+        /// Number of expectations that held.
+        passed: u64,
+        /// Number that did not, of severity `error`.
+        failed: u64,
+        /// Number that did not, of severity `warn`.
+        warned: u64,
+    },
+    /// Model tests were evaluated on a run.
+    ModelTested {
+        /// The run.
+        run: RunId,
+        /// Digest of the stored results.
+        evidence: Digest,
+        /// Number of tests that held.
+        passed: u64,
+        /// Number that did not.
+        failed: u64,
+    },
+    /// Objects that nothing refers to were removed.
+    StoreSwept {
+        /// Number of objects removed.
+        objects: u64,
+        /// Bytes freed.
+        bytes: u64,
+    },
+    /// Objects went to a remote store.
+    StorePushed {
+        /// The remote's address, without credentials.
+        remote: String,
+        /// Bytes sent.
+        bytes: u64,
+    },
+    /// Objects came from a remote store.
+    StorePulled {
+        /// The remote's address, without credentials.
+        remote: String,
+        /// Bytes received.
+        bytes: u64,
+    },
+    /// A run was repeated and compared.
+    RunReproduced {
+        /// The run that was repeated.
+        run: RunId,
+        /// Whether every output was the same, byte for byte.
+        identical: bool,
+    },
+}
+
+impl EventKind {
+    /// The dotted name shown in the log, for example `run.started`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ProjectOpened { .. } => "project.opened",
+            Self::DatasetVersionCreated { .. } => "dataset.version.created",
+            Self::RunStarted { .. } => "run.started",
+            Self::StepFinished { .. } => "step.finished",
+            Self::RunFinished { .. } => "run.finished",
+            Self::DataChecked { .. } => "data.checked",
+            Self::ModelTested { .. } => "model.tested",
+            Self::StoreSwept { .. } => "store.swept",
+            Self::StorePushed { .. } => "store.pushed",
+            Self::StorePulled { .. } => "store.pulled",
+            Self::RunReproduced { .. } => "run.reproduced",
+        }
+    }
+
+    /// What it happened to, for filters: `run:…`, `dataset:…`, `store`, `project:…`.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::ProjectOpened { project } => format!("project:{project}"),
+            Self::DatasetVersionCreated { dataset, .. } | Self::DataChecked { dataset, .. } => {
+                format!("dataset:{dataset}")
+            }
+            Self::RunStarted { run, .. }
+            | Self::StepFinished { run, .. }
+            | Self::RunFinished { run, .. }
+            | Self::ModelTested { run, .. }
+            | Self::RunReproduced { run, .. } => format!("run:{run}"),
+            Self::StoreSwept { .. } | Self::StorePushed { .. } | Self::StorePulled { .. } => "store".to_owned(),
+        }
+    }
+}
+
+/// An event that is about to be appended; the database gives it its sequence number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewEvent {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// What.
+    pub kind: EventKind,
+    /// The sequence number of the event that led to this one.
+    pub cause: Option<u64>,
+}
+
+/// An event as it stands in the log. Its canonical JSON is the leaf of the Merkle tree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Position in the log, from 1, without gaps.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// What.
+    #[serde(flatten)]
+    pub kind: EventKind,
+    /// The sequence number of the event that led to this one.
+    pub cause: Option<u64>,
+}
