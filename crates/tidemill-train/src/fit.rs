@@ -1,0 +1,1 @@
+//! The whole training: split, cross-validation or search, fit, evaluation, outputs.
