@@ -1,1 +1,54 @@
-//! See ARCHITECTURE.md.
+//! The project file `tidemill.yaml`: parsed into typed structs, checked, explained, resolved into steps.
+//!
+//! ```text
+//! text ── parse ──▶ Project ── resolve (parameter files, overrides, templates, matrices) ──▶ Resolved
+//!            │                     │
+//!            └── Report ◀──────────┘   every problem with file, line, column, what was expected, a hint
+//! ```
+//!
+//! This crate never touches disk or network: it works on texts that it is given, and reads parameter files
+//! through [`Files`]. It runs nothing and knows no store.
+
+mod declared_step;
+mod model_test;
+mod monitor;
+mod node;
+mod parse;
+mod project;
+mod quantity;
+mod release;
+mod render;
+mod report;
+mod resolve;
+mod schema;
+mod source;
+mod template;
+mod training;
+mod trigger;
+
+pub use declared_step::{
+    Axis, EnvDecl, EnvFrom, Foreach, InputDecl, OutDecl, OutDetails, ParamRef, RetriesDecl, StepDecl,
+    StepParams,
+};
+pub use model_test::{BaselineTest, CostTest, MetricTest, ModelTest, ParityTest, SliceTest};
+pub use monitor::{
+    Columns, ColumnsWord, DriftMonitor, KpiMonitor, Monitor, Outcomes, PredictionDriftMonitor,
+    QualityMonitor, Reference, ServiceMonitor, StaleMonitor,
+};
+pub use parse::{fuzz_entry, parse, parse_bytes};
+pub use project::{DataFormat, Dataset, OneOrMany, Owner, Params, Project, Remote, StoreSettings};
+pub use quantity::{Period, Share, Templated};
+pub use release::{
+    Approval, Approve, ApproveWord, Canary, CanaryStage, Environment, Full, Judge, JudgeMetric, Release,
+    Rollout, Shadow, Stage,
+};
+pub use report::{Diagnostic, Report};
+pub use resolve::{Files, Resolved, ResolvedDataset, resolve};
+pub use schema::{json_schema, reference};
+pub use source::Source;
+pub use template::{Filled, template, template_used};
+pub use training::TrainDecl;
+pub use trigger::{Concurrency, Message, Schedule, Trigger, TriggerAction, When, ZonedSchedule};
+
+/// The name of a project's file.
+pub const FILE_NAME: &str = "tidemill.yaml";

@@ -1,0 +1,83 @@
+//! Tests of a trained model.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidemill_core::declare::Algorithm;
+
+use crate::OneOrMany;
+
+/// A test that a trained model must pass.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelTest {
+    /// A metric on the held-out rows is within bounds.
+    Metric(MetricTest),
+    /// The expected cost per decision against the champion.
+    Cost(CostTest),
+    /// A simple model must not be as good.
+    Baseline(BaselineTest),
+    /// The metric holds in every slice of the held-out rows.
+    Slice(SliceTest),
+    /// The exported model answers as the trained one did.
+    Parity(ParityTest),
+}
+
+/// A metric on the held-out rows is within bounds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MetricTest {
+    /// The metric: a built-in one such as `roc_auc`, or one that a `run` step writes.
+    pub name: String,
+    /// At least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// At most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+}
+
+/// The expected cost per decision against the champion.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CostTest {
+    /// By how much of the champion's cost it may be higher; 0 allows no regression.
+    pub max_regression: f64,
+}
+
+/// A simple model must not be as good.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BaselineTest {
+    /// The simple model's algorithm.
+    pub beats: Algorithm,
+    /// What decides; expected cost where the objective names costs, otherwise log loss or RMSE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+}
+
+/// The metric holds in every slice of the held-out rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SliceTest {
+    /// Columns; every value of each is a slice.
+    pub by: OneOrMany,
+    /// The metric.
+    pub metric: String,
+    /// At least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// At most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+    /// Slices with fewer rows are not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_rows: Option<u64>,
+}
+
+/// The exported model answers as the trained one did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ParityTest {
+    /// Greatest absolute difference of any prediction.
+    pub max_abs: f64,
+}

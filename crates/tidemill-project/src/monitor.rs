@@ -1,0 +1,166 @@
+//! What is watched in production.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Period;
+
+/// A rule on production data; when it is broken, an alert of the monitor's name fires.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Monitor {
+    /// The inputs no longer look as they did.
+    Drift(DriftMonitor),
+    /// The predictions no longer look as they did.
+    PredictionDrift(PredictionDriftMonitor),
+    /// The model is no longer good, judged by outcomes.
+    Quality(QualityMonitor),
+    /// The business number.
+    Kpi(KpiMonitor),
+    /// Latency and errors.
+    Service(ServiceMonitor),
+    /// The model is old.
+    Stale(StaleMonitor),
+}
+
+impl Monitor {
+    /// Every monitor's name as it stands in a project file, which is also the name of its alert.
+    pub const NAMES: [&'static str; 6] = ["drift", "prediction_drift", "quality", "kpi", "service", "stale"];
+
+    /// The name as it stands in a project file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Drift(_) => "drift",
+            Self::PredictionDrift(_) => "prediction_drift",
+            Self::Quality(_) => "quality",
+            Self::Kpi(_) => "kpi",
+            Self::Service(_) => "service",
+            Self::Stale(_) => "stale",
+        }
+    }
+}
+
+/// The inputs no longer look as they did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DriftMonitor {
+    /// The stretch of production data that is judged.
+    pub window: Period,
+    /// What it is compared with.
+    #[serde(default)]
+    pub against: Reference,
+    /// Which columns: `features`, or a list.
+    #[serde(default)]
+    pub columns: Columns,
+    /// Share of columns that must have drifted before it fires, above 0 and at most 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+}
+
+/// What a window is compared with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reference {
+    /// The data that the model was trained on.
+    #[default]
+    Training,
+    /// The window before.
+    Previous,
+}
+
+/// Which columns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Columns {
+    /// All of a kind.
+    Word(ColumnsWord),
+    /// These.
+    List(Vec<String>),
+}
+
+impl Default for Columns {
+    fn default() -> Self {
+        Self::Word(ColumnsWord::Features)
+    }
+}
+
+/// All columns of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnsWord {
+    /// The columns that the model reads.
+    Features,
+}
+
+/// The predictions no longer look as they did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PredictionDriftMonitor {
+    /// The stretch of predictions that is judged.
+    pub window: Period,
+    /// What it is compared with.
+    #[serde(default)]
+    pub against: Reference,
+}
+
+/// The model is no longer good, judged by outcomes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QualityMonitor {
+    /// The metric.
+    pub metric: String,
+    /// At least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// At most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+    /// The stretch of predictions that is judged; one day where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Period>,
+    /// When outcomes are expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<Outcomes>,
+}
+
+/// When outcomes are expected.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Outcomes {
+    /// How long after the prediction.
+    pub delay: Period,
+}
+
+/// The business number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KpiMonitor {
+    /// The objective's KPI.
+    pub name: String,
+    /// The stretch of time that is judged; one day where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Period>,
+}
+
+/// Latency and errors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceMonitor {
+    /// The 99th percentile of latency, in milliseconds, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_ms: Option<f64>,
+    /// Share of failed requests, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_rate: Option<f64>,
+    /// The stretch of time that is judged; five minutes where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Period>,
+}
+
+/// The model is old.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StaleMonitor {
+    /// How long after its training it may serve.
+    pub max_age: Period,
+}

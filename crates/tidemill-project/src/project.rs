@@ -1,0 +1,182 @@
+//! The root of the project file and its small sections: owner, datasets, parameters, the store.
+//!
+//! Plain data. What the file may say is decided here and in the sibling modules of types; whether what it says
+//! makes sense is decided in `check`.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tidemill_core::Name;
+use tidemill_core::declare::{Expectation, Objective};
+
+use crate::source::Source;
+use crate::{ModelTest, Monitor, Release, StepDecl, Trigger};
+
+/// A Tidemill project: the file `tidemill.yaml` at the root of a Git repository.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Project {
+    /// The project's name.
+    pub project: Name,
+    /// One sentence for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Who answers for the project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// The decision that the model supports, what errors cost, and the number it must move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
+    /// Datasets by name.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub data: IndexMap<Name, Dataset>,
+    /// Parameters that steps name and templates use: values, or the path of a parameter file, or several
+    /// paths merged in order (a later file wins).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub params: Option<Params>,
+    /// Steps by name. They form a graph by what they read and write; their order in the file has no meaning.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub pipeline: IndexMap<Name, StepDecl>,
+    /// What a trained model must pass before it can be released.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<ModelTest>,
+    /// How a model gets to production.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
+    /// What is watched in production.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub monitors: Vec<Monitor>,
+    /// What starts work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<Trigger>,
+    /// Where data and models are kept, and where they are pushed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreSettings>,
+    /// The text that the project was parsed from, for messages. Not part of the project's value.
+    #[serde(skip)]
+    pub source: Source,
+}
+
+/// Who answers for a project.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    /// The team or person.
+    pub team: String,
+    /// An address or channel that reaches them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+}
+
+/// Named data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dataset {
+    /// A file, a folder, a glob pattern or an object-store URL, or several of them. Files of a table must have
+    /// the same columns.
+    pub path: OneOrMany,
+    /// The file format; by the file's extension where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<DataFormat>,
+    /// One sentence for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The column that says when a row happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// Columns that identify a row; `data diff` then tells added, removed and changed rows apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key: Vec<String>,
+    /// What must hold of the data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<Expectation>,
+}
+
+/// One text or a list of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// All of them, in order.
+    pub fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// A table's file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DataFormat {
+    /// Apache Parquet.
+    Parquet,
+    /// Comma-separated values with a header line.
+    Csv,
+    /// Tab-separated values with a header line.
+    Tsv,
+    /// One JSON object a line.
+    Jsonl,
+    /// Arrow IPC files.
+    Arrow,
+}
+
+/// Parameters: values, or the path of a parameter file, or several paths merged in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Params {
+    /// The path of a YAML, JSON or TOML file, by its extension.
+    File(String),
+    /// Paths of files, merged in order: maps key by key, everything else replaced by the later file.
+    Files(Vec<String>),
+    /// Values by key. Nested values are addressed with dots: `model.depth`.
+    Values(IndexMap<String, Value>),
+}
+
+/// Where data and models are kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSettings {
+    /// A folder or an object-store URL; `.tidemill/store` where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The remote that `data push` and `data pull` use when none is named; the only one where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Name>,
+    /// Remotes by name.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub remotes: IndexMap<Name, Remote>,
+}
+
+impl StoreSettings {
+    /// The remote that is used when none is named.
+    pub fn default_remote(&self) -> Option<(&Name, &Remote)> {
+        match &self.remote {
+            Some(name) => self.remotes.get_key_value(name),
+            None if self.remotes.len() == 1 => self.remotes.first(),
+            None => None,
+        }
+    }
+}
+
+/// A place that data is pushed to and pulled from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Remote {
+    /// `s3://bucket/prefix`, `gs://…`, `az://…`, `file:///…` or a folder.
+    pub url: String,
+    /// Settings of the object store such as `endpoint` and `region`. Secrets are taken from the environment
+    /// and do not belong here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+}

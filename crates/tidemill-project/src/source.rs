@@ -1,0 +1,50 @@
+//! The text that a project was parsed from, kept so that later messages can point into it.
+
+use std::sync::Arc;
+
+use crate::node::{Node, Span};
+
+/// A text, its file's name and its tree. All sources are equal: where a project was written is no part of it.
+#[derive(Clone, Debug, Default)]
+pub struct Source(Option<Arc<Text>>);
+
+#[derive(Debug)]
+pub(crate) struct Text {
+    pub(crate) file: String,
+    pub(crate) text: Arc<str>,
+    pub(crate) tree: Node,
+}
+
+impl PartialEq for Source {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Source {
+    pub(crate) fn new(file: &str, text: Arc<str>, tree: Node) -> Self {
+        Self(Some(Arc::new(Text { file: file.to_owned(), text, tree })))
+    }
+
+    /// The name of the file, as it was given to `parse`; `tidemill.yaml` for a project that was not parsed.
+    pub fn file(&self) -> &str {
+        self.0.as_ref().map_or("tidemill.yaml", |text| &text.file)
+    }
+
+    /// The text; empty for a project that was not parsed.
+    pub fn text(&self) -> Arc<str> {
+        self.0.as_ref().map_or_else(|| Arc::from(""), |text| Arc::clone(&text.text))
+    }
+
+    pub(crate) fn tree(&self) -> Option<&Node> {
+        self.0.as_ref().map(|text| &text.tree)
+    }
+
+    /// The line of a place, from 1; 0 for a project that was not parsed.
+    pub(crate) fn line(&self, span: &Span) -> usize {
+        self.0.as_ref().map_or(0, |text| {
+            let before = text.text.get(..span.start).unwrap_or_default();
+            1 + before.bytes().filter(|b| *b == b'\n').count()
+        })
+    }
+}
