@@ -1,1 +1,32 @@
-//! See ARCHITECTURE.md.
+//! The versioned store: content-addressed files and folders, kept in chunks and pack files.
+//!
+//! A [`Store`] knows bytes, trees, roots and garbage collection; it knows nothing of models, runs or projects.
+//! Chunks and packs are invisible to callers, who see an [`Entry`] per file or folder. Local work is synchronous
+//! and uses all cores; a [`Remote`] is reached through `object_store` and asynchronous.
+//!
+//! On disk (format 1):
+//!
+//! ```text
+//! format             the format's number and the chunking parameters, JSON
+//! lock               writers hold it shared, garbage collection alone
+//! packs/NAME.pack    objects, one record after another
+//! index/NAME.idx     sorted tables that say which object is where in which pack
+//! remotes/…          indexes of remotes, so that a second push asks for the new ones only
+//! tmp/               what is being written; removed by the next garbage collection
+//! ```
+
+mod checkout;
+mod entry;
+mod error;
+mod remote;
+mod stat_cache;
+mod store;
+mod tree;
+
+pub use checkout::Checkout;
+pub use entry::{Entry, EntryKind, Root};
+pub use error::Error;
+pub use remote::{Remote, Transfer};
+pub use stat_cache::StatCache;
+pub use store::{AddOptions, Damage, GcReport, Hold, Stats, Store, StoreOptions, Usage, hash, hash_with};
+pub use tree::{Tree, TreeItem, TreeNode, TreePath};
