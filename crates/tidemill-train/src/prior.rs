@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::frame::{Frame, Target};
+use crate::model::{Predictor, Scores};
+
 /// Answers every row alike: what a model must beat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -12,7 +15,22 @@ pub enum PriorModel {
     Shares(Vec<f64>),
 }
 
+impl Predictor for PriorModel {
+    fn scores(&self, frame: &Frame) -> Scores {
+        let answer = self.answer();
+        Scores { values: answer.repeat(frame.rows()), width: answer.len() }
+    }
+}
+
 impl PriorModel {
+    /// The baseline for a target.
+    pub fn fit(target: &Target, weights: Option<&[f64]>) -> Self {
+        match target {
+            Target::Regression(values) => Self::mean(values, weights),
+            Target::Classes { codes, classes } => Self::shares(codes, classes.len(), weights),
+        }
+    }
+
     /// The mean of `target` under `weights` (1 each where not given).
     pub fn mean(target: &[f64], weights: Option<&[f64]>) -> Self {
         let (mut sum, mut total) = (0.0, 0.0);

@@ -1,0 +1,1 @@
+//! Predictions, golden rows and the signature.
