@@ -1,1 +1,44 @@
-//! See ARCHITECTURE.md.
+//! Metadata of Tidemill on SQLite (the default) or PostgreSQL (by URL), and the append-only event log.
+//!
+//! This is the only crate that contains SQL. It exposes functions over domain types, not tables, and knows
+//! nothing of projects, plans or stored bytes: where it holds a digest or JSON text, its meaning is the caller's.
+//!
+//! * [`Db`] reads; [`Db::begin`] gives the one writer, [`Tx`]. **No event, no state change**: [`Tx::commit`] takes
+//!   the events and refuses a change without one. [`Ingest`] groups many small concurrent writes into one commit.
+//! * The log is an RFC 6962 Merkle tree over the canonical JSON of its events: [`Db::log_head`],
+//!   [`Db::verify_log`], [`Db::inclusion_proof`], [`Db::consistency_proof`].
+//! * Every acknowledged write survives a killed process and power failure (`synchronous=FULL`).
+//!
+//! One SQL text serves both databases. What differs is in `dialect.rs` and the two folders under `migrations/`.
+
+mod backend;
+mod cache;
+mod datasets;
+mod db;
+mod dialect;
+mod error;
+mod events;
+mod ingest;
+mod log;
+mod metrics;
+mod migrate;
+mod owner;
+mod retention;
+mod runs;
+mod tx;
+
+pub use cache::StepResult;
+pub use datasets::{Dataset, DatasetVersion, NewDatasetVersion, PutVersion};
+pub use db::{Db, Options};
+pub use error::Error;
+pub use events::{EventFilter, Order};
+pub use ingest::Ingest;
+pub use log::{BadEntry, ConsistencyProof, Fault, Hash, InclusionProof, LogHead, LogVerdict, ProofError};
+pub use metrics::{Point, Series};
+pub use owner::Owner;
+pub use retention::{Keep, Pruned};
+pub use runs::{NewRun, RunRecord, StepRun};
+pub use tx::Tx;
+
+/// What the functions of this crate return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,10 @@
+//! What the tests of several crates need from the machine: a PostgreSQL server and a Python interpreter.
+//!
+//! For `[dev-dependencies]` only. It never skips: where something is missing, it fails with one line that says
+//! what to install.
+
+mod postgres;
+mod python;
+
+pub use postgres::{Database, Postgres};
+pub use python::python;
