@@ -194,7 +194,6 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
-    #[expect(dead_code, reason = "used once the modules are filled")]
     pub(crate) fn arrow(action: &'static str) -> impl FnOnce(arrow::error::ArrowError) -> Self {
         move |source| Self::Arrow { action, source }
     }
