@@ -1,0 +1,137 @@
+//! The tools we are compared with, in an environment of their own, set up in their favour: no telemetry, no update
+//! checks, no Git work, caches in the scratch folder.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{process, setup};
+
+/// The Python environment with the peers.
+#[derive(Debug, Clone)]
+pub(crate) struct Peers {
+    python: PathBuf,
+    scripts: PathBuf,
+}
+
+impl Peers {
+    /// Makes the environment if needed.
+    pub(crate) fn prepare(root: &Path) -> Result<Self> {
+        let python = setup::environment(root, ".venv-bench", Path::new("xtask/bench/requirements.txt"))?;
+        Ok(Self { python, scripts: root.join("xtask/bench") })
+    }
+
+    /// One of the scripts in `xtask/bench`.
+    pub(crate) fn script(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg(self.scripts.join(name));
+        command
+    }
+
+    /// A program that a package of the environment installed.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        Command::new(self.python.with_file_name(name))
+    }
+
+    /// `dvc` with these arguments in a repository.
+    pub(crate) fn dvc(&self, repository: &Path, arguments: &[&str]) -> Command {
+        let mut command = self.program("dvc");
+        command.current_dir(repository).args(arguments).env("DVC_NO_ANALYTICS", "1");
+        command
+    }
+
+    /// Makes an empty folder a DVC repository without Git, its databases inside of it.
+    pub(crate) fn dvc_init(&self, repository: &Path) -> Result<()> {
+        let site = repository.join(".dvc/site");
+        process::output(&mut self.dvc(repository, &["init", "--no-scm", "--quiet"]))?;
+        for (key, value) in [
+            ("core.analytics", "false"),
+            ("core.check_update", "false"),
+            ("core.site_cache_dir", &*site.to_string_lossy()),
+        ] {
+            process::output(&mut self.dvc(repository, &["config", key, value]))?;
+        }
+        Ok(())
+    }
+
+    /// Versions of the peers, one line.
+    pub(crate) fn versions(&self) -> String {
+        let listed = process::output(Command::new(&self.python).args([
+            "-m",
+            "pip",
+            "freeze",
+            "--disable-pip-version-check",
+        ]));
+        let shown = ["dvc", "dvc-s3", "oxenai", "metaflow", "duckdb", "scikit-learn", "lightgbm", "moto"];
+        let listed = listed.unwrap_or_default();
+        let mut found: Vec<String> = Vec::new();
+        for line in listed.lines() {
+            if let Some((name, version)) = line.split_once("==")
+                && shown.contains(&name)
+            {
+                found.push(format!("{name} {version}"));
+            }
+        }
+        found.join(", ")
+    }
+
+    /// Starts an S3-compatible server on a free loopback port, with an empty bucket `bench`.
+    pub(crate) fn s3(&self, scratch: &Path) -> Result<S3> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr())?.port();
+        let log = fs_err::File::create(scratch.join("s3.log"))?.into_parts().0;
+        let child = self
+            .program("moto_server")
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("cannot start the S3 server")?;
+        let server = S3 { child, endpoint: format!("http://127.0.0.1:{port}") };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
+            if Instant::now() > deadline {
+                bail!("the S3 server did not answer within a minute; see s3.log");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let mut make = self.script("make_bucket.py");
+        server.point(&mut make);
+        process::output(make.arg("bench"))?;
+        Ok(server)
+    }
+}
+
+/// A running S3 server; stops when dropped.
+#[derive(Debug)]
+pub(crate) struct S3 {
+    child: Child,
+    /// Its address.
+    pub(crate) endpoint: String,
+}
+
+impl S3 {
+    /// Sets what S3 clients read from the environment.
+    pub(crate) fn point(&self, command: &mut Command) {
+        command
+            .env("AWS_ENDPOINT_URL", &self.endpoint)
+            .env("AWS_ACCESS_KEY_ID", "bench")
+            .env("AWS_SECRET_ACCESS_KEY", "bench")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .env("AWS_ALLOW_HTTP", "true")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+    }
+}
+
+impl Drop for S3 {
+    fn drop(&mut self) {
+        // It may have ended on its own; then there is nothing to stop.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,14 @@
+//! All automation of the repository, as plain functions: `main.rs` only parses the command line.
+//!
+//! Nothing here is shipped. The crate depends on no other crate of the workspace (its tests do, for the fuzz entry
+//! points), so that `cargo xtask` starts within seconds of a fresh clone.
+
+pub mod bench;
+pub mod ci;
+pub mod codegen;
+pub mod example;
+pub mod fuzz;
+pub mod process;
+pub mod setup;
+pub mod tidy;
+pub mod workspace;

@@ -1,0 +1,145 @@
+//! What the tests need besides a Rust toolchain and a C compiler: Python packages and PostgreSQL's server programs.
+//!
+//! Everything Python goes into `.venv` in the repository. System packages are installed only as root on Debian and
+//! its relatives; anywhere else one line says what to install. Nothing is started.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use crate::process;
+
+/// Options of `cargo xtask setup`.
+#[derive(Debug, Default, Args)]
+pub struct Options {
+    /// Only the Python environment
+    #[arg(long, conflicts_with = "only_postgres")]
+    pub only_python: bool,
+    /// Only PostgreSQL's server programs
+    #[arg(long)]
+    pub only_postgres: bool,
+}
+
+/// Makes what is missing; does nothing, in milliseconds, when nothing is.
+pub fn run(root: &Path, options: &Options) -> Result<()> {
+    if !options.only_postgres {
+        environment(root, ".venv", Path::new("xtask/python/requirements.txt"))?;
+    }
+    if !options.only_python {
+        postgres()?;
+    }
+    Ok(())
+}
+
+/// A virtual environment `folder` with exactly the packages of `requirements`; returns its interpreter.
+///
+/// The environment carries a copy of the file it was made from. When the two are equal there is nothing to do, and
+/// when they differ it is made anew, so that no removed package lingers.
+pub fn environment(root: &Path, folder: &str, requirements: &Path) -> Result<PathBuf> {
+    let venv = root.join(folder);
+    let python = venv.join("bin/python");
+    let wanted = fs_err::read_to_string(root.join(requirements))?;
+    let made_from = venv.join("made-from-requirements.txt");
+    if python.exists() && fs_err::read_to_string(&made_from).is_ok_and(|there| there == wanted) {
+        return Ok(python);
+    }
+
+    require_python()?;
+    process::note(format!("setup: making {folder} from {}", requirements.display()));
+    if venv.exists() {
+        fs_err::remove_dir_all(&venv)?;
+    }
+    process::output(Command::new("python3").args(["-m", "venv"]).arg(&venv))
+        .with_context(|| format!("cannot make the Python environment `{folder}`"))?;
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
+    pip.arg("--requirement").arg(root.join(requirements));
+    process::output(&mut pip).with_context(|| {
+        let list = requirements.display();
+        format!("cannot install the packages of `{list}`; they need Python 3.11 or newer and a package index")
+    })?;
+    // Written last: an environment that was interrupted half-way is made anew next time.
+    fs_err::write(made_from, wanted)?;
+    Ok(python)
+}
+
+/// Fails with one line when `python3` cannot make environments with pip in them.
+fn require_python() -> Result<()> {
+    let complete = || process::output(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_ok();
+    if complete() {
+        return Ok(());
+    }
+    if can_install() {
+        install(&["python3", "python3-venv"])?;
+    }
+    if !complete() {
+        bail!(
+            "the tests need `python3` with `venv` and `pip`; on Debian: apt-get install python3 python3-venv"
+        );
+    }
+    Ok(())
+}
+
+/// Makes sure that `initdb` and `postgres` are on this machine.
+fn postgres() -> Result<()> {
+    if postgres_programs().is_some() {
+        return Ok(());
+    }
+    if can_install() {
+        process::note("setup: installing PostgreSQL's server programs");
+        install_postgres()?;
+    }
+    if postgres_programs().is_none() {
+        bail!("the tests need PostgreSQL's `initdb` and `postgres`; on Debian: apt-get install postgresql");
+    }
+    Ok(())
+}
+
+/// The folder with PostgreSQL's server programs: on `PATH`, or where Debian puts them.
+fn postgres_programs() -> Option<PathBuf> {
+    let on_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let mut debian: Vec<PathBuf> = fs_err::read_dir("/usr/lib/postgresql")
+        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
+        .unwrap_or_default();
+    debian.sort();
+    on_path
+        .into_iter()
+        .flatten()
+        .chain(debian)
+        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+}
+
+/// Debian's package makes and starts a cluster when it is configured, which the tests do not want: they start their
+/// own on a free port. The setting that prevents it is put back afterwards.
+fn install_postgres() -> Result<()> {
+    install(&["postgresql-common"])?;
+    let setting = Path::new("/etc/postgresql-common/createcluster.conf");
+    let before = fs_err::read_to_string(setting).unwrap_or_default();
+    fs_err::write(setting, format!("{before}\ncreate_main_cluster = false\n"))?;
+    let installed = install(&["postgresql"]);
+    fs_err::write(setting, before)?;
+    installed
+}
+
+/// Whether system packages may be installed without asking anyone.
+fn can_install() -> bool {
+    nix::unistd::geteuid().is_root() && process::available("apt-get", "--version")
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-q", "-y", "-o", "Dpkg::Use-Pty=0"])
+            .args(arguments);
+        process::output(&mut command)
+    };
+    apt(&["update"])?;
+    let mut arguments = vec!["install", "--no-install-recommends"];
+    arguments.extend(packages);
+    apt(&arguments)?;
+    Ok(())
+}

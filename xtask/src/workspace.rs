@@ -1,0 +1,225 @@
+//! What the repository contains: its root, its tracked files, and its packages as their manifests declare them.
+//!
+//! Manifests are read directly rather than through `cargo metadata`, so that a wrong edge is found even when it
+//! keeps cargo from resolving the workspace.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process;
+
+/// The repository root.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// One package of the workspace.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// The name in its manifest.
+    pub name: String,
+    /// Its folder, relative to the root, with `/`.
+    pub folder: String,
+    /// Its whole manifest.
+    pub manifest: toml::Table,
+}
+
+/// In which table of a manifest a dependency stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DependencyKind {
+    /// `[dependencies]`
+    Normal,
+    /// `[dev-dependencies]`
+    Dev,
+    /// `[build-dependencies]`
+    Build,
+}
+
+/// One dependency as a manifest declares it.
+#[derive(Debug, Clone)]
+pub struct Dependency {
+    /// The package depended on (its real name where the key renames it).
+    pub name: String,
+    /// The table it stands in.
+    pub kind: DependencyKind,
+    /// Whether it takes its version from the workspace manifest.
+    pub inherited: bool,
+}
+
+impl Package {
+    /// Every declared dependency, those of single platforms included.
+    pub fn dependencies(&self) -> Vec<Dependency> {
+        let mut found = dependencies_of(&self.manifest);
+        if let Some(targets) = self.manifest.get("target").and_then(toml::Value::as_table) {
+            for table in targets.values().filter_map(toml::Value::as_table) {
+                found.extend(dependencies_of(table));
+            }
+        }
+        found
+    }
+}
+
+fn dependencies_of(table: &toml::Table) -> Vec<Dependency> {
+    let kinds = [
+        ("dependencies", DependencyKind::Normal),
+        ("dev-dependencies", DependencyKind::Dev),
+        ("build-dependencies", DependencyKind::Build),
+    ];
+    let mut found = Vec::new();
+    for (key, kind) in kinds {
+        let Some(entries) = table.get(key).and_then(toml::Value::as_table) else { continue };
+        for (name, value) in entries {
+            let name = value.get("package").and_then(toml::Value::as_str).unwrap_or(name).to_owned();
+            let inherited = value.get("workspace").and_then(toml::Value::as_bool).unwrap_or(false);
+            found.push(Dependency { name, kind, inherited });
+        }
+    }
+    found
+}
+
+/// All packages of the workspace at `root`, sorted by folder.
+pub fn packages(root: &Path) -> Result<Vec<Package>> {
+    let mut folders = vec![];
+    let crates = root.join("crates");
+    if crates.is_dir() {
+        for entry in fs_err::read_dir(&crates)? {
+            let entry = entry?;
+            if entry.path().join("Cargo.toml").is_file() {
+                folders.push(format!("crates/{}", entry.file_name().to_string_lossy()));
+            }
+        }
+    }
+    if root.join("xtask/Cargo.toml").is_file() {
+        folders.push("xtask".to_owned());
+    }
+    folders.sort();
+    folders.into_iter().map(|folder| package(root, folder)).collect()
+}
+
+fn package(root: &Path, folder: String) -> Result<Package> {
+    let path = root.join(&folder).join("Cargo.toml");
+    let manifest: toml::Table = fs_err::read_to_string(&path)?
+        .parse()
+        .with_context(|| format!("`{}` is not valid TOML", path.display()))?;
+    let name = manifest.get("package").and_then(|p| p.get("name")).and_then(toml::Value::as_str);
+    let Some(name) = name.map(str::to_owned) else { bail!("`{folder}/Cargo.toml` names no package") };
+    Ok(Package { name, folder, manifest })
+}
+
+/// Paths of all tracked files, relative to `root`, with `/`, sorted.
+///
+/// Outside a Git work tree (an unpacked archive, or a clone that belongs to another user) every file counts that is
+/// not in a folder the build makes.
+pub fn tracked_files(root: &Path) -> Result<Vec<String>> {
+    let listed = process::output(Command::new("git").arg("-C").arg(root).args(["ls-files", "-z"]));
+    let mut files: Vec<String> = match listed {
+        Ok(text) if !text.is_empty() => {
+            text.split('\0').filter(|p| !p.is_empty()).map(str::to_owned).collect()
+        }
+        _ => walk(root)?,
+    };
+    // A file removed from the work tree but not yet from the index has no content to check.
+    files.retain(|file| root.join(file).is_file());
+    files.sort();
+    Ok(files)
+}
+
+fn walk(root: &Path) -> Result<Vec<String>> {
+    const BUILT: [&str; 6] = [".git", "target", ".venv", ".venv-bench", ".tidemill", "node_modules"];
+    let mut files = Vec::new();
+    let mut open = vec![PathBuf::new()];
+    while let Some(folder) = open.pop() {
+        for entry in fs_err::read_dir(root.join(&folder))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = folder.join(&name);
+            if entry.file_type()?.is_dir() {
+                if !BUILT.contains(&name.as_str()) {
+                    open.push(path);
+                }
+            } else {
+                files.push(path.to_string_lossy().replace('\\', "/"));
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Whether `path` ends in `.extension`, exactly.
+pub fn has_extension(path: &str, extension: &str) -> bool {
+    Path::new(path).extension().is_some_and(|there| there == extension)
+}
+
+/// How a binary is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// As `cargo build` does, with the features of this package alone.
+    Dev,
+    /// As `cargo build --release` does.
+    Release,
+    /// As the tests of the whole workspace build it, so that nothing is compiled twice.
+    Test,
+}
+
+/// Builds `tidemill` and returns its path.
+pub fn binary(root: &Path, profile: Profile) -> Result<PathBuf> {
+    let arguments: &[&str] = match profile {
+        Profile::Dev => &["build", "--package", "tidemill"],
+        Profile::Release => &["build", "--package", "tidemill", "--release"],
+        Profile::Test => &["test", "--workspace", "--no-run"],
+    };
+    let mut cargo = Command::new(process::cargo());
+    cargo.current_dir(root).args(arguments).arg("--message-format=json-render-diagnostics");
+    cargo.stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = cargo.output().context("cannot start `cargo`")?;
+    if !output.status.success() {
+        bail!("`{}` failed: {}", process::shown(&cargo), output.status);
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .find_map(|message| executable(&message))
+        .with_context(|| format!("`{}` made no binary `tidemill`", process::shown(&cargo)))
+}
+
+/// The path in a compiler message about the finished binary; `None` for every other message, its tests included.
+fn executable(message: &serde_json::Value) -> Option<PathBuf> {
+    let target = message.get("target")?;
+    let is_binary = target.get("name")? == "tidemill" && target.get("kind")?.get(0)? == "bin";
+    let for_tests = message.get("profile")?.get("test")?.as_bool()?;
+    (is_binary && !for_tests).then(|| message.get("executable")?.as_str().map(PathBuf::from))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dependencies_of_single_platforms_and_renamed_ones_are_seen() {
+        let manifest: toml::Table = r#"
+            [package]
+            name = "a"
+            [dependencies]
+            b.workspace = true
+            c = { package = "real-c", version = "1" }
+            [target.'cfg(unix)'.dev-dependencies]
+            d = { workspace = true, features = ["x"] }
+        "#
+        .parse()
+        .unwrap();
+        let package = Package { name: "a".into(), folder: "crates/a".into(), manifest };
+        let found: Vec<_> =
+            package.dependencies().into_iter().map(|d| (d.name, d.kind, d.inherited)).collect();
+        assert_eq!(
+            found,
+            [
+                ("b".to_owned(), DependencyKind::Normal, true),
+                ("real-c".to_owned(), DependencyKind::Normal, false),
+                ("d".to_owned(), DependencyKind::Dev, true),
+            ]
+        );
+    }
+}
