@@ -1,0 +1,123 @@
+//! The seam to where commands run. Scheduling, caching and checking outputs are not here.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tidemill_core::Cancel;
+
+use crate::Error;
+
+/// A command to run, complete: nothing else of Tidemill's environment reaches it.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The step's name, for messages and for the names that other systems show.
+    pub step: String,
+    /// The step's cache key, to find a job again.
+    pub key: String,
+    /// Run by `sh -c`.
+    pub command: String,
+    /// Where it runs, absolute.
+    pub folder: PathBuf,
+    /// Its whole environment.
+    pub env: BTreeMap<String, OsString>,
+    /// When it is killed.
+    pub timeout: Option<Duration>,
+    /// How long it has between SIGTERM and SIGKILL.
+    pub grace: Duration,
+    /// What it may read and write; `None` for everything.
+    pub access: Option<Access>,
+}
+
+/// What a sandboxed command may do inside the project folder. Outside of it everything may be read, and only the
+/// system's folders for temporary files written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The project folder, absolute.
+    pub root: PathBuf,
+    /// Files and folders that may be read and executed, absolute.
+    pub read: Vec<PathBuf>,
+    /// Files and folders that may also be written, absolute; they exist.
+    pub write: Vec<PathBuf>,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With this exit code.
+    Code(i32),
+    /// Killed by this signal.
+    Signal(i32),
+    /// Killed after the timeout.
+    TimedOut,
+    /// Killed on request.
+    Cancelled,
+}
+
+impl Exit {
+    /// Whether it did what it should.
+    pub const fn is_success(self) -> bool {
+        matches!(self, Self::Code(0))
+    }
+}
+
+/// Receives a command's output as it comes, in pieces of any size.
+pub trait Output: Send {
+    /// Takes a piece.
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()>;
+}
+
+/// Whether commands can be kept from undeclared files here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SandboxSupport {
+    /// They can.
+    Available,
+    /// They cannot, for this reason.
+    Unavailable(String),
+}
+
+/// Where commands run: on this machine, or by a scheduler of many.
+pub trait Executor: Send + Sync {
+    /// Its name, for example `local`.
+    fn name(&self) -> &'static str;
+
+    /// Whether [`Job::access`] is enforced; where it is not, jobs come without it.
+    fn sandbox(&self) -> SandboxSupport;
+
+    /// Runs a command to its end on the calling thread. When it returns, no process of the job is left, whichever
+    /// way it ended. An error means that it could not be started.
+    fn run(&self, job: &Job, output: &mut dyn Output, cancel: &Cancel) -> Result<Exit, Error>;
+
+    /// Ends what an earlier Tidemill that was killed left running in this project; `folder` is `.tidemill`.
+    fn recover(&self, _folder: &Path) -> Result<usize, Error> {
+        Ok(0)
+    }
+}
+
+/// Runs commands as child processes, each in a process group of its own.
+#[derive(Debug, Default)]
+pub struct LocalExecutor {
+    _private: (),
+}
+
+impl LocalExecutor {
+    /// An executor on this machine.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Executor for LocalExecutor {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    fn sandbox(&self) -> SandboxSupport {
+        SandboxSupport::Unavailable("not written yet".to_owned())
+    }
+
+    fn run(&self, _: &Job, _: &mut dyn Output, _: &Cancel) -> Result<Exit, Error> {
+        Err(Error::Internal("not written yet".to_owned()))
+    }
+}
