@@ -13,8 +13,8 @@ mod table;
 use std::sync::Arc;
 
 pub use labels::{ClassLabel, Target};
-pub use schema::{ColumnKind, ColumnSpec, FrameSchema, Selection, Source};
-pub use table::Table;
+pub use schema::{ColumnKind, ColumnSpec, FrameSchema, MAX_LEVELS, Selection, Source};
+pub use table::{MAX_CLASSES, Table};
 
 use crate::{Error, Result};
 
