@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use tempfile::TempPath;
 
 use crate::read::Source;
 use crate::{Error, Format};
@@ -21,6 +22,8 @@ pub struct Table {
     schema: SchemaRef,
     rows: u64,
     sources: Arc<[Source]>,
+    /// Temporary copies of remote files, removed with the last clone.
+    _copies: Arc<[TempPath]>,
 }
 
 impl Table {
@@ -43,7 +46,23 @@ impl Table {
     }
 
     pub(crate) fn new(schema: SchemaRef, rows: u64, sources: Vec<Source>) -> Self {
-        Self { schema, rows, sources: sources.into() }
+        Self { schema, rows, sources: sources.into(), _copies: Arc::new([]) }
+    }
+
+    pub(crate) fn sources(&self) -> Arc<[Source]> {
+        self.sources.clone()
+    }
+
+    /// The same table, which keeps temporary files alive.
+    #[cfg(feature = "sql")]
+    pub(crate) fn keeping(self, copies: Vec<TempPath>) -> Self {
+        Self { _copies: copies.into(), ..self }
+    }
+
+    /// Whether all files are Parquet.
+    #[cfg(feature = "sql")]
+    pub(crate) fn is_parquet(&self) -> bool {
+        self.sources.iter().all(Source::is_parquet)
     }
 
     /// The columns. All are nullable; metadata of files is left out.
@@ -80,7 +99,7 @@ impl Table {
     /// # Errors
     /// An index out of range. The iterator ends after its first error.
     pub fn batches(&self, projection: Option<&[usize]>) -> Result<Batches, Error> {
-        Batches::new(self.schema.clone(), self.sources.clone(), projection)
+        Batches::new(self, projection)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Parquet files whose bytes depend on the rows alone. Reading is elsewhere.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -95,6 +95,12 @@ impl ParquetWriter {
             groups: 0,
             rows: 0,
         })
+    }
+
+    /// The columns as written.
+    #[cfg(feature = "sql")]
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
     /// Adds rows.

@@ -79,19 +79,20 @@ pub struct Batches {
     next: usize,
     reader: Option<Reader>,
     failed: bool,
+    /// Keeps temporary files of the table alive.
+    _table: Table,
 }
 
 impl Batches {
-    pub(crate) fn new(
-        table: SchemaRef,
-        sources: Arc<[Source]>,
-        columns: Option<&[usize]>,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(table: &Table, columns: Option<&[usize]>) -> Result<Self, Error> {
         let schema = match columns {
-            None => table,
-            Some(columns) => Arc::new(table.project(columns).map_err(Error::arrow("select columns"))?),
+            None => table.schema().clone(),
+            Some(columns) => {
+                Arc::new(table.schema().project(columns).map_err(Error::arrow("select columns"))?)
+            }
         };
-        Ok(Self { schema, sources, next: 0, reader: None, failed: false })
+        let sources = table.sources();
+        Ok(Self { schema, sources, next: 0, reader: None, failed: false, _table: table.clone() })
     }
 
     /// The schema of the batches.
