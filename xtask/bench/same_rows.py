@@ -16,6 +16,6 @@ def rows(path: str) -> str:
 
 
 for left, right in [(ours, theirs), (theirs, ours)]:
-    missing = duckdb.sql(f"select count(*) from ({rows(left)} except all {rows(right)})").fetchone()[0]
+    missing = duckdb.sql(f"select count(*) from ({rows(left)} except all {rows(right)})").fetchall()[0][0]
     if missing:
         sys.exit(f"{missing} rows of {left} are not in {right}")

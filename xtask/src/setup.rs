@@ -54,7 +54,7 @@ pub fn environment(root: &Path, folder: &str, requirements: &Path) -> Result<Pat
     process::output(Command::new("python3").args(["-m", "venv"]).arg(&venv))
         .with_context(|| format!("cannot make the Python environment `{folder}`"))?;
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary"]);
     pip.arg("--requirement").arg(root.join(requirements));
     process::output(&mut pip).with_context(|| {
         let list = requirements.display();
