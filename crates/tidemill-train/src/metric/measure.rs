@@ -72,6 +72,11 @@ impl Measure {
             .collect()
     }
 
+    /// The weighted mean of one number a row, under the name of `metric`.
+    pub fn of_losses(metric: Metric, losses: Vec<f64>) -> Self {
+        Self { metric, kind: Kind::Mean(losses) }
+    }
+
     /// Which metric it is.
     pub fn metric(&self) -> Metric {
         self.metric
