@@ -9,6 +9,7 @@
 //! This crate never touches disk or network: it works on texts that it is given, and reads parameter files
 //! through [`Files`]. It runs nothing and knows no store.
 
+mod check;
 mod declared_step;
 mod model_test;
 mod monitor;
@@ -25,6 +26,7 @@ mod source;
 mod template;
 mod training;
 mod trigger;
+mod yaml;
 
 pub use declared_step::{
     Axis, EnvDecl, EnvFrom, Foreach, InputDecl, OutDecl, OutDetails, ParamRef, RetriesDecl, StepDecl,
@@ -35,7 +37,7 @@ pub use monitor::{
     Columns, ColumnsWord, DriftMonitor, KpiMonitor, Monitor, Outcomes, PredictionDriftMonitor,
     QualityMonitor, Reference, ServiceMonitor, StaleMonitor,
 };
-pub use parse::{fuzz_entry, parse, parse_bytes};
+pub use parse::{fuzz_entry, parse, parse_bytes, print};
 pub use project::{DataFormat, Dataset, OneOrMany, Owner, Params, Project, Remote, StoreSettings};
 pub use quantity::{Period, Share, Templated};
 pub use release::{

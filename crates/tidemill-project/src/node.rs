@@ -39,11 +39,39 @@ pub(crate) struct Entry {
     pub(crate) value: Node,
 }
 
-/// A step from a node to one below it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    Key(String),
-    Index(usize),
+/// A place in a tree which may not be there: a project need not come from a text.
+#[derive(Clone, Debug)]
+pub(crate) struct Cursor<'t> {
+    pub(crate) node: Option<&'t Node>,
+    /// The node's place, or that of the nearest node around it.
+    pub(crate) span: Span,
+    /// The place of the key that leads here; of the node where there is none.
+    pub(crate) key: Span,
+}
+
+impl<'t> Cursor<'t> {
+    pub(crate) fn new(node: Option<&'t Node>) -> Self {
+        let span = node.map_or(0..0, |node| node.span.start..node.span.start);
+        Self { node, key: span.clone(), span }
+    }
+
+    /// Below `key`.
+    pub(crate) fn key(&self, key: &str) -> Self {
+        match self.node.and_then(|node| node.entry(key)) {
+            Some(entry) => {
+                Self { node: Some(&entry.value), span: entry.value.span.clone(), key: entry.key_span.clone() }
+            }
+            None => Self { node: None, span: self.key.clone(), key: self.key.clone() },
+        }
+    }
+
+    /// The item of a list; the node itself where it stands alone in the place of a list of one.
+    pub(crate) fn item(&self, index: usize) -> Self {
+        match self.node.and_then(|node| node.items().get(index)) {
+            Some(item) => Self { node: Some(item), span: item.span.clone(), key: item.span.clone() },
+            None => self.clone(),
+        }
+    }
 }
 
 impl Node {
@@ -116,13 +144,6 @@ impl Node {
             Kind::String(text) => Some(text),
             _ => None,
         }
-    }
-
-    pub(crate) fn at(&self, path: &[Part]) -> Option<&Node> {
-        path.iter().try_fold(self, |node, part| match part {
-            Part::Key(key) => node.get(key),
-            Part::Index(index) => node.items().get(*index),
-        })
     }
 
     /// What a reader would call it: `a list`, `text`, …

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::node::{Node, Span};
+use crate::node::{Cursor, Node, Span};
 
 /// A text, its file's name and its tree. All sources are equal: where a project was written is no part of it.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +34,10 @@ impl Source {
     /// The text; empty for a project that was not parsed.
     pub fn text(&self) -> Arc<str> {
         self.0.as_ref().map_or_else(|| Arc::from(""), |text| Arc::clone(&text.text))
+    }
+
+    pub(crate) fn cursor(&self) -> Cursor<'_> {
+        Cursor::new(self.tree())
     }
 
     pub(crate) fn tree(&self) -> Option<&Node> {

@@ -1,13 +1,24 @@
 //! From a project to what runs: parameter files read, overrides applied, templates filled, matrices expanded.
 
+mod expand;
+mod params;
+mod step;
+
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use serde_json::Value;
 use tidemill_core::declare::{Expectation, Step};
 
-use crate::report::Report;
-use crate::{DataFormat, Project};
+use crate::check::{Check, check_graph};
+use crate::node::{Cursor, Node};
+use crate::report::{Diagnostic, Report};
+use crate::template::{Faults, Scope};
+use crate::{DataFormat, Dataset, Project, StepParams};
+use params::{ParamFiles, apply, project_params};
+use step::{Done, Steps};
+
+pub(crate) use params::is_param_file;
 
 /// Where parameter files are read from. Paths are relative to the project folder.
 pub trait Files {
@@ -75,27 +86,90 @@ pub fn resolve(
     files: &dyn Files,
     overrides: &[(String, String)],
 ) -> Result<Resolved, Report> {
-    let _ = (files, overrides);
-    Ok(Resolved {
-        params: Value::Object(serde_json::Map::new()),
-        steps: Vec::new(),
-        datasets: project
-            .data
-            .iter()
-            .map(|(name, _)| {
-                (
-                    name.to_string(),
-                    ResolvedDataset {
-                        paths: Vec::new(),
-                        format: None,
-                        time: None,
-                        key: Vec::new(),
-                        expect: Vec::new(),
-                        line: 0,
-                    },
-                )
-            })
-            .collect(),
-        locals: BTreeMap::new(),
-    })
+    let tree = tree_of(project)?;
+    let root = Cursor::new(Some(&tree));
+    let mut report = Report::default();
+    let mut files = ParamFiles::new(files);
+    let mut params = project_params(project, &mut files, &mut report);
+    load_step_files(project, &root, &mut files, &mut report);
+    let own = apply(overrides, project, &mut params, &mut files, &mut report);
+    report = report.into_result(Report::default())?;
+    let mut steps = Steps { project, params: &params, files, overrides: &own, report };
+    let mut done: Vec<Done> = Vec::new();
+    for name in project.pipeline.keys() {
+        let at = root.key("pipeline").key(name.as_str());
+        let text = project.source.text();
+        let mut faults = Faults::new(&text);
+        let instances = expand::instances(&at, &Scope::new(&params), &mut faults);
+        faults.problems.into_iter().for_each(|problem| steps.push(problem));
+        done.extend(instances.into_iter().filter_map(|instance| steps.resolve(name.as_str(), &at, instance)));
+    }
+    let mut report = steps.report.into_result(Report::default())?;
+    let mut check = Check::new(project);
+    let io: Vec<_> = done.iter().map(|done| done.io.clone()).collect();
+    check_graph(&mut check, &io, true);
+    for problem in check.problems {
+        report.push(project.source.file(), &project.source.text(), problem);
+    }
+    let locals = done.iter().map(|done| (done.step.name.clone(), own_values(done))).collect();
+    let datasets = project.data.iter().map(|(name, dataset)| {
+        let line = project.source.line(&root.key("data").key(name.as_str()).key);
+        (name.to_string(), ResolvedDataset::new(dataset, line))
+    });
+    let datasets = datasets.collect();
+    let steps = done.into_iter().map(|done| done.step).collect();
+    report.into_result(Resolved { params: params.to_value(), steps, datasets, locals })
+}
+
+/// The project as a tree, with the places that the parsed text has.
+fn tree_of(project: &Project) -> Result<Node, Report> {
+    let source = &project.source;
+    let tree = serde_json::to_string(project).and_then(|json| serde_json::from_str::<Node>(&json));
+    let tree =
+        tree.map_err(|error| Report::of(source.file(), Diagnostic::new(&(0..0), error.to_string())))?;
+    Ok(tree.placed_as(source.tree(), &(0..0)))
+}
+
+/// Reads the files that steps name, so that overrides can reach into them.
+fn load_step_files(project: &Project, root: &Cursor<'_>, files: &mut ParamFiles<'_>, report: &mut Report) {
+    for (name, decl) in &project.pipeline {
+        let at = root.key("pipeline").key(name.as_str()).key("params");
+        let mut load = |path: &str, place: &Cursor<'_>| {
+            if is_param_file(path) && !path.contains("${") {
+                files.load(path, project, &place.key, report);
+            }
+        };
+        match &decl.params {
+            Some(StepParams::File(path)) => load(path, &at),
+            Some(StepParams::Keys(refs)) => {
+                for (i, reference) in refs.iter().enumerate() {
+                    if let crate::ParamRef::File(files) = reference {
+                        files.keys().for_each(|path| load(path, &at.item(i)));
+                    }
+                }
+            }
+            Some(StepParams::Values(values)) => {
+                let files = values.iter().filter(|(_, value)| value.is_array() || value.is_null());
+                files.for_each(|(path, _)| load(path, &at.key(path)));
+            }
+            None => {}
+        }
+    }
+}
+
+fn own_values(done: &Done) -> serde_json::Map<String, Value> {
+    done.own.iter().map(|entry| (entry.key.clone(), entry.value.to_value())).collect()
+}
+
+impl ResolvedDataset {
+    fn new(dataset: &Dataset, line: usize) -> Self {
+        Self {
+            paths: dataset.path.as_slice().iter().map(|p| step::path(p)).collect(),
+            format: dataset.format,
+            time: dataset.time.clone(),
+            key: dataset.key.clone(),
+            expect: dataset.expect.clone(),
+            line,
+        }
+    }
 }

@@ -1,0 +1,194 @@
+//! Datasets, their expectations, the store, and parameter paths.
+
+use globset::Glob;
+use tidemill_core::declare::Rule;
+use tidemill_core::did_you_mean;
+
+use super::Check;
+use super::path::{SCHEMES, clean, is_glob, is_url};
+use crate::Params;
+use crate::node::Cursor;
+
+/// Types of columns as `schema` names them.
+const TYPES: [&str; 6] = ["int", "float", "string", "bool", "timestamp", "date"];
+
+impl Check<'_> {
+    pub(super) fn data(&mut self) {
+        let project = self.project;
+        let all = self.root().key("data");
+        for (name, dataset) in &project.data {
+            let at = all.key(name.as_str());
+            let paths = dataset.path.as_slice();
+            if paths.is_empty() {
+                self.add(&at.key("path").key, "the list of paths is empty", "at least one path", None);
+            }
+            for (i, path) in paths.iter().enumerate() {
+                self.data_path(path, &at.key("path").item(i));
+            }
+            self.distinct(&dataset.key, &at.key("key"));
+            for (i, expectation) in dataset.expect.iter().enumerate() {
+                self.rule(&expectation.rule, &at.key("expect").item(i));
+            }
+        }
+        let at = self.root().key("params");
+        match &project.params {
+            Some(Params::File(path)) => self.param_file(path, &at),
+            Some(Params::Files(paths)) => {
+                for (i, path) in paths.iter().enumerate() {
+                    self.param_file(path, &at.item(i));
+                }
+            }
+            Some(Params::Values(_)) | None => {}
+        }
+        if let Some(objective) = &project.objective
+            && objective.costs.is_some()
+            && objective.task.kind == tidemill_core::declare::TaskKind::Regression
+        {
+            let at = self.root().key("objective").key("costs");
+            self.add(
+                &at.key,
+                "costs of errors are for classification",
+                "",
+                Some("remove `costs`".to_owned()),
+            );
+        }
+    }
+
+    fn data_path(&mut self, path: &str, at: &Cursor<'_>) {
+        if is_url(path) {
+            return self.url(path, at);
+        }
+        if let Err((message, hint)) = clean(path) {
+            let hint = if path.starts_with('/') { Some(format!("write `file://{path}`")) } else { hint };
+            return self.add(&at.span, message, "a path in the project folder, or a URL", hint);
+        }
+        if is_glob(path)
+            && let Err(error) = Glob::new(path)
+        {
+            let message = format!("`{path}` is no glob pattern: {}", error.kind());
+            self.add(&at.span, message, "`*`, `**`, `?`, `[abc]` and `{a,b}` as in a shell", None);
+        }
+    }
+
+    fn url(&mut self, url: &str, at: &Cursor<'_>) {
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        if !SCHEMES.contains(&scheme) {
+            let hint = did_you_mean(scheme, SCHEMES);
+            self.add(&at.span, format!("no object store has the scheme `{scheme}`"), "", hint);
+        } else if rest.trim_matches('/').is_empty() && scheme != "memory" {
+            let example = format!("`{scheme}://bucket/folder`");
+            self.add(&at.span, format!("`{url}` names no place"), &example, None);
+        }
+    }
+
+    fn param_file(&mut self, path: &str, at: &Cursor<'_>) {
+        if let Err((message, hint)) = clean(path) {
+            self.add(&at.span, message, "the path of a parameter file", hint);
+        } else if !crate::resolve::is_param_file(path) {
+            self.add(
+                &at.span,
+                format!("`{path}` is no parameter file"),
+                "a name that ends in `.yaml`, `.yml`, `.json` or `.toml`",
+                None,
+            );
+        }
+    }
+
+    fn distinct(&mut self, names: &[String], at: &Cursor<'_>) {
+        for (i, name) in names.iter().enumerate() {
+            if names[..i].contains(name) {
+                self.add(
+                    &at.item(i).span,
+                    format!("`{name}` stands here twice"),
+                    "",
+                    Some("remove one".to_owned()),
+                );
+            }
+        }
+    }
+
+    fn rule(&mut self, rule: &Rule, at: &Cursor<'_>) {
+        let at = at.key(rule.name());
+        match rule {
+            Rule::NotNull(columns) | Rule::Unique(columns) => {
+                if columns.is_empty() {
+                    self.add(&at.span, "no columns are named", "at least one column", None);
+                }
+                self.distinct(columns, &at);
+            }
+            Rule::InSet { values, .. } if values.is_empty() => {
+                self.add(&at.key("values").span, "the set is empty", "at least one value", None);
+            }
+            Rule::Between { min: None, max: None, .. } => self.bounds(None, None, &at),
+            Rule::Between { min: Some(min), max: Some(max), .. } => {
+                if let (Some(min), Some(max)) = (min.as_f64(), max.as_f64()) {
+                    self.bounds(Some(min), Some(max), &at);
+                } else if min.is_string() != max.is_string() {
+                    self.add(&at.key("max").span, "`min` and `max` are of different types", "", None);
+                }
+            }
+            Rule::RowCount { min, max } => {
+                self.bounds(min.map(|n| n as f64), max.map(|n| n as f64), &at);
+            }
+            Rule::Regex { pattern, .. } => {
+                if let Err(error) = regex::Regex::new(pattern) {
+                    let text = error.to_string();
+                    let reason =
+                        text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                    let message = format!("`{pattern}` is no regular expression: {reason}");
+                    self.add(&at.key("pattern").span, message, "", None);
+                }
+            }
+            Rule::Schema(columns) => {
+                for (column, kind) in columns {
+                    if !TYPES.contains(&kind.as_str()) {
+                        let span = at.key(column).span;
+                        self.add(&span, format!("there is no type `{kind}`"), "", did_you_mean(kind, TYPES));
+                    }
+                }
+            }
+            Rule::Sql { assert } if assert.trim().is_empty() => {
+                self.add(&at.key("assert").span, "the query is empty", "", None);
+            }
+            Rule::InSet { .. } | Rule::Between { .. } | Rule::Sql { .. } => {}
+        }
+    }
+
+    pub(super) fn store(&mut self) {
+        let Some(store) = &self.project.store else { return };
+        let at = self.root().key("store");
+        if let Some(path) = &store.path
+            && is_url(path)
+        {
+            self.url(path, &at.key("path"));
+        }
+        if let Some(remote) = &store.remote {
+            self.known(
+                "remote",
+                remote.as_str(),
+                store.remotes.keys().map(|n| n.as_str()),
+                &at.key("remote").span,
+            );
+        }
+        for (name, remote) in &store.remotes {
+            let at = at.key("remotes").key(name.as_str());
+            if remote.url.trim().is_empty() {
+                self.add(&at.key("url").span, "the URL is empty", "`s3://bucket/prefix` or a folder", None);
+            } else if is_url(&remote.url) {
+                self.url(&remote.url, &at.key("url"));
+            }
+            for option in remote.options.keys() {
+                let lower = option.to_lowercase();
+                if ["secret", "password", "token", "access_key", "sas", "private_key", "credential"]
+                    .iter()
+                    .any(|s| lower.contains(s))
+                {
+                    let hint =
+                        "set it in the environment of Tidemill; this file is committed to Git".to_owned();
+                    let span = at.key("options").key(option).key;
+                    self.add(&span, format!("`{option}` looks like a secret"), "", Some(hint));
+                }
+            }
+        }
+    }
+}

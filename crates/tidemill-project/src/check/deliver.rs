@@ -1,0 +1,278 @@
+//! Tests, release, monitors and triggers.
+
+use super::{Check, cron};
+use crate::node::Cursor;
+use crate::{Approve, JudgeMetric, ModelTest, Monitor, Rollout, Stage, TriggerAction, When};
+
+impl Check<'_> {
+    pub(super) fn tests(&mut self) {
+        let project = self.project;
+        let costs = project.objective.as_ref().is_some_and(|o| o.costs.is_some());
+        for (i, test) in project.tests.iter().enumerate() {
+            let at = self.root().key("tests").item(i);
+            match test {
+                ModelTest::Metric(test) => {
+                    let at = at.key("metric");
+                    self.metric(&test.name, &at.key("name").span);
+                    self.bounds(test.min, test.max, &at);
+                }
+                ModelTest::Cost(test) => {
+                    let at = at.key("cost");
+                    if !costs {
+                        let hint = "add `costs:` to `objective`".to_owned();
+                        self.add(&at.key, "the objective names no costs", "", Some(hint));
+                    }
+                    if test.max_regression < 0.0 {
+                        let span = at.key("max_regression").span;
+                        self.add(
+                            &span,
+                            "a regression below 0 is an improvement",
+                            "a number of at least 0",
+                            None,
+                        );
+                    }
+                }
+                ModelTest::Baseline(test) => {
+                    if let Some(metric) = &test.metric {
+                        self.metric(metric, &at.key("baseline").key("metric").span);
+                    }
+                }
+                ModelTest::Slice(test) => {
+                    let at = at.key("slice");
+                    self.metric(&test.metric, &at.key("metric").span);
+                    self.bounds(test.min, test.max, &at);
+                    if test.by.as_slice().is_empty() {
+                        self.add(&at.key("by").span, "no columns are named", "at least one column", None);
+                    }
+                }
+                ModelTest::Parity(test) => {
+                    if test.max_abs < 0.0 {
+                        self.add(
+                            &at.key("parity").key("max_abs").span,
+                            "a difference is never below 0",
+                            "a number of at least 0",
+                            None,
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn release(&mut self) {
+        let Some(release) = &self.project.release else { return };
+        let all = self.root().key("release").key("environments");
+        if release.environments.is_empty() {
+            self.add(&all.key, "there are no environments", "at least one, for example `prod: {}`", None);
+        }
+        for (name, environment) in &release.environments {
+            let at = all.key(name.as_str());
+            if let Approve::People(people) = &environment.approve
+                && people.by.trim().is_empty()
+            {
+                self.add(
+                    &at.key("approve").key("by").span,
+                    "the role is empty",
+                    "a role such as `owner`",
+                    None,
+                );
+            }
+            if let Some(rollout) = &environment.rollout {
+                self.rollout(rollout, &at.key("rollout"));
+            }
+        }
+    }
+
+    fn rollout(&mut self, rollout: &Rollout, at: &Cursor<'_>) {
+        let stages = at.key("stages");
+        if rollout.stages.is_empty() {
+            self.add(&stages.span, "there are no stages", "at least `{full: {}}`", None);
+        }
+        let mut reached = 0.0;
+        for (i, stage) in rollout.stages.iter().enumerate() {
+            let at = stages.item(i);
+            let last = i + 1 == rollout.stages.len();
+            match stage {
+                Stage::Shadow(_) if reached > 0.0 => {
+                    self.add(&at.span, "a shadow stage after a canary", "shadow stages first", None);
+                }
+                Stage::Shadow(_) => {}
+                Stage::Canary(canary) => {
+                    let share = canary.share().0;
+                    if share <= reached || share >= 1.0 {
+                        let message = format!("a canary stage of {}%", share * 100.0);
+                        let expected = format!("more than {}% and less than 100%", reached * 100.0);
+                        self.add(&at.key("canary").span, message, &expected, None);
+                    }
+                    reached = share;
+                }
+                Stage::Full(_) if !last => {
+                    self.add(&at.span, "stages after `full`", "`full` as the last stage", None);
+                }
+                Stage::Full(_) => {}
+            }
+        }
+        let Some(judge) = &rollout.judge else { return };
+        let at = at.key("judge");
+        if !(judge.error_budget > 0.0 && judge.error_budget < 1.0) {
+            let message = format!("an error budget of {}", judge.error_budget);
+            self.add(&at.key("error_budget").span, message, "a probability above 0 and below 1", None);
+        }
+        if judge.metrics.is_empty() {
+            self.add(
+                &at.key("metrics").span,
+                "nothing is judged",
+                "at least one of `errors`, `latency`, `cost`, `kpi`",
+                None,
+            );
+        }
+        let objective = self.project.objective.as_ref();
+        for (i, metric) in judge.metrics.iter().enumerate() {
+            let (missing, what) = match metric {
+                JudgeMetric::Cost => (objective.is_none_or(|o| o.costs.is_none()), "costs"),
+                JudgeMetric::Kpi => (objective.is_none_or(|o| o.kpi.is_none()), "kpi"),
+                JudgeMetric::Errors | JudgeMetric::Latency => (false, ""),
+            };
+            if missing {
+                let hint = format!("add `{what}:` to `objective`");
+                self.add(
+                    &at.key("metrics").item(i).span,
+                    format!("the objective names no {what}"),
+                    "",
+                    Some(hint),
+                );
+            }
+        }
+    }
+
+    pub(super) fn monitors(&mut self) {
+        let project = self.project;
+        for (i, monitor) in project.monitors.iter().enumerate() {
+            let at = self.root().key("monitors").item(i).key(monitor.name());
+            match monitor {
+                Monitor::Drift(drift) => {
+                    if drift.share.is_some_and(|share| !(share > 0.0 && share <= 1.0)) {
+                        self.add(
+                            &at.key("share").span,
+                            "not a share of columns",
+                            "a number above 0 and at most 1",
+                            None,
+                        );
+                    }
+                    self.window(Some(drift.window), &at);
+                }
+                Monitor::PredictionDrift(drift) => self.window(Some(drift.window), &at),
+                Monitor::Quality(quality) => {
+                    self.metric(&quality.metric, &at.key("metric").span);
+                    self.bounds(quality.min, quality.max, &at);
+                    self.window(quality.window, &at);
+                }
+                Monitor::Kpi(kpi) => {
+                    let known = project.objective.as_ref().and_then(|o| o.kpi.as_ref());
+                    match known {
+                        Some(known) => {
+                            self.known("KPI", &kpi.name, [known.name.as_str()], &at.key("name").span)
+                        }
+                        None => {
+                            let hint = Some("add `kpi:` to `objective`".to_owned());
+                            self.add(&at.key("name").span, "the objective names no KPI", "", hint);
+                        }
+                    }
+                    self.window(kpi.window, &at);
+                }
+                Monitor::Service(service) => {
+                    if service.p99_ms.is_none() && service.error_rate.is_none() {
+                        self.add(&at.key, "nothing is watched", "`p99_ms`, `error_rate` or both", None);
+                    }
+                    if service.error_rate.is_some_and(|rate| !(0.0..=1.0).contains(&rate)) {
+                        self.add(
+                            &at.key("error_rate").span,
+                            "not a share of requests",
+                            "a number from 0 to 1",
+                            None,
+                        );
+                    }
+                    if service.p99_ms.is_some_and(|p99| p99 <= 0.0) {
+                        self.add(&at.key("p99_ms").span, "not a time", "milliseconds above 0", None);
+                    }
+                    self.window(service.window, &at);
+                }
+                Monitor::Stale(stale) => {
+                    if stale.max_age.0.is_zero() {
+                        self.add(
+                            &at.key("max_age").span,
+                            "every model is older than that",
+                            "a longer time",
+                            None,
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    fn window(&mut self, window: Option<crate::Period>, at: &Cursor<'_>) {
+        if window.is_some_and(|window| window.0.is_zero()) {
+            self.add(&at.key("window").span, "the window is empty", "a length of time above 0", None);
+        }
+    }
+
+    pub(super) fn triggers(&mut self) {
+        let project = self.project;
+        for (i, trigger) in project.triggers.iter().enumerate() {
+            let at = self.root().key("triggers").item(i);
+            let when = at.key("when");
+            match &trigger.when {
+                When::Schedule(schedule) => {
+                    let place = when.key("schedule");
+                    let place = if place.node.is_some_and(|n| n.as_str().is_none()) {
+                        place.key("cron")
+                    } else {
+                        place
+                    };
+                    if let Some(message) = cron::problem(schedule.cron()) {
+                        let expected = "five fields: minute, hour, day of month, month, day of week";
+                        self.add(&place.span, message, expected, None);
+                    }
+                }
+                When::Data(name) => {
+                    self.known(
+                        "dataset",
+                        name.as_str(),
+                        project.data.keys().map(|n| n.as_str()),
+                        &when.key("data").span,
+                    );
+                }
+                When::Alert(name) => {
+                    let declared: Vec<&str> = project.monitors.iter().map(Monitor::name).collect();
+                    let span = when.key("alert").span;
+                    if Monitor::NAMES.contains(&name.as_str()) && !declared.contains(&name.as_str()) {
+                        let hint = Some(format!("add `- {name}: …` to `monitors`"));
+                        self.add(&span, format!("no monitor `{name}` is declared"), "", hint);
+                    } else {
+                        self.known("monitor", name, declared, &span);
+                    }
+                }
+                When::Git(branch) if branch.trim().is_empty() => {
+                    self.add(&when.key("git").span, "the branch is empty", "a branch such as `main`", None);
+                }
+                When::Git(_) | When::Message(_) | When::Webhook(_) => {}
+            }
+            let actions = at.key("actions");
+            if trigger.actions.is_empty() {
+                self.add(
+                    &actions.span,
+                    "nothing is started",
+                    "at least one of `check`, `run`, `release`, `ci`",
+                    None,
+                );
+            }
+            if let Some(i) = trigger.actions.iter().position(|a| *a == TriggerAction::Release)
+                && project.release.is_none()
+            {
+                let hint = "add the section `release:`".to_owned();
+                self.add(&actions.item(i).span, "the project declares no release", "", Some(hint));
+            }
+        }
+    }
+}
