@@ -1,10 +1,18 @@
 //! What changed between two versions of a table: schema, rows, cells, statistics. It does not print.
 
+mod compare;
+mod records;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::datatypes::DataType;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use self::compare::Found;
+use self::records::{Hashed, Records};
 use crate::summary::ColumnStats;
-use crate::{Error, Row, SchemaDiff, Table};
+use crate::{ColumnType, Error, Row, SchemaDiff, Summary, Table, value};
 
 /// Most rows of each sample.
 pub const SAMPLE_ROWS: usize = 10;
@@ -106,12 +114,204 @@ pub struct ChangedRow {
     pub new: Row,
 }
 
+/// Bytes of hashes kept in memory for both tables together; beyond that they go to temporary files.
+const MEMORY: usize = 256 << 20;
+
 /// Compares `old` with `new`. With a `key`, rows are matched by these columns; without, the tables are compared
 /// as bags of rows over the columns that both have.
+///
+/// Each table is read once, and once more as far as the rows of the samples. Rows are compared by hashes of 128 bits,
+/// cells of matched rows by hashes of 32 bits. Memory is bounded: beyond 256 MiB of hashes they are kept in 64
+/// temporary files a side, of which one is in memory at a time.
 ///
 /// # Errors
 /// A key column that one of the tables lacks; what reading gives; a temporary file that cannot be written.
 pub fn diff(old: &Table, new: &Table, key: Option<&[String]>) -> Result<TableDiff, Error> {
-    let _ = (old, new, key);
-    Err(Error::Unusable("not there yet".to_owned()))
+    diff_within(old, new, key, MEMORY)
+}
+
+pub(crate) fn diff_within(
+    old: &Table,
+    new: &Table,
+    key: Option<&[String]>,
+    memory: usize,
+) -> Result<TableDiff, Error> {
+    let plan = Plan::new(old, new, key)?;
+    let (old_rows, old_stats) = scan(old, &plan.old, memory / 2)?;
+    let (new_rows, new_stats) = scan(new, &plan.new, memory / 2)?;
+    let mut found = Found::new(plan.cells.len());
+    for (old, new) in old_rows.partitions_with(new_rows)? {
+        found.compare(&old?, &new?, key.is_some());
+    }
+    let mut rows = found.rows;
+    (rows.old, rows.new) = (old.rows(), new.rows());
+    let changed_cells = plan.cells.iter().cloned().zip(found.changed_cells.iter().copied());
+    Ok(TableDiff {
+        schema: crate::compare_schemas(old.schema(), new.schema()),
+        rows,
+        key: key.map(|columns| KeyDiff {
+            columns: columns.to_vec(),
+            duplicates_old: found.duplicates_old,
+            duplicates_new: found.duplicates_new,
+        }),
+        changed_cells: changed_cells.filter(|(_, count)| *count > 0).collect(),
+        columns: statistics(&old_stats.describe(), &new_stats.describe()),
+        ..sample(old, new, &plan, &found)?
+    })
+}
+
+/// The columns of both sides that are hashed, cast to a common type where the types differ.
+struct Plan {
+    key: Vec<String>,
+    /// Columns compared cell by cell: those of both tables that are not in the key. Empty without a key.
+    cells: Vec<String>,
+    old: Hashed,
+    new: Hashed,
+}
+
+impl Plan {
+    fn new(old: &Table, new: &Table, key: Option<&[String]>) -> Result<Self, Error> {
+        for (table, name) in [(old, "the old table"), (new, "the new table")] {
+            for column in key.unwrap_or_default() {
+                table.column(column).map_err(|error| match error {
+                    Error::UnknownColumn { column, known, .. } => {
+                        Error::UnknownColumn { column, known, table: Some(name.to_owned()) }
+                    }
+                    other => other,
+                })?;
+            }
+        }
+        let names = old.schema().fields().iter().map(|field| field.name().clone());
+        let shared: Vec<String> = names.filter(|name| new.schema().index_of(name).is_ok()).collect();
+        let (key, cells) = match key {
+            Some(key) => (key.to_vec(), shared.into_iter().filter(|name| !key.contains(name)).collect()),
+            None => (shared, Vec::new()),
+        };
+        let side = |table: &Table, other: &Table| -> Result<Hashed, Error> {
+            let column = |name: &String| -> Result<(usize, Option<DataType>), Error> {
+                let (here, there) = (table.column(name)?, other.column(name)?);
+                let (a, b) =
+                    (table.schema().field(here).data_type(), other.schema().field(there).data_type());
+                Ok((here, common(a, b)))
+            };
+            Ok(Hashed {
+                key: key.iter().map(column).collect::<Result<_, _>>()?,
+                cells: cells.iter().map(column).collect::<Result<_, _>>()?,
+            })
+        };
+        Ok(Self { old: side(old, new)?, new: side(new, old)?, key, cells })
+    }
+}
+
+/// The type to cast to before hashing; `None` where equal values hash alike as they are.
+fn common(a: &DataType, b: &DataType) -> Option<DataType> {
+    let decimal = |kind: &DataType| matches!(kind, DataType::Decimal128(_, _) | DataType::Decimal256(_, _));
+    match (ColumnType::of(a), ColumnType::of(b)) {
+        (ColumnType::Float, ColumnType::Float) if a != b && (decimal(a) || decimal(b)) => {
+            Some(DataType::Float64)
+        }
+        (x, y) if x == y => None,
+        (ColumnType::Int | ColumnType::Float, ColumnType::Int | ColumnType::Float) => Some(DataType::Float64),
+        (ColumnType::Date | ColumnType::Timestamp, ColumnType::Date | ColumnType::Timestamp) => {
+            Some(ColumnType::Timestamp.arrow())
+        }
+        _ => Some(DataType::Utf8),
+    }
+}
+
+/// Reads a table once, for its hashes and its statistics.
+fn scan(table: &Table, hashed: &Hashed, memory: usize) -> Result<(Records, Summary), Error> {
+    let mut records = Records::new(hashed.width(), memory);
+    let mut summary = Summary::empty(table);
+    for batch in table.batches(None)? {
+        let batch = batch?;
+        summary.update(&batch)?;
+        records.push(&batch, hashed)?;
+    }
+    Ok((records, summary))
+}
+
+fn statistics(old: &[ColumnStats], new: &[ColumnStats]) -> Vec<ColumnDiff> {
+    let find = |side: &[ColumnStats], name: &str| side.iter().find(|stats| stats.name == name).cloned();
+    let gone = old.iter().filter(|stats| find(new, &stats.name).is_none());
+    new.iter()
+        .chain(gone)
+        .map(|stats| {
+            let (old, new) = (find(old, &stats.name), find(new, &stats.name));
+            let change = old.as_ref().zip(new.as_ref()).map(|(old, new)| StatsChange::between(old, new));
+            ColumnDiff { name: stats.name.clone(), old, new, change }
+        })
+        .collect()
+}
+
+impl StatsChange {
+    fn between(old: &ColumnStats, new: &ColumnStats) -> Self {
+        let share = |stats: &ColumnStats| stats.nulls as f64 / (stats.count + stats.nulls).max(1) as f64;
+        let median = |stats: &ColumnStats| {
+            let points = &stats.quantiles.as_ref()?.points;
+            points.iter().find(|(probability, _)| *probability == 0.5)?.1.as_f64()
+        };
+        let change = |of: &dyn Fn(&ColumnStats) -> Option<f64>| Some(of(new)? - of(old)?);
+        Self {
+            nulls: new.nulls as i64 - old.nulls as i64,
+            null_share: share(new) - share(old),
+            distinct: new.distinct.estimate as i64 - old.distinct.estimate as i64,
+            mean: change(&|stats| stats.mean),
+            std: change(&|stats| stats.std),
+            median: change(&median),
+            mean_length: change(&|stats| stats.mean_length),
+        }
+    }
+}
+
+/// A diff that holds nothing but the samples.
+fn sample(old: &Table, new: &Table, plan: &Plan, found: &Found) -> Result<TableDiff, Error> {
+    let before = fetch(old, found.removed.iter().copied().chain(found.changed.values().copied()))?;
+    let after = fetch(new, found.added.iter().copied().chain(found.changed.keys().copied()))?;
+    let take = |rows: &BTreeMap<u64, Row>, wanted: &BTreeSet<u64>| -> Vec<Row> {
+        wanted.iter().filter_map(|row| rows.get(row).cloned()).collect()
+    };
+    let changed = found.changed.iter().filter_map(|(new_row, old_row)| {
+        let (old, new) = (before.get(old_row)?, after.get(new_row)?);
+        let differing: Vec<&String> =
+            plan.cells.iter().filter(|name| old.get(*name) != new.get(*name)).collect();
+        let pick = |row: &Row, names: &[&String]| -> Row {
+            names.iter().filter_map(|name| Some(((*name).clone(), row.get(*name)?.clone()))).collect()
+        };
+        let key: Vec<&String> = plan.key.iter().collect();
+        Some(ChangedRow { key: pick(new, &key), old: pick(old, &differing), new: pick(new, &differing) })
+    });
+    Ok(TableDiff {
+        schema: SchemaDiff::default(),
+        rows: RowDiff::default(),
+        key: None,
+        changed_cells: IndexMap::new(),
+        columns: Vec::new(),
+        added_sample: take(&after, &found.added),
+        removed_sample: take(&before, &found.removed),
+        changed_sample: changed.collect(),
+    })
+}
+
+/// The rows with these numbers, counted from 0.
+fn fetch(table: &Table, numbers: impl Iterator<Item = u64>) -> Result<BTreeMap<u64, Row>, Error> {
+    let mut wanted: BTreeSet<u64> = numbers.collect();
+    let mut rows = BTreeMap::new();
+    if wanted.is_empty() {
+        return Ok(rows);
+    }
+    let mut start = 0;
+    for batch in table.batches(None)? {
+        let batch = batch?;
+        let end = start + batch.num_rows() as u64;
+        let later = wanted.split_off(&end);
+        for number in std::mem::replace(&mut wanted, later) {
+            rows.insert(number, value::row(&batch, (number - start) as usize));
+        }
+        start = end;
+        if wanted.is_empty() {
+            break;
+        }
+    }
+    Ok(rows)
 }
