@@ -1,5 +1,6 @@
 //! A table over files of one schema, read as a stream of record batches. It holds no rows itself.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use tempfile::TempPath;
 
 use crate::read::Source;
-use crate::{Error, Format};
+use crate::{Error, Format, Row, value};
 
 /// Most rows of a batch from [`Table::batches`].
 pub const BATCH_ROWS: usize = 8192;
@@ -100,6 +101,29 @@ impl Table {
     /// An index out of range. The iterator ends after its first error.
     pub fn batches(&self, projection: Option<&[usize]>) -> Result<Batches, Error> {
         Batches::new(self, projection)
+    }
+
+    /// The rows with these numbers, counted from 0; reads as far as the last of them.
+    pub(crate) fn fetch(&self, numbers: impl Iterator<Item = u64>) -> Result<BTreeMap<u64, Row>, Error> {
+        let mut wanted: BTreeSet<u64> = numbers.collect();
+        let mut rows = BTreeMap::new();
+        if wanted.is_empty() {
+            return Ok(rows);
+        }
+        let mut start = 0;
+        for batch in self.batches(None)? {
+            let batch = batch?;
+            let end = start + batch.num_rows() as u64;
+            let later = wanted.split_off(&end);
+            for number in std::mem::replace(&mut wanted, later) {
+                rows.insert(number, value::row(&batch, (number - start) as usize));
+            }
+            start = end;
+            if wanted.is_empty() {
+                break;
+            }
+        }
+        Ok(rows)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::records::{HEAD, Sorted};
 use super::{RowDiff, SAMPLE_ROWS};
+use crate::records::{HEAD, Sorted};
 
 /// What was found so far.
 pub(super) struct Found {

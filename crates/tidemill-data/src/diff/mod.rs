@@ -1,7 +1,6 @@
 //! What changed between two versions of a table: schema, rows, cells, statistics. It does not print.
 
 mod compare;
-mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +9,9 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use self::compare::Found;
-use self::records::{Hashed, Records};
+use crate::records::{Hashed, Records};
 use crate::summary::ColumnStats;
-use crate::{ColumnType, Error, Row, SchemaDiff, Summary, Table, value};
+use crate::{ColumnType, Error, Row, SchemaDiff, Summary, Table};
 
 /// Most rows of each sample.
 pub const SAMPLE_ROWS: usize = 10;
@@ -266,8 +265,8 @@ impl StatsChange {
 
 /// A diff that holds nothing but the samples.
 fn sample(old: &Table, new: &Table, plan: &Plan, found: &Found) -> Result<TableDiff, Error> {
-    let before = fetch(old, found.removed.iter().copied().chain(found.changed.values().copied()))?;
-    let after = fetch(new, found.added.iter().copied().chain(found.changed.keys().copied()))?;
+    let before = old.fetch(found.removed.iter().copied().chain(found.changed.values().copied()))?;
+    let after = new.fetch(found.added.iter().copied().chain(found.changed.keys().copied()))?;
     let take = |rows: &BTreeMap<u64, Row>, wanted: &BTreeSet<u64>| -> Vec<Row> {
         wanted.iter().filter_map(|row| rows.get(row).cloned()).collect()
     };
@@ -291,27 +290,4 @@ fn sample(old: &Table, new: &Table, plan: &Plan, found: &Found) -> Result<TableD
         removed_sample: take(&before, &found.removed),
         changed_sample: changed.collect(),
     })
-}
-
-/// The rows with these numbers, counted from 0.
-fn fetch(table: &Table, numbers: impl Iterator<Item = u64>) -> Result<BTreeMap<u64, Row>, Error> {
-    let mut wanted: BTreeSet<u64> = numbers.collect();
-    let mut rows = BTreeMap::new();
-    if wanted.is_empty() {
-        return Ok(rows);
-    }
-    let mut start = 0;
-    for batch in table.batches(None)? {
-        let batch = batch?;
-        let end = start + batch.num_rows() as u64;
-        let later = wanted.split_off(&end);
-        for number in std::mem::replace(&mut wanted, later) {
-            rows.insert(number, value::row(&batch, (number - start) as usize));
-        }
-        start = end;
-        if wanted.is_empty() {
-            break;
-        }
-    }
-    Ok(rows)
 }

@@ -5,7 +5,7 @@ mod csv;
 mod guard;
 mod json;
 mod parquet_file;
-mod scalar;
+pub(crate) mod scalar;
 mod text;
 
 use std::path::{Path, PathBuf};

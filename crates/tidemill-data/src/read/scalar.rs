@@ -2,7 +2,7 @@
 
 /// What a text looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(crate) enum Class {
     Bool,
     Int,
     Float,
@@ -15,12 +15,12 @@ pub(super) enum Class {
 }
 
 impl Class {
-    pub(super) const COUNT: usize = 7;
+    pub(crate) const COUNT: usize = 7;
 }
 
 /// The narrowest class of a text that is not null. Whole numbers with leading zeros (codes) and those beyond 64
 /// bits are text, because as numbers they would lose digits.
-pub(super) fn classify(text: &str) -> Class {
+pub(crate) fn classify(text: &str) -> Class {
     let text = text.trim_ascii();
     let Some(first) = text.bytes().next() else { return Class::Text };
     match first {
@@ -52,7 +52,7 @@ fn looks_whole(text: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-pub(super) fn parse_bool(text: &str) -> Option<bool> {
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     let text = text.trim_ascii();
     if text.eq_ignore_ascii_case("true") {
         Some(true)
@@ -64,7 +64,7 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
 }
 
 /// Digits with an optional sign, without leading zeros, within 64 bits.
-pub(super) fn parse_int(text: &str) -> Option<i64> {
+pub(crate) fn parse_int(text: &str) -> Option<i64> {
     let text = text.trim_ascii();
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if !looks_whole(text) || (digits.len() > 1 && digits.starts_with('0')) {
@@ -74,14 +74,14 @@ pub(super) fn parse_int(text: &str) -> Option<i64> {
 }
 
 /// Decimal or scientific notation, `inf` and `infinity`; not `nan`, which is a null text.
-pub(super) fn parse_float(text: &str) -> Option<f64> {
+pub(crate) fn parse_float(text: &str) -> Option<f64> {
     let text = text.trim_ascii();
     let value: f64 = text.parse().ok()?;
     (!value.is_nan()).then_some(value)
 }
 
 /// `2013-01-31` as days since 1970-01-01, in the proleptic Gregorian calendar.
-pub(super) fn parse_date(text: &str) -> Option<i32> {
+pub(crate) fn parse_date(text: &str) -> Option<i32> {
     let text = text.trim_ascii().as_bytes();
     (text.len() == 10).then(|| date(text)).flatten()
 }
@@ -109,7 +109,7 @@ fn date(text: &[u8]) -> Option<i32> {
 
 /// `2013-01-31 12:00[:00[.000000]]`, with `T` or a space, and optionally `Z` or an offset: microseconds since
 /// the epoch (UTC where a zone is given), and whether one is given. Digits below microseconds are cut.
-pub(super) fn parse_time(text: &str) -> Option<(i64, bool)> {
+pub(crate) fn parse_time(text: &str) -> Option<(i64, bool)> {
     let text = text.trim_ascii().as_bytes();
     if text.len() < 16 || !matches!(text[10], b'T' | b't' | b' ') || text[13] != b':' {
         return None;

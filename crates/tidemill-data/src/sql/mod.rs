@@ -11,7 +11,7 @@ mod scan;
 mod session;
 mod tables;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,8 +142,9 @@ pub(crate) async fn assert_table(
     name: &str,
     table: &Table,
     memory: usize,
+    spill: Option<&Path>,
 ) -> Result<Asserted, Error> {
-    let session = Session::new(memory, None)?;
+    let session = Session::new(memory, spill)?;
     session.register_open(name, table)?;
     answer(&session, text, &Quiet).await
 }

@@ -1,4 +1,4 @@
-//! Hashes of the rows of one side, in memory or in temporary files. They are compared in `compare`.
+//! Hashes of the rows of a table, in memory or in temporary files. What they mean is for `diff` and `expect`.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
@@ -10,24 +10,24 @@ use arrow::datatypes::DataType;
 use crate::{Error, hash};
 
 /// Words of a record before its cells: two of the key's hash, and the number of the row.
-pub(super) const HEAD: usize = 3;
+pub(crate) const HEAD: usize = 3;
 const PARTITIONS: usize = 64;
 
 /// Which columns of a side are hashed: index, and the type to cast to first.
-pub(super) struct Hashed {
-    pub(super) key: Vec<(usize, Option<DataType>)>,
-    pub(super) cells: Vec<(usize, Option<DataType>)>,
+pub(crate) struct Hashed {
+    pub(crate) key: Vec<(usize, Option<DataType>)>,
+    pub(crate) cells: Vec<(usize, Option<DataType>)>,
 }
 
 impl Hashed {
     /// Words of a record; two cells share one.
-    pub(super) fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         HEAD + self.cells.len().div_ceil(2)
     }
 }
 
 /// Records of `width` words, one after the other.
-pub(super) struct Records {
+pub(crate) struct Records {
     width: usize,
     words: Vec<u64>,
     rows: u64,
@@ -37,12 +37,12 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn new(width: usize, memory: usize) -> Self {
+    pub(crate) fn new(width: usize, memory: usize) -> Self {
         Self { width, words: Vec::new(), rows: 0, limit: memory / 8, spilled: None }
     }
 
     /// Adds the rows of a batch.
-    pub(super) fn push(&mut self, batch: &RecordBatch, hashed: &Hashed) -> Result<(), Error> {
+    pub(crate) fn push(&mut self, batch: &RecordBatch, hashed: &Hashed) -> Result<(), Error> {
         let rows = batch.num_rows();
         let start = self.words.len();
         self.words.resize(start + rows * self.width, 0);
@@ -91,12 +91,22 @@ impl Records {
     }
 
     /// Pairs of sorted records of both sides: all at once, or partition by partition. Equal keys are in one pair.
-    pub(super) fn partitions_with(mut self, mut other: Self) -> Result<Pairs, Error> {
+    pub(crate) fn partitions_with(mut self, mut other: Self) -> Result<Pairs, Error> {
         if self.spilled.is_some() || other.spilled.is_some() {
             self.spill()?;
             other.spill()?;
         }
         Ok(Pairs { old: self, new: other, next: 0 })
+    }
+
+    /// The records in sorted pieces; equal keys are in one piece.
+    pub(crate) fn pieces(mut self) -> Result<impl Iterator<Item = Result<Sorted, Error>>, Error> {
+        let mut count = 1;
+        if self.spilled.is_some() {
+            self.spill()?;
+            count = PARTITIONS;
+        }
+        Ok((0..count).map(move |partition| self.take(partition)))
     }
 
     fn take(&mut self, partition: usize) -> Result<Sorted, Error> {
@@ -136,7 +146,7 @@ fn read(writer: &mut BufWriter<File>) -> std::io::Result<Vec<u64>> {
 }
 
 /// See [`Records::partitions_with`].
-pub(super) struct Pairs {
+pub(crate) struct Pairs {
     old: Records,
     new: Records,
     next: usize,
@@ -156,7 +166,7 @@ impl Iterator for Pairs {
 }
 
 /// Records in order of key and then of row.
-pub(super) struct Sorted {
+pub(crate) struct Sorted {
     words: Vec<u64>,
     width: usize,
     order: Vec<u32>,
@@ -173,17 +183,17 @@ impl Sorted {
         Self { words, width, order }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.order.len()
     }
 
-    pub(super) fn record(&self, place: usize) -> &[u64] {
+    pub(crate) fn record(&self, place: usize) -> &[u64] {
         let start = self.order[place] as usize * self.width;
         &self.words[start..start + self.width]
     }
 
     /// The end of the run of records with the key of the one at `start`.
-    pub(super) fn run(&self, start: usize) -> usize {
+    pub(crate) fn run(&self, start: usize) -> usize {
         let key = &self.record(start)[..2];
         (start..self.len()).find(|&place| &self.record(place)[..2] != key).unwrap_or(self.len())
     }

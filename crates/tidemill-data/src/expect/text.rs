@@ -1,0 +1,57 @@
+//! A rule as one line of a project file.
+
+use serde_json::Value;
+use tidemill_core::declare::Rule;
+
+/// For example `between: {column: distance, min: 0, max: 6000}`.
+pub(super) fn rule(rule: &Rule) -> String {
+    match serde_json::to_value(rule) {
+        Ok(Value::Object(map)) => {
+            map.iter().map(|(name, value)| format!("{name}: {}", flow(value))).collect::<Vec<_>>().join(", ")
+        }
+        _ => rule.name().to_owned(),
+    }
+}
+
+fn flow(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Value::Object(map) => {
+            let pair = |(name, value): (&String, &Value)| format!("{}: {}", word(name), flow(value));
+            format!("{{{}}}", map.iter().map(pair).collect::<Vec<_>>().join(", "))
+        }
+        Value::String(text) => word(text),
+        other => other.to_string(),
+    }
+}
+
+/// Plain where YAML reads it back as the same text, else quoted.
+fn word(text: &str) -> String {
+    let plain = text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'));
+    let first = text.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_');
+    let reserved = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    if plain && first && !reserved.contains(&text.to_lowercase().as_str()) {
+        return text.to_owned();
+    }
+    Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_each() {
+        for (json, text) in [
+            (r#"{"not_null": ["carrier", "sched dep"]}"#, r#"not_null: [carrier, "sched dep"]"#),
+            (
+                r#"{"in_set": {"column": "a", "values": ["x", 1, true, "no", "1"]}}"#,
+                r#"in_set: {column: a, values: [x, 1, true, "no", "1"]}"#,
+            ),
+            (r#"{"row_count": {"min": 5}}"#, "row_count: {min: 5}"),
+            (r#"{"sql": {"assert": "select 1 = 1"}}"#, r#"sql: {assert: "select 1 = 1"}"#),
+        ] {
+            assert_eq!(rule(&serde_json::from_str(json).unwrap()), text);
+        }
+    }
+}
