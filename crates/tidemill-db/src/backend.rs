@@ -1,1 +1,133 @@
-//! (to come)
+//! The two databases behind one set of functions: connections as an enum, and the macro that runs one body on
+//! either. SQL text and its differences are not here but in the concept's module and in `dialect.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
+
+use crate::{Error, Result, dialect};
+
+/// A value for whichever database is open.
+pub(crate) enum Either<S, P> {
+    Sqlite(S),
+    Postgres(P),
+}
+
+/// Runs one expression with `$c` bound to the connection of the open database. The expression is compiled once
+/// for each, with concrete types; its value must have one type.
+macro_rules! on {
+    ($either:expr, $c:ident => $body:expr) => {
+        match $either {
+            $crate::backend::Either::Sqlite($c) => $body,
+            $crate::backend::Either::Postgres($c) => $body,
+        }
+    };
+}
+pub(crate) use on;
+
+/// All connections of an open database.
+pub(crate) type Pools = Either<SqlitePools, PgPool>;
+
+/// One connection writes, several read beside it.
+pub(crate) struct SqlitePools {
+    pub(crate) write: SqlitePool,
+    pub(crate) read: SqlitePool,
+}
+
+/// A borrowed connection, in a transaction or not.
+pub(crate) type Conn<'a> = Either<&'a mut SqliteConnection, &'a mut PgConnection>;
+
+impl Conn<'_> {
+    /// A shorter borrow of the same connection.
+    pub(crate) fn reborrow(&mut self) -> Conn<'_> {
+        match self {
+            Either::Sqlite(c) => Either::Sqlite(c),
+            Either::Postgres(c) => Either::Postgres(c),
+        }
+    }
+}
+
+/// What errors must know about the open database.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// Path, or address without the password.
+    pub(crate) place: String,
+    pub(crate) busy_timeout: Duration,
+}
+
+impl Context {
+    /// Turns a driver error into ours, for `map_err`.
+    pub(crate) fn fail(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
+        move |error| dialect::classify(self, action, error)
+    }
+}
+
+/// A connection that only reads.
+pub(crate) struct Reader {
+    conn: Either<PoolConnection<Sqlite>, PoolConnection<Postgres>>,
+}
+
+impl Reader {
+    pub(crate) async fn acquire(pools: &Pools, ctx: &Context) -> Result<Self> {
+        let conn = match pools {
+            Either::Sqlite(pools) => pools.read.acquire().await.map(Either::Sqlite),
+            Either::Postgres(pool) => pool.acquire().await.map(Either::Postgres),
+        };
+        Ok(Self { conn: conn.map_err(ctx.fail("connect"))? })
+    }
+
+    pub(crate) fn conn(&mut self) -> Conn<'_> {
+        match &mut self.conn {
+            Either::Sqlite(conn) => Either::Sqlite(&mut *conn),
+            Either::Postgres(conn) => Either::Postgres(&mut *conn),
+        }
+    }
+}
+
+/// A transaction, rolled back when dropped.
+pub(crate) struct Transact {
+    pub(crate) ctx: Arc<Context>,
+    tx: Either<Transaction<'static, Sqlite>, Transaction<'static, Postgres>>,
+}
+
+impl Transact {
+    /// A consistent view for several reads.
+    pub(crate) async fn snapshot(pools: &Pools, ctx: &Arc<Context>) -> Result<Self> {
+        let tx = match pools {
+            Either::Sqlite(pools) => {
+                pools.read.begin_with(dialect::SQLITE_SNAPSHOT).await.map(Either::Sqlite)
+            }
+            Either::Postgres(pool) => pool.begin_with(dialect::POSTGRES_SNAPSHOT).await.map(Either::Postgres),
+        };
+        Ok(Self { ctx: Arc::clone(ctx), tx: tx.map_err(ctx.fail("begin reading"))? })
+    }
+
+    /// A write transaction. On SQLite it holds the only write lock at once.
+    pub(crate) async fn write(pools: &Pools, ctx: &Arc<Context>) -> Result<Self> {
+        match pools {
+            Either::Sqlite(pools) => Self::sqlite_write(pools, ctx).await,
+            Either::Postgres(pool) => {
+                let tx = pool.begin_with(dialect::POSTGRES_WRITE).await.map_err(ctx.fail("begin writing"))?;
+                Ok(Self { ctx: Arc::clone(ctx), tx: Either::Postgres(tx) })
+            }
+        }
+    }
+
+    pub(crate) async fn sqlite_write(pools: &SqlitePools, ctx: &Arc<Context>) -> Result<Self> {
+        let tx = pools.write.begin_with(dialect::SQLITE_WRITE).await.map_err(ctx.fail("begin writing"))?;
+        Ok(Self { ctx: Arc::clone(ctx), tx: Either::Sqlite(tx) })
+    }
+
+    pub(crate) fn conn(&mut self) -> Conn<'_> {
+        match &mut self.tx {
+            Either::Sqlite(tx) => Either::Sqlite(&mut *tx),
+            Either::Postgres(tx) => Either::Postgres(&mut *tx),
+        }
+    }
+
+    pub(crate) async fn commit(self) -> Result<()> {
+        on!(self.tx, tx => tx.commit().await).map_err(self.ctx.fail("commit"))
+    }
+}

@@ -1,11 +1,13 @@
-//! Opening and closing a database.
+//! The handle to an open database.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_core::Clock;
 
-use crate::{Error, Result, Tx};
+use crate::backend::{Context, Either, Pools, Reader, Transact};
+use crate::ingest::{Ingest, Queue};
+use crate::{Result, Tx, open};
 
 /// A database. Clones share its connections.
 #[derive(Clone)]
@@ -14,7 +16,9 @@ pub struct Db {
 }
 
 struct Inner {
-    place: String,
+    pools: Arc<Pools>,
+    ctx: Arc<Context>,
+    queue: Queue,
 }
 
 /// Settings that have good defaults.
@@ -35,28 +39,52 @@ impl Default for Options {
 impl Db {
     /// Opens a database, creates it if it is not there, and brings its schema up to date.
     ///
-    /// `url` is a file path, `sqlite:///absolute/path.db`, or `postgres://user:password@host:port/name`.
+    /// `url` is a file path, `sqlite:///absolute/path.db`, or `postgres://user:password@host:port/name`. A path is
+    /// taken as it stands, without decoding. The directory must exist.
     pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Self> {
         Self::open_with(url, clock, Options::default()).await
     }
 
     /// [`Db::open`] with other settings.
     pub async fn open_with(url: &str, clock: Arc<dyn Clock>, options: Options) -> Result<Self> {
-        let _ = (clock, options);
-        Ok(Self { inner: Arc::new(Inner { place: url.to_owned() }) })
+        let (pools, ctx) = open::open(url, clock.as_ref(), options).await?;
+        let pools = Arc::new(pools);
+        let queue = Queue::new(Arc::clone(&pools), Arc::clone(&ctx));
+        Ok(Self { inner: Arc::new(Inner { pools, ctx, queue }) })
     }
 
     /// Starts the one writer; waits while another one, here or in another process, is at work.
     pub async fn begin(&self) -> Result<Tx> {
-        Err(self.unfinished())
+        Tx::begin(&self.inner.pools, &self.inner.ctx).await
     }
 
-    /// Writes what waits in the [`crate::Ingest`] queue and closes all connections.
+    /// The group-commit writer.
+    pub fn ingest(&self) -> Ingest {
+        self.inner.queue.handle()
+    }
+
+    /// Writes what waits in the [`Ingest`] queue and closes all connections; other clones fail from then on.
     pub async fn close(self) -> Result<()> {
+        self.inner.queue.finish().await;
+        match self.inner.pools.as_ref() {
+            Either::Sqlite(pools) => {
+                pools.read.close().await;
+                pools.write.close().await;
+            }
+            Either::Postgres(pool) => pool.close().await,
+        }
         Ok(())
     }
 
-    pub(crate) fn unfinished(&self) -> Error {
-        Error::Closed { place: self.inner.place.clone() }
+    pub(crate) fn ctx(&self) -> &Context {
+        &self.inner.ctx
+    }
+
+    pub(crate) async fn reader(&self) -> Result<Reader> {
+        Reader::acquire(&self.inner.pools, &self.inner.ctx).await
+    }
+
+    pub(crate) async fn snapshot(&self) -> Result<Transact> {
+        Transact::snapshot(&self.inner.pools, &self.inner.ctx).await
     }
 }

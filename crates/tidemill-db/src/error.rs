@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tidemill_core::{Digest, Hint};
+use tidemill_core::Hint;
 
 /// Any error of this crate. `place` is the database's path, or its address without the password.
 #[derive(Debug, thiserror::Error)]
@@ -178,10 +178,6 @@ impl Error {
 
     pub(crate) fn no_run(id: impl ToString) -> Self {
         Self::NotFound { what: "run", name: id.to_string() }
-    }
-
-    pub(crate) fn no_cache(key: &Digest) -> Self {
-        Self::NotFound { what: "step result", name: key.to_string() }
     }
 }
 

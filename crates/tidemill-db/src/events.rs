@@ -1,8 +1,15 @@
 //! The event log as a list: appending and reading.
 
-use tidemill_core::{Event, Timestamp};
+use std::fmt::Write as _;
 
-use crate::{Db, Result};
+use serde_json::{Map, Value};
+use sqlx::AssertSqlSafe;
+use tidemill_core::{Actor, ActorKind, Event, EventKind, NewEvent, Timestamp, canonical_json};
+
+use crate::backend::{Conn, Context, Transact, on};
+use crate::dialect::{self, Rows};
+use crate::log::{Frontier, Hash, leaf};
+use crate::{Db, Error, Result};
 
 /// Which end of the log comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,14 +43,250 @@ pub struct EventFilter {
 impl Db {
     /// Reads events.
     pub async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>> {
-        let _ = filter;
-        Err(self.unfinished())
+        let mut reader = self.reader().await?;
+        let rows = select(reader.conn(), filter).await.map_err(self.ctx().fail("read events"))?;
+        rows.iter().map(StoredEvent::to_event).collect()
     }
 
     /// The log as text: the canonical JSON of each event after `after`, at most `limit`, oldest first. The
     /// SHA-256 of a zero byte and such a line is the event's leaf in the Merkle tree.
     pub async fn log_lines(&self, after: u64, limit: usize) -> Result<Vec<String>> {
-        let _ = (after, limit);
-        Err(self.unfinished())
+        let mut reader = self.reader().await?;
+        let rows = page(reader.conn(), after, limit).await.map_err(self.ctx().fail("read events"))?;
+        rows.iter()
+            .map(|row| {
+                let entry = row.entry(row.seq).ok_or_else(|| row.unreadable())?;
+                Ok(String::from_utf8_lossy(&entry).into_owned())
+            })
+            .collect()
     }
+}
+
+/// The end of the log, locked for the transaction in which it was read.
+pub(crate) struct Head {
+    frontier: Frontier,
+}
+
+impl Head {
+    pub(crate) async fn lock(tx: &mut Transact) -> Result<Self> {
+        let ctx = std::sync::Arc::clone(&tx.ctx);
+        let row = dialect::lock_head(tx.conn()).await.map_err(ctx.fail("read the log's head"))?;
+        let frontier = row.and_then(|(size, text)| Frontier::from_text(u64::try_from(size).ok()?, &text));
+        let frontier =
+            frontier.ok_or_else(|| damaged(&ctx, 0, "the stored head is missing or unreadable"))?;
+        Ok(Self { frontier })
+    }
+
+    /// Appends events in their order and stores the new head; gives their sequence numbers.
+    pub(crate) async fn append(&mut self, tx: &mut Transact, events: &[NewEvent]) -> Result<Vec<u64>> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let old = self.frontier.size();
+        let mut rows = Vec::with_capacity(events.len());
+        let mut checkpoints = Vec::new();
+        for event in events {
+            let seq = self.frontier.size() + 1;
+            let row = StoredEvent::new(seq, event).map_err(Error::Json)?;
+            if let Some(node) = self.frontier.push(row.leaf) {
+                checkpoints.push((seq, self.frontier.root().to_string(), node.to_string()));
+            }
+            rows.push(row);
+        }
+        let seqs = rows.iter().map(|row| row.seq).collect();
+        let ctx = std::sync::Arc::clone(&tx.ctx);
+        insert(tx.conn(), &rows).await.map_err(ctx.fail("append events"))?;
+        insert_checkpoints(tx.conn(), &checkpoints).await.map_err(ctx.fail("append events"))?;
+        let moved = self.store(tx.conn(), old).await.map_err(ctx.fail("append events"))?;
+        if moved != 1 {
+            return Err(damaged(&ctx, old, "the stored head changed under a writer that had locked it"));
+        }
+        Ok(seqs)
+    }
+
+    async fn store(&self, conn: Conn<'_>, old: u64) -> sqlx::Result<u64> {
+        const SQL: &str =
+            "UPDATE log_head SET size = $1, root = $2, frontier = $3 WHERE id = 1 AND size = $4";
+        let (size, root) = (self.frontier.size() as i64, self.frontier.root().to_string());
+        on!(conn, c => sqlx::query(SQL)
+            .bind(size).bind(root).bind(self.frontier.to_text()).bind(old as i64)
+            .execute(c).await.map(|done| done.rows_affected()))
+    }
+}
+
+async fn insert(conn: Conn<'_>, events: &[StoredEvent]) -> sqlx::Result<u64> {
+    const SQL: &str = "INSERT INTO event ({columns}) SELECT {columns} FROM {rows}";
+    let leaves: Vec<String> = events.iter().map(|event| event.leaf.to_string()).collect();
+    let rows = Rows::new(events.len())
+        .int("seq", events.iter().map(|event| event.seq as i64))
+        .int("at", events.iter().map(|event| event.at))
+        .text("actor_kind", events.iter().map(|event| event.actor_kind.as_str()))
+        .text("actor", events.iter().map(|event| event.actor.as_str()))
+        .text("kind", events.iter().map(|event| event.kind.as_str()))
+        .text("subject", events.iter().map(|event| event.subject.as_str()))
+        .text("body", events.iter().map(|event| event.body.as_str()))
+        .opt_int("cause", events.iter().map(|event| event.cause))
+        .text("leaf", leaves.iter().map(String::as_str));
+    dialect::write_rows(conn, SQL, &rows).await
+}
+
+/// One for each completed tile: the log's size, its root then, and the root of the tile.
+async fn insert_checkpoints(conn: Conn<'_>, checkpoints: &[(u64, String, String)]) -> sqlx::Result<()> {
+    const SQL: &str = "INSERT INTO log_checkpoint ({columns}) SELECT {columns} FROM {rows}";
+    if checkpoints.is_empty() {
+        return Ok(());
+    }
+    let rows = Rows::new(checkpoints.len())
+        .int("size", checkpoints.iter().map(|(size, _, _)| *size as i64))
+        .text("root", checkpoints.iter().map(|(_, root, _)| root.as_str()))
+        .text("node", checkpoints.iter().map(|(_, _, node)| node.as_str()));
+    dialect::write_rows(conn, SQL, &rows).await.map(|_| ())
+}
+
+/// A row of the table `event`.
+pub(crate) struct StoredEvent {
+    pub(crate) seq: u64,
+    pub(crate) at: i64,
+    pub(crate) actor_kind: String,
+    pub(crate) actor: String,
+    pub(crate) kind: String,
+    pub(crate) subject: String,
+    pub(crate) body: String,
+    pub(crate) cause: Option<i64>,
+    pub(crate) leaf: Hash,
+}
+
+/// Members that the envelope adds to the body; a body must not have them itself.
+const ENVELOPE: [&str; 4] = ["actor", "at", "cause", "seq"];
+
+impl StoredEvent {
+    fn new(seq: u64, event: &NewEvent) -> Result<Self, serde_json::Error> {
+        let NewEvent { at, actor, kind, cause } = event.clone();
+        let stored = Event { seq, at, actor, kind, cause };
+        let leaf = leaf(&canonical_json(&stored)?);
+        Ok(Self {
+            seq,
+            at: stored.at.millis(),
+            actor_kind: actor_kind(stored.actor.kind).to_owned(),
+            actor: stored.actor.name,
+            kind: stored.kind.name().to_owned(),
+            subject: stored.kind.subject(),
+            body: String::from_utf8_lossy(&canonical_json(&stored.kind)?).into_owned(),
+            cause: cause.map(|seq| seq as i64),
+            leaf,
+        })
+    }
+
+    /// The bytes that the leaf hash covers, made from the columns as if the event had the number `seq`. `None` if
+    /// the body is not in the canonical form in which it is stored. Works for kinds of event that this version
+    /// does not know.
+    pub(crate) fn entry(&self, seq: u64) -> Option<Vec<u8>> {
+        let body: Map<String, Value> = serde_json::from_str(&self.body).ok()?;
+        if ENVELOPE.iter().any(|member| body.contains_key(*member))
+            || canonical_json(&body).ok()? != self.body.as_bytes()
+        {
+            return None;
+        }
+        let mut entry = body;
+        entry.insert("seq".to_owned(), seq.into());
+        entry.insert("at".to_owned(), self.at.into());
+        entry.insert("cause".to_owned(), self.cause.into());
+        entry.insert("actor".to_owned(), serde_json::json!({ "kind": self.actor_kind, "name": self.actor }));
+        canonical_json(&entry).ok()
+    }
+
+    /// The event, if this version knows its kind.
+    pub(crate) fn to_event(&self) -> Result<Event> {
+        let kind: EventKind = serde_json::from_str(&self.body).map_err(|_| self.unreadable())?;
+        let actor = Actor { kind: parse_actor_kind("event", &self.actor_kind)?, name: self.actor.clone() };
+        let cause = self.cause.map(|seq| seq as u64);
+        Ok(Event { seq: self.seq, at: Timestamp::from_millis(self.at), actor, kind, cause })
+    }
+
+    fn unreadable(&self) -> Error {
+        Error::value("event", "body", &self.body, "an event that this version knows")
+    }
+}
+
+pub(crate) fn actor_kind(kind: ActorKind) -> &'static str {
+    match kind {
+        ActorKind::User => "user",
+        ActorKind::Service => "service",
+        ActorKind::System => "system",
+    }
+}
+
+pub(crate) fn parse_actor_kind(table: &'static str, text: &str) -> Result<ActorKind> {
+    match text {
+        "user" => Ok(ActorKind::User),
+        "service" => Ok(ActorKind::Service),
+        "system" => Ok(ActorKind::System),
+        _ => Err(Error::value(table, "actor_kind", text, "a kind of actor")),
+    }
+}
+
+type Row = (i64, i64, String, String, String, String, String, Option<i64>, String);
+
+fn from_row((seq, at, actor_kind, actor, kind, subject, body, cause, leaf): Row) -> StoredEvent {
+    // A hash that cannot be read equals no computed one, which is what the check of the log then reports.
+    let leaf = leaf.parse().unwrap_or(Hash([0; 32]));
+    StoredEvent { seq: seq as u64, at, actor_kind, actor, kind, subject, body, cause, leaf }
+}
+
+/// Entries after `after` in their order, at most `limit`.
+pub(crate) async fn page(conn: Conn<'_>, after: u64, limit: usize) -> sqlx::Result<Vec<StoredEvent>> {
+    const SQL: &str = "SELECT seq, at, actor_kind, actor, kind, subject, body, cause, leaf FROM event
+        WHERE seq > $1 ORDER BY seq LIMIT $2";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows: Vec<Row> =
+        on!(conn, c => sqlx::query_as(SQL).bind(after as i64).bind(limit).fetch_all(c).await)?;
+    Ok(rows.into_iter().map(from_row).collect())
+}
+
+enum Bound<'a> {
+    Int(i64),
+    Text(&'a str),
+}
+
+/// The text is put together from constants only; what the caller gives is bound.
+async fn select(conn: Conn<'_>, filter: &EventFilter) -> sqlx::Result<Vec<StoredEvent>> {
+    let mut sql = "SELECT seq, at, actor_kind, actor, kind, subject, body, cause, leaf FROM event WHERE TRUE"
+        .to_owned();
+    let mut bound = Vec::new();
+    let conditions = [
+        ("subject =", filter.subject.as_deref().map(Bound::Text)),
+        ("kind =", filter.kind.as_deref().map(Bound::Text)),
+        ("at >=", filter.since.map(|at| Bound::Int(at.millis()))),
+        ("at <", filter.until.map(|at| Bound::Int(at.millis()))),
+        ("seq >", filter.after.map(|seq| Bound::Int(i64::try_from(seq).unwrap_or(i64::MAX)))),
+    ];
+    for (condition, value) in conditions {
+        if let Some(value) = value {
+            bound.push(value);
+            let _ = write!(sql, " AND {condition} ${}", bound.len());
+        }
+    }
+    sql.push_str(match filter.order {
+        Order::OldestFirst => " ORDER BY seq",
+        Order::NewestFirst => " ORDER BY seq DESC",
+    });
+    if let Some(limit) = filter.limit {
+        bound.push(Bound::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
+        let _ = write!(sql, " LIMIT ${}", bound.len());
+    }
+    let rows: Vec<Row> = on!(conn, c => {
+        let mut query = sqlx::query_as(AssertSqlSafe(sql));
+        for value in bound {
+            query = match value {
+                Bound::Int(value) => query.bind(value),
+                Bound::Text(value) => query.bind(value.to_owned()),
+            };
+        }
+        query.fetch_all(c).await
+    })?;
+    Ok(rows.into_iter().map(from_row).collect())
+}
+
+pub(crate) fn damaged(ctx: &Context, seq: u64, detail: impl Into<String>) -> Error {
+    Error::LogDamaged { place: ctx.place.clone(), seq, detail: detail.into() }
 }

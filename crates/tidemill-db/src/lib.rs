@@ -22,6 +22,7 @@ mod ingest;
 mod log;
 mod metrics;
 mod migrate;
+mod open;
 mod owner;
 mod retention;
 mod runs;

@@ -1,9 +1,11 @@
 //! What the metadata still refers to, and how old runs leave it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tidemill_core::Digest;
 
+use crate::backend::on;
 use crate::{Db, Result, Tx};
 
 /// How much is kept. Dataset versions and the log are always kept, and so is every running run.
@@ -24,21 +26,98 @@ pub struct Pruned {
     pub results: u64,
 }
 
+/// The runs that stay: the latest `$1`, and those that are still running.
+macro_rules! kept_runs {
+    () => {
+        "(SELECT id FROM (SELECT id FROM pipeline_run ORDER BY started_at DESC, id DESC LIMIT $1) latest
+          UNION SELECT id FROM pipeline_run WHERE state = 'running')"
+    };
+}
+
 impl Db {
     /// Every digest that the metadata would refer to after [`Tx::prune`] with the same `keep`: dataset contents,
     /// plans, lock files, outputs, logs, evidence, and all digests in the output records of the step cache.
     ///
     /// Not every one names a stored object: a collector ignores those that its store does not have.
     pub async fn roots(&self, keep: &Keep) -> Result<BTreeSet<Digest>> {
-        let _ = keep;
-        Err(self.unfinished())
+        const VERSIONS: &str = "SELECT content FROM dataset_version WHERE $1 IS NOT NULL";
+        const RUNS: &str = concat!(
+            "SELECT plan || ' ' || COALESCE(lock_digest, '') FROM pipeline_run WHERE id IN ",
+            kept_runs!()
+        );
+        const STEPS: &str = concat!(
+            "SELECT COALESCE(outputs, '') || ' ' || COALESCE(log, '') FROM step_run WHERE run_id IN ",
+            kept_runs!()
+        );
+        const RESULTS: &str = concat!(
+            "SELECT outputs FROM step_cache WHERE cache_key IN (SELECT cache_key FROM step_run WHERE run_id IN ",
+            kept_runs!(),
+            ")"
+        );
+        const ALL_RESULTS: &str = "SELECT outputs FROM step_cache WHERE $1 IS NOT NULL";
+        const EVIDENCE: &str = concat!(
+            "SELECT body FROM event WHERE kind = 'model.tested' AND subject IN (SELECT 'run:' || id FROM ",
+            kept_runs!(),
+            " kept)"
+        );
+        let limit = keep.limit();
+        let results = if keep.runs.is_some() { RESULTS } else { ALL_RESULTS };
+        let mut tx = self.snapshot().await?;
+        let mut roots = BTreeSet::new();
+        for sql in [VERSIONS, RUNS, STEPS, results, EVIDENCE] {
+            let texts: Vec<(String,)> =
+                on!(tx.conn(), c => sqlx::query_as(sql).bind(limit).fetch_all(c).await)
+                    .map_err(self.ctx().fail("read what is in use"))?;
+            texts.iter().for_each(|(text,)| roots.extend(digests_in(text)));
+        }
+        Ok(roots)
+    }
+}
+
+impl Keep {
+    fn limit(&self) -> i64 {
+        self.runs.map_or(i64::MAX, |runs| i64::try_from(runs).unwrap_or(i64::MAX))
     }
 }
 
 impl Tx {
     /// Removes the runs, steps and results that `keep` does not cover. Commit it with a `StoreSwept` event.
     pub async fn prune(&mut self, keep: &Keep) -> Result<Pruned> {
-        let _ = keep;
-        Err(self.unfinished())
+        const STEPS: &str = concat!("DELETE FROM step_run WHERE run_id NOT IN ", kept_runs!());
+        const RUNS: &str = concat!("DELETE FROM pipeline_run WHERE id NOT IN ", kept_runs!());
+        const RESULTS: &str = "DELETE FROM step_cache WHERE NOT EXISTS
+            (SELECT 1 FROM step_run s WHERE s.cache_key = step_cache.cache_key) AND $1 IS NOT NULL";
+        if keep.runs.is_none() {
+            return Ok(Pruned::default());
+        }
+        let limit = keep.limit();
+        let ctx = Arc::clone(&self.transact.ctx);
+        let mut removed = [0; 3];
+        for (removed, sql) in removed.iter_mut().zip([STEPS, RUNS, RESULTS]) {
+            *removed = on!(self.transact.conn(), c => sqlx::query(sql).bind(limit)
+                .execute(c).await.map(|done| done.rows_affected()))
+            .map_err(ctx.fail("remove old runs"))?;
+        }
+        let [steps, runs, results] = removed;
+        self.changed |= steps + runs + results > 0;
+        Ok(Pruned { runs, steps, results })
+    }
+}
+
+/// All digests that stand in a text, wherever they stand.
+fn digests_in(text: &str) -> impl Iterator<Item = Digest> + '_ {
+    text.match_indices("b3:").filter_map(|(at, _)| text.get(at..at + 67)?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_found_in_any_text() {
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        let text = format!(r#"{{"é":"{a}","x":["b3:","b3:12",{{"y":"{b}"}}]}} b3:"#);
+        assert_eq!(digests_in(&text).collect::<Vec<_>>(), [a, b]);
+        assert_eq!(digests_in("").count(), 0);
     }
 }

@@ -1,25 +1,39 @@
 //! The one writer: a short transaction that ends with the events that record it.
 
+use std::sync::Arc;
+
 use tidemill_core::NewEvent;
 
-use crate::{Db, Error, Result};
+use crate::backend::{Context, Pools, Transact};
+use crate::{Error, Result, events};
 
 /// A write transaction. While it lives nobody else writes, so keep it short and do not wait for anything else in
 /// it. Dropped without [`Tx::commit`], it leaves nothing behind.
 pub struct Tx {
-    db: Db,
+    pub(crate) transact: Transact,
+    head: events::Head,
+    /// Whether state was changed.
+    pub(crate) changed: bool,
 }
 
 impl Tx {
+    /// Takes the write lock: SQLite's own, or the row of the log's head on PostgreSQL. What is read in the
+    /// transaction therefore stays true until its end, and the log has no gaps and no forks.
+    pub(crate) async fn begin(pools: &Pools, ctx: &Arc<Context>) -> Result<Self> {
+        let mut transact = Transact::write(pools, ctx).await?;
+        let head = events::Head::lock(&mut transact).await?;
+        Ok(Self { transact, head, changed: false })
+    }
+
     /// Appends `events` and makes everything durable, together or not at all; gives the events' sequence numbers.
     ///
     /// Fails with [`Error::NoEvent`] if state was changed and `events` is empty.
-    pub async fn commit(self, events: Vec<NewEvent>) -> Result<Vec<u64>> {
-        let _ = events;
-        Err(self.unfinished())
-    }
-
-    pub(crate) fn unfinished(&self) -> Error {
-        self.db.unfinished()
+    pub async fn commit(mut self, events: Vec<NewEvent>) -> Result<Vec<u64>> {
+        if events.is_empty() && self.changed {
+            return Err(Error::NoEvent);
+        }
+        let seqs = self.head.append(&mut self.transact, &events).await?;
+        self.transact.commit().await?;
+        Ok(seqs)
     }
 }

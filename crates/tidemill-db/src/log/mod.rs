@@ -1,11 +1,20 @@
 //! The log as a Merkle tree (RFC 6962): its head, proofs, and the check of every entry.
 
+mod proof;
+mod tree;
+mod verify;
+
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tidemill_core::Progress;
 
+use crate::backend::{Conn, on};
+use crate::events::damaged;
 use crate::{Db, Result};
+
+pub use proof::{ConsistencyProof, InclusionProof, ProofError};
+pub(crate) use tree::{Frontier, leaf};
 
 /// A node of the tree: SHA-256, written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,73 +89,52 @@ pub enum Fault {
     },
 }
 
-/// Proof that an entry is in the log with a certain head (RFC 6962, section 2.1.1).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InclusionProof {
-    /// The entry's sequence number, from 1; its leaf index is one less.
-    pub seq: u64,
-    /// The entry's leaf hash.
-    pub leaf: Hash,
-    /// The head that the proof leads to.
-    pub head: LogHead,
-    /// The hashes beside the way up, from the leaf to the root.
-    pub path: Vec<Hash>,
-}
-
-/// Proof that a log with one head is the beginning of the log with another (RFC 6962, section 2.1.2).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConsistencyProof {
-    /// The earlier head.
-    pub old: LogHead,
-    /// The later head.
-    pub new: LogHead,
-    /// The hashes, in the order of the RFC.
-    pub path: Vec<Hash>,
-}
-
-/// Why a proof does not hold.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the proof does not hold: {0}")]
-pub struct ProofError(pub(crate) String);
-
 impl Db {
     /// The state of the log.
     pub async fn log_head(&self) -> Result<LogHead> {
-        Err(self.unfinished())
+        let mut reader = self.reader().await?;
+        let head = stored_head(reader.conn()).await.map_err(self.ctx().fail("read the log's head"))?;
+        match head {
+            Some(StoredHead { head: Some(head), .. }) => Ok(head),
+            _ => Err(damaged(self.ctx(), 0, "the stored head is missing or unreadable")),
+        }
     }
 
     /// Recomputes every leaf from the stored columns, and the tree, the checkpoints and the head from the leaves.
+    ///
+    /// It proves that the log agrees with itself. That nobody replaced it as a whole is proven by keeping a
+    /// [`LogHead`] elsewhere and asking for a [`ConsistencyProof`] from it.
     pub async fn verify_log(&self, progress: &dyn Progress) -> Result<LogVerdict> {
-        let _ = progress;
-        Err(self.unfinished())
+        verify::verify(self, progress).await
     }
 
     /// Proves that entry `seq` is in the log as it was with `size` entries.
     pub async fn inclusion_proof(&self, seq: u64, size: u64) -> Result<InclusionProof> {
-        let _ = (seq, size);
-        Err(self.unfinished())
+        proof::inclusion(self, seq, size).await
     }
 
     /// Proves that the log with `old` entries (at least 1) is the beginning of the log with `new` entries.
     pub async fn consistency_proof(&self, old: u64, new: u64) -> Result<ConsistencyProof> {
-        let _ = (old, new);
-        Err(self.unfinished())
+        proof::consistency(self, old, new).await
     }
 }
 
-impl InclusionProof {
-    /// Whether the bytes of an entry (its canonical JSON) are proven to be in the log.
-    pub fn verify(&self, entry: &[u8]) -> Result<(), ProofError> {
-        let _ = entry;
-        Err(ProofError(String::new()))
-    }
+/// The row of `log_head`, as far as it can be read.
+pub(crate) struct StoredHead {
+    pub(crate) head: Option<LogHead>,
+    pub(crate) frontier: Option<Frontier>,
 }
 
-impl ConsistencyProof {
-    /// Whether the old log is proven to be the beginning of the new one.
-    pub fn verify(&self) -> Result<(), ProofError> {
-        Err(ProofError(String::new()))
-    }
+pub(crate) async fn stored_head(conn: Conn<'_>) -> sqlx::Result<Option<StoredHead>> {
+    const SQL: &str = "SELECT size, root, frontier FROM log_head WHERE id = 1";
+    let row: Option<(i64, String, String)> = on!(conn, c => sqlx::query_as(SQL).fetch_optional(c).await)?;
+    Ok(row.map(|(size, root, frontier)| {
+        let size = u64::try_from(size).ok();
+        StoredHead {
+            head: size.and_then(|size| Some(LogHead { size, root: root.parse().ok()? })),
+            frontier: size.and_then(|size| Frontier::from_text(size, &frontier)),
+        }
+    }))
 }
 
 impl fmt::Display for Hash {

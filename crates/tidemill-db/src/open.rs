@@ -1,0 +1,270 @@
+//! Finding and opening the database that an address names, and bringing its schema up to date.
+//!
+//! An existing SQLite file with the current schema is recognised by its first 100 bytes alone, without a
+//! connection: `tidemill run` with nothing to do must not wait for one.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::Connection as _;
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use tidemill_core::Clock;
+
+use crate::backend::{Context, Either, Pools, SqlitePools, Transact};
+use crate::migrate::{self, VERSION};
+use crate::{Error, Options, Result};
+
+/// Marks a SQLite file as ours: `TMil` at offset 68 of the file (`PRAGMA application_id`).
+const APPLICATION_ID: i64 = 0x544D_696C;
+/// Any number will do as long as no other program uses it on the same server.
+const POSTGRES_MIGRATION_LOCK: i64 = 0x5469_6465_6D69_6C6C;
+
+pub(crate) async fn open(url: &str, clock: &dyn Clock, options: Options) -> Result<(Pools, Arc<Context>)> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return open_postgres(url, clock, options).await;
+    }
+    let path = match url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) {
+        Some(path) => path,
+        None if url.contains("://") => return Err(Error::Address { url: without_password(url) }),
+        None => url,
+    };
+    if path.is_empty() || path.contains('\0') {
+        return Err(Error::Address { url: url.to_owned() });
+    }
+    open_sqlite(Path::new(path), clock, options).await
+}
+
+async fn open_sqlite(path: &Path, clock: &dyn Clock, options: Options) -> Result<(Pools, Arc<Context>)> {
+    let place = path.display().to_string();
+    let ctx = Arc::new(Context { place: place.clone(), busy_timeout: options.busy_timeout });
+    // An absolute path cannot be taken for one of SQLite's `file:` addresses.
+    let path = std::path::absolute(path)
+        .map_err(|error| Error::Open { place: place.clone(), detail: error.to_string() })?;
+    let ready = is_current(&path, &ctx)?;
+    let pools = sqlite_pools(&path, options);
+    if !ready {
+        prepare_sqlite(&pools, &ctx, clock).await?;
+    }
+    Ok((Either::Sqlite(pools), ctx))
+}
+
+/// Whether the file's header says that it is ours and up to date. Anything unusual is left to SQLite itself:
+/// `false`. What SQLite would overwrite or misread is refused here.
+fn is_current(path: &Path, ctx: &Context) -> Result<bool> {
+    let place = || ctx.place.clone();
+    let open_error = |error: std::io::Error| Error::Open { place: place(), detail: error.to_string() };
+    let mut file = match fs_err::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return match path.parent() {
+                Some(parent) if !parent.is_dir() => Err(Error::Open {
+                    place: place(),
+                    detail: format!("there is no directory `{}`", parent.display()),
+                }),
+                _ => Ok(false),
+            };
+        }
+        Err(error) => return Err(open_error(error)),
+    };
+    if path.is_dir() {
+        return Err(Error::Open { place: place(), detail: "it is a directory".to_owned() });
+    }
+    let mut header = Vec::with_capacity(100);
+    file.by_ref().take(100).read_to_end(&mut header).map_err(open_error)?;
+    if header.is_empty() {
+        return Ok(false);
+    }
+    // Database file format, section 1.3: <https://www.sqlite.org/fileformat.html>.
+    if !header.starts_with(b"SQLite format 3\0") {
+        return Err(Error::Foreign { place: place(), detail: "it is not a SQLite file".to_owned() });
+    }
+    let number =
+        |at: usize| header.get(at..at + 4).map(|b| i64::from(i32::from_be_bytes([b[0], b[1], b[2], b[3]])));
+    let (Some(version), Some(application)) = (number(60), number(68)) else {
+        return Err(Error::Corrupt {
+            place: place(),
+            detail: format!("the file ends after {} bytes", header.len()),
+        });
+    };
+    // Changes that only the write-ahead log holds are not in the header yet.
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let pending = fs_err::metadata(PathBuf::from(wal)).is_ok_and(|wal| wal.len() > 0);
+    if pending {
+        return Ok(false);
+    }
+    check_header(ctx, version, application)?;
+    Ok(version == VERSION)
+}
+
+fn check_header(ctx: &Context, version: i64, application: i64) -> Result<()> {
+    let place = ctx.place.clone();
+    if application != APPLICATION_ID && (application, version) != (0, 0) {
+        return Err(Error::Foreign { place, detail: "it belongs to another program".to_owned() });
+    }
+    if version > VERSION {
+        return Err(Error::Newer { place, found: version, known: VERSION });
+    }
+    Ok(())
+}
+
+fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
+    let connect = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(options.busy_timeout)
+        .pragma("journal_size_limit", "67108864");
+    let pool = |connections: u32, wait: Duration| {
+        PoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(wait)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+    };
+    // Waiting for a writer of this process may take as long as waiting for one of another, and then some.
+    let wait = options.busy_timeout.saturating_mul(3).max(Duration::from_secs(1));
+    SqlitePools {
+        write: pool(1, wait).connect_lazy_with(connect.clone().create_if_missing(true)),
+        read: pool(options.readers.max(1), wait).connect_lazy_with(connect.pragma("query_only", "ON")),
+    }
+}
+
+/// Creates or migrates. Two processes that create one file at once can meet while it is turned to WAL mode,
+/// where SQLite does not wait by itself: try again until the timeout.
+async fn prepare_sqlite(pools: &SqlitePools, ctx: &Arc<Context>, clock: &dyn Clock) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        match try_prepare_sqlite(pools, ctx, clock).await {
+            Err(Error::Locked { .. }) if begun.elapsed() < ctx.busy_timeout => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn try_prepare_sqlite(pools: &SqlitePools, ctx: &Arc<Context>, clock: &dyn Clock) -> Result<()> {
+    let fail = |error| ctx.fail("open")(error);
+    let mut tx = Transact::sqlite_write(pools, ctx).await?;
+    let (version, application, tables) = {
+        let Either::Sqlite(c) = tx.conn() else { return Ok(()) };
+        let version: i64 =
+            sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *c).await.map_err(fail)?;
+        let application: i64 =
+            sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *c).await.map_err(fail)?;
+        let tables: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_schema").fetch_one(c).await.map_err(fail)?;
+        (version, application, tables)
+    };
+    check_header(ctx, version, application)?;
+    if application == 0 && tables > 0 {
+        return Err(Error::Foreign {
+            place: ctx.place.clone(),
+            detail: "it belongs to another program".to_owned(),
+        });
+    }
+    if migrate::apply(&mut tx, clock.now()).await? == 0 {
+        return Ok(());
+    }
+    if let Either::Sqlite(c) = tx.conn() {
+        let sql = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(c).await.map_err(fail)?;
+    }
+    tx.commit().await?;
+    // So that the next process finds the new version in the file's header.
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&pools.write).await.map_err(fail)?;
+    Ok(())
+}
+
+async fn open_postgres(url: &str, clock: &dyn Clock, options: Options) -> Result<(Pools, Arc<Context>)> {
+    let ctx = Arc::new(Context { place: without_password(url), busy_timeout: options.busy_timeout });
+    let connect = PgConnectOptions::from_str(url)
+        .map_err(|_| Error::Address { url: ctx.place.clone() })?
+        .application_name("tidemill")
+        .options([("lock_timeout", format!("{}ms", options.busy_timeout.as_millis().max(1)))]);
+    let pool = PoolOptions::new()
+        .max_connections(options.readers.max(1) + 2)
+        .acquire_timeout(options.busy_timeout.max(Duration::from_secs(1)))
+        .test_before_acquire(true);
+    // A pool repeats failing attempts until its timeout; a first connection of our own says at once what is wrong.
+    let mut first = PgConnection::connect_with(&connect).await.map_err(ctx.fail("connect"))?;
+    let current = is_current_postgres(&mut first, &ctx).await?;
+    drop(first.close().await);
+    let pools = Either::Postgres(pool.connect_lazy_with(connect));
+    if !current {
+        prepare_postgres(&pools, &ctx, clock).await?;
+    }
+    Ok((pools, ctx))
+}
+
+async fn is_current_postgres(c: &mut PgConnection, ctx: &Context) -> Result<bool> {
+    let there: bool = sqlx::query_scalar("SELECT to_regclass('migration') IS NOT NULL")
+        .fetch_one(&mut *c)
+        .await
+        .map_err(ctx.fail("open"))?;
+    if !there {
+        return Ok(false);
+    }
+    let applied = migrate::applied(Either::Postgres(c)).await.map_err(ctx.fail("open"))?;
+    Ok(migrate::compare(ctx, true, &applied)? == migrate::MIGRATIONS.len())
+}
+
+async fn prepare_postgres(pools: &Pools, ctx: &Arc<Context>, clock: &dyn Clock) -> Result<()> {
+    let mut tx = Transact::write(pools, ctx).await?;
+    if let Either::Postgres(c) = tx.conn() {
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(POSTGRES_MIGRATION_LOCK)
+            .execute(c)
+            .await
+            .map_err(ctx.fail("migrate"))?;
+    }
+    migrate::apply(&mut tx, clock.now()).await?;
+    tx.commit().await
+}
+
+/// The address as it may be shown.
+fn without_password(url: &str) -> String {
+    let url = &without_password_in_query(url);
+    let Some((scheme, rest)) = url.split_once("://") else { return url.clone() };
+    let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let Some(at) = rest[..authority_end].rfind('@') else { return url.clone() };
+    let user = rest[..at].split(':').next().unwrap_or_default();
+    format!("{scheme}://{user}{}", &rest[at..])
+}
+
+/// Without its value for `password=` in the query either.
+fn without_password_in_query(url: &str) -> String {
+    let Some((before, query)) = url.split_once('?') else { return url.to_owned() };
+    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("password=")).collect();
+    if kept.is_empty() { before.to_owned() } else { format!("{before}?{}", kept.join("&")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (url, shown) in [
+            (
+                "postgres://me:secret@host:5432/db?sslmode=require",
+                "postgres://me@host:5432/db?sslmode=require",
+            ),
+            ("postgres://me:se@cr:et@host/db", "postgres://me@host/db"),
+            ("postgres://me@host/db", "postgres://me@host/db"),
+            ("postgres://host", "postgres://host"),
+            ("postgres:///db?password=x&host=/run", "postgres:///db?host=/run"),
+            ("some/path@x", "some/path@x"),
+        ] {
+            assert_eq!(without_password(url), shown, "{url}");
+        }
+    }
+}
