@@ -15,18 +15,42 @@
 //! tmp/               what is being written; removed by the next garbage collection
 //! ```
 
+mod add;
+mod batch;
+mod catalog;
 mod checkout;
+mod compare;
+mod compress;
+mod content;
+mod cut;
+mod disk;
 mod entry;
 mod error;
+mod gc;
+mod index;
+mod inner;
+mod list;
+mod lock;
+mod pack;
+mod reach;
+mod read;
+mod record;
 mod remote;
 mod stat_cache;
 mod store;
+mod target;
 mod tree;
+mod verify;
+mod walk;
+mod write;
 
 pub use checkout::Checkout;
 pub use entry::{Entry, EntryKind, Root};
 pub use error::Error;
+pub use index::fuzz_index;
+pub use list::fuzz_chunk_list;
+pub use record::fuzz_pack_entry;
 pub use remote::{Remote, Transfer};
-pub use stat_cache::StatCache;
+pub use stat_cache::{StatCache, fuzz_stat_cache};
 pub use store::{AddOptions, Damage, GcReport, Hold, Stats, Store, StoreOptions, Usage, hash, hash_with};
-pub use tree::{Tree, TreeItem, TreeNode, TreePath};
+pub use tree::{Tree, TreeItem, TreeNode, TreePath, fuzz_tree};

@@ -2,15 +2,24 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
-use tidemill_core::{Digest, Progress};
+use tidemill_core::{Digest, Progress, Quiet};
 
+use crate::batch::Batch;
+use crate::inner::Inner;
+use crate::lock::Lock;
+use crate::read::Reader;
+use crate::target::Target;
 use crate::{Checkout, Entry, Error, Remote, Root, StatCache, Transfer, Tree, TreePath};
+use crate::{add, checkout, content, gc, reach, remote, tree, verify};
 
 /// A content-addressed store in a local folder. Clones share everything; safe between threads and processes.
 #[derive(Clone, Debug)]
-pub struct Store;
+pub struct Store {
+    inner: Arc<Inner>,
+}
 
 /// How a store writes. Existing objects are read whatever the options are.
 #[derive(Clone, Debug)]
@@ -50,7 +59,9 @@ impl Default for AddOptions<'_> {
 
 /// Keeps garbage collection away while it lives, see [`Store::hold`].
 #[derive(Debug)]
-pub struct Hold;
+pub struct Hold {
+    _lock: Lock,
+}
 
 /// One damaged or missing object, as found by [`Store::verify`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -117,13 +128,12 @@ pub struct Usage {
 impl Store {
     /// Opens the store in `dir`, creating it if the folder is missing or empty. Refuses a newer format.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<Self, Error> {
-        let _ = (dir, options);
-        todo!()
+        Ok(Self { inner: Arc::new(Inner::open(dir, options)?) })
     }
 
     /// The folder.
     pub fn dir(&self) -> &Path {
-        todo!()
+        &self.inner.dir
     }
 
     /// Stores a file or folder; durable on return. A symbolic link as `path` itself is followed.
@@ -133,8 +143,9 @@ impl Store {
         stat: Option<&StatCache>,
         progress: &dyn Progress,
     ) -> Result<Entry, Error> {
-        let _ = (path, stat, progress);
-        todo!()
+        let options = AddOptions { stat, ..AddOptions::default() };
+        let entries = self.add_many(&[path.to_owned()], &options, progress)?;
+        entries.into_iter().next().ok_or(Error::Internal("nothing was added"))
     }
 
     /// Stores several files or folders with one sync for all; entries come in the order of `paths`.
@@ -144,62 +155,79 @@ impl Store {
         options: &AddOptions<'_>,
         progress: &dyn Progress,
     ) -> Result<Vec<Entry>, Error> {
-        let _ = (paths, options, progress);
-        todo!()
+        let batch = Batch::begin(&self.inner, options.durable, &|| progress.cancelled())?;
+        let entries = add::read_paths(paths, Some(&batch), options, progress)?;
+        batch.finish()?;
+        Ok(entries)
     }
 
     /// Composes a folder from entries that are stored already; folders between are made as needed. A path may not lie
     /// below another path that is a file.
     pub fn add_tree(&self, items: Vec<(TreePath, Entry)>) -> Result<Entry, Error> {
-        let _ = items;
-        todo!()
+        let batch = Batch::begin(&self.inner, true, &|| false)?;
+        for (_, entry) in &items {
+            if !batch.contains(&entry.digest)? {
+                return Err(Error::Missing { digest: entry.digest, store: self.inner.dir.clone() });
+            }
+        }
+        let mut last = Err(Error::Internal("a folder was not composed"));
+        for tree in tree::compose(items)? {
+            last = Ok(add::put_tree(&tree, Some(&batch))?);
+        }
+        batch.finish()?;
+        last
     }
 
     /// Stores bytes as one object; durable on return.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, Error> {
-        let _ = bytes;
-        todo!()
+        let batch = Batch::begin(&self.inner, true, &|| false)?;
+        let digest = content::put_bytes(bytes, &batch)?;
+        batch.finish()?;
+        Ok(digest)
     }
 
     /// Makes everything added without [`AddOptions::durable`] durable.
     pub fn sync(&self) -> Result<(), Error> {
-        todo!()
+        self.inner.sync()
     }
 
     /// The whole content of a file or listing. Use [`Self::read`] for what may be large.
     pub fn get(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
-        let _ = digest;
-        todo!()
+        self.inner.get(digest)
     }
 
     /// Streams a file's content. Each chunk is verified before a byte of it is handed out.
     pub fn read(&self, digest: &Digest) -> Result<impl Read + Send + use<>, Error> {
-        let _ = digest;
-        Ok(std::io::empty())
+        Reader::open(Arc::clone(&self.inner), digest)
     }
 
     /// The listing of a folder.
     pub fn tree(&self, digest: &Digest) -> Result<Tree, Error> {
-        let _ = digest;
-        todo!()
+        self.inner.tree(digest)
     }
 
     /// Every file below a folder (or the file itself, under an empty path), sorted by path; links are left out.
     pub fn files(&self, entry: &Entry) -> Result<Vec<(PathBuf, Entry)>, Error> {
-        let _ = entry;
-        todo!()
+        let target = Target::of(&self.inner, entry)?;
+        let mut files: Vec<_> = target.files.into_iter().map(|file| (file.path, file.entry)).collect();
+        files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(files)
     }
 
     /// Whether this one object is here; everything below it was stored before it. One index look-up.
     pub fn contains(&self, digest: &Digest) -> Result<bool, Error> {
-        let _ = digest;
-        todo!()
+        Ok(self.inner.catalog.find(digest)?.is_some())
     }
 
     /// Whether the entry and everything below it are here, by index look-ups: content is not read.
     pub fn has(&self, entry: &Entry) -> Result<bool, Error> {
-        let _ = entry;
-        todo!()
+        let root = [Root::new(entry)];
+        let known = self.inner.catalog.tables();
+        if reach::reach(&self.inner, &known, &root, true, &Quiet)?.missing.is_empty() {
+            return Ok(true);
+        }
+        let fresh = self.inner.catalog.refresh()?;
+        Ok(reach::reach(&self.inner, &fresh, &root, true, &Quiet)?.missing.is_empty())
     }
 
     /// Writes `entry` to `dest`. A file is replaced atomically; a folder that does not exist yet appears whole; an
@@ -212,25 +240,22 @@ impl Store {
         options: &Checkout<'_>,
         progress: &dyn Progress,
     ) -> Result<(), Error> {
-        let _ = (entry, dest, options, progress);
-        todo!()
+        checkout::checkout(&self.inner, entry, dest, options, progress)
     }
 
     /// Reads every byte of the store and names each damaged or missing object, and what below `roots` needs it.
     pub fn verify(&self, roots: &[Root], progress: &dyn Progress) -> Result<Vec<Damage>, Error> {
-        let _ = (roots, progress);
-        todo!()
+        verify::verify(&self.inner, roots, progress)
     }
 
     /// Keeps garbage collection away until dropped: take it before adding, drop it when the reference is recorded.
     pub fn hold(&self) -> Result<Hold, Error> {
-        todo!()
+        Ok(Hold { _lock: self.inner.shared_lock(&|| false)? })
     }
 
     /// Removes what no root reaches. Writers wait while it runs, readers go on. With `dry_run` nothing changes.
     pub fn gc(&self, roots: &[Root], dry_run: bool, progress: &dyn Progress) -> Result<GcReport, Error> {
-        let _ = (roots, dry_run, progress);
-        todo!()
+        gc::collect(&self.inner, || Ok(roots.to_vec()), dry_run, progress)
     }
 
     /// Like [`Self::gc`], but asks for the roots only once no writer is left, so that none can be missed.
@@ -240,19 +265,43 @@ impl Store {
         dry_run: bool,
         progress: &dyn Progress,
     ) -> Result<GcReport, Error> {
-        let _ = (roots, dry_run, progress);
-        todo!()
+        gc::collect(&self.inner, roots, dry_run, progress)
+    }
+
+    /// Forgets objects that [`Self::verify`] found damaged, so that adding or pulling their files stores them anew.
+    /// Until then these files count as missing. Gives the number of objects forgotten.
+    pub fn discard(&self, damage: &[Damage]) -> Result<u64, Error> {
+        gc::discard(&self.inner, damage)
     }
 
     /// Counts and sizes, from the indexes.
     pub fn stats(&self) -> Stats {
-        todo!()
+        let mut stats = Stats::default();
+        let mut packs = std::collections::HashSet::new();
+        let tables = self.inner.catalog.refresh().unwrap_or_else(|_| self.inner.catalog.tables());
+        let counted = tables.each(|location| {
+            stats.objects += 1;
+            stats.stored_bytes += location.header.record_len();
+            stats.raw_bytes += u64::from(location.header.raw);
+            packs.insert(location.pack);
+            Ok(())
+        });
+        stats.packs = packs.len() as u64;
+        stats.unreadable = tables.unreadable.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+        stats.unreadable.extend(counted.err().map(|error| error.to_string()));
+        stats
     }
 
     /// How much the roots occupy together, each object counted once.
     pub fn du(&self, roots: &[Root]) -> Result<Usage, Error> {
-        let _ = roots;
-        todo!()
+        let reached = reach::reach(&self.inner, &*self.inner.catalog.refresh()?, roots, false, &Quiet)?;
+        let mut usage = Usage { missing: reached.missing.len() as u64, ..Usage::default() };
+        for location in &reached.objects {
+            usage.objects += 1;
+            usage.stored_bytes += location.header.record_len();
+            usage.raw_bytes += u64::from(location.header.raw);
+        }
+        Ok(usage)
     }
 
     /// Sends what `roots` need and `remote` lacks.
@@ -262,8 +311,7 @@ impl Store {
         roots: &[Root],
         progress: &dyn Progress,
     ) -> Result<Transfer, Error> {
-        let _ = (remote, roots, progress);
-        todo!()
+        remote::push(&self.inner, remote, roots, progress).await
     }
 
     /// Fetches what `roots` need and this store lacks; verified and durable on return.
@@ -273,8 +321,7 @@ impl Store {
         roots: &[Root],
         progress: &dyn Progress,
     ) -> Result<Transfer, Error> {
-        let _ = (remote, roots, progress);
-        todo!()
+        remote::pull(&self.inner, remote, roots, progress).await
     }
 }
 
@@ -285,6 +332,6 @@ pub fn hash(path: &Path, stat: Option<&StatCache>, progress: &dyn Progress) -> R
 
 /// [`hash`] with options.
 pub fn hash_with(path: &Path, options: &AddOptions<'_>, progress: &dyn Progress) -> Result<Entry, Error> {
-    let _ = (path, options, progress);
-    todo!()
+    let entries = add::read_paths(&[path.to_owned()], None, options, progress)?;
+    entries.into_iter().next().ok_or(Error::Internal("nothing was hashed"))
 }

@@ -1,0 +1,98 @@
+//! Small file operations: temporary files that vanish unless kept, atomic replacement, syncing.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::Error;
+
+/// A file under a temporary name, removed on drop unless it was moved to its place.
+#[derive(Debug)]
+pub(crate) struct TempFile {
+    file: fs_err::File,
+    path: PathBuf,
+    moved: bool,
+}
+
+impl TempFile {
+    /// Creates a new file in `dir`, with a name no other process or thread uses.
+    pub(crate) fn create(dir: &Path, suffix: &str) -> Result<Self, Error> {
+        loop {
+            let path = dir.join(temporary_name(suffix));
+            match fs_err::OpenOptions::new().write(true).read(true).create_new(true).open(&path) {
+                Ok(file) => return Ok(Self { file, path, moved: false }),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::io("create", &path)(error)),
+            }
+        }
+    }
+
+    pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(Error::io("write to", &self.path))
+    }
+
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(Error::io("sync", &self.path))
+    }
+
+    /// Gives the file its final name, replacing what is there.
+    pub(crate) fn persist(mut self, target: &Path) -> Result<(), Error> {
+        fs_err::rename(&self.path, target).map_err(Error::io("create", target))?;
+        self.moved = true;
+        Ok(())
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        if !self.moved {
+            let _ = fs_err::remove_file(&self.path);
+        }
+    }
+}
+
+/// A name that no other process or thread of this machine uses at this time.
+pub(crate) fn temporary_name(suffix: &str) -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    format!(".{}-{}.{suffix}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Writes `bytes` to `target` so that it holds either its old or its new content at any time, synced on return.
+pub(crate) fn replace(target: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let dir = target.parent().ok_or(Error::Internal("a file without a folder"))?;
+    let mut file = TempFile::create(dir, "new")?;
+    file.write_all(bytes)?;
+    file.sync()?;
+    file.persist(target)?;
+    sync_dir(dir)
+}
+
+/// Makes the names in `dir` durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
+    let file = fs_err::File::open(dir).map_err(Error::io("open", dir))?;
+    file.sync_all().map_err(Error::io("sync", dir))
+}
+
+/// Makes everything on the file system of `dir` durable.
+pub(crate) fn sync_file_system(dir: &Path) -> Result<(), Error> {
+    let file = fs_err::File::open(dir).map_err(Error::io("open", dir))?;
+    #[cfg(target_os = "linux")]
+    let result = rustix::fs::syncfs(&file).map_err(std::io::Error::from);
+    #[cfg(not(target_os = "linux"))]
+    let result = file.sync_all();
+    result.map_err(Error::io("sync", dir))
+}
+
+/// Creates a folder and those above it.
+pub(crate) fn create_dir(dir: &Path) -> Result<(), Error> {
+    fs_err::create_dir_all(dir).map_err(Error::io("create the folder", dir))
+}
+
+/// Removes a file; that it is gone already is no error. Returns whether it was there.
+pub(crate) fn remove(path: &Path) -> Result<bool, Error> {
+    match fs_err::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("remove", path)(error)),
+    }
+}

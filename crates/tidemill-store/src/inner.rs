@@ -1,0 +1,302 @@
+//! What all clones of a store share: its folder, options, indexes and locks; opening, publishing, syncing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Catalog, IndexName, boot_id};
+use crate::cut::Parameters;
+use crate::disk::{self, TempFile};
+use crate::index::{self, Location, PackName, Table};
+use crate::lock::{self, Lock, Mode};
+use crate::{Error, StoreOptions};
+
+/// The newest format this version reads and the one it writes.
+const FORMAT: u32 = 1;
+/// Small index files are merged when there are this many.
+const MANY_INDEXES: usize = 32;
+/// Index files up to this size count as small.
+const SMALL_INDEX: u64 = 4 << 20;
+/// From this many unsynced indexes on, one sync of the file system is cheaper than one for each file.
+const MANY_UNSYNCED: usize = 4;
+
+/// The shared state behind [`crate::Store`].
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) dir: PathBuf,
+    pub(crate) options: StoreOptions,
+    pub(crate) catalog: Catalog,
+}
+
+/// The content of the `format` file.
+#[derive(Serialize, Deserialize)]
+struct Format {
+    tidemill_store: u32,
+    chunking: Option<Parameters>,
+}
+
+impl Inner {
+    pub(crate) fn open(dir: &Path, options: StoreOptions) -> Result<Self, Error> {
+        if !check_format(dir)? {
+            create(dir)?;
+        }
+        let inner = Self { dir: dir.to_owned(), options, catalog: Catalog::open(dir)? };
+        inner.recover_unsynced()?;
+        Ok(inner)
+    }
+
+    pub(crate) fn tmp_dir(&self) -> PathBuf {
+        self.dir.join("tmp")
+    }
+
+    pub(crate) fn packs_dir(&self) -> PathBuf {
+        self.dir.join("packs")
+    }
+
+    pub(crate) fn shared_lock(&self, cancelled: &dyn Fn() -> bool) -> Result<Lock, Error> {
+        lock::acquire(&self.dir.join("lock"), Mode::Shared, self.options.lock_wait, cancelled)
+    }
+
+    pub(crate) fn exclusive_lock(&self, cancelled: &dyn Fn() -> bool) -> Result<Lock, Error> {
+        lock::acquire(&self.dir.join("lock"), Mode::Exclusive, self.options.lock_wait, cancelled)
+    }
+
+    /// Makes objects visible whose packs have their final names.
+    pub(crate) fn publish_index(&self, entries: Vec<Location>, durable: bool) -> Result<(), Error> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let bytes = index::encode(entries);
+        let name = index_stem(&bytes);
+        let mut file = TempFile::create(&self.tmp_dir(), "idx")?;
+        file.write_all(&bytes)?;
+        match boot_id().filter(|_| !durable) {
+            Some(boot) => file.persist(&self.catalog.index_dir().join(format!("{name}-{boot}.unsynced.idx"))),
+            None => {
+                file.sync()?;
+                disk::sync_dir(&self.packs_dir())?;
+                file.persist(&self.catalog.index_dir().join(format!("{name}.idx")))?;
+                disk::sync_dir(&self.catalog.index_dir())
+            }
+        }
+    }
+
+    /// Syncs what was published without, and gives it the names of synced indexes.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        let Some(boot) = boot_id() else { return Ok(()) };
+        let names = self.unsynced(|found| found == boot)?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        if names.len() >= MANY_UNSYNCED {
+            disk::sync_file_system(&self.dir)?;
+        } else {
+            self.sync_each(&names)?;
+        }
+        self.rename_synced(&names)?;
+        self.catalog.refresh()?;
+        self.compact_index()
+    }
+
+    fn sync_each(&self, names: &[String]) -> Result<(), Error> {
+        let mut files = BTreeSet::new();
+        for name in names {
+            let path = self.catalog.index_dir().join(name);
+            // Another process may have synced and renamed it meanwhile.
+            match Table::load(&path) {
+                Ok(table) => files.extend(table.packs().iter().map(|pack| self.catalog.pack_path(pack))),
+                Err(Error::NotFound { .. } | Error::Io { .. }) => continue,
+                Err(error) => return Err(error),
+            }
+            files.insert(path);
+        }
+        for path in files {
+            if let Ok(file) = fs_err::File::open(&path) {
+                file.sync_data().map_err(Error::io("sync", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rename_synced(&self, names: &[String]) -> Result<(), Error> {
+        disk::sync_dir(&self.packs_dir())?;
+        let dir = self.catalog.index_dir();
+        for name in names {
+            let Some((stem, _)) = name.split_once('-') else { continue };
+            let (from, to) = (dir.join(name), dir.join(format!("{stem}.idx")));
+            match fs_err::rename(&from, &to) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("create", &to)(error));
+                }
+                _ => {}
+            }
+        }
+        disk::sync_dir(&dir)
+    }
+
+    /// After a restart of the machine: of what had not been synced before it, keeps what is whole.
+    fn recover_unsynced(&self) -> Result<(), Error> {
+        let names = self.unsynced(|found| Some(found) != boot_id())?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let _lock = self.shared_lock(&|| false)?;
+        let mut whole = Vec::new();
+        for name in names {
+            let path = self.catalog.index_dir().join(&name);
+            let intact = Table::load(&path)
+                .and_then(|table| table.each(|location| self.catalog.fetch_at(&location).map(|_| ())));
+            match intact {
+                Ok(()) => whole.push(name),
+                Err(_) => drop(disk::remove(&path)?),
+            }
+        }
+        self.sync_each(&whole)?;
+        self.rename_synced(&whole)?;
+        self.catalog.refresh().map(|_| ())
+    }
+
+    fn unsynced(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, Error> {
+        Ok(self
+            .index_names()?
+            .into_iter()
+            .filter(
+                |name| matches!(IndexName::parse(name), Some(IndexName::Unsynced { boot }) if wanted(boot)),
+            )
+            .collect())
+    }
+
+    /// The names of all files in the index folder.
+    pub(crate) fn index_names(&self) -> Result<Vec<String>, Error> {
+        names_in(&self.catalog.index_dir())
+    }
+
+    /// Merges small synced index files into one when there are many, so that look-ups and opening stay quick.
+    pub(crate) fn compact_index(&self) -> Result<(), Error> {
+        let tables = self.catalog.tables();
+        let small: Vec<(&str, &Table)> = tables
+            .files()
+            .filter(|(name, table)| {
+                IndexName::parse(name) == Some(IndexName::Synced) && (table.len() as u64) < SMALL_INDEX / 64
+            })
+            .collect();
+        if small.len() < MANY_INDEXES {
+            return Ok(());
+        }
+        let Some(_alone) = lock::attempt(&self.dir.join("index.lock"), Mode::Exclusive)? else {
+            return Ok(());
+        };
+        let here: BTreeSet<String> = self.index_names()?.into_iter().collect();
+        if small.iter().any(|(name, _)| !here.contains(*name)) {
+            return Ok(());
+        }
+        let mut entries = Vec::new();
+        for (_, table) in &small {
+            table.each(|location| {
+                entries.push(location);
+                Ok(())
+            })?;
+        }
+        self.replace_indexes(entries, small.iter().map(|(name, _)| *name))
+    }
+
+    /// Publishes one index in place of others.
+    pub(crate) fn replace_indexes<'a>(
+        &self,
+        entries: Vec<Location>,
+        old: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), Error> {
+        let new = if entries.is_empty() {
+            None
+        } else {
+            let bytes = index::encode(entries);
+            let name = format!("{}.idx", index_stem(&bytes));
+            let mut file = TempFile::create(&self.tmp_dir(), "idx")?;
+            file.write_all(&bytes)?;
+            file.sync()?;
+            disk::sync_dir(&self.packs_dir())?;
+            file.persist(&self.catalog.index_dir().join(&name))?;
+            disk::sync_dir(&self.catalog.index_dir())?;
+            Some(name)
+        };
+        for name in old {
+            if new.as_deref() != Some(name) {
+                disk::remove(&self.catalog.index_dir().join(name))?;
+            }
+        }
+        disk::sync_dir(&self.catalog.index_dir())?;
+        self.catalog.refresh().map(|_| ())
+    }
+
+    /// The packs that lie in the folder, with their sizes.
+    pub(crate) fn packs_on_disk(&self) -> Result<Vec<(PackName, u64)>, Error> {
+        let dir = self.packs_dir();
+        let mut packs = Vec::new();
+        for name in names_in(&dir)? {
+            let Some(pack) = name.strip_suffix(".pack").and_then(|hex| PackName::from_hex(hex).ok()) else {
+                continue;
+            };
+            let path = dir.join(name);
+            packs.push((pack, fs_err::metadata(&path).map_err(Error::io("inspect", &path))?.len()));
+        }
+        Ok(packs)
+    }
+}
+
+fn index_stem(bytes: &[u8]) -> String {
+    tidemill_core::Digest::of(bytes).hex()
+}
+
+/// The names in a folder that are text, sorted.
+pub(crate) fn names_in(dir: &Path) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for entry in fs_err::read_dir(dir).map_err(Error::io("list", dir))? {
+        let entry = entry.map_err(Error::io("list", dir))?;
+        names.extend(entry.file_name().into_string().ok());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Whether `dir` holds a store that this version can use; an error if it holds something else.
+fn check_format(dir: &Path) -> Result<bool, Error> {
+    let path = dir.join("format");
+    let bytes = match fs_err::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io("open", &path)(error)),
+    };
+    let bad = |why: String| Error::NotAStore { path: dir.to_owned(), why };
+    let format: Format = serde_json::from_slice(&bytes)
+        .map_err(|error| bad(format!("its file `format` is damaged: {error}")))?;
+    if format.tidemill_store > FORMAT {
+        return Err(Error::NewerFormat { path: dir.to_owned(), found: format.tidemill_store, known: FORMAT });
+    }
+    if format.chunking.as_ref() != Some(&Parameters::current()) {
+        return Err(bad("its file `format` names other chunking parameters".into()));
+    }
+    Ok(true)
+}
+
+/// Makes a new store. The `format` file comes last: without it the folder is not a store yet.
+fn create(dir: &Path) -> Result<(), Error> {
+    disk::create_dir(dir)?;
+    let ours = ["packs", "index", "remotes", "tmp"];
+    let strange = names_in(dir)?.into_iter().find(|name| {
+        !ours.contains(&name.as_str())
+            && !["lock", "index.lock"].contains(&name.as_str())
+            && !name.ends_with(".new")
+    });
+    if let Some(name) = strange {
+        let why = format!("it holds `{name}` but no file `format`");
+        return Err(Error::NotAStore { path: dir.to_owned(), why });
+    }
+    for name in ours {
+        disk::create_dir(&dir.join(name))?;
+    }
+    let format = Format { tidemill_store: FORMAT, chunking: Some(Parameters::current()) };
+    let text =
+        serde_json::to_vec(&format).map_err(|_| Error::Internal("the format file cannot be written"))?;
+    disk::replace(&dir.join("format"), &text)
+}

@@ -1,0 +1,297 @@
+//! The address of a remote, its named documents, and the few requests the transfers need.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path as Location;
+use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig};
+use std::time::Duration;
+use tidemill_core::Digest;
+
+use crate::Error;
+
+/// Named documents and index files are read whole up to this size.
+const LARGEST_DOCUMENT: u64 = 16 << 20;
+
+/// A place to push to and pull from; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    store: Arc<dyn ObjectStore>,
+    prefix: Location,
+    url: String,
+    /// The folder, if the remote is one of this machine.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+impl Remote {
+    /// Opens `file:///folder` (or an absolute path), `s3://bucket/prefix`, `gs://…`, `az://…` or `memory:///`.
+    /// Credentials and endpoints come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `GOOGLE_…`,
+    /// `AZURE_…`). No request is made yet.
+    pub fn open(url: &str) -> Result<Self, Error> {
+        let bad = |why: String| Error::BadRemote { url: url.to_owned(), why };
+        if url.starts_with('/') {
+            return Self::open_folder(url, url);
+        }
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("it has no scheme".into()))?;
+        if rest.split('/').next().is_some_and(|host| host.contains('@')) && scheme != "abfss" {
+            // The address is shown in messages and written into files.
+            return Err(Error::BadRemote {
+                url: format!("{scheme}://…"),
+                why: "credentials belong into the environment, not into the address".into(),
+            });
+        }
+        let failed = |error: object_store::Error| bad(error.to_string());
+        let bucket = || match rest.split_once('/') {
+            _ if rest.is_empty() || rest.starts_with('/') => Err(bad("it names no bucket".into())),
+            Some((bucket, prefix)) => Ok((format!("{scheme}://{bucket}"), prefix)),
+            None => Ok((url.to_owned(), "")),
+        };
+        let retry =
+            RetryConfig { max_retries: 6, retry_timeout: Duration::from_secs(60), ..RetryConfig::default() };
+        match scheme {
+            "file" => {
+                let path = rest.strip_prefix("localhost").unwrap_or(rest);
+                let path =
+                    decode_percent(path).ok_or_else(|| bad("it is not properly percent-encoded".into()))?;
+                Self::open_folder(url, &path)
+            }
+            "memory" => Ok(Self::new(Arc::new(InMemory::new()), Location::default(), url, None)),
+            "s3" | "s3a" => {
+                let (address, prefix) = bucket()?;
+                let builder = AmazonS3Builder::from_env().with_url(address).with_retry(retry);
+                // A server that is addressed without TLS, as the usual ones for tests are, was chosen so on purpose.
+                let plain = builder
+                    .get_config_value(&object_store::aws::AmazonS3ConfigKey::Endpoint)
+                    .is_some_and(|endpoint| endpoint.starts_with("http://"));
+                let builder = builder.with_client_options(client(plain));
+                Self::with_prefix(Arc::new(builder.build().map_err(failed)?), prefix, url)
+            }
+            "gs" => {
+                let (address, prefix) = bucket()?;
+                let builder = GoogleCloudStorageBuilder::from_env().with_url(address).with_retry(retry);
+                Self::with_prefix(Arc::new(builder.build().map_err(failed)?), prefix, url)
+            }
+            "az" | "abfs" | "abfss" | "azure" | "adl" => {
+                let (address, prefix) = bucket()?;
+                let builder = MicrosoftAzureBuilder::from_env().with_url(address).with_retry(retry);
+                Self::with_prefix(Arc::new(builder.build().map_err(failed)?), prefix, url)
+            }
+            other => Err(bad(format!("the scheme `{other}` is not known"))),
+        }
+    }
+
+    /// A remote in memory, for tests; clones share it.
+    pub fn in_memory() -> Self {
+        Self::new(Arc::new(InMemory::new()), Location::default(), "memory:///", None)
+    }
+
+    fn open_folder(url: &str, path: &str) -> Result<Self, Error> {
+        let bad = |why: &str| Error::BadRemote { url: url.to_owned(), why: why.into() };
+        if !path.starts_with('/') {
+            return Err(bad("the folder must be absolute"));
+        }
+        let prefix = Location::from_absolute_path(path).map_err(|error| bad(&error.to_string()))?;
+        let url = if url.starts_with('/') { format!("file://{url}") } else { url.to_owned() };
+        Ok(Self::new(Arc::new(LocalFileSystem::new()), prefix, &url, Some(path.into())))
+    }
+
+    fn with_prefix(store: Arc<dyn ObjectStore>, prefix: &str, url: &str) -> Result<Self, Error> {
+        let prefix = Location::parse(prefix.trim_matches('/'))
+            .map_err(|error| Error::BadRemote { url: url.to_owned(), why: error.to_string() })?;
+        Ok(Self::new(store, prefix, url, None))
+    }
+
+    fn new(store: Arc<dyn ObjectStore>, prefix: Location, url: &str, folder: Option<PathBuf>) -> Self {
+        Self { store, prefix, url: url.trim_end_matches('/').to_owned(), folder }
+    }
+
+    /// The address without credentials.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Writes a small named document (at most 16 MiB), for example `datasets/flights/3.json`, replacing what is there.
+    pub async fn put_ref(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        check_name(name)?;
+        if bytes.len() as u64 > LARGEST_DOCUMENT {
+            return Err(Error::BadName {
+                what: "document",
+                name: name.to_owned(),
+                why: "it is larger than 16 MiB",
+            });
+        }
+        self.put(&format!("refs/{name}"), bytes.to_vec()).await?;
+        self.sync().await
+    }
+
+    /// Reads a named document; `None` if there is none.
+    pub async fn get_ref(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        check_name(name)?;
+        self.get(&format!("refs/{name}")).await
+    }
+
+    /// The names of all documents that begin with the folder `prefix` (empty for all), sorted.
+    pub async fn list_refs(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let prefix = prefix.trim_matches('/');
+        let folder = if prefix.is_empty() {
+            "refs".to_owned()
+        } else {
+            check_name(prefix)?;
+            format!("refs/{prefix}")
+        };
+        let mut names: Vec<String> = self
+            .list(&folder)
+            .await?
+            .into_iter()
+            .filter_map(|(name, _)| Some(name.strip_prefix("refs/")?.to_owned()))
+            .collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Distinguishes remotes in file names.
+    pub(crate) fn id(&self) -> String {
+        Digest::of(self.url.as_bytes()).short()
+    }
+
+    pub(crate) fn store(&self) -> &dyn ObjectStore {
+        self.store.as_ref()
+    }
+
+    pub(crate) fn location(&self, name: &str) -> Location {
+        name.split('/').fold(self.prefix.clone(), |location, part| location.join(part))
+    }
+
+    pub(crate) fn error(
+        &self,
+        action: &'static str,
+        name: &str,
+    ) -> impl FnOnce(object_store::Error) -> Error {
+        let location = format!("{}/{name}", self.url);
+        move |source| Error::Remote { action, location, source: Box::new(source) }
+    }
+
+    pub(crate) async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        let payload = PutPayload::from(bytes);
+        self.store.put(&self.location(name), payload).await.map_err(self.error("write", name))?;
+        Ok(())
+    }
+
+    /// A small file; `None` if there is none.
+    pub(crate) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let found = match self.store.get(&self.location(name)).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(self.error("read", name)(error)),
+        };
+        if found.meta.size > LARGEST_DOCUMENT {
+            return Err(Error::malformed("document", format!("`{name}` is larger than 16 MiB")));
+        }
+        found.bytes().await.map(|bytes| Some(bytes.to_vec())).map_err(self.error("read", name))
+    }
+
+    /// Names (relative to the remote) and sizes of everything in a folder and below it.
+    pub(crate) async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, Error> {
+        let below = self.location(folder);
+        let mut found = Vec::new();
+        let mut stream = self.store.list(Some(&below)).boxed();
+        while let Some(meta) = stream.try_next().await.map_err(self.error("list", folder))? {
+            let parts = meta
+                .location
+                .prefix_match(&self.prefix)
+                .map(|parts| parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"));
+            found.extend(parts.map(|name| (name, meta.size)));
+        }
+        Ok(found)
+    }
+
+    /// For a folder of this machine: makes what was written durable.
+    pub(crate) async fn sync(&self) -> Result<(), Error> {
+        let Some(folder) = self.folder.clone() else { return Ok(()) };
+        blocking(move || crate::disk::sync_file_system(&folder)).await
+    }
+}
+
+/// Runs work that blocks away from the threads of the runtime.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Internal("a background task failed"))?
+}
+
+fn client(allow_http: bool) -> ClientOptions {
+    ClientOptions::new().with_allow_http(allow_http).with_timeout(Duration::from_secs(120))
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    let why = match name {
+        "" => "it is empty",
+        _ if name.len() > 512 => "it is longer than 512 bytes",
+        _ if name.split('/').any(|part| matches!(part, "" | "." | "..")) => {
+            "a part of it is empty, `.` or `..`"
+        }
+        _ if name.chars().any(|c| c.is_control() || "\\%#?*\"<>|[]{}^`~".contains(c)) => {
+            "it has a character that some object stores do not take"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::BadName { what: "document name", name: name.to_owned(), why })
+}
+
+fn decode_percent(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            bytes.push((digit()? << 4 | digit()?) as u8);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (url, shown) in [
+            ("file:///tmp/a%20b/", "file:///tmp/a%20b"),
+            ("/tmp/x", "file:///tmp/x"),
+            ("memory:///", "memory:"),
+        ] {
+            assert_eq!(Remote::open(url).unwrap().url(), shown);
+        }
+        assert_eq!(Remote::open("file:///tmp/a%20b").unwrap().folder, Some(PathBuf::from("/tmp/a b")));
+        for (url, why) in [
+            ("data/remote", "it has no scheme"),
+            ("ftp://host/x", "the scheme `ftp` is not known"),
+            ("s3://", "it names no bucket"),
+            ("s3:///x", "it names no bucket"),
+            ("file://host/x", "the folder must be absolute"),
+            ("s3://key:secret@bucket/x", "credentials belong into the environment, not into the address"),
+        ] {
+            let error = Remote::open(url).unwrap_err().to_string();
+            assert!(error.ends_with(why) && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn document_names() {
+        for good in ["datasets/flights/3.json", "a", "ä b/c"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "/a", "a/", "a//b", "../x", "a/../b", "a\nb", "a%2Fb"] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+}
