@@ -23,6 +23,10 @@ pub(crate) enum Purpose {
     Bootstrap = 6,
     /// The resamples of the comparison of two models.
     Paired = 7,
+    /// The rows that a boosting round learns from.
+    Rows = 8,
+    /// The columns that a boosting round may use.
+    Columns = 9,
 }
 
 /// A generator for one item of one purpose.
@@ -34,6 +38,11 @@ impl Random {
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
         generator.set_stream(((purpose as u64) << 48) | item);
         Self(generator)
+    }
+
+    /// 32 random bits.
+    pub(crate) fn word(&mut self) -> u32 {
+        self.0.next_u32()
     }
 
     /// A number below `bound` (above 0), each equally likely: Lemire's multiplication with rejection
