@@ -2,10 +2,15 @@
 //!
 //! It does not guess leaks (columns known only after the fact): no statistic tells them from good features.
 
-use serde::{Deserialize, Serialize};
-use tidemill_core::declare::{Expectation, Split, Task};
+mod expectations;
+mod roles;
+mod task;
 
-use crate::{Error, Table};
+use serde::{Deserialize, Serialize};
+use tidemill_core::declare::{Expectation, Split, SplitBy, Task, TaskKind};
+
+use crate::summary::ColumnStats;
+use crate::{ColumnType, Error, Summary, Table};
 
 /// What a new project could look like.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,8 +77,82 @@ pub enum Role {
 /// Looks at `table` and proposes a project that predicts `target`.
 ///
 /// # Errors
-/// An unknown, constant or empty target; what reading gives.
+/// An unknown, constant or empty target, one of a type that cannot be predicted, or one with too many classes; what
+/// reading gives.
 pub fn propose(table: &Table, target: &str) -> Result<Proposal, Error> {
-    let _ = (table, target);
-    Err(Error::Unusable("not there yet".to_owned()))
+    table.column(target)?;
+    let summary = Summary::of(table)?;
+    let stats = summary.describe();
+    let about = |name: &str| stats.iter().find(|column| column.name == name);
+    let (task, task_reason) = task::task(&summary, &stats, target)?;
+    let columns = roles::roles(&stats, target);
+    let of_role = |wanted: &[Role]| -> Vec<String> {
+        columns
+            .iter()
+            .filter(|column| wanted.contains(&column.role))
+            .map(|column| column.name.clone())
+            .collect()
+    };
+    let time = of_role(&[Role::Time]).into_iter().next();
+    let unique =
+        |name: &String| about(name).is_some_and(|stats| stats.nulls == 0 && roles::all_different(stats));
+    let key: Vec<String> = of_role(&[Role::Id]).into_iter().filter(unique).take(1).collect();
+    let (split, split_reason) = split(time.as_deref(), &task);
+    let categorical = columns.iter().filter(|column| column.role == Role::Categorical).filter(|column| {
+        about(&column.name)
+            .is_some_and(|stats| matches!(stats.column_type, ColumnType::Int | ColumnType::Float))
+    });
+    Ok(Proposal {
+        rows: summary.rows(),
+        expect: expectations::expectations(&summary, &stats, &columns, &key),
+        notes: notes(&stats, &columns, target),
+        drop: of_role(&[Role::Id, Role::Constant, Role::Text, Role::Unsupported]),
+        categorical: categorical.map(|column| column.name.clone()).collect(),
+        task,
+        task_reason,
+        columns,
+        split,
+        split_reason,
+        time,
+        key,
+    })
+}
+
+fn split(time: Option<&str>, task: &Task) -> (Split, String) {
+    let (by, reason) = match (time, task.kind) {
+        (Some(time), _) => (
+            SplitBy::Time,
+            format!(
+                "the model will be used on rows later than those it learnt from, so the last fifth by `{time}` tests it"
+            ),
+        ),
+        (None, TaskKind::Classification) => (
+            SplitBy::Stratified,
+            "there is no time column; both sides keep the shares of the classes".to_owned(),
+        ),
+        (None, TaskKind::Regression) => (SplitBy::Random, "there is no time column".to_owned()),
+    };
+    (Split { by, test: 0.2, column: time.map(str::to_owned) }, reason)
+}
+
+fn notes(stats: &[ColumnStats], columns: &[ColumnProposal], target: &str) -> Vec<String> {
+    let mut notes = vec![format!(
+        "columns that are known only after `{target}` cannot be told from good ones by their values: add them to `drop`"
+    )];
+    for stats in stats {
+        let rows = stats.count + stats.nulls;
+        if stats.name == target && stats.nulls > 0 {
+            notes.push(format!(
+                "`{target}` is null in {} of {rows} rows: leave them out in a step before training",
+                stats.nulls
+            ));
+        } else if stats.nulls * 2 > rows && stats.count > 0 {
+            notes.push(format!("`{}` is null in {} of {rows} rows", stats.name, stats.nulls));
+        }
+    }
+    let other_times = columns.iter().filter(|column| column.role == Role::Unsupported);
+    for column in other_times {
+        notes.push(format!("`{}` is left out: {}", column.name, column.reason));
+    }
+    notes
 }
