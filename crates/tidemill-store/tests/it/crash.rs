@@ -1,0 +1,100 @@
+//! A process that adds and collects is killed at any point, many times; nothing that was there may suffer.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use tidemill_core::{Digest, Quiet};
+use tidemill_store::{Entry, Error, Root, Store};
+
+use crate::support::{Lab, noise, open};
+use crate::support_child::{command, orders};
+
+const KILLS: u64 = 25;
+
+/// Adds files and collects; each entry is recorded in `log` once it is in the store.
+fn work(dir: &Path, rounds: u64) {
+    let store = open(&dir.join("store"));
+    let log = dir.join("log");
+    let began = entries(&log).len() as u64;
+    for round in began..began + rounds {
+        let path = dir.join("work").join("input");
+        fs_err::write(&path, noise(round, 1000 + (round as usize % 7) * 100_000)).unwrap();
+        let hold = store.hold().unwrap();
+        let entry = store.add(&path, None, &Quiet).unwrap();
+        let mut file = fs_err::OpenOptions::new().append(true).create(true).open(&log).unwrap();
+        writeln!(file, "{}", serde_json::to_string(&entry).unwrap()).unwrap();
+        drop(hold);
+        // What the log names last goes every time, so that there is something to collect.
+        if round % 2 == 0 {
+            let roots = || Ok(entries(&log).iter().rev().skip(1).map(Root::from).collect());
+            store.gc_with(roots, false, &Quiet).unwrap();
+            store.add(&path, None, &Quiet).unwrap();
+        }
+    }
+}
+
+fn entries(log: &Path) -> Vec<Entry> {
+    let text = fs_err::read_to_string(log).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn check(store: &Store, dir: &Path) {
+    let mut entries = entries(&dir.join("log"));
+    // The last one may be at the point between collection and being added again.
+    entries.pop();
+    let roots: Vec<Root> = entries.iter().map(Root::from).collect();
+    assert_eq!(store.verify(&roots, &Quiet).unwrap(), vec![]);
+    for (round, entry) in entries.iter().enumerate() {
+        assert_eq!(entry.digest, Digest::of(&noise(round as u64, 1000 + (round % 7) * 100_000)));
+        assert!(store.has(entry).unwrap());
+    }
+}
+
+#[test]
+fn worker() {
+    match orders() {
+        Some(dir) => work(&dir, u64::MAX / 2),
+        None => {
+            let lab = Lab::new();
+            work(lab.dir.path(), 6);
+            check(&lab.store, lab.dir.path());
+        }
+    }
+}
+
+#[test]
+fn killed_at_any_point() {
+    let lab = Lab::new();
+    lab.write("first", noise(1000, 300_000));
+    work(lab.dir.path(), 1);
+    let mut done = 0;
+    for kill in 0..KILLS {
+        let before = entries(&lab.dir.path().join("log")).len();
+        let mut child = command("crash::worker", lab.dir.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // It is at work as soon as it has recorded something; then it gets a while that differs each time.
+        while entries(&lab.dir.path().join("log")).len() == before {
+            assert!(child.try_wait().unwrap().is_none(), "the worker ended by itself");
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_micros(kill * kill * 97 % 40_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = open(lab.store.dir());
+        check(&store, lab.dir.path());
+        done = entries(&lab.dir.path().join("log")).len();
+    }
+    assert!(done as u64 > KILLS);
+    // What the crashes left behind goes with the next collection, and only that.
+    let mut kept = entries(&lab.dir.path().join("log"));
+    kept.pop();
+    let roots: Vec<Root> = kept.iter().map(Root::from).collect();
+    lab.store.gc(&roots, false, &Quiet).unwrap();
+    check(&lab.store, lab.dir.path());
+    assert!(lab.files("tmp").is_empty());
+    assert!(matches!(lab.store.get(&Digest::of(b"never added")), Err(Error::Missing { .. })));
+}
