@@ -4,22 +4,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The repository's root.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// The example project's data.
-pub fn flights() -> PathBuf {
+pub(crate) fn flights() -> PathBuf {
     root().join("examples/flights/data")
 }
 
 /// The month files of the example project.
-pub fn months(count: usize) -> Vec<PathBuf> {
+pub(crate) fn months(count: usize) -> Vec<PathBuf> {
     (1..=count).map(|month| flights().join(format!("flights/2013-{month:02}.parquet"))).collect()
 }
 
 /// What `program` prints, as JSON. The program finds `args` in `sys.argv[1:]`.
-pub fn python(program: &str, args: &[&Path]) -> serde_json::Value {
+pub(crate) fn python(program: &str, args: &[&Path]) -> serde_json::Value {
     let interpreter = std::env::var_os("TIDEMILL_TEST_PYTHON")
         .map_or_else(|| root().join(".venv/bin/python"), PathBuf::from);
     let output =
