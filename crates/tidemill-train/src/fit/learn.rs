@@ -82,7 +82,7 @@ fn boost(
         Target::Regression(_) => "mse",
         Target::Classes { .. } => "log_loss",
     };
-    let rounds = first_least(&fitted.validation_loss).map_or(fitted.training_loss.len(), |at| at + 1);
+    let rounds = fitted.model.trees.len() / fitted.model.outputs().max(1);
     let curve = |side: &str, values: Vec<f64>| Curve { name: format!("{side}_{loss}"), values };
     let mut curves = vec![curve("train", fitted.training_loss), curve("validation", fitted.validation_loss)];
     curves.retain(|curve| !curve.values.is_empty());
@@ -97,11 +97,6 @@ fn boost(
 
 fn sample(data: &Data) -> gbdt::Sample<'_> {
     gbdt::Sample { frame: &data.frame, target: &data.target, weights: data.weights.as_deref() }
-}
-
-/// Index of the least value, the first one among equals.
-fn first_least(values: &[f64]) -> Option<usize> {
-    (0..values.len()).reduce(|best, at| if values[at] < values[best] { at } else { best })
 }
 
 /// Refuses sides that lack a class; returns the classes that the test side lacks.
