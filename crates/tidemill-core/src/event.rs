@@ -20,6 +20,19 @@ pub enum RunState {
     Interrupted,
 }
 
+impl RunState {
+    /// The state as a predicate, for sentences: `succeeded`, `was stopped`.
+    pub const fn past(self) -> &'static str {
+        match self {
+            Self::Running => "is running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "was stopped",
+            Self::Interrupted => "was interrupted",
+        }
+    }
+}
+
 /// How one step of a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -36,6 +49,20 @@ pub enum StepState {
     Cancelled,
     /// A step that it needs failed.
     Skipped,
+}
+
+impl StepState {
+    /// The state as a predicate, for sentences: `ran`, `was restored`.
+    pub const fn past(self) -> &'static str {
+        match self {
+            Self::Ran => "ran",
+            Self::Restored => "was restored",
+            Self::Unchanged => "was unchanged",
+            Self::Failed => "failed",
+            Self::Cancelled => "was stopped",
+            Self::Skipped => "was skipped",
+        }
+    }
 }
 
 /// What happened. Closed: a new kind is added here, and every `match` says what it does with it.
@@ -177,7 +204,9 @@ impl EventKind {
             | Self::RunFinished { run, .. }
             | Self::ModelTested { run, .. }
             | Self::RunReproduced { run, .. } => format!("run:{run}"),
-            Self::StoreSwept { .. } | Self::StorePushed { .. } | Self::StorePulled { .. } => "store".to_owned(),
+            Self::StoreSwept { .. } | Self::StorePushed { .. } | Self::StorePulled { .. } => {
+                "store".to_owned()
+            }
         }
     }
 }

@@ -141,10 +141,15 @@ impl FromStr for RunId {
         let mut bytes = [0; 16];
         let good = text.len() == 32
             && text.is_ascii()
-            && bytes.iter_mut().enumerate().all(|(i, byte)| {
-                u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map(|b| *byte = b).is_ok()
-            });
-        if good { Ok(Self(bytes)) } else { Err(format!("`{text}` is not a run id: expected 32 hexadecimal digits")) }
+            && bytes
+                .iter_mut()
+                .enumerate()
+                .all(|(i, byte)| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map(|b| *byte = b).is_ok());
+        if good {
+            Ok(Self(bytes))
+        } else {
+            Err(format!("`{text}` is not a run id: expected 32 hexadecimal digits"))
+        }
     }
 }
 

@@ -1,2 +1,53 @@
-//! The command line.
-fn main() {}
+//! The command line of Tidemill: reads what was typed, runs one command, and says how it went.
+
+mod app;
+mod cli;
+mod command;
+mod data_check;
+mod failure;
+mod journal;
+mod model_test;
+mod output;
+mod step;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::Cli;
+use failure::{Said, exit_of, hint_of};
+use output::Console;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let console = Console::new(&cli.global);
+    match command::dispatch(cli, &console) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error, &console);
+            ExitCode::from(exit_of(&error) as u8)
+        }
+    }
+}
+
+fn report(error: &anyhow::Error, console: &Console) {
+    if error.is::<Said>() {
+        return;
+    }
+    if let Some(report) = error.downcast_ref::<tidemill_project::Report>() {
+        command::print_report(report, console);
+        return;
+    }
+    // A cause that the message above it already contains says nothing new.
+    let mut said = error.to_string();
+    let mut causes = Vec::new();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        if !said.contains(&text) {
+            said.push_str(&text);
+            causes.push(text);
+        }
+    }
+    console.error(&error.to_string(), &causes, hint_of(error).as_deref());
+}

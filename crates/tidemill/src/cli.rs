@@ -1,0 +1,291 @@
+//! What can be typed: commands, their options and their help. What they do is in `command/`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+
+/// Continuous delivery for machine learning in one binary
+#[derive(Debug, Parser)]
+#[command(name = "tidemill", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Work on the project in DIR instead of the current folder
+    #[arg(short = 'C', long = "project", value_name = "DIR", global = true, value_hint = ValueHint::DirPath)]
+    pub(crate) project: Option<PathBuf>,
+    /// Print data as JSON on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Metadata database: a PostgreSQL URL, or a SQLite file
+    #[arg(long, global = true, env = "TIDEMILL_DATABASE", value_name = "URL", hide_env_values = true)]
+    pub(crate) database: Option<String>,
+    /// Print less: only results, warnings and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Colour: auto, always or never; `NO_COLOR` is respected
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: ColorWhen,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a project, from a table and its target column if you name them
+    Init(Init),
+    /// Validate the project file and the data, and print what would run and why
+    Check(Check),
+    /// Run the steps that are out of date
+    Run(Run),
+    /// Show which steps are out of date, and why
+    Status(Status),
+    /// Show what changed between two runs, dataset versions or commits
+    Diff(Diff),
+    /// Show the log of every state change, or prove that it is intact
+    Log(Log),
+    /// Version data: add, list, get, compare, push, pull, verify
+    #[command(subcommand)]
+    Data(Data),
+    /// Remove stored content that nothing refers to
+    Gc(Gc),
+    /// Repeat a recorded run in a clean folder and compare every output byte by byte
+    Reproduce(Reproduce),
+    /// Merge two versions of tidemill.lock, for Git: `tidemill merge-lock %O %A %B`
+    #[command(hide = true)]
+    MergeLock(MergeLock),
+    /// Print the JSON Schema of the project file
+    Schema,
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the reference pages that are generated from this program
+    #[command(hide = true)]
+    Docs {
+        /// Which page
+        page: DocsPage,
+    },
+}
+
+/// A generated page.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum DocsPage {
+    /// docs/reference/cli.md
+    Cli,
+    /// docs/reference/project-file.md
+    ProjectFile,
+    /// docs/reference/tidemill.schema.json
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// A table to learn from: Parquet, CSV, JSON lines or Arrow
+    #[arg(long, value_name = "FILE", requires = "target", value_hint = ValueHint::FilePath)]
+    pub(crate) data: Option<PathBuf>,
+    /// The column to predict
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    pub(crate) target: Option<String>,
+    /// The project's name; the folder's name where not given
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Overwrite an existing tidemill.yaml
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Set a parameter, as in `--param train.seed=8`
+    #[arg(long = "param", value_name = "KEY=VALUE")]
+    pub(crate) params: Vec<String>,
+    /// Check the project file and the plan, but not the data
+    #[arg(long)]
+    pub(crate) no_data: bool,
+    /// Propose expectations for a dataset
+    #[arg(long, value_name = "DATASET")]
+    pub(crate) suggest: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Steps to bring up to date, with everything they need; all where none is named
+    pub(crate) steps: Vec<String>,
+    /// Also the steps that need the named ones
+    #[arg(long)]
+    pub(crate) downstream: bool,
+    /// Print the plan with the reason for every step, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Run the named steps (or all) even if nothing changed
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// Steps that run at the same time; the number of cores where not given
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// Set a parameter, as in `--param train.seed=8`
+    #[arg(long = "param", value_name = "KEY=VALUE")]
+    pub(crate) params: Vec<String>,
+    /// Run once for each value, as in `--sweep lr=0.05,0.1`; several multiply
+    #[arg(long = "sweep", value_name = "KEY=V1,V2")]
+    pub(crate) sweep: Vec<String>,
+    /// Go on with steps that do not need a failed one
+    #[arg(short, long)]
+    pub(crate) keep_going: bool,
+    /// Wait for another run in this project instead of failing
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Do not evaluate the expectations on data and the tests of models
+    #[arg(long)]
+    pub(crate) no_tests: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Set a parameter, as in `--param train.seed=8`
+    #[arg(long = "param", value_name = "KEY=VALUE")]
+    pub(crate) params: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// A run, a Git commit, or NAME@VERSION of a dataset; the last run where not given
+    pub(crate) from: Option<String>,
+    /// What it is compared with; the workspace where not given
+    pub(crate) to: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    #[command(subcommand)]
+    pub(crate) action: Option<LogAction>,
+    /// Show at most N entries
+    #[arg(short = 'n', long, default_value_t = 30, value_name = "N")]
+    pub(crate) limit: usize,
+    /// Only entries about this, as in `run:3f2a…`, `dataset:flights`, `store`
+    #[arg(long)]
+    pub(crate) subject: Option<String>,
+    /// Only entries of this kind, as in `run.finished`
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogAction {
+    /// Recompute the Merkle tree and name the first bad entry
+    Verify {
+        /// A size and root that you noted earlier, as in `120:9f2c…`; the log must extend it
+        #[arg(long, value_name = "SIZE:ROOT")]
+        against: Option<String>,
+    },
+    /// Print entries as JSON lines, oldest first, for other programs
+    Export,
+    /// List the runs of the pipeline
+    Runs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Data {
+    /// Store a file or folder as the next version of a dataset
+    Add {
+        /// The dataset's name
+        name: String,
+        /// The file or folder
+        #[arg(value_hint = ValueHint::AnyPath)]
+        path: PathBuf,
+        /// One line for people
+        #[arg(short, long)]
+        message: Option<String>,
+    },
+    /// List datasets, or the versions of one
+    Ls {
+        /// A dataset
+        name: Option<String>,
+    },
+    /// Write a version into a folder
+    Get {
+        /// NAME or NAME@VERSION
+        dataset: String,
+        /// Where to; the place it was added from where not given
+        #[arg(short, long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+        out: Option<PathBuf>,
+        /// Overwrite what is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Compare two versions: schema, rows, statistics
+    Diff {
+        /// NAME@VERSION, or a path
+        from: String,
+        /// NAME@VERSION, or a path; the newest version of the same dataset where not given
+        to: Option<String>,
+        /// Columns that identify a row
+        #[arg(long, value_delimiter = ',', value_name = "COLUMN,…")]
+        key: Vec<String>,
+    },
+    /// Send stored content to the remote store
+    Push(Transfer),
+    /// Fetch content from the remote store
+    Pull(Transfer),
+    /// Read every stored byte and name what is damaged
+    Verify,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Transfer {
+    /// Datasets (NAME or NAME@VERSION); everything the project refers to where none is named
+    pub(crate) datasets: Vec<String>,
+    /// The remote: a path, or an s3://, gs:// or az:// URL; `store.remote` of the project file where not given
+    #[arg(long, env = "TIDEMILL_REMOTE", value_name = "URL")]
+    pub(crate) remote: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// Remove; without it the command only says what it would remove
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Keep what the last N runs refer to
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) keep_runs: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reproduce {
+    /// The run: its id or the beginning of it; `last` for the newest
+    pub(crate) run: String,
+    /// Keep the clean folder
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Steps that run at the same time
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MergeLock {
+    /// The common ancestor
+    pub(crate) base: PathBuf,
+    /// Our version; receives the result
+    pub(crate) ours: PathBuf,
+    /// Their version
+    pub(crate) theirs: PathBuf,
+}

@@ -1,0 +1,70 @@
+//! `tidemill check`: the project file, the data, and what would run and why.
+
+use serde_json::json;
+use tidemill_data::propose;
+
+use crate::app::App;
+use crate::cli::Check;
+use crate::command::status::{planned, print_plan};
+use crate::data_check::{Checked, check, event, lines};
+use crate::failure::{Exit, Failure, Said};
+use crate::table::open;
+
+pub(crate) fn run(args: &Check, app: &App<'_>) -> anyhow::Result<()> {
+    let resolved = app.resolve(&args.params)?;
+    if let Some(name) = &args.suggest {
+        let known = resolved.datasets.keys().map(String::as_str);
+        let dataset = resolved.datasets.get(name).ok_or_else(|| {
+            Failure::usage(format!("the project has no dataset `{name}`"))
+                .hint_maybe(tidemill_core::did_you_mean(name, known))
+        })?;
+        return suggest(app, name, open(&app.root, &dataset.paths, dataset.format)?);
+    }
+    let mut all: Vec<Checked> = Vec::new();
+    if !args.no_data {
+        for (name, dataset) in &resolved.datasets {
+            all.extend(check(app, name, dataset)?);
+        }
+        if !all.is_empty() {
+            let events = all.iter().map(|checked| app.event(event(checked))).collect();
+            app.block(async {
+                app.db()?.begin().await?.commit(events).await?;
+                anyhow::Ok(())
+            })?;
+        }
+    }
+    let (_, plan) = planned(app, &resolved)?;
+    let console = app.console;
+    if console.json() {
+        console.value(&json!({"project": app.project.project, "data": all, "plan": plan}))?;
+    } else {
+        console.note(format!(
+            "tidemill.yaml is valid: {} datasets, {} steps, {} tests",
+            resolved.datasets.len(),
+            resolved.steps.len(),
+            app.project.tests.len()
+        ));
+        for checked in &all {
+            for line in lines(console, checked, true) {
+                console.line(line);
+            }
+        }
+        print_plan(console, &plan);
+    }
+    if all.iter().any(|checked| checked.failed() > 0) { Err(Said(Exit::Failed).into()) } else { Ok(()) }
+}
+
+fn suggest(app: &App<'_>, name: &str, table: tidemill_data::Table) -> anyhow::Result<()> {
+    let target = app.project.objective.as_ref().map(|o| o.task.target.as_str());
+    let known = target.filter(|target| table.column(target).is_ok());
+    let first = table.schema().fields().last().map(|field| field.name().clone()).unwrap_or_default();
+    let proposal = propose(&table, known.unwrap_or(&first))?;
+    if app.console.json() {
+        return app.console.value(&proposal.expect);
+    }
+    app.console.note(format!("put these under `data: {name}: expect:` and keep what you mean"));
+    for expectation in &proposal.expect {
+        app.console.line(format!("- {}", crate::command::init::flow(&serde_json::to_value(expectation)?)));
+    }
+    Ok(())
+}

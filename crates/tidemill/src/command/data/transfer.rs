@@ -1,0 +1,222 @@
+//! `tidemill data push` and `pull`: stored content to and from a remote store.
+
+use serde_json::json;
+use tidemill_core::{Digest, EventKind, Name};
+use tidemill_db::DatasetVersion;
+use tidemill_pipeline::{ContentKind, Lock};
+use tidemill_store::{Remote, Root, Transfer as Moved};
+
+use super::remote::{self, RemoteVersion};
+use super::{find, reference};
+use crate::app::{App, LOCK_FILE};
+use crate::cli::Transfer;
+use crate::failure::Failure;
+use crate::output::{bytes, count, plural};
+
+pub(super) fn push(args: &Transfer, app: &App<'_>) -> anyhow::Result<()> {
+    let remote = remote::open(app, args.remote.as_deref())?;
+    let versions = local_versions(args, app)?;
+    let mut roots: Vec<Root> = versions.iter().map(root_of).collect();
+    if args.datasets.is_empty() {
+        roots.extend(locked(app)?);
+    }
+    let bar = app.bar();
+    let moved = app.block(app.store()?.push(&remote, &roots, &bar))?;
+    drop(bar);
+    // Names come after the content that they name: whoever sees a version can fetch it.
+    app.block(async {
+        for version in &versions {
+            let ours = RemoteVersion::of(version);
+            let document = ours.document();
+            if let Some(theirs) = remote.get_ref(&document).await? {
+                let theirs: RemoteVersion = serde_json::from_slice(&theirs)?;
+                if theirs.content != ours.content {
+                    return Err(conflict(&version.dataset, version.version, &remote).into());
+                }
+                continue;
+            }
+            remote.put_ref(&document, &serde_json::to_vec(&ours)?).await?;
+        }
+        let event = app.event(EventKind::StorePushed { remote: remote.url().to_owned(), bytes: moved.bytes });
+        app.db()?.begin().await?.commit(vec![event]).await?;
+        anyhow::Ok(())
+    })?;
+    report(app, "sent", "to", &remote, &moved, versions.len())
+}
+
+pub(super) fn pull(args: &Transfer, app: &App<'_>) -> anyhow::Result<()> {
+    let remote = remote::open(app, args.remote.as_deref())?;
+    let held = app.store()?.hold()?;
+    let wanted = app.block(remote_versions(args, app, &remote))?;
+    let mut roots: Vec<Root> = wanted
+        .fetch
+        .iter()
+        .map(|version| Root {
+            digest: version.content,
+            tree: version.is_tree(),
+            label: format!("{}@{}", version.dataset, version.version),
+        })
+        .collect();
+    if args.datasets.is_empty() {
+        roots.extend(locked(app)?);
+    }
+    let bar = app.bar();
+    let moved = app.block(app.store()?.pull(&remote, &roots, &bar))?;
+    drop(bar);
+    let added = app.block(record(app, wanted.unknown, &remote, &moved))?;
+    drop(held);
+    report(app, "fetched", "from", &remote, &moved, added)
+}
+
+/// What a pull is about.
+#[derive(Default)]
+struct Wanted {
+    /// Versions whose content is fetched: those named, or the newest of every dataset.
+    fetch: Vec<RemoteVersion>,
+    /// Versions whose names are not known here, oldest first and without gaps.
+    unknown: Vec<RemoteVersion>,
+}
+
+async fn remote_versions(args: &Transfer, app: &App<'_>, remote: &Remote) -> anyhow::Result<Wanted> {
+    let mut asked = Vec::new();
+    if args.datasets.is_empty() {
+        asked.extend(remote::datasets(remote).await?.into_iter().map(|name| (name, None)));
+    }
+    for text in &args.datasets {
+        let (name, version) = reference(text)?;
+        asked.push((name.to_string(), version));
+    }
+    let mut wanted = Wanted::default();
+    for (name, version) in asked {
+        let all = remote::versions(remote, &name).await?;
+        let newest = all.last().map_or(0, |last| last.version);
+        let number = version.unwrap_or(newest);
+        let Some(named) = all.iter().find(|theirs| theirs.version == number) else {
+            return Err(not_there(remote, &name, newest).await?.into());
+        };
+        wanted.fetch.push(named.clone());
+        for theirs in all {
+            match app.db()?.dataset_version(&theirs.dataset, Some(theirs.version)).await? {
+                Some(ours) if ours.content != theirs.content => {
+                    return Err(conflict(&theirs.dataset, theirs.version, remote).into());
+                }
+                Some(_) => {}
+                None => wanted.unknown.push(theirs),
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+/// Says what the remote has instead of the version that was asked for.
+async fn not_there(remote: &Remote, name: &str, newest: u64) -> anyhow::Result<Failure> {
+    if newest > 0 {
+        return Ok(Failure::new(format!("`{name}` at {} has versions 1 to {newest}", remote.url())));
+    }
+    let known = remote::datasets(remote).await?;
+    let meant = tidemill_core::did_you_mean(name, known.iter().map(String::as_str));
+    Ok(Failure::new(format!("there is no dataset `{name}` at {}", remote.url())).hint_maybe(meant))
+}
+
+/// Records the versions that were not known here; their numbers stay what they are at the remote.
+async fn record(
+    app: &App<'_>,
+    unknown: Vec<RemoteVersion>,
+    remote: &Remote,
+    moved: &Moved,
+) -> anyhow::Result<usize> {
+    let mut events =
+        vec![app.event(EventKind::StorePulled { remote: remote.url().to_owned(), bytes: moved.bytes })];
+    let mut added = 0;
+    let mut tx = app.db()?.begin().await?;
+    for theirs in unknown {
+        let number = theirs.version;
+        let new = theirs.into_new();
+        let put = tx.put_dataset_version(&new).await?;
+        if put.version != number {
+            // Dropping the transaction leaves nothing behind.
+            return Err(conflict(&new.dataset, number, remote).into());
+        }
+        if put.created {
+            added += 1;
+            events.push(app.event(EventKind::DatasetVersionCreated {
+                dataset: new.dataset.to_string(),
+                version: number,
+                content: new.content,
+                bytes: new.bytes,
+                rows: new.rows,
+            }));
+        }
+    }
+    tx.commit(events).await?;
+    Ok(added)
+}
+
+fn local_versions(args: &Transfer, app: &App<'_>) -> anyhow::Result<Vec<DatasetVersion>> {
+    let db = app.db()?;
+    let mut versions = Vec::new();
+    if args.datasets.is_empty() {
+        for dataset in app.block(db.datasets())? {
+            versions.extend(app.block(db.dataset_versions(&dataset.name))?);
+        }
+    }
+    for text in &args.datasets {
+        let (name, version) = reference(text)?;
+        let last = find(app, &name, version)?.version;
+        versions.extend(app.block(db.dataset_versions(&name))?.into_iter().filter(|v| v.version <= last));
+    }
+    versions.sort_by(|a, b| (&a.dataset, a.version).cmp(&(&b.dataset, b.version)));
+    Ok(versions)
+}
+
+/// Everything that the lock file names: inputs and outputs of every step.
+fn locked(app: &App<'_>) -> anyhow::Result<Vec<Root>> {
+    let Ok(bytes) = fs_err::read(app.root.join(LOCK_FILE)) else { return Ok(Vec::new()) };
+    let mut roots: Vec<(Digest, bool, String)> = Vec::new();
+    for (step, locked) in Lock::parse(LOCK_FILE, &bytes)?.steps {
+        for (path, content) in locked.record.deps.iter().chain(&locked.outs) {
+            if content.kind != ContentKind::Remote {
+                let tree = content.kind == ContentKind::Folder;
+                roots.push((content.digest, tree, format!("{step}: {path}")));
+            }
+        }
+    }
+    roots.sort();
+    roots.dedup_by_key(|root| root.0);
+    Ok(roots.into_iter().map(|(digest, tree, label)| Root { digest, tree, label }).collect())
+}
+
+fn root_of(version: &DatasetVersion) -> Root {
+    let label = format!("{}@{}", version.dataset, version.version);
+    Root { digest: version.content, tree: version.kind == "tree", label }
+}
+
+fn conflict(dataset: &Name, version: u64, remote: &Remote) -> Failure {
+    Failure::new(format!("{dataset}@{version} here is not {dataset}@{version} at {}", remote.url())).hint(
+        "two people added a version at the same time; get yours with `data get --out`, pull into a fresh clone, and add it there",
+    )
+}
+
+fn report(
+    app: &App<'_>,
+    verb: &str,
+    where_to: &str,
+    remote: &Remote,
+    moved: &Moved,
+    versions: usize,
+) -> anyhow::Result<()> {
+    if app.console.json() {
+        return app.console.value(&json!({
+            "remote": remote.url(), "objects": moved.objects, "present": moved.present, "bytes": moved.bytes,
+            "packs": moved.packs, "versions": versions,
+        }));
+    }
+    app.console.line(format!(
+        "{verb} {} in {} {where_to} {}; {} objects were there already",
+        bytes(moved.bytes),
+        plural(moved.objects, "object"),
+        remote.url(),
+        count(moved.present)
+    ));
+    Ok(())
+}

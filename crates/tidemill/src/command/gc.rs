@@ -1,0 +1,117 @@
+//! `tidemill gc`: removes stored content that nothing refers to. Says what it would do unless told `--yes`.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use tidemill_core::{Digest, EventKind};
+use tidemill_db::Keep;
+use tidemill_pipeline::{ContentKind, Lock};
+use tidemill_store::{Root, Store};
+
+use crate::app::{App, LOCK_FILE};
+use crate::cli::Gc;
+use crate::output::{bytes, count};
+
+pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
+    let keep = usize::try_from(args.keep_runs).unwrap_or(usize::MAX);
+    let bar = app.bar();
+    let mut failed = None;
+    let report = app.store()?.gc_with(
+        || match roots(app, Some(keep)) {
+            Ok(roots) => Ok(roots),
+            Err(error) => {
+                // Without its roots a collection must not go on; the store is told to stop, the cause is ours.
+                failed = Some(error);
+                Err(tidemill_store::Error::Cancelled)
+            }
+        },
+        !args.yes,
+        &bar,
+    );
+    drop(bar);
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let report = report?;
+    if args.yes {
+        let event =
+            app.event(EventKind::StoreSwept { objects: report.removed_objects, bytes: report.freed_bytes });
+        app.block(async {
+            let mut tx = app.db()?.begin().await?;
+            tx.prune(&Keep { runs: Some(keep) }).await?;
+            tx.commit(vec![event]).await?;
+            anyhow::Ok(())
+        })?;
+    }
+    let console = app.console;
+    if console.json() {
+        return console.value(&json!({"dry_run": !args.yes, "report": report}));
+    }
+    let verb = if args.yes { "removed" } else { "would remove" };
+    console.line(format!(
+        "{verb} {} objects, {}; {} objects stay, {}",
+        count(report.removed_objects),
+        bytes(report.freed_bytes),
+        count(report.kept_objects),
+        bytes(report.kept_bytes)
+    ));
+    if report.missing > 0 {
+        console.warn(format!("{} objects that are needed are not in the store", count(report.missing)));
+        console.hint("`tidemill data pull` fetches them from the remote");
+    }
+    if !args.yes && report.removed_objects > 0 {
+        console.hint("`tidemill gc --yes` removes them");
+    }
+    Ok(())
+}
+
+/// Where everything that must stay is reached from: dataset versions, the runs that are kept, the lock file.
+pub(crate) fn roots(app: &App<'_>, keep_runs: Option<usize>) -> anyhow::Result<Vec<Root>> {
+    let store = app.store()?;
+    let mut labels: BTreeMap<(Digest, bool), String> = BTreeMap::new();
+    let mut add = |digest, tree, label: String| {
+        labels.entry((digest, tree)).or_insert(label);
+    };
+    let db = app.db()?;
+    for dataset in app.block(db.datasets())? {
+        for version in app.block(db.dataset_versions(&dataset.name))? {
+            add(version.content, version.kind == "tree", format!("{}@{}", dataset.name, version.version));
+        }
+    }
+    let mut locks = Vec::new();
+    if let Ok(bytes) = fs_err::read(app.root.join(LOCK_FILE)) {
+        locks.push((LOCK_FILE.to_owned(), bytes));
+    }
+    for digest in app.block(db.roots(&Keep { runs: keep_runs }))? {
+        if !store.contains(&digest)? {
+            continue;
+        }
+        add(digest, is_tree(store, &digest), digest.short());
+    }
+    for run in app.block(db.runs(keep_runs.unwrap_or(usize::MAX)))? {
+        if let Some(lock) = run.lock
+            && let Ok(bytes) = store.get(&lock)
+        {
+            locks.push((format!("run {}", run.id.short()), bytes));
+        }
+    }
+    for (label, bytes) in locks {
+        // A lock file that cannot be read protects nothing, and must stop a collection rather than lose data.
+        for (step, locked) in &Lock::parse(&label, &bytes)?.steps {
+            for (path, content) in locked.record.deps.iter().chain(&locked.outs) {
+                if content.kind != ContentKind::Remote {
+                    add(
+                        content.digest,
+                        content.kind == ContentKind::Folder,
+                        format!("{label}: {step}: {path}"),
+                    );
+                }
+            }
+        }
+    }
+    Ok(labels.into_iter().map(|((digest, tree), label)| Root { digest, tree, label }).collect())
+}
+
+fn is_tree(store: &Store, digest: &Digest) -> bool {
+    store.tree(digest).is_ok()
+}

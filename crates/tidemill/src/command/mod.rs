@@ -1,0 +1,50 @@
+//! One file for each command. They open what they need through `App`, act, and print.
+
+mod check;
+mod completions;
+mod data;
+mod diff;
+mod docs;
+mod gc;
+mod init;
+mod log;
+mod merge_lock;
+mod reproduce;
+mod run;
+mod status;
+
+use crate::app::App;
+use crate::cli::{Cli, Command};
+use crate::output::Console;
+
+/// Runs the command that was typed.
+pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
+    let open = || App::open(&cli.global, console);
+    match &cli.command {
+        Command::Init(args) => init::run(args, &cli.global, console),
+        Command::Check(args) => check::run(args, &open()?),
+        Command::Run(args) => run::run(args, &open()?),
+        Command::Status(args) => status::run(args, &open()?),
+        Command::Diff(args) => diff::run(args, &open()?),
+        Command::Log(args) => log::run(args, &open()?),
+        Command::Data(args) => data::run(args, &open()?),
+        Command::Gc(args) => gc::run(args, &open()?),
+        Command::Reproduce(args) => reproduce::run(args, &open()?),
+        Command::MergeLock(args) => merge_lock::run(args, console),
+        Command::Schema => docs::schema(console),
+        Command::Completions { shell } => {
+            completions::run(*shell);
+            Ok(())
+        }
+        Command::Docs { page } => docs::run(*page, console),
+    }
+}
+
+/// Prints all diagnostics of a project file.
+pub(crate) fn print_report(report: &tidemill_project::Report, console: &Console) {
+    if console.json() {
+        // Printing a value that was just made from plain data cannot fail.
+        let _ = console.json_line(&serde_json::json!({ "error": report }));
+    }
+    console.problem(&report.render(console.err_color()));
+}

@@ -1,0 +1,305 @@
+//! `tidemill run`: brings steps up to date, tests the model, and says what came of it.
+
+mod display;
+mod summary;
+mod sweep;
+
+use std::time::Duration;
+
+use serde_json::json;
+use tidemill_core::{Clock as _, Digest, EventKind, Quiet, RunId, RunState, SystemClock, canonical_json};
+use tidemill_db::EventFilter;
+use tidemill_db::Order;
+use tidemill_pipeline::{
+    Dag, Decision, Guard, Holder, LocalExecutor, Plan, RunOptions, RunReport, Selection, Services, execute,
+};
+use tidemill_project::Resolved;
+
+use crate::app::{App, LOCK_FILE};
+use crate::cli::Run;
+use crate::command::status::{environment, make_plan, print_plan};
+use crate::data_check::{check, event, lines};
+use crate::failure::{Exit, Failure, Said};
+use crate::journal::{Parts, Recorder, RunPlan};
+use crate::model_test::{Evidence, Outcome, judge, key, subject};
+use crate::step::Bodies;
+
+pub(crate) use display::Display;
+pub(crate) use summary::{failures, flatten};
+
+/// Memory of one `sql` step before it spills to disk.
+pub(crate) const SQL_MEMORY: usize = 2 << 30;
+
+pub(crate) fn run(args: &Run, app: &App<'_>) -> anyhow::Result<()> {
+    if args.sweep.is_empty() {
+        let resolved = app.resolve(&args.params)?;
+        let done = once(args, app, &resolved)?;
+        return finish(args, app, &resolved, &done);
+    }
+    sweep::run(args, app)
+}
+
+/// What came of one run.
+pub(crate) struct Done {
+    /// The graph's plan before anything ran.
+    pub(crate) plan: Plan,
+    /// The run; `None` where there was nothing to do, or for a dry run.
+    pub(crate) report: Option<RunReport>,
+    /// The tests of the model, where there are some and the model is there.
+    pub(crate) evidence: Option<Evidence>,
+}
+
+impl Done {
+    /// Whether every step is done and no test failed.
+    fn good(&self) -> bool {
+        let steps = self.report.as_ref().is_none_or(|report| report.state == RunState::Succeeded);
+        steps && self.evidence.as_ref().is_none_or(|evidence| evidence.count(Outcome::Failed) == 0)
+    }
+}
+
+/// Prints what came of a run, and turns it into an exit code.
+fn finish(args: &Run, app: &App<'_>, resolved: &Resolved, done: &Done) -> anyhow::Result<()> {
+    if args.dry_run {
+        if app.console.json() {
+            return app.console.value(&json!({"dry_run": true, "steps": done.plan.steps}));
+        }
+        print_plan(app.console, &done.plan);
+        return Ok(());
+    }
+    summary::print(app, resolved, done)?;
+    match &done.report {
+        Some(report) if report.state == RunState::Cancelled => Err(Failure::cancelled().into()),
+        _ if done.good() => Ok(()),
+        _ => Err(Said(Exit::Failed).into()),
+    }
+}
+
+/// Plans, checks the data that steps will read, runs, and tests the model.
+fn once(args: &Run, app: &App<'_>, resolved: &Resolved) -> anyhow::Result<Done> {
+    let dag = Dag::new(&resolved.steps)?;
+    let selection = Selection { steps: args.steps.clone(), downstream: args.downstream };
+    if args.dry_run {
+        let plan = make_plan(app, &dag, &selection, args.force)?;
+        return Ok(Done { plan, report: None, evidence: None });
+    }
+    let run = RunId::from_entropy(entropy()?);
+    let wait = if args.wait { Duration::MAX } else { Duration::ZERO };
+    // The folder of the lock is made by whatever opens first.
+    app.store()?;
+    let _guard = Guard::acquire(
+        &app.root,
+        &Holder::this_process(run, SystemClock.now()),
+        wait,
+        &|holder| app.console.note(format!("waiting for the run of process {} to end", holder.pid)),
+        &app.cancel,
+    )?;
+    let plan = make_plan(app, &dag, &selection, args.force)?;
+    let locked = app.root.join(LOCK_FILE).is_file();
+    let report = if plan.is_up_to_date() && !args.force && locked {
+        None
+    } else {
+        close_crashed_runs(app)?;
+        if !args.no_tests {
+            check_data(app, resolved, &plan)?;
+        }
+        Some(start(args, app, resolved, &dag, selection, run)?)
+    };
+    let good = report.as_ref().is_none_or(|report| report.state == RunState::Succeeded);
+    let evidence = if good && !args.no_tests { test_model(app, resolved, report.as_ref())? } else { None };
+    Ok(Done { plan, report, evidence })
+}
+
+/// Evaluates the expectations of every dataset that a step which may run reads.
+fn check_data(app: &App<'_>, resolved: &Resolved, plan: &Plan) -> anyhow::Result<()> {
+    let mut broken = Vec::new();
+    for (name, dataset) in &resolved.datasets {
+        let read = resolved.steps.iter().any(|step| {
+            let runs = plan
+                .get(&step.name)
+                .is_some_and(|planned| matches!(planned.decision, Decision::Run | Decision::MayRun));
+            runs && step.inputs.iter().any(|input| input.paths == dataset.paths)
+        });
+        if !read {
+            continue;
+        }
+        let Some(checked) = check(app, name, dataset)? else { continue };
+        let failed = checked.failed();
+        if failed > 0 || checked.warned() > 0 {
+            for line in lines(app.console, &checked, false) {
+                app.console.problem(&line);
+            }
+        }
+        let event = app.event(event(&checked));
+        app.block(async {
+            app.db()?.begin().await?.commit(vec![event]).await?;
+            anyhow::Ok(())
+        })?;
+        if failed > 0 {
+            broken.push(name.clone());
+        }
+    }
+    if broken.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("the data of {} broke expectations, so nothing was run", quoted(&broken)))
+        .hint("`tidemill check` shows them all; correct the data or the expectation, or use `severity: warn`")
+        .into())
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// A run whose process died is recorded as such, so that the log has an end for every beginning.
+fn close_crashed_runs(app: &App<'_>) -> anyhow::Result<()> {
+    let db = app.db()?;
+    for run in app.block(db.running_runs())? {
+        if run.owner.is_alive() != Some(false) || run.project != app.project.project.as_str() {
+            continue;
+        }
+        let now = app.clock.now();
+        let event =
+            app.event(EventKind::RunFinished { run: run.id, state: RunState::Interrupted, lock: None });
+        app.block(async {
+            let mut tx = db.begin().await?;
+            tx.mark_interrupted(run.id, now).await?;
+            tx.commit(vec![event]).await
+        })?;
+        app.console.note(format!(
+            "run {} ended without saying so; what it finished is kept and used",
+            run.id.short()
+        ));
+    }
+    Ok(())
+}
+
+fn start(
+    args: &Run,
+    app: &App<'_>,
+    resolved: &Resolved,
+    dag: &Dag,
+    selection: Selection,
+    run: RunId,
+) -> anyhow::Result<RunReport> {
+    let store = app.store()?;
+    let intent = RunPlan {
+        format: RunPlan::FORMAT,
+        tidemill: env!("CARGO_PKG_VERSION").to_owned(),
+        project_file: app.project.source.text().to_string(),
+        params: resolved.params.clone(),
+        steps: resolved.steps.clone(),
+        selection: selection.steps.clone(),
+    };
+    let plan = store.put(&canonical_json(&intent)?)?;
+    let recorder = Recorder::new(Parts {
+        db: app.db()?.clone(),
+        store: store.clone(),
+        runtime: app.runtime().handle().clone(),
+        project: app.project.project.to_string(),
+        root: app.root.clone(),
+        actor: app.actor.clone(),
+        plan,
+    });
+    let display = Display::new(app.console, &resolved.steps);
+    let mut options = RunOptions::new(run, environment());
+    options.commit = app.head_commit();
+    options.selection = selection;
+    options.force = args.force;
+    options.jobs = jobs(args.jobs);
+    options.keep_going = args.keep_going;
+    options.cancel = app.cancel.clone();
+    let services = Services {
+        contents: app.contents()?,
+        journal: &recorder,
+        builtin: &Bodies::new(app.runtime().handle().clone(), SQL_MEMORY),
+        executor: &LocalExecutor::new(&app.root.join(".tidemill")),
+        observer: &display,
+        clock: app.clock.as_ref(),
+    };
+    let report = execute(&app.root, dag, &services, &options)?;
+    drop(display);
+    app.stat()?.save()?;
+    Ok(report)
+}
+
+/// As many steps at a time as asked for, or as there are cores.
+pub(crate) fn jobs(given: Option<usize>) -> usize {
+    given.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+}
+
+pub(crate) fn entropy() -> anyhow::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::new(format!("no random numbers: {error}")))?;
+    Ok(bytes)
+}
+
+/// Tests the model, or finds the results of the same tests on the same model.
+fn test_model(
+    app: &App<'_>,
+    resolved: &Resolved,
+    report: Option<&RunReport>,
+) -> anyhow::Result<Option<Evidence>> {
+    if app.project.tests.is_empty() {
+        return Ok(None);
+    }
+    let Some((step, training)) = subject(&resolved.steps) else { return Ok(None) };
+    let Some(out) = step.outs.first() else { return Ok(None) };
+    let folder = app.root.join(&out.path);
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let content = tidemill_store::hash(&folder, Some(app.stat()?), &Quiet)?.digest;
+    let key = key(&app.project, &content)?;
+    if let Some(known) = known_evidence(app, &key)? {
+        return Ok(Some(known));
+    }
+    let evidence = judge(app, step, training, key)?;
+    let digest = app.store()?.put(&canonical_json(&evidence)?)?;
+    let run = match report {
+        Some(report) => Some(report.run),
+        None => app.block(app.db()?.runs(1))?.first().map(|run| run.id),
+    };
+    if let Some(run) = run {
+        let event = app.event(EventKind::ModelTested {
+            run,
+            evidence: digest,
+            passed: evidence.count(Outcome::Passed),
+            failed: evidence.count(Outcome::Failed),
+        });
+        app.block(async {
+            app.db()?.begin().await?.commit(vec![event]).await?;
+            anyhow::Ok(())
+        })?;
+    }
+    Ok(Some(evidence))
+}
+
+/// How far back results of tests are looked for.
+const KNOWN: usize = 20;
+
+fn known_evidence(app: &App<'_>, key: &str) -> anyhow::Result<Option<Evidence>> {
+    let filter = EventFilter {
+        kind: Some("model.tested".to_owned()),
+        limit: Some(KNOWN),
+        order: Order::NewestFirst,
+        ..EventFilter::default()
+    };
+    for event in app.block(app.db()?.events(&filter))? {
+        let EventKind::ModelTested { evidence, .. } = event.kind else { continue };
+        if let Some(found) = evidence_of(app, &evidence)?
+            && found.key == key
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Stored evidence; `None` where it has been collected or has another form.
+fn evidence_of(app: &App<'_>, digest: &Digest) -> anyhow::Result<Option<Evidence>> {
+    let store = app.store()?;
+    if !store.contains(digest)? {
+        return Ok(None);
+    }
+    Ok(serde_json::from_slice(&store.get(digest)?).ok().filter(|e: &Evidence| e.format == Evidence::FORMAT))
+}

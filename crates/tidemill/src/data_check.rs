@@ -1,0 +1,100 @@
+//! Expectations on the project's datasets: evaluated, printed, recorded.
+
+use serde::Serialize;
+use tidemill_core::EventKind;
+use tidemill_core::declare::Severity;
+use tidemill_data::CheckResult;
+use tidemill_data::expect::{Limits, evaluate};
+use tidemill_project::ResolvedDataset;
+
+use crate::app::App;
+use crate::output::{BAD, CAUTION, Console, FAINT, GOOD, count, plural};
+use crate::table::{is_url, open};
+
+/// The expectations of one dataset.
+#[derive(Debug, Serialize)]
+pub(crate) struct Checked {
+    pub(crate) dataset: String,
+    pub(crate) rows: u64,
+    pub(crate) results: Vec<CheckResult>,
+}
+
+impl Checked {
+    fn number(&self, severity: Severity) -> u64 {
+        self.results.iter().filter(|r| !r.passed && r.severity == severity).count() as u64
+    }
+
+    /// Broken expectations that stop.
+    pub(crate) fn failed(&self) -> u64 {
+        self.number(Severity::Error)
+    }
+
+    /// Broken expectations that are only reported.
+    pub(crate) fn warned(&self) -> u64 {
+        self.number(Severity::Warn)
+    }
+}
+
+/// Evaluates the expectations of a dataset; `None` where it declares none or is not local.
+pub(crate) fn check(app: &App<'_>, name: &str, dataset: &ResolvedDataset) -> anyhow::Result<Option<Checked>> {
+    if dataset.expect.is_empty() || dataset.paths.iter().any(|path| is_url(path)) {
+        return Ok(None);
+    }
+    let table = open(&app.root, &dataset.paths, dataset.format)?;
+    let limits = Limits { spill_dir: Some(app.inside("tmp")), ..Limits::default() };
+    let results = evaluate(&table, name, &dataset.expect, &limits)?;
+    Ok(Some(Checked { dataset: name.to_owned(), rows: table.rows(), results }))
+}
+
+/// The event that records how a dataset did.
+pub(crate) fn event(checked: &Checked) -> EventKind {
+    EventKind::DataChecked {
+        dataset: checked.dataset.clone(),
+        passed: checked.results.iter().filter(|r| r.passed).count() as u64,
+        failed: checked.failed(),
+        warned: checked.warned(),
+    }
+}
+
+/// One line for each broken expectation with its first rows, and one for the rest; all of them with `every`.
+pub(crate) fn lines(console: &Console, checked: &Checked, every: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    let held = checked.results.iter().filter(|r| r.passed).count() as u64;
+    let mark = if checked.failed() > 0 {
+        console.err(BAD, "✗")
+    } else if checked.warned() > 0 {
+        console.err(CAUTION, "!")
+    } else {
+        console.err(GOOD, "✓")
+    };
+    lines.push(format!(
+        "{mark} {}: {} of {} hold on {}",
+        checked.dataset,
+        held,
+        plural(checked.results.len() as u64, "expectation"),
+        plural(checked.rows, "row")
+    ));
+    for result in &checked.results {
+        if result.passed {
+            if every {
+                lines.push(format!("  {} {}", console.err(GOOD, "holds"), result.rule));
+            }
+            continue;
+        }
+        let (style, word) = match result.severity {
+            Severity::Error => (BAD, "broken"),
+            Severity::Warn => (CAUTION, "warning"),
+        };
+        lines.push(format!("  {} {}", console.err(style, word), result.rule));
+        lines.push(format!("    {}", result.message));
+        for row in &result.sample {
+            let cells: Vec<String> =
+                row.cells.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            lines.push(console.err(FAINT, format!("    row {}: {}", count(row.row), cells.join(", "))));
+        }
+        if let Some(hint) = &result.hint {
+            lines.push(format!("    hint: {hint}"));
+        }
+    }
+    lines
+}

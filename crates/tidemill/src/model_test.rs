@@ -1,0 +1,292 @@
+//! Tests of a trained model, as the project file declares them, judged on what a `train` step wrote.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tidemill_core::declare::{Action, Algorithm, Costs, Metric, Step, Training};
+use tidemill_core::{Quiet, canonical_json};
+use tidemill_data::Table;
+use tidemill_project::{ModelTest, Project};
+use tidemill_train::fit::{by_slice, compare_costs, fit};
+use tidemill_train::metric;
+use tidemill_train::report::Report;
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::output::{number, plural};
+use crate::step::train::file;
+
+/// How a test came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// It holds.
+    Passed,
+    /// It does not.
+    Failed,
+    /// There is nothing to judge it on; this is never a pass.
+    NotJudged,
+}
+
+/// One test with its outcome.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TestResult {
+    /// The test as declared, in short.
+    pub(crate) test: String,
+    pub(crate) outcome: Outcome,
+    /// What was found, with numbers.
+    pub(crate) message: String,
+}
+
+/// What a gate can be decided on: the results of all tests of one model. Stored as an object.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Evidence {
+    pub(crate) format: u32,
+    /// The step whose model was tested.
+    pub(crate) step: String,
+    /// Identity of model and tests together: the same key gives the same results.
+    pub(crate) key: String,
+    pub(crate) results: Vec<TestResult>,
+}
+
+impl Evidence {
+    /// The form written by this version.
+    pub(crate) const FORMAT: u32 = 1;
+
+    /// Number of results with an outcome.
+    pub(crate) fn count(&self, outcome: Outcome) -> u64 {
+        self.results.iter().filter(|r| r.outcome == outcome).count() as u64
+    }
+}
+
+/// The step whose model the project is about: the `train` step of that name, or else the first one declared.
+pub(crate) fn subject(steps: &[Step]) -> Option<(&Step, &Training)> {
+    let mut trainings = steps.iter().filter_map(|step| match &step.action {
+        Action::Train(training) => Some((step, training.as_ref())),
+        Action::Run { .. } | Action::Sql { .. } => None,
+    });
+    let first = trainings.clone().next();
+    trainings.find(|(step, _)| step.name == "train").or(first)
+}
+
+/// Identity of a model's content together with the tests: results with the same key need not be computed again.
+pub(crate) fn key(project: &Project, model: &tidemill_core::Digest) -> anyhow::Result<String> {
+    let record = serde_json::json!({"format": Evidence::FORMAT, "model": model, "tests": project.tests});
+    Ok(tidemill_core::Digest::of(&canonical_json(&record)?).to_string())
+}
+
+/// Judges every declared test on the model that `step` wrote.
+pub(crate) fn judge(
+    app: &App<'_>,
+    step: &Step,
+    training: &Training,
+    key: String,
+) -> anyhow::Result<Evidence> {
+    let out = step.outs.first().map(|out| app.root.join(&out.path)).unwrap_or_default();
+    let model = Judged::read(&out)?;
+    let mut results = Vec::new();
+    for test in &app.project.tests {
+        match test {
+            ModelTest::Metric(test) => results.push(model.metric(&test.name, test.min, test.max)),
+            ModelTest::Cost(test) => results.push(TestResult {
+                test: format!("cost: at most {} above the champion", number(test.max_regression)),
+                outcome: Outcome::NotJudged,
+                message: "there is no champion yet".to_owned(),
+            }),
+            ModelTest::Baseline(test) => {
+                results.push(model.baseline(app, step, training, test.beats, test.metric.as_deref())?);
+            }
+            ModelTest::Slice(test) => {
+                for column in test.by.as_slice() {
+                    results.push(model.slice(column, &test.metric, (test.min, test.max), test.min_rows)?);
+                }
+            }
+            ModelTest::Parity(test) => results.push(model.parity(&out, test.max_abs)?),
+        }
+    }
+    Ok(Evidence { format: Evidence::FORMAT, step: step.name.clone(), key, results })
+}
+
+/// Reads a training's report.
+pub(crate) fn report(folder: &Path) -> anyhow::Result<Report> {
+    let path = folder.join(file::REPORT);
+    let bytes = fs_err::read(&path)?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Failure::new(format!("`{}` is not a training report: {error}", path.display()))
+            .hint("it was changed by hand or written by another version; run the step again with --force")
+            .into()
+    })
+}
+
+/// A model's folder, read.
+struct Judged {
+    report: Report,
+    predictions: arrow::array::RecordBatch,
+}
+
+/// A metric by its name in the project file.
+fn named(name: &str) -> Option<Metric> {
+    serde_json::from_value(Value::String(name.to_owned())).ok()
+}
+
+/// Whether a value is within bounds, and the bounds in words.
+fn within(value: f64, min: Option<f64>, max: Option<f64>) -> (bool, String) {
+    let good = min.is_none_or(|min| value >= min) && max.is_none_or(|max| value <= max);
+    let words = match (min, max) {
+        (Some(min), Some(max)) => format!("{} to {}", number(min), number(max)),
+        (Some(min), None) => format!("at least {}", number(min)),
+        (None, Some(max)) => format!("at most {}", number(max)),
+        (None, None) => "any value".to_owned(),
+    };
+    (good, words)
+}
+
+fn outcome(good: bool) -> Outcome {
+    if good { Outcome::Passed } else { Outcome::Failed }
+}
+
+fn concat(table: &Table) -> anyhow::Result<arrow::array::RecordBatch> {
+    let batches = table.batches(None)?.collect::<Result<Vec<_>, _>>()?;
+    Ok(arrow::compute::concat_batches(table.schema(), &batches)?)
+}
+
+impl Judged {
+    fn read(folder: &Path) -> anyhow::Result<Self> {
+        let predictions = concat(&Table::open(&[folder.join(file::PREDICTIONS)], None)?)?;
+        Ok(Self { report: report(folder)?, predictions })
+    }
+
+    fn metric(&self, name: &str, min: Option<f64>, max: Option<f64>) -> TestResult {
+        let found = named(name).and_then(|metric| self.report.metric(metric));
+        let value = found.and_then(|found| found.value);
+        let (good, bounds) = within(value.unwrap_or(f64::NAN), min, max);
+        let test = format!("{name} {bounds}");
+        let Some(value) = value else {
+            let message = format!("the training does not report {name}");
+            return TestResult { test, outcome: Outcome::NotJudged, message };
+        };
+        let interval = found
+            .and_then(|found| found.interval.as_ref())
+            .map(|i| format!(" ({} to {})", number(i.lower), number(i.upper)))
+            .unwrap_or_default();
+        TestResult { test, outcome: outcome(good), message: format!("{}{interval}", number(value)) }
+    }
+
+    /// Trains the simple model on the same rows and compares the two on the same test rows.
+    fn baseline(
+        &self,
+        app: &App<'_>,
+        step: &Step,
+        training: &Training,
+        simple: Algorithm,
+        by: Option<&str>,
+    ) -> anyhow::Result<TestResult> {
+        let paths = step.inputs.first().map_or_else(|| vec![training.features.clone()], |i| i.paths.clone());
+        let table = crate::table::open(&app.root, &paths, None)?;
+        let batches = table.batches(None)?.collect::<Result<Vec<_>, _>>()?;
+        let declared = Training {
+            algorithm: simple,
+            cv: None,
+            search: None,
+            gbdt: None,
+            linear: None,
+            ..training.clone()
+        };
+        let other = fit(&batches, &declared, 0, &Quiet)?;
+        let word = serde_json::to_value(simple)?.as_str().unwrap_or_default().to_owned();
+        let costs = training.costs.as_ref().filter(|_| by.is_none_or(|by| by == "cost"));
+        if let Some(costs) = costs.filter(|_| self.report.decision.is_some()) {
+            return self.cheaper(&other.predictions, costs, training.seed, &word);
+        }
+        let metric = by.and_then(named).unwrap_or(match self.report.task.kind {
+            tidemill_core::declare::TaskKind::Classification => Metric::LogLoss,
+            tidemill_core::declare::TaskKind::Regression => Metric::Rmse,
+        });
+        let value = |report: &Report| report.metric(metric).and_then(|found| found.value);
+        let test = format!("better than {word} by {}", metric::name(metric));
+        let (Some(ours), Some(theirs)) = (value(&self.report), value(&other.report)) else {
+            let message = format!("the trainings do not report {}", metric::name(metric));
+            return Ok(TestResult { test, outcome: Outcome::NotJudged, message });
+        };
+        Ok(TestResult {
+            test,
+            outcome: outcome(metric::is_better(metric, ours, theirs)),
+            message: format!("{} against {}", number(ours), number(theirs)),
+        })
+    }
+
+    fn cheaper(
+        &self,
+        simple: &arrow::array::RecordBatch,
+        costs: &Costs,
+        seed: u64,
+        word: &str,
+    ) -> anyhow::Result<TestResult> {
+        let paired = compare_costs(&self.predictions, simple, costs, seed)?;
+        let unit = costs.currency.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
+        Ok(TestResult {
+            test: format!("cheaper than {word}"),
+            // The whole interval must be on the good side: "no evidence" is not a pass.
+            outcome: outcome(paired.upper < 0.0),
+            message: format!(
+                "{} against {}{unit} per decision, difference {} ({} to {})",
+                number(paired.new),
+                number(paired.old),
+                number(paired.difference),
+                number(paired.lower),
+                number(paired.upper)
+            ),
+        })
+    }
+
+    fn slice(
+        &self,
+        column: &str,
+        name: &str,
+        (min, max): (Option<f64>, Option<f64>),
+        min_rows: Option<u64>,
+    ) -> anyhow::Result<TestResult> {
+        let rows = usize::try_from(min_rows.unwrap_or(100))?;
+        let (_, bounds) = within(0.0, min, max);
+        let test = format!("{name} {bounds} for every {column}");
+        let Some(metric) = named(name) else {
+            let message = format!("`{name}` is not a metric of the trainer");
+            return Ok(TestResult { test, outcome: Outcome::NotJudged, message });
+        };
+        let slices = by_slice(&self.predictions, column, metric, rows)?;
+        let judged: Vec<_> =
+            slices.iter().filter_map(|slice| slice.metric.map(|value| (slice, value))).collect();
+        let worst = judged.iter().min_by(|a, b| {
+            let (low, high) = if metric::is_better(metric, 1.0, 0.0) { (a.1, b.1) } else { (b.1, a.1) };
+            low.total_cmp(&high)
+        });
+        let Some((slice, value)) = worst else {
+            let message =
+                format!("no value of `{column}` has {} on the test side", plural(rows as u64, "row"));
+            return Ok(TestResult { test, outcome: Outcome::NotJudged, message });
+        };
+        let good = judged.iter().all(|(_, value)| within(*value, min, max).0);
+        Ok(TestResult {
+            test,
+            outcome: outcome(good),
+            message: format!(
+                "worst of {}: {} with {} on {}",
+                plural(judged.len() as u64, "slice"),
+                slice.value.as_deref().unwrap_or("missing"),
+                number(*value),
+                plural(slice.rows, "row")
+            ),
+        })
+    }
+
+    /// Loads the model back and compares its answers on the golden rows with those recorded at training.
+    fn parity(&self, folder: &Path, max_abs: f64) -> anyhow::Result<TestResult> {
+        let _ = (self, folder);
+        Ok(TestResult {
+            test: format!("parity within {}", number(max_abs)),
+            outcome: Outcome::NotJudged,
+            message: "this version has no ONNX runtime built in to judge it with".to_owned(),
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! Versions of data: add, list, get, compare, push, pull, collect, verify.
+
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::symlink;
+
+use crate::fixture::{Project, copy, repository};
+
+fn project() -> Project {
+    Project::new("{project: data}")
+}
+
+#[test]
+fn versions_come_and_go_back() {
+    let project = project();
+    project.write("table.csv", "id,x\n1,10\n2,20\n");
+    project.run(&["data", "add", "table", "table.csv", "-m", "first"]).good().says(&["table@1", "2 rows"]);
+    project.run(&["data", "add", "table", "table.csv"]).good().says(&["table@1 holds this already"]);
+    project.write("table.csv", "id,x\n1,11\n3,30\n");
+    project.run(&["data", "add", "table", "table.csv"]).good().says(&["table@2"]);
+    project.run(&["data", "ls"]).good().says(&["table", "2"]);
+    project.run(&["data", "ls", "table"]).good().says(&["first", "tester"]);
+    project.run(&["data", "get", "table@1", "--out", "old.csv"]).good();
+    assert_eq!(project.read("old.csv"), "id,x\n1,10\n2,20\n");
+    project.run(&["data", "diff", "table@1", "table@2", "--key", "id"]).good().says(&[
+        "rows     2 → 2",
+        "1 added",
+        "1 removed",
+        "1 changed",
+    ]);
+    let diff = project.run(&["data", "diff", "table@1", "--key", "id", "--json"]).good().json();
+    assert_eq!(diff["table"]["changed_cells"]["x"], 1);
+    project
+        .run(&["data", "get", "tabel"])
+        .fails(1, &["there is no dataset `tabel`", "did you mean `table`?"]);
+    project.run(&["data", "get", "table@9"]).fails(1, &["no version 9", "1 to 2"]);
+}
+
+#[test]
+fn folders_keep_odd_names_links_and_modes() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let project = project();
+    project.write("in/with space.txt", "1");
+    project.write("in/two\nlines.txt", "2");
+    project.write("in/sub/tool.sh", "#!/bin/sh\n");
+    std::fs::set_permissions(project.path("in/sub/tool.sh"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let odd = std::ffi::OsString::from_vec(b"in/not-\xff-utf8".to_vec());
+    std::fs::write(project.path(&odd), "3").unwrap();
+    symlink("sub/tool.sh", project.path("in/link")).unwrap();
+    project.run(&["data", "add", "odd", "in"]).good().says(&["4 files"]);
+    project.run(&["data", "get", "odd", "--out", "out"]).good();
+    for (name, text) in [("with space.txt", "1"), ("two\nlines.txt", "2"), ("link", "#!/bin/sh\n")] {
+        assert_eq!(project.read(&format!("out/{name}")), text);
+    }
+    assert_eq!(
+        std::fs::read(project.path(std::ffi::OsString::from_vec(b"out/not-\xff-utf8".to_vec()))).unwrap(),
+        b"3"
+    );
+    assert_eq!(std::fs::read_link(project.path("out/link")).unwrap().to_str(), Some("sub/tool.sh"));
+    assert_ne!(project.path("out/sub/tool.sh").metadata().unwrap().permissions().mode() & 0o100, 0);
+}
+
+#[test]
+fn a_loop_of_links_is_named() {
+    let project = project();
+    project.write("in/a.txt", "1");
+    symlink("loop", project.path("in/loop")).unwrap();
+    let ran = project.run(&["data", "add", "looped", "in"]);
+    // A link to itself is a link like any other: it is stored, or refused by name; it never hangs or follows.
+    if ran.code != Some(0) {
+        ran.fails(1, &["loop"]);
+    }
+    symlink("/etc", project.path("in/outside")).unwrap();
+    project.run(&["data", "add", "outside", "in"]).fails(1, &["outside"]);
+    project.run(&["data", "ls"]).good();
+}
+
+#[test]
+fn content_is_shared_between_versions() {
+    let project = project();
+    let mut bytes: Vec<u8> = Vec::new();
+    let mut state = 1_u64;
+    while bytes.len() < 8 << 20 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    project.write("big.bin", &bytes);
+    let first = project.run(&["data", "add", "big", "big.bin", "--json"]).good().json();
+    assert!(first["stored_bytes"].as_u64().unwrap() > 8_000_000);
+    bytes.splice(3 << 20..3 << 20, [7; 4096]);
+    project.write("big.bin", &bytes);
+    let second = project.run(&["data", "add", "big", "big.bin", "--json"]).good().json();
+    assert!(second["stored_bytes"].as_u64().unwrap() < 700_000, "{second}");
+}
+
+#[test]
+fn push_and_pull_through_a_folder() {
+    let remote = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", remote.path().display());
+    let here = Project::new(
+        "{project: data, pipeline: {a: {run: cat in.txt > out.txt, deps: [in.txt], outs: [out.txt]}}}",
+    );
+    here.write("in.txt", "in\n");
+    here.write("table.csv", "id\n1\n");
+    here.run(&["run"]).good();
+    here.run(&["data", "add", "table", "table.csv"]).good();
+    here.write("table.csv", "id\n1\n2\n");
+    here.run(&["data", "add", "table", "table.csv"]).good();
+    here.run(&["data", "push", "--remote", &url]).good().says(&["sent"]);
+    here.run(&["data", "push", "--remote", &url]).good().says(&["sent 0 B"]);
+
+    // A fresh clone has the project file and the lock file only.
+    let there = Project::new(&here.read("tidemill.yaml"));
+    there.write("tidemill.lock", here.read("tidemill.lock"));
+    there.run(&["data", "pull", "--remote", &url]).good();
+    there.run(&["data", "get", "table@2", "--out", "t.csv"]).good();
+    assert_eq!(there.read("t.csv"), "id\n1\n2\n");
+    there.run(&["data", "pull", "table@1", "--remote", &url]).good();
+    there.run(&["data", "get", "table@1", "--out", "t1.csv"]).good();
+    assert_eq!(there.read("t1.csv"), "id\n1\n");
+    there.run(&["log", "verify"]).good();
+    there.run(&["data", "pull", "tabel", "--remote", &url]).fails(1, &["tabel", "did you mean `table`?"]);
+    there.run(&["data", "pull"]).fails(2, &["no remote store is named", "--remote"]);
+
+    // The other side moves on, and both add a third version: the second to push is told.
+    for (project, text) in [(&here, "id\n3\n"), (&there, "id\n4\n")] {
+        project.write("table.csv", text);
+        project.run(&["data", "add", "table", "table.csv"]).good();
+    }
+    here.run(&["data", "push", "--remote", &url]).good();
+    there.run(&["data", "push", "--remote", &url]).fails(1, &["table@3"]);
+}
+
+#[test]
+fn collection_keeps_what_is_referred_to() {
+    let project = Project::new(
+        "{project: data, pipeline: {a: {run: cat in.txt > out.txt, deps: [in.txt], outs: [out.txt]}}}",
+    );
+    for i in 0..4 {
+        project.write("in.txt", format!("{i}\n"));
+        project.run(&["run"]).good();
+    }
+    project.write("kept.txt", "kept\n");
+    project.run(&["data", "add", "kept", "kept.txt"]).good();
+    let dry = project.run(&["gc", "--keep-runs", "1", "--json"]).good().json();
+    let removed = dry["report"]["removed_objects"].as_u64().unwrap();
+    assert!(removed > 0, "{dry}");
+    project.run(&["gc", "--keep-runs", "1"]).good().says(&["would remove"]);
+    let swept = project.run(&["gc", "--keep-runs", "1", "--yes", "--json"]).good().json();
+    assert_eq!(swept["report"]["removed_objects"].as_u64(), Some(removed));
+    project.run(&["data", "get", "kept", "--out", "k.txt"]).good();
+    std::fs::remove_file(project.path("out.txt")).unwrap();
+    assert_eq!(project.states(&[])[0].1, "restored");
+    // An earlier input's output is gone from the store: the step runs.
+    project.write("in.txt", "0\n");
+    assert_eq!(project.states(&[])[0].1, "ran");
+    project.run(&["data", "verify"]).good().says(&["the store is intact"]);
+}
+
+#[test]
+fn a_flipped_byte_is_found_and_named() {
+    let project = project();
+    project.write("in/one.txt", "one ".repeat(1000));
+    project.write("in/two.txt", "two ".repeat(1000));
+    project.run(&["data", "add", "texts", "in"]).good();
+    let packs: Vec<_> = std::fs::read_dir(project.path(".tidemill/store/packs")).unwrap().collect();
+    let pack =
+        packs.into_iter().map(|p| p.unwrap().path()).max_by_key(|p| p.metadata().unwrap().len()).unwrap();
+    let bytes = std::fs::read(&pack).unwrap();
+    let mut named = 0;
+    for at in (0..bytes.len()).step_by(bytes.len() / 7) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        let mut permissions = pack.metadata().unwrap().permissions();
+        #[expect(clippy::permissions_set_readonly_false, reason = "a file of this test")]
+        permissions.set_readonly(false);
+        std::fs::set_permissions(&pack, permissions).unwrap();
+        std::fs::write(&pack, &damaged).unwrap();
+        let ran = project.run(&["data", "verify"]);
+        assert_eq!(ran.code, Some(1), "byte {at}: {ran}");
+        named += usize::from(ran.stdout.contains("texts@1"));
+        // Wrong bytes are never handed out.
+        let got = project.run(&["data", "get", "texts", "--out", "out", "--force"]);
+        if got.code == Some(0) {
+            assert_eq!(project.read("out/one.txt"), "one ".repeat(1000));
+            assert_eq!(project.read("out/two.txt"), "two ".repeat(1000));
+        }
+    }
+    assert!(named >= 2, "damage was traced to the dataset {named} times");
+    std::fs::write(&pack, &bytes).unwrap();
+    project.run(&["data", "verify"]).good();
+}
+
+#[test]
+fn flights_of_two_months_side_by_side() {
+    let project = project();
+    let data = repository().join("examples/flights/data/flights");
+    copy(&data, &project.path("flights"));
+    project.write("flights.parquet", std::fs::read(data.join("2013-01.parquet")).unwrap());
+    project.run(&["data", "add", "month", "flights.parquet"]).good().says(&["27,004 rows"]);
+    project.write("flights.parquet", std::fs::read(data.join("2013-02.parquet")).unwrap());
+    project.run(&["data", "add", "month", "flights.parquet"]).good().says(&["24,951 rows"]);
+    let diff = project.run(&["data", "diff", "month@1", "month@2", "--json"]).good().json();
+    assert_eq!(diff["table"]["rows"]["old"], 27_004);
+    assert_eq!(diff["table"]["rows"]["added"], 24_951);
+    project.run(&["data", "add", "year", "flights"]).good().says(&["12 files", "336,776 rows"]);
+}

@@ -1,0 +1,45 @@
+//! The shipped example, end to end.
+
+use crate::fixture::{Project, copy, repository};
+
+fn example() -> Project {
+    let project = Project::empty();
+    copy(&repository().join("examples/flights"), project.root());
+    for out in ["features.parquet", "traffic.parquet", "tidemill.lock"] {
+        let _ = std::fs::remove_file(project.path(out));
+    }
+    for out in ["model", "simple", ".tidemill"] {
+        let _ = std::fs::remove_dir_all(project.path(out));
+    }
+    project
+}
+
+#[test]
+fn the_example_runs_and_only_what_changed_runs_again() {
+    let project = example();
+    let ran = project.run(&["run"]).good();
+    let ran = ran.says(&["4 ran", "roc_auc", "EUR", "never acting", "tests of train", "outputs in"]);
+    assert!(!ran.stdout.contains('✗'), "{ran}");
+    let first = project.files();
+
+    project.run(&["run"]).good().says(&["nothing to do: 4 steps up to date", "roc_auc"]);
+
+    // One line of one query: what it reaches runs, the rest does not.
+    let sql = project.read("sql/features.sql");
+    project.write("sql/features.sql", sql.replace("  f.minute,\n", ""));
+    let states = project.states(&[]);
+    let expected = [("features", "ran"), ("simple", "ran"), ("traffic", "unchanged"), ("train", "ran")];
+    let mut sorted = states.clone();
+    sorted.sort();
+    assert_eq!(sorted, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+
+    // And back: nothing runs, every byte is as before.
+    project.write("sql/features.sql", sql);
+    let states = project.states(&[]);
+    assert!(states.iter().all(|(_, state)| state != "ran"), "{states:?}");
+    assert_eq!(project.files(), first);
+
+    project.run(&["reproduce", "last"]).good().says(&["identical: 4 outputs of 4 steps"]);
+    project.run(&["log", "verify"]).good();
+    project.run(&["data", "verify"]).good();
+}

@@ -1,0 +1,89 @@
+//! A machine that refuses: a full disk, a read-only folder, files that may not be read.
+//!
+//! These tests make their own mounts and drop their own rights with `unshare` and `setpriv` of util-linux, which every
+//! Debian has; where the system forbids that they fail and say so.
+
+use std::process::Command;
+
+use crate::fixture::{Project, Ran, wrapped};
+
+/// Runs a script in a mount namespace of its own, with the binary's path as `$TIDEMILL`.
+fn in_namespace(project: &Project, script: &str) -> Ran {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "sh", "-euc", script]).current_dir(project.root());
+    command.env("TIDEMILL", env!("CARGO_BIN_EXE_tidemill")).env("NO_COLOR", "1").env("USER", "tester");
+    let output = command.output().expect("`unshare` (util-linux) is needed for this test");
+    let ran = Ran::of(&output);
+    assert!(!ran.stderr.contains("unshare:"), "this system does not let tests make mounts: {ran}");
+    ran
+}
+
+/// Runs the binary without root's right to read everything.
+fn unprivileged(project: &Project, args: &[&str]) -> Ran {
+    let mut command = if rustix::process::geteuid().is_root() {
+        wrapped(&["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"])
+    } else {
+        crate::fixture::tidemill()
+    };
+    Ran::of(&command.args(args).current_dir(project.root()).output().unwrap())
+}
+
+fn forbid(project: &Project, name: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(project.path(name), std::fs::Permissions::from_mode(0)).unwrap();
+}
+
+#[test]
+fn a_full_disk_is_named_and_loses_nothing() {
+    let project = Project::new("{project: full}");
+    project.write("small.bin", vec![1; 100_000]);
+    let noise: Vec<u8> = (0..6_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    project.write("large.bin", noise);
+    let ran = in_namespace(
+        &project,
+        "mkdir disk; mount -t tmpfs -o size=3m tmpfs disk
+         echo '{project: full}' > disk/tidemill.yaml
+         \"$TIDEMILL\" data add small small.bin -C disk
+         if \"$TIDEMILL\" data add large large.bin -C disk; then exit 9; fi
+         echo after >&2
+         \"$TIDEMILL\" data ls -C disk
+         \"$TIDEMILL\" data verify -C disk
+         \"$TIDEMILL\" log verify -C disk
+         \"$TIDEMILL\" data get small --out disk/back.bin -C disk
+         cmp small.bin disk/back.bin",
+    );
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let (during, _) = ran.stderr.split_once("after").unwrap();
+    assert!(during.contains("no space left"), "{ran}");
+    assert!(!ran.stdout.contains("large") && ran.stdout.contains("the store is intact"), "{ran}");
+    assert!(!ran.stderr.contains("panicked"), "{ran}");
+}
+
+#[test]
+fn a_read_only_folder_is_named() {
+    let project = Project::new("{project: ro, pipeline: {a: {run: echo 1 > a, outs: [a]}}}");
+    let ran = in_namespace(
+        &project,
+        "mount --bind . .; mount -o remount,ro,bind .; cd \"$PWD\"
+         if \"$TIDEMILL\" run; then exit 9; fi",
+    );
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert!(ran.stderr.contains("read-only") && ran.stderr.contains(".tidemill"), "{ran}");
+    assert!(!project.has(".tidemill") && !project.has("a"));
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_named() {
+    let project =
+        Project::new("{project: x, pipeline: {a: {run: cat in.txt > a, deps: [in.txt], outs: [a]}}}");
+    project.write("in.txt", "x");
+    project.write("data/in.txt", "x");
+    forbid(&project, "in.txt");
+    forbid(&project, "data/in.txt");
+    unprivileged(&project, &["run"]).fails(1, &["in.txt", "ermission denied"]);
+    unprivileged(&project, &["data", "add", "x", "in.txt"]).fails(1, &["in.txt", "ermission denied"]);
+    unprivileged(&project, &["data", "add", "x", "data"]).fails(1, &["in.txt", "ermission denied"]);
+    assert!(!project.has("a") && !project.has("tidemill.lock"));
+    forbid(&project, "tidemill.yaml");
+    unprivileged(&project, &["run"]).fails(2, &["tidemill.yaml", "ermission denied"]);
+}

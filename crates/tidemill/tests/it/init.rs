@@ -1,0 +1,75 @@
+//! `tidemill init`: what it writes runs as it is.
+
+use crate::fixture::{Project, repository};
+
+#[test]
+fn an_empty_project_runs() {
+    let project = Project::empty();
+    project.run(&["init", "--name", "hello"]).good();
+    project.run(&["run"]).good();
+    assert_eq!(project.read("hello.txt"), "hello, world\n");
+    project.run(&["init"]).fails(2, &["exists already", "--force"]);
+    assert!(project.read(".gitignore").contains("/.tidemill/"));
+}
+
+fn customers() -> String {
+    let mut text = String::from("customer_id,since,plan,usage,region,churned\n");
+    let mut state = 7_u64;
+    for i in 0..1500 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let r = (state >> 33) % 1000;
+        let plan = ["basic", "plus", "pro"][(r % 3) as usize];
+        let usage = (r * 7 % 500) as f64 / 10.0;
+        let churned = u8::from((usage < 15.0) != (r % 11 == 0));
+        let usage = if r % 23 == 0 { String::new() } else { usage.to_string() };
+        text.push_str(&format!(
+            "C{i:05},20{:02}-{:02}-{:02},{plan},{usage},{},{churned}\n",
+            10 + i / 150,
+            1 + i / 13 % 12,
+            1 + i % 28,
+            ["north", "south"][(r % 2) as usize]
+        ));
+    }
+    text
+}
+
+#[test]
+fn a_table_becomes_a_project_that_runs() {
+    let project = Project::empty();
+    project.write("customers.csv", customers());
+    let ran = project.run(&["init", "--data", "customers.csv", "--target", "churned"]).good();
+    assert!(ran.stderr.contains("classification"), "{ran}");
+    project.run(&["check"]).good().says(&["customers: "]);
+    let summary = project.run(&["run", "--json"]).good().json();
+    let auc = summary["models"]["train"]["test"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|m| m["metric"] == "roc_auc")
+        .and_then(|m| m["value"].as_f64())
+        .unwrap();
+    assert!(auc > 0.8, "{auc}");
+    project.run(&["run"]).good().says(&["nothing to do"]);
+    project.run(&["reproduce", "last"]).good().says(&["identical"]);
+}
+
+#[test]
+fn a_number_becomes_a_regression() {
+    let project = Project::empty();
+    let data = repository().join("examples/flights/data/planes.parquet");
+    project.run(&["init", "--data", data.to_str().unwrap(), "--target", "seats"]).good();
+    assert!(project.has("data/planes.parquet"));
+    let summary = project.run(&["run", "--json"]).good().json();
+    assert_eq!(summary["models"]["train"]["task"]["kind"], "regression");
+}
+
+#[test]
+fn wrong_names_are_explained() {
+    let project = Project::empty();
+    project.write("t.csv", "id,price\n1,2\n");
+    project
+        .run(&["init", "--data", "t.csv", "--target", "prize"])
+        .fails(2, &["prize", "did you mean `price`?"]);
+    project.run(&["init", "--data", "no.csv", "--target", "x"]).fails(2, &["no.csv"]);
+    assert!(!project.has("tidemill.yaml"));
+}

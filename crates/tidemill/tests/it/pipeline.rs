@@ -1,0 +1,396 @@
+//! Caching, restoring, failing, retrying, stopping: `tidemill run` on small shell pipelines.
+
+use std::time::Instant;
+
+use crate::fixture::{Project, wait_for};
+
+const CHAIN: &str = r"
+project: chain
+params: {word: hello}
+pipeline:
+  first:
+    run: printf '%s\n' ${word} > first.txt; cat source.txt >> first.txt
+    deps: [source.txt]
+    outs: [first.txt]
+  second:
+    run: tr a-z A-Z < first.txt > second.txt
+    deps: [first.txt]
+    outs: [second.txt]
+  apart:
+    run: echo apart > apart.txt
+    outs: [apart.txt]
+";
+
+fn chain() -> Project {
+    let project = Project::new(CHAIN);
+    project.write("source.txt", "one\n");
+    project
+}
+
+fn states(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(step, state)| ((*step).to_owned(), (*state).to_owned())).collect()
+}
+
+#[test]
+fn a_second_run_does_nothing() {
+    let project = chain();
+    assert_eq!(project.states(&[]), states(&[("first", "ran"), ("second", "ran"), ("apart", "ran")]));
+    assert_eq!(project.read("second.txt"), "HELLO\nONE\n");
+    let lock = project.read("tidemill.lock");
+    project.run(&["run"]).good().says(&["nothing to do", "3 steps up to date"]);
+    assert_eq!(project.read("tidemill.lock"), lock);
+}
+
+#[test]
+fn a_change_runs_what_it_reaches_and_going_back_restores() {
+    let project = chain();
+    project.run(&["run"]).good();
+    let (first, second) = (project.read("first.txt"), project.read("second.txt"));
+    project.write("source.txt", "two\n");
+    assert_eq!(project.states(&[]), states(&[("first", "ran"), ("second", "ran"), ("apart", "unchanged")]));
+    assert_eq!(project.read("second.txt"), "HELLO\nTWO\n");
+    project.write("source.txt", "one\n");
+    assert_eq!(
+        project.states(&[]),
+        states(&[("first", "restored"), ("second", "restored"), ("apart", "unchanged")])
+    );
+    assert_eq!((project.read("first.txt"), project.read("second.txt")), (first, second));
+}
+
+#[test]
+fn touching_a_file_runs_nothing() {
+    let project = chain();
+    project.run(&["run"]).good();
+    let text = project.read("source.txt");
+    project.write("source.txt", text);
+    project.run(&["run"]).good().says(&["nothing to do"]);
+}
+
+#[test]
+fn the_same_output_again_stops_the_wave() {
+    let project = chain();
+    project.run(&["run"]).good();
+    // The command changes, its output does not.
+    let text = project.read("tidemill.yaml").replace("printf '%s", "true; printf '%s");
+    project.write("tidemill.yaml", text);
+    assert_eq!(
+        project.states(&[]),
+        states(&[("first", "ran"), ("second", "unchanged"), ("apart", "unchanged")])
+    );
+}
+
+#[test]
+fn a_lost_or_changed_output_is_restored() {
+    let project = chain();
+    project.run(&["run"]).good();
+    std::fs::remove_file(project.path("first.txt")).unwrap();
+    project.write("apart.txt", "tampered\n");
+    assert_eq!(
+        project.states(&[]),
+        states(&[("first", "restored"), ("second", "unchanged"), ("apart", "restored")])
+    );
+    assert_eq!(project.read("apart.txt"), "apart\n");
+}
+
+#[test]
+fn parameters_count_only_where_they_are_named() {
+    let project = chain();
+    project.run(&["run"]).good();
+    let ran = project.states(&["--param", "word=bye"]);
+    assert_eq!(ran, states(&[("first", "ran"), ("second", "ran"), ("apart", "unchanged")]));
+    project
+        .run(&["run", "--param", "wrod=bye"])
+        .fails(2, &["unknown parameter `wrod`", "did you mean `word`?"]);
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_with_reasons() {
+    let project = chain();
+    let plan = project.run(&["run", "--dry-run"]).good().stdout;
+    assert!(plan.contains("never run"), "{plan}");
+    assert!(!project.has("first.txt") && !project.has("tidemill.lock"));
+    project.run(&["run"]).good();
+    project.write("source.txt", "two\n");
+    let plan = project.run(&["run", "--dry-run"]).good().stdout;
+    let lines: Vec<&str> = plan.lines().map(str::trim_end).collect();
+    assert_eq!(
+        lines,
+        [
+            "first   run        `source.txt` changed",
+            "second  may run    depends on the outcome of `first`",
+            "apart   unchanged",
+        ]
+    );
+}
+
+#[test]
+fn named_steps_bring_what_they_need() {
+    let project = chain();
+    assert_eq!(project.states(&["second"]), states(&[("first", "ran"), ("second", "ran")]));
+    project.run(&["run", "secnd"]).fails(1, &["there is no step `secnd`", "did you mean `second`?"]);
+}
+
+#[test]
+fn force_runs_what_is_up_to_date() {
+    let project = chain();
+    project.run(&["run"]).good();
+    assert_eq!(project.states(&["--force", "apart"]), states(&[("apart", "ran")]));
+}
+
+#[test]
+fn a_failed_step_says_why_and_how_to_go_on() {
+    let project = Project::new(
+        "
+project: failing
+pipeline:
+  good: {run: echo good > good.txt, outs: [good.txt]}
+  bad:
+    run: echo before; echo the reason >&2; exit 3
+    deps: [good.txt]
+    outs: [bad.txt]
+  after: {run: cat bad.txt > after.txt, deps: [bad.txt], outs: [after.txt]}
+",
+    );
+    let ran = project.run(&["run"]).fails(1, &["the reason", "exit code 3", "tidemill run bad"]);
+    assert!(ran.stdout.contains("1 ran") && ran.stdout.contains("1 failed"), "{ran}");
+    assert!(ran.stdout.contains("1 skipped"), "{ran}");
+    // What was finished stays finished.
+    let text = project.read("tidemill.yaml").replace("exit 3", "echo done > bad.txt");
+    project.write("tidemill.yaml", text);
+    assert_eq!(project.states(&[]), states(&[("good", "unchanged"), ("bad", "ran"), ("after", "ran")]));
+}
+
+#[test]
+fn an_output_that_is_not_written_is_an_error() {
+    let project = Project::new("{project: x, pipeline: {a: {run: 'true', outs: [a.txt]}}}");
+    project.run(&["run"]).fails(1, &["`a.txt`"]);
+}
+
+#[test]
+fn retries_and_then_succeeds() {
+    let project = Project::new(
+        "
+project: retry
+pipeline:
+  flaky:
+    run: test -e mark && echo ok > out.txt || { touch mark; exit 1; }
+    outs: [out.txt]
+    retries: {times: 2, backoff: 10ms}
+    sandbox: off
+",
+    );
+    let ran = project.run(&["run"]).good();
+    assert!(ran.stderr.contains("attempt 1 failed"), "{ran}");
+}
+
+#[test]
+fn a_timeout_kills_the_whole_process_group() {
+    let project = Project::new(
+        "
+project: slow
+pipeline:
+  slow:
+    run: sleep 300 & echo $! > child; sleep 300
+    outs: [never]
+    timeout: 300ms
+    sandbox: off
+",
+    );
+    let start = Instant::now();
+    project.run(&["run"]).fails(1, &["timeout", "300 ms"]);
+    assert!(start.elapsed().as_secs() < 15);
+    let child = project.read("child").trim().to_owned();
+    wait_for("the end of the child", || !alive(&child));
+}
+
+fn alive(pid: &str) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+}
+
+#[test]
+fn ctrl_c_stops_the_steps_and_the_next_run_goes_on() {
+    let project = Project::new(
+        "
+project: stop
+pipeline:
+  quick: {run: echo 1 > quick.txt, outs: [quick.txt]}
+  slow:
+    run: echo $$ > pid; sleep 300; echo 2 > slow.txt
+    deps: [quick.txt]
+    outs: [slow.txt]
+    sandbox: off
+",
+    );
+    let mut child = project.command(&["run"]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    wait_for("the start of the slow step", || project.path("pid").metadata().is_ok_and(|m| m.len() > 0));
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let pid = project.read("pid").trim().to_owned();
+    wait_for("the end of the step", || !alive(&pid));
+    let text = project.read("tidemill.yaml").replace("sleep 300; ", "");
+    project.write("tidemill.yaml", text);
+    assert_eq!(project.states(&[]), states(&[("quick", "unchanged"), ("slow", "ran")]));
+}
+
+#[test]
+fn two_runs_at_once_are_told_apart() {
+    let project = Project::new(
+        "
+project: busy
+pipeline:
+  slow: {run: touch started; while ! test -e go; do sleep 0.02; done; echo 1 > out.txt, outs: [out.txt], sandbox: off}
+",
+    );
+    let first = project
+        .command(&["run"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for("the start of the first run", || project.has("started"));
+    project.run(&["run"]).fails(1, &["another run", &first.id().to_string(), "--wait"]);
+    let second = project.command(&["run", "--wait"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    project.write("go", "");
+    assert!(first.wait_with_output().unwrap().status.success());
+    let second = second.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&second.stdout).into_owned();
+    assert!(second.status.success() && text.contains("nothing to do"), "{text}");
+}
+
+#[test]
+fn parallel_steps_run_at_the_same_time() {
+    // Each waits for the other, so that one at a time would never end.
+    let project = Project::new(
+        "
+project: parallel
+pipeline:
+  a: {run: touch a.mark; while ! test -e b.mark; do sleep 0.01; done; echo a > a.txt, outs: [a.txt], sandbox: off, timeout: 15s}
+  b: {run: touch b.mark; while ! test -e a.mark; do sleep 0.01; done; echo b > b.txt, outs: [b.txt], sandbox: off, timeout: 15s}
+",
+    );
+    project.run(&["run", "--jobs", "2"]).good();
+}
+
+#[test]
+fn an_undeclared_read_is_caught_and_named() {
+    let project = Project::new("{project: x, pipeline: {a: {run: cat secret.txt > a.txt, outs: [a.txt]}}}");
+    project.write("secret.txt", "not declared\n");
+    project.run(&["run"]).fails(1, &["`a`", "secret.txt", "deps"]);
+    project.write(
+        "tidemill.yaml",
+        "{project: x, pipeline: {a: {run: cat secret.txt > a.txt, deps: [secret.txt], outs: [a.txt]}}}",
+    );
+    project.run(&["run"]).good();
+    assert_eq!(project.read("a.txt"), "not declared\n");
+}
+
+#[test]
+fn steps_see_declared_variables_only() {
+    let project = Project::new(
+        "
+project: env
+pipeline:
+  a:
+    run: env > a.txt
+    outs: [a.txt]
+    env: {GIVEN: x, TAKEN: {inherit: true}, HIDDEN: {secret: true}}
+",
+    );
+    let output = project
+        .command(&["run", "--json"])
+        .env("TAKEN", "taken")
+        .env("HIDDEN", "hidden")
+        .env("OTHER", "other")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let env = project.read("a.txt");
+    assert!(env.contains("GIVEN=x") && env.contains("TAKEN=taken") && env.contains("HIDDEN=hidden"), "{env}");
+    assert!(!env.contains("OTHER="), "{env}");
+    // A secret is in no record.
+    assert!(!project.read("tidemill.lock").contains("hidden"));
+    let log = project.run(&["log", "export"]).good().stdout;
+    assert!(!log.contains("hidden"));
+}
+
+#[test]
+fn a_matrix_makes_steps() {
+    let project = Project::new(
+        "
+project: matrix
+pipeline:
+  each:
+    matrix: {word: [a, b], n: [1, 2]}
+    run: echo ${matrix.word}${matrix.n} > out-${matrix.word}${matrix.n}.txt
+    outs: ['out-${matrix.word}${matrix.n}.txt']
+",
+    );
+    let ran = project.states(&["--jobs", "1"]);
+    let names: Vec<&str> = ran.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["each@word=a,n=1", "each@word=a,n=2", "each@word=b,n=1", "each@word=b,n=2"]);
+    assert_eq!(project.read("out-b2.txt"), "b2\n");
+}
+
+#[test]
+fn a_sweep_runs_once_for_each_value() {
+    let project = Project::new(
+        "
+project: sweep
+params: {x: 1}
+pipeline:
+  square:
+    run: 'echo {\\\"y\\\": $((${x} * ${x}))} > metrics.json'
+    metrics: [metrics.json]
+",
+    );
+    project.run(&["run", "--sweep", "x=2,3"]).good().says(&["x=2", "square.y=4", "x=3", "square.y=9"]);
+    // A value that ran before is restored.
+    let again = project.run(&["run", "--json", "--param", "x=2"]).good().json();
+    assert_eq!(again["run"]["steps"][0]["state"], "restored");
+    assert_eq!(again["metrics"][0]["value"], 4.0);
+}
+
+#[test]
+fn status_and_diff_say_what_changed() {
+    let project = chain();
+    project.run(&["run"]).good();
+    project.write("source.txt", "two\n");
+    project.run(&["status"]).good().says(&["`source.txt` changed"]);
+    project.run(&["diff"]).good().says(&["changed first", "`source.txt` changed"]);
+    project.run(&["run"]).good();
+    let runs = project.run(&["log", "runs", "--json"]).good().json();
+    let id = |i: usize| runs[i]["id"].as_str().unwrap().to_owned();
+    let diff = project.run(&["diff", &id(1), &id(0)]).good();
+    diff.says(&["changed first", "output first.txt", "changed second", "output second.txt"]);
+}
+
+#[test]
+fn reproduce_repeats_a_run_byte_by_byte() {
+    let project = chain();
+    project.run(&["run"]).good();
+    project.write("source.txt", "changed since\n");
+    project.run(&["reproduce", "last"]).good().says(&["identical: 3 outputs of 3 steps"]);
+    assert_eq!(project.read("source.txt"), "changed since\n");
+}
+
+#[test]
+fn reproduce_names_the_first_step_and_file_that_differ() {
+    let project = Project::new(
+        "
+project: random
+pipeline:
+  stable: {run: echo 1 > stable.txt, outs: [stable.txt]}
+  random:
+    run: mkdir out; echo same > out/a.txt; echo same; head -c 16 /dev/urandom | od -An -tx1 > out/b.txt
+    deps: [stable.txt]
+    outs: [out]
+  after: {run: cat out/b.txt > after.txt, deps: [out], outs: [after.txt]}
+",
+    );
+    project.run(&["run"]).good();
+    let ran = project.run(&["reproduce", "last"]);
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stdout.contains("first difference: step `random`, file `out/b.txt`"), "{ran}");
+    assert!(ran.stdout.contains("also: step `after`, file `after.txt`"), "{ran}");
+}
