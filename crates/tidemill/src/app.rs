@@ -90,20 +90,16 @@ impl<'a> App<'a> {
         if let Some(db) = self.db.get() {
             return Ok(db);
         }
-        let db = match &self.database {
-            Some(url) => self.block(Db::open(url, self.clock.clone()))?,
-            None => {
-                self.make_home()?;
-                let file = self.inside("tidemill.db");
-                let url = file.to_str().ok_or_else(|| {
-                    Failure::new(format!(
-                        "the path `{}` is not UTF-8, and SQLite needs it to be",
-                        file.display()
-                    ))
+        let db = if let Some(url) = &self.database {
+            self.block(Db::open(url, self.clock.clone()))?
+        } else {
+            self.make_home()?;
+            let file = self.inside("tidemill.db");
+            let url = file.to_str().ok_or_else(|| {
+                Failure::new(format!("the path `{}` is not UTF-8, and SQLite needs it to be", file.display()))
                     .hint("move the project, or name a database with --database")
-                })?;
-                self.block(Db::open(url, self.clock.clone()))?
-            }
+            })?;
+            self.block(Db::open(url, self.clock.clone()))?
         };
         Ok(self.db.get_or_init(|| db))
     }

@@ -102,7 +102,7 @@ pub(crate) fn judge(
                     results.push(model.slice(column, &test.metric, (test.min, test.max), test.min_rows)?);
                 }
             }
-            ModelTest::Parity(test) => results.push(model.parity(&out, test.max_abs)?),
+            ModelTest::Parity(test) => results.push(parity(test.max_abs)),
         }
     }
     Ok(Evidence { format: Evidence::FORMAT, step: step.name.clone(), key, results })
@@ -279,14 +279,13 @@ impl Judged {
             ),
         })
     }
+}
 
-    /// Loads the model back and compares its answers on the golden rows with those recorded at training.
-    fn parity(&self, folder: &Path, max_abs: f64) -> anyhow::Result<TestResult> {
-        let _ = (self, folder);
-        Ok(TestResult {
-            test: format!("parity within {}", number(max_abs)),
-            outcome: Outcome::NotJudged,
-            message: "this version has no ONNX runtime built in to judge it with".to_owned(),
-        })
+/// The exported model's answers on the golden rows against those of the trainer: needs a runtime for ONNX.
+fn parity(max_abs: f64) -> TestResult {
+    TestResult {
+        test: format!("parity within {}", number(max_abs)),
+        outcome: Outcome::NotJudged,
+        message: "this version has no ONNX runtime built in to judge it with".to_owned(),
     }
 }

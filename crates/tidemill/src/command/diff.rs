@@ -221,7 +221,7 @@ fn numbers(app: &App<'_>, path: &str, content: &Content) -> anyhow::Result<BTree
                 numbers.insert("cost per decision".to_owned(), cost.model);
             }
         }
-        ContentKind::File if path.ends_with(".json") && content.bytes <= METRICS_UP_TO => {
+        ContentKind::File if is_json(path) && content.bytes <= METRICS_UP_TO => {
             if let Ok(value) = serde_json::from_slice::<Value>(&store.get(&content.digest)?) {
                 crate::command::run::flatten(&value, String::new(), &mut |name, number| {
                     numbers.insert(name, number);
@@ -231,6 +231,11 @@ fn numbers(app: &App<'_>, path: &str, content: &Content) -> anyhow::Result<BTree
         ContentKind::File | ContentKind::Executable | ContentKind::Remote => {}
     }
     Ok(numbers)
+}
+
+/// Whether a file's name says that it is JSON.
+fn is_json(path: &str) -> bool {
+    std::path::Path::new(path).extension().is_some_and(|end| end.eq_ignore_ascii_case("json"))
 }
 
 fn print(app: &App<'_>, old: &str, new: &str, steps: &[StepDiff]) {

@@ -37,7 +37,7 @@ fn ragged_rows_are_named_with_their_line() {
 #[test]
 fn a_truncated_parquet_file_is_named() {
     let project = Project::new(&SQL.replace("t.csv", "t.parquet"));
-    let whole = std::fs::read(repository().join("examples/flights/data/planes.parquet")).unwrap();
+    let whole = fs_err::read(repository().join("examples/flights/data/planes.parquet")).unwrap();
     for length in [0, 3, 100, whole.len() / 2, whole.len() - 1] {
         project.write("t.parquet", &whole[..length]);
         project.run(&["run"]).fails(1, &["t.parquet"]);

@@ -1,5 +1,6 @@
 //! kill -9 at any point: nothing that was acknowledged is lost, and the next command goes on.
 
+use std::fmt::Write as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -7,12 +8,11 @@ use crate::fixture::Project;
 
 #[test]
 fn a_killed_run_goes_on_from_what_was_finished() {
-    let steps: String = (0..12)
-        .map(|i| {
-            let dep = if i == 0 { String::new() } else { format!(", deps: [s{}.txt]", i - 1) };
-            format!("  s{i}: {{run: sleep 0.02; echo {i} > s{i}.txt{dep}, outs: [s{i}.txt]}}\n")
-        })
-        .collect();
+    let mut steps = String::new();
+    for i in 0..12 {
+        let dep = if i == 0 { String::new() } else { format!(", deps: [s{}.txt]", i - 1) };
+        writeln!(steps, "  s{i}: {{run: sleep 0.02; echo {i} > s{i}.txt{dep}, outs: [s{i}.txt]}}").unwrap();
+    }
     let project = Project::new(&format!("project: crash\npipeline:\n{steps}"));
     // Deterministic delays that spread over the whole run.
     for round in 0..12_u64 {
@@ -25,8 +25,8 @@ fn a_killed_run_goes_on_from_what_was_finished() {
         project.run(&["status"]).good();
         project.run(&["log", "verify"]).good();
         if round % 4 == 3 {
-            std::fs::remove_file(project.path("s11.txt")).ok();
-            std::fs::remove_file(project.path("tidemill.lock")).ok();
+            fs_err::remove_file(project.path("s11.txt")).ok();
+            fs_err::remove_file(project.path("tidemill.lock")).ok();
         }
     }
     project.run(&["run"]).good();

@@ -43,9 +43,9 @@ fn folders_keep_odd_names_links_and_modes() {
     project.write("in/with space.txt", "1");
     project.write("in/two\nlines.txt", "2");
     project.write("in/sub/tool.sh", "#!/bin/sh\n");
-    std::fs::set_permissions(project.path("in/sub/tool.sh"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    fs_err::set_permissions(project.path("in/sub/tool.sh"), std::fs::Permissions::from_mode(0o755)).unwrap();
     let odd = std::ffi::OsString::from_vec(b"in/not-\xff-utf8".to_vec());
-    std::fs::write(project.path(&odd), "3").unwrap();
+    fs_err::write(project.path(&odd), "3").unwrap();
     symlink("sub/tool.sh", project.path("in/link")).unwrap();
     project.run(&["data", "add", "odd", "in"]).good().says(&["4 files"]);
     project.run(&["data", "get", "odd", "--out", "out"]).good();
@@ -53,10 +53,10 @@ fn folders_keep_odd_names_links_and_modes() {
         assert_eq!(project.read(&format!("out/{name}")), text);
     }
     assert_eq!(
-        std::fs::read(project.path(std::ffi::OsString::from_vec(b"out/not-\xff-utf8".to_vec()))).unwrap(),
+        fs_err::read(project.path(std::ffi::OsString::from_vec(b"out/not-\xff-utf8".to_vec()))).unwrap(),
         b"3"
     );
-    assert_eq!(std::fs::read_link(project.path("out/link")).unwrap().to_str(), Some("sub/tool.sh"));
+    assert_eq!(fs_err::read_link(project.path("out/link")).unwrap().to_str(), Some("sub/tool.sh"));
     assert_ne!(project.path("out/sub/tool.sh").metadata().unwrap().permissions().mode() & 0o100, 0);
 }
 
@@ -149,7 +149,7 @@ fn collection_keeps_what_is_referred_to() {
     let swept = project.run(&["gc", "--keep-runs", "1", "--yes", "--json"]).good().json();
     assert_eq!(swept["report"]["removed_objects"].as_u64(), Some(removed));
     project.run(&["data", "get", "kept", "--out", "k.txt"]).good();
-    std::fs::remove_file(project.path("out.txt")).unwrap();
+    fs_err::remove_file(project.path("out.txt")).unwrap();
     assert_eq!(project.states(&[])[0].1, "restored");
     // An earlier input's output is gone from the store: the step runs.
     project.write("in.txt", "0\n");
@@ -163,10 +163,10 @@ fn a_flipped_byte_is_found_and_named() {
     project.write("in/one.txt", "one ".repeat(1000));
     project.write("in/two.txt", "two ".repeat(1000));
     project.run(&["data", "add", "texts", "in"]).good();
-    let packs: Vec<_> = std::fs::read_dir(project.path(".tidemill/store/packs")).unwrap().collect();
+    let packs: Vec<_> = fs_err::read_dir(project.path(".tidemill/store/packs")).unwrap().collect();
     let pack =
         packs.into_iter().map(|p| p.unwrap().path()).max_by_key(|p| p.metadata().unwrap().len()).unwrap();
-    let bytes = std::fs::read(&pack).unwrap();
+    let bytes = fs_err::read(&pack).unwrap();
     let mut named = 0;
     for at in (0..bytes.len()).step_by(bytes.len() / 7) {
         let mut damaged = bytes.clone();
@@ -174,8 +174,8 @@ fn a_flipped_byte_is_found_and_named() {
         let mut permissions = pack.metadata().unwrap().permissions();
         #[expect(clippy::permissions_set_readonly_false, reason = "a file of this test")]
         permissions.set_readonly(false);
-        std::fs::set_permissions(&pack, permissions).unwrap();
-        std::fs::write(&pack, &damaged).unwrap();
+        fs_err::set_permissions(&pack, permissions).unwrap();
+        fs_err::write(&pack, &damaged).unwrap();
         let ran = project.run(&["data", "verify"]);
         assert_eq!(ran.code, Some(1), "byte {at}: {ran}");
         named += usize::from(ran.stdout.contains("texts@1"));
@@ -187,7 +187,7 @@ fn a_flipped_byte_is_found_and_named() {
         }
     }
     assert!(named >= 2, "damage was traced to the dataset {named} times");
-    std::fs::write(&pack, &bytes).unwrap();
+    fs_err::write(&pack, &bytes).unwrap();
     project.run(&["data", "verify"]).good();
 }
 
@@ -196,9 +196,9 @@ fn flights_of_two_months_side_by_side() {
     let project = project();
     let data = repository().join("examples/flights/data/flights");
     copy(&data, &project.path("flights"));
-    project.write("flights.parquet", std::fs::read(data.join("2013-01.parquet")).unwrap());
+    project.write("flights.parquet", fs_err::read(data.join("2013-01.parquet")).unwrap());
     project.run(&["data", "add", "month", "flights.parquet"]).good().says(&["27,004 rows"]);
-    project.write("flights.parquet", std::fs::read(data.join("2013-02.parquet")).unwrap());
+    project.write("flights.parquet", fs_err::read(data.join("2013-02.parquet")).unwrap());
     project.run(&["data", "add", "month", "flights.parquet"]).good().says(&["24,951 rows"]);
     let diff = project.run(&["data", "diff", "month@1", "month@2", "--json"]).good().json();
     assert_eq!(diff["table"]["rows"]["old"], 27_004);

@@ -112,12 +112,12 @@ impl Project {
 
     pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.path(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, text).unwrap();
     }
 
     pub(crate) fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+        fs_err::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -161,7 +161,7 @@ impl Project {
 }
 
 fn collect(root: &Path, dir: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
-    for file in std::fs::read_dir(dir).unwrap() {
+    for file in fs_err::read_dir(dir).unwrap() {
         let path = file.unwrap().path();
         if path.ends_with(".tidemill") {
             continue;
@@ -169,7 +169,7 @@ fn collect(root: &Path, dir: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
         if path.is_dir() {
             collect(root, &path, found);
         } else {
-            found.push((path.strip_prefix(root).unwrap().to_owned(), std::fs::read(&path).unwrap()));
+            found.push((path.strip_prefix(root).unwrap().to_owned(), fs_err::read(&path).unwrap()));
         }
     }
 }
@@ -181,8 +181,8 @@ pub(crate) fn repository() -> PathBuf {
 
 /// Copies a folder.
 pub(crate) fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for file in std::fs::read_dir(from).unwrap() {
+    fs_err::create_dir_all(to).unwrap();
+    for file in fs_err::read_dir(from).unwrap() {
         let file = file.unwrap();
         let dest = to.join(file.file_name());
         if file.file_type().unwrap().is_dir() {
@@ -190,7 +190,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
                 copy(&file.path(), &dest);
             }
         } else {
-            std::fs::copy(file.path(), dest).unwrap();
+            fs_err::copy(file.path(), dest).unwrap();
         }
     }
 }

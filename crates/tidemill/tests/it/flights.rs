@@ -6,10 +6,10 @@ fn example() -> Project {
     let project = Project::empty();
     copy(&repository().join("examples/flights"), project.root());
     for out in ["features.parquet", "traffic.parquet", "tidemill.lock"] {
-        let _ = std::fs::remove_file(project.path(out));
+        let _ = fs_err::remove_file(project.path(out));
     }
     for out in ["model", "simple", ".tidemill"] {
-        let _ = std::fs::remove_dir_all(project.path(out));
+        let _ = fs_err::remove_dir_all(project.path(out));
     }
     project
 }

@@ -12,7 +12,8 @@ fn in_namespace(project: &Project, script: &str) -> Ran {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--map-root-user", "sh", "-euc", script]).current_dir(project.root());
     command.env("TIDEMILL", env!("CARGO_BIN_EXE_tidemill")).env("NO_COLOR", "1").env("USER", "tester");
-    let output = command.output().expect("`unshare` (util-linux) is needed for this test");
+    let output =
+        command.output().unwrap_or_else(|error| panic!("this test needs `unshare` of util-linux: {error}"));
     let ran = Ran::of(&output);
     assert!(!ran.stderr.contains("unshare:"), "this system does not let tests make mounts: {ran}");
     ran
@@ -30,7 +31,7 @@ fn unprivileged(project: &Project, args: &[&str]) -> Ran {
 
 fn forbid(project: &Project, name: &str) {
     use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(project.path(name), std::fs::Permissions::from_mode(0)).unwrap();
+    fs_err::set_permissions(project.path(name), std::fs::Permissions::from_mode(0o000)).unwrap();
 }
 
 #[test]

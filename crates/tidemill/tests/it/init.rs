@@ -1,5 +1,7 @@
 //! `tidemill init`: what it writes runs as it is.
 
+use std::fmt::Write as _;
+
 use crate::fixture::{Project, repository};
 
 #[test]
@@ -20,15 +22,17 @@ fn customers() -> String {
         let r = (state >> 33) % 1000;
         let plan = ["basic", "plus", "pro"][(r % 3) as usize];
         let usage = (r * 7 % 500) as f64 / 10.0;
-        let churned = u8::from((usage < 15.0) != (r % 11 == 0));
-        let usage = if r % 23 == 0 { String::new() } else { usage.to_string() };
-        text.push_str(&format!(
-            "C{i:05},20{:02}-{:02}-{:02},{plan},{usage},{},{churned}\n",
+        let churned = u8::from((usage < 15.0) != r.is_multiple_of(11));
+        let usage = if r.is_multiple_of(23) { String::new() } else { usage.to_string() };
+        writeln!(
+            text,
+            "C{i:05},20{:02}-{:02}-{:02},{plan},{usage},{},{churned}",
             10 + i / 150,
             1 + i / 13 % 12,
             1 + i % 28,
             ["north", "south"][(r % 2) as usize]
-        ));
+        )
+        .unwrap();
     }
     text
 }

@@ -83,7 +83,7 @@ fn the_same_output_again_stops_the_wave() {
 fn a_lost_or_changed_output_is_restored() {
     let project = chain();
     project.run(&["run"]).good();
-    std::fs::remove_file(project.path("first.txt")).unwrap();
+    fs_err::remove_file(project.path("first.txt")).unwrap();
     project.write("apart.txt", "tampered\n");
     assert_eq!(
         project.states(&[]),
@@ -204,7 +204,7 @@ pipeline:
 }
 
 fn alive(pid: &str) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let Ok(stat) = fs_err::read_to_string(format!("/proc/{pid}/stat")) else { return false };
     !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
 }
 

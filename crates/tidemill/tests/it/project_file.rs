@@ -90,7 +90,7 @@ fn a_lock_file_edited_by_hand() {
     project.run(&["run"]).fails(1, &["tidemill.lock:", "delete `tidemill.lock`"]);
     project.write("tidemill.lock", format!("<<<<<<< ours\n{lock}=======\n>>>>>>> theirs\n"));
     project.run(&["status"]).fails(1, &["tidemill.lock:1", "merge"]);
-    std::fs::remove_file(project.path("tidemill.lock")).unwrap();
+    fs_err::remove_file(project.path("tidemill.lock")).unwrap();
     project.run(&["run"]).good();
     assert_eq!(project.read("tidemill.lock"), lock);
 }

@@ -23,7 +23,7 @@ struct Side {
     path: PathBuf,
     key: Vec<String>,
     /// Keeps a folder that the version was checked out to.
-    _scratch: Option<Scratch>,
+    scratch: Option<Scratch>,
 }
 
 /// A folder that goes with the value.
@@ -38,19 +38,21 @@ impl Drop for Scratch {
 
 pub(super) fn run(from: &str, to: Option<&str>, key: &[String], app: &App<'_>) -> anyhow::Result<()> {
     let old = side(from, "from", app)?;
-    let new = match to {
-        Some(to) => side(to, "to", app)?,
-        None => {
-            let (name, _) = reference(from)?;
-            side(name.as_str(), "to", app)?
-        }
+    let new = if let Some(to) = to {
+        side(to, "to", app)?
+    } else {
+        let (name, _) = reference(from)?;
+        side(name.as_str(), "to", app)?
     };
     let key = match key {
         [] if new.key.is_empty() => None,
         [] => Some(new.key.as_slice()),
         given => Some(given),
     };
-    let tables = match (Table::open(&[old.path.clone()], None), Table::open(&[new.path.clone()], None)) {
+    let tables = match (
+        Table::open(std::slice::from_ref(&old.path), None),
+        Table::open(std::slice::from_ref(&new.path), None),
+    ) {
         (Ok(a), Ok(b)) => Some((a, b)),
         // One side is a table and the other one cannot be read: that is worth an error, not a list of files.
         (Ok(_), Err(error)) | (Err(error), Ok(_)) if !new.entry.is_tree() => return Err(error.into()),
@@ -81,7 +83,7 @@ fn side(text: &str, name: &str, app: &App<'_>) -> anyhow::Result<Side> {
         let path = PathBuf::from(text);
         let bar = app.bar();
         let entry = tidemill_store::hash(&path, Some(app.stat()?), &bar)?;
-        return Ok(Side { label: text.to_owned(), entry, path, key: Vec::new(), _scratch: None });
+        return Ok(Side { label: text.to_owned(), entry, path, key: Vec::new(), scratch: None });
     }
     let (dataset, version) = reference(text)?;
     let found = find(app, &dataset, version)?;
@@ -100,7 +102,7 @@ fn side(text: &str, name: &str, app: &App<'_>) -> anyhow::Result<Side> {
         entry,
         path,
         key: declared.map(|d| d.key.clone()).unwrap_or_default(),
-        _scratch: Some(scratch),
+        scratch: Some(scratch),
     })
 }
 
@@ -118,7 +120,7 @@ fn files(app: &App<'_>, old: &Side, new: &Side) -> anyhow::Result<Vec<FileChange
         if !side.entry.is_tree() {
             return Ok(BTreeMap::from([(String::new(), (side.entry.digest, side.entry.bytes))]));
         }
-        if side._scratch.is_none() {
+        if side.scratch.is_none() {
             // A folder in the workspace is listed by storing its tree, which costs only what is new.
             app.store()?.add(&side.path, Some(app.stat()?), &app.bar())?;
         }

@@ -1,6 +1,6 @@
 //! A run as it goes on: lines of steps with their names before them, and on a terminal what runs now.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) struct Display {
     color: bool,
     quiet: bool,
     width: usize,
-    running: Mutex<BTreeMap<String, ()>>,
+    running: Mutex<BTreeSet<String>>,
 }
 
 impl Display {
@@ -59,10 +59,10 @@ impl Display {
         format!("{step:width$}")
     }
 
-    fn now(&self, change: impl FnOnce(&mut BTreeMap<String, ()>)) {
+    fn now(&self, change: impl FnOnce(&mut BTreeSet<String>)) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut running);
-        self.bar.set_message(running.keys().cloned().collect::<Vec<_>>().join(", "));
+        self.bar.set_message(running.iter().cloned().collect::<Vec<_>>().join(", "));
     }
 }
 
@@ -81,7 +81,7 @@ impl Observer for Display {
 
     fn step_started(&self, step: &Step, planned: &Planned) {
         self.now(|running| {
-            running.insert(step.name.clone(), ());
+            running.insert(step.name.clone());
         });
         let why: Vec<String> = planned.reasons.iter().map(ToString::to_string).collect();
         let verb = if planned.decision == Decision::Restore { "restores" } else { "runs" };

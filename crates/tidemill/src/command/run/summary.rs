@@ -203,7 +203,7 @@ pub(crate) fn metric_values(root: &Path, steps: &[Step]) -> Vec<(String, String,
             let Ok(bytes) = fs_err::read(root.join(&out.path)) else { continue };
             if let Ok(value) = serde_json::from_slice(&bytes) {
                 flatten(&value, String::new(), &mut |name, number| {
-                    values.push((step.name.clone(), name, number))
+                    values.push((step.name.clone(), name, number));
                 });
             }
         }
