@@ -14,7 +14,7 @@ pub struct StepContext<'a> {
     /// The run.
     pub run: RunId,
     /// The step's log; every line is also shown to the observer. Lock it for as short as one write.
-    pub log: &'a std::sync::Mutex<dyn Write + Send>,
+    pub log: &'a std::sync::Mutex<dyn Write + Send + 'a>,
     /// Set when the step should stop; check it every few hundred milliseconds and return
     /// [`StepFailure::cancelled`].
     pub cancel: &'a Cancel,

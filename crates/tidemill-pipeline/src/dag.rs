@@ -334,3 +334,6 @@ fn cycle(steps: &[Step], upstream: &[BTreeSet<usize>], waiting: &[usize]) -> Err
     let step = steps.iter().find(|step| Some(&step.name.as_str()) == names.first()).unwrap_or(&steps[at]);
     Error::Graph(vec![GraphProblem::new(step, message, Some(hint.to_owned()))])
 }
+
+#[cfg(test)]
+mod tests;

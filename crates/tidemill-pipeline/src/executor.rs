@@ -1,13 +1,19 @@
 //! The seam to where commands run. Scheduling, caching and checking outputs are not here.
 
+mod leftover;
+mod local;
+mod sandbox;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tidemill_core::Cancel;
 
 use crate::Error;
+
+pub use local::LocalExecutor;
 
 /// A command to run, complete: nothing else of Tidemill's environment reaches it.
 #[derive(Clone, Debug)]
@@ -89,35 +95,9 @@ pub trait Executor: Send + Sync {
     /// way it ended. An error means that it could not be started.
     fn run(&self, job: &Job, output: &mut dyn Output, cancel: &Cancel) -> Result<Exit, Error>;
 
-    /// Ends what an earlier Tidemill that was killed left running in this project; `folder` is `.tidemill`.
-    fn recover(&self, _folder: &Path) -> Result<usize, Error> {
+    /// Ends what an earlier Tidemill that was killed left running in this project; returns how many jobs that were.
+    /// Called by the holder of the project's lock before anything runs.
+    fn recover(&self) -> Result<usize, Error> {
         Ok(0)
-    }
-}
-
-/// Runs commands as child processes, each in a process group of its own.
-#[derive(Debug, Default)]
-pub struct LocalExecutor {
-    _private: (),
-}
-
-impl LocalExecutor {
-    /// An executor on this machine.
-    pub fn new() -> Self {
-        Self::default()
-    }
-}
-
-impl Executor for LocalExecutor {
-    fn name(&self) -> &'static str {
-        "local"
-    }
-
-    fn sandbox(&self) -> SandboxSupport {
-        SandboxSupport::Unavailable("not written yet".to_owned())
-    }
-
-    fn run(&self, _: &Job, _: &mut dyn Output, _: &Cancel) -> Result<Exit, Error> {
-        Err(Error::Internal("not written yet".to_owned()))
     }
 }

@@ -302,3 +302,6 @@ fn plain(value: &Value) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ mod pattern;
 mod plan;
 mod reproduce;
 mod schedule;
+#[cfg(test)]
+mod testing;
 mod workspace;
 
 pub use builtin::{Builtin, StepContext, StepFailure};
@@ -35,4 +37,4 @@ pub use observer::{Observer, Silent};
 pub use plan::{CacheView, Decision, Plan, Planned, Reason, plan};
 pub use reproduce::{Difference, compare, materialise};
 pub use schedule::{RunOptions, RunReport, Services, StepReport, execute};
-pub use workspace::Workspace;
+pub use workspace::{Workspace, matching};

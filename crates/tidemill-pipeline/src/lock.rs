@@ -135,3 +135,6 @@ pub fn fuzz_lock(bytes: &[u8]) -> Result<(), String> {
         Err(error) => Err(format!("own text refused: {error}\n{text}")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,3 +165,6 @@ pub(crate) fn touches_partly(read: &str, out: &str) -> bool {
     }
     crate::pattern::within(read, out) || crate::pattern::within(out, read)
 }
+
+#[cfg(test)]
+mod tests;

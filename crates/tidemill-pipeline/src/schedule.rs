@@ -1,15 +1,27 @@
 //! Carrying out a plan: ready steps on threads, outputs checked, stored and recorded, the lock file written.
 
+mod access;
+mod environment;
+mod explain;
+mod log;
+mod outputs;
+mod recorder;
+mod run;
+mod step;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use fs_err as fs;
 use serde::Serialize;
 use tidemill_core::{Cancel, Clock, Digest, RunId, RunState, StepState};
 
+use self::run::{Done, Run};
 use crate::{
-    Builtin, Content, Contents, Dag, Error, Executor, Journal, Lock, Observer, Plan, Selection, StepFailure,
+    Builtin, Content, Contents, Dag, Error, Executor, Journal, Lock, LockedStep, Observer, Plan, RunFinished,
+    Selection, StepFailure, Workspace,
 };
 
 /// The seams of a run, chosen by the binary.
@@ -124,13 +136,76 @@ pub struct RunReport {
 /// Plans and runs what is out of date in the project at `root`, and writes `tidemill.lock`.
 ///
 /// The caller holds the project's [`crate::Guard`]. A failed step is not an `Err`: it is in the report. `Err` means
-/// that planning, storing or recording failed; what was finished by then is recorded all the same.
+/// that planning, storing or recording failed; what was finished by then is recorded all the same. A run that finds
+/// everything up to date leaves no trace in the journal.
 pub fn execute(
     root: &Path,
     dag: &Dag,
     services: &Services<'_>,
     options: &RunOptions,
 ) -> Result<RunReport, Error> {
-    let _ = (root, dag, services, options);
-    Err(Error::Internal("not written yet".to_owned()))
+    let started = services.clock.now();
+    let root = &fs::canonicalize(root)?;
+    let old = Lock::read(root)?;
+    let workspace = Workspace {
+        root,
+        contents: services.contents,
+        journal: services.journal,
+        builtin: services.builtin,
+        env: &options.environment,
+        lock: &old,
+        cancel: &options.cancel,
+    };
+    let plan = crate::plan(dag, &workspace, &options.selection, options.force)?;
+    services.observer.plan_ready(&plan);
+    let idle = plan.is_up_to_date();
+    let (done, result) = Run::new(root, dag, services, options, &workspace, &plan).go();
+    let lock = updated(dag, &old, &done);
+    let written = lock.write(root);
+    let steps: Vec<StepReport> = done.into_values().map(|done| done.report).collect();
+    let state = match &result {
+        Ok(()) => overall(&steps),
+        Err(_) => RunState::Failed,
+    };
+    let now = services.clock.now();
+    let finished =
+        RunFinished { run: options.run, at: now, state, lock: written.is_ok().then(|| lock.digest()) };
+    let recorded = if idle {
+        Ok(())
+    } else {
+        services.journal.flush().and_then(|()| services.journal.run_finished(&finished))
+    };
+    // The first thing that went wrong is what the user should hear of.
+    result.and(written).and(recorded)?;
+    let duration_ms = u64::try_from(now.since(started).as_millis()).unwrap_or(u64::MAX);
+    Ok(RunReport { run: options.run, state, steps, plan, lock, duration_ms })
+}
+
+/// The lock after a run: new blocks of the steps that have outputs, the old ones of the others, without the steps that
+/// are gone from the pipeline.
+fn updated(dag: &Dag, old: &Lock, done: &BTreeMap<usize, Done>) -> Lock {
+    let mut lock = Lock::default();
+    for (at, node) in dag.nodes().iter().enumerate() {
+        let name = &node.step.name;
+        let new = done.get(&at).and_then(|done| {
+            let good = matches!(done.report.state, StepState::Ran | StepState::Restored | StepState::Unchanged);
+            let record = done.record.clone().filter(|_| good)?;
+            Some(LockedStep { record, outs: done.report.outs.clone() })
+        });
+        if let Some(step) = new.or_else(|| old.steps.get(name).cloned()) {
+            lock.steps.insert(name.clone(), step);
+        }
+    }
+    lock
+}
+
+fn overall(steps: &[StepReport]) -> RunState {
+    let any = |state| steps.iter().any(|step| step.state == state);
+    if any(StepState::Failed) {
+        RunState::Failed
+    } else if any(StepState::Cancelled) || any(StepState::Skipped) {
+        RunState::Cancelled
+    } else {
+        RunState::Succeeded
+    }
 }

@@ -47,12 +47,7 @@ impl CacheView for Workspace<'_> {
     }
 
     fn expand(&self, pattern: &str) -> Result<Vec<String>, Error> {
-        let compiled = Pattern::new(pattern)
-            .map_err(|why| Error::Internal(format!("`{pattern}` is not a valid pattern: {why}")))?;
-        let mut found = Vec::new();
-        search(self.root, &compiled.base(), pattern, &compiled, &mut found)?;
-        found.sort_unstable();
-        Ok(found)
+        matches(self.root, pattern)
     }
 
     fn remote(&self, step: &Step, url: &str) -> Result<Content, Error> {
@@ -100,6 +95,25 @@ impl CacheView for Workspace<'_> {
             Action::Sql { .. } | Action::Train(_) => Some(self.builtin.version(step)),
         }
     }
+}
+
+/// What a path or pattern relative to `root` names: the path itself where there is something, else the paths that match
+/// it as a pattern, sorted.
+pub fn matching(root: &Path, read: &str) -> Result<Vec<String>, Error> {
+    match fs::symlink_metadata(root.join(read)) {
+        Ok(_) => Ok(vec![read.to_owned()]),
+        Err(error) if absent(&error) => matches(root, read),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn matches(root: &Path, pattern: &str) -> Result<Vec<String>, Error> {
+    let compiled = Pattern::new(pattern)
+        .map_err(|why| Error::Internal(format!("`{pattern}` is not a valid pattern: {why}")))?;
+    let mut found = Vec::new();
+    search(root, &compiled.base(), pattern, &compiled, &mut found)?;
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// Whether an error says that there is nothing at a path.

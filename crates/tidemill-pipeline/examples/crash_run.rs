@@ -1,0 +1,14 @@
+//! Runs a small pipeline in the folder given as argument, over fakes that survive the process. The crash test kills
+//! this program at any moment and looks at what is left.
+
+#[path = "../tests/it/support/mod.rs"]
+mod support;
+
+use std::path::PathBuf;
+
+fn main() -> Result<(), tidemill_pipeline::Error> {
+    let root = std::env::args_os().nth(1).map(PathBuf::from).unwrap_or_default();
+    let root = fs_err::canonicalize(root)?;
+    support::Project::at(&root).execute(&support::chain(), &support::options())?;
+    Ok(())
+}

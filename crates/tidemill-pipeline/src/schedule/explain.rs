@@ -1,0 +1,370 @@
+//! Which undeclared file a sandboxed step tried to use, told from what it printed before it failed.
+//!
+//! The kernel only answers "permission denied" to the step; the step's own message usually names the file.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path};
+
+use fs_err as fs;
+use tidemill_core::declare::{Action, Step};
+
+use super::access::Declared;
+
+/// How much of the end of a log is searched.
+const SEARCHED: u64 = 256 << 10;
+/// How many files are named at most.
+const NAMED: usize = 5;
+
+/// A message and a hint.
+pub(super) type Explanation = (String, String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    Read,
+    Write,
+    /// Changing something that is declared as a dependency.
+    Change,
+    /// Removing or renaming an output.
+    Replace,
+    /// Writing outside of the project.
+    Outside,
+}
+
+/// Reads the end of a log.
+pub(super) fn end_of(log: &Path) -> String {
+    let read = || {
+        let mut file = fs::File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(SEARCHED)))?;
+        let mut bytes = Vec::new();
+        file.take(SEARCHED).read_to_end(&mut bytes)?;
+        std::io::Result::Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    read().unwrap_or_default()
+}
+
+/// Explains a failure under the sandbox, if its output points to one.
+pub(super) fn explain(
+    root: &Path,
+    project_file: &str,
+    step: &Step,
+    declared: &Declared,
+    output: &str,
+) -> Option<Explanation> {
+    let lines: Vec<&str> = output.lines().collect();
+    let refused: Vec<usize> = (0..lines.len()).filter(|at| is_refusal(lines[*at])).collect();
+    let folders = folders(step);
+    let mut found: Vec<(Attempt, String)> = Vec::new();
+    for at in &refused {
+        // Some programs name the file first and give the reason on a later line.
+        for line in (at.saturating_sub(3)..=*at).rev().map(|at| lines[at]) {
+            let attempts = attempts(root, &folders, declared, line, true);
+            let any = !attempts.is_empty();
+            for attempt in attempts {
+                if !found.contains(&attempt) {
+                    found.push(attempt);
+                }
+            }
+            if any {
+                break;
+            }
+        }
+    }
+    let certain = !refused.is_empty();
+    if found.is_empty() && !certain {
+        for line in &lines[lines.len().saturating_sub(40)..] {
+            let named = attempts(root, &folders, declared, line, false);
+            found.extend(named.into_iter().filter(|(attempt, path)| *attempt == Attempt::Read && root.join(path).is_file()));
+        }
+    }
+    found.truncate(NAMED);
+    let place = format!("step `{}` ({project_file}:{})", step.name, step.line);
+    let Some((attempt, path)) = found.first().cloned() else {
+        let hint = "the sandbox refuses what a step does not declare: add what it reads to `deps` and what it writes \
+                    to `outs`, or set `sandbox: off` on the step to see whether that is the reason";
+        return certain
+            .then(|| (format!("step `{}` was refused access to a file", step.name), hint.to_owned()));
+    };
+    let all = |key: &str, wanted: Attempt| {
+        let paths = found.iter().filter(|(attempt, _)| *attempt == wanted);
+        let paths: Vec<String> = paths.map(|(_, path)| format!("`{path}`")).collect();
+        format!("add {} to `{key}:` of {place}", paths.join(", "))
+    };
+    let name = &step.name;
+    Some(match attempt {
+        Attempt::Read if certain => (
+            format!("step `{name}` tried to read `{path}`, which it does not declare"),
+            all("deps", Attempt::Read),
+        ),
+        Attempt::Read => (
+            format!("step `{name}` failed, and its output names `{path}`, which it does not declare"),
+            format!("if it reads that file, {}", all("deps", Attempt::Read)),
+        ),
+        Attempt::Write => (
+            format!("step `{name}` tried to write `{path}`, which it does not declare"),
+            format!("{}, or write temporary files to `$TMPDIR`", all("outs", Attempt::Write)),
+        ),
+        Attempt::Change => (
+            format!("step `{name}` tried to change `{path}`, which it declares as something it reads"),
+            format!("write to another path and declare that in `outs:` of {place}"),
+        ),
+        Attempt::Replace => (
+            format!("step `{name}` tried to remove or rename its output `{path}`"),
+            "write into it: Tidemill removes old outputs before a step runs, and keeps their place".to_owned(),
+        ),
+        Attempt::Outside => (
+            format!("step `{name}` tried to write `{path}`, which is outside of the project folder"),
+            format!("write below the project folder and declare it in `outs:`, or set `sandbox: off` on {place}"),
+        ),
+    })
+}
+
+fn is_refusal(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    ["permission denied", "permissionerror", "eacces", "os error 13", "cross-device link", "operation not permitted"]
+        .iter()
+        .any(|sign| line.contains(sign))
+}
+
+fn is_write(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    [
+        "cannot create", "cannot touch", "cannot make", "cannot remove", "cannot move", "cannot overwrite",
+        "can't create", "for writing", "to write", "not writable", "couldn't write", "mkdir",
+    ]
+    .iter()
+    .any(|sign| line.contains(sign))
+}
+
+fn is_removal(line: &str) -> bool {
+    ["cannot remove", "cannot move", "cannot unlink", "rename", "cross-device"].iter().any(|sign| line.contains(sign))
+}
+
+/// What a line says was attempted, for every path in it that is not declared.
+fn attempts(
+    root: &Path,
+    folders: &[String],
+    declared: &Declared,
+    line: &str,
+    refused: bool,
+) -> Vec<(Attempt, String)> {
+    let mut found: Vec<(Attempt, String)> = Vec::new();
+    for candidate in candidates(line) {
+        let here = folders.iter().filter_map(|folder| inside(root, folder, &candidate));
+        let attempt = here.into_iter().find_map(|path| {
+            let attempt = classify(root, declared, line, &path, refused)?;
+            Some((attempt, path))
+        });
+        let outside = || {
+            let path = Path::new(&candidate);
+            let real = refused && path.is_absolute() && !path.starts_with(root);
+            let place = path.parent().is_some_and(|folder| folder.parent().is_some() && folder.is_dir());
+            (real && place && path.components().count() > 2).then(|| (Attempt::Outside, candidate.clone()))
+        };
+        if let Some(attempt) = attempt.or_else(outside)
+            && !found.contains(&attempt)
+        {
+            found.push(attempt);
+        }
+    }
+    // A path in the project says more than an interpreter or library outside of it that the line also names.
+    if found.iter().any(|(attempt, _)| *attempt != Attempt::Outside) {
+        found.retain(|(attempt, _)| *attempt != Attempt::Outside);
+    }
+    found
+}
+
+fn classify(root: &Path, declared: &Declared, line: &str, path: &str, refused: bool) -> Option<Attempt> {
+    let full = root.join(path);
+    let exists = fs::symlink_metadata(&full).is_ok();
+    if declared.may_write(path) {
+        return (refused && is_removal(line) && declared.outs.iter().any(|out| out == path)).then_some(Attempt::Replace);
+    }
+    if declared.may_read(path) {
+        let change = refused && full.is_file() && declared.reads.iter().any(|read| read == path);
+        return (change && is_write_or_plain(line)).then_some(Attempt::Change);
+    }
+    if exists {
+        return Some(if is_write(line) { Attempt::Write } else { Attempt::Read });
+    }
+    let folder = full.parent().is_some_and(Path::is_dir);
+    // A bare word of a message is no path; a name that does not exist yet must look like one.
+    let named = path.contains(['/', '.']) || is_write(line);
+    (refused && folder && named).then_some(Attempt::Write)
+}
+
+/// A declared file may be read, so a refusal that names it is about writing; lines of a trace back name sources.
+fn is_write_or_plain(line: &str) -> bool {
+    !line.trim_start().starts_with("File \"")
+}
+
+/// Folders that relative paths may be meant from: the project, and those that the command changes into.
+fn folders(step: &Step) -> Vec<String> {
+    let mut folders = vec![String::new()];
+    if let Action::Run { command } = &step.action {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let changes = words.windows(2).filter(|pair| pair[0] == "cd");
+        folders.extend(changes.map(|pair| pair[1].trim_matches(['"', '\'', ';', ')']).to_owned()));
+    }
+    folders
+}
+
+/// Pieces of a line that may be a path: between quotes, between colons, between spaces.
+fn candidates(line: &str) -> Vec<String> {
+    let line = line.trim();
+    let mut found = Vec::new();
+    for (open, close) in [('\'', '\''), ('"', '"'), ('`', '`'), ('‘', '’'), ('“', '”'), ('`', '\'')] {
+        let mut rest = line;
+        while let Some((_, after)) = rest.split_once(open) {
+            let Some((inside, next)) = after.split_once(close) else { break };
+            found.push(inside);
+            rest = if open == close { after } else { next };
+        }
+    }
+    for piece in line.split(": ") {
+        found.push(piece);
+        for verb in ["cannot create ", "cannot open ", "can't open ", "cannot read ", "cannot touch "] {
+            found.extend(piece.strip_prefix(verb));
+        }
+    }
+    for word in line.split_whitespace() {
+        let word = word.trim_matches(|c: char| "()[]{}<>,;:'\"`‘’“”".contains(c));
+        found.push(word);
+        found.extend(word.split_once(':').map(|(path, _)| path));
+        found.extend(word.split_once('=').map(|(_, path)| path));
+    }
+    let mut unique: Vec<String> = Vec::new();
+    for piece in found.into_iter().filter(|piece| !piece.is_empty() && piece.len() < 4096 && !piece.contains('\0')) {
+        let piece = piece.strip_prefix("file://").unwrap_or(piece);
+        if !unique.iter().any(|known| known == piece) {
+            unique.push(piece.to_owned());
+        }
+    }
+    unique
+}
+
+/// The path relative to the project, if it names something below it that is not Tidemill's own.
+fn inside(root: &Path, folder: &str, candidate: &str) -> Option<String> {
+    let path = Path::new(candidate);
+    let relative = if path.is_absolute() { path.strip_prefix(root).ok()?.to_owned() } else { Path::new(folder).join(path) };
+    let mut parts: Vec<&str> = Vec::new();
+    for component in relative.components() {
+        match component {
+            Component::Normal(part) => parts.push(part.to_str()?),
+            Component::ParentDir => drop(parts.pop()?),
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    (!parts.is_empty() && parts[0] != ".tidemill").then(|| parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tidemill_core::declare::{Out, Retry, Sandbox};
+
+    use super::*;
+
+    fn step(command: &str) -> Step {
+        Step {
+            name: "train".to_owned(),
+            action: Action::Run { command: command.to_owned() },
+            inputs: Vec::new(),
+            deps: Vec::new(),
+            params: BTreeMap::new(),
+            env: BTreeMap::new(),
+            outs: vec![Out { path: "model.bin".to_owned(), metrics: false, persist: false }],
+            timeout: None,
+            retry: Retry::default(),
+            sandbox: Sandbox::On,
+            description: None,
+            line: 12,
+        }
+    }
+
+    fn check(command: &str, output: &str, expected: Option<(&str, &str)>) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(folder.path()).unwrap();
+        for path in ["data/x.csv", "data/my file.csv", "declared.csv", "sub/deep.py", "helpers.py", "model.bin"] {
+            fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            fs::write(root.join(path), "x").unwrap();
+        }
+        let declared = Declared {
+            reads: vec!["declared.csv".to_owned()],
+            outs: vec!["model.bin".to_owned()],
+            tools: vec![".venv".to_owned()],
+        };
+        let output = output.replace("ROOT", root.to_str().unwrap());
+        let found = explain(&root, "tidemill.yaml", &step(command), &declared, &output);
+        let found = found.as_ref().map(|(message, hint)| (message.as_str(), hint.as_str()));
+        let prefix = |pair: Option<(&str, &str)>| pair.map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(prefix(found), prefix(expected), "{output}");
+    }
+
+    #[test]
+    fn the_undeclared_file_is_named() {
+        let read = |path: &str| {
+            (
+                format!("step `train` tried to read `{path}`, which it does not declare"),
+                format!("add `{path}` to `deps:` of step `train` (tidemill.yaml:12)"),
+            )
+        };
+        for (command, output, path) in [
+            ("", "cat: data/x.csv: Permission denied", "data/x.csv"),
+            ("", "cat: 'data/my file.csv': Permission denied", "data/my file.csv"),
+            ("", "cat: data/my file.csv: Permission denied", "data/my file.csv"),
+            ("", "PermissionError: [Errno 13] Permission denied: './data/x.csv'", "data/x.csv"),
+            ("", "PermissionError: [Errno 13] Permission denied: 'ROOT/helpers.py'", "helpers.py"),
+            ("", "Error: cannot open `data/x.csv`\n\nCaused by:\n    Permission denied (os error 13)", "data/x.csv"),
+            ("", "java.io.FileNotFoundException: data/x.csv (Permission denied)", "data/x.csv"),
+            ("cd sub && python deep.py", "python: can't open file 'deep.py': [Errno 13] Permission denied", "sub/deep.py"),
+            ("", "sh: 1: cannot open data/x.csv: Permission denied", "data/x.csv"),
+        ] {
+            let (message, hint) = read(path);
+            check(command, output, Some((&message, &hint)));
+        }
+    }
+
+    #[test]
+    fn writes_are_told_from_reads() {
+        let place = "step `train` (tidemill.yaml:12)";
+        let write = |path: &str| {
+            (
+                format!("step `train` tried to write `{path}`, which it does not declare"),
+                format!("add `{path}` to `outs:` of {place}, or write temporary files to `$TMPDIR`"),
+            )
+        };
+        for (output, path) in [
+            ("sh: 1: cannot create data/new.csv: Permission denied", "data/new.csv"),
+            ("PermissionError: [Errno 13] Permission denied: 'log.txt'", "log.txt"),
+            ("mkdir: cannot create directory 'plots': Permission denied", "plots"),
+            ("touch: cannot touch 'data/x.csv': Permission denied", "data/x.csv"),
+        ] {
+            let (message, hint) = write(path);
+            check("", output, Some((&message, &hint)));
+        }
+        let change = "step `train` tried to change `declared.csv`, which it declares as something it reads";
+        let hint = format!("write to another path and declare that in `outs:` of {place}");
+        check("", "sh: 1: cannot create declared.csv: Permission denied", Some((change, &hint)));
+        let replace = "step `train` tried to remove or rename its output `model.bin`";
+        let hint = "write into it: Tidemill removes old outputs before a step runs, and keeps their place";
+        check("", "rm: cannot remove 'model.bin': Permission denied", Some((replace, hint)));
+    }
+
+    #[test]
+    fn other_failures_are_not_blamed_on_the_sandbox() {
+        check("", "ValueError: could not convert string to float: 'abc'", None);
+        check("", "  File \"ROOT/declared.csv\", line 3, in main\nKeyError: 'x'", None);
+        let message = "step `train` failed, and its output names `data/x.csv`, which it does not declare";
+        let hint = "if it reads that file, add `data/x.csv` to `deps:` of step `train` (tidemill.yaml:12)";
+        check("", "[Fatal] Could not open data file data/x.csv", Some((message, hint)));
+        let (message, hint) = (
+            "step `train` was refused access to a file",
+            "the sandbox refuses what a step does not declare: add what it reads to `deps` and what it writes to \
+             `outs`, or set `sandbox: off` on the step to see whether that is the reason",
+        );
+        check("", "fatal: Permission denied", Some((message, hint)));
+    }
+}

@@ -1,0 +1,437 @@
+//! Carrying out the decision about one step, on its own thread: restore its outputs, or run it with retries.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use tidemill_core::declare::{Action, Sandbox, Step};
+use tidemill_core::{Cancel, StepState, Timestamp};
+
+use super::access::Declared;
+use super::environment::environment;
+use super::log::StepLog;
+use super::outputs::{self, Placeholders};
+use super::{RunOptions, Services, explain};
+use crate::executor::{Exit, Job};
+use crate::{ActionRecord, Content, ContentKind, Decision, Error, Planned, StepContext, StepFailure};
+
+/// The longest wait before another attempt.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+
+/// One step to be carried out.
+pub(super) struct Work<'a> {
+    pub(super) root: &'a Path,
+    pub(super) services: &'a Services<'a>,
+    pub(super) options: &'a RunOptions,
+    pub(super) step: &'a Step,
+    pub(super) planned: &'a Planned,
+    /// What it reads that no step writes.
+    pub(super) inputs: Vec<String>,
+    /// Distinguishes the scratch folders of a run.
+    pub(super) position: usize,
+    /// Whether the executor can enforce the sandbox.
+    pub(super) sandbox: bool,
+    pub(super) stop: &'a Cancel,
+}
+
+/// How it went.
+pub(super) struct Outcome {
+    pub(super) state: StepState,
+    pub(super) outs: BTreeMap<String, Content>,
+    pub(super) failure: Option<StepFailure>,
+    pub(super) attempts: u32,
+    pub(super) duration: Duration,
+    pub(super) finished: Timestamp,
+    pub(super) log: Option<String>,
+}
+
+/// Why an attempt did not succeed.
+enum Stop {
+    /// The step failed; another attempt may follow.
+    Failed(Box<StepFailure>),
+    /// The store or the system failed.
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Cancelled => Self::Failed(Box::new(StepFailure::cancelled())),
+            Error::Step { message, hint, .. } => {
+                Self::Failed(Box::new(StepFailure { hint, ..StepFailure::new(message) }))
+            }
+            other => Self::Error(other),
+        }
+    }
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(error: std::io::Error) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl From<StepFailure> for Stop {
+    fn from(failure: StepFailure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
+}
+
+impl Work<'_> {
+    pub(super) fn carry_out(&self) -> Result<Outcome, Error> {
+        let started = self.services.clock.now();
+        self.services.observer.step_started(self.step, self.planned);
+        let (mut attempts, mut log) = (0, None);
+        let result = if self.planned.decision == Decision::Restore {
+            self.restore().map(|()| (StepState::Restored, self.planned.outs.clone()))
+        } else {
+            log = Some(log_path(self.options, self.step));
+            self.run(&mut attempts).map(|outs| (StepState::Ran, outs))
+        };
+        let (state, outs, failure) = match result {
+            Ok((state, outs)) => (state, outs, None),
+            Err(Stop::Error(error)) if self.stop.is_cancelled() => {
+                (StepState::Cancelled, BTreeMap::new(), Some(StepFailure::new(error.to_string())))
+            }
+            Err(Stop::Error(error)) => return Err(error),
+            Err(Stop::Failed(failure)) => {
+                let state = if failure.cancelled { StepState::Cancelled } else { StepState::Failed };
+                (state, BTreeMap::new(), Some(*failure))
+            }
+        };
+        let finished = self.services.clock.now();
+        Ok(Outcome { state, outs, failure, attempts, duration: finished.since(started), finished, log })
+    }
+
+    /// Brings back the outputs that are not in place.
+    fn restore(&self) -> Result<(), Stop> {
+        let paths: Vec<PathBuf> = self.planned.outs.keys().map(|path| self.root.join(path)).collect();
+        let now = self.services.contents.identify(&paths, self.stop)?;
+        for ((path, content), now) in paths.iter().zip(self.planned.outs.values()).zip(now) {
+            if now.is_some_and(|now| (now.digest, now.kind) == (content.digest, content.kind)) {
+                continue;
+            }
+            let folder = content.kind == ContentKind::Folder;
+            if fs::symlink_metadata(path).is_ok_and(|there| there.is_symlink() || there.is_dir() != folder) {
+                outputs::remove(path)?;
+            }
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            self.services.contents.checkout(content, path, self.stop)?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, attempts: &mut u32) -> Result<BTreeMap<String, Content>, Stop> {
+        let record = self.planned.record.as_ref();
+        let record = record.ok_or_else(|| Error::Internal("a step without a record was started".to_owned()))?;
+        self.save_inputs(record)?;
+        let scratch = self.root.join(".tidemill/tmp").join(format!("{}-{}", self.options.run.short(), self.position));
+        let path = self.root.join(log_path(self.options, self.step));
+        let log = Mutex::new(StepLog::create(&path, self.services.observer, &self.step.name)?);
+        let mut backoff = self.step.retry.backoff;
+        let result = loop {
+            *attempts += 1;
+            let failure = match self.attempt(record, &scratch, &log, &path) {
+                Err(Stop::Failed(failure)) if !failure.cancelled && *attempts <= self.step.retry.times => failure,
+                other => break other,
+            };
+            let wait = backoff.min(LONGEST_BACKOFF);
+            backoff = backoff.saturating_mul(2);
+            self.services.observer.step_retry(&self.step.name, &failure.message, *attempts, wait);
+            lock(&log).remark(&format!("[{}; attempt {} in {wait:?}]", failure.message, *attempts + 1))?;
+            if !self.sleep(wait) {
+                break Err(StepFailure::cancelled().into());
+            }
+        };
+        // What is left in it is of no use to anybody; a failure to remove it does not make the step fail.
+        let _ = fs::remove_dir_all(&scratch);
+        result
+    }
+
+    /// Keeps what the step reads and no step writes, so that the run can be reproduced.
+    fn save_inputs(&self, record: &ActionRecord) -> Result<(), Stop> {
+        let local = |path: &&String| record.deps.get(*path).is_some_and(|c| c.kind != ContentKind::Remote);
+        let inputs: Vec<&String> = self.inputs.iter().filter(local).collect();
+        let paths: Vec<PathBuf> = inputs.iter().map(|path| self.root.join(path)).collect();
+        let saved = self.services.contents.save(&paths, self.stop)?;
+        for (path, saved) in inputs.into_iter().zip(saved) {
+            if record.deps.get(path).is_none_or(|known| known.digest != saved.digest) {
+                return Err(self.changed(path).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn changed(&self, path: &str) -> StepFailure {
+        StepFailure::new(format!("`{path}` changed while step `{}` ran", self.step.name)).with_hint(
+            "its result may be made of both versions; run again when nothing writes the file, and declare it in \
+             `outs` if the step itself does",
+        )
+    }
+
+    /// One attempt from clean outputs to stored ones.
+    fn attempt(
+        &self,
+        record: &ActionRecord,
+        scratch: &Path,
+        log: &Mutex<StepLog<'_>>,
+        log_path: &Path,
+    ) -> Result<BTreeMap<String, Content>, Stop> {
+        lock(log).clear_tail();
+        outputs::clear(self.root, self.step)?;
+        outputs::remove(scratch)?;
+        fs::create_dir_all(scratch)?;
+        let placed = match &self.step.action {
+            Action::Run { command } => self.command(command, record, scratch, log, log_path)?,
+            Action::Sql { .. } | Action::Train(_) => {
+                self.builtin(scratch, log)?;
+                None
+            }
+        };
+        let missing = outputs::missing(self.root, self.step, placed.as_ref());
+        if let Some(first) = missing.first() {
+            let names: Vec<String> = missing.iter().map(|path| format!("`{path}`")).collect();
+            if let Some(placed) = &placed {
+                placed.remove_untouched(self.root)?;
+            }
+            let message = format!("step `{}` ended without writing its output {}", self.step.name, names.join(", "));
+            let hint = format!("write it, or remove `{first}` from `outs:` of the step ({})", self.place());
+            return Err(self.failure(log, StepFailure::new(message).with_hint(hint)).into());
+        }
+        let reads: Vec<&String> =
+            record.deps.iter().filter(|(_, c)| c.kind != ContentKind::Remote).map(|(path, _)| path).collect();
+        let paths: Vec<PathBuf> = reads.iter().map(|path| self.root.join(path)).collect();
+        let now = self.services.contents.identify(&paths, self.stop)?;
+        for (path, now) in reads.into_iter().zip(now) {
+            if now.map(|now| now.digest) != record.deps.get(path).map(|known| known.digest) {
+                return Err(self.changed(path).into());
+            }
+        }
+        let paths: Vec<PathBuf> = self.step.outs.iter().map(|out| self.root.join(&out.path)).collect();
+        let saved = self.services.contents.save(&paths, self.stop)?;
+        Ok(self.step.outs.iter().map(|out| out.path.clone()).zip(saved).collect())
+    }
+
+    /// Runs a command; the placeholders are those of a sandboxed one.
+    fn command(
+        &self,
+        command: &str,
+        record: &ActionRecord,
+        scratch: &Path,
+        log: &Mutex<StepLog<'_>>,
+        log_path: &Path,
+    ) -> Result<Option<Placeholders>, Stop> {
+        let sandboxed = self.sandbox && self.step.sandbox == Sandbox::On;
+        let declared = Declared::new(self.root, self.step, record);
+        let mut placed = sandboxed.then(|| Placeholders::new(self.step, self.planned.compared_with.as_ref()));
+        let mut job = Job {
+            step: self.step.name.clone(),
+            key: record.key().to_string(),
+            command: command.to_owned(),
+            folder: self.root.to_owned(),
+            env: environment(self.root, self.step, scratch, self.options)?,
+            timeout: self.step.timeout,
+            grace: self.options.grace,
+            access: None,
+        };
+        loop {
+            if let Some(placed) = &placed {
+                placed.create(self.root)?;
+                job.access = Some(declared.access(self.root, scratch));
+            }
+            let exit = {
+                // The command's output is the only writer of the log while it runs.
+                let mut log = lock(log);
+                let exit = self.services.executor.run(&job, &mut *log, self.stop);
+                log.finish_line();
+                exit
+            };
+            let exit = exit.map_err(|error| {
+                StepFailure::new(format!("step `{}` could not be run: {error}", self.step.name))
+            })?;
+            if exit.is_success() {
+                return Ok(placed);
+            }
+            let output = if sandboxed { explain::end_of(log_path) } else { String::new() };
+            let wrong_kind = ["Is a directory", "Not a directory", "File exists", "EISDIR", "ENOTDIR", "EEXIST"];
+            if let Some(placed) = &mut placed
+                && wrong_kind.iter().any(|sign| output.contains(sign))
+                && placed.turn_guesses(self.root)
+            {
+                lock(log).remark("[an output is a folder rather than a file, or the reverse: once more]")?;
+                lock(log).clear_tail();
+                outputs::clear(self.root, self.step)?;
+                continue;
+            }
+            if let Some(placed) = &placed {
+                placed.remove_untouched(self.root)?;
+            }
+            let mut failure = self.describe(exit);
+            if sandboxed
+                && matches!(exit, Exit::Code(_))
+                && let Some((message, hint)) =
+                    explain::explain(self.root, &self.options.project_file, self.step, &declared, &output)
+            {
+                (failure.message, failure.hint) = (message, Some(hint));
+            }
+            return Err(self.failure(log, failure).into());
+        }
+    }
+
+    /// Runs a built-in body on this thread. Its timeout is a request to stop.
+    fn builtin(&self, scratch: &Path, log: &Mutex<StepLog<'_>>) -> Result<(), Stop> {
+        let env = environment(self.root, self.step, scratch, self.options)?;
+        let own = Cancel::new();
+        let timed_out = Mutex::new(false);
+        let run = |cancel: &Cancel| {
+            let context = StepContext {
+                root: self.root,
+                run: self.options.run,
+                log,
+                cancel,
+                scratch,
+                threads: threads(self.options.jobs),
+                env: &env,
+            };
+            catch_unwind(AssertUnwindSafe(|| self.services.builtin.run(self.step, &context)))
+                .unwrap_or_else(|_| Err(StepFailure::new("the built-in step panicked; this is a bug in Tidemill")))
+        };
+        let result = match self.step.timeout {
+            None => run(self.stop),
+            Some(timeout) => std::thread::scope(|scope| {
+                let (done, ended) = std::sync::mpsc::channel::<()>();
+                let (own, timed_out) = (&own, &timed_out);
+                scope.spawn(move || {
+                    let until = Instant::now() + timeout;
+                    let tick = Duration::from_millis(50);
+                    while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
+                        ended.recv_timeout(tick.min(until.saturating_duration_since(Instant::now())))
+                    {
+                        let late = Instant::now() >= until;
+                        if late || self.stop.is_cancelled() {
+                            *timed_out.lock().unwrap_or_else(PoisonError::into_inner) = late;
+                            own.cancel();
+                            break;
+                        }
+                    }
+                });
+                let result = run(own);
+                drop(done);
+                result
+            }),
+        };
+        lock(log).finish_line();
+        match result {
+            Ok(()) => Ok(()),
+            Err(failure) if failure.cancelled => {
+                let late = *timed_out.lock().unwrap_or_else(PoisonError::into_inner);
+                let failure = if late { self.describe(Exit::TimedOut) } else { failure };
+                Err(self.failure(log, failure).into())
+            }
+            Err(failure) => {
+                let message = format!("step `{}` failed: {}", self.step.name, failure.message);
+                Err(self.failure(log, StepFailure { message, ..failure }).into())
+            }
+        }
+    }
+
+    fn describe(&self, exit: Exit) -> StepFailure {
+        let name = &self.step.name;
+        match exit {
+            Exit::Cancelled => StepFailure::cancelled(),
+            Exit::Code(code) => {
+                let why = match code {
+                    126 => " (the command cannot be executed)",
+                    127 => " (command not found)",
+                    _ => "",
+                };
+                let message = format!("step `{name}` failed with exit code {code}{why}");
+                StepFailure { exit_code: Some(code), ..StepFailure::new(message) }
+            }
+            Exit::Signal(signal) => {
+                let known = match signal {
+                    6 => " (SIGABRT)",
+                    9 => " (SIGKILL; perhaps the system ran out of memory)",
+                    11 => " (SIGSEGV)",
+                    15 => " (SIGTERM)",
+                    _ => "",
+                };
+                StepFailure::new(format!("step `{name}` was killed by signal {signal}{known}"))
+            }
+            Exit::TimedOut => {
+                let limit = self.step.timeout.unwrap_or_default();
+                StepFailure::new(format!("step `{name}` did not end within {limit:?} and was killed"))
+                    .with_hint(format!("raise `timeout:` of the step ({})", self.place()))
+            }
+        }
+    }
+
+    /// Adds the last lines of the log and how to go on.
+    fn failure(&self, log: &Mutex<StepLog<'_>>, mut failure: StepFailure) -> StepFailure {
+        failure.tail = lock(log).tail();
+        if !failure.cancelled {
+            let log = log_path(self.options, self.step);
+            let again = format!("run just this step with `tidemill run {}`; its log is `{log}`", shell(&self.step.name));
+            failure.hint = Some(match failure.hint {
+                Some(hint) => format!("{hint}; {again}"),
+                None => again,
+            });
+        }
+        failure
+    }
+
+    fn place(&self) -> String {
+        format!("{}:{}", self.options.project_file, self.step.line)
+    }
+
+    /// Waits; false if stopped meanwhile.
+    fn sleep(&self, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        while !self.stop.is_cancelled() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(20)));
+        }
+        false
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn threads(jobs: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (cores / jobs.max(1)).max(1)
+}
+
+/// A word as it can be typed in a shell.
+fn shell(word: &str) -> String {
+    let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "_-./@=,:".contains(c));
+    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+/// A step's log relative to the project folder. Bytes that may not stand in a file name are written `%XX`; a name too
+/// long for a file ends in its digest.
+fn log_path(options: &RunOptions, step: &Step) -> String {
+    let mut name = String::new();
+    for byte in step.name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"_-.@=,".contains(&byte) {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    if name.len() > 200 {
+        name.truncate(180);
+        name.push_str(&tidemill_core::Digest::of(step.name.as_bytes()).short());
+    }
+    format!(".tidemill/runs/{}/{name}.log", options.run)
+}

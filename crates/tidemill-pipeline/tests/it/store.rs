@@ -1,0 +1,1 @@
+//! The same over the real store: runs, restores, and reproduction.
