@@ -1,0 +1,4 @@
+//! Fuzz target: parameter files and the templates that use them. The entry point is in the library beside it.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tidemill_fuzz::parameter_file(data));

@@ -1,0 +1,98 @@
+//! Entry points for fuzzing: one function per parser of bytes that we did not write ourselves.
+//!
+//! Each must return for any input. Most only forward to the crate which owns the parser; the tests of `xtask` include
+//! this file and call the same functions with mutated seeds, so that they are exercised without a fuzzer.
+
+use std::io;
+
+use tidemill_core::{Event, canonical_json};
+
+/// `tidemill.yaml`.
+pub fn project_file(data: &[u8]) {
+    tidemill_project::fuzz_entry(data);
+}
+
+/// Parameter files in all three formats, and templates over what they say.
+pub fn parameter_file(data: &[u8]) {
+    const PROJECT: &str = "\
+project: fuzz
+params: [p.yaml, p.json, p.toml]
+pipeline:
+  a: {run: 'echo ${x} ${y.z} $${HOME}', params: [x, y.z], outs: [a.txt]}
+";
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    for format in ["yaml", "json", "toml"] {
+        let project = PROJECT.replace("[p.yaml, p.json, p.toml]", &format!("p.{format}"));
+        if let Ok(project) = tidemill_project::parse(&project, tidemill_project::FILE_NAME) {
+            let _ = tidemill_project::resolve(&project, &OneFile(text), &[]);
+        }
+    }
+}
+
+struct OneFile<'a>(&'a str);
+
+impl tidemill_project::Files for OneFile<'_> {
+    fn read(&self, _path: &str) -> io::Result<String> {
+        Ok(self.0.to_owned())
+    }
+}
+
+/// `tidemill.lock`: what is read must survive being written and read again.
+pub fn lock_file(data: &[u8]) {
+    if let Err(problem) = tidemill_pipeline::fuzz_lock(data) {
+        unreachable!("{problem}");
+    }
+}
+
+/// An event of the log: its canonical text must mean the same event and be its own canonical text.
+pub fn event(data: &[u8]) {
+    let Ok(event) = serde_json::from_slice::<Event>(data) else { return };
+    let Ok(text) = canonical_json(&event) else { return };
+    let again: Event = serde_json::from_slice(&text).unwrap_or_else(|error| unreachable!("own text refused: {error}"));
+    assert!(canonical_json(&again).is_ok_and(|second| second == text), "canonical text is not stable");
+}
+
+/// Delimited text.
+pub fn csv(data: &[u8]) {
+    tidemill_data::fuzz::fuzz_csv(data);
+}
+
+/// JSON lines.
+pub fn json_lines(data: &[u8]) {
+    tidemill_data::fuzz::fuzz_json_lines(data);
+}
+
+/// Parquet files.
+pub fn parquet(data: &[u8]) {
+    tidemill_data::fuzz::fuzz_parquet(data);
+}
+
+/// Arrow IPC files.
+pub fn arrow(data: &[u8]) {
+    tidemill_data::fuzz::fuzz_arrow(data);
+}
+
+/// Trees of the store.
+pub fn tree(data: &[u8]) {
+    tidemill_store::fuzz_tree(data);
+}
+
+/// Chunk lists of the store.
+pub fn chunk_list(data: &[u8]) {
+    tidemill_store::fuzz_chunk_list(data);
+}
+
+/// Pack indexes of the store.
+pub fn pack_index(data: &[u8]) {
+    tidemill_store::fuzz_index(data);
+}
+
+/// Records in packs of the store.
+pub fn pack_record(data: &[u8]) {
+    tidemill_store::fuzz_pack_entry(data);
+}
+
+/// The cache of file digests.
+pub fn stat_cache(data: &[u8]) {
+    tidemill_store::fuzz_stat_cache(data);
+}
