@@ -57,7 +57,8 @@ impl Predictor for Model {
     fn scores(&self, frame: &Frame) -> Scores {
         match self {
             Self::Gbdt(model) => model.scores(frame),
-            Self::Linear(_) | Self::Prior(_) => Scores { values: vec![0.0; frame.rows()], width: 1 },
+            Self::Linear(model) => model.scores(frame),
+            Self::Prior(model) => model.scores(frame),
         }
     }
 }
