@@ -11,6 +11,7 @@
 
 mod check;
 mod declared_step;
+mod dvc;
 mod model_test;
 mod monitor;
 mod node;
@@ -32,6 +33,7 @@ pub use declared_step::{
     Axis, EnvDecl, EnvFrom, Foreach, InputDecl, OutDecl, OutDetails, ParamRef, RetriesDecl, StepDecl,
     StepParams,
 };
+pub use dvc::from_dvc;
 pub use model_test::{BaselineTest, CostTest, MetricTest, ModelTest, ParityTest, SliceTest};
 pub use monitor::{
     Columns, ColumnsWord, DriftMonitor, KpiMonitor, Monitor, Outcomes, PredictionDriftMonitor,

@@ -13,6 +13,8 @@ pub(crate) struct Text {
     pub(crate) file: String,
     pub(crate) text: Arc<str>,
     pub(crate) tree: Node,
+    /// Offsets at which lines begin.
+    lines: Vec<usize>,
 }
 
 impl PartialEq for Source {
@@ -23,7 +25,8 @@ impl PartialEq for Source {
 
 impl Source {
     pub(crate) fn new(file: &str, text: Arc<str>, tree: Node) -> Self {
-        Self(Some(Arc::new(Text { file: file.to_owned(), text, tree })))
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self(Some(Arc::new(Text { file: file.to_owned(), text, tree, lines })))
     }
 
     /// The name of the file, as it was given to `parse`; `tidemill.yaml` for a project that was not parsed.
@@ -46,9 +49,6 @@ impl Source {
 
     /// The line of a place, from 1; 0 for a project that was not parsed.
     pub(crate) fn line(&self, span: &Span) -> usize {
-        self.0.as_ref().map_or(0, |text| {
-            let before = text.text.get(..span.start).unwrap_or_default();
-            1 + before.bytes().filter(|b| *b == b'\n').count()
-        })
+        self.0.as_ref().map_or(0, |text| text.lines.partition_point(|start| *start <= span.start))
     }
 }

@@ -44,15 +44,16 @@ pub(crate) fn check_graph(check: &mut Check<'_>, steps: &[StepIo], complete: boo
     let outs = collisions(check, steps);
     let project = check.project;
     let mut edges: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); steps.len()];
+    let mut known: BTreeMap<&str, Vec<(usize, usize)>> = BTreeMap::new();
     for (s, step) in steps.iter().enumerate() {
         for read in &step.reads {
             let dataset = project.data.get(read.path.as_str());
             let mut found = dataset.is_some();
             let paths = dataset.map_or(std::slice::from_ref(&read.path), |d| d.path.as_slice());
             for path in paths {
-                let writers = writers(path, &outs);
+                let writers = known.entry(path).or_insert_with(|| writers(path, &outs));
                 found |= !writers.is_empty();
-                for (w, o) in writers {
+                for (w, o) in writers.iter().copied() {
                     if w != s {
                         edges[s].insert(w);
                     } else if !steps[w].outs[o].persist {

@@ -1,12 +1,12 @@
 //! Whether a training makes sense.
 
 use tidemill_core::declare::{
-    Algorithm, GbdtParams, LinearParams, SearchMethod, SplitBy, TaskKind, Training,
+    Algorithm, GbdtParams, LinearParams, Metric, SearchMethod, SplitBy, TaskKind, Training,
 };
 use tidemill_core::did_you_mean;
 
 use super::{Check, fits, task_word};
-use crate::node::Cursor;
+use crate::node::{Cursor, Span};
 
 /// Checks a training that is complete but for what the objective gives.
 pub(crate) fn check_training(check: &mut Check<'_>, training: &Training, at: &Cursor<'_>) {
@@ -33,7 +33,7 @@ pub(crate) fn check_training(check: &mut Check<'_>, training: &Training, at: &Cu
     for (i, metric) in training.metrics.iter().flatten().enumerate() {
         if !fits(*metric, kind) {
             let span = at.key("metrics").item(i).span;
-            check.add(&span, format!("this is no metric for {}", task_word(kind)), "", None);
+            misfit_metric(check, *metric, kind, &span);
         }
     }
     columns(check, training, &task.target, at);
@@ -173,9 +173,14 @@ fn search(check: &mut Check<'_>, training: &Training, kind: TaskKind, at: &Curso
         check.add(&at.key("method").span, "a random search needs a number of trials", "", Some(hint));
     }
     if !fits(search.metric, kind) {
-        let message = format!("this is no metric for {}", task_word(kind));
-        check.add(&at.key("metric").span, message, "", None);
+        misfit_metric(check, search.metric, kind, &at.key("metric").span);
     }
+}
+
+fn misfit_metric(check: &mut Check<'_>, metric: Metric, kind: TaskKind, span: &Span) {
+    let name = serde_json::to_value(metric).unwrap_or_default();
+    let name = name.as_str().unwrap_or_default();
+    check.add(span, format!("`{name}` is no metric for {}", task_word(kind)), "", None);
 }
 
 fn names_of<T: serde::Serialize>(params: &T) -> Vec<String> {

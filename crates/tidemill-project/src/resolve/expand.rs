@@ -50,8 +50,11 @@ fn combinations(matrix: &Node, scope: &Scope<'_>, faults: &mut Faults<'_>) -> Ve
     for axis in matrix.entries() {
         let values = filled(&axis.value, scope, faults);
         let Kind::List(values) = values.kind else {
-            let message = format!("`{}` is {}", axis.key, values.describe());
-            faults.problems.push(Diagnostic::new(&axis.value.span, message).expected("a list"));
+            // A fault in the template was told already.
+            if axis.value.as_str() != values.as_str() {
+                let message = format!("`{}` is {}", axis.key, values.describe());
+                faults.problems.push(Diagnostic::new(&axis.value.span, message).expected("a list"));
+            }
             return Vec::new();
         };
         total = total.saturating_mul(values.len());

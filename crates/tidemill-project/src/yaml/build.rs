@@ -51,7 +51,14 @@ struct Frame {
 
 enum Content {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, key: Option<(String, Span)>, merged: Vec<Entry>, seen: HashMap<String, usize> },
+    Map { entries: Vec<Entry>, key: Option<Key>, merged: Vec<Entry>, seen: HashMap<String, usize> },
+}
+
+/// A key whose value has not come yet.
+struct Key {
+    text: String,
+    span: Span,
+    merges: bool,
 }
 
 /// A finished node that aliases may name.
@@ -69,6 +76,8 @@ struct Builder<'t> {
     documents: usize,
     nodes: usize,
     problems: Vec<Diagnostic>,
+    /// Whether the last scalar was written without quotes: only a plain `<<` merges.
+    plain: bool,
     /// Character and byte offset reached so far, for marks without byte offsets.
     reached: (usize, usize),
 }
@@ -90,6 +99,7 @@ impl<'t> Builder<'t> {
             documents: 0,
             nodes: 0,
             problems: Vec::new(),
+            plain: false,
             reached: (0, 0),
         }
     }
@@ -130,6 +140,7 @@ impl<'t> Builder<'t> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.count(1, &span)?;
+                self.plain = style == ScalarStyle::Plain;
                 let kind = self.scalar(&text, style, tag.as_deref(), &span);
                 self.add(Node::new(kind, self.trimmed(span)), anchor, 0, 1)
             }
@@ -272,9 +283,10 @@ impl<'t> Builder<'t> {
                             self.text.get(node.span.clone()).unwrap_or_default().to_owned()
                         }
                     };
-                    *key = Some((text, node.span));
+                    let merges = self.plain && text == "<<";
+                    *key = Some(Key { text, span: node.span, merges });
                 }
-                Some((name, _)) if name == "<<" => match node.kind {
+                Some(Key { merges: true, .. }) => match node.kind {
                     Kind::Map(other) => merged.extend(other),
                     Kind::List(items) if items.iter().all(|i| matches!(i.kind, Kind::Map(_))) => {
                         merged.extend(items.into_iter().flat_map(|item| match item.kind {
@@ -284,7 +296,7 @@ impl<'t> Builder<'t> {
                     }
                     _ => return fatal(&node.span, "`<<` wants a map to merge", "write `<<: *anchor`"),
                 },
-                Some((name, span)) => {
+                Some(Key { text: name, span, .. }) => {
                     if let Some(first) = seen.get(&name) {
                         let line = 1 + self.text[..*first].matches('\n').count();
                         let problem = Diagnostic::new(&span, format!("the key `{name}` stands here twice"));
@@ -333,8 +345,21 @@ fn scan_problem(error: &granit_parser::ScanError, text: &str) -> Diagnostic {
     let line_start = text.get(..at).and_then(|t| t.rfind('\n')).map_or(0, |i| i + 1);
     let indent = text.get(line_start..).unwrap_or_default();
     let indent = &indent[..indent.len() - indent.trim_start_matches([' ', '\t']).len()];
-    let tab = indent.find('\t').map(|i| line_start + i);
+    let mut tab = indent.find('\t').map(|i| line_start + i);
+    let info = error.info();
+    if tab.is_none() && info.contains("tab") {
+        // Inside of a value that may go on, the parser stops before the line with the tab.
+        let next = text.get(at..).unwrap_or_default();
+        let skipped = next.len() - next.trim_start_matches(['\r', '\n', ' ']).len();
+        tab = next[skipped..].starts_with('\t').then_some(at + skipped);
+    }
+    let line = text.get(line_start..).and_then(|t| t.lines().next()).unwrap_or_default();
+    let template = line.get(..at - line_start).is_some_and(|before| before.ends_with('$'))
+        && line[at - line_start..].starts_with('{');
     let (message, hint) = match error.kind() {
+        _ if template => {
+            ("`{` begins a map here".to_owned(), "put text with `${` in quotes inside of `[…]` and `{…}`")
+        }
         _ if tab.is_some() => ("a tab in the indentation".to_owned(), "indent with spaces"),
         E::TabNotAllowed | E::TabInBlockIndentation | E::TabInIndentation | E::TabAtBlockScalarStart => {
             ("a tab where YAML wants spaces".to_owned(), "indent with spaces")
@@ -360,7 +385,10 @@ fn scan_problem(error: &granit_parser::ScanError, text: &str) -> Diagnostic {
             "the indentation fits nothing before it".to_owned(),
             "indent all keys of a map by the same number of spaces",
         ),
-        _ => (error.info(), ""),
+        _ if info.starts_with("mapping values") => {
+            ("a second `: ` in one value".to_owned(), "put text with `: ` in quotes")
+        }
+        _ => (info, ""),
     };
     let at = tab.unwrap_or(at);
     let end = text[at.min(text.len())..]

@@ -141,8 +141,17 @@ fn text(text: &str) -> String {
         && text.chars().all(later)
         && !text.ends_with(' ')
         && !text.starts_with("...")
+        && !means_more_elsewhere(text)
         && matches!(scalar::plain(text), Ok(Kind::String(_)));
     if plain { text.to_owned() } else { quoted(text) }
+}
+
+/// Words and numbers of YAML 1.1, which other readers may still take for something else than text.
+fn means_more_elsewhere(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    matches!(lower.as_str(), "y" | "n" | "yes" | "no" | "on" | "off")
+        || lower.starts_with("0b")
+        || (text.starts_with(|c: char| c.is_ascii_digit() || c == '.') && text.contains('_'))
 }
 
 fn needs_escape(c: char) -> bool {

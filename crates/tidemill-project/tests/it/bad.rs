@@ -1,0 +1,114 @@
+//! Bad input gets a clear message with its place.
+
+use tidemill_core::Hint as _;
+use tidemill_project::{parse, parse_bytes};
+
+use crate::bad;
+
+#[test]
+fn misspelt_keys_and_values() {
+    insta::assert_snapshot!(bad(include_str!("misspelt.yaml")));
+}
+
+#[test]
+fn names_that_do_not_exist() {
+    insta::assert_snapshot!(bad(include_str!("names.yaml")));
+}
+
+#[test]
+fn values_that_make_no_sense() {
+    insta::assert_snapshot!(bad(include_str!("values.yaml")));
+}
+
+#[test]
+fn steps_that_make_no_graph() {
+    insta::assert_snapshot!(bad(include_str!("graph.yaml")));
+}
+
+#[test]
+fn texts_that_are_no_yaml() {
+    let mut all = String::new();
+    for text in [
+        "",
+        "# only a comment\n",
+        "just text",
+        "- a\n- b\n",
+        "project: p\n\tdata: {}\n",
+        "project: p\ndata: {a: {path: x}\n",
+        "project: p\nproject: q\n",
+        "project: p\ndata:\n  a: {path: x}\n a: 1\n",
+        "project: 'p\n",
+        "project: *nobody\n",
+        "project: p\n---\nproject: q\n",
+        "project: p\nparams: {x: .nan, y: 1e999, z: !mine 3}\n",
+        "project: p\nparams: {[a]: 1}\n",
+        "project: p\ndescription: a: b\n",
+        "project: p\nparams: &a {x: *a}\n",
+        "project: p\n? {a: 1}\n: 2\n",
+    ] {
+        all.push_str(&format!("───── {text:?}\n{}\n", bad(text)));
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    let mut all = String::new();
+    let large = vec![b'#'; 50 << 20];
+    for bytes in [&b"project: p\ndescription: caf\xe9\n"[..], b"\xff\xfep\0r\0", b"\0\0\0", &large] {
+        all.push_str(&parse_bytes(bytes, "tidemill.yaml").unwrap_err().render(false));
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn deep_and_wide_input_is_refused_in_time() {
+    let deep_flow = format!("project: p\nparams: {{x: {}", "[".repeat(100_000));
+    let deep_block: String = (0..2_000).map(|i| format!("{}a:\n", " ".repeat(i))).collect();
+    let closed = format!("project: p\nparams: {{x: {}{}}}\n", "[".repeat(80), "]".repeat(80));
+    // Every anchor holds ten of the one before: 10^12 nodes if anybody filled them in.
+    let bomb: String = (1..=12).fold("project: p\nparams:\n  a0: &a0 [x]\n".to_owned(), |text, i| {
+        let before = vec![format!("*a{}", i - 1); 10].join(", ");
+        format!("{text}  a{i}: &a{i} [{before}]\n")
+    });
+    let chain: String = (1..200).fold("project: p\nparams:\n  a0: &a0 [x]\n".to_owned(), |text, i| {
+        format!("{text}  a{i}: &a{i} [*a{}]\n", i - 1)
+    });
+    let mut all = String::new();
+    for text in [deep_flow, deep_block, closed, bomb, chain] {
+        let report = parse(&text, "tidemill.yaml").unwrap_err();
+        all.push_str(&format!("{}\n", report.diagnostics[0].message));
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn a_report_is_an_error_and_json() {
+    let report = parse("projct: p\n", "dir/tidemill.yaml").unwrap_err();
+    assert_eq!(report.to_string(), "dir/tidemill.yaml:1:1: unknown key `projct`");
+    assert_eq!(report.hint().as_deref(), Some("did you mean `project`?"));
+    insta::assert_json_snapshot!(report);
+    assert!(report.render(true).contains('\u{1b}'));
+    assert!(!report.render(false).contains('\u{1b}'));
+}
+
+#[test]
+fn no_more_than_fifty_problems_are_told() {
+    let text: String = (0..200).map(|i| format!("key{i}: 1\n")).collect();
+    let report = parse(&text, "tidemill.yaml").unwrap_err();
+    assert_eq!(report.diagnostics.len(), 50);
+    assert_eq!(report.omitted, 151);
+    assert!(report.render(false).ends_with("and 151 more\n"));
+}
+
+#[test]
+fn long_lines_are_cut_around_the_place() {
+    let text = format!(
+        "project: p\nparams: {{a: {}}}\ndata: {{x: {{pth: '{}'}}}}\n",
+        "é".repeat(3_000),
+        "y".repeat(3_000)
+    );
+    let drawn = bad(&text);
+    assert!(drawn.lines().all(|line| line.chars().count() < 400), "{drawn}");
+    assert!(drawn.contains("did you mean `path`?"));
+}
