@@ -28,10 +28,10 @@ use crate::report::{
     ChosenOn, ClassReport, ColumnImportance, Curve, REPORT_VERSION, Report, Signature, SplitReport,
     TaskReport,
 };
-use crate::split::{Draw, Sides, hold_out};
+use crate::split::{Draw, Sides};
 use crate::{Error, Result};
 use held::{Course, Held, decision};
-use learn::{Learned, check_sides, learn, score};
+use learn::{Learned, learn, score, split};
 use source::{Data, Source, answers, scored};
 
 /// What a training gives.
@@ -75,8 +75,7 @@ pub fn fit(
     }
     let metrics =
         evaluate::chosen(training.metrics.as_deref(), &empty_truth(&source.target), costs.is_some())?;
-    let sides = hold_out(source.keys.by(), training.split.test, training.seed, Draw::Test)?;
-    check_sides(&sides, &source.target, "the split")?;
+    let sides = split(&source.keys, training.split.test, training.seed, Draw::Test, &source.target)?;
     let (schema, train, test) = read_sides(&source, &sides)?;
     cancelled(progress)?;
 

@@ -3,12 +3,12 @@
 use tidemill_core::declare::{Costs, Metric, SplitBy, Training};
 use tidemill_core::{Progress, Unit};
 
-use super::learn::{Inner, check_sides, learn, score};
+use super::learn::{Inner, check_sides, learn, named, score, split};
 use super::source::{Data, Keys};
 use crate::metric::{Decision, Measure, Scored, Threshold, Truth, best_threshold, is_better, name};
 use crate::report::{ChosenOn, CvMetric, CvReport, FoldReport, MetricValue, SearchReport, TrialReport};
 use crate::search::{Parameters, candidates};
-use crate::split::{Draw, Sides, folds, hold_out};
+use crate::split::{Draw, Sides, folds};
 use crate::{Error, Result};
 
 /// Share of the training rows that a single validation split holds out, for a search or a threshold without folds.
@@ -80,17 +80,12 @@ impl Course<'_> {
     /// The folds, or a single validation split.
     fn sides(&self) -> Result<Vec<Sides>> {
         let (seed, target) = (self.training.seed, &self.data.target);
-        let (sides, what): (_, fn(usize) -> String) = match (&self.training.cv, self.cv_keys) {
-            (Some(cv), Some(keys)) => {
-                (folds(keys.by(), cv.folds, seed)?, |fold| format!("fold {}", fold + 1))
-            }
-            _ => {
-                let split = hold_out(self.keys.by(), VALIDATION, seed, Draw::Validation)?;
-                (vec![split], |_| "the validation split".into())
-            }
+        let (Some(cv), Some(keys)) = (&self.training.cv, self.cv_keys) else {
+            return Ok(vec![split(self.keys, VALIDATION, seed, Draw::Validation, target)?]);
         };
-        for (at, side) in sides.iter().enumerate() {
-            check_sides(side, target, &what(at))?;
+        let sides = folds(keys.by(), cv.folds, seed).map_err(|error| named(error, target))?;
+        for (fold, side) in sides.iter().enumerate() {
+            check_sides(side, target, &format!("fold {}", fold + 1))?;
         }
         Ok(sides)
     }

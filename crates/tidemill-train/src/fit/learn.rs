@@ -68,11 +68,7 @@ fn boost(
     progress: &dyn Progress,
 ) -> Result<Learned> {
     let sides = match params.early_stopping {
-        Some(_) => {
-            let sides = hold_out(keys.by(), params.validation_share, seed, Draw::Validation)?;
-            check_sides(&sides, &data.target, "the validation split")?;
-            Some(sides)
-        }
+        Some(_) => Some(split(keys, params.validation_share, seed, Draw::Validation, &data.target)?),
         None => None,
     };
     let parts = sides.as_ref().map(|sides| (data.take(&sides.train), data.take(&sides.test)));
@@ -106,6 +102,25 @@ pub(super) fn check_sides(sides: &Sides, target: &Target, what: &str) -> Result<
         Target::Classes { codes, classes } => {
             check_classes(sides, codes, classes.len(), what, |class| classes[class].to_string())
         }
+    }
+}
+
+/// Holds out a share of the rows; errors name classes as the table does.
+pub(super) fn split(keys: &Keys, share: f64, seed: u64, draw: Draw, target: &Target) -> Result<Sides> {
+    let sides = hold_out(keys.by(), share, seed, draw).map_err(|error| named(error, target))?;
+    let what = if draw == Draw::Test { "the split" } else { "the validation split" };
+    check_sides(&sides, target, what)?;
+    Ok(sides)
+}
+
+/// The error with the class's name in place of its number.
+pub(super) fn named(error: Error, target: &Target) -> Error {
+    let label = |number: &str| Some(target.classes()?.get(number.parse::<usize>().ok()?)?.to_string());
+    match error {
+        Error::EmptyClass { class, side, what } => {
+            Error::EmptyClass { class: label(&class).unwrap_or(class), side, what }
+        }
+        other => other,
     }
 }
 

@@ -40,16 +40,24 @@ pub(super) fn signature(schema: &FrameSchema, classes: Option<&[ClassLabel]>) ->
         source: spec.source,
         categories: spec.levels().map(|levels| levels.to_vec()).unwrap_or_default(),
     };
+    // The names in the exported graph, which gives way where a column has the same one.
+    let free = |name: &str| {
+        let mut name = name.to_owned();
+        while schema.columns.iter().any(|column| column.name == name) {
+            name.push('_');
+        }
+        name
+    };
+    let output = |name, width, classes: &[ClassLabel]| OutputSpec {
+        name: free(name),
+        width: width as u64,
+        classes: classes.to_vec(),
+    };
     let outputs = match classes {
-        None => vec![OutputSpec { name: "prediction".into(), width: 1, classes: Vec::new() }],
-        Some(classes) => vec![
-            OutputSpec { name: "label".into(), width: 1, classes: Vec::new() },
-            OutputSpec {
-                name: "probabilities".into(),
-                width: classes.len() as u64,
-                classes: classes.to_vec(),
-            },
-        ],
+        None => vec![output("variable", 1, &[])],
+        Some(classes) => {
+            vec![output("label", 1, &[]), output("probabilities", classes.len(), classes)]
+        }
     };
     Signature { inputs: schema.columns.iter().map(input).collect(), outputs }
 }

@@ -48,21 +48,20 @@ pub(super) fn solve(
     let mut point = problem.evaluate(&beta);
     let first = norm(&point.gradient).max(f64::MIN_POSITIVE);
     let mut convergence = Convergence { iterations: 0, converged: false };
-    while !convergence.converged && convergence.iterations < params.max_iterations {
+    loop {
+        convergence.converged = largest(&point.gradient) <= TOLERANCE * total;
+        if convergence.converged || convergence.iterations == params.max_iterations {
+            break;
+        }
         convergence.iterations += 1;
         let relative = norm(&point.gradient) / first;
         let step = problem.newton_step(&point, &preconditioner, relative.min(0.1));
-        match problem.line_search(&beta, &point, &step) {
-            Some((moved, next)) => {
-                beta = moved;
-                point = next;
-                convergence.converged = largest(&point.gradient) <= TOLERANCE * total;
-            }
-            None => {
-                convergence.converged = largest(&point.gradient) <= STALLED * total;
-                break;
-            }
-        }
+        let Some((moved, next)) = problem.line_search(&beta, &point, &step) else {
+            convergence.converged = largest(&point.gradient) <= STALLED * total;
+            break;
+        };
+        beta = moved;
+        point = next;
     }
     let mut solution: Vec<Vec<f64>> = beta.chunks_exact(design.width).map(<[f64]>::to_vec).collect();
     if outputs > 1 {
@@ -216,19 +215,19 @@ impl Problem<'_> {
         step
     }
 
-    /// Halves the step until the loss falls enough (Armijo), or until the gradient does where the loss has no digits
-    /// left to fall by.
+    /// Halves the step until the loss falls enough (Armijo). Where the loss has no digits left to fall by, the gradient
+    /// decides; `None` where that does not fall either.
     fn line_search(&self, beta: &[f64], point: &Point, step: &[f64]) -> Option<(Vec<f64>, Point)> {
         let slope = dot(&point.gradient, step);
         let mut length = 1.0;
         for _ in 0..40 {
             let moved: Vec<f64> = beta.iter().zip(step).map(|(b, s)| b + length * s).collect();
             let next = self.evaluate(&moved);
-            let falls = next.loss <= point.loss + 1e-4 * length * slope;
-            let flat = (next.loss - point.loss).abs() <= 1e-11 * point.loss.abs().max(1e-300);
-            if (falls && slope < 0.0) || (flat && norm(&next.gradient) < norm(&point.gradient)) {
-                // A full step that no longer lowers the gradient has reached the limit of the digits.
-                return (norm(&next.gradient) < norm(&point.gradient) || !flat).then_some((moved, next));
+            if (next.loss - point.loss).abs() <= 1e-11 * point.loss.abs() {
+                return (norm(&next.gradient) < norm(&point.gradient)).then_some((moved, next));
+            }
+            if slope < 0.0 && next.loss <= point.loss + 1e-4 * length * slope {
+                return Some((moved, next));
             }
             length *= 0.5;
         }

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::Parameter`] for fewer than 2 folds, [`Error::TooFewRows`], [`Error::EmptySide`] for too few groups or times,
-/// [`Error::EmptyClass`] for a class with fewer rows than folds (stratified).
+/// [`Error::EmptyClass`] for a class with fewer rows than folds (stratified; named by its number).
 pub fn folds(by: By<'_>, count: u32, seed: u64) -> Result<Vec<Sides>> {
     let folds = count as usize;
     if folds < 2 {
@@ -42,7 +42,7 @@ pub fn folds(by: By<'_>, count: u32, seed: u64) -> Result<Vec<Sides>> {
             for (class, mut members) in by_class(classes).into_iter().enumerate() {
                 if (1..folds).contains(&members.len()) {
                     let what = format!("fold {}", members.len() + 1);
-                    return Err(Error::EmptyClass { class: format!("number {class}"), side: "test", what });
+                    return Err(Error::EmptyClass { class: class.to_string(), side: "test", what });
                 }
                 random.shuffle(&mut members);
                 order.append(&mut members);

@@ -22,7 +22,7 @@ pub enum Draw {
 ///
 /// # Errors
 /// [`Error::Parameter`] for a share that is not above 0 and below 1, [`Error::EmptySide`], [`Error::EmptyClass`] for a
-/// class with one row (stratified), [`Error::TooFewRows`].
+/// class with one row (stratified; named by its number), [`Error::TooFewRows`].
 pub fn hold_out(by: By<'_>, share: f64, seed: u64, draw: Draw) -> Result<Sides> {
     let (purpose, what, parameter) = match draw {
         Draw::Test => (Purpose::Split, "the split", "test"),
@@ -124,7 +124,7 @@ pub(super) fn by_class(classes: &[u32]) -> Vec<Vec<usize>> {
 fn apportion(sizes: &[usize], wanted: usize, what: &str) -> Result<Vec<usize>> {
     let total: usize = sizes.iter().sum();
     if let Some(class) = sizes.iter().position(|size| *size == 1) {
-        return Err(Error::EmptyClass { class: format!("number {class}"), side: "test", what: what.into() });
+        return Err(Error::EmptyClass { class: class.to_string(), side: "test", what: what.into() });
     }
     let quota: Vec<f64> = sizes.iter().map(|size| *size as f64 * wanted as f64 / total as f64).collect();
     let most = |class: usize| sizes[class].saturating_sub(1);
