@@ -29,6 +29,8 @@ use crate::value::cell;
 use crate::write::{ParquetWriter, Written};
 use crate::{Error, Format, SchemaField, Table};
 
+pub use self::remote::identify;
+
 /// A table that a query may read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SqlTable {
@@ -96,7 +98,7 @@ const ASSERTION_MEMORY: usize = 512 << 20;
 pub async fn run(job: &SqlJob, progress: &dyn Progress) -> Result<SqlOutcome, Error> {
     let text = Text { source: &job.source, text: &job.text };
     let session = Session::new(job.memory_limit, Some(&job.spill_dir))?;
-    let statement = query::parse(&session, &text)?;
+    let statement = query::parse(&text)?;
     session.register(&job.tables, &job.spill_dir).await?;
     let plan = query::plan(&session, &text, statement, job.partitions).await?;
     let schema = plan.schema();
@@ -151,7 +153,7 @@ pub(crate) async fn assert_table(
 
 async fn answer(session: &Session, text: &str, progress: &dyn Progress) -> Result<Asserted, Error> {
     let text = Text { source: "assertion", text };
-    let statement = query::parse(session, &text)?;
+    let statement = query::parse(&text)?;
     let plan = query::plan(session, &text, statement, 1).await?;
     let wrong = |found: String| {
         text.error(

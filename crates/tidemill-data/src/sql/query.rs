@@ -16,7 +16,7 @@ use super::session::Session;
 use crate::Error;
 
 /// The one query in `text`.
-pub(super) fn parse(_: &Session, text: &Text<'_>) -> Result<Statement, Error> {
+pub(super) fn parse(text: &Text<'_>) -> Result<Statement, Error> {
     let mut parser = DFParserBuilder::new(text.text)
         .with_dialect(&GenericDialect {})
         .build()
@@ -72,43 +72,39 @@ pub(super) async fn plan(
         .with_allow_statements(false)
         .verify_plan(&logical)
         .map_err(|error| text.engine(&error))?;
-    if let Some(function) = unrepeatable(&logical).map_err(|error| text.engine(&error))? {
-        return Err(text.error(
-            text.find(&function),
-            format!("`{function}()` gives another answer every time, so the step could not be repeated"),
-            Some(match function.as_str() {
-                "random" | "uuid" => "derive the value from a column, for example `sha256(id)`".to_owned(),
-                _ => {
-                    "give the time as a parameter: `params: {today: 2013-01-01}` and `${today}` in the query"
-                        .to_owned()
-                }
-            }),
-        ));
+    if let Some(names) = unrepeatable(&logical).map_err(|error| text.engine(&error))? {
+        let written = names.iter().find_map(|name| Some((name, text.find(name)?)));
+        let (name, place) = written.map_or((&names[0], None), |(name, place)| (name, Some(place)));
+        let hint = match names[0].as_str() {
+            "random" | "uuid" => Some("derive the value from a column, for example `sha256(id)`".to_owned()),
+            "now" | "current_date" | "current_time" => Some(
+                "give the time as a parameter: `params: {today: 2013-01-01}` and `${today}` in the query"
+                    .to_owned(),
+            ),
+            _ => None,
+        };
+        let why =
+            format!("`{name}` does not give the same answer every time, so the step could not be repeated");
+        return Err(text.error(place, why, hint));
     }
     let physical = state.create_physical_plan(&logical).await.map_err(|error| text.engine(&error))?;
     order::fix(physical, threads).map_err(|error| text.engine(&error))
 }
 
-/// A function in the plan whose result is not fixed by its arguments.
-fn unrepeatable(plan: &LogicalPlan) -> datafusion::error::Result<Option<String>> {
+/// The names of a function in the plan whose result is not fixed by its arguments.
+fn unrepeatable(plan: &LogicalPlan) -> datafusion::error::Result<Option<Vec<String>>> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expression| {
             expression.apply(|part| {
-                let function = match part {
-                    Expr::ScalarFunction(call) => Some((call.func.name(), call.func.signature().volatility)),
-                    Expr::AggregateFunction(call) => {
-                        Some((call.func.name(), call.func.signature().volatility))
-                    }
-                    _ => None,
-                };
-                match function {
-                    Some((name, volatility)) if volatility != Volatility::Immutable => {
-                        found = Some(name.to_owned());
-                        Ok(TreeNodeRecursion::Stop)
-                    }
-                    _ => Ok(TreeNodeRecursion::Continue),
+                let Expr::ScalarFunction(call) = part else { return Ok(TreeNodeRecursion::Continue) };
+                if call.func.signature().volatility == Volatility::Immutable {
+                    return Ok(TreeNodeRecursion::Continue);
                 }
+                let names =
+                    std::iter::once(call.func.name()).chain(call.func.aliases().iter().map(String::as_str));
+                found = Some(names.map(str::to_owned).collect());
+                Ok(TreeNodeRecursion::Stop)
             })
         })
     })?;

@@ -15,6 +15,8 @@ use url::{Position, Url};
 
 use super::session::Session;
 use super::tables::engine;
+use tidemill_core::Digest;
+
 use crate::Error;
 
 /// Whether a path is an address.
@@ -52,6 +54,23 @@ pub(super) async fn objects(
     }
     let (root, store) = found.ok_or(Error::NoFiles(None))?;
     Ok((root, store, objects))
+}
+
+/// What the store says of the object at an address, as a digest that changes when the object does: its size and entity
+/// tag, or the time of its last change where the store gives no tag.
+///
+/// # Errors
+/// An address of no known kind, missing credentials, an object that is not there.
+pub async fn identify(address: &str) -> Result<Digest, Error> {
+    if !is_remote(address) {
+        return Err(failed(address, &"the address begins with none of `s3://`, `gs://`, `az://`"));
+    }
+    let url = Url::parse(address).map_err(|error| failed(address, &error))?;
+    let (_, path) = ObjectStoreScheme::parse(&url).map_err(|error| failed(address, &error))?;
+    let found = connect(&url)?.head(&path).await.map_err(|error| failed(address, &error))?;
+    let tag = found.e_tag.unwrap_or_else(|| found.last_modified.to_rfc3339());
+    let version = found.version.unwrap_or_default();
+    Ok(Digest::of(format!("{}\n{tag}\n{version}", found.size).as_bytes()))
 }
 
 /// Copies objects to files in `scratch` that go away with their handles.
@@ -92,7 +111,7 @@ fn connect(url: &Url) -> Result<Arc<dyn ObjectStore>, Error> {
     store.map_err(|error| failed(address, &error))
 }
 
-fn failed(address: &str, error: &dyn std::error::Error) -> Error {
+fn failed(address: &str, error: &dyn std::fmt::Display) -> Error {
     // Without user, password and query, which may hold credentials.
     let shown = Url::parse(address).map_or_else(
         |_| "an address that is not a URL".to_owned(),

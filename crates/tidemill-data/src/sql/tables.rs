@@ -26,7 +26,7 @@ pub(super) async fn open(
     let remotes = table.paths.iter().filter(|path| remote::is_remote(path)).count();
     if remotes == 0 {
         let paths: Vec<PathBuf> = table.paths.iter().map(PathBuf::from).collect();
-        return local(session, &paths, table.format.clone()).await;
+        return local(session, paths, table.format.clone()).await;
     }
     if remotes < table.paths.len() {
         let why = format!("the table `{}` mixes local files and object-store addresses", table.name);
@@ -43,25 +43,31 @@ pub(super) async fn open(
             // Text has to be read twice, Arrow files need seeks: a copy is simpler than both over a network.
             let copies = remote::fetch(session, &table.paths, scratch).await?;
             let paths: Vec<PathBuf> = copies.iter().map(|copy| copy.to_path_buf()).collect();
-            let opened = Table::open(&paths, Some(format))?;
+            let opened = open_files(paths, Some(format)).await?;
             Ok(Arc::new(OpenTable::new(opened.keeping(copies))))
         }
     }
 }
 
+/// Opens files on a thread that may wait: text is read as a whole.
+async fn open_files(paths: Vec<PathBuf>, format: Option<Format>) -> Result<Table, Error> {
+    let opened = tokio::task::spawn_blocking(move || Table::open(&paths, format)).await;
+    opened.map_err(|_| Error::Unusable("reading the tables stopped".to_owned()))?
+}
+
 async fn local(
     session: &Session,
-    paths: &[PathBuf],
+    paths: Vec<PathBuf>,
     format: Option<Format>,
 ) -> Result<Arc<dyn TableProvider>, Error> {
     // Checks every file and names what is wrong with it before the engine sees it.
-    let table = Table::open(paths, format)?;
+    let table = open_files(paths, format).await?;
     if !table.is_parquet() {
         return Ok(Arc::new(OpenTable::new(table)));
     }
     let mut objects = Vec::new();
     for path in table.paths() {
-        let absolute = std::path::absolute(path).map_err(Error::io("find", path))?;
+        let absolute = fs_err::canonicalize(path).map_err(Error::io("find", path))?;
         let Ok(location) = object_store::path::Path::from_absolute_path(&absolute) else {
             // Names that the engine cannot write are read by our own reader.
             return Ok(Arc::new(OpenTable::new(table.clone())));

@@ -7,5 +7,7 @@ mod infer;
 mod python;
 mod read;
 #[cfg(feature = "sql")]
+mod remote;
+#[cfg(feature = "sql")]
 mod sql;
 mod summary;
