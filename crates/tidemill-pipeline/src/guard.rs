@@ -74,7 +74,8 @@ impl Guard {
             // The holder writes who it is just after it took the lock; until then the text is empty or older.
             let other = read_holder(&mut file)?;
             if started.elapsed() >= wait.max(RETRY) {
-                let other = other.unwrap_or(Holder { pid: 0, since: holder.since, run: "unknown".to_owned() });
+                let other =
+                    other.unwrap_or(Holder { pid: 0, since: holder.since, run: "unknown".to_owned() });
                 return Err(Error::Busy { pid: other.pid, since: other.since, run: other.run });
             }
             if let (false, Some(other), true) = (told, other, wait > RETRY) {

@@ -91,7 +91,9 @@ fn look_into(
             continue;
         }
         let offset = match (old, new) {
-            (Some(old), Some(new)) => first_difference(contents.open(old.digest)?, contents.open(new.digest)?)?,
+            (Some(old), Some(new)) => {
+                first_difference(contents.open(old.digest)?, contents.open(new.digest)?)?
+            }
             _ => None,
         };
         found.push(Difference {
@@ -149,7 +151,12 @@ fn fill(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
 /// # Errors
 /// [`Error::NotEmpty`]; [`Error::NotStored`] before anything is written; [`Error::Step`] if two steps recorded
 /// different contents of one path, as after runs of single steps.
-pub fn materialise(recorded: &Lock, contents: &dyn Contents, folder: &Path, cancel: &Cancel) -> Result<(), Error> {
+pub fn materialise(
+    recorded: &Lock,
+    contents: &dyn Contents,
+    folder: &Path,
+    cancel: &Cancel,
+) -> Result<(), Error> {
     fs::create_dir_all(folder)?;
     if fs::read_dir(folder)?.next().is_some() {
         return Err(Error::NotEmpty(folder.to_owned()));
@@ -174,7 +181,11 @@ pub fn materialise(recorded: &Lock, contents: &dyn Contents, folder: &Path, canc
     let wanted: Vec<Content> = inputs.values().map(|(_, content)| *content).collect();
     let stored = contents.has(&wanted)?;
     if let Some(((path, (step, content)), _)) = inputs.iter().zip(stored).find(|(_, stored)| !stored) {
-        return Err(Error::NotStored { step: (*step).clone(), path: (*path).clone(), content: content.digest });
+        return Err(Error::NotStored {
+            step: (*step).clone(),
+            path: (*path).clone(),
+            content: content.digest,
+        });
     }
     // Sorted by path, so a folder comes before what is named in it once more.
     for (path, (_, content)) in inputs {

@@ -188,7 +188,8 @@ fn updated(dag: &Dag, old: &Lock, done: &BTreeMap<usize, Done>) -> Lock {
     for (at, node) in dag.nodes().iter().enumerate() {
         let name = &node.step.name;
         let new = done.get(&at).and_then(|done| {
-            let good = matches!(done.report.state, StepState::Ran | StepState::Restored | StepState::Unchanged);
+            let good =
+                matches!(done.report.state, StepState::Ran | StepState::Restored | StepState::Unchanged);
             let record = done.record.clone().filter(|_| good)?;
             Some(LockedStep { record, outs: done.report.outs.clone() })
         });

@@ -13,7 +13,10 @@ pub(crate) fn step(name: &str, deps: &[&str], outs: &[&str]) -> Step {
         deps: deps.iter().map(|path| (*path).to_owned()).collect(),
         params: BTreeMap::new(),
         env: BTreeMap::new(),
-        outs: outs.iter().map(|path| Out { path: (*path).to_owned(), metrics: false, persist: false }).collect(),
+        outs: outs
+            .iter()
+            .map(|path| Out { path: (*path).to_owned(), metrics: false, persist: false })
+            .collect(),
         timeout: None,
         retry: Retry::default(),
         sandbox: Sandbox::On,

@@ -30,6 +30,14 @@ impl StoreContents {
     }
 }
 
+/// A request to stop is not a failure of the store.
+fn failed(error: tidemill_store::Error) -> Error {
+    match error {
+        tidemill_store::Error::Cancelled => Error::Cancelled,
+        other => Error::store(other),
+    }
+}
+
 impl From<&Entry> for Content {
     fn from(entry: &Entry) -> Self {
         let kind = match entry.kind {
@@ -56,7 +64,7 @@ impl From<&Content> for Entry {
 impl Contents for StoreContents {
     fn identify(&self, paths: &[PathBuf], cancel: &Cancel) -> Result<Vec<Option<Content>>, Error> {
         let one = |path: &PathBuf| match fs::metadata(path) {
-            Ok(_) => Ok(Some(Content::from(&hash(path, Some(&self.stat), cancel).map_err(Error::store)?))),
+            Ok(_) => Ok(Some(Content::from(&hash(path, Some(&self.stat), cancel).map_err(failed)?))),
             Err(error) if absent(&error) => Ok(None),
             Err(error) => Err(error.into()),
         };
@@ -64,27 +72,30 @@ impl Contents for StoreContents {
     }
 
     fn save(&self, paths: &[PathBuf], cancel: &Cancel) -> Result<Vec<Content>, Error> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
         let options = AddOptions { stat: Some(&self.stat), durable: false, ..AddOptions::default() };
-        let entries = self.store.add_many(paths, &options, cancel).map_err(Error::store)?;
+        let entries = self.store.add_many(paths, &options, cancel).map_err(failed)?;
         Ok(entries.iter().map(Content::from).collect())
     }
 
     fn sync(&self) -> Result<(), Error> {
-        self.store.sync().map_err(Error::store)
+        self.store.sync().map_err(failed)
     }
 
     fn has(&self, contents: &[Content]) -> Result<Vec<bool>, Error> {
-        contents.iter().map(|content| self.store.has(&content.into()).map_err(Error::store)).collect()
+        contents.iter().map(|content| self.store.has(&content.into()).map_err(failed)).collect()
     }
 
     fn checkout(&self, content: &Content, to: &Path, cancel: &Cancel) -> Result<(), Error> {
         let options =
             Checkout { force: true, remove_extra: true, stat: Some(&self.stat), ..Checkout::default() };
-        self.store.checkout(&content.into(), to, &options, cancel).map_err(Error::store)
+        self.store.checkout(&content.into(), to, &options, cancel).map_err(failed)
     }
 
     fn files(&self, content: &Content) -> Result<Vec<StoredFile>, Error> {
-        let files = self.store.files(&content.into()).map_err(Error::store)?;
+        let files = self.store.files(&content.into()).map_err(failed)?;
         let named = files.iter().map(|(path, entry)| StoredFile {
             path: path.to_string_lossy().into_owned(),
             digest: entry.digest,
@@ -94,6 +105,6 @@ impl Contents for StoreContents {
     }
 
     fn open(&self, file: Digest) -> Result<Box<dyn Read + Send>, Error> {
-        Ok(Box::new(self.store.read(&file).map_err(Error::store)?))
+        Ok(Box::new(self.store.read(&file).map_err(failed)?))
     }
 }

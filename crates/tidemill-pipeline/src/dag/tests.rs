@@ -41,7 +41,13 @@ fn edges_follow_paths_folders_and_patterns() {
         ["clean", "features", "train", "report", "lint", "deep", "one", "two", "sum", "all"]
     );
     let expected = [
-        "clean>features", "features>train", "features>report", "train>report", "train>deep", "one>sum", "two>sum",
+        "clean>features",
+        "features>train",
+        "features>report",
+        "train>report",
+        "train>deep",
+        "one>sum",
+        "two>sum",
         "clean>all",
     ];
     assert_eq!(edges(&dag), expected);

@@ -60,7 +60,7 @@ impl Leftovers {
             if let (Some(group), Some(noted)) = (group, Noted::parse(&note))
                 && boot().as_deref() == Some(noted.boot)
             {
-                if start_of(noted.owner) == Some(noted.owner_start) && noted.owner != rustix::process::getpid() {
+                if start_of(noted.owner) == Some(noted.owner_start) {
                     continue;
                 }
                 // While any member lives the number is not given away, so without a leader the group is still ours.

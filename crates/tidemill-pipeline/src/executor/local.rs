@@ -88,7 +88,8 @@ struct Stopping {
 impl Group {
     fn new(child: Child) -> Result<Self, Error> {
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let id = id.ok_or_else(|| Error::Internal(format!("process number {} is out of range", child.id())))?;
+        let id =
+            id.ok_or_else(|| Error::Internal(format!("process number {} is out of range", child.id())))?;
         #[cfg(target_os = "linux")]
         let ended = rustix::process::pidfd_open(id, rustix::process::PidfdFlags::empty()).ok();
         #[cfg(not(target_os = "linux"))]
@@ -173,7 +174,9 @@ impl Pipe {
     ) -> Result<(), Error> {
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(timeout.subsec_nanos()) };
         let mut fds = Vec::with_capacity(2);
-        fds.extend(self.reader.as_ref().map(|reader| PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN)));
+        fds.extend(
+            self.reader.as_ref().map(|reader| PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN)),
+        );
         fds.extend(ended.map(|ended| PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN)));
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

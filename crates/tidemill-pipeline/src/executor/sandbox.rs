@@ -29,8 +29,8 @@ mod linux {
 
     use fs_err as fs;
     use landlock::{
-        ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-        RulesetCreated, RulesetCreatedAttr, RulesetError,
+        ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+        RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
     };
 
     use super::{Access, Child, Command, SandboxSupport, io};
@@ -55,16 +55,20 @@ mod linux {
     pub(in super::super) fn spawn(mut command: Command, access: &Access) -> io::Result<Child> {
         let ruleset = ruleset(access).map_err(io::Error::other)?;
         std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("sandbox".to_owned()).spawn_scoped(scope, move || {
-                ruleset.restrict_self().map_err(io::Error::other)?;
-                command.spawn()
-            })?;
-            thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts the command panicked")))
+            let thread =
+                std::thread::Builder::new().name("sandbox".to_owned()).spawn_scoped(scope, move || {
+                    ruleset.restrict_self().map_err(io::Error::other)?;
+                    command.spawn()
+                })?;
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the thread that starts the command panicked")))
         })
     }
 
     fn ruleset(access: &Access) -> Result<RulesetCreated, RulesetError> {
-        let mut rules = Rules { ruleset: Ruleset::default().handle_access(AccessFs::from_all(RIGHTS))?.create()? };
+        let mut rules =
+            Rules { ruleset: Ruleset::default().handle_access(AccessFs::from_all(RIGHTS))?.create()? };
         let (read, all) = (AccessFs::from_read(RIGHTS), AccessFs::from_all(RIGHTS));
         outside(&access.root, &mut rules)?;
         rules.allow(Path::new("/dev"), read | AccessFs::WriteFile)?;
@@ -124,7 +128,9 @@ mod linux {
         let others = entries.flatten().filter(|entry| entry.path() != inner);
         let harmless = others.filter(|entry| {
             let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            !link || fs::canonicalize(entry.path()).is_ok_and(|to| !root.starts_with(&to) && !to.starts_with(root))
+            !link
+                || fs::canonicalize(entry.path())
+                    .is_ok_and(|to| !root.starts_with(&to) && !to.starts_with(root))
         });
         harmless.map(|entry| entry.path()).collect()
     }

@@ -122,8 +122,8 @@ fn nothing_else_changes_the_key() {
         |g| g.step.outs[0].persist = true,
         |g| g.token = "other",
         |g| {
-            g.deps.insert("a.csv".to_owned(), Content { bytes: 77, ..content("a") };
-        }),
+            g.deps.insert("a.csv".to_owned(), Content { bytes: 77, ..content("a") });
+        },
     ];
     for (at, edit) in edits.into_iter().enumerate() {
         let mut given = Given::new();

@@ -14,7 +14,10 @@ fn content(text: &str, kind: ContentKind) -> Content {
 
 fn locked(action: ActionText, deps: &[&str], outs: &[&str]) -> LockedStep {
     let files = |paths: &[&str]| {
-        paths.iter().map(|path| ((*path).to_owned(), content(path, ContentKind::File))).collect::<BTreeMap<_, _>>()
+        paths
+            .iter()
+            .map(|path| ((*path).to_owned(), content(path, ContentKind::File)))
+            .collect::<BTreeMap<_, _>>()
     };
     let record = ActionRecord {
         action,
@@ -29,7 +32,8 @@ fn locked(action: ActionText, deps: &[&str], outs: &[&str]) -> LockedStep {
 }
 
 fn sample() -> Lock {
-    let mut features = locked(ActionText::SqlFile("sql/f.sql".to_owned()), &["sql/f.sql", "my data.csv"], &["f.parquet"]);
+    let mut features =
+        locked(ActionText::SqlFile("sql/f.sql".to_owned()), &["sql/f.sql", "my data.csv"], &["f.parquet"]);
     features.record.builtin = Some("sql/1".to_owned());
     features.record.inputs.insert("flights".to_owned(), vec!["my data.csv".to_owned()]);
     features.record.params.insert("from".to_owned(), json!("2013-01-01"));
@@ -93,7 +97,7 @@ fn a_hand_edited_file_is_refused_with_the_line_and_the_reason() {
     for (text, line, message) in [
         (
             replaced("\nstep report", "\n<<<<<<< HEAD\nstep report"),
-            17,
+            18,
             "unresolved merge conflict (`<<<<<<<`)".to_owned(),
         ),
         (
@@ -101,26 +105,58 @@ fn a_hand_edited_file_is_refused_with_the_line_and_the_reason() {
             5,
             "`b3:xyz` is not a digest: expected `b3:` and 64 lower-case hexadecimal digits".to_owned(),
         ),
-        (replaced("sql/1", "sql/2"), 5, "the key of step `features` does not belong to what its block says; was it edited?".to_owned()),
+        (
+            replaced("sql/1", "sql/2"),
+            5,
+            "the key of step `features` does not belong to what its block says; was it edited?".to_owned(),
+        ),
         (
             replaced("step report@a=1", "step features"),
-            17,
+            18,
             "step `features` is here a second time, first at line 4".to_owned(),
         ),
-        (replaced("  param share", "  parm share"), 12, "unknown field `parm` of step `features`; did you mean `param`?".to_owned()),
-        (replaced("  param share 0.5", "  param from 0.5"), 12, "`param` of step `features` is here a second time".to_owned()),
+        (
+            replaced("  param share", "  parm share"),
+            12,
+            "unknown field `parm` of step `features`; did you mean `param`?".to_owned(),
+        ),
+        (
+            replaced("  param share 0.5", "  param from 0.5"),
+            12,
+            "`param` of step `features` is here a second time".to_owned(),
+        ),
         (replaced("share 0.5", "share 0.5.5"), 12, "`.5` is too much at the end of the line".to_owned()),
         (replaced("share 0.5", "share"), 12, "a value is missing".to_owned()),
         (replaced("share 0.5", "share no"), 12, "expected a value as JSON: expected ident".to_owned()),
         (replaced("file 11", "file -11"), 9, "`-11` is not a number of bytes".to_owned()),
-        (replaced("file 11", "pipe 11"), 9, "`pipe` is none of `file`, `executable`, `folder`, `remote`".to_owned()),
-        (replaced("TZ value", "TZ was"), 15, "`was` is none of `value`, `inherited`, `unset`, `secret`".to_owned()),
-        (replaced("  sql-file sql/f.sql\n", ""), 4, "step `features` has none of `run`, `sql`, `sql-file`, `train`".to_owned()),
+        (
+            replaced("file 11", "pipe 11"),
+            9,
+            "`pipe` is none of `file`, `executable`, `folder`, `remote`".to_owned(),
+        ),
+        (
+            replaced("TZ value", "TZ was"),
+            15,
+            "`was` is none of `value`, `inherited`, `unset`, `secret`".to_owned(),
+        ),
+        (
+            replaced("  sql-file sql/f.sql\n", ""),
+            4,
+            "step `features` has none of `run`, `sql`, `sql-file`, `train`".to_owned(),
+        ),
         (replaced("version 1", "version 2"), 2, "version `2` is not known here".to_owned()),
         (replaced("version 1\n", ""), 1, "the line `version 1` is missing".to_owned()),
-        (replaced("\nstep features", "\nstage features"), 4, "`stage` is not known at the beginning of a line; did you mean `step`?".to_owned()),
-        (replaced("  builtin", "builtin"), 7, "`builtin` is not known at the beginning of a line; indent it below its step".to_owned()),
-        ([good.as_bytes(), b"\xff"].concat(), 22, "the line is not UTF-8".to_owned()),
+        (
+            replaced("\nstep features", "\nstage features"),
+            4,
+            "`stage` is not known at the beginning of a line; did you mean `step`?".to_owned(),
+        ),
+        (
+            replaced("  builtin", "builtin"),
+            7,
+            "`builtin` is not known at the beginning of a line; indent it below its step".to_owned(),
+        ),
+        ([good.as_bytes(), b"\xff"].concat(), 23, "the line is not UTF-8".to_owned()),
     ] {
         let error = Lock::parse("tidemill.lock", &text).unwrap_err();
         let expected = format!("tidemill.lock:{line}: {message}");
@@ -143,9 +179,25 @@ fn merging_decides_per_step() {
     };
     let base = lock(&[("a", "0"), ("b", "0"), ("c", "0"), ("d", "0"), ("gone", "0"), ("fought", "0")]);
     let ours = lock(&[("a", "1"), ("b", "0"), ("c", "1"), ("d", "1"), ("new", "1")]);
-    let theirs = lock(&[("a", "0"), ("b", "2"), ("c", "1"), ("d", "2"), ("gone", "0"), ("fought", "2"), ("newer", "2")]);
+    let theirs = lock(&[
+        ("a", "0"),
+        ("b", "2"),
+        ("c", "1"),
+        ("d", "2"),
+        ("gone", "0"),
+        ("fought", "2"),
+        ("newer", "2"),
+    ]);
     let merged = Lock::merge(&base, &ours, &theirs);
-    let expected = lock(&[("a", "1"), ("b", "2"), ("c", "1"), ("d", "1"), ("fought", "2"), ("new", "1"), ("newer", "2")]);
+    let expected = lock(&[
+        ("a", "1"),
+        ("b", "2"),
+        ("c", "1"),
+        ("d", "1"),
+        ("fought", "2"),
+        ("new", "1"),
+        ("newer", "2"),
+    ]);
     assert_eq!(merged, LockMerge { lock: expected, conflicts: vec!["d".to_owned(), "fought".to_owned()] });
 }
 
@@ -182,7 +234,13 @@ fn values() -> impl Strategy<Value = Value> {
 }
 
 fn names() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-z/.]{1,8}", "\\PC{1,6}", ".{0,6}", Just("\"quoted\"".to_owned()), Just("a\nb\r".to_owned())]
+    prop_oneof![
+        "[a-z/.]{1,8}",
+        "\\PC{1,6}",
+        ".{0,6}",
+        Just("\"quoted\"".to_owned()),
+        Just("a\nb\r".to_owned())
+    ]
 }
 
 fn contents() -> impl Strategy<Value = Content> {
@@ -192,8 +250,11 @@ fn contents() -> impl Strategy<Value = Content> {
         Just(ContentKind::Folder),
         Just(ContentKind::Remote)
     ];
-    (any::<[u8; 32]>(), kind, any::<u64>())
-        .prop_map(|(digest, kind, bytes)| Content { digest: Digest::from_bytes(digest), kind, bytes })
+    (any::<[u8; 32]>(), kind, any::<u64>()).prop_map(|(digest, kind, bytes)| Content {
+        digest: Digest::from_bytes(digest),
+        kind,
+        bytes,
+    })
 }
 
 fn steps() -> impl Strategy<Value = LockedStep> {
@@ -218,7 +279,15 @@ fn steps() -> impl Strategy<Value = LockedStep> {
         prop::collection::btree_map(names(), contents(), 0..3),
     );
     parts.prop_map(|(action, builtin, inputs, deps, params, env, outs)| LockedStep {
-        record: ActionRecord { action, builtin, inputs, deps, params, env, outs: outs.keys().cloned().collect::<BTreeSet<_>>() },
+        record: ActionRecord {
+            action,
+            builtin,
+            inputs,
+            deps,
+            params,
+            env,
+            outs: outs.keys().cloned().collect::<BTreeSet<_>>(),
+        },
         outs,
     })
 }

@@ -201,7 +201,8 @@ impl Model {
                 None => {
                     ran.insert(step.name.clone());
                     let deps = step.deps.iter().collect::<BTreeSet<_>>();
-                    let deps = deps.into_iter().cloned().zip(texts.iter().map(|text| content(text))).collect();
+                    let deps =
+                        deps.into_iter().cloned().zip(texts.iter().map(|text| content(text))).collect();
                     produce(&ActionRecord::new(step, deps, None, &|_| None))
                 }
             };
@@ -308,8 +309,14 @@ fn reasons_are_in_words() {
         ("Unchanged, up to date".to_owned(), may("`features`"), may("`train`"));
     let cases: [(Change, [&str; 3]); 12] = [
         (|_, _| (), [&same, &same, &same]),
-        (|_, world| world.write("sql/f.sql", "select 2"), ["Run, `sql/f.sql` changed", &after_features, &after_train]),
-        (|_, world| world.write("data/3.csv", "3"), ["Run, `data/3.csv` is new", &after_features, &after_train]),
+        (
+            |_, world| world.write("sql/f.sql", "select 2"),
+            ["Run, `sql/f.sql` changed", &after_features, &after_train],
+        ),
+        (
+            |_, world| world.write("data/3.csv", "3"),
+            ["Run, `data/3.csv` is new", &after_features, &after_train],
+        ),
         (
             |_, world| drop(world.files.borrow_mut().remove("data/2.csv")),
             ["Run, `data/2.csv` is no longer read", &after_features, &after_train],
@@ -334,10 +341,7 @@ fn reasons_are_in_words() {
             },
             [&same, "Run, output `model` is missing; output `model` is no longer in the store", &after_train],
         ),
-        (
-            |_, world| drop(world.lock.borrow_mut().remove("train")),
-            [&same, &same, &same],
-        ),
+        (|_, world| drop(world.lock.borrow_mut().remove("train")), [&same, &same, &same]),
         (
             |_, world| {
                 world.lock.borrow_mut().clear();
@@ -366,8 +370,11 @@ fn reasons_are_in_words() {
         let (mut steps, world) = chain();
         change(&mut steps, &world);
         let plan = plan(&Dag::new(&steps).unwrap(), &world, &Selection::default(), false).unwrap();
-        let expected: Vec<String> =
-            ["features", "train", "report"].iter().zip(expected).map(|(step, text)| format!("{step}: {text}")).collect();
+        let expected: Vec<String> = ["features", "train", "report"]
+            .iter()
+            .zip(expected)
+            .map(|(step, text)| format!("{step}: {text}"))
+            .collect();
         assert_eq!(described(&plan), expected, "case {at}");
     }
 }

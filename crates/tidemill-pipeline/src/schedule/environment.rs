@@ -24,8 +24,11 @@ pub(super) fn environment(
 ) -> Result<BTreeMap<String, OsString>, StepFailure> {
     let passed = |name: &str| matches!(name, "PATH" | "HOME" | "LANG") || name.starts_with("LC_");
     let own = &options.environment;
-    let mut env: BTreeMap<String, OsString> =
-        own.iter().filter(|(name, _)| passed(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut env: BTreeMap<String, OsString> = own
+        .iter()
+        .filter(|(name, _)| passed(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     env.entry("PATH".to_owned()).or_insert_with(|| "/usr/local/bin:/usr/bin:/bin".into());
     let params = canonical_json(&step.params).ok().and_then(|json| String::from_utf8(json).ok());
     let facts: [(&str, OsString); 6] = [

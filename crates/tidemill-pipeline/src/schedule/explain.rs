@@ -74,7 +74,11 @@ pub(super) fn explain(
     if found.is_empty() && !certain {
         for line in &lines[lines.len().saturating_sub(40)..] {
             let named = attempts(root, &folders, declared, line, false);
-            found.extend(named.into_iter().filter(|(attempt, path)| *attempt == Attempt::Read && root.join(path).is_file()));
+            found.extend(
+                named
+                    .into_iter()
+                    .filter(|(attempt, path)| *attempt == Attempt::Read && root.join(path).is_file()),
+            );
         }
     }
     found.truncate(NAMED);
@@ -110,34 +114,56 @@ pub(super) fn explain(
         ),
         Attempt::Replace => (
             format!("step `{name}` tried to remove or rename its output `{path}`"),
-            "write into it: Tidemill removes old outputs before a step runs, and keeps their place".to_owned(),
+            "write into it: Tidemill removes old outputs before a step runs, and keeps their place"
+                .to_owned(),
         ),
         Attempt::Outside => (
             format!("step `{name}` tried to write `{path}`, which is outside of the project folder"),
-            format!("write below the project folder and declare it in `outs:`, or set `sandbox: off` on {place}"),
+            format!(
+                "write below the project folder and declare it in `outs:`, or set `sandbox: off` on {place}"
+            ),
         ),
     })
 }
 
 fn is_refusal(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
-    ["permission denied", "permissionerror", "eacces", "os error 13", "cross-device link", "operation not permitted"]
-        .iter()
-        .any(|sign| line.contains(sign))
+    [
+        "permission denied",
+        "permissionerror",
+        "eacces",
+        "os error 13",
+        "cross-device link",
+        "operation not permitted",
+    ]
+    .iter()
+    .any(|sign| line.contains(sign))
 }
 
 fn is_write(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
     [
-        "cannot create", "cannot touch", "cannot make", "cannot remove", "cannot move", "cannot overwrite",
-        "can't create", "for writing", "to write", "not writable", "couldn't write", "mkdir",
+        "cannot create",
+        "cannot touch",
+        "cannot make",
+        "cannot remove",
+        "cannot move",
+        "cannot overwrite",
+        "can't create",
+        "for writing",
+        "to write",
+        "not writable",
+        "couldn't write",
+        "mkdir",
     ]
     .iter()
     .any(|sign| line.contains(sign))
 }
 
 fn is_removal(line: &str) -> bool {
-    ["cannot remove", "cannot move", "cannot unlink", "rename", "cross-device"].iter().any(|sign| line.contains(sign))
+    ["cannot remove", "cannot move", "cannot unlink", "rename", "cross-device"]
+        .iter()
+        .any(|sign| line.contains(sign))
 }
 
 /// What a line says was attempted, for every path in it that is not declared.
@@ -149,17 +175,17 @@ fn attempts(
     refused: bool,
 ) -> Vec<(Attempt, String)> {
     let mut found: Vec<(Attempt, String)> = Vec::new();
-    for candidate in candidates(line) {
-        let here = folders.iter().filter_map(|folder| inside(root, folder, &candidate));
+    for Candidate { text, certain } in candidates(line) {
+        let here = folders.iter().filter_map(|folder| inside(root, folder, &text));
         let attempt = here.into_iter().find_map(|path| {
-            let attempt = classify(root, declared, line, &path, refused)?;
+            let attempt = classify(root, declared, line, &path, refused, certain)?;
             Some((attempt, path))
         });
         let outside = || {
-            let path = Path::new(&candidate);
-            let real = refused && path.is_absolute() && !path.starts_with(root);
-            let place = path.parent().is_some_and(|folder| folder.parent().is_some() && folder.is_dir());
-            (real && place && path.components().count() > 2).then(|| (Attempt::Outside, candidate.clone()))
+            let path = Path::new(&text);
+            let real = refused && certain && path.is_absolute() && !path.starts_with(root);
+            let place = path.parent().is_some_and(Path::is_dir);
+            (real && place && path.components().count() > 2).then(|| (Attempt::Outside, text.clone()))
         };
         if let Some(attempt) = attempt.or_else(outside)
             && !found.contains(&attempt)
@@ -174,11 +200,19 @@ fn attempts(
     found
 }
 
-fn classify(root: &Path, declared: &Declared, line: &str, path: &str, refused: bool) -> Option<Attempt> {
+fn classify(
+    root: &Path,
+    declared: &Declared,
+    line: &str,
+    path: &str,
+    refused: bool,
+    certain: bool,
+) -> Option<Attempt> {
     let full = root.join(path);
     let exists = fs::symlink_metadata(&full).is_ok();
     if declared.may_write(path) {
-        return (refused && is_removal(line) && declared.outs.iter().any(|out| out == path)).then_some(Attempt::Replace);
+        return (refused && is_removal(line) && declared.outs.iter().any(|out| out == path))
+            .then_some(Attempt::Replace);
     }
     if declared.may_read(path) {
         let change = refused && full.is_file() && declared.reads.iter().any(|read| read == path);
@@ -190,7 +224,7 @@ fn classify(root: &Path, declared: &Declared, line: &str, path: &str, refused: b
     let folder = full.parent().is_some_and(Path::is_dir);
     // A bare word of a message is no path; a name that does not exist yet must look like one.
     let named = path.contains(['/', '.']) || is_write(line);
-    (refused && folder && named).then_some(Attempt::Write)
+    (refused && certain && folder && named).then_some(Attempt::Write)
 }
 
 /// A declared file may be read, so a refusal that names it is about writing; lines of a trace back name sources.
@@ -209,35 +243,50 @@ fn folders(step: &Step) -> Vec<String> {
     folders
 }
 
-/// Pieces of a line that may be a path: between quotes, between colons, between spaces.
-fn candidates(line: &str) -> Vec<String> {
+/// A piece of a line that may be a path.
+#[derive(Debug, PartialEq)]
+struct Candidate {
+    text: String,
+    /// It stands in quotes or where messages name the file, so it is taken for a path even if nothing is there.
+    certain: bool,
+}
+
+const VERBS: [&str; 6] =
+    ["cannot create ", "cannot open ", "can't create ", "can't open ", "cannot read ", "cannot touch "];
+
+/// Between quotes, in front of the reason, then between colons and between spaces.
+fn candidates(line: &str) -> Vec<Candidate> {
     let line = line.trim();
-    let mut found = Vec::new();
+    let mut certain = Vec::new();
     for (open, close) in [('\'', '\''), ('"', '"'), ('`', '`'), ('‘', '’'), ('“', '”'), ('`', '\'')] {
         let mut rest = line;
         while let Some((_, after)) = rest.split_once(open) {
             let Some((inside, next)) = after.split_once(close) else { break };
-            found.push(inside);
-            rest = if open == close { after } else { next };
+            certain.push(inside);
+            rest = next;
         }
     }
-    for piece in line.split(": ") {
-        found.push(piece);
-        for verb in ["cannot create ", "cannot open ", "can't open ", "cannot read ", "cannot touch "] {
-            found.extend(piece.strip_prefix(verb));
-        }
+    if let Some((before, _)) =
+        line.split_once("Permission denied").or_else(|| line.split_once("permission denied"))
+    {
+        let named = before.trim_end_matches([' ', ':', '(']).rsplit(": ").next().unwrap_or(before);
+        certain.push(VERBS.iter().find_map(|verb| named.strip_prefix(verb)).unwrap_or(named));
     }
+    let mut possible: Vec<&str> = line.split(": ").collect();
     for word in line.split_whitespace() {
         let word = word.trim_matches(|c: char| "()[]{}<>,;:'\"`‘’“”".contains(c));
-        found.push(word);
-        found.extend(word.split_once(':').map(|(path, _)| path));
-        found.extend(word.split_once('=').map(|(_, path)| path));
+        possible.push(word);
+        possible.extend(word.split_once(':').map(|(path, _)| path));
+        possible.extend(word.split_once('=').map(|(_, path)| path));
     }
-    let mut unique: Vec<String> = Vec::new();
-    for piece in found.into_iter().filter(|piece| !piece.is_empty() && piece.len() < 4096 && !piece.contains('\0')) {
-        let piece = piece.strip_prefix("file://").unwrap_or(piece);
-        if !unique.iter().any(|known| known == piece) {
-            unique.push(piece.to_owned());
+    let all =
+        certain.into_iter().map(|text| (text, true)).chain(possible.into_iter().map(|text| (text, false)));
+    let mut unique: Vec<Candidate> = Vec::new();
+    for (text, certain) in all {
+        let text = text.strip_prefix("file://").unwrap_or(text);
+        let fits = !text.is_empty() && text.len() < 4096 && !text.contains('\0');
+        if fits && !unique.iter().any(|known| known.text == text) {
+            unique.push(Candidate { text: text.to_owned(), certain });
         }
     }
     unique
@@ -246,7 +295,11 @@ fn candidates(line: &str) -> Vec<String> {
 /// The path relative to the project, if it names something below it that is not Tidemill's own.
 fn inside(root: &Path, folder: &str, candidate: &str) -> Option<String> {
     let path = Path::new(candidate);
-    let relative = if path.is_absolute() { path.strip_prefix(root).ok()?.to_owned() } else { Path::new(folder).join(path) };
+    let relative = if path.is_absolute() {
+        path.strip_prefix(root).ok()?.to_owned()
+    } else {
+        Path::new(folder).join(path)
+    };
     let mut parts: Vec<&str> = Vec::new();
     for component in relative.components() {
         match component {
@@ -287,7 +340,9 @@ mod tests {
     fn check(command: &str, output: &str, expected: Option<(&str, &str)>) {
         let folder = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(folder.path()).unwrap();
-        for path in ["data/x.csv", "data/my file.csv", "declared.csv", "sub/deep.py", "helpers.py", "model.bin"] {
+        for path in
+            ["data/x.csv", "data/my file.csv", "declared.csv", "sub/deep.py", "helpers.py", "model.bin"]
+        {
             fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
             fs::write(root.join(path), "x").unwrap();
         }
@@ -317,9 +372,17 @@ mod tests {
             ("", "cat: data/my file.csv: Permission denied", "data/my file.csv"),
             ("", "PermissionError: [Errno 13] Permission denied: './data/x.csv'", "data/x.csv"),
             ("", "PermissionError: [Errno 13] Permission denied: 'ROOT/helpers.py'", "helpers.py"),
-            ("", "Error: cannot open `data/x.csv`\n\nCaused by:\n    Permission denied (os error 13)", "data/x.csv"),
+            (
+                "",
+                "Error: cannot open `data/x.csv`\n\nCaused by:\n    Permission denied (os error 13)",
+                "data/x.csv",
+            ),
             ("", "java.io.FileNotFoundException: data/x.csv (Permission denied)", "data/x.csv"),
-            ("cd sub && python deep.py", "python: can't open file 'deep.py': [Errno 13] Permission denied", "sub/deep.py"),
+            (
+                "cd sub && python deep.py",
+                "python: can't open file 'deep.py': [Errno 13] Permission denied",
+                "sub/deep.py",
+            ),
             ("", "sh: 1: cannot open data/x.csv: Permission denied", "data/x.csv"),
         ] {
             let (message, hint) = read(path);

@@ -46,7 +46,8 @@ impl Placeholders {
 
     /// Turns guesses around for outputs that the step did not touch; whether there were any.
     pub(super) fn turn_guesses(&mut self, root: &Path) -> bool {
-        let wrong: Vec<String> = self.guessed.iter().filter(|path| self.untouched(root, path)).cloned().collect();
+        let wrong: Vec<String> =
+            self.guessed.iter().filter(|path| self.untouched(root, path)).cloned().collect();
         for path in &wrong {
             if let Some(kind) = self.kinds.get_mut(path) {
                 *kind = if *kind == ContentKind::Folder { ContentKind::File } else { ContentKind::Folder };
@@ -122,7 +123,10 @@ fn check_place(root: &Path, step: &Step, out: &Out) -> Result<(), Error> {
     }
     Err(Error::Step {
         step: step.name.clone(),
-        message: format!("its output `{}` is outside of the project folder, behind a symbolic link", out.path),
+        message: format!(
+            "its output `{}` is outside of the project folder, behind a symbolic link",
+            out.path
+        ),
         hint: Some("replace the link by a folder, or declare another path".to_owned()),
     })
 }

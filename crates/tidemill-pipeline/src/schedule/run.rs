@@ -19,7 +19,8 @@ use crate::executor::SandboxSupport;
 use crate::pattern::within;
 use crate::plan::{Progress, decide};
 use crate::{
-    ActionRecord, Dag, Decision, Error, Plan, Planned, Reason, RunStarted, StepFailure, StepFinished, Workspace,
+    ActionRecord, Dag, Decision, Error, Plan, Planned, Reason, RunStarted, StepFailure, StepFinished,
+    Workspace,
 };
 
 /// How often a request to stop is looked for.
@@ -121,9 +122,10 @@ impl<'a> Run<'a> {
         if wanted {
             match self.services.executor.sandbox() {
                 SandboxSupport::Available => self.sandbox = true,
-                SandboxSupport::Unavailable(why) => self.services.observer.notice(&format!(
-                    "undeclared reads and writes of steps are not noticed here: {why}"
-                )),
+                SandboxSupport::Unavailable(why) => self
+                    .services
+                    .observer
+                    .notice(&format!("undeclared reads and writes of steps are not noticed here: {why}")),
             }
         }
         Ok(())
@@ -287,7 +289,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn finish(&self, at: usize, planned: &Planned, outcome: Outcome, state: &mut State, queue: &SyncSender<Entry>) {
+    fn finish(
+        &self,
+        at: usize,
+        planned: &Planned,
+        outcome: Outcome,
+        state: &mut State,
+        queue: &SyncSender<Entry>,
+    ) {
         let good = matches!(outcome.state, StepState::Ran | StepState::Restored | StepState::Unchanged);
         let name = &planned.step;
         let report = StepReport {

@@ -128,16 +128,20 @@ impl Work<'_> {
 
     fn run(&self, attempts: &mut u32) -> Result<BTreeMap<String, Content>, Stop> {
         let record = self.planned.record.as_ref();
-        let record = record.ok_or_else(|| Error::Internal("a step without a record was started".to_owned()))?;
+        let record =
+            record.ok_or_else(|| Error::Internal("a step without a record was started".to_owned()))?;
         self.save_inputs(record)?;
-        let scratch = self.root.join(".tidemill/tmp").join(format!("{}-{}", self.options.run.short(), self.position));
+        let scratch =
+            self.root.join(".tidemill/tmp").join(format!("{}-{}", self.options.run.short(), self.position));
         let path = self.root.join(log_path(self.options, self.step));
         let log = Mutex::new(StepLog::create(&path, self.services.observer, &self.step.name)?);
         let mut backoff = self.step.retry.backoff;
         let result = loop {
             *attempts += 1;
             let failure = match self.attempt(record, &scratch, &log, &path) {
-                Err(Stop::Failed(failure)) if !failure.cancelled && *attempts <= self.step.retry.times => failure,
+                Err(Stop::Failed(failure)) if !failure.cancelled && *attempts <= self.step.retry.times => {
+                    failure
+                }
                 other => break other,
             };
             let wait = backoff.min(LONGEST_BACKOFF);
@@ -199,7 +203,8 @@ impl Work<'_> {
             if let Some(placed) = &placed {
                 placed.remove_untouched(self.root)?;
             }
-            let message = format!("step `{}` ended without writing its output {}", self.step.name, names.join(", "));
+            let message =
+                format!("step `{}` ended without writing its output {}", self.step.name, names.join(", "));
             let hint = format!("write it, or remove `{first}` from `outs:` of the step ({})", self.place());
             return Err(self.failure(log, StepFailure::new(message).with_hint(hint)).into());
         }
@@ -258,7 +263,8 @@ impl Work<'_> {
                 return Ok(placed);
             }
             let output = if sandboxed { explain::end_of(log_path) } else { String::new() };
-            let wrong_kind = ["Is a directory", "Not a directory", "File exists", "EISDIR", "ENOTDIR", "EEXIST"];
+            let wrong_kind =
+                ["Is a directory", "Not a directory", "File exists", "EISDIR", "ENOTDIR", "EEXIST"];
             if let Some(placed) = &mut placed
                 && wrong_kind.iter().any(|sign| output.contains(sign))
                 && placed.turn_guesses(self.root)
@@ -298,8 +304,9 @@ impl Work<'_> {
                 threads: threads(self.options.jobs),
                 env: &env,
             };
-            catch_unwind(AssertUnwindSafe(|| self.services.builtin.run(self.step, &context)))
-                .unwrap_or_else(|_| Err(StepFailure::new("the built-in step panicked; this is a bug in Tidemill")))
+            catch_unwind(AssertUnwindSafe(|| self.services.builtin.run(self.step, &context))).unwrap_or_else(
+                |_| Err(StepFailure::new("the built-in step panicked; this is a bug in Tidemill")),
+            )
         };
         let result = match self.step.timeout {
             None => run(self.stop),
@@ -376,7 +383,10 @@ impl Work<'_> {
         failure.tail = lock(log).tail();
         if !failure.cancelled {
             let log = log_path(self.options, self.step);
-            let again = format!("run just this step with `tidemill run {}`; its log is `{log}`", shell(&self.step.name));
+            let again = format!(
+                "run just this step with `tidemill run {}`; its log is `{log}`",
+                shell(&self.step.name)
+            );
             failure.hint = Some(match failure.hint {
                 Some(hint) => format!("{hint}; {again}"),
                 None => again,

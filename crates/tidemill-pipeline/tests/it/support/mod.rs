@@ -16,7 +16,7 @@ use tidemill_core::{Cancel, Digest, RunId, SystemClock, canonical_json};
 use tidemill_pipeline::*;
 
 /// Contents as plain files named by their digest; a folder is a listing.
-pub struct DirContents {
+pub(crate) struct DirContents {
     folder: PathBuf,
 }
 
@@ -28,12 +28,12 @@ struct Listed {
 }
 
 impl DirContents {
-    pub fn new(folder: PathBuf) -> Self {
+    pub(crate) fn new(folder: PathBuf) -> Self {
         fs::create_dir_all(&folder).unwrap();
         Self { folder }
     }
 
-    pub fn remove(&self, content: &Content) {
+    pub(crate) fn remove(&self, content: &Content) {
         fs::remove_file(self.folder.join(content.digest.hex())).unwrap();
     }
 
@@ -145,14 +145,14 @@ impl Contents for DirContents {
 }
 
 /// A journal of JSON lines; a line that was cut off by a crash is ignored.
-pub struct FileJournal {
+pub(crate) struct FileJournal {
     path: PathBuf,
     results: Mutex<HashMap<Digest, CachedStep>>,
     file: Mutex<fs::File>,
 }
 
 impl FileJournal {
-    pub fn open(path: PathBuf) -> Self {
+    pub(crate) fn open(path: PathBuf) -> Self {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let old = fs::read_to_string(&path).unwrap_or_default();
         let lines = old.lines().filter_map(|line| serde_json::from_str::<StepFinished>(line).ok());
@@ -165,7 +165,7 @@ impl FileJournal {
     }
 
     /// How often each step ran.
-    pub fn runs(&self) -> BTreeMap<String, usize> {
+    pub(crate) fn runs(&self) -> BTreeMap<String, usize> {
         let mut runs = BTreeMap::new();
         for line in fs::read_to_string(&self.path).unwrap().lines() {
             if let Ok(step) = serde_json::from_str::<StepFinished>(line)
@@ -207,7 +207,7 @@ impl Journal for FileJournal {
 }
 
 /// `sql` steps: the text of the query decides what happens.
-pub struct FakeBuiltin;
+pub(crate) struct FakeBuiltin;
 
 impl Builtin for FakeBuiltin {
     fn version(&self, _: &Step) -> String {
@@ -234,12 +234,12 @@ impl Builtin for FakeBuiltin {
 
 /// Keeps what it is told.
 #[derive(Default)]
-pub struct Told {
-    pub lines: Mutex<Vec<String>>,
-    pub events: Mutex<Vec<String>>,
-    pub plan: Mutex<Option<Plan>>,
+pub(crate) struct Told {
+    pub(crate) lines: Mutex<Vec<String>>,
+    pub(crate) events: Mutex<Vec<String>>,
+    pub(crate) plan: Mutex<Option<Plan>>,
     /// Set the flag when a line is seen.
-    pub cancel_on: Option<(String, Cancel)>,
+    pub(crate) cancel_on: Option<(String, Cancel)>,
 }
 
 impl Observer for Told {
@@ -269,23 +269,23 @@ impl Observer for Told {
 }
 
 /// A project in a folder of its own.
-pub struct Project {
+pub(crate) struct Project {
     _folder: Option<tempfile::TempDir>,
-    pub root: PathBuf,
-    pub contents: DirContents,
-    pub journal: FileJournal,
-    pub told: Told,
+    pub(crate) root: PathBuf,
+    pub(crate) contents: DirContents,
+    pub(crate) journal: FileJournal,
+    pub(crate) told: Told,
 }
 
 impl Project {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(folder.path()).unwrap().join("project");
         fs::create_dir_all(&root).unwrap();
         Self { _folder: Some(folder), ..Self::at(&root) }
     }
 
-    pub fn at(root: &Path) -> Self {
+    pub(crate) fn at(root: &Path) -> Self {
         let own = root.join(".tidemill");
         Self {
             _folder: None,
@@ -296,22 +296,22 @@ impl Project {
         }
     }
 
-    pub fn write(&self, path: &str, text: &str) -> &Self {
+    pub(crate) fn write(&self, path: &str, text: &str) -> &Self {
         let path = self.root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
         self
     }
 
-    pub fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.root.join(path)).unwrap()
     }
 
-    pub fn exists(&self, path: &str) -> bool {
+    pub(crate) fn exists(&self, path: &str) -> bool {
         fs::symlink_metadata(self.root.join(path)).is_ok()
     }
 
-    pub fn execute(&self, steps: &[Step], options: &RunOptions) -> Result<RunReport, Error> {
+    pub(crate) fn execute(&self, steps: &[Step], options: &RunOptions) -> Result<RunReport, Error> {
         self.told.events.lock().unwrap().clear();
         self.told.lines.lock().unwrap().clear();
         let services = Services {
@@ -325,29 +325,29 @@ impl Project {
         execute(&self.root, &Dag::new(steps)?, &services, options)
     }
 
-    pub fn run(&self, steps: &[Step]) -> RunReport {
+    pub(crate) fn run(&self, steps: &[Step]) -> RunReport {
         self.execute(steps, &options()).unwrap()
     }
 
     /// `name: State` of every step.
-    pub fn states(&self, steps: &[Step]) -> Vec<String> {
+    pub(crate) fn states(&self, steps: &[Step]) -> Vec<String> {
         states(&self.run(steps))
     }
 }
 
-pub fn states(report: &RunReport) -> Vec<String> {
+pub(crate) fn states(report: &RunReport) -> Vec<String> {
     report.steps.iter().map(|step| format!("{} {:?}", step.step, step.state)).collect()
 }
 
 /// The failure of a step.
-pub fn failure(report: &RunReport, step: &str) -> StepFailure {
+pub(crate) fn failure(report: &RunReport, step: &str) -> StepFailure {
     let found = report.steps.iter().find(|report| report.step == step);
     found
         .and_then(|report| report.failure.clone())
         .unwrap_or_else(|| panic!("`{step}` did not fail: {report:#?}"))
 }
 
-pub fn options() -> RunOptions {
+pub(crate) fn options() -> RunOptions {
     let path = std::env::var_os("PATH").unwrap();
     let environment = [("PATH".to_owned(), path), ("SECRET_OF_MINE".to_owned(), "hidden".into())];
     RunOptions {
@@ -356,7 +356,7 @@ pub fn options() -> RunOptions {
     }
 }
 
-pub fn step(name: &str, command: &str, deps: &[&str], outs: &[&str]) -> Step {
+pub(crate) fn step(name: &str, command: &str, deps: &[&str], outs: &[&str]) -> Step {
     Step {
         name: name.to_owned(),
         action: Action::Run { command: command.to_owned() },
@@ -376,13 +376,13 @@ pub fn step(name: &str, command: &str, deps: &[&str], outs: &[&str]) -> Step {
     }
 }
 
-pub fn query(name: &str, text: &str, out: &str) -> Step {
+pub(crate) fn query(name: &str, text: &str, out: &str) -> Step {
     let action = Action::Sql { source: "tidemill.yaml".to_owned(), file: None, text: text.to_owned() };
     Step { action, ..step(name, "", &[], &[out]) }
 }
 
 /// Eight steps, each of which reads the one before and adds a line; the first one waits where a file `block` is.
-pub fn chain() -> Vec<Step> {
+pub(crate) fn chain() -> Vec<Step> {
     let make = |at: usize| {
         let before = if at == 0 { "in.txt".to_owned() } else { format!("s{}.txt", at - 1) };
         let out = format!("s{at}.txt");
