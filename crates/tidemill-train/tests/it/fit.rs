@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray,
-};
+use arrow::array::{ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -36,7 +34,13 @@ pub(crate) fn flights(rows: usize) -> Vec<RecordBatch> {
         weight.push(0.5 + unit());
         late.push(i64::from(minutes > 40.0));
         delay.push(minutes);
-        band.push(if minutes > 40.0 { "late" } else if minutes > 15.0 { "soon" } else { "early" });
+        band.push(if minutes > 40.0 {
+            "late"
+        } else if minutes > 15.0 {
+            "soon"
+        } else {
+            "early"
+        });
     }
     let batch = |from: usize, to: usize| {
         let columns: Vec<(&str, ArrayRef)> = vec![
@@ -79,7 +83,8 @@ fn train(changes: &Value) -> Fitted {
 }
 
 fn text(batch: &RecordBatch, column: &str) -> Vec<String> {
-    let array = arrow::compute::cast(batch.column_by_name(column).unwrap(), &arrow::datatypes::DataType::Utf8);
+    let array =
+        arrow::compute::cast(batch.column_by_name(column).unwrap(), &arrow::datatypes::DataType::Utf8);
     let array = array.unwrap();
     let array = array.as_any().downcast_ref::<StringArray>().unwrap();
     array.iter().map(|value| value.unwrap_or("-").to_owned()).collect()
@@ -199,7 +204,9 @@ fn either_class_can_be_the_positive_one() {
 
 #[test]
 fn predictions_say_what_the_report_says() {
-    let fitted = train(&json!({"costs": costs(), "split": {"by": "time", "column": "day"}, "drop": ["id", "delay", "band"]}));
+    let fitted = train(
+        &json!({"costs": costs(), "split": {"by": "time", "column": "day"}, "drop": ["id", "delay", "band"]}),
+    );
     let days: Vec<String> = text(&fitted.predictions, "day");
     assert!(days.is_sorted() && fitted.predictions.column_by_name("airport").is_some());
     assert!(fitted.predictions.column_by_name("wind").is_none());
@@ -214,7 +221,11 @@ fn predictions_say_what_the_report_says() {
     let again = evaluate_on(&fitted.model, &[test], &options).unwrap();
     assert_eq!(again.metrics, fitted.report.test);
     for column in ["target", "label", "probability", "weight", "airport"] {
-        assert_eq!(again.predictions.column_by_name(column), fitted.predictions.column_by_name(column), "{column}");
+        assert_eq!(
+            again.predictions.column_by_name(column),
+            fitted.predictions.column_by_name(column),
+            "{column}"
+        );
     }
     let mean = row_costs(&fitted.predictions, &cost.costs).unwrap();
     let weights: Vec<f64> = text(&fitted.predictions, "weight").iter().map(|w| w.parse().unwrap()).collect();
@@ -224,7 +235,9 @@ fn predictions_say_what_the_report_says() {
 
 #[test]
 fn golden_rows_hold_what_the_model_answers() {
-    let fitted = train(&json!({"task": {"kind": "classification", "target": "band"}, "drop": ["id", "delay", "late", "day"]}));
+    let fitted = train(
+        &json!({"task": {"kind": "classification", "target": "band"}, "drop": ["id", "delay", "late", "day"]}),
+    );
     assert_eq!(fitted.golden.num_rows(), 20);
     let inputs: Vec<&str> = fitted.signature.inputs.iter().map(|input| input.name.as_str()).collect();
     assert_eq!(inputs, ["airport", "distance", "wind", "constant"]);
@@ -250,8 +263,12 @@ fn slices_of_the_test_rows() {
     let (mut sum, mut total) = (0.0, 0.0);
     for slice in &slices {
         let name = slice.value.as_deref().unwrap_or("-");
-        let weight: f64 =
-            airports.iter().zip(&weights).filter(|(a, _)| *a == name).map(|(_, w)| w.parse::<f64>().unwrap()).sum();
+        let weight: f64 = airports
+            .iter()
+            .zip(&weights)
+            .filter(|(a, _)| *a == name)
+            .map(|(_, w)| w.parse::<f64>().unwrap())
+            .sum();
         sum += weight * slice.metric.unwrap();
         total += weight;
         let interval = slice.interval.unwrap();
@@ -353,11 +370,7 @@ fn declarations_and_tables_that_cannot_be_used() {
         assert_eq!(error.hint().unwrap_or_default(), hint, "{changes}");
     };
     let task = |target: &str| json!({"kind": "classification", "target": target});
-    check(
-        json!({"task": task("lat")}),
-        "target column `lat` is not in the table",
-        "did you mean `late`?",
-    );
+    check(json!({"task": task("lat")}), "target column `lat` is not in the table", "did you mean `late`?");
     check(
         json!({"task": null}),
         "the training does not say what is predicted",
@@ -405,26 +418,14 @@ fn declarations_and_tables_that_cannot_be_used() {
         &format!("split column `airport` is missing in row {}", first_missing()),
         "leave such rows out, for example `where airport is not null`",
     );
-    check(
-        json!({"split": {"test": 1.5}}),
-        "parameter `test` is 1.5: it must be above 0 and below 1",
-        "",
-    );
+    check(json!({"split": {"test": 1.5}}), "parameter `test` is 1.5: it must be above 0 and below 1", "");
     check(
         json!({"drop": ["id", "delay", "band"]}),
         "feature column `day` has type Date32, which cannot be used: a number, a boolean or text is needed",
         "cast it in the step that makes the table, or add `day` to `drop`",
     );
-    check(
-        json!({"metrics": ["rmse"]}),
-        "metric `rmse` cannot be used: it is for regression",
-        "",
-    );
-    check(
-        json!({"cv": {"folds": 1}}),
-        "parameter `folds` is 1: it must be at least 2",
-        "",
-    );
+    check(json!({"metrics": ["rmse"]}), "metric `rmse` cannot be used: it is for regression", "");
+    check(json!({"cv": {"folds": 1}}), "parameter `folds` is 1: it must be at least 2", "");
     check(
         json!({"search": {"method": "grid", "metric": "roc_auc", "space": {"l22": [1]}}}),
         "`l22` is not a parameter of `logistic`",

@@ -131,8 +131,12 @@ fn ridge_as_scikit_learn() {
 fn logistic_as_scikit_learn() {
     for (weighted, l2) in [(false, 1.0), (true, 1.0), (true, 0.01), (false, 50.0)] {
         let rows = rows(600, 4);
-        let codes: Vec<u32> =
-            rows.signal.iter().zip(&rows.noise).map(|(s, n)| u32::from(*n < 1.0 / (1.0 + (-s).exp()))).collect();
+        let codes: Vec<u32> = rows
+            .signal
+            .iter()
+            .zip(&rows.noise)
+            .map(|(s, n)| u32::from(*n < 1.0 / (1.0 + (-s).exp())))
+            .collect();
         let weights = weighted.then_some(rows.weights.as_slice());
         let params = LinearParams { l2, ..LinearParams::default() };
         let target = Target::Classes { codes: codes.clone(), classes: labels(2) };
@@ -187,7 +191,17 @@ fn softmax_as_scikit_learn() {
 
 #[test]
 fn rare_levels_share_a_column() {
-    let codes: Vec<u32> = (0..400_u32).map(|row| if row < 120 { 0 } else if row < 200 { 3 } else { row % 7 }).collect();
+    let codes: Vec<u32> = (0..400_u32)
+        .map(|row| {
+            if row < 120 {
+                0
+            } else if row < 200 {
+                3
+            } else {
+                row % 7
+            }
+        })
+        .collect();
     let levels: Arc<[String]> = (0..7).map(|level| level.to_string()).collect();
     let target: Vec<f64> = codes.iter().map(|code| f64::from(*code)).collect();
     let column = Column { name: "c".into(), data: ColumnData::Category { codes, levels } };
@@ -243,7 +257,8 @@ fn separable_classes_converge() {
 #[test]
 fn bits_do_not_depend_on_threads() {
     let rows = rows(20_000, 6);
-    let codes: Vec<u32> = rows.signal.iter().zip(&rows.noise).map(|(s, n)| (s + 3.0 * n > 1.0).into()).collect();
+    let codes: Vec<u32> =
+        rows.signal.iter().zip(&rows.noise).map(|(s, n)| (s + 3.0 * n > 1.0).into()).collect();
     let three: Vec<u32> = codes.iter().zip(&rows.noise).map(|(c, n)| c + u32::from(*n > 0.8)).collect();
     let targets = [
         Target::Regression(rows.signal.clone()),
@@ -271,7 +286,10 @@ fn parameters_and_columns_that_cannot_be_used() {
         fit(frame, &Target::Regression(rows.signal.clone()), None, &params).unwrap_err().to_string()
     };
     let params = LinearParams::default;
-    assert_eq!(text(&rows.frame, LinearParams { l2: -1.0, ..params() }), "parameter `l2` is -1: it must be 0 or more");
+    assert_eq!(
+        text(&rows.frame, LinearParams { l2: -1.0, ..params() }),
+        "parameter `l2` is -1: it must be 0 or more"
+    );
     assert_eq!(
         text(&rows.frame, LinearParams { max_iterations: 0, ..params() }),
         "parameter `max_iterations` is 0: it must be at least 1"
