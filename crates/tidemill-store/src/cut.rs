@@ -127,7 +127,10 @@ mod tests {
         assert_eq!(cuts, LENGTHS_OF_NOISE_2);
     }
 
-    const LENGTHS_OF_NOISE_2: [usize; 1] = [0];
+    const LENGTHS_OF_NOISE_2: [usize; 16] = [
+        40_427, 25_482, 71_029, 68_813, 108_149, 97_218, 72_858, 73_859, 72_727, 88_519, 77_220, 46_676, 82_061,
+        84_022, 36_859, 2_657,
+    ];
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]

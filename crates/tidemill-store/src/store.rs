@@ -23,7 +23,6 @@ pub struct Store {
 
 /// How a store writes. Existing objects are read whatever the options are.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct StoreOptions {
     /// Compress chunks with zstd where it pays.
     pub compress: bool,

@@ -108,7 +108,7 @@ fn a_file_that_changes_while_it_is_read_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(8))]
+    #![proptest_config(ProptestConfig::with_cases(4))]
     #[test]
     fn any_length(length in 0..40_000_000_usize, seed in any::<u64>(), zeros in 0..3_000_000_usize) {
         let mut bytes = noise(seed, length);

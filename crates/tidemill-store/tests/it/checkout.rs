@@ -33,8 +33,9 @@ fn from_any_version_to_any_other() {
     let (one, two) = versions(&lab);
     let out = lab.checkout(&one, "out");
     let same = fs_err::metadata(out.join("same")).unwrap().ino();
-    for entry in [&two, &one, &two] {
-        lab.store.checkout(entry, &out, &MIRROR, &Quiet).unwrap();
+    for (before, entry) in [(&one, &two), (&two, &one), (&one, &two)] {
+        let options = Checkout { expected: Some(before), ..MIRROR };
+        lab.store.checkout(entry, &out, &options, &Quiet).unwrap();
         let source = if entry == &one { "v1" } else { "v2" };
         assert_eq!(snapshot(&out), snapshot(&lab.path(source)));
     }

@@ -17,9 +17,17 @@ fn work(dir: &Path, rounds: u64) {
     let store = open(&dir.join("store"));
     let log = dir.join("log");
     let began = entries(&log).len() as u64;
-    for round in began..began + rounds {
+    let input = |round: u64| {
         let path = dir.join("work").join("input");
         fs_err::write(&path, noise(round, 1000 + (round as usize % 7) * 100_000)).unwrap();
+        path
+    };
+    // The one before may have been killed between collecting the last entry and adding it again.
+    if began > 0 {
+        store.add(&input(began - 1), None, &Quiet).unwrap();
+    }
+    for round in began..began + rounds {
+        let path = input(round);
         let hold = store.hold().unwrap();
         let entry = store.add(&path, None, &Quiet).unwrap();
         let mut file = fs_err::OpenOptions::new().append(true).create(true).open(&log).unwrap();

@@ -95,8 +95,7 @@ fn leftovers_of_crashed_writers_go() {
 fn writers_keep_collection_away() {
     let lab = Lab::new();
     lab.write("f", "f");
-    let mut options = StoreOptions::default();
-    options.lock_wait = Duration::from_millis(30);
+    let options = StoreOptions { lock_wait: Duration::from_millis(30), ..StoreOptions::default() };
     let store = Store::open(lab.store.dir(), options).unwrap();
     let hold = lab.store.hold().unwrap();
     let entry = lab.add("f");

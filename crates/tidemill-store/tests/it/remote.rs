@@ -1,7 +1,7 @@
 //! Push and pull through a folder and through memory.
 
 use tidemill_core::{Cancel, Quiet};
-use tidemill_store::{Checkout, Error, Remote, Root, Store, Transfer};
+use tidemill_store::{Checkout, Error, Remote, Root, Store, StoreOptions, Transfer};
 
 use crate::support::{Lab, list, noise, open, snapshot};
 
@@ -117,8 +117,7 @@ fn what_the_remote_lacks_is_named() {
 #[test]
 fn an_interrupted_push_is_continued() {
     let lab = Lab::new();
-    let mut options = tidemill_store::StoreOptions::default();
-    options.pack_size = 200_000;
+    let options = StoreOptions { pack_size: 200_000, ..StoreOptions::default() };
     let store = Store::open(lab.store.dir(), options).unwrap();
     let root = sample(&lab, 300);
     let remote = folder_remote(&lab);

@@ -101,9 +101,7 @@ fn compression_is_used_where_it_pays() {
     let stats = lab.store.stats();
     assert!(stats.stored_bytes * 10 < stats.raw_bytes, "{stats:?}");
     assert_eq!(lab.store.get(&text.digest).unwrap(), fs_err::read(lab.path("text")).unwrap());
-    let options = StoreOptions { ..StoreOptions::default() };
-    let mut plain = options;
-    plain.compress = false;
+    let plain = StoreOptions { compress: false, ..StoreOptions::default() };
     let other = Store::open(&lab.dir.path().join("plain"), plain).unwrap();
     other.add(&lab.path("text"), None, &Quiet).unwrap();
     assert!(other.stats().stored_bytes >= other.stats().raw_bytes);
