@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 const MISSING: &str = "PostgreSQL is not installed: run `apt-get install postgresql` or `cargo xtask setup`";
 
@@ -158,10 +159,7 @@ impl Cluster {
             let port = free_port();
             if self.launch(bin, port) {
                 let url = format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres");
-                let path = self.dir.join("url");
-                let mut file = fs::File::create(&path).expect("note the server's address");
-                fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("hide the password");
-                file.write_all(url.as_bytes()).expect("note the server's address");
+                write_secret(&self.dir.join("url"), &url);
                 self.watch(bin);
                 return url;
             }
@@ -181,13 +179,16 @@ impl Cluster {
         let data = self.data();
         fs::create_dir_all(&data).expect("make the data directory");
         fs::set_permissions(&data, PermissionsExt::from_mode(0o700)).expect("close the data directory");
+        let secret = self.dir.join("password");
+        write_secret(&secret, password);
         if is_root() {
-            run(Command::new("chown").arg("postgres:").arg(&data));
+            run(Command::new("chown").arg("postgres:").args([&data, &secret]));
         }
         let mut initdb = as_server_user(&bin.join("initdb"));
         initdb.args(["--no-sync", "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth-local=reject"]);
-        initdb.args(["--auth-host=password", "--pwfile=/dev/stdin", "-D"]).arg(&data);
-        run_with_input(&mut initdb, password);
+        initdb.args(["--auth-host=password", "--pwfile"]).arg(&secret).arg("-D").arg(&data);
+        run(&mut initdb);
+        fs::remove_file(&secret).expect("remove the password's file");
     }
 
     fn launch(&self, bin: &Path, port: u16) -> bool {
@@ -258,6 +259,15 @@ fn as_server_user(program: &Path) -> Command {
     command
 }
 
+/// Nobody else may read it, at no moment.
+fn write_secret(path: &Path, text: &str) {
+    let _ = fs::remove_file(path);
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(path).expect("make a file for a secret");
+    file.write_all(text.as_bytes()).expect("write a secret");
+}
+
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("find a free port");
     listener.local_addr().expect("find a free port").port()
@@ -271,14 +281,8 @@ fn random(bytes: usize) -> String {
 }
 
 fn run(command: &mut Command) -> String {
-    run_with_input(command, "")
-}
-
-fn run_with_input(command: &mut Command, input: &str) -> String {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
-    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("write to the program");
-    let output = child.wait_with_output().expect("wait for the program");
+    command.stdin(Stdio::null());
+    let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
     assert!(
         output.status.success(),
         "{:?} failed: {}",

@@ -17,7 +17,7 @@ use arrow::array::RecordBatch;
 use tidemill_core::declare::{Costs, Metric, Training};
 use tidemill_core::{Progress, Unit};
 
-pub use predictions::{Evaluation, compare_costs, row_costs};
+pub use predictions::{Evaluation, PREDICTIONS_KEY, compare_costs, row_costs};
 pub use slice::{Slice, by_slice};
 
 use crate::frame::{ClassLabel, Frame, Target};

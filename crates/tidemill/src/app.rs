@@ -143,6 +143,13 @@ impl<'a> App<'a> {
         NewEvent { at: self.clock.now(), actor: self.actor.clone(), kind, cause: None }
     }
 
+    /// Appends events that come with no other change of state.
+    pub(crate) fn record(&self, events: Vec<NewEvent>) -> anyhow::Result<()> {
+        let db = self.db()?;
+        self.block(async { db.begin().await?.commit(events).await })?;
+        Ok(())
+    }
+
     /// Parameter files read, overrides applied, templates and matrices expanded; the text of SQL files is read and
     /// templated, so that a step says all of what it does.
     pub(crate) fn resolve(&self, overrides: &[String]) -> anyhow::Result<Resolved> {
@@ -185,14 +192,12 @@ pub(crate) fn git(dir: &Path, args: &[&str]) -> Option<String> {
 
 /// An IO error without the path that `fs_err` puts before it, since our messages name it themselves.
 pub(crate) fn reason(error: &std::io::Error) -> String {
-    match error.raw_os_error() {
-        Some(code) => {
-            let text = std::io::Error::from_raw_os_error(code).to_string();
-            let end = text.find(" (os error").unwrap_or(text.len());
-            text[..end].to_lowercase()
-        }
-        None => error.to_string(),
-    }
+    // `fs_err` keeps the system's own error behind the one that names the path.
+    let inner =
+        error.get_ref().and_then(|outer| outer.source()).and_then(|e| e.downcast_ref::<std::io::Error>());
+    let text = inner.unwrap_or(error).to_string();
+    let end = text.find(" (os error").unwrap_or(text.len());
+    text[..end].to_lowercase()
 }
 
 /// `key=value`.

@@ -179,7 +179,7 @@ pub(crate) struct Log {
     #[command(subcommand)]
     pub(crate) action: Option<LogAction>,
     /// Show at most N entries
-    #[arg(short = 'n', long, default_value_t = 30, value_name = "N")]
+    #[arg(short = 'n', long, default_value_t = 30, value_name = "N", global = true)]
     pub(crate) limit: usize,
     /// Only entries about this, as in `run:3f2a…`, `dataset:flights`, `store`
     #[arg(long)]

@@ -106,5 +106,6 @@ pub(crate) fn hint_of(error: &anyhow::Error) -> Option<String> {
             .or_else(|| of::<tidemill_data::Error>(cause))
             .or_else(|| of::<tidemill_train::Error>(cause))
             .or_else(|| of::<tidemill_pipeline::Error>(cause))
+            .or_else(|| of::<tidemill_pipeline::LockError>(cause))
     })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use tidemill_core::declare::Step;
-use tidemill_core::{Actor, Digest, EventKind, NewEvent, Timestamp, canonical_json};
+use tidemill_core::{Actor, Digest, EventKind, NewEvent, StepState, Timestamp, canonical_json};
 use tidemill_db::{Db, NewRun, Owner, StepResult, StepRun};
 use tidemill_pipeline::{CachedStep, Error, Journal, RunFinished, RunStarted, StepFinished};
 use tidemill_store::Store;
@@ -111,8 +111,8 @@ async fn commit(db: &Db, actor: &Actor, steps: &[StepFinished]) -> Result<(), ti
     let mut tx = db.begin().await?;
     let mut events = Vec::with_capacity(steps.len());
     for finished in steps {
-        // A step that was skipped before its inputs were known changed nothing.
-        let Some(key) = finished.key else { continue };
+        // A step that was up to date, or skipped before its inputs were known, changed nothing.
+        let Some(key) = finished.key.filter(|_| finished.state != StepState::Unchanged) else { continue };
         let outputs = (!finished.outs.is_empty())
             .then(|| canonical_json(&finished.outs).map(|bytes| Digest::of(&bytes)))
             .transpose()

@@ -1,6 +1,8 @@
 //! Tests of a trained model, as the project file declares them, judged on what a `train` step wrote.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,7 +10,7 @@ use tidemill_core::declare::{Action, Algorithm, Costs, Metric, Step, Training};
 use tidemill_core::{Quiet, canonical_json};
 use tidemill_data::Table;
 use tidemill_project::{ModelTest, Project};
-use tidemill_train::fit::{by_slice, compare_costs, fit};
+use tidemill_train::fit::{PREDICTIONS_KEY, by_slice, compare_costs, fit};
 use tidemill_train::metric;
 use tidemill_train::report::Report;
 
@@ -154,6 +156,10 @@ fn concat(table: &Table) -> anyhow::Result<arrow::array::RecordBatch> {
 impl Judged {
     fn read(folder: &Path) -> anyhow::Result<Self> {
         let predictions = concat(&Table::open(&[folder.join(file::PREDICTIONS)], None)?)?;
+        let decision = fs_err::read_to_string(folder.join(file::DECISION))?;
+        let schema = predictions.schema().as_ref().clone();
+        let schema = schema.with_metadata(HashMap::from([(PREDICTIONS_KEY.to_owned(), decision)]));
+        let predictions = predictions.with_schema(Arc::new(schema))?;
         Ok(Self { report: report(folder)?, predictions })
     }
 

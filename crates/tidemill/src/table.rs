@@ -45,9 +45,8 @@ pub(crate) fn expand(root: &Path, paths: &[String]) -> Result<SourcePaths, Failu
 
 /// Opens local paths or patterns as one table.
 pub(crate) fn open(root: &Path, paths: &[String], format: Option<DataFormat>) -> anyhow::Result<Table> {
-    let declared = format.map(reader);
     match expand(root, paths)? {
-        SourcePaths::Local(found) => Ok(Table::open(&found, format.map(reader).as_ref())?),
+        SourcePaths::Local(found) => Ok(Table::open(&found, format.map(reader))?),
         SourcePaths::Remote(urls) => Err(Failure::new(format!("`{}` is not a local path", urls[0]))
             .hint("read it in a `sql` step, and use that step's output")
             .into()),

@@ -53,10 +53,13 @@ impl Executor for LocalExecutor {
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(&job.command).current_dir(&job.folder).env_clear().envs(&job.env);
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
-        let child = match &job.access {
-            Some(access) => sandbox::spawn(command, access)?,
-            // The command goes with its ends of the pipe: the child's end is then the pipe's end.
-            None => command.spawn()?,
+        let child = if let Some(access) = &job.access {
+            sandbox::spawn(command, access)?
+        } else {
+            let child = command.spawn()?;
+            // It holds our copies of the child's end of the pipe, without which the pipe ends with the child.
+            drop(command);
+            child
         };
         let group = Group::new(child)?;
         let note = self.leftovers.note(group.id);
@@ -107,12 +110,15 @@ impl Group {
         let started = Instant::now();
         let mut pipe = Pipe { reader: Some(reader), buffer: vec![0; 64 << 10] };
         let mut stopping: Option<Stopping> = None;
+        let mut ended = false;
         let watched = loop {
             let tick = if self.ended.is_some() { TICK } else { SHORT_TICK };
-            if let Err(error) = pipe.wait(self.ended.as_ref(), tick, output) {
+            // The end of the leader is news once; while the rest of its group is waited for, only output and time are.
+            let news = self.ended.as_ref().filter(|_| !ended);
+            if let Err(error) = pipe.wait(news, tick, output) {
                 break Err(error);
             }
-            let ended = self.has_ended();
+            ended = self.has_ended();
             // A leader may end before the processes that it started; while it is being stopped they keep their grace.
             if ended && (stopping.as_ref().is_none_or(|s| s.killed) || pipe.reader.is_none()) {
                 break Ok(());

@@ -15,8 +15,8 @@ use crate::metric::{Decision, Paired, Scored, Truth, cost_of, paired_bootstrap};
 use crate::report::MetricValue;
 use crate::{Error, Result};
 
-/// Key of the schema's metadata.
-const KEY: &str = "tidemill.predictions";
+/// Key of the metadata in the schema of a table of predictions: classes, threshold and costs as JSON text.
+pub const PREDICTIONS_KEY: &str = "tidemill.predictions";
 
 /// A model on a table.
 #[derive(Clone, Debug)]
@@ -110,18 +110,18 @@ pub(super) fn write(
         seed,
     };
     let text = serde_json::to_string(&about).map_err(|error| Error::Stored(error.to_string()))?;
-    let schema = Schema::new_with_metadata(fields, HashMap::from([(KEY.to_owned(), text)]));
+    let schema = Schema::new_with_metadata(fields, HashMap::from([(PREDICTIONS_KEY.to_owned(), text)]));
     Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
 }
 
 /// Reads a table of predictions back.
 pub(super) fn read(predictions: &RecordBatch) -> Result<(Scored, About)> {
-    let text = predictions.schema_ref().metadata().get(KEY);
+    let text = predictions.schema_ref().metadata().get(PREDICTIONS_KEY);
     let text = text.ok_or_else(|| {
-        Error::Unfit(format!("it has no `{KEY}` in its schema, so it holds no predictions"))
+        Error::Unfit(format!("it has no `{PREDICTIONS_KEY}` in its schema, so it holds no predictions"))
     })?;
     let about: About =
-        serde_json::from_str(text).map_err(|error| Error::Unfit(format!("`{KEY}`: {error}")))?;
+        serde_json::from_str(text).map_err(|error| Error::Unfit(format!("`{PREDICTIONS_KEY}`: {error}")))?;
     let weights = predictions.column_by_name("weight").is_some().then(|| numbers(predictions, "weight"));
     let weights = weights.transpose()?;
     if about.classes.is_empty() {

@@ -27,10 +27,7 @@ pub(crate) fn run(args: &Check, app: &App<'_>) -> anyhow::Result<()> {
         }
         if !all.is_empty() {
             let events = all.iter().map(|checked| app.event(event(checked))).collect();
-            app.block(async {
-                app.db()?.begin().await?.commit(events).await?;
-                anyhow::Ok(())
-            })?;
+            app.record(events)?;
         }
     }
     let (_, plan) = planned(app, &resolved)?;

@@ -36,8 +36,9 @@ pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
     if args.yes {
         let event =
             app.event(EventKind::StoreSwept { objects: report.removed_objects, bytes: report.freed_bytes });
+        let db = app.db()?;
         app.block(async {
-            let mut tx = app.db()?.begin().await?;
+            let mut tx = db.begin().await?;
             tx.prune(&Keep { runs: Some(keep) }).await?;
             tx.commit(vec![event]).await?;
             anyhow::Ok(())

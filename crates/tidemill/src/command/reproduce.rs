@@ -71,10 +71,7 @@ pub(crate) fn run(args: &Reproduce, app: &App<'_>) -> anyhow::Result<()> {
     let differences = compare(&recorded, &report.lock, &dag, Some(contents))?;
     let identical = differences.is_empty();
     let event = app.event(EventKind::RunReproduced { run: record.id, identical });
-    app.block(async {
-        app.db()?.begin().await?.commit(vec![event]).await?;
-        anyhow::Ok(())
-    })?;
+    app.record(vec![event])?;
     let outputs: usize = recorded.steps.values().map(|step| step.outs.len()).sum();
     let console = app.console;
     if console.json() {

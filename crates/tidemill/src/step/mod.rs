@@ -5,6 +5,8 @@ pub(crate) mod train;
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "sql")]
+use tidemill_core::Digest;
 use tidemill_core::declare::{Action, Step};
 use tidemill_core::{Cancel, Progress, Unit};
 use tidemill_pipeline::{Builtin, StepContext, StepFailure};
@@ -30,6 +32,23 @@ impl Builtin for Bodies {
             Action::Sql { .. } => format!("sql/{}", sql::VERSION),
             Action::Train(_) => format!("train/{}", train::VERSION),
         }
+    }
+
+    #[cfg(feature = "sql")]
+    fn identify_remote(&self, step: &Step, url: &str) -> Result<Digest, StepFailure> {
+        use tidemill_core::Hint as _;
+
+        if !matches!(step.action, Action::Sql { .. }) {
+            return Err(StepFailure::new("only `sql` steps read from object stores")
+                .with_hint("copy it with a `sql` step, and read that step's output"));
+        }
+        self.runtime.block_on(tidemill_data::sql::identify(url)).map_err(|error| {
+            let failure = StepFailure::new(error.to_string());
+            match error.hint() {
+                Some(hint) => failure.with_hint(hint),
+                None => failure,
+            }
+        })
     }
 
     fn run(&self, step: &Step, context: &StepContext<'_>) -> Result<(), StepFailure> {

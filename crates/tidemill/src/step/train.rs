@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tidemill_core::declare::{Step, Training};
 use tidemill_core::{Digest, Hint as _};
 use tidemill_pipeline::{StepContext, StepFailure};
-use tidemill_train::fit::{Fitted, fit};
+use tidemill_train::fit::{Fitted, PREDICTIONS_KEY, fit};
 use tidemill_train::metric;
 use tidemill_train::onnx::to_onnx;
 
@@ -36,6 +36,8 @@ pub(crate) mod file {
     pub(crate) const PREDICTIONS: &str = "predictions.parquet";
     /// Inputs and answers for parity checks.
     pub(crate) const GOLDEN: &str = "golden.parquet";
+    /// Classes, threshold and costs behind the predictions.
+    pub(crate) const DECISION: &str = "decision.json";
     /// BLAKE3 and SHA-256 of the files above.
     pub(crate) const MANIFEST: &str = "manifest.json";
 }
@@ -113,6 +115,18 @@ pub(crate) fn write(folder: &Path, fitted: &Fitted) -> Result<(), StepFailure> {
         (file::REPORT, Ok(fitted.report.to_json().into_bytes())),
         (file::CURVES, serde_json::to_vec_pretty(&fitted.curves)),
         (file::SIGNATURE, serde_json::to_vec_pretty(&fitted.signature)),
+        // Parquet files are written without metadata, so that their bytes follow from the rows alone.
+        (
+            file::DECISION,
+            Ok(fitted
+                .predictions
+                .schema_ref()
+                .metadata()
+                .get(PREDICTIONS_KEY)
+                .cloned()
+                .unwrap_or_default()
+                .into_bytes()),
+        ),
     ];
     fs_err::write(folder.join(file::ONNX), &onnx).map_err(io)?;
     for (name, bytes) in texts {
@@ -134,6 +148,7 @@ fn manifest(folder: &Path) -> std::io::Result<Vec<u8>> {
 
     let names = [
         file::CURVES,
+        file::DECISION,
         file::GOLDEN,
         file::NATIVE,
         file::ONNX,

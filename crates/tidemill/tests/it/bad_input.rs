@@ -111,7 +111,7 @@ pipeline:
     let project = Project::new(training);
     for (table, texts) in [
         ("a,b\n1,2\n3,4\n", &["`y`"][..]),
-        ("a,y\n1,1\n2,1\n3,1\n4,1\n5,1\n6,1\n7,1\n8,1\n9,1\n10,1\n", &["class"][..]),
+        ("a,y\n1,1\n2,1\n3,1\n4,1\n5,1\n6,1\n7,1\n8,1\n9,1\n10,1\n", &["one value only"][..]),
         ("a,y\n1,1\n2,0\n", &["row"][..]),
     ] {
         project.write("t.csv", table);

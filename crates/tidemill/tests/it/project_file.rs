@@ -17,11 +17,10 @@ pipeline:
         2,
         &[
             "tidemill.yaml:2:1",
-            "did you mean `pipeline`?",
-            "tidemill.yaml:5",
-            "outside",
-            "tidemill.yaml:6",
-            "`rn`",
+            "unknown key `pipline`",
+            "tidemill.yaml:6:7",
+            "unknown key `rn`",
+            "did you mean `run`?",
         ],
     );
     assert!(!project.has(".tidemill"));
@@ -43,7 +42,7 @@ fn a_cycle_is_named() {
   a: {run: cat b > a, deps: [b], outs: [a]},
   b: {run: cat a > b, deps: [a], outs: [b]}}}",
     );
-    project.run(&["run"]).fails(2, &["`a` → `b` → `a`"]);
+    project.run(&["run"]).fails(2, &["a ← b ← a"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use tidemill_core::{EventKind, Name};
 use tidemill_data::{Format, Table};
-use tidemill_db::NewDatasetVersion;
+use tidemill_db::{Db, NewDatasetVersion};
 use tidemill_store::AddOptions;
 
 use super::{checked_name, kind_word, recorded};
@@ -46,15 +46,15 @@ pub(super) fn run(name: &str, path: &Path, message: Option<&str>, app: &App<'_>)
         created_at: now,
         actor: app.actor.clone(),
     };
-    let put = app.block(record(app, &new))?;
+    let put = app.block(record(app, app.db()?, &new))?;
     drop(held);
     stat.save()?;
     let stored = store.stats().stored_bytes.saturating_sub(before);
     report(app, &name, &new, put, stored)
 }
 
-async fn record(app: &App<'_>, new: &NewDatasetVersion) -> anyhow::Result<tidemill_db::PutVersion> {
-    let mut tx = app.db()?.begin().await?;
+async fn record(app: &App<'_>, db: &Db, new: &NewDatasetVersion) -> anyhow::Result<tidemill_db::PutVersion> {
+    let mut tx = db.begin().await?;
     let put = tx.put_dataset_version(new).await?;
     if put.created {
         let event = app.event(EventKind::DatasetVersionCreated {

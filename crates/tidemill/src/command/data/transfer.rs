@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tidemill_core::{Digest, EventKind, Name};
-use tidemill_db::DatasetVersion;
+use tidemill_db::{DatasetVersion, Db};
 use tidemill_pipeline::{ContentKind, Lock};
 use tidemill_store::{Remote, Root, Transfer as Moved};
 
@@ -37,17 +37,17 @@ pub(super) fn push(args: &Transfer, app: &App<'_>) -> anyhow::Result<()> {
             }
             remote.put_ref(&document, &serde_json::to_vec(&ours)?).await?;
         }
-        let event = app.event(EventKind::StorePushed { remote: remote.url().to_owned(), bytes: moved.bytes });
-        app.db()?.begin().await?.commit(vec![event]).await?;
         anyhow::Ok(())
     })?;
+    let event = app.event(EventKind::StorePushed { remote: remote.url().to_owned(), bytes: moved.bytes });
+    app.record(vec![event])?;
     report(app, "sent", "to", &remote, &moved, versions.len())
 }
 
 pub(super) fn pull(args: &Transfer, app: &App<'_>) -> anyhow::Result<()> {
     let remote = remote::open(app, args.remote.as_deref())?;
     let held = app.store()?.hold()?;
-    let wanted = app.block(remote_versions(args, app, &remote))?;
+    let wanted = app.block(remote_versions(args, app.db()?, &remote))?;
     let mut roots: Vec<Root> = wanted
         .fetch
         .iter()
@@ -63,7 +63,7 @@ pub(super) fn pull(args: &Transfer, app: &App<'_>) -> anyhow::Result<()> {
     let bar = app.bar();
     let moved = app.block(app.store()?.pull(&remote, &roots, &bar))?;
     drop(bar);
-    let added = app.block(record(app, wanted.unknown, &remote, &moved))?;
+    let added = app.block(record(app, app.db()?, wanted.unknown, &remote, &moved))?;
     drop(held);
     report(app, "fetched", "from", &remote, &moved, added)
 }
@@ -77,7 +77,7 @@ struct Wanted {
     unknown: Vec<RemoteVersion>,
 }
 
-async fn remote_versions(args: &Transfer, app: &App<'_>, remote: &Remote) -> anyhow::Result<Wanted> {
+async fn remote_versions(args: &Transfer, db: &Db, remote: &Remote) -> anyhow::Result<Wanted> {
     let mut asked = Vec::new();
     if args.datasets.is_empty() {
         asked.extend(remote::datasets(remote).await?.into_iter().map(|name| (name, None)));
@@ -96,7 +96,7 @@ async fn remote_versions(args: &Transfer, app: &App<'_>, remote: &Remote) -> any
         };
         wanted.fetch.push(named.clone());
         for theirs in all {
-            match app.db()?.dataset_version(&theirs.dataset, Some(theirs.version)).await? {
+            match db.dataset_version(&theirs.dataset, Some(theirs.version)).await? {
                 Some(ours) if ours.content != theirs.content => {
                     return Err(conflict(&theirs.dataset, theirs.version, remote).into());
                 }
@@ -121,6 +121,7 @@ async fn not_there(remote: &Remote, name: &str, newest: u64) -> anyhow::Result<F
 /// Records the versions that were not known here; their numbers stay what they are at the remote.
 async fn record(
     app: &App<'_>,
+    db: &Db,
     unknown: Vec<RemoteVersion>,
     remote: &Remote,
     moved: &Moved,
@@ -128,7 +129,7 @@ async fn record(
     let mut events =
         vec![app.event(EventKind::StorePulled { remote: remote.url().to_owned(), bytes: moved.bytes })];
     let mut added = 0;
-    let mut tx = app.db()?.begin().await?;
+    let mut tx = db.begin().await?;
     for theirs in unknown {
         let number = theirs.version;
         let new = theirs.into_new();

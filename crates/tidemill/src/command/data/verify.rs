@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::command::gc::roots;
 use crate::failure::{Exit, Said};
-use crate::output::{BAD, GOOD, bytes, count};
+use crate::output::{BAD, GOOD, bytes, plural};
 
 pub(super) fn run(app: &App<'_>) -> anyhow::Result<()> {
     let store = app.store()?;
@@ -21,9 +21,9 @@ pub(super) fn run(app: &App<'_>) -> anyhow::Result<()> {
         )?;
     } else if damage.is_empty() {
         console.line(format!(
-            "{} {} objects, {}",
+            "{} {}, {}",
             console.out(GOOD, "the store is intact:"),
-            count(stats.objects),
+            plural(stats.objects, "object"),
             bytes(stats.stored_bytes)
         ));
     }

@@ -118,8 +118,10 @@ impl Observer for Display {
             }
             StepState::Restored => (GOOD, format!("✓ restored in {took}: {}", bytes(size))),
             StepState::Failed => {
-                let why = report.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
-                (BAD, format!("✗ failed after {took}: {why}"))
+                // The reason follows below the plan's lines, in full.
+                let code = report.failure.as_ref().and_then(|failure| failure.exit_code);
+                let why = code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
+                (BAD, format!("✗ failed after {took}{why}"))
             }
             StepState::Cancelled => (CAUTION, "stopped".to_owned()),
             StepState::Skipped => (FAINT, format!("skipped: {}", report.reasons.join("; "))),

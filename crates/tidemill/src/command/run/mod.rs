@@ -130,10 +130,7 @@ fn check_data(app: &App<'_>, resolved: &Resolved, plan: &Plan) -> anyhow::Result
             }
         }
         let event = app.event(event(&checked));
-        app.block(async {
-            app.db()?.begin().await?.commit(vec![event]).await?;
-            anyhow::Ok(())
-        })?;
+        app.record(vec![event])?;
         if failed > 0 {
             broken.push(name.clone());
         }
@@ -266,10 +263,7 @@ fn test_model(
             passed: evidence.count(Outcome::Passed),
             failed: evidence.count(Outcome::Failed),
         });
-        app.block(async {
-            app.db()?.begin().await?.commit(vec![event]).await?;
-            anyhow::Ok(())
-        })?;
+        app.record(vec![event])?;
     }
     Ok(Some(evidence))
 }

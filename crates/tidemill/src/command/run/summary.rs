@@ -72,22 +72,18 @@ fn headline(console: &Console, done: &Done) -> String {
 /// Every failed step with the end of its log, its exit code and how to run just it again.
 pub(crate) fn failures(console: &Console, run: &RunReport) {
     for step in run.steps.iter().filter(|step| step.state == StepState::Failed) {
-        let mut text = format!("\n{} step `{}`", console.err(BAD.bold(), "failed:"), step.step);
-        if let Some(failure) = &step.failure {
-            let _ = write!(text, ": {}", failure.message);
-            if !failure.tail.is_empty() {
-                let _ = write!(text, "\n{}", console.err(FAINT, "the end of its log:"));
-                for line in &failure.tail {
-                    let _ = write!(text, "\n  {line}");
-                }
+        let Some(failure) = &step.failure else { continue };
+        let mut text = format!("\n{}: {}", console.err(BAD.bold(), "error"), failure.message);
+        if !failure.tail.is_empty() {
+            let _ = write!(text, "\n{}", console.err(FAINT, "the end of its log:"));
+            for line in &failure.tail {
+                let _ = write!(text, "\n  {line}");
             }
         }
         console.problem(&text);
-        if let Some(hint) = step.failure.as_ref().and_then(|failure| failure.hint.as_deref()) {
-            console.hint(hint);
+        if let Some(hint) = &failure.hint {
+            console.hint(&hint.replace("; ", "\n"));
         }
-        let log = step.log.as_deref().map(|log| format!("; the whole log is in {log}")).unwrap_or_default();
-        console.hint(&format!("`tidemill run {}` runs it again{log}", step.step));
     }
 }
 
