@@ -1,5 +1,6 @@
 //! Runs a small pipeline in the folder given as argument, over fakes that survive the process. The crash test kills
 //! this program at any moment and looks at what is left.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "it shares its fakes with the tests")]
 
 #[path = "../tests/it/support/mod.rs"]
 mod support;

@@ -33,7 +33,7 @@ fn read(text: &[u8]) -> Parsed<Lock> {
     let text = match std::str::from_utf8(text) {
         Ok(text) => text,
         Err(error) => {
-            let line = text[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = text[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
             return wrong(line, "the line is not UTF-8");
         }
     };

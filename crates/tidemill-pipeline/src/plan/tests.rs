@@ -196,15 +196,13 @@ impl Model {
                 let there = world.files.borrow().get(out) == Some(*text);
                 there || world.store.borrow().contains(&content(text).digest)
             });
-            let text = match available {
-                Some(text) => text.clone(),
-                None => {
-                    ran.insert(step.name.clone());
-                    let deps = step.deps.iter().collect::<BTreeSet<_>>();
-                    let deps =
-                        deps.into_iter().cloned().zip(texts.iter().map(|text| content(text))).collect();
-                    produce(&ActionRecord::new(step, deps, None, &|_| None))
-                }
+            let text = if let Some(text) = available {
+                text.clone()
+            } else {
+                ran.insert(step.name.clone());
+                let deps = step.deps.iter().collect::<BTreeSet<_>>();
+                let deps = deps.into_iter().cloned().zip(texts.iter().map(|text| content(text))).collect();
+                produce(&ActionRecord::new(step, deps, None, &|_| None))
             };
             self.seen.insert(identity, text.clone());
             outs.insert(out.clone(), text);

@@ -76,7 +76,7 @@ impl Placeholders {
 
     /// Whether an output is still as we put it there.
     pub(super) fn untouched(&self, root: &Path, out: &str) -> bool {
-        let placed = self.kinds.get(out).is_some();
+        let placed = self.kinds.contains_key(out);
         placed
             && fs::metadata(root.join(out)).is_ok_and(|metadata| {
                 let empty = metadata.is_dir() || metadata.len() == 0;

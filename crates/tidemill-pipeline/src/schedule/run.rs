@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
                 drop(entries);
             } else {
                 scope.spawn(move || recorder.work(&entries, services.contents, services.journal));
-                self.record(&queue, Entry::Started(Box::new(self.started())));
+                record(&queue, Entry::Started(Box::new(self.started())));
             }
             self.work_off(scope, &mut state, &queue, recorder);
             drop(queue);
@@ -326,7 +326,7 @@ impl<'a> Run<'a> {
             duration_ms: report.duration_ms,
             log: report.log.clone(),
         };
-        self.record(queue, Entry::Finished(Box::new(finished)));
+        record(queue, Entry::Finished(Box::new(finished)));
         self.services.observer.step_finished(&report);
         if good {
             state.progress.done(name, &report.outs);
@@ -396,15 +396,15 @@ impl<'a> Run<'a> {
             duration_ms: 0,
             log: None,
         };
-        self.record(queue, Entry::Finished(Box::new(finished)));
+        record(queue, Entry::Finished(Box::new(finished)));
         self.services.observer.step_finished(&report);
         state.done.insert(at, Done { report, record: None });
     }
+}
 
-    fn record(&self, queue: &SyncSender<Entry>, entry: Entry) {
-        // There is no recorder when nothing has to be done, and then nothing to record.
-        let _ = queue.send(entry);
-    }
+fn record(queue: &SyncSender<Entry>, entry: Entry) {
+    // There is no recorder when nothing has to be done, and then nothing to record.
+    let _ = queue.send(entry);
 }
 
 fn unknown(step: &str) -> Planned {

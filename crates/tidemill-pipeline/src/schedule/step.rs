@@ -1,6 +1,7 @@
 //! Carrying out the decision about one step, on its own thread: restore its outputs, or run it with retries.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -19,7 +20,7 @@ use crate::executor::{Exit, Job};
 use crate::{ActionRecord, Content, ContentKind, Decision, Error, Planned, StepContext, StepFailure};
 
 /// The longest wait before another attempt.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
 
 /// One step to be carried out.
 pub(super) struct Work<'a> {
@@ -436,7 +437,8 @@ fn log_path(options: &RunOptions, step: &Step) -> String {
         if byte.is_ascii_alphanumeric() || b"_-.@=,".contains(&byte) {
             name.push(char::from(byte));
         } else {
-            name.push_str(&format!("%{byte:02X}"));
+            // Writing to a string cannot fail.
+            let _ = write!(name, "%{byte:02X}");
         }
     }
     if name.len() > 200 {

@@ -4,9 +4,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
-use tidemill_pipeline::*;
+use tidemill_pipeline::{Executor, LocalExecutor, Lock};
 
-use crate::support::*;
+use crate::support::{FileJournal, Project, chain};
 
 /// Starts the program that runs [`chain`] in `project`.
 fn start(project: &Project) -> Child {
@@ -69,7 +69,7 @@ fn what_a_killed_run_left_running_is_ended_by_the_next_one() {
     let project = Project::new();
     project.write("in.txt", "x\n").write("block", "");
     let child = start(&project);
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     while fs::read_to_string(project.root.join("pid")).unwrap_or_default().trim().is_empty() {
         assert!(Instant::now() < until, "the step did not start");
         std::thread::yield_now();

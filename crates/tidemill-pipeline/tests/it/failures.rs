@@ -3,9 +3,9 @@
 use fs_err as fs;
 use tidemill_core::declare::{Sandbox, Step};
 use tidemill_core::{Hint, RunState};
-use tidemill_pipeline::*;
+use tidemill_pipeline::{LOCK_FILE, Lock, RunOptions};
 
-use crate::support::*;
+use crate::support::{Project, failure, options, states, step};
 
 fn fan() -> Vec<Step> {
     vec![

@@ -3,9 +3,9 @@
 use fs_err as fs;
 use tidemill_core::declare::Step;
 use tidemill_core::{Cancel, Digest};
-use tidemill_pipeline::*;
+use tidemill_pipeline::{Dag, Difference, RunOptions, compare, materialise};
 
-use crate::support::*;
+use crate::support::{Project, options, states, step};
 
 fn steps(last: &str) -> Vec<Step> {
     vec![

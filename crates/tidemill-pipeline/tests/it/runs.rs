@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use fs_err as fs;
 use tidemill_core::RunState;
 use tidemill_core::declare::{EnvSource, Step};
-use tidemill_pipeline::*;
+use tidemill_pipeline::{Dag, Decision, LOCK_FILE, Lock, RunOptions, Selection, Workspace, plan};
 
-use crate::support::*;
+use crate::support::{FakeBuiltin, Project, failure, options, query, states, step};
 
 /// Two branches that meet: `a` from a source, `b` and `c` from `a`, `d` from both.
 fn diamond() -> Vec<Step> {

@@ -2,9 +2,9 @@
 
 use fs_err as fs;
 use tidemill_core::declare::{Sandbox, Step};
-use tidemill_pipeline::*;
+use tidemill_pipeline::{Executor, LocalExecutor, RunOptions, SandboxSupport};
 
-use crate::support::*;
+use crate::support::{Project, failure, options, states, step};
 
 /// The tests of this module mean nothing where the kernel has no Landlock, and say so.
 fn project() -> Project {

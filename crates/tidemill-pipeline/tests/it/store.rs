@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use fs_err as fs;
 use tidemill_core::declare::Step;
 use tidemill_core::{Cancel, SystemClock};
-use tidemill_pipeline::*;
+use tidemill_pipeline::{
+    Dag, LocalExecutor, RunReport, Services, Silent, StoreContents, compare, execute, materialise,
+};
 use tidemill_store::{StatCache, Store, StoreOptions};
 
 use crate::support::{FakeBuiltin, Project, options, states, step};

@@ -13,7 +13,11 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use tidemill_core::declare::{Action, Out, Retry, Sandbox, Step};
 use tidemill_core::{Cancel, Digest, RunId, SystemClock, canonical_json};
-use tidemill_pipeline::*;
+use tidemill_pipeline::{
+    Builtin, CachedStep, Content, ContentKind, Contents, Dag, Error, Journal, LocalExecutor, Observer, Plan,
+    Planned, RunFinished, RunOptions, RunReport, RunStarted, Services, StepContext, StepFailure,
+    StepFinished, StepReport, StoredFile, execute,
+};
 
 /// Contents as plain files named by their digest; a folder is a listing.
 pub(crate) struct DirContents {
