@@ -218,7 +218,7 @@ pub struct FoldReport {
     pub train_rows: u64,
     /// Rows validated on.
     pub test_rows: u64,
-    /// Metrics on these; decisions at one half, since the threshold is chosen afterwards.
+    /// Metrics on these, with decisions at the threshold that costs least over all folds together.
     pub metrics: Vec<MetricValue>,
 }
 

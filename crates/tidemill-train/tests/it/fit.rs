@@ -401,7 +401,11 @@ fn declarations_and_tables_that_cannot_be_used() {
         "parameter `algorithm` is ridge: it is for regression; use `logistic`",
         "",
     );
-    check(json!({"weight": "wait"}), "weight column `wait` is not in the table", "did you mean `weight`?");
+    check(
+        json!({"weight": "wieght"}),
+        "weight column `wieght` is not in the table",
+        "did you mean `weight`?",
+    );
     check(json!({"drop": ["bandd"]}), "drop column `bandd` is not in the table", "did you mean `band`?");
     check(
         json!({"columns": ["late", "wind"]}),
