@@ -91,8 +91,7 @@ pub fn fit(
     progress.begin("evaluating", None, Unit::Items);
     let (decision, chosen) = decide(&held, &learned, &train, costs);
     let classes = source.target.classes().map(<[ClassLabel]>::to_vec);
-    let mut draft =
-        Draft { source: &source, training, metrics: &metrics, train: &train, test: &test, progress };
+    let draft = Draft { source: &source, training, metrics: &metrics, train: &train, test: &test, progress };
     let answers = score(&learned.model, &test);
     let report = draft.report(&sides, &held, &learned, &answers, &decision, chosen)?;
     let names = classes.clone().unwrap_or_default();

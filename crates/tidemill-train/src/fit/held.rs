@@ -104,7 +104,6 @@ impl Course<'_> {
             .collect()
     }
 
-    #[expect(clippy::type_complexity, reason = "the three parts of `Held` that a search decides")]
     fn search(
         &self,
         search: &tidemill_core::declare::Search,
