@@ -4,6 +4,15 @@
 //! which is emptied first, with one file of MEGABYTES (default 2000) and FILES files of 10 KB (default 20,000). Each
 //! operation runs in a process of its own, so that its peak memory (VmHWM) is its own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests and measuring programs fail where their helpers fail, and print what they find"
+)]
+
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -55,8 +64,10 @@ fn step(dir: &Path, name: &str) -> Result<(), Box<dyn std::error::Error>> {
 
 fn run(dir: &Path, name: &str) -> Result<(), Box<dyn std::error::Error>> {
     let (large, many) = (dir.join("large"), dir.join("many"));
-    let saved: Vec<Entry> =
-        fs_err::read(dir.join("entries")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let saved: Vec<Entry> = fs_err::read(dir.join("entries"))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
     let before = used(&dir.join("store"));
     let began = Instant::now();
     let store = Store::open(&dir.join("store"), StoreOptions::default())?;
@@ -167,7 +178,7 @@ fn insert(path: &Path, new: &Path) -> std::io::Result<()> {
     let mut from = fs_err::File::open(path)?;
     let half = from.metadata()?.len() / 2;
     let mut to = fs_err::File::create(new)?;
-    std::io::copy(&mut from.by_ref().take(half), &mut to)?;
+    std::io::copy(&mut std::io::Read::by_ref(&mut from).take(half), &mut to)?;
     write_noise(&mut to, 3, 4096)?;
     std::io::copy(&mut from, &mut to)?;
     to.sync_all()?;

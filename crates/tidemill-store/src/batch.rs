@@ -25,8 +25,6 @@ use crate::record::{self, Encoding, Header, Kind};
 use crate::{Error, Root};
 
 const SHARDS: usize = 64;
-/// Objects in one session before it publishes in between.
-const PUBLISH_EVERY: usize = 256 << 10;
 /// Full packs that may wait to be synced.
 const UNSYNCED_PACKS: usize = 8;
 
@@ -133,7 +131,7 @@ impl Batch {
                 lock(&self.idle).push(pack);
             }
         }
-        if self.count.fetch_add(1, Ordering::Relaxed) + 1 >= PUBLISH_EVERY {
+        if self.count.fetch_add(1, Ordering::Relaxed) + 1 >= self.inner.options.publish_every {
             self.publish()?;
         }
         Ok(())
@@ -142,6 +140,10 @@ impl Batch {
     /// Publishes everything; durable on return if the session is.
     pub(crate) fn finish(&self) -> Result<(), Error> {
         self.publish()?;
+        if self.durable {
+            // What this session found to be there already may have been stored by one that did not sync.
+            self.inner.sync()?;
+        }
         self.inner.compact_index()
     }
 

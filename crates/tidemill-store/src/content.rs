@@ -374,15 +374,14 @@ fn finish(sha: Option<sha2::Sha256>) -> Option<Sha256> {
 
 /// The digest of a file of `length` bytes from those of its segments.
 fn merge(hashes: &[Subtree], length: u64, segment: u64) -> Digest {
-    match hashes {
-        [Subtree::Root(digest)] => *digest,
-        _ => {
-            let split = (hazmat::left_subtree_len(length) / segment) as usize;
-            let left = subtree(&hashes[..split], hazmat::left_subtree_len(length), segment);
-            let right = subtree(&hashes[split..], length - hazmat::left_subtree_len(length), segment);
-            Digest::from_bytes(*hazmat::merge_subtrees_root(&left, &right, hazmat::Mode::Hash).as_bytes())
-        }
+    if let [Subtree::Root(digest)] = hashes {
+        return *digest;
     }
+    let left_length = hazmat::left_subtree_len(length);
+    let split = (left_length / segment) as usize;
+    let left = subtree(&hashes[..split], left_length, segment);
+    let right = subtree(&hashes[split..], length - left_length, segment);
+    Digest::from_bytes(*hazmat::merge_subtrees_root(&left, &right, hazmat::Mode::Hash).as_bytes())
 }
 
 fn subtree(hashes: &[Subtree], length: u64, segment: u64) -> ChainingValue {

@@ -234,13 +234,12 @@ fn remote_hint(source: &object_store::Error) -> Option<String> {
 
 /// The operating system's words without the number that `io::Error` adds, lower case at the start.
 fn reason(source: &io::Error) -> String {
-    let text = match source.kind() {
-        io::ErrorKind::StorageFull => return "the disk is full".into(),
-        io::ErrorKind::PermissionDenied => return "permission denied".into(),
-        io::ErrorKind::ReadOnlyFilesystem => return "the file system is read-only".into(),
+    match source.kind() {
+        io::ErrorKind::StorageFull => "the disk is full".into(),
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
         _ => source.to_string(),
-    };
-    text
+    }
 }
 
 fn list(paths: &[PathBuf]) -> String {

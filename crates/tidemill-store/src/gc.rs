@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tidemill_core::{Digest, Progress, Unit};
 
+use crate::catalog::IndexName;
 use crate::index::{Location, PackName};
 use crate::inner::{Inner, names_in};
 use crate::lock::Lock;
@@ -44,7 +45,7 @@ pub(crate) fn collect(
     entries.extend(rewrite(inner, &plan.rewrite, progress)?);
     let unreadable = &inner.catalog.tables().unreadable;
     let replaced =
-        old_indexes.iter().filter(|name| name.ends_with(".idx") && !unreadable.contains_key(*name));
+        old_indexes.iter().filter(|name| IndexName::parse(name).is_some() && !unreadable.contains_key(*name));
     inner.replace_indexes(entries, replaced.map(String::as_str))?;
     inner.catalog.close_packs();
     for pack in plan.remove {
@@ -75,8 +76,9 @@ pub(crate) fn discard(inner: &Arc<Inner>, damage: &[Damage]) -> Result<u64, Erro
         Ok(())
     })?;
     if forgotten > 0 {
-        let old =
-            names.iter().filter(|name| name.ends_with(".idx") && !tables.unreadable.contains_key(*name));
+        let old = names
+            .iter()
+            .filter(|name| IndexName::parse(name).is_some() && !tables.unreadable.contains_key(*name));
         inner.replace_indexes(kept, old.map(String::as_str))?;
     }
     Ok(forgotten)

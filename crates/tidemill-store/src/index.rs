@@ -266,8 +266,12 @@ pub(crate) fn encode(mut entries: Vec<Location>) -> Vec<u8> {
     out.extend_from_slice(&bits.to_le_bytes());
     out.extend_from_slice(&(packs.len() as u32).to_le_bytes());
     out.extend_from_slice(&(entries.len() as u64).to_le_bytes());
-    packs.iter().for_each(|name| out.extend_from_slice(name.as_bytes()));
-    fanout.iter().for_each(|n| out.extend_from_slice(&n.to_le_bytes()));
+    for name in &packs {
+        out.extend_from_slice(name.as_bytes());
+    }
+    for n in &fanout {
+        out.extend_from_slice(&n.to_le_bytes());
+    }
     for location in &entries {
         let pack = packs.binary_search(&location.pack).unwrap_or_default() as u32;
         out.extend_from_slice(location.header.digest.as_bytes());

@@ -71,15 +71,14 @@ impl Inner {
         let name = index_stem(&bytes);
         let mut file = TempFile::create(&self.tmp_dir(), "idx")?;
         file.write_all(&bytes)?;
-        match boot_id().filter(|_| !durable) {
-            Some(boot) => file.persist(&self.catalog.index_dir().join(format!("{name}-{boot}.unsynced.idx"))),
-            None => {
-                file.sync()?;
-                disk::sync_dir(&self.packs_dir())?;
-                file.persist(&self.catalog.index_dir().join(format!("{name}.idx")))?;
-                disk::sync_dir(&self.catalog.index_dir())
-            }
+        let dir = self.catalog.index_dir();
+        if let Some(boot) = boot_id().filter(|_| !durable) {
+            return file.persist(&dir.join(format!("{name}-{boot}.unsynced.idx")));
         }
+        file.sync()?;
+        disk::sync_dir(&self.packs_dir())?;
+        file.persist(&dir.join(format!("{name}.idx")))?;
+        disk::sync_dir(&dir)
     }
 
     /// Syncs what was published without, and gives it the names of synced indexes.
@@ -282,19 +281,21 @@ fn check_format(dir: &Path) -> Result<bool, Error> {
 /// Makes a new store. The `format` file comes last: without it the folder is not a store yet.
 fn create(dir: &Path) -> Result<(), Error> {
     disk::create_dir(dir)?;
-    let ours = ["packs", "index", "remotes", "tmp"];
+    let folders = ["packs", "index", "remotes", "tmp"];
+    let files = ["lock", "index.lock"];
     let strange = names_in(dir)?.into_iter().find(|name| {
-        !ours.contains(&name.as_str())
-            && !["lock", "index.lock"].contains(&name.as_str())
-            && !name.ends_with(".new")
+        // A name with a dot is one of our temporary files, left by a process that died here.
+        !folders.contains(&name.as_str()) && !files.contains(&name.as_str()) && !name.starts_with('.')
     });
     if let Some(name) = strange {
         let why = format!("it holds `{name}` but no file `format`");
         return Err(Error::NotAStore { path: dir.to_owned(), why });
     }
-    for name in ours {
+    for name in folders {
         disk::create_dir(&dir.join(name))?;
     }
+    // Locks can then be taken where nothing can be created.
+    drop(lock::attempt(&dir.join("lock"), Mode::Shared)?);
     let format = Format { tidemill_store: FORMAT, chunking: Some(Parameters::current()) };
     let text =
         serde_json::to_vec(&format).map_err(|_| Error::Internal("the format file cannot be written"))?;

@@ -12,6 +12,9 @@ use crate::list::{List, Part};
 use crate::record::Kind;
 use crate::tree::Tree;
 
+/// Takes the content offset where a list of level 0 begins, and its chunks.
+pub(crate) type VisitList<'a> = dyn FnMut(u64, &[Part]) -> Result<(), Error> + 'a;
+
 impl Inner {
     /// The whole content of a file or listing, verified.
     pub(crate) fn get(self: &Arc<Self>, digest: &Digest) -> Result<Vec<u8>, Error> {
@@ -46,12 +49,7 @@ impl Inner {
     }
 
     /// Calls `visit` with the lists of level 0 below `list` in order, and the content offset where each begins.
-    pub(crate) fn leaf_lists(
-        &self,
-        list: List,
-        offset: u64,
-        visit: &mut dyn FnMut(u64, &[Part]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub(crate) fn leaf_lists(&self, list: List, offset: u64, visit: &mut VisitList<'_>) -> Result<(), Error> {
         if list.level == 0 {
             return visit(offset, &list.parts);
         }

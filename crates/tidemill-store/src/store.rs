@@ -28,13 +28,20 @@ pub struct StoreOptions {
     pub compress: bool,
     /// Pack files are closed when they reach this many bytes.
     pub pack_size: u64,
+    /// A session that adds more objects than this publishes in between, which bounds its memory.
+    pub publish_every: usize,
     /// How long to wait for another process that excludes us before giving up with [`Error::Busy`].
     pub lock_wait: std::time::Duration,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { compress: true, pack_size: 64 << 20, lock_wait: std::time::Duration::from_secs(60) }
+        Self {
+            compress: true,
+            pack_size: 64 << 20,
+            publish_every: 256 << 10,
+            lock_wait: std::time::Duration::from_mins(1),
+        }
     }
 }
 
@@ -187,6 +194,7 @@ impl Store {
 
     /// Makes everything added without [`AddOptions::durable`] durable.
     pub fn sync(&self) -> Result<(), Error> {
+        let _lock = self.inner.shared_lock(&|| false)?;
         self.inner.sync()
     }
 

@@ -29,7 +29,7 @@ impl TreePath {
         let mut bytes = Vec::new();
         for component in path.components() {
             match component {
-                Component::CurDir => continue,
+                Component::CurDir => {}
                 Component::Normal(name) if check_name(name.as_bytes()).is_ok() => {
                     if !bytes.is_empty() {
                         bytes.push(b'/');
@@ -345,10 +345,11 @@ impl<'a> Row<'a> {
 }
 
 fn text_or_hex(bytes: &[u8]) -> (Option<&str>, Option<String>) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => (Some(text), None),
-        Err(_) => (None, Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())),
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return (Some(text), None);
     }
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    (None, Some(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()))
 }
 
 fn bytes_of(text: Option<std::borrow::Cow<'_, str>>, hex: Option<String>) -> Option<Vec<u8>> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use tidemill_core::{Digest, Progress, Unit};
 
+use crate::catalog::IndexName;
 use crate::index::{self, Location, PackName, end_of};
 use crate::inner::Inner;
 use crate::list::List;
@@ -45,9 +46,11 @@ pub(crate) fn verify(
 
 fn check_indexes(inner: &Inner) -> Result<Vec<Damage>, Error> {
     let mut damage = Vec::new();
-    for name in inner.index_names()?.into_iter().filter(|name| name.ends_with(".idx")) {
+    for name in inner.index_names()?.into_iter().filter(|name| IndexName::parse(name).is_some()) {
         match index::verify_file(&inner.catalog.index_dir().join(&name)) {
-            Err(Error::NotFound { .. }) | Ok(()) => {}
+            Ok(()) => {}
+            // Merged with others meanwhile.
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => damage.push(Damage {
                 pack: name,
                 offset: 0,

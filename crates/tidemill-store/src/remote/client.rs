@@ -53,7 +53,7 @@ impl Remote {
             None => Ok((url.to_owned(), "")),
         };
         let retry =
-            RetryConfig { max_retries: 6, retry_timeout: Duration::from_secs(60), ..RetryConfig::default() };
+            RetryConfig { max_retries: 6, retry_timeout: Duration::from_mins(1), ..RetryConfig::default() };
         match scheme {
             "file" => {
                 let path = rest.strip_prefix("localhost").unwrap_or(rest);
@@ -165,7 +165,7 @@ impl Remote {
     }
 
     pub(crate) fn location(&self, name: &str) -> Location {
-        name.split('/').fold(self.prefix.clone(), |location, part| location.join(part))
+        name.split('/').fold(self.prefix.clone(), Location::join)
     }
 
     pub(crate) fn error(
@@ -226,7 +226,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 fn client(allow_http: bool) -> ClientOptions {
-    ClientOptions::new().with_allow_http(allow_http).with_timeout(Duration::from_secs(120))
+    ClientOptions::new().with_allow_http(allow_http).with_timeout(Duration::from_mins(2))
 }
 
 fn check_name(name: &str) -> Result<(), Error> {

@@ -296,7 +296,12 @@ fn spans(wanted: &[Location]) -> Vec<Span> {
                 span.objects.push(location);
             }
             _ => {
-                spans.push(Span { pack: location.pack, start: location.offset, end, objects: vec![location] })
+                spans.push(Span {
+                    pack: location.pack,
+                    start: location.offset,
+                    end,
+                    objects: vec![location],
+                });
             }
         }
     }

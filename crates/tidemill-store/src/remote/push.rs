@@ -21,6 +21,8 @@ use crate::{Error, Root};
 const AT_ONCE: usize = 4;
 /// Bytes of a part of a multipart upload; packs up to this size go in one request.
 const PART: u64 = 8 << 20;
+/// Objects in one pack, so that its index stays a few megabytes.
+const MOST_OBJECTS: usize = 64 << 10;
 /// Times a pack is tried. The client below retries single requests; this catches uploads that broke as a whole.
 const ATTEMPTS: u32 = 3;
 
@@ -84,7 +86,7 @@ fn parcels(objects: Vec<Location>, pack_size: u64) -> Vec<Parcel> {
     for location in objects {
         bytes += location.header.record_len();
         sources.push(location);
-        if bytes >= pack_size {
+        if bytes >= pack_size || sources.len() >= MOST_OBJECTS {
             parcels.push(parcel(std::mem::take(&mut sources)));
             bytes = 0;
         }

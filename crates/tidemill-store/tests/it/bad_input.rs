@@ -48,7 +48,9 @@ fn what_cannot_be_stored_is_named() {
     fs_err::remove_file(lab.path("data/talk")).unwrap();
     let made = Command::new("mkfifo").arg(lab.path("data/pipe")).status().unwrap();
     assert!(made.success());
-    assert!(lab.try_add("data").unwrap_err().to_string().ends_with("is a named pipe, which cannot be stored"));
+    assert!(
+        lab.try_add("data").unwrap_err().to_string().ends_with("is a named pipe, which cannot be stored")
+    );
     assert_eq!(
         message(&lab, &lab.try_add("nothing here").unwrap_err()),
         "`DIR/work/nothing here` does not exist | check the spelling, relative to the current folder"
@@ -73,7 +75,10 @@ fn folders_that_are_no_store() {
     let lab = Lab::new();
     lab.write("notes.txt", "mine");
     let error = Store::open(&lab.path(""), StoreOptions::default()).unwrap_err();
-    assert!(message(&lab, &error).starts_with("`DIR/work/` is not a store: it holds `notes.txt` but no file `format`"));
+    assert!(
+        message(&lab, &error)
+            .starts_with("`DIR/work/` is not a store: it holds `notes.txt` but no file `format`")
+    );
     let format = lab.store.dir().join("format");
     let good = fs_err::read_to_string(&format).unwrap();
     fs_err::write(&format, good.replace(r#""tidemill_store":1"#, r#""tidemill_store":2"#)).unwrap();
@@ -85,7 +90,10 @@ fn folders_that_are_no_store() {
     );
     for bad in ["", "{}", "garbage", &good.replace("65536", "65537")] {
         fs_err::write(&format, bad).unwrap();
-        assert!(matches!(Store::open(lab.store.dir(), StoreOptions::default()), Err(Error::NotAStore { .. })), "{bad}");
+        assert!(
+            matches!(Store::open(lab.store.dir(), StoreOptions::default()), Err(Error::NotAStore { .. })),
+            "{bad}"
+        );
     }
     fs_err::write(&format, good).unwrap();
     open(lab.store.dir());
@@ -121,7 +129,8 @@ fn in_small_file_system(name: &str, dir: &Path, then: &str) {
     command.arg(std::env::current_exe().unwrap());
     with_args(&mut command, name, dir);
     let output = command.output().unwrap_or_else(|error| panic!("the program `unshare` is needed: {error}"));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
@@ -196,7 +205,8 @@ fn files_without_permission_are_named() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let mode = |path: &Path, mode| fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let mode =
+        |path: &Path, mode| fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     fs_err::write(dir.path().join("secret"), "x").unwrap();
     fs_err::create_dir(dir.path().join("folder")).unwrap();
     fs_err::create_dir(dir.path().join("mine")).unwrap();
@@ -215,6 +225,7 @@ fn files_without_permission_are_named() {
     }
     let output = command.current_dir(dir.path()).output().unwrap();
     mode(&dir.path().join("folder"), 0o755);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }

@@ -40,9 +40,11 @@ fn from_any_version_to_any_other() {
         assert_eq!(snapshot(&out), snapshot(&lab.path(source)));
     }
     assert_eq!(fs_err::metadata(out.join("same")).unwrap().ino(), same, "an equal file was written anew");
-    assert!(crate::support::list(&lab.path("")).iter().all(|path| {
-        !path.file_name().unwrap().to_string_lossy().starts_with('.')
-    }));
+    assert!(
+        crate::support::list(&lab.path(""))
+            .iter()
+            .all(|path| { !path.file_name().unwrap().to_string_lossy().starts_with('.') })
+    );
 }
 
 #[test]
@@ -54,7 +56,10 @@ fn extra_files_stay_unless_asked_for() {
     lab.store.checkout(&one, &out, &Checkout::default(), &Quiet).unwrap();
     assert_eq!(fs_err::read(out.join("mine")).unwrap(), b"my notes");
     let error = lab.store.checkout(&one, &out, &MIRROR, &Quiet).unwrap_err();
-    assert!(matches!(&error, Error::LocalChanges { paths, count: 1, .. } if paths[0].ends_with("mine")), "{error}");
+    assert!(
+        matches!(&error, Error::LocalChanges { paths, count: 1, .. } if paths[0].ends_with("mine")),
+        "{error}"
+    );
     lab.store.checkout(&one, &out, &FORCE, &Quiet).unwrap();
     assert_eq!(snapshot(&out), snapshot(&lab.path("v1")));
 }
@@ -171,5 +176,8 @@ fn the_stat_cache_learns_from_a_checkout_only_what_is_certain() {
     lab.store.checkout(&one, &out, &options, &Quiet).unwrap();
     // A change in the same tick of the clock, of the same length.
     fs_err::write(out.join("changed"), "odl").unwrap();
-    assert_eq!(tidemill_store::hash(&out.join("changed"), Some(&cache), &Quiet).unwrap().digest, Digest::of(b"odl"));
+    assert_eq!(
+        tidemill_store::hash(&out.join("changed"), Some(&cache), &Quiet).unwrap().digest,
+        Digest::of(b"odl")
+    );
 }

@@ -6,7 +6,12 @@ use tidemill_store::{Checkout, Error, Remote, Root, Store, StoreOptions, Transfe
 use crate::support::{Lab, list, noise, open, snapshot};
 
 pub(crate) fn block<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 fn folder_remote(lab: &Lab) -> Remote {
@@ -148,7 +153,8 @@ fn a_forged_chunk_list_is_refused() {
     let folder = lab.dir.path().join("re mote");
     let bytes = |name: &str| fs_err::read(list(&folder.join(name)).pop().unwrap()).unwrap();
     let (pack, index) = (bytes("packs"), bytes("index"));
-    let forged = Root { digest: tidemill_core::Digest::of(b"something else"), tree: false, label: "forged".into() };
+    let forged =
+        Root { digest: tidemill_core::Digest::of(b"something else"), tree: false, label: "forged".into() };
     let swap = |bytes: &[u8]| {
         let (from, to) = (root.digest.as_bytes(), forged.digest.as_bytes());
         let mut out = bytes.to_vec();
@@ -187,7 +193,10 @@ fn named_documents() {
             }
             remote.put_ref("x", b"four").await.unwrap();
             assert_eq!(remote.get_ref("x").await.unwrap().as_deref(), Some(b"four".as_slice()));
-            assert_eq!(remote.list_refs("datasets").await.unwrap(), ["datasets/a/1.json", "datasets/b/1.json"]);
+            assert_eq!(
+                remote.list_refs("datasets").await.unwrap(),
+                ["datasets/a/1.json", "datasets/b/1.json"]
+            );
             assert_eq!(remote.list_refs("").await.unwrap().len(), 3);
             assert!(remote.put_ref("../escape", b"").await.is_err());
         });

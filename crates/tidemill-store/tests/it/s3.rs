@@ -30,7 +30,9 @@ fn serve(root: &Path) -> SocketAddr {
                 let (socket, _) = listener.accept().await.unwrap();
                 let service = service.clone();
                 tokio::spawn(async move {
-                    let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
+                    let _ = Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(socket), service)
+                        .await;
                 });
             }
         });
@@ -49,7 +51,8 @@ fn run_child(name: &str, lab: &Lab, secret: &str) {
         .env("AWS_REGION", "eu-central-1")
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
@@ -80,7 +83,10 @@ fn two_thousand_small_files_and_a_large_one() {
         assert_eq!(got.objects, sent.objects);
         remote.put_ref("datasets/flights/1.json", b"{}").await.unwrap();
         assert_eq!(remote.list_refs("datasets").await.unwrap(), ["datasets/flights/1.json"]);
-        assert_eq!(remote.get_ref("datasets/flights/1.json").await.unwrap().as_deref(), Some(b"{}".as_slice()));
+        assert_eq!(
+            remote.get_ref("datasets/flights/1.json").await.unwrap().as_deref(),
+            Some(b"{}".as_slice())
+        );
         assert_eq!(remote.get_ref("datasets/flights/2.json").await.unwrap(), None);
     });
     assert_eq!(other.verify(&[root], &Quiet).unwrap(), vec![]);

@@ -6,7 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use tidemill_core::{Digest, Quiet};
-use tidemill_store::{AddOptions, EntryKind, Root, StatCache, Store, StoreOptions, TreePath, hash, hash_with};
+use tidemill_store::{
+    AddOptions, EntryKind, Root, StatCache, Store, StoreOptions, TreePath, hash, hash_with,
+};
 
 use crate::support::{Lab, noise, open, snapshot};
 
@@ -64,8 +66,13 @@ fn a_folder_comes_back_as_it_was() {
     let out = lab.checkout(&entry, "out");
     assert_eq!(snapshot(&out), snapshot(&lab.path("data")));
     assert_eq!(lab.add("out").digest, entry.digest);
-    let files: Vec<String> =
-        lab.store.files(&entry).unwrap().into_iter().map(|(path, _)| path.to_string_lossy().into_owned()).collect();
+    let files: Vec<String> = lab
+        .store
+        .files(&entry)
+        .unwrap()
+        .into_iter()
+        .map(|(path, _)| path.to_string_lossy().into_owned())
+        .collect();
     assert_eq!(files.len(), 6);
     assert!(files.contains(&"deep/er/b".to_owned()));
 }
@@ -122,6 +129,22 @@ fn many_small_files_share_few_packs() {
 }
 
 #[test]
+fn a_session_that_publishes_in_between_stores_the_same() {
+    let lab = Lab::new();
+    for i in 0..300_u64 {
+        lab.write(&format!("many/{i}"), noise(i % 250, 800));
+    }
+    lab.write("many/large", noise(1000, 6_000_000));
+    let options = StoreOptions { publish_every: 40, pack_size: 500_000, ..StoreOptions::default() };
+    let store = Store::open(&lab.dir.path().join("small steps"), options).unwrap();
+    let entry = store.add(&lab.path("many"), None, &Quiet).unwrap();
+    assert_eq!(entry, lab.add("many"));
+    assert_eq!(store.stats().objects, lab.store.stats().objects);
+    assert!(store.stats().packs > 12);
+    assert_eq!(store.verify(&[Root::from(&entry)], &Quiet).unwrap(), vec![]);
+}
+
+#[test]
 fn composing_gives_what_adding_gives() {
     let lab = Lab::new();
     lab.write("d/x/1", "one");
@@ -162,8 +185,11 @@ fn what_is_not_synced_yet_is_visible_and_can_be_synced() {
     let other = open(lab.store.dir());
     assert!(entries.iter().all(|entry| other.has(entry).unwrap()));
     lab.store.sync().unwrap();
-    let names: BTreeSet<String> =
-        lab.files("index").iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
+    let names: BTreeSet<String> = lab
+        .files("index")
+        .iter()
+        .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
     assert!(names.iter().all(|name| !name.contains("unsynced")), "{names:?}");
     // Forty small indexes have been merged.
     assert_eq!(names.len(), 1);
