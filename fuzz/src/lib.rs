@@ -12,6 +12,16 @@ pub fn project_file(data: &[u8]) {
     tidemill_project::fuzz_entry(data);
 }
 
+/// `dvc.yaml`: what is imported must be a project file.
+pub fn dvc_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(imported) = tidemill_project::from_dvc(text)
+        && let Err(report) = tidemill_project::parse(&imported, tidemill_project::FILE_NAME)
+    {
+        unreachable!("imported text refused: {report}\n{imported}");
+    }
+}
+
 /// Parameter files in all three formats, and templates over what they say.
 pub fn parameter_file(data: &[u8]) {
     const PROJECT: &str = "\
@@ -48,7 +58,8 @@ pub fn lock_file(data: &[u8]) {
 pub fn event(data: &[u8]) {
     let Ok(event) = serde_json::from_slice::<Event>(data) else { return };
     let Ok(text) = canonical_json(&event) else { return };
-    let again: Event = serde_json::from_slice(&text).unwrap_or_else(|error| unreachable!("own text refused: {error}"));
+    let again: Event =
+        serde_json::from_slice(&text).unwrap_or_else(|error| unreachable!("own text refused: {error}"));
     assert!(canonical_json(&again).is_ok_and(|second| second == text), "canonical text is not stable");
 }
 

@@ -3,6 +3,15 @@
 //! `cargo run --release -p tidemill-data --example sql_bench [ROUNDS] [THREADS]` prints the seconds of every round and
 //! the best of them, then the start-up time of a trivial query.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests and measuring programs fail where their helpers fail, and print what they find"
+)]
+
 use std::error::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};

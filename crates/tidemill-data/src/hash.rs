@@ -75,13 +75,13 @@ fn cells_into(array: &ArrayRef, seed: u64, out: &mut Vec<u64>) -> Result<(), Err
         DataType::Timestamp(unit, _) => match unit {
             TimeUnit::Second => primitive!(array, TimestampSecondType, out, |v| nanos(v, 1_000_000_000)),
             TimeUnit::Millisecond => {
-                primitive!(array, TimestampMillisecondType, out, |v| nanos(v, 1_000_000))
+                primitive!(array, TimestampMillisecondType, out, |v| nanos(v, 1_000_000));
             }
             TimeUnit::Microsecond => primitive!(array, TimestampMicrosecondType, out, |v| nanos(v, 1000)),
             TimeUnit::Nanosecond => primitive!(array, TimestampNanosecondType, out, |v| nanos(v, 1)),
         },
         DataType::Utf8 => {
-            out.extend(array.as_string::<i32>().iter().map(|v| v.map_or(NULL, |v| text(v.as_bytes()))))
+            out.extend(array.as_string::<i32>().iter().map(|v| v.map_or(NULL, |v| text(v.as_bytes()))));
         }
         DataType::LargeUtf8 => {
             out.extend(array.as_string::<i64>().iter().map(|v| v.map_or(NULL, |v| text(v.as_bytes()))));

@@ -43,7 +43,7 @@ pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
 pub(crate) fn is_constraint(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(|e| e.code()).is_some_and(|code| {
         // SQLite: primary code 19. PostgreSQL: class 23, and 22 for values that do not fit their type.
-        code.parse::<i32>().map_or(false, |code| code & 0xff == 19 && code < 10_000)
+        code.parse::<i32>().is_ok_and(|code| code & 0xff == 19 && code < 10_000)
             || code.len() == 5 && (code.starts_with("23") || code.starts_with("22"))
     })
 }
@@ -66,7 +66,7 @@ pub(crate) fn classify(ctx: &Context, action: &'static str, error: sqlx::Error) 
         return Error::Database { place, action, source: error };
     };
     if code.len() == 5 {
-        classify_postgres(place, action, &code, detail, error)
+        classify_postgres(ctx, action, &code, detail, error)
     } else {
         classify_sqlite(ctx, action, code.parse().unwrap_or(0), detail, error)
     }
@@ -100,14 +100,16 @@ fn classify_sqlite(
 
 /// Error codes: PostgreSQL's documentation, appendix A.
 fn classify_postgres(
-    place: String,
+    ctx: &Context,
     action: &'static str,
     code: &str,
     detail: String,
     error: sqlx::Error,
 ) -> Error {
+    let place = ctx.place.clone();
     match code {
         "53100" => Error::Full { place, detail },
+        "55P03" => Error::Locked { place, waited: ctx.busy_timeout },
         "25006" | "42501" => Error::ReadOnly { place, detail },
         "XX001" | "XX002" => Error::Corrupt { place, detail },
         "3D000" | "53300" => Error::Open { place, detail },

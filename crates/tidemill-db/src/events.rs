@@ -87,6 +87,9 @@ impl Head {
         let mut checkpoints = Vec::new();
         for event in events {
             let seq = self.frontier.size() + 1;
+            if let Some(cause) = event.cause.filter(|cause| *cause == 0 || *cause >= seq) {
+                return Err(Error::NotFound { what: "earlier event", name: cause.to_string() });
+            }
             let row = StoredEvent::new(seq, event).map_err(Error::Json)?;
             if let Some(node) = self.frontier.push(row.leaf) {
                 checkpoints.push((seq, self.frontier.root().to_string(), node.to_string()));
@@ -237,9 +240,8 @@ fn from_row((seq, at, actor_kind, actor, kind, subject, body, cause, leaf): Row)
 pub(crate) async fn page(conn: Conn<'_>, after: u64, limit: usize) -> sqlx::Result<Vec<StoredEvent>> {
     const SQL: &str = "SELECT seq, at, actor_kind, actor, kind, subject, body, cause, leaf FROM event
         WHERE seq > $1 ORDER BY seq LIMIT $2";
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows: Vec<Row> =
-        on!(conn, c => sqlx::query_as(SQL).bind(after as i64).bind(limit).fetch_all(c).await)?;
+    let (after, limit) = (i64::try_from(after).unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
+    let rows: Vec<Row> = on!(conn, c => sqlx::query_as(SQL).bind(after).bind(limit).fetch_all(c).await)?;
     Ok(rows.into_iter().map(from_row).collect())
 }
 

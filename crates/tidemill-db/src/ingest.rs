@@ -15,7 +15,7 @@ use crate::backend::{Context, Pools, Transact};
 use crate::cache::put_results;
 use crate::events::Head;
 use crate::metrics::put_points;
-use crate::runs::put_steps;
+use crate::runs::{no_such_run, put_steps};
 use crate::{Error, Point, Result, StepResult, StepRun, dialect};
 
 /// Requests that may wait. Further callers wait for room.
@@ -178,7 +178,12 @@ impl GroupWriter {
                 }
             }
             // Somebody's rows are not allowed: everybody gets an answer of their own.
-            Err(Failure::Rows(_)) if work.len() > 1 => {
+            Err(Failure::Rows(error)) if work.len() == 1 => {
+                if let Some(reply) = replies.into_iter().next() {
+                    drop(reply.send(Err(error)));
+                }
+            }
+            Err(Failure::Rows(_)) => {
                 for (reply, work) in replies.into_iter().zip(work) {
                     let answer = self.write(&[work]).await.map(|mut seqs| seqs.pop().unwrap_or_default());
                     drop(reply.send(answer.map_err(Failure::into_error)));
@@ -225,11 +230,19 @@ impl GroupWriter {
         let mut seqs = Vec::new();
         if !events.is_empty() {
             let mut head = Head::lock(&mut tx).await.map_err(Failure::Other)?;
-            seqs = head.append(&mut tx, &events).await.map_err(Failure::Other)?;
+            seqs = head.append(&mut tx, &events).await.map_err(|error| match error {
+                Error::NotFound { .. } => Failure::Rows(error),
+                error => Failure::Other(error),
+            })?;
         }
         if !steps.is_empty() {
             let steps: Vec<&StepRun> = steps.into_values().collect();
-            put_steps(tx.conn(), &steps).await.map_err(fail("record steps"))?;
+            put_steps(tx.conn(), &steps).await.map_err(|error| {
+                if dialect::is_constraint(&error) {
+                    return Failure::Rows(no_such_run(&self.ctx, steps[0], error));
+                }
+                Failure::sort(&self.ctx, "record steps", error)
+            })?;
         }
         if !results.is_empty() {
             let results: Vec<&StepResult> = results.into_values().collect();

@@ -45,17 +45,30 @@ async fn open_sqlite(path: &Path, clock: &dyn Clock, options: Options) -> Result
     // An absolute path cannot be taken for one of SQLite's `file:` addresses.
     let path = std::path::absolute(path)
         .map_err(|error| Error::Open { place: place.clone(), detail: error.to_string() })?;
-    let ready = is_current(&path, &ctx)?;
+    let header = read_header(&path, &ctx)?;
     let pools = sqlite_pools(&path, options);
-    if !ready {
+    let current = match header {
+        Header::Current => true,
+        Header::Ask => is_current_sqlite(&pools, &ctx).await?,
+        Header::Old => false,
+    };
+    if !current {
         prepare_sqlite(&pools, &ctx, clock).await?;
     }
     Ok((Either::Sqlite(pools), ctx))
 }
 
-/// Whether the file's header says that it is ours and up to date. Anything unusual is left to SQLite itself:
-/// `false`. What SQLite would overwrite or misread is refused here.
-fn is_current(path: &Path, ctx: &Context) -> Result<bool> {
+/// What the header of a file says about its schema.
+enum Header {
+    Current,
+    /// There is no file, or its schema is old.
+    Old,
+    /// Somebody is writing, or was killed while writing: what counts is not in the header yet.
+    Ask,
+}
+
+/// What SQLite would overwrite or misread is refused here.
+fn read_header(path: &Path, ctx: &Context) -> Result<Header> {
     let place = || ctx.place.clone();
     let open_error = |error: std::io::Error| Error::Open { place: place(), detail: error.to_string() };
     let mut file = match fs_err::File::open(path) {
@@ -66,7 +79,7 @@ fn is_current(path: &Path, ctx: &Context) -> Result<bool> {
                     place: place(),
                     detail: format!("there is no directory `{}`", parent.display()),
                 }),
-                _ => Ok(false),
+                _ => Ok(Header::Old),
             };
         }
         Err(error) => return Err(open_error(error)),
@@ -77,7 +90,7 @@ fn is_current(path: &Path, ctx: &Context) -> Result<bool> {
     let mut header = Vec::with_capacity(100);
     file.by_ref().take(100).read_to_end(&mut header).map_err(open_error)?;
     if header.is_empty() {
-        return Ok(false);
+        return Ok(Header::Old);
     }
     // Database file format, section 1.3: <https://www.sqlite.org/fileformat.html>.
     if !header.starts_with(b"SQLite format 3\0") {
@@ -91,13 +104,22 @@ fn is_current(path: &Path, ctx: &Context) -> Result<bool> {
             detail: format!("the file ends after {} bytes", header.len()),
         });
     };
-    // Changes that only the write-ahead log holds are not in the header yet.
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
-    let pending = fs_err::metadata(PathBuf::from(wal)).is_ok_and(|wal| wal.len() > 0);
-    if pending {
-        return Ok(false);
+    if fs_err::metadata(PathBuf::from(wal)).is_ok_and(|wal| wal.len() > 0) {
+        return Ok(Header::Ask);
     }
+    check_header(ctx, version, application)?;
+    Ok(if version == VERSION { Header::Current } else { Header::Old })
+}
+
+/// Asks a connection that only reads, so that a writer at work is not waited for.
+async fn is_current_sqlite(pools: &SqlitePools, ctx: &Context) -> Result<bool> {
+    const SQL: &str =
+        "SELECT v.user_version, a.application_id FROM pragma_user_version v, pragma_application_id a";
+    let mut c = pools.read.acquire().await.map_err(ctx.fail("open"))?;
+    let (version, application): (i64, i64) =
+        sqlx::query_as(SQL).fetch_one(&mut *c).await.map_err(ctx.fail("open"))?;
     check_header(ctx, version, application)?;
     Ok(version == VERSION)
 }

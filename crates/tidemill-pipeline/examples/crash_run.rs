@@ -1,6 +1,14 @@
 //! Runs a small pipeline in the folder given as argument, over fakes that survive the process. The crash test kills
 //! this program at any moment and looks at what is left.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "it shares its fakes with the tests")]
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests and measuring programs fail where their helpers fail, and print what they find"
+)]
 
 #[path = "../tests/it/support/mod.rs"]
 mod support;

@@ -100,7 +100,7 @@ impl Report {
             problem.column = 1 + text[line_start..start].chars().count();
             self.texts.entry(file.to_owned()).or_insert_with(|| Arc::clone(text));
         }
-        let known = self.diagnostics.iter().any(|d| *d == problem);
+        let known = self.diagnostics.contains(&problem);
         if !known {
             self.diagnostics.push(problem);
         }

@@ -3,6 +3,13 @@
 //! For `[dev-dependencies]` only. It never skips: where something is missing, it fails with one line that says
 //! what to install.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::zombie_processes,
+    reason = "support of tests fails loudly, and its watchdog outlives it on purpose"
+)]
+
 mod postgres;
 mod python;
 

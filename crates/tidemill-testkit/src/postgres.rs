@@ -285,8 +285,8 @@ fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
     assert!(
         output.status.success(),
-        "{:?} failed: {}",
-        command.get_program(),
+        "{} failed: {}",
+        command.get_program().display(),
         String::from_utf8_lossy(&output.stderr).trim()
     );
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -315,7 +315,8 @@ mod tests {
         let dir = cluster.dir.clone();
         let server = cluster.join();
         let database = server.database();
-        let other = File::open(dir.join("users.lock")).expect("open");
+        let other = fs_err::File::open(dir.join("users.lock")).expect("open");
+        let other = other.file();
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
         drop(database);
         drop(server);

@@ -55,6 +55,7 @@ impl<'a> App<'a> {
                 .hint("check the file's permissions")
         })?;
         let project = tidemill_project::parse_bytes(&bytes, PROJECT_FILE)?;
+        tracing::debug!(project.name = %project.project, project.root = %root.display(), "opened the project");
         Ok(Self {
             console,
             root,

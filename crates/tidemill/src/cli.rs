@@ -126,7 +126,6 @@ pub(crate) struct Check {
 }
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_field_names, reason = "`--dry-run` is the name that everybody knows")]
 pub(crate) struct Run {
     /// Steps to bring up to date, with everything they need; all where none is named
     pub(crate) steps: Vec<String>,

@@ -21,6 +21,7 @@ use output::Console;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    log_to_stderr();
     let console = Console::new(&cli.global);
     match command::dispatch(cli, &console) {
         Ok(()) => ExitCode::SUCCESS,
@@ -28,6 +29,13 @@ fn main() -> ExitCode {
             report(&error, &console);
             ExitCode::from(exit_of(&error) as u8)
         }
+    }
+}
+
+/// Diagnostics for developers, with `TIDEMILL_LOG=debug` or any filter of `tracing`; none by default.
+fn log_to_stderr() {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("TIDEMILL_LOG") {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
 }
 

@@ -126,9 +126,8 @@ pub(crate) fn parse_time(text: &str) -> Option<(i64, bool)> {
             if digits == 0 || digits > 9 {
                 return None;
             }
-            for place in 0..6 {
-                micros = micros * 10 + if place < digits { i64::from(more[place] - b'0') } else { 0 };
-            }
+            let places = more[..digits].iter().chain(std::iter::repeat(&b'0')).take(6);
+            micros = places.fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0'));
             rest = &more[digits..];
         }
     }

@@ -243,7 +243,6 @@ async fn write(
         Ok(())
     };
     let fed = feed().await;
-    drop(feed);
     drop(sender);
     let writer = encoder.await.map_err(|_| Error::Unusable("the Parquet encoder stopped".to_owned()))?;
     fed?;

@@ -155,7 +155,7 @@ impl ColumnSummary {
                 *kept = Some(new);
             }
         };
-        keep(&mut self.min, low, |new, kept| below(new, kept));
+        keep(&mut self.min, low, below);
         keep(&mut self.max, high, |new, kept| below(kept, new));
     }
 

@@ -1,5 +1,14 @@
 //! The public API on real and generated tables, checked against independent programs.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests and measuring programs fail where their helpers fail, and print what they find"
+)]
+
 mod diff;
 mod expect;
 mod fuzz;

@@ -137,6 +137,39 @@ pub(crate) async fn stored_head(conn: Conn<'_>) -> sqlx::Result<Option<StoredHea
     }))
 }
 
+impl Hash {
+    /// The 32 raw bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for BadEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seq = self.seq;
+        match &self.fault {
+            Fault::Missing => write!(f, "entry {seq} is missing"),
+            Fault::Altered => write!(f, "entry {seq} was altered: its content does not give its stored hash"),
+            Fault::Moved { from } => {
+                write!(f, "entry {seq} was moved there: it was appended as entry {from}")
+            }
+            Fault::Column { column, stored, expected } => {
+                write!(
+                    f,
+                    "entry {seq} was altered: column `{column}` says `{stored}`, its content `{expected}`"
+                )
+            }
+            Fault::Rewritten { to } => write!(
+                f,
+                "an entry from {seq} to {to} was rewritten together with its hash: the tree does not fit"
+            ),
+            Fault::Unexpected => write!(f, "entry {seq} was added without the log's head"),
+            Fault::NoCheckpoint => write!(f, "the checkpoint after entry {seq} is missing"),
+            Fault::Head { detail } => write!(f, "the log's stored head is wrong after entry {seq}: {detail}"),
+        }
+    }
+}
+
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -157,7 +157,7 @@ impl Range {
     }
 
     fn is_tile(self) -> bool {
-        self.len() == TILE && self.from % TILE == 0
+        self.len() == TILE && self.from.is_multiple_of(TILE)
     }
 
     /// The parts that must be read: tiles and, where there is none, leaves.

@@ -68,7 +68,8 @@ impl Frontier {
         let roots = (0..text.len() / 64)
             .map(|i| text.get(64 * i..64 * i + 64)?.parse().ok())
             .collect::<Option<Vec<Hash>>>()?;
-        (roots.len() == size.count_ones() as usize && text.len() % 64 == 0).then_some(Self { size, roots })
+        (roots.len() == size.count_ones() as usize && text.len().is_multiple_of(64))
+            .then_some(Self { size, roots })
     }
 }
 

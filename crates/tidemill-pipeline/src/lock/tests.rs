@@ -125,7 +125,12 @@ fn a_hand_edited_file_is_refused_with_the_line_and_the_reason() {
             12,
             "`param` of step `features` is here a second time".to_owned(),
         ),
-        (replaced("share 0.5", "share 0.5.5"), 12, "`.5` is too much at the end of the line".to_owned()),
+        (
+            replaced("share 0.5", "share 0.5.5"),
+            12,
+            "expected a value as JSON: trailing characters".to_owned(),
+        ),
+        (replaced("share 0.5", "share 0.5 more"), 12, "`more` is too much at the end of the line".to_owned()),
         (replaced("share 0.5", "share"), 12, "a value is missing".to_owned()),
         (replaced("share 0.5", "share no"), 12, "expected a value as JSON: expected ident".to_owned()),
         (replaced("file 11", "file -11"), 9, "`-11` is not a number of bytes".to_owned()),

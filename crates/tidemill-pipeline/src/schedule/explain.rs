@@ -30,12 +30,12 @@ enum Attempt {
     Outside,
 }
 
-/// Reads the end of a log.
-pub(super) fn end_of(log: &Path) -> String {
+/// Reads the end of a log, not further back than `from`.
+pub(super) fn end_of(log: &Path, from: u64) -> String {
     let read = || {
         let mut file = fs::File::open(log)?;
         let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(SEARCHED)))?;
+        file.seek(SeekFrom::Start(length.saturating_sub(SEARCHED).max(from)))?;
         let mut bytes = Vec::new();
         file.take(SEARCHED).read_to_end(&mut bytes)?;
         std::io::Result::Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -124,6 +124,12 @@ pub(super) fn explain(
             ),
         ),
     })
+}
+
+/// An output of the step of which its output says that it exists already.
+pub(super) fn existing_out<'a>(step: &'a Step, output: &str) -> Option<&'a str> {
+    let exists = |path: &str| output.lines().any(|line| line.contains("File exists") && line.contains(path));
+    step.outs.iter().map(|out| out.path.as_str()).find(|path| exists(path))
 }
 
 fn is_refusal(line: &str) -> bool {
@@ -259,18 +265,27 @@ fn candidates(line: &str) -> Vec<Candidate> {
     let line = line.trim();
     let mut certain = Vec::new();
     for (open, close) in [('\'', '\''), ('"', '"'), ('`', '`'), ('‘', '’'), ('“', '”'), ('`', '\'')] {
-        let mut rest = line;
-        while let Some((_, after)) = rest.split_once(open) {
-            let Some((inside, next)) = after.split_once(close) else { break };
-            certain.push(inside);
-            rest = next;
+        let mut from = 0;
+        while let Some(at) = line[from..].find(open).map(|at| from + at) {
+            let start = at + open.len_utf8();
+            // An apostrophe inside of a word opens nothing.
+            let opens = !line[..at].ends_with(char::is_alphanumeric);
+            let Some(end) = line[start..].find(close).filter(|_| opens).map(|end| start + end) else {
+                from = start;
+                continue;
+            };
+            certain.push(&line[start..end]);
+            from = end + close.len_utf8();
         }
     }
     if let Some((before, _)) =
         line.split_once("Permission denied").or_else(|| line.split_once("permission denied"))
     {
         let named = before.trim_end_matches([' ', ':', '(']).rsplit(": ").next().unwrap_or(before);
-        certain.push(VERBS.iter().find_map(|verb| named.strip_prefix(verb)).unwrap_or(named));
+        let named = VERBS.iter().find_map(|verb| named.strip_prefix(verb)).unwrap_or(named);
+        if !named.contains(['\'', '"', '`', '[']) {
+            certain.push(named);
+        }
     }
     let mut possible: Vec<&str> = line.split(": ").collect();
     for word in line.split_whitespace() {

@@ -25,6 +25,9 @@ pub(super) struct StepLog<'a> {
     /// A carriage return came last: the line is overwritten unless it ends here.
     returned: bool,
     tail: VecDeque<String>,
+    /// Bytes in the file.
+    length: u64,
+    attempt_start: u64,
 }
 
 impl<'a> StepLog<'a> {
@@ -34,12 +37,22 @@ impl<'a> StepLog<'a> {
             fs::create_dir_all(folder)?;
         }
         let file = fs::File::create(path)?;
-        Ok(Self { file, observer, step, line: Vec::new(), returned: false, tail: VecDeque::new() })
+        Ok(Self {
+            file,
+            observer,
+            step,
+            line: Vec::new(),
+            returned: false,
+            tail: VecDeque::new(),
+            length: 0,
+            attempt_start: 0,
+        })
     }
 
     /// Adds a line of our own.
     pub(super) fn remark(&mut self, text: &str) -> Result<(), Error> {
         self.finish_line();
+        self.length += text.len() as u64 + 1;
         Ok(writeln!(self.file, "{text}")?)
     }
 
@@ -57,8 +70,14 @@ impl<'a> StepLog<'a> {
     }
 
     /// Forgets the last lines, before another attempt.
-    pub(super) fn clear_tail(&mut self) {
+    pub(super) fn begin_attempt(&mut self) {
         self.tail.clear();
+        self.attempt_start = self.length;
+    }
+
+    /// Where in the file the current attempt's output begins.
+    pub(super) const fn attempt_start(&self) -> u64 {
+        self.attempt_start
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -102,6 +121,7 @@ impl<'a> StepLog<'a> {
 impl Output for StepLog<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.file.write_all(bytes)?;
+        self.length += bytes.len() as u64;
         self.take(bytes);
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
-use tidemill_core::declare::{Out, Step};
+use tidemill_core::declare::{Action, Out, Step};
 
 use crate::workspace::absent;
 use crate::{ContentKind, Error, LockedStep};
@@ -17,7 +17,7 @@ const UNTOUCHED: SystemTime = SystemTime::UNIX_EPOCH;
 /// What was put in the place of each output for a sandboxed command.
 ///
 /// A Landlock rule needs something to hold on to, so an output must exist before the command starts. Whether it will
-/// be a file or a folder is what it was last time, or else what its name looks like.
+/// be a file or a folder is what it was last time, or else what the command and its name look like.
 #[derive(Debug, Default)]
 pub(super) struct Placeholders {
     kinds: BTreeMap<String, ContentKind>,
@@ -37,7 +37,7 @@ impl Placeholders {
             let kind = match known {
                 Some(ContentKind::Folder) => ContentKind::Folder,
                 Some(_) => ContentKind::File,
-                None => guess(&out.path),
+                None => guess(&out.path, &step.action),
             };
             placeholders.kinds.insert(out.path.clone(), kind);
         }
@@ -93,8 +93,33 @@ impl Placeholders {
     }
 }
 
-/// A name with an extension is taken for a file.
-fn guess(path: &str) -> ContentKind {
+/// What a shell command does with the path, where that can be told; otherwise a name with an extension is taken for a
+/// file. A wrong guess shows in an error of the command, except for `cp` and `mv`, which go into a folder silently.
+fn guess(path: &str, action: &Action) -> ContentKind {
+    let Action::Run { command } = action else { return ContentKind::File };
+    for part in command.split(['\n', ';', '&', '|', '(', ')']) {
+        let words: Vec<&str> = part.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
+        let after = |mark: &[&str]| words.windows(2).any(|pair| mark.contains(&pair[0]) && pair[1] == path);
+        let attached = words.iter().any(|word| word.starts_with('>') && word.trim_start_matches('>') == path);
+        if after(&[">", ">>", "1>"]) || attached || (words.first() == Some(&"tee") && words.contains(&path)) {
+            return ContentKind::File;
+        }
+        let flags = words.iter().filter(|word| word.starts_with('-'));
+        match words.first() {
+            Some(&"mkdir") if words.contains(&path) => return ContentKind::Folder,
+            Some(&("cp" | "mv" | "ln" | "install")) if words.last() == Some(&path) => {
+                let (mut deep, mut count) = (false, 0);
+                for flag in flags {
+                    deep |= flag.contains(['r', 'R', 'a', 'd']);
+                    count += 1;
+                }
+                if !deep && words.len() - count == 3 {
+                    return ContentKind::File;
+                }
+            }
+            _ => {}
+        }
+    }
     let name = path.rsplit('/').next().unwrap_or(path);
     if name.trim_start_matches('.').contains('.') { ContentKind::File } else { ContentKind::Folder }
 }
@@ -151,4 +176,29 @@ pub(super) fn missing<'a>(root: &Path, step: &'a Step, placeholders: Option<&Pla
             || placeholders.is_some_and(|placed| placed.untouched(root, &out.path))
     };
     step.outs.iter().filter(absent).map(|out| out.path.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_output_will_be() {
+        for (command, path, expected) in [
+            ("python train.py", "model", ContentKind::Folder),
+            ("python train.py", "model.onnx", ContentKind::File),
+            ("python train.py", "out/.cache", ContentKind::Folder),
+            ("mkdir -p out.d && cp a out.d", "out.d", ContentKind::Folder),
+            ("cp a words", "words", ContentKind::File),
+            ("cp -p a words", "words", ContentKind::File),
+            ("cp -r a words", "words", ContentKind::Folder),
+            ("cp a b words", "words", ContentKind::Folder),
+            ("sort a | uniq > words", "words", ContentKind::File),
+            ("sort a >words; true", "words", ContentKind::File),
+            ("sort a | tee words", "words", ContentKind::File),
+        ] {
+            let action = Action::Run { command: command.to_owned() };
+            assert_eq!(guess(path, &action), expected, "{command} {path}");
+        }
+    }
 }

@@ -187,7 +187,7 @@ impl Work<'_> {
         log: &Mutex<StepLog<'_>>,
         log_path: &Path,
     ) -> Result<BTreeMap<String, Content>, Stop> {
-        lock(log).clear_tail();
+        lock(log).begin_attempt();
         outputs::clear(self.root, self.step)?;
         outputs::remove(scratch)?;
         fs::create_dir_all(scratch)?;
@@ -263,15 +263,15 @@ impl Work<'_> {
             if exit.is_success() {
                 return Ok(placed);
             }
-            let output = if sandboxed { explain::end_of(log_path) } else { String::new() };
-            let wrong_kind =
-                ["Is a directory", "Not a directory", "File exists", "EISDIR", "ENOTDIR", "EEXIST"];
+            let output =
+                if sandboxed { explain::end_of(log_path, lock(log).attempt_start()) } else { String::new() };
             if let Some(placed) = &mut placed
-                && wrong_kind.iter().any(|sign| output.contains(sign))
+                && is_wrong_kind(&output)
                 && placed.turn_guesses(self.root)
             {
-                lock(log).remark("[an output is a folder rather than a file, or the reverse: once more]")?;
-                lock(log).clear_tail();
+                let mut log = lock(log);
+                log.remark("[an output is a folder rather than a file, or the reverse: once more]")?;
+                log.begin_attempt();
                 outputs::clear(self.root, self.step)?;
                 continue;
             }
@@ -279,12 +279,18 @@ impl Work<'_> {
                 placed.remove_untouched(self.root)?;
             }
             let mut failure = self.describe(exit);
-            if sandboxed
-                && matches!(exit, Exit::Code(_))
-                && let Some((message, hint)) =
-                    explain::explain(self.root, &self.options.project_file, self.step, &declared, &output)
-            {
-                (failure.message, failure.hint) = (message, Some(hint));
+            if sandboxed && matches!(exit, Exit::Code(_)) {
+                let file = &self.options.project_file;
+                if let Some((message, hint)) =
+                    explain::explain(self.root, file, self.step, &declared, &output)
+                {
+                    (failure.message, failure.hint) = (message, Some(hint));
+                } else if let Some(out) = explain::existing_out(self.step, &output) {
+                    let hint = format!(
+                        "Tidemill has made a place for the output `{out}`: use `mkdir -p`, or write into it"
+                    );
+                    failure.hint = Some(hint);
+                }
             }
             return Err(self.failure(log, failure).into());
         }
@@ -412,6 +418,14 @@ impl Work<'_> {
         }
         false
     }
+}
+
+/// Whether a command's output says that something was a folder rather than a file, or the reverse.
+fn is_wrong_kind(output: &str) -> bool {
+    let output = output.to_lowercase();
+    ["is a directory", "not a directory", "non-directory", "file exists", "eisdir", "enotdir", "eexist"]
+        .iter()
+        .any(|sign| output.contains(sign))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

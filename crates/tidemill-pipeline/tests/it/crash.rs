@@ -70,7 +70,10 @@ fn what_a_killed_run_left_running_is_ended_by_the_next_one() {
     project.write("in.txt", "x\n").write("block", "");
     let child = start(&project);
     let until = Instant::now() + Duration::from_mins(1);
-    while fs::read_to_string(project.root.join("pid")).unwrap_or_default().trim().is_empty() {
+    // The step has said who it is, and Tidemill has noted what it started.
+    let noted =
+        || fs::read_dir(project.root.join(".tidemill/running")).is_ok_and(|mut notes| notes.next().is_some());
+    while fs::read_to_string(project.root.join("pid")).unwrap_or_default().trim().is_empty() || !noted() {
         assert!(Instant::now() < until, "the step did not start");
         std::thread::yield_now();
     }

@@ -112,6 +112,15 @@ fn outputs_may_be_written_in_the_usual_ways() {
 }
 
 #[test]
+fn a_place_that_is_taken_says_by_whom() {
+    let project = project();
+    let found = message(&project, step("m", "mkdir model && echo > model/x", &[], &["model"]));
+    let hint = "Tidemill has made a place for the output `model`: use `mkdir -p`, or write into it";
+    assert_eq!(found, ("step `m` failed with exit code 1".to_owned(), hint.to_owned()));
+    assert!(!project.exists("model"));
+}
+
+#[test]
 fn scripts_and_tools_inside_the_project_work() {
     let project = project();
     project

@@ -171,7 +171,7 @@ impl Check<'_> {
                     let known = project.objective.as_ref().and_then(|o| o.kpi.as_ref());
                     match known {
                         Some(known) => {
-                            self.known("KPI", &kpi.name, [known.name.as_str()], &at.key("name").span)
+                            self.known("KPI", &kpi.name, [known.name.as_str()], &at.key("name").span);
                         }
                         None => {
                             let hint = Some("add `kpi:` to `objective`".to_owned());

@@ -102,8 +102,8 @@ fn collisions<'s>(check: &mut Check<'_>, steps: &'s [StepIo]) -> Outs<'s> {
         }
     }
     for (path, (s, o)) in &outs {
-        let parents = path.match_indices('/').map(|(i, _)| &path[..i]);
-        if let Some((parent, (other, _))) = parents.filter_map(|p| outs.get_key_value(p)).next() {
+        let mut parents = path.match_indices('/').map(|(i, _)| &path[..i]);
+        if let Some((parent, (other, _))) = parents.find_map(|p| outs.get_key_value(p)) {
             let (step, other) = (&steps[*s], &steps[*other]);
             let message = format!(
                 "the output `{path}` of `{}` is inside the output `{parent}` of `{}`",

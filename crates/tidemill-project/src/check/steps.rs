@@ -239,10 +239,10 @@ impl Check<'_> {
             }
             match axis {
                 Axis::Param(text) if !is_reference(text) => {
-                    self.add(&place.span, format!("`{text}` is no list"), expected, None)
+                    self.add(&place.span, format!("`{text}` is no list"), expected, None);
                 }
                 Axis::Values(values) if values.is_empty() => {
-                    self.add(&place.span, "the list is empty", "at least one value", None)
+                    self.add(&place.span, "the list is empty", "at least one value", None);
                 }
                 Axis::Param(_) | Axis::Values(_) => {}
             }

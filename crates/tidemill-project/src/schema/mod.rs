@@ -32,7 +32,7 @@ pub(crate) fn project_schema() -> &'static Value {
 /// The schema of one step.
 pub(crate) fn step_schema() -> &'static Value {
     static SCHEMA: OnceLock<Value> = OnceLock::new();
-    SCHEMA.get_or_init(|| schema_of::<StepDecl>())
+    SCHEMA.get_or_init(schema_of::<StepDecl>)
 }
 
 fn schema_of<T: schemars::JsonSchema>() -> Value {

@@ -82,7 +82,7 @@ fn value(node: &Node, indent: usize, out: &mut String) {
 /// Whether a list or map is short and flat enough for one line.
 fn fits(node: &Node, indent: usize) -> bool {
     let flat = |node: &Node| match &node.kind {
-        Kind::List(items) => items.iter().all(|i| is_scalar(i)),
+        Kind::List(items) => items.iter().all(is_scalar),
         Kind::Map(_) => false,
         _ => true,
     };

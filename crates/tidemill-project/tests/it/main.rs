@@ -1,5 +1,14 @@
 //! Tests of the crate's public API.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests and measuring programs fail where their helpers fail, and print what they find"
+)]
+
 mod bad;
 mod dvc;
 mod example;

@@ -142,7 +142,7 @@ impl Loss {
         let pack = Pack::new(scale);
         match (self, &observed.weights) {
             (Self::Squared, None) => {
-                each_row(&mut into[0], &scores[0], observed, |s, y, _| pack.of(s - y, 1.0))
+                each_row(&mut into[0], &scores[0], observed, |s, y, _| pack.of(s - y, 1.0));
             }
             (Self::Squared, Some(_)) => {
                 each_row(&mut into[0], &scores[0], observed, |s, y, w| pack.of(w * (s - y), w));
@@ -265,7 +265,7 @@ fn each_row(
                 for (((into, &s), &y), &w) in into.iter_mut().zip(scores).zip(values).zip(weights) {
                     *into = derive(s, y, w);
                 }
-            })
+            });
         }
     }
 }

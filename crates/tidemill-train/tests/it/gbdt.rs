@@ -255,7 +255,7 @@ fn the_order_of_columns_does_not_matter() {
 fn a_row_twice_is_a_row_of_weight_two() {
     let (frame, targets) = mixed(3_000, 5);
     let twice: Vec<usize> = (0..3_000).flat_map(|row| std::iter::repeat_n(row, 1 + row % 2)).collect();
-    let weights: Vec<f64> = (0..3_000).map(|row| 1.0 + (row % 2) as f64).collect();
+    let weights: Vec<f64> = (0..3_000).map(|row| 1.0 + f64::from(row % 2)).collect();
     // Cuts count rows whatever their weight, so few distinct values are needed for equal cuts.
     let ColumnData::Numeric(a) = &frame.columns()[0].data else { panic!("numbers expected") };
     let ColumnData::Numeric(b) = &frame.columns()[1].data else { panic!("numbers expected") };

@@ -159,7 +159,6 @@ impl Console {
         }
     }
 
-    #[expect(clippy::unused_self, reason = "every line goes through the console, whatever it needs of it")]
     fn write_err(&self, text: &str) {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }

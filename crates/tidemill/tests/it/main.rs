@@ -1,6 +1,13 @@
 //! The real binary from outside: what users type, what they see, what is left behind.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where its helpers fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests and measuring programs fail where their helpers fail, and print what they find"
+)]
 
 mod bad_input;
 mod crash;

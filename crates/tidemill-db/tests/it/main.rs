@@ -1,0 +1,20 @@
+//! The behaviours of the database, each on SQLite and on PostgreSQL, through the public API.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests and measuring programs fail where their helpers fail, and print what they find"
+)]
+
+mod crash;
+mod datasets;
+mod fixture;
+mod ingest;
+mod log;
+mod open;
+mod runs;
+mod schema;
+mod tamper;

@@ -1,0 +1,142 @@
+//! The entry points of `fuzz/` on mutated seeds: a smoke test of what `cargo xtask fuzz` does for longer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use xtask::{fuzz, workspace};
+
+#[allow(unreachable_pub, reason = "public for the fuzz targets")]
+#[path = "../../../fuzz/src/lib.rs"]
+mod entries;
+
+/// How long, and how often, each entry point is called at most.
+const LIMITS: (Duration, u64) = (Duration::from_secs(2), 20_000);
+
+macro_rules! soaked {
+    ($($target:literal => $entry:ident,)*) => {
+        /// The targets that are tested below.
+        const TESTED: &[&str] = &[$($target),*];
+        $(
+            #[test]
+            fn $entry() {
+                soak($target, entries::$entry);
+            }
+        )*
+    };
+}
+
+soaked! {
+    "arrow" => arrow,
+    "chunk-list" => chunk_list,
+    "csv" => csv,
+    "dvc-file" => dvc_file,
+    "event" => event,
+    "json-lines" => json_lines,
+    "lock-file" => lock_file,
+    "pack-index" => pack_index,
+    "pack-record" => pack_record,
+    "parameter-file" => parameter_file,
+    "parquet" => parquet,
+    "project-file" => project_file,
+    "stat-cache" => stat_cache,
+    "tree" => tree,
+}
+
+#[test]
+fn every_target_is_tested_and_has_seeds() {
+    let root = workspace::root();
+    assert_eq!(fuzz::targets(&root).unwrap(), TESTED);
+    for target in TESTED {
+        assert!(!seeds(&root, target).is_empty(), "put a valid input into fuzz/seeds/{target}/");
+    }
+}
+
+fn seeds(root: &Path, target: &str) -> Vec<Vec<u8>> {
+    let Ok(entries) = fs_err::read_dir(root.join("fuzz/seeds").join(target)) else { return Vec::new() };
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.into_iter().map(|path| fs_err::read(path).unwrap()).collect()
+}
+
+/// Calls `entry` with every seed as it is and then with mutations of them; the stream of mutations is always the same.
+fn soak(target: &str, entry: fn(&[u8])) {
+    let seeds = seeds(&workspace::root(), target);
+    assert!(!seeds.is_empty(), "no seeds for `{target}`");
+    for seed in &seeds {
+        attempt(target, entry, seed);
+    }
+    let mut random = Random(0x5eed);
+    let begin = Instant::now();
+    for _ in 0..LIMITS.1 {
+        if begin.elapsed() > LIMITS.0 {
+            break;
+        }
+        let mut input = seeds[random.below(seeds.len())].clone();
+        for _ in 0..=random.below(4) {
+            mutate(&mut input, &seeds, &mut random);
+        }
+        attempt(target, entry, &input);
+    }
+}
+
+fn attempt(target: &str, entry: fn(&[u8]), input: &[u8]) {
+    if catch_unwind(AssertUnwindSafe(|| entry(input))).is_err() {
+        let shown = &input[..input.len().min(4_000)];
+        panic!("`{target}` panicked on {} bytes: b\"{}\"", input.len(), shown.escape_ascii());
+    }
+}
+
+fn mutate(input: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
+    const TELLING: [&[u8]; 14] = [
+        b"\0",
+        b"\xff",
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\x80",
+        b"18446744073709551616",
+        b"-1",
+        b"1e999",
+        b"\"",
+        b"\n",
+        b"{",
+        b"[",
+        b"${",
+        b"../",
+        b"\xc3\x28",
+    ];
+    let at = random.below(input.len() + 1);
+    let length = random.below(16.min(input.len() - at) + 1);
+    match random.below(7) {
+        0 if at < input.len() => input[at] ^= 1 << random.below(8),
+        1 if at < input.len() => input[at] = random.below(256) as u8,
+        2 => drop(input.drain(at..at + length)),
+        3 => input.truncate(at),
+        4 => {
+            let copied = input[at..at + length].to_vec();
+            input.splice(at..at, copied);
+        }
+        5 => {
+            let other = &seeds[random.below(seeds.len())];
+            let from = random.below(other.len() + 1);
+            let to = from + random.below((other.len() - from).min(64) + 1);
+            input.splice(at..at + length, other[from..to].iter().copied());
+        }
+        _ => {
+            let telling = TELLING[random.below(TELLING.len())];
+            input.splice(at..at + length, telling.iter().copied());
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea and Flood 2014): enough to scatter mutations, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+}
