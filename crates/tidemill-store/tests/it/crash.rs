@@ -61,14 +61,12 @@ fn check(store: &Store, dir: &Path) {
 
 #[test]
 fn worker() {
-    match orders() {
-        Some(dir) => work(&dir, u64::MAX / 2),
-        None => {
-            let lab = Lab::new();
-            work(lab.dir.path(), 6);
-            check(&lab.store, lab.dir.path());
-        }
+    if let Some(dir) = orders() {
+        return work(&dir, u64::MAX / 2);
     }
+    let lab = Lab::new();
+    work(lab.dir.path(), 6);
+    check(&lab.store, lab.dir.path());
 }
 
 #[test]

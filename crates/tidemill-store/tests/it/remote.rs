@@ -1,5 +1,7 @@
 //! Push and pull through a folder and through memory.
 
+use std::slice::from_ref;
+
 use tidemill_core::{Cancel, Quiet};
 use tidemill_store::{Checkout, Error, Remote, Root, Store, StoreOptions, Transfer};
 
@@ -28,7 +30,7 @@ fn sample(lab: &Lab, files: u64) -> Root {
 }
 
 fn pull(store: &Store, remote: &Remote, root: &Root) -> Result<Transfer, Error> {
-    block(store.pull(remote, std::slice::from_ref(root), &Quiet))
+    block(store.pull(remote, from_ref(root), &Quiet))
 }
 
 #[test]
@@ -37,15 +39,15 @@ fn there_and_back() {
     let root = sample(&lab, 700);
     let entry = lab.add("data");
     for remote in [folder_remote(&lab), Remote::in_memory()] {
-        let sent = block(lab.store.push(&remote, &[root.clone()], &Quiet)).unwrap();
+        let sent = block(lab.store.push(&remote, from_ref(&root), &Quiet)).unwrap();
         assert!(sent.objects > 700 && sent.packs <= 2 && sent.present == 0, "{sent:?}");
-        let again = block(lab.store.push(&remote, &[root.clone()], &Quiet)).unwrap();
+        let again = block(lab.store.push(&remote, from_ref(&root), &Quiet)).unwrap();
         assert_eq!((again.objects, again.bytes, again.packs, again.present), (0, 0, 0, sent.objects));
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         let got = pull(&store, &remote, &root).unwrap();
         assert_eq!((got.objects, got.present), (sent.objects, 0));
-        assert_eq!(store.verify(&[root.clone()], &Quiet).unwrap(), vec![]);
+        assert_eq!(store.verify(from_ref(&root), &Quiet).unwrap(), vec![]);
         let out = dir.path().join("out");
         store.checkout(&entry, &out, &Checkout::default(), &Quiet).unwrap();
         assert_eq!(snapshot(&out), snapshot(&lab.path("data")));
@@ -59,13 +61,13 @@ fn a_second_version_moves_only_what_is_new() {
     let lab = Lab::new();
     let remote = folder_remote(&lab);
     let first = sample(&lab, 200);
-    block(lab.store.push(&remote, &[first.clone()], &Quiet)).unwrap();
+    block(lab.store.push(&remote, from_ref(&first), &Quiet)).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     pull(&store, &remote, &first).unwrap();
     lab.write("data/3/3", "changed");
     let second = Root::from(&lab.add("data"));
-    let sent = block(lab.store.push(&remote, &[second.clone()], &Quiet)).unwrap();
+    let sent = block(lab.store.push(&remote, from_ref(&second), &Quiet)).unwrap();
     // The file, the listing of its folder and that of the whole.
     assert_eq!((sent.objects, sent.packs), (3, 1));
     let got = pull(&store, &remote, &second).unwrap();
@@ -78,7 +80,7 @@ fn damage_on_the_way_is_found_and_nothing_of_it_is_kept() {
     let lab = Lab::new();
     let root = sample(&lab, 20);
     let remote = folder_remote(&lab);
-    block(lab.store.push(&remote, &[root.clone()], &Quiet)).unwrap();
+    block(lab.store.push(&remote, from_ref(&root), &Quiet)).unwrap();
     let folder = lab.dir.path().join("re mote");
     let pack = list(&folder.join("packs")).pop().unwrap();
     let good = fs_err::read(&pack).unwrap();
@@ -95,7 +97,7 @@ fn damage_on_the_way_is_found_and_nothing_of_it_is_kept() {
         // Once the remote is whole again, the pull goes on.
         fs_err::write(&pack, &good).unwrap();
         pull(&store, &remote, &root).unwrap();
-        assert_eq!(store.verify(&[root.clone()], &Quiet).unwrap(), vec![]);
+        assert_eq!(store.verify(from_ref(&root), &Quiet).unwrap(), vec![]);
     }
     fs_err::write(&pack, &good[..good.len() / 2]).unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -111,9 +113,9 @@ fn what_the_remote_lacks_is_named() {
     let store = open(dir.path());
     let error = pull(&store, &remote, &root).unwrap_err();
     assert!(error.to_string().starts_with(&format!("object {} is not in `file://", root.digest)), "{error}");
-    let error = block(store.push(&remote, &[root.clone()], &Quiet)).unwrap_err();
+    let error = block(store.push(&remote, from_ref(&root), &Quiet)).unwrap_err();
     assert!(matches!(error, Error::Missing { digest, .. } if digest == root.digest));
-    block(lab.store.push(&remote, &[root.clone()], &Quiet)).unwrap();
+    block(lab.store.push(&remote, from_ref(&root), &Quiet)).unwrap();
     let cancel = Cancel::new();
     cancel.cancel();
     assert!(matches!(block(store.pull(&remote, &[root], &cancel)), Err(Error::Cancelled)));
@@ -126,7 +128,7 @@ fn an_interrupted_push_is_continued() {
     let store = Store::open(lab.store.dir(), options).unwrap();
     let root = sample(&lab, 300);
     let remote = folder_remote(&lab);
-    let whole = block(store.push(&remote, &[root.clone()], &Quiet)).unwrap();
+    let whole = block(store.push(&remote, from_ref(&root), &Quiet)).unwrap();
     assert!(whole.packs > 10);
     // As if it had ended early: half of the indexes, and one more pack that was still being written, are not there.
     let folder = lab.dir.path().join("re mote");
@@ -134,7 +136,7 @@ fn an_interrupted_push_is_continued() {
     for index in &indexes[..indexes.len() / 2] {
         fs_err::remove_file(index).unwrap();
     }
-    let rest = block(store.push(&remote, &[root.clone()], &Quiet)).unwrap();
+    let rest = block(store.push(&remote, from_ref(&root), &Quiet)).unwrap();
     assert!(rest.present > 0 && rest.objects > 0 && rest.objects + rest.present == whole.objects, "{rest:?}");
     let dir = tempfile::tempdir().unwrap();
     let other = open(dir.path());
@@ -149,7 +151,7 @@ fn a_forged_chunk_list_is_refused() {
     lab.write("true", noise(1, 300_000));
     let root = Root::from(&lab.add("true"));
     let remote = folder_remote(&lab);
-    block(lab.store.push(&remote, &[root.clone()], &Quiet)).unwrap();
+    block(lab.store.push(&remote, from_ref(&root), &Quiet)).unwrap();
     let folder = lab.dir.path().join("re mote");
     let bytes = |name: &str| fs_err::read(list(&folder.join(name)).pop().unwrap()).unwrap();
     let (pack, index) = (bytes("packs"), bytes("index"));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::slice::from_ref;
 
 use tidemill_core::{Digest, Quiet};
 use tidemill_store::{
@@ -37,7 +38,7 @@ fn sha256_comes_when_asked_for() {
     // `printf abc | sha256sum`
     let path = lab.write("abc", "abc");
     let options = AddOptions { sha256: true, ..AddOptions::default() };
-    let entry = lab.store.add_many(&[path.clone()], &options, &Quiet).unwrap()[0];
+    let entry = lab.store.add_many(from_ref(&path), &options, &Quiet).unwrap()[0];
     let expected = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(entry.sha256.unwrap().to_string(), expected);
     assert_eq!(hash(&path, None, &Quiet).unwrap().sha256, None);

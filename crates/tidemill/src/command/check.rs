@@ -61,7 +61,7 @@ fn suggest(app: &App<'_>, name: &str, table: tidemill_data::Table) -> anyhow::Re
     }
     app.console.note(format!("put these under `data: {name}: expect:` and keep what you mean"));
     for expectation in &proposal.expect {
-        app.console.line(format!("- {}", crate::command::init::flow(&serde_json::to_value(expectation)?)));
+        app.console.line(format!("- {}", crate::command::init::entry(expectation)?));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_json::Value;
-use tidemill_core::declare::{SplitBy, TaskKind};
+use tidemill_core::declare::{Expectation, Severity, SplitBy, TaskKind};
 use tidemill_core::{Name, did_you_mean};
 use tidemill_data::infer::Role;
 use tidemill_data::{Proposal, Table, propose};
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Init, global: &Global, console: &Console) -> anyhow::Re
     for (path, text) in files {
         write(&root.join(&path), &text)?;
     }
-    add_lines(&root.join(".gitattributes"), &["tidemill.lock merge=tidemill-lock"])?;
+    add_lines(&root.join(".gitattributes"), &["tidemill.lock merge=tidemill"])?;
     add_lines(&root.join(".gitignore"), &["/.tidemill/"])?;
     console.line(format!("created {}", file.display()));
     console.hint("`tidemill check` looks at it, `tidemill run` runs it");
@@ -237,7 +237,7 @@ fn project_text(name: &Name, dataset: &str, path: &str, proposal: &Proposal) -> 
     if !proposal.expect.is_empty() {
         text.push_str("    expect:\n");
         for expectation in &proposal.expect {
-            let _ = writeln!(text, "      - {}", flow(&serde_json::to_value(expectation)?));
+            let _ = writeln!(text, "      - {}", entry(expectation)?);
         }
     }
     let _ = write!(
@@ -279,8 +279,21 @@ fn project_text(name: &Name, dataset: &str, path: &str, proposal: &Proposal) -> 
     Ok(text)
 }
 
+/// An expectation as an entry of a list; the severity only where it is not the default.
+pub(crate) fn entry(expectation: &Expectation) -> anyhow::Result<String> {
+    let mut value = serde_json::to_value(expectation)?;
+    if let Some(map) = value.as_object_mut() {
+        map.remove("severity");
+    }
+    let rule = flow(&value);
+    Ok(match expectation.severity {
+        Severity::Error => rule.trim_start_matches('{').strip_suffix('}').unwrap_or(&rule).to_owned(),
+        Severity::Warn => format!("{}, severity: warn}}", rule.strip_suffix('}').unwrap_or(&rule)),
+    })
+}
+
 /// A value as YAML in one line.
-pub(crate) fn flow(value: &Value) -> String {
+fn flow(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let parts: Vec<String> =
