@@ -17,6 +17,9 @@ pub(super) type ColumnHistogram = [Sums; 256];
 /// The histograms of the columns of one group.
 pub(super) type GroupHistogram = [ColumnHistogram; GROUP];
 
+/// Rows whose bins are loaded together.
+const AHEAD: usize = 32;
+
 /// No rows.
 pub(super) const EMPTY: Sums = [0; 2];
 
@@ -158,8 +161,15 @@ fn accumulate(into: &mut GroupHistogram, bins: &[[u8; GROUP]], leaf: LeafRows<'_
 fn accumulate_width<const WIDTH: usize>(into: &mut GroupHistogram, bins: &[[u8; GROUP]], leaf: LeafRows<'_>) {
     match leaf.rows {
         Some(rows) => {
-            for (&row, &derivatives) in rows.iter().zip(leaf.derivatives) {
-                add_row::<WIDTH>(into, &bins[row as usize], derivatives);
+            // Rows of a leaf lie far apart. Loading a few of them at once lets the cache misses overlap.
+            for (rows, derivatives) in rows.chunks(AHEAD).zip(leaf.derivatives.chunks(AHEAD)) {
+                let mut near = [[0_u8; GROUP]; AHEAD];
+                for (near, &row) in near.iter_mut().zip(rows) {
+                    *near = bins[row as usize];
+                }
+                for (row, &derivatives) in near.iter().zip(derivatives) {
+                    add_row::<WIDTH>(into, row, derivatives);
+                }
             }
         }
         None => {
