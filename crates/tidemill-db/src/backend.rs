@@ -116,7 +116,18 @@ impl Transact {
     }
 
     pub(crate) async fn sqlite_write(pools: &SqlitePools, ctx: &Arc<Context>) -> Result<Self> {
-        let tx = pools.write.begin_with(dialect::SQLITE_WRITE).await.map_err(ctx.fail("begin writing"))?;
+        let tx = match pools.write.begin_with(dialect::SQLITE_WRITE).await {
+            // A transaction that failed on a full disk was rolled back by SQLite itself, which the driver does not
+            // notice: such a connection is of no more use.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                let broken = pools.write.acquire().await.map_err(ctx.fail("begin writing"))?;
+                // Whatever closing says, the next connection is a new one.
+                let _ = broken.close().await;
+                pools.write.begin_with(dialect::SQLITE_WRITE).await
+            }
+            begun => begun,
+        };
+        let tx = tx.map_err(ctx.fail("begin writing"))?;
         Ok(Self { ctx: Arc::clone(ctx), tx: Either::Sqlite(tx) })
     }
 

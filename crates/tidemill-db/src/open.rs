@@ -87,8 +87,8 @@ fn read_header(path: &Path, ctx: &Context) -> Result<Header> {
     if path.is_dir() {
         return Err(Error::Open { place: place(), detail: "it is a directory".to_owned() });
     }
-    let mut header = Vec::with_capacity(100);
-    file.by_ref().take(100).read_to_end(&mut header).map_err(open_error)?;
+    let mut header = Vec::with_capacity(105);
+    file.by_ref().take(105).read_to_end(&mut header).map_err(open_error)?;
     if header.is_empty() {
         return Ok(Header::Old);
     }
@@ -110,6 +110,11 @@ fn read_header(path: &Path, ctx: &Context) -> Result<Header> {
         return Ok(Header::Ask);
     }
     check_header(ctx, version, application)?;
+    // Section 1.6: bytes 3 and 4 of the first page's b-tree header count the entries of the schema. A file that is not
+    // marked as ours and holds something is told from an empty one before a connection could change it.
+    if application == 0 && header.get(103..105).is_some_and(|cells| cells != [0, 0]) {
+        return Err(Error::Foreign { place: place(), detail: "it belongs to another program".to_owned() });
+    }
     Ok(if version == VERSION { Header::Current } else { Header::Old })
 }
 

@@ -222,13 +222,19 @@ fn io_hint(source: &io::Error, path: &Path) -> Option<String> {
 }
 
 fn remote_hint(source: &object_store::Error) -> Option<String> {
+    const CREDENTIALS: &str =
+        "check the credentials in the environment, for example `AWS_ACCESS_KEY_ID`, and what they may do";
     match source {
-        object_store::Error::Unauthenticated { .. } | object_store::Error::PermissionDenied { .. } => Some(
-            "check the credentials in the environment, for example `AWS_ACCESS_KEY_ID`, and what they may do"
-                .into(),
-        ),
+        object_store::Error::Unauthenticated { .. } | object_store::Error::PermissionDenied { .. } => {
+            Some(CREDENTIALS.into())
+        }
         object_store::Error::NotFound { .. } => Some("check the name of the bucket or folder".into()),
-        _ => None,
+        // A refused listing comes as a generic error that carries the server's answer.
+        other => {
+            let text = format!("{other:?}");
+            let refused = ["403", "401", "SignatureDoesNotMatch", "InvalidAccessKeyId", "AccessDenied"];
+            refused.iter().any(|word| text.contains(word)).then(|| CREDENTIALS.into())
+        }
     }
 }
 

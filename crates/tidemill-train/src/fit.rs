@@ -242,7 +242,9 @@ impl Draft<'_> {
         metric: Metric,
         decision: &Decision,
     ) -> Result<Vec<ColumnImportance>> {
-        let rows = sample(self.test.rows(), self.training.seed);
+        let trees = if let Model::Gbdt(model) = model { model.trees.len() } else { 1 };
+        let columns = self.test.frame.columns().len();
+        let rows = sample(self.test.rows(), columns, trees, self.training.seed);
         let part = self.test.take(&rows);
         let known = part.scored(&model.scores(&part.frame));
         let setting = Setting { metric, decision, repeats: REPEATS, seed: self.training.seed };

@@ -17,7 +17,11 @@ use crate::{Error, Result};
 /// Shuffles of each column.
 pub const REPEATS: usize = 5;
 /// Most rows that are used; beyond them a seeded sample tells the same for less work.
-pub const MOST_ROWS: usize = 10_000;
+const MOST_ROWS: usize = 10_000;
+/// Never fewer where there are more.
+const LEAST_ROWS: usize = 2_000;
+/// Trees (or linear models) times rows that all shuffles together may answer.
+const BUDGET: usize = 300_000_000;
 
 /// What importance is measured on.
 #[derive(Clone, Copy, Debug)]
@@ -84,12 +88,14 @@ pub fn permutation(
     Ok(columns)
 }
 
-/// A seeded sample of at most [`MOST_ROWS`] of so many rows, in rising order.
-pub fn sample(rows: usize, seed: u64) -> Vec<usize> {
+/// A seeded sample of so many rows, in rising order: at most 10,000, fewer but at least 2,000 for a model of very many
+/// trees (1 for other models) or columns.
+pub fn sample(rows: usize, columns: usize, trees: usize, seed: u64) -> Vec<usize> {
+    let most = (BUDGET / (columns * REPEATS * trees).max(1)).clamp(LEAST_ROWS, MOST_ROWS);
     let mut order: Vec<usize> = (0..rows).collect();
-    if rows > MOST_ROWS {
+    if rows > most {
         Random::new(seed, Purpose::Importance, u64::from(u32::MAX)).shuffle(&mut order);
-        order.truncate(MOST_ROWS);
+        order.truncate(most);
         order.sort_unstable();
     }
     order
@@ -98,3 +104,19 @@ pub fn sample(rows: usize, seed: u64) -> Vec<usize> {
 /// A predictor that several threads may ask at once.
 pub trait PredictorSync: Predictor + Sync {}
 impl<T: Predictor + Sync> PredictorSync for T {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_models_are_asked_less() {
+        for (rows, trees, expected) in
+            [(500, 1, 500), (50_000, 1, 10_000), (50_000, 1_000, 3_000), (50_000, 100_000, 2_000)]
+        {
+            let drawn = sample(rows, 20, trees, 1);
+            assert_eq!(drawn.len(), expected);
+            assert!(drawn.is_sorted_by(|a, b| a < b) && drawn.iter().all(|row| *row < rows));
+        }
+    }
+}

@@ -14,7 +14,9 @@ use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
@@ -36,6 +38,11 @@ pub(super) fn fix(plan: Arc<dyn ExecutionPlan>, _threads: usize) -> Result<Arc<d
         if let Some(merge) = node.downcast_ref::<SortPreservingMergeExec>() {
             let sort = SortExec::new(merge.expr().clone(), concatenated(merge.input().clone()));
             return Ok(Transformed::yes(Arc::new(sort.with_fetch(merge.fetch()))));
+        }
+        // A join can make many rows of few without waiting for anything: it has to give way, or a query could not be
+        // stopped in the middle of one.
+        if node.is::<CrossJoinExec>() || node.is::<NestedLoopJoinExec>() || node.is::<HashJoinExec>() {
+            return Ok(Transformed::yes(Arc::new(CooperativeExec::new(node))));
         }
         Ok(Transformed::no(node))
     });

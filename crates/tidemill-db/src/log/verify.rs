@@ -19,12 +19,14 @@ pub(super) async fn verify(db: &Db, progress: &dyn Progress) -> Result<LogVerdic
     let fail = || db.ctx().fail("read the log");
     let stored = stored_head(tx.conn()).await.map_err(fail())?;
     let mut check = Check {
-        size: stored.as_ref().and_then(|stored| stored.head).map_or(0, |head| head.size),
+        // Without a head no entry is one too many: what is missing is said at the end.
+        size: stored.as_ref().and_then(|stored| stored.head).map_or(i64::MAX as u64, |head| head.size),
         frontier: Frontier::default(),
         checkpoints: checkpoints(&mut tx).await?,
         good_until: 0,
     };
-    progress.begin("verifying the log", Some(check.size), Unit::Items);
+    let total = stored.as_ref().and_then(|stored| stored.head).map(|head| head.size);
+    progress.begin("verifying the log", total, Unit::Items);
     let mut first_bad = unnumbered(&mut tx).await?;
     while first_bad.is_none() {
         if progress.cancelled() {

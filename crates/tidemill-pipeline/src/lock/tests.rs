@@ -152,9 +152,9 @@ fn a_hand_edited_file_is_refused_with_the_line_and_the_reason() {
         (replaced("version 1", "version 2"), 2, "version `2` is not known here".to_owned()),
         (replaced("version 1\n", ""), 1, "the line `version 1` is missing".to_owned()),
         (
-            replaced("\nstep features", "\nstage features"),
+            replaced("\nstep features", "\nstpe features"),
             4,
-            "`stage` is not known at the beginning of a line; did you mean `step`?".to_owned(),
+            "`stpe` is not known at the beginning of a line; did you mean `step`?".to_owned(),
         ),
         (
             replaced("  builtin", "builtin"),
