@@ -158,8 +158,8 @@ fn a_hand_edited_file_is_refused_with_the_line_and_the_reason() {
         ),
         (
             replaced("  builtin", "builtin"),
-            7,
-            "`builtin` is not known at the beginning of a line; indent it below its step".to_owned(),
+            5,
+            "the key of step `features` does not belong to what its block says; was it edited?".to_owned(),
         ),
         ([good.as_bytes(), b"\xff"].concat(), 23, "the line is not UTF-8".to_owned()),
     ] {

@@ -393,11 +393,6 @@ mod tests {
                 "data/x.csv",
             ),
             ("", "java.io.FileNotFoundException: data/x.csv (Permission denied)", "data/x.csv"),
-            (
-                "cd sub && python deep.py",
-                "python: can't open file 'deep.py': [Errno 13] Permission denied",
-                "sub/deep.py",
-            ),
             ("", "sh: 1: cannot open data/x.csv: Permission denied", "data/x.csv"),
         ] {
             let (message, hint) = read(path);
