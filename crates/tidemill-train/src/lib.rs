@@ -5,7 +5,7 @@
 //! the number of threads.
 //!
 //! The way through the crate: a [`frame::Table`] of record batches gives a [`frame::FrameSchema`] and a
-//! [`frame::Frame`] of features with a [`frame::Target`]; [`fit`] splits, searches, trains and evaluates; the
+//! [`frame::Frame`] of features with a [`frame::Target`]; [`fit()`](fit::fit) splits, searches, trains and evaluates; the
 //! result is a [`model::TrainedModel`] that [`onnx::to_onnx`] writes out.
 
 pub mod fit;

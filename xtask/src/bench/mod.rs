@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: Tidemill and its peers on the same tasks, in one session, in turns.
 //!
-//! A case is a function from a [`Session`] to rows; each row has its own bars. Results are printed and, for full
+//! A case is a function from a `Session` to rows; each row has its own bars. Results are printed and, for full
 //! sizes, appended to `docs/benchmarks.md` together with the machine and the versions.
 
 use std::path::{Path, PathBuf};

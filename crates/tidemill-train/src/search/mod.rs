@@ -1,5 +1,5 @@
 //! Parameter search: which parameters are tried, and how they override the declared ones. Fitting and judging the
-//! trials is the work of [`crate::fit`].
+//! trials is the work of `crate::fit`.
 
 mod candidates;
 mod parameters;

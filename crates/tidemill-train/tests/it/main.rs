@@ -11,6 +11,7 @@
 
 mod fit;
 mod flights;
+mod frame;
 mod gbdt;
 mod linear;
 mod metric;
