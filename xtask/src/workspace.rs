@@ -185,6 +185,20 @@ pub fn binary(root: &Path, profile: Profile) -> Result<PathBuf> {
         .with_context(|| format!("`{}` made no binary `tidemill`", process::shown(&cargo)))
 }
 
+/// Builds an example program of a package, optimised, and returns its path.
+pub fn example(root: &Path, package: &str, name: &str) -> Result<PathBuf> {
+    let mut cargo = Command::new(process::cargo());
+    cargo.current_dir(root).args(["build", "--release", "--package", package, "--example", name]);
+    cargo.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = cargo.output().context("cannot start `cargo`")?;
+    let built = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    built.with_context(|| format!("`{}` made no program", process::shown(&cargo)))
+}
+
 /// The path in a compiler message about the finished binary; `None` for every other message, its tests included.
 fn executable(message: &serde_json::Value) -> Option<PathBuf> {
     let target = message.get("target")?;

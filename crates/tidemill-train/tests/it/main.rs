@@ -11,7 +11,6 @@
 
 mod fit;
 mod flights;
-mod frame;
 mod gbdt;
 mod linear;
 mod metric;

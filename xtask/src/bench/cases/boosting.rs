@@ -1,19 +1,21 @@
 //! Gradient boosting on many rows against scikit-learn and LightGBM: a whole training, from Parquet file to scores.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use crate::bench::report::{Row, number};
 use crate::bench::session::{Phase, Scenario, Session};
-use crate::process;
+use crate::{process, workspace};
 
 const BOOSTING: &str = "boosting";
+const FIT: &str = "boosting-fit";
 const TOOLS: [&str; 3] = ["tidemill", "lightgbm", "scikit-learn"];
 /// How far below the best peer's ROC AUC ours may be; the standard error on 200,000 test rows is about 0.001.
 const NOISE: f64 = 0.002;
 
-/// Measures the row.
+/// Measures a whole step, and fitting alone.
 pub(super) fn measure(session: &Session) -> Result<Vec<Row>> {
     let train_rows = session.size(1_000_000, 4_000);
     let rows = session.scratch.join("rows.parquet");
@@ -29,7 +31,7 @@ pub(super) fn measure(session: &Session) -> Result<Vec<Row>> {
                     fs_err::copy(&rows, project.join("rows.parquet"))?;
                     Ok(())
                 })
-                .value(|| auc(&ours.join("model/metrics.json"))),
+                .value(|| auc(&ours.join("model/report.json"))),
         ],
     }];
     if let Some(peers) = &session.peers {
@@ -61,11 +63,14 @@ pub(super) fn measure(session: &Session) -> Result<Vec<Row>> {
             pass: ours >= peer - NOISE,
         });
     }
-    Ok(vec![row])
+    if session.smoke {
+        return Ok(vec![row]);
+    }
+    Ok(vec![row, fitting(session)?])
 }
 
 /// The peers' environment writes the rows; a smoke run without peers uses the tests' environment.
-fn make_rows(session: &Session, count: u64, path: &std::path::Path) -> Result<()> {
+fn make_rows(session: &Session, count: u64, path: &Path) -> Result<()> {
     let mut command = if let Some(peers) = &session.peers {
         peers.script("make_boosting.py")
     } else {
@@ -76,21 +81,54 @@ fn make_rows(session: &Session, count: u64, path: &std::path::Path) -> Result<()
     process::output(command.arg(count.to_string()).arg(path)).map(drop)
 }
 
-fn auc(path: &std::path::Path) -> Result<f64> {
+/// ROC AUC on the held-out rows: of a peer's scores, or of our report.
+fn auc(path: &Path) -> Result<f64> {
     let scores: serde_json::Value = serde_json::from_slice(&fs_err::read(path)?)?;
-    find_number(&scores, "roc_auc").with_context(|| format!("no `roc_auc` in `{}`", path.display()))
+    let ours = scores.get("test").and_then(serde_json::Value::as_array).and_then(|metrics| {
+        metrics.iter().find(|metric| metric["metric"] == "roc_auc").map(|metric| &metric["value"])
+    });
+    let found = ours.or_else(|| scores.get("roc_auc")).and_then(serde_json::Value::as_f64);
+    found.with_context(|| format!("no `roc_auc` in `{}`", path.display()))
 }
 
-/// The first number under this key, at any depth.
-fn find_number(value: &serde_json::Value, key: &str) -> Option<f64> {
-    match value {
-        serde_json::Value::Object(map) => map
-            .get(key)
-            .and_then(serde_json::Value::as_f64)
-            .or_else(|| map.values().find_map(|inner| find_number(inner, key))),
-        serde_json::Value::Array(items) => items.iter().find_map(|inner| find_number(inner, key)),
-        _ => None,
+/// Fitting alone, on rows that each program makes itself: the seconds that it prints.
+fn fitting(session: &Session) -> Result<Row> {
+    const ROWS: &str = "1000000";
+    let ours = workspace::example(&session.root, "tidemill-train", "gbdt_bench")?;
+    let log = session.scratch.join("measured.log");
+    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).to_string();
+    let fit = Phase::new(FIT, || {
+        let mut command = Command::new(&ours);
+        command.args([ROWS, "binary", &threads]);
+        command
+    });
+    let mut scenarios = vec![Scenario { tool: "tidemill", phases: vec![fit.value(|| printed(&log))] }];
+    if let Some(peers) = &session.peers {
+        for tool in ["lightgbm", "scikit-learn"] {
+            let log = log.clone();
+            let fit = Phase::new(FIT, move || {
+                let mut command = peers.script("boosting_fit.py");
+                command.args([tool, ROWS]);
+                command
+            });
+            scenarios.push(Scenario { tool, phases: vec![fit.value(move || printed(&log))] });
+        }
     }
+    let measured = session.alternate(&scenarios)?;
+    let note = |seconds: f64| format!("fitting {seconds:.2} s");
+    let row = measured.row(FIT, &format!("fitting alone, {ROWS} × 30 rows, 100 rounds"), &TOOLS, note);
+    let seconds = |tool| measured.value(FIT, tool);
+    Ok(match (seconds("tidemill"), seconds("lightgbm")) {
+        (Some(ours), Some(peer)) => row.below("fitting time against LightGBM's", ours / peer, 1.5, "times"),
+        _ => row,
+    })
+}
+
+/// The seconds of fitting in what the measured program printed.
+fn printed(log: &Path) -> Result<f64> {
+    let text = fs_err::read_to_string(log)?;
+    let number = text.split_once("train ").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+    number.with_context(|| format!("no seconds of fitting in what was printed: {text}"))
 }
 
 const PIPELINE: &str = "\
