@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::workspace::Profile;
-use crate::{bench, codegen, example, process, setup, tidy, workspace};
+use crate::{codegen, process, setup, tidy, workspace};
 
 /// Options of `cargo xtask ci`.
 #[derive(Debug, Default, Args)]
@@ -29,7 +29,7 @@ struct Stage {
     work: fn(&Context) -> Result<()>,
 }
 
-const STAGES: [Stage; 10] = [
+const STAGES: [Stage; 8] = [
     Stage { name: "setup", work: |context| setup::run(&context.root, &setup::Options::default()) },
     Stage { name: "fmt", work: |context| context.cargo(&["fmt", "--all", "--check"]) },
     Stage { name: "tidy", work: |context| tidy::run(&context.root) },
@@ -38,8 +38,6 @@ const STAGES: [Stage; 10] = [
     Stage { name: "test", work: test },
     Stage { name: "doc", work: doc },
     Stage { name: "codegen", work: check_generated },
-    Stage { name: "example", work: |context| example::run(&context.root, &context.binary()?) },
-    Stage { name: "bench", work: |context| bench::smoke(&context.root, &context.binary()?) },
 ];
 
 /// What stages share.

@@ -2,12 +2,13 @@
 //! begins, how many rows are given to one statement, and what the error codes mean.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, PgConnection, Postgres, SqliteConnection};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{FromRow, Postgres, Sqlite};
 
 use crate::Error;
 use crate::backend::{Conn, Context, Either};
@@ -119,7 +120,7 @@ fn classify_postgres(
 }
 
 /// One column of the rows that are given to one statement.
-pub(crate) enum Column<'a> {
+enum Column<'a> {
     Int(Vec<i64>),
     OptInt(Vec<Option<i64>>),
     Float(Vec<f64>),
@@ -127,85 +128,89 @@ pub(crate) enum Column<'a> {
     OptText(Vec<Option<&'a str>>),
 }
 
-/// Rows for one statement: as `UNNEST` over one array per column on PostgreSQL, and as `json_each` over one JSON
-/// text on SQLite. NaN becomes NULL on SQLite, which cannot store it; tables with floats carry a flag beside.
+/// Rows for one statement: as `UNNEST` over one array per column on PostgreSQL, and as `VALUES` on SQLite.
+///
+/// SQLite's `json_each` would take all rows as one text, but its reader of decimal numbers is off in the last
+/// place for some; bound values arrive as they are. So that few statements must be prepared, rows go in powers of
+/// two: 1,000 are given as 512, 256, 128, 64, 32 and 8. NaN becomes NULL on SQLite, which cannot store it; tables
+/// with floats carry a flag beside.
 pub(crate) struct Rows<'a> {
     columns: Vec<(&'static str, Column<'a>)>,
     count: usize,
 }
+
+/// SQLite takes at most 32,766 parameters.
+const SQLITE_ROWS: usize = 1024;
 
 impl<'a> Rows<'a> {
     pub(crate) fn new(count: usize) -> Self {
         Self { columns: Vec::new(), count }
     }
 
-    pub(crate) fn int(mut self, name: &'static str, values: impl Iterator<Item = i64>) -> Self {
-        self.columns.push((name, Column::Int(values.collect())));
-        self
+    pub(crate) fn int(self, name: &'static str, values: impl Iterator<Item = i64>) -> Self {
+        self.with(name, Column::Int(values.collect()))
     }
 
-    pub(crate) fn opt_int(mut self, name: &'static str, values: impl Iterator<Item = Option<i64>>) -> Self {
-        self.columns.push((name, Column::OptInt(values.collect())));
-        self
+    pub(crate) fn opt_int(self, name: &'static str, values: impl Iterator<Item = Option<i64>>) -> Self {
+        self.with(name, Column::OptInt(values.collect()))
     }
 
-    pub(crate) fn float(mut self, name: &'static str, values: impl Iterator<Item = f64>) -> Self {
-        self.columns.push((name, Column::Float(values.collect())));
-        self
+    pub(crate) fn float(self, name: &'static str, values: impl Iterator<Item = f64>) -> Self {
+        self.with(name, Column::Float(values.collect()))
     }
 
-    pub(crate) fn text(mut self, name: &'static str, values: impl Iterator<Item = &'a str>) -> Self {
-        self.columns.push((name, Column::Text(values.collect())));
-        self
+    pub(crate) fn text(self, name: &'static str, values: impl Iterator<Item = &'a str>) -> Self {
+        self.with(name, Column::Text(values.collect()))
     }
 
-    pub(crate) fn opt_text(
-        mut self,
-        name: &'static str,
-        values: impl Iterator<Item = Option<&'a str>>,
-    ) -> Self {
-        self.columns.push((name, Column::OptText(values.collect())));
-        self
+    pub(crate) fn opt_text(self, name: &'static str, values: impl Iterator<Item = Option<&'a str>>) -> Self {
+        self.with(name, Column::OptText(values.collect()))
     }
 
-    fn names(&self) -> String {
-        self.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    fn with(mut self, name: &'static str, column: Column<'a>) -> Self {
+        self.columns.push((name, column));
+        self
     }
 
     /// `head` with `{columns}` and `{rows}` replaced. Only constants of this crate get into the text.
-    fn sql(&self, head: &str, postgres: bool) -> String {
-        let mut rows = String::new();
-        for (i, (name, column)) in self.columns.iter().enumerate() {
-            let separator = if i == 0 { "" } else { ", " };
-            let _ = if postgres {
-                write!(rows, "{separator}${}::{}[]", i + 1, column.postgres_type())
-            } else {
-                write!(rows, "{separator}value->>{i} AS {name}")
-            };
-        }
-        let rows = if postgres {
-            format!("UNNEST({rows}) AS r({})", self.names())
-        } else {
-            format!("(SELECT {rows} FROM json_each($1)) AS r")
-        };
-        head.replace("{columns}", &self.names()).replace("{rows}", &rows)
+    fn sql(&self, head: &str, rows: &str) -> String {
+        let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
+        head.replace("{columns}", &names.join(", ")).replace("{rows}", rows)
     }
 
-    fn json(&self) -> String {
-        let mut text = String::with_capacity(self.count * self.columns.len() * 16 + 2);
-        text.push('[');
-        for row in 0..self.count {
-            text.push_str(if row == 0 { "[" } else { ",[" });
-            for (i, (_, column)) in self.columns.iter().enumerate() {
-                if i > 0 {
-                    text.push(',');
-                }
-                column.push_json(row, &mut text);
-            }
-            text.push(']');
+    fn postgres_sql(&self, head: &str) -> String {
+        let mut arrays = Vec::new();
+        let mut names = Vec::new();
+        for (i, (name, column)) in self.columns.iter().enumerate() {
+            arrays.push(format!("${}::{}[]", i + 1, column.postgres_type()));
+            names.push(*name);
         }
-        text.push(']');
-        text
+        self.sql(head, &format!("UNNEST({}) AS r({})", arrays.join(", "), names.join(", ")))
+    }
+
+    fn sqlite_sql(&self, head: &str, count: usize) -> String {
+        let mut rows = "(SELECT ".to_owned();
+        for (i, (name, _)) in self.columns.iter().enumerate() {
+            let _ = write!(rows, "{}column{} AS {name}", if i == 0 { "" } else { ", " }, i + 1);
+        }
+        rows.push_str(" FROM (VALUES ");
+        let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
+        for i in 0..count {
+            rows.push_str(if i == 0 { "" } else { ", " });
+            rows.push_str(&row);
+        }
+        rows.push_str(")) AS r");
+        self.sql(head, &rows)
+    }
+
+    /// The rows in parts for SQLite, the largest first.
+    fn parts(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (mut from, end) = (0, self.count);
+        std::iter::from_fn(move || {
+            let size = SQLITE_ROWS.min(1 << (end - from).checked_ilog2()?);
+            from += size;
+            Some(from - size..from)
+        })
     }
 }
 
@@ -217,49 +222,24 @@ impl Column<'_> {
             Self::Text(_) | Self::OptText(_) => "TEXT",
         }
     }
-
-    fn push_json(&self, row: usize, out: &mut String) {
-        match self {
-            Self::Int(values) => {
-                let _ = write!(out, "{}", values[row]);
-            }
-            Self::OptInt(values) => match values[row] {
-                Some(value) => {
-                    let _ = write!(out, "{value}");
-                }
-                None => out.push_str("null"),
-            },
-            Self::Float(values) => push_float(values[row], out),
-            Self::Text(values) => push_text(values[row], out),
-            Self::OptText(values) => match values[row] {
-                Some(value) => push_text(value, out),
-                None => out.push_str("null"),
-            },
-        }
-    }
-}
-
-/// 9e999 is a number in JSON's grammar and overflows to infinity in SQLite's reader.
-fn push_float(value: f64, out: &mut String) {
-    if value.is_nan() {
-        out.push_str("null");
-    } else if value.is_infinite() {
-        out.push_str(if value > 0.0 { "9e999" } else { "-9e999" });
-    } else {
-        let _ = write!(out, "{value:e}");
-    }
-}
-
-fn push_text(value: &str, out: &mut String) {
-    out.push_str(&serde_json::Value::from(value).to_string());
 }
 
 /// Runs `head` over `rows`; gives the number of rows that it wrote. `{columns}` in `head` stands for the names of
-/// the columns and `{rows}` for the rows, known as `r`.
+/// the columns and `{rows}` for the rows, known as `r`. On SQLite `head` may run several times over parts of them.
 pub(crate) async fn write_rows(conn: Conn<'_>, head: &str, rows: &Rows<'_>) -> sqlx::Result<u64> {
     match conn {
-        Either::Sqlite(c) => write_sqlite(c, head, rows).await,
-        Either::Postgres(c) => write_postgres(c, head, rows).await,
+        Either::Sqlite(c) => {
+            let mut written = 0;
+            for part in rows.parts() {
+                let query = sqlx::query(AssertSqlSafe(rows.sqlite_sql(head, part.len())));
+                written += bind_rows(query, rows, part).execute(&mut *c).await?.rows_affected();
+            }
+            Ok(written)
+        }
+        Either::Postgres(c) => {
+            let query = sqlx::query(AssertSqlSafe(rows.postgres_sql(head)));
+            Ok(bind_columns(query, rows).execute(c).await?.rows_affected())
+        }
     }
 }
 
@@ -270,24 +250,38 @@ where
 {
     match conn {
         Either::Sqlite(c) => {
-            let sql = AssertSqlSafe(rows.sql(head, false));
-            sqlx::query(sql).bind(rows.json()).try_map(|row| T::from_row(&row)).fetch_all(c).await
+            let mut read = Vec::new();
+            for part in rows.parts() {
+                let query = sqlx::query(AssertSqlSafe(rows.sqlite_sql(head, part.len())));
+                let query = bind_rows(query, rows, part).try_map(|row| T::from_row(&row));
+                read.extend(query.fetch_all(&mut *c).await?);
+            }
+            Ok(read)
         }
         Either::Postgres(c) => {
-            let sql = AssertSqlSafe(rows.sql(head, true));
-            bind_columns(sqlx::query(sql), rows).try_map(|row| T::from_row(&row)).fetch_all(c).await
+            let query = sqlx::query(AssertSqlSafe(rows.postgres_sql(head)));
+            bind_columns(query, rows).try_map(|row| T::from_row(&row)).fetch_all(c).await
         }
     }
 }
 
-async fn write_sqlite(c: &mut SqliteConnection, head: &str, rows: &Rows<'_>) -> sqlx::Result<u64> {
-    let sql = AssertSqlSafe(rows.sql(head, false));
-    Ok(sqlx::query(sql).bind(rows.json()).execute(c).await?.rows_affected())
-}
-
-async fn write_postgres(c: &mut PgConnection, head: &str, rows: &Rows<'_>) -> sqlx::Result<u64> {
-    let sql = AssertSqlSafe(rows.sql(head, true));
-    Ok(bind_columns(sqlx::query(sql), rows).execute(c).await?.rows_affected())
+fn bind_rows<'q>(
+    mut query: Query<'q, Sqlite, SqliteArguments>,
+    rows: &Rows<'_>,
+    part: Range<usize>,
+) -> Query<'q, Sqlite, SqliteArguments> {
+    for row in part {
+        for (_, column) in &rows.columns {
+            query = match column {
+                Column::Int(values) => query.bind(values[row]),
+                Column::OptInt(values) => query.bind(values[row]),
+                Column::Float(values) => query.bind(Some(values[row]).filter(|value| !value.is_nan())),
+                Column::Text(values) => query.bind(values[row].to_owned()),
+                Column::OptText(values) => query.bind(values[row].map(str::to_owned)),
+            };
+        }
+    }
+    query
 }
 
 fn bind_columns<'q>(
@@ -304,4 +298,37 @@ fn bind_columns<'q>(
         };
     }
     query
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_powers_of_two_that_cover_all_rows_once() {
+        for count in [0, 1, 2, 3, 7, 64, 1000, 1023, 1024, 1025, 10_000] {
+            let parts: Vec<_> = Rows::new(count).parts().collect();
+            assert_eq!(
+                parts.iter().flat_map(Clone::clone).collect::<Vec<_>>(),
+                (0..count).collect::<Vec<_>>()
+            );
+            assert!(parts.iter().all(|part| part.len().is_power_of_two() && part.len() <= SQLITE_ROWS));
+            assert!(parts.len() <= count / SQLITE_ROWS + 10, "{count}: {}", parts.len());
+        }
+    }
+
+    #[test]
+    fn the_text_for_each_database() {
+        let rows = Rows::new(2).int("a", [1, 2].into_iter()).float("b", [0.5, 1.5].into_iter());
+        let head = "INSERT INTO t ({columns}) SELECT {columns} FROM {rows}";
+        assert_eq!(
+            rows.sqlite_sql(head, 2),
+            "INSERT INTO t (a, b) SELECT a, b FROM \
+             (SELECT column1 AS a, column2 AS b FROM (VALUES (?, ?), (?, ?))) AS r"
+        );
+        assert_eq!(
+            rows.postgres_sql(head),
+            "INSERT INTO t (a, b) SELECT a, b FROM UNNEST($1::BIGINT[], $2::DOUBLE PRECISION[]) AS r(a, b)"
+        );
+    }
 }

@@ -147,6 +147,7 @@ fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(options.busy_timeout)
+        .statement_cache_capacity(256)
         .pragma("journal_size_limit", "67108864");
     let pool = |connections: u32, wait: Duration| {
         PoolOptions::new()
