@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
+use fs_err::File;
 use tidemill_core::{Digest, Quiet};
 
 use crate::catalog::Tables;
@@ -45,8 +46,16 @@ pub(crate) struct Batch {
 }
 
 struct Syncer {
-    packs: SyncSender<SealedPack>,
+    packs: SyncSender<ToSync>,
     thread: JoinHandle<Result<Vec<Location>, Error>>,
+}
+
+/// Work for the syncing thread.
+enum ToSync {
+    /// A complete pack: sync it and give it its name.
+    Pack(SealedPack),
+    /// One that is still being written: have the disk begin with it.
+    Begun(File),
 }
 
 impl Batch {
@@ -126,8 +135,13 @@ impl Batch {
             };
             pack.append(header, stored)?;
             if pack.len() >= self.inner.options.pack_size {
-                self.hand_over(pack.seal()?)?;
+                self.hand_over(ToSync::Pack(pack.seal()?))?;
             } else {
+                if self.durable
+                    && let Some(file) = pack.to_sync()?
+                {
+                    self.hand_over(ToSync::Begun(file))?;
+                }
                 lock(&self.idle).push(pack);
             }
         }
@@ -151,7 +165,7 @@ impl Batch {
         let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         let open = std::mem::take(&mut *lock(&self.idle));
         for pack in open {
-            self.hand_over(pack.seal()?)?;
+            self.hand_over(ToSync::Pack(pack.seal()?))?;
         }
         let Some(syncer) = lock(&self.syncer).take() else { return Ok(()) };
         drop(syncer.packs);
@@ -164,8 +178,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Gives a complete pack to the syncing thread, waiting while too many are ahead of it.
-    fn hand_over(&self, pack: SealedPack) -> Result<(), Error> {
+    /// Gives work to the syncing thread, waiting while too many are ahead of it.
+    fn hand_over(&self, work: ToSync) -> Result<(), Error> {
         let mut slot = lock(&self.syncer);
         let syncer = slot.get_or_insert_with(|| {
             let (packs, received) = sync_channel(UNSYNCED_PACKS);
@@ -175,7 +189,7 @@ impl Batch {
                 thread: std::thread::spawn(move || sync_packs(&inner, &received, &placed, durable)),
             }
         });
-        if syncer.packs.send(pack).is_ok() {
+        if syncer.packs.send(work).is_ok() {
             return Ok(());
         }
         // The thread ended early, so it has an error to tell.
@@ -204,12 +218,20 @@ impl Drop for Batch {
 
 fn sync_packs(
     inner: &Inner,
-    packs: &Receiver<SealedPack>,
+    packs: &Receiver<ToSync>,
     placed: &Mutex<Vec<PackName>>,
     durable: bool,
 ) -> Result<Vec<Location>, Error> {
     let mut entries = Vec::new();
-    while let Ok(pack) = packs.recv() {
+    while let Ok(work) = packs.recv() {
+        let pack = match work {
+            ToSync::Pack(pack) => pack,
+            ToSync::Begun(file) => {
+                // Only to begin early: what goes wrong here shows again when the complete pack is synced.
+                let _ = file.sync_data();
+                continue;
+            }
+        };
         let path = inner.catalog.pack_path(&pack.name);
         lock(placed).push(pack.name);
         entries.append(&mut pack.publish(path, durable)?);

@@ -21,9 +21,9 @@ use crate::cut::{Cutter, WHOLE_FILE};
 use crate::list::Part;
 
 /// Bytes read at a time.
-const BLOCK: usize = 4 << 20;
+const BLOCK: usize = if cfg!(test) { 300_000 } else { 4 << 20 };
 /// Bytes of a segment; must be a power of two (BLAKE3 subtrees) and a multiple of every chunk bound.
-const SEGMENT: u64 = 16 << 20;
+const SEGMENT: u64 = if cfg!(test) { 1 << 20 } else { 16 << 20 };
 const LARGE_SEGMENT: u64 = 64 << 20;
 /// From this size on segments are large.
 const MANY_SEGMENTS: u64 = 256 << 20;
@@ -214,9 +214,9 @@ impl Source<'_> {
         with_buffer(|buffer| {
             let mut window = Window::new(buffer, start.saturating_sub((RUN_UP * cutter.mean()) as u64));
             while window.at < end {
-                if window.needs_more(cutter.max(), self.length) {
+                while window.needs_more(cutter.max(), self.length) {
                     self.check_cancelled()?;
-                    let own = within(window.fill(self)?, start, end);
+                    let own = within(window.fill(self, end + cutter.max() as u64)?, start, end);
                     update(&mut hasher, sha.as_deref_mut(), own);
                     self.progress.advance(own.len() as u64);
                 }
@@ -301,12 +301,13 @@ impl<'a> Window<'a> {
         self.tail - self.head < max && self.end < length
     }
 
-    /// Reads another block, keeping what has not been cut. Gives where the new bytes begin in the file, and them.
-    fn fill(&mut self, source: &Source<'_>) -> Result<(u64, &[u8]), Error> {
+    /// Reads another block, keeping what has not been cut, and no further than `limit`. Gives where the new bytes begin
+    /// in the file, and them.
+    fn fill(&mut self, source: &Source<'_>, limit: u64) -> Result<(u64, &[u8]), Error> {
         self.buffer.copy_within(self.head..self.tail, 0);
         self.tail -= self.head;
         self.head = 0;
-        let wanted = (source.length - self.end).min(BLOCK as u64) as usize;
+        let wanted = (source.length.min(limit) - self.end).min(BLOCK as u64) as usize;
         let fresh = &mut at_least(self.buffer, self.tail + wanted)[self.tail..];
         source.read_at(fresh, self.end)?;
         let from = self.end;

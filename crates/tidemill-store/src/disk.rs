@@ -31,6 +31,11 @@ impl TempFile {
         self.file.write_all(bytes).map_err(Error::io("write to", &self.path))
     }
 
+    /// Another handle of the same file, for syncing what has been written so far.
+    pub(crate) fn handle(&self) -> Result<fs_err::File, Error> {
+        self.file.try_clone().map_err(Error::io("open", &self.path))
+    }
+
     pub(crate) fn sync(&self) -> Result<(), Error> {
         self.file.sync_data().map_err(Error::io("sync", &self.path))
     }

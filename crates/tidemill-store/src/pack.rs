@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use fs_err::File;
 use tidemill_core::{Clock, Digest, Hasher, SystemClock};
 
 use crate::Error;
@@ -12,11 +13,16 @@ use crate::record::{Header, PACK_MAGIC};
 /// Records smaller than this are gathered before they are written.
 const BUFFER: usize = 256 << 10;
 
+/// The disk begins to write after so many bytes, so that it does not stand still until the pack is complete.
+const WRITE_BACK: u64 = 16 << 20;
+
 /// A pack being written by one thread at a time.
 pub(crate) struct PackWriter {
     file: TempFile,
     buffer: Vec<u8>,
     length: u64,
+    /// The length when the disk was last asked to begin writing.
+    begun: u64,
     names: Hasher,
     entries: Vec<(u64, Header)>,
 }
@@ -35,6 +41,7 @@ impl PackWriter {
             file: TempFile::create(tmp, "pack")?,
             buffer: PACK_MAGIC.to_vec(),
             length: PACK_MAGIC.len() as u64,
+            begun: 0,
             names: Hasher::new(),
             entries: Vec::new(),
         })
@@ -60,6 +67,15 @@ impl PackWriter {
         }
         self.buffer.extend_from_slice(stored);
         Ok(())
+    }
+
+    /// A handle to sync, if enough has been written since the last one for the disk to be busy with.
+    pub(crate) fn to_sync(&mut self) -> Result<Option<File>, Error> {
+        if self.length - self.begun < WRITE_BACK {
+            return Ok(None);
+        }
+        self.begun = self.length;
+        self.file.handle().map(Some)
     }
 
     fn flush(&mut self) -> Result<(), Error> {

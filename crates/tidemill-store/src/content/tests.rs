@@ -108,9 +108,9 @@ fn a_file_that_changes_while_it_is_read_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
-    fn any_length(length in 0..40_000_000_usize, seed in any::<u64>(), zeros in 0..3_000_000_usize) {
+    fn any_length(length in 0..5_000_000_usize, seed in any::<u64>(), zeros in 0..2_000_000_usize) {
         let mut bytes = noise(seed, length);
         let at = length / 2;
         let end = (at + zeros).min(length);

@@ -26,7 +26,8 @@ fn only_what_roots_reach_stays() {
     let done = lab.store.gc(&[Root::from(&keep)], false, &Quiet).unwrap();
     assert_eq!(planned, done);
     assert!(done.removed_objects > 10 && done.freed_bytes > 3_900_000, "{done:?}");
-    assert_eq!(before - disk_use(&lab), done.freed_bytes);
+    // Rewriting may make one pack of two, each of which has a few bytes of its own.
+    assert!((before - disk_use(&lab)).abs_diff(done.freed_bytes) < 64, "{done:?}");
     assert!(!lab.store.has(&dropped).unwrap());
     for store in [lab.store.clone(), open(lab.store.dir())] {
         assert!(store.has(&keep).unwrap());
