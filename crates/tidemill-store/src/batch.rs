@@ -138,7 +138,7 @@ impl Batch {
                 self.hand_over(ToSync::Pack(pack.seal()?))?;
             } else {
                 if self.durable
-                    && let Some(file) = pack.to_sync()?
+                    && let Some(file) = pack.take_unsynced()?
                 {
                     self.hand_over(ToSync::Begun(file))?;
                 }

@@ -70,7 +70,7 @@ impl PackWriter {
     }
 
     /// A handle to sync, if enough has been written since the last one for the disk to be busy with.
-    pub(crate) fn to_sync(&mut self) -> Result<Option<File>, Error> {
+    pub(crate) fn take_unsynced(&mut self) -> Result<Option<File>, Error> {
         if self.length - self.begun < WRITE_BACK {
             return Ok(None);
         }
