@@ -57,7 +57,8 @@ pub struct SqlJob {
     pub memory_limit: usize,
     /// Where it spills; made if it is not there, and left empty.
     pub spill_dir: PathBuf,
-    /// How many threads may work on it. The bytes written do not depend on it.
+    /// How many threads the caller grants. Today the query is one pipeline whatever is granted, beside an encoder on
+    /// rayon's threads; the bytes written never depend on it.
     pub partitions: usize,
 }
 
