@@ -13,6 +13,7 @@ use tidemill_core::Cancel;
 
 use crate::Error;
 
+pub(crate) use leftover::RUN_VARIABLE;
 pub use local::LocalExecutor;
 
 /// A command to run, complete: nothing else of Tidemill's environment reaches it.

@@ -146,6 +146,8 @@ pub fn execute(
 ) -> Result<RunReport, Error> {
     let started = services.clock.now();
     let root = &fs::canonicalize(root)?;
+    // Before anything is looked at: what is left of a killed run may still be writing.
+    services.executor.recover()?;
     let old = Lock::read(root)?;
     let workspace = Workspace {
         root,

@@ -1,51 +1,57 @@
-//! Process groups that outlived a killed Tidemill: noted while they run, ended by the next run.
+//! Processes that outlived a killed Tidemill, ended by the next run before it does anything.
 //!
-//! A note names the group with the start of its leader, the Tidemill that started it, and the boot of the machine, so
-//! that a number which the system has given to somebody else since is left alone, and so is the work of another
-//! Tidemill that is alive. Without `/proc` nothing is noted.
+//! A run is noted in a file before its first command starts, and every process of a command carries the run's
+//! identifier in its environment. So nothing is missed, not even a command that started in the instant of the kill,
+//! which may otherwise write an output while the next run reads it. The note names the Tidemill that runs, its start
+//! and the boot of the machine, so that the work of one that is alive is left alone. Without `/proc` nothing is noted.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
 
+use super::Job;
 use crate::Error;
+
+/// The variable that says to which run a process belongs.
+pub(crate) const RUN_VARIABLE: &str = "TIDEMILL_RUN_ID";
+
+/// How long killed processes may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Leftovers {
     folder: PathBuf,
-}
-
-/// A note of a running group, removed when dropped.
-pub(super) struct Note(Option<PathBuf>);
-
-impl Drop for Note {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            // A note that stays names a group that is gone, which the next run finds out.
-            let _ = fs::remove_file(path);
-        }
-    }
+    noted: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Leftovers {
     pub(super) const fn new(folder: PathBuf) -> Self {
-        Self { folder }
+        Self { folder, noted: Mutex::new(BTreeSet::new()) }
     }
 
-    /// Notes a group. Best effort: a run does not fail because it cannot note what it started.
-    pub(super) fn note(&self, group: Pid) -> Note {
-        let own = rustix::process::getpid();
-        let facts = (start_of(group), start_of(own), boot());
-        let (Some(start), Some(own_start), Some(boot)) = facts else { return Note(None) };
-        let path = self.folder.join(group.as_raw_nonzero().to_string());
-        let text = format!("{start} {} {own_start} {boot}", own.as_raw_nonzero());
-        let written = fs::write(&path, &text)
-            .or_else(|_| fs::create_dir_all(&self.folder).and_then(|()| fs::write(&path, &text)));
-        Note(written.is_ok().then_some(path))
+    /// Notes the run of a job that is about to start, once.
+    pub(super) fn note(&self, job: &Job) -> Result<(), Error> {
+        let run = job.env.get(RUN_VARIABLE).and_then(|run| run.to_str());
+        let (Some(run), Some(start), Some(boot)) = (run, facts(getpid()).map(|facts| facts.start), boot())
+        else {
+            return Ok(());
+        };
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.folder.join(run);
+        if !noted.contains(&path) {
+            fs::create_dir_all(&self.folder)?;
+            fs::write(&path, format!("{} {start} {boot}", getpid().as_raw_nonzero()))?;
+            noted.insert(path);
+        }
+        Ok(())
     }
 
-    /// Kills the noted groups that are still there and forgets all notes. Returns how many were there.
+    /// Kills what runs of dead Tidemills left, waits until it is gone, and forgets them. Returns the number of
+    /// process groups that were there.
     pub(super) fn end(&self) -> Result<usize, Error> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -54,52 +60,108 @@ impl Leftovers {
         };
         let mut ended = 0;
         for entry in entries {
-            let path = entry?.path();
-            let group = path.file_name().and_then(|name| name.to_str()?.parse().ok()).and_then(Pid::from_raw);
-            let note = fs::read_to_string(&path).unwrap_or_default();
-            if let (Some(group), Some(noted)) = (group, Noted::parse(&note))
-                && boot().as_deref() == Some(noted.boot)
+            let entry = entry?;
+            let note = fs::read_to_string(entry.path()).unwrap_or_default();
+            let noted = Noted::parse(&note);
+            let here = noted.as_ref().is_some_and(|noted| boot().as_deref() == Some(noted.boot));
+            if let (Some(noted), true) = (&noted, here)
+                && facts(noted.owner).is_some_and(|facts| facts.start == noted.start)
             {
-                if start_of(noted.owner) == Some(noted.owner_start) {
-                    continue;
-                }
-                // While any member lives the number is not given away, so without a leader the group is still ours.
-                let ours = start_of(group).is_none_or(|start| start == noted.start);
-                if ours && kill_process_group(group, Signal::KILL).is_ok() {
-                    ended += 1;
-                }
+                continue;
             }
-            fs::remove_file(&path)?;
+            // A torn note was written by a Tidemill that died while it did so.
+            if here || noted.is_none() {
+                ended += end_run(&entry.file_name().to_string_lossy())?;
+            }
+            fs::remove_file(entry.path())?;
         }
         Ok(ended)
     }
 }
 
-/// The text of a note: start of the leader, the Tidemill that started it and its start, the boot.
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        for path in self.noted.get_mut().unwrap_or_else(PoisonError::into_inner).iter() {
+            // A note that stays is found to be of no use by the next run.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// The text of a note: the Tidemill that runs, when it started, the boot.
 struct Noted<'a> {
-    start: u64,
     owner: Pid,
-    owner_start: u64,
+    start: u64,
     boot: &'a str,
 }
 
 impl<'a> Noted<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let mut words = text.split(' ');
-        let start = words.next()?.parse().ok()?;
         let owner = words.next()?.parse().ok().and_then(Pid::from_raw)?;
-        let owner_start = words.next()?.parse().ok()?;
-        Some(Self { start, owner, owner_start, boot: words.next()? })
+        let start = words.next()?.parse().ok()?;
+        Some(Self { owner, start, boot: words.next().filter(|boot| boot.len() == 36)? })
     }
 }
 
-/// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat`, counted after the name, which
-/// is in parentheses and may hold anything.
-fn start_of(process: Pid) -> Option<u64> {
+fn end_run(run: &str) -> Result<usize, Error> {
+    let mark = format!("{RUN_VARIABLE}={run}");
+    let until = Instant::now() + PATIENCE;
+    let mut groups = BTreeSet::new();
+    loop {
+        let found = marked(&mark)?;
+        let Some((first, _)) = found.first() else { return Ok(groups.len()) };
+        if Instant::now() >= until {
+            let message = format!("process {first} of an earlier run does not end although it was killed");
+            return Err(Error::Internal(message));
+        }
+        for (process, group) in found {
+            // The one failure is that it is gone already.
+            let _ = kill_process(process, Signal::KILL);
+            if groups.insert(group.as_raw_nonzero()) {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Living processes with the mark in their environment, and their groups.
+fn marked(mark: &str) -> Result<Vec<(Pid, Pid)>, Error> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(process) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
+            continue;
+        };
+        // Processes of others cannot be read, and are not ours.
+        let environ = fs::read(format!("/proc/{}/environ", process.as_raw_nonzero())).unwrap_or_default();
+        let ours = environ.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
+        if let (true, Some(facts)) = (ours && process != getpid(), facts(process))
+            && !facts.ended
+        {
+            found.push((process, facts.group));
+        }
+    }
+    Ok(found)
+}
+
+/// What `/proc/PID/stat` says of a process.
+struct Facts {
+    /// It has ended and waits for its parent.
+    ended: bool,
+    group: Pid,
+    /// When it started, in clock ticks since boot.
+    start: u64,
+}
+
+/// Fields are counted after the name, which is in parentheses and may hold anything: state, parent, group, …
+fn facts(process: Pid) -> Option<Facts> {
     let stat = fs::read(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
     let stat = String::from_utf8_lossy(&stat);
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let group = fields.get(2)?.parse().ok().and_then(Pid::from_raw)?;
+    Some(Facts { ended: matches!(*fields.first()?, "Z" | "X"), group, start: fields.get(19)?.parse().ok()? })
 }
 
 fn boot() -> Option<String> {

@@ -32,8 +32,8 @@ pub struct LocalExecutor {
 }
 
 impl LocalExecutor {
-    /// An executor on this machine. It notes its running process groups in a folder below `tidemill_dir`
-    /// (the project's `.tidemill`), so that [`Executor::recover`] finds them after `kill -9`.
+    /// An executor on this machine. It notes its runs in a folder below `tidemill_dir` (the project's `.tidemill`), so
+    /// that [`Executor::recover`] finds what they left after `kill -9`.
     pub fn new(tidemill_dir: &Path) -> Self {
         Self { leftovers: Leftovers::new(tidemill_dir.join("running")) }
     }
@@ -49,6 +49,7 @@ impl Executor for LocalExecutor {
     }
 
     fn run(&self, job: &Job, output: &mut dyn Output, cancel: &Cancel) -> Result<Exit, Error> {
+        self.leftovers.note(job)?;
         let (reader, writer) = std::io::pipe()?;
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(&job.command).current_dir(&job.folder).env_clear().envs(&job.env);
@@ -61,11 +62,7 @@ impl Executor for LocalExecutor {
             drop(command);
             child
         };
-        let group = Group::new(child)?;
-        let note = self.leftovers.note(group.id);
-        let exit = group.supervise(job, reader, output, cancel);
-        drop(note);
-        exit
+        Group::new(child)?.supervise(job, reader, output, cancel)
     }
 
     fn recover(&self) -> Result<usize, Error> {

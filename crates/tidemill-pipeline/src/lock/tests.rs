@@ -170,6 +170,15 @@ fn a_hand_edited_file_is_refused_with_the_line_and_the_reason() {
 }
 
 #[test]
+fn fractions_keep_every_bit() {
+    // A reader that is off by one bit gives this number another key.
+    let mut step = locked(ActionText::Run("x".to_owned()), &[], &["x"]);
+    step.record.params.insert("rate".to_owned(), json!(-428_429_511_262.810_36));
+    let lock = Lock { steps: [("a".to_owned(), step)].into() };
+    assert_eq!(Lock::parse("x", lock.render().as_bytes()), Ok(lock));
+}
+
+#[test]
 fn conflicts_say_how_to_get_rid_of_them() {
     let text = "version 1\n=======\n";
     let error = Lock::parse("tidemill.lock", text.as_bytes()).unwrap_err();

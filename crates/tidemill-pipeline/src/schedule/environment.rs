@@ -9,6 +9,7 @@ use tidemill_core::declare::{EnvSource, Step};
 
 use super::RunOptions;
 use crate::StepFailure;
+use crate::executor::RUN_VARIABLE;
 
 /// Everything that the process of a step sees.
 ///
@@ -34,7 +35,7 @@ pub(super) fn environment(
     let facts: [(&str, OsString); 6] = [
         ("TMPDIR", scratch.into()),
         ("TIDEMILL_PROJECT_DIR", root.into()),
-        ("TIDEMILL_RUN_ID", options.run.to_string().into()),
+        (RUN_VARIABLE, options.run.to_string().into()),
         ("TIDEMILL_STEP", step.name.clone().into()),
         ("TIDEMILL_PARAMS", params.unwrap_or_default().into()),
         ("PYTHONDONTWRITEBYTECODE", "1".into()),

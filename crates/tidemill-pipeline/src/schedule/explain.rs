@@ -182,7 +182,9 @@ fn attempts(
 ) -> Vec<(Attempt, String)> {
     let mut found: Vec<(Attempt, String)> = Vec::new();
     for Candidate { text, certain } in candidates(line) {
-        let here = folders.iter().filter_map(|folder| inside(root, folder, &text));
+        let mut here: Vec<String> = folders.iter().filter_map(|folder| inside(root, folder, &text)).collect();
+        // What exists is what was meant; the sort keeps the order of the folders otherwise.
+        here.sort_by_key(|path| fs::symlink_metadata(root.join(path)).is_err());
         let attempt = here.into_iter().find_map(|path| {
             let attempt = classify(root, declared, line, &path, refused, certain)?;
             Some((attempt, path))
@@ -393,6 +395,11 @@ mod tests {
                 "data/x.csv",
             ),
             ("", "java.io.FileNotFoundException: data/x.csv (Permission denied)", "data/x.csv"),
+            (
+                "cd sub && python deep.py",
+                "python: can't open file 'deep.py': [Errno 13] Permission denied",
+                "sub/deep.py",
+            ),
             ("", "sh: 1: cannot open data/x.csv: Permission denied", "data/x.csv"),
         ] {
             let (message, hint) = read(path);

@@ -82,9 +82,7 @@ impl<'a> Run<'a> {
     /// Carries the plan out. The steps that ended are returned also when there is an error.
     pub(super) fn go(mut self) -> (BTreeMap<usize, Done>, Result<(), Error>) {
         let idle = self.plan.values().all(|planned| planned.decision == Decision::Unchanged);
-        if !idle && let Err(error) = self.prepare() {
-            return (BTreeMap::new(), Err(error));
-        }
+        self.prepare();
         let mut state = State::default();
         for at in self.plan.keys() {
             let needs = self.dag.nodes()[*at].upstream.len();
@@ -111,8 +109,8 @@ impl<'a> Run<'a> {
         (state.done, state.error.map_or(Ok(()), Err).and(recorded))
     }
 
-    fn prepare(&mut self) -> Result<(), Error> {
-        self.services.executor.recover()?;
+    /// Finds out whether the sandbox can be used, and says so once if it cannot.
+    fn prepare(&mut self) {
         let wanted = self.options.sandbox
             && self.plan.iter().any(|(at, planned)| {
                 let step = &self.dag.nodes()[*at].step;
@@ -128,7 +126,6 @@ impl<'a> Run<'a> {
                     .notice(&format!("undeclared reads and writes of steps are not noticed here: {why}")),
             }
         }
-        Ok(())
     }
 
     fn started(&self) -> RunStarted {

@@ -2,7 +2,7 @@
 
 use fs_err as fs;
 use tidemill_core::declare::Step;
-use tidemill_core::{Cancel, Digest};
+use tidemill_core::{Cancel, Digest, RunId};
 use tidemill_pipeline::{Dag, Difference, RunOptions, compare, materialise};
 
 use crate::support::{Project, options, states, step};
@@ -43,9 +43,9 @@ fn a_steady_run_repeats_to_the_byte_from_the_store_alone() {
 fn the_first_step_and_file_that_differ_are_named() {
     let project = Project::new();
     project.write("data/1.csv", "1\n").write("train.txt", "fit\n");
-    let lock = project.run(&steps(SHAKY)).lock;
-    let again = RunOptions { run: tidemill_core::RunId::from_entropy([0x11; 16]), force: true, ..options() };
-    let repeated = project.execute(&steps(SHAKY), &again).unwrap().lock;
+    let run = |byte: u8| RunOptions { run: RunId::from_entropy([byte; 16]), force: true, ..options() };
+    let lock = project.execute(&steps(SHAKY), &run(0x01)).unwrap().lock;
+    let repeated = project.execute(&steps(SHAKY), &run(0x11)).unwrap().lock;
     let dag = Dag::new(&steps(SHAKY)).unwrap();
     // The run ids are 0101… and 1111…
     let expected = Difference {

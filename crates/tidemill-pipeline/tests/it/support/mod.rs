@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fs_err as fs;
@@ -354,10 +355,16 @@ pub(crate) fn failure(report: &RunReport, step: &str) -> StepFailure {
 pub(crate) fn options() -> RunOptions {
     let path = std::env::var_os("PATH").unwrap();
     let environment = [("PATH".to_owned(), path), ("SECRET_OF_MINE".to_owned(), "hidden".into())];
-    RunOptions {
-        grace: Duration::from_millis(300),
-        ..RunOptions::new(RunId::from_entropy([1; 16]), environment.into())
-    }
+    RunOptions { grace: Duration::from_millis(300), ..RunOptions::new(run(), environment.into()) }
+}
+
+/// Another run's identifier at each call, also in other processes: recovery ends the processes of a run by it.
+fn run() -> RunId {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let unique = format!("{} {}", std::process::id(), CALLS.fetch_add(1, Ordering::SeqCst));
+    let mut entropy = [0; 16];
+    entropy.copy_from_slice(&Digest::of(unique.as_bytes()).as_bytes()[..16]);
+    RunId::from_entropy(entropy)
 }
 
 pub(crate) fn step(name: &str, command: &str, deps: &[&str], outs: &[&str]) -> Step {
