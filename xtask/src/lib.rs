@@ -6,7 +6,6 @@
 pub mod bench;
 pub mod ci;
 pub mod codegen;
-pub mod example;
 pub mod fuzz;
 pub mod process;
 pub mod setup;

@@ -92,21 +92,6 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Every case with tiny inputs and without peers, for `cargo xtask ci`.
-pub fn smoke(root: &Path, binary: &Path) -> Result<()> {
-    in_scratch(None, |scratch| {
-        let session = Session {
-            root: root.to_path_buf(),
-            scratch: scratch.to_path_buf(),
-            ours: binary.to_path_buf(),
-            peers: None,
-            repeat: 1,
-            smoke: true,
-        };
-        measure_cases(&session, &[]).map(drop)
-    })
-}
-
 fn in_scratch<T>(parent: Option<&Path>, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("tidemill-bench-");

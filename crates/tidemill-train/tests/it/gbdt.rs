@@ -81,6 +81,7 @@ fn out_of_fold(frame: &Frame, target: &Target, fold_of: &[u64]) -> Vec<Vec<f64>>
 }
 
 const PEERS: &str = r"
+import os; os.environ['OMP_NUM_THREADS'] = '1'
 import numpy as np, lightgbm, sklearn.datasets as ds, sklearn.metrics as m
 from sklearn.ensemble import HistGradientBoostingClassifier as HC, HistGradientBoostingRegressor as HR
 from sklearn.model_selection import KFold
@@ -107,7 +108,7 @@ if 'ours' in data:
     answer = measure(np.array(data['ours']).squeeze())
 else:
     answer = dict(x=X.T.tolist(), y=y.tolist(), fold=fold.tolist(),
-        peers=[peer(lambda: sk(early_stopping=False)), peer(lambda: lg(verbose=-1, n_jobs=2))])
+        peers=[peer(lambda: sk(early_stopping=False)), peer(lambda: lg(verbose=-1, n_jobs=1))])
 ";
 
 #[test]
@@ -141,6 +142,7 @@ fn as_good_as_lightgbm_and_scikit_learn_on_bundled_data() {
 }
 
 const CATEGORIES: &str = r"
+import os; os.environ['OMP_NUM_THREADS'] = '1'
 import numpy as np, lightgbm, sklearn.metrics as m
 from sklearn.ensemble import HistGradientBoostingClassifier as HC
 X = np.array([[np.nan if v is None else v for v in c] for c in data['x']], dtype=float).T
@@ -148,7 +150,7 @@ y = np.array(data['y']); half = len(y) // 2
 c = data['categorical']
 def loss(p): return float(m.log_loss(y[half:], p))
 sk = HC(early_stopping=False, categorical_features=c).fit(X[:half], y[:half])
-lg = lightgbm.LGBMClassifier(verbose=-1, n_jobs=2).fit(X[:half], y[:half], categorical_feature=c)
+lg = lightgbm.LGBMClassifier(verbose=-1, n_jobs=1).fit(X[:half], y[:half], categorical_feature=c)
 answer = [loss(data['ours']), loss(sk.predict_proba(X[half:])), loss(lg.predict_proba(X[half:]))]
 ";
 
