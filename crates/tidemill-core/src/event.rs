@@ -172,6 +172,188 @@ pub enum EventKind {
         /// Whether every output was the same, byte for byte.
         identical: bool,
     },
+    /// An experiment was made.
+    ExperimentCreated {
+        /// The experiment.
+        experiment: i64,
+        /// Its name.
+        name: String,
+    },
+    /// An experiment got another name.
+    ExperimentRenamed {
+        /// The experiment.
+        experiment: i64,
+        /// Its new name.
+        name: String,
+    },
+    /// An experiment and its runs were marked as deleted.
+    ExperimentDeleted {
+        /// The experiment.
+        experiment: i64,
+    },
+    /// An experiment and its runs were taken back.
+    ExperimentRestored {
+        /// The experiment.
+        experiment: i64,
+    },
+    /// A tag of an experiment was set or removed.
+    ExperimentTagged {
+        /// The experiment.
+        experiment: i64,
+        /// The tag.
+        key: String,
+        /// Its value; none where it was removed.
+        value: Option<String>,
+    },
+    /// A tracked run began.
+    TrackingRunCreated {
+        /// The run.
+        run: RunId,
+        /// Its experiment.
+        experiment: i64,
+        /// Its name.
+        name: String,
+    },
+    /// A tracked run got another status.
+    TrackingRunMoved {
+        /// The run.
+        run: RunId,
+        /// The new status, for example `FINISHED`.
+        status: String,
+    },
+    /// A tracked run was marked as deleted.
+    TrackingRunDeleted {
+        /// The run.
+        run: RunId,
+    },
+    /// A tracked run was taken back.
+    TrackingRunRestored {
+        /// The run.
+        run: RunId,
+    },
+    /// A model was logged: its folder is about to be filled.
+    LoggedModelCreated {
+        /// The logged model, `m-…`.
+        model: String,
+        /// Its experiment.
+        experiment: i64,
+        /// The run that made it.
+        run: Option<RunId>,
+    },
+    /// A logged model got another status, or was deleted.
+    LoggedModelMoved {
+        /// The logged model.
+        model: String,
+        /// The new status, for example `LOGGED_MODEL_READY`, or `DELETED`.
+        status: String,
+    },
+    /// A name for versions of a model was made.
+    ModelRegistered {
+        /// The model.
+        model: String,
+    },
+    /// A registered model got another name.
+    ModelRenamed {
+        /// The old name.
+        model: String,
+        /// The new name.
+        to: String,
+    },
+    /// A registered model or a version of it was described anew.
+    ModelDescribed {
+        /// The model.
+        model: String,
+        /// The version; none for the model itself.
+        version: Option<u64>,
+    },
+    /// A registered model was deleted with all its versions.
+    ModelDeleted {
+        /// The model.
+        model: String,
+    },
+    /// A tag of a registered model or of a version was set or removed.
+    ModelTagged {
+        /// The model.
+        model: String,
+        /// The version; none for the model itself.
+        version: Option<u64>,
+        /// The tag.
+        key: String,
+        /// Its value; none where it was removed.
+        value: Option<String>,
+    },
+    /// A registered model got a version.
+    VersionCreated {
+        /// The model.
+        model: String,
+        /// The version's number, from 1.
+        version: u64,
+        /// Where its files are.
+        source: String,
+        /// The run that made it.
+        run: Option<RunId>,
+        /// Digest of its files, where they are in the store.
+        content: Option<Digest>,
+    },
+    /// A version went to another stage.
+    VersionStaged {
+        /// The model.
+        model: String,
+        /// The version.
+        version: u64,
+        /// The stage before.
+        from: String,
+        /// The stage after.
+        to: String,
+    },
+    /// A version was deleted; its number is never used again.
+    VersionDeleted {
+        /// The model.
+        model: String,
+        /// The version.
+        version: u64,
+    },
+    /// An alias was pointed at a version, moved, or removed.
+    AliasMoved {
+        /// The model.
+        model: String,
+        /// The alias, for example `champion`.
+        alias: String,
+        /// The version before.
+        from: Option<u64>,
+        /// The version after.
+        to: Option<u64>,
+    },
+    /// Artifacts were deleted.
+    ArtifactsDeleted {
+        /// The path, of a file or a folder.
+        path: String,
+        /// Number of files.
+        files: u64,
+    },
+    /// Traces were deleted.
+    TracesDeleted {
+        /// The experiment.
+        experiment: i64,
+        /// Number of traces.
+        traces: u64,
+    },
+    /// A webhook was made, changed or removed.
+    WebhookChanged {
+        /// The webhook.
+        webhook: String,
+        /// `created`, `updated` or `deleted`.
+        change: String,
+    },
+    /// Runs and models came from another tracking store.
+    TrackingImported {
+        /// Where from, without credentials.
+        from: String,
+        /// Number of runs that were new.
+        runs: u64,
+        /// Number of versions of models that were new.
+        versions: u64,
+    },
 }
 
 impl EventKind {
@@ -189,10 +371,34 @@ impl EventKind {
             Self::StorePushed { .. } => "store.pushed",
             Self::StorePulled { .. } => "store.pulled",
             Self::RunReproduced { .. } => "run.reproduced",
+            Self::ExperimentCreated { .. } => "experiment.created",
+            Self::ExperimentRenamed { .. } => "experiment.renamed",
+            Self::ExperimentDeleted { .. } => "experiment.deleted",
+            Self::ExperimentRestored { .. } => "experiment.restored",
+            Self::ExperimentTagged { .. } => "experiment.tagged",
+            Self::TrackingRunCreated { .. } => "tracking.run.created",
+            Self::TrackingRunMoved { .. } => "tracking.run.moved",
+            Self::TrackingRunDeleted { .. } => "tracking.run.deleted",
+            Self::TrackingRunRestored { .. } => "tracking.run.restored",
+            Self::LoggedModelCreated { .. } => "logged_model.created",
+            Self::LoggedModelMoved { .. } => "logged_model.moved",
+            Self::ModelRegistered { .. } => "model.registered",
+            Self::ModelRenamed { .. } => "model.renamed",
+            Self::ModelDescribed { .. } => "model.described",
+            Self::ModelDeleted { .. } => "model.deleted",
+            Self::ModelTagged { .. } => "model.tagged",
+            Self::VersionCreated { .. } => "version.created",
+            Self::VersionStaged { .. } => "version.staged",
+            Self::VersionDeleted { .. } => "version.deleted",
+            Self::AliasMoved { .. } => "alias.moved",
+            Self::ArtifactsDeleted { .. } => "artifacts.deleted",
+            Self::TracesDeleted { .. } => "traces.deleted",
+            Self::WebhookChanged { .. } => "webhook.changed",
+            Self::TrackingImported { .. } => "tracking.imported",
         }
     }
 
-    /// What it happened to, for filters: `run:…`, `dataset:…`, `store`, `project:…`.
+    /// What it happened to, for filters: `run:…`, `dataset:…`, `store`, `project:…`, `experiment:…`, `model:…`.
     pub fn subject(&self) -> String {
         match self {
             Self::ProjectOpened { project } => format!("project:{project}"),
@@ -203,7 +409,32 @@ impl EventKind {
             | Self::StepFinished { run, .. }
             | Self::RunFinished { run, .. }
             | Self::ModelTested { run, .. }
-            | Self::RunReproduced { run, .. } => format!("run:{run}"),
+            | Self::RunReproduced { run, .. }
+            | Self::TrackingRunCreated { run, .. }
+            | Self::TrackingRunMoved { run, .. }
+            | Self::TrackingRunDeleted { run }
+            | Self::TrackingRunRestored { run } => format!("run:{run}"),
+            Self::ExperimentCreated { experiment, .. }
+            | Self::ExperimentRenamed { experiment, .. }
+            | Self::ExperimentDeleted { experiment }
+            | Self::ExperimentRestored { experiment }
+            | Self::ExperimentTagged { experiment, .. }
+            | Self::TracesDeleted { experiment, .. } => format!("experiment:{experiment}"),
+            Self::LoggedModelCreated { model, .. } | Self::LoggedModelMoved { model, .. } => {
+                format!("logged_model:{model}")
+            }
+            Self::ModelRegistered { model }
+            | Self::ModelRenamed { model, .. }
+            | Self::ModelDescribed { model, .. }
+            | Self::ModelDeleted { model }
+            | Self::ModelTagged { model, .. }
+            | Self::VersionCreated { model, .. }
+            | Self::VersionStaged { model, .. }
+            | Self::VersionDeleted { model, .. }
+            | Self::AliasMoved { model, .. } => format!("model:{model}"),
+            Self::ArtifactsDeleted { path, .. } => format!("artifact:{path}"),
+            Self::WebhookChanged { webhook, .. } => format!("webhook:{webhook}"),
+            Self::TrackingImported { .. } => "tracking".to_owned(),
             Self::StoreSwept { .. } | Self::StorePushed { .. } | Self::StorePulled { .. } => {
                 "store".to_owned()
             }

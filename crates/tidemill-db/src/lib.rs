@@ -11,22 +11,30 @@
 //!
 //! One SQL text serves both databases. What differs is in `dialect.rs` and the two folders under `migrations/`.
 
+pub mod artifacts;
 mod backend;
 mod cache;
 mod datasets;
 mod db;
 mod dialect;
 mod error;
+pub mod evaluation;
 mod events;
 mod ingest;
 mod log;
+pub mod logged_models;
 mod metrics;
 mod migrate;
+pub mod models;
 mod open;
 mod owner;
 mod retention;
 mod runs;
+pub mod search;
+pub mod traces;
+pub mod tracking;
 mod tx;
+pub mod webhooks;
 
 pub use cache::StepResult;
 pub use datasets::{Dataset, DatasetVersion, NewDatasetVersion, PutVersion};

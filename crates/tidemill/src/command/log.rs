@@ -237,5 +237,63 @@ fn describe(event: &Event) -> String {
         EventKind::RunReproduced { run, identical } => {
             format!("run {}: {}", run.short(), if *identical { "identical" } else { "different" })
         }
+        tracked => describe_tracked(tracked),
+    }
+}
+
+/// What happened to experiments, tracked runs and models, in words.
+fn describe_tracked(kind: &EventKind) -> String {
+    let of = |model: &str, version: Option<u64>| {
+        version.map_or_else(|| model.to_owned(), |version| format!("{model}@{version}"))
+    };
+    let set = |key: &str, value: Option<&str>| {
+        value.map_or_else(|| format!("without `{key}`"), |value| format!("`{key}` = `{value}`"))
+    };
+    match kind {
+        EventKind::ExperimentCreated { experiment, name }
+        | EventKind::ExperimentRenamed { experiment, name } => {
+            format!("{experiment}: `{name}`")
+        }
+        EventKind::ExperimentTagged { experiment, key, value } => {
+            format!("{experiment}: {}", set(key, value.as_deref()))
+        }
+        EventKind::TrackingRunCreated { run, experiment, name } => {
+            format!("run {} `{name}` in experiment {experiment}", run.short())
+        }
+        EventKind::TrackingRunMoved { run, status } => {
+            format!("run {}: {}", run.short(), status.to_lowercase())
+        }
+        EventKind::LoggedModelCreated { model, experiment, run } => {
+            let run = run.map(|run| format!(" by run {}", run.short())).unwrap_or_default();
+            format!("{model} in experiment {experiment}{run}")
+        }
+        EventKind::LoggedModelMoved { model, status } => format!("{model}: {}", status.to_lowercase()),
+        EventKind::ModelRenamed { model, to } => format!("{model} is now {to}"),
+        EventKind::ModelDescribed { model, version } => of(model, *version),
+        EventKind::ModelTagged { model, version, key, value } => {
+            format!("{}: {}", of(model, *version), set(key, value.as_deref()))
+        }
+        EventKind::VersionCreated { model, version, source, run, .. } => {
+            let run = run.map(|run| format!(" by run {}", run.short())).unwrap_or_default();
+            format!("{model}@{version}{run} from {source}")
+        }
+        EventKind::VersionStaged { model, version, from, to } => format!("{model}@{version}: {from} to {to}"),
+        EventKind::VersionDeleted { model, version } => format!("{model}@{version}"),
+        EventKind::AliasMoved { model, alias, from, to } => match (from, to) {
+            (Some(from), Some(to)) => format!("{model}: `{alias}` from {model}@{from} to {model}@{to}"),
+            (None, Some(to)) => format!("{model}: `{alias}` is {model}@{to}"),
+            (Some(from), None) => format!("{model}: `{alias}` no longer {model}@{from}"),
+            (None, None) => format!("{model}: `{alias}`"),
+        },
+        EventKind::ArtifactsDeleted { path, files } => format!("{path}: {}", plural(*files, "file")),
+        EventKind::TracesDeleted { experiment, traces } => {
+            format!("{} of experiment {experiment}", plural(*traces, "trace"))
+        }
+        EventKind::WebhookChanged { webhook, change } => format!("{webhook}: {change}"),
+        EventKind::TrackingImported { from, runs, versions } => {
+            format!("{} and {} from {from}", plural(*runs, "run"), plural(*versions, "version"))
+        }
+        // What the subject already says.
+        other => other.subject(),
     }
 }

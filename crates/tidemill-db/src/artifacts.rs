@@ -1,0 +1,1 @@
+//! Which stored file an artifact is.

@@ -1,0 +1,1 @@
+//! Searches over runs, experiments and models: conditions to SQL.

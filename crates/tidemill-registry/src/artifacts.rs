@@ -1,0 +1,1 @@
+//! Artifacts: paths of URIs, files in the store.

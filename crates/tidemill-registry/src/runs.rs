@@ -1,0 +1,1 @@
+//! Tracked runs and what is logged to them.

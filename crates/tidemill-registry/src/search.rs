@@ -1,0 +1,1 @@
+//! The searches: filter and order to a query, pages.

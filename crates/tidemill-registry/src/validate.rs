@@ -1,0 +1,1 @@
+//! Which names and values are allowed, in MLflow's words.
