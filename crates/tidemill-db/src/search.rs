@@ -1,1 +1,0 @@
-//! Searches over runs, experiments and models: conditions to SQL.

@@ -1,0 +1,7 @@
+//! Searches over runs, experiments, models and traces: conditions to SQL, in pages.
+//!
+//! The text of a filter is read in `tidemill-registry`; what arrives here is a list of conditions that must all hold.
+
+mod condition;
+
+pub use condition::{Condition, Field, Op, Operand, OrderBy};
