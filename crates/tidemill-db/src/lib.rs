@@ -27,6 +27,7 @@ mod migrate;
 pub mod models;
 mod open;
 mod owner;
+mod pulse;
 mod retention;
 mod runs;
 pub mod search;
