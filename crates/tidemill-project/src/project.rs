@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidemill_core::Name;
-use tidemill_core::declare::{Expectation, Objective};
+use tidemill_core::declare::{DataFormat, Expectation, Objective};
 
 use crate::source::Source;
 use crate::{ModelTest, Monitor, Release, StepDecl, Trigger};
@@ -113,22 +113,6 @@ impl OneOrMany {
             Self::Many(many) => many,
         }
     }
-}
-
-/// A table's file format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DataFormat {
-    /// Apache Parquet.
-    Parquet,
-    /// Comma-separated values with a header line.
-    Csv,
-    /// Tab-separated values with a header line.
-    Tsv,
-    /// One JSON object a line.
-    Jsonl,
-    /// Arrow IPC files.
-    Arrow,
 }
 
 /// Parameters: values, or the path of a parameter file, or several paths merged in order.

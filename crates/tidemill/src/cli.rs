@@ -200,6 +200,13 @@ pub(crate) enum LogAction {
     Export,
     /// List the runs of the pipeline
     Runs,
+    /// Show what a step of a run printed, or list the steps of the run
+    Step {
+        /// The run: its id or the beginning of it; `last` for the newest
+        run: String,
+        /// The step; a list of all where not given
+        step: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tidemill_core::declare::{DataFormat, Step, Training};
 use tidemill_data::{CsvOptions, Format, JsonOptions, Table};
-use tidemill_project::DataFormat;
 
 use crate::failure::Failure;
 
@@ -50,6 +50,14 @@ pub(crate) fn open(root: &Path, paths: &[String], format: Option<DataFormat>) ->
         SourcePaths::Remote(urls) => Err(Failure::new(format!("`{}` is not a local path", urls[0]))
             .hint("read it in a `sql` step, and use that step's output")
             .into()),
+    }
+}
+
+/// The table that a training learns from: the step's first input, or the path that it names.
+pub(crate) fn learned_from(root: &Path, step: &Step, training: &Training) -> anyhow::Result<Table> {
+    match step.inputs.first() {
+        Some(input) => open(root, &input.paths, input.format),
+        None => open(root, std::slice::from_ref(&training.features), None),
     }
 }
 

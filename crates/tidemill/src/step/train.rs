@@ -72,15 +72,13 @@ pub(super) fn run(step: &Step, training: &Training, context: &StepContext<'_>) -
     fs_err::rename(&folder, &out).map_err(|error| StepFailure::new(error.to_string()))
 }
 
-/// Reads the table that the training learns from: the step's first input.
+/// Reads the table that the training learns from.
 fn read(
     step: &Step,
     training: &Training,
     context: &StepContext<'_>,
 ) -> Result<Vec<RecordBatch>, StepFailure> {
-    let paths =
-        step.inputs.first().map_or_else(|| vec![training.features.clone()], |input| input.paths.clone());
-    let table = crate::table::open(context.root, &paths, None).map_err(|error| {
+    let table = crate::table::learned_from(context.root, step, training).map_err(|error| {
         let failure = StepFailure::new(error.to_string());
         match crate::failure::hint_of(&error) {
             Some(hint) => failure.with_hint(hint),
