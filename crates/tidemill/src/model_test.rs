@@ -188,7 +188,7 @@ impl Judged {
         simple: Algorithm,
         by: Option<&str>,
     ) -> anyhow::Result<TestResult> {
-        let table = crate::table::learned_from(&app.root, step, training)?;
+        let table = crate::table::learned_from(&app.root, app.runtime().handle(), step, training)?;
         let batches = table.batches(None)?.collect::<Result<Vec<_>, _>>()?;
         let declared = Training {
             algorithm: simple,
