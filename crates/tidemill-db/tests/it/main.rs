@@ -19,5 +19,6 @@ mod log;
 mod open;
 mod runs;
 mod schema;
+mod search_runs;
 mod tamper;
 mod tracking;
