@@ -3,8 +3,7 @@
 //! Numbers come before NaN and NaN before what is missing, whether the order ascends or descends. Ties are broken by the
 //! start, newest first, and then by the identifier, so every run has one place.
 
-use serde::{Deserialize, Serialize};
-
+use crate::search::page::Place;
 use crate::search::runs::need::{MetricTest, Need, Pairs, property};
 use crate::search::sql::Column;
 use crate::search::{Field, Op, Operand, OrderBy, Sql};
@@ -23,26 +22,6 @@ pub(super) enum Of {
     Pair(Pairs, String),
     /// A column of the run, and whether it holds whole numbers.
     Property(&'static str, bool),
-}
-
-/// Where a run stands by one key.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) enum Place {
-    /// By a text.
-    #[serde(rename = "t")]
-    Text(String),
-    /// By a whole number.
-    #[serde(rename = "i")]
-    Int(i64),
-    /// By a number, as its bits: what is written in decimal may come back as another one.
-    #[serde(rename = "f")]
-    Float(u64),
-    /// By NaN.
-    #[serde(rename = "n")]
-    Nan,
-    /// By nothing.
-    #[serde(rename = "m")]
-    Missing,
 }
 
 /// All keys of an order, ending with one that tells all runs apart. What runs do not have orders nothing.

@@ -5,11 +5,9 @@ mod need;
 mod plan;
 mod query;
 
-use serde::{Deserialize, Serialize};
-
 pub use plan::Effort;
 
-use crate::search::{Condition, OrderBy};
+use crate::search::{Condition, Cursor, OrderBy, Page};
 use crate::tracking::load::{LoadError, load};
 use crate::tracking::{Run, Stage};
 use crate::{Db, Error, Result};
@@ -31,19 +29,6 @@ pub struct RunSearch {
     pub after: Option<Cursor>,
 }
 
-/// A part of what was found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Page<T> {
-    /// In order.
-    pub items: Vec<T>,
-    /// Where the next part begins, if there is one.
-    pub next: Option<Cursor>,
-}
-
-/// A place in the order of a search: what the last one of a page stands at. It means something to the same search only.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Cursor(Vec<key::Place>);
-
 impl Db {
     /// A page of runs. Only the runs of the page are read whole.
     ///
@@ -62,7 +47,7 @@ impl Db {
             return Err(Error::Cursor);
         }
         if search.experiments.is_empty() || search.stages.is_empty() || search.limit == 0 {
-            return Ok(Page { items: Vec::new(), next: None });
+            return Ok(Page::empty());
         }
         let mut tx = self.snapshot().await?;
         let mut hits = {

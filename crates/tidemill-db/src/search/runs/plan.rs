@@ -8,7 +8,8 @@
 
 use crate::backend::{Context, Either, Transact};
 use crate::search::Sql;
-use crate::search::runs::key::{Key, Of, Place};
+use crate::search::page::Place;
+use crate::search::runs::key::{Key, Of};
 use crate::search::runs::need::Need;
 use crate::search::runs::query::{Driver, Found, Scope, Stretch, push_ahead, push_search};
 use crate::{Error, Result};

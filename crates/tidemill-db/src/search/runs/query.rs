@@ -6,7 +6,8 @@
 use sqlx::{ColumnIndex, Decode, FromRow, Type};
 
 use crate::search::Sql;
-use crate::search::runs::key::{Key, Of, Place, Row, push_after_all};
+use crate::search::page::Place;
+use crate::search::runs::key::{Key, Of, Row, push_after_all};
 use crate::search::runs::need::{Need, Pairs};
 use crate::search::sql::Column;
 
