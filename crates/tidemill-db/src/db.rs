@@ -84,6 +84,11 @@ impl Db {
         Reader::acquire(&self.inner.pools, &self.inner.ctx).await
     }
 
+    /// A write transaction that does not touch the log.
+    pub(crate) async fn transact(&self) -> Result<Transact> {
+        Transact::write(&self.inner.pools, &self.inner.ctx).await
+    }
+
     pub(crate) async fn snapshot(&self) -> Result<Transact> {
         Transact::snapshot(&self.inner.pools, &self.inner.ctx).await
     }
