@@ -14,6 +14,8 @@ pub struct Config {
     pub json_limit: usize,
     /// The largest artifact, in bytes.
     pub artifact_limit: u64,
+    /// Folders whose files may be read as artifacts of runs that keep theirs in a local folder.
+    pub artifact_roots: Vec<PathBuf>,
     /// Every route asks for it where it is set.
     pub token: Option<String>,
 }
@@ -21,7 +23,13 @@ pub struct Config {
 impl Config {
     /// Settings with good defaults.
     pub fn new(scratch: PathBuf) -> Self {
-        Self { scratch, json_limit: 32 << 20, artifact_limit: 1 << 40, token: None }
+        Self {
+            scratch,
+            json_limit: 32 << 20,
+            artifact_limit: 1 << 40,
+            artifact_roots: Vec::new(),
+            token: None,
+        }
     }
 }
 

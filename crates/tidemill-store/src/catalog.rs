@@ -119,11 +119,7 @@ impl Catalog {
     }
 
     /// Finds an object and reads it, once more if garbage collection moved it meanwhile.
-    fn locate<T>(
-        &self,
-        digest: &Digest,
-        read: impl Fn(&Location) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    fn locate<T>(&self, digest: &Digest, read: impl Fn(&Location) -> Result<T, Error>) -> Result<T, Error> {
         let mut fresh = false;
         loop {
             let tables = if fresh { self.refresh()? } else { self.tables() };

@@ -78,7 +78,10 @@ impl Chunks {
                 self.at = end;
                 let (bytes, head) = self.inner.catalog.fetch_blob(&part.digest)?;
                 if (bytes.len() - head) as u64 != part.bytes {
-                    return Err(Error::malformed("chunk list", format!("{} has another length", part.digest)));
+                    return Err(Error::malformed(
+                        "chunk list",
+                        format!("{} has another length", part.digest),
+                    ));
                 }
                 return Ok(Some(self.clip(bytes, head, from)));
             }

@@ -75,11 +75,13 @@ impl Writer {
     /// Takes the next bytes.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(BLOCK.saturating_sub(self.pending.len())));
+            // More than the longest chunk, so that each time something is cut off.
+            let block = BLOCK + self.cutter().max();
+            let (now, later) = bytes.split_at(bytes.len().min(block.saturating_sub(self.pending.len())));
             self.pending.extend_from_slice(now);
             self.length += now.len() as u64;
             bytes = later;
-            if self.pending.len() >= BLOCK {
+            if self.pending.len() >= block {
                 self.settle(false)?;
             }
         }
@@ -103,6 +105,10 @@ impl Writer {
         Ok(entry_of(&Identity { digest, bytes: self.length, sha256 }))
     }
 
+    fn cutter(&self) -> Cutter {
+        Cutter::for_size(self.options.bytes.unwrap_or(self.length))
+    }
+
     fn finish_whole(&mut self) -> Result<Entry, Error> {
         let batch = Batch::begin(&self.inner, true, &|| false)?;
         let identity = content::put_known(&self.pending, &batch, self.options.sha256)?;
@@ -115,8 +121,8 @@ impl Writer {
         if self.batch.is_none() {
             self.batch = Some(Batch::begin(&self.inner, true, &|| false)?);
         }
+        let cutter = self.cutter();
         let Some(batch) = &self.batch else { return Err(Error::Internal("a batch was not begun")) };
-        let cutter = Cutter::for_size(self.options.bytes.unwrap_or(self.length));
         let (pending, fresh) = (&self.pending[..], &self.pending[self.hashed..]);
         let (hasher, sha) = (&mut self.hasher, &mut self.sha);
         let (stored, ()) = rayon::join(

@@ -68,13 +68,7 @@ impl Tx {
     }
 }
 
-async fn list(
-    conn: Conn<'_>,
-    ctx: &Context,
-    folder: &str,
-    from: Option<&str>,
-    limit: usize,
-) -> Result<Page> {
+async fn list(conn: Conn<'_>, ctx: &Context, folder: &str, from: Option<&str>, limit: usize) -> Result<Page> {
     let (low, high) = bounds(folder);
     let start = from.map_or(low.as_str(), |from| from.max(low.as_str())).to_owned();
     let name_at = low.chars().count() as i64 + 1;

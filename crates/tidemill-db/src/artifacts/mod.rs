@@ -150,13 +150,13 @@ impl Tx {
 
 async fn roots(mut conn: Conn<'_>, ctx: &Context) -> Result<Vec<(Digest, String)>> {
     const FILES: &str = "SELECT digest, MIN(path) FROM artifact GROUP BY digest";
-    const PARTS: &str = "SELECT p.digest, MIN(u.path) FROM artifact_part p JOIN artifact_upload u ON u.id = p.upload_id
+    const PARTS: &str =
+        "SELECT p.digest, MIN(u.path) FROM artifact_part p JOIN artifact_upload u ON u.id = p.upload_id
         GROUP BY p.digest";
     let mut roots = Vec::new();
     for sql in [FILES, PARTS] {
-        let rows: Vec<(String, String)> =
-            on!(conn.reborrow(), c => sqlx::query_as(sql).fetch_all(c).await)
-                .map_err(ctx.fail("read which artifacts are in use"))?;
+        let rows: Vec<(String, String)> = on!(conn.reborrow(), c => sqlx::query_as(sql).fetch_all(c).await)
+            .map_err(ctx.fail("read which artifacts are in use"))?;
         for (digest, path) in rows {
             roots.push((parse("artifact", "digest", &digest, "a digest")?, path));
         }

@@ -36,7 +36,8 @@ pub struct Part {
 impl Db {
     /// Begins an upload.
     pub async fn start_upload(&self, upload: &Upload) -> Result<()> {
-        const SQL: &str = "INSERT INTO artifact_upload (id, path, part_count, created_at) VALUES ($1, $2, $3, $4)";
+        const SQL: &str =
+            "INSERT INTO artifact_upload (id, path, part_count, created_at) VALUES ($1, $2, $3, $4)";
         let mut tx = self.transact().await?;
         on!(tx.conn(), c => sqlx::query(SQL)
             .bind(&upload.id).bind(&upload.path).bind(upload.parts as i64).bind(upload.at.millis())

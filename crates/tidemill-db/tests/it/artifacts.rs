@@ -20,7 +20,13 @@ on_both!(
 );
 
 fn artifact(path: &str) -> Artifact {
-    Artifact { path: path.to_owned(), digest: digest(path), bytes: path.len() as u64, sha256: None, at: at(7) }
+    Artifact {
+        path: path.to_owned(),
+        digest: digest(path),
+        bytes: path.len() as u64,
+        sha256: None,
+        at: at(7),
+    }
 }
 
 async fn put(f: &Fixture, paths: &[&str]) {
@@ -52,7 +58,8 @@ async fn list(f: &Fixture, folder: &str, limit: usize) -> Vec<String> {
 
 async fn what_is_written_is_read_and_replaced(f: Fixture) {
     f.db.put_artifacts(&[]).await.unwrap();
-    let first = Artifact { sha256: Some(Sha256::from_bytes([7; 32])), ..artifact("1/run/artifacts/a b/ü.txt") };
+    let first =
+        Artifact { sha256: Some(Sha256::from_bytes([7; 32])), ..artifact("1/run/artifacts/a b/ü.txt") };
     f.db.put_artifacts(std::slice::from_ref(&first)).await.unwrap();
     assert_eq!(f.db.artifact(&first.path).await.unwrap(), Some(first.clone()));
     assert_eq!(f.db.artifact("1/run/artifacts/a b").await.unwrap(), None);
@@ -125,7 +132,10 @@ async fn listing_is_what_a_walk_gives(f: Fixture) {
     for file in &files {
         let mut at = 0;
         for (slash, _) in file.match_indices('/') {
-            folders.entry(file[..at].trim_end_matches('/').to_owned()).or_default().insert(file[at..=slash].to_owned());
+            folders
+                .entry(file[..at].trim_end_matches('/').to_owned())
+                .or_default()
+                .insert(file[at..=slash].to_owned());
             at = slash + 1;
         }
         folders.entry(file[..at].trim_end_matches('/').to_owned()).or_default().insert(file[at..].to_owned());
