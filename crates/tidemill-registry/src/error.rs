@@ -91,8 +91,22 @@ impl From<tidemill_db::Error> for Error {
 
 impl From<tidemill_store::Error> for Error {
     fn from(error: tidemill_store::Error) -> Self {
-        let message = "the server's store failed; its log says how".to_owned();
-        Self { code: Code::InternalError, message, source: Some(Box::new(error)) }
+        use tidemill_store::Error as Store;
+        let full = |source: &std::io::Error| {
+            use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+            matches!(source.kind(), StorageFull | QuotaExceeded)
+        };
+        let (code, message) = match &error {
+            Store::Busy { .. } => (
+                Code::TemporarilyUnavailable,
+                "the server's store is being cleaned up; try again in a moment",
+            ),
+            Store::Io { source, .. } if full(source) => {
+                (Code::TemporarilyUnavailable, "the disk of the server is full; nothing was written")
+            }
+            _ => (Code::InternalError, "the server's store failed; its log says how"),
+        };
+        Self { code, message: message.to_owned(), source: Some(Box::new(error)) }
     }
 }
 

@@ -4,7 +4,7 @@
 //! says. Rows are `tidemill-db`'s, bytes are `tidemill-store`'s; JSON and HTTP are the server's. Every function that
 //! changes something takes the [`tidemill_core::Actor`] who does it.
 
-mod artifacts;
+pub mod artifacts;
 mod datasets;
 mod error;
 mod experiments;

@@ -6,18 +6,22 @@ use tidemill_core::{Actor, Clock, EventKind, NewEvent};
 use tidemill_db::Db;
 use tidemill_store::Store;
 
+use crate::artifacts::Queue;
+
 /// The registry of one database and one store. Clones share both.
 #[derive(Clone)]
 pub struct Registry {
     pub(crate) db: Db,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) artifacts: Queue,
 }
 
 impl Registry {
     /// Over an open database and an open store.
     pub fn new(db: Db, store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { db, store, clock }
+        let artifacts = Queue::new(db.clone(), store.clone(), Arc::clone(&clock));
+        Self { db, store, clock, artifacts }
     }
 
     /// The database.
