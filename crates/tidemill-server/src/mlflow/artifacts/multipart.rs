@@ -28,12 +28,7 @@ fn target(uri: &Uri, marker: &str, fields: &Fields) -> Result<ArtifactPath> {
     folder.join(&ArtifactPath::parse(name)?)
 }
 
-pub(super) async fn create(
-    State(app): State<App>,
-    uri: Uri,
-    headers: HeaderMap,
-    call: Call,
-) -> wire::Answer {
+pub(super) async fn create(State(app): State<App>, uri: Uri, headers: HeaderMap, call: Call) -> wire::Answer {
     let path = target(&uri, "/mlflow-artifacts/mpu/create", &call.fields)?;
     let parts = call.fields.opt_int("num_parts")?.unwrap_or(1);
     let upload = app.registry().start_upload(&path, parts).await?;
@@ -60,11 +55,7 @@ pub(super) async fn part(
     Ok((StatusCode::OK, [(header::ETAG, format!("\"{tag}\""))]).into_response())
 }
 
-pub(super) async fn complete(
-    State(app): State<App>,
-    uri: Uri,
-    call: Call,
-) -> wire::Answer {
+pub(super) async fn complete(State(app): State<App>, uri: Uri, call: Call) -> wire::Answer {
     let path = target(&uri, "/mlflow-artifacts/mpu/complete", &call.fields)?;
     let parts = call.fields.messages("parts")?;
     let receipts: Vec<PartReceipt> = parts
@@ -85,11 +76,7 @@ pub(super) async fn abort(State(app): State<App>, uri: Uri, call: Call) -> wire:
 }
 
 /// The address of a file and its size, from which the client reads ranges in parallel.
-pub(super) async fn presigned(
-    State(app): State<App>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> wire::Answer {
+pub(super) async fn presigned(State(app): State<App>, uri: Uri, headers: HeaderMap) -> wire::Answer {
     const PATH: &AsciiSet =
         &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     let path = path_after(&uri, "/mlflow-artifacts/presigned")?;

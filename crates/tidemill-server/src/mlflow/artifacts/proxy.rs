@@ -1,5 +1,7 @@
 //! The artifact proxy: files by path, whoever they belong to.
 
+use std::future::{Ready, ready};
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, Uri};
@@ -48,10 +50,7 @@ pub(super) async fn download(
     Ok(send::send(app.registry(), content, path.name(), &headers))
 }
 
-pub(super) async fn list(
-    State(app): State<App>,
-    uri: Uri,
-) -> Result<Response<Body>, Failure> {
+pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Response<Body>, Failure> {
     let fields = Fields::from_query(uri.query().unwrap_or_default());
     let path = ArtifactPath::parse(fields.opt_str("path")?.unwrap_or_default())?;
     Ok(listing::whole(app.registry().clone(), Place::Proxy(path)).await?)
@@ -68,6 +67,6 @@ pub(super) async fn delete(
 }
 
 /// Everything of everybody at once is deleted by nobody on purpose.
-pub(super) async fn delete_root() -> Failure {
-    Error::invalid("Invalid path").into()
+pub(super) fn delete_root() -> Ready<Failure> {
+    ready(Error::invalid("Invalid path").into())
 }

@@ -40,7 +40,8 @@ async fn a_file_in_parts() {
     assert!(lab.fetch("1/run/artifacts/model/model.pkl").await.body == whole);
     assert_eq!(lab.post(&complete, &body).await.status, 404);
 
-    let presigned = lab.get("/api/2.0/mlflow-artifacts/presigned/1/run/artifacts/model/model.pkl").await.json();
+    let presigned =
+        lab.get("/api/2.0/mlflow-artifacts/presigned/1/run/artifacts/model/model.pkl").await.json();
     assert_eq!((&presigned["file_size"], &presigned["headers"]), (&json!(25_000_000), &json!({})));
     let url = target(&lab, &presigned["url"]).to_owned();
     let part = lab.send("GET", &url, "Range: bytes=24999000-24999999\r\n", b"").await;

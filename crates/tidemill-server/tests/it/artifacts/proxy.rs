@@ -131,11 +131,40 @@ async fn nothing_outside_is_reached() {
     let long = format!("a/{}", "n".repeat(256));
     let deep = vec!["name"; 500].join("/");
     for path in [
-        "..", "../db", "a/..", "a/../1/secret", "a/../../db", "%2e%2e/db", "%2E%2E%2fdb", ".%2e/db", "a/%2e%2e/b",
-        "%252e%252e/db", "%25252e%25252e%25252fdb", "a%2f..%2f..%2fdb", "%2fetc/passwd", "%252fetc%252fpasswd",
-        "/etc/passwd", "//etc/passwd", "a%5cb", "..%5cdb", "%255c", "a%23b", "a%2523b", "a%00b", "a%2500b", "a%0ab",
-        "a%0d%0aX:y", "a%7fb", "%ff%fe", "a/%c3%28", "file:%2f%2f%2fetc%2fpasswd", "file:etc", "C:%2fx", "c:/windows",
-        &long, &deep,
+        "..",
+        "../db",
+        "a/..",
+        "a/../1/secret",
+        "a/../../db",
+        "%2e%2e/db",
+        "%2E%2E%2fdb",
+        ".%2e/db",
+        "a/%2e%2e/b",
+        "%252e%252e/db",
+        "%25252e%25252e%25252fdb",
+        "a%2f..%2f..%2fdb",
+        "%2fetc/passwd",
+        "%252fetc%252fpasswd",
+        "/etc/passwd",
+        "//etc/passwd",
+        "a%5cb",
+        "..%5cdb",
+        "%255c",
+        "a%23b",
+        "a%2523b",
+        "a%00b",
+        "a%2500b",
+        "a%0ab",
+        "a%0d%0aX:y",
+        "a%7fb",
+        "%ff%fe",
+        "a/%c3%28",
+        "file:%2f%2f%2fetc%2fpasswd",
+        "file:etc",
+        "C:%2fx",
+        "c:/windows",
+        &long,
+        &deep,
     ] {
         for (method, body) in [("GET", b"".as_slice()), ("PUT", b"x"), ("DELETE", b"")] {
             let answer = lab.send(method, &format!("{PROXY}/{path}"), "", body).await;
@@ -162,8 +191,12 @@ async fn nothing_outside_is_reached() {
     let listed = lab.get(PROXY).await.json();
     assert_eq!(listed, json!({"files": [{"path": "1", "is_dir": true}]}), "nothing was written");
     assert_eq!(lab.fetch("1/secret").await.body, b"s");
-    let names: Vec<_> = fs_err::read_dir(lab.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(names.iter().all(|name| name.to_string_lossy().starts_with("db") || name == "store"), "{names:?}");
+    let names: Vec<_> =
+        fs_err::read_dir(lab.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(
+        names.iter().all(|name| name.to_string_lossy().starts_with("db") || name == "store"),
+        "{names:?}"
+    );
 }
 
 #[tokio::test]

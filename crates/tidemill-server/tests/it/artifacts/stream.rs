@@ -63,7 +63,10 @@ async fn an_upload_that_ends_early_leaves_what_was_there() {
     assert_eq!(lab.fetch("new").await.status, 404);
     let address = lab.address.clone();
     lab.stop().await;
-    assert!(TcpStream::connect(address).await.is_err(), "it stopped although clients went away in the middle");
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "it stopped although clients went away in the middle"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
