@@ -80,12 +80,16 @@ impl Db {
         &self.inner.ctx
     }
 
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.inner.pools
+    }
+
     pub(crate) async fn reader(&self) -> Result<Reader> {
         Reader::acquire(&self.inner.pools, &self.inner.ctx).await
     }
 
-    /// A write transaction that does not touch the log.
-    pub(crate) async fn transact(&self) -> Result<Transact> {
+    /// A write transaction without the log: for bookkeeping that is no change of state.
+    pub(crate) async fn write(&self) -> Result<Transact> {
         Transact::write(&self.inner.pools, &self.inner.ctx).await
     }
 

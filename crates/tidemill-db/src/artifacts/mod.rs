@@ -93,7 +93,7 @@ impl Db {
     ///
     /// Durable on return. This is no state change in the sense of the log and has no event.
     pub async fn put_artifacts(&self, artifacts: &[Artifact]) -> Result<()> {
-        let mut tx = self.transact().await?;
+        let mut tx = self.write().await?;
         let ctx = Arc::clone(&tx.ctx);
         put(tx.conn(), &ctx, artifacts).await?;
         tx.commit().await

@@ -38,7 +38,7 @@ impl Db {
     pub async fn start_upload(&self, upload: &Upload) -> Result<()> {
         const SQL: &str =
             "INSERT INTO artifact_upload (id, path, part_count, created_at) VALUES ($1, $2, $3, $4)";
-        let mut tx = self.transact().await?;
+        let mut tx = self.write().await?;
         on!(tx.conn(), c => sqlx::query(SQL)
             .bind(&upload.id).bind(&upload.path).bind(upload.parts as i64).bind(upload.at.millis())
             .execute(c).await.map(|_| ()))
@@ -66,7 +66,7 @@ impl Db {
         const SQL: &str = "INSERT INTO artifact_part (upload_id, number, digest, bytes)
             SELECT id, $2, $3, $4 FROM artifact_upload WHERE id = $1
             ON CONFLICT (upload_id, number) DO UPDATE SET digest = excluded.digest, bytes = excluded.bytes";
-        let mut tx = self.transact().await?;
+        let mut tx = self.write().await?;
         let written = on!(tx.conn(), c => sqlx::query(SQL)
             .bind(upload).bind(part.number as i64).bind(part.digest.to_string()).bind(part.bytes as i64)
             .execute(c).await.map(|done| done.rows_affected()))
@@ -95,7 +95,7 @@ impl Db {
 
     /// Ends an upload: the file is there, its parts are forgotten. [`Error::NotFound`] if it has ended already.
     pub async fn finish_upload(&self, upload: &str, artifact: &Artifact) -> Result<()> {
-        let mut tx = self.transact().await?;
+        let mut tx = self.write().await?;
         let ctx = Arc::clone(&tx.ctx);
         let removed = on!(tx.conn(), c => sqlx::query(DELETE).bind(upload)
             .execute(c).await.map(|done| done.rows_affected()))
@@ -109,7 +109,7 @@ impl Db {
 
     /// Gives an upload up; gives whether it was there.
     pub async fn abort_upload(&self, upload: &str) -> Result<bool> {
-        let mut tx = self.transact().await?;
+        let mut tx = self.write().await?;
         let removed = on!(tx.conn(), c => sqlx::query(DELETE).bind(upload)
             .execute(c).await.map(|done| done.rows_affected()))
         .map_err(self.ctx().fail("give an upload up"))?;
