@@ -24,9 +24,8 @@ use std::time::Instant;
 use tidemill_core::SystemClock;
 use tidemill_db::Db;
 use tidemill_registry::Registry;
-use tidemill_server::{App, Config, serve};
+use tidemill_server::{App, Config, Running};
 use tidemill_store::{Store, StoreOptions};
-use tokio::net::TcpListener;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -61,10 +60,9 @@ async fn server(dir: &Path) -> Outcome<()> {
     let db = Db::open(dir.join("db").to_str().ok_or("path")?, clock.clone()).await?;
     let store = Store::open(&dir.join("store"), StoreOptions::default())?;
     let app = App::new(Registry::new(db, store, clock), Config::new(dir.join("scratch")));
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("{}", listener.local_addr()?);
-    serve(app, listener, std::future::pending()).await?;
-    Ok(())
+    let running = Running::start(app)?;
+    println!("{}", running.address());
+    std::future::pending().await
 }
 
 fn measure(address: &str, megabytes: usize, server: u32) -> Outcome<()> {

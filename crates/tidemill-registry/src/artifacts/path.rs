@@ -77,11 +77,11 @@ fn invalid() -> Error {
 fn decode(text: &str) -> Option<String> {
     let mut text = text.to_owned();
     for _ in 0..LAYERS {
-        let decoded = percent_decode_str(&text).decode_utf8().ok()?;
+        let decoded = percent_decode_str(&text).decode_utf8().ok()?.into_owned();
         if decoded == text {
             return Some(text);
         }
-        text = decoded.into_owned();
+        text = decoded;
     }
     None
 }

@@ -83,6 +83,27 @@ impl Place {
 }
 
 impl Registry {
+    /// What any URI of artifacts stands for: as [`Place::of`], and `runs:/RUN/PATH` and `models:/m-…/PATH` are looked up.
+    pub async fn artifact_place(&self, uri: &str) -> Result<Place> {
+        let owned = |rest: &str| {
+            let rest = rest.trim_start_matches('/');
+            let (owner, path) = rest.split_once('/').unwrap_or((rest, ""));
+            Ok::<_, Error>((owner.to_owned(), ArtifactPath::parse(path)?))
+        };
+        let (root, path) = match uri.split_once(":/") {
+            Some(("runs", rest)) => {
+                let (run, path) = owned(rest)?;
+                (self.run_artifact_uri(&run).await?, path)
+            }
+            Some(("models", rest)) if rest.trim_start_matches('/').starts_with("m-") => {
+                let (model, path) = owned(rest)?;
+                (self.logged_model_artifact_uri(&model).await?, path)
+            }
+            _ => (uri.to_owned(), ArtifactPath::root()),
+        };
+        Place::of(&root)?.join(&path)
+    }
+
     /// The artifact URI of a run.
     pub async fn run_artifact_uri(&self, run: &str) -> Result<String> {
         let uri = self.db.run_artifact_uri(run).await?;

@@ -28,7 +28,7 @@ pub(super) async fn whole(registry: Registry, place: Place) -> Result<Response<B
         Body::from("{}")
     } else {
         let state = Some((first, "{\"files\": ["));
-        Body::from_stream(stream::unfold((registry, place, state), |(registry, place, state)| async {
+        Body::from_stream(stream::unfold((registry, place, state), |(registry, place, state)| async move {
             let (page, before) = state?;
             let text = Bytes::from(text(&page, before));
             let roots: [PathBuf; 0] = [];

@@ -46,7 +46,5 @@ pub(super) fn routes_3() -> Router<App> {
 
 /// Paths of the root.
 pub(super) fn routes_root() -> Router<App> {
-    Router::new()
-        .route("/get-artifact", get(run::download))
-        .route("/model-versions/get-artifact", get(run::download_version))
+    Router::new().route("/get-artifact", get(run::download))
 }

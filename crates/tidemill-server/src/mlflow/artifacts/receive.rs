@@ -1,12 +1,13 @@
 //! Receiving a file: limits, and bodies that end too early. Senders that stop sending are the shell's matter.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt as _;
 use serde_json::json;
-use std::time::Duration;
 use tidemill_registry::artifacts::Intake;
 use tidemill_registry::{Code, Error};
 
@@ -34,13 +35,8 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         match self {
             Self::Failed(failure) => failure.into_response(),
-            Self::TooLarge(limit, mut rest) => {
-                // Most clients look for an answer only when they have sent everything. If nobody took it they would find
-                // a broken connection instead, and try again.
-                tokio::spawn(async move {
-                    let drain = async { while let Some(Ok(_)) = rest.frame().await {} };
-                    let _ = tokio::time::timeout(LINGER, drain).await;
-                });
+            Self::TooLarge(limit, rest) => {
+                linger(rest);
                 let message =
                     format!("The artifact is larger than the {limit} bytes that this server accepts.");
                 let body = json!({"error_code": "INVALID_PARAMETER_VALUE", "message": message});
@@ -48,6 +44,15 @@ impl IntoResponse for Refused {
             }
         }
     }
+}
+
+/// Takes what is still sent of a body that was refused. Most clients look for an answer only when they have sent
+/// everything; if nobody took it they would find a broken connection instead, and try again.
+pub(super) fn linger(mut rest: Body) {
+    tokio::spawn(async move {
+        let drain = async { while let Some(Ok(_)) = rest.frame().await {} };
+        let _ = tokio::time::timeout(LINGER, drain).await;
+    });
 }
 
 /// What the sender announced.

@@ -10,7 +10,7 @@ use tidemill_registry::artifacts::{ArtifactPath, Place};
 use tidemill_registry::{Code, Error};
 
 use crate::App;
-use crate::mlflow::artifacts::receive::{Refused, receive_small};
+use crate::mlflow::artifacts::receive::{Refused, linger, receive_small};
 use crate::mlflow::artifacts::{listing, send};
 use crate::mlflow::entity::Object;
 use crate::mlflow::failure::Failure;
@@ -103,7 +103,8 @@ pub(super) async fn upload(
     };
     let (run, path) = (given("run_uuid")?, ArtifactPath::parse(given("path")?)?);
     let bytes = match receive_small(&headers, body, UPLOAD).await {
-        Err(Refused::TooLarge(_, _)) => {
+        Err(Refused::TooLarge(_, rest)) => {
+            linger(rest);
             return Err(Error::invalid("Artifact size is too large. Max size is 10MB.").into());
         }
         received => received?,

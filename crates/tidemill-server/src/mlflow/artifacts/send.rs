@@ -74,7 +74,7 @@ fn body(registry: Registry, content: Content, range: Range<u64>) -> Body {
     if range.is_empty() {
         return Body::empty();
     }
-    let steps = stream::unfold(Download::Begin(registry, content, range), |download| async {
+    let steps = stream::unfold(Download::Begin(registry, content, range), |download| async move {
         let done = match download {
             Download::Begin(registry, content, range) => {
                 spawn_blocking(move || match registry.pieces(&content, range) {

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tidemill_core::SystemClock;
+use tidemill_core::{Actor, EventKind, NewEvent, RunId, SystemClock, Timestamp};
 use tidemill_db::Db;
+use tidemill_db::logged_models::NewLoggedModel;
+use tidemill_db::tracking::{Batch, Experiment, NewTrackedRun, RunStatus, Stage};
 use tidemill_registry::Registry;
-use tidemill_server::{App, Config, serve};
+use tidemill_server::{App, Config, Running};
 use tidemill_store::{Store, StoreOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 
 pub(crate) const PROXY: &str = "/api/2.0/mlflow-artifacts/artifacts";
 
@@ -21,8 +21,7 @@ pub(crate) struct Lab {
     pub(crate) dir: TempDir,
     pub(crate) registry: Registry,
     pub(crate) address: String,
-    stop: Option<oneshot::Sender<()>>,
-    server: Option<JoinHandle<std::io::Result<()>>>,
+    server: Running,
 }
 
 /// What came back.
@@ -46,12 +45,9 @@ impl Lab {
         let registry = Registry::new(db, store, clock);
         let mut config = Config::new(dir.path().join("scratch"));
         change(&mut config, &dir);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (stop, stopped) = oneshot::channel();
-        let app = App::new(registry.clone(), config);
-        let server = tokio::spawn(serve(app, listener, async move { drop(stopped.await) }));
-        Self { dir, registry, address, stop: Some(stop), server: Some(server) }
+        let server = Running::start(App::new(registry.clone(), config)).unwrap();
+        let address = server.address().to_string();
+        Self { dir, registry, address, server }
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
@@ -87,12 +83,70 @@ impl Lab {
         self.send("POST", target, headers, body.to_string().as_bytes()).await
     }
 
-    /// Stops the server as a signal would.
-    pub(crate) async fn stop(mut self) {
-        drop(self.stop.take());
-        let server = self.server.take().unwrap();
-        tokio::time::timeout(Duration::from_secs(10), server).await.unwrap().unwrap().unwrap();
+    /// Stops the server as a signal would; nothing is cut off.
+    pub(crate) async fn stop(self) {
+        assert!(tokio::time::timeout(Duration::from_secs(20), self.server.stop()).await.unwrap());
     }
+
+    /// An experiment whose artifacts are at `location`, with a run and a logged model.
+    pub(crate) async fn owner(&self, id: i64, location: &str) -> Owner {
+        let (now, run) = (Timestamp::from_millis(1), RunId::from_entropy([id as u8; 16]));
+        let event = |kind| NewEvent { at: now, actor: Actor::user("ana"), kind, cause: None };
+        let name = format!("experiment {id}");
+        let experiment = Experiment {
+            id,
+            name: name.clone(),
+            artifact_location: location.to_owned(),
+            stage: Stage::Active,
+            created_at: now,
+            updated_at: now,
+            tags: Vec::new(),
+        };
+        let db = self.registry.db();
+        let mut tx = db.begin().await.unwrap();
+        tx.create_experiment(&experiment).await.unwrap();
+        tx.commit(vec![event(EventKind::ExperimentCreated { experiment: id, name: name.clone() })])
+            .await
+            .unwrap();
+        let new = NewTrackedRun {
+            id: run,
+            experiment: id,
+            name: name.clone(),
+            user: String::new(),
+            status: RunStatus::Running,
+            started_at: Some(now),
+            ended_at: None,
+            artifact_uri: None,
+        };
+        let created = event(EventKind::TrackingRunCreated { run, experiment: id, name: name.clone() });
+        let info = db.ingest().create_run(new, Batch::default(), created).await.unwrap();
+        let model = format!("m-{run}");
+        let mut tx = db.begin().await.unwrap();
+        tx.create_logged_model(&NewLoggedModel {
+            id: model.clone(),
+            experiment: id,
+            name,
+            model_type: String::new(),
+            source_run: Some(run.to_string()),
+            artifact_uri: format!("{location}/models/{model}/artifacts"),
+            params: Vec::new(),
+            tags: Vec::new(),
+            created_at: now,
+        })
+        .await
+        .unwrap();
+        let kind = EventKind::LoggedModelCreated { model: model.clone(), experiment: id, run: Some(run) };
+        tx.commit(vec![event(kind)]).await.unwrap();
+        Owner { run: run.to_string(), model, uri: info.artifact_uri }
+    }
+}
+
+/// Who artifacts belong to.
+pub(crate) struct Owner {
+    pub(crate) run: String,
+    pub(crate) model: String,
+    /// Of the run's artifacts.
+    pub(crate) uri: String,
 }
 
 impl Answer {
