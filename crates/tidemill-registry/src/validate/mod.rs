@@ -14,8 +14,8 @@ use tidemill_db::tracking::{InputDataset, KeyValue};
 
 pub(crate) use self::batch::{batch, metric};
 pub(crate) use self::location::artifact_location;
-pub(crate) use self::name::{name, names_one_path};
-pub(crate) use self::quote::{json_text, python_list, python_number, python_text};
+pub(crate) use self::name::name;
+pub(crate) use self::quote::{json_text, python_text};
 use crate::{Error, Result};
 
 /// The longest key of a metric, parameter or tag.

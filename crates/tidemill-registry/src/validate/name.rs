@@ -25,7 +25,7 @@ pub(crate) fn name(name: &str, path: impl Fn() -> String) -> Result<()> {
 }
 
 /// Whether a name, taken as a path, stays where it is and is written in one way only.
-pub(crate) fn names_one_path(name: &str) -> bool {
+fn names_one_path(name: &str) -> bool {
     // Nearly all names are without a slash and a dot at the beginning.
     if !name.is_empty() && !name.contains('/') && !name.starts_with('.') {
         return true;

@@ -18,7 +18,7 @@ use crate::App;
 use crate::mlflow::experiments::pairs;
 use crate::mlflow::wire::{Answer, Fields, RawCall, float_text, nothing};
 
-pub(super) async fn metric(State(app): State<App>, RawCall { body, .. }: RawCall) -> Answer {
+pub(super) async fn metric(State(app): State<App>, RawCall(body): RawCall) -> Answer {
     let (run, metric) = match OneMetric::read(&body) {
         Some(read) => read,
         None => {
@@ -30,7 +30,7 @@ pub(super) async fn metric(State(app): State<App>, RawCall { body, .. }: RawCall
     nothing()
 }
 
-pub(super) async fn batch(State(app): State<App>, RawCall { body, .. }: RawCall) -> Answer {
+pub(super) async fn batch(State(app): State<App>, RawCall(body): RawCall) -> Answer {
     let Batch { run_id, metrics, params, tags } = match OneBatch::read(&body) {
         Some(read) => read,
         None => Batch::of(&Fields::from_body(&body)?)?,

@@ -41,8 +41,7 @@ pub(super) fn routes_root() -> Router<App> {
 #[derive(Serialize)]
 struct Point<'a> {
     key: &'a str,
-    #[serde(serialize_with = "number")]
-    value: f64,
+    value: Number,
     timestamp: i64,
     step: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,11 +49,15 @@ struct Point<'a> {
 }
 
 /// As [`crate::mlflow::wire::float_value`], without a value in between.
-fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    if value.is_nan() {
-        serializer.serialize_str("NaN")
-    } else {
-        serializer.serialize_f64(value.clamp(f64::MIN, f64::MAX))
+struct Number(f64);
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_nan() {
+            serializer.serialize_str("NaN")
+        } else {
+            serializer.serialize_f64(self.0.clamp(f64::MIN, f64::MAX))
+        }
     }
 }
 
@@ -69,7 +72,7 @@ fn write_points(
         if !out.ends_with(b"[") {
             out.push(b',');
         }
-        let point = Point { key, value: *value, timestamp: at.millis(), step: *step, run_id: run };
+        let point = Point { key, value: Number(*value), timestamp: at.millis(), step: *step, run_id: run };
         serde_json::to_writer(&mut *out, &point).map_err(|error| {
             Error::new(tidemill_registry::Code::InternalError, format!("cannot write an answer: {error}"))
         })?;

@@ -111,7 +111,7 @@ async fn log_inputs(State(app): State<App>, Call { fields, .. }: Call) -> Answer
 
 fn dataset(input: &Fields) -> Result<InputDataset> {
     let dataset = input.message("dataset")?.ok_or_else(|| Error::invalid("Dataset cannot be None"))?;
-    let text = |name: &str| Ok(dataset.opt_str(name)?.map(str::to_owned));
+    let text = |name: &str| -> Result<Option<String>> { Ok(dataset.opt_str(name)?.map(str::to_owned)) };
     let needed =
         |name: &str| text(name)?.ok_or_else(|| Error::invalid(format!("Dataset {name} cannot be None")));
     Ok(InputDataset {
@@ -145,12 +145,9 @@ async fn log_model(State(app): State<App>, Call { fields, .. }: Call) -> Answer 
     const NEEDED: [&str; 4] = ["artifact_path", "flavors", "run_id", "utc_time_created"];
     const KEPT: [&str; 4] = ["run_id", "utc_time_created", "artifact_path", "model_uuid"];
     let (run, text) = (fields.run_id()?, fields.text("model_json")?);
-    let model = match serde_json::from_str(text) {
-        Ok(Value::Object(model)) => model,
-        _ => {
-            let message = format!("Malformed model info. \n {text} \n is not a valid JSON.");
-            return Err(Error::invalid(message).into());
-        }
+    let Ok(Value::Object(model)) = serde_json::from_str(text) else {
+        let message = format!("Malformed model info. \n {text} \n is not a valid JSON.");
+        return Err(Error::invalid(message).into());
     };
     let missing: Vec<String> =
         NEEDED.iter().filter(|name| !model.contains_key(**name)).map(|name| format!("'{name}'")).collect();

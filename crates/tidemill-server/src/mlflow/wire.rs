@@ -3,7 +3,7 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams, Request};
-use axum::http::{Extensions, HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, header};
 use serde_json::{Map, Value};
 use tidemill_core::Actor;
 use tidemill_registry::{Code, Error, Result};
@@ -36,29 +36,21 @@ pub(crate) struct Call {
     pub(crate) actor: Actor,
 }
 
-/// The unread JSON body of a request with who sent it, for the few routes that are called all the time.
+/// The unread JSON body of a request, for the few routes that are called all the time and change no state.
 #[derive(Debug)]
-pub(crate) struct RawCall {
-    pub(crate) body: Bytes,
-    pub(crate) actor: Actor,
-}
+pub(crate) struct RawCall(pub(crate) Bytes);
 
 impl FromRequest<App> for RawCall {
     type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
-        let actor = sender(request.extensions());
         let is_json = is_json(request.headers());
         let body = read_body(request, app).await?;
         if !is_json {
             return Err(not_json());
         }
-        Ok(Self { body, actor })
+        Ok(Self(body))
     }
-}
-
-fn sender(extensions: &Extensions) -> Actor {
-    extensions.get::<Actor>().cloned().unwrap_or_else(|| Actor::user("anonymous"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -80,7 +72,7 @@ impl FromRequest<App> for Call {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
-        let actor = sender(&parts.extensions);
+        let actor = parts.extensions.get::<Actor>().cloned().unwrap_or_else(|| Actor::user("anonymous"));
         let path: Vec<(String, String)> = RawPathParams::from_request_parts(&mut parts, app)
             .await
             .map(|params| params.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
