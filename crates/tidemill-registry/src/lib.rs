@@ -2,7 +2,7 @@
 //!
 //! A [`Registry`] holds the rules: which names and values are allowed, what cannot be changed any more, what a refusal
 //! says. Rows are `tidemill-db`'s, bytes are `tidemill-store`'s; JSON and HTTP are the server's. Every function that
-//! changes something takes the [`tidemill_core::Actor`] who does it.
+//! changes a state takes the [`tidemill_core::Actor`] who does it; what is logged inside of a run is an observation.
 
 pub mod artifacts;
 mod datasets;
@@ -20,6 +20,7 @@ mod webhooks;
 
 pub use error::{Code, Error};
 pub use registry::Registry;
+pub use runs::{MetricPage, NewRun, RUN_NAME, RunChange};
 
 /// What the functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
