@@ -9,6 +9,7 @@ mod datasets;
 mod error;
 mod experiments;
 mod filter;
+mod fresh;
 mod logged_models;
 mod models;
 mod registry;
@@ -19,7 +20,13 @@ mod validate;
 mod webhooks;
 
 pub use error::{Code, Error};
+pub use fresh::uuid;
+pub use logged_models::LoggedModelRequest;
+pub use models::{Moment, VersionRequest};
 pub use registry::Registry;
+pub use webhooks::{
+    ACTIONS, ENTITIES, Reach, WebhookRequest, check_address, example_data, webhook_event, webhook_host,
+};
 
 /// What the functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tidemill_registry::Registry;
+use tidemill_registry::{Reach, Registry};
 
 /// Settings of a server. Read once, by the binary.
 #[derive(Clone, Debug)]
@@ -16,12 +16,14 @@ pub struct Config {
     pub artifact_limit: u64,
     /// Every route asks for it where it is set.
     pub token: Option<String>,
+    /// Where webhooks may deliver to.
+    pub webhook_reach: Reach,
 }
 
 impl Config {
     /// Settings with good defaults.
     pub fn new(scratch: PathBuf) -> Self {
-        Self { scratch, json_limit: 32 << 20, artifact_limit: 1 << 40, token: None }
+        Self { scratch, json_limit: 32 << 20, artifact_limit: 1 << 40, token: None, webhook_reach: Reach::default() }
     }
 }
 

@@ -8,4 +8,5 @@ mod mlflow;
 mod serve;
 
 pub use app::{App, Config};
+pub use mlflow::deliver_webhooks;
 pub use serve::{router, serve};
