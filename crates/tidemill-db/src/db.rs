@@ -80,6 +80,10 @@ impl Db {
         &self.inner.ctx
     }
 
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.inner.pools
+    }
+
     pub(crate) async fn reader(&self) -> Result<Reader> {
         Reader::acquire(&self.inner.pools, &self.inner.ctx).await
     }

@@ -12,6 +12,7 @@ mod filter;
 mod fresh;
 mod logged_models;
 mod models;
+mod page;
 mod registry;
 mod runs;
 mod search;
@@ -23,6 +24,7 @@ pub use error::{Code, Error};
 pub use fresh::uuid;
 pub use logged_models::LoggedModelRequest;
 pub use models::{Moment, VersionRequest};
+pub use page::{page_offset, page_token};
 pub use registry::Registry;
 pub use webhooks::{
     ACTIONS, ENTITIES, Reach, WebhookRequest, check_address, example_data, webhook_event, webhook_host,

@@ -4,7 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 use tidemill_db::webhooks::{Delivery, Secret, Webhook, WebhookEvent, WebhookPatch};
-use tidemill_registry::{ACTIONS, ENTITIES, Result, WebhookRequest, example_data, webhook_event};
+use tidemill_registry::{
+    ACTIONS, ENTITIES, Result, WebhookRequest, example_data, page_offset, page_token, webhook_event,
+};
 
 use super::client::{Sender, check_host};
 use crate::App;
@@ -29,9 +31,9 @@ pub(super) async fn create(State(app): State<App>, Call { fields, actor }: Call)
 }
 
 pub(super) async fn list(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
-    let offset = super::page::offset(fields.opt_str("page_token")?)?;
+    let offset = page_offset(fields.opt_str("page_token")?)?;
     let (webhooks, more) = app.registry().webhooks(offset, fields.opt_int("max_results")?).await?;
-    let next = more.then(|| super::page::token(offset + webhooks.len() as u64));
+    let next = more.then(|| page_token(offset + webhooks.len() as u64));
     Ok(Json(Object::default().list("webhooks", webhooks.iter().map(webhook)).opt("next_page_token", next).done()))
 }
 
