@@ -9,8 +9,10 @@ mod datasets;
 mod error;
 mod experiments;
 mod filter;
+mod fresh;
 mod logged_models;
 mod models;
+mod page;
 mod registry;
 mod runs;
 mod search;
@@ -19,8 +21,15 @@ mod validate;
 mod webhooks;
 
 pub use error::{Code, Error};
+pub use fresh::uuid;
+pub use logged_models::LoggedModelRequest;
+pub use models::{Moment, VersionRequest};
+pub use page::{page_offset, page_token};
 pub use registry::Registry;
 pub use runs::{MetricPage, NewRun, RUN_NAME, RunChange};
+pub use webhooks::{
+    ACTIONS, ENTITIES, Reach, WebhookRequest, check_address, example_data, webhook_event, webhook_host,
+};
 
 /// What the functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -21,5 +21,6 @@ pub use background::Background;
 pub use health::MLFLOW_VERSION;
 pub use listen::bind;
 pub use running::Running;
+pub use mlflow::deliver_webhooks;
 pub use serve::{router, serve};
 pub use shell::{Origins, Token};
