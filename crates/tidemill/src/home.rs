@@ -32,7 +32,8 @@ impl Home {
             Err(error) if global.project.is_some() => Err(error),
             Err(_) => {
                 let home = Self::at(absolute(Path::new(".tidemill"))?, None, global)?;
-                console.note(format!("there is no project here; keeping everything in {}", home.dir.display()));
+                console
+                    .note(format!("there is no project here; keeping everything in {}", home.dir.display()));
                 Ok(home)
             }
         }

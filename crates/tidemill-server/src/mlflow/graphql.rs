@@ -153,7 +153,8 @@ impl Inside {
 
     /// What GraphQL hangs on a run and REST does not.
     async fn extend(&self, run: &mut Value, asked: &Asked) -> Result<(), String> {
-        let id = |name: &str| run.pointer(&format!("/info/{name}")).and_then(Value::as_str).map(str::to_owned);
+        let id =
+            |name: &str| run.pointer(&format!("/info/{name}")).and_then(Value::as_str).map(str::to_owned);
         let (experiment, run_id) = (id("experiment_id"), id("run_id"));
         let Some(run) = run.as_object_mut() else { return Ok(()) };
         if let (Some(experiment), true) = (experiment, asked.asks("experiment").is_some()) {
@@ -202,7 +203,8 @@ impl Inside {
 fn query(input: &Map<String, Value>) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     for (name, value) in input {
-        let items = if let Value::Array(items) = value { items.as_slice() } else { std::slice::from_ref(value) };
+        let items =
+            if let Value::Array(items) = value { items.as_slice() } else { std::slice::from_ref(value) };
         for item in items {
             match item {
                 Value::Null => {}

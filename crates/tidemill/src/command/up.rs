@@ -132,7 +132,9 @@ fn listen(addresses: &[SocketAddr]) -> anyhow::Result<TcpListener> {
         std::io::ErrorKind::AddrInUse => {
             failure.hint("another program listens there; `--listen 127.0.0.1:0` picks a free port")
         }
-        std::io::ErrorKind::PermissionDenied => failure.hint("ports below 1024 need rights; take another port"),
+        std::io::ErrorKind::PermissionDenied => {
+            failure.hint("ports below 1024 need rights; take another port")
+        }
         _ => failure.hint("use an address of this machine"),
     }
     .into())
@@ -152,7 +154,8 @@ fn scratch(home: &Home) -> anyhow::Result<PathBuf> {
     fs_err::create_dir_all(&tmp)?;
     for entry in fs_err::read_dir(&tmp)?.flatten() {
         let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix("up-")?.parse().ok()).and_then(Pid::from_raw);
+        let pid =
+            name.to_str().and_then(|name| name.strip_prefix("up-")?.parse().ok()).and_then(Pid::from_raw);
         if pid.is_some_and(|pid| test_kill_process(pid).is_err()) {
             fs_err::remove_dir_all(entry.path())?;
         }
@@ -165,7 +168,8 @@ fn scratch(home: &Home) -> anyhow::Result<PathBuf> {
 /// A connection is an open file; shells often allow only 1024.
 fn allow_many_files() {
     let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum.map_or(Some(65_536), |maximum| Some(maximum.min(65_536))).max(limit.current);
+    limit.current =
+        limit.maximum.map_or(Some(65_536), |maximum| Some(maximum.min(65_536))).max(limit.current);
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::debug!(%error, "cannot raise the number of open files");
     }

@@ -98,7 +98,11 @@ pub(super) fn parse(text: &str) -> Result<Document, String> {
             _ => document.operations.push(parser.operation()?),
         }
     }
-    if document.operations.is_empty() { Err("the document holds no operation".to_owned()) } else { Ok(document) }
+    if document.operations.is_empty() {
+        Err("the document holds no operation".to_owned())
+    } else {
+        Ok(document)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -167,7 +171,9 @@ fn string(text: &str) -> Result<(String, usize), String> {
             // GraphQL's escapes are JSON's.
             b'"' => {
                 let value = serde_json::from_str(&text[..=at]);
-                return value.map(|value| (value, at + 1)).map_err(|error| format!("a string is not right: {error}"));
+                return value
+                    .map(|value| (value, at + 1))
+                    .map_err(|error| format!("a string is not right: {error}"));
             }
             _ => {}
         }
@@ -382,7 +388,10 @@ mod tests {
     fn what_is_understood_and_what_is_not() {
         for (text, error) in [
             ("{ a }", ""),
-            ("query Q($x: [Int!]! = [1, 2] @d, $y: T) @component(name: \"M\") { a: b(i: $x, o: {k: ENUM}) @skip(if: true) { c } }", ""),
+            (
+                "query Q($x: [Int!]! = [1, 2] @d, $y: T) @component(name: \"M\") { a: b(i: $x, o: {k: ENUM}) @skip(if: true) { c } }",
+                "",
+            ),
             ("query { ...F ... on T { a } ... @include(if: $v) { b } } fragment F on T { c }", ""),
             ("# nothing\n{ a(s: \"q\\\"\\u00e9\", b: \"\"\" block \"\"\") }", ""),
             ("", "the document holds no operation"),

@@ -98,15 +98,13 @@ const INPUT_TAG: Type = Type { name: "MlflowInputTag", fields: &[("key", Text), 
 const DATASET_INPUT: Type =
     Type { name: "MlflowDatasetInput", fields: &[("tags", Many(&INPUT_TAG)), ("dataset", One(&DATASET))] };
 const MODEL_INPUT: Type = Type { name: "MlflowModelInput", fields: &[("modelId", Text)] };
-const MODEL_OUTPUT: Type =
-    Type { name: "MlflowModelOutput", fields: &[("modelId", Text), ("step", Long)] };
+const MODEL_OUTPUT: Type = Type { name: "MlflowModelOutput", fields: &[("modelId", Text), ("step", Long)] };
 
 const RUN_INPUTS: Type = Type {
     name: "MlflowRunInputs",
     fields: &[("datasetInputs", Many(&DATASET_INPUT)), ("modelInputs", Many(&MODEL_INPUT))],
 };
-const RUN_OUTPUTS: Type =
-    Type { name: "MlflowRunOutputs", fields: &[("modelOutputs", Many(&MODEL_OUTPUT))] };
+const RUN_OUTPUTS: Type = Type { name: "MlflowRunOutputs", fields: &[("modelOutputs", Many(&MODEL_OUTPUT))] };
 
 const MODEL_VERSION_TAG: Type =
     Type { name: "MlflowModelVersionTag", fields: &[("key", Text), ("value", Text)] };

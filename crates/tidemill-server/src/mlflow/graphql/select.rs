@@ -126,7 +126,13 @@ impl<'a> Collector<'a> {
             }
             Some(place) => place,
             None => {
-                found.push(Asked { key: key.to_owned(), name: name.to_owned(), arguments, kind, inner: Vec::new() });
+                found.push(Asked {
+                    key: key.to_owned(),
+                    name: name.to_owned(),
+                    arguments,
+                    kind,
+                    inner: Vec::new(),
+                });
                 found.len() - 1
             }
         };
@@ -267,7 +273,10 @@ mod tests {
                 "{ ...F } fragment F on MlflowRunExtension { ...F }".to_owned(),
                 "Cannot spread fragment 'F' within itself.",
             ),
-            ("{ a: info { runId } a: data { params { key } } }".to_owned(), "Fields 'a' conflict; use different aliases."),
+            (
+                "{ a: info { runId } a: data { params { key } } }".to_owned(),
+                "Fields 'a' conflict; use different aliases.",
+            ),
             (format!("{{ {wide} }}"), "Query exceeds maximum total selections of 1000"),
         ] {
             assert_eq!(run(&query, json!({})).unwrap_err(), error, "{query}");

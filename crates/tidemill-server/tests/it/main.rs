@@ -1,0 +1,12 @@
+//! A whole server on a loopback port, as clients see it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail where their helpers fail"
+)]
+
+mod api;
+mod client;
+mod shell;
