@@ -88,6 +88,11 @@ impl Db {
         Reader::acquire(&self.inner.pools, &self.inner.ctx).await
     }
 
+    /// A write transaction without the log: for bookkeeping that is no change of state.
+    pub(crate) async fn write(&self) -> Result<Transact> {
+        Transact::write(&self.inner.pools, &self.inner.ctx).await
+    }
+
     pub(crate) async fn snapshot(&self) -> Result<Transact> {
         Transact::snapshot(&self.inner.pools, &self.inner.ctx).await
     }

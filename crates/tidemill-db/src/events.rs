@@ -79,6 +79,11 @@ impl Head {
         Ok(Self { frontier })
     }
 
+    /// The number of the last event.
+    pub(crate) fn size(&self) -> u64 {
+        self.frontier.size()
+    }
+
     /// Appends events in their order and stores the new head; gives their sequence numbers.
     pub(crate) async fn append(&mut self, tx: &mut Transact, events: &[NewEvent]) -> Result<Vec<u64>> {
         if events.is_empty() {

@@ -12,6 +12,7 @@ mod merge_lock;
 mod reproduce;
 mod run;
 mod status;
+mod step_log;
 mod up;
 
 use crate::app::App;
