@@ -1,4 +1,4 @@
-//! The server on a loopback listener, asked as clients ask it.
+//! A whole server on a loopback port, as clients see it.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,3 +8,6 @@
 )]
 
 mod artifacts;
+mod api;
+mod client;
+mod shell;
