@@ -101,6 +101,12 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A search asks for something that the things it searches do not have.
+    #[error("a search cannot have {what}")]
+    Unsupported {
+        /// The condition or the order.
+        what: String,
+    },
     /// A prefix fits several runs.
     #[error("`{prefix}` fits {count} runs")]
     Ambiguous {
@@ -209,6 +215,7 @@ impl Hint for Error {
             Self::Group(error) => return error.hint(),
             Self::NoEvent
             | Self::Exists { .. }
+            | Self::Unsupported { .. }
             | Self::NotFound { .. }
             | Self::ProofRange { .. }
             | Self::Closed { .. }

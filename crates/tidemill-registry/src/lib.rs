@@ -14,7 +14,7 @@ mod models;
 mod registry;
 mod runs;
 mod search;
-mod traces;
+pub mod traces;
 mod validate;
 mod webhooks;
 
