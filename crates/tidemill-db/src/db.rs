@@ -88,12 +88,16 @@ impl Db {
         &self.inner.ctx
     }
 
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.inner.pools
+    }
+
     pub(crate) async fn reader(&self) -> Result<Reader> {
         Reader::acquire(&self.inner.pools, &self.inner.ctx).await
     }
 
-    /// A transaction for observations, which have no events and do not wait for the log.
-    pub(crate) async fn writer(&self) -> Result<Transact> {
+    /// A write transaction without the log: for bookkeeping that is no change of state.
+    pub(crate) async fn write(&self) -> Result<Transact> {
         Transact::write(&self.inner.pools, &self.inner.ctx).await
     }
 

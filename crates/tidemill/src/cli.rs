@@ -104,6 +104,16 @@ pub(crate) struct Init {
     /// The column to predict
     #[arg(long, value_name = "COLUMN", requires = "data")]
     pub(crate) target: Option<String>,
+    /// Take the pipeline over from a dvc.yaml
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        default_missing_value = "dvc.yaml",
+        conflicts_with = "data",
+        value_hint = ValueHint::FilePath
+    )]
+    pub(crate) dvc: Option<PathBuf>,
     /// The project's name; the folder's name where not given
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -200,6 +210,13 @@ pub(crate) enum LogAction {
     Export,
     /// List the runs of the pipeline
     Runs,
+    /// Show what a step of a run printed, or list the steps of the run
+    Step {
+        /// The run: its id or the beginning of it; `last` for the newest
+        run: String,
+        /// The step; a list of all where not given
+        step: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -253,7 +270,8 @@ pub(crate) enum Data {
 pub(crate) struct Transfer {
     /// Datasets (NAME or NAME@VERSION); everything the project refers to where none is named
     pub(crate) datasets: Vec<String>,
-    /// The remote: a path, or an s3://, gs:// or az:// URL; `store.remote` of the project file where not given
+    /// The remote: its name in the project file, a folder, or an s3://, gs:// or az:// address; `store.remote` of the
+    /// project file where not given
     #[arg(long, env = "TIDEMILL_REMOTE", value_name = "URL")]
     pub(crate) remote: Option<String>,
 }

@@ -188,8 +188,7 @@ impl Judged {
         simple: Algorithm,
         by: Option<&str>,
     ) -> anyhow::Result<TestResult> {
-        let paths = step.inputs.first().map_or_else(|| vec![training.features.clone()], |i| i.paths.clone());
-        let table = crate::table::open(&app.root, &paths, None)?;
+        let table = crate::table::learned_from(&app.root, app.runtime().handle(), step, training)?;
         let batches = table.batches(None)?.collect::<Result<Vec<_>, _>>()?;
         let declared = Training {
             algorithm: simple,

@@ -32,7 +32,7 @@ impl Db {
         const TAKEN: &str = "SELECT id FROM assessment WHERE uuid = $1";
         const OVERRIDE: &str = "UPDATE assessment SET is_valid = 0 WHERE trace_id = $1 AND uuid = $2";
         let fail = "store an assessment";
-        let mut tx = self.writer().await?;
+        let mut tx = self.write().await?;
         let trace: Option<i64> = on!(tx.conn(), c => sqlx::query_scalar(TRACE).bind(&assessment.trace)
             .fetch_optional(c).await)
         .map_err(self.ctx().fail(fail))?;
@@ -77,7 +77,7 @@ impl Db {
             "UPDATE assessment SET name = $2, value = $3, number = $4, is_number = $5, error = $6,
                 rationale = $7, metadata = $8, updated_at = $9 WHERE uuid = $1";
         let fail = "change an assessment";
-        let mut tx = self.writer().await?;
+        let mut tx = self.write().await?;
         on!(tx.conn(), c => sqlx::query(LOCK).bind(id).execute(c).await.map(|_| ()))
             .map_err(self.ctx().fail(fail))?;
         let row: Option<AssessmentRow> =
@@ -100,7 +100,7 @@ impl Db {
             AND trace_id = (SELECT id FROM trace WHERE uuid = $1)";
         const SQL: &str =
             "DELETE FROM assessment WHERE uuid = $2 AND trace_id = (SELECT id FROM trace WHERE uuid = $1)";
-        let mut tx = self.writer().await?;
+        let mut tx = self.write().await?;
         for sql in [RESTORE, SQL] {
             on!(tx.conn(), c => sqlx::query(sql).bind(trace).bind(id).execute(c).await.map(|_| ()))
                 .map_err(self.ctx().fail("delete an assessment"))?;

@@ -26,7 +26,7 @@ impl Db {
             SELECT id, $2, $3 FROM trace WHERE uuid = $1
             ON CONFLICT (trace_id, key) DO UPDATE SET value = excluded.value";
         const NAME: &str = "UPDATE trace SET name = $2 WHERE uuid = $1";
-        let mut tx = self.writer().await?;
+        let mut tx = self.write().await?;
         let fail = "set a tag of a trace";
         let rows = on!(tx.conn(), c => sqlx::query(SQL).bind(trace).bind(&tag.key).bind(&tag.value)
             .execute(c).await.map(|done| done.rows_affected()))
@@ -44,7 +44,7 @@ impl Db {
         const SQL: &str =
             "DELETE FROM trace_tag WHERE key = $2 AND trace_id = (SELECT id FROM trace WHERE uuid = $1)";
         const NAME: &str = "UPDATE trace SET name = NULL WHERE uuid = $1";
-        let mut tx = self.writer().await?;
+        let mut tx = self.write().await?;
         let fail = "remove a tag of a trace";
         let rows = on!(tx.conn(), c => sqlx::query(SQL).bind(trace).bind(key)
             .execute(c).await.map(|done| done.rows_affected()))
@@ -69,7 +69,7 @@ impl Db {
             .text("trace", traces.iter().map(String::as_str))
             .text("kind", traces.iter().map(|_| kind))
             .text("target", traces.iter().map(|_| target));
-        let mut tx = self.writer().await?;
+        let mut tx = self.write().await?;
         dialect::write_rows(tx.conn(), SQL, &rows).await.map_err(self.ctx().fail("link traces"))?;
         tx.commit().await
     }

@@ -43,6 +43,7 @@ pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
             tx.commit(vec![event]).await?;
             anyhow::Ok(())
         })?;
+        super::step_log::remove_files_of_gone_runs(app)?;
     }
     let console = app.console;
     if console.json() {

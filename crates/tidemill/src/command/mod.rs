@@ -12,6 +12,7 @@ mod merge_lock;
 mod reproduce;
 mod run;
 mod status;
+mod step_log;
 
 use crate::app::App;
 use crate::cli::{Cli, Command};

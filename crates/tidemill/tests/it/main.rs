@@ -19,3 +19,4 @@ mod init;
 mod log;
 mod pipeline;
 mod project_file;
+mod tables;
