@@ -5,7 +5,7 @@
 //! changes something takes the [`tidemill_core::Actor`] who does it.
 
 mod artifacts;
-mod datasets;
+pub mod datasets;
 mod error;
 mod experiments;
 pub mod filter;

@@ -11,6 +11,7 @@ mod health;
 mod listen;
 mod meter;
 mod mlflow;
+pub mod otlp;
 mod running;
 mod serve;
 mod shell;

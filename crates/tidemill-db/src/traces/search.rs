@@ -45,7 +45,7 @@ impl Db {
 }
 
 /// SQL that is being put together. Only constants get into its text; values are arguments.
-pub(super) struct Statement {
+pub(crate) struct Statement {
     text: String,
     args: Vec<Arg>,
     is_sqlite: bool,
@@ -58,11 +58,11 @@ enum Arg {
 }
 
 impl Statement {
-    pub(super) fn new(conn: &Conn<'_>) -> Self {
+    pub(crate) fn new(conn: &Conn<'_>) -> Self {
         Self { text: String::new(), args: Vec::new(), is_sqlite: matches!(conn, Either::Sqlite(_)) }
     }
 
-    pub(super) fn push(&mut self, text: &str) {
+    pub(crate) fn push(&mut self, text: &str) {
         self.text.push_str(text);
     }
 
@@ -71,7 +71,7 @@ impl Statement {
         self.text.push_str(&format!("${}", self.args.len()));
     }
 
-    pub(super) fn int(&mut self, number: i64) {
+    pub(crate) fn int(&mut self, number: i64) {
         self.arg(Arg::Int(number));
     }
 
@@ -80,12 +80,12 @@ impl Statement {
     }
 
     /// Text; PostgreSQL cannot hold the character 0, which so never fits anything.
-    pub(super) fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         self.arg(Arg::Text(text.replace('\0', "\u{fffd}")));
     }
 
     /// That a column is one of some numbers.
-    pub(super) fn ints(&mut self, column: &str, numbers: &[i64]) {
+    pub(crate) fn ints(&mut self, column: &str, numbers: &[i64]) {
         self.push(column);
         if let [one] = numbers {
             self.push(" = ");
@@ -100,7 +100,7 @@ impl Statement {
         self.push(")");
     }
 
-    pub(super) async fn read<T>(self, conn: Conn<'_>) -> sqlx::Result<Vec<T>>
+    pub(crate) async fn read<T>(self, conn: Conn<'_>) -> sqlx::Result<Vec<T>>
     where
         T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
@@ -344,7 +344,7 @@ fn within_value(key: &str, pattern: &str) -> String {
 }
 
 /// A column against what the condition compares with.
-fn compare(sql: &mut Statement, column: &str, condition: &Condition) -> Result<()> {
+pub(crate) fn compare(sql: &mut Statement, column: &str, condition: &Condition) -> Result<()> {
     match (condition.op, &condition.value) {
         (Op::IsNull, _) => {
             sql.push(column);
