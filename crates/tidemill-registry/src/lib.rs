@@ -5,18 +5,18 @@
 //! changes a state takes the [`tidemill_core::Actor`] who does it; what is logged inside of a run is an observation.
 
 pub mod artifacts;
-mod datasets;
+pub mod datasets;
 mod error;
 mod experiments;
-mod fresh;
 pub mod filter;
+mod fresh;
 mod logged_models;
 mod models;
 mod page;
 mod registry;
 mod runs;
 mod search;
-mod traces;
+pub mod traces;
 mod validate;
 mod webhooks;
 

@@ -35,8 +35,8 @@ impl Db {
             on!(reader.conn(), c => sqlx::query_as(SQL).bind(id).fetch_optional(c).await)
                 .map_err(self.ctx().fail("read an experiment"))?;
         row.map(|(root, stage)| {
-            let stage =
-                Stage::from_word(&stage).ok_or_else(|| Error::value("experiment", "stage", &stage, "a stage"))?;
+            let stage = Stage::from_word(&stage)
+                .ok_or_else(|| Error::value("experiment", "stage", &stage, "a stage"))?;
             Ok((root, stage))
         })
         .transpose()

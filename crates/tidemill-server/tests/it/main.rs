@@ -7,7 +7,7 @@
     reason = "tests fail where their helpers fail"
 )]
 
-mod artifacts;
 mod api;
+mod artifacts;
 mod client;
 mod shell;
