@@ -80,8 +80,17 @@ impl Db {
         &self.inner.ctx
     }
 
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.inner.pools
+    }
+
     pub(crate) async fn reader(&self) -> Result<Reader> {
         Reader::acquire(&self.inner.pools, &self.inner.ctx).await
+    }
+
+    /// A write transaction without the log: for bookkeeping that is no change of state.
+    pub(crate) async fn write(&self) -> Result<Transact> {
+        Transact::write(&self.inner.pools, &self.inner.ctx).await
     }
 
     pub(crate) async fn snapshot(&self) -> Result<Transact> {

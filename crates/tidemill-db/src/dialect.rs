@@ -32,6 +32,23 @@ pub(crate) async fn lock_head(conn: Conn<'_>) -> sqlx::Result<Option<(i64, Strin
     }
 }
 
+/// The end of a `SELECT` from a table known as `t` after which nobody else changes the rows that it gives until this
+/// transaction ends. SQLite's write transactions exclude each other anyway.
+pub(crate) fn row_lock(conn: &Conn<'_>) -> &'static str {
+    match conn {
+        Either::Sqlite(_) => "",
+        Either::Postgres(_) => " FOR NO KEY UPDATE OF t",
+    }
+}
+
+/// As [`row_lock`], but others may do the same.
+pub(crate) fn shared_row_lock(conn: &Conn<'_>) -> &'static str {
+    match conn {
+        Either::Sqlite(_) => "",
+        Either::Postgres(_) => " FOR SHARE OF t",
+    }
+}
+
 /// Whether the same work may succeed when it is done again: another transaction was in the way.
 pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
     error

@@ -11,10 +11,13 @@
 
 mod crash;
 mod datasets;
+mod experiments;
 mod fixture;
+mod history;
 mod ingest;
 mod log;
 mod open;
 mod runs;
 mod schema;
 mod tamper;
+mod tracking;

@@ -23,6 +23,8 @@ use axum::Router;
 
 use crate::App;
 
+pub(crate) use failure::Failure;
+
 /// All routes of the protocol.
 pub(crate) fn routes() -> Router<App> {
     let mut all = Router::new()
