@@ -9,6 +9,7 @@
     reason = "tests and measuring programs fail where their helpers fail, and print what they find"
 )]
 
+mod artifacts;
 mod crash;
 mod datasets;
 mod experiments;
@@ -16,9 +17,12 @@ mod fixture;
 mod history;
 mod ingest;
 mod log;
+mod logged_models;
+mod models;
 mod open;
 mod runs;
 mod schema;
 mod search_runs;
 mod tamper;
 mod tracking;
+mod webhooks;
