@@ -10,5 +10,4 @@
 mod api;
 mod artifacts;
 mod client;
-mod search;
 mod shell;
