@@ -8,7 +8,7 @@ mod artifacts;
 mod datasets;
 mod error;
 mod experiments;
-mod filter;
+pub mod filter;
 mod fresh;
 mod logged_models;
 mod models;

@@ -59,20 +59,8 @@ impl Tx {
     }
 }
 
-type Row = (
-    i64,
-    String,
-    i64,
-    String,
-    String,
-    String,
-    Option<String>,
-    String,
-    Option<String>,
-    String,
-    i64,
-    i64,
-);
+type Row =
+    (i64, String, i64, String, String, String, Option<String>, String, Option<String>, String, i64, i64);
 
 /// The columns of a [`Row`].
 macro_rules! columns {
@@ -97,9 +85,8 @@ pub(crate) async fn logged_models_by_id(
 ) -> Result<Vec<LoggedModel>> {
     const SQL: &str = concat!("SELECT ", columns!(), " FROM {rows} JOIN logged_model m ON m.id = r.id");
     let wanted = Rows::new(ids.len()).int("id", ids.iter().copied());
-    let rows: Vec<Row> = dialect::read_rows(conn.reborrow(), SQL, &wanted)
-        .await
-        .map_err(ctx.fail("read logged models"))?;
+    let rows: Vec<Row> =
+        dialect::read_rows(conn.reborrow(), SQL, &wanted).await.map_err(ctx.fail("read logged models"))?;
     let mut found: HashMap<i64, Row> = rows.into_iter().map(|row| (row.0, row)).collect();
     let rows = ids.iter().filter_map(|id| found.remove(id)).collect();
     complete(conn, ctx, rows).await

@@ -151,8 +151,7 @@ pub(crate) async fn versions_by_id(
     const NAMES: &str = "SELECT m.id, m.name FROM {rows} JOIN registered_model m ON m.id = r.id";
     let fail = || ctx.fail("read versions");
     let wanted = Rows::new(ids.len()).int("id", ids.iter().copied());
-    let rows: Vec<VersionRow> =
-        dialect::read_rows(conn.reborrow(), SQL, &wanted).await.map_err(fail())?;
+    let rows: Vec<VersionRow> = dialect::read_rows(conn.reborrow(), SQL, &wanted).await.map_err(fail())?;
     let mut models: Vec<i64> = rows.iter().map(|row| row.1).collect();
     models.sort_unstable();
     models.dedup();
@@ -191,8 +190,7 @@ async fn complete_models(
         dialect::read_rows(conn.reborrow(), TAGS, &ids).await.map_err(fail())?;
     let aliases: Vec<(i64, String, i64)> =
         dialect::read_rows(conn.reborrow(), ALIASES, &ids).await.map_err(fail())?;
-    let latest: Vec<VersionRow> =
-        dialect::read_rows(conn.reborrow(), LATEST, &ids).await.map_err(fail())?;
+    let latest: Vec<VersionRow> = dialect::read_rows(conn.reborrow(), LATEST, &ids).await.map_err(fail())?;
     let names = rows.iter().map(|row| (row.0, row.1.clone())).collect();
     let owners: Vec<i64> = latest.iter().map(|row| row.1).collect();
     let latest = complete_versions(conn, ctx, latest, &names).await?;
