@@ -2,9 +2,9 @@
 //!
 //! A [`Registry`] holds the rules: which names and values are allowed, what cannot be changed any more, what a refusal
 //! says. Rows are `tidemill-db`'s, bytes are `tidemill-store`'s; JSON and HTTP are the server's. Every function that
-//! changes something takes the [`tidemill_core::Actor`] who does it.
+//! changes a state takes the [`tidemill_core::Actor`] who does it; what is logged inside of a run is an observation.
 
-mod artifacts;
+pub mod artifacts;
 mod datasets;
 mod error;
 mod experiments;
@@ -26,6 +26,7 @@ pub use logged_models::LoggedModelRequest;
 pub use models::{Moment, VersionRequest};
 pub use page::{page_offset, page_token};
 pub use registry::Registry;
+pub use runs::{MetricPage, NewRun, RUN_NAME, RunChange};
 pub use webhooks::{
     ACTIONS, ENTITIES, Reach, WebhookRequest, check_address, example_data, webhook_event, webhook_host,
 };

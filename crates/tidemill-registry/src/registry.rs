@@ -8,6 +8,7 @@ use tidemill_store::Store;
 use tokio::sync::Notify;
 
 use crate::Result;
+use crate::artifacts::Queue;
 
 /// The registry of one database and one store. Clones share both.
 #[derive(Clone)]
@@ -16,12 +17,14 @@ pub struct Registry {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     changes: Arc<Notify>,
+    pub(crate) artifacts: Queue,
 }
 
 impl Registry {
     /// Over an open database and an open store.
     pub fn new(db: Db, store: Store, clock: Arc<dyn Clock>) -> Self {
-        Self { db, store, clock, changes: Arc::new(Notify::new()) }
+        let artifacts = Queue::new(db.clone(), store.clone(), Arc::clone(&clock));
+        Self { db, store, clock, artifacts, changes: Arc::new(Notify::new()) }
     }
 
     /// The database.

@@ -20,6 +20,8 @@ pub struct Config {
     pub json_limit: usize,
     /// The largest artifact, in bytes.
     pub artifact_limit: u64,
+    /// Folders whose files may be read as artifacts of runs that keep theirs in a local folder.
+    pub artifact_roots: Vec<PathBuf>,
     /// Every route except `/health` and `/version` asks for it where it is set.
     pub token: Option<Token>,
     /// Which names and which web pages may reach the server.
@@ -43,6 +45,7 @@ impl Config {
             scratch,
             json_limit: 32 << 20,
             artifact_limit: 1 << 40,
+            artifact_roots: Vec::new(),
             token: None,
             origins: Origins::default(),
             connections: 4096,

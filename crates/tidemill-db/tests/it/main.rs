@@ -9,6 +9,7 @@
     reason = "tests and measuring programs fail where their helpers fail, and print what they find"
 )]
 
+mod artifacts;
 mod crash;
 mod datasets;
 mod experiments;

@@ -10,6 +10,7 @@ mod experiments;
 mod failure;
 mod graphql;
 mod logged_models;
+mod logging;
 mod metrics;
 mod models;
 mod pages;
