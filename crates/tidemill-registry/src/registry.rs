@@ -16,8 +16,8 @@ pub struct Registry {
     pub(crate) db: Db,
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
-    changes: Arc<Notify>,
     pub(crate) artifacts: Queue,
+    changes: Arc<Notify>,
 }
 
 impl Registry {
