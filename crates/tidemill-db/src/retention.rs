@@ -41,8 +41,7 @@ impl Db {
     /// Not every one names a stored object: a collector ignores those that its store does not have.
     pub async fn roots(&self, keep: &Keep) -> Result<BTreeSet<Digest>> {
         const VERSIONS: &str = "SELECT content FROM dataset_version WHERE $1 IS NOT NULL";
-        const MODELS: &str =
-            "SELECT content FROM model_version WHERE content IS NOT NULL AND $1 IS NOT NULL";
+        const MODELS: &str = "SELECT content FROM model_version WHERE content IS NOT NULL AND $1 IS NOT NULL";
         const RUNS: &str = concat!(
             "SELECT plan || ' ' || COALESCE(lock_digest, '') FROM pipeline_run WHERE id IN ",
             kept_runs!()

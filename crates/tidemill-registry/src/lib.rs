@@ -5,7 +5,7 @@
 //! changes a state takes the [`tidemill_core::Actor`] who does it; what is logged inside of a run is an observation.
 
 pub mod artifacts;
-mod datasets;
+pub mod datasets;
 mod error;
 mod experiments;
 pub mod filter;
@@ -16,7 +16,7 @@ mod page;
 mod registry;
 mod runs;
 mod search;
-mod traces;
+pub mod traces;
 mod validate;
 mod webhooks;
 

@@ -9,9 +9,8 @@ use crate::{Error, Result};
 /// Where a page begins; the first one without a token.
 pub fn page_offset(token: Option<&str>) -> Result<u64> {
     let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(0) };
-    let bytes = STANDARD
-        .decode(token)
-        .map_err(|_| Error::invalid("Invalid page token, could not base64-decode"))?;
+    let bytes =
+        STANDARD.decode(token).map_err(|_| Error::invalid("Invalid page token, could not base64-decode"))?;
     let value: Option<Value> = serde_json::from_slice(&bytes).ok();
     let offset = value.as_ref().and_then(|value| value.get("offset")).and_then(|offset| match offset {
         Value::Number(number) => number.as_u64(),

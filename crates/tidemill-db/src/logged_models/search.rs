@@ -69,7 +69,8 @@ fn push_query(sql: &mut Sql, query: &LoggedModelQuery) {
         push_key(sql, key);
         sql.push(" AS o").number(i);
     }
-    sql.push(" FROM logged_model t WHERE t.stage = 'active' AND t.experiment_id IN ").ints(&query.experiments);
+    sql.push(" FROM logged_model t WHERE t.stage = 'active' AND t.experiment_id IN ")
+        .ints(&query.experiments);
     let mut on_metric = false;
     for condition in &query.conditions {
         on_metric |= matches!(condition.field, Field::Metric(_));

@@ -50,7 +50,8 @@ impl Tx {
 
     /// The value of a tag of a model.
     pub async fn model_tag(&mut self, name: &str, key: &str) -> Result<Option<String>> {
-        const SQL: &str = "SELECT t.value FROM registered_model_tag t JOIN registered_model m ON m.id = t.model_id
+        const SQL: &str =
+            "SELECT t.value FROM registered_model_tag t JOIN registered_model m ON m.id = t.model_id
             WHERE m.name = $1 AND t.key = $2";
         let ctx = self.transact.ctx.clone();
         on!(self.transact.conn(), c => sqlx::query_scalar(SQL).bind(name).bind(key).fetch_optional(c).await)

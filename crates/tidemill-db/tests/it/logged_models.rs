@@ -57,7 +57,10 @@ async fn all_fields_of_a_logged_model_come_back(f: Fixture) {
     let new = new_model("m-1", 7, 10);
     put(&f.db, &new).await;
     let model = f.db.logged_model("m-1").await.unwrap().unwrap();
-    assert_eq!((model.id, model.experiment, model.name, model.model_type), (new.id, 7, new.name, new.model_type));
+    assert_eq!(
+        (model.id, model.experiment, model.name, model.model_type),
+        (new.id, 7, new.name, new.model_type)
+    );
     assert_eq!((model.source_run, model.artifact_uri), (new.source_run, new.artifact_uri));
     assert_eq!((model.created_at, model.updated_at), (at(10), at(10)));
     assert_eq!((model.status, model.stage), (LoggedModelStatus::Pending, Stage::Active));
@@ -125,7 +128,10 @@ async fn metrics_come_with_their_model(f: Fixture) {
     let metrics = f.db.logged_model("m-1").await.unwrap().unwrap().metrics;
     assert_eq!(metrics.len(), 2);
     assert_eq!((metrics[0].key.as_str(), metrics[0].value.is_nan()), ("acc", true));
-    assert_eq!((&metrics[0].dataset_name, &metrics[0].dataset_digest, metrics[0].run_id), (&None, &None, None));
+    assert_eq!(
+        (&metrics[0].dataset_name, &metrics[0].dataset_digest, metrics[0].run_id),
+        (&None, &None, None)
+    );
     assert_eq!((metrics[1].value, metrics[1].step, metrics[1].at), (0.5, 3, at(5)));
     assert_eq!(metrics[1].dataset_name.as_deref(), Some("d"));
     assert_eq!(metrics[1].run_id.map(|run| run.to_string()), Some(run));

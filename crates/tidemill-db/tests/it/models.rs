@@ -45,7 +45,9 @@ fn new_version(model: &str) -> NewVersion {
 
 /// Commits with some event of the model.
 async fn commit(tx: Tx, model: &str, millis: i64) {
-    tx.commit(vec![event(millis, EventKind::ModelDescribed { model: model.to_owned(), version: None })]).await.unwrap();
+    tx.commit(vec![event(millis, EventKind::ModelDescribed { model: model.to_owned(), version: None })])
+        .await
+        .unwrap();
 }
 
 async fn register(db: &Db, model: &str, millis: i64) {
@@ -121,7 +123,11 @@ async fn all_fields_of_a_version_come_back(f: Fixture) {
     assert_eq!((version.created_at, version.updated_at), (at(100), at(100)));
     assert_eq!(version.tags, [kv("a", "2"), kv("b", "")]);
     assert_eq!(version.aliases, ["champion"]);
-    assert_eq!(f.db.registered_model("m").await.unwrap().unwrap().updated_at, at(100), "the model changed too");
+    assert_eq!(
+        f.db.registered_model("m").await.unwrap().unwrap().updated_at,
+        at(100),
+        "the model changed too"
+    );
     for (model, number) in [("m", 2), ("n", 1), ("m", u64::MAX)] {
         assert!(f.db.model_version(model, number).await.unwrap().is_none(), "{model} {number}");
     }
@@ -243,7 +249,10 @@ async fn deleting_a_model_gives_its_aliases(f: Fixture) {
     point(&f.db, "m", "a", Some(1), 5).await;
     let mut tx = f.db.begin().await.unwrap();
     let aliases = tx.delete_model("m").await.unwrap().unwrap();
-    assert_eq!(aliases.iter().map(|a| (a.alias.as_str(), a.version)).collect::<Vec<_>>(), [("a", 1), ("b", 1)]);
+    assert_eq!(
+        aliases.iter().map(|a| (a.alias.as_str(), a.version)).collect::<Vec<_>>(),
+        [("a", 1), ("b", 1)]
+    );
     assert!(tx.delete_model("m").await.unwrap().is_none());
     commit(tx, "m", 9).await;
     assert!(f.db.model_version("m", 1).await.unwrap().is_none());
@@ -277,9 +286,13 @@ async fn the_history_of_an_alias_is_in_the_log(f: Fixture) {
     register(&f.db, "m", 1).await;
     put(&f.db, "m").await;
     put(&f.db, "m").await;
-    for (alias, to, millis) in
-        [("c", Some(1), 200), ("other", Some(2), 250), ("c", Some(2), 300), ("c", None, 400), ("c", Some(1), 500)]
-    {
+    for (alias, to, millis) in [
+        ("c", Some(1), 200),
+        ("other", Some(2), 250),
+        ("c", Some(2), 300),
+        ("c", None, 400),
+        ("c", Some(1), 500),
+    ] {
         point(&f.db, "m", alias, to, millis).await;
     }
     assert_eq!(
@@ -323,7 +336,10 @@ async fn the_history_follows_a_renamed_model(f: Fixture) {
     register(&f.db, "a", 70).await;
     put(&f.db, "a").await;
     point(&f.db, "a", "c", Some(1), 80).await;
-    assert_eq!(history(&f.db, "a", "c").await, [(40, None, Some(2)), (50, Some(2), None), (80, None, Some(1))]);
+    assert_eq!(
+        history(&f.db, "a", "c").await,
+        [(40, None, Some(2)), (50, Some(2), None), (80, None, Some(1))]
+    );
 }
 
 async fn a_change_of_a_model_needs_an_event(f: Fixture) {

@@ -95,7 +95,10 @@ async fn what_is_not_named_stays(f: Fixture) {
     assert_eq!(tx.webhook("w").await.unwrap().unwrap().events, [listens("prompt", "created")]);
     tx.commit(changed("w")).await.unwrap();
     let webhook = f.db.webhook("w").await.unwrap().unwrap();
-    assert_eq!((webhook.name.as_str(), webhook.active, webhook.description.as_deref()), ("other", false, Some("d")));
+    assert_eq!(
+        (webhook.name.as_str(), webhook.active, webhook.description.as_deref()),
+        ("other", false, Some("d"))
+    );
     assert_eq!(f.db.webhook_secret("w").await.unwrap().unwrap().reveal(), "new");
 }
 
@@ -175,10 +178,8 @@ async fn two_servers_take_different_deliveries(f: Fixture) {
     let other = open(&f.url).await;
     let (mut taken, mut rounds) = (Vec::new(), 0);
     while rounds < 10 {
-        let (one, two) = tokio::join!(
-            f.db.claim_deliveries(at(10), at(70), 3),
-            other.claim_deliveries(at(10), at(70), 3)
-        );
+        let (one, two) =
+            tokio::join!(f.db.claim_deliveries(at(10), at(70), 3), other.claim_deliveries(at(10), at(70), 3));
         taken.extend(one.unwrap().into_iter().chain(two.unwrap()).map(|delivery| delivery.id));
         rounds += 1;
     }

@@ -5,6 +5,7 @@
 //! answers that MLflow gave. Where MLflow fails with an error of its own, or refuses what it could well do, we answer.
 
 mod clause;
+mod datasets;
 mod experiments;
 mod lex;
 mod logged_models;
@@ -14,6 +15,7 @@ mod runs;
 mod traces;
 mod value;
 
+pub use datasets::{evaluation_datasets, order_evaluation_datasets};
 pub use experiments::{experiments, order_experiments};
 pub use logged_models::{logged_models, order_logged_models};
 pub use models::{model_versions, order_model_versions, order_registered_models, registered_models};

@@ -31,7 +31,11 @@ const KEY: usize = 255;
 
 impl Registry {
     /// Makes a logged model whose folder is to be filled.
-    pub async fn create_logged_model(&self, actor: &Actor, request: LoggedModelRequest) -> Result<LoggedModel> {
+    pub async fn create_logged_model(
+        &self,
+        actor: &Actor,
+        request: LoggedModelRequest,
+    ) -> Result<LoggedModel> {
         let name = request.name.filter(|name| !name.is_empty());
         name.as_deref().map_or(Ok(()), check_name)?;
         check_keys(&request.params)?;

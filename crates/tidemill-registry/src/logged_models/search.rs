@@ -137,9 +137,8 @@ fn write_token(search: &LoggedModelSearch, offset: u64) -> String {
 }
 
 fn read_token(text: &str, search: &LoggedModelSearch) -> Result<u64> {
-    let bytes = STANDARD
-        .decode(text)
-        .map_err(|_| Error::invalid("Invalid page token, could not base64-decode"))?;
+    let bytes =
+        STANDARD.decode(text).map_err(|_| Error::invalid("Invalid page token, could not base64-decode"))?;
     let token: Token = serde_json::from_slice(&bytes).map_err(|error| {
         Error::invalid(format!("Invalid page token: {}. {error}", String::from_utf8_lossy(&bytes)))
     })?;

@@ -24,8 +24,7 @@ impl Registry {
         names::free_alias(alias)?;
         let number = names::version(version)?.ok_or_else(|| no_version(model, version))?;
         let mut tx = self.db.begin().await?;
-        let change =
-            tx.set_alias(model, alias, number).await?.ok_or_else(|| no_version(model, version))?;
+        let change = tx.set_alias(model, alias, number).await?.ok_or_else(|| no_version(model, version))?;
         if change.from == change.to {
             return Ok(());
         }
@@ -66,9 +65,10 @@ impl Registry {
         names::alias(alias)?;
         if names::is_latest(alias) {
             let latest = self.model(model).await?.latest;
-            return latest.into_iter().max_by_key(|version| version.version).ok_or_else(|| {
-                Error::missing(format!("Latest version not found for model {model}."))
-            });
+            return latest
+                .into_iter()
+                .max_by_key(|version| version.version)
+                .ok_or_else(|| Error::missing(format!("Latest version not found for model {model}.")));
         }
         if let Some(version) = self.db.aliased_version(model, alias).await? {
             return Ok(version);

@@ -27,9 +27,7 @@ fn named(field: &str, name: &str) -> Result<()> {
         return Err(missing(field));
     }
     if name.contains(['/', ':']) {
-        return Err(Error::invalid(format!(
-            "Invalid model name '{name}'. Names cannot contain '/' or ':'."
-        )));
+        return Err(Error::invalid(format!("Invalid model name '{name}'. Names cannot contain '/' or ':'.")));
     }
     // Characters are free, but as a path the name must be its own normal form.
     validate::normal_name(name, || field.to_owned())
@@ -154,11 +152,20 @@ mod tests {
         for (key, value, message) in [
             ("k".repeat(251), String::new(), "'key' exceeds the maximum length of 250 characters"),
             ("k".to_owned(), "v".repeat(100_001), "'value' exceeds the maximum length of 100000 characters"),
-            (PROMPT_TEXT.to_owned(), "v".repeat(100_001), "Prompt text exceeds max length of 100000 characters."),
+            (
+                PROMPT_TEXT.to_owned(),
+                "v".repeat(100_001),
+                "Prompt text exceeds max length of 100000 characters.",
+            ),
         ] {
             assert_eq!(version_tag(&tag(&key, &value)).unwrap_err().message, message);
         }
-        assert!(model_tag(&tag("a$", "")).unwrap_err().message.starts_with("Invalid value \"a$\" for parameter 'key'"));
+        assert!(
+            model_tag(&tag("a$", ""))
+                .unwrap_err()
+                .message
+                .starts_with("Invalid value \"a$\" for parameter 'key'")
+        );
         assert!(model_tag(&tag("", "")).unwrap_err().message.ends_with("resolve to '.'"));
     }
 }

@@ -27,8 +27,10 @@ impl Registry {
             return Err(taken(name, taken_by, has_prompt_tag(tags)));
         }
         let model = tx.registered_model(name).await?.ok_or_else(|| no_model(name))?;
-        self.notify(&mut tx, &Notice::model_created(name, tags, description.unwrap_or_default(), prompt)).await?;
-        self.finish(tx, vec![self.event(actor, EventKind::ModelRegistered { model: name.to_owned() })]).await?;
+        self.notify(&mut tx, &Notice::model_created(name, tags, description.unwrap_or_default(), prompt))
+            .await?;
+        self.finish(tx, vec![self.event(actor, EventKind::ModelRegistered { model: name.to_owned() })])
+            .await?;
         Ok(model)
     }
 
@@ -84,7 +86,8 @@ impl Registry {
             .into_iter()
             .map(|alias| {
                 let from = Some(alias.version);
-                let kind = EventKind::AliasMoved { model: name.to_owned(), alias: alias.alias, from, to: None };
+                let kind =
+                    EventKind::AliasMoved { model: name.to_owned(), alias: alias.alias, from, to: None };
                 self.event(actor, kind)
             })
             .collect();

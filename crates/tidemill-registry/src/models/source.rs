@@ -131,7 +131,9 @@ pub(super) fn is_within(source: &str, root: &str) -> bool {
     if inner_local != matches!(outer.scheme.as_str(), "" | "file") {
         return false;
     }
-    if !inner_local && (inner.scheme != outer.scheme || !inner.authority.eq_ignore_ascii_case(outer.authority)) {
+    if !inner_local
+        && (inner.scheme != outer.scheme || !inner.authority.eq_ignore_ascii_case(outer.authority))
+    {
         return false;
     }
     let (inner, outer) = if inner_local {
@@ -305,12 +307,17 @@ mod tests {
             "mlflow-artifacts:/a%00",
             "runs:/a/../../b",
         ] {
-            assert!(read(source).contains("without relative path references present"), "{source}: {}", read(source));
+            assert!(
+                read(source).contains("without relative path references present"),
+                "{source}: {}",
+                read(source)
+            );
         }
         for source in ["models:/a/1/2", "models:/", "models:a/1", "models:/a/ ", "models:/a@ "] {
             assert!(
-                read(source).ends_with("The model_id request parameter must identify the resource that contains the source.")
-                    || read(source).contains("without relative path references"),
+                read(source).ends_with(
+                    "The model_id request parameter must identify the resource that contains the source."
+                ) || read(source).contains("without relative path references"),
                 "{source}: {}",
                 read(source)
             );

@@ -88,7 +88,8 @@ impl Registry {
         if let Some(model) = &new.logged_model {
             // Read again: the tag may have changed since.
             let model = tx.logged_model(model).await?.ok_or_else(|| crate::logged_models::missing(model))?;
-            let tag = KeyValue { key: VERSIONS_TAG.to_owned(), value: with_version(&model.tags, name, number) };
+            let tag =
+                KeyValue { key: VERSIONS_TAG.to_owned(), value: with_version(&model.tags, name, number) };
             tx.put_logged_model_tags(&model.id, &[tag]).await?;
         }
         let version = tx.model_version(name, number).await?.ok_or_else(|| no_version(name, number))?;
@@ -249,16 +250,18 @@ impl Registry {
                 return Err(source::not_inside(text, Owner::Model));
             }
             (Source::Run { .. }, Some(_)) => return Err(source::not_inside(text, Owner::Model)),
-            (Source::Local { .. } | Source::Served, Some(id)) => Some(
-                self.living_model(id).await?.ok_or_else(|| source::not_inside(text, Owner::Model))?,
-            ),
+            (Source::Local { .. } | Source::Served, Some(id)) => {
+                Some(self.living_model(id).await?.ok_or_else(|| source::not_inside(text, Owner::Model))?)
+            }
             (_, Some(id)) => {
                 Some(self.living_model(id).await?.ok_or_else(|| crate::logged_models::missing(id))?)
             }
             (_, None) => None,
         };
         let storage_location = match &parsed {
-            Source::Run { run: of, path } if run.as_ref() == Some(of) => self.run_location(text, of, path).await?,
+            Source::Run { run: of, path } if run.as_ref() == Some(of) => {
+                self.run_location(text, of, path).await?
+            }
             Source::Run { .. } => return Err(source::not_inside(text, Owner::Run)),
             Source::LoggedModel(_) => {
                 logged_model.as_ref().map_or_else(|| text.to_owned(), |model| model.artifact_uri.clone())
@@ -274,7 +277,9 @@ impl Registry {
                 };
                 if !root.is_some_and(|root| source::is_within(text, &root)) {
                     let local = matches!(parsed, Source::Local { .. });
-                    return Err(if local { source::not_inside_local } else { source::not_inside }(text, owner));
+                    return Err(if local { source::not_inside_local } else { source::not_inside }(
+                        text, owner,
+                    ));
                 }
                 text.to_owned()
             }
@@ -299,7 +304,8 @@ impl Registry {
             return Err(refused("Prompt versions cannot be used as model version sources."));
         }
         let latest = |stage: Option<VersionStage>| {
-            let versions = owner.latest.iter().filter(|version| stage.is_none_or(|stage| version.stage == stage));
+            let versions =
+                owner.latest.iter().filter(|version| stage.is_none_or(|stage| version.stage == stage));
             versions.max_by_key(|version| version.version).cloned()
         };
         let from = match which {

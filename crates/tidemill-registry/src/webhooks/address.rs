@@ -39,7 +39,8 @@ pub fn webhook_host(url: &str, reach: Reach) -> Result<String> {
     if rest.starts_with('/') {
         return Err(hostless());
     }
-    let parsed = Url::parse(url).map_err(|error| Error::invalid(format!("Invalid webhook URL '{url}': {error}")))?;
+    let parsed =
+        Url::parse(url).map_err(|error| Error::invalid(format!("Invalid webhook URL '{url}': {error}")))?;
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return Err(Error::invalid("Webhook URL must not include embedded credentials."));
     }
@@ -114,13 +115,34 @@ mod tests {
 
     #[test]
     fn only_addresses_of_the_internet_are_public() {
-        for public in ["1.1.1.1", "100.63.0.1", "172.32.0.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"] {
+        for public in
+            ["1.1.1.1", "100.63.0.1", "172.32.0.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+        {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
         for other in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "198.18.0.1",
-            "224.0.0.1", "255.255.255.255", "192.0.2.1", "::1", "::", "fe80::1", "fd00::1", "ff02::1", "2001:db8::1",
-            "::ffff:127.0.0.1", "::127.0.0.1", "2002:7f00:1::", "64:ff9b::a00:1", "64:ff9b:1::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "192.0.2.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "2001:db8::1",
+            "::ffff:127.0.0.1",
+            "::127.0.0.1",
+            "2002:7f00:1::",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::1",
         ] {
             assert!(!is_public(other.parse().unwrap()), "{other}");
         }

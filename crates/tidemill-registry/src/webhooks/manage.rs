@@ -31,7 +31,12 @@ const NAME: usize = 63;
 
 impl Registry {
     /// Makes a webhook. Whether the host of its URL has addresses that it may have is the caller's to check.
-    pub async fn create_webhook(&self, actor: &Actor, request: WebhookRequest, reach: Reach) -> Result<Webhook> {
+    pub async fn create_webhook(
+        &self,
+        actor: &Actor,
+        request: WebhookRequest,
+        reach: Reach,
+    ) -> Result<Webhook> {
         check_name(&request.name)?;
         webhook_host(&request.url, reach)?;
         check_events(&request.events)?;

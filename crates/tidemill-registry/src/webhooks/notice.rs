@@ -25,7 +25,11 @@ impl Notice {
     pub(crate) fn model_created(name: &str, tags: &[KeyValue], description: &str, prompt: bool) -> Self {
         let entity = if prompt { "prompt" } else { "registered_model" };
         let tags = tag_map(tags, |key| prompt && MARKS.contains(&key));
-        Self { entity, action: "created", data: json!({"name": name, "tags": tags, "description": description}) }
+        Self {
+            entity,
+            action: "created",
+            data: json!({"name": name, "tags": tags, "description": description}),
+        }
     }
 
     pub(crate) fn version_created(version: &ModelVersion, prompt: bool) -> Self {
@@ -92,9 +96,7 @@ pub fn example_data(entity: &str, action: &str) -> Value {
     let prompt = entity.starts_with("prompt");
     let tags = json!({"example_key": "example_value"});
     match (entity, action) {
-        ("registered_model" | "prompt", _) => {
-            Notice::model_created(name, &[tag], "An example", prompt).data
-        }
+        ("registered_model" | "prompt", _) => Notice::model_created(name, &[tag], "An example", prompt).data,
         ("model_version", _) => json!({
             "name": name, "version": "1", "source": "models:/m-0123456789abcdef0123456789abcdef",
             "run_id": "0123456789abcdef0123456789abcdef", "tags": tags, "description": "An example",

@@ -15,7 +15,10 @@ pub(super) fn model(model: &RegisteredModel) -> Value {
         .list("tags", model.tags.iter().map(key_value))
         .list(
             "aliases",
-            model.aliases.iter().map(|alias| json!({"alias": alias.alias, "version": alias.version.to_string()})),
+            model
+                .aliases
+                .iter()
+                .map(|alias| json!({"alias": alias.alias, "version": alias.version.to_string()})),
         )
         .done()
 }

@@ -24,10 +24,7 @@ pub(super) fn routes_2() -> Router<App> {
         .route("/get-latest-versions", get(registered::latest).post(registered::latest))
         .route("/set-tag", post(registered::set_tag))
         .route("/delete-tag", delete(registered::delete_tag))
-        .route(
-            "/alias",
-            get(version::by_alias).post(registered::set_alias).delete(registered::delete_alias),
-        );
+        .route("/alias", get(version::by_alias).post(registered::set_alias).delete(registered::delete_alias));
     let versions = Router::new()
         .route("/create", post(version::create))
         .route("/get", get(version::get))
@@ -65,5 +62,8 @@ pub(super) fn text(fields: &Fields, name: &str) -> Result<String> {
 /// A list of keys with values; what is unset is empty.
 pub(super) fn pairs(fields: &Fields, name: &str) -> Result<Vec<KeyValue>> {
     let messages = fields.messages(name)?;
-    messages.iter().map(|pair| Ok(KeyValue { key: text(pair, "key")?, value: text(pair, "value")? })).collect()
+    messages
+        .iter()
+        .map(|pair| Ok(KeyValue { key: text(pair, "key")?, value: text(pair, "value")? }))
+        .collect()
 }

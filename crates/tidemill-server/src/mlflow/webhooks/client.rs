@@ -137,7 +137,9 @@ fn body(delivery: &Delivery) -> String {
 /// `v1,` and the Base64 of the HMAC-SHA256 of identifier, time and body, joined by dots.
 pub(super) fn signature(secret: &Secret, id: &str, seconds: &str, body: &str) -> String {
     // Any length of key will do.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()) else { return String::new() };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()) else {
+        return String::new();
+    };
     for part in [id, ".", seconds, ".", body] {
         mac.update(part.as_bytes());
     }

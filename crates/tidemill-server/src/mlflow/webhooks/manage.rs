@@ -34,7 +34,9 @@ pub(super) async fn list(State(app): State<App>, Call { fields, .. }: Call) -> A
     let offset = page_offset(fields.opt_str("page_token")?)?;
     let (webhooks, more) = app.registry().webhooks(offset, fields.opt_int("max_results")?).await?;
     let next = more.then(|| page_token(offset + webhooks.len() as u64));
-    Ok(Json(Object::default().list("webhooks", webhooks.iter().map(webhook)).opt("next_page_token", next).done()))
+    Ok(Json(
+        Object::default().list("webhooks", webhooks.iter().map(webhook)).opt("next_page_token", next).done(),
+    ))
 }
 
 pub(super) async fn read(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
@@ -89,7 +91,9 @@ pub(super) async fn test(State(app): State<App>, Call { fields, .. }: Call) -> A
             "response_status": answer.status.as_u16(),
             "response_body": answer.body,
         }),
-        Err(reason) => json!({"success": false, "error_message": format!("Failed to test webhook: {reason}")}),
+        Err(reason) => {
+            json!({"success": false, "error_message": format!("Failed to test webhook: {reason}")})
+        }
     };
     Ok(Json(json!({"result": result})))
 }
@@ -99,9 +103,7 @@ fn answer(one: &Webhook) -> Answer {
 }
 
 fn webhook(webhook: &Webhook) -> Value {
-    let event = |event: &WebhookEvent| {
-        json!({"entity": event.entity.to_uppercase(), "action": event.action.to_uppercase()})
-    };
+    let event = |event: &WebhookEvent| json!({"entity": event.entity.to_uppercase(), "action": event.action.to_uppercase()});
     Object::default()
         .set("webhook_id", webhook.id.as_str())
         .set("name", webhook.name.as_str())

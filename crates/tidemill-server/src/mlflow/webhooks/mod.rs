@@ -15,7 +15,10 @@ use crate::App;
 pub(super) fn routes_2() -> Router<App> {
     Router::new()
         .route("/mlflow/webhooks", get(manage::list).post(manage::create))
-        .route("/mlflow/webhooks/{webhook_id}", get(manage::read).patch(manage::update).delete(manage::remove))
+        .route(
+            "/mlflow/webhooks/{webhook_id}",
+            get(manage::read).patch(manage::update).delete(manage::remove),
+        )
         .route("/mlflow/webhooks/{webhook_id}/test", post(manage::test))
 }
 
