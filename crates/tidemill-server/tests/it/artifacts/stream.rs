@@ -12,7 +12,8 @@ use super::lab::{Answer, Lab, PROXY, noise};
 pub(super) async fn chunked(lab: &Lab, path: &str, body: &[u8]) -> Answer {
     let mut stream = lab.connect().await;
     let head = format!(
-        "PUT {PROXY}/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "PUT {PROXY}/{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n",
+        lab.address
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     for piece in body.chunks(100_000) {
@@ -28,7 +29,8 @@ pub(super) async fn chunked(lab: &Lab, path: &str, body: &[u8]) -> Answer {
 async fn begin(lab: &Lab, path: &str, length: usize) -> TcpStream {
     let mut stream = lab.connect().await;
     let head = format!(
-        "PUT {PROXY}/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        "PUT {PROXY}/{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n",
+        lab.address
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream
@@ -150,7 +152,7 @@ async fn memory_does_not_grow_with_the_file() {
     assert_eq!(Answer::read(&mut stream).await.status, 200);
     let up = peak();
     let mut stream = lab.connect().await;
-    let head = format!("GET {PROXY}/large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let head = format!("GET {PROXY}/large HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", lab.address);
     stream.write_all(head.as_bytes()).await.unwrap();
     let (mut buffer, mut read, mut seen) = (vec![0; 1 << 20], 0, tidemill_core::Hasher::new());
     let mut head = Vec::new();
@@ -179,7 +181,7 @@ async fn a_reader_that_goes_away_harms_nobody() {
     lab.put("large", &body).await;
     for _ in 0..5 {
         let mut stream = lab.connect().await;
-        let head = format!("GET {PROXY}/large HTTP/1.1\r\nHost: x\r\n\r\n");
+        let head = format!("GET {PROXY}/large HTTP/1.1\r\nHost: {}\r\n\r\n", lab.address);
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut some = [0; 1000];
         stream.read_exact(&mut some).await.unwrap();
