@@ -30,6 +30,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0002_tracking"),
     migration!("0004_models"),
     migration!("0005_artifacts"),
+    migration!("0006_traces"),
 ];
 
 /// The schema version that this binary writes and reads.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemill_registry::Registry;
+use tidemill_registry::{Reach, Registry};
 
 use crate::background::Background;
 use crate::health::Pulse;
@@ -34,6 +34,8 @@ pub struct Config {
     pub head_timeout: Duration,
     /// How long a client may neither send nor take a byte of a body.
     pub stall_timeout: Duration,
+    /// Where webhooks may deliver to.
+    pub webhook_reach: Reach,
 }
 
 impl Config {
@@ -50,6 +52,7 @@ impl Config {
             in_flight: 1024,
             head_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
+            webhook_reach: Reach::default(),
         }
     }
 }

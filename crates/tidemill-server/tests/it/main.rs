@@ -1,4 +1,4 @@
-//! The server on a loopback listener, asked as clients ask it.
+//! A whole server on a loopback port, as clients see it.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,4 +7,7 @@
     reason = "tests fail where their helpers fail"
 )]
 
+mod api;
 mod artifacts;
+mod client;
+mod shell;
