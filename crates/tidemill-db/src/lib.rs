@@ -21,6 +21,7 @@ mod error;
 pub mod evaluation;
 mod events;
 mod ingest;
+mod listing;
 mod log;
 pub mod logged_models;
 mod migrate;
