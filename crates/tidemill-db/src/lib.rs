@@ -42,7 +42,7 @@ pub use datasets::{Dataset, DatasetVersion, NewDatasetVersion, PutVersion};
 pub use db::{Db, Options};
 pub use error::Error;
 pub use events::{EventFilter, Order};
-pub use ingest::Ingest;
+pub use ingest::{Ingest, IngestLoad};
 pub use log::{BadEntry, ConsistencyProof, Fault, Hash, InclusionProof, LogHead, LogVerdict, ProofError};
 pub use owner::Owner;
 pub use retention::{Keep, Pruned};

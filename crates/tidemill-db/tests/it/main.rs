@@ -15,6 +15,7 @@ mod experiments;
 mod fixture;
 mod history;
 mod ingest;
+mod listing;
 mod log;
 mod open;
 mod runs;

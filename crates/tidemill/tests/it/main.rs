@@ -20,3 +20,4 @@ mod log;
 mod pipeline;
 mod project_file;
 mod tables;
+mod up;
