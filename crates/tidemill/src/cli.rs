@@ -264,7 +264,13 @@ pub(crate) enum Data {
     /// Send stored content to the remote store
     Push(Transfer),
     /// Fetch content from the remote store
-    Pull(Transfer),
+    Pull {
+        #[command(flatten)]
+        transfer: Transfer,
+        /// Every version of the datasets instead of the newest (all names and numbers are always fetched)
+        #[arg(long)]
+        all_versions: bool,
+    },
     /// Read every stored byte and name what is damaged
     Verify,
 }

@@ -8,5 +8,6 @@
 )]
 
 mod api;
+mod artifacts;
 mod client;
 mod shell;

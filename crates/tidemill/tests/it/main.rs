@@ -19,5 +19,6 @@ mod init;
 mod log;
 mod pipeline;
 mod project_file;
+mod server;
 mod tables;
 mod up;
