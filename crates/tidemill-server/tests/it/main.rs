@@ -10,4 +10,5 @@
 mod api;
 mod artifacts;
 mod client;
+mod pages;
 mod shell;

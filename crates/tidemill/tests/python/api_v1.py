@@ -5,6 +5,7 @@ case that failed with the command that repeats it.
 """
 
 import json
+import pathlib
 import subprocess
 import sys
 import time
@@ -50,7 +51,7 @@ def main():
     url = sys.argv[1].rstrip("/")
     fill(url)
     command = [
-        *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/api/v1/openapi.json"),
+        *(pathlib.Path(sys.executable).with_name("schemathesis"), "run", f"{url}/api/v1/openapi.json"),
         *("--url", url, "--seed", SEED, "--max-examples", EXAMPLES, "--workers", "2", "--no-color"),
         # The stream of events has no end.
         *("--exclude-path", "/api/v1/events/stream"),
