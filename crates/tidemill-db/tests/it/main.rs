@@ -16,6 +16,7 @@ mod experiments;
 mod fixture;
 mod history;
 mod ingest;
+mod listing;
 mod log;
 mod logged_models;
 mod models;
