@@ -7,6 +7,7 @@ use tidemill_core::Clock;
 
 use crate::backend::{Context, Either, Pools, Reader, Transact};
 use crate::ingest::{Ingest, Queue};
+use crate::traces::TraceQueue;
 use crate::{Result, Tx, open};
 
 /// A database. Clones share its connections.
@@ -19,6 +20,7 @@ struct Inner {
     pools: Arc<Pools>,
     ctx: Arc<Context>,
     queue: Queue,
+    traces: TraceQueue,
 }
 
 /// Settings that have good defaults.
@@ -50,7 +52,8 @@ impl Db {
         let (pools, ctx) = open::open(url, clock.as_ref(), options).await?;
         let pools = Arc::new(pools);
         let queue = Queue::new(Arc::clone(&pools), Arc::clone(&ctx));
-        Ok(Self { inner: Arc::new(Inner { pools, ctx, queue }) })
+        let traces = TraceQueue::new(Arc::clone(&pools), Arc::clone(&ctx));
+        Ok(Self { inner: Arc::new(Inner { pools, ctx, queue, traces }) })
     }
 
     /// Starts the one writer; waits while another one, here or in another process, is at work.
@@ -66,6 +69,7 @@ impl Db {
     /// Writes what waits in the [`Ingest`] queue and closes all connections; other clones fail from then on.
     pub async fn close(self) -> Result<()> {
         self.inner.queue.finish().await;
+        self.inner.traces.finish().await;
         match self.inner.pools.as_ref() {
             Either::Sqlite(pools) => {
                 pools.read.close().await;
@@ -74,6 +78,10 @@ impl Db {
             Either::Postgres(pool) => pool.close().await,
         }
         Ok(())
+    }
+
+    pub(crate) fn trace_queue(&self) -> &TraceQueue {
+        &self.inner.traces
     }
 
     pub(crate) fn ctx(&self) -> &Context {

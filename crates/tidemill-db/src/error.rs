@@ -103,6 +103,12 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A search asks for something that the things it searches do not have.
+    #[error("a search cannot have {what}")]
+    Unsupported {
+        /// The condition or the order.
+        what: String,
+    },
     /// It is marked as deleted, so nothing may be written to it.
     #[error("the {what} `{name}` is deleted")]
     Deleted {
@@ -231,6 +237,7 @@ impl Hint for Error {
             Self::Group(error) => return error.hint(),
             Self::NoEvent
             | Self::Exists { .. }
+            | Self::Unsupported { .. }
             | Self::Deleted { .. }
             | Self::ParamsChanged { .. }
             | Self::NotFound { .. }

@@ -204,7 +204,11 @@ impl Db {
     }
 
     /// The latest runs before one of them in this order, newest first.
-    pub async fn runs_before(&self, before: Option<(Timestamp, RunId)>, limit: usize) -> Result<Vec<RunRecord>> {
+    pub async fn runs_before(
+        &self,
+        before: Option<(Timestamp, RunId)>,
+        limit: usize,
+    ) -> Result<Vec<RunRecord>> {
         const SQL: &str = select_runs!(
             "WHERE started_at < $1 OR (started_at = $1 AND id < $2) ORDER BY started_at DESC, id DESC LIMIT $3"
         );

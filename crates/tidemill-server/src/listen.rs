@@ -106,9 +106,8 @@ impl Connection {
         let counted = app.meter().connect();
         // Answers are small and written at once; waiting for more to send would only delay them.
         drop(stream.set_nodelay(true));
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
-            router.clone().call(request.map(Body::new))
-        });
+        let service =
+            service_fn(move |request: hyper::Request<Incoming>| router.clone().call(request.map(Body::new)));
         let config = app.config();
         let stream = TokioIo::new(Unblocked { stream, limit: config.stall_timeout, waiting: None });
         let connection = http1::Builder::new()

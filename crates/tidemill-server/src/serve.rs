@@ -6,14 +6,18 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use crate::{App, api, health, listen, mlflow, shell};
+use crate::{App, api, health, listen, mlflow, otlp, shell};
 
 /// How long loops may go on after the last request.
 const LOOPS: Duration = Duration::from_secs(5);
 
 /// All routes, with everything around them.
 pub fn router(app: App) -> Router {
-    let routes = Router::new().merge(health::routes()).merge(api::routes()).merge(mlflow::routes());
+    let routes = Router::new()
+        .merge(health::routes())
+        .merge(api::routes())
+        .merge(mlflow::routes())
+        .merge(otlp::routes());
     shell::around(&app, routes)
 }
 

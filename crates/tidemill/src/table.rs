@@ -49,7 +49,8 @@ pub(crate) fn expand(root: &Path, paths: &[String]) -> Result<SourcePaths, Failu
         if matches.is_empty() {
             let failure = Failure::new(format!("nothing matches `{path}`"));
             return Err(match file_url(path) {
-                Some(_) => failure.hint("check the path; `file://` addresses begin at the root: `file:///data/x.csv`"),
+                Some(_) => failure
+                    .hint("check the path; `file://` addresses begin at the root: `file:///data/x.csv`"),
                 None => failure.hint("the path is relative to the folder of tidemill.yaml"),
             });
         }
@@ -72,7 +73,12 @@ pub(crate) fn open(
 }
 
 #[cfg(feature = "sql")]
-fn remote(root: &Path, runtime: &Handle, urls: &[String], format: Option<DataFormat>) -> anyhow::Result<Table> {
+fn remote(
+    root: &Path,
+    runtime: &Handle,
+    urls: &[String],
+    format: Option<DataFormat>,
+) -> anyhow::Result<Table> {
     let scratch = root.join(".tidemill/tmp");
     Ok(runtime.block_on(tidemill_data::sql::open_remote(urls, format.map(reader), &scratch))?)
 }

@@ -19,7 +19,8 @@ impl Tx {
     /// there.
     pub async fn create_logged_model(&mut self, new: &NewLoggedModel) -> Result<()> {
         const EXPERIMENT: &str = "SELECT id FROM experiment WHERE id = $1";
-        const SQL: &str = "INSERT INTO logged_model (uuid, experiment_id, name, model_type, status, stage, source_run,
+        const SQL: &str =
+            "INSERT INTO logged_model (uuid, experiment_id, name, model_type, status, stage, source_run,
                 artifact_uri, created_at, updated_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) RETURNING id";
         let ctx = self.transact.ctx.clone();
@@ -79,7 +80,12 @@ impl Tx {
         Ok(Some(done > 0))
     }
 
-    async fn put_logged_model_pairs(&mut self, sql: &'static str, id: &str, pairs: &[KeyValue]) -> Result<bool> {
+    async fn put_logged_model_pairs(
+        &mut self,
+        sql: &'static str,
+        id: &str,
+        pairs: &[KeyValue],
+    ) -> Result<bool> {
         let ctx = self.transact.ctx.clone();
         let Some(row) = self.logged_model_row(id).await? else { return Ok(false) };
         put_tags(self.transact.conn(), sql, "model_id", row, pairs)

@@ -43,8 +43,17 @@ impl Db {
             let after = came.as_ref().map_or(0, |(seq, _)| *seq);
             let within = |seq: u64| seq > after && seq < before;
             let events = self.of_kind("alias.moved", Some(&name)).await?;
-            moves.extend(events.into_iter().filter(|event| within(event.seq)).filter_map(|event| alias_move(event, alias)));
-            left.extend(renames.iter().filter(|event| within(event.seq) && event.kind.subject() == format!("model:{name}")));
+            moves.extend(
+                events
+                    .into_iter()
+                    .filter(|event| within(event.seq))
+                    .filter_map(|event| alias_move(event, alias)),
+            );
+            left.extend(
+                renames
+                    .iter()
+                    .filter(|event| within(event.seq) && event.kind.subject() == format!("model:{name}")),
+            );
             match came {
                 Some((seq, old)) => (name, before) = (old, seq),
                 None => break,

@@ -48,6 +48,16 @@ impl Tx {
         registered_model(self.transact.conn(), &ctx, name).await
     }
 
+    /// The value of a tag of a model.
+    pub async fn model_tag(&mut self, name: &str, key: &str) -> Result<Option<String>> {
+        const SQL: &str =
+            "SELECT t.value FROM registered_model_tag t JOIN registered_model m ON m.id = t.model_id
+            WHERE m.name = $1 AND t.key = $2";
+        let ctx = self.transact.ctx.clone();
+        on!(self.transact.conn(), c => sqlx::query_scalar(SQL).bind(name).bind(key).fetch_optional(c).await)
+            .map_err(ctx.fail("read a tag"))
+    }
+
     /// This version of the model, as it stands in this transaction, unless it is deleted.
     pub async fn model_version(&mut self, model: &str, version: u64) -> Result<Option<ModelVersion>> {
         let ctx = self.transact.ctx.clone();
@@ -142,8 +152,7 @@ pub(crate) async fn versions_by_id(
     const NAMES: &str = "SELECT m.id, m.name FROM {rows} JOIN registered_model m ON m.id = r.id";
     let fail = || ctx.fail("read versions");
     let wanted = Rows::new(ids.len()).int("id", ids.iter().copied());
-    let rows: Vec<VersionRow> =
-        dialect::read_rows(conn.reborrow(), SQL, &wanted).await.map_err(fail())?;
+    let rows: Vec<VersionRow> = dialect::read_rows(conn.reborrow(), SQL, &wanted).await.map_err(fail())?;
     let mut models: Vec<i64> = rows.iter().map(|row| row.1).collect();
     models.sort_unstable();
     models.dedup();
@@ -182,8 +191,7 @@ async fn complete_models(
         dialect::read_rows(conn.reborrow(), TAGS, &ids).await.map_err(fail())?;
     let aliases: Vec<(i64, String, i64)> =
         dialect::read_rows(conn.reborrow(), ALIASES, &ids).await.map_err(fail())?;
-    let latest: Vec<VersionRow> =
-        dialect::read_rows(conn.reborrow(), LATEST, &ids).await.map_err(fail())?;
+    let latest: Vec<VersionRow> = dialect::read_rows(conn.reborrow(), LATEST, &ids).await.map_err(fail())?;
     let names = rows.iter().map(|row| (row.0, row.1.clone())).collect();
     let owners: Vec<i64> = latest.iter().map(|row| row.1).collect();
     let latest = complete_versions(conn, ctx, latest, &names).await?;

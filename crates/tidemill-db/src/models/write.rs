@@ -40,7 +40,8 @@ impl Tx {
     ) -> Result<bool> {
         const SQL: &str = "INSERT INTO registered_model (name, description, created_at, updated_at)
             VALUES ($1, $2, $3, $3) ON CONFLICT (name) DO NOTHING RETURNING id";
-        const TAGS: &str = "INSERT INTO registered_model_tag ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
+        const TAGS: &str =
+            "INSERT INTO registered_model_tag ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
             ON CONFLICT (model_id, key) DO UPDATE SET value = excluded.value";
         let ctx = self.transact.ctx.clone();
         let id: Option<i64> = on!(self.transact.conn(), c => sqlx::query_scalar(SQL)
@@ -91,8 +92,7 @@ impl Tx {
 
     /// Deletes a model with its versions and tags; gives the aliases that went with it, or `None` if it is not there.
     pub async fn delete_model(&mut self, name: &str) -> Result<Option<Vec<Alias>>> {
-        const ALIASES: &str =
-            "DELETE FROM model_alias WHERE model_id = $1 RETURNING alias, version";
+        const ALIASES: &str = "DELETE FROM model_alias WHERE model_id = $1 RETURNING alias, version";
         const SQL: &str = "DELETE FROM registered_model WHERE id = $1";
         let ctx = self.transact.ctx.clone();
         let Some(id) = self.model_id(name).await? else { return Ok(None) };
@@ -103,7 +103,9 @@ impl Tx {
             .map_err(ctx.fail("delete a model"))?;
         self.changed = true;
         aliases.sort();
-        Ok(Some(aliases.into_iter().map(|(alias, version)| Alias { alias, version: version as u64 }).collect()))
+        Ok(Some(
+            aliases.into_iter().map(|(alias, version)| Alias { alias, version: version as u64 }).collect(),
+        ))
     }
 
     /// Sets a tag of a model; says whether that changed anything, or `None` if the model is not there.
@@ -192,7 +194,11 @@ impl Tx {
                 .bind(archived.word()).bind(at.millis()).bind(owner).bind(stage.word()).bind(id)
                 .fetch_all(c).await)
             .map_err(ctx.fail("move versions"))?;
-            moved.extend(others.iter().map(|version| Staged { version: *version as u64, from: stage, to: archived }));
+            moved.extend(others.iter().map(|version| Staged {
+                version: *version as u64,
+                from: stage,
+                to: archived,
+            }));
             moved.sort_by_key(|moved| moved.version);
         }
         if from != stage {
@@ -221,8 +227,7 @@ impl Tx {
                 run_uuid = 'REDACTED-RUN-ID', run_link = 'REDACTED-RUN-LINK', logged_model = NULL, content = NULL,
                 status_message = NULL WHERE id = $3";
         const TAGS: &str = "DELETE FROM model_version_tag WHERE version_id = $1";
-        const ALIASES: &str =
-            "DELETE FROM model_alias WHERE model_id = $1 AND version = $2 RETURNING alias";
+        const ALIASES: &str = "DELETE FROM model_alias WHERE model_id = $1 AND version = $2 RETURNING alias";
         const TOUCH: &str = "UPDATE registered_model SET updated_at = $1 WHERE id = $2";
         let ctx = self.transact.ctx.clone();
         let fail = || ctx.fail("delete a version");
@@ -230,7 +235,8 @@ impl Tx {
         on!(self.transact.conn(), c => sqlx::query(SQL)
             .bind(DELETED).bind(at.millis()).bind(id).execute(c).await.map(drop))
         .map_err(fail())?;
-        on!(self.transact.conn(), c => sqlx::query(TAGS).bind(id).execute(c).await.map(drop)).map_err(fail())?;
+        on!(self.transact.conn(), c => sqlx::query(TAGS).bind(id).execute(c).await.map(drop))
+            .map_err(fail())?;
         let mut aliases: Vec<String> = on!(self.transact.conn(), c => sqlx::query_scalar(ALIASES)
             .bind(owner).bind(version as i64).fetch_all(c).await)
         .map_err(fail())?;

@@ -77,9 +77,7 @@ impl Tx {
             .text("state", listeners.iter().map(|_| "pending"))
             .int("attempts", listeners.iter().map(|_| 0))
             .int("next_at", listeners.iter().map(|_| at.millis()));
-        dialect::write_rows(self.transact.conn(), SQL, &rows)
-            .await
-            .map_err(ctx.fail("queue deliveries"))?;
+        dialect::write_rows(self.transact.conn(), SQL, &rows).await.map_err(ctx.fail("queue deliveries"))?;
         Ok(listeners.len())
     }
 }
@@ -98,7 +96,8 @@ impl Db {
             WHERE state = 'pending' AND next_at <= $2 AND id IN (SELECT id FROM webhook_delivery
                 WHERE state = 'pending' AND next_at <= $2 ORDER BY next_at, id LIMIT $3)
             RETURNING id";
-        const READ: &str = "SELECT d.uuid, w.uuid, w.url, w.secret, d.entity, d.action, d.data, d.created_at, d.attempts
+        const READ: &str =
+            "SELECT d.uuid, w.uuid, w.url, w.secret, d.entity, d.action, d.data, d.created_at, d.attempts
             FROM {rows} JOIN webhook_delivery d ON d.id = r.id JOIN webhook w ON w.id = d.webhook_id";
         let mut tx = self.write().await?;
         let ctx = tx.ctx.clone();
@@ -127,7 +126,8 @@ impl Db {
 
     /// Records how an attempt ended. A delivery whose webhook was deleted meanwhile is no longer there.
     pub async fn end_attempt(&self, delivery: &str, attempt: &Attempt) -> Result<()> {
-        const SQL: &str = "UPDATE webhook_delivery SET state = $1, next_at = COALESCE($2, next_at), outcome = $3
+        const SQL: &str =
+            "UPDATE webhook_delivery SET state = $1, next_at = COALESCE($2, next_at), outcome = $3
             WHERE uuid = $4 AND state = 'pending'";
         let (state, next, outcome) = match attempt {
             Attempt::Delivered => ("delivered", None, None),

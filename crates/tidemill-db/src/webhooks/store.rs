@@ -106,7 +106,8 @@ impl Db {
 
     /// Webhooks, the newest first.
     pub async fn webhooks(&self, offset: u64, limit: usize) -> Result<Vec<Webhook>> {
-        const SQL: &str = "SELECT id, uuid, name, description, url, status, created_at, updated_at FROM webhook
+        const SQL: &str =
+            "SELECT id, uuid, name, description, url, status, created_at, updated_at FROM webhook
             ORDER BY created_at DESC, id DESC LIMIT $1 OFFSET $2";
         let mut tx = self.snapshot().await?;
         let ctx = tx.ctx.clone();

@@ -143,11 +143,7 @@ fn a_hand_edited_file_is_refused_with_the_line_and_the_reason() {
             10,
             "`pipe` is none of `file`, `executable`, `folder`, `remote`".to_owned(),
         ),
-        (
-            replaced("flights tsv", "flights xml"),
-            9,
-            "`xml` is not the format of a table".to_owned(),
-        ),
+        (replaced("flights tsv", "flights xml"), 9, "`xml` is not the format of a table".to_owned()),
         (
             replaced("TZ value", "TZ was"),
             16,

@@ -353,9 +353,15 @@ mod tests {
     fn check(command: &str, output: &str, expected: Option<(&str, &str)>) {
         let folder = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(folder.path()).unwrap();
-        for path in
-            ["data/x.csv", "data/my file.csv", "declared.csv", "sub/deep.py", "sub/helpers.py", "helpers.py", "model.bin"]
-        {
+        for path in [
+            "data/x.csv",
+            "data/my file.csv",
+            "declared.csv",
+            "sub/deep.py",
+            "sub/helpers.py",
+            "helpers.py",
+            "model.bin",
+        ] {
             fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
             fs::write(root.join(path), "x").unwrap();
         }

@@ -1,8 +1,8 @@
 //! What goes in and out: one envelope for answers, and queries and paths whose errors are problems with a hint.
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::FromRequestParts;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::request::Parts;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -122,9 +122,11 @@ impl utoipa::PartialSchema for Number {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
         let number = ObjectBuilder::new().schema_type(Type::Number);
-        let text = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .enum_values(Some(["NaN", "Infinity", "-Infinity"]));
+        let text = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([
+            "NaN",
+            "Infinity",
+            "-Infinity",
+        ]));
         OneOfBuilder::new().item(number).item(text).description(Some("A number")).into()
     }
 }
@@ -155,7 +157,8 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         match axum::extract::Query::try_from_uri(&parts.uri) {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
             Err(QueryRejection::FailedToDeserializeQueryString(why)) => {
-                let why = std::error::Error::source(&why).map_or_else(|| why.to_string(), ToString::to_string);
+                let why =
+                    std::error::Error::source(&why).map_or_else(|| why.to_string(), ToString::to_string);
                 Err(Problem::invalid(format!("the query is not right: {why}")).hint(DOCUMENT))
             }
             Err(other) => Err(Problem::invalid(other.body_text()).hint(DOCUMENT)),

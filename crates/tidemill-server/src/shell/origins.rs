@@ -73,9 +73,8 @@ impl Origins {
     fn knows_origin(&self, origin: &str, host: &str) -> bool {
         // A page of this very server; its scheme is not known here where a proxy ends TLS.
         let same = origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host));
-        let local = Url::parse(origin).is_ok_and(|origin| {
-            matches!(origin.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
-        });
+        let local = Url::parse(origin)
+            .is_ok_and(|origin| matches!(origin.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")));
         same || local || self.is_listed(origin)
     }
 
@@ -158,7 +157,10 @@ mod tests {
         }
         assert_eq!(check(&origins, Method::GET, "/health", &[("host", "evil.example")]), Ok(()));
         assert_eq!(check(&origins, Method::GET, "/api/x", &[]), Err(BAD_HOST));
-        assert_eq!(check(&Origins::default().host("*"), Method::GET, "/", &[("host", "any.example")]), Ok(()));
+        assert_eq!(
+            check(&Origins::default().host("*"), Method::GET, "/", &[("host", "any.example")]),
+            Ok(())
+        );
     }
 
     #[test]

@@ -27,7 +27,8 @@ impl RequestId {
 
     /// A random beginning for each process and a counter: unique without asking the system for randomness each time.
     fn make() -> Self {
-        static PROCESS: LazyLock<u32> = LazyLock::new(|| getrandom::u32().unwrap_or_else(|_| std::process::id()));
+        static PROCESS: LazyLock<u32> =
+            LazyLock::new(|| getrandom::u32().unwrap_or_else(|_| std::process::id()));
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let text = format!("{:08x}-{:x}", *PROCESS, NEXT.fetch_add(1, Ordering::Relaxed));
         // Hexadecimal digits are allowed in every header.

@@ -40,7 +40,8 @@ enum Credentials {
 
 /// Who sends a request, or nobody whom we know. Without a token everybody may, and a user name is believed.
 pub(super) fn actor(token: Option<&Token>, headers: &HeaderMap) -> Option<Actor> {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(credentials);
+    let given =
+        headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(credentials);
     let knows = |secret: &str| token.is_none_or(|token| token.matches(secret));
     match given {
         Some(Credentials::Bearer(secret)) if knows(&secret) => {

@@ -324,7 +324,10 @@ mod tests {
         let options = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };
-        let remote = Remote::open_with("s3://b/p", &options(&[("region", "eu-north-1"), ("Endpoint", "http://[::1]:1")]));
+        let remote = Remote::open_with(
+            "s3://b/p",
+            &options(&[("region", "eu-north-1"), ("Endpoint", "http://[::1]:1")]),
+        );
         let shown = format!("{:?}", remote.unwrap().store);
         assert!(shown.contains("eu-north-1") && shown.contains("http://[::1]:1"), "{shown}");
         Remote::open_with("az://c/p", &options(&[("account_name", "mill")])).unwrap();

@@ -292,6 +292,7 @@ fn describe_tracked(kind: &EventKind) -> String {
             format!("{} of experiment {experiment}", plural(*traces, "trace"))
         }
         EventKind::WebhookChanged { webhook, change } => format!("{webhook}: {change}"),
+        EventKind::EvaluationDatasetChanged { dataset, change } => format!("{dataset}: {change}"),
         EventKind::TrackingImported { from, runs, versions } => {
             format!("{} and {} from {from}", plural(*runs, "run"), plural(*versions, "version"))
         }

@@ -409,7 +409,7 @@ pipeline:
     project.write("in.txt", "1\n");
     let first = project.run(&["run", "--json", "--keep-going"]);
     assert_eq!(first.code, Some(1), "{first}");
-    let run = first.json()["run"]["run"].as_str().unwrap().to_owned();
+    let run = first.json()["run"]["id"].as_str().unwrap().to_owned();
     // The next run is another one, and the files of the first are gone.
     project.write("in.txt", "2\n");
     project.run(&["run", "--keep-going", "talks"]).good();
@@ -423,7 +423,10 @@ pipeline:
     assert_eq!((value["exit_code"].as_i64(), value["text"].as_str()), (Some(4), Some("it will not work\n")));
     project.run(&["log", "step", &run, "talk"]).fails(1, &["`talk`", "did you mean `talks`?"]);
     project.run(&["log", "step", &run]).good().says(&["talks", "silent", "breaks", "failed"]);
-    assert_eq!(project.run(&["log", "step", &run, "--json"]).good().json()["steps"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        project.run(&["log", "step", &run, "--json"]).good().json()["steps"].as_array().unwrap().len(),
+        3
+    );
 
     // A collection keeps the logs of the runs that it keeps, and takes those of the others with them.
     project.run(&["gc", "--yes"]).good();
@@ -454,7 +457,10 @@ pipeline:
     project.write("notes.txt", "outer");
     project.write("sub/notes.txt", "inner");
     project.run(&["run"]).fails(1, &["tried to read `sub/notes.txt`", "add `sub/notes.txt` to `deps:`"]);
-    project.write("tidemill.yaml", project.read("tidemill.yaml").replace("outs:", "deps: [sub/notes.txt], outs:"));
+    project.write(
+        "tidemill.yaml",
+        project.read("tidemill.yaml").replace("outs:", "deps: [sub/notes.txt], outs:"),
+    );
     project.run(&["run"]).good();
     assert_eq!(project.read("o.txt"), "inner");
 }
@@ -468,7 +474,12 @@ fn git(project: &Project, args: &[&str]) {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(binary.to_owned()).chain(std::env::split_paths(&path)));
     let output = command.env("PATH", path.unwrap()).output().unwrap();
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]

@@ -38,7 +38,8 @@ pipeline:
 fn files_outside_of_the_project_are_read_by_address() {
     let outside = tempfile::tempdir().unwrap();
     for month in ["01", "02"] {
-        fs_err::write(outside.path().join(format!("m{month}.csv")), format!("id,month\n{month},{month}\n")).unwrap();
+        fs_err::write(outside.path().join(format!("m{month}.csv")), format!("id,month\n{month},{month}\n"))
+            .unwrap();
     }
     let text = format!(
         "

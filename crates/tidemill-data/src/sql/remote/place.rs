@@ -104,7 +104,16 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let store = object_store::memory::InMemory::new();
-            for name in ["t/1.parquet", "t/2.parquet", "t/3.csv", "t/deep/4.parquet", "t/notes.txt", "x.csv", "tt/5.csv", "a b.csv"] {
+            for name in [
+                "t/1.parquet",
+                "t/2.parquet",
+                "t/3.csv",
+                "t/deep/4.parquet",
+                "t/notes.txt",
+                "x.csv",
+                "tt/5.csv",
+                "a b.csv",
+            ] {
                 store.put(&Location::from(name), "x".into()).await.unwrap();
             }
             let found = match Place::parse(address) {
@@ -130,7 +139,11 @@ mod tests {
             ("s3://bucket/", &["a b.csv", "x.csv"]),
             ("s3://bucket", &["a b.csv", "x.csv"]),
         ] {
-            assert_eq!(names(address).as_deref(), Ok(&expected.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()[..]), "{address}");
+            assert_eq!(
+                names(address).as_deref(),
+                Ok(&expected.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()[..]),
+                "{address}"
+            );
         }
     }
 

@@ -113,7 +113,8 @@ impl Reader<'_> {
                 let Some(from) = here.clone() else { return };
                 if depth < DEEPEST
                     && SHELLS.contains(&program.as_str())
-                    && let Some(at) = words.iter().position(|word| word.starts_with('-') && word.ends_with('c'))
+                    && let Some(at) =
+                        words.iter().position(|word| word.starts_with('-') && word.ends_with('c'))
                     && let Some(script) = words.get(at + 1).cloned()
                 {
                     self.read(&script, Some(from), depth + 1);
@@ -128,9 +129,9 @@ impl Reader<'_> {
 
 /// The folder that a program is told to work in.
 fn working_folder<'a>(program: &str, words: &'a [String]) -> Option<&'a str> {
-    let long = words.iter().find_map(|word| {
-        word.strip_prefix("--directory=").or_else(|| word.strip_prefix("--chdir="))
-    });
+    let long = words
+        .iter()
+        .find_map(|word| word.strip_prefix("--directory=").or_else(|| word.strip_prefix("--chdir=")));
     let short = || {
         let at = words.iter().position(|word| word == "-C")?;
         TAKE_A_FOLDER.contains(&program).then(|| words.get(at + 1).map(String::as_str)).flatten()
@@ -207,9 +208,7 @@ fn tokens(command: &str) -> Vec<Token> {
                 Some('\n') | None => {}
                 Some(c) => word.get_or_insert_default().push(c),
             },
-            '#' if word.is_none() => {
-                while characters.next_if(|c| *c != '\n').is_some() {}
-            }
+            '#' if word.is_none() => while characters.next_if(|c| *c != '\n').is_some() {},
             c if c.is_whitespace() || "();&|".contains(c) => {
                 tokens.extend(word.take().map(Token::Word));
                 match c {
@@ -282,8 +281,20 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_the_projects_own_folder() {
-        for command in ["cd && cat x", "cd $DIR && cat x", "cd .. && cat x", "cd /tmp && cat x", "", "cd -", "((("] {
+        for command in
+            ["cd && cat x", "cd $DIR && cat x", "cd .. && cat x", "cd /tmp && cat x", "", "cd -", "((("]
+        {
             assert_eq!(Places::of(Path::new("/project"), command).folders("", "x"), [""], "{command}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_command_line_is_read(command in "[a-z .()&|;'\"\\\\$/-]{0,40}|\\PC{0,40}", path in "\\PC{0,8}") {
+            let places = Places::of(Path::new("/project"), &command);
+            let folders = places.folders(&command, &path);
+            proptest::prop_assert!(folders.contains(&""));
+            proptest::prop_assert!(folders.iter().all(|folder| !folder.starts_with('/') && !folder.split('/').any(|part| part == "..")));
         }
     }
 }
