@@ -56,7 +56,7 @@ fn work(load: &mut dyn Load, address: &Address, total: &Mutex<usize>) {
 }
 
 fn killed_under_load(place: &Place, kills: u64) {
-    let mut server = place.serve();
+    let server = place.serve();
     let mut client = Client::connect(&server.url).unwrap();
     let mut loads: Vec<Box<dyn Load>> = vec![
         Box::new(Metrics::new(&mut client)),
@@ -68,11 +68,12 @@ fn killed_under_load(place: &Place, kills: u64) {
         Box::new(Registrations::new(&mut client)),
     ];
     let (address, total) = (Address::default(), Mutex::new(0));
-    std::thread::scope(|scope| {
+    let server = std::thread::scope(|scope| {
         let _ending = Ending(&address);
         for load in &mut loads {
             scope.spawn(|| work(load.as_mut(), &address, &total));
         }
+        let mut server = server;
         for kill in 0..kills {
             address.set(Some(&server.url));
             let before = *total.lock().unwrap();
@@ -87,6 +88,7 @@ fn killed_under_load(place: &Place, kills: u64) {
             server.kill();
             server = place.serve();
         }
+        server
     });
     let mut client = Client::connect(&server.url).unwrap();
     for load in &loads {
