@@ -21,7 +21,7 @@ use tidemill_core::{Cancel, Clock, Digest, RunId, RunState, StepState};
 use self::run::{Done, Run};
 use crate::{
     Builtin, Content, Contents, Dag, Error, Executor, Journal, Lock, LockedStep, Observer, Plan, RunFinished,
-    Selection, StepFailure, Workspace,
+    Selection, StepFailure, Tracker, Workspace,
 };
 
 /// The seams of a run, chosen by the binary.
@@ -34,6 +34,8 @@ pub struct Services<'a> {
     pub builtin: &'a dyn Builtin,
     /// Where commands run.
     pub executor: &'a dyn Executor,
+    /// Runs that people compare.
+    pub tracker: &'a dyn Tracker,
     /// What is shown.
     pub observer: &'a dyn Observer,
     /// Time.

@@ -6,7 +6,7 @@ use fs_err as fs;
 use tidemill_core::declare::Step;
 use tidemill_core::{Cancel, SystemClock};
 use tidemill_pipeline::{
-    Dag, LocalExecutor, RunReport, Services, Silent, StoreContents, compare, execute, materialise,
+    Dag, LocalExecutor, RunReport, Services, Silent, StoreContents, Untracked, compare, execute, materialise,
 };
 use tidemill_store::{StatCache, Store, StoreOptions};
 
@@ -32,6 +32,7 @@ impl Stored {
             journal: &self.project.journal,
             builtin: &FakeBuiltin,
             executor: &LocalExecutor::new(&self.project.root.join(".tidemill")),
+            tracker: &Untracked,
             observer: &Silent,
             clock: &SystemClock,
         };

@@ -56,6 +56,7 @@ pub(crate) fn run(args: &Reproduce, app: &App<'_>) -> anyhow::Result<()> {
         journal: &journal,
         builtin: &Bodies::new(app.runtime().handle().clone(), SQL_MEMORY),
         executor: &LocalExecutor::new(&app.root.join(".tidemill")),
+        tracker: &Untracked,
         observer: &display,
         clock: app.clock.as_ref(),
     };

@@ -210,6 +210,7 @@ fn start(
         journal: &recorder,
         builtin: &Bodies::new(app.runtime().handle().clone(), SQL_MEMORY),
         executor: &LocalExecutor::new(&app.root.join(".tidemill")),
+        tracker: &Untracked,
         observer: &display,
         clock: app.clock.as_ref(),
     };
