@@ -338,6 +338,13 @@ pub enum EventKind {
         /// Number of traces.
         traces: u64,
     },
+    /// An evaluation dataset was made, changed or removed.
+    EvaluationDatasetChanged {
+        /// The dataset, `d-…`.
+        dataset: String,
+        /// `created`, `updated` or `deleted`.
+        change: String,
+    },
     /// A webhook was made, changed or removed.
     WebhookChanged {
         /// The webhook.
@@ -393,6 +400,7 @@ impl EventKind {
             Self::AliasMoved { .. } => "alias.moved",
             Self::ArtifactsDeleted { .. } => "artifacts.deleted",
             Self::TracesDeleted { .. } => "traces.deleted",
+            Self::EvaluationDatasetChanged { .. } => "evaluation_dataset.changed",
             Self::WebhookChanged { .. } => "webhook.changed",
             Self::TrackingImported { .. } => "tracking.imported",
         }
@@ -433,6 +441,7 @@ impl EventKind {
             | Self::VersionDeleted { model, .. }
             | Self::AliasMoved { model, .. } => format!("model:{model}"),
             Self::ArtifactsDeleted { path, .. } => format!("artifact:{path}"),
+            Self::EvaluationDatasetChanged { dataset, .. } => format!("evaluation_dataset:{dataset}"),
             Self::WebhookChanged { webhook, .. } => format!("webhook:{webhook}"),
             Self::TrackingImported { .. } => "tracking".to_owned(),
             Self::StoreSwept { .. } | Self::StorePushed { .. } | Self::StorePulled { .. } => {

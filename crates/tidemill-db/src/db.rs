@@ -7,6 +7,7 @@ use tidemill_core::Clock;
 
 use crate::backend::{Context, Either, Pools, Reader, Transact};
 use crate::ingest::{Ingest, Queue};
+use crate::traces::TraceQueue;
 use crate::{Result, Tx, open};
 
 /// A database. Clones share its connections.
@@ -19,6 +20,7 @@ struct Inner {
     pools: Arc<Pools>,
     ctx: Arc<Context>,
     queue: Queue,
+    traces: TraceQueue,
 }
 
 /// Settings that have good defaults.
@@ -50,7 +52,8 @@ impl Db {
         let (pools, ctx) = open::open(url, clock.as_ref(), options).await?;
         let pools = Arc::new(pools);
         let queue = Queue::new(Arc::clone(&pools), Arc::clone(&ctx));
-        Ok(Self { inner: Arc::new(Inner { pools, ctx, queue }) })
+        let traces = TraceQueue::new(Arc::clone(&pools), Arc::clone(&ctx));
+        Ok(Self { inner: Arc::new(Inner { pools, ctx, queue, traces }) })
     }
 
     /// Starts the one writer; waits while another one, here or in another process, is at work.
@@ -66,6 +69,7 @@ impl Db {
     /// Writes what waits in the [`Ingest`] queue and closes all connections; other clones fail from then on.
     pub async fn close(self) -> Result<()> {
         self.inner.queue.finish().await;
+        self.inner.traces.finish().await;
         match self.inner.pools.as_ref() {
             Either::Sqlite(pools) => {
                 pools.read.close().await;
@@ -76,12 +80,25 @@ impl Db {
         Ok(())
     }
 
+    pub(crate) fn trace_queue(&self) -> &TraceQueue {
+        &self.inner.traces
+    }
+
     pub(crate) fn ctx(&self) -> &Context {
         &self.inner.ctx
     }
 
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.inner.pools
+    }
+
     pub(crate) async fn reader(&self) -> Result<Reader> {
         Reader::acquire(&self.inner.pools, &self.inner.ctx).await
+    }
+
+    /// A write transaction without the log: for bookkeeping that is no change of state.
+    pub(crate) async fn write(&self) -> Result<Transact> {
+        Transact::write(&self.inner.pools, &self.inner.ctx).await
     }
 
     pub(crate) async fn snapshot(&self) -> Result<Transact> {

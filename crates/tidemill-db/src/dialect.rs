@@ -32,6 +32,28 @@ pub(crate) async fn lock_head(conn: Conn<'_>) -> sqlx::Result<Option<(i64, Strin
     }
 }
 
+/// The end of a `SELECT` from a table known as `t` after which nobody else changes the rows that it gives until this
+/// transaction ends. SQLite's write transactions exclude each other anyway.
+pub(crate) fn row_lock(conn: &Conn<'_>) -> &'static str {
+    match conn {
+        Either::Sqlite(_) => "",
+        Either::Postgres(_) => " FOR NO KEY UPDATE OF t",
+    }
+}
+
+/// As [`row_lock`], but others may do the same.
+pub(crate) fn shared_row_lock(conn: &Conn<'_>) -> &'static str {
+    match conn {
+        Either::Sqlite(_) => "",
+        Either::Postgres(_) => " FOR SHARE OF t",
+    }
+}
+
+/// `sql` with `{position}` replaced by the function that finds a text in another, in characters from 1, or gives 0.
+pub(crate) fn position(conn: &Conn<'_>, sql: &str) -> String {
+    sql.replace("{position}", if matches!(conn, Either::Sqlite(_)) { "instr" } else { "strpos" })
+}
+
 /// Whether the same work may succeed when it is done again: another transaction was in the way.
 pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
     error
@@ -124,6 +146,7 @@ enum Column<'a> {
     Int(Vec<i64>),
     OptInt(Vec<Option<i64>>),
     Float(Vec<f64>),
+    OptFloat(Vec<Option<f64>>),
     Text(Vec<&'a str>),
     OptText(Vec<Option<&'a str>>),
 }
@@ -157,6 +180,10 @@ impl<'a> Rows<'a> {
 
     pub(crate) fn float(self, name: &'static str, values: impl Iterator<Item = f64>) -> Self {
         self.with(name, Column::Float(values.collect()))
+    }
+
+    pub(crate) fn opt_float(self, name: &'static str, values: impl Iterator<Item = Option<f64>>) -> Self {
+        self.with(name, Column::OptFloat(values.collect()))
     }
 
     pub(crate) fn text(self, name: &'static str, values: impl Iterator<Item = &'a str>) -> Self {
@@ -218,7 +245,7 @@ impl Column<'_> {
     fn postgres_type(&self) -> &'static str {
         match self {
             Self::Int(_) | Self::OptInt(_) => "BIGINT",
-            Self::Float(_) => "DOUBLE PRECISION",
+            Self::Float(_) | Self::OptFloat(_) => "DOUBLE PRECISION",
             Self::Text(_) | Self::OptText(_) => "TEXT",
         }
     }
@@ -276,6 +303,7 @@ fn bind_rows<'q>(
                 Column::Int(values) => query.bind(values[row]),
                 Column::OptInt(values) => query.bind(values[row]),
                 Column::Float(values) => query.bind(Some(values[row]).filter(|value| !value.is_nan())),
+                Column::OptFloat(values) => query.bind(values[row].filter(|value| !value.is_nan())),
                 Column::Text(values) => query.bind(values[row].to_owned()),
                 Column::OptText(values) => query.bind(values[row].map(str::to_owned)),
             };
@@ -293,6 +321,7 @@ fn bind_columns<'q>(
             Column::Int(values) => query.bind(values),
             Column::OptInt(values) => query.bind(values),
             Column::Float(values) => query.bind(values),
+            Column::OptFloat(values) => query.bind(values),
             Column::Text(values) => query.bind(values),
             Column::OptText(values) => query.bind(values),
         };

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use tidemill_core::Hint;
+use tidemill_core::{Hint, RunId};
+
+use crate::tracking::ParamChange;
 
 /// Any error of this crate. `place` is the database's path, or its address without the password.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +103,28 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A search asks for something that the things it searches do not have.
+    #[error("a search cannot have {what}")]
+    Unsupported {
+        /// The condition or the order.
+        what: String,
+    },
+    /// It is marked as deleted, so nothing may be written to it.
+    #[error("the {what} `{name}` is deleted")]
+    Deleted {
+        /// `tracked run` or `experiment`.
+        what: &'static str,
+        /// Its identifier.
+        name: String,
+    },
+    /// Parameters of a run have other values already.
+    #[error("{} parameters of the run `{run}` have other values already", changes.len())]
+    ParamsChanged {
+        /// The run.
+        run: RunId,
+        /// Which, in the order in which they were given.
+        changes: Vec<ParamChange>,
+    },
     /// A prefix fits several runs.
     #[error("`{prefix}` fits {count} runs")]
     Ambiguous {
@@ -179,6 +203,10 @@ impl Error {
     pub(crate) fn no_run(id: impl ToString) -> Self {
         Self::NotFound { what: "run", name: id.to_string() }
     }
+
+    pub(crate) fn no_tracked_run(id: RunId) -> Self {
+        Self::NotFound { what: "tracked run", name: id.to_string() }
+    }
 }
 
 impl Hint for Error {
@@ -209,6 +237,9 @@ impl Hint for Error {
             Self::Group(error) => return error.hint(),
             Self::NoEvent
             | Self::Exists { .. }
+            | Self::Unsupported { .. }
+            | Self::Deleted { .. }
+            | Self::ParamsChanged { .. }
             | Self::NotFound { .. }
             | Self::ProofRange { .. }
             | Self::Closed { .. }

@@ -34,6 +34,8 @@ pub struct EventFilter {
     pub until: Option<Timestamp>,
     /// With a greater sequence number than this.
     pub after: Option<u64>,
+    /// With a smaller sequence number than this.
+    pub before: Option<u64>,
     /// At most this many; `None` gives all.
     pub limit: Option<usize>,
     /// Which end comes first (and survives the limit).
@@ -75,6 +77,11 @@ impl Head {
         let frontier =
             frontier.ok_or_else(|| damaged(&ctx, 0, "the stored head is missing or unreadable"))?;
         Ok(Self { frontier })
+    }
+
+    /// The number of the last event.
+    pub(crate) fn size(&self) -> u64 {
+        self.frontier.size()
     }
 
     /// Appends events in their order and stores the new head; gives their sequence numbers.
@@ -261,6 +268,7 @@ async fn select(conn: Conn<'_>, filter: &EventFilter) -> sqlx::Result<Vec<Stored
         ("at >=", filter.since.map(|at| Bound::Int(at.millis()))),
         ("at <", filter.until.map(|at| Bound::Int(at.millis()))),
         ("seq >", filter.after.map(|seq| Bound::Int(i64::try_from(seq).unwrap_or(i64::MAX)))),
+        ("seq <", filter.before.map(|seq| Bound::Int(i64::try_from(seq).unwrap_or(i64::MAX)))),
     ];
     for (condition, value) in conditions {
         if let Some(value) = value {

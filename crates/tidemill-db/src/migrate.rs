@@ -25,7 +25,13 @@ macro_rules! migration {
 }
 
 /// In the order in which they are applied. Append only.
-pub(crate) const MIGRATIONS: &[Migration] = &[migration!("0001_start"), migration!("0002_tracking")];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    migration!("0001_start"),
+    migration!("0002_tracking"),
+    migration!("0004_models"),
+    migration!("0005_artifacts"),
+    migration!("0006_traces"),
+];
 
 /// The schema version that this binary writes and reads.
 pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -146,8 +146,10 @@ fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        .with_regexp()
         .busy_timeout(options.busy_timeout)
         .statement_cache_capacity(256)
+        .with_regexp()
         .pragma("journal_size_limit", "67108864");
     let pool = |connections: u32, wait: Duration| {
         PoolOptions::new()

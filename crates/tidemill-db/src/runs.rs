@@ -203,6 +203,24 @@ impl Db {
         rows.into_iter().map(run_from_row).collect()
     }
 
+    /// The latest runs before one of them in this order, newest first.
+    pub async fn runs_before(
+        &self,
+        before: Option<(Timestamp, RunId)>,
+        limit: usize,
+    ) -> Result<Vec<RunRecord>> {
+        const SQL: &str = select_runs!(
+            "WHERE started_at < $1 OR (started_at = $1 AND id < $2) ORDER BY started_at DESC, id DESC LIMIT $3"
+        );
+        let Some((at, id)) = before else { return self.runs(limit).await };
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut reader = self.reader().await?;
+        let rows: Vec<RunRow> = on!(reader.conn(), c => sqlx::query_as(SQL)
+            .bind(at.millis()).bind(id.to_string()).bind(limit).fetch_all(c).await)
+        .map_err(self.ctx().fail("read runs"))?;
+        rows.into_iter().map(run_from_row).collect()
+    }
+
     /// The run whose id begins with `prefix` (hexadecimal digits, at least one).
     ///
     /// Fails with [`Error::NotFound`] or [`Error::Ambiguous`].

@@ -70,6 +70,11 @@ pub trait Contents: Send + Sync {
     /// of the process on return, and a power failure after [`Contents::sync`].
     fn save(&self, paths: &[PathBuf], cancel: &Cancel) -> Result<Vec<Content>, Error>;
 
+    /// Stores files that no plan looks at again, such as logs. As [`Contents::save`], without remembering their times.
+    fn keep(&self, paths: &[PathBuf], cancel: &Cancel) -> Result<Vec<Content>, Error> {
+        self.save(paths, cancel)
+    }
+
     /// Makes everything saved so far durable.
     fn sync(&self) -> Result<(), Error>;
 

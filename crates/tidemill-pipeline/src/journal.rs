@@ -69,6 +69,8 @@ pub struct StepFinished {
     pub duration_ms: u64,
     /// Path of its log relative to the project folder.
     pub log: Option<String>,
+    /// The stored log; `None` where nothing was printed.
+    pub stored_log: Option<Digest>,
 }
 
 impl StepFinished {
@@ -113,7 +115,7 @@ pub trait Journal: Send + Sync {
     }
     /// A run begins.
     fn run_started(&self, started: &RunStarted) -> Result<(), Error>;
-    /// A step ended. The contents that it names are durable in the store already.
+    /// A step ended. The contents that it names, and its log, are durable in the store already.
     fn step_finished(&self, finished: &StepFinished) -> Result<(), Error>;
     /// Returns when everything said so far is durable.
     fn flush(&self) -> Result<(), Error>;

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidemill_core::declare::{Action, EnvSource, Step};
+use tidemill_core::declare::{Action, DataFormat, EnvSource, Step};
 use tidemill_core::{Digest, canonical_json};
 
 use crate::Content;
@@ -75,6 +75,9 @@ pub struct ActionRecord {
     pub builtin: Option<String>,
     /// Declared paths of the named tables.
     pub inputs: BTreeMap<String, Vec<String>>,
+    /// Declared formats of the named tables that have one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub formats: BTreeMap<String, DataFormat>,
     /// Content of everything it reads, by path; patterns are expanded.
     pub deps: BTreeMap<String, Content>,
     /// The parameters that it names.
@@ -116,6 +119,11 @@ impl ActionRecord {
             action,
             builtin,
             inputs: step.inputs.iter().map(|input| (input.table.clone(), input.paths.clone())).collect(),
+            formats: step
+                .inputs
+                .iter()
+                .filter_map(|input| Some((input.table.clone(), input.format?)))
+                .collect(),
             deps,
             params: step.params.clone(),
             env: env.collect(),
@@ -127,7 +135,7 @@ impl ActionRecord {
     pub fn key(&self) -> CacheKey {
         let deps: BTreeMap<&str, String> =
             self.deps.iter().map(|(path, c)| (path.as_str(), format!("{} {}", c.kind, c.digest))).collect();
-        let record = json!({
+        let mut record = json!({
             "format": KEY_FORMAT,
             "action": self.action,
             "builtin": self.builtin,
@@ -137,6 +145,9 @@ impl ActionRecord {
             "env": self.env,
             "outs": self.outs,
         });
+        if !self.formats.is_empty() {
+            record["formats"] = json!(self.formats);
+        }
         // A JSON value always has canonical bytes; the fallback only keeps this function total.
         CacheKey(Digest::of(&canonical_json(&record).unwrap_or_default()))
     }
@@ -180,7 +191,7 @@ impl ActionRecord {
         let names: BTreeSet<&String> = self.env.keys().chain(old.env.keys()).collect();
         let env = names.into_iter().filter(|name| self.env.get(*name) != old.env.get(*name));
         changes.extend(env.map(|name| Change::Env { name: name.clone() }));
-        if self.inputs != old.inputs {
+        if self.inputs != old.inputs || self.formats != old.formats {
             changes.push(Change::Inputs);
         }
         if self.outs != old.outs {

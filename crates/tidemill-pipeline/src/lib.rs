@@ -37,6 +37,6 @@ pub use lock::{LOCK_FILE, Lock, LockError, LockMerge, LockedStep, fuzz_lock};
 pub use observer::{Observer, Silent};
 pub use plan::{CacheView, Decision, Plan, Planned, Reason, plan};
 pub use reproduce::{Difference, compare, materialise};
-pub use schedule::{RunOptions, RunReport, Services, StepReport, execute};
+pub use schedule::{RunOptions, RunReport, Services, StepReport, execute, log_file};
 pub use tracker::{StepEnd, Tracker, Untracked};
 pub use workspace::{Workspace, matching};

@@ -18,6 +18,7 @@ use fs_err as fs;
 use serde::Serialize;
 use tidemill_core::{Cancel, Clock, Digest, RunId, RunState, StepState};
 
+pub use self::log::log_file;
 use self::run::{Done, Run};
 use crate::{
     Builtin, Content, Contents, Dag, Error, Executor, Journal, Lock, LockedStep, Observer, Plan, RunFinished,

@@ -29,5 +29,9 @@ pub(crate) fn step(name: &str, deps: &[&str], outs: &[&str]) -> Step {
 pub(crate) fn sql(name: &str, file: &str, paths: &[&str], out: &str) -> Step {
     let action = Action::Sql { source: file.to_owned(), file: Some(file.to_owned()), text: String::new() };
     let paths = paths.iter().map(|path| (*path).to_owned()).collect();
-    Step { action, inputs: vec![Input { table: "t".to_owned(), paths }], ..step(name, &[], &[out]) }
+    Step {
+        action,
+        inputs: vec![Input { table: "t".to_owned(), paths, format: None }],
+        ..step(name, &[], &[out])
+    }
 }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidemill_core::Name;
-use tidemill_core::declare::{Expectation, Objective};
+use tidemill_core::declare::{DataFormat, Expectation, Objective};
 
 use crate::source::Source;
 use crate::{ModelTest, Monitor, Release, StepDecl, Trigger};
@@ -75,8 +75,8 @@ pub struct Owner {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dataset {
-    /// A file, a folder, a glob pattern or an object-store URL, or several of them. Files of a table must have
-    /// the same columns.
+    /// A file, a folder or a glob pattern in the project folder, or an address (`s3://…`, `gs://…`, `az://…`,
+    /// `file:///…`) of one, or several of them. Files of a table must have the same columns.
     pub path: OneOrMany,
     /// The file format; by the file's extension where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,22 +115,6 @@ impl OneOrMany {
     }
 }
 
-/// A table's file format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DataFormat {
-    /// Apache Parquet.
-    Parquet,
-    /// Comma-separated values with a header line.
-    Csv,
-    /// Tab-separated values with a header line.
-    Tsv,
-    /// One JSON object a line.
-    Jsonl,
-    /// Arrow IPC files.
-    Arrow,
-}
-
 /// Parameters: values, or the path of a parameter file, or several paths merged in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -147,7 +131,7 @@ pub enum Params {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StoreSettings {
-    /// A folder or an object-store URL; `.tidemill/store` where not given.
+    /// The folder of the local store; `.tidemill/store` where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// The remote that `data push` and `data pull` use when none is named; the only one where there is one.
@@ -175,8 +159,8 @@ impl StoreSettings {
 pub struct Remote {
     /// `s3://bucket/prefix`, `gs://…`, `az://…`, `file:///…` or a folder.
     pub url: String,
-    /// Settings of the object store such as `endpoint` and `region`. Secrets are taken from the environment
-    /// and do not belong here.
+    /// Settings of the object store such as `endpoint` and `region`, by the names that its clients use. Secrets are
+    /// taken from the environment and do not belong here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
 }

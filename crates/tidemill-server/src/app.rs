@@ -1,9 +1,15 @@
-//! What every handler shares.
+//! What every handler shares: the settings, the registry, the meters and the work that goes on beside requests.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tidemill_registry::Registry;
+use tidemill_registry::{Reach, Registry};
+
+use crate::background::Background;
+use crate::health::Pulse;
+use crate::meter::Meter;
+use crate::shell::{Origins, Token};
 
 /// Settings of a server. Read once, by the binary.
 #[derive(Clone, Debug)]
@@ -14,14 +20,40 @@ pub struct Config {
     pub json_limit: usize,
     /// The largest artifact, in bytes.
     pub artifact_limit: u64,
-    /// Every route asks for it where it is set.
-    pub token: Option<String>,
+    /// Folders whose files may be read as artifacts of runs that keep theirs in a local folder.
+    pub artifact_roots: Vec<PathBuf>,
+    /// Every route except `/health` and `/version` asks for it where it is set.
+    pub token: Option<Token>,
+    /// Which names and which web pages may reach the server.
+    pub origins: Origins,
+    /// Connections that are open at once; more wait until one is closed.
+    pub connections: usize,
+    /// Requests that are worked on at once; more are told to come back.
+    pub in_flight: usize,
+    /// How long a client may take for the head of a request, and how long a connection may be idle.
+    pub head_timeout: Duration,
+    /// How long a client may neither send nor take a byte of a body.
+    pub stall_timeout: Duration,
+    /// Where webhooks may deliver to.
+    pub webhook_reach: Reach,
 }
 
 impl Config {
     /// Settings with good defaults.
     pub fn new(scratch: PathBuf) -> Self {
-        Self { scratch, json_limit: 32 << 20, artifact_limit: 1 << 40, token: None }
+        Self {
+            scratch,
+            json_limit: 32 << 20,
+            artifact_limit: 1 << 40,
+            artifact_roots: Vec::new(),
+            token: None,
+            origins: Origins::default(),
+            connections: 4096,
+            in_flight: 1024,
+            head_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
+            webhook_reach: Reach::default(),
+        }
     }
 }
 
@@ -34,12 +66,16 @@ pub struct App {
 struct Inner {
     registry: Registry,
     config: Config,
+    meter: Meter,
+    pulse: Pulse,
+    background: Background,
 }
 
 impl App {
     /// A server over `registry`.
     pub fn new(registry: Registry, config: Config) -> Self {
-        Self { inner: Arc::new(Inner { registry, config }) }
+        let (meter, pulse, background) = (Meter::default(), Pulse::default(), Background::default());
+        Self { inner: Arc::new(Inner { registry, config, meter, pulse, background }) }
     }
 
     /// The rules.
@@ -50,5 +86,20 @@ impl App {
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// Work that goes on beside requests: where a module registers its loop.
+    pub fn background(&self) -> &Background {
+        &self.inner.background
+    }
+
+    /// What `/metrics` shows.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.inner.meter
+    }
+
+    /// What `/health` found last.
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.inner.pulse
     }
 }

@@ -1,11 +1,27 @@
 //! The server: MLflow's wire protocol, Tidemill's own API, health and metrics.
 //!
-//! [`router`] builds everything from an [`App`]; [`serve`] answers on a listener until it is told to stop, then drains.
-//! Rules are not here but in `tidemill-registry`: handlers translate.
+//! [`router`] builds everything from an [`App`]; [`serve`] answers on a listener until it is told to stop, then drains;
+//! [`Running`] is such a server inside of another program. Rules are not here but in `tidemill-registry`: handlers
+//! translate. What every request goes through (identity, limits, records) is in `shell`, in the order in which it happens.
 
+mod api;
 mod app;
+mod background;
+mod health;
+mod listen;
+mod meter;
 mod mlflow;
+pub mod otlp;
+mod running;
 mod serve;
+mod shell;
 
+pub use api::openapi;
 pub use app::{App, Config};
+pub use background::Background;
+pub use health::MLFLOW_VERSION;
+pub use listen::bind;
+pub use mlflow::deliver_webhooks;
+pub use running::Running;
 pub use serve::{router, serve};
+pub use shell::{Origins, Token};

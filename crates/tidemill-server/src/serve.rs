@@ -1,23 +1,47 @@
 //! Puts the parts together and answers on a listener.
 
 use std::future::Future;
+use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::{App, mlflow};
+use crate::{App, api, health, listen, mlflow, otlp, shell};
 
-/// All routes.
+/// How long loops may go on after the last request.
+const LOOPS: Duration = Duration::from_secs(5);
+
+/// All routes, with everything around them.
 pub fn router(app: App) -> Router {
-    Router::new().route("/health", get(|| async { "OK" })).merge(mlflow::routes()).with_state(app)
+    let routes = Router::new()
+        .merge(health::routes())
+        .merge(api::routes())
+        .merge(mlflow::routes())
+        .merge(otlp::routes());
+    shell::around(&app, routes)
 }
 
-/// Answers on `listener` until `stop` resolves, then finishes what has begun.
+/// Answers on `listener` until `stop` resolves, then finishes what has begun for up to `drain`; `false` if it had to cut
+/// something off. The database is the caller's to close.
 pub async fn serve(
     app: App,
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(app)).with_graceful_shutdown(stop).await
+    drain: Duration,
+) -> bool {
+    start_loops(&app);
+    let stop = {
+        let app = app.clone();
+        async move {
+            stop.await;
+            tracing::info!("stopping: no new connections are taken");
+            app.background().stop();
+        }
+    };
+    let router = router(app.clone());
+    let whole = listen::answer(&app, router, listener, stop, drain).await;
+    app.background().wait(LOOPS).await && whole
 }
+
+/// What goes on beside requests.
+fn start_loops(_app: &App) {}

@@ -9,7 +9,7 @@ use tidemill_project::ResolvedDataset;
 
 use crate::app::App;
 use crate::output::{BAD, CAUTION, Console, FAINT, GOOD, count, plural};
-use crate::table::{is_url, open};
+use crate::table::open;
 
 /// The expectations of one dataset.
 #[derive(Debug, Serialize)]
@@ -35,12 +35,12 @@ impl Checked {
     }
 }
 
-/// Evaluates the expectations of a dataset; `None` where it declares none or is not local.
+/// Evaluates the expectations of a dataset; `None` where it declares none.
 pub(crate) fn check(app: &App<'_>, name: &str, dataset: &ResolvedDataset) -> anyhow::Result<Option<Checked>> {
-    if dataset.expect.is_empty() || dataset.paths.iter().any(|path| is_url(path)) {
+    if dataset.expect.is_empty() {
         return Ok(None);
     }
-    let table = open(&app.root, &dataset.paths, dataset.format)?;
+    let table = open(&app.root, app.runtime().handle(), &dataset.paths, dataset.format)?;
     let limits = Limits { spill_dir: Some(app.inside("tmp")), ..Limits::default() };
     let results = evaluate(&table, name, &dataset.expect, &limits)?;
     Ok(Some(Checked { dataset: name.to_owned(), rows: table.rows(), results }))

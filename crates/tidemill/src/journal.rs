@@ -125,7 +125,7 @@ async fn commit(db: &Db, actor: &Actor, steps: &[StepFinished]) -> Result<(), ti
             attempt: finished.attempts.max(1),
             exit_code: finished.exit_code,
             outputs,
-            log: None,
+            log: finished.stored_log,
             started_at: Timestamp::from_millis(
                 finished.at.millis() - i64::try_from(finished.duration_ms).unwrap_or(0),
             ),

@@ -188,8 +188,7 @@ impl Judged {
         simple: Algorithm,
         by: Option<&str>,
     ) -> anyhow::Result<TestResult> {
-        let paths = step.inputs.first().map_or_else(|| vec![training.features.clone()], |i| i.paths.clone());
-        let table = crate::table::open(&app.root, &paths, None)?;
+        let table = crate::table::learned_from(&app.root, app.runtime().handle(), step, training)?;
         let batches = table.batches(None)?.collect::<Result<Vec<_>, _>>()?;
         let declared = Training {
             algorithm: simple,
@@ -292,6 +291,7 @@ fn parity(max_abs: f64) -> TestResult {
     TestResult {
         test: format!("parity within {}", number(max_abs)),
         outcome: Outcome::NotJudged,
-        message: "this version has no ONNX runtime built in to judge it with".to_owned(),
+        message: "no ONNX runtime is built in to judge it with; `golden.parquet` beside the model holds inputs and answers to compare"
+            .to_owned(),
     }
 }

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use tidemill_core::declare::{DataFormat, Step, Training};
+use tidemill_core::{Cancel, Digest};
 use tidemill_data::{CsvOptions, Format, JsonOptions, Table};
-use tidemill_project::DataFormat;
+use tokio::runtime::Handle;
 
 use crate::failure::Failure;
 
@@ -15,9 +17,14 @@ pub(crate) enum SourcePaths {
     Remote(Vec<String>),
 }
 
+/// The path of a `file://` address.
+fn file_url(path: &str) -> Option<&str> {
+    path.strip_prefix("file://")
+}
+
 /// Whether a path is an address in an object store.
-pub(crate) fn is_url(path: &str) -> bool {
-    path.contains("://")
+fn is_url(path: &str) -> bool {
+    path.contains("://") && file_url(path).is_none()
 }
 
 /// Files, folders and patterns relative to `root` as existing paths, each pattern's matches sorted.
@@ -32,25 +39,82 @@ pub(crate) fn expand(root: &Path, paths: &[String]) -> Result<SourcePaths, Failu
     }
     let mut found = Vec::new();
     for path in paths {
-        let matches = tidemill_pipeline::matching(root, path)
+        // An address of a file is meant from the root of the file system.
+        let (root, below) = match file_url(path) {
+            Some(path) => (Path::new("/"), path.trim_start_matches('/')),
+            None => (root, path.as_str()),
+        };
+        let matches = tidemill_pipeline::matching(root, below)
             .map_err(|error| Failure::new(format!("cannot look for `{path}`: {error}")))?;
         if matches.is_empty() {
-            return Err(Failure::new(format!("nothing matches `{path}`"))
-                .hint("the path is relative to the folder of tidemill.yaml"));
+            let failure = Failure::new(format!("nothing matches `{path}`"));
+            return Err(match file_url(path) {
+                Some(_) => failure
+                    .hint("check the path; `file://` addresses begin at the root: `file:///data/x.csv`"),
+                None => failure.hint("the path is relative to the folder of tidemill.yaml"),
+            });
         }
         found.extend(matches.into_iter().map(|found| root.join(found)));
     }
     Ok(SourcePaths::Local(found))
 }
 
-/// Opens local paths or patterns as one table.
-pub(crate) fn open(root: &Path, paths: &[String], format: Option<DataFormat>) -> anyhow::Result<Table> {
+/// Opens paths, patterns or addresses as one table. What is in an object store is copied to a temporary folder first.
+pub(crate) fn open(
+    root: &Path,
+    runtime: &Handle,
+    paths: &[String],
+    format: Option<DataFormat>,
+) -> anyhow::Result<Table> {
     match expand(root, paths)? {
         SourcePaths::Local(found) => Ok(Table::open(&found, format.map(reader))?),
-        SourcePaths::Remote(urls) => Err(Failure::new(format!("`{}` is not a local path", urls[0]))
-            .hint("read it in a `sql` step, and use that step's output")
-            .into()),
+        SourcePaths::Remote(urls) => remote(root, runtime, &urls, format),
     }
+}
+
+#[cfg(feature = "sql")]
+fn remote(
+    root: &Path,
+    runtime: &Handle,
+    urls: &[String],
+    format: Option<DataFormat>,
+) -> anyhow::Result<Table> {
+    let scratch = root.join(".tidemill/tmp");
+    Ok(runtime.block_on(tidemill_data::sql::open_remote(urls, format.map(reader), &scratch))?)
+}
+
+#[cfg(not(feature = "sql"))]
+fn remote(_: &Path, _: &Handle, urls: &[String], _: Option<DataFormat>) -> anyhow::Result<Table> {
+    Err(Failure::new(format!("`{}` cannot be read: this build reads no object stores", urls[0]))
+        .hint("build it with the feature `sql`")
+        .into())
+}
+
+/// The table that a training learns from: the step's first input, or the path that it names.
+pub(crate) fn learned_from(
+    root: &Path,
+    runtime: &Handle,
+    step: &Step,
+    training: &Training,
+) -> anyhow::Result<Table> {
+    match step.inputs.first() {
+        Some(input) => open(root, runtime, &input.paths, input.format),
+        None => open(root, runtime, std::slice::from_ref(&training.features), None),
+    }
+}
+
+/// What the files of a `file://` address hold, as one digest.
+pub(crate) fn identify_file(url: &str, cancel: &Cancel) -> anyhow::Result<Option<Digest>> {
+    if file_url(url).is_none() {
+        return Ok(None);
+    }
+    let SourcePaths::Local(paths) = expand(Path::new("/"), &[url.to_owned()])? else { return Ok(None) };
+    let mut text = String::new();
+    for path in paths {
+        let entry = tidemill_store::hash(&path, None, cancel)?;
+        text.push_str(&format!("{}\n{}\n", path.display(), entry.digest));
+    }
+    Ok(Some(Digest::of(text.as_bytes())))
 }
 
 /// The reader of a declared format.

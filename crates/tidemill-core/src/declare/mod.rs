@@ -8,7 +8,7 @@ mod train;
 
 pub use expect::{Expectation, Rule, Severity};
 pub use objective::{Better, Costs, Kpi, Objective, Risk, Task, TaskKind};
-pub use step::{Action, EnvSource, Input, Out, Retry, Sandbox, Step};
+pub use step::{Action, DataFormat, EnvSource, Input, Out, Retry, Sandbox, Step};
 pub use train::{
     Algorithm, Cv, GbdtParams, LinearParams, Metric, Search, SearchMethod, Split, SplitBy, Training,
 };

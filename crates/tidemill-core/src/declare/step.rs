@@ -68,6 +68,41 @@ pub struct Input {
     pub table: String,
     /// Files, folders or glob patterns relative to the project folder, or object-store URLs.
     pub paths: Vec<String>,
+    /// The files' format where it is declared; told by each file's name otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<DataFormat>,
+}
+
+/// A table's file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DataFormat {
+    /// Apache Parquet.
+    Parquet,
+    /// Comma-separated values with a header line.
+    Csv,
+    /// Tab-separated values with a header line.
+    Tsv,
+    /// One JSON object a line.
+    Jsonl,
+    /// Arrow IPC files.
+    Arrow,
+}
+
+impl DataFormat {
+    /// Every format.
+    pub const ALL: [Self; 5] = [Self::Parquet, Self::Csv, Self::Tsv, Self::Jsonl, Self::Arrow];
+
+    /// The word for it in the project file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Jsonl => "jsonl",
+            Self::Arrow => "arrow",
+        }
+    }
 }
 
 /// Where the value of an environment variable is from.

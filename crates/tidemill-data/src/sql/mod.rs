@@ -29,14 +29,15 @@ use crate::value::cell;
 use crate::write::{ParquetWriter, Written};
 use crate::{Error, Format, SchemaField, Table};
 
-pub use self::remote::identify;
+pub use self::remote::{identify, open as open_remote};
 
 /// A table that a query may read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SqlTable {
     /// Its name in the query.
     pub name: String,
-    /// Files (patterns already expanded) or object-store addresses (`s3://`, `gs://`, `az://`), read in this order.
+    /// Files (patterns already expanded), or object-store addresses (`s3://`, `gs://`, `az://`) of objects, folders and
+    /// patterns, read in this order.
     pub paths: Vec<String>,
     /// The format; told by each file's name where not given.
     pub format: Option<Format>,

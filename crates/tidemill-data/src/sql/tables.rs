@@ -32,25 +32,17 @@ pub(super) async fn open(
         let why = format!("the table `{}` mixes local files and object-store addresses", table.name);
         return Err(Error::Unusable(why));
     }
-    let format = table.format.clone().or_else(|| Format::of_name(Path::new(&table.paths[0])));
-    match format {
+    let found = remote::objects(session, &table.paths).await?;
+    match table.format.clone().or_else(|| remote::format_of(&found.objects)) {
         None => Err(Error::UnknownFormat(PathBuf::from(&table.paths[0]))),
-        Some(Format::Parquet) => {
-            let (url, store, objects) = remote::objects(session, &table.paths).await?;
-            parquet(session, url, store, objects, None).await
-        }
-        Some(format) => {
-            // Text has to be read twice, Arrow files need seeks: a copy is simpler than both over a network.
-            let copies = remote::fetch(session, &table.paths, scratch).await?;
-            let paths: Vec<PathBuf> = copies.iter().map(|copy| copy.to_path_buf()).collect();
-            let opened = open_files(paths, Some(format)).await?;
-            Ok(Arc::new(OpenTable::new(opened.keeping(copies))))
-        }
+        Some(Format::Parquet) => parquet(session, found.root, found.store, found.objects, None).await,
+        // Text has to be read twice, Arrow files need seeks: a copy is simpler than both over a network.
+        format => Ok(Arc::new(OpenTable::new(remote::open(&table.paths, format, scratch).await?))),
     }
 }
 
 /// Opens files on a thread that may wait: text is read as a whole.
-async fn open_files(paths: Vec<PathBuf>, format: Option<Format>) -> Result<Table, Error> {
+pub(super) async fn open_files(paths: Vec<PathBuf>, format: Option<Format>) -> Result<Table, Error> {
     let opened = tokio::task::spawn_blocking(move || Table::open(&paths, format)).await;
     opened.map_err(|_| Error::Unusable("reading the tables stopped".to_owned()))?
 }

@@ -15,7 +15,7 @@ CREATE TABLE experiment_tag (
     key TEXT NOT NULL,
     value TEXT NOT NULL,
     PRIMARY KEY (experiment_id, key)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE run (
     id INTEGER PRIMARY KEY,
@@ -37,7 +37,7 @@ CREATE TABLE run_param (
     key TEXT NOT NULL,
     value TEXT NOT NULL,
     PRIMARY KEY (run_id, key)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 -- The beginning of the value only: an index entry has a largest size on PostgreSQL.
 CREATE INDEX run_param_value ON run_param (key, substr(value, 1, 64), run_id);
 
@@ -46,12 +46,14 @@ CREATE TABLE run_tag (
     key TEXT NOT NULL,
     value TEXT NOT NULL,
     PRIMARY KEY (run_id, key)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX run_tag_value ON run_tag (key, substr(value, 1, 64), run_id);
 
 DROP TABLE point;
 DROP TABLE series;
 
+-- The newest point of each series stands here: the greatest by step, time and value. `ordered` is 1 as long as its
+-- points have the same order by step and by time, so that one index gives both.
 CREATE TABLE series (
     id INTEGER PRIMARY KEY,
     run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
@@ -60,20 +62,20 @@ CREATE TABLE series (
     last_at INTEGER NOT NULL,
     last_value REAL,
     last_is_nan INTEGER NOT NULL,
-    point_count INTEGER NOT NULL,
+    ordered INTEGER NOT NULL,
     UNIQUE (run_id, name)
 ) STRICT;
 CREATE INDEX series_value ON series (name, last_value, run_id);
 
+-- `value` is the number's bits as an integer of the same order, with NaN just below zero: a point is its own key, so
+-- the same one is stored once.
 CREATE TABLE point (
-    id INTEGER PRIMARY KEY,
     series_id INTEGER NOT NULL REFERENCES series (id) ON DELETE CASCADE,
     step INTEGER NOT NULL,
     at INTEGER NOT NULL,
-    value REAL,
-    is_nan INTEGER NOT NULL
-) STRICT;
-CREATE INDEX point_series ON point (series_id, step);
+    value INTEGER NOT NULL,
+    PRIMARY KEY (series_id, step, at, value)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE input_dataset (
     id INTEGER PRIMARY KEY,
@@ -92,7 +94,7 @@ CREATE TABLE run_input (
     dataset_id INTEGER NOT NULL REFERENCES input_dataset (id) ON DELETE CASCADE,
     tags TEXT NOT NULL,
     PRIMARY KEY (run_id, dataset_id)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX run_input_dataset ON run_input (dataset_id, run_id);
 
 CREATE TABLE logged_model (
@@ -110,20 +112,21 @@ CREATE TABLE logged_model (
     updated_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX logged_model_created ON logged_model (experiment_id, stage, created_at, uuid);
+CREATE INDEX logged_model_run ON logged_model (source_run);
 
 CREATE TABLE logged_model_param (
     model_id INTEGER NOT NULL REFERENCES logged_model (id) ON DELETE CASCADE,
     key TEXT NOT NULL,
     value TEXT NOT NULL,
     PRIMARY KEY (model_id, key)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE logged_model_tag (
     model_id INTEGER NOT NULL REFERENCES logged_model (id) ON DELETE CASCADE,
     key TEXT NOT NULL,
     value TEXT NOT NULL,
     PRIMARY KEY (model_id, key)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 -- Metrics that were logged with a `model_id`: the newest of each (model, key, dataset, run).
 CREATE TABLE logged_model_metric (
@@ -137,7 +140,7 @@ CREATE TABLE logged_model_metric (
     value REAL,
     is_nan INTEGER NOT NULL,
     PRIMARY KEY (model_id, key, dataset_name, dataset_digest, run_uuid)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 -- Which logged models a run read (`input`) or made (`output`).
 CREATE TABLE run_model (
@@ -146,5 +149,5 @@ CREATE TABLE run_model (
     model_uuid TEXT NOT NULL,
     step INTEGER NOT NULL,
     PRIMARY KEY (run_id, direction, model_uuid)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX run_model_model ON run_model (model_uuid);

@@ -2,7 +2,21 @@
 //!
 //! A tracked run is what MLflow calls a run. A pipeline run has a tracked run of the same identifier, whose children
 //! are the trainings of its steps. What may be written and in which words a refusal is given is the registry's matter.
+//!
+//! Here is what reads, and the rare changes that take a [`crate::Tx`]. What clients write all the time, the making of
+//! a run and everything that is logged inside of it, goes through [`crate::Ingest`].
 
+pub(crate) mod experiments;
+mod history;
+pub(crate) mod load;
+pub(crate) mod point;
+pub(crate) mod runs;
+mod sample;
 mod types;
 
-pub use types::{Experiment, InputDataset, KeyValue, Metric, ModelOutput, Run, RunInfo, RunStatus, Stage};
+pub use sample::extremes;
+pub(crate) use types::artifacts_below;
+pub use types::{
+    Batch, Experiment, HistoryPoint, InputDataset, KeyValue, Metric, ModelOutput, NewTrackedRun, ParamChange,
+    Run, RunInfo, RunStatus, Stage,
+};

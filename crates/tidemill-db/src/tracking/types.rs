@@ -99,6 +99,17 @@ pub struct Metric {
     pub run_id: Option<RunId>,
 }
 
+/// One point of a metric's history.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HistoryPoint {
+    /// The training step, or 0.
+    pub step: i64,
+    /// When.
+    pub at: Timestamp,
+    /// The value; NaN and infinities are kept.
+    pub value: f64,
+}
+
 /// A dataset that a run read, as the client described it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputDataset {
@@ -146,6 +157,80 @@ pub struct Run {
     pub model_outputs: Vec<ModelOutput>,
 }
 
+/// A tracked run that is about to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTrackedRun {
+    /// Its identifier.
+    pub id: RunId,
+    /// Its experiment, which must be there and active.
+    pub experiment: i64,
+    /// Its name.
+    pub name: String,
+    /// Who made it, as the client says; may be empty.
+    pub user: String,
+    /// How it stands.
+    pub status: RunStatus,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Where its artifacts are; below the experiment's location unless said.
+    pub artifact_uri: Option<String>,
+}
+
+/// What one request writes to a run: all of it, or nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// The new status.
+    pub status: Option<RunStatus>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The new name.
+    pub name: Option<String>,
+    /// Parameters. One that is there already must have the same value.
+    pub params: Vec<KeyValue>,
+    /// Points of metrics. One that is there already is dropped. With a `model_id` also a metric of the logged model.
+    pub metrics: Vec<Metric>,
+    /// Tags, which replace those of the same key.
+    pub tags: Vec<KeyValue>,
+    /// Tags to remove; each must be there.
+    pub removed_tags: Vec<String>,
+    /// Datasets that it read. Within an experiment one of the same name and digest is stored once, as first described.
+    pub datasets: Vec<InputDataset>,
+    /// Logged models that it read.
+    pub model_inputs: Vec<String>,
+    /// Logged models that it made.
+    pub model_outputs: Vec<ModelOutput>,
+}
+
+/// A parameter that a request would have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParamChange {
+    /// Its key.
+    pub key: String,
+    /// The value that it has.
+    pub old: String,
+    /// The value that was given.
+    pub new: String,
+}
+
+impl Experiment {
+    /// Where the artifacts of one of its runs go: `RUN/artifacts` at the end of the path of its own location.
+    pub fn run_artifacts(&self, run: RunId) -> String {
+        artifacts_below(&self.artifact_location, run)
+    }
+}
+
+/// See [`Experiment::run_artifacts`]. A query, as some object stores take one, stays at the end.
+pub(crate) fn artifacts_below(location: &str, run: RunId) -> String {
+    let (path, query) = match location.split_once('?') {
+        Some((path, query)) => (path, format!("?{query}")),
+        None => (location, String::new()),
+    };
+    let slash = if path.ends_with('/') { "" } else { "/" };
+    format!("{path}{slash}{run}/artifacts{query}")
+}
+
 impl Stage {
     /// As stored and as MLflow writes it.
     pub const fn word(self) -> &'static str {
@@ -179,5 +264,22 @@ impl RunStatus {
     /// From [`Self::word`].
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.word() == word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn artifacts_of_a_run_are_below_those_of_its_experiment() {
+        let run = RunId::from_entropy([1; 16]);
+        for (location, uri) in [
+            ("mlflow-artifacts:/3", format!("mlflow-artifacts:/3/{run}/artifacts")),
+            ("/srv/x/", format!("/srv/x/{run}/artifacts")),
+            ("s3://b/p?region=x", format!("s3://b/p/{run}/artifacts?region=x")),
+        ] {
+            assert_eq!(artifacts_below(location, run), uri);
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tidemill_core::{Actor, Digest, EventKind, NewEvent, RunId, StepState, SystemClock, Timestamp};
+use tidemill_db::tracking::{Batch, Experiment, KeyValue, Metric, NewTrackedRun, RunInfo, RunStatus, Stage};
 use tidemill_db::{Db, NewRun, Owner, StepResult, StepRun};
 use tidemill_testkit::{Database, Postgres};
 
@@ -68,6 +69,19 @@ impl Fixture {
             sqlx::raw_sql(text).execute(&mut sqlite(&self.url).await).await?;
         }
         Ok(())
+    }
+
+    /// What a query for one column of text gives.
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<String> {
+        let text = sqlx::AssertSqlSafe(sql.to_owned());
+        if self.is_postgres() {
+            sqlx::query_scalar(text)
+                .fetch_all(&mut PgConnection::connect(&self.url).await.unwrap())
+                .await
+                .unwrap()
+        } else {
+            sqlx::query_scalar(text).fetch_all(&mut sqlite(&self.url).await).await.unwrap()
+        }
     }
 
     /// The root and the frontier that are stored.
@@ -182,4 +196,77 @@ pub(crate) async fn begun(db: &Db, number: u8, started_at: i64) -> RunId {
     tx.start_run(&new_run(id, started_at)).await.unwrap();
     tx.commit(vec![started(id, started_at)]).await.unwrap();
     id
+}
+
+/// An experiment of that number.
+pub(crate) async fn experiment(db: &Db, id: i64) -> Experiment {
+    let experiment = Experiment {
+        id,
+        name: format!("experiment {id}"),
+        artifact_location: format!("mlflow-artifacts:/{id}"),
+        stage: Stage::Active,
+        created_at: at(1),
+        updated_at: at(1),
+        tags: vec![pair("team", "tide")],
+    };
+    let mut tx = db.begin().await.unwrap();
+    tx.create_experiment(&experiment).await.unwrap();
+    let kind = EventKind::ExperimentCreated { experiment: id, name: experiment.name.clone() };
+    tx.commit(vec![event(1, kind)]).await.unwrap();
+    experiment
+}
+
+pub(crate) fn pair(key: &str, value: &str) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: value.to_owned() }
+}
+
+pub(crate) fn metric(key: &str, step: i64, millis: i64, value: f64) -> Metric {
+    Metric {
+        key: key.to_owned(),
+        value,
+        at: at(millis),
+        step,
+        dataset_name: None,
+        dataset_digest: None,
+        model_id: None,
+        run_id: None,
+    }
+}
+
+pub(crate) fn new_tracked(id: RunId, experiment: i64) -> NewTrackedRun {
+    NewTrackedRun {
+        id,
+        experiment,
+        name: format!("run {}", id.short()),
+        user: "ana".to_owned(),
+        status: RunStatus::Running,
+        started_at: Some(at(5)),
+        ended_at: None,
+        artifact_uri: None,
+    }
+}
+
+pub(crate) fn created(run: &NewTrackedRun) -> NewEvent {
+    let (id, name) = (run.id, run.name.clone());
+    event(5, EventKind::TrackingRunCreated { run: id, experiment: run.experiment, name })
+}
+
+pub(crate) fn moved(run: RunId, status: RunStatus) -> NewEvent {
+    event(6, EventKind::TrackingRunMoved { run, status: status.word().to_owned() })
+}
+
+/// A tracked run of an experiment that is there.
+pub(crate) async fn tracked(db: &Db, id: RunId, experiment: i64) -> RunInfo {
+    let run = new_tracked(id, experiment);
+    let event = created(&run);
+    db.ingest().create_run(run, Batch::default(), event).await.unwrap()
+}
+
+pub(crate) fn metrics(metrics: Vec<Metric>) -> Batch {
+    Batch { metrics, ..Batch::default() }
+}
+
+/// Whether two numbers are the same, with NaN the same as itself.
+pub(crate) fn same(a: f64, b: f64) -> bool {
+    a == b || a.is_nan() && b.is_nan()
 }

@@ -1,24 +1,25 @@
 //! Group commit: many callers, one transaction, an answer for each.
 
-use tidemill_core::{Quiet, RunId, Timestamp};
-use tidemill_db::{Error, EventFilter, Point};
+use tidemill_core::{EventKind, Quiet, RunId};
+use tidemill_db::tracking::{Batch, ParamChange, RunStatus, Stage};
+use tidemill_db::{Error, EventFilter};
 
-use crate::fixture::{Fixture, at, begun, on_both, open, pushed, result, run_id, step, step_finished};
+use crate::fixture::{
+    Fixture, at, begun, created, event, experiment, metric, metrics, moved, new_tracked, on_both, open, pair,
+    pushed, result, run_id, step, step_finished, tracked,
+};
 
 on_both!(
     events_of_many_callers,
     steps_of_many_callers,
     a_refused_step_harms_nobody_else,
-    metrics_keep_every_value,
-    the_newest_point_is_known,
+    one_bad_request_of_a_group_harms_nobody_else,
+    requests_of_a_group_see_those_before_them,
+    nothing_is_lost_or_doubled,
     large_batches,
-    several_servers_append_to_one_log,
+    several_servers_work_on_one_database,
     closing_writes_what_waits,
 );
-
-fn point(run: RunId, key: &str, step: i64, value: f64) -> Point {
-    Point { run, key: key.to_owned(), step, at: at(1000 + step), value }
-}
 
 async fn events_of_many_callers(f: Fixture) {
     let mut tasks = Vec::new();
@@ -97,110 +98,206 @@ async fn a_refused_step_harms_nobody_else(f: Fixture) {
     assert_eq!((verdict.checked, verdict.first_bad), (20, None));
 }
 
-async fn metrics_keep_every_value(f: Fixture) {
-    // Bit patterns from a linear congruential generator (Knuth's MMIX constants), and the values at the edges.
-    let mut bits = 1_u64;
-    let mut values: Vec<f64> = (0..4000)
-        .map(|i| {
-            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            if i % 2 == 0 { f64::from_bits(bits) } else { (bits >> 11) as f64 / (1_u64 << 53) as f64 }
-        })
-        .collect();
-    values.extend([
-        0.0,
-        -0.0,
-        1.0,
-        0.1,
-        f64::MAX,
-        f64::MIN,
-        f64::MIN_POSITIVE,
-        f64::from_bits(1),
-        f64::EPSILON,
-    ]);
-    values.extend([f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e308, 5e-324, 9_007_199_254_740_993.0]);
-    let run = run_id(1);
-    let points: Vec<Point> =
-        values.iter().enumerate().map(|(i, v)| point(run, "é'\"\\", i as i64, *v)).collect();
-    f.db.ingest().metrics(points).await.unwrap();
-    let back = f.db.points(run, "é'\"\\", 0, usize::MAX).await.unwrap();
-    assert_eq!(back.len(), values.len());
-    let mut wrong = Vec::new();
-    for (point, value) in back.iter().zip(&values) {
-        let same = point.value.to_bits() == value.to_bits()
-            || point.value.is_nan() && value.is_nan()
-            || *value == 0.0 && point.value == 0.0;
-        if !same {
-            wrong.push((point.value, *value));
-        }
+async fn one_bad_request_of_a_group_harms_nobody_else(f: Fixture) {
+    experiment(&f.db, 1).await;
+    for i in 0..4 {
+        tracked(&f.db, run_id(i), 1).await;
     }
-    assert!(wrong.is_empty(), "{} of {}: {:?}", wrong.len(), values.len(), &wrong[..wrong.len().min(5)]);
-    let page = f.db.points(run, "é'\"\\", 10, 2).await.unwrap();
-    assert_eq!(page.iter().map(|point| point.step).collect::<Vec<_>>(), [10, 11]);
+    let param = |value: &str| Batch { params: vec![pair("p", value)], ..Batch::default() };
+    f.db.ingest().log(run_id(0), param("1")).await.unwrap();
+    let mut tx = f.db.begin().await.unwrap();
+    assert!(tx.move_tracked_run(run_id(3), Stage::Deleted, at(9)).await.unwrap());
+    // While this transaction lives, all of these wait and become one group.
+    let mut tasks = Vec::new();
+    for i in 0..60_i64 {
+        let ingest = f.db.ingest();
+        tasks.push(tokio::spawn(async move {
+            let point = || metrics(vec![metric("m", i, i, 1.0)]);
+            match i % 6 {
+                0 => ingest.log(run_id(0), Batch { params: vec![pair("p", "2")], ..point() }).await,
+                1 => ingest.log(run_id(3), point()).await,
+                2 => ingest.log(run_id(99), point()).await,
+                3 => {
+                    let missing = vec!["no such tag".to_owned()];
+                    ingest.log(run_id(1), Batch { removed_tags: missing, ..point() }).await
+                }
+                4 => {
+                    let new = new_tracked(run_id(1), 1);
+                    let event = created(&new);
+                    ingest.create_run(new, point(), event).await.map(drop)
+                }
+                _ => ingest.log(run_id(2), Batch { params: vec![pair("q", "3")], ..point() }).await,
+            }
+        }));
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let event = event(9, EventKind::TrackingRunDeleted { run: run_id(3) });
+    tx.commit(vec![event]).await.unwrap();
+    for (i, task) in tasks.into_iter().enumerate() {
+        let answer = task.await.unwrap();
+        let expected = match (i % 6, &answer) {
+            (0, Err(Error::ParamsChanged { run, changes })) => {
+                *run == run_id(0)
+                    && *changes
+                        == [ParamChange { key: "p".to_owned(), old: "1".to_owned(), new: "2".to_owned() }]
+            }
+            (1, Err(Error::Deleted { what: "tracked run", name })) => *name == run_id(3).to_string(),
+            (2, Err(Error::NotFound { what: "tracked run", .. })) => true,
+            (3, Err(Error::NotFound { what: "tag", name })) => name == "no such tag",
+            (4, Err(Error::Exists { what: "tracked run", .. })) => true,
+            (5, answer) => answer.is_ok(),
+            _ => false,
+        };
+        assert!(expected, "{i}: {answer:?}");
+    }
+    for (run, points) in [(0, 0), (1, 0), (2, 10), (3, 0)] {
+        let history = f.db.metric_history(run_id(run), "m", None, usize::MAX).await.unwrap();
+        assert_eq!(history.len(), points, "{run}");
+    }
+    // Nothing refused left an event.
+    let verdict = f.db.verify_log(&Quiet).await.unwrap();
+    assert_eq!((verdict.checked, verdict.first_bad), (6, None));
 }
 
-async fn the_newest_point_is_known(f: Fixture) {
-    let (run, ingest) = (run_id(1), f.db.ingest());
-    let last = || async { f.db.series(run).await.unwrap() };
-    ingest
-        .metrics(vec![point(run, "a", 3, 0.3), point(run, "b", 1, 1.0), point(run, "a", 5, 0.5)])
-        .await
-        .unwrap();
-    ingest.metrics(vec![point(run, "a", 4, 0.4), point(run_id(2), "a", 9, 0.9)]).await.unwrap();
-    let series = last().await;
-    assert_eq!(series.iter().map(|s| (s.key.as_str(), s.count)).collect::<Vec<_>>(), [("a", 3), ("b", 1)]);
-    assert_eq!(series[0].last, point(run, "a", 5, 0.5));
-    // At the same step the later time counts, then the greater value, and NaN is above all.
-    let later = Point { at: Timestamp::from_millis(9999), ..point(run, "a", 5, 0.1) };
-    for (new, newest) in [
-        (point(run, "a", 5, 0.4), 0.5),
-        (point(run, "a", 5, f64::NEG_INFINITY), 0.5),
-        (point(run, "a", 5, 0.6), 0.6),
-        (later.clone(), 0.1),
-        (Point { value: f64::NAN, ..later.clone() }, f64::NAN),
-        (Point { value: f64::INFINITY, ..later }, f64::NAN),
-    ] {
-        ingest.metrics(vec![new.clone()]).await.unwrap();
-        let found = last().await[0].last.value;
-        assert!(found == newest || found.is_nan() && newest.is_nan(), "{new:?}: {found}");
+async fn requests_of_a_group_see_those_before_them(f: Fixture) {
+    experiment(&f.db, 1).await;
+    let tx = f.db.begin().await.unwrap();
+    let run = run_id(1);
+    let mut tasks = Vec::new();
+    for i in 0..8 {
+        let ingest = f.db.ingest();
+        tasks.push(tokio::spawn(async move {
+            let new = new_tracked(run, 1);
+            let event = created(&new);
+            let batch = Batch { params: vec![pair("p", &i.to_string())], ..Batch::default() };
+            ingest.create_run(new, batch, event).await
+        }));
     }
-    assert_eq!(last().await[0].count, 9);
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    drop(tx);
+    let mut made = 0;
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(_) => made += 1,
+            Err(Error::Exists { what: "tracked run", .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(made, 1);
+    let run = f.db.tracked_run(run).await.unwrap().unwrap();
+    assert_eq!(run.params.len(), 1);
+    assert_eq!(f.db.log_head().await.unwrap().size, 2);
+}
+
+/// 64 tasks on 8 runs: every point, parameter and tag is there once.
+async fn nothing_is_lost_or_doubled(f: Fixture) {
+    experiment(&f.db, 1).await;
+    for run in 0..8 {
+        tracked(&f.db, run_id(run), 1).await;
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..64_i64 {
+        let ingest = f.db.ingest();
+        tasks.spawn(async move {
+            for i in 0..5 {
+                let (own, shared) = (metric("own", task * 5 + i, i, 1.0), metric("shared", i, i, 2.0));
+                let batch = Batch {
+                    metrics: vec![own.clone(), shared.clone(), own],
+                    params: vec![pair(&format!("p{task}-{i}"), "1"), pair("same", "s")],
+                    tags: vec![pair("tag", "v"), pair(&format!("t{task}"), &i.to_string())],
+                    ..Batch::default()
+                };
+                ingest.log(run_id((task % 8) as u8), batch).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    for number in 0..8 {
+        let run = f.db.tracked_run(run_id(number)).await.unwrap().unwrap();
+        assert_eq!(run.params.len(), 8 * 5 + 1);
+        assert_eq!(run.tags.len(), 8 + 1);
+        assert!(run.tags.iter().all(|tag| tag.key == "tag" || tag.value == "4"));
+        let own = f.db.metric_history(run_id(number), "own", None, usize::MAX).await.unwrap();
+        assert_eq!(own.len(), 40);
+        assert_eq!(f.db.metric_history(run_id(number), "shared", None, usize::MAX).await.unwrap().len(), 5);
+        assert_eq!(run.metrics[0].step, (56 + i64::from(number)) * 5 + 4);
+    }
 }
 
 async fn large_batches(f: Fixture) {
+    experiment(&f.db, 1).await;
     let run = run_id(1);
-    let points: Vec<Point> = (0..25_001).map(|i| point(run, &format!("k{}", i % 7), i, i as f64)).collect();
-    f.db.ingest().metrics(points).await.unwrap();
-    f.db.ingest().metrics(Vec::new()).await.unwrap();
-    let series = f.db.series(run).await.unwrap();
-    assert_eq!(series.iter().map(|s| s.count).sum::<u64>(), 25_001);
-    assert_eq!(series[0].last, point(run, "k0", 24_997, 24_997.0));
+    tracked(&f.db, run, 1).await;
+    let points = (0..25_001).map(|i| metric(&format!("k{}", i % 7), i, i, i as f64)).collect();
+    f.db.ingest().log(run, metrics(points)).await.unwrap();
+    f.db.ingest().log(run, Batch::default()).await.unwrap();
+    let mut count = 0;
+    for key in 0..7 {
+        count += f.db.metric_history(run, &format!("k{key}"), None, usize::MAX).await.unwrap().len();
+    }
+    assert_eq!(count, 25_001);
+    let read = f.db.tracked_run(run).await.unwrap().unwrap();
+    assert_eq!(read.metrics[0], metric("k0", 24_997, 24_997, 24_997.0));
 }
 
-/// Three handles that share nothing but the database, each with its own queue, and transactions between them.
-async fn several_servers_append_to_one_log(f: Fixture) {
+/// Three handles that share nothing but the database, each with its own queue, and transactions between them. They
+/// write to the same runs in different orders.
+async fn several_servers_work_on_one_database(f: Fixture) {
+    experiment(&f.db, 1).await;
+    for run in 0..6 {
+        tracked(&f.db, run_id(run), 1).await;
+    }
+    let before = f.db.log_head().await.unwrap().size;
     let mut tasks = Vec::new();
-    for server in 0..3 {
+    for server in 0..3_u8 {
         let db = open(&f.url).await;
         tasks.push(tokio::spawn(async move {
             let mut seqs = Vec::new();
-            for i in 0..20 {
-                let run = run_id(1);
-                db.ingest().metrics(vec![point(run, "a", i, 1.0), point(run, "b", i, 2.0)]).await.unwrap();
+            for i in 0..20_i64 {
+                let mut logs = tokio::task::JoinSet::new();
+                for run in 0..6_u8 {
+                    let run = if server == 1 { 5 - run } else { run };
+                    let (ingest, at) = (db.ingest(), i * 3 + i64::from(server));
+                    logs.spawn(async move {
+                        let batch = Batch {
+                            tags: vec![pair("last", &server.to_string())],
+                            ..metrics(vec![metric("a", at, at, 1.0), metric("b", i, i, 2.0)])
+                        };
+                        ingest.log(run_id(run), batch).await.unwrap();
+                    });
+                }
+                let new = new_tracked(
+                    RunId::from_entropy([server, i as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+                    1,
+                );
+                let event = created(&new);
+                db.ingest().create_run(new, metrics(vec![metric("a", 1, 1, 1.0)]), event).await.unwrap();
+                let status = if i % 2 == 0 { RunStatus::Finished } else { RunStatus::Failed };
+                let change = Batch { status: Some(status), ..Batch::default() };
+                db.ingest().update_run(run_id(server), change, moved(run_id(server), status)).await.unwrap();
                 seqs.extend(db.ingest().events(vec![pushed(&format!("{server}/{i}"), 1)]).await.unwrap());
-                seqs.extend(db.begin().await.unwrap().commit(vec![pushed("tx", 1)]).await.unwrap());
+                let mut tx = db.begin().await.unwrap();
+                let spare = run_id(3 + server);
+                tx.move_tracked_run(spare, Stage::Active, at(1)).await.unwrap();
+                seqs.extend(tx.commit(vec![pushed("tx", 1)]).await.unwrap());
+                logs.join_all().await;
             }
             db.close().await.unwrap();
             seqs
         }));
     }
-    let mut seqs = Vec::new();
+    let mut seqs = std::collections::BTreeSet::new();
     for task in tasks {
         seqs.extend(task.await.unwrap());
     }
-    seqs.sort_unstable();
-    assert_eq!(seqs, (1..=120).collect::<Vec<u64>>());
-    assert_eq!(f.db.verify_log(&Quiet).await.unwrap().first_bad, None);
-    assert_eq!(f.db.series(run_id(1)).await.unwrap()[1].count, 60);
+    assert_eq!(seqs.len(), 120);
+    let verdict = f.db.verify_log(&Quiet).await.unwrap();
+    assert_eq!((verdict.checked, verdict.first_bad), (before + 3 * 20 * 4, None));
+    for run in 0..6 {
+        assert_eq!(f.db.metric_history(run_id(run), "a", None, usize::MAX).await.unwrap().len(), 60);
+        assert_eq!(f.db.metric_history(run_id(run), "b", None, usize::MAX).await.unwrap().len(), 20);
+        assert_eq!(f.db.tracked_run(run_id(run)).await.unwrap().unwrap().metrics[0].step, 59);
+    }
 }
 
 async fn closing_writes_what_waits(f: Fixture) {

@@ -9,12 +9,19 @@
     reason = "tests and measuring programs fail where their helpers fail, and print what they find"
 )]
 
+mod artifacts;
 mod crash;
 mod datasets;
+mod experiments;
 mod fixture;
+mod history;
 mod ingest;
 mod log;
+mod logged_models;
+mod models;
 mod open;
 mod runs;
 mod schema;
 mod tamper;
+mod tracking;
+mod webhooks;

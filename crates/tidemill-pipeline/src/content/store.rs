@@ -80,6 +80,15 @@ impl Contents for StoreContents {
         Ok(entries.iter().map(Content::from).collect())
     }
 
+    fn keep(&self, paths: &[PathBuf], cancel: &Cancel) -> Result<Vec<Content>, Error> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let options = AddOptions { durable: false, ..AddOptions::default() };
+        let entries = self.store.add_many(paths, &options, cancel).map_err(failed)?;
+        Ok(entries.iter().map(Content::from).collect())
+    }
+
     fn sync(&self) -> Result<(), Error> {
         self.store.sync().map_err(failed)
     }

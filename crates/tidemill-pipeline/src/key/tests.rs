@@ -26,7 +26,7 @@ struct Given {
 impl Given {
     fn new() -> Self {
         let mut step = step("train", &["a.csv"], &["model"]);
-        step.inputs.push(Input { table: "t".to_owned(), paths: vec!["t.csv".to_owned()] });
+        step.inputs.push(Input { table: "t".to_owned(), paths: vec!["t.csv".to_owned()], format: None });
         step.params.insert("rounds".to_owned(), json!(1));
         step.env.insert("TZ".to_owned(), EnvSource::Value("UTC".to_owned()));
         step.env.insert("HOME2".to_owned(), EnvSource::Inherit);
@@ -50,7 +50,7 @@ type Edit = fn(&mut Given);
 #[test]
 fn every_field_of_the_record_changes_the_key() {
     let base = Given::new().record();
-    let edits: [(&str, Edit); 19] = [
+    let edits: [(&str, Edit); 20] = [
         ("command changed", |g| g.step.action = Action::Run { command: "other".to_owned() }),
         ("kind of step changed", |g| {
             let text = "make train".to_owned();
@@ -95,6 +95,7 @@ fn every_field_of_the_record_changes_the_key() {
             g.step.env.remove("TOKEN");
         }),
         ("declared inputs changed", |g| g.step.inputs[0].table = "u".to_owned()),
+        ("declared inputs changed", |g| g.step.inputs[0].format = Some(DataFormat::Tsv)),
         ("declared outputs changed", |g| g.step.outs[0].path = "other".to_owned()),
     ];
     let mut keys = std::collections::BTreeSet::from([base.key()]);

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use tidemill_core::declare::DataFormat;
 use tidemill_core::{Digest, did_you_mean};
 
 use super::{Lock, LockError, LockedStep};
 use crate::{ActionRecord, ActionText, Content, ContentKind, EnvRecord};
 
-const FIELDS: [&str; 11] =
-    ["key", "run", "sql", "sql-file", "train", "builtin", "input", "dep", "param", "env", "out"];
+const FIELDS: [&str; 12] =
+    ["key", "run", "sql", "sql-file", "train", "builtin", "input", "format", "dep", "param", "env", "out"];
 
 /// A line's number and what is wrong with it, with an advice of its own where there is one.
 struct Wrong(usize, String, Option<String>);
@@ -119,6 +120,7 @@ struct Block {
     action: Option<ActionText>,
     builtin: Option<String>,
     inputs: BTreeMap<String, Vec<String>>,
+    formats: BTreeMap<String, DataFormat>,
     deps: BTreeMap<String, Content>,
     params: BTreeMap<String, Value>,
     env: BTreeMap<String, EnvRecord>,
@@ -134,6 +136,7 @@ impl Block {
             action: None,
             builtin: None,
             inputs: BTreeMap::new(),
+            formats: BTreeMap::new(),
             deps: BTreeMap::new(),
             params: BTreeMap::new(),
             env: BTreeMap::new(),
@@ -158,6 +161,11 @@ impl Block {
                     paths.push(words.word("a path")?);
                 }
                 self.inputs.insert(table, paths).is_none()
+            }
+            "format" => {
+                let table = words.word("a table")?;
+                let format = words.format()?;
+                self.formats.insert(table, format).is_none()
             }
             "dep" => {
                 let content = words.content()?;
@@ -202,6 +210,7 @@ impl Block {
             action,
             builtin: self.builtin,
             inputs: self.inputs,
+            formats: self.formats,
             deps: self.deps,
             params: self.params,
             env: self.env,
@@ -268,6 +277,13 @@ impl<'a> Words<'a> {
     fn digest(&mut self) -> Parsed<Digest> {
         let number = self.number;
         self.bare("a digest")?.parse().map_err(|error| Wrong(number, format!("{error}"), None))
+    }
+
+    fn format(&mut self) -> Parsed<DataFormat> {
+        let number = self.number;
+        let word = self.bare("a format")?;
+        let known = DataFormat::ALL.into_iter().find(|format| format.word() == word);
+        known.ok_or_else(|| Wrong(number, format!("`{word}` is not the format of a table"), None))
     }
 
     fn content(&mut self) -> Parsed<Content> {

@@ -37,6 +37,9 @@ pub(super) fn render(lock: &Lock) -> String {
             words.extend(paths.iter().map(|path| word(path)));
             line("input", &words.iter().map(String::as_str).collect::<Vec<_>>());
         }
+        for (table, format) in &record.formats {
+            line("format", &[&word(table), format.word()]);
+        }
         for (path, content) in &record.deps {
             line("dep", &[&content_words(content), &word(path)]);
         }

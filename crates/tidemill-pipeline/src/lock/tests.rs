@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tidemill_core::declare::DataFormat;
 
 use super::*;
 use crate::{ActionText, ContentKind, EnvRecord};
@@ -23,6 +24,7 @@ fn locked(action: ActionText, deps: &[&str], outs: &[&str]) -> LockedStep {
         action,
         builtin: None,
         inputs: BTreeMap::new(),
+        formats: BTreeMap::new(),
         deps: files(deps),
         params: BTreeMap::new(),
         env: BTreeMap::new(),
@@ -36,6 +38,7 @@ fn sample() -> Lock {
         locked(ActionText::SqlFile("sql/f.sql".to_owned()), &["sql/f.sql", "my data.csv"], &["f.parquet"]);
     features.record.builtin = Some("sql/1".to_owned());
     features.record.inputs.insert("flights".to_owned(), vec!["my data.csv".to_owned()]);
+    features.record.formats.insert("flights".to_owned(), DataFormat::Tsv);
     features.record.params.insert("from".to_owned(), json!("2013-01-01"));
     features.record.params.insert("share".to_owned(), json!(0.5));
     features.record.env.insert("TZ".to_owned(), EnvRecord::Value("UTC".to_owned()));
@@ -59,6 +62,7 @@ step features
   sql-file sql/f.sql
   builtin sql/1
   input flights \"my data.csv\"
+  format flights tsv
   dep {} file 11 \"my data.csv\"
   dep {} file 9 sql/f.sql
   param from \"2013-01-01\"
@@ -97,7 +101,7 @@ fn a_hand_edited_file_is_refused_with_the_line_and_the_reason() {
     for (text, line, message) in [
         (
             replaced("\nstep report", "\n<<<<<<< HEAD\nstep report"),
-            18,
+            19,
             "unresolved merge conflict (`<<<<<<<`)".to_owned(),
         ),
         (
@@ -112,36 +116,37 @@ fn a_hand_edited_file_is_refused_with_the_line_and_the_reason() {
         ),
         (
             replaced("step report@a=1", "step features"),
-            18,
+            19,
             "step `features` is here a second time, first at line 4".to_owned(),
         ),
         (
             replaced("  param share", "  parm share"),
-            12,
+            13,
             "unknown field `parm` of step `features`; did you mean `param`?".to_owned(),
         ),
         (
             replaced("  param share 0.5", "  param from 0.5"),
-            12,
+            13,
             "`param` of step `features` is here a second time".to_owned(),
         ),
         (
             replaced("share 0.5", "share 0.5.5"),
-            12,
+            13,
             "expected a value as JSON: trailing characters".to_owned(),
         ),
-        (replaced("share 0.5", "share 0.5 more"), 12, "`more` is too much at the end of the line".to_owned()),
-        (replaced("share 0.5", "share"), 12, "a value is missing".to_owned()),
-        (replaced("share 0.5", "share no"), 12, "expected a value as JSON: expected ident".to_owned()),
-        (replaced("file 11", "file -11"), 9, "`-11` is not a number of bytes".to_owned()),
+        (replaced("share 0.5", "share 0.5 more"), 13, "`more` is too much at the end of the line".to_owned()),
+        (replaced("share 0.5", "share"), 13, "a value is missing".to_owned()),
+        (replaced("share 0.5", "share no"), 13, "expected a value as JSON: expected ident".to_owned()),
+        (replaced("file 11", "file -11"), 10, "`-11` is not a number of bytes".to_owned()),
         (
             replaced("file 11", "pipe 11"),
-            9,
+            10,
             "`pipe` is none of `file`, `executable`, `folder`, `remote`".to_owned(),
         ),
+        (replaced("flights tsv", "flights xml"), 9, "`xml` is not the format of a table".to_owned()),
         (
             replaced("TZ value", "TZ was"),
-            15,
+            16,
             "`was` is none of `value`, `inherited`, `unset`, `secret`".to_owned(),
         ),
         (
@@ -161,7 +166,7 @@ fn a_hand_edited_file_is_refused_with_the_line_and_the_reason() {
             5,
             "the key of step `features` does not belong to what its block says; was it edited?".to_owned(),
         ),
-        ([good.as_bytes(), b"\xff"].concat(), 23, "the line is not UTF-8".to_owned()),
+        ([good.as_bytes(), b"\xff"].concat(), 24, "the line is not UTF-8".to_owned()),
     ] {
         let error = Lock::parse("tidemill.lock", &text).unwrap_err();
         let expected = format!("tidemill.lock:{line}: {message}");
@@ -287,16 +292,18 @@ fn steps() -> impl Strategy<Value = LockedStep> {
         action,
         prop::option::of(names()),
         prop::collection::btree_map(names(), prop::collection::vec(names(), 0..3), 0..3),
+        prop::collection::btree_map(names(), prop::sample::select(DataFormat::ALL.to_vec()), 0..2),
         prop::collection::btree_map(names(), contents(), 0..4),
         prop::collection::btree_map(names(), values(), 0..3),
         prop::collection::btree_map(names(), env, 0..3),
         prop::collection::btree_map(names(), contents(), 0..3),
     );
-    parts.prop_map(|(action, builtin, inputs, deps, params, env, outs)| LockedStep {
+    parts.prop_map(|(action, builtin, inputs, formats, deps, params, env, outs)| LockedStep {
         record: ActionRecord {
             action,
             builtin,
             inputs,
+            formats,
             deps,
             params,
             env,

@@ -2,12 +2,15 @@
 //!
 //! The kernel only answers "permission denied" to the step; the step's own message usually names the file.
 
+mod folder;
+
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path};
 
 use fs_err as fs;
 use tidemill_core::declare::{Action, Step};
 
+use self::folder::Places;
 use super::access::Declared;
 
 /// How much of the end of a log is searched.
@@ -53,12 +56,15 @@ pub(super) fn explain(
 ) -> Option<Explanation> {
     let lines: Vec<&str> = output.lines().collect();
     let refused: Vec<usize> = (0..lines.len()).filter(|at| is_refusal(lines[*at])).collect();
-    let folders = folders(step);
+    let places = match &step.action {
+        Action::Run { command } => Places::of(root, command),
+        Action::Sql { .. } | Action::Train(_) => Places::default(),
+    };
     let mut found: Vec<(Attempt, String)> = Vec::new();
     for at in &refused {
         // Some programs name the file first and give the reason on a later line.
         for line in (at.saturating_sub(3)..=*at).rev().map(|at| lines[at]) {
-            let attempts = attempts(root, &folders, declared, line, true);
+            let attempts = attempts(root, &places, declared, line, true);
             let any = !attempts.is_empty();
             for attempt in attempts {
                 if !found.contains(&attempt) {
@@ -73,7 +79,7 @@ pub(super) fn explain(
     let certain = !refused.is_empty();
     if found.is_empty() && !certain {
         for line in &lines[lines.len().saturating_sub(40)..] {
-            let named = attempts(root, &folders, declared, line, false);
+            let named = attempts(root, &places, declared, line, false);
             found.extend(
                 named
                     .into_iter()
@@ -175,13 +181,14 @@ fn is_removal(line: &str) -> bool {
 /// What a line says was attempted, for every path in it that is not declared.
 fn attempts(
     root: &Path,
-    folders: &[String],
+    places: &Places,
     declared: &Declared,
     line: &str,
     refused: bool,
 ) -> Vec<(Attempt, String)> {
     let mut found: Vec<(Attempt, String)> = Vec::new();
     for Candidate { text, certain } in candidates(line) {
+        let folders = places.folders(line, &text);
         let mut here: Vec<String> = folders.iter().filter_map(|folder| inside(root, folder, &text)).collect();
         // What exists is what was meant; the sort keeps the order of the folders otherwise.
         here.sort_by_key(|path| fs::symlink_metadata(root.join(path)).is_err());
@@ -238,17 +245,6 @@ fn classify(
 /// A declared file may be read, so a refusal that names it is about writing; lines of a trace back name sources.
 fn is_write_or_plain(line: &str) -> bool {
     !line.trim_start().starts_with("File \"")
-}
-
-/// Folders that relative paths may be meant from: the project, and those that the command changes into.
-fn folders(step: &Step) -> Vec<String> {
-    let mut folders = vec![String::new()];
-    if let Action::Run { command } = &step.action {
-        let words: Vec<&str> = command.split_whitespace().collect();
-        let changes = words.windows(2).filter(|pair| pair[0] == "cd");
-        folders.extend(changes.map(|pair| pair[1].trim_matches(['"', '\'', ';', ')']).to_owned()));
-    }
-    folders
 }
 
 /// A piece of a line that may be a path.
@@ -357,9 +353,15 @@ mod tests {
     fn check(command: &str, output: &str, expected: Option<(&str, &str)>) {
         let folder = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(folder.path()).unwrap();
-        for path in
-            ["data/x.csv", "data/my file.csv", "declared.csv", "sub/deep.py", "helpers.py", "model.bin"]
-        {
+        for path in [
+            "data/x.csv",
+            "data/my file.csv",
+            "declared.csv",
+            "sub/deep.py",
+            "sub/helpers.py",
+            "helpers.py",
+            "model.bin",
+        ] {
             fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
             fs::write(root.join(path), "x").unwrap();
         }
@@ -400,6 +402,10 @@ mod tests {
                 "python: can't open file 'deep.py': [Errno 13] Permission denied",
                 "sub/deep.py",
             ),
+            // The same name is in both folders.
+            ("cd sub && cat helpers.py", "cat: helpers.py: Permission denied", "sub/helpers.py"),
+            ("cd sub && cat ../helpers.py", "cat: ../helpers.py: Permission denied", "helpers.py"),
+            ("(cd sub; true) && cat helpers.py", "cat: helpers.py: Permission denied", "helpers.py"),
             ("", "sh: 1: cannot open data/x.csv: Permission denied", "data/x.csv"),
         ] {
             let (message, hint) = read(path);

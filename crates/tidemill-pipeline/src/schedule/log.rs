@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use fs_err as fs;
+use tidemill_core::{Digest, RunId};
 
 use crate::executor::Output;
 use crate::{Error, Observer};
@@ -16,6 +17,24 @@ const LONGEST: usize = 8 << 10;
 const TAIL: usize = 20;
 /// Characters kept of each of them.
 const TAIL_WIDTH: usize = 2_000;
+
+/// The file, relative to the project folder, that a step of a run prints into while it runs. Bytes that may not stand
+/// in a file name are written `%XX`; a name too long for a file ends in its digest.
+pub fn log_file(run: RunId, step: &str) -> String {
+    let mut name = String::new();
+    for byte in step.bytes() {
+        if byte.is_ascii_alphanumeric() || b"_-.@=,".contains(&byte) {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    if name.len() > 200 {
+        name.truncate(180);
+        name.push_str(&Digest::of(step.as_bytes()).short());
+    }
+    format!(".tidemill/runs/{run}/{name}.log")
+}
 
 pub(super) struct StepLog<'a> {
     file: fs::File,

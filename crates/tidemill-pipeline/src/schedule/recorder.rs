@@ -1,10 +1,14 @@
-//! Records finished steps on a thread of its own, in groups: the store is synced once for a group, then its steps go
-//! into the journal. So the disk works on one step while the next one runs, and a recorded step always has its
+//! Records finished steps on a thread of its own, in groups: logs are stored and the store is synced once for a group,
+//! then its steps go into the journal. So the disk works on one step while the next one runs, and a recorded step always has its
 //! outputs on disk.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
+
+use fs_err as fs;
+use tidemill_core::Cancel;
 
 use crate::{Contents, Error, Journal, RunStarted, StepFinished};
 
@@ -45,14 +49,20 @@ impl Recorder {
     }
 
     /// Records until the queue is closed. After an error the rest is dropped: a step whose record is lost runs again.
-    pub(super) fn work(&self, queue: &Receiver<Entry>, contents: &dyn Contents, journal: &dyn Journal) {
+    pub(super) fn work(
+        &self,
+        queue: &Receiver<Entry>,
+        root: &Path,
+        contents: &dyn Contents,
+        journal: &dyn Journal,
+    ) {
         while let Ok(first) = queue.recv() {
             let mut group = vec![first];
             group.extend(queue.try_iter());
             if self.is_broken() {
                 continue;
             }
-            if let Err(error) = record(&group, contents, journal) {
+            if let Err(error) = record(&mut group, root, contents, journal) {
                 *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 self.broken.store(true, Ordering::SeqCst);
             }
@@ -60,8 +70,14 @@ impl Recorder {
     }
 }
 
-fn record(group: &[Entry], contents: &dyn Contents, journal: &dyn Journal) -> Result<(), Error> {
-    if group.iter().any(|entry| matches!(entry, Entry::Finished(step) if step.cached().is_some())) {
+fn record(
+    group: &mut [Entry],
+    root: &Path,
+    contents: &dyn Contents,
+    journal: &dyn Journal,
+) -> Result<(), Error> {
+    let logs = store_logs(group, root, contents)?;
+    if logs || group.iter().any(|entry| matches!(entry, Entry::Finished(step) if step.cached().is_some())) {
         contents.sync()?;
     }
     for entry in group {
@@ -71,4 +87,25 @@ fn record(group: &[Entry], contents: &dyn Contents, journal: &dyn Journal) -> Re
         }
     }
     Ok(())
+}
+
+/// Stores what the steps printed and notes it in their records; returns whether anything was stored.
+fn store_logs(group: &mut [Entry], root: &Path, contents: &dyn Contents) -> Result<bool, Error> {
+    let mut steps = Vec::new();
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for entry in group {
+        let Entry::Finished(step) = entry else { continue };
+        let Some(path) = step.log.as_ref().map(|log| root.join(log)) else { continue };
+        // A log that is gone or empty is worth neither an object nor an error.
+        if fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
+            paths.push(path);
+            steps.push(step);
+        }
+    }
+    // Asked to stop, the run still records how its steps ended.
+    let stored = contents.keep(&paths, &Cancel::new())?;
+    for (step, content) in steps.iter_mut().zip(&stored) {
+        step.stored_log = Some(content.digest);
+    }
+    Ok(!stored.is_empty())
 }

@@ -99,7 +99,7 @@ impl<'a> Run<'a> {
             if idle {
                 drop(entries);
             } else {
-                scope.spawn(move || recorder.work(&entries, services.contents, services.journal));
+                scope.spawn(move || recorder.work(&entries, self.root, services.contents, services.journal));
                 record(&queue, Entry::Started(Box::new(self.started())));
             }
             self.work_off(scope, &mut state, &queue, recorder);
@@ -322,6 +322,7 @@ impl<'a> Run<'a> {
             attempts: report.attempts,
             duration_ms: report.duration_ms,
             log: report.log.clone(),
+            stored_log: None,
         };
         record(queue, Entry::Finished(Box::new(finished)));
         self.services.observer.step_finished(&report);
@@ -392,6 +393,7 @@ impl<'a> Run<'a> {
             attempts: 0,
             duration_ms: 0,
             log: None,
+            stored_log: None,
         };
         record(queue, Entry::Finished(Box::new(finished)));
         self.services.observer.step_finished(&report);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +13,7 @@ use tidemill_core::{Cancel, StepState, Timestamp};
 
 use super::access::Declared;
 use super::environment::environment;
-use super::log::StepLog;
+use super::log::{StepLog, log_file};
 use super::outputs::{self, Placeholders};
 use super::{RunOptions, Services, explain};
 use crate::executor::{Exit, Job};
@@ -92,7 +91,7 @@ impl Work<'_> {
         let result = if self.planned.decision == Decision::Restore {
             self.restore().map(|()| (StepState::Restored, self.planned.outs.clone()))
         } else {
-            log = Some(log_path(self.options, self.step));
+            log = Some(log_file(self.options.run, &self.step.name));
             self.tracked(&mut attempts, log.as_deref()).map(|outs| (StepState::Ran, outs))
         };
         let (state, outs, failure) = match result {
@@ -161,7 +160,7 @@ impl Work<'_> {
         self.save_inputs(record)?;
         let scratch =
             self.root.join(".tidemill/tmp").join(format!("{}-{}", self.options.run.short(), self.position));
-        let path = self.root.join(log_path(self.options, self.step));
+        let path = self.root.join(log_file(self.options.run, &self.step.name));
         let log = Mutex::new(StepLog::create(&path, self.services.observer, &self.step.name)?);
         let mut backoff = self.step.retry.backoff;
         let result = loop {
@@ -426,7 +425,7 @@ impl Work<'_> {
     fn failure(&self, log: &Mutex<StepLog<'_>>, mut failure: StepFailure) -> StepFailure {
         failure.tail = lock(log).tail();
         if !failure.cancelled {
-            let log = log_path(self.options, self.step);
+            let log = log_file(self.options.run, &self.step.name);
             let again = format!(
                 "run just this step with `tidemill run {}`; its log is `{log}`",
                 shell(&self.step.name)
@@ -478,23 +477,4 @@ fn threads(jobs: usize) -> usize {
 fn shell(word: &str) -> String {
     let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "_-./@=,:".contains(c));
     if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
-/// A step's log relative to the project folder. Bytes that may not stand in a file name are written `%XX`; a name too
-/// long for a file ends in its digest.
-fn log_path(options: &RunOptions, step: &Step) -> String {
-    let mut name = String::new();
-    for byte in step.name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"_-.@=,".contains(&byte) {
-            name.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(name, "%{byte:02X}");
-        }
-    }
-    if name.len() > 200 {
-        name.truncate(180);
-        name.push_str(&tidemill_core::Digest::of(step.name.as_bytes()).short());
-    }
-    format!(".tidemill/runs/{}/{name}.log", options.run)
 }

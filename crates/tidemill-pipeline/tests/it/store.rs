@@ -1,12 +1,14 @@
 //! The same over the real store: runs, restores, reproduction, a damaged object.
 
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 
 use fs_err as fs;
 use tidemill_core::declare::Step;
 use tidemill_core::{Cancel, SystemClock};
 use tidemill_pipeline::{
-    Dag, LocalExecutor, RunReport, Services, Silent, StoreContents, Untracked, compare, execute, materialise,
+    Contents, Dag, LocalExecutor, RunReport, Services, Silent, StoreContents, Untracked, compare, execute, log_file,
+    materialise,
 };
 use tidemill_store::{StatCache, Store, StoreOptions};
 
@@ -94,6 +96,26 @@ fn changes_run_and_what_is_known_is_restored() {
     project.write("sum.txt/x", "no file");
     assert_eq!(states(&stored.run(&steps())), ["split Restored", "use Unchanged", "sum Restored"]);
     assert_eq!(project.read("sum.txt"), "1\n2\n");
+}
+
+#[test]
+fn what_steps_print_is_stored_with_their_records() {
+    let stored = prepared();
+    let noisy = step("noisy", "echo one; echo two >&2; cp tool.sh noisy.txt", &["tool.sh"], &["noisy.txt"]);
+    let broken = step("broken", "echo about to fail; exit 3", &[], &["never.txt"]);
+    let silent = step("silent", "cp tool.sh silent.txt", &["tool.sh"], &["silent.txt"]);
+    let report = stored.run(&[silent, noisy, broken]);
+    assert_eq!(states(&report), ["silent Ran", "noisy Ran", "broken Failed"]);
+    let recorded = stored.project.journal.steps();
+    let log = |name: &str| recorded.iter().find(|step| step.step == name).unwrap().stored_log;
+    assert_eq!(log("silent"), None);
+    for (name, text) in [("noisy", "one\ntwo\n"), ("broken", "about to fail\n")] {
+        // The file may go; what the record names stays.
+        fs::remove_file(stored.project.root.join(log_file(report.run, name))).unwrap();
+        let mut read = String::new();
+        stored.contents.open(log(name).unwrap()).unwrap().read_to_string(&mut read).unwrap();
+        assert_eq!(read, text);
+    }
 }
 
 #[test]

@@ -160,7 +160,13 @@ impl Check<'_> {
         if let Some(path) = &store.path
             && is_url(path)
         {
-            self.url(path, &at.key("path"));
+            let hint = format!("name the address as a remote: `remotes: {{main: {{url: {path}}}}}`");
+            self.add(
+                &at.key("path").span,
+                format!("`{path}` is an address, and the local store is a folder"),
+                "a folder; `data push` and `data pull` move content between it and a remote",
+                Some(hint),
+            );
         }
         if let Some(remote) = &store.remote {
             self.known(

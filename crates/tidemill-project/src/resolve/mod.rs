@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use serde_json::Value;
-use tidemill_core::declare::{Expectation, Step};
+use tidemill_core::declare::{DataFormat, Expectation, Step};
 
 use crate::check::{Check, check_graph};
 use crate::node::{Cursor, Node};
 use crate::report::{Diagnostic, Report};
 use crate::template::{Faults, Scope};
-use crate::{DataFormat, Dataset, Project, StepParams};
+use crate::{Dataset, Project, StepParams};
 use params::{ParamFiles, apply, project_params};
 use step::{Done, Steps};
 

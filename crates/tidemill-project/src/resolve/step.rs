@@ -299,10 +299,12 @@ impl Steps<'_, '_> {
             Some(dataset) => Input {
                 table: table.unwrap_or(source).to_owned(),
                 paths: dataset.path.as_slice().iter().map(|p| path(p)).collect(),
+                format: dataset.format,
             },
             None => {
                 let path = path(source);
-                Input { table: table.map_or_else(|| table_name(&path), str::to_owned), paths: vec![path] }
+                let table = table.map_or_else(|| table_name(&path), str::to_owned);
+                Input { table, paths: vec![path], format: None }
             }
         }
     }

@@ -1,12 +1,14 @@
 //! The address of a remote, its named documents, and the few requests the transfers need.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as Location;
@@ -34,6 +36,12 @@ impl Remote {
     /// Credentials and endpoints come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `GOOGLE_…`,
     /// `AZURE_…`). No request is made yet.
     pub fn open(url: &str) -> Result<Self, Error> {
+        Self::open_with(url, &BTreeMap::new())
+    }
+
+    /// [`Remote::open`] with settings that win over the environment, by the names that `object_store` knows, for
+    /// example `endpoint` and `region`.
+    pub fn open_with(url: &str, options: &BTreeMap<String, String>) -> Result<Self, Error> {
         let bad = |why: String| Error::BadRemote { url: url.to_owned(), why };
         if url.starts_with('/') {
             return Self::open_folder(url, url);
@@ -55,6 +63,7 @@ impl Remote {
         let retry =
             RetryConfig { max_retries: 6, retry_timeout: Duration::from_mins(1), ..RetryConfig::default() };
         match scheme {
+            "file" | "memory" if !options.is_empty() => Err(bad("a folder has no options".into())),
             "file" => {
                 let path = rest.strip_prefix("localhost").unwrap_or(rest);
                 let path =
@@ -64,22 +73,35 @@ impl Remote {
             "memory" => Ok(Self::new(Arc::new(InMemory::new()), Location::default(), url, None)),
             "s3" | "s3a" => {
                 let (address, prefix) = bucket()?;
-                let builder = AmazonS3Builder::from_env().with_url(address).with_retry(retry);
+                let mut builder = AmazonS3Builder::from_env().with_url(address).with_retry(retry);
+                for (key, value) in known::<AmazonS3ConfigKey>(url, options)? {
+                    builder = builder.with_config(key, value);
+                }
                 // A server that is addressed without TLS, as the usual ones for tests are, was chosen so on purpose.
                 let plain = builder
-                    .get_config_value(&object_store::aws::AmazonS3ConfigKey::Endpoint)
+                    .get_config_value(&AmazonS3ConfigKey::Endpoint)
                     .is_some_and(|endpoint| endpoint.starts_with("http://"));
                 let builder = builder.with_client_options(client(plain));
                 Self::with_prefix(Arc::new(builder.build().map_err(failed)?), prefix, url)
             }
             "gs" => {
                 let (address, prefix) = bucket()?;
-                let builder = GoogleCloudStorageBuilder::from_env().with_url(address).with_retry(retry);
+                let mut builder = GoogleCloudStorageBuilder::from_env().with_url(address).with_retry(retry);
+                for (key, value) in known::<GoogleConfigKey>(url, options)? {
+                    builder = builder.with_config(key, value);
+                }
                 Self::with_prefix(Arc::new(builder.build().map_err(failed)?), prefix, url)
             }
             "az" | "abfs" | "abfss" | "azure" | "adl" => {
                 let (address, prefix) = bucket()?;
-                let builder = MicrosoftAzureBuilder::from_env().with_url(address).with_retry(retry);
+                let mut builder = MicrosoftAzureBuilder::from_env().with_url(address).with_retry(retry);
+                for (key, value) in known::<AzureConfigKey>(url, options)? {
+                    builder = builder.with_config(key, value);
+                }
+                let plain = builder
+                    .get_config_value(&AzureConfigKey::Endpoint)
+                    .is_some_and(|endpoint| endpoint.starts_with("http://"));
+                let builder = builder.with_client_options(client(plain));
                 Self::with_prefix(Arc::new(builder.build().map_err(failed)?), prefix, url)
             }
             other => Err(bad(format!("the scheme `{other}` is not known"))),
@@ -225,6 +247,18 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|_| Error::Internal("a background task failed"))?
 }
 
+/// The settings by their keys; a key that the object store does not have is an error.
+fn known<K: FromStr>(url: &str, options: &BTreeMap<String, String>) -> Result<Vec<(K, String)>, Error> {
+    let one = |(name, value): (&String, &String)| match name.to_ascii_lowercase().parse() {
+        Ok(key) => Ok((key, value.clone())),
+        Err(_) => {
+            let why = format!("this object store has no option `{name}`");
+            Err(Error::BadRemote { url: url.to_owned(), why })
+        }
+    };
+    options.iter().map(one).collect()
+}
+
 fn client(allow_http: bool) -> ClientOptions {
     ClientOptions::new().with_allow_http(allow_http).with_timeout(Duration::from_mins(2))
 }
@@ -283,6 +317,22 @@ mod tests {
             let error = Remote::open(url).unwrap_err().to_string();
             assert!(error.ends_with(why) && !error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn options_win_over_the_environment() {
+        let options = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let remote = Remote::open_with(
+            "s3://b/p",
+            &options(&[("region", "eu-north-1"), ("Endpoint", "http://[::1]:1")]),
+        );
+        let shown = format!("{:?}", remote.unwrap().store);
+        assert!(shown.contains("eu-north-1") && shown.contains("http://[::1]:1"), "{shown}");
+        Remote::open_with("az://c/p", &options(&[("account_name", "mill")])).unwrap();
+        let error = Remote::open_with("s3://b/p", &options(&[("regoin", "x")])).unwrap_err().to_string();
+        assert!(error.ends_with("this object store has no option `regoin`"), "{error}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &Check, app: &App<'_>) -> anyhow::Result<()> {
             Failure::usage(format!("the project has no dataset `{name}`"))
                 .hint_maybe(tidemill_core::did_you_mean(name, known))
         })?;
-        return suggest(app, name, open(&app.root, &dataset.paths, dataset.format)?);
+        return suggest(app, name, open(&app.root, app.runtime().handle(), &dataset.paths, dataset.format)?);
     }
     let mut all: Vec<Checked> = Vec::new();
     if !args.no_data {

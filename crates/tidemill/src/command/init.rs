@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidemill_core::declare::{Expectation, Severity, SplitBy, TaskKind};
 use tidemill_core::{Name, did_you_mean};
 use tidemill_data::infer::Role;
 use tidemill_data::{Proposal, Table, propose};
 
-use crate::app::{PROJECT_FILE, reason};
+use crate::app::{PROJECT_FILE, git, reason};
 use crate::cli::{Global, Init};
 use crate::failure::Failure;
 use crate::output::{Console, plural};
@@ -33,16 +33,22 @@ pub(crate) fn run(args: &Init, global: &Global, console: &Console) -> anyhow::Re
             .into());
     }
     let name = project_name(args.name.as_deref(), &root)?;
-    let files = match (&args.data, &args.target) {
-        (Some(data), Some(target)) => from_table(&name, data, target, &root, console)?,
+    let files = match (&args.data, &args.target, &args.dvc) {
+        (Some(data), Some(target), _) => from_table(&name, data, target, &root, console)?,
+        (_, _, Some(dvc)) => from_dvc(&name, dvc, global, console)?,
         _ => empty(&name),
     };
+    let created: Vec<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
     // The project file comes last: it is there only when everything that it names is.
     for (path, text) in files {
         write(&root.join(&path), &text)?;
     }
     add_lines(&root.join(".gitattributes"), &["tidemill.lock merge=tidemill"])?;
     add_lines(&root.join(".gitignore"), &["/.tidemill/"])?;
+    install_merge_driver(&root);
+    if console.json() {
+        return console.value(&json!({"project": name, "folder": root, "created": created}));
+    }
     console.line(format!("created {}", file.display()));
     console.hint("`tidemill check` looks at it, `tidemill run` runs it");
     Ok(())
@@ -89,6 +95,36 @@ fn add_lines(path: &Path, lines: &[&str]) -> anyhow::Result<()> {
         }
     }
     if text.len() == before { Ok(()) } else { write(path, &text) }
+}
+
+/// Tells Git, where the project is in a repository, how the lock file is merged. Every clone has its own settings, so
+/// the guide names the command too; a driver that is set already stays.
+fn install_merge_driver(root: &Path) {
+    const KEY: &str = "merge.tidemill.driver";
+    if git(root, &["rev-parse", "--git-dir"]).is_some() && git(root, &["config", KEY]).is_none() {
+        git(root, &["config", "--local", "merge.tidemill.name", "steps of tidemill.lock"]);
+        git(root, &["config", "--local", KEY, "tidemill merge-lock %O %A %B"]);
+    }
+}
+
+/// The pipeline of a `dvc.yaml` as a project file. Data that DVC tracks stay where they are.
+fn from_dvc(
+    name: &Name,
+    dvc: &Path,
+    global: &Global,
+    console: &Console,
+) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let path = global.project.as_ref().map_or_else(|| dvc.to_owned(), |root| root.join(dvc));
+    let text = fs_err::read_to_string(&path).map_err(|error| {
+        Failure::usage(format!("cannot read `{}`: {}", path.display(), reason(&error)))
+            .hint("`--dvc` takes the path of a dvc.yaml, and looks in the project folder without one")
+    })?;
+    let imported = tidemill_project::from_dvc(&text)?;
+    for line in imported.lines().filter_map(|line| line.strip_prefix("# Not carried over: ")) {
+        console.warn(format!("not carried over: {line}"));
+    }
+    let named = imported.replacen("project: imported\n", &format!("project: {}\n", scalar(name.as_str())), 1);
+    Ok(vec![(PathBuf::from(PROJECT_FILE), named)])
 }
 
 /// A project to start from: one command, one file.

@@ -19,6 +19,8 @@ pub(crate) fn run(args: &Log, app: &App<'_>) -> anyhow::Result<()> {
         Some(LogAction::Verify { against }) => verify(against.as_deref(), app),
         Some(LogAction::Export) => export(app),
         Some(LogAction::Runs) => runs(args.limit, app),
+        Some(LogAction::Step { run, step: Some(step) }) => super::step_log::show(run, step, app),
+        Some(LogAction::Step { run, step: None }) => super::step_log::list(run, app),
     }
 }
 
@@ -290,6 +292,7 @@ fn describe_tracked(kind: &EventKind) -> String {
             format!("{} of experiment {experiment}", plural(*traces, "trace"))
         }
         EventKind::WebhookChanged { webhook, change } => format!("{webhook}: {change}"),
+        EventKind::EvaluationDatasetChanged { dataset, change } => format!("{dataset}: {change}"),
         EventKind::TrackingImported { from, runs, versions } => {
             format!("{} and {} from {from}", plural(*runs, "run"), plural(*versions, "version"))
         }

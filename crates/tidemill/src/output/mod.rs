@@ -82,6 +82,14 @@ impl Console {
         self.write_out(text.as_ref());
     }
 
+    /// Data as they are, which need not be text.
+    pub(crate) fn bytes(&self, data: &[u8]) {
+        let mut out = std::io::stdout().lock();
+        if !self.closed.get() && out.write_all(data).and_then(|()| out.flush()).is_err() {
+            self.closed.set(true);
+        }
+    }
+
     /// One value as JSON, in one line each if `compact`.
     pub(crate) fn value<T: Serialize + ?Sized>(&self, value: &T) -> anyhow::Result<()> {
         self.write_out(&serde_json::to_string_pretty(value)?);

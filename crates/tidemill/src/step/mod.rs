@@ -5,10 +5,8 @@ pub(crate) mod train;
 
 use std::path::{Path, PathBuf};
 
-#[cfg(feature = "sql")]
-use tidemill_core::Digest;
 use tidemill_core::declare::{Action, Step};
-use tidemill_core::{Cancel, Progress, Unit};
+use tidemill_core::{Cancel, Digest, Progress, Unit};
 use tidemill_pipeline::{Builtin, StepContext, StepFailure};
 use tokio::runtime::Handle;
 
@@ -23,6 +21,19 @@ impl Bodies {
     pub(crate) fn new(runtime: Handle, memory: usize) -> Self {
         Self { runtime, memory }
     }
+
+    #[cfg(feature = "sql")]
+    fn identify_object(&self, url: &str) -> anyhow::Result<Digest> {
+        Ok(self.runtime.block_on(tidemill_data::sql::identify(url))?)
+    }
+
+    #[cfg(not(feature = "sql"))]
+    #[expect(clippy::unused_self, reason = "the engine's form needs it")]
+    fn identify_object(&self, _: &str) -> anyhow::Result<Digest> {
+        Err(crate::failure::Failure::new("this build reads no object stores")
+            .hint("build it with the feature `sql`")
+            .into())
+    }
 }
 
 impl Builtin for Bodies {
@@ -34,17 +45,15 @@ impl Builtin for Bodies {
         }
     }
 
-    #[cfg(feature = "sql")]
-    fn identify_remote(&self, step: &Step, url: &str) -> Result<Digest, StepFailure> {
-        use tidemill_core::Hint as _;
-
-        if !matches!(step.action, Action::Sql { .. }) {
-            return Err(StepFailure::new("only `sql` steps read from object stores")
-                .with_hint("copy it with a `sql` step, and read that step's output"));
-        }
-        self.runtime.block_on(tidemill_data::sql::identify(url)).map_err(|error| {
+    fn identify_remote(&self, _: &Step, url: &str) -> Result<Digest, StepFailure> {
+        let found = match crate::table::identify_file(url, &Cancel::new()) {
+            Ok(Some(digest)) => Ok(digest),
+            Ok(None) => self.identify_object(url),
+            Err(error) => Err(error),
+        };
+        found.map_err(|error| {
             let failure = StepFailure::new(error.to_string());
-            match error.hint() {
+            match crate::failure::hint_of(&error) {
                 Some(hint) => failure.with_hint(hint),
                 None => failure,
             }
@@ -56,7 +65,7 @@ impl Builtin for Bodies {
             Action::Sql { source, text, .. } => {
                 sql::run(step, source, text, context, &self.runtime, self.memory)
             }
-            Action::Train(training) => train::run(step, training, context),
+            Action::Train(training) => train::run(step, training, context, &self.runtime),
             Action::Run { .. } => Err(StepFailure::new("a `run` step has no built-in body")),
         }
     }

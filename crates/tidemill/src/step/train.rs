@@ -10,6 +10,7 @@ use tidemill_pipeline::{StepContext, StepFailure};
 use tidemill_train::fit::{Fitted, PREDICTIONS_KEY, fit};
 use tidemill_train::metric;
 use tidemill_train::onnx::to_onnx;
+use tokio::runtime::Handle;
 
 use super::{StepProgress, only_out, say};
 use crate::output::{number, plural};
@@ -42,9 +43,14 @@ pub(crate) mod file {
     pub(crate) const MANIFEST: &str = "manifest.json";
 }
 
-pub(super) fn run(step: &Step, training: &Training, context: &StepContext<'_>) -> Result<(), StepFailure> {
+pub(super) fn run(
+    step: &Step,
+    training: &Training,
+    context: &StepContext<'_>,
+    runtime: &Handle,
+) -> Result<(), StepFailure> {
     let out = only_out(step, context.root, "train")?;
-    let batches = read(step, training, context)?;
+    let batches = read(step, training, context, runtime)?;
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     say(context, &format!("read {}", plural(rows as u64, "row")));
     let pool = rayon::ThreadPoolBuilder::new()
@@ -72,15 +78,14 @@ pub(super) fn run(step: &Step, training: &Training, context: &StepContext<'_>) -
     fs_err::rename(&folder, &out).map_err(|error| StepFailure::new(error.to_string()))
 }
 
-/// Reads the table that the training learns from: the step's first input.
+/// Reads the table that the training learns from.
 fn read(
     step: &Step,
     training: &Training,
     context: &StepContext<'_>,
+    runtime: &Handle,
 ) -> Result<Vec<RecordBatch>, StepFailure> {
-    let paths =
-        step.inputs.first().map_or_else(|| vec![training.features.clone()], |input| input.paths.clone());
-    let table = crate::table::open(context.root, &paths, None).map_err(|error| {
+    let table = crate::table::learned_from(context.root, runtime, step, training).map_err(|error| {
         let failure = StepFailure::new(error.to_string());
         match crate::failure::hint_of(&error) {
             Some(hint) => failure.with_hint(hint),

@@ -77,3 +77,38 @@ fn wrong_names_are_explained() {
     project.run(&["init", "--data", "no.csv", "--target", "x"]).fails(2, &["no.csv"]);
     assert!(!project.has("tidemill.yaml"));
 }
+
+const DVC: &str = "\
+stages:
+  prepare:
+    cmd: tr a-z ${case} < raw.txt > clean.txt
+    deps: [raw.txt]
+    params: [case]
+    outs: [clean.txt]
+  count:
+    foreach: [one, two]
+    do:
+      cmd: grep -c ${item} clean.txt > ${item}.txt || true
+      deps: [clean.txt]
+      outs: [\"${item}.txt\"]
+plots: [clean.txt]
+";
+
+#[test]
+fn a_dvc_pipeline_is_taken_over_and_runs() {
+    let project = Project::empty();
+    project.run(&["init", "--dvc"]).fails(2, &["dvc.yaml", "no such file"]);
+    project.write("dvc.yaml", "stages: {a: {deps: [x]}}");
+    project.run(&["init", "--dvc"]).fails(2, &["dvc.yaml:1:", "has no `cmd`"]);
+    project.write("dvc.yaml", DVC);
+    project.write("params.yaml", "case: a-z\n");
+    project.write("raw.txt", "one\ntwo\none\n");
+    let ran = project.run(&["init", "--dvc", "--name", "moved", "--json"]).good();
+    assert!(ran.stderr.contains("not carried over: the section `plots`"), "{ran}");
+    assert_eq!(ran.json()["created"][0], "tidemill.yaml");
+    assert!(project.read("tidemill.yaml").contains("project: moved\n"));
+    project.run(&["run"]).good();
+    assert_eq!((project.read("one.txt"), project.read("two.txt")), ("2\n".to_owned(), "1\n".to_owned()));
+    project.run(&["run", "--param", "case=A-Z"]).good();
+    assert_eq!(project.read("clean.txt"), "ONE\nTWO\nONE\n");
+}

@@ -394,3 +394,125 @@ pipeline:
     assert!(ran.stdout.contains("first difference: step `random`, file `out/b.txt`"), "{ran}");
     assert!(ran.stdout.contains("also: step `after`, file `after.txt`"), "{ran}");
 }
+
+#[test]
+fn what_a_step_printed_can_be_read_later() {
+    let project = Project::new(
+        "
+project: logs
+pipeline:
+  talks: {run: 'echo first line; echo second line >&2; cp in.txt out.txt', deps: [in.txt], outs: [out.txt]}
+  silent: {run: 'cp out.txt done.txt', deps: [out.txt], outs: [done.txt]}
+  breaks: {run: 'echo it will not work; exit 4', deps: [out.txt], outs: [never.txt]}
+",
+    );
+    project.write("in.txt", "1\n");
+    let first = project.run(&["run", "--json", "--keep-going"]);
+    assert_eq!(first.code, Some(1), "{first}");
+    let run = first.json()["run"]["id"].as_str().unwrap().to_owned();
+    // The next run is another one, and the files of the first are gone.
+    project.write("in.txt", "2\n");
+    project.run(&["run", "--keep-going", "talks"]).good();
+    fs_err::remove_dir_all(project.path(".tidemill/runs")).unwrap();
+    let shown = project.run(&["log", "step", &run, "talks"]).good();
+    assert_eq!(shown.stdout, "first line\nsecond line\n");
+    project.run(&["log", "step", &run[..8], "breaks"]).good().says(&["it will not work"]);
+    let silent = project.run(&["log", "step", &run, "silent"]).good();
+    assert!(silent.stdout.is_empty() && silent.stderr.contains("printed nothing"), "{silent}");
+    let value = project.run(&["log", "step", &run, "breaks", "--json"]).good().json();
+    assert_eq!((value["exit_code"].as_i64(), value["text"].as_str()), (Some(4), Some("it will not work\n")));
+    project.run(&["log", "step", &run, "talk"]).fails(1, &["`talk`", "did you mean `talks`?"]);
+    project.run(&["log", "step", &run]).good().says(&["talks", "silent", "breaks", "failed"]);
+    assert_eq!(
+        project.run(&["log", "step", &run, "--json"]).good().json()["steps"].as_array().unwrap().len(),
+        3
+    );
+
+    // A collection keeps the logs of the runs that it keeps, and takes those of the others with them.
+    project.run(&["gc", "--yes"]).good();
+    project.run(&["log", "step", &run, "talks"]).good().says(&["first line"]);
+    project.write("in.txt", "3\n");
+    project.run(&["run", "talks"]).good();
+    let files = || fs_err::read_dir(project.path(".tidemill/runs")).unwrap().count();
+    assert_eq!(files(), 1);
+    project.write("in.txt", "4\n");
+    project.run(&["run", "talks"]).good();
+    assert_eq!(files(), 2);
+    project.run(&["gc", "--yes", "--keep-runs", "1"]).good();
+    assert_eq!(files(), 1);
+    project.run(&["log", "step", &run, "talks"]).fails(1, &["no run"]);
+    project.run(&["log", "step", "last", "talks"]).good().says(&["second line"]);
+}
+
+#[test]
+fn a_refused_file_is_named_from_where_the_step_was() {
+    let project = Project::new(
+        "
+project: folders
+pipeline:
+  a: {run: 'cd sub && cat notes.txt > ../o.txt', outs: [o.txt]}
+",
+    );
+    // The same name is in both folders; the step meant the one in `sub`.
+    project.write("notes.txt", "outer");
+    project.write("sub/notes.txt", "inner");
+    project.run(&["run"]).fails(1, &["tried to read `sub/notes.txt`", "add `sub/notes.txt` to `deps:`"]);
+    project.write(
+        "tidemill.yaml",
+        project.read("tidemill.yaml").replace("outs:", "deps: [sub/notes.txt], outs:"),
+    );
+    project.run(&["run"]).good();
+    assert_eq!(project.read("o.txt"), "inner");
+}
+
+/// `git`, which must succeed.
+fn git(project: &Project, args: &[&str]) {
+    let mut command = std::process::Command::new("git");
+    command.current_dir(project.root()).args(args).env("GIT_CONFIG_GLOBAL", "/dev/null");
+    // The merge driver is called by its name.
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_tidemill")).parent().unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(std::iter::once(binary.to_owned()).chain(std::env::split_paths(&path)));
+    let output = command.env("PATH", path.unwrap()).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn two_branches_that_ran_different_steps_merge_without_conflict() {
+    let project = Project::empty();
+    git(&project, &["init", "--quiet", "--initial-branch", "main"]);
+    git(&project, &["config", "user.name", "tester"]);
+    git(&project, &["config", "user.email", "tester@example.com"]);
+    project.run(&["init", "--name", "merge"]).good();
+    let text = "
+project: merge
+pipeline:
+  a: {run: cp a.txt a.out, deps: [a.txt], outs: [a.out]}
+  b: {run: cp b.txt b.out, deps: [b.txt], outs: [b.out]}
+";
+    project.write("tidemill.yaml", text);
+    project.write("a.txt", "1\n");
+    project.write("b.txt", "1\n");
+    project.write(".gitignore", "/.tidemill/\n*.out\n");
+    project.run(&["run"]).good();
+    git(&project, &["add", "."]);
+    git(&project, &["commit", "--quiet", "-m", "start"]);
+    git(&project, &["checkout", "--quiet", "-b", "other"]);
+    project.write("b.txt", "2\n");
+    project.run(&["run"]).good();
+    git(&project, &["commit", "--quiet", "-am", "b"]);
+    git(&project, &["checkout", "--quiet", "main"]);
+    project.write("a.txt", "2\n");
+    project.run(&["run"]).good();
+    git(&project, &["commit", "--quiet", "-am", "a"]);
+    git(&project, &["merge", "--quiet", "-m", "both", "other"]);
+    // The merged file says what is true of both: nothing has to run, at most be brought back.
+    let states = project.states(&[]);
+    assert!(states.iter().all(|(_, state)| state != "ran"), "{states:?}");
+    assert_eq!((project.read("a.out"), project.read("b.out")), ("2\n".to_owned(), "2\n".to_owned()));
+}

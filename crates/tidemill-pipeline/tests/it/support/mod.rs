@@ -170,15 +170,17 @@ impl FileJournal {
         journal
     }
 
+    /// Everything that was recorded.
+    pub(crate) fn steps(&self) -> Vec<StepFinished> {
+        let text = fs::read_to_string(&self.path).unwrap();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// How often each step ran.
     pub(crate) fn runs(&self) -> BTreeMap<String, usize> {
         let mut runs = BTreeMap::new();
-        for line in fs::read_to_string(&self.path).unwrap().lines() {
-            if let Ok(step) = serde_json::from_str::<StepFinished>(line)
-                && step.cached().is_some()
-            {
-                *runs.entry(step.step).or_default() += 1;
-            }
+        for step in self.steps().into_iter().filter(|step| step.cached().is_some()) {
+            *runs.entry(step.step).or_default() += 1;
         }
         runs
     }

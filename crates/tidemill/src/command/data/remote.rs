@@ -1,5 +1,7 @@
 //! Named versions at a remote: small documents beside the objects, so that a fresh clone knows what there is.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tidemill_core::{Actor, Digest, Name, Timestamp};
 use tidemill_db::{DatasetVersion, NewDatasetVersion};
@@ -115,14 +117,14 @@ pub(super) async fn datasets(remote: &Remote) -> anyhow::Result<Vec<String>> {
 /// Opens the remote that was named, or the project's.
 pub(super) fn open(app: &App<'_>, given: Option<&str>) -> anyhow::Result<Remote> {
     let settings = app.project.store.as_ref();
-    let url = match given {
+    let (url, options) = match given {
         Some(name) => match settings.and_then(|store| store.remotes.get(name)) {
-            Some(remote) => remote.url.clone(),
-            None => name.to_owned(),
+            Some(remote) => (remote.url.clone(), remote.options.clone()),
+            None => (name.to_owned(), BTreeMap::new()),
         },
         None => settings
             .and_then(|store| store.default_remote())
-            .map(|(_, remote)| remote.url.clone())
+            .map(|(_, remote)| (remote.url.clone(), remote.options.clone()))
             .ok_or_else(|| {
                 Failure::usage("no remote store is named")
                     .hint("give --remote URL, or add `store: {remotes: {main: {url: s3://bucket/prefix}}}` to tidemill.yaml")
@@ -134,5 +136,5 @@ pub(super) fn open(app: &App<'_>, given: Option<&str>) -> anyhow::Result<Remote>
         let path = std::path::absolute(app.root.join(&url))?;
         format!("file://{}", path.display())
     };
-    Ok(Remote::open(&url)?)
+    Ok(Remote::open_with(&url, &options)?)
 }

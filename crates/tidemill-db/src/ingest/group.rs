@@ -1,0 +1,122 @@
+//! One group as one transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::decide::{Plan, decide};
+use super::state::State;
+use super::work::{Answer, Work};
+use super::write;
+use crate::backend::{Context, Pools, Transact};
+use crate::events::Head;
+use crate::tracking::load::LoadError;
+use crate::{Error, Result, dialect};
+
+/// How often a group is tried when another server's transaction is in its way.
+const ATTEMPTS: u32 = 10;
+
+pub(super) struct GroupWriter {
+    pools: Arc<Pools>,
+    ctx: Arc<Context>,
+}
+
+/// One for each request of a group: its answer, or why it was refused.
+type Answers = Vec<Result<Answer>>;
+
+impl GroupWriter {
+    pub(super) fn new(pools: Arc<Pools>, ctx: Arc<Context>) -> Self {
+        Self { pools, ctx }
+    }
+
+    /// Writes a group durably.
+    pub(super) async fn commit(&self, group: &[Work]) -> Answers {
+        match self.write(group).await {
+            Ok(answers) => answers,
+            Err(Failure::Rows(error)) if group.len() == 1 => vec![Err(error)],
+            // The schema does not allow somebody's rows, which no decision foresaw: each stands for itself.
+            Err(Failure::Rows(_)) => {
+                let mut answers = Vec::with_capacity(group.len());
+                for one in group.chunks(1) {
+                    match self.write(one).await {
+                        Ok(answer) => answers.extend(answer),
+                        Err(failure) => answers.push(Err(failure.into_error())),
+                    }
+                }
+                answers
+            }
+            Err(failure) => {
+                let error = Arc::new(failure.into_error());
+                group.iter().map(|_| Err(Error::Group(Arc::clone(&error)))).collect()
+            }
+        }
+    }
+
+    async fn write(&self, group: &[Work]) -> Result<Answers, Failure> {
+        let mut attempt = 1;
+        loop {
+            match self.try_write(group).await {
+                Err(Failure::Transient(_)) if attempt < ATTEMPTS => {
+                    tokio::time::sleep(Duration::from_millis(u64::from(attempt))).await;
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// All writers take their locks in one order: the log's head, where they may need it, then experiments, runs by
+    /// number, and everything else.
+    async fn try_write(&self, group: &[Work]) -> Result<Answers, Failure> {
+        let fail = |action| move |error| Failure::sort(&self.ctx, action, error);
+        let mut tx = Transact::write(&self.pools, &self.ctx).await.map_err(Failure::Other)?;
+        let mut head = None;
+        if group.iter().any(Work::may_append) {
+            head = Some(Head::lock(&mut tx).await.map_err(Failure::Other)?);
+        }
+        let mut state = State::read(tx.conn(), group, head.as_ref().map_or(0, Head::size))
+            .await
+            .map_err(fail("read runs"))?;
+        let mut plan = Plan::default();
+        let answers: Answers = group.iter().map(|work| decide(&mut state, &mut plan, work)).collect();
+        if plan.is_empty() {
+            return Ok(answers);
+        }
+        write::write(tx.conn(), &mut state, &plan).await.map_err(fail("store what was logged"))?;
+        if let Some(head) = &mut head {
+            head.append(&mut tx, &plan.events).await.map_err(Failure::Other)?;
+        }
+        tx.commit().await.map_err(Failure::Other)?;
+        Ok(answers)
+    }
+}
+
+/// Why a group was not written.
+enum Failure {
+    /// Another server's transaction was in the way.
+    Transient(Error),
+    /// The rows break a rule of the schema.
+    Rows(Error),
+    Other(Error),
+}
+
+impl Failure {
+    fn sort(ctx: &Context, action: &'static str, error: impl Into<LoadError>) -> Self {
+        let error = match error.into() {
+            LoadError::Driver(error) => error,
+            LoadError::Stored(error) => return Self::Other(error),
+        };
+        let (transient, rows) = (dialect::is_transient(&error), dialect::is_constraint(&error));
+        let error = ctx.fail(action)(error);
+        match (transient, rows) {
+            (true, _) => Self::Transient(error),
+            (false, true) => Self::Rows(error),
+            (false, false) => Self::Other(error),
+        }
+    }
+
+    fn into_error(self) -> Error {
+        match self {
+            Self::Transient(error) | Self::Rows(error) | Self::Other(error) => error,
+        }
+    }
+}

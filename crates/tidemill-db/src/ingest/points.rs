@@ -1,0 +1,274 @@
+//! The points of a plan: the series that they belong to, their newest points, then the points themselves.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use tidemill_core::RunId;
+
+use super::decide::Plan;
+use super::state::State;
+use crate::backend::Conn;
+use crate::dialect::{self, Rows};
+use crate::tracking::Metric;
+use crate::tracking::point::{decode, encode, rank};
+
+/// A point on its way to its table. Sorted, the points of a series stand together as its primary key has them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Point<'a> {
+    run: i64,
+    key: &'a str,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    step: i64,
+    at: i64,
+    /// See [`encode`].
+    value: i64,
+}
+
+impl Place {
+    /// By which the newest point of a series is found.
+    fn newness(self) -> (i64, i64, i64) {
+        (self.step, self.at, rank(self.value))
+    }
+}
+
+/// A series as it is after this group.
+#[derive(Clone, Copy)]
+struct Series {
+    /// None as long as it is not written.
+    id: Option<i64>,
+    last: Place,
+    ordered: bool,
+    changed: bool,
+}
+
+/// Writes points once each.
+pub(super) async fn put(mut conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
+    if plan.metrics.is_empty() {
+        return Ok(());
+    }
+    let mut points = Vec::with_capacity(plan.metrics.len());
+    for (run, metric) in &plan.metrics {
+        let place = Place { step: metric.step, at: metric.at.millis(), value: encode(metric.value) };
+        points.push(Point { run: state.row(*run)?, key: &metric.key, place });
+    }
+    points.sort_unstable();
+    points.dedup();
+    let groups: Vec<&[Point<'_>]> = points.chunk_by(|a, b| (a.run, a.key) == (b.run, b.key)).collect();
+    let new: HashSet<i64> = plan.new_runs.iter().map(|run| state.row(*run)).collect::<sqlx::Result<_>>()?;
+    let stored = read_series(conn.reborrow(), &groups, &new).await?;
+    let series: Vec<Series> =
+        groups.iter().map(|group| grown(stored.get(&(group[0].run, group[0].key)), group)).collect();
+    update_series(conn.reborrow(), &series).await?;
+    let mut ids = insert_series(conn.reborrow(), &groups, &series).await?;
+    let mut numbers = Vec::with_capacity(points.len());
+    for (group, series) in groups.iter().zip(&series) {
+        let id = series.id.or_else(|| ids.remove(&(group[0].run, group[0].key)));
+        let id = id.ok_or(sqlx::Error::RowNotFound)?;
+        numbers.extend(group.iter().map(|point| (id, point.place)));
+    }
+    numbers.sort_unstable();
+    insert_points(conn, &numbers).await
+}
+
+/// The series with the sorted points of a group added.
+fn grown(stored: Option<&Series>, group: &[Point<'_>]) -> Series {
+    let (first, last) = (group[0].place, group[group.len() - 1].place);
+    let ordered = group.windows(2).all(|pair| pair[0].place.at <= pair[1].place.at);
+    let Some(before) = stored else { return Series { id: None, last, ordered, changed: true } };
+    let follows = first.step >= before.last.step && first.at >= before.last.at;
+    let ordered = before.ordered && ordered && follows;
+    let newer = last.newness() > before.last.newness();
+    Series {
+        id: before.id,
+        last: if newer { last } else { before.last },
+        ordered,
+        changed: newer || ordered != before.ordered,
+    }
+}
+
+/// By run and key, those of the groups that are there. Of runs that are new in this transaction there are none.
+async fn read_series<'a>(
+    conn: Conn<'_>,
+    groups: &[&[Point<'a>]],
+    new: &HashSet<i64>,
+) -> sqlx::Result<HashMap<(i64, &'a str), Series>> {
+    const SQL: &str = "SELECT r.place, s.id, s.last_step, s.last_at, s.last_value, s.ordered
+        FROM {rows} JOIN series s ON s.run_id = r.run_id AND s.name = r.name";
+    type Row = (i64, i64, i64, i64, Option<f64>, i64);
+    let asked: Vec<Point<'a>> =
+        groups.iter().map(|group| group[0]).filter(|point| !new.contains(&point.run)).collect();
+    if asked.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = Rows::new(asked.len())
+        .int("place", 0..asked.len() as i64)
+        .int("run_id", asked.iter().map(|point| point.run))
+        .text("name", asked.iter().map(|point| point.key));
+    let found: Vec<Row> = dialect::read_rows(conn, SQL, &rows).await?;
+    let mut series = HashMap::with_capacity(found.len());
+    for (place, id, step, at, value, ordered) in found {
+        let point = asked.get(place as usize).ok_or(sqlx::Error::RowNotFound)?;
+        let last = Place { step, at, value: encode(value.unwrap_or(f64::NAN)) };
+        series.insert(
+            (point.run, point.key),
+            Series { id: Some(id), last, ordered: ordered == 1, changed: false },
+        );
+    }
+    Ok(series)
+}
+
+async fn update_series(conn: Conn<'_>, series: &[Series]) -> sqlx::Result<()> {
+    const SQL: &str = "UPDATE series SET last_step = r.last_step, last_at = r.last_at,
+            last_value = r.last_value, last_is_nan = r.last_is_nan, ordered = r.ordered
+        FROM {rows} WHERE series.id = r.id";
+    let changed: Vec<(i64, &Series)> =
+        series.iter().filter(|series| series.changed).filter_map(|s| Some((s.id?, s))).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let rows = Rows::new(changed.len()).int("id", changed.iter().map(|(id, _)| *id));
+    let rows = with_state(rows, changed.iter().map(|(_, series)| *series));
+    dialect::write_rows(conn, SQL, &rows).await.map(drop)
+}
+
+/// Inserts the series that are not there; gives their numbers.
+async fn insert_series<'a>(
+    conn: Conn<'_>,
+    groups: &[&[Point<'a>]],
+    series: &[Series],
+) -> sqlx::Result<HashMap<(i64, &'a str), i64>> {
+    const SQL: &str =
+        "INSERT INTO series ({columns}) SELECT {columns} FROM {rows} RETURNING id, run_id, name";
+    let new: Vec<(Point<'a>, &Series)> = groups
+        .iter()
+        .zip(series)
+        .filter(|(_, series)| series.id.is_none())
+        .map(|(group, series)| (group[0], series))
+        .collect();
+    if new.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = Rows::new(new.len())
+        .int("run_id", new.iter().map(|(point, _)| point.run))
+        .text("name", new.iter().map(|(point, _)| point.key));
+    let rows = with_state(rows, new.iter().map(|(_, series)| *series));
+    let written: Vec<(i64, i64, String)> = dialect::read_rows(conn, SQL, &rows).await?;
+    // `new` is sorted by run and key, as the points are.
+    let mut ids = HashMap::with_capacity(written.len());
+    for (id, run, name) in written {
+        let at = new.binary_search_by(|(point, _)| (point.run, point.key).cmp(&(run, name.as_str())));
+        let (point, _) = at.ok().and_then(|at| new.get(at)).ok_or(sqlx::Error::RowNotFound)?;
+        ids.insert((run, point.key), id);
+    }
+    Ok(ids)
+}
+
+fn with_state<'r, 's>(rows: Rows<'r>, series: impl Iterator<Item = &'s Series> + Clone) -> Rows<'r> {
+    let last = || series.clone().map(|series| series.last);
+    rows.int("last_step", last().map(|place| place.step))
+        .int("last_at", last().map(|place| place.at))
+        .float("last_value", last().map(|place| decode(place.value)))
+        .int("last_is_nan", last().map(|place| i64::from(decode(place.value).is_nan())))
+        .int("ordered", series.map(|series| i64::from(series.ordered)))
+}
+
+async fn insert_points(conn: Conn<'_>, points: &[(i64, Place)]) -> sqlx::Result<()> {
+    const SQL: &str = "INSERT INTO point ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
+        ON CONFLICT DO NOTHING";
+    let rows = Rows::new(points.len())
+        .int("series_id", points.iter().map(|(id, _)| *id))
+        .int("step", points.iter().map(|(_, place)| place.step))
+        .int("at", points.iter().map(|(_, place)| place.at))
+        .int("value", points.iter().map(|(_, place)| place.value));
+    dialect::write_rows(conn, SQL, &rows).await.map(drop)
+}
+
+/// Writes those points that were measured on a logged model as metrics of it: the newest of each.
+pub(super) async fn put_of_models(conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
+    const SQL: &str = "INSERT INTO logged_model_metric ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
+        ON CONFLICT (model_id, key, dataset_name, dataset_digest, run_uuid) DO UPDATE SET
+            step = excluded.step, at = excluded.at, value = excluded.value, is_nan = excluded.is_nan
+        WHERE (excluded.step, excluded.at, COALESCE(excluded.value, 0)) >
+            (logged_model_metric.step, logged_model_metric.at, COALESCE(logged_model_metric.value, 0))";
+    type Key<'a> = (i64, &'a str, &'a str, &'a str, RunId);
+    let mut newest: BTreeMap<Key<'_>, &Metric> = BTreeMap::new();
+    for (run, metric) in &plan.metrics {
+        let Some(model) = metric.model_id.as_ref().and_then(|model| state.models.get(model)) else {
+            continue;
+        };
+        let (name, digest) = (metric.dataset_name.as_deref(), metric.dataset_digest.as_deref());
+        let key = (*model, metric.key.as_str(), name.unwrap_or_default(), digest.unwrap_or_default(), *run);
+        let newness = |metric: &Metric| (metric.step, metric.at, rank(encode(metric.value)));
+        let known = newest.entry(key).or_insert(metric);
+        if newness(metric) > newness(known) {
+            *known = metric;
+        }
+    }
+    if newest.is_empty() {
+        return Ok(());
+    }
+    let runs: Vec<String> = newest.keys().map(|(_, _, _, _, run)| run.to_string()).collect();
+    let rows = Rows::new(newest.len())
+        .int("model_id", newest.keys().map(|key| key.0))
+        .text("key", newest.keys().map(|key| key.1))
+        .text("dataset_name", newest.keys().map(|key| key.2))
+        .text("dataset_digest", newest.keys().map(|key| key.3))
+        .text("run_uuid", runs.iter().map(String::as_str))
+        .int("step", newest.values().map(|metric| metric.step))
+        .int("at", newest.values().map(|metric| metric.at.millis()))
+        .float("value", newest.values().map(|metric| metric.value))
+        .int("is_nan", newest.values().map(|metric| i64::from(metric.value.is_nan())));
+    dialect::write_rows(conn, SQL, &rows).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(places: &[(i64, i64, f64)]) -> Vec<Point<'static>> {
+        let point = |(step, at, value): &(i64, i64, f64)| Point {
+            run: 1,
+            key: "k",
+            place: Place { step: *step, at: *at, value: encode(*value) },
+        };
+        let mut points: Vec<_> = places.iter().map(point).collect();
+        points.sort_unstable();
+        points
+    }
+
+    #[test]
+    fn the_newest_is_the_greatest_by_step_time_and_value() {
+        let mut series = grown(None, &group(&[(1, 5, 1.0)]));
+        for (place, value) in
+            [((1, 5, 2.0), 2.0), ((0, 1, 9.0), 2.0), ((1, 9, 0.5), 0.5), ((1, 9, f64::NAN), 0.5)]
+        {
+            series = grown(Some(&series), &group(&[place]));
+            assert_eq!(decode(series.last.value), value, "{place:?}");
+        }
+        // NaN counts as 0.
+        series = grown(None, &group(&[(1, 1, -1.0), (1, 1, f64::NAN)]));
+        assert!(decode(series.last.value).is_nan());
+        series = grown(Some(&series), &group(&[(1, 1, 0.0)]));
+        assert!(decode(series.last.value).is_nan());
+        series = grown(Some(&series), &group(&[(1, 1, 0.5)]));
+        assert_eq!(decode(series.last.value), 0.5);
+    }
+
+    #[test]
+    fn a_series_is_ordered_until_time_and_step_disagree() {
+        let first = grown(None, &group(&[(0, 1, 1.0), (0, 2, 1.0), (1, 2, 0.0)]));
+        assert!(first.ordered);
+        let same_time = grown(Some(&first), &group(&[(2, 2, 1.0)]));
+        assert!(same_time.ordered && same_time.changed);
+        assert!(!grown(None, &group(&[(0, 2, 1.0), (1, 1, 1.0)])).ordered);
+        for late in [(0, 9, 1.0), (5, 1, 1.0)] {
+            let after = grown(Some(&first), &group(&[late]));
+            assert!(!after.ordered && after.changed, "{late:?}");
+            assert!(!grown(Some(&after), &group(&[(9, 9, 1.0)])).ordered);
+        }
+        assert!(!grown(Some(&first), &group(&[(1, 2, 0.0)])).changed);
+    }
+}

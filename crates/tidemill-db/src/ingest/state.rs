@@ -1,0 +1,214 @@
+//! What must be known of the runs that a group touches, read in one statement per table.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use tidemill_core::RunId;
+
+use super::work::Work;
+use crate::backend::Conn;
+use crate::dialect::{self, Rows, row_lock, shared_row_lock};
+use crate::runs::parse;
+use crate::tracking::experiments::parse_stage;
+use crate::tracking::load::LoadError;
+use crate::tracking::runs::{InfoRow, info_from_row, select_info};
+use crate::tracking::{RunInfo, Stage};
+
+/// What a group knows. Decisions change it, so that each request sees what those before it in its group did.
+#[derive(Default)]
+pub(super) struct State {
+    /// The number of the last event.
+    pub(super) log_size: u64,
+    pub(super) runs: HashMap<RunId, KnownRun>,
+    pub(super) experiments: HashMap<i64, KnownExperiment>,
+    /// The values of those parameters that the group sets.
+    pub(super) params: HashMap<RunId, HashMap<String, String>>,
+    /// Those tags that the group removes, and whether they are there.
+    pub(super) tags: HashMap<RunId, HashMap<String, bool>>,
+    /// The numbers of the logged models that the group has metrics of.
+    pub(super) models: HashMap<String, i64>,
+    /// Those pipeline runs that the group has steps of.
+    pub(super) pipeline_runs: HashSet<RunId>,
+}
+
+pub(super) struct KnownRun {
+    /// The number of its row; none as long as it is not written.
+    pub(super) row: Option<i64>,
+    pub(super) info: RunInfo,
+}
+
+pub(super) struct KnownExperiment {
+    pub(super) stage: Stage,
+    pub(super) artifact_location: String,
+}
+
+impl State {
+    /// Reads what the requests of `group` touch; on PostgreSQL it stays as it is until the transaction ends.
+    pub(super) async fn read(mut conn: Conn<'_>, group: &[Work], log_size: u64) -> Result<Self, LoadError> {
+        let mut state = Self { log_size, ..Self::default() };
+        let wanted = Wanted::of(group);
+        state.read_experiments(conn.reborrow(), &wanted.experiments).await?;
+        state.read_runs(conn.reborrow(), &wanted.runs).await?;
+        state.read_params(conn.reborrow(), &wanted.params).await?;
+        state.read_tags(conn.reborrow(), &wanted.tags).await?;
+        state.read_models(conn.reborrow(), &wanted.models).await?;
+        state.read_pipeline_runs(conn, &wanted.pipeline_runs).await?;
+        Ok(state)
+    }
+
+    /// The row of a run that is written.
+    pub(super) fn row(&self, run: RunId) -> sqlx::Result<i64> {
+        self.runs.get(&run).and_then(|run| run.row).ok_or(sqlx::Error::RowNotFound)
+    }
+
+    async fn read_experiments(&mut self, conn: Conn<'_>, wanted: &BTreeSet<i64>) -> Result<(), LoadError> {
+        const SQL: &str =
+            "SELECT t.id, t.stage, t.artifact_location FROM {rows} JOIN experiment t ON t.id = r.wanted
+            ORDER BY t.id";
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let sql = format!("{SQL}{}", shared_row_lock(&conn));
+        let rows = Rows::new(wanted.len()).int("wanted", wanted.iter().copied());
+        let found: Vec<(i64, String, String)> = dialect::read_rows(conn, &sql, &rows).await?;
+        for (id, stage, artifact_location) in found {
+            let stage = parse_stage("experiment", &stage)?;
+            self.experiments.insert(id, KnownExperiment { stage, artifact_location });
+        }
+        Ok(())
+    }
+
+    /// In the order of their numbers, so that two servers that write to the same runs do not wait for each other.
+    async fn read_runs(&mut self, conn: Conn<'_>, wanted: &BTreeSet<RunId>) -> Result<(), LoadError> {
+        const SQL: &str = select_info!("FROM {rows} JOIN run t ON t.uuid = r.wanted ORDER BY t.id");
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let sql = format!("{SQL}{}", row_lock(&conn));
+        let texts: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+        let rows = Rows::new(texts.len()).text("wanted", texts.iter().map(String::as_str));
+        let found: Vec<InfoRow> = dialect::read_rows(conn, &sql, &rows).await?;
+        for row in found {
+            let (row, info) = info_from_row(row)?;
+            self.runs.insert(info.id, KnownRun { row: Some(row), info });
+        }
+        Ok(())
+    }
+
+    async fn read_params(&mut self, conn: Conn<'_>, wanted: &BTreeSet<(RunId, &str)>) -> sqlx::Result<()> {
+        const SQL: &str = "SELECT p.run_id, p.key, p.value FROM {rows}
+            JOIN run_param p ON p.run_id = r.run_id AND p.key = r.key";
+        let Some((pairs, runs)) = self.pairs(wanted) else { return Ok(()) };
+        let rows = Rows::new(pairs.len())
+            .int("run_id", pairs.iter().map(|(row, _)| *row))
+            .text("key", pairs.iter().map(|(_, key)| *key));
+        let found: Vec<(i64, String, String)> = dialect::read_rows(conn, SQL, &rows).await?;
+        for (row, key, value) in found {
+            if let Some(run) = runs.get(&row) {
+                self.params.entry(*run).or_default().insert(key, value);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_tags(&mut self, conn: Conn<'_>, wanted: &BTreeSet<(RunId, &str)>) -> sqlx::Result<()> {
+        const SQL: &str = "SELECT p.run_id, p.key FROM {rows}
+            JOIN run_tag p ON p.run_id = r.run_id AND p.key = r.key";
+        for (run, key) in wanted {
+            self.tags.entry(*run).or_default().insert((*key).to_owned(), false);
+        }
+        let Some((pairs, runs)) = self.pairs(wanted) else { return Ok(()) };
+        let rows = Rows::new(pairs.len())
+            .int("run_id", pairs.iter().map(|(row, _)| *row))
+            .text("key", pairs.iter().map(|(_, key)| *key));
+        let found: Vec<(i64, String)> = dialect::read_rows(conn, SQL, &rows).await?;
+        for (row, key) in found {
+            if let Some(run) = runs.get(&row) {
+                self.tags.entry(*run).or_default().insert(key, true);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_models(&mut self, conn: Conn<'_>, wanted: &BTreeSet<&str>) -> sqlx::Result<()> {
+        const SQL: &str =
+            "SELECT t.uuid, t.id FROM {rows} JOIN logged_model t ON t.uuid = r.wanted ORDER BY t.id";
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let sql = format!("{SQL}{}", row_lock(&conn));
+        let rows = Rows::new(wanted.len()).text("wanted", wanted.iter().copied());
+        let found: Vec<(String, i64)> = dialect::read_rows(conn, &sql, &rows).await?;
+        self.models.extend(found);
+        Ok(())
+    }
+
+    async fn read_pipeline_runs(
+        &mut self,
+        conn: Conn<'_>,
+        wanted: &BTreeSet<RunId>,
+    ) -> Result<(), LoadError> {
+        const SQL: &str = "SELECT t.id FROM {rows} JOIN pipeline_run t ON t.id = r.wanted";
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+        let rows = Rows::new(texts.len()).text("wanted", texts.iter().map(String::as_str));
+        let found: Vec<(String,)> = dialect::read_rows(conn, SQL, &rows).await?;
+        for (id,) in found {
+            self.pipeline_runs.insert(parse("pipeline_run", "id", &id, "a run id")?);
+        }
+        Ok(())
+    }
+
+    /// Keys of runs that are there, by row, and the way back from rows to runs; none if there is none.
+    fn pairs<'a>(
+        &self,
+        wanted: &BTreeSet<(RunId, &'a str)>,
+    ) -> Option<(Vec<(i64, &'a str)>, HashMap<i64, RunId>)> {
+        let mut runs = HashMap::new();
+        let mut pairs = Vec::with_capacity(wanted.len());
+        for (run, key) in wanted {
+            if let Some(row) = self.runs.get(run).and_then(|known| known.row) {
+                runs.insert(row, *run);
+                pairs.push((row, *key));
+            }
+        }
+        (!pairs.is_empty()).then_some((pairs, runs))
+    }
+}
+
+/// What the requests of a group touch.
+#[derive(Default)]
+struct Wanted<'a> {
+    experiments: BTreeSet<i64>,
+    runs: BTreeSet<RunId>,
+    params: BTreeSet<(RunId, &'a str)>,
+    tags: BTreeSet<(RunId, &'a str)>,
+    models: BTreeSet<&'a str>,
+    pipeline_runs: BTreeSet<RunId>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(group: &'a [Work]) -> Self {
+        let mut wanted = Self::default();
+        for work in group {
+            let (run, batch) = match work {
+                Work::Create { run, batch, .. } => {
+                    wanted.experiments.insert(run.experiment);
+                    (run.id, batch)
+                }
+                Work::Write { run, batch, .. } => (*run, batch),
+                Work::Step { step, .. } => {
+                    wanted.pipeline_runs.insert(step.run);
+                    continue;
+                }
+                Work::Events(_) => continue,
+            };
+            wanted.runs.insert(run);
+            wanted.params.extend(batch.params.iter().map(|param| (run, param.key.as_str())));
+            wanted.tags.extend(batch.removed_tags.iter().map(|key| (run, key.as_str())));
+            wanted.models.extend(batch.metrics.iter().filter_map(|metric| metric.model_id.as_deref()));
+        }
+        wanted
+    }
+}

@@ -1,0 +1,9 @@
+//! Logged models: folders of files that a training made, with parameters, metrics and tags.
+//!
+//! Functions that change something say `false` or `None` where the thing is not there.
+
+mod read;
+mod types;
+mod write;
+
+pub use types::{LoggedModel, LoggedModelStatus, NewLoggedModel};

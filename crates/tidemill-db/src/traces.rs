@@ -1,1 +1,0 @@
-//! Traces, spans, assessments.

@@ -1,0 +1,161 @@
+//! Whole runs by the numbers of their rows, in a handful of statements however many they are.
+
+use std::collections::HashMap;
+
+use tidemill_core::Timestamp;
+
+use super::runs::{InfoRow, info_from_row, select_info};
+use crate::Error;
+use crate::backend::{Conn, Context};
+use crate::dialect::{self, Rows};
+use crate::tracking::{InputDataset, KeyValue, Metric, ModelOutput, Run};
+
+/// The runs whose rows have these numbers, in this order. Numbers without a row are left out.
+pub(crate) async fn load(mut conn: Conn<'_>, ids: &[i64]) -> Result<Vec<Run>, LoadError> {
+    const INFO: &str = select_info!("FROM {rows} JOIN run t ON t.id = r.wanted");
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted = Rows::new(ids.len()).int("wanted", ids.iter().copied());
+    let found: Vec<InfoRow> = dialect::read_rows(conn.reborrow(), INFO, &wanted).await?;
+    let mut runs = HashMap::with_capacity(found.len());
+    for row in found {
+        let (id, info) = info_from_row(row)?;
+        let run = Run {
+            info,
+            metrics: Vec::new(),
+            params: Vec::new(),
+            tags: Vec::new(),
+            datasets: Vec::new(),
+            model_inputs: Vec::new(),
+            model_outputs: Vec::new(),
+        };
+        runs.insert(id, run);
+    }
+    read_pairs(conn.reborrow(), &wanted, &mut runs).await?;
+    read_metrics(conn.reborrow(), &wanted, &mut runs).await?;
+    read_inputs(conn, &wanted, &mut runs).await?;
+    let mut all: Vec<Run> = ids.iter().filter_map(|id| runs.remove(id)).collect();
+    for run in &mut all {
+        run.params.sort_unstable();
+        run.tags.sort_unstable();
+        run.metrics.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        run.datasets.sort_by(|a, b| (&a.name, &a.digest).cmp(&(&b.name, &b.digest)));
+        run.model_inputs.sort_unstable();
+        run.model_outputs.sort_by(|a, b| (a.step, &a.model_id).cmp(&(b.step, &b.model_id)));
+    }
+    Ok(all)
+}
+
+/// Either the driver failed, or what is stored cannot be read.
+pub(crate) enum LoadError {
+    Driver(sqlx::Error),
+    Stored(Error),
+}
+
+impl From<sqlx::Error> for LoadError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl From<Error> for LoadError {
+    fn from(error: Error) -> Self {
+        Self::Stored(error)
+    }
+}
+
+impl LoadError {
+    /// Ours, for `map_err`.
+    pub(crate) fn sort(ctx: &Context, action: &'static str) -> impl FnOnce(Self) -> Error {
+        move |error| match error {
+            Self::Driver(error) => ctx.fail(action)(error),
+            Self::Stored(error) => error,
+        }
+    }
+}
+
+type Runs = HashMap<i64, Run>;
+
+async fn read_pairs(mut conn: Conn<'_>, wanted: &Rows<'_>, runs: &mut Runs) -> sqlx::Result<()> {
+    const PARAMS: &str =
+        "SELECT p.run_id, p.key, p.value FROM {rows} JOIN run_param p ON p.run_id = r.wanted";
+    const TAGS: &str = "SELECT p.run_id, p.key, p.value FROM {rows} JOIN run_tag p ON p.run_id = r.wanted";
+    type Pair = (i64, String, String);
+    let params: Vec<Pair> = dialect::read_rows(conn.reborrow(), PARAMS, wanted).await?;
+    let tags: Vec<Pair> = dialect::read_rows(conn, TAGS, wanted).await?;
+    for (id, key, value) in params {
+        if let Some(run) = runs.get_mut(&id) {
+            run.params.push(KeyValue { key, value });
+        }
+    }
+    for (id, key, value) in tags {
+        if let Some(run) = runs.get_mut(&id) {
+            run.tags.push(KeyValue { key, value });
+        }
+    }
+    Ok(())
+}
+
+async fn read_metrics(conn: Conn<'_>, wanted: &Rows<'_>, runs: &mut Runs) -> sqlx::Result<()> {
+    const SQL: &str = "SELECT s.run_id, s.name, s.last_step, s.last_at, s.last_value, s.last_is_nan
+        FROM {rows} JOIN series s ON s.run_id = r.wanted";
+    type Last = (i64, String, i64, i64, Option<f64>, i64);
+    let found: Vec<Last> = dialect::read_rows(conn, SQL, wanted).await?;
+    for (id, key, step, at, value, is_nan) in found {
+        let Some(run) = runs.get_mut(&id) else { continue };
+        run.metrics.push(Metric {
+            key,
+            value: if is_nan == 0 { value.unwrap_or(f64::NAN) } else { f64::NAN },
+            at: Timestamp::from_millis(at),
+            step,
+            dataset_name: None,
+            dataset_digest: None,
+            model_id: None,
+            run_id: None,
+        });
+    }
+    Ok(())
+}
+
+async fn read_inputs(mut conn: Conn<'_>, wanted: &Rows<'_>, runs: &mut Runs) -> Result<(), LoadError> {
+    const DATASETS: &str =
+        "SELECT i.run_id, i.tags, d.name, d.digest, d.source_type, d.source, d.schema, d.profile
+        FROM {rows} JOIN run_input i ON i.run_id = r.wanted JOIN input_dataset d ON d.id = i.dataset_id";
+    const MODELS: &str = "SELECT m.run_id, m.direction, m.model_uuid, m.step
+        FROM {rows} JOIN run_model m ON m.run_id = r.wanted";
+    type Dataset = (i64, String, String, String, String, String, Option<String>, Option<String>);
+    let datasets: Vec<Dataset> = dialect::read_rows(conn.reborrow(), DATASETS, wanted).await?;
+    for (id, tags, name, digest, source_type, source, schema, profile) in datasets {
+        let Some(run) = runs.get_mut(&id) else { continue };
+        let tags = tags_from_text(&tags)?;
+        run.datasets.push(InputDataset { name, digest, source_type, source, schema, profile, tags });
+    }
+    let models: Vec<(i64, String, String, i64)> = dialect::read_rows(conn, MODELS, wanted).await?;
+    for (id, direction, model_id, step) in models {
+        let Some(run) = runs.get_mut(&id) else { continue };
+        if direction == INPUT {
+            run.model_inputs.push(model_id);
+        } else {
+            run.model_outputs.push(ModelOutput { model_id, step });
+        }
+    }
+    Ok(())
+}
+
+/// The direction of a logged model that a run read.
+pub(crate) const INPUT: &str = "input";
+/// The direction of a logged model that a run made.
+pub(crate) const OUTPUT: &str = "output";
+
+/// Tags of an input as they are stored: a JSON list of pairs.
+pub(crate) fn tags_to_text(tags: &[KeyValue]) -> String {
+    let pairs: Vec<(&str, &str)> = tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str())).collect();
+    serde_json::json!(pairs).to_string()
+}
+
+fn tags_from_text(text: &str) -> Result<Vec<KeyValue>, Error> {
+    let pairs: Vec<(String, String)> = serde_json::from_str(text)
+        .map_err(|_| Error::value("run_input", "tags", text, "a list of pairs as JSON"))?;
+    Ok(pairs.into_iter().map(|(key, value)| KeyValue { key, value }).collect())
+}

@@ -1,0 +1,108 @@
+//! Reading tracked runs, and marking them as deleted.
+
+use std::sync::Arc;
+
+use tidemill_core::{RunId, Timestamp};
+
+use super::experiments::parse_stage;
+use super::load::{LoadError, load};
+use crate::backend::on;
+use crate::dialect::{self, Rows};
+use crate::runs::parse;
+use crate::tracking::{Run, RunInfo, RunStatus, Stage};
+use crate::{Db, Error, Result, Tx};
+
+/// The columns of the table `run`, as [`InfoRow`].
+macro_rules! select_info {
+    ($rest:literal) => {
+        concat!(
+            "SELECT t.id, t.uuid, t.experiment_id, t.name, t.user_name, t.status, t.stage, t.artifact_uri,
+                t.started_at, t.ended_at ",
+            $rest
+        )
+    };
+}
+pub(crate) use select_info;
+
+pub(crate) type InfoRow =
+    (i64, String, i64, String, String, String, String, String, Option<i64>, Option<i64>);
+
+/// The row's number and what it says.
+pub(crate) fn info_from_row(row: InfoRow) -> Result<(i64, RunInfo)> {
+    let (id, uuid, experiment, name, user, status, stage, artifact_uri, started_at, ended_at) = row;
+    let info = RunInfo {
+        id: parse("run", "uuid", &uuid, "a run id")?,
+        experiment,
+        name,
+        user,
+        status: RunStatus::from_word(&status)
+            .ok_or_else(|| Error::value("run", "status", &status, "a status"))?,
+        stage: parse_stage("run", &stage)?,
+        artifact_uri,
+        started_at: started_at.map(Timestamp::from_millis),
+        ended_at: ended_at.map(Timestamp::from_millis),
+    };
+    Ok((id, info))
+}
+
+impl Db {
+    /// What lists show of a run, whether deleted or not.
+    pub async fn tracked_run_info(&self, id: RunId) -> Result<Option<RunInfo>> {
+        const SQL: &str = select_info!("FROM run t WHERE t.uuid = $1");
+        let mut reader = self.reader().await?;
+        let row: Option<InfoRow> =
+            on!(reader.conn(), c => sqlx::query_as(SQL).bind(id.to_string()).fetch_optional(c).await)
+                .map_err(self.ctx().fail("read runs"))?;
+        Ok(row.map(info_from_row).transpose()?.map(|(_, info)| info))
+    }
+
+    /// A run with everything but the histories of its metrics, whether deleted or not.
+    pub async fn tracked_run(&self, id: RunId) -> Result<Option<Run>> {
+        Ok(self.tracked_runs(&[id]).await?.pop())
+    }
+
+    /// Many runs, in the order of `ids`; those that are not there are left out.
+    pub async fn tracked_runs(&self, ids: &[RunId]) -> Result<Vec<Run>> {
+        const SQL: &str = "SELECT t.id, t.uuid FROM {rows} JOIN run t ON t.uuid = r.wanted";
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let rows = Rows::new(ids.len()).text("wanted", texts.iter().map(String::as_str));
+        let mut snapshot = self.snapshot().await?;
+        let mut found: Vec<(i64, String)> =
+            dialect::read_rows(snapshot.conn(), SQL, &rows).await.map_err(self.ctx().fail("read runs"))?;
+        if found.len() > 1 {
+            let place: std::collections::HashMap<&str, usize> =
+                texts.iter().enumerate().map(|(i, text)| (text.as_str(), i)).collect();
+            found.sort_by_key(|(_, uuid)| place.get(uuid.as_str()));
+        }
+        let numbers: Vec<i64> = found.into_iter().map(|(number, _)| number).collect();
+        let runs = load(snapshot.conn(), &numbers).await;
+        runs.map_err(LoadError::sort(self.ctx(), "read runs"))
+    }
+}
+
+impl Tx {
+    /// Marks a run as deleted, or takes it back; says whether that changed anything.
+    ///
+    /// Fails with [`Error::NotFound`] if there is no such run.
+    pub async fn move_tracked_run(&mut self, id: RunId, to: Stage, at: Timestamp) -> Result<bool> {
+        const FIND: &str = "SELECT stage FROM run WHERE uuid = $1";
+        const SQL: &str = "UPDATE run SET stage = $1, deleted_at = $2 WHERE uuid = $3 AND stage <> $1";
+        let ctx = Arc::clone(&self.transact.ctx);
+        let uuid = id.to_string();
+        let found: Option<String> =
+            on!(self.transact.conn(), c => sqlx::query_scalar(FIND).bind(&uuid).fetch_optional(c).await)
+                .map_err(ctx.fail("read runs"))?;
+        if found.is_none() {
+            return Err(Error::no_tracked_run(id));
+        }
+        let deleted_at = (to == Stage::Deleted).then_some(at.millis());
+        let done = on!(self.transact.conn(), c => sqlx::query(SQL)
+            .bind(to.word()).bind(deleted_at).bind(&uuid).execute(c).await.map(|done| done.rows_affected()))
+        .map_err(ctx.fail("move a run"))?;
+        self.changed |= done > 0;
+        Ok(done > 0)
+    }
+}

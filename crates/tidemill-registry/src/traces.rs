@@ -1,1 +1,0 @@
-//! Traces and their assessments.

@@ -1,0 +1,132 @@
+//! Tidemill's own API below `/api/v1`, described by an OpenAPI document.
+//!
+//! Resources are plural nouns. Every answer has one envelope, `{"data": …}`; lists are pages with `next`, which is the
+//! `cursor` of the next one. Times are RFC 3339 with `Z`. Errors are `application/problem+json` with a hint. Parameters
+//! that are not known are refused, so that a misspelt one does not silently select everything.
+
+mod datasets;
+mod envelope;
+mod events;
+mod info;
+mod log;
+mod pipeline;
+mod problem;
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::routing::{MethodRouter, get};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+pub(crate) use problem::Problem;
+
+use crate::App;
+
+/// A route and what answers there.
+type Route = (&'static str, fn() -> MethodRouter<App>);
+
+/// Every route of the API, in the order of the document.
+const ROUTES: &[Route] = &[
+    ("/api/v1/openapi.json", || get(document)),
+    ("/api/v1/info", || get(info::get)),
+    ("/api/v1/datasets", || get(datasets::list)),
+    ("/api/v1/datasets/{name}", || get(datasets::get)),
+    ("/api/v1/datasets/{name}/versions", || get(datasets::versions)),
+    ("/api/v1/pipeline-runs", || get(pipeline::list)),
+    ("/api/v1/pipeline-runs/{id}", || get(pipeline::get)),
+    ("/api/v1/events", || get(events::list)),
+    ("/api/v1/events/stream", || get(events::follow)),
+    ("/api/v1/log/head", || get(log::head)),
+    ("/api/v1/log/proof/{seq}", || get(log::proof)),
+];
+
+pub(crate) fn routes() -> Router<App> {
+    ROUTES.iter().fold(Router::new(), |router, (path, handler)| router.route(path, handler()))
+}
+
+/// What every route may answer besides.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "the variants are read by the macro only")]
+pub(crate) enum Failures {
+    /// A parameter is not right
+    #[response(status = 400, content_type = "application/problem+json")]
+    Invalid(#[to_schema] Problem),
+    /// The token is missing or wrong
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthenticated(#[to_schema] Problem),
+    /// The `Host` header names no host of this server
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(#[to_schema] Problem),
+    /// There is no such thing
+    #[response(status = 404, content_type = "application/problem+json")]
+    Missing(#[to_schema] Problem),
+    /// The server failed
+    #[response(status = 500, content_type = "application/problem+json")]
+    Failed(#[to_schema] Problem),
+    /// The server is busy; `Retry-After` says when to try again
+    #[response(status = 503, content_type = "application/problem+json")]
+    Busy(#[to_schema] Problem),
+}
+
+/// This document
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "server",
+    responses((status = 200, description = "The OpenAPI document", body = Object), Failures))]
+async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
+    static TEXT: LazyLock<String> = LazyLock::new(|| openapi().to_json().unwrap_or_default());
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], TEXT.as_str())
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tidemill",
+        description = "Continuous delivery for machine learning: experiments, models, data, runs and the log of events.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    paths(
+        document,
+        info::get,
+        datasets::list,
+        datasets::get,
+        datasets::versions,
+        pipeline::list,
+        pipeline::get,
+        events::list,
+        events::follow,
+        log::head,
+        log::proof,
+    ),
+    components(schemas(Problem)),
+    tags(
+        (name = "server", description = "The server itself"),
+        (name = "data", description = "Versioned datasets"),
+        (name = "pipeline", description = "Runs of the pipeline"),
+        (name = "log", description = "The append-only log of every change of state"),
+    ),
+    security((), ("token" = []), ("basic" = [])),
+    modifiers(&Schemes)
+)]
+struct Document;
+
+/// The two ways to send the token.
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        for (name, scheme, text) in [
+            ("token", HttpAuthScheme::Bearer, "The server's token"),
+            ("basic", HttpAuthScheme::Basic, "Any user name, which is recorded, and the token as password"),
+        ] {
+            let scheme = HttpBuilder::new().scheme(scheme).description(Some(text)).build();
+            components.add_security_scheme(name, SecurityScheme::Http(scheme));
+        }
+    }
+}
+
+/// The OpenAPI document of the API.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}

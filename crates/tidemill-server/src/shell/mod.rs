@@ -1,0 +1,133 @@
+//! What every request goes through before and after its handler, in the order in which it happens:
+//!
+//! 1. it gets a name ([`RequestId`]) and a record;
+//! 2. the `Host` and `Origin` headers are looked at ([`Origins`]);
+//! 3. who it comes from is found out ([`Token`]);
+//! 4. it takes one of the places for requests in flight, or is told to come back;
+//! 5. its handler runs; a panic there becomes an answer;
+//! 6. headers that protect browsers are set, and the record is closed.
+//!
+//! One function instead of a stack of layers: a request pays for one boxed future, not for seven.
+
+mod body;
+mod origins;
+mod record;
+mod refuse;
+mod request_id;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::HttpBody as _;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use futures::FutureExt as _;
+use tracing::Instrument as _;
+
+use crate::App;
+use body::{Counted, Patient};
+use record::Record;
+
+pub use origins::Origins;
+pub(crate) use request_id::RequestId;
+pub use token::Token;
+
+/// Puts the shell around all routes.
+pub(crate) fn around(app: &App, router: Router<App>) -> Router {
+    router
+        .fallback(async |request: Request| refuse::no_route(request.uri().path()))
+        .method_not_allowed_fallback(async |request: Request| {
+            refuse::no_method(request.uri().path(), request.method())
+        })
+        .layer(DefaultBodyLimit::max(app.config().json_limit))
+        .layer(from_fn_with_state(app.clone(), pass))
+        .with_state(app.clone())
+}
+
+/// One request on its way through.
+async fn pass(State(app): State<App>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = RequestId::of(request.headers());
+    let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let page = app.config().origins.allowed(request.headers());
+    let span = tracing::info_span!("request", request.id = %id, http.method = %method, http.route = route);
+    let mut response = answer(&app, &id, request, next).instrument(span).await;
+
+    finish_headers(response.headers_mut(), &id, page);
+    let record = Record { app, id, method, route, status: response.status(), begun };
+    match response.body().size_hint().exact() {
+        Some(bytes) => {
+            record.close(bytes);
+            response
+        }
+        None => response.map(|body| Counted::wrap(body, record)),
+    }
+}
+
+async fn answer(app: &App, id: &RequestId, mut request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let config = app.config();
+    if let Err(why) = config.origins.check(request.method(), path, request.headers()) {
+        tracing::warn!("refused a request: {why}");
+        return refuse::forbidden(path, why);
+    }
+    if is_preflight(request.method(), request.headers()) {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    // Probes must work without a secret, and also when everything is busy.
+    let probe = matches!(path, "/health" | "/version");
+    let token = if probe { None } else { config.token.as_ref() };
+    let Some(actor) = token::actor(token, request.headers()) else {
+        return refuse::unauthenticated(path);
+    };
+    let place = app.meter().enter();
+    if place.taken() > config.in_flight && !probe && path != "/metrics" {
+        return refuse::busy(path);
+    }
+
+    // Kept for the answer to a panic; a copy only of a short text.
+    let path = path.to_owned();
+    request.extensions_mut().insert(actor);
+    request.extensions_mut().insert(id.clone());
+    let request = request.map(|body| Patient::wrap(body, config.stall_timeout));
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing");
+            tracing::error!(panic = said, "a handler panicked");
+            refuse::broken(&path)
+        }
+    }
+}
+
+/// A browser asks whether it may ask (CORS); the answer is in the headers that every answer gets.
+fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    *method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+fn finish_headers(headers: &mut HeaderMap, id: &RequestId, page: Option<HeaderValue>) {
+    const FRAME: HeaderName = HeaderName::from_static("x-frame-options");
+    headers.insert(request_id::HEADER, id.header());
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(FRAME, HeaderValue::from_static("SAMEORIGIN"));
+    if let Some(page) = page {
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, x-request-id"),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, "x-request-id, retry-after"),
+            (header::VARY, "origin"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page);
+    }
+}

@@ -1,0 +1,120 @@
+//! The server's token, and who a request comes from.
+
+use std::fmt;
+
+use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use tidemill_core::{Actor, ActorKind};
+
+/// A secret that clients must know. Only its SHA-256 is kept.
+#[derive(Clone)]
+pub struct Token([u8; 32]);
+
+impl Token {
+    /// Of the secret's text.
+    pub fn new(secret: &str) -> Self {
+        Self(Sha256::digest(secret).into())
+    }
+
+    /// Takes the same time whatever is different: digests of equal length are compared.
+    fn matches(&self, candidate: &str) -> bool {
+        let candidate: [u8; 32] = Sha256::digest(candidate).into();
+        self.0.ct_eq(&candidate).into()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// What an `Authorization` header says.
+enum Credentials {
+    Bearer(String),
+    Basic { user: String, password: String },
+}
+
+/// Who sends a request, or nobody whom we know. Without a token everybody may, and a user name is believed.
+pub(super) fn actor(token: Option<&Token>, headers: &HeaderMap) -> Option<Actor> {
+    let given =
+        headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(credentials);
+    let knows = |secret: &str| token.is_none_or(|token| token.matches(secret));
+    match given {
+        Some(Credentials::Bearer(secret)) if knows(&secret) => {
+            Some(Actor { kind: ActorKind::Service, name: "token".to_owned() })
+        }
+        Some(Credentials::Basic { user, password }) if knows(&password) => Some(Actor::user(name(&user))),
+        None if token.is_none() => Some(Actor::user("anonymous")),
+        _ => None,
+    }
+}
+
+/// The scheme's name has no case (RFC 9110, section 11.1).
+fn credentials(value: &str) -> Option<Credentials> {
+    let (scheme, rest) = value.split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Credentials::Bearer(rest.to_owned()));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some(Credentials::Basic { user: user.to_owned(), password: password.to_owned() })
+}
+
+/// A user name as it may stand in the log of events.
+fn name(user: &str) -> String {
+    let plain: String = user.chars().filter(|c| !c.is_control()).take(128).collect();
+    if plain.trim().is_empty() { "anonymous".to_owned() } else { plain }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn who(token: Option<&str>, given: Option<&str>) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        if let Some(given) = given {
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_str(given).unwrap());
+        }
+        actor(token.map(Token::new).as_ref(), &headers).map(|actor| actor.to_string())
+    }
+
+    #[test]
+    fn who_is_who() {
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        for (token, given, expect) in [
+            (None, None, Some("user:anonymous")),
+            (None, Some(basic("ada:")), Some("user:ada")),
+            (None, Some("Bearer whatever".to_owned()), Some("service:token")),
+            (None, Some("Digest x".to_owned()), Some("user:anonymous")),
+            (Some("s3cret"), None, None),
+            (Some("s3cret"), Some("Bearer s3cret".to_owned()), Some("service:token")),
+            (Some("s3cret"), Some("bearer  s3cret".to_owned()), Some("service:token")),
+            (Some("s3cret"), Some("Bearer s3cre".to_owned()), None),
+            (Some("s3cret"), Some("Bearer s3crett".to_owned()), None),
+            (Some("s3cret"), Some(basic("ada:s3cret")), Some("user:ada")),
+            (Some("s3cret"), Some(basic(":s3cret")), Some("user:anonymous")),
+            (Some("s3cret"), Some(basic("ada:other")), None),
+            (Some("s3cret"), Some(basic("s3cret")), None),
+            (Some("s3cret"), Some("Basic ***".to_owned()), None),
+            (Some("s3cret"), Some("s3cret".to_owned()), None),
+            (Some("a:b"), Some(basic("ada:a:b")), Some("user:ada")),
+        ] {
+            assert_eq!(who(token, given.as_deref()).as_deref(), expect, "{token:?} {given:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_does_not_show_itself() {
+        assert_eq!(format!("{:?}", Token::new("s3cret")), "Token(…)");
+    }
+}
