@@ -16,6 +16,8 @@ pub struct StepEnd<'a> {
     pub state: StepState,
     /// When.
     pub at: Timestamp,
+    /// What it read, by path.
+    pub deps: &'a BTreeMap<String, Content>,
     /// What it wrote, by path; stored already. Empty unless it ran.
     pub outs: &'a BTreeMap<String, Content>,
     /// Why it failed.

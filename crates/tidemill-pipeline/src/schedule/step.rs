@@ -141,7 +141,8 @@ impl Work<'_> {
             Err(Stop::Error(error)) => (StepState::Failed, &none, Some(error.to_string())),
         };
         let at = self.services.clock.now();
-        let end = StepEnd { state, at, outs, failure: failure.as_deref(), log };
+        let deps = self.planned.record.as_ref().map_or(&none, |record| &record.deps);
+        let end = StepEnd { state, at, deps, outs, failure: failure.as_deref(), log };
         let told = self.services.tracker.step_ended(self.step, &end);
         // What made the step fail matters more than that it could not be told.
         let outs = result?;

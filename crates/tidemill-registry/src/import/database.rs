@@ -296,8 +296,11 @@ impl Source for Database {
         .map_err(self.fail())?;
         let mut models = Vec::with_capacity(rows.len());
         for (id, name, model_type, status, source_run, artifact_uri, created_at, updated_at) in rows {
-            let status = usize::try_from(status).ok().and_then(|status| super::MODEL_STATUS.get(status.checked_sub(1)?));
-            let params = self.pairs("logged_model_params", ("param_key", "param_value"), "model_id", &id).await?;
+            let status = usize::try_from(status)
+                .ok()
+                .and_then(|status| super::MODEL_STATUS.get(status.checked_sub(1)?));
+            let params =
+                self.pairs("logged_model_params", ("param_key", "param_value"), "model_id", &id).await?;
             let tags = self.pairs("logged_model_tags", ("tag_key", "tag_value"), "model_id", &id).await?;
             models.push(SourceLoggedModel {
                 id,
@@ -407,12 +410,13 @@ impl Database {
         if !self.columns.contains_key("registered_model_aliases") {
             return Ok(Vec::new());
         }
-        let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT alias, version FROM registered_model_aliases WHERE name = $1 ORDER BY alias")
-                .bind(name)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(self.fail())?;
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT alias, version FROM registered_model_aliases WHERE name = $1 ORDER BY alias",
+        )
+        .bind(name)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(self.fail())?;
         Ok(rows.into_iter().map(|(alias, version)| (alias, version.unsigned_abs())).collect())
     }
 }

@@ -206,7 +206,8 @@ impl Source for Folder {
             id: meta.run_id.into_string(),
             name: meta.run_name.map(Text::into_string).or(named).unwrap_or_default(),
             user: meta.user_id.map(Text::into_string).unwrap_or_default(),
-            status: status(meta.status.as_ref(), &RunStatus::ALL, RunStatus::word).unwrap_or(RunStatus::Finished),
+            status: status(meta.status.as_ref(), &RunStatus::ALL, RunStatus::word)
+                .unwrap_or(RunStatus::Finished),
             deleted: is_deleted(meta.lifecycle_stage.as_deref()),
             started_at: meta.start_time,
             ended_at: meta.end_time,
@@ -328,7 +329,8 @@ impl Source for Folder {
     }
 
     async fn fetch(&self, uri: &str, file: &SourceFile, into: &mut ArtifactWriter) -> Result<()> {
-        let folder = self.place_of(uri).ok_or_else(|| Error::invalid(format!("`{uri}` is not a folder here")))?;
+        let folder =
+            self.place_of(uri).ok_or_else(|| Error::invalid(format!("`{uri}` is not a folder here")))?;
         local::copy(&folder, file, into).await
     }
 }

@@ -26,8 +26,7 @@ pub use self::source::{
 use crate::{Code, Error, Registry, Result};
 
 /// States of logged models, in the order of MLflow's numbers, from 1.
-const MODEL_STATUS: [&str; 3] =
-    ["LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED"];
+const MODEL_STATUS: [&str; 3] = ["LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED"];
 /// Runs that are read and written at once: enough for their commits to be grouped.
 const AT_ONCE: usize = 8;
 /// Tag that says where something came from; its value is `PLACE`, once it is whole.

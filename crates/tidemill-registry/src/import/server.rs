@@ -219,7 +219,10 @@ impl Source for Server {
             tags: pairs(data, "tags"),
             metrics: list(data, "metrics").iter().map(|metric| text(metric, "key")).collect(),
             datasets: list(&run["inputs"], "dataset_inputs").iter().map(dataset).collect(),
-            model_inputs: list(&run["inputs"], "model_inputs").iter().map(|model| text(model, "model_id")).collect(),
+            model_inputs: list(&run["inputs"], "model_inputs")
+                .iter()
+                .map(|model| text(model, "model_id"))
+                .collect(),
             model_outputs: list(&run["outputs"], "model_outputs")
                 .iter()
                 .map(|model| ModelOutput {
@@ -327,7 +330,8 @@ impl Source for Server {
     }
 
     async fn fetch(&self, uri: &str, file: &SourceFile, into: &mut ArtifactWriter) -> Result<()> {
-        let root = proxied(uri).ok_or_else(|| Error::invalid(format!("`{uri}` is not behind this server")))?;
+        let root =
+            proxied(uri).ok_or_else(|| Error::invalid(format!("`{uri}` is not behind this server")))?;
         let path = format!("{root}/{}", file.path);
         let route = format!("/api/2.0/mlflow-artifacts/artifacts/{}", utf8_percent_encode(&path, PATH));
         let mut response = self.send(|| self.request(Method::GET, &route)).await?;

@@ -1,6 +1,5 @@
 //! What an import reads: the things of another tracking store as plain values, and the seam to its three forms.
 
-
 use async_trait::async_trait;
 use tidemill_db::tracking::{InputDataset, KeyValue, ModelOutput, RunStatus};
 

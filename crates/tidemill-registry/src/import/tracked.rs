@@ -152,7 +152,8 @@ impl Importer<'_> {
             };
             let mut tx = db.begin().await?;
             tx.create_logged_model(&new).await?;
-            let kind = EventKind::LoggedModelCreated { model: theirs.id.clone(), experiment, run: source_run };
+            let kind =
+                EventKind::LoggedModelCreated { model: theirs.id.clone(), experiment, run: source_run };
             tx.commit(vec![self.registry.event(self.actor, kind)]).await?;
         }
         self.copy(&theirs.artifact_uri, &folder, &mut done).await?;

@@ -37,7 +37,8 @@ fn mlflow(args: &ImportMlflow, global: &Global, console: &Console) -> anyhow::Re
         let bar = Bar::new(console, &cancel);
         let imported = import::import(&registry, source.as_ref(), &Actor::user(user_name()), &bar).await;
         db.close().await?;
-        imported.map_err(|error| if cancel.is_cancelled() { Failure::cancelled().into() } else { refused(error) })
+        imported
+            .map_err(|error| if cancel.is_cancelled() { Failure::cancelled().into() } else { refused(error) })
     })?;
     report(&imported, console)
 }
@@ -82,7 +83,9 @@ fn refused(error: tidemill_registry::Error) -> anyhow::Error {
         tidemill_registry::Code::Unauthenticated | tidemill_registry::Code::PermissionDenied => {
             "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         }
-        tidemill_registry::Code::TemporarilyUnavailable => "check that the server runs and the address is right",
+        tidemill_registry::Code::TemporarilyUnavailable => {
+            "check that the server runs and the address is right"
+        }
         _ => "--from takes a folder `mlruns`, `sqlite:///FILE`, or the address of a running server",
     };
     failure.hint(hint).into()

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde_json::json;
 use tidemill_core::{EventKind, RunId, RunState};
 use tidemill_pipeline::{
-    Dag, Difference, LocalExecutor, MemoryJournal, RunOptions, Selection, Services, compare, execute,
-    materialise,
+    Dag, Difference, LocalExecutor, MemoryJournal, RunOptions, Selection, Services, Untracked, compare,
+    execute, materialise,
 };
 
 use crate::app::App;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use tidemill_core::RunId;
 use tidemill_registry::Registry;
-use tidemill_server::{App, Config, Running};
+use tidemill_server::{App, Before, Config, Running};
 use tokio::runtime::Handle;
 
 use super::queue::Pending;
@@ -72,10 +72,10 @@ impl Server {
         fs_err::create_dir_all(&self.scratch)?;
         let mut config = Config::new(self.scratch.clone());
         if let Some(pending) = self.pending.get().cloned() {
-            config.before = Some(Arc::new(move || {
+            config.before = Some(Before(Arc::new(move || {
                 let pending = Arc::clone(&pending);
                 Box::pin(async move { pending.settled().await })
-            }));
+            })));
         }
         let _inside = self.runtime.enter();
         let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));

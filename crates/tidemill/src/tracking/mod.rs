@@ -4,6 +4,7 @@
 //! its own run in its environment, so that a script with `mlflow.autolog()` lands there without any configuration.
 
 mod environment;
+mod model;
 mod queue;
 mod sampler;
 mod system;
@@ -16,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tidemill_core::declare::{Action, Step};
 use tidemill_core::{Actor, Clock, EventKind, NewEvent, RunId, RunState, StepState};
-use tidemill_db::tracking::{Batch, KeyValue, Metric, NewTrackedRun, RunStatus};
-use tidemill_pipeline::{StepEnd, StepFailure, Tracker};
+use tidemill_db::tracking::{Batch, InputDataset, KeyValue, Metric, ModelOutput, NewTrackedRun, RunStatus};
+use tidemill_pipeline::{Content, StepEnd, StepFailure, Tracker};
 use tidemill_store::Store;
 use tokio::runtime::Handle;
 
@@ -62,7 +63,8 @@ impl Tracking {
         let sampler = Sampler::new(queue.clone(), Arc::clone(&parts.clock));
         let tracking = Self { parts, queue, sampler, steps: Mutex::default() };
         let run = tracking.parts.run;
-        let mut batch = Batch { params: leaves(params), tags: tracking.parts.tags.clone(), ..Batch::default() };
+        let mut batch =
+            Batch { params: leaves(params), tags: tracking.parts.tags.clone(), ..Batch::default() };
         batch.tags.push(tag("tidemill.run", &run.to_string()));
         tracking.create(run, &format!("run {}", run.short()), batch);
         tracking.parts.server.gate(tracking.queue.pending());
@@ -154,7 +156,7 @@ impl Tracker for Tracking {
             StepState::Ran | StepState::Restored | StepState::Unchanged => RunStatus::Finished,
         };
         if status == RunStatus::Finished {
-            self.results(step, end, &mut batch)?;
+            self.results(step, run, end, &mut batch)?;
         }
         self.update(run, batch, status);
         Ok(())
@@ -163,7 +165,13 @@ impl Tracker for Tracking {
 
 impl Tracking {
     /// What a step's outputs say in numbers.
-    fn results(&self, step: &Step, end: &StepEnd<'_>, batch: &mut Batch) -> Result<(), StepFailure> {
+    fn results(
+        &self,
+        step: &Step,
+        run: RunId,
+        end: &StepEnd<'_>,
+        batch: &mut Batch,
+    ) -> Result<(), StepFailure> {
         let at = self.parts.clock.now();
         let metric = |key: String, step: i64, value: f64| Metric {
             key,
@@ -181,18 +189,67 @@ impl Tracking {
             let (report, curves) = read.map_err(|error| {
                 StepFailure::new(format!("the report of step `{}` cannot be read: {error}", step.name))
             })?;
-            let known: Vec<String> = leaves(&serde_json::json!(step.params)).into_iter().map(|p| p.key).collect();
+            let known: Vec<String> =
+                leaves(&serde_json::json!(step.params)).into_iter().map(|p| p.key).collect();
             batch.params.extend(training::params(&report).into_iter().filter(|p| !known.contains(&p.key)));
             let values = training::metrics(&report, &curves).into_iter();
             batch.metrics.extend(values.map(|value| metric(value.key, value.step, value.value)));
+            batch.datasets.extend(end.deps.iter().map(|(path, content)| dataset(path, content)));
+            if let Some(content) = end.outs.get(&out.path) {
+                batch.model_outputs.push(self.model(step, run, content, &batch.params)?);
+            }
         }
-        for (_, key, value) in crate::command::run::metric_values(&self.parts.root, std::slice::from_ref(step)) {
+        for (_, key, value) in
+            crate::command::run::metric_values(&self.parts.root, std::slice::from_ref(step))
+        {
             batch.metrics.push(metric(key, 0, value));
         }
         for (path, content) in end.outs {
             batch.tags.push(tag(&format!("tidemill.out.{}", allowed(path)), &content.digest.to_string()));
         }
         Ok(())
+    }
+}
+
+impl Tracking {
+    /// The trained model as a logged model of the run.
+    fn model(
+        &self,
+        step: &Step,
+        run: RunId,
+        content: &Content,
+        params: &[KeyValue],
+    ) -> Result<ModelOutput, StepFailure> {
+        let failed = |error: &dyn std::fmt::Display| {
+            StepFailure::new(format!("the model of step `{}` cannot be recorded: {error}", step.name))
+        };
+        let out = step.outs.first().map(|out| self.parts.root.join(&out.path)).unwrap_or_default();
+        let signature = training::signature(&out).map_err(|error| failed(&error))?;
+        let pending = self.queue.pending();
+        self.parts
+            .runtime
+            .block_on(async {
+                // The model names its run, which must be there.
+                pending.settled().await;
+                model::log(&self.parts, run, &step.name, content, &signature, params).await
+            })
+            .map_err(|error| failed(&error))
+    }
+}
+
+/// A table that a training read.
+fn dataset(path: &str, content: &Content) -> InputDataset {
+    let digest = content.digest.to_string();
+    let hex = digest.rsplit(':').next().unwrap_or_default();
+    InputDataset {
+        name: path.to_owned(),
+        // The interface has room for half of it, which is still as unlikely to be met twice as a run's identifier.
+        digest: hex.chars().take(32).collect(),
+        source_type: "tidemill".to_owned(),
+        source: serde_json::json!({"path": path, "digest": digest, "bytes": content.bytes}).to_string(),
+        schema: None,
+        profile: None,
+        tags: vec![tag("mlflow.data.context", "training")],
     }
 }
 

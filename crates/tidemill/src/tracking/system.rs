@@ -44,10 +44,8 @@ impl Machine {
     }
 
     fn refresh_processes(&mut self) {
-        let kind = ProcessRefreshKind::nothing()
-            .with_cpu()
-            .with_memory()
-            .with_environ(UpdateKind::OnlyIfNotSet);
+        let kind =
+            ProcessRefreshKind::nothing().with_cpu().with_memory().with_environ(UpdateKind::OnlyIfNotSet);
         self.system.refresh_processes_specifics(ProcessesToUpdate::All, true, kind);
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 use tidemill_db::tracking::KeyValue;
 use tidemill_train::metric;
-use tidemill_train::report::{Curve, MetricValue, Report};
+use tidemill_train::report::{Curve, MetricValue, Report, Signature};
 
 use crate::step::train::file;
 
@@ -25,6 +25,11 @@ pub(crate) fn read(folder: &Path) -> anyhow::Result<(Report, Vec<Curve>)> {
     let report = crate::model_test::report(folder)?;
     let curves = fs_err::read(folder.join(file::CURVES))?;
     Ok((report, serde_json::from_slice(&curves)?))
+}
+
+/// What the model takes and gives.
+pub(crate) fn signature(folder: &Path) -> anyhow::Result<Signature> {
+    Ok(serde_json::from_slice(&fs_err::read(folder.join(file::SIGNATURE))?)?)
 }
 
 /// The parameters that were used, with what decides how the numbers came about.
