@@ -89,8 +89,10 @@ impl Shared {
             let due: Vec<(RunId, String, String, bool)> = self
                 .watched()
                 .iter_mut()
-                .filter(|watched| machine.is_none() || watched.samples == 0 || watched.rhythm.due(now))
-                .map(|watched| (watched.run, watched.parent.clone(), watched.step.clone(), watched.inside))
+                .filter_map(|watched| {
+                    let due = machine.is_none() || watched.samples == 0 || watched.rhythm.due(now);
+                    due.then(|| (watched.run, watched.parent.clone(), watched.step.clone(), watched.inside))
+                })
                 .collect();
             if due.is_empty() {
                 continue;

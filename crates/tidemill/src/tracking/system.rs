@@ -209,6 +209,8 @@ impl Rhythm {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt as _;
+    use std::process::Stdio;
     use std::time::Duration;
 
     use super::*;
@@ -231,6 +233,10 @@ mod tests {
     fn processes_of_a_step_are_found_by_what_they_inherit() {
         let mut child = Command::new("sh")
             .args(["-c", "sleep 30 & exec sleep 30"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
             .env("TIDEMILL_RUN_ID", "r")
             .env("TIDEMILL_STEP", "a=b")
             .spawn()
@@ -245,7 +251,8 @@ mod tests {
             }
         };
         assert_eq!(machine.read_step("r", "a", false), []);
-        child.kill().unwrap();
+        let group = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
         child.wait().unwrap();
         assert_eq!(found["system/step_processes"], 2.0);
     }

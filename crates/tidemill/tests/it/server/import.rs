@@ -19,7 +19,11 @@ fn import(place: &Place, from: &str) -> Command {
 /// Imports twice and asks for what is there; the second time nothing is new.
 fn imported(place: &Place, from: &str) -> Server {
     let first = Ran::of(&import(place, from).output().unwrap()).good().json();
-    assert_eq!((&first["runs"], &first["versions"], &first["models"]), (&3.into(), &2.into(), &1.into()), "{first}");
+    assert_eq!(
+        (&first["runs"], &first["versions"], &first["models"]),
+        (&3.into(), &2.into(), &1.into()),
+        "{first}"
+    );
     assert!(first["points"].as_u64().unwrap() >= 54, "{first}");
     let second = Ran::of(&import(place, from).output().unwrap()).good().json();
     for nothing in ["experiments", "runs", "points", "files", "logged_models", "models", "versions"] {
