@@ -10,6 +10,7 @@ mod error;
 mod experiments;
 pub mod filter;
 mod fresh;
+pub mod import;
 mod logged_models;
 mod models;
 mod page;

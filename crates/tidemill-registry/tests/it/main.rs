@@ -8,5 +8,5 @@
 )]
 
 mod artifacts;
-mod tracking;
 mod models;
+mod tracking;
