@@ -89,8 +89,7 @@ impl Peers {
         let mut found: Vec<String> = Vec::new();
         for (python, shown) in [(&self.python, tools), (&self.mlflow, &["mlflow"])] {
             let mut freeze = Command::new(python);
-            let listed =
-                process::output(freeze.args(["-m", "pip", "freeze", "--disable-pip-version-check"]));
+            let listed = process::output(freeze.args(["-m", "pip", "freeze", "--disable-pip-version-check"]));
             for line in listed.unwrap_or_default().lines() {
                 if let Some((name, version)) = line.split_once("==")
                     && shown.contains(&name)

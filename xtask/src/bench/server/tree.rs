@@ -66,7 +66,10 @@ impl Tree {
 
     /// Bytes of memory now. What several processes share is counted once.
     pub(crate) fn memory(self) -> u64 {
-        self.members().into_iter().filter_map(|process| kilobytes(process, "smaps_rollup", "Pss:")).sum::<u64>()
+        self.members()
+            .into_iter()
+            .filter_map(|process| kilobytes(process, "smaps_rollup", "Pss:"))
+            .sum::<u64>()
             * 1024
     }
 

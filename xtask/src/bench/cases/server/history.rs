@@ -42,7 +42,13 @@ pub(in super::super) fn measure(session: &Session, backend: Backend) -> Result<V
                     (false, false) => session.size(20, 1),
                 };
                 let sample = read(server, run, points, count)?;
-                lines.add(&name, turn, server.tool(), sample, &format!("{:.0} points/s", points as f64 / sample.wall));
+                lines.add(
+                    &name,
+                    turn,
+                    server.tool(),
+                    sample,
+                    &format!("{:.0} points/s", points as f64 / sample.wall),
+                );
             }
         }
         let title = format!("history of {points} points; times for a request, {}", backend.shown());

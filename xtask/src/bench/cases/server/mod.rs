@@ -50,7 +50,10 @@ struct Lines {
 
 impl Lines {
     fn add(&mut self, row: &str, turn: usize, tool: &str, sample: Sample, note: &str) {
-        process::note(format!("bench: {row} {turn} {tool}: {:.4} s, {:.4} s CPU {note}", sample.wall, sample.cpu));
+        process::note(format!(
+            "bench: {row} {turn} {tool}: {:.4} s, {:.4} s CPU {note}",
+            sample.wall, sample.cpu
+        ));
         let known = self.lines.iter().position(|line| line.tool == tool);
         let line = match known {
             Some(index) => &mut self.lines[index],

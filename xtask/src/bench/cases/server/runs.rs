@@ -20,7 +20,8 @@ pub(in super::super) fn measure(session: &Session, backend: Backend) -> Result<V
     let databases = Databases::new(backend);
     let servers = both(session, &databases, "runs")?;
     let empty_run = |_: usize, client: usize, number: u64| {
-        let body = format!(r#"{{"experiment_id":"0","run_name":"run {client} {number}","start_time":{number}}}"#);
+        let body =
+            format!(r#"{{"experiment_id":"0","run_name":"run {client} {number}","start_time":{number}}}"#);
         request("POST", "/api/2.0/mlflow/runs/create", &body)
     };
     let turns = Turns {

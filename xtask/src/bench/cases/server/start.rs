@@ -36,7 +36,8 @@ pub(in super::super) fn measure(session: &Session, backend: Backend) -> Result<V
         return Ok(vec![row]);
     }
     let (start, idle) = row.lines.first().map_or((f64::NAN, 0), |line| (line.wall() * 1e3, Line::peak(line)));
-    let row = row.below("start", start, 150.0, "ms").below("idle", idle as f64 / f64::from(1 << 20), 40.0, "MiB");
+    let row =
+        row.below("start", start, 150.0, "ms").below("idle", idle as f64 / f64::from(1 << 20), 40.0, "MiB");
     Ok(vec![row.at_most(1.0, PEER)])
 }
 
