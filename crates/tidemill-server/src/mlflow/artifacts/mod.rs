@@ -46,5 +46,7 @@ pub(super) fn routes_3() -> Router<App> {
 
 /// Paths of the root.
 pub(super) fn routes_root() -> Router<App> {
-    Router::new().route("/get-artifact", get(run::download))
+    Router::new()
+        .route("/get-artifact", get(run::download))
+        .route("/model-versions/get-artifact", get(run::download_version))
 }
