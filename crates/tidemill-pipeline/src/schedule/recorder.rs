@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use tidemill_core::Cancel;
@@ -15,9 +14,6 @@ use crate::{Contents, Error, Journal, RunStarted, StepFinished};
 
 /// Steps that may wait to be recorded before a worker waits too.
 const QUEUE: usize = 256;
-
-/// How long a step that ended waits for others to be recorded with. A run that is killed meanwhile does these steps again.
-const GATHER: Duration = Duration::from_millis(20);
 
 /// What is to be recorded.
 pub(super) enum Entry {
@@ -62,7 +58,7 @@ impl Recorder {
     ) {
         while let Ok(first) = queue.recv() {
             let mut group = vec![first];
-            self.gather(&mut group, queue);
+            group.extend(queue.try_iter());
             if self.is_broken() {
                 continue;
             }
@@ -71,19 +67,6 @@ impl Recorder {
                 self.broken.store(true, Ordering::SeqCst);
             }
         }
-    }
-
-    /// Takes what is waiting, and for a moment what is still coming: steps that end within milliseconds of each other
-    /// share one sync of the disk. Nobody waits for it but the end of the run, which closes the queue.
-    fn gather(&self, group: &mut Vec<Entry>, queue: &Receiver<Entry>) {
-        let until = Instant::now() + GATHER;
-        while group.len() < QUEUE && !group.iter().any(|entry| matches!(entry, Entry::Started(_))) {
-            match queue.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(entry) => group.push(entry),
-                Err(_) => break,
-            }
-        }
-        group.extend(queue.try_iter());
     }
 }
 
