@@ -17,7 +17,7 @@ mod serve;
 mod shell;
 
 pub use api::openapi;
-pub use app::{App, Config};
+pub use app::{App, Before, Config};
 pub use background::Background;
 pub use health::MLFLOW_VERSION;
 pub use listen::bind;

@@ -45,6 +45,6 @@ pub async fn serve(
 
 /// What goes on beside requests.
 fn start_loops(app: &App) {
-    let own = app.clone();
-    app.background().spawn("webhooks", |stop| mlflow::deliver_webhooks(own, stop.cancelled_owned()));
+    let webhooks = app.clone();
+    app.background().spawn("webhooks", |stop| mlflow::deliver_webhooks(webhooks, stop.cancelled_owned()));
 }

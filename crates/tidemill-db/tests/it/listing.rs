@@ -5,7 +5,9 @@ use tidemill_db::models::NewVersion;
 use tidemill_db::tracking::{Batch, NewTrackedRun, Stage};
 use tidemill_db::{Db, EventFilter, Order};
 
-use crate::fixture::{Fixture, at, created, event, experiment, new_run, new_tracked, on_both, pushed, run_id, started};
+use crate::fixture::{
+    Fixture, at, created, event, experiment, new_run, new_tracked, on_both, pushed, run_id, started,
+};
 
 on_both!(experiments, tracked_runs, pipeline_runs, models_and_versions, events, pulse);
 
@@ -114,9 +116,14 @@ async fn events(f: Fixture) {
     for number in 1..=4 {
         f.db.begin().await.unwrap().commit(vec![pushed("r", number)]).await.unwrap();
     }
-    let all = f.db.events(&EventFilter { order: Order::NewestFirst, ..EventFilter::default() }).await.unwrap();
-    let filter =
-        EventFilter { before: Some(all[1].seq), order: Order::NewestFirst, limit: Some(2), ..EventFilter::default() };
+    let all =
+        f.db.events(&EventFilter { order: Order::NewestFirst, ..EventFilter::default() }).await.unwrap();
+    let filter = EventFilter {
+        before: Some(all[1].seq),
+        order: Order::NewestFirst,
+        limit: Some(2),
+        ..EventFilter::default()
+    };
     assert_eq!(f.db.events(&filter).await.unwrap(), all[2..4]);
 }
 

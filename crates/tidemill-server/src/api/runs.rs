@@ -102,12 +102,7 @@ impl From<tracking::Metric> for Metric {
 
 impl From<tracking::InputDataset> for RunDataset {
     fn from(dataset: tracking::InputDataset) -> Self {
-        Self {
-            name: dataset.name,
-            digest: dataset.digest,
-            source: dataset.source,
-            tags: map(dataset.tags),
-        }
+        Self { name: dataset.name, digest: dataset.digest, source: dataset.source, tags: map(dataset.tags) }
     }
 }
 
@@ -186,7 +181,8 @@ pub(super) async fn metric(
     Query(wanted): Query<Wanted>,
 ) -> OneAnswer<Series> {
     let (db, run) = (app.registry().db(), run_id(&id)?);
-    let no_metric = || Problem::missing(format!("run {id} has no metric `{key}`")).hint("the run lists its metrics");
+    let no_metric =
+        || Problem::missing(format!("run {id} has no metric `{key}`")).hint("the run lists its metrics");
     if key.contains('\0') {
         return Err(no_metric());
     }

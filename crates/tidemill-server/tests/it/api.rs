@@ -157,7 +157,8 @@ async fn experiments_runs_and_metrics() {
     let experiment = experiment["experiment_id"].as_str().unwrap().to_owned();
     let mut runs = Vec::new();
     for started in [10_000, 30_000, 20_000] {
-        let new = json!({"experiment_id": experiment, "start_time": started, "run_name": format!("at {started}")});
+        let new =
+            json!({"experiment_id": experiment, "start_time": started, "run_name": format!("at {started}")});
         let run = mlflow(&server, "runs/create", new).await;
         runs.push(run["run"]["info"]["run_id"].as_str().unwrap().to_owned());
     }
@@ -166,7 +167,12 @@ async fn experiments_runs_and_metrics() {
         .collect();
     mlflow(&server, "runs/log-batch", json!({"run_id": runs[0], "metrics": metrics})).await;
     mlflow(&server, "runs/log-parameter", json!({"run_id": runs[0], "key": "depth", "value": "7"})).await;
-    mlflow(&server, "runs/log-metric", json!({"run_id": runs[0], "key": "odd", "value": "NaN", "timestamp": 1})).await;
+    mlflow(
+        &server,
+        "runs/log-metric",
+        json!({"run_id": runs[0], "key": "odd", "value": "NaN", "timestamp": 1}),
+    )
+    .await;
 
     let names = async |query: &str| -> (Vec<String>, serde_json::Value) {
         let page = server.get(&format!("/api/v1/experiments/{experiment}/runs?{query}")).await.json();
@@ -188,7 +194,10 @@ async fn experiments_runs_and_metrics() {
     let series = server.get(&format!("/api/v1/runs/{}/metrics/val%2Floss?points=20", runs[0])).await;
     let points = series.json()["data"]["points"].as_array().unwrap().clone();
     assert!(points.len() <= 20, "{}", points.len());
-    assert!(points.contains(&json!({"step": 617, "at": "1970-01-01T00:00:00.617Z", "value": 9.0})), "{points:?}");
+    assert!(
+        points.contains(&json!({"step": 617, "at": "1970-01-01T00:00:00.617Z", "value": 9.0})),
+        "{points:?}"
+    );
     assert_eq!((&points[0]["step"], &points[points.len() - 1]["step"]), (&json!(0), &json!(999)));
     server.get(&format!("/api/v1/runs/{}/metrics/none", runs[0])).await.is(404, &["has no metric `none`"]);
     server.get(&format!("/api/v1/runs/{}/metrics/none", "0".repeat(32))).await.is(404, &["there is no run"]);
@@ -208,7 +217,12 @@ async fn which_version_was_champion_then() {
         server.clock.advance(Duration::from_secs(3600));
         let alias = json!({"name": "churn", "alias": "champion", "version": version});
         let alias = server
-            .ask("POST", "/api/2.0/mlflow/registered-models/alias", &[("authorization", "Basic YWRhOg==")], &alias.to_string())
+            .ask(
+                "POST",
+                "/api/2.0/mlflow/registered-models/alias",
+                &[("authorization", "Basic YWRhOg==")],
+                &alias.to_string(),
+            )
             .await;
         alias.is(200, &[]);
     }

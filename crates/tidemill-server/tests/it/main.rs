@@ -10,5 +10,7 @@
 mod api;
 mod artifacts;
 mod client;
+mod models;
 mod pages;
 mod shell;
+mod webhooks;

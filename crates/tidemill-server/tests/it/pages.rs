@@ -116,9 +116,15 @@ async fn errors_are_part_of_the_answer() {
     )
     .await;
     let answer = &missing["data"]["mlflowGetRun"];
-    assert_eq!((&answer["run"], &answer["apiError"]["code"]), (&Value::Null, &json!("RESOURCE_DOES_NOT_EXIST")));
+    assert_eq!(
+        (&answer["run"], &answer["apiError"]["code"]),
+        (&Value::Null, &json!("RESOURCE_DOES_NOT_EXIST"))
+    );
     for (query, error) in [
-        ("{ mlflowGetRun(input: {runId: \"1\"}) { nonsense } }", "Cannot query field 'nonsense' on type 'MlflowGetRunResponse'."),
+        (
+            "{ mlflowGetRun(input: {runId: \"1\"}) { nonsense } }",
+            "Cannot query field 'nonsense' on type 'MlflowGetRunResponse'.",
+        ),
         ("{ mlflowGetRun { run { info { runId } } } }", "Field 'mlflowGetRun' needs an argument 'input'."),
         ("mutation { x }", "There is no mutation here."),
         ("{", "expected a name, but the document ends"),

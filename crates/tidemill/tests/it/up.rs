@@ -40,7 +40,11 @@ impl Server {
     }
 
     fn get(&self, path: &str, headers: &str) -> String {
-        rest(self.open(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n")))
+        rest(
+            self.open(&format!(
+                "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n"
+            )),
+        )
     }
 
     fn signal(&self, signal: Signal) {
@@ -123,7 +127,10 @@ fn one_server_works_on_one_database() {
     let first = up(&project, &[]);
     let said = format!("process {} on http://{}", first.child.id(), first.address);
     let refused = project.run(&["up", "--listen", "127.0.0.1:0"]);
-    refused.fails(1, &["a server already works on the database", &said, "hint: use that one, or give this one a home"]);
+    refused.fails(
+        1,
+        &["a server already works on the database", &said, "hint: use that one, or give this one a home"],
+    );
     // A killed one holds nothing.
     first.signal(Signal::KILL);
     assert_eq!(first.end().0, None);
@@ -138,10 +145,16 @@ fn addresses_that_cannot_be_listened_on() {
     let project = Project::new("project: tides\n");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
+    project.run(&["up", "--listen", &address]).fails(
+        1,
+        &[
+            &format!("cannot listen on {address}: address already in use"),
+            "hint: another program listens there",
+        ],
+    );
     project
-        .run(&["up", "--listen", &address])
-        .fails(1, &[&format!("cannot listen on {address}: address already in use"), "hint: another program listens there"]);
-    project.run(&["up", "--listen", "nonsense"]).fails(2, &["cannot listen on `nonsense`", "as in `127.0.0.1:5000`"]);
+        .run(&["up", "--listen", "nonsense"])
+        .fails(2, &["cannot listen on `nonsense`", "as in `127.0.0.1:5000`"]);
     project
         .run(&["up", "--listen", "0.0.0.0:0"])
         .fails(2, &["refusing to listen on 0.0.0.0:0 without a token", "--auth-token-file FILE"]);
@@ -151,17 +164,22 @@ fn addresses_that_cannot_be_listened_on() {
 #[test]
 fn the_token_is_read_and_asked_for() {
     let project = Project::new("project: tides\n");
-    for (text, error) in [("", "holds no token"), (" \n", "holds no token"), ("a\nb\n", "holds more than one line")] {
+    for (text, error) in
+        [("", "holds no token"), (" \n", "holds no token"), ("a\nb\n", "holds more than one line")]
+    {
         project.write("token", text);
-        project.run(&["up", "--auth-token-file", "token"]).fails(2, &[error, "hint: for example `openssl rand"]);
+        project
+            .run(&["up", "--auth-token-file", "token"])
+            .fails(2, &[error, "hint: for example `openssl rand"]);
     }
-    project.run(&["up", "--auth-token-file", "none"]).fails(2, &["cannot read the token in `none`: no such file"]);
+    project
+        .run(&["up", "--auth-token-file", "none"])
+        .fails(2, &["cannot read the token in `none`: no such file"]);
 
     project.write("token", "correct-horse-battery-staple\n");
     fs_err::set_permissions(project.path("token"), PermissionsExt::from_mode(0o644)).unwrap();
-    let server = Server::start(project.command(&[
-        "up", "--listen", "0.0.0.0:0", "--auth-token-file", "token",
-    ]));
+    let server =
+        Server::start(project.command(&["up", "--listen", "0.0.0.0:0", "--auth-token-file", "token"]));
     assert!(server.get("/health", "").starts_with("HTTP/1.1 200"));
     assert!(server.get("/api/v1/info", "").starts_with("HTTP/1.1 401"));
     let known = server.get("/api/v1/info", "authorization: Bearer correct-horse-battery-staple\r\n");
@@ -220,7 +238,10 @@ fn requests_are_logged_for_who_asks_and_never_what_they_hold() {
     let mut command = project.command(&["up", "--listen", "127.0.0.1:0", "--log-format", "json"]);
     command.env("TIDEMILL_LOG", "info");
     let server = Server::start(command);
-    server.get("/api/v1/datasets/hush?secret=mine", "authorization: Bearer hidden\r\nx-request-id: trace-1\r\n");
+    server.get(
+        "/api/v1/datasets/hush?secret=mine",
+        "authorization: Bearer hidden\r\nx-request-id: trace-1\r\n",
+    );
     server.signal(Signal::TERM);
     let (code, said) = server.end();
     assert_eq!(code, Some(0));

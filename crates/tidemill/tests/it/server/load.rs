@@ -44,7 +44,11 @@ impl Writes {
         let lost: Vec<_> =
             self.acknowledged.iter().filter(|write| sorted.binary_search(write).is_err()).collect();
         assert!(lost.is_empty(), "{what}: lost {lost:?} of {}", self.acknowledged.len());
-        assert!(sorted.last().is_none_or(|last| *last < self.sent), "{what}: nobody wrote {:?}", sorted.last());
+        assert!(
+            sorted.last().is_none_or(|last| *last < self.sent),
+            "{what}: nobody wrote {:?}",
+            sorted.last()
+        );
     }
 }
 
@@ -84,7 +88,8 @@ impl Metrics {
 impl Load for Metrics {
     fn turn(&mut self, client: &mut Client) -> io::Result<()> {
         let step = self.writes.next();
-        let body = json!({"run_id": self.run, "key": "m", "value": step * 2, "timestamp": step, "step": step});
+        let body =
+            json!({"run_id": self.run, "key": "m", "value": step * 2, "timestamp": step, "step": step});
         client.call("POST", "runs/log-metric", &body)?;
         self.writes.acknowledged.push(step);
         Ok(())
@@ -221,7 +226,8 @@ pub(super) struct Runs {
 
 impl Runs {
     pub(super) fn new(client: &mut Client) -> Self {
-        let made = client.call("POST", "experiments/create", &json!({"name": "runs of the crash test"})).unwrap();
+        let made =
+            client.call("POST", "experiments/create", &json!({"name": "runs of the crash test"})).unwrap();
         let experiment = made["experiment_id"].as_str().unwrap().to_owned();
         Self { experiment, writes: Writes::default(), made: Vec::new(), finished: Vec::new() }
     }
@@ -249,8 +255,7 @@ impl Load for Runs {
         let mut found = Vec::new();
         let mut token = String::new();
         loop {
-            let body =
-                json!({"experiment_ids": [self.experiment], "max_results": 500, "page_token": token});
+            let body = json!({"experiment_ids": [self.experiment], "max_results": 500, "page_token": token});
             let page = client.call("POST", "runs/search", &body).unwrap();
             for run in page["runs"].as_array().into_iter().flatten() {
                 let number = index(&run["info"]["start_time"]);
@@ -285,8 +290,8 @@ impl Load for Runs {
 pub(super) struct Uploads {
     run: String,
     root: String,
-    /// By name: the number of what was acknowledged last, and of what was sent last.
-    files: BTreeMap<usize, (Option<usize>, usize)>,
+    /// By name: the number of what was acknowledged last, and of everything that was sent after it.
+    files: BTreeMap<usize, (Option<usize>, Vec<usize>)>,
     sent: usize,
 }
 
@@ -312,32 +317,28 @@ impl Load for Uploads {
         let number = self.sent;
         self.sent += 1;
         let name = if number % 3 == 2 { number / 2 } else { number };
-        let file = self.files.entry(name).or_insert((None, number));
-        file.1 = number;
+        let file = self.files.entry(name).or_default();
+        file.1.push(number);
         let path = format!("{}/dir/{name}.bin", self.root);
         let answer = client.send("PUT", &path, "application/octet-stream", &Self::content(number))?;
         assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-        file.0 = Some(number);
+        *file = (Some(number), Vec::new());
         Ok(())
     }
 
     fn check(&self, client: &mut Client) {
         let path = format!("artifacts/list?run_id={}&path=dir", self.run);
         let listed = client.call("GET", &path, &Value::Null).unwrap();
-        let names: Vec<&str> = listed["files"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|file| file["path"].as_str().unwrap())
-            .collect();
+        let names: Vec<&str> =
+            listed["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
         for (name, (acknowledged, sent)) in &self.files {
             let answer = client.send("GET", &format!("{}/dir/{name}.bin", self.root), "", &[]).unwrap();
             let there = names.contains(&&*format!("dir/{name}.bin"));
             assert_eq!(there, answer.status == 200, "{name} is listed: {there}");
             if answer.status == 200 {
-                let candidates = [acknowledged.unwrap_or(*sent), *sent];
-                let whole = candidates.iter().any(|number| Self::content(*number) == answer.body);
-                assert!(whole, "artifact {name} is neither {acknowledged:?} nor {sent}");
+                let mut candidates = acknowledged.iter().chain(sent);
+                let whole = candidates.any(|number| Self::content(*number) == answer.body);
+                assert!(whole, "artifact {name} is neither {acknowledged:?} nor one of {sent:?}");
             } else {
                 assert_eq!((answer.status, acknowledged), (404, &None), "artifact {name}");
             }
