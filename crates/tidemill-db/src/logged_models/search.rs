@@ -107,7 +107,9 @@ fn push_key(sql: &mut Sql, key: &LoggedModelOrder) {
         Field::Attribute(name) => {
             sql.column(text_column(name).or_else(|| whole_column(name)).unwrap_or("t.id"));
         }
-        _ => drop(sql.push("t.id")),
+        _ => {
+            sql.push("t.id");
+        }
     }
 }
 
@@ -131,14 +133,18 @@ fn push_condition(sql: &mut Sql, Condition { field, op, value }: &Condition, dat
             sql.pair_is("logged_model_tag c WHERE c.model_id", "t.id", key, &[(*op, value)]);
         }
         (Field::Attribute(name), Operand::Number(number)) => match whole_column(name) {
-            Some(column) => drop(sql.int_is(column, *op, *number)),
-            None => drop(sql.push("FALSE")),
+            Some(column) => {
+                sql.int_is(column, *op, *number);
+            }
+            None => never(sql),
         },
         (Field::Attribute(name), Operand::Text(_) | Operand::List(_)) => match text_column(name) {
-            Some(column) => drop(sql.text_is(column, *op, value)),
-            None => drop(sql.push("FALSE")),
+            Some(column) => {
+                sql.text_is(column, *op, value);
+            }
+            None => never(sql),
         },
-        _ => drop(sql.push("FALSE")),
+        _ => never(sql),
     }
 }
 
@@ -174,4 +180,9 @@ fn whole_column(name: &str) -> Option<&'static str> {
         "last_updated_timestamp" => "t.updated_at",
         _ => return None,
     })
+}
+
+/// What no row meets.
+fn never(sql: &mut Sql) {
+    sql.push("FALSE");
 }

@@ -68,13 +68,15 @@ fn push_model(sql: &mut Sql, Condition { field, op, value }: &Condition) {
             sql.text_is("m.name", *op, value);
         }
         (Field::Attribute(name), Operand::Number(number)) => match model_column(name) {
-            Some(column) => drop(sql.int_is(column, *op, *number)),
-            None => drop(sql.push("FALSE")),
+            Some(column) => {
+                sql.int_is(column, *op, *number);
+            }
+            None => never(sql),
         },
         (Field::Tag(key), _) => {
             sql.pair_is("registered_model_tag c WHERE c.model_id", "m.id", key, &[(*op, value)]);
         }
-        _ => drop(sql.push("FALSE")),
+        _ => never(sql),
     }
 }
 
@@ -88,18 +90,20 @@ fn push_version(sql: &mut Sql, Condition { field, op, value }: &Condition) {
                 ("run_id", Op::Eq, Operand::Text(run)) if !run.is_empty() => "v.run_uuid",
                 ("run_id", Op::In, Operand::List(runs)) if !runs.iter().any(String::is_empty) => "v.run_uuid",
                 ("run_id", _, _) => "COALESCE(v.run_uuid, '')",
-                _ => return drop(sql.push("FALSE")),
+                _ => return never(sql),
             };
             sql.text_is(column, *op, value);
         }
         (Field::Attribute(name), Operand::Number(number)) => match version_column(name) {
-            Some(column) => drop(sql.int_is(column, *op, *number)),
-            None => drop(sql.push("FALSE")),
+            Some(column) => {
+                sql.int_is(column, *op, *number);
+            }
+            None => never(sql),
         },
         (Field::Tag(key), _) => {
             sql.pair_is("model_version_tag c WHERE c.version_id", "v.id", key, &[(*op, value)]);
         }
-        _ => drop(sql.push("FALSE")),
+        _ => never(sql),
     }
 }
 
@@ -156,4 +160,9 @@ fn version_column(name: &str) -> Option<&'static str> {
         "last_updated_timestamp" => "v.updated_at",
         _ => return None,
     })
+}
+
+/// What no row meets.
+fn never(sql: &mut Sql) {
+    sql.push("FALSE");
 }

@@ -8,3 +8,4 @@
 )]
 
 mod artifacts;
+mod models;

@@ -10,4 +10,6 @@
 mod api;
 mod artifacts;
 mod client;
+mod models;
 mod shell;
+mod webhooks;
