@@ -334,6 +334,9 @@ pub(crate) struct Up {
     /// Also let web pages of this origin in, as in `https://desk.example.com`; `*` for all
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
+    /// Let webhooks deliver to addresses of the own network, also without TLS
+    #[arg(long)]
+    pub(crate) private_webhooks: bool,
     /// How long requests may go on after SIGTERM
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = time)]
     pub(crate) drain: Duration,
