@@ -131,6 +131,7 @@ fn classify_postgres(
 ) -> Error {
     let place = ctx.place.clone();
     match code {
+        "2201B" => Error::Pattern { detail },
         "53100" => Error::Full { place, detail },
         "55P03" => Error::Locked { place, waited: ctx.busy_timeout },
         "25006" | "42501" => Error::ReadOnly { place, detail },

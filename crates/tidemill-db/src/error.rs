@@ -125,6 +125,15 @@ pub enum Error {
         /// Which, in the order in which they were given.
         changes: Vec<ParamChange>,
     },
+    /// A place to go on from does not belong to the search.
+    #[error("the place to go on from does not belong to this search")]
+    Cursor,
+    /// The database cannot read a regular expression.
+    #[error("the regular expression cannot be used: {detail}")]
+    Pattern {
+        /// What the database said.
+        detail: String,
+    },
     /// A prefix fits several runs.
     #[error("`{prefix}` fits {count} runs")]
     Ambiguous {
@@ -242,6 +251,8 @@ impl Hint for Error {
             | Self::ParamsChanged { .. }
             | Self::NotFound { .. }
             | Self::ProofRange { .. }
+            | Self::Cursor
+            | Self::Pattern { .. }
             | Self::Closed { .. }
             | Self::Cancelled
             | Self::Json(_)

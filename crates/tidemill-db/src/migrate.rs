@@ -28,6 +28,7 @@ macro_rules! migration {
 pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0001_start"),
     migration!("0002_tracking"),
+    migration!("0003_search"),
     migration!("0004_models"),
     migration!("0005_artifacts"),
     migration!("0006_traces"),

@@ -10,6 +10,7 @@ mod error;
 mod experiments;
 pub mod filter;
 mod fresh;
+pub mod import;
 mod logged_models;
 mod models;
 mod page;
@@ -27,6 +28,7 @@ pub use models::{Found, Moment, VersionRequest};
 pub use page::{page_offset, page_token};
 pub use registry::Registry;
 pub use runs::{MetricPage, NewRun, RUN_NAME, RunChange};
+pub use search::{Answers, Question, View};
 pub use webhooks::{
     ACTIONS, ENTITIES, Reach, WebhookRequest, check_address, example_data, webhook_event, webhook_host,
 };

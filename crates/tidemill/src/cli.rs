@@ -70,6 +70,9 @@ pub(crate) enum Command {
     Reproduce(Reproduce),
     /// Serve the MLflow API, the registry and the metadata until stopped
     Up(Up),
+    /// Take over experiments, runs, artifacts and models from another tool
+    #[command(subcommand)]
+    Import(Import),
     /// Merge two versions of tidemill.lock, for Git: `tidemill merge-lock %O %A %B`
     #[command(hide = true)]
     MergeLock(MergeLock),
@@ -343,6 +346,25 @@ pub(crate) struct Up {
     /// The form of the log on standard error; `TIDEMILL_LOG=info` shows every request
     #[arg(long, default_value = "text", value_name = "FORM")]
     pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Import {
+    /// Take over an MLflow tracking store and registry; what is here already stays as it is
+    Mlflow(ImportMlflow),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportMlflow {
+    /// A folder `mlruns`, `sqlite:///FILE`, or the address of a running server
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) from: String,
+    /// The folder behind `mlflow-artifacts:` addresses of a database: `--artifacts-destination` of the old server
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) artifacts: Option<PathBuf>,
+    /// Import into DIR; into `.tidemill` of the project, or of the current folder, where not given
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) home: Option<PathBuf>,
 }
 
 /// How log lines look.

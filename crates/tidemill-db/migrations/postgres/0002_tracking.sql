@@ -65,7 +65,7 @@ CREATE TABLE series (
     ordered BIGINT NOT NULL,
     UNIQUE (run_id, name)
 );
-CREATE INDEX series_value ON series (name, last_value, run_id);
+CREATE INDEX series_value ON series (name, last_is_nan, last_value, run_id);
 
 -- `value` is the number's bits as an integer of the same order, with NaN just below zero: a point is its own key, so
 -- the same one is stored once.

@@ -4,7 +4,7 @@
 //! say `false` or `None` where the thing is not there.
 
 mod history;
-mod read;
+pub(crate) mod read;
 mod search;
 mod types;
 mod write;

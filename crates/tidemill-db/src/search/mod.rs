@@ -3,9 +3,15 @@
 //! The text of a filter is read in `tidemill-registry`; what arrives here is a list of conditions that must all hold.
 
 mod condition;
+mod experiments;
+mod page;
+mod runs;
 mod sql;
 mod text;
 
 pub use condition::{Condition, Field, Op, Operand, OrderBy};
+pub use experiments::{DatasetSummary, ExperimentSearch};
+pub use page::{Cursor, Page};
+pub use runs::{Effort, RunSearch};
 #[allow(unused_imports, reason = "for the searches of the other modules")]
 pub(crate) use sql::{Column, Sql};

@@ -71,11 +71,6 @@ impl Sql {
         Self { text: String::new(), binds: Vec::new(), postgres: matches!(conn, Either::Postgres(_)) }
     }
 
-    /// An empty statement for the same database.
-    pub(crate) fn empty(&self) -> Self {
-        Self { text: String::new(), binds: Vec::new(), postgres: self.postgres }
-    }
-
     /// Whether it is for PostgreSQL.
     pub(crate) fn is_postgres(&self) -> bool {
         self.postgres

@@ -37,6 +37,22 @@ pub(super) fn beginning(pattern: &str) -> &str {
     &pattern[..pattern.find(['%', '_']).unwrap_or(pattern.len())]
 }
 
+/// The least text that comes after all that begin with `beginning`, if there is one.
+pub(super) fn after_all(beginning: &str) -> Option<String> {
+    let mut chars: Vec<char> = beginning.chars().collect();
+    while let Some(last) = chars.pop() {
+        let next = match last {
+            '\u{D7FF}' => Some('\u{E000}'),
+            last => char::from_u32(u32::from(last) + 1),
+        };
+        if let Some(next) = next {
+            chars.push(next);
+            return Some(chars.into_iter().collect());
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +63,9 @@ mod tests {
         assert_eq!(expression("é%(_)"), "(?is)^é.*\\(.\\)$");
         assert_eq!(beginning("ab_c%"), "ab");
         assert_eq!(beginning("abc"), "abc");
+        assert_eq!(after_all("ab").as_deref(), Some("ac"));
+        assert_eq!(after_all("a\u{10FFFF}").as_deref(), Some("b"));
+        assert_eq!(after_all("\u{D7FF}").as_deref(), Some("\u{E000}"));
+        assert_eq!(after_all("\u{10FFFF}"), None);
     }
 }

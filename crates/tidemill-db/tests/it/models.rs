@@ -33,6 +33,7 @@ fn kv(key: &str, value: &str) -> KeyValue {
 fn new_version(model: &str) -> NewVersion {
     NewVersion {
         model: model.to_owned(),
+        number: None,
         description: Some("d".to_owned()),
         user: None,
         source: "models:/m-1".to_owned(),

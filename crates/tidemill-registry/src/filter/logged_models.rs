@@ -3,7 +3,7 @@
 use tidemill_db::search::{Condition, Field, Operand};
 
 use crate::filter::clause::{self, Item, Shape, Unreadable};
-use crate::filter::{condition, op_of, value};
+use crate::filter::{check_text, condition, op_of, value};
 use crate::{Error, Result};
 
 const NUMERIC: [&str; 6] = ["<", "<=", ">", ">=", "=", "!="];
@@ -26,6 +26,7 @@ pub fn logged_models(text: &str) -> Result<Vec<Condition>> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
+    check_text(text)?;
     let shown = || value::python_text(text);
     let clauses = clause::clauses(text, false).map_err(|unreadable| match unreadable {
         Unreadable::Blank | Unreadable::Several => {
@@ -59,6 +60,7 @@ pub fn logged_models(text: &str) -> Result<Vec<Condition>> {
 
 /// Reads the field that a search over logged models is ordered by: an attribute or `metrics.NAME`.
 pub fn order_logged_models(name: &str) -> Result<Field> {
+    check_text(name)?;
     if let Some((entity, key)) = name.split_once('.') {
         if entity != "metrics" {
             return Err(Error::invalid(format!(

@@ -70,6 +70,7 @@ fn read(
     if text.is_empty() {
         return Ok(Vec::new());
     }
+    check_text(text)?;
     let clauses = clause::clauses(text, bare_timestamp).map_err(|unreadable| match unreadable {
         Unreadable::Blank => Error::invalid(format!("Invalid filter '{text}'. Could not be parsed.")),
         Unreadable::Several => Error::invalid(format!(
@@ -164,8 +165,35 @@ fn condition(field: Field, op: Op, value: Operand) -> Result<Condition> {
             "The comparators IN and NOT IN need a list of values."
         }));
     }
+    if let Operand::Text(pattern) = &value {
+        check_pattern(op, pattern)?;
+    }
     Ok(Condition { field, op, value })
 }
+
+/// Databases refuse patterns that are longer, or not regular expressions, in words of their own.
+fn check_pattern(op: Op, pattern: &str) -> Result<()> {
+    if matches!(op, Op::Like | Op::ILike | Op::RLike) && pattern.len() > PATTERN {
+        return Err(Error::invalid(format!("A pattern of a filter can have at most {PATTERN} bytes.")));
+    }
+    if op == Op::RLike
+        && let Err(error) = regex::Regex::new(pattern)
+    {
+        return Err(Error::invalid(format!("Invalid regular expression '{pattern}': {error}")));
+    }
+    Ok(())
+}
+
+/// No text in a database holds this character, and PostgreSQL does not take it.
+fn check_text(text: &str) -> Result<()> {
+    if text.contains('\0') {
+        return Err(Error::invalid("A search cannot hold the character NUL."));
+    }
+    Ok(())
+}
+
+/// The longest pattern, in bytes.
+const PATTERN: usize = 10_000;
 
 /// A set as MLflow shows it, in a fixed order.
 fn set(keys: &[&str]) -> String {

@@ -2,6 +2,7 @@
 
 use tidemill_db::search::{Field, OrderBy};
 
+use crate::filter::check_text;
 use crate::filter::clause::groups;
 use crate::filter::lex::{Kind, tokens};
 use crate::filter::value::python_text;
@@ -37,6 +38,7 @@ pub(super) fn read_repeated(keys: &[String], field: impl Fn(&str) -> Result<Fiel
 }
 
 fn one(text: &str, field: impl Fn(&str) -> Result<Field>) -> Result<OrderBy> {
+    check_text(text)?;
     let unreadable = || Error::invalid(format!("Invalid order_by clause '{text}'. Could not be parsed."));
     let found = tokens(text);
     let (Some(first), Some(last)) = (found.first(), found.last()) else { return Err(unreadable()) };

@@ -72,6 +72,7 @@ impl Registry {
         let logged_model = resolved.logged_model.as_ref().map(|model| model.id.clone());
         let new = NewVersion {
             model: name.clone(),
+            number: None,
             description: request.description,
             user: None,
             source: resolved.source,

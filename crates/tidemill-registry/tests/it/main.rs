@@ -9,3 +9,4 @@
 
 mod artifacts;
 mod models;
+mod tracking;

@@ -11,5 +11,6 @@ mod api;
 mod artifacts;
 mod client;
 mod models;
+mod pages;
 mod shell;
 mod webhooks;

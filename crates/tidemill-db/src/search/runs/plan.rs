@@ -1,0 +1,326 @@
+//! How the runs of a page are found.
+//!
+//! There are two ways. Where some need is met by few rows, these are looked at, all of them, and sorted. Otherwise the first
+//! key's own index is walked in its order, in stretches that grow, until the page is full. Within a stretch everything is
+//! sorted, so ties cost nothing extra; a value that more runs share than a stretch holds is a search of its own among
+//! those runs, ordered by the other keys. So are the runs whose value is NaN and those that have none. If a walk finds little for long, and what
+//! meets some need can be counted after all, it is given up for the first way.
+
+use crate::backend::{Context, Either, Transact};
+use crate::search::Sql;
+use crate::search::page::Place;
+use crate::search::runs::key::{Key, Of};
+use crate::search::runs::need::Need;
+use crate::search::runs::query::{Driver, Found, Scope, Stretch, push_ahead, push_search};
+use crate::{Error, Result};
+
+/// Where one way of finding runs gives way to the other. The defaults are measured; others are for tests.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// So few rows are looked at and sorted.
+    pub few: usize,
+    /// The longest stretch of a walk, in rows.
+    pub stretch: usize,
+    /// The shortest.
+    pub least: usize,
+    /// A walk may be given up after as many rows.
+    pub patience: usize,
+    /// Rows are counted up to here, when a walk finds little.
+    pub many: usize,
+    /// With more groups of experiment and stage than this, stretches of time are measured over all runs.
+    pub groups: usize,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { few: 4_000, stretch: 16_384, least: 256, patience: 20_000, many: 131_072, groups: 16 }
+    }
+}
+
+/// A run with its place by each key.
+pub(super) type Hit = (i64, Vec<Place>);
+
+/// A search in its transaction.
+pub(super) struct Search<'a> {
+    pub(super) tx: &'a mut Transact,
+    pub(super) scope: Scope,
+    pub(super) effort: Effort,
+}
+
+/// The words that make PostgreSQL join in the written order, by lookups.
+const POSTGRES_ORDER: &str = "SET LOCAL join_collapse_limit = 1; SET LOCAL from_collapse_limit = 1;
+    SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off;
+    SET LOCAL max_parallel_workers_per_gather = 0;";
+
+impl Search<'_> {
+    /// Settles how PostgreSQL plans the statements of this transaction.
+    pub(super) async fn prepare(&mut self) -> Result<()> {
+        let ctx = std::sync::Arc::clone(&self.tx.ctx);
+        match self.tx.conn() {
+            Either::Sqlite(_) => Ok(()),
+            Either::Postgres(c) => {
+                sqlx::raw_sql(POSTGRES_ORDER).execute(c).await.map(|_| ()).map_err(ctx.fail("search runs"))
+            }
+        }
+    }
+
+    /// The first `want` runs that meet all needs and come after `after`.
+    pub(super) async fn page(
+        &mut self,
+        needs: &[Need],
+        keys: &[Key],
+        after: Option<&[Place]>,
+        want: usize,
+    ) -> Result<Vec<Hit>> {
+        let Some(first) = keys.first() else { return Ok(Vec::new()) };
+        if want == 0 || needs.contains(&Need::Nothing) {
+            return Ok(Vec::new());
+        }
+        let (count, driver) = self.fewest(needs, self.effort.few + 1).await?;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        if count <= self.effort.few || matches!(first.of, Of::Property("uuid", _)) {
+            let driver = if count <= self.effort.few { driver } else { Driver::Runs };
+            return self.collect(&driver, needs, keys, after, want).await;
+        }
+        match first.of {
+            Of::Property("started_at", _) | Of::Metric(_) | Of::Pair(..) => {
+                self.walk(needs, keys, after, want).await
+            }
+            Of::Property(..) => {
+                let (_, driver) = self.fewest(needs, self.effort.many).await?;
+                self.collect(&driver, needs, keys, after, want).await
+            }
+        }
+    }
+
+    /// What drives a search over the fewest rows, counted up to `limit`.
+    async fn fewest<'n>(&mut self, needs: &'n [Need], limit: usize) -> Result<(usize, Driver<'n>)> {
+        let mut sql = Sql::new(&self.tx.conn());
+        self.scope.push_count(&mut sql, limit);
+        for (i, need) in needs.iter().enumerate().filter(|(_, need)| need.is_indexed()) {
+            need.push_count(&mut sql, i + 1, &self.scope, limit);
+        }
+        let counts: Vec<(i64, i64)> = self.fetch(&sql).await?;
+        let fewest = counts.into_iter().min_by_key(|(number, count)| (*count, *number));
+        let Some((number, count)) = fewest else { return Ok((0, Driver::Runs)) };
+        let driver = match (number as usize).checked_sub(1).and_then(|i| needs.get(i)) {
+            Some(need) => Driver::Need(need),
+            None => Driver::Runs,
+        };
+        Ok((count as usize, driver))
+    }
+
+    async fn collect(
+        &mut self,
+        driver: &Driver<'_>,
+        needs: &[Need],
+        keys: &[Key],
+        after: Option<&[Place]>,
+        want: usize,
+    ) -> Result<Vec<Hit>> {
+        let mut sql = Sql::new(&self.tx.conn());
+        push_search(&mut sql, &self.scope, driver, needs, keys, after, want);
+        let found: Vec<Found> = self.fetch(&sql).await?;
+        Ok(found.into_iter().map(|found| (found.id, found.places(keys))).collect())
+    }
+
+    /// Along the first key.
+    async fn walk(
+        &mut self,
+        needs: &[Need],
+        keys: &[Key],
+        after: Option<&[Place]>,
+        want: usize,
+    ) -> Result<Vec<Hit>> {
+        let Some(key) = keys.first() else { return Ok(Vec::new()) };
+        let begin = after.and_then(<[Place]>::first);
+        let mut hits = Vec::new();
+        if !matches!(begin, Some(Place::Nan | Place::Missing)) {
+            match self.walk_values(needs, keys, after, want).await? {
+                Walked::To(found) => hits = found,
+                Walked::GivenUp => {
+                    let (_, driver) = self.fewest(needs, self.effort.many).await?;
+                    return self.collect(&driver, needs, keys, after, want).await;
+                }
+            }
+        }
+        if matches!(key.of, Of::Metric(_)) && begin != Some(&Place::Missing) {
+            let rest = self.among(&Place::Nan, needs, keys, after, want - hits.len()).await?;
+            hits.extend(rest);
+        }
+        let missing = key.need(&Place::Missing);
+        if hits.len() < want && !needs.iter().any(|need| need.requires(&missing)) {
+            let rest = self.among(&Place::Missing, needs, keys, after, want - hits.len()).await?;
+            hits.extend(rest);
+        }
+        Ok(hits)
+    }
+
+    async fn walk_values(
+        &mut self,
+        needs: &[Need],
+        keys: &[Key],
+        mut after: Option<&[Place]>,
+        want: usize,
+    ) -> Result<Walked> {
+        let Some(key) = keys.first() else { return Ok(Walked::To(Vec::new())) };
+        let longest = self.effort.stretch.max(2 * want);
+        let (mut length, mut walked, mut may_give_up) = ((2 * want).max(self.effort.least), 0, true);
+        let mut from = after.and_then(<[Place]>::first).map(|place| (beginning(place), true));
+        let mut hits: Vec<Hit> = Vec::new();
+        loop {
+            let rest = Stretch { from: from.clone(), to: None };
+            let ahead = self.ahead(key, &rest, needs, length).await?;
+            let left = want - hits.len();
+            let crowded =
+                ahead.as_ref().is_some_and(|ahead| from.as_ref().is_some_and(|(from, _)| from == ahead));
+            if crowded {
+                let place = ahead.clone().unwrap_or(Place::Missing);
+                let found = if is_whole(&place) {
+                    self.among(&place, needs, keys, after, left).await?
+                } else {
+                    let only = Stretch { from: Some((place.clone(), true)), to: Some((place, true)) };
+                    self.collect(&Driver::Stretch(&only), needs, keys, after, left).await?
+                };
+                hits.extend(found);
+                from = ahead.map(|place| (place, false));
+            } else {
+                let stretch = Stretch { from, to: ahead.clone().map(|place| (place, false)) };
+                hits.extend(self.collect(&Driver::Stretch(&stretch), needs, keys, after, left).await?);
+                if ahead.is_none() {
+                    return Ok(Walked::To(hits));
+                }
+                from = ahead.map(|place| (place, true));
+            }
+            if hits.len() >= want {
+                return Ok(Walked::To(hits));
+            }
+            after = None;
+            walked += length;
+            length = (length * 4).min(longest);
+            if may_give_up && walked >= self.effort.patience {
+                may_give_up = false;
+                let (count, _) = self.fewest(needs, self.effort.many).await?;
+                if count < self.effort.many && count < walked * want / hits.len().max(1) {
+                    return Ok(Walked::GivenUp);
+                }
+            }
+        }
+    }
+
+    /// The value `length` rows ahead.
+    async fn ahead(
+        &mut self,
+        key: &Key,
+        rest: &Stretch,
+        needs: &[Need],
+        length: usize,
+    ) -> Result<Option<Place>> {
+        let groups = self.scope.experiments.len() * self.scope.stages.len();
+        if !matches!(key.of, Of::Property(..)) || groups > self.effort.groups {
+            return self.value_ahead(key, rest, needs, None, length).await;
+        }
+        let mut nearest: Option<Place> = None;
+        let scope = self.scope.clone();
+        for experiment in &scope.experiments {
+            for stage in &scope.stages {
+                let length = (length / groups).max(1);
+                let place = self.value_ahead(key, rest, needs, Some((*experiment, stage)), length).await?;
+                nearest = match (nearest, place) {
+                    (Some(Place::Int(a)), Some(Place::Int(b))) => {
+                        Some(Place::Int(if key.descending { a.max(b) } else { a.min(b) }))
+                    }
+                    (nearest, place) => nearest.or(place),
+                };
+            }
+        }
+        Ok(nearest)
+    }
+
+    async fn value_ahead(
+        &mut self,
+        key: &Key,
+        rest: &Stretch,
+        needs: &[Need],
+        group: Option<(i64, &str)>,
+        length: usize,
+    ) -> Result<Option<Place>> {
+        let mut sql = Sql::new(&self.tx.conn());
+        push_ahead(&mut sql, key, rest, needs, group, length);
+        Ok(match key.of {
+            Of::Metric(_) => {
+                let found: Vec<(f64,)> = self.fetch(&sql).await?;
+                found.first().map(|(number,)| Place::Float(number.to_bits()))
+            }
+            Of::Pair(..) | Of::Property(_, false) => {
+                let found: Vec<(String,)> = self.fetch(&sql).await?;
+                found.into_iter().next().map(|(text,)| Place::Text(text))
+            }
+            Of::Property(_, true) => {
+                let found: Vec<(i64,)> = self.fetch(&sql).await?;
+                found.first().map(|(whole,)| Place::Int(*whole))
+            }
+        })
+    }
+
+    /// Among the runs at one place of the first key, ordered by the other keys.
+    async fn among(
+        &mut self,
+        place: &Place,
+        needs: &[Need],
+        keys: &[Key],
+        after: Option<&[Place]>,
+        want: usize,
+    ) -> Result<Vec<Hit>> {
+        let Some((key, others)) = keys.split_first() else { return Ok(Vec::new()) };
+        let after = match after.and_then(<[Place]>::split_first) {
+            Some((first, rest)) if first == place => Some(rest),
+            _ => None,
+        };
+        let mut needs = needs.to_vec();
+        let own = key.need(place);
+        match needs.iter_mut().find(|need| need.has_row_of(&own) && own.has_row_of(need)) {
+            Some(need) => need.merge(&own),
+            None => needs.push(own),
+        }
+        let mut hits = Box::pin(self.page(&needs, others, after, want)).await?;
+        for (_, places) in &mut hits {
+            places.insert(0, place.clone());
+        }
+        Ok(hits)
+    }
+
+    async fn fetch<T>(&mut self, sql: &Sql) -> Result<Vec<T>>
+    where
+        T: for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>
+            + for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>
+            + Send
+            + Unpin,
+    {
+        let ctx: std::sync::Arc<Context> = std::sync::Arc::clone(&self.tx.ctx);
+        sql.fetch(self.tx.conn()).await.map_err(|error| -> Error { ctx.fail("search runs")(error) })
+    }
+}
+
+/// How a walk along the values ended.
+enum Walked {
+    /// With these runs.
+    To(Vec<Hit>),
+    /// There is a better way.
+    GivenUp,
+}
+
+/// As much of a text as stretches are compared by.
+fn beginning(place: &Place) -> Place {
+    match place {
+        Place::Text(text) => Place::Text(text.chars().take(64).collect()),
+        place => place.clone(),
+    }
+}
+
+/// Whether all runs at the beginning `place` are at the same place.
+fn is_whole(place: &Place) -> bool {
+    !matches!(place, Place::Text(text) if text.chars().count() >= 64)
+}

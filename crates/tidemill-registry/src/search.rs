@@ -1,1 +1,0 @@
-//! The searches: filter and order to a query, pages.

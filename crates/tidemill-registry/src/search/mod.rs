@@ -1,0 +1,145 @@
+//! Searches over runs and experiments, and the datasets that runs read.
+
+pub(crate) mod token;
+
+use tidemill_db::search::{DatasetSummary, ExperimentSearch, RunSearch};
+use tidemill_db::tracking::{Experiment, Run, Stage};
+
+use crate::{Error, Registry, Result, filter, validate};
+
+/// The most runs or experiments of one page.
+const MOST: i64 = 50_000;
+/// The most experiments whose datasets are listed at once.
+const DATASET_EXPERIMENTS: usize = 20;
+/// The most datasets that are listed.
+const DATASETS: usize = 1_000;
+
+/// Which of the deleted and the others are searched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// Those that are not deleted.
+    #[default]
+    Active,
+    /// Those that are.
+    Deleted,
+    /// Both.
+    All,
+}
+
+/// What is asked of a search, as clients write it.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// The identifiers of experiments; searches over experiments have none.
+    pub experiments: Vec<String>,
+    /// A filter, or nothing.
+    pub filter: String,
+    /// Keys of the order.
+    pub order_by: Vec<String>,
+    /// With the deleted or without.
+    pub view: View,
+    /// The most that one page holds.
+    pub max_results: i64,
+    /// The token that the page before gave, or nothing.
+    pub page_token: String,
+}
+
+/// A page of what was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answers<T> {
+    /// In order.
+    pub items: Vec<T>,
+    /// The token of the next page, if there is one.
+    pub next_page_token: Option<String>,
+}
+
+impl View {
+    fn stages(self) -> Vec<Stage> {
+        match self {
+            Self::Active => vec![Stage::Active],
+            Self::Deleted => vec![Stage::Deleted],
+            Self::All => vec![Stage::Active, Stage::Deleted],
+        }
+    }
+}
+
+impl Question {
+    fn limit(&self) -> Result<usize> {
+        let asked = self.max_results;
+        if asked < 1 {
+            return Err(Error::invalid(format!(
+                "Invalid value {asked} for parameter 'max_results' supplied. It must be a positive integer"
+            )));
+        }
+        if asked > MOST {
+            return Err(Error::invalid(format!(
+                "Invalid value {asked} for parameter 'max_results' supplied. It must be at most {MOST}"
+            )));
+        }
+        Ok(asked as usize)
+    }
+
+    fn experiments(&self) -> Result<Vec<i64>> {
+        self.experiments.iter().map(|id| validate::experiment_id(id)).collect()
+    }
+
+    /// What must stay the same from page to page.
+    fn asked(&self, of: &str) -> String {
+        let mut experiments = self.experiments.clone();
+        experiments.sort_unstable();
+        experiments.dedup();
+        format!("{of} {experiments:?} {:?} {:?} {:?}", self.filter, self.order_by, self.view)
+    }
+}
+
+impl Registry {
+    /// A page of runs.
+    pub async fn search_runs(&self, question: &Question) -> Result<Answers<Run>> {
+        let limit = question.limit()?;
+        let conditions = filter::runs(&question.filter)?;
+        let order = filter::order_runs(&question.order_by)?;
+        let asked = question.asked("runs");
+        let after = token::decode(&asked, &question.page_token)?;
+        let search = RunSearch {
+            experiments: question.experiments()?,
+            stages: question.view.stages(),
+            conditions,
+            order,
+            limit,
+            after,
+        };
+        let page = self.db.search_runs(&search).await?;
+        let next_page_token = page.next.map(|place| token::encode(&asked, place)).transpose()?;
+        Ok(Answers { items: page.items, next_page_token })
+    }
+
+    /// A page of experiments.
+    pub async fn search_experiments(&self, question: &Question) -> Result<Answers<Experiment>> {
+        let limit = question.limit()?;
+        let conditions = filter::experiments(&question.filter)?;
+        let order = filter::order_experiments(&question.order_by)?;
+        let asked = question.asked("experiments");
+        let after = token::decode(&asked, &question.page_token)?;
+        let stages = question.view.stages();
+        let search = ExperimentSearch { stages, conditions, order, limit, after };
+        let page = self.db.search_experiments(&search).await?;
+        let next_page_token = page.next.map(|place| token::encode(&asked, place)).transpose()?;
+        Ok(Answers { items: page.items, next_page_token })
+    }
+
+    /// The datasets that runs of some experiments read.
+    pub async fn search_datasets(&self, experiments: &[String]) -> Result<Vec<DatasetSummary>> {
+        if experiments.is_empty() {
+            return Err(Error::invalid("SearchDatasets request must specify at least one experiment_id."));
+        }
+        let count = experiments.len();
+        if count > DATASET_EXPERIMENTS {
+            return Err(Error::invalid(format!(
+                "SearchDatasets request cannot specify more than {DATASET_EXPERIMENTS} experiment_ids. Received {count} \
+                 experiment_ids."
+            )));
+        }
+        let ids: Vec<i64> =
+            experiments.iter().map(|id| validate::experiment_id(id)).collect::<Result<_>>()?;
+        Ok(self.db.dataset_summaries(&ids, DATASETS).await?)
+    }
+}
