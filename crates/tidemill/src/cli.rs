@@ -216,6 +216,16 @@ pub(crate) enum LogAction {
     Export,
     /// List the runs of the pipeline
     Runs,
+    /// Show where an alias of a registered model pointed over time
+    Alias {
+        /// The registered model
+        model: String,
+        /// The alias, as in `champion`
+        alias: String,
+        /// Only where it pointed then: a time as in `2026-11-26T04:30:00Z`, a day, or the number of a log entry
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+    },
     /// Show what a step of a run printed, or list the steps of the run
     Step {
         /// The run: its id or the beginning of it; `last` for the newest
@@ -327,6 +337,9 @@ pub(crate) struct Up {
     /// Also let web pages of this origin in, as in `https://desk.example.com`; `*` for all
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
+    /// Let webhooks deliver to addresses of the own network, also without TLS
+    #[arg(long)]
+    pub(crate) private_webhooks: bool,
     /// How long requests may go on after SIGTERM
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = time)]
     pub(crate) drain: Duration,

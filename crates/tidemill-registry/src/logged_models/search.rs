@@ -61,7 +61,7 @@ struct Token {
 /// The usual page.
 const PAGE: i64 = 50;
 /// The largest page.
-const LARGEST: i64 = 1000;
+const LARGEST: i64 = 50_000;
 
 impl Registry {
     /// Logged models that a filter finds, by default the newest first.
@@ -74,7 +74,7 @@ impl Registry {
             None => 0,
         };
         let limit = search.limit.filter(|limit| *limit != 0).unwrap_or(PAGE);
-        let size = usize::try_from(limit).ok().filter(|size| (1..=LARGEST as usize).contains(size));
+        let size = usize::try_from(limit).ok().filter(|size| *size > 0 && limit <= LARGEST);
         let size = size.ok_or_else(|| {
             Error::invalid(format!(
                 "Invalid value {limit} for parameter 'max_results' supplied. It must be between 1 and {LARGEST}"

@@ -1,5 +1,6 @@
 //! One file for each command. They open what they need through `App`, act, and print.
 
+mod alias_log;
 mod check;
 mod completions;
 mod data;
