@@ -107,3 +107,8 @@ pub fn pack_record(data: &[u8]) {
 pub fn stat_cache(data: &[u8]) {
     tidemill_store::fuzz_stat_cache(data);
 }
+
+/// Filters and orders of searches, of every kind of thing.
+pub fn search_filter(data: &[u8]) {
+    tidemill_registry::filter::fuzz_entry(data);
+}

@@ -39,6 +39,7 @@ soaked! {
     "parameter-file" => parameter_file,
     "parquet" => parquet,
     "project-file" => project_file,
+    "search-filter" => search_filter,
     "stat-cache" => stat_cache,
     "tree" => tree,
 }

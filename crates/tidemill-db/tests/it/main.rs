@@ -23,6 +23,7 @@ mod models;
 mod open;
 mod runs;
 mod schema;
+mod search_experiments;
 mod search_runs;
 mod tamper;
 mod tracking;

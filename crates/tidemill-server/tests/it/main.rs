@@ -12,5 +12,6 @@ mod artifacts;
 mod client;
 mod models;
 mod pages;
+mod search;
 mod shell;
 mod webhooks;
