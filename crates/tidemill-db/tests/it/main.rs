@@ -11,6 +11,7 @@
 
 mod crash;
 mod datasets;
+mod evaluation;
 mod experiments;
 mod fixture;
 mod history;
@@ -20,4 +21,6 @@ mod open;
 mod runs;
 mod schema;
 mod tamper;
+mod trace_search;
+mod traces;
 mod tracking;

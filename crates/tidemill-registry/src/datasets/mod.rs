@@ -95,7 +95,7 @@ impl Registry {
         if order.is_empty() {
             order.push(OrderBy { field: Field::Attribute("created_time".to_owned()), descending: true });
         }
-        let after = token.filter(|token| !token.is_empty()).map(|token| read_token(token)).transpose()?;
+        let after = token.filter(|token| !token.is_empty()).map(read_token).transpose()?;
         let query = EvaluationQuery {
             experiments: numbers(experiments)?,
             conditions: filter::evaluation_datasets(filter)?,
