@@ -1,6 +1,7 @@
 //! What the tests need besides a Rust toolchain and a C compiler: Python packages and PostgreSQL's server programs.
 //!
-//! Everything Python goes into `.venv` in the repository. System packages are installed only as root on Debian and
+//! Everything Python goes into `.venv` and `.venv-mlflow` in the repository: the two want different versions of the
+//! same packages. System packages are installed only as root on Debian and
 //! its relatives; anywhere else one line says what to install. Nothing is started.
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::process;
 /// Options of `cargo xtask setup`.
 #[derive(Debug, Default, Args)]
 pub struct Options {
-    /// Only the Python environment
+    /// Only the Python environments
     #[arg(long, conflicts_with = "only_postgres")]
     pub only_python: bool,
     /// Only PostgreSQL's server programs
@@ -25,7 +26,7 @@ pub struct Options {
 /// Makes what is missing; does nothing, in milliseconds, when nothing is.
 pub fn run(root: &Path, options: &Options) -> Result<()> {
     if !options.only_postgres {
-        environment(root, ".venv", Path::new("xtask/python/requirements.txt"))?;
+        environments(root)?;
     }
     if !options.only_python {
         postgres()?;
@@ -33,11 +34,33 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Which packages a list of requirements names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pins {
+    /// All that will be there, so that nothing has to be resolved.
+    Complete,
+    /// Those that are used directly; the ones they need come as they are on that day.
+    Direct,
+}
+
+/// The environment with what the tests compare numbers with, and the one with the MLflow client. Most of the time
+/// goes into downloads, so both are made at once.
+fn environments(root: &Path) -> Result<()> {
+    require_python()?;
+    let make = |folder, list| environment(root, folder, Path::new(list), Pins::Complete).map(drop);
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| make(".venv-mlflow", "xtask/python/mlflow.txt"));
+        let first = make(".venv", "xtask/python/requirements.txt");
+        let second = second.join().unwrap_or_else(|_| bail!("making `.venv-mlflow` panicked"));
+        first.and(second)
+    })
+}
+
 /// A virtual environment `folder` with exactly the packages of `requirements`; returns its interpreter.
 ///
 /// The environment carries a copy of the file it was made from. When the two are equal there is nothing to do, and
 /// when they differ it is made anew, so that no removed package lingers.
-pub fn environment(root: &Path, folder: &str, requirements: &Path) -> Result<PathBuf> {
+pub fn environment(root: &Path, folder: &str, requirements: &Path, pins: Pins) -> Result<PathBuf> {
     let venv = root.join(folder);
     let python = venv.join("bin/python");
     let wanted = fs_err::read_to_string(root.join(requirements))?;
@@ -55,6 +78,11 @@ pub fn environment(root: &Path, folder: &str, requirements: &Path) -> Result<Pat
         .with_context(|| format!("cannot make the Python environment `{folder}`"))?;
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--prefer-binary"]);
+    // Most modules are never imported; those that are get compiled then.
+    pip.arg("--no-compile");
+    if pins == Pins::Complete {
+        pip.arg("--no-deps");
+    }
     pip.arg("--requirement").arg(root.join(requirements));
     process::output(&mut pip).with_context(|| {
         let list = requirements.display();

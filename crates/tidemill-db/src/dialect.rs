@@ -49,6 +49,11 @@ pub(crate) fn shared_row_lock(conn: &Conn<'_>) -> &'static str {
     }
 }
 
+/// `sql` with `{position}` replaced by the function that finds a text in another, in characters from 1, or gives 0.
+pub(crate) fn position(conn: &Conn<'_>, sql: &str) -> String {
+    sql.replace("{position}", if matches!(conn, Either::Sqlite(_)) { "instr" } else { "strpos" })
+}
+
 /// Whether the same work may succeed when it is done again: another transaction was in the way.
 pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
     error

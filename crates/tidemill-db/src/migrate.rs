@@ -29,6 +29,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0001_start"),
     migration!("0002_tracking"),
     migration!("0004_models"),
+    migration!("0005_artifacts"),
     migration!("0006_traces"),
 ];
 

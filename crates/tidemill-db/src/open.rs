@@ -149,6 +149,7 @@ fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
         .with_regexp()
         .busy_timeout(options.busy_timeout)
         .statement_cache_capacity(256)
+        .with_regexp()
         .pragma("journal_size_limit", "67108864");
     let pool = |connections: u32, wait: Duration| {
         PoolOptions::new()

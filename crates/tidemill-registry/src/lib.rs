@@ -2,15 +2,17 @@
 //!
 //! A [`Registry`] holds the rules: which names and values are allowed, what cannot be changed any more, what a refusal
 //! says. Rows are `tidemill-db`'s, bytes are `tidemill-store`'s; JSON and HTTP are the server's. Every function that
-//! changes something takes the [`tidemill_core::Actor`] who does it.
+//! changes a state takes the [`tidemill_core::Actor`] who does it; what is logged inside of a run is an observation.
 
-mod artifacts;
+pub mod artifacts;
 pub mod datasets;
 mod error;
 mod experiments;
 pub mod filter;
+mod fresh;
 mod logged_models;
 mod models;
+mod page;
 mod registry;
 mod runs;
 mod search;
@@ -19,7 +21,15 @@ mod validate;
 mod webhooks;
 
 pub use error::{Code, Error};
+pub use fresh::uuid;
+pub use logged_models::LoggedModelRequest;
+pub use models::{Moment, VersionRequest};
+pub use page::{page_offset, page_token};
 pub use registry::Registry;
+pub use runs::{MetricPage, NewRun, RUN_NAME, RunChange};
+pub use webhooks::{
+    ACTIONS, ENTITIES, Reach, WebhookRequest, check_address, example_data, webhook_event, webhook_host,
+};
 
 /// What the functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemill_registry::Registry;
+use tidemill_registry::{Reach, Registry};
 
 use crate::background::Background;
 use crate::health::Pulse;
@@ -20,6 +20,8 @@ pub struct Config {
     pub json_limit: usize,
     /// The largest artifact, in bytes.
     pub artifact_limit: u64,
+    /// Folders whose files may be read as artifacts of runs that keep theirs in a local folder.
+    pub artifact_roots: Vec<PathBuf>,
     /// Every route except `/health` and `/version` asks for it where it is set.
     pub token: Option<Token>,
     /// Which names and which web pages may reach the server.
@@ -32,6 +34,8 @@ pub struct Config {
     pub head_timeout: Duration,
     /// How long a client may neither send nor take a byte of a body.
     pub stall_timeout: Duration,
+    /// Where webhooks may deliver to.
+    pub webhook_reach: Reach,
 }
 
 impl Config {
@@ -41,12 +45,14 @@ impl Config {
             scratch,
             json_limit: 32 << 20,
             artifact_limit: 1 << 40,
+            artifact_roots: Vec::new(),
             token: None,
             origins: Origins::default(),
             connections: 4096,
             in_flight: 1024,
             head_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
+            webhook_reach: Reach::default(),
         }
     }
 }

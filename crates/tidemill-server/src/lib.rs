@@ -21,6 +21,7 @@ pub use app::{App, Config};
 pub use background::Background;
 pub use health::MLFLOW_VERSION;
 pub use listen::bind;
+pub use mlflow::deliver_webhooks;
 pub use running::Running;
 pub use serve::{router, serve};
 pub use shell::{Origins, Token};

@@ -12,7 +12,7 @@ use tidemill_core::Digest;
 
 use crate::Error;
 use crate::index::{Location, PackName, Table};
-use crate::record::{self, HEADER, Header, Kind};
+use crate::record::{self, Encoding, HEADER, Header, Kind};
 
 /// Open pack files are kept up to this number.
 const OPEN_PACKS: usize = 64;
@@ -100,6 +100,26 @@ impl Catalog {
 
     /// The raw bytes of an object, verified, and what they are.
     pub(crate) fn fetch(&self, digest: &Digest) -> Result<(Kind, Vec<u8>), Error> {
+        self.locate(digest, |location| Ok((location.header.kind, self.fetch_at(location)?)))
+    }
+
+    /// The raw bytes of a blob, verified: those after the given number of others. Spares the copy that [`Self::fetch`]
+    /// makes of what is not compressed.
+    pub(crate) fn fetch_blob(&self, digest: &Digest) -> Result<(Vec<u8>, usize), Error> {
+        self.locate(digest, |location| {
+            let record = self.fetch_record(location)?;
+            if location.header.encoding == Encoding::Plain && location.header.kind == Kind::Blob {
+                record::check(&location.header, &record[HEADER..])
+                    .map_err(|error| damaged(location, error))?;
+                return Ok((record, HEADER));
+            }
+            let raw = record::open(&location.header, &record[HEADER..]);
+            raw.map(|raw| (raw, 0)).map_err(|error| damaged(location, error))
+        })
+    }
+
+    /// Finds an object and reads it, once more if garbage collection moved it meanwhile.
+    fn locate<T>(&self, digest: &Digest, read: impl Fn(&Location) -> Result<T, Error>) -> Result<T, Error> {
         let mut fresh = false;
         loop {
             let tables = if fresh { self.refresh()? } else { self.tables() };
@@ -110,12 +130,11 @@ impl Catalog {
                 fresh = true;
                 continue;
             };
-            match self.fetch_at(&location) {
+            match read(&location) {
                 // Garbage collection moved it since the tables were loaded: look once more.
                 Err(Error::NotFound { .. }) if !fresh => fresh = true,
                 Err(Error::NotFound { .. }) => return Err(damaged(&location, "the pack file is missing")),
-                Ok(raw) => return Ok((location.header.kind, raw)),
-                Err(error) => return Err(error),
+                done => return done,
             }
         }
     }

@@ -363,7 +363,8 @@ fn update(hasher: &mut blake3::Hasher, sha: Option<&mut sha2::Sha256>, bytes: &[
     }
 }
 
-fn put(sink: &dyn Sink, bytes: &[u8]) -> Result<Part, Error> {
+/// Hands one chunk to `sink`.
+pub(crate) fn put(sink: &dyn Sink, bytes: &[u8]) -> Result<Part, Error> {
     let digest = Digest::of(bytes);
     sink.blob(digest, bytes)?;
     Ok(Part { digest, bytes: bytes.len() as u64 })
@@ -397,6 +398,13 @@ fn subtree(hashes: &[Subtree], length: u64, segment: u64) -> ChainingValue {
             hazmat::merge_subtrees_non_root(&left, &right, hazmat::Mode::Hash)
         }
     }
+}
+
+/// [`put_bytes`], with what the content is called.
+pub(crate) fn put_known(bytes: &[u8], sink: &dyn Sink, sha256: bool) -> Result<Identity, Error> {
+    let digest = put_bytes(bytes, sink)?;
+    let sha256 = sha256.then(|| Sha256::from_bytes(sha2::Sha256::digest(bytes).into()));
+    Ok(Identity { digest, bytes: bytes.len() as u64, sha256 })
 }
 
 /// Hands bytes that are in memory to `sink`, as if they were read from a file.

@@ -127,6 +127,15 @@ impl Header {
     }
 }
 
+/// Whether the stored bytes of a blob that is not compressed are its content.
+pub(crate) fn check(header: &Header, stored: &[u8]) -> Result<(), Error> {
+    if Digest::of(stored) == header.digest {
+        Ok(())
+    } else {
+        Err(Error::malformed("pack entry", "its content does not fit its digest"))
+    }
+}
+
 /// The raw bytes of an object from its stored ones, verified: the content of a blob fits its digest, the chunk list
 /// of a file fits the checksum before it (which is taken off).
 pub(crate) fn open(header: &Header, stored: &[u8]) -> Result<Vec<u8>, Error> {

@@ -1,6 +1,7 @@
 //! The store itself: the public operations.
 
 use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use crate::inner::Inner;
 use crate::lock::Lock;
 use crate::read::Reader;
 use crate::target::Target;
-use crate::{Checkout, Entry, Error, Remote, Root, StatCache, Transfer, Tree, TreePath};
-use crate::{add, checkout, content, gc, reach, remote, tree, verify};
+use crate::{Checkout, Chunks, Entry, Error, Remote, Root, StatCache, Transfer, Tree, TreePath};
+use crate::{Writer, WriterOptions, add, checkout, content, gc, reach, remote, tree, verify, writer};
 
 /// A content-addressed store in a local folder. Clones share everything; safe between threads and processes.
 #[derive(Clone, Debug)]
@@ -192,6 +193,22 @@ impl Store {
         Ok(digest)
     }
 
+    /// Stores several small contents as files with one sync for all; entries come in the order of `contents`.
+    pub fn put_many(&self, contents: &[impl AsRef<[u8]> + Sync], sha256: bool) -> Result<Vec<Entry>, Error> {
+        let batch = Batch::begin(&self.inner, true, &|| false)?;
+        let entries = contents
+            .iter()
+            .map(|bytes| Ok(writer::entry_of(&content::put_known(bytes.as_ref(), &batch, sha256)?)))
+            .collect::<Result<_, Error>>()?;
+        batch.finish()?;
+        Ok(entries)
+    }
+
+    /// Stores a file whose bytes arrive one after another.
+    pub fn writer(&self, options: WriterOptions) -> Writer {
+        Writer::new(Arc::clone(&self.inner), options)
+    }
+
     /// Makes everything added without [`AddOptions::durable`] durable.
     pub fn sync(&self) -> Result<(), Error> {
         let _lock = self.inner.shared_lock(&|| false)?;
@@ -206,6 +223,11 @@ impl Store {
     /// Streams a file's content. Each chunk is verified before a byte of it is handed out.
     pub fn read(&self, digest: &Digest) -> Result<impl Read + Send + use<>, Error> {
         Reader::open(Arc::clone(&self.inner), digest)
+    }
+
+    /// The bytes of a file that `range` names, chunk by chunk; what lies beyond the file's end is left out.
+    pub fn chunks(&self, digest: &Digest, range: Range<u64>) -> Result<Chunks, Error> {
+        Chunks::open(Arc::clone(&self.inner), digest, range)
     }
 
     /// The listing of a folder.

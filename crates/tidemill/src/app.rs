@@ -96,11 +96,7 @@ impl<'a> App<'a> {
         } else {
             self.make_home()?;
             let file = self.inside("tidemill.db");
-            let url = file.to_str().ok_or_else(|| {
-                Failure::new(format!("the path `{}` is not UTF-8, and SQLite needs it to be", file.display()))
-                    .hint("move the project, or name a database with --database")
-            })?;
-            self.block(Db::open(url, self.clock.clone()))?
+            self.block(Db::open(utf8(&file)?, self.clock.clone()))?
         };
         Ok(self.db.get_or_init(|| db))
     }
@@ -170,18 +166,31 @@ impl<'a> App<'a> {
     }
 
     fn make_home(&self) -> anyhow::Result<()> {
-        let home = self.root.join(".tidemill");
-        if home.is_dir() {
-            return Ok(());
-        }
-        fs_err::create_dir_all(&home).map_err(|error| {
-            Failure::new(format!("cannot create `{}`: {}", home.display(), reason(&error)))
-                .hint("Tidemill keeps its database and store there; make the project folder writable")
-        })?;
-        // Everything in it can be made again or is in the store: it never belongs in Git.
-        fs_err::write(home.join(".gitignore"), "*\n")?;
-        Ok(())
+        make_home(&self.root.join(".tidemill"))
     }
+}
+
+/// Makes the folder of database and store if it is not there.
+pub(crate) fn make_home(home: &Path) -> anyhow::Result<()> {
+    if home.is_dir() {
+        return Ok(());
+    }
+    fs_err::create_dir_all(home).map_err(|error| {
+        Failure::new(format!("cannot create `{}`: {}", home.display(), reason(&error)))
+            .hint("Tidemill keeps its database and store there; make the folder writable")
+    })?;
+    // Everything in it can be made again or is in the store: it never belongs in Git.
+    fs_err::write(home.join(".gitignore"), "*\n")?;
+    Ok(())
+}
+
+/// The path of a SQLite file as its driver wants it.
+pub(crate) fn utf8(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().ok_or_else(|| {
+        Failure::new(format!("the path `{}` is not UTF-8, and SQLite needs it to be", path.display()))
+            .hint("move the project, or name a database with --database")
+            .into()
+    })
 }
 
 /// Runs `git` in `dir`; nothing if Git is not there or says no.
@@ -222,7 +231,7 @@ impl tidemill_project::Files for ProjectFiles<'_> {
     }
 }
 
-fn find_root(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub(crate) fn find_root(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     let start = match given {
         Some(dir) => dir.to_owned(),
         None => std::env::current_dir().context("cannot tell the current folder")?,

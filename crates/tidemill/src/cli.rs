@@ -1,6 +1,7 @@
 //! What can be typed: commands, their options and their help. What they do is in `command/`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
@@ -67,6 +68,8 @@ pub(crate) enum Command {
     Gc(Gc),
     /// Repeat a recorded run in a clean folder and compare every output byte by byte
     Reproduce(Reproduce),
+    /// Serve the MLflow API, the registry and the metadata until stopped
+    Up(Up),
     /// Merge two versions of tidemill.lock, for Git: `tidemill merge-lock %O %A %B`
     #[command(hide = true)]
     MergeLock(MergeLock),
@@ -261,7 +264,13 @@ pub(crate) enum Data {
     /// Send stored content to the remote store
     Push(Transfer),
     /// Fetch content from the remote store
-    Pull(Transfer),
+    Pull {
+        #[command(flatten)]
+        transfer: Transfer,
+        /// Every version of the datasets instead of the newest (all names and numbers are always fetched)
+        #[arg(long)]
+        all_versions: bool,
+    },
     /// Read every stored byte and name what is damaged
     Verify,
 }
@@ -296,6 +305,45 @@ pub(crate) struct Reproduce {
     /// Steps that run at the same time
     #[arg(short, long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Where to listen: HOST:PORT; port 0 picks a free one
+    #[arg(long, default_value = "127.0.0.1:5000", value_name = "ADDRESS")]
+    pub(crate) listen: String,
+    /// Keep database and store in DIR; in `.tidemill` of the project, or of the current folder, where not given
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) home: Option<PathBuf>,
+    /// Ask every client for the secret in FILE: as a bearer token, or as password with any user name
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) auth_token_file: Option<PathBuf>,
+    /// Also answer to this host name, as in `models.example.com` or `*.example.com`; `*` for all
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allow_host: Vec<String>,
+    /// Also let web pages of this origin in, as in `https://desk.example.com`; `*` for all
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) allow_origin: Vec<String>,
+    /// How long requests may go on after SIGTERM
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = time)]
+    pub(crate) drain: Duration,
+    /// The form of the log on standard error; `TIDEMILL_LOG=info` shows every request
+    #[arg(long, default_value = "text", value_name = "FORM")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object in a line, for collectors
+    Json,
+}
+
+/// As in the project file.
+fn time(text: &str) -> Result<Duration, String> {
+    text.parse().map(|tidemill_project::Period(time)| time)
 }
 
 #[derive(Debug, Args)]

@@ -5,23 +5,26 @@ mod cli;
 mod command;
 mod data_check;
 mod failure;
+mod home;
 mod journal;
 mod model_test;
 mod output;
 mod step;
 mod table;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
 
-use cli::Cli;
+use cli::{Cli, Command, LogFormat};
 use failure::{Said, exit_of, hint_of};
 use output::Console;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr();
+    log_to_stderr(&cli.command);
     let console = Console::new(&cli.global);
     match command::dispatch(cli, &console) {
         Ok(()) => ExitCode::SUCCESS,
@@ -32,10 +35,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// Diagnostics for developers, with `TIDEMILL_LOG=debug` or any filter of `tracing`; none by default.
-fn log_to_stderr() {
-    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("TIDEMILL_LOG") {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+/// Diagnostics, with `TIDEMILL_LOG=debug` or any filter of `tracing`. Without it commands are silent; a server, which
+/// has no other way to say that something is wrong, logs warnings and errors.
+fn log_to_stderr(command: &Command) {
+    let (default, json) = match command {
+        Command::Up(args) => (Some("warn"), args.log_format == LogFormat::Json),
+        _ => (None, false),
+    };
+    let filter = match (EnvFilter::try_from_env("TIDEMILL_LOG"), default) {
+        (Ok(filter), _) => filter,
+        (Err(_), Some(default)) => EnvFilter::new(default),
+        (Err(_), None) => return,
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        log.json().flatten_event(true).with_span_list(false).init();
+    } else {
+        log.with_ansi(std::io::stderr().is_terminal()).init();
     }
 }
 

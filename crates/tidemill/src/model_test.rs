@@ -291,6 +291,7 @@ fn parity(max_abs: f64) -> TestResult {
     TestResult {
         test: format!("parity within {}", number(max_abs)),
         outcome: Outcome::NotJudged,
-        message: "this version has no ONNX runtime built in to judge it with".to_owned(),
+        message: "no ONNX runtime is built in to judge it with; `golden.parquet` beside the model holds inputs and answers to compare"
+            .to_owned(),
     }
 }

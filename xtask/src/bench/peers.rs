@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::setup::Pins;
 use crate::{process, setup};
 
 /// The Python environment with the peers.
@@ -20,7 +21,7 @@ pub(crate) struct Peers {
 impl Peers {
     /// Makes the environment if needed.
     pub(crate) fn prepare(root: &Path) -> Result<Self> {
-        let python = setup::environment(root, ".venv-bench", Path::new("xtask/bench/requirements.txt"))?;
+        let python = setup::environment(root, ".venv-bench", Path::new("xtask/bench/requirements.txt"), Pins::Direct)?;
         Ok(Self { python, scripts: root.join("xtask/bench") })
     }
 

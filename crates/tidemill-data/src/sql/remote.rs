@@ -93,9 +93,8 @@ pub async fn identify(address: &str) -> Result<Digest, Error> {
 /// As [`identify`], and what reading the copies gives.
 pub async fn open(addresses: &[String], format: Option<Format>, scratch: &Path) -> Result<Table, Error> {
     let found = find(addresses).await?;
-    let format = match format.or_else(|| format_of(&found.objects)) {
-        Some(format) => format,
-        None => return Err(Error::UnknownFormat(addresses.first().cloned().unwrap_or_default().into())),
+    let Some(format) = format.or_else(|| format_of(&found.objects)) else {
+        return Err(Error::UnknownFormat(addresses.first().cloned().unwrap_or_default().into()));
     };
     fs_err::create_dir_all(scratch).map_err(Error::io("create", scratch))?;
     let copies = fetch(&found, scratch).await?;

@@ -112,6 +112,7 @@ CREATE TABLE logged_model (
     updated_at BIGINT NOT NULL
 );
 CREATE INDEX logged_model_created ON logged_model (experiment_id, stage, created_at, uuid);
+CREATE INDEX logged_model_run ON logged_model (source_run);
 
 CREATE TABLE logged_model_param (
     model_id BIGINT NOT NULL REFERENCES logged_model (id) ON DELETE CASCADE,

@@ -184,7 +184,7 @@ fn changed_params(state: &State, run: RunId, params: &[KeyValue]) -> Vec<ParamCh
         let old = old.or_else(|| given.get(key.as_str()).copied());
         match old {
             Some(old) if old != value => {
-                changes.push(ParamChange { key: key.clone(), old: old.to_owned(), new: value.clone() })
+                changes.push(ParamChange { key: key.clone(), old: old.to_owned(), new: value.clone() });
             }
             Some(_) => {}
             None => drop(given.insert(key, value)),

@@ -69,10 +69,10 @@ impl GroupWriter {
     async fn try_write(&self, group: &[Work]) -> Result<Answers, Failure> {
         let fail = |action| move |error| Failure::sort(&self.ctx, action, error);
         let mut tx = Transact::write(&self.pools, &self.ctx).await.map_err(Failure::Other)?;
-        let mut head = match group.iter().any(Work::may_append) {
-            true => Some(Head::lock(&mut tx).await.map_err(Failure::Other)?),
-            false => None,
-        };
+        let mut head = None;
+        if group.iter().any(Work::may_append) {
+            head = Some(Head::lock(&mut tx).await.map_err(Failure::Other)?);
+        }
         let mut state = State::read(tx.conn(), group, head.as_ref().map_or(0, Head::size))
             .await
             .map_err(fail("read runs"))?;

@@ -48,6 +48,16 @@ impl Tx {
         registered_model(self.transact.conn(), &ctx, name).await
     }
 
+    /// The value of a tag of a model.
+    pub async fn model_tag(&mut self, name: &str, key: &str) -> Result<Option<String>> {
+        const SQL: &str =
+            "SELECT t.value FROM registered_model_tag t JOIN registered_model m ON m.id = t.model_id
+            WHERE m.name = $1 AND t.key = $2";
+        let ctx = self.transact.ctx.clone();
+        on!(self.transact.conn(), c => sqlx::query_scalar(SQL).bind(name).bind(key).fetch_optional(c).await)
+            .map_err(ctx.fail("read a tag"))
+    }
+
     /// This version of the model, as it stands in this transaction, unless it is deleted.
     pub async fn model_version(&mut self, model: &str, version: u64) -> Result<Option<ModelVersion>> {
         let ctx = self.transact.ctx.clone();

@@ -3,5 +3,9 @@
 //! The text of a filter is read in `tidemill-registry`; what arrives here is a list of conditions that must all hold.
 
 mod condition;
+mod sql;
+mod text;
 
 pub use condition::{Condition, Field, Op, Operand, OrderBy};
+#[allow(unused_imports, reason = "for the searches of the other modules")]
+pub(crate) use sql::{Column, Sql};

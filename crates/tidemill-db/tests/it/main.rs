@@ -9,6 +9,7 @@
     reason = "tests and measuring programs fail where their helpers fail, and print what they find"
 )]
 
+mod artifacts;
 mod crash;
 mod datasets;
 mod evaluation;
@@ -17,6 +18,8 @@ mod fixture;
 mod history;
 mod ingest;
 mod log;
+mod logged_models;
+mod models;
 mod open;
 mod runs;
 mod schema;
@@ -24,3 +27,4 @@ mod tamper;
 mod trace_search;
 mod traces;
 mod tracking;
+mod webhooks;

@@ -32,7 +32,7 @@ fn both_folders_have_the_same_files() {
     assert_eq!(names("sqlite"), names("postgres"));
     assert_eq!(
         names("sqlite"),
-        ["0001_start.sql", "0002_tracking.sql", "0004_models.sql", "0006_traces.sql"]
+        ["0001_start.sql", "0002_tracking.sql", "0004_models.sql", "0005_artifacts.sql", "0006_traces.sql",]
     );
 }
 

@@ -10,6 +10,7 @@ mod experiments;
 mod failure;
 mod graphql;
 mod logged_models;
+mod logging;
 mod metrics;
 mod models;
 mod pages;
@@ -19,11 +20,17 @@ mod traces;
 mod webhooks;
 mod wire;
 
+use std::future::Future;
+
 use axum::Router;
 
 use crate::App;
 
 pub(crate) use failure::Failure;
+/// Delivers to webhooks what changes put into their outbox, until `stop` resolves; what is under way then is finished.
+pub async fn deliver_webhooks(app: App, stop: impl Future<Output = ()> + Send) {
+    webhooks::deliver(app, stop).await;
+}
 
 /// All routes of the protocol.
 pub(crate) fn routes() -> Router<App> {

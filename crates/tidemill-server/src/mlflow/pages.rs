@@ -1,20 +1,73 @@
-//! What MLflow's web pages ask for besides: server-info, telemetry, gateway.
+//! What MLflow's web pages and its client ask for besides: what the server offers, telemetry, gateway, assistant, users.
 
-use axum::Router;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tidemill_registry::{Code, Error};
 
 use crate::App;
+use crate::mlflow::wire::Answer;
 
 /// Paths below `/api/2.0`.
 pub(super) fn routes_2() -> Router<App> {
     Router::new()
+        .route("/mlflow/gateway-proxy", get(gateway).post(no_gateway))
+        .route("/mlflow/users/current", get(no_users))
 }
 
 /// Paths below `/api/3.0`.
 pub(super) fn routes_3() -> Router<App> {
     Router::new()
+        .route("/mlflow/server-info", get(server_info))
+        .route("/mlflow/server-features", get(server_info))
+        .route("/mlflow/ui-telemetry", get(telemetry).post(no_telemetry))
+        .route("/mlflow/assistant/config", get(assistant))
+        .route("/mlflow/assistant/providers", get(assistant))
 }
 
 /// Paths of the root.
 pub(super) fn routes_root() -> Router<App> {
     Router::new()
+}
+
+/// What clients and pages may use. Large artifacts are streamed through this server, so there is nothing to sign.
+async fn server_info() -> Json<Value> {
+    Json(json!({
+        "store_type": "SqlStore",
+        "workspaces_enabled": false,
+        "trace_archival_enabled": false,
+        "multipart_uploads_enabled": false,
+        "multipart_downloads_enabled": false,
+        "presigned_upload_run_id_supported": false,
+        "presigned_upload_model_id_supported": false,
+        "features_enabled": {"gateway": false},
+    }))
+}
+
+/// The pages report to nobody.
+async fn telemetry() -> Json<Value> {
+    Json(json!({"disable_ui_events": [], "disable_ui_telemetry": true, "ui_rollout_percentage": 0}))
+}
+
+/// Pages that were open before may still send something.
+async fn no_telemetry() -> Json<Value> {
+    Json(json!({"status": "disabled"}))
+}
+
+async fn assistant() -> Json<Value> {
+    Json(json!({"providers": {}, "projects": {}, "remote_access_allowed": false}))
+}
+
+/// The pages look for endpoints of a gateway on each table of runs.
+async fn gateway() -> Json<Value> {
+    Json(json!({"endpoints": []}))
+}
+
+async fn no_gateway() -> Answer {
+    Err(Error::new(Code::EndpointNotFound, "This server has no AI gateway.").into())
+}
+
+/// The pages take this for a server without accounts.
+async fn no_users() -> Answer {
+    Err(Error::new(Code::EndpointNotFound, "This server has no user accounts.").into())
 }

@@ -3,7 +3,7 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams, Request};
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, Method, header};
 use serde_json::{Map, Value};
 use tidemill_core::Actor;
 use tidemill_registry::{Code, Error, Result};
@@ -36,6 +36,37 @@ pub(crate) struct Call {
     pub(crate) actor: Actor,
 }
 
+/// The unread JSON body of a request, for the few routes that are called all the time and change no state.
+#[derive(Debug)]
+pub(crate) struct RawCall(pub(crate) Bytes);
+
+impl FromRequest<App> for RawCall {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+        let is_json = is_json(request.headers());
+        let body = read_body(request, app).await?;
+        if !is_json {
+            return Err(not_json());
+        }
+        Ok(Self(body))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("application/json"))
+}
+
+fn not_json() -> Failure {
+    Error::new(Code::BadRequest, "Bad Request. Content-Type must be one of ['application/json'].").into()
+}
+
+async fn read_body(request: Request, app: &App) -> Result<Bytes, Failure> {
+    let body = Bytes::from_request(request, app).await;
+    Ok(body.map_err(|error| Error::new(Code::BadRequest, error.body_text()))?)
+}
+
 impl FromRequest<App> for Call {
     type Rejection = Failure;
 
@@ -49,14 +80,10 @@ impl FromRequest<App> for Call {
         let mut fields = if parts.method == Method::GET {
             Fields::from_query(parts.uri.query().unwrap_or_default())
         } else {
-            let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-            let body = Bytes::from_request(Request::from_parts(parts.clone(), body), app)
-                .await
-                .map_err(|error| Error::new(Code::BadRequest, error.body_text()))?;
-            if parts.method == Method::POST && !kind.is_some_and(|kind| kind.starts_with("application/json"))
-            {
-                let message = "Bad Request. Content-Type must be one of ['application/json'].";
-                return Err(Error::new(Code::BadRequest, message).into());
+            let (method, is_json) = (parts.method.clone(), is_json(&parts.headers));
+            let body = read_body(Request::from_parts(parts, body), app).await?;
+            if method == Method::POST && !is_json {
+                return Err(not_json());
             }
             Fields::from_body(&body)?
         };
@@ -132,6 +159,26 @@ impl Fields {
     /// Text that must be there.
     pub(crate) fn str(&self, name: &str) -> Result<&str> {
         self.opt_str(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// Text that must be there and not be empty: MLflow counts empty text as missing where it asks for some.
+    pub(crate) fn text(&self, name: &str) -> Result<&str> {
+        self.opt_str(name)?.filter(|text| !text.is_empty()).ok_or_else(|| self.missing(name))
+    }
+
+    /// Text, where none is as good as an empty one.
+    pub(crate) fn any_text(&self, name: &str) -> Result<&str> {
+        Ok(self.opt_str(name)?.unwrap_or_default())
+    }
+
+    /// The identifier of a run, under its old name too.
+    pub(crate) fn run_id(&self) -> Result<&str> {
+        match self.opt_str("run_id")?.filter(|id| !id.is_empty()) {
+            Some(id) => Ok(id),
+            None => {
+                self.opt_str("run_uuid")?.filter(|id| !id.is_empty()).ok_or_else(|| self.missing("run_id"))
+            }
+        }
     }
 
     /// An integer, as a number or as text.

@@ -16,6 +16,9 @@ mod refuse;
 mod request_id;
 mod token;
 
+#[cfg(test)]
+mod tests;
+
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 

@@ -14,6 +14,7 @@ mod checkout;
 mod concurrent;
 mod crash;
 mod gc;
+mod range;
 mod remote;
 mod s3;
 mod store;

@@ -1,9 +1,10 @@
-//! `tidemill gc`: removes stored content that nothing refers to. Says what it would do unless told `--yes`.
+//! `tidemill gc`: removes stored content that nothing refers to, and the artifacts of runs and logged models that are gone
+//! for good. Says what it would do unless told `--yes`.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use tidemill_core::{Digest, EventKind};
+use tidemill_core::{Digest, EventKind, Timestamp};
 use tidemill_db::Keep;
 use tidemill_pipeline::{ContentKind, Lock};
 use tidemill_store::{Root, Store};
@@ -15,9 +16,9 @@ use crate::output::{bytes, count};
 pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
     let keep = usize::try_from(args.keep_runs).unwrap_or(usize::MAX);
     let bar = app.bar();
-    let mut failed = None;
+    let (mut failed, mut orphans) = (None, 0);
     let report = app.store()?.gc_with(
-        || match roots(app, Some(keep)) {
+        || match swept_roots(app, keep, args.yes, &mut orphans) {
             Ok(roots) => Ok(roots),
             Err(error) => {
                 // Without its roots a collection must not go on; the store is told to stop, the cause is ours.
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
     }
     let console = app.console;
     if console.json() {
-        return console.value(&json!({"dry_run": !args.yes, "report": report}));
+        return console.value(&json!({"dry_run": !args.yes, "report": report, "artifacts": orphans}));
     }
     let verb = if args.yes { "removed" } else { "would remove" };
     console.line(format!(
@@ -57,6 +58,9 @@ pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
         count(report.kept_objects),
         bytes(report.kept_bytes)
     ));
+    if orphans > 0 {
+        console.line(format!("{verb} {} artifacts of runs and models that are gone", count(orphans)));
+    }
     if report.missing > 0 {
         console.warn(format!("{} objects that are needed are not in the store", count(report.missing)));
         console.hint("`tidemill data pull` fetches them from the remote");
@@ -67,8 +71,41 @@ pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where everything that must stay is reached from: dataset versions, the runs that are kept, the lock file.
+/// Uploads in parts that did not end within these milliseconds, a week, are given up.
+const UPLOAD_MS: i64 = 7 * 24 * 3600 * 1000;
+
+/// What stays once the artifacts that nobody owns any more are gone. They go for good only with `yes`.
+fn swept_roots(app: &App<'_>, keep: usize, yes: bool, orphans: &mut u64) -> anyhow::Result<Vec<Root>> {
+    let mut roots = pipeline_roots(app, Some(keep))?;
+    let db = app.db()?;
+    let artifacts = app.block(async {
+        let mut tx = db.begin().await?;
+        let gone = tx.delete_orphaned_artifacts().await?;
+        tx.drop_uploads(Timestamp::from_millis(app.clock.now().millis() - UPLOAD_MS)).await?;
+        let artifacts = tx.artifact_roots().await?;
+        *orphans = gone.iter().map(|(_, files)| files).sum();
+        if yes {
+            let event = |(path, files)| app.event(EventKind::ArtifactsDeleted { path, files });
+            tx.commit(gone.into_iter().map(event).collect()).await?;
+        }
+        anyhow::Ok(artifacts)
+    })?;
+    roots.extend(artifacts.into_iter().map(artifact_root));
+    Ok(roots)
+}
+
+/// Where everything that must stay is reached from: dataset versions, the runs that are kept, the lock file, artifacts.
 pub(crate) fn roots(app: &App<'_>, keep_runs: Option<usize>) -> anyhow::Result<Vec<Root>> {
+    let mut roots = pipeline_roots(app, keep_runs)?;
+    roots.extend(app.block(app.db()?.artifact_roots())?.into_iter().map(artifact_root));
+    Ok(roots)
+}
+
+fn artifact_root((digest, path): (Digest, String)) -> Root {
+    Root { digest, tree: false, label: format!("artifact {path}") }
+}
+
+fn pipeline_roots(app: &App<'_>, keep_runs: Option<usize>) -> anyhow::Result<Vec<Root>> {
     let store = app.store()?;
     let mut labels: BTreeMap<(Digest, bool), String> = BTreeMap::new();
     let mut add = |digest, tree, label: String| {

@@ -13,6 +13,7 @@ mod reproduce;
 mod run;
 mod status;
 mod step_log;
+mod up;
 
 use crate::app::App;
 use crate::cli::{Cli, Command};
@@ -31,6 +32,7 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Data(args) => data::run(args, &open()?),
         Command::Gc(args) => gc::run(args, &open()?),
         Command::Reproduce(args) => reproduce::run(args, &open()?),
+        Command::Up(args) => up::run(args, &cli.global, console),
         Command::MergeLock(args) => merge_lock::run(args, console),
         Command::Schema => docs::schema(console),
         Command::Completions { shell } => {

@@ -76,15 +76,18 @@ pub(super) fn list(run: &str, app: &App<'_>) -> anyhow::Result<()> {
     let steps = app.block(app.db()?.step_runs(record.id))?;
     let console = app.console;
     if console.json() {
-        let steps: Vec<_> = steps.iter().map(|step| {
-            json!({
-                "step": step.step, "state": step.state, "exit_code": step.exit_code, "attempts": step.attempt,
-                "started_at": step.started_at.to_string(), "ended_at": step.ended_at.to_string(),
-                "reason": step.reason, "key": step.key, "log": step.log,
+        let steps: Vec<_> = steps
+            .iter()
+            .map(|step| {
+                json!({
+                    "step": step.step, "state": step.state, "exit_code": step.exit_code,
+                    "attempts": step.attempt, "started_at": step.started_at.to_string(),
+                    "ended_at": step.ended_at.to_string(), "reason": step.reason, "key": step.key,
+                    "log": step.log,
+                })
             })
-        });
-        return console
-            .value(&json!({"run": record.id, "state": record.state, "steps": steps.collect::<Vec<_>>()}));
+            .collect();
+        return console.value(&json!({"run": record.id, "state": record.state, "steps": steps}));
     }
     if steps.is_empty() {
         console.note(format!("run {} has recorded no step", record.id.short()));

@@ -116,6 +116,17 @@ fn push_and_pull_through_a_folder() {
     there.run(&["data", "get", "table@1", "--out", "t1.csv"]).good();
     assert_eq!(there.read("t1.csv"), "id\n1\n");
     there.run(&["log", "verify"]).good();
+
+    // One clone with everything: also the older version, and the outputs without running.
+    let whole = Project::new(&here.read("tidemill.yaml"));
+    whole.write("tidemill.lock", here.read("tidemill.lock"));
+    whole.run(&["data", "pull", "--remote", &url]).good();
+    whole.run(&["data", "get", "table@1", "--out", "t1.csv"]).fails(1, &["data pull"]);
+    whole.run(&["data", "pull", "--all-versions", "--remote", &url]).good();
+    whole.run(&["data", "get", "table@1", "--out", "t1.csv"]).good();
+    whole.write("in.txt", "in\n");
+    assert_eq!(whole.states(&[]), [("a".to_owned(), "restored".to_owned())]);
+
     there.run(&["data", "pull", "tabel", "--remote", &url]).fails(1, &["tabel", "did you mean `table`?"]);
     there.run(&["data", "pull"]).fails(2, &["no remote store is named", "--remote"]);
 

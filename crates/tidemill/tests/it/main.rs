@@ -19,4 +19,5 @@ mod init;
 mod log;
 mod pipeline;
 mod project_file;
+mod server;
 mod tables;

@@ -409,7 +409,7 @@ pipeline:
     project.write("in.txt", "1\n");
     let first = project.run(&["run", "--json", "--keep-going"]);
     assert_eq!(first.code, Some(1), "{first}");
-    let run = first.json()["run"]["run"].as_str().unwrap().to_owned();
+    let run = first.json()["run"]["id"].as_str().unwrap().to_owned();
     // The next run is another one, and the files of the first are gone.
     project.write("in.txt", "2\n");
     project.run(&["run", "--keep-going", "talks"]).good();

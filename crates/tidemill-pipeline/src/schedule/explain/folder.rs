@@ -287,4 +287,14 @@ mod tests {
             assert_eq!(Places::of(Path::new("/project"), command).folders("", "x"), [""], "{command}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_command_line_is_read(command in "[a-z .()&|;'\"\\\\$/-]{0,40}|\\PC{0,40}", path in "\\PC{0,8}") {
+            let places = Places::of(Path::new("/project"), &command);
+            let folders = places.folders(&command, &path);
+            proptest::prop_assert!(folders.contains(&""));
+            proptest::prop_assert!(folders.iter().all(|folder| !folder.starts_with('/') && !folder.split('/').any(|part| part == "..")));
+        }
+    }
 }

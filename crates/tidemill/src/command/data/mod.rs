@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Data, app: &App<'_>) -> anyhow::Result<()> {
         Data::Get { dataset, out, force } => get::run(dataset, out.as_deref(), *force, app),
         Data::Diff { from, to, key } => compare::run(from, to.as_deref(), key, app),
         Data::Push(args) => transfer::push(args, app),
-        Data::Pull(args) => transfer::pull(args, app),
+        Data::Pull { transfer, all_versions } => transfer::pull(transfer, *all_versions, app),
         Data::Verify => verify::run(app),
     }
 }

@@ -44,10 +44,10 @@ pub(super) fn push(args: &Transfer, app: &App<'_>) -> anyhow::Result<()> {
     report(app, "sent", "to", &remote, &moved, versions.len())
 }
 
-pub(super) fn pull(args: &Transfer, app: &App<'_>) -> anyhow::Result<()> {
+pub(super) fn pull(args: &Transfer, all_versions: bool, app: &App<'_>) -> anyhow::Result<()> {
     let remote = remote::open(app, args.remote.as_deref())?;
     let held = app.store()?.hold()?;
-    let wanted = app.block(remote_versions(args, app.db()?, &remote))?;
+    let wanted = app.block(remote_versions(args, all_versions, app.db()?, &remote))?;
     let mut roots: Vec<Root> = wanted
         .fetch
         .iter()
@@ -71,13 +71,18 @@ pub(super) fn pull(args: &Transfer, app: &App<'_>) -> anyhow::Result<()> {
 /// What a pull is about.
 #[derive(Default)]
 struct Wanted {
-    /// Versions whose content is fetched: those named, or the newest of every dataset.
+    /// Versions whose content is fetched: those named, or the newest or every one of each dataset.
     fetch: Vec<RemoteVersion>,
     /// Versions whose names are not known here, oldest first and without gaps.
     unknown: Vec<RemoteVersion>,
 }
 
-async fn remote_versions(args: &Transfer, db: &Db, remote: &Remote) -> anyhow::Result<Wanted> {
+async fn remote_versions(
+    args: &Transfer,
+    all_versions: bool,
+    db: &Db,
+    remote: &Remote,
+) -> anyhow::Result<Wanted> {
     let mut asked = Vec::new();
     if args.datasets.is_empty() {
         asked.extend(remote::datasets(remote).await?.into_iter().map(|name| (name, None)));
@@ -94,7 +99,11 @@ async fn remote_versions(args: &Transfer, db: &Db, remote: &Remote) -> anyhow::R
         let Some(named) = all.iter().find(|theirs| theirs.version == number) else {
             return Err(not_there(remote, &name, newest).await?.into());
         };
-        wanted.fetch.push(named.clone());
+        if all_versions && version.is_none() {
+            wanted.fetch.extend(all.iter().cloned());
+        } else {
+            wanted.fetch.push(named.clone());
+        }
         for theirs in all {
             match db.dataset_version(&theirs.dataset, Some(theirs.version)).await? {
                 Some(ours) if ours.content != theirs.content => {

@@ -1,1 +1,0 @@
-//! Which stored file an artifact is.

@@ -1,0 +1,157 @@
+//! Logged models.
+
+use tidemill_core::EventKind;
+use tidemill_db::logged_models::{LoggedModelStatus, NewLoggedModel};
+use tidemill_db::tracking::{KeyValue, Stage};
+use tidemill_db::{Db, Error};
+
+use crate::fixture::{Fixture, at, event, on_both};
+
+on_both!(
+    all_fields_of_a_logged_model_come_back,
+    a_logged_model_needs_its_experiment,
+    status_and_deletion_are_kept,
+    params_and_tags_are_observations,
+    metrics_come_with_their_model,
+    models_are_found_by_run_and_name,
+);
+
+fn kv(key: &str, value: &str) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: value.to_owned() }
+}
+
+async fn experiment(f: &Fixture, id: i64) {
+    f.sql(&format!(
+        "INSERT INTO experiment (id, name, artifact_location, stage, created_at, updated_at)
+         VALUES ({id}, 'e{id}', 'mlflow-artifacts:/{id}', 'active', 1, 1) ON CONFLICT (id) DO NOTHING"
+    ))
+    .await;
+}
+
+fn new_model(id: &str, experiment: i64, millis: i64) -> NewLoggedModel {
+    NewLoggedModel {
+        id: id.to_owned(),
+        experiment,
+        name: "net".to_owned(),
+        model_type: "Agent".to_owned(),
+        source_run: Some("0f".repeat(16)),
+        artifact_uri: format!("mlflow-artifacts:/{experiment}/models/{id}/artifacts"),
+        created_at: at(millis),
+        params: vec![kv("q", "2"), kv("p", "1")],
+        tags: vec![kv("t", "x")],
+    }
+}
+
+fn created(id: &str) -> tidemill_core::NewEvent {
+    event(5, EventKind::LoggedModelCreated { model: id.to_owned(), experiment: 7, run: None })
+}
+
+async fn put(db: &Db, new: &NewLoggedModel) {
+    let mut tx = db.begin().await.unwrap();
+    tx.create_logged_model(new).await.unwrap();
+    tx.commit(vec![created(&new.id)]).await.unwrap();
+}
+
+async fn all_fields_of_a_logged_model_come_back(f: Fixture) {
+    experiment(&f, 7).await;
+    let new = new_model("m-1", 7, 10);
+    put(&f.db, &new).await;
+    let model = f.db.logged_model("m-1").await.unwrap().unwrap();
+    assert_eq!(
+        (model.id, model.experiment, model.name, model.model_type),
+        (new.id, 7, new.name, new.model_type)
+    );
+    assert_eq!((model.source_run, model.artifact_uri), (new.source_run, new.artifact_uri));
+    assert_eq!((model.created_at, model.updated_at), (at(10), at(10)));
+    assert_eq!((model.status, model.stage), (LoggedModelStatus::Pending, Stage::Active));
+    assert_eq!(model.params, [kv("p", "1"), kv("q", "2")]);
+    assert_eq!(model.tags, [kv("t", "x")]);
+    assert!(model.metrics.is_empty() && model.status_message.is_none());
+    assert!(f.db.logged_model("m-2").await.unwrap().is_none());
+}
+
+async fn a_logged_model_needs_its_experiment(f: Fixture) {
+    let mut tx = f.db.begin().await.unwrap();
+    let error = tx.create_logged_model(&new_model("m-1", 99, 10)).await.unwrap_err();
+    assert!(matches!(error, Error::NotFound { what: "experiment", .. }), "{error}");
+    drop(tx);
+    experiment(&f, 7).await;
+    let root = f.db.experiment_root(7).await.unwrap();
+    assert_eq!(root, Some(("mlflow-artifacts:/7".to_owned(), Stage::Active)));
+    assert_eq!(f.db.experiment_root(8).await.unwrap(), None);
+}
+
+async fn status_and_deletion_are_kept(f: Fixture) {
+    experiment(&f, 7).await;
+    put(&f.db, &new_model("m-1", 7, 10)).await;
+    let mut tx = f.db.begin().await.unwrap();
+    assert!(tx.finish_logged_model("m-1", LoggedModelStatus::Ready, at(20)).await.unwrap());
+    assert!(!tx.finish_logged_model("m-2", LoggedModelStatus::Ready, at(20)).await.unwrap());
+    assert_eq!(tx.logged_model("m-1").await.unwrap().unwrap().status, LoggedModelStatus::Ready);
+    assert!(matches!(tx.commit(vec![]).await, Err(Error::NoEvent)));
+    let mut tx = f.db.begin().await.unwrap();
+    assert!(tx.delete_logged_model("m-1", at(30)).await.unwrap());
+    assert!(!tx.delete_logged_model("m-2", at(30)).await.unwrap());
+    tx.commit(vec![created("m-1")]).await.unwrap();
+    let model = f.db.logged_model("m-1").await.unwrap().unwrap();
+    assert_eq!((model.status, model.stage), (LoggedModelStatus::Pending, Stage::Deleted));
+    assert_eq!(model.updated_at, at(30));
+}
+
+async fn params_and_tags_are_observations(f: Fixture) {
+    experiment(&f, 7).await;
+    put(&f.db, &new_model("m-1", 7, 10)).await;
+    let mut tx = f.db.begin().await.unwrap();
+    assert!(tx.put_logged_model_params("m-1", &[kv("r", "3"), kv("p", "1")]).await.unwrap());
+    assert!(tx.put_logged_model_tags("m-1", &[kv("t", "y"), kv("u", "1"), kv("u", "2")]).await.unwrap());
+    assert!(tx.put_logged_model_tags("m-1", &[]).await.unwrap());
+    assert!(!tx.put_logged_model_tags("m-2", &[kv("t", "y")]).await.unwrap());
+    assert_eq!(tx.remove_logged_model_tag("m-1", "t").await.unwrap(), Some(true));
+    assert_eq!(tx.remove_logged_model_tag("m-1", "t").await.unwrap(), Some(false));
+    assert_eq!(tx.remove_logged_model_tag("m-2", "t").await.unwrap(), None);
+    tx.commit(vec![]).await.unwrap();
+    let model = f.db.logged_model("m-1").await.unwrap().unwrap();
+    assert_eq!(model.params, [kv("p", "1"), kv("q", "2"), kv("r", "3")]);
+    assert_eq!(model.tags, [kv("u", "2")]);
+}
+
+async fn metrics_come_with_their_model(f: Fixture) {
+    experiment(&f, 7).await;
+    put(&f.db, &new_model("m-1", 7, 10)).await;
+    put(&f.db, &new_model("m-2", 7, 10)).await;
+    let run = "0f".repeat(16);
+    f.sql(&format!(
+        "INSERT INTO logged_model_metric (model_id, key, dataset_name, dataset_digest, run_uuid, step, at, value, is_nan)
+         SELECT id, 'loss', 'd', 'g', '{run}', 3, 5, 0.5, 0 FROM logged_model WHERE uuid = 'm-1';
+         INSERT INTO logged_model_metric (model_id, key, dataset_name, dataset_digest, run_uuid, step, at, value, is_nan)
+         SELECT id, 'acc', '', '', '', 0, 6, NULL, 1 FROM logged_model WHERE uuid = 'm-1'"
+    ))
+    .await;
+    let metrics = f.db.logged_model("m-1").await.unwrap().unwrap().metrics;
+    assert_eq!(metrics.len(), 2);
+    assert_eq!((metrics[0].key.as_str(), metrics[0].value.is_nan()), ("acc", true));
+    assert_eq!(
+        (&metrics[0].dataset_name, &metrics[0].dataset_digest, metrics[0].run_id),
+        (&None, &None, None)
+    );
+    assert_eq!((metrics[1].value, metrics[1].step, metrics[1].at), (0.5, 3, at(5)));
+    assert_eq!(metrics[1].dataset_name.as_deref(), Some("d"));
+    assert_eq!(metrics[1].run_id.map(|run| run.to_string()), Some(run));
+    assert_eq!(metrics[1].model_id.as_deref(), Some("m-1"));
+    assert!(f.db.logged_model("m-2").await.unwrap().unwrap().metrics.is_empty());
+}
+
+async fn models_are_found_by_run_and_name(f: Fixture) {
+    experiment(&f, 7).await;
+    let run = "0f".repeat(16);
+    put(&f.db, &new_model("m-1", 7, 10)).await;
+    put(&f.db, &new_model("m-2", 7, 20)).await;
+    put(&f.db, &new_model("m-3", 7, 30)).await;
+    let mut tx = f.db.begin().await.unwrap();
+    tx.delete_logged_model("m-3", at(40)).await.unwrap();
+    tx.commit(vec![created("m-3")]).await.unwrap();
+    let found = f.db.logged_model_root(&run, "net").await.unwrap();
+    assert_eq!(found.as_deref(), Some("mlflow-artifacts:/7/models/m-2/artifacts"));
+    assert_eq!(f.db.logged_model_root(&run, "other").await.unwrap(), None);
+    assert_eq!(f.db.run_root(&run).await.unwrap(), None);
+}

@@ -1,1 +1,0 @@
-//! Artifacts: paths of URIs, files in the store.

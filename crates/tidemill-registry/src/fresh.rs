@@ -1,0 +1,38 @@
+//! Identifiers that nobody used before.
+
+/// Sixteen bytes by chance, as 32 hexadecimal digits.
+pub(crate) fn hex_id() -> String {
+    random().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A UUID of version 4.
+pub fn uuid() -> String {
+    let mut bytes = random();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+#[expect(clippy::expect_used, reason = "without a source of chance no identifier can be made")]
+fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_have_their_form() {
+        let id = uuid();
+        let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12]);
+        assert_eq!(id.as_bytes()[14], b'4');
+        assert!(b"89ab".contains(&id.as_bytes()[19]));
+        assert_eq!(hex_id().len(), 32);
+        assert_ne!(hex_id(), hex_id());
+    }
+}

@@ -1,1 +1,0 @@
-//! Registered models, versions, aliases, stages.

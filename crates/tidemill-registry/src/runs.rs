@@ -1,1 +1,0 @@
-//! Tracked runs and what is logged to them.

@@ -1,1 +1,0 @@
-//! Which names and values are allowed, in MLflow's words.

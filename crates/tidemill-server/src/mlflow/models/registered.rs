@@ -1,0 +1,74 @@
+//! `registered-models/…`
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::json;
+use tidemill_db::models::RegisteredModel;
+use tidemill_db::tracking::KeyValue;
+
+use super::{entity, pairs, required, text};
+use crate::App;
+use crate::mlflow::entity::Object;
+use crate::mlflow::wire::{Answer, Call, nothing};
+
+pub(super) async fn create(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
+    let name = required(&fields, "name")?;
+    let tags = pairs(&fields, "tags")?;
+    let description = fields.opt_str("description")?;
+    answer(&app.registry().create_model(&actor, name, &tags, description).await?)
+}
+
+pub(super) async fn get(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
+    answer(&app.registry().model(required(&fields, "name")?).await?)
+}
+
+pub(super) async fn rename(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
+    let (name, to) = (required(&fields, "name")?, required(&fields, "new_name")?);
+    answer(&app.registry().rename_model(&actor, name, to).await?)
+}
+
+pub(super) async fn update(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
+    let name = required(&fields, "name")?;
+    let description = fields.opt_str("description")?;
+    answer(&app.registry().describe_model(&actor, name, description).await?)
+}
+
+pub(super) async fn remove(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
+    app.registry().delete_model(&actor, required(&fields, "name")?).await?;
+    nothing()
+}
+
+pub(super) async fn latest(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
+    let name = required(&fields, "name")?;
+    let versions = app.registry().latest_versions(name, &fields.strings("stages")?).await?;
+    Ok(Json(Object::default().list("model_versions", versions.iter().map(entity::version)).done()))
+}
+
+pub(super) async fn set_tag(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
+    let name = required(&fields, "name")?;
+    let tag = KeyValue { key: required(&fields, "key")?.to_owned(), value: text(&fields, "value")? };
+    app.registry().tag_model(&actor, name, &tag).await?;
+    nothing()
+}
+
+pub(super) async fn delete_tag(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
+    let (name, key) = (required(&fields, "name")?, required(&fields, "key")?);
+    app.registry().untag_model(&actor, name, key).await?;
+    nothing()
+}
+
+pub(super) async fn set_alias(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
+    let (name, alias) = (required(&fields, "name")?, required(&fields, "alias")?);
+    app.registry().set_alias(&actor, name, alias, required(&fields, "version")?).await?;
+    nothing()
+}
+
+pub(super) async fn delete_alias(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
+    let (name, alias) = (required(&fields, "name")?, required(&fields, "alias")?);
+    app.registry().remove_alias(&actor, name, alias).await?;
+    nothing()
+}
+
+fn answer(model: &RegisteredModel) -> Answer {
+    Ok(Json(json!({"registered_model": entity::model(model)})))
+}

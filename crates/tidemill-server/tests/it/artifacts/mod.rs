@@ -1,0 +1,7 @@
+//! The artifact routes.
+
+mod lab;
+mod multipart;
+mod proxy;
+mod run;
+mod stream;

@@ -1,0 +1,13 @@
+//! A whole server on a loopback port, as clients see it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail where their helpers fail"
+)]
+
+mod api;
+mod artifacts;
+mod client;
+mod shell;

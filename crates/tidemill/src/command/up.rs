@@ -1,0 +1,211 @@
+//! `tidemill up`: the server, until it is told to stop.
+
+mod lock;
+mod secret;
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use rustix::process::{Pid, Resource, getrlimit, setrlimit, test_kill_process};
+use serde_json::json;
+use tidemill_core::SystemClock;
+use tidemill_db::Db;
+use tidemill_registry::Registry;
+use tidemill_server::{App, Config, MLFLOW_VERSION, Origins};
+use tidemill_store::{Store, StoreOptions};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::reason;
+use crate::cli::{Global, Up};
+use crate::failure::{Exit, Failure};
+use crate::home::Home;
+use crate::output::{Console, STRONG};
+use lock::ServerLock;
+
+pub(crate) fn run(args: &Up, global: &Global, console: &Console) -> anyhow::Result<()> {
+    let addresses = resolve(&args.listen)?;
+    let token = args.auth_token_file.as_deref().map(|file| secret::read(file, console)).transpose()?;
+    if token.is_none() && !addresses.iter().all(|address| address.ip().is_loopback()) {
+        return Err(Failure::usage(format!("refusing to listen on {} without a token", args.listen))
+            .hint(
+                "everybody who reaches that address could change models; name a file that holds a secret with \
+                 --auth-token-file FILE, or listen on 127.0.0.1",
+            )
+            .into());
+    }
+    let home = Home::find(args.home.as_deref(), global, console)?;
+    home.make()?;
+    let scratch = scratch(&home)?;
+    let mut config = Config::new(scratch.clone());
+    config.token = token;
+    config.origins = origins(args, &addresses);
+    allow_many_files();
+
+    let runtime = runtime()?;
+    let served = runtime.block_on(serve(args, config, &home, &addresses, console));
+    // What blocking work still runs has nobody left to tell.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    // It is empty, or holds bodies whose senders were told that they were not taken.
+    drop(fs_err::remove_dir_all(scratch));
+    served
+}
+
+async fn serve(
+    args: &Up,
+    config: Config,
+    home: &Home,
+    addresses: &[SocketAddr],
+    console: &Console,
+) -> anyhow::Result<()> {
+    let mut stop = Signals::new()?;
+    let lock = home.database_file().map(|file| ServerLock::take(file)).transpose()?;
+    let listener = listen(addresses)?;
+    let address = listener.local_addr().context("cannot tell the address")?;
+    let url = format!("http://{address}");
+    if let Some(lock) = &lock {
+        lock.note(&url)?;
+    }
+    let clock = Arc::new(SystemClock);
+    let db = Db::open(&home.database, clock.clone()).await?;
+    let store = Store::open(&home.store, StoreOptions::default())?;
+    let app = App::new(Registry::new(db.clone(), store, clock), config);
+
+    announce(&url, home, &db, console)?;
+    let (first, drain) = (stop.take_first(), args.drain);
+    let server = tokio::spawn(tidemill_server::serve(app, listener, first, drain));
+    let whole = server.await.context("the server ended early")?;
+    if !whole {
+        console.warn(format!("some requests did not end within {drain:?} and were cut off"));
+    }
+    db.close().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// One line for people that says what to do next; one JSON object for programs.
+fn announce(url: &str, home: &Home, db: &Db, console: &Console) -> anyhow::Result<()> {
+    tracing::info!(server.url = url, database = db.place(), "listening");
+    if console.json() {
+        return console.json_line(&json!({
+            "url": url, "pid": std::process::id(), "home": home.dir, "database": db.place(),
+            "version": env!("CARGO_PKG_VERSION"), "mlflow_version": MLFLOW_VERSION,
+        }));
+    }
+    console.line(format!(
+        "listening on {}, for clients: export MLFLOW_TRACKING_URI={url}",
+        console.out(STRONG, url)
+    ));
+    Ok(())
+}
+
+/// Everything that HOST:PORT may mean; `localhost` is often two addresses.
+fn resolve(listen: &str) -> anyhow::Result<Vec<SocketAddr>> {
+    let found: Vec<SocketAddr> = match listen.to_socket_addrs() {
+        Ok(found) => found.collect(),
+        Err(error) => {
+            return Err(Failure::usage(format!("cannot listen on `{listen}`: {}", reason(&error)))
+                .hint("give an address and a port, as in `127.0.0.1:5000`")
+                .into());
+        }
+    };
+    if found.is_empty() {
+        return Err(Failure::usage(format!("`{listen}` has no address")).into());
+    }
+    Ok(found)
+}
+
+/// The first address that can be taken.
+fn listen(addresses: &[SocketAddr]) -> anyhow::Result<TcpListener> {
+    let mut refused = None;
+    for address in addresses {
+        match tidemill_server::bind(*address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = Some((address, error)),
+        }
+    }
+    let Some((address, error)) = refused else { anyhow::bail!("there is no address to listen on") };
+    let failure = Failure::new(format!("cannot listen on {address}: {}", reason(&error)));
+    Err(match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            failure.hint("another program listens there; `--listen 127.0.0.1:0` picks a free port")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            failure.hint("ports below 1024 need rights; take another port")
+        }
+        _ => failure.hint("use an address of this machine"),
+    }
+    .into())
+}
+
+fn origins(args: &Up, addresses: &[SocketAddr]) -> Origins {
+    // Whoever listens on a public address means to be called by it.
+    let own = addresses.iter().map(|address| address.ip().to_string());
+    let hosts = own.chain(args.allow_host.iter().cloned());
+    let origins = hosts.fold(Origins::default(), |origins, host| origins.host(&host));
+    args.allow_origin.iter().fold(origins, |origins, page| origins.page(page))
+}
+
+/// A folder of this process for bodies that are being received; what killed servers left is removed.
+fn scratch(home: &Home) -> anyhow::Result<PathBuf> {
+    let tmp = home.dir.join("tmp");
+    fs_err::create_dir_all(&tmp)?;
+    for entry in fs_err::read_dir(&tmp)?.flatten() {
+        let name = entry.file_name();
+        let pid =
+            name.to_str().and_then(|name| name.strip_prefix("up-")?.parse().ok()).and_then(Pid::from_raw);
+        if pid.is_some_and(|pid| test_kill_process(pid).is_err()) {
+            fs_err::remove_dir_all(entry.path())?;
+        }
+    }
+    let own = tmp.join(format!("up-{}", std::process::id()));
+    fs_err::create_dir_all(&own)?;
+    Ok(own)
+}
+
+/// A connection is an open file; shells often allow only 1024.
+fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current =
+        limit.maximum.map_or(Some(65_536), |maximum| Some(maximum.min(65_536))).max(limit.current);
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "cannot raise the number of open files");
+    }
+}
+
+/// Requests wait for the disk more than they compute: a few threads do, and each costs memory.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.clamp(2, 8))
+        .max_blocking_threads(32)
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")
+}
+
+/// SIGTERM and SIGINT: the first asks the server to stop, the second ends the process.
+struct Signals(Option<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>);
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot handle signals");
+        Ok(Self(Some((listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?))))
+    }
+
+    /// Resolves at the first signal.
+    fn take_first(&mut self) -> impl Future<Output = ()> + Send + 'static {
+        let signals = self.0.take();
+        async move {
+            let Some((mut term, mut int)) = signals else { return std::future::pending().await };
+            let mut next = async move || tokio::select! { _ = term.recv() => (), _ = int.recv() => () };
+            next().await;
+            tokio::spawn(async move {
+                next().await;
+                std::process::exit(Exit::Cancelled as i32);
+            });
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! One server for one SQLite file: two would take turns at its write lock and slow each other down.
+
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::app::reason;
+use crate::failure::Failure;
+
+/// Held as long as the server lives; the kernel gives it back also when the process is killed.
+pub(super) struct ServerLock {
+    file: fs_err::File,
+}
+
+impl ServerLock {
+    /// Takes the lock that belongs to a database file.
+    pub(super) fn take(database: &Path) -> anyhow::Result<Self> {
+        let path = beside(database);
+        let open = fs_err::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = open.map_err(|error| {
+            Failure::new(format!("cannot open `{}`: {}", path.display(), reason(&error)))
+                .hint("the folder of the database must be there and writable")
+        })?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let holder = holder(file).map(|holder| format!(": {holder}")).unwrap_or_default();
+                let message =
+                    format!("a server already works on the database `{}`{holder}", database.display());
+                Err(Failure::new(message)
+                    .hint(
+                        "use that one, or give this one a home of its own with --home DIR; \
+                         several servers can share a PostgreSQL database",
+                    )
+                    .into())
+            }
+            Err(error) => {
+                let error = std::io::Error::from(error);
+                Err(Failure::new(format!("cannot lock `{}`: {}", path.display(), reason(&error))).into())
+            }
+        }
+    }
+
+    /// Writes down who holds it, for the message that another one gets.
+    pub(super) fn note(&self, url: &str) -> std::io::Result<()> {
+        let mut file = self.file.file();
+        file.set_len(0)?;
+        file.rewind()?;
+        write!(file, "process {} on {url}", std::process::id())
+    }
+}
+
+fn beside(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push("-server");
+    path.into()
+}
+
+/// What the holder wrote, if it is a line of ours.
+fn holder(file: fs_err::File) -> Option<String> {
+    let mut text = String::new();
+    file.take(200).read_to_string(&mut text).ok()?;
+    (text.starts_with("process ") && text.chars().all(|c| c.is_ascii_graphic() || c == ' ')).then_some(text)
+}

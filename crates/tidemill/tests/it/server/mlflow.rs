@@ -1,0 +1,56 @@
+//! The unmodified MLflow client against the binary: the scripts in `tests/python`, on both databases and over two servers.
+//!
+//! The scripts define compatibility: each of them passes against MLflow's own server too. Those that are quick share a
+//! process, since importing the client takes longer than most of them.
+
+use super::process::{Place, Server, script, succeeds};
+
+const PLAIN: [&str; 6] = ["tracking", "search", "experiments", "registry", "errors", "traces"];
+const MODELS: [&str; 3] = ["artifacts", "models", "autolog"];
+
+#[track_caller]
+fn suite(place: &Place, names: &[&str]) {
+    let server = place.serve();
+    let mut arguments = vec![server.url.as_str()];
+    arguments.extend(names);
+    succeeds(script(place, "suite.py", &arguments), &[&server]);
+    server.stop();
+}
+
+#[track_caller]
+fn concurrency(place: &Place, count: usize) {
+    let servers: Vec<Server> = (0..count).map(|_| place.serve()).collect();
+    let urls: Vec<&str> = servers.iter().map(|server| server.url.as_str()).collect();
+    succeeds(script(place, "concurrency.py", &urls), &servers.iter().collect::<Vec<_>>());
+    servers.into_iter().for_each(Server::stop);
+}
+
+#[test]
+fn tracking_search_registry_and_traces_on_sqlite() {
+    suite(&Place::sqlite(), &PLAIN);
+}
+
+#[test]
+fn tracking_search_registry_and_traces_on_postgres() {
+    suite(&Place::postgres(), &PLAIN);
+}
+
+#[test]
+fn artifacts_models_and_autologging_on_sqlite() {
+    suite(&Place::sqlite(), &MODELS);
+}
+
+#[test]
+fn artifacts_models_and_autologging_on_postgres() {
+    suite(&Place::postgres(), &MODELS);
+}
+
+#[test]
+fn sixteen_clients_at_once_on_sqlite() {
+    concurrency(&Place::sqlite(), 1);
+}
+
+#[test]
+fn sixteen_clients_at_once_on_two_servers_with_one_postgres() {
+    concurrency(&Place::postgres(), 2);
+}

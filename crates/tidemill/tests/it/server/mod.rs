@@ -1,0 +1,8 @@
+//! The server as its clients see it: the real binary, the real MLflow client, and kill -9 at any moment.
+
+mod client;
+mod contract;
+mod crash;
+mod load;
+mod mlflow;
+mod process;
