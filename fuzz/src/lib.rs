@@ -107,3 +107,8 @@ pub fn pack_record(data: &[u8]) {
 pub fn stat_cache(data: &[u8]) {
     tidemill_store::fuzz_stat_cache(data);
 }
+
+/// Requests of OpenTelemetry's protocol for traces.
+pub fn otlp(data: &[u8]) {
+    tidemill_server::otlp::fuzz_entry(data);
+}

@@ -22,8 +22,8 @@ pub fn mlflow_python() -> PathBuf {
 
 fn interpreter(variable: &str, environment: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let path = std::env::var_os(variable)
-        .map_or_else(|| root.join(environment).join("bin/python"), PathBuf::from);
+    let path =
+        std::env::var_os(variable).map_or_else(|| root.join(environment).join("bin/python"), PathBuf::from);
     assert!(path.exists(), "no Python interpreter at `{}`: run `cargo xtask setup`", path.display());
     path
 }

@@ -21,7 +21,8 @@ pub(crate) struct Peers {
 impl Peers {
     /// Makes the environment if needed.
     pub(crate) fn prepare(root: &Path) -> Result<Self> {
-        let python = setup::environment(root, ".venv-bench", Path::new("xtask/bench/requirements.txt"), Pins::Direct)?;
+        let python =
+            setup::environment(root, ".venv-bench", Path::new("xtask/bench/requirements.txt"), Pins::Direct)?;
         Ok(Self { python, scripts: root.join("xtask/bench") })
     }
 

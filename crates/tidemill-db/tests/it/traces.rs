@@ -223,7 +223,7 @@ async fn an_experiment_that_is_not_there_fails_alone(f: Fixture) {
         match done {
             Ok(()) => assert_ne!(i % 4, 0),
             Err(Error::NotFound { what: "experiment", name }) => {
-                assert_eq!((i % 4, name.as_str()), (0, "77"))
+                assert_eq!((i % 4, name.as_str()), (0, "77"));
             }
             Err(error) => panic!("{error:?}"),
         }
@@ -289,7 +289,8 @@ async fn assessments_override_each_other(f: Fixture) {
         read(&f.db, "tr-1").await.assessments.into_iter().map(|one| (one.id, one.is_valid)).collect()
     };
     assert_eq!(valid(&f).await, [("a-1".to_owned(), false), ("a-2".to_owned(), true)]);
-    let changed = f.db.change_assessment("tr-1", "a-2", |one| one.value = "0.1".to_owned()).await.unwrap();
+    let changed =
+        f.db.change_assessment("tr-1", "a-2", |one| "0.1".clone_into(&mut one.value)).await.unwrap();
     assert_eq!(changed, f.db.assessment("tr-1", "a-2").await.unwrap());
     assert_eq!(changed.unwrap().value, "0.1");
     assert_eq!(f.db.change_assessment("tr-2", "a-2", |_| {}).await.unwrap(), None);

@@ -10,4 +10,6 @@
 mod api;
 mod artifacts;
 mod client;
+mod datasets;
 mod shell;
+mod traces;

@@ -44,7 +44,11 @@ impl Writes {
         let lost: Vec<_> =
             self.acknowledged.iter().filter(|write| sorted.binary_search(write).is_err()).collect();
         assert!(lost.is_empty(), "{what}: lost {lost:?} of {}", self.acknowledged.len());
-        assert!(sorted.last().is_none_or(|last| *last < self.sent), "{what}: nobody wrote {:?}", sorted.last());
+        assert!(
+            sorted.last().is_none_or(|last| *last < self.sent),
+            "{what}: nobody wrote {:?}",
+            sorted.last()
+        );
     }
 }
 
@@ -84,7 +88,8 @@ impl Metrics {
 impl Load for Metrics {
     fn turn(&mut self, client: &mut Client) -> io::Result<()> {
         let step = self.writes.next();
-        let body = json!({"run_id": self.run, "key": "m", "value": step * 2, "timestamp": step, "step": step});
+        let body =
+            json!({"run_id": self.run, "key": "m", "value": step * 2, "timestamp": step, "step": step});
         client.call("POST", "runs/log-metric", &body)?;
         self.writes.acknowledged.push(step);
         Ok(())
@@ -221,7 +226,8 @@ pub(super) struct Runs {
 
 impl Runs {
     pub(super) fn new(client: &mut Client) -> Self {
-        let made = client.call("POST", "experiments/create", &json!({"name": "runs of the crash test"})).unwrap();
+        let made =
+            client.call("POST", "experiments/create", &json!({"name": "runs of the crash test"})).unwrap();
         let experiment = made["experiment_id"].as_str().unwrap().to_owned();
         Self { experiment, writes: Writes::default(), made: Vec::new(), finished: Vec::new() }
     }
@@ -249,8 +255,7 @@ impl Load for Runs {
         let mut found = Vec::new();
         let mut token = String::new();
         loop {
-            let body =
-                json!({"experiment_ids": [self.experiment], "max_results": 500, "page_token": token});
+            let body = json!({"experiment_ids": [self.experiment], "max_results": 500, "page_token": token});
             let page = client.call("POST", "runs/search", &body).unwrap();
             for run in page["runs"].as_array().into_iter().flatten() {
                 let number = index(&run["info"]["start_time"]);
@@ -324,12 +329,8 @@ impl Load for Uploads {
     fn check(&self, client: &mut Client) {
         let path = format!("artifacts/list?run_id={}&path=dir", self.run);
         let listed = client.call("GET", &path, &Value::Null).unwrap();
-        let names: Vec<&str> = listed["files"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|file| file["path"].as_str().unwrap())
-            .collect();
+        let names: Vec<&str> =
+            listed["files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
         for (name, (acknowledged, sent)) in &self.files {
             let answer = client.send("GET", &format!("{}/dir/{name}.bin", self.root), "", &[]).unwrap();
             let there = names.contains(&&*format!("dir/{name}.bin"));

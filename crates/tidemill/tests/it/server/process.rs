@@ -62,7 +62,8 @@ pub(super) struct Server {
 
 impl Server {
     fn start(place: &Place) -> Self {
-        let log = tempfile::Builder::new().prefix("server-").suffix(".log").tempfile_in(place.root()).unwrap();
+        let log =
+            tempfile::Builder::new().prefix("server-").suffix(".log").tempfile_in(place.root()).unwrap();
         let (file, log) = log.keep().unwrap();
         let mut command = place.command(&["up", "--json", "--listen", "127.0.0.1:0", "--drain", "20s"]);
         let mut child = command.stdout(Stdio::piped()).stderr(file).spawn().unwrap();
