@@ -102,7 +102,29 @@ async fn a_trace_is_told_of_and_read() {
         .is(200, &["{}"]);
     export(&server, "1", &spans(&BOTH[1..])).await.is(200, &["{}"]);
     let trace = server.get(&path).await.json()["trace"].take();
-    insta::assert_json_snapshot!(trace["spans"], @"");
+    let pair = |key: &str, kind: &str, value: Value| json!({"key": key, "value": {kind: value}});
+    let attributes = json!([
+        pair(
+            "mlflow.chat.tokenUsage",
+            "kvlist_value",
+            json!({"values": [pair("total_tokens", "int_value", json!(7))]}),
+        ),
+        pair(
+            "mlflow.spanInputs",
+            "kvlist_value",
+            json!({"values": [pair("k", "int_value", json!(2)), pair("q", "string_value", json!("hello"))]}),
+        ),
+        pair("mlflow.spanType", "string_value", json!("LLM")),
+        pair("mlflow.traceRequestId", "string_value", json!(id)),
+    ]);
+    let span = |name: &str, id: &str| {
+        json!({"trace_id": "a62UMeEb4UGEKBpHdY6vVg==", "span_id": id, "name": name, "attributes": attributes,
+            "start_time_unix_nano": 1_795_664_680_392_486_938_u64, "status": {"code": "STATUS_CODE_OK"},
+            "end_time_unix_nano": 1_795_664_680_706_154_973_u64})
+    };
+    let mut child = span("retrieve", "VGuI4u0pvr8=");
+    child["parent_span_id"] = json!("66WEz9x/zv8=");
+    assert_eq!(trace["spans"], json!([span("answer", "66WEz9x/zv8="), child]));
     let many = server.get(&format!("/api/3.0/mlflow/traces/batchGet?trace_ids={id}&trace_ids=tr-x")).await;
     assert_eq!(many.json()["traces"], json!([trace]));
     let infos = post(&server, "/ajax-api/3.0/mlflow/traces/batchGetInfos", json!({"trace_ids": [id]})).await;
