@@ -12,6 +12,7 @@
 mod artifacts;
 mod crash;
 mod datasets;
+mod evaluation;
 mod experiments;
 mod fixture;
 mod history;
@@ -26,5 +27,7 @@ mod schema;
 mod search_experiments;
 mod search_runs;
 mod tamper;
+mod trace_search;
+mod traces;
 mod tracking;
 mod webhooks;

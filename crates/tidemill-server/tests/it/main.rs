@@ -10,8 +10,10 @@
 mod api;
 mod artifacts;
 mod client;
+mod datasets;
 mod models;
 mod pages;
 mod search;
 mod shell;
+mod traces;
 mod webhooks;

@@ -11,6 +11,8 @@ mod receive;
 mod run;
 mod send;
 
+pub(super) use send::send;
+
 use axum::Router;
 use axum::routing::{get, post, put};
 
