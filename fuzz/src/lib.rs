@@ -112,3 +112,8 @@ pub fn stat_cache(data: &[u8]) {
 pub fn search_filter(data: &[u8]) {
     tidemill_registry::filter::fuzz_entry(data);
 }
+
+/// Requests of OpenTelemetry's protocol for traces.
+pub fn otlp(data: &[u8]) {
+    tidemill_server::otlp::fuzz_entry(data);
+}

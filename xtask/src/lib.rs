@@ -1,6 +1,6 @@
 //! All automation of the repository, as plain functions: `main.rs` only parses the command line.
 //!
-//! Nothing here is shipped. The crate depends on no other crate of the workspace (its tests do, for the fuzz entry
+//! Nothing here is shipped. Of the workspace it depends on the test support alone (its tests on more, for the fuzz entry
 //! points), so that `cargo xtask` starts within seconds of a fresh clone.
 
 pub mod bench;

@@ -35,12 +35,13 @@ macro_rules! kept_runs {
 }
 
 impl Db {
-    /// Every digest that the metadata would refer to after [`Tx::prune`] with the same `keep`: dataset contents,
-    /// plans, lock files, outputs, logs, evidence, and all digests in the output records of the step cache.
+    /// Every digest that the metadata would refer to after [`Tx::prune`] with the same `keep`: contents of
+    /// datasets and of registered versions, plans, lock files, outputs, logs, evidence, and all digests in the output records of the step cache.
     ///
     /// Not every one names a stored object: a collector ignores those that its store does not have.
     pub async fn roots(&self, keep: &Keep) -> Result<BTreeSet<Digest>> {
         const VERSIONS: &str = "SELECT content FROM dataset_version WHERE $1 IS NOT NULL";
+        const MODELS: &str = "SELECT content FROM model_version WHERE content IS NOT NULL AND $1 IS NOT NULL";
         const RUNS: &str = concat!(
             "SELECT plan || ' ' || COALESCE(lock_digest, '') FROM pipeline_run WHERE id IN ",
             kept_runs!()
@@ -64,7 +65,7 @@ impl Db {
         let results = if keep.runs.is_some() { RESULTS } else { ALL_RESULTS };
         let mut tx = self.snapshot().await?;
         let mut roots = BTreeSet::new();
-        for sql in [VERSIONS, RUNS, STEPS, results, EVIDENCE] {
+        for sql in [VERSIONS, MODELS, RUNS, STEPS, results, EVIDENCE] {
             let texts: Vec<(String,)> =
                 on!(tx.conn(), c => sqlx::query_as(sql).bind(limit).fetch_all(c).await)
                     .map_err(self.ctx().fail("read what is in use"))?;

@@ -16,7 +16,7 @@ use std::time::Instant;
 use support::{FakeBuiltin, Project, options, states, step};
 use tidemill_core::SystemClock;
 use tidemill_core::declare::{Sandbox, Step};
-use tidemill_pipeline::{Dag, LocalExecutor, RunReport, Services, Silent, StoreContents, execute};
+use tidemill_pipeline::{Dag, LocalExecutor, RunReport, Services, Silent, StoreContents, Untracked, execute};
 use tidemill_store::{StatCache, Store, StoreOptions};
 
 const STEPS: usize = 50;
@@ -40,6 +40,7 @@ fn run(project: &Project, steps: &[Step]) -> RunReport {
         journal: &project.journal,
         builtin: &FakeBuiltin,
         executor: &LocalExecutor::new(&own),
+        tracker: &Untracked,
         observer: &Silent,
         clock: &SystemClock,
     };

@@ -3,7 +3,7 @@
 //!
 //! Deciding is pure ([`Dag`], [`plan`], [`CacheKey`], [`Lock`]); effects are behind small object-safe traits that the
 //! binary chooses: [`Contents`] (bytes), [`Journal`] (metadata), [`Builtin`] (`sql` and `train` bodies),
-//! [`Executor`] (where commands run) and [`Observer`] (what is shown). This crate knows no database, no tables and no
+//! [`Executor`] (where commands run), [`Tracker`] (runs that people compare) and [`Observer`] (what is shown). This crate knows no database, no tables and no
 //! project file.
 
 mod builtin;
@@ -22,6 +22,7 @@ mod reproduce;
 mod schedule;
 #[cfg(test)]
 mod testing;
+mod tracker;
 mod workspace;
 
 pub use builtin::{Builtin, StepContext, StepFailure};
@@ -37,4 +38,5 @@ pub use observer::{Observer, Silent};
 pub use plan::{CacheView, Decision, Plan, Planned, Reason, plan};
 pub use reproduce::{Difference, compare, materialise};
 pub use schedule::{RunOptions, RunReport, Services, StepReport, execute, log_file};
+pub use tracker::{StepEnd, Tracker, Untracked};
 pub use workspace::{Workspace, matching};

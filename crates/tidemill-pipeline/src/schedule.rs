@@ -22,7 +22,7 @@ pub use self::log::log_file;
 use self::run::{Done, Run};
 use crate::{
     Builtin, Content, Contents, Dag, Error, Executor, Journal, Lock, LockedStep, Observer, Plan, RunFinished,
-    Selection, StepFailure, Workspace,
+    Selection, StepFailure, Tracker, Workspace,
 };
 
 /// The seams of a run, chosen by the binary.
@@ -35,6 +35,8 @@ pub struct Services<'a> {
     pub builtin: &'a dyn Builtin,
     /// Where commands run.
     pub executor: &'a dyn Executor,
+    /// Runs that people compare.
+    pub tracker: &'a dyn Tracker,
     /// What is shown.
     pub observer: &'a dyn Observer,
     /// Time.

@@ -10,6 +10,7 @@ mod error;
 mod experiments;
 pub mod filter;
 mod fresh;
+pub mod import;
 mod logged_models;
 mod models;
 mod page;
@@ -22,8 +23,8 @@ mod webhooks;
 
 pub use error::{Code, Error};
 pub use fresh::uuid;
-pub use logged_models::LoggedModelRequest;
-pub use models::{Moment, VersionRequest};
+pub use logged_models::{LoggedModelRequest, LoggedModelSearch, SearchOrder};
+pub use models::{Found, Moment, VersionRequest};
 pub use page::{page_offset, page_token};
 pub use registry::Registry;
 pub use runs::{MetricPage, NewRun, RUN_NAME, RunChange};

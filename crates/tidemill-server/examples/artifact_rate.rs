@@ -1,5 +1,5 @@
 //! Measures the artifact proxy over loopback: megabytes a second up and down, small files a second, and the server's
-//! peak memory.
+//! processor time and peak memory.
 //!
 //! `cargo run --release -p tidemill-server --example artifact_rate -- DIR [MEGABYTES]` works in the folder DIR, which is
 //! emptied first, with files of 100 MB and of MEGABYTES (default 2000). The server is a process of its own. Uploads are
@@ -66,9 +66,15 @@ async fn server(dir: &Path) -> Outcome<()> {
 }
 
 fn measure(address: &str, megabytes: usize, server: u32) -> Outcome<()> {
-    println!("{:<34} {:>9} {:>10} {:>12}", "what", "seconds", "per second", "server peak");
-    let show = |what: &str, seconds: f64, rate: String| {
-        println!("{what:<34} {seconds:>9.2} {rate:>10} {:>8} MiB", peak(server));
+    println!(
+        "{:<34} {:>9} {:>10} {:>10} {:>12}",
+        "what", "seconds", "per second", "server CPU", "server peak"
+    );
+    let mut used = cpu(server);
+    let mut show = |what: &str, seconds: f64, rate: String| {
+        let now = cpu(server);
+        println!("{what:<34} {seconds:>9.2} {rate:>10} {:>8.2} s {:>8} MiB", now - used, peak(server));
+        used = now;
     };
     let megabytes_a_second = |size: usize, seconds: f64| format!("{:.0} MB", size as f64 / seconds / 1e6);
     let block = noise();
@@ -192,6 +198,13 @@ fn small(address: &str, thread: usize, files: usize, block: &[u8]) -> Outcome<()
         }
     }
     Ok(())
+}
+
+/// Seconds of processor time that a process has taken; the kernel counts hundredths.
+fn cpu(pid: u32) -> f64 {
+    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 /// The most memory that a process has taken, in MiB.

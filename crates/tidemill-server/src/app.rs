@@ -4,12 +4,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tidemill_registry::{Reach, Registry};
 
 use crate::background::Background;
 use crate::health::Pulse;
 use crate::meter::Meter;
 use crate::shell::{Origins, Token};
+
+/// What every request waits for before its handler runs.
+#[derive(Clone)]
+pub struct Before(pub Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>);
+
+impl std::fmt::Debug for Before {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Before")
+    }
+}
 
 /// Settings of a server. Read once, by the binary.
 #[derive(Clone, Debug)]
@@ -36,6 +47,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Where webhooks may deliver to.
     pub webhook_reach: Reach,
+    /// What requests wait for. A server inside of a run waits until what the run says of itself is written.
+    pub before: Option<Before>,
 }
 
 impl Config {
@@ -53,6 +66,7 @@ impl Config {
             head_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
             webhook_reach: Reach::default(),
+            before: None,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::App;
 
 /// The version of MLflow whose protocol we speak: the newest one whose client the tests run. Clients decide by it what
 /// they may send.
-pub const MLFLOW_VERSION: &str = "3.18.0";
+pub const MLFLOW_VERSION: &str = "3.17.2";
 
 /// How long a good answer of the database is believed.
 const FRESH: Duration = Duration::from_secs(1);

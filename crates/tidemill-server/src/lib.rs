@@ -17,11 +17,10 @@ mod serve;
 mod shell;
 
 pub use api::openapi;
-pub use app::{App, Config};
+pub use app::{App, Before, Config};
 pub use background::Background;
 pub use health::MLFLOW_VERSION;
 pub use listen::bind;
-pub use mlflow::deliver_webhooks;
 pub use running::Running;
 pub use serve::{router, serve};
 pub use shell::{Origins, Token};

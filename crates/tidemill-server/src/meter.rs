@@ -118,6 +118,13 @@ impl Meter {
             Unit::Seconds,
             self.durations.clone(),
         );
+        let load = app.registry().db().ingest().load();
+        for (name, help, count) in [
+            ("tidemill_ingest_requests", "Writes that went through the group-commit queue", load.requests),
+            ("tidemill_ingest_groups", "Commits that they shared", load.groups),
+        ] {
+            registry.register(name, help, ConstCounter::new(count));
+        }
         let mut gauge = |name: &str, help: &str, value: Option<u64>| {
             if let Some(value) = value.and_then(|value| i64::try_from(value).ok()) {
                 registry.register(name, help, ConstGauge::new(value));
@@ -126,6 +133,7 @@ impl Meter {
         let count = |count: &AtomicUsize| Some(count.load(Ordering::Relaxed) as u64);
         gauge("tidemill_http_in_flight", "Requests that are worked on now", count(&self.in_flight));
         gauge("tidemill_http_connections", "Connections that are open now", count(&self.connections));
+        gauge("tidemill_ingest_waiting", "Writes that wait for their commit now", Some(load.waiting));
         gauge("tidemill_database_bytes", "Size of the database", sizes.database);
         gauge("tidemill_log_entries", "Entries of the log of events", sizes.log);
         gauge("tidemill_store_bytes", "Size of the store on disk", Some(sizes.store_bytes));

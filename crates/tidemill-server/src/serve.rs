@@ -44,4 +44,7 @@ pub async fn serve(
 }
 
 /// What goes on beside requests.
-fn start_loops(_app: &App) {}
+fn start_loops(app: &App) {
+    let webhooks = app.clone();
+    app.background().spawn("webhooks", |stop| mlflow::deliver_webhooks(webhooks, stop.cancelled_owned()));
+}

@@ -20,7 +20,7 @@ use crate::list::Part;
 use crate::{Entry, EntryKind, Error};
 
 /// Bytes that are gathered before they are cut and stored.
-const BLOCK: usize = if cfg!(test) { 600_000 } else { 4 << 20 };
+const BLOCK: usize = if cfg!(test) { 600_000 } else { 2 << 20 };
 
 /// How a [`Writer`] works.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -252,14 +252,14 @@ pub(crate) fn find_root(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     })
 }
 
-fn user_name() -> String {
+pub(crate) fn user_name() -> String {
     ["USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
         .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }
 
-fn runtime() -> anyhow::Result<Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<Runtime> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -269,7 +269,7 @@ fn runtime() -> anyhow::Result<Runtime> {
 }
 
 /// The first SIGINT or SIGTERM asks the work to stop, the second ends the process.
-fn cancel_on_signals() -> anyhow::Result<Cancel> {
+pub(crate) fn cancel_on_signals() -> anyhow::Result<Cancel> {
     let cancel = Cancel::new();
     let flag = cancel.clone();
     let mut signals = signal_hook::iterator::Signals::new([

@@ -70,6 +70,9 @@ pub(crate) enum Command {
     Reproduce(Reproduce),
     /// Serve the MLflow API, the registry and the metadata until stopped
     Up(Up),
+    /// Take over experiments, runs, artifacts and models from another tool
+    #[command(subcommand)]
+    Import(Import),
     /// Merge two versions of tidemill.lock, for Git: `tidemill merge-lock %O %A %B`
     #[command(hide = true)]
     MergeLock(MergeLock),
@@ -213,6 +216,16 @@ pub(crate) enum LogAction {
     Export,
     /// List the runs of the pipeline
     Runs,
+    /// Show where an alias of a registered model pointed over time
+    Alias {
+        /// The registered model
+        model: String,
+        /// The alias, as in `champion`
+        alias: String,
+        /// Only where it pointed then: a time as in `2026-11-26T04:30:00Z`, a day, or the number of a log entry
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+    },
     /// Show what a step of a run printed, or list the steps of the run
     Step {
         /// The run: its id or the beginning of it; `last` for the newest
@@ -324,12 +337,34 @@ pub(crate) struct Up {
     /// Also let web pages of this origin in, as in `https://desk.example.com`; `*` for all
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
+    /// Let webhooks deliver to addresses of the own network, also without TLS
+    #[arg(long)]
+    pub(crate) private_webhooks: bool,
     /// How long requests may go on after SIGTERM
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = time)]
     pub(crate) drain: Duration,
     /// The form of the log on standard error; `TIDEMILL_LOG=info` shows every request
     #[arg(long, default_value = "text", value_name = "FORM")]
     pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Import {
+    /// Take over an MLflow tracking store and registry; what is here already stays as it is
+    Mlflow(ImportMlflow),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportMlflow {
+    /// A folder `mlruns`, `sqlite:///FILE`, or the address of a running server
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) from: String,
+    /// The folder behind `mlflow-artifacts:` addresses of a database: `--artifacts-destination` of the old server
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) artifacts: Option<PathBuf>,
+    /// Import into DIR; into `.tidemill` of the project, or of the current folder, where not given
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) home: Option<PathBuf>,
 }
 
 /// How log lines look.

@@ -11,6 +11,7 @@ mod model_test;
 mod output;
 mod step;
 mod table;
+mod tracking;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

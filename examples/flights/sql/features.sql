@@ -12,6 +12,7 @@ select
   extract(dow from f.time_hour) as weekday,
   (f.sched_arr_time / 100) as arrival_hour,
   t.departures,
+  earlier.mean_delay as earlier_delay,
   w.temp,
   w.dewp,
   w.humid,
@@ -27,6 +28,8 @@ from flights f
 left join weather w on w.origin = f.origin and w.time_hour = f.time_hour
 left join planes p on p.tailnum = f.tailnum
 left join traffic t on t.origin = f.origin and t.time_hour = f.time_hour
+-- Two hours earlier: what is known of it when this hour begins.
+left join traffic earlier on earlier.origin = f.origin and earlier.time_hour = f.time_hour - interval '2 hours'
 where f.arr_delay is not null
   and f.time_hour >= '${from}' and f.time_hour < '${to}'
 order by f.time_hour, f.origin, f.carrier, f.flight, f.sched_dep_time, f.dest

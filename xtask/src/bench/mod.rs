@@ -18,10 +18,11 @@ mod inputs;
 mod machine;
 mod peers;
 mod report;
+mod server;
 mod session;
 
-use cases::CASES;
-use peers::Peers;
+use cases::{CASES, Case};
+use peers::{Environment, Peers};
 use report::Row;
 use session::Session;
 
@@ -31,8 +32,8 @@ const RESULTS: &str = "docs/benchmarks.md";
 /// Options of `cargo xtask bench`.
 #[derive(Debug, Default, Args)]
 pub struct Options {
-    /// Cases to measure; all where none is named
-    #[arg(value_name = "CASE", value_parser = CASES.map(|case| case.name))]
+    /// Cases to measure, alone or by the word before the dash; all where none is named
+    #[arg(value_name = "CASE", value_parser = names())]
     pub cases: Vec<String>,
     /// Tiny inputs and one repetition: shows that the cases work; nothing is recorded
     #[arg(long)]
@@ -63,7 +64,9 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
         Some(path) => fs_err::canonicalize(path)?,
         None => workspace::binary(root, if options.smoke { Profile::Dev } else { Profile::Release })?,
     };
-    let peers = if options.no_peers { None } else { Some(Peers::prepare(root)?) };
+    let cases: Vec<&Case> = CASES.iter().filter(|case| selected(case, &options.cases)).collect();
+    let wanted: Vec<Environment> = cases.iter().map(|case| case.peers).collect();
+    let peers = if options.no_peers { None } else { Some(Peers::prepare(root, &wanted)?) };
     let session_of = |scratch: &Path| Session {
         root: root.to_path_buf(),
         scratch: scratch.to_path_buf(),
@@ -74,7 +77,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     };
     let rows = in_scratch(options.scratch.as_deref(), |scratch| {
         let head = machine::describe(scratch);
-        let rows = measure_cases(&session_of(scratch), &options.cases)?;
+        let rows = measure_cases(&session_of(scratch), &cases)?;
         Ok((head, rows))
     })?;
     let (mut head, rows) = rows;
@@ -105,12 +108,23 @@ fn in_scratch<T>(parent: Option<&Path>, work: impl FnOnce(&Path) -> Result<T>) -
     work(&path)
 }
 
-fn measure_cases(session: &Session, names: &[String]) -> Result<Vec<Row>> {
+/// Words before the dash that select several cases.
+const GROUPS: [&str; 2] = ["server", "postgres"];
+
+fn names() -> Vec<&'static str> {
+    CASES.iter().map(|case| case.name).chain(GROUPS).collect()
+}
+
+/// Whether a case is named, alone or by its group; all are where nothing is.
+fn selected(case: &Case, names: &[String]) -> bool {
+    let group = case.name.split_once('-').map_or(case.name, |(group, _)| group);
+    let by_group = |name: &str| GROUPS.contains(&name) && name == group;
+    names.is_empty() || names.iter().any(|name| name == case.name || by_group(name))
+}
+
+fn measure_cases(session: &Session, cases: &[&Case]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for case in CASES {
-        if !names.is_empty() && !names.iter().any(|name| name == case.name) {
-            continue;
-        }
+    for case in cases {
         process::note(format!("bench: {}", case.name));
         let found = (case.measure)(session).with_context(|| format!("case `{}`", case.name))?;
         if found.is_empty() {
@@ -144,4 +158,21 @@ fn command_line(options: &Options) -> String {
         text.push_str(" --no-peers");
     }
     format!("{text} --repeat {}", options.repeat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_are_selected_by_name_and_by_group() {
+        let chosen = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            CASES.iter().filter(|case| selected(case, &names)).map(|case| case.name).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(&[]).len(), CASES.len());
+        assert_eq!(chosen(&["steps"]), ["steps"]);
+        let server = chosen(&["server"]);
+        assert!(server.len() > 3 && server.iter().all(|name| name.starts_with("server-")), "{server:?}");
+    }
 }

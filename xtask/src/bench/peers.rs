@@ -1,4 +1,4 @@
-//! The tools we are compared with, in an environment of their own, set up in their favour: no telemetry, no update
+//! The tools we are compared with, in environments of their own, set up in their favour: no telemetry, no update
 //! checks, no Git work, caches in the scratch folder.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -11,19 +11,42 @@ use anyhow::{Context as _, Result, bail};
 use crate::setup::Pins;
 use crate::{process, setup};
 
-/// The Python environment with the peers.
+const TOOLS: &str = ".venv-bench";
+const MLFLOW: &str = ".venv-mlflow";
+
+/// A Python environment with peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Environment {
+    /// Tools for data, pipelines and training.
+    Tools,
+    /// MLflow's server, where the tests have its client.
+    Mlflow,
+}
+
+/// The Python environments with the peers.
 #[derive(Debug, Clone)]
 pub(crate) struct Peers {
     python: PathBuf,
+    mlflow: PathBuf,
     scripts: PathBuf,
 }
 
 impl Peers {
-    /// Makes the environment if needed.
-    pub(crate) fn prepare(root: &Path) -> Result<Self> {
-        let python =
-            setup::environment(root, ".venv-bench", Path::new("xtask/bench/requirements.txt"), Pins::Direct)?;
-        Ok(Self { python, scripts: root.join("xtask/bench") })
+    /// Makes those of the environments that are wanted, if needed.
+    pub(crate) fn prepare(root: &Path, wanted: &[Environment]) -> Result<Self> {
+        if wanted.contains(&Environment::Tools) {
+            setup::environment(root, TOOLS, Path::new("xtask/bench/requirements.txt"), Pins::Direct)?;
+        }
+        if wanted.contains(&Environment::Mlflow) {
+            setup::environment(root, MLFLOW, Path::new("xtask/python/mlflow.txt"), Pins::Complete)?;
+        }
+        let python = |folder: &str| root.join(folder).join("bin/python");
+        Ok(Self { python: python(TOOLS), mlflow: python(MLFLOW), scripts: root.join("xtask/bench") })
+    }
+
+    /// A program of the environment with MLflow.
+    pub(crate) fn mlflow(&self, name: &str) -> Command {
+        Command::new(self.mlflow.with_file_name(name))
     }
 
     /// One of the scripts in `xtask/bench`.
@@ -61,20 +84,18 @@ impl Peers {
 
     /// Versions of the peers, one line.
     pub(crate) fn versions(&self) -> String {
-        let listed = process::output(Command::new(&self.python).args([
-            "-m",
-            "pip",
-            "freeze",
-            "--disable-pip-version-check",
-        ]));
-        let shown = ["dvc", "dvc-s3", "oxenai", "metaflow", "duckdb", "scikit-learn", "lightgbm", "moto"];
-        let listed = listed.unwrap_or_default();
+        let tools: &[&str] =
+            &["dvc", "dvc-s3", "oxenai", "metaflow", "duckdb", "scikit-learn", "lightgbm", "moto"];
         let mut found: Vec<String> = Vec::new();
-        for line in listed.lines() {
-            if let Some((name, version)) = line.split_once("==")
-                && shown.contains(&name)
-            {
-                found.push(format!("{name} {version}"));
+        for (python, shown) in [(&self.python, tools), (&self.mlflow, &["mlflow"])] {
+            let mut freeze = Command::new(python);
+            let listed = process::output(freeze.args(["-m", "pip", "freeze", "--disable-pip-version-check"]));
+            for line in listed.unwrap_or_default().lines() {
+                if let Some((name, version)) = line.split_once("==")
+                    && shown.contains(&name)
+                {
+                    found.push(format!("{name} {version}"));
+                }
             }
         }
         found.join(", ")

@@ -81,6 +81,31 @@ impl Row {
         self
     }
 
+    /// Demands that our CPU time is at most `factor` times that of `tool`. Without that tool there is no bar.
+    #[must_use]
+    pub(crate) fn cpu_at_most(mut self, factor: f64, tool: &str) -> Self {
+        if let (Some(ours), Some(peer)) = (self.lines.first(), self.line(tool)) {
+            let ratio = ours.cpu() / peer.cpu();
+            self.bars.push(Bar {
+                demand: format!("CPU ≤ {} of {tool}", fraction(factor)),
+                reached: fraction(ratio),
+                pass: ratio <= factor,
+            });
+        }
+        self
+    }
+
+    /// Demands that a number of ours is at least `limit`.
+    #[must_use]
+    pub(crate) fn above(mut self, what: &str, value: f64, limit: f64, unit: &str) -> Self {
+        self.bars.push(Bar {
+            demand: format!("{what} ≥ {} {unit}", number(limit)),
+            reached: format!("{} {unit}", number(value)),
+            pass: value >= limit,
+        });
+        self
+    }
+
     /// Demands that a number of ours is at most `limit`.
     #[must_use]
     pub(crate) fn below(mut self, what: &str, value: f64, limit: f64, unit: &str) -> Self {
@@ -204,8 +229,10 @@ mod tests {
         .at_most(0.2, "dvc")
         .at_most(0.1, "dvc")
         .at_most(0.1, "absent")
-        .below("new storage", 21.0, 22.0, "MB");
-        assert_eq!(row.bars.iter().map(|bar| bar.pass).collect::<Vec<_>>(), [true, false, true]);
+        .below("new storage", 21.0, 22.0, "MB")
+        .cpu_at_most(0.5, "dvc")
+        .above("rate", 99.0, 98.0, "runs/s");
+        assert_eq!(row.bars.iter().map(|bar| bar.pass).collect::<Vec<_>>(), [true, false, true, false, true]);
         assert_eq!(
             markdown(&[row]),
             "### add: one file\n\n\
@@ -215,7 +242,9 @@ mod tests {
              | dvc | 10.5 (10–11) | 0.500 | 12 | 5.25× |  |\n\
              \n- wall ≤ 1/5 of dvc: 1/5.25 – reached\
              \n- wall ≤ 1/10 of dvc: 1/5.25 – **missed**\
-             \n- new storage ≤ 22 MB: 21 MB – reached\n"
+             \n- new storage ≤ 22 MB: 21 MB – reached\
+             \n- CPU ≤ 1/2 of dvc: 1.00× – **missed**\
+             \n- rate ≥ 98 runs/s: 99 runs/s – reached\n"
         );
     }
 }

@@ -34,6 +34,7 @@ soaked! {
     "event" => event,
     "json-lines" => json_lines,
     "lock-file" => lock_file,
+    "otlp" => otlp,
     "pack-index" => pack_index,
     "pack-record" => pack_record,
     "parameter-file" => parameter_file,

@@ -8,8 +8,8 @@ use tidemill_core::Timestamp;
 use crate::backend::{Conn, on};
 use crate::dialect::{self, Rows};
 use crate::evaluation::{EvaluationDataset, EvaluationRecord};
-use crate::search::{Condition, Field, Op, OrderBy};
-use crate::traces::{Statement, compare};
+use crate::search::{Condition, Field, Op, Operand, OrderBy, Sql};
+use crate::traces::compare;
 use crate::tracking::KeyValue;
 use crate::{Db, Error, Result};
 
@@ -53,21 +53,20 @@ impl Db {
     ) -> Result<Vec<EvaluationDataset>> {
         let fail = "search evaluation datasets";
         let mut tx = self.snapshot().await?;
-        let mut sql = Statement::new(&tx.conn());
+        let mut sql = Sql::new(&tx.conn());
         sql.push("SELECT ");
         sql.push(COLUMNS);
         sql.push(" FROM evaluation_dataset d WHERE TRUE");
         if !query.experiments.is_empty() {
             sql.push(" AND d.id IN (SELECT e.dataset_id FROM evaluation_dataset_experiment e WHERE ");
-            sql.ints("e.experiment_id", &query.experiments);
-            sql.push(")");
+            sql.push("e.experiment_id IN ").ints(&query.experiments).push(")");
         }
         for condition in &query.conditions {
             sql.push(" AND ");
             write_condition(&mut sql, condition)?;
         }
         write_page(&mut sql, query)?;
-        let rows: Vec<DatasetRow> = sql.read(tx.conn()).await.map_err(self.ctx().fail(fail))?;
+        let rows: Vec<DatasetRow> = sql.fetch(tx.conn()).await.map_err(self.ctx().fail(fail))?;
         let found = complete(tx.conn(), rows).await.map_err(self.ctx().fail(fail))?;
         Ok(found.into_iter().map(|(_, dataset)| dataset).collect())
     }
@@ -115,18 +114,25 @@ fn column(name: &str) -> Option<&'static str> {
     })
 }
 
-fn write_condition(sql: &mut Statement, condition: &Condition) -> Result<()> {
+fn write_condition(sql: &mut Sql, condition: &Condition) -> Result<()> {
     let unsupported = || Error::Unsupported { what: format!("{:?} {:?}", condition.field, condition.op) };
     match &condition.field {
-        Field::Attribute(name) => compare(sql, column(name).ok_or_else(unsupported)?, condition),
+        Field::Attribute(name) => {
+            let column = column(name).ok_or_else(unsupported)?;
+            match &condition.value {
+                Operand::Number(number) => sql.int_is(column, condition.op, *number),
+                value => sql.text_is(column, condition.op, value),
+            };
+            Ok(())
+        }
         Field::Tag(key) => {
             let missing = condition.op == Op::IsNull;
             sql.push(if missing { "NOT EXISTS (" } else { "EXISTS (" });
             sql.push("SELECT 1 FROM evaluation_dataset_tag g WHERE g.dataset_id = d.id AND g.key = ");
-            sql.text(key);
+            sql.text(key.as_str());
             if !matches!(condition.op, Op::IsNull | Op::IsNotNull) {
                 sql.push(" AND ");
-                compare(sql, "g.value", condition)?;
+                compare(sql, "g.value", condition);
             }
             sql.push(")");
             Ok(())
@@ -136,8 +142,8 @@ fn write_condition(sql: &mut Statement, condition: &Condition) -> Result<()> {
 }
 
 /// The page begins behind the row that ended the one before, wherever that is now: its keys are looked up.
-fn write_page(sql: &mut Statement, query: &EvaluationQuery) -> Result<()> {
-    let mut keys: Vec<(&str, bool)> = Vec::new();
+fn write_page(sql: &mut Sql, query: &EvaluationQuery) -> Result<()> {
+    let mut keys: Vec<(&'static str, bool)> = Vec::new();
     for key in &query.order {
         let unsupported = || Error::Unsupported { what: format!("an order by {:?}", key.field) };
         let Field::Attribute(name) = &key.field else { return Err(unsupported()) };
@@ -156,14 +162,14 @@ fn write_page(sql: &mut Statement, query: &EvaluationQuery) -> Result<()> {
             for (before, _) in &keys[..i] {
                 sql.push(before);
                 sql.push(" = ");
-                sql.push(&old(before));
-                sql.text(after);
+                sql.pieced(&old(before));
+                sql.text(after.as_str());
                 sql.push(") AND ");
             }
             sql.push(column);
             sql.push(if *descending { " < " } else { " > " });
-            sql.push(&old(column));
-            sql.text(after);
+            sql.pieced(&old(column));
+            sql.text(after.as_str());
             sql.push("))");
         }
         sql.push(")");

@@ -14,6 +14,7 @@
 mod decide;
 mod group;
 mod inputs;
+mod load;
 mod points;
 mod queue;
 mod state;
@@ -22,6 +23,7 @@ mod write;
 
 use tidemill_core::{NewEvent, RunId};
 
+pub use self::load::IngestLoad;
 pub use self::queue::Ingest;
 pub(crate) use self::queue::Queue;
 use self::work::{Answer, Work};

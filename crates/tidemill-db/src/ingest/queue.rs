@@ -1,5 +1,6 @@
 //! The bounded queue of one database and the task that empties it.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::GROUP_ROWS;
 use super::group::GroupWriter;
+use super::load::Counts;
 use super::work::{Answer, Work};
 use crate::backend::{Context, Pools};
 use crate::{Error, Result};
@@ -29,6 +31,7 @@ pub struct Ingest {
 
 impl Ingest {
     pub(super) async fn send(&self, work: Work) -> Result<Answer> {
+        let _waiting = self.queue.counts.wait();
         let (reply, answer) = oneshot::channel();
         let rows = u32::try_from(work.rows().min(WAITING_ROWS)).unwrap_or_default();
         let room = Arc::clone(&self.queue.room).acquire_many_owned(rows).await.map_err(|_| self.closed())?;
@@ -37,6 +40,10 @@ impl Ingest {
         // Not kept while waiting, or closing the queue would wait for the answers that it waits for itself.
         drop(sender);
         answer.await.map_err(|_| self.closed())?
+    }
+
+    pub(super) fn counts(&self) -> &Counts {
+        &self.queue.counts
     }
 
     pub(super) fn closed(&self) -> Error {
@@ -53,6 +60,7 @@ struct Shared {
     pools: Arc<Pools>,
     ctx: Arc<Context>,
     room: Arc<Semaphore>,
+    counts: Arc<Counts>,
     state: Mutex<State>,
 }
 
@@ -65,7 +73,8 @@ enum State {
 impl Queue {
     pub(crate) fn new(pools: Arc<Pools>, ctx: Arc<Context>) -> Self {
         let room = Arc::new(Semaphore::new(WAITING_ROWS));
-        Self { shared: Arc::new(Shared { pools, ctx, room, state: Mutex::new(State::Idle) }) }
+        let (counts, state) = (Arc::default(), Mutex::new(State::Idle));
+        Self { shared: Arc::new(Shared { pools, ctx, room, counts, state }) }
     }
 
     pub(crate) fn handle(&self) -> Ingest {
@@ -96,7 +105,7 @@ impl Shared {
             State::Idle | State::Running { .. } => {
                 let (sender, receiver) = mpsc::channel(QUEUE);
                 let writer = GroupWriter::new(Arc::clone(&self.pools), Arc::clone(&self.ctx));
-                let task = tokio::spawn(run(writer, receiver));
+                let task = tokio::spawn(run(writer, receiver, Arc::clone(&self.counts)));
                 *state = State::Running { sender: sender.clone(), task };
                 Some(sender)
             }
@@ -111,7 +120,7 @@ struct Request {
     room: OwnedSemaphorePermit,
 }
 
-async fn run(writer: GroupWriter, mut receiver: mpsc::Receiver<Request>) {
+async fn run(writer: GroupWriter, mut receiver: mpsc::Receiver<Request>, counts: Arc<Counts>) {
     let mut last = 0;
     while let Some(group) = next_group(&mut receiver, last).await {
         last = group.len();
@@ -122,6 +131,8 @@ async fn run(writer: GroupWriter, mut receiver: mpsc::Receiver<Request>) {
             replies.push((request.reply, request.room));
         }
         let answers = writer.commit(&work).await;
+        counts.groups.fetch_add(1, Ordering::Relaxed);
+        counts.requests.fetch_add(work.len() as u64, Ordering::Relaxed);
         // Freed before anybody is told, or callers would fill the queue while this still takes memory.
         drop(work);
         for ((reply, room), answer) in replies.into_iter().zip(answers) {

@@ -26,29 +26,6 @@ impl Db {
         on!(reader.conn(), c => sqlx::query_scalar(SQL).bind(run).bind(name).fetch_optional(c).await)
             .map_err(self.ctx().fail("read a logged model"))
     }
-
-    /// Where the artifacts of an experiment are, and whether it is deleted.
-    pub async fn experiment_root(&self, id: i64) -> Result<Option<(String, Stage)>> {
-        const SQL: &str = "SELECT artifact_location, stage FROM experiment WHERE id = $1";
-        let mut reader = self.reader().await?;
-        let row: Option<(String, String)> =
-            on!(reader.conn(), c => sqlx::query_as(SQL).bind(id).fetch_optional(c).await)
-                .map_err(self.ctx().fail("read an experiment"))?;
-        row.map(|(root, stage)| {
-            let stage = Stage::from_word(&stage)
-                .ok_or_else(|| Error::value("experiment", "stage", &stage, "a stage"))?;
-            Ok((root, stage))
-        })
-        .transpose()
-    }
-
-    /// Where the artifacts of a tracked run are, by any text that may be its id.
-    pub async fn run_root(&self, run: &str) -> Result<Option<String>> {
-        const SQL: &str = "SELECT artifact_uri FROM run WHERE uuid = $1";
-        let mut reader = self.reader().await?;
-        on!(reader.conn(), c => sqlx::query_scalar(SQL).bind(run).fetch_optional(c).await)
-            .map_err(self.ctx().fail("read a run"))
-    }
 }
 
 impl Tx {

@@ -4,11 +4,13 @@
 //! say `false` or `None` where the thing is not there.
 
 mod history;
-mod read;
+pub(crate) mod read;
+mod search;
 mod types;
 mod write;
 
 pub use history::AliasMove;
+pub use search::ModelQuery;
 pub use types::{Alias, ModelVersion, NewVersion, RegisteredModel, VersionStage};
 pub(crate) use write::put_tags;
 pub use write::{AliasChange, Staged};

@@ -71,11 +71,12 @@ pub struct ModelVersion {
     pub aliases: Vec<String>,
 }
 
-/// A version that is about to be stored; the database gives it its number. Fields as in [`ModelVersion`].
+/// A version that is about to be stored; without a number the database gives it one. Fields as in [`ModelVersion`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of `ModelVersion`")]
 pub struct NewVersion {
     pub model: String,
+    pub number: Option<u64>,
     pub description: Option<String>,
     pub user: Option<String>,
     pub source: String,

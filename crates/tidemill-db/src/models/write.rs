@@ -124,13 +124,13 @@ impl Tx {
         self.remove_tag(SQL, id, key).await.map(Some)
     }
 
-    /// Adds a version to a model and gives its number, one more than any that was ever given; `None` if the model is
-    /// not there.
+    /// Adds a version to a model and gives its number: the one asked for, which must be free, or one more than any that
+    /// was ever given; `None` if the model is not there.
     pub async fn put_model_version(&mut self, new: &NewVersion) -> Result<Option<u64>> {
         const TOUCH: &str = "UPDATE registered_model SET updated_at = $1 WHERE name = $2 RETURNING id";
         const SQL: &str = "INSERT INTO model_version (model_id, version, stage, description, user_name, source,
                 storage_location, run_uuid, run_link, logged_model, content, status, created_at, updated_at)
-            SELECT $1, COALESCE(MAX(version), 0) + 1, 'None', $2, $3, $4, $5, $6, $7, $8, $9, 'READY', $10, $10
+            SELECT $1, COALESCE($11, MAX(version) + 1, 1), 'None', $2, $3, $4, $5, $6, $7, $8, $9, 'READY', $10, $10
             FROM model_version WHERE model_id = $1 RETURNING id, version";
         const TAGS: &str = "INSERT INTO model_version_tag ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
             ON CONFLICT (version_id, key) DO UPDATE SET value = excluded.value";
@@ -145,6 +145,7 @@ impl Tx {
         let (id, version): (i64, i64) = on!(self.transact.conn(), c => sqlx::query_as(SQL)
             .bind(model).bind(&new.description).bind(&new.user).bind(&new.source).bind(&new.storage_location)
             .bind(&new.run).bind(&new.run_link).bind(&new.logged_model).bind(&content).bind(at)
+            .bind(new.number.map(|number| number as i64))
             .fetch_one(c).await)
         .map_err(ctx.fail("create a version"))?;
         put_tags(self.transact.conn(), TAGS, "version_id", id, &new.tags)

@@ -82,6 +82,12 @@ impl Sql {
         self
     }
 
+    /// Text that was put together from constants of this crate and nothing else.
+    pub(crate) fn pieced(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
     /// Constant text for each database.
     pub(crate) fn either(&mut self, sqlite: &'static str, postgres: &'static str) -> &mut Self {
         let postgres_asked = self.postgres;

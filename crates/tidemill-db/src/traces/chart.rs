@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::backend::Conn;
-use crate::traces::search::Statement;
+use crate::search::Sql;
 use crate::traces::{COST_NAMES, RUN_KEY};
 use crate::{Db, Result};
 
@@ -148,9 +148,9 @@ impl Db {
             "COUNT(*), SUM(v), MIN(v), MAX(v)"
         };
         let mut sql = base(&tx.conn(), chart);
-        sql.push(&format!("SELECT {KEYS}, {sums} FROM base GROUP BY {KEYS} ORDER BY {KEYS} LIMIT "));
+        sql.pieced(&format!("SELECT {KEYS}, {sums} FROM base GROUP BY {KEYS} ORDER BY {KEYS} LIMIT "));
         sql.int(i64::try_from(chart.limit).unwrap_or(i64::MAX));
-        let rows: Vec<SumRow> = sql.read(tx.conn()).await.map_err(self.ctx().fail(fail))?;
+        let rows: Vec<SumRow> = sql.fetch(tx.conn()).await.map_err(self.ctx().fail(fail))?;
         let mut buckets: Vec<(Key, Bucket)> = rows
             .into_iter()
             .filter(|row| row.6 > 0)
@@ -173,14 +173,14 @@ impl Db {
             let whole = 100 * SCALE;
             let mut sql = base(&tx.conn(), chart);
             // The list's places count from 0; `last` is the place of the greatest.
-            sql.push(&format!(
+            sql.pieced(&format!(
                 ", ranked AS (SELECT {KEYS}, v, ROW_NUMBER() OVER (PARTITION BY {KEYS} ORDER BY v) - 1 AS i,
                     {place} * (COUNT(*) OVER (PARTITION BY {KEYS}) - 1) AS at FROM base)
                  SELECT {KEYS}, MAX(CASE WHEN i = at / {whole} THEN v END),
                     MAX(CASE WHEN i = at / {whole} + 1 THEN v END), MAX(at % {whole})
                  FROM ranked GROUP BY {KEYS}"
             ));
-            let rows: Vec<PlaceRow> = sql.read(tx.conn()).await.map_err(self.ctx().fail(fail))?;
+            let rows: Vec<PlaceRow> = sql.fetch(tx.conn()).await.map_err(self.ctx().fail(fail))?;
             let found: BTreeMap<Key, f64> = rows
                 .into_iter()
                 .filter_map(|(b, d1, d2, d3, d4, d5, low, high, rest)| {
@@ -202,8 +202,8 @@ fn dimensions(key: &Key, count: usize) -> Vec<String> {
 }
 
 /// `WITH base AS (…)`: a row with its stretch of time, dimensions and number for everything that counts.
-fn base(conn: &Conn<'_>, chart: &Chart) -> Statement {
-    let mut sql = Statement::new(conn);
+fn base(conn: &Conn<'_>, chart: &Chart) -> Sql {
+    let mut sql = Sql::new(conn);
     let from = match chart.view {
         View::Traces => "trace t",
         View::Spans => "trace t JOIN span s ON s.trace_id = t.id",
@@ -220,19 +220,18 @@ fn base(conn: &Conn<'_>, chart: &Chart) -> Statement {
         }
     };
     let value = value(chart);
-    sql.push(&format!("WITH base AS (SELECT {bucket} AS b"));
+    sql.pieced(&format!("WITH base AS (SELECT {bucket} AS b"));
     for i in 0..DIMENSIONS {
         let column = chart.dimensions.get(i).map_or("CAST('' AS TEXT)", |dimension| dimension.column());
-        sql.push(&format!(", {column} AS d{}", i + 1));
+        sql.pieced(&format!(", {column} AS d{}", i + 1));
     }
-    sql.push(&format!(", {value} AS v FROM {from} WHERE "));
-    sql.ints("t.experiment_id", &chart.experiments);
-    sql.push(&format!(" AND {value} IS NOT NULL"));
+    sql.pieced(&format!(", {value} AS v FROM {from} WHERE t.experiment_id IN ")).ints(&chart.experiments);
+    sql.pieced(&format!(" AND {value} IS NOT NULL"));
     if chart.view == View::Assessments {
         sql.push(" AND a.is_valid = 1");
     }
     for dimension in chart.dimensions.iter().take(DIMENSIONS) {
-        sql.push(&format!(" AND {} IS NOT NULL", dimension.column()));
+        sql.pieced(&format!(" AND {} IS NOT NULL", dimension.column()));
     }
     let nanos = |ms: i64| ms.saturating_mul(1_000_000);
     if let Some(from) = chart.from_ms {
@@ -291,7 +290,7 @@ impl Dimension {
 }
 
 impl ChartFilter {
-    fn write(&self, sql: &mut Statement) {
+    fn write(&self, sql: &mut Sql) {
         let (column, value) = match self {
             Self::State(value) => ("t.state", value),
             Self::SpanName(value) => ("s.name", value),
@@ -318,13 +317,13 @@ impl ChartFilter {
                 return;
             }
         };
-        sql.push(&format!(" AND {column} = "));
+        sql.pieced(&format!(" AND {column} = "));
         sql.text(value);
     }
 }
 
-fn write_pair(sql: &mut Statement, table: &str, key: &str, value: &str) {
-    sql.push(&format!("SELECT 1 FROM {table} g WHERE g.trace_id = t.id AND g.key = "));
+fn write_pair(sql: &mut Sql, table: &str, key: &str, value: &str) {
+    sql.pieced(&format!("SELECT 1 FROM {table} g WHERE g.trace_id = t.id AND g.key = "));
     sql.text(key);
     sql.push(" AND g.value = ");
     sql.text(value);

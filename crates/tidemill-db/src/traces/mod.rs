@@ -20,7 +20,7 @@ pub use chart::{Bucket, Chart, ChartFilter, Dimension, Measure, View};
 pub use page::{After, Page};
 pub(crate) use queue::TraceQueue;
 pub use search::TraceQuery;
-pub(crate) use search::{Statement, compare};
+pub(crate) use search::compare;
 pub use types::{
     Assessment, AssessmentKind, COST_KEY, COST_NAMES, NAME_TAG, NewTrace, RUN_KEY, SESSION_KEY, Span,
     SpanBatch, StoredSpan, TOKEN_NAMES, TOKENS_KEY, TraceInfo, TraceState, Usage,

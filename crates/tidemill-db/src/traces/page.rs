@@ -1,7 +1,6 @@
 //! The order of a search over traces, and where its next page begins.
 
-use crate::search::{Field, OrderBy};
-use crate::traces::search::Statement;
+use crate::search::{Field, OrderBy, Sql};
 use crate::traces::{NAME_TAG, RUN_KEY, TraceInfo};
 use crate::tracking::KeyValue;
 use crate::{Error, Result};
@@ -46,7 +45,7 @@ impl Page {
     }
 
     /// Adds the condition for what comes after the page before, and `ORDER BY` and `LIMIT`.
-    pub(super) fn write(&self, sql: &mut Statement) -> Result<()> {
+    pub(super) fn write(&self, sql: &mut Sql) -> Result<()> {
         let order = self.complete_order();
         if !self.after.is_empty() {
             if self.after.len() != order.len() {
@@ -92,7 +91,7 @@ fn is_optional(field: &Field) -> bool {
         if matches!(name.as_str(), "timestamp_ms" | "end_time_ms" | "status" | "request_id" | "experiment_id"))
 }
 
-fn write_key(sql: &mut Statement, field: &Field) -> Result<()> {
+fn write_key(sql: &mut Sql, field: &Field) -> Result<()> {
     let (table, key) = match field {
         Field::Attribute(name) => {
             let column = match name.as_str() {
@@ -117,7 +116,7 @@ fn write_key(sql: &mut Statement, field: &Field) -> Result<()> {
     write_pair(sql, table, key)
 }
 
-fn write_pair(sql: &mut Statement, table: &str, key: &str) -> Result<()> {
+fn write_pair(sql: &mut Sql, table: &'static str, key: &str) -> Result<()> {
     sql.push("(SELECT o.value FROM ");
     sql.push(table);
     sql.push(" o WHERE o.trace_id = t.id AND o.key = ");
@@ -126,15 +125,15 @@ fn write_pair(sql: &mut Statement, table: &str, key: &str) -> Result<()> {
     Ok(())
 }
 
-fn write_value(sql: &mut Statement, value: &After) {
+fn write_value(sql: &mut Sql, value: &After) {
     match value {
         After::Nothing => sql.push("NULL"),
         After::Int(number) => sql.int(*number),
-        After::Text(text) => sql.text(text),
-    }
+        After::Text(text) => sql.text(text.as_str()),
+    };
 }
 
-fn write_equal(sql: &mut Statement, key: &OrderBy, value: &After) -> Result<()> {
+fn write_equal(sql: &mut Sql, key: &OrderBy, value: &After) -> Result<()> {
     write_key(sql, &key.field)?;
     if *value == After::Nothing {
         sql.push(" IS NULL");
@@ -145,7 +144,7 @@ fn write_equal(sql: &mut Statement, key: &OrderBy, value: &After) -> Result<()> 
     Ok(())
 }
 
-fn write_after(sql: &mut Statement, key: &OrderBy, value: &After) -> Result<()> {
+fn write_after(sql: &mut Sql, key: &OrderBy, value: &After) -> Result<()> {
     if *value == After::Nothing {
         sql.push("FALSE");
         return Ok(());

@@ -1,9 +1,6 @@
 //! Searching traces: conditions to SQL.
 
-use sqlx::{AssertSqlSafe, FromRow, postgres::PgRow, sqlite::SqliteRow};
-
-use crate::backend::{Conn, Either, on};
-use crate::search::{Condition, Field, Op, Operand};
+use crate::search::{Condition, Field, Op, Operand, Sql};
 use crate::traces::page::Page;
 use crate::traces::{RUN_KEY, SESSION_KEY, TraceInfo, read};
 use crate::{Db, Error, Result};
@@ -32,89 +29,13 @@ impl Db {
             return Ok(Vec::new());
         }
         let mut tx = self.snapshot().await?;
-        let mut sql = Statement::new(&tx.conn());
-        sql.push("SELECT ");
-        sql.push(read::COLUMNS);
-        sql.push(" FROM trace t WHERE ");
-        sql.ints("t.experiment_id", &query.experiments);
+        let mut sql = Sql::new(&tx.conn());
+        sql.push("SELECT ").push(read::COLUMNS).push(" FROM trace t WHERE t.experiment_id IN ");
+        sql.ints(&query.experiments);
         write_conditions(&mut sql, query)?;
         query.page.write(&mut sql)?;
-        let rows: Vec<read::InfoRow> = sql.read(tx.conn()).await.map_err(self.ctx().fail(fail))?;
+        let rows: Vec<read::InfoRow> = sql.fetch(tx.conn()).await.map_err(self.ctx().fail(fail))?;
         read::complete(tx.conn(), rows).await.map_err(self.ctx().fail(fail))
-    }
-}
-
-/// SQL that is being put together. Only constants get into its text; values are arguments.
-pub(crate) struct Statement {
-    text: String,
-    args: Vec<Arg>,
-    is_sqlite: bool,
-}
-
-enum Arg {
-    Int(i64),
-    Float(f64),
-    Text(String),
-}
-
-impl Statement {
-    pub(crate) fn new(conn: &Conn<'_>) -> Self {
-        Self { text: String::new(), args: Vec::new(), is_sqlite: matches!(conn, Either::Sqlite(_)) }
-    }
-
-    pub(crate) fn push(&mut self, text: &str) {
-        self.text.push_str(text);
-    }
-
-    fn arg(&mut self, arg: Arg) {
-        self.args.push(arg);
-        self.text.push_str(&format!("${}", self.args.len()));
-    }
-
-    pub(crate) fn int(&mut self, number: i64) {
-        self.arg(Arg::Int(number));
-    }
-
-    fn float(&mut self, number: f64) {
-        self.arg(Arg::Float(number));
-    }
-
-    /// Text; PostgreSQL cannot hold the character 0, which so never fits anything.
-    pub(crate) fn text(&mut self, text: &str) {
-        self.arg(Arg::Text(text.replace('\0', "\u{fffd}")));
-    }
-
-    /// That a column is one of some numbers.
-    pub(crate) fn ints(&mut self, column: &str, numbers: &[i64]) {
-        self.push(column);
-        if let [one] = numbers {
-            self.push(" = ");
-            self.int(*one);
-            return;
-        }
-        self.push(" IN (");
-        for (i, number) in numbers.iter().enumerate() {
-            self.push(if i == 0 { "" } else { ", " });
-            self.int(*number);
-        }
-        self.push(")");
-    }
-
-    pub(crate) async fn read<T>(self, conn: Conn<'_>) -> sqlx::Result<Vec<T>>
-    where
-        T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin,
-    {
-        on!(conn, c => {
-            let mut query = sqlx::query_as(AssertSqlSafe(self.text));
-            for arg in self.args {
-                query = match arg {
-                    Arg::Int(number) => query.bind(number),
-                    Arg::Float(number) => query.bind(number),
-                    Arg::Text(text) => query.bind(text),
-                };
-            }
-            query.fetch_all(c).await
-        })
     }
 }
 
@@ -122,7 +43,7 @@ fn unsupported(condition: &Condition) -> Error {
     Error::Unsupported { what: format!("{:?} {:?} {:?}", condition.field, condition.op, condition.value) }
 }
 
-fn write_conditions(sql: &mut Statement, query: &TraceQuery) -> Result<()> {
+fn write_conditions(sql: &mut Sql, query: &TraceQuery) -> Result<()> {
     let (spans, others): (Vec<_>, Vec<_>) =
         query.conditions.iter().partition(|condition| matches!(condition.field, Field::Span(_)));
     for condition in others {
@@ -160,29 +81,43 @@ fn write_conditions(sql: &mut Statement, query: &TraceQuery) -> Result<()> {
     Ok(())
 }
 
-fn attribute(sql: &mut Statement, name: &str, condition: &Condition) -> Result<()> {
-    let column = match name {
+fn attribute(sql: &mut Sql, name: &str, condition: &Condition) -> Result<()> {
+    let number = match name {
         "timestamp_ms" | "timestamp" => "t.at",
         "execution_time_ms" | "execution_time" => "t.duration",
         "end_time_ms" | "end_time" => "(t.at + COALESCE(t.duration, 0))",
+        _ => "",
+    };
+    if !number.is_empty() {
+        let value = match &condition.value {
+            Operand::Number(number) => *number,
+            Operand::Text(text) => text.trim().parse().map_err(|_| unsupported(condition))?,
+            Operand::Nothing | Operand::List(_) => return Err(unsupported(condition)),
+        };
+        sql.int_is(number, condition.op, value);
+        return Ok(());
+    }
+    let column = match name {
         "status" => "t.state",
         "request_id" => "t.uuid",
         "client_request_id" => "t.client_request_id",
         "name" => "t.name",
         _ => return Err(unsupported(condition)),
     };
-    compare(sql, column, condition)
+    compare(sql, column, condition);
+    Ok(())
 }
 
-fn linked(sql: &mut Statement, kind: &str, condition: &Condition) -> Result<()> {
+fn linked(sql: &mut Sql, kind: &str, condition: &Condition) -> Result<()> {
     sql.push("SELECT l.trace_id FROM trace_link l WHERE l.kind = ");
     sql.text(kind);
     sql.push(" AND ");
-    compare(sql, "l.target", condition)
+    compare(sql, "l.target", condition);
+    Ok(())
 }
 
 /// A tag, or an entry of the metadata. What is asked to be equal is looked up in the index.
-fn pair(sql: &mut Statement, table: &str, key: &str, condition: &Condition) -> Result<()> {
+fn pair(sql: &mut Sql, table: &'static str, key: &str, condition: &Condition) -> Result<()> {
     let missing = condition.op == Op::IsNull;
     if condition.op == Op::Eq {
         sql.push("t.id IN (SELECT g.trace_id FROM ");
@@ -193,17 +128,19 @@ fn pair(sql: &mut Statement, table: &str, key: &str, condition: &Condition) -> R
     sql.push(" g WHERE g.key = ");
     sql.text(key);
     match (&condition.op, &condition.value) {
-        (Op::IsNull | Op::IsNotNull, _) => sql.push(" AND g.trace_id = t.id"),
+        (Op::IsNull | Op::IsNotNull, _) => {
+            sql.push(" AND g.trace_id = t.id");
+        }
         (Op::Eq, Operand::Text(text)) => {
             sql.push(" AND substr(g.value, 1, 64) = ");
-            sql.text(&text.chars().take(64).collect::<String>());
+            sql.text(text.chars().take(64).collect::<String>());
             sql.push(" AND ");
-            compare(sql, "g.value", condition)?;
+            compare(sql, "g.value", condition);
         }
         (Op::Eq, _) => return Err(unsupported(condition)),
         _ => {
             sql.push(" AND g.trace_id = t.id AND ");
-            compare(sql, "g.value", condition)?;
+            compare(sql, "g.value", condition);
         }
     }
     sql.push(")");
@@ -212,7 +149,7 @@ fn pair(sql: &mut Statement, table: &str, key: &str, condition: &Condition) -> R
 
 /// An assessment of the trace, or of another trace of its session that is said to be about the whole session.
 fn assessment(
-    sql: &mut Statement,
+    sql: &mut Sql,
     kind: &str,
     name: &str,
     query: &TraceQuery,
@@ -225,16 +162,16 @@ fn assessment(
         ") OR t.session IS NOT NULL AND t.session IN (SELECT o.session FROM assessment a
         JOIN trace o ON o.id = a.trace_id WHERE o.session IS NOT NULL AND ",
     );
-    sql.ints("o.experiment_id", &query.experiments);
+    sql.push("o.experiment_id IN ").ints(&query.experiments);
     sql.push(" AND a.metadata <> replace(a.metadata, ");
-    sql.text(&format!("\"{SESSION_KEY}\":"));
+    sql.text(format!("\"{SESSION_KEY}\":"));
     sql.push(", '') AND ");
     judged(sql, kind, name, condition)?;
     sql.push("))");
     Ok(())
 }
 
-fn judged(sql: &mut Statement, kind: &str, name: &str, condition: &Condition) -> Result<()> {
+fn judged(sql: &mut Sql, kind: &str, name: &str, condition: &Condition) -> Result<()> {
     sql.push("a.kind = ");
     sql.text(kind);
     sql.push(" AND a.name = ");
@@ -244,44 +181,46 @@ fn judged(sql: &mut Statement, kind: &str, name: &str, condition: &Condition) ->
         (Op::IsNull | Op::IsNotNull, _) => {}
         (Op::Lt | Op::Le | Op::Gt | Op::Ge, _) => {
             sql.push(" AND a.is_number = 1 AND ");
-            compare(sql, "a.number", condition)?;
+            compare(sql, "a.number", condition);
         }
         // Texts are kept in quotes, as JSON; `true` and `0.5` are not.
         (Op::Eq | Op::Ne, Operand::Text(text)) => {
             sql.push(if condition.op == Op::Eq { " AND a.value IN (" } else { " AND a.value NOT IN (" });
-            sql.text(text);
+            sql.text(text.as_str());
             sql.push(", ");
-            sql.text(&serde_json::Value::from(text.as_str()).to_string());
+            sql.text(serde_json::Value::from(text.as_str()).to_string());
             sql.push(")");
         }
         (Op::Eq | Op::Ne, Operand::Number(_)) => {
             sql.push(" AND a.is_number = 1 AND ");
-            compare(sql, "a.number", condition)?;
+            compare(sql, "a.number", condition);
         }
         _ => {
             sql.push(" AND ");
-            compare(sql, "a.value", condition)?;
+            compare(sql, "a.value", condition);
         }
     }
     Ok(())
 }
 
-fn span(sql: &mut Statement, condition: &Condition) -> Result<()> {
+fn span(sql: &mut Sql, condition: &Condition) -> Result<()> {
     let Field::Span(name) = &condition.field else { return Err(unsupported(condition)) };
-    match name.as_str() {
-        "name" => compare(sql, "s.name", condition),
-        "type" => compare(sql, "s.kind", condition),
-        "status" => compare(sql, "s.status", condition),
-        "content" => compare(sql, "s.body", condition),
-        _ => match name.strip_prefix("attributes.") {
-            Some(key) => span_attribute(sql, key, condition),
-            None => Err(unsupported(condition)),
-        },
-    }
+    let column = match name.as_str() {
+        "name" => "s.name",
+        "type" => "s.kind",
+        "status" => "s.status",
+        "content" => "s.body",
+        _ => {
+            let key = name.strip_prefix("attributes.").ok_or_else(|| unsupported(condition))?;
+            return span_attribute(sql, key, condition);
+        }
+    };
+    compare(sql, column, condition);
+    Ok(())
 }
 
 /// An attribute of a span stands in the span's text as `"key": "value"`, its value being JSON inside of JSON.
-fn span_attribute(sql: &mut Statement, key: &str, condition: &Condition) -> Result<()> {
+fn span_attribute(sql: &mut Sql, key: &str, condition: &Condition) -> Result<()> {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let key = quoted(key);
     let texts: Vec<&str> = match &condition.value {
@@ -312,11 +251,12 @@ fn span_attribute(sql: &mut Statement, key: &str, condition: &Condition) -> Resu
         _ => return Err(unsupported(condition)),
     };
     let value = Operand::Text(pattern);
-    compare(sql, "s.body", &Condition { field: condition.field.clone(), op: condition.op, value })
+    sql.text_is("s.body", condition.op, &value);
+    Ok(())
 }
 
 /// That the span's text has `needle` somewhere, without patterns.
-fn holds(sql: &mut Statement, needle: &str) {
+fn holds(sql: &mut Sql, needle: &str) {
     sql.push("s.body <> replace(s.body, ");
     sql.text(needle);
     sql.push(", '')");
@@ -344,116 +284,16 @@ fn within_value(key: &str, pattern: &str) -> String {
 }
 
 /// A column against what the condition compares with.
-pub(crate) fn compare(sql: &mut Statement, column: &str, condition: &Condition) -> Result<()> {
-    match (condition.op, &condition.value) {
-        (Op::IsNull, _) => {
-            sql.push(column);
-            sql.push(" IS NULL");
-        }
-        (Op::IsNotNull, _) => {
-            sql.push(column);
-            sql.push(" IS NOT NULL");
-        }
-        (Op::In | Op::NotIn, Operand::List(list)) if list.is_empty() => {
-            sql.push(if condition.op == Op::In { "FALSE" } else { "TRUE" });
-        }
-        (Op::In | Op::NotIn, Operand::List(list)) => {
-            sql.push(column);
-            sql.push(if condition.op == Op::In { " IN (" } else { " NOT IN (" });
-            for (i, text) in list.iter().enumerate() {
-                sql.push(if i == 0 { "" } else { ", " });
-                sql.text(text);
-            }
-            sql.push(")");
-        }
-        (Op::Like | Op::ILike | Op::RLike, Operand::Text(pattern)) => {
-            sql.push(column);
-            matches(sql, condition.op, pattern);
-        }
-        (op, Operand::Text(text)) => {
-            sql.push(column);
-            sql.push(sign(op).ok_or_else(|| unsupported(condition))?);
-            sql.text(text);
-        }
-        (op, Operand::Number(number)) => {
-            sql.push(column);
-            sql.push(sign(op).ok_or_else(|| unsupported(condition))?);
-            sql.float(*number);
-        }
-        _ => return Err(unsupported(condition)),
-    }
-    Ok(())
-}
-
-fn sign(op: Op) -> Option<&'static str> {
-    match op {
-        Op::Eq => Some(" = "),
-        Op::Ne => Some(" <> "),
-        Op::Lt => Some(" < "),
-        Op::Le => Some(" <= "),
-        Op::Gt => Some(" > "),
-        Op::Ge => Some(" >= "),
-        Op::Like | Op::ILike | Op::RLike | Op::In | Op::NotIn | Op::IsNull | Op::IsNotNull => None,
-    }
-}
-
-fn matches(sql: &mut Statement, op: Op, pattern: &str) {
-    match (op, sql.is_sqlite) {
-        // SQLite's LIKE does not tell upper and lower case apart; its GLOB does.
-        (Op::Like, true) => {
-            sql.push(" GLOB ");
-            sql.text(&glob(pattern));
-        }
-        (Op::ILike, true) => {
-            sql.push(" LIKE ");
-            sql.text(pattern);
-        }
-        (Op::RLike, true) => {
-            sql.push(" REGEXP ");
-            sql.text(pattern);
-        }
-        (_, false) => {
-            let (word, end) = match op {
-                Op::Like => (" LIKE ", " ESCAPE ''"),
-                Op::ILike => (" ILIKE ", " ESCAPE ''"),
-                _ => (" ~ ", ""),
-            };
-            sql.push(word);
-            sql.text(pattern);
-            sql.push(end);
-        }
-        _ => {}
-    }
-}
-
-/// A pattern of LIKE as one of GLOB.
-fn glob(pattern: &str) -> String {
-    let mut out = String::with_capacity(pattern.len());
-    for c in pattern.chars() {
-        match c {
-            '%' => out.push('*'),
-            '_' => out.push('?'),
-            '*' | '?' | '[' => {
-                out.push('[');
-                out.push(c);
-                out.push(']');
-            }
-            c => out.push(c),
-        }
-    }
-    out
+pub(crate) fn compare(sql: &mut Sql, column: &'static str, condition: &Condition) {
+    match &condition.value {
+        Operand::Number(number) => sql.float_is(column, condition.op, *number),
+        value => sql.text_is(column, condition.op, value),
+    };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_of_like_as_those_of_glob() {
-        for (like, expected) in [("a%b_c", "a*b?c"), ("100%", "100*"), ("[x]*?", "[[]x][*][?]")] {
-            assert_eq!(glob(like), expected);
-        }
-    }
 
     #[test]
     fn a_regular_expression_stays_inside_of_the_value() {

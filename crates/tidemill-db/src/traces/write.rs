@@ -279,9 +279,10 @@ async fn put_traces_of_spans(
             request_preview = COALESCE(trace.request_preview, excluded.request_preview),
             response_preview = COALESCE(trace.response_preview, excluded.response_preview)
         RETURNING uuid, id, is_final,
-            CASE WHEN COALESCE(input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens,
-                cache_write_long_tokens) IS NULL THEN 0 ELSE 1 END AS has_tokens,
-            CASE WHEN COALESCE(input_cost, output_cost, total_cost) IS NULL THEN 0 ELSE 1 END AS has_costs";
+            CAST(CASE WHEN COALESCE(input_tokens, output_tokens, total_tokens, cache_read_tokens, cache_write_tokens,
+                cache_write_long_tokens) IS NULL THEN 0 ELSE 1 END AS BIGINT) AS has_tokens,
+            CAST(CASE WHEN COALESCE(input_cost, output_cost, total_cost) IS NULL THEN 0 ELSE 1 END AS BIGINT)
+                AS has_costs";
     const EARLIER: &str = "trace.is_final = 0 AND excluded.at < trace.at";
     const END: &str = "CASE WHEN trace.duration IS NULL THEN excluded.at + excluded.duration
         WHEN excluded.duration IS NULL THEN trace.at + trace.duration

@@ -1,7 +1,10 @@
 //! Logged models.
 
 use tidemill_core::EventKind;
-use tidemill_db::logged_models::{LoggedModelStatus, NewLoggedModel};
+use tidemill_db::logged_models::{
+    DatasetName, LoggedModelOrder, LoggedModelQuery, LoggedModelStatus, NewLoggedModel,
+};
+use tidemill_db::search::{Condition, Field, Op, Operand};
 use tidemill_db::tracking::{KeyValue, Stage};
 use tidemill_db::{Db, Error};
 
@@ -14,6 +17,7 @@ on_both!(
     params_and_tags_are_observations,
     metrics_come_with_their_model,
     models_are_found_by_run_and_name,
+    logged_models_are_searched,
 );
 
 fn kv(key: &str, value: &str) -> KeyValue {
@@ -76,9 +80,7 @@ async fn a_logged_model_needs_its_experiment(f: Fixture) {
     assert!(matches!(error, Error::NotFound { what: "experiment", .. }), "{error}");
     drop(tx);
     experiment(&f, 7).await;
-    let root = f.db.experiment_root(7).await.unwrap();
-    assert_eq!(root, Some(("mlflow-artifacts:/7".to_owned(), Stage::Active)));
-    assert_eq!(f.db.experiment_root(8).await.unwrap(), None);
+    put(&f.db, &new_model("m-1", 7, 10)).await;
 }
 
 async fn status_and_deletion_are_kept(f: Fixture) {
@@ -153,5 +155,85 @@ async fn models_are_found_by_run_and_name(f: Fixture) {
     let found = f.db.logged_model_root(&run, "net").await.unwrap();
     assert_eq!(found.as_deref(), Some("mlflow-artifacts:/7/models/m-2/artifacts"));
     assert_eq!(f.db.logged_model_root(&run, "other").await.unwrap(), None);
-    assert_eq!(f.db.run_root(&run).await.unwrap(), None);
+}
+
+async fn logged_models_are_searched(f: Fixture) {
+    experiment(&f, 7).await;
+    experiment(&f, 8).await;
+    for (id, experiment, millis) in
+        [("m-1", 7, 10), ("m-2", 7, 20), ("m-3", 8, 30), ("m-4", 7, 40), ("m-5", 7, 50)]
+    {
+        let name = format!("n{}", &id[2..]);
+        put(&f.db, &NewLoggedModel { name, ..new_model(id, experiment, millis) }).await;
+    }
+    let mut tx = f.db.begin().await.unwrap();
+    tx.delete_logged_model("m-5", at(60)).await.unwrap();
+    tx.put_logged_model_tags("m-2", &[kv("t", "y")]).await.unwrap();
+    tx.commit(vec![created("m-5")]).await.unwrap();
+    for (model, dataset, step, value) in
+        [("m-1", "d", 1, "0.5"), ("m-1", "e", 2, "0.9"), ("m-2", "d", 1, "0.7"), ("m-3", "d", 1, "NaN")]
+    {
+        let (value, is_nan) = match (value, f.is_postgres()) {
+            ("NaN", true) => ("'NaN'", 1),
+            ("NaN", false) => ("NULL", 1),
+            (value, _) => (value, 0),
+        };
+        f.sql(&format!(
+            "INSERT INTO logged_model_metric
+                (model_id, key, dataset_name, dataset_digest, run_uuid, step, at, value, is_nan)
+             SELECT id, 'auc', '{dataset}', 'g', 'r', {step}, {step}, {value}, {is_nan}
+             FROM logged_model WHERE uuid = '{model}'"
+        ))
+        .await;
+    }
+    let find = async |query: LoggedModelQuery| {
+        let query = LoggedModelQuery { limit: if query.limit == 0 { 10 } else { query.limit }, ..query };
+        let found = f.db.search_logged_models(&query).await.unwrap();
+        found.into_iter().map(|model| model.id[2..].to_owned()).collect::<String>()
+    };
+    let all = || LoggedModelQuery { experiments: vec![7, 8], ..LoggedModelQuery::default() };
+    let which = |field: Field, op, value| LoggedModelQuery {
+        conditions: vec![Condition { field, op, value }],
+        ..all()
+    };
+    let named = |name: &str| Field::Attribute(name.to_owned());
+    let auc = || Field::Metric("auc".to_owned());
+    let text = |text: &str| Operand::Text(text.to_owned());
+    let on = |name: &str, query: LoggedModelQuery| LoggedModelQuery {
+        datasets: vec![DatasetName { name: name.to_owned(), digest: None }],
+        ..query
+    };
+    let by = |field, descending, dataset: Option<&str>| LoggedModelQuery {
+        order: vec![LoggedModelOrder {
+            field,
+            descending,
+            dataset_name: dataset.map(str::to_owned),
+            dataset_digest: None,
+        }],
+        ..all()
+    };
+    for (query, found) in [
+        (all(), "4321"),
+        (LoggedModelQuery { experiments: vec![8], ..all() }, "3"),
+        (LoggedModelQuery { experiments: vec![], ..all() }, ""),
+        (LoggedModelQuery { offset: 1, limit: 2, ..all() }, "32"),
+        (which(named("name"), Op::ILike, text("N%")), "4321"),
+        (which(named("model_id"), Op::In, Operand::List(vec!["m-1".to_owned(), "m-5".to_owned()])), "1"),
+        (which(named("experiment_id"), Op::Eq, text("8")), "3"),
+        (which(named("creation_timestamp"), Op::Ge, Operand::Number(30.0)), "43"),
+        (which(Field::Tag("t".to_owned()), Op::Eq, text("y")), "2"),
+        (which(Field::Param("p".to_owned()), Op::Eq, text("1")), "4321"),
+        (which(auc(), Op::Gt, Operand::Number(0.6)), "21"),
+        (on("d", which(auc(), Op::Gt, Operand::Number(0.6))), "2"),
+        (which(auc(), Op::Ne, Operand::Number(0.7)), "31"),
+        (which(auc(), Op::Lt, Operand::Number(9.0)), "21"),
+        (on("e", all()), "1"),
+        (by(auc(), false, None), "2143"),
+        (by(auc(), true, None), "1243"),
+        (by(auc(), true, Some("d")), "2143"),
+        (by(named("name"), false, None), "1234"),
+        (by(named("creation_timestamp"), false, None), "1234"),
+    ] {
+        assert_eq!(find(query.clone()).await, found, "{query:?}");
+    }
 }

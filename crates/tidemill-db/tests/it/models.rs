@@ -1,7 +1,8 @@
 //! Registered models, versions and aliases.
 
 use tidemill_core::EventKind;
-use tidemill_db::models::{AliasChange, NewVersion, Staged, VersionStage};
+use tidemill_db::models::{AliasChange, ModelQuery, NewVersion, Staged, VersionStage};
+use tidemill_db::search::{Condition, Field, Op, Operand, OrderBy};
 use tidemill_db::tracking::KeyValue;
 use tidemill_db::{Db, Error, Tx};
 
@@ -21,6 +22,8 @@ on_both!(
     the_history_of_an_alias_is_in_the_log,
     the_history_follows_a_renamed_model,
     a_change_of_a_model_needs_an_event,
+    models_are_searched,
+    versions_are_searched,
 );
 
 fn kv(key: &str, value: &str) -> KeyValue {
@@ -30,6 +33,7 @@ fn kv(key: &str, value: &str) -> KeyValue {
 fn new_version(model: &str) -> NewVersion {
     NewVersion {
         model: model.to_owned(),
+        number: None,
         description: Some("d".to_owned()),
         user: None,
         source: "models:/m-1".to_owned(),
@@ -350,4 +354,97 @@ async fn a_change_of_a_model_needs_an_event(f: Fixture) {
     let mut tx = f.db.begin().await.unwrap();
     assert!(!tx.describe_model("m", None, at(1)).await.unwrap());
     tx.commit(vec![]).await.unwrap();
+}
+
+fn attribute(name: &str, op: Op, value: Operand) -> Condition {
+    Condition { field: Field::Attribute(name.to_owned()), op, value }
+}
+
+fn tagged(key: &str, op: Op, value: &str) -> Condition {
+    Condition { field: Field::Tag(key.to_owned()), op, value: text(value) }
+}
+
+fn text(value: &str) -> Operand {
+    Operand::Text(value.to_owned())
+}
+
+fn by(name: &str, descending: bool) -> OrderBy {
+    OrderBy { field: Field::Attribute(name.to_owned()), descending }
+}
+
+async fn models_are_searched(f: Fixture) {
+    for (name, millis, tag) in [("b", 30, "x"), ("a", 20, "y"), ("Ab", 10, "x")] {
+        let mut tx = f.db.begin().await.unwrap();
+        assert!(tx.create_model(name, None, &[kv("t", tag), kv(name, "")], at(millis)).await.unwrap());
+        commit(tx, name, millis).await;
+    }
+    let find = async |query: ModelQuery| {
+        let query = ModelQuery { limit: if query.limit == 0 { 10 } else { query.limit }, ..query };
+        let found = f.db.search_registered_models(&query).await.unwrap();
+        found.into_iter().map(|model| model.name).collect::<Vec<_>>().join(" ")
+    };
+    let which = |conditions: Vec<Condition>| ModelQuery { conditions, ..ModelQuery::default() };
+    for (query, names) in [
+        (which(vec![]), "Ab a b"),
+        (which(vec![attribute("name", Op::Eq, text("a"))]), "a"),
+        (which(vec![attribute("name", Op::Like, text("a%"))]), "a"),
+        (which(vec![attribute("name", Op::ILike, text("a%"))]), "Ab a"),
+        (which(vec![attribute("name", Op::NotIn, Operand::List(vec!["a".to_owned()]))]), "Ab b"),
+        (which(vec![tagged("t", Op::Eq, "x")]), "Ab b"),
+        (which(vec![tagged("t", Op::Eq, "x"), tagged("b", Op::Eq, "")]), "b"),
+        (which(vec![tagged("b", Op::Ne, "x")]), "b"),
+        (which(vec![tagged("t", Op::Eq, "x"), tagged("t", Op::Eq, "y")]), ""),
+        (ModelQuery { without: Some(kv("t", "x")), ..which(vec![]) }, "a"),
+        (ModelQuery { order: vec![by("last_updated_timestamp", true)], ..which(vec![]) }, "b a Ab"),
+        (ModelQuery { order: vec![by("name", true)], offset: 1, limit: 1, ..which(vec![]) }, "a"),
+    ] {
+        assert_eq!(find(query.clone()).await, names, "{query:?}");
+    }
+}
+
+async fn versions_are_searched(f: Fixture) {
+    for model in ["m", "n"] {
+        register(&f.db, model, 1).await;
+    }
+    let run = "0f".repeat(16);
+    for (model, run, millis) in
+        [("m", Some(run.clone()), 10), ("m", None, 30), ("n", None, 20), ("m", None, 40)]
+    {
+        let mut tx = f.db.begin().await.unwrap();
+        let new = NewVersion { run, created_at: at(millis), ..new_version(model) };
+        tx.put_model_version(&new).await.unwrap().unwrap();
+        commit(tx, model, millis).await;
+    }
+    let mut tx = f.db.begin().await.unwrap();
+    tx.delete_model_version("m", 3, at(50)).await.unwrap().unwrap();
+    tx.tag_model_version("n", 1, "hide", "yes").await.unwrap();
+    commit(tx, "m", 50).await;
+    let find = async |conditions: Vec<Condition>, order: Vec<OrderBy>, without| {
+        let query = ModelQuery { conditions, order, without, limit: 10, offset: 0 };
+        let found = f.db.search_model_versions(&query).await.unwrap();
+        found
+            .iter()
+            .map(|version| format!("{}{}", version.model, version.version))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let number = |value: f64| Operand::Number(value);
+    for (conditions, order, found) in [
+        (vec![], vec![], "m2 m1 n1"),
+        (vec![], vec![by("last_updated_timestamp", true)], "m2 n1 m1"),
+        (vec![], vec![by("version_number", false)], "m1 n1 m2"),
+        (vec![attribute("name", Op::Eq, text("m"))], vec![], "m2 m1"),
+        (vec![attribute("run_id", Op::Eq, text(&run))], vec![], "m1"),
+        (vec![attribute("run_id", Op::Ne, text(&run))], vec![], "m2 n1"),
+        (vec![attribute("run_id", Op::Eq, text(""))], vec![], "m2 n1"),
+        (vec![attribute("run_id", Op::In, Operand::List(vec![run.clone()]))], vec![], "m1"),
+        (vec![attribute("version_number", Op::Gt, number(1.0))], vec![], "m2"),
+        (vec![attribute("creation_timestamp", Op::Le, number(20.0))], vec![], "m1 n1"),
+        (vec![attribute("source_path", Op::Like, text("models:/%"))], vec![], "m2 m1 n1"),
+        (vec![tagged("a", Op::Eq, "2"), attribute("name", Op::Eq, text("n"))], vec![], "n1"),
+        (vec![attribute("nothing", Op::Eq, text("n"))], vec![], ""),
+    ] {
+        assert_eq!(find(conditions.clone(), order, None).await, found, "{conditions:?}");
+    }
+    assert_eq!(find(vec![], vec![], Some(kv("hide", "yes"))).await, "m2 m1");
 }

@@ -15,13 +15,14 @@ use crate::executor::RUN_VARIABLE;
 ///
 /// Passed on from Tidemill's own environment: `PATH`, `HOME`, `LANG` and `LC_*`. Set: `TMPDIR` and the facts
 /// `TIDEMILL_PROJECT_DIR`, `TIDEMILL_RUN_ID`, `TIDEMILL_STEP` and `TIDEMILL_PARAMS` (the step's parameters as JSON);
-/// `PYTHONDONTWRITEBYTECODE`, so that Python writes no caches beside the sources. Then the run's own variables, then
-/// what the step declares, which wins.
+/// `PYTHONDONTWRITEBYTECODE`, so that Python writes no caches beside the sources. Then the run's own variables, those of the
+/// tracker, and what the step declares, which wins.
 pub(super) fn environment(
     root: &Path,
     step: &Step,
     scratch: &Path,
     options: &RunOptions,
+    tracked: &BTreeMap<String, OsString>,
 ) -> Result<BTreeMap<String, OsString>, StepFailure> {
     let passed = |name: &str| matches!(name, "PATH" | "HOME" | "LANG") || name.starts_with("LC_");
     let own = &options.environment;
@@ -42,6 +43,7 @@ pub(super) fn environment(
     ];
     env.extend(facts.map(|(name, value)| (name.to_owned(), value)));
     env.extend(options.extra_env.clone());
+    env.extend(tracked.clone());
     for (name, source) in &step.env {
         match source {
             EnvSource::Value(value) => {

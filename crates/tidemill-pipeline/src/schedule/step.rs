@@ -1,6 +1,7 @@
 //! Carrying out the decision about one step, on its own thread: restore its outputs, or run it with retries.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +17,9 @@ use super::log::{StepLog, log_file};
 use super::outputs::{self, Placeholders};
 use super::{RunOptions, Services, explain};
 use crate::executor::{Exit, Job};
-use crate::{ActionRecord, Content, ContentKind, Decision, Error, Planned, StepContext, StepFailure};
+use crate::{
+    ActionRecord, Content, ContentKind, Decision, Error, Planned, StepContext, StepEnd, StepFailure,
+};
 
 /// The longest wait before another attempt.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
@@ -89,7 +92,7 @@ impl Work<'_> {
             self.restore().map(|()| (StepState::Restored, self.planned.outs.clone()))
         } else {
             log = Some(log_file(self.options.run, &self.step.name));
-            self.run(&mut attempts).map(|outs| (StepState::Ran, outs))
+            self.tracked(&mut attempts, log.as_deref()).map(|outs| (StepState::Ran, outs))
         };
         let (state, outs, failure) = match result {
             Ok((state, outs)) => (state, outs, None),
@@ -126,7 +129,32 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn run(&self, attempts: &mut u32) -> Result<BTreeMap<String, Content>, Stop> {
+    /// Runs the body between the two calls of the tracker, which sees every beginning and every end.
+    fn tracked(&self, attempts: &mut u32, log: Option<&str>) -> Result<BTreeMap<String, Content>, Stop> {
+        let variables = self.services.tracker.step_started(self.step)?;
+        let result = self.run(&variables, attempts);
+        let none = BTreeMap::new();
+        let (state, outs, failure) = match &result {
+            Ok(outs) => (StepState::Ran, outs, None),
+            Err(Stop::Failed(failure)) if failure.cancelled => (StepState::Cancelled, &none, None),
+            Err(Stop::Failed(failure)) => (StepState::Failed, &none, Some(failure.message.clone())),
+            Err(Stop::Error(error)) => (StepState::Failed, &none, Some(error.to_string())),
+        };
+        let at = self.services.clock.now();
+        let deps = self.planned.record.as_ref().map_or(&none, |record| &record.deps);
+        let end = StepEnd { state, at, deps, outs, failure: failure.as_deref(), log };
+        let told = self.services.tracker.step_ended(self.step, &end);
+        // What made the step fail matters more than that it could not be told.
+        let outs = result?;
+        told?;
+        Ok(outs)
+    }
+
+    fn run(
+        &self,
+        variables: &BTreeMap<String, OsString>,
+        attempts: &mut u32,
+    ) -> Result<BTreeMap<String, Content>, Stop> {
         let record = self.planned.record.as_ref();
         let record =
             record.ok_or_else(|| Error::Internal("a step without a record was started".to_owned()))?;
@@ -138,7 +166,7 @@ impl Work<'_> {
         let mut backoff = self.step.retry.backoff;
         let result = loop {
             *attempts += 1;
-            let failure = match self.attempt(record, &scratch, &log, &path) {
+            let failure = match self.attempt(record, variables, &scratch, &log, &path) {
                 Err(Stop::Failed(failure)) if !failure.cancelled && *attempts <= self.step.retry.times => {
                     failure
                 }
@@ -182,6 +210,7 @@ impl Work<'_> {
     fn attempt(
         &self,
         record: &ActionRecord,
+        variables: &BTreeMap<String, OsString>,
         scratch: &Path,
         log: &Mutex<StepLog<'_>>,
         log_path: &Path,
@@ -191,9 +220,13 @@ impl Work<'_> {
         outputs::remove(scratch)?;
         fs::create_dir_all(scratch)?;
         let placed = match &self.step.action {
-            Action::Run { command } => self.command(command, record, scratch, log, log_path)?,
+            Action::Run { command } => {
+                let env = environment(self.root, self.step, scratch, self.options, variables)?;
+                self.command(command, record, env, scratch, log, log_path)?
+            }
             Action::Sql { .. } | Action::Train(_) => {
-                self.builtin(scratch, log)?;
+                let env = environment(self.root, self.step, scratch, self.options, variables)?;
+                self.builtin(&env, scratch, log)?;
                 None
             }
         };
@@ -227,6 +260,7 @@ impl Work<'_> {
         &self,
         command: &str,
         record: &ActionRecord,
+        env: BTreeMap<String, OsString>,
         scratch: &Path,
         log: &Mutex<StepLog<'_>>,
         log_path: &Path,
@@ -239,7 +273,7 @@ impl Work<'_> {
             key: record.key().to_string(),
             command: command.to_owned(),
             folder: self.root.to_owned(),
-            env: environment(self.root, self.step, scratch, self.options)?,
+            env,
             timeout: self.step.timeout,
             grace: self.options.grace,
             access: None,
@@ -296,8 +330,12 @@ impl Work<'_> {
     }
 
     /// Runs a built-in body on this thread. Its timeout is a request to stop.
-    fn builtin(&self, scratch: &Path, log: &Mutex<StepLog<'_>>) -> Result<(), Stop> {
-        let env = environment(self.root, self.step, scratch, self.options)?;
+    fn builtin(
+        &self,
+        env: &BTreeMap<String, OsString>,
+        scratch: &Path,
+        log: &Mutex<StepLog<'_>>,
+    ) -> Result<(), Stop> {
         let own = Cancel::new();
         let timed_out = Mutex::new(false);
         let run = |cancel: &Cancel| {
@@ -308,7 +346,7 @@ impl Work<'_> {
                 cancel,
                 scratch,
                 threads: threads(self.options.jobs),
-                env: &env,
+                env,
             };
             catch_unwind(AssertUnwindSafe(|| self.services.builtin.run(self.step, &context))).unwrap_or_else(
                 |_| Err(StepFailure::new("the built-in step panicked; this is a bug in Tidemill")),

@@ -134,8 +134,10 @@ fn a_process_sees_only_what_is_declared() {
         "TIDEMILL_RUN_ID",
         "TIDEMILL_STEP",
         "TMPDIR",
+        "TRACKED",
     ];
     assert_eq!(names, expected);
+    assert!(text.contains("TRACKED=run of env\n"), "{text}");
     assert!(text.contains("TIDEMILL_PARAMS={\"rate\":0.5}\n"), "{text}");
     let left: Vec<_> = fs::read_dir(project.root.join(".tidemill/tmp")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
@@ -243,4 +245,38 @@ fn built_in_steps_run_in_this_process() {
     assert_eq!(project.read("u.txt"), "select 1");
     assert_eq!(*project.told.lines.lock().unwrap(), ["q: query: select 1"]);
     assert_eq!(project.states(&steps), ["q Unchanged", "use Unchanged"]);
+}
+
+#[test]
+fn a_tracker_sees_the_bodies_that_run_and_nothing_else() {
+    let project = Project::new();
+    let steps = [
+        step("good", "echo a > a.txt", &[], &["a.txt"]),
+        step("bad", "test -e now && echo b > b.txt", &["a.txt"], &["b.txt"]),
+        step("after", "cat b.txt > c.txt", &["b.txt"], &["c.txt"]),
+    ];
+    let report = project.run(&steps);
+    assert_eq!(report.state, RunState::Failed);
+    let told = project.told.tracked.lock().unwrap().clone();
+    assert_eq!(
+        told,
+        [
+            "begin good",
+            "end good Ran [\"a.txt\"], no failure",
+            "begin bad",
+            "end bad Failed [], step `bad` failed with exit code 1",
+        ]
+    );
+    project.execute(&steps[..1], &options()).unwrap();
+    assert_eq!(*project.told.tracked.lock().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_step_that_cannot_be_tracked_fails_with_the_reason() {
+    let project = Project::new();
+    let report = project.run(&[step("untrackable", "echo a > a.txt", &[], &["a.txt"])]);
+    assert_eq!(failure(&report, "untrackable").message, "no run for it");
+    assert!(!project.exists("a.txt"));
+    let report = project.run(&[step("unrecordable", "echo a > a.txt", &[], &["a.txt"])]);
+    assert_eq!(failure(&report, "unrecordable").message, "its end is not recorded");
 }

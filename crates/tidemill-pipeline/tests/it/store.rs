@@ -7,8 +7,8 @@ use fs_err as fs;
 use tidemill_core::declare::Step;
 use tidemill_core::{Cancel, SystemClock};
 use tidemill_pipeline::{
-    Contents, Dag, LocalExecutor, RunReport, Services, Silent, StoreContents, compare, execute, log_file,
-    materialise,
+    Contents, Dag, LocalExecutor, RunReport, Services, Silent, StoreContents, Untracked, compare, execute,
+    log_file, materialise,
 };
 use tidemill_store::{StatCache, Store, StoreOptions};
 
@@ -34,6 +34,7 @@ impl Stored {
             journal: &self.project.journal,
             builtin: &FakeBuiltin,
             executor: &LocalExecutor::new(&self.project.root.join(".tidemill")),
+            tracker: &Untracked,
             observer: &Silent,
             clock: &SystemClock,
         };

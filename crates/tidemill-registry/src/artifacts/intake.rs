@@ -46,7 +46,7 @@ impl Intake {
         }
         self.length += bytes.len();
         self.gathered.push(bytes);
-        if self.length >= BLOCK {
+        if self.length > BLOCK {
             let (writer, gathered) = (self.writer().await?, self.take());
             self.working = Some(spawn_blocking(move || feed(writer, &gathered)));
         }

@@ -42,7 +42,7 @@ impl Registry {
         getrandom::fill(&mut bytes).map_err(|error| Error {
             code: Code::InternalError,
             message: "the server has no random numbers".to_owned(),
-            source: Some(Box::new(error)),
+            source: Some(error.to_string().into()),
         })?;
         let id = tidemill_core::RunId::from_entropy(bytes).to_string();
         let upload = Upload { id: id.clone(), path: path.as_str().to_owned(), parts, at: self.clock.now() };

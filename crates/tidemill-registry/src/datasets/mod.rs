@@ -11,8 +11,8 @@ use tidemill_db::search::{Field, OrderBy};
 use tidemill_db::tracking::KeyValue;
 
 use crate::filter;
-use crate::traces::{experiment_number, hex, random_hex};
-use crate::{Error, Registry, Result};
+use crate::traces::{hex, random_hex};
+use crate::{Error, Registry, Result, validate};
 
 /// The tag that says who made something.
 const USER_TAG: &str = "mlflow.user";
@@ -95,7 +95,7 @@ impl Registry {
         if order.is_empty() {
             order.push(OrderBy { field: Field::Attribute("created_time".to_owned()), descending: true });
         }
-        let after = token.filter(|token| !token.is_empty()).map(|token| read_token(token)).transpose()?;
+        let after = token.filter(|token| !token.is_empty()).map(read_token).transpose()?;
         let query = EvaluationQuery {
             experiments: numbers(experiments)?,
             conditions: filter::evaluation_datasets(filter)?,
@@ -204,7 +204,7 @@ fn user_of(tags: &[KeyValue]) -> Option<String> {
 }
 
 fn numbers(experiments: &[String]) -> Result<Vec<i64>> {
-    experiments.iter().map(|id| experiment_number(id)).collect()
+    experiments.iter().map(|id| validate::experiment_id(id)).collect()
 }
 
 fn no_experiment(error: tidemill_db::Error) -> Error {

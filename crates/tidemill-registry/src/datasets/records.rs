@@ -27,7 +27,7 @@ impl Registry {
             return Err(Error::invalid(format!("A request can contain at most {MOST} records.")));
         }
         let now = self.clock.now();
-        let hashes: Vec<String> = records.iter().map(|record| input_hash(record)).collect();
+        let hashes: Vec<String> = records.iter().map(input_hash).collect();
         let mut tx = self.db.begin().await?;
         let found = tx.evaluation_dataset(dataset).await?;
         let mut found = found

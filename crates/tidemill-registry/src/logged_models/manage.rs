@@ -5,6 +5,8 @@ use tidemill_db::logged_models::{LoggedModel, LoggedModelStatus, NewLoggedModel}
 use tidemill_db::tracking::{KeyValue, Stage};
 
 use crate::fresh::hex_id;
+use crate::runs::random_name;
+use crate::validate::{length, python_text};
 use crate::{Error, Registry, Result};
 
 /// What is asked for when a logged model is made.
@@ -38,19 +40,21 @@ impl Registry {
         name.as_deref().map_or(Ok(()), check_name)?;
         check_keys(&request.params)?;
         check_keys(&request.tags)?;
-        let experiment = experiment_number(&request.experiment)?;
-        let found = self.db.experiment_root(experiment).await?;
-        let (root, stage) =
-            found.ok_or_else(|| Error::missing(format!("No Experiment with id={experiment} exists")))?;
-        if stage != Stage::Active {
+        let experiment = self.experiment(&request.experiment).await?;
+        if experiment.stage != Stage::Active {
             return Err(Error::invalid(format!(
-                "The experiment {experiment} must be in the 'active' state. Current state is {}.",
-                stage.word()
+                "The experiment {} must be in the 'active' state. Current state is {}.",
+                experiment.id,
+                experiment.stage.word()
             )));
         }
+        let (root, experiment) = (experiment.artifact_location, experiment.id);
         let id = format!("m-{}", hex_id());
         let new = NewLoggedModel {
-            name: name.unwrap_or_else(|| format!("model-{}", &id[2..10])),
+            name: match name {
+                Some(name) => name,
+                None => random_name()?,
+            },
             experiment,
             model_type: request.model_type,
             source_run: request.source_run.filter(|run| !run.is_empty()),
@@ -150,34 +154,20 @@ pub(crate) fn missing(id: &str) -> Error {
     Error::missing(format!("Logged model with ID '{id}' not found."))
 }
 
-pub(super) fn experiment_number(text: &str) -> Result<i64> {
-    text.parse().map_err(|_| {
-        Error::invalid(format!("Invalid experiment ID '{text}'. Experiment ID must be a valid integer."))
-    })
-}
-
 fn check_name(name: &str) -> Result<()> {
     const BAD: [char; 6] = ['/', ':', '.', '%', '"', '\''];
     if !name.contains(BAD) {
         return Ok(());
     }
-    // As Python shows a text: in the quotes that need the least care.
-    let shown = if name.contains('\'') && !name.contains('"') {
-        format!("\"{name}\"")
-    } else {
-        format!("'{}'", name.replace('\'', "\\'"))
-    };
     Err(Error::invalid(format!(
-        "Invalid model name ({shown}) provided. Model name must be a non-empty string and cannot contain the following \
-         characters: ('/', ':', '.', '%', '\"', \"'\")"
+        "Invalid model name ({}) provided. Model name must be a non-empty string and cannot contain the following \
+         characters: ('/', ':', '.', '%', '\"', \"'\")",
+        python_text(name)
     )))
 }
 
 fn check_keys(pairs: &[KeyValue]) -> Result<()> {
-    match pairs.iter().find(|pair| pair.key.chars().count() > KEY) {
-        Some(_) => Err(Error::invalid(format!("'key' exceeds the maximum length of {KEY} characters"))),
-        None => Ok(()),
-    }
+    pairs.iter().try_for_each(|pair| length("key", KEY, &pair.key))
 }
 
 /// A path below a URI, before its query.

@@ -3,10 +3,12 @@
 mod alias;
 mod names;
 mod registered;
+mod search;
 mod source;
 mod version;
 
 pub use alias::Moment;
+pub use search::Found;
 pub use version::VersionRequest;
 
 use crate::Error;

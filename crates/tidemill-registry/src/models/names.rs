@@ -2,6 +2,7 @@
 
 use tidemill_db::tracking::KeyValue;
 
+use crate::validate::{self, length};
 use crate::{Error, Result};
 
 const TAG_KEY: usize = 250;
@@ -28,34 +29,27 @@ fn named(field: &str, name: &str) -> Result<()> {
     if name.contains(['/', ':']) {
         return Err(Error::invalid(format!("Invalid model name '{name}'. Names cannot contain '/' or ':'.")));
     }
-    unique_path(field, name)
+    // Characters are free, but as a path the name must be its own normal form.
+    validate::normal_name(name, || field.to_owned())
 }
 
 pub(super) fn model_tag(tag: &KeyValue) -> Result<()> {
     tag_key(&tag.key)?;
-    within("key", TAG_KEY, &tag.key)?;
-    within("value", TAG_VALUE, &tag.value)
+    length("key", TAG_KEY, &tag.key)?;
+    length("value", TAG_VALUE, &tag.value)
 }
 
 pub(super) fn version_tag(tag: &KeyValue) -> Result<()> {
     tag_key(&tag.key)?;
-    within("key", TAG_KEY, &tag.key)?;
+    length("key", TAG_KEY, &tag.key)?;
     if tag.key == PROMPT_TEXT && tag.value.chars().count() > TAG_VALUE {
         return Err(Error::invalid(format!("Prompt text exceeds max length of {TAG_VALUE} characters.")));
     }
-    within("value", TAG_VALUE, &tag.value)
+    length("value", TAG_VALUE, &tag.value)
 }
 
 pub(super) fn tag_key(key: &str) -> Result<()> {
-    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | ':' | '/');
-    if !key.chars().all(allowed) {
-        return Err(Error::invalid(format!(
-            "Invalid value {} for parameter 'key' supplied: Names may only contain alphanumerics, underscores (_), \
-             dashes (-), periods (.), spaces ( ), colon(:) and slashes (/).",
-            quoted(key)
-        )));
-    }
-    unique_path("key", key)
+    validate::name(key, || "key".to_owned())
 }
 
 pub(super) fn alias(alias: &str) -> Result<()> {
@@ -67,7 +61,7 @@ pub(super) fn alias(alias: &str) -> Result<()> {
             "Invalid alias name: '{alias}'. Names may only contain alphanumerics, underscores (_), and dashes (-)."
         )));
     }
-    within("Registered model alias name", ALIAS, alias)
+    length("Registered model alias name", ALIAS, alias)
 }
 
 /// Refuses aliases that mean something already: `latest` and `v1`.
@@ -95,78 +89,13 @@ pub(super) fn version(text: &str) -> Result<Option<u64>> {
     Ok(u64::try_from(number).ok())
 }
 
-fn within(what: &str, limit: usize, text: &str) -> Result<()> {
-    // A text has at most as many characters as bytes, so most are counted without looking at them.
-    if text.len() > limit && text.chars().count() > limit {
-        return Err(Error::invalid(format!("'{what}' exceeds the maximum length of {limit} characters")));
-    }
-    Ok(())
-}
-
 fn missing(field: &str) -> Error {
     Error::invalid(format!("Missing value for required parameter '{field}'."))
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-/// Names may become file names: refuses those that another name would be the same file as.
-fn unique_path(field: &str, name: &str) -> Result<()> {
-    let resolved = resolve(name);
-    if resolved == name && resolved != "." && !resolved.starts_with("..") && !resolved.starts_with('/') {
-        return Ok(());
-    }
-    Err(Error::invalid(format!(
-        "Invalid value {} for parameter '{field}' supplied: Names may be treated as files in certain cases, and must \
-         not resolve to other names when treated as such. This name would resolve to '{resolved}'",
-        quoted(name)
-    )))
-}
-
-/// A POSIX path without `.`, `..` and doubled slashes.
-pub(super) fn resolve(path: &str) -> String {
-    let root = match path.bytes().take_while(|b| *b == b'/').count() {
-        0 => "",
-        // Two slashes at the start, and only two, are something of their own in POSIX.
-        2 => "//",
-        _ => "/",
-    };
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
-            ".." if !root.is_empty() => {}
-            part => parts.push(part),
-        }
-    }
-    let joined = format!("{root}{}", parts.join("/"));
-    if joined.is_empty() { ".".to_owned() } else { joined }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_resolve_as_posix_says() {
-        for (path, resolved) in [
-            ("a", "a"),
-            ("", "."),
-            ("./a", "a"),
-            ("a//b/", "a/b"),
-            ("a/../b", "b"),
-            ("../a", "../a"),
-            ("a/../..", ".."),
-            ("/a/..", "/"),
-            ("/..", "/"),
-            ("//a", "//a"),
-            ("///a", "/a"),
-        ] {
-            assert_eq!(resolve(path), resolved, "{path}");
-        }
-    }
 
     #[test]
     fn names_of_models() {

@@ -6,6 +6,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::names;
+use crate::validate::normal;
 use crate::{Error, Result};
 
 /// A source as it is written.
@@ -75,7 +76,7 @@ pub(super) fn parse(source: &str) -> Result<Source> {
                 )));
             }
             let path = if uri.scheme == "file" { decode(uri.path) } else { source.to_owned() };
-            return Ok(Source::Local { path: names::resolve(&path) });
+            return Ok(Source::Local { path: normal(&path) });
         }
         "models" => return parse_models(source, &uri),
         _ => {}
@@ -136,7 +137,7 @@ pub(super) fn is_within(source: &str, root: &str) -> bool {
         return false;
     }
     let (inner, outer) = if inner_local {
-        (parts(&names::resolve(&inner.local_path(source))), parts(&names::resolve(&outer.local_path(root))))
+        (parts(&normal(&inner.local_path(source))), parts(&normal(&outer.local_path(root))))
     } else {
         (parts(inner.path), parts(outer.path))
     };
@@ -182,7 +183,7 @@ fn plain_path(source: &str) -> Result<()> {
     let plain = !single.contains('\0')
         && !decoded.split('/').any(|part| part == "..")
         && single.starts_with('/')
-        && names::resolve(&single) == single;
+        && normal(&single) == single;
     if plain {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! Versions of registered models.
 
 use serde_json::{Value, json};
-use tidemill_core::{Actor, EventKind};
+use tidemill_core::{Actor, Digest, EventKind};
 use tidemill_db::logged_models::LoggedModel;
 use tidemill_db::models::{ModelVersion, NewVersion, VersionStage};
 use tidemill_db::tracking::{KeyValue, Stage};
@@ -9,6 +9,7 @@ use tidemill_db::tracking::{KeyValue, Stage};
 use super::registered::{is_prompt, read_stage};
 use super::source::{self, Owner, Source, Which};
 use super::{PROMPT_TAG, names, no_model, no_version};
+use crate::artifacts::Place;
 use crate::webhooks::Notice;
 use crate::{Error, Registry, Result};
 
@@ -67,9 +68,11 @@ impl Registry {
             self.resolve(&request.source, request.run, request.logged_model).await?
         };
         let name = &request.model;
+        let content = if prompt { None } else { self.content_of(&resolved.storage_location).await };
         let logged_model = resolved.logged_model.as_ref().map(|model| model.id.clone());
         let new = NewVersion {
             model: name.clone(),
+            number: None,
             description: request.description,
             user: None,
             source: resolved.source,
@@ -77,7 +80,7 @@ impl Registry {
             run: resolved.run,
             run_link: given(request.run_link),
             logged_model,
-            content: None,
+            content,
             created_at: self.clock.now(),
             tags: request.tags,
         };
@@ -268,7 +271,7 @@ impl Registry {
                 let root = match (&logged_model, &run) {
                     (Some(model), _) => Some(model.artifact_uri.clone()),
                     (None, Some(run)) => {
-                        let root = self.db.run_root(run).await?;
+                        let root = self.db.run_artifact_uri(run).await?;
                         Some(root.ok_or_else(|| source::not_inside(text, Owner::Run))?)
                     }
                     (None, None) => None,
@@ -347,10 +350,26 @@ impl Registry {
         if let Some(root) = self.db.logged_model_root(run, first).await? {
             return Ok(below(&root, rest));
         }
-        match self.db.run_root(run).await? {
+        match self.db.run_artifact_uri(run).await? {
             Some(root) => Ok(below(&root, path)),
             // The run may be in another tracking server; the client knows where.
             None => Ok(text.to_owned()),
+        }
+    }
+
+    /// The digest of the files of a version, where this server has them. A version is registered without it rather than
+    /// not at all.
+    async fn content_of(&self, location: &str) -> Option<Digest> {
+        let folder = match self.artifact_place(location).await {
+            Ok(Place::Proxy(folder)) => folder,
+            Ok(Place::Local(_) | Place::Elsewhere(_)) | Err(_) => return None,
+        };
+        match self.artifact_tree(&folder).await {
+            Ok(content) => content,
+            Err(error) => {
+                tracing::warn!(error.cause = ?error.source, "the files of a version cannot be listed: {error}");
+                None
+            }
         }
     }
 

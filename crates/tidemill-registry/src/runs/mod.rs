@@ -146,7 +146,7 @@ fn agreed_name(name: String, tags: &mut Vec<KeyValue>) -> Result<String> {
     let agreed = match (name, tagged) {
         (name, _) if !name.is_empty() => name,
         (_, tagged) if !tagged.is_empty() => return Ok(tagged),
-        _ => run_name::random(random()?),
+        _ => random_name()?,
     };
     tags.retain(|tag| tag.key != RUN_NAME);
     tags.push(run_name_tag(agreed.clone()));
@@ -157,6 +157,11 @@ fn agreed_name(name: String, tags: &mut Vec<KeyValue>) -> Result<String> {
 fn run_name_tag(mut name: String) -> KeyValue {
     validate::cut(validate::TAG_VALUE, &mut name);
     KeyValue { key: RUN_NAME.to_owned(), value: name }
+}
+
+/// A name for something that was given none.
+pub(crate) fn random_name() -> Result<String> {
+    Ok(run_name::random(random()?))
 }
 
 fn random<const N: usize>() -> Result<[u8; N]> {

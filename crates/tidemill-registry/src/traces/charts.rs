@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use tidemill_core::Timestamp;
 use tidemill_db::traces::{Bucket, Chart, ChartFilter, Dimension, Measure, View};
 
-use crate::traces::experiment_number;
-use crate::{Error, Registry, Result};
+use crate::{Error, Registry, Result, validate};
 
 /// A chart as a client asks for it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -170,7 +169,11 @@ impl ChartRequest {
         }
         let seconds = self.interval_seconds.filter(|seconds| *seconds > 0);
         Ok(Chart {
-            experiments: self.experiments.iter().map(|id| experiment_number(id)).collect::<Result<_>>()?,
+            experiments: self
+                .experiments
+                .iter()
+                .map(|id| validate::experiment_id(id))
+                .collect::<Result<_>>()?,
             view,
             measure: metric.measure,
             dimensions: self.dimensions.iter().filter_map(|name| dimension(name)).collect(),

@@ -6,7 +6,6 @@
 mod assessments;
 mod charts;
 mod conventions;
-mod name;
 mod page;
 mod preview;
 mod span;
@@ -15,7 +14,7 @@ mod text;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tidemill_core::{Actor, EventKind, RunId, Timestamp};
+use tidemill_core::{Actor, EventKind, Timestamp};
 use tidemill_db::traces::{
     COST_KEY, NAME_TAG, NewTrace, SESSION_KEY, SpanBatch, StoredSpan, TOKENS_KEY, TraceInfo, TraceQuery,
     TraceState,
@@ -29,7 +28,7 @@ pub use self::span::{
     BodyStatus, NewSpan, SpanBody, SpanEvent, SpanGroup, SpanLink, SpanStatus, decoded, hex, trace_id,
 };
 pub(crate) use self::text::spaced;
-use crate::{Code, Error, Registry, Result};
+use crate::{Code, Error, Registry, Result, validate};
 
 /// The tag that says where a trace's spans are.
 const LOCATION_TAG: &str = "mlflow.trace.spansLocation";
@@ -111,8 +110,13 @@ impl Registry {
     /// Stores spans, all or none, and makes the traces that are not there. The traces whose root span is among them are
     /// linked to `run`.
     pub async fn put_spans(&self, experiment: &str, groups: Vec<SpanGroup>, run: Option<&str>) -> Result<()> {
-        let experiment = experiment_number(experiment)?;
+        let experiment = validate::experiment_id(experiment)?;
         let place = self.place_of_traces(experiment).await?;
+        // Asked for before anything is stored, so that all is stored or nothing.
+        let run = match run {
+            Some(run) => Some(self.run_info(run).await?.id.to_string()),
+            None => None,
+        };
         let mut batches: BTreeMap<String, SpanBatch> = BTreeMap::new();
         let mut roots = Vec::new();
         for group in &groups {
@@ -139,9 +143,7 @@ impl Registry {
         let stored = self.db.put_spans(batches.into_values().collect()).await;
         stored.map_err(|error| no_experiment(error, &experiment.to_string()))?;
         if let Some(run) = run {
-            for roots in roots.chunks(MOST_LINKS) {
-                self.link_traces(roots, run).await?;
-            }
+            self.db.link_traces(&roots, "run", &run).await?;
         }
         Ok(())
     }
@@ -160,7 +162,7 @@ impl Registry {
         let mut found = self.db.traces(ids).await?;
         if let Some(experiments) = experiments {
             let experiments =
-                experiments.iter().map(|id| experiment_number(id)).collect::<Result<Vec<_>>>()?;
+                experiments.iter().map(|id| validate::experiment_id(id)).collect::<Result<Vec<_>>>()?;
             found.retain(|trace| experiments.contains(&trace.experiment));
         }
         Ok(found)
@@ -197,7 +199,7 @@ impl Registry {
     /// Sets a tag of a trace.
     pub async fn set_trace_tag(&self, id: &str, key: &str, value: &str) -> Result<()> {
         check_changeable(key, "set")?;
-        let tag = name::tag(key, value)?;
+        let tag = tag(key, value)?;
         if self.db.set_trace_tag(id, &tag).await? { Ok(()) } else { Err(missing(id)) }
     }
 
@@ -218,7 +220,7 @@ impl Registry {
                 ids.len()
             )));
         }
-        let run: RunId = run.parse().map_err(|_| Error::missing(format!("Run with id={run} not found")))?;
+        let run = self.run_info(run).await?.id;
         Ok(self.db.link_traces(ids, "run", &run.to_string()).await?)
     }
 
@@ -254,7 +256,7 @@ impl Registry {
             }
             _ => {}
         }
-        let experiment = experiment_number(&which.experiment)?;
+        let experiment = validate::experiment_id(&which.experiment)?;
         let ids = (!which.ids.is_empty()).then_some(which.ids.as_slice());
         let limit = which.limit.and_then(|limit| u64::try_from(limit).ok());
         let mut tx = self.db.begin().await?;
@@ -301,7 +303,8 @@ impl Registry {
         limit: i64,
         token: Option<&str>,
     ) -> Result<FoundTraces> {
-        let experiments = experiments.iter().map(|id| experiment_number(id)).collect::<Result<Vec<_>>>()?;
+        let experiments =
+            experiments.iter().map(|id| validate::experiment_id(id)).collect::<Result<Vec<_>>>()?;
         let conditions = crate::filter::traces(filter)?;
         let page = page::read(crate::filter::order_traces(order)?, limit, token)?;
         let query = TraceQuery { experiments, conditions, page };
@@ -336,7 +339,7 @@ fn describe(batch: &mut SpanBatch, new: &NewSpan, row: &tidemill_db::traces::Spa
     if value_of(defaults, SESSION_KEY).is_none()
         && let Some(session) = text("session.id").or_else(|| text("gen_ai.conversation.id"))
     {
-        check_length("Session ID", &session, 250)?;
+        validate::length("Session ID", 250, &session)?;
         defaults.push(pair(SESSION_KEY, &session));
     }
     if value_of(defaults, USER_KEY).is_none()
@@ -361,7 +364,7 @@ fn describe(batch: &mut SpanBatch, new: &NewSpan, row: &tidemill_db::traces::Spa
         let Some(key) = key.strip_prefix(TAG_ATTRIBUTE) else { continue };
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         // A tag that is not allowed must not cost the whole trace.
-        batch.tags.extend(name::tag(key, &value).ok());
+        batch.tags.extend(tag(key, &value).ok());
     }
     Ok(())
 }
@@ -373,7 +376,7 @@ fn resource_tags(resource: &serde_json::Map<String, Value>) -> impl Iterator<Ite
         .filter(|(key, _)| !key.starts_with("telemetry.sdk.") && !key.starts_with("mlflow."))
         .filter_map(|(key, value)| {
             let value = value.as_str().map_or_else(|| spaced(value), str::to_owned);
-            name::tag(key, &value).ok()
+            tag(key, &value).ok()
         })
 }
 
@@ -428,12 +431,6 @@ fn unsupported(error: tidemill_db::Error) -> Error {
     }
 }
 
-pub(crate) fn experiment_number(text: &str) -> Result<i64> {
-    text.parse().map_err(|_| {
-        Error::invalid(format!("Invalid experiment ID '{text}'. Experiment ID must be a valid integer."))
-    })
-}
-
 fn check_trace_id(id: &str) -> Result<()> {
     if id.is_empty() || id.contains('\0') {
         return Err(Error::invalid(
@@ -441,19 +438,19 @@ fn check_trace_id(id: &str) -> Result<()> {
              about request parameters.",
         ));
     }
-    check_length("trace_id", id, 250)
+    validate::length("trace_id", 250, id)
 }
 
-fn check_length(what: &str, text: &str, most: usize) -> Result<()> {
-    if text.chars().count() <= most {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("'{what}' exceeds the maximum length of {most} characters")))
+/// A tag with a name that is allowed; a value that is too long is cut.
+fn tag(key: &str, value: &str) -> Result<KeyValue> {
+    let mut tag = KeyValue { key: key.to_owned(), value: span::without_nul(value) };
+    validate::tag(&mut tag, "")?;
+    Ok(tag)
 }
 
 fn limit_name_and_session(info: &TraceInfo) -> Result<()> {
-    check_length("Trace name", value_of(&info.tags, NAME_TAG).unwrap_or_default(), 4096)?;
-    check_length("Session ID", value_of(&info.metadata, SESSION_KEY).unwrap_or_default(), 250)
+    validate::length("Trace name", 4096, value_of(&info.tags, NAME_TAG).unwrap_or_default())?;
+    validate::length("Session ID", 250, value_of(&info.metadata, SESSION_KEY).unwrap_or_default())
 }
 
 /// Tags that say where spans are belong to the server.

@@ -14,7 +14,7 @@ use tidemill_db::tracking::{InputDataset, KeyValue};
 
 pub(crate) use self::batch::{batch, metric};
 pub(crate) use self::location::artifact_location;
-pub(crate) use self::name::name;
+pub(crate) use self::name::{name, normal, normal_name};
 pub(crate) use self::quote::{json_text, python_text};
 use crate::{Error, Result};
 

@@ -13,6 +13,11 @@ pub(crate) fn name(name: &str, path: impl Fn() -> String) -> Result<()> {
              and slashes (/).",
         ));
     }
+    normal_name(name, path)
+}
+
+/// Refuses a name of any characters that, taken as a path, is not its own normal form.
+pub(crate) fn normal_name(name: &str, path: impl Fn() -> String) -> Result<()> {
     if !names_one_path(name) {
         let why = format!(
             "Names may be treated as files in certain cases, and must not resolve to other names when treated as \
@@ -39,7 +44,7 @@ fn refused(path: &str, value: &str, why: &str) -> Error {
 }
 
 /// A path without empty and dot parts, and without those that `..` takes back.
-fn normal(path: &str) -> String {
+pub(crate) fn normal(path: &str) -> String {
     // POSIX leaves the meaning of exactly two slashes at the beginning open.
     let root = match path.bytes().take_while(|b| *b == b'/').count() {
         0 => "",

@@ -8,3 +8,5 @@
 )]
 
 mod artifacts;
+mod models;
+mod tracking;

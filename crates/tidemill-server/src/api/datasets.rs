@@ -3,7 +3,7 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Name;
-use tidemill_db::{Dataset as Stored, DatasetVersion};
+use tidemill_db::{Dataset as Stored, DatasetVersion as StoredVersion};
 use utoipa::{IntoParams, ToSchema};
 
 use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Query, Text, Time, one};
@@ -26,7 +26,7 @@ pub(crate) struct Dataset {
 
 /// One version of a dataset. Never changes.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Version {
+pub(crate) struct DatasetVersion {
     /// From 1, without gaps.
     #[schema(minimum = 1)]
     version: u64,
@@ -63,8 +63,8 @@ impl From<Stored> for Dataset {
     }
 }
 
-impl From<DatasetVersion> for Version {
-    fn from(version: DatasetVersion) -> Self {
+impl From<StoredVersion> for DatasetVersion {
+    fn from(version: StoredVersion) -> Self {
         Self {
             version: version.version,
             content: version.content.to_string(),
@@ -94,7 +94,7 @@ pub(super) struct Wanted {
 }
 
 /// Versioned datasets, by name
-#[utoipa::path(get, path = "/api/v1/datasets", tag = "data", params(Wanted),
+#[utoipa::path(get, path = "/api/v1/datasets", operation_id = "listDatasets", tag = "data", params(Wanted),
     responses((status = 200, description = "A page of datasets", body = Page<Dataset>), Failures))]
 pub(super) async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -> PageAnswer<Dataset> {
     // A project has a few dozen at most.
@@ -111,11 +111,11 @@ pub(crate) struct Described {
     /// Its name.
     name: String,
     /// Its latest version.
-    latest: Version,
+    latest: DatasetVersion,
 }
 
 /// One dataset
-#[utoipa::path(get, path = "/api/v1/datasets/{name}", tag = "data",
+#[utoipa::path(get, path = "/api/v1/datasets/{name}", operation_id = "getDataset", tag = "data",
     params(("name" = String, Path, description = "The dataset", min_length = 1, max_length = 128)),
     responses((status = 200, description = "The dataset with its latest version", body = One<Described>), Failures))]
 pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> OneAnswer<Described> {
@@ -139,20 +139,20 @@ pub(super) struct WantedVersions {
 }
 
 /// Versions of a dataset, newest first
-#[utoipa::path(get, path = "/api/v1/datasets/{name}/versions", tag = "data",
+#[utoipa::path(get, path = "/api/v1/datasets/{name}/versions", operation_id = "listDatasetVersions", tag = "data",
     params(("name" = String, Path, description = "The dataset", min_length = 1, max_length = 128), WantedVersions),
-    responses((status = 200, description = "A page of versions", body = Page<Version>), Failures))]
+    responses((status = 200, description = "A page of versions", body = Page<DatasetVersion>), Failures))]
 pub(super) async fn versions(
     State(app): State<App>,
     Path(name): Path<String>,
     Query(wanted): Query<WantedVersions>,
-) -> PageAnswer<Version> {
+) -> PageAnswer<DatasetVersion> {
     let mut all = app.registry().db().dataset_versions(&dataset_name(&name)?).await?;
     if all.is_empty() {
         return Err(no_dataset(&name));
     }
     all.retain(|version| wanted.cursor.is_none_or(|cursor| version.version < cursor));
-    Ok(Page::of(all, wanted.limit, |version| version.version.to_string(), Version::from))
+    Ok(Page::of(all, wanted.limit, |version| version.version.to_string(), DatasetVersion::from))
 }
 
 fn dataset_name(name: &str) -> Result<Name, Problem> {

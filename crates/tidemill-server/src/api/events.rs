@@ -112,7 +112,7 @@ pub(super) struct Wanted {
 }
 
 /// The log of every change of state
-#[utoipa::path(get, path = "/api/v1/events", tag = "log", params(Wanted),
+#[utoipa::path(get, path = "/api/v1/events", operation_id = "listEvents", tag = "log", params(Wanted),
     responses((status = 200, description = "A page of events", body = Page<Event>), Failures))]
 pub(super) async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -> PageAnswer<Event> {
     let newest = wanted.order == Direction::Newest;
@@ -150,7 +150,7 @@ pub(super) struct Followed {
 ///
 /// Each message is named after the event's kind, has its `seq` as id and the event as data. A comment comes every
 /// fifteen seconds when nothing happens. The stream ends when the server stops.
-#[utoipa::path(get, path = "/api/v1/events/stream", tag = "log", params(Followed),
+#[utoipa::path(get, path = "/api/v1/events/stream", operation_id = "followEvents", tag = "log", params(Followed),
     responses((status = 200, description = "Events as they happen", body = String,
         content_type = "text/event-stream"), Failures))]
 pub(super) async fn follow(

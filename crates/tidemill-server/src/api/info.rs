@@ -25,7 +25,7 @@ pub(crate) struct Info {
 }
 
 /// What this server is
-#[utoipa::path(get, path = "/api/v1/info", tag = "server",
+#[utoipa::path(get, path = "/api/v1/info", operation_id = "getInfo", tag = "server",
     responses((status = 200, description = "What this server is", body = One<Info>), Failures))]
 pub(super) async fn get(State(app): State<App>) -> OneAnswer<Info> {
     one(Info {

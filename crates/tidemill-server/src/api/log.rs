@@ -39,7 +39,7 @@ pub(crate) struct Proof {
 /// The state of the log
 ///
 /// Note it elsewhere: with it, later changes of what is in the log now can be proven.
-#[utoipa::path(get, path = "/api/v1/log/head", tag = "log",
+#[utoipa::path(get, path = "/api/v1/log/head", operation_id = "getLogHead", tag = "log",
     responses((status = 200, description = "The state of the log", body = One<Head>), Failures))]
 pub(super) async fn head(State(app): State<App>) -> OneAnswer<Head> {
     let head = app.registry().db().log_head().await?;
@@ -56,7 +56,7 @@ pub(super) struct Wanted {
 }
 
 /// Proves that an entry is in the log
-#[utoipa::path(get, path = "/api/v1/log/proof/{seq}", tag = "log",
+#[utoipa::path(get, path = "/api/v1/log/proof/{seq}", operation_id = "getLogProof", tag = "log",
     params(("seq" = u64, Path, description = "The entry", minimum = 1, maximum = 9_007_199_254_740_991_u64), Wanted),
     responses((status = 200, description = "The entry and its proof", body = One<Proof>), Failures))]
 pub(super) async fn proof(

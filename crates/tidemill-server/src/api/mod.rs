@@ -7,10 +7,13 @@
 mod datasets;
 mod envelope;
 mod events;
+mod experiments;
 mod info;
 mod log;
+mod models;
 mod pipeline;
 mod problem;
+mod runs;
 
 use std::sync::LazyLock;
 
@@ -31,6 +34,16 @@ type Route = (&'static str, fn() -> MethodRouter<App>);
 const ROUTES: &[Route] = &[
     ("/api/v1/openapi.json", || get(document)),
     ("/api/v1/info", || get(info::get)),
+    ("/api/v1/experiments", || get(experiments::list)),
+    ("/api/v1/experiments/{id}", || get(experiments::get)),
+    ("/api/v1/experiments/{id}/runs", || get(experiments::runs)),
+    ("/api/v1/runs/{id}", || get(runs::get)),
+    ("/api/v1/runs/{id}/metrics/{key}", || get(runs::metric)),
+    ("/api/v1/models", || get(models::list)),
+    ("/api/v1/models/{name}", || get(models::get)),
+    ("/api/v1/models/{name}/versions", || get(models::versions)),
+    ("/api/v1/models/{name}/versions/{version}", || get(models::version)),
+    ("/api/v1/models/{name}/aliases/{alias}", || get(models::alias)),
     ("/api/v1/datasets", || get(datasets::list)),
     ("/api/v1/datasets/{name}", || get(datasets::get)),
     ("/api/v1/datasets/{name}/versions", || get(datasets::versions)),
@@ -52,26 +65,26 @@ pub(crate) fn routes() -> Router<App> {
 pub(crate) enum Failures {
     /// A parameter is not right
     #[response(status = 400, content_type = "application/problem+json")]
-    Invalid(#[to_schema] Problem),
+    Invalid(Problem),
     /// The token is missing or wrong
     #[response(status = 401, content_type = "application/problem+json")]
-    Unauthenticated(#[to_schema] Problem),
+    Unauthenticated(Problem),
     /// The `Host` header names no host of this server
     #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(#[to_schema] Problem),
+    Forbidden(Problem),
     /// There is no such thing
     #[response(status = 404, content_type = "application/problem+json")]
-    Missing(#[to_schema] Problem),
+    Missing(Problem),
     /// The server failed
     #[response(status = 500, content_type = "application/problem+json")]
-    Failed(#[to_schema] Problem),
+    Failed(Problem),
     /// The server is busy; `Retry-After` says when to try again
     #[response(status = 503, content_type = "application/problem+json")]
-    Busy(#[to_schema] Problem),
+    Busy(Problem),
 }
 
 /// This document
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "server",
+#[utoipa::path(get, path = "/api/v1/openapi.json", operation_id = "getDocument", tag = "server",
     responses((status = 200, description = "The OpenAPI document", body = Object), Failures))]
 async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
     static TEXT: LazyLock<String> = LazyLock::new(|| openapi().to_json().unwrap_or_default());
@@ -88,6 +101,16 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
     paths(
         document,
         info::get,
+        experiments::list,
+        experiments::get,
+        experiments::runs,
+        runs::get,
+        runs::metric,
+        models::list,
+        models::get,
+        models::versions,
+        models::version,
+        models::alias,
         datasets::list,
         datasets::get,
         datasets::versions,
@@ -101,6 +124,8 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
     components(schemas(Problem)),
     tags(
         (name = "server", description = "The server itself"),
+        (name = "tracking", description = "Experiments, runs and their metrics"),
+        (name = "models", description = "Registered models"),
         (name = "data", description = "Versioned datasets"),
         (name = "pipeline", description = "Runs of the pipeline"),
         (name = "log", description = "The append-only log of every change of state"),

@@ -110,7 +110,7 @@ pub(super) struct Wanted {
 }
 
 /// Runs of the pipeline, newest first
-#[utoipa::path(get, path = "/api/v1/pipeline-runs", tag = "pipeline", params(Wanted),
+#[utoipa::path(get, path = "/api/v1/pipeline-runs", operation_id = "listPipelineRuns", tag = "pipeline", params(Wanted),
     responses((status = 200, description = "A page of runs", body = Page<PipelineRun>), Failures))]
 pub(super) async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -> PageAnswer<PipelineRun> {
     let before = wanted.cursor.as_ref().map(|cursor| place(&cursor.0)).transpose()?;
@@ -119,7 +119,7 @@ pub(super) async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -
 }
 
 /// One run of the pipeline with its steps
-#[utoipa::path(get, path = "/api/v1/pipeline-runs/{id}", tag = "pipeline",
+#[utoipa::path(get, path = "/api/v1/pipeline-runs/{id}", operation_id = "getPipelineRun", tag = "pipeline",
     params(("id" = String, Path, description = "The run, or the beginning of its identifier", min_length = 1)),
     responses((status = 200, description = "The run", body = One<WithSteps>), Failures))]
 pub(super) async fn get(State(app): State<App>, Path(id): Path<String>) -> OneAnswer<WithSteps> {

@@ -4,18 +4,19 @@ use axum::extract::State;
 use axum::routing::{delete, get, patch, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tidemill_db::logged_models::{LoggedModel, LoggedModelStatus};
-use tidemill_registry::LoggedModelRequest;
+use tidemill_db::logged_models::{DatasetName, LoggedModel, LoggedModelStatus};
+use tidemill_registry::{LoggedModelRequest, LoggedModelSearch, Result, SearchOrder};
 
 use super::entity::{Object, key_value, metric};
 use super::models::{pairs, required, text};
-use super::wire::{Answer, Call, nothing};
+use super::wire::{Answer, Call, Fields, nothing};
 use crate::App;
 
 /// Paths below `/api/2.0`.
 pub(super) fn routes_2() -> Router<App> {
     Router::new()
         .route("/mlflow/logged-models", post(create))
+        .route("/mlflow/logged-models/search", post(search))
         .route("/mlflow/logged-models/{model_id}", get(read).patch(finish).delete(remove))
         .route("/mlflow/logged-models/{model_id}/params", post(log_params))
         .route("/mlflow/logged-models/{model_id}/tags", patch(set_tags))
@@ -48,6 +49,39 @@ async fn create(State(app): State<App>, Call { fields, actor }: Call) -> Answer 
 async fn read(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
     let deleted_too = fields.opt_str("allow_deleted")?.is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
     answer(&app.registry().logged_model(fields.str("model_id")?, deleted_too).await?)
+}
+
+async fn search(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
+    if fields.get("experiment_ids").is_none() {
+        return Err(fields.missing("experiment_ids").into());
+    }
+    let given = |fields: &Fields, name: &str| -> Result<Option<String>> {
+        Ok(Some(text(fields, name)?).filter(|text| !text.is_empty()))
+    };
+    let datasets = fields.messages("datasets")?;
+    let datasets = datasets.iter().map(|dataset| {
+        Ok(DatasetName { name: text(dataset, "dataset_name")?, digest: given(dataset, "dataset_digest")? })
+    });
+    let order = fields.messages("order_by")?;
+    let order = order.iter().map(|key| {
+        Ok(SearchOrder {
+            field_name: required(key, "field_name")?.to_owned(),
+            ascending: key.opt_bool("ascending")?.unwrap_or(true),
+            dataset_name: given(key, "dataset_name")?,
+            dataset_digest: given(key, "dataset_digest")?,
+        })
+    });
+    let search = LoggedModelSearch {
+        experiments: fields.strings("experiment_ids")?,
+        filter: text(&fields, "filter")?,
+        datasets: datasets.collect::<Result<_>>()?,
+        order: order.collect::<Result<_>>()?,
+        limit: fields.opt_int("max_results")?,
+        token: given(&fields, "page_token")?,
+    };
+    let found = app.registry().search_logged_models(&search).await?;
+    let models = found.items.iter().map(logged_model);
+    Ok(Json(Object::default().list("models", models).opt("next_page_token", found.next).done()))
 }
 
 async fn finish(State(app): State<App>, Call { fields, actor }: Call) -> Answer {

@@ -28,7 +28,7 @@ use crate::App;
 
 pub(crate) use failure::Failure;
 /// Delivers to webhooks what changes put into their outbox, until `stop` resolves; what is under way then is finished.
-pub async fn deliver_webhooks(app: App, stop: impl Future<Output = ()> + Send) {
+pub(crate) async fn deliver_webhooks(app: App, stop: impl Future<Output = ()> + Send) {
     webhooks::deliver(app, stop).await;
 }
 

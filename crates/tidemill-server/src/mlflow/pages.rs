@@ -36,6 +36,7 @@ async fn server_info() -> Json<Value> {
         "store_type": "SqlStore",
         "workspaces_enabled": false,
         "trace_archival_enabled": false,
+        "artifact_serving_enabled": true,
         "multipart_uploads_enabled": false,
         "multipart_downloads_enabled": false,
         "presigned_upload_run_id_supported": false,

@@ -10,7 +10,7 @@ use crate::otlp::proto::{Any, AnyValue, ExportRequest, KeyValue, Span};
 use crate::otlp::{Form, Refusal, json, measure};
 
 /// Spans that a request may have.
-const SPANS: usize = 10_000;
+pub(super) const SPANS: usize = 10_000;
 /// Attributes of one span, of one event, of a program.
 const ATTRIBUTES: usize = 1_000;
 /// Events, and links, of one span.

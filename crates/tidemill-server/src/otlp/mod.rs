@@ -140,3 +140,18 @@ impl Refusal {
         refuse(status, json!(detail))
     }
 }
+
+/// For fuzzing: every request is read or refused, compressed or not, and what is read keeps to the limits.
+pub fn fuzz_entry(data: &[u8]) {
+    const LIMIT: usize = 1 << 20;
+    for form in [Form::Protobuf, Form::Json] {
+        for encoding in ["", "gzip", "deflate"] {
+            let Ok(groups) = read(data, encoding, form, LIMIT) else { continue };
+            let spans = groups.iter().map(|group| group.spans.len()).sum::<usize>();
+            assert!(spans <= decode::SPANS, "{spans} spans");
+            for span in groups.iter().flat_map(|group| &group.spans) {
+                assert!(span.trace != [0; 16] && span.id != [0; 8], "a span without an identifier");
+            }
+        }
+    }
+}

@@ -93,6 +93,9 @@ async fn answer(app: &App, id: &RequestId, mut request: Request, next: Next) -> 
         return refuse::busy(path);
     }
 
+    if let Some(before) = &config.before {
+        before.0().await;
+    }
     // Kept for the answer to a panic; a copy only of a short text.
     let path = path.to_owned();
     request.extensions_mut().insert(actor);

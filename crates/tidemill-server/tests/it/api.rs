@@ -142,3 +142,109 @@ async fn read_until(stream: &mut tokio::net::TcpStream, text: &mut String, wante
         text.push_str(&String::from_utf8_lossy(&buffer[..read]));
     }
 }
+
+/// One request of MLflow's API that must go well.
+async fn mlflow(server: &Server, path: &str, body: serde_json::Value) -> serde_json::Value {
+    let reply = server.ask("POST", &format!("/api/2.0/mlflow/{path}"), &[], &body.to_string()).await;
+    assert_eq!(reply.status, 200, "{path}: {reply:?}");
+    reply.json()
+}
+
+#[tokio::test]
+async fn experiments_runs_and_metrics() {
+    let server = Server::start().await;
+    let experiment = mlflow(&server, "experiments/create", json!({"name": "tides"})).await;
+    let experiment = experiment["experiment_id"].as_str().unwrap().to_owned();
+    let mut runs = Vec::new();
+    for started in [10_000, 30_000, 20_000] {
+        let new =
+            json!({"experiment_id": experiment, "start_time": started, "run_name": format!("at {started}")});
+        let run = mlflow(&server, "runs/create", new).await;
+        runs.push(run["run"]["info"]["run_id"].as_str().unwrap().to_owned());
+    }
+    let metrics: Vec<_> = (0..1000)
+        .map(|i| json!({"key": "val/loss", "value": if i == 617 { 9.0 } else { 0.5 }, "timestamp": i, "step": i}))
+        .collect();
+    mlflow(&server, "runs/log-batch", json!({"run_id": runs[0], "metrics": metrics})).await;
+    mlflow(&server, "runs/log-parameter", json!({"run_id": runs[0], "key": "depth", "value": "7"})).await;
+    mlflow(
+        &server,
+        "runs/log-metric",
+        json!({"run_id": runs[0], "key": "odd", "value": "NaN", "timestamp": 1}),
+    )
+    .await;
+
+    let names = async |query: &str| -> (Vec<String>, serde_json::Value) {
+        let page = server.get(&format!("/api/v1/experiments/{experiment}/runs?{query}")).await.json();
+        let names = page["data"].as_array().unwrap().iter();
+        (names.map(|run| run["name"].as_str().unwrap().to_owned()).collect(), page["next"].clone())
+    };
+    let (first, next) = names("limit=2").await;
+    assert_eq!(first, ["at 30000", "at 20000"]);
+    let (second, end) = names(&format!("limit=2&cursor={}", next.as_str().unwrap())).await;
+    assert_eq!((second, end), (vec!["at 10000".to_owned()], serde_json::Value::Null));
+    assert_eq!(names("deleted=true").await.0, [""; 0]);
+
+    let run = server.get(&format!("/api/v1/runs/{}", runs[0])).await.json()["data"].clone();
+    assert_eq!(run["started_at"], "1970-01-01T00:00:10Z");
+    assert_eq!(run["params"], json!({"depth": "7"}));
+    assert_eq!(run["metrics"][0]["value"], "NaN");
+    assert_eq!((&run["metrics"][1]["key"], &run["metrics"][1]["step"]), (&json!("val/loss"), &json!(999)));
+
+    let series = server.get(&format!("/api/v1/runs/{}/metrics/val%2Floss?points=20", runs[0])).await;
+    let points = series.json()["data"]["points"].as_array().unwrap().clone();
+    assert!(points.len() <= 20, "{}", points.len());
+    assert!(
+        points.contains(&json!({"step": 617, "at": "1970-01-01T00:00:00.617Z", "value": 9.0})),
+        "{points:?}"
+    );
+    assert_eq!((&points[0]["step"], &points[points.len() - 1]["step"]), (&json!(0), &json!(999)));
+    server.get(&format!("/api/v1/runs/{}/metrics/none", runs[0])).await.is(404, &["has no metric `none`"]);
+    server.get(&format!("/api/v1/runs/{}/metrics/none", "0".repeat(32))).await.is(404, &["there is no run"]);
+
+    let all = server.get("/api/v1/experiments").await.json();
+    assert_eq!((&all["data"][0]["name"], &all["data"][1]["name"]), (&json!("tides"), &json!("Default")));
+    server.get(&format!("/api/v1/experiments/{experiment}")).await.is(200, &["\"deleted\":false"]);
+    server.get("/api/v1/experiments/99").await.is(404, &["there is no experiment 99"]);
+}
+
+#[tokio::test]
+async fn which_version_was_champion_then() {
+    let server = Server::start().await;
+    mlflow(&server, "registered-models/create", json!({"name": "churn"})).await;
+    for version in ["1", "2"] {
+        mlflow(&server, "model-versions/create", json!({"name": "churn", "source": "s3://b/m"})).await;
+        server.clock.advance(Duration::from_secs(3600));
+        let alias = json!({"name": "churn", "alias": "champion", "version": version});
+        let alias = server
+            .ask(
+                "POST",
+                "/api/2.0/mlflow/registered-models/alias",
+                &[("authorization", "Basic YWRhOg==")],
+                &alias.to_string(),
+            )
+            .await;
+        alias.is(200, &[]);
+    }
+    let model = server.get("/api/v1/models/churn").await.json()["data"].clone();
+    assert_eq!((&model["aliases"], &model["latest_version"]), (&json!({"champion": 2}), &json!(2)));
+    let at = async |query: &str| {
+        server.get(&format!("/api/v1/models/churn/aliases/champion{query}")).await.json()["data"].clone()
+    };
+    let now = at("").await;
+    assert_eq!(now["version"], 2);
+    assert_eq!(now["history"][1]["from"], 1);
+    assert_eq!(now["history"][1]["by"], "user:ada");
+    // The clock began at 2023-11-14T22:13:20Z.
+    assert_eq!(at("?at=2023-11-14T23:13:20Z").await["version"], 1);
+    assert_eq!(at("?at=2023-11-15T01:00:00%2B01:00").await["version"], 1);
+    assert_eq!(at("?at=2023-11-14T22:00:00Z").await.get("version"), None);
+    server.get("/api/v1/models/churn/aliases/none").await.is(404, &["never had an alias `none`"]);
+
+    let versions = server.get("/api/v1/models/churn/versions?limit=1").await.json();
+    assert_eq!((&versions["data"][0]["version"], &versions["next"]), (&json!(2), &json!("2")));
+    server.get("/api/v1/models/churn/versions/1").await.is(200, &["\"stage\":\"None\""]);
+    server.get("/api/v1/models/churn/versions/3").await.is(404, &["there is no version 3"]);
+    server.get("/api/v1/models?limit=1").await.is(200, &["\"name\":\"churn\""]);
+    server.get("/api/v1/models/a%00b").await.is(404, &["not_found"]);
+}

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 pub(crate) struct Server {
     pub(crate) running: Running,
     pub(crate) db: Db,
+    pub(crate) clock: Arc<FixedClock>,
     _dir: TempDir,
 }
 
@@ -40,8 +41,8 @@ impl Server {
         let store = Store::open(&dir.path().join("store"), StoreOptions::default()).unwrap();
         let mut config = Config::new(dir.path().to_owned());
         set(&mut config);
-        let app = App::new(Registry::new(db.clone(), store, clock), config);
-        Self { running: Running::start(app).unwrap(), db, _dir: dir }
+        let app = App::new(Registry::new(db.clone(), store, clock.clone()), config);
+        Self { running: Running::start(app).unwrap(), db, clock, _dir: dir }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {

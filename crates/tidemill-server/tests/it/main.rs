@@ -10,4 +10,9 @@
 mod api;
 mod artifacts;
 mod client;
+mod datasets;
+mod models;
+mod pages;
 mod shell;
+mod traces;
+mod webhooks;

@@ -107,6 +107,8 @@ async fn what_prometheus_reads() {
             "tidemill_http_requests_total{method=\"GET\",route=\"/api/v1/datasets/{name}\",status=\"404\"} 1",
             "tidemill_http_request_duration_seconds_count{method=\"GET\",route=\"/version\"} 1",
             "tidemill_http_in_flight 1",
+            "tidemill_ingest_groups_total 0",
+            "tidemill_ingest_waiting 0",
             "tidemill_database_bytes ",
             "tidemill_log_entries ",
             "tidemill_store_bytes 0",

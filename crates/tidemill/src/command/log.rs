@@ -19,6 +19,9 @@ pub(crate) fn run(args: &Log, app: &App<'_>) -> anyhow::Result<()> {
         Some(LogAction::Verify { against }) => verify(against.as_deref(), app),
         Some(LogAction::Export) => export(app),
         Some(LogAction::Runs) => runs(args.limit, app),
+        Some(LogAction::Alias { model, alias, at }) => {
+            super::alias_log::run(model, alias, at.as_deref(), app)
+        }
         Some(LogAction::Step { run, step: Some(step) }) => super::step_log::show(run, step, app),
         Some(LogAction::Step { run, step: None }) => super::step_log::list(run, app),
     }

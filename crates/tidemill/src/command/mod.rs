@@ -1,16 +1,18 @@
 //! One file for each command. They open what they need through `App`, act, and print.
 
+mod alias_log;
 mod check;
 mod completions;
 mod data;
 mod diff;
 mod docs;
 mod gc;
+mod import;
 mod init;
 mod log;
 mod merge_lock;
 mod reproduce;
-mod run;
+pub(crate) mod run;
 mod status;
 mod step_log;
 mod up;
@@ -33,6 +35,7 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Gc(args) => gc::run(args, &open()?),
         Command::Reproduce(args) => reproduce::run(args, &open()?),
         Command::Up(args) => up::run(args, &cli.global, console),
+        Command::Import(args) => import::run(args, &cli.global, console),
         Command::MergeLock(args) => merge_lock::run(args, console),
         Command::Schema => docs::schema(console),
         Command::Completions { shell } => {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde_json::json;
 use tidemill_core::{EventKind, RunId, RunState};
 use tidemill_pipeline::{
-    Dag, Difference, LocalExecutor, MemoryJournal, RunOptions, Selection, Services, compare, execute,
-    materialise,
+    Dag, Difference, LocalExecutor, MemoryJournal, RunOptions, Selection, Services, Untracked, compare,
+    execute, materialise,
 };
 
 use crate::app::App;
@@ -56,6 +56,7 @@ pub(crate) fn run(args: &Reproduce, app: &App<'_>) -> anyhow::Result<()> {
         journal: &journal,
         builtin: &Bodies::new(app.runtime().handle().clone(), SQL_MEMORY),
         executor: &LocalExecutor::new(&app.root.join(".tidemill")),
+        tracker: &Untracked,
         observer: &display,
         clock: app.clock.as_ref(),
     };

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Resource, getrlimit, setrlimit, test_kill_process};
 use serde_json::json;
 use tidemill_core::SystemClock;
 use tidemill_db::Db;
-use tidemill_registry::Registry;
+use tidemill_registry::{Reach, Registry};
 use tidemill_server::{App, Config, MLFLOW_VERSION, Origins};
 use tidemill_store::{Store, StoreOptions};
 use tokio::net::TcpListener;
@@ -42,6 +42,9 @@ pub(crate) fn run(args: &Up, global: &Global, console: &Console) -> anyhow::Resu
     let mut config = Config::new(scratch.clone());
     config.token = token;
     config.origins = origins(args, &addresses);
+    if args.private_webhooks {
+        config.webhook_reach = Reach::Anywhere;
+    }
     allow_many_files();
 
     let runtime = runtime()?;

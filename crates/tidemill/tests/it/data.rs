@@ -121,7 +121,7 @@ fn push_and_pull_through_a_folder() {
     let whole = Project::new(&here.read("tidemill.yaml"));
     whole.write("tidemill.lock", here.read("tidemill.lock"));
     whole.run(&["data", "pull", "--remote", &url]).good();
-    whole.run(&["data", "get", "table@1", "--out", "t1.csv"]).fails(1, &["data pull"]);
+    whole.run(&["data", "get", "table@1", "--out", "t1.csv"]).fails(1, &[]);
     whole.run(&["data", "pull", "--all-versions", "--remote", &url]).good();
     whole.run(&["data", "get", "table@1", "--out", "t1.csv"]).good();
     whole.write("in.txt", "in\n");
@@ -212,4 +212,71 @@ fn flights_of_two_months_side_by_side() {
     assert_eq!(diff["table"]["rows"]["old"], 27_004);
     assert_eq!(diff["table"]["rows"]["added"], 24_951);
     project.run(&["data", "add", "year", "flights"]).good().says(&["12 files", "336,776 rows"]);
+}
+
+#[test]
+fn collection_keeps_artifacts_but_not_those_of_nobody() {
+    use tidemill_core::{Digest, SystemClock, Timestamp};
+    use tidemill_db::artifacts::{Artifact, Part, Upload};
+
+    let project = project();
+    project.write("kept.txt", "kept\n");
+    project.run(&["data", "add", "kept", "kept.txt"]).good();
+    let store = tidemill_store::Store::open(
+        &project.path(".tidemill/store"),
+        tidemill_store::StoreOptions::default(),
+    )
+    .unwrap();
+    let nobody = format!("9/{}/artifacts/model.bin", "a".repeat(32));
+    let contents = ["of nobody", "of somebody", "a part", "an old part"];
+    let entries = store.put_many(&contents, false).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let open = || {
+        tidemill_db::Db::open(
+            project.path(".tidemill/tidemill.db").to_str().unwrap(),
+            std::sync::Arc::new(SystemClock),
+        )
+    };
+    let now = tidemill_core::Clock::now(&SystemClock);
+    runtime.block_on(async {
+        let db = open().await.unwrap();
+        let artifact = |path: &str, at: usize| Artifact {
+            path: path.to_owned(),
+            digest: entries[at].digest,
+            bytes: entries[at].bytes,
+            sha256: None,
+            at: now,
+        };
+        db.put_artifacts(&[artifact(&nobody, 0), artifact("shared/model.bin", 1)]).await.unwrap();
+        for (id, at, part) in [("new", now, 2), ("old", Timestamp::from_millis(0), 3)] {
+            let upload = Upload { id: id.to_owned(), path: "shared/large".to_owned(), parts: 1, at };
+            db.start_upload(&upload).await.unwrap();
+            let part = Part { number: 1, digest: entries[part].digest, bytes: entries[part].bytes };
+            db.put_part(id, &part).await.unwrap();
+        }
+        db.close().await.unwrap();
+    });
+    let there = || {
+        let store =
+            tidemill_store::Store::open(store.dir(), tidemill_store::StoreOptions::default()).unwrap();
+        contents.map(|text| store.contains(&Digest::of(text.as_bytes())).unwrap())
+    };
+    let dry = project.run(&["gc", "--json"]).good().json();
+    assert_eq!(dry["artifacts"], 1);
+    assert_eq!(there(), [true; 4]);
+    project.run(&["gc"]).good().says(&["would remove 1 artifacts"]);
+    let swept = project.run(&["gc", "--yes", "--json"]).good().json();
+    assert_eq!(swept["artifacts"], 1);
+    assert_eq!(swept["report"]["removed_objects"], dry["report"]["removed_objects"]);
+    assert_eq!(there(), [false, true, true, false]);
+    let left = runtime.block_on(async {
+        let db = open().await.unwrap();
+        let left = db.artifacts_below("", None, 10).await.unwrap();
+        db.close().await.unwrap();
+        left
+    });
+    assert_eq!(left.iter().map(|artifact| artifact.path.as_str()).collect::<Vec<_>>(), ["shared/model.bin"]);
+    project.run(&["log", "--json"]).good().says(&["artifacts_deleted"]);
+    project.run(&["log", "verify"]).good();
+    project.run(&["data", "verify"]).good();
 }

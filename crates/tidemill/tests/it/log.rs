@@ -59,3 +59,60 @@ c.commit()
     assert_eq!(ran.code, Some(1), "{ran}");
     ran.says(&["the log was changed: entry 2"]);
 }
+
+/// What a server that shares the database would write.
+async fn move_an_alias(path: std::path::PathBuf) {
+    use tidemill_core::{Actor, EventKind, NewEvent, SystemClock, Timestamp};
+    let clock = std::sync::Arc::new(SystemClock);
+    let db = tidemill_db::Db::open(path.to_str().unwrap(), clock).await.unwrap();
+    let event = |millis, kind| NewEvent {
+        at: Timestamp::from_millis(millis),
+        actor: Actor::user("ana"),
+        kind,
+        cause: None,
+    };
+    let model = "m".to_owned();
+    let mut tx = db.begin().await.unwrap();
+    assert!(tx.create_model("m", None, &[], Timestamp::from_millis(1000)).await.unwrap());
+    tx.commit(vec![event(1000, EventKind::ModelRegistered { model: model.clone() })]).await.unwrap();
+    for (from, to, millis) in [(None, Some(1), 2000), (Some(1), Some(2), 3000), (Some(2), None, 4000)] {
+        let kind = EventKind::AliasMoved { model: model.clone(), alias: "champion".to_owned(), from, to };
+        db.begin().await.unwrap().commit(vec![event(millis, kind)]).await.unwrap();
+    }
+    db.close().await.unwrap();
+}
+
+#[test]
+fn where_an_alias_pointed_is_in_the_log() {
+    let project = project();
+    let database = project.path(".tidemill/tidemill.db");
+    tokio::runtime::Runtime::new().unwrap().block_on(move_an_alias(database));
+    let told = project.run(&["log", "alias", "m", "champion"]).good();
+    told.says(&["1970-01-01T00:00:03Z", "ana", "m@1", "m@2", "-"]);
+    let moves = project.run(&["log", "alias", "m", "champion", "--json"]).good().json();
+    let ends: Vec<_> = moves.as_array().unwrap().iter().map(|one| one["to"].as_u64()).collect();
+    assert_eq!(ends, [None, Some(2), Some(1)]);
+    let second = moves[1]["seq"].as_u64().unwrap().to_string();
+    for (at, expected) in [
+        ("1970-01-01T00:00:02Z", "m@1\n"),
+        ("1970-01-01T00:00:03.5Z", "m@2\n"),
+        ("1970-01-02", ""),
+        ("1970-01-01T00:00:01Z", ""),
+        (second.as_str(), "m@2\n"),
+    ] {
+        assert_eq!(
+            project.run(&["log", "alias", "m", "champion", "--at", at]).good().stdout,
+            expected,
+            "{at}"
+        );
+    }
+    let one = project.run(&["log", "alias", "m", "champion", "--at", &second, "--json"]).good().json();
+    assert_eq!(one["version"], 2);
+    project
+        .run(&["log", "alias", "m", "nobody"])
+        .good()
+        .says(&["the log knows no alias `nobody` of a model `m`"]);
+    let wrong = project.run(&["log", "alias", "m", "champion", "--at", "yesterday"]);
+    assert_eq!(wrong.code, Some(2), "{wrong}");
+    wrong.says(&["`yesterday` is neither a time nor an entry of the log"]);
+}

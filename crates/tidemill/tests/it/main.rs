@@ -21,3 +21,4 @@ mod pipeline;
 mod project_file;
 mod server;
 mod tables;
+mod up;

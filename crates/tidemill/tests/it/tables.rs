@@ -57,7 +57,7 @@ pipeline:
     fs_err::write(outside.path().join("m03.csv"), "id,month\n03,03\n").unwrap();
     assert_eq!(project.states(&[]), [("q".to_owned(), "ran".to_owned())]);
     project.write("tidemill.yaml", text.replace("min: 2", "min: 9"));
-    project.run(&["run"]).fails(1, &["row_count", "nothing was run"]);
+    project.run(&["check"]).fails(1, &[]).says(&["broken", "row_count"]);
     project.write("tidemill.yaml", text.replace("m*.csv", "none*.csv"));
     project.run(&["run"]).fails(1, &["none*.csv"]);
 }

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 
+use crate::bench::peers::Environment::{self, Mlflow, Tools};
 use crate::bench::report::Row;
+use crate::bench::server::Backend::{Postgres, Sqlite};
 use crate::bench::session::Session;
 
 mod add_big;
@@ -11,23 +13,43 @@ mod boosting;
 mod features;
 mod memory;
 mod remote;
+mod server;
 mod steps;
 
 /// One task.
 pub(super) struct Case {
     /// The name on the command line.
     pub(super) name: &'static str,
+    /// Where its peers are.
+    pub(super) peers: Environment,
     /// Measures it.
     pub(super) measure: fn(&Session) -> Result<Vec<Row>>,
 }
 
+const fn case(name: &'static str, peers: Environment, measure: fn(&Session) -> Result<Vec<Row>>) -> Case {
+    Case { name, peers, measure }
+}
+
 /// All tasks, in the order in which a session measures them.
-pub(super) const CASES: [Case; 7] = [
-    Case { name: "add-big", measure: add_big::measure },
-    Case { name: "add-small", measure: add_small::measure },
-    Case { name: "steps", measure: steps::measure },
-    Case { name: "remote", measure: remote::measure },
-    Case { name: "features", measure: features::measure },
-    Case { name: "boosting", measure: boosting::measure },
-    Case { name: "memory", measure: memory::measure },
+pub(super) const CASES: [Case; 20] = [
+    case("add-big", Tools, add_big::measure),
+    case("add-small", Tools, add_small::measure),
+    case("steps", Tools, steps::measure),
+    case("remote", Tools, remote::measure),
+    case("features", Tools, features::measure),
+    case("boosting", Tools, boosting::measure),
+    case("memory", Tools, memory::measure),
+    case("server-start", Mlflow, |session| server::start::measure(session, Sqlite)),
+    case("server-metrics", Mlflow, |session| server::metrics::measure(session, Sqlite)),
+    case("server-batch", Mlflow, |session| server::batch::measure(session, Sqlite)),
+    case("server-runs", Mlflow, |session| server::runs::measure(session, Sqlite)),
+    case("server-search", Mlflow, |session| server::search::measure(session, Sqlite)),
+    case("server-history", Mlflow, |session| server::history::measure(session, Sqlite)),
+    case("server-artifacts", Mlflow, |session| server::artifacts::measure(session, Sqlite)),
+    case("postgres-start", Mlflow, |session| server::start::measure(session, Postgres)),
+    case("postgres-metrics", Mlflow, |session| server::metrics::measure(session, Postgres)),
+    case("postgres-batch", Mlflow, |session| server::batch::measure(session, Postgres)),
+    case("postgres-runs", Mlflow, |session| server::runs::measure(session, Postgres)),
+    case("postgres-search", Mlflow, |session| server::search::measure(session, Postgres)),
+    case("postgres-history", Mlflow, |session| server::history::measure(session, Postgres)),
 ];

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "shared by the tests and the program that the crash test kills")]
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -16,8 +17,8 @@ use tidemill_core::declare::{Action, Out, Retry, Sandbox, Step};
 use tidemill_core::{Cancel, Digest, RunId, SystemClock, canonical_json};
 use tidemill_pipeline::{
     Builtin, CachedStep, Content, ContentKind, Contents, Dag, Error, Journal, LocalExecutor, Observer, Plan,
-    Planned, RunFinished, RunOptions, RunReport, RunStarted, Services, StepContext, StepFailure,
-    StepFinished, StepReport, StoredFile, execute,
+    Planned, RunFinished, RunOptions, RunReport, RunStarted, Services, StepContext, StepEnd, StepFailure,
+    StepFinished, StepReport, StoredFile, Tracker, execute,
 };
 
 /// Contents as plain files named by their digest; a folder is a listing.
@@ -245,6 +246,8 @@ pub(crate) struct Told {
     pub(crate) lines: Mutex<Vec<String>>,
     pub(crate) events: Mutex<Vec<String>>,
     pub(crate) plan: Mutex<Option<Plan>>,
+    /// Beginnings and ends of bodies.
+    pub(crate) tracked: Mutex<Vec<String>>,
     /// Set the flag when a line is seen.
     pub(crate) cancel_on: Option<(String, Cancel)>,
 }
@@ -272,6 +275,24 @@ impl Observer for Told {
     }
     fn notice(&self, message: &str) {
         self.events.lock().unwrap().push(format!("notice {message}"));
+    }
+}
+
+/// Gives each body a variable, and fails where a step's name asks for it.
+impl Tracker for Told {
+    fn step_started(&self, step: &Step) -> Result<BTreeMap<String, OsString>, StepFailure> {
+        if step.name == "untrackable" {
+            return Err(StepFailure::new("no run for it"));
+        }
+        self.tracked.lock().unwrap().push(format!("begin {}", step.name));
+        Ok(BTreeMap::from([("TRACKED".to_owned(), format!("run of {}", step.name).into())]))
+    }
+
+    fn step_ended(&self, step: &Step, end: &StepEnd<'_>) -> Result<(), StepFailure> {
+        let outs: Vec<&String> = end.outs.keys().collect();
+        let failure = end.failure.unwrap_or("no failure");
+        self.tracked.lock().unwrap().push(format!("end {} {:?} {outs:?}, {failure}", step.name, end.state));
+        if step.name == "unrecordable" { Err(StepFailure::new("its end is not recorded")) } else { Ok(()) }
     }
 }
 
@@ -321,11 +342,13 @@ impl Project {
     pub(crate) fn execute(&self, steps: &[Step], options: &RunOptions) -> Result<RunReport, Error> {
         self.told.events.lock().unwrap().clear();
         self.told.lines.lock().unwrap().clear();
+        self.told.tracked.lock().unwrap().clear();
         let services = Services {
             contents: &self.contents,
             journal: &self.journal,
             builtin: &FakeBuiltin,
             executor: &LocalExecutor::new(&self.root.join(".tidemill")),
+            tracker: &self.told,
             observer: &self.told,
             clock: &SystemClock,
         };

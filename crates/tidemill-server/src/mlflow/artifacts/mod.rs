@@ -11,6 +11,8 @@ mod receive;
 mod run;
 mod send;
 
+pub(super) use send::send;
+
 use axum::Router;
 use axum::routing::{get, post, put};
 
@@ -46,5 +48,7 @@ pub(super) fn routes_3() -> Router<App> {
 
 /// Paths of the root.
 pub(super) fn routes_root() -> Router<App> {
-    Router::new().route("/get-artifact", get(run::download))
+    Router::new()
+        .route("/get-artifact", get(run::download))
+        .route("/model-versions/get-artifact", get(run::download_version))
 }

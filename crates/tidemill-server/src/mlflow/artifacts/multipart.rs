@@ -17,7 +17,6 @@ use tidemill_registry::{Error, Result};
 use crate::App;
 use crate::mlflow::artifacts::proxy::path_after;
 use crate::mlflow::artifacts::receive::{Refused, announced, receive};
-use crate::mlflow::failure::Failure;
 use crate::mlflow::wire::{self, Call, Fields};
 
 /// The path of the whole file: the folder in the request's path, the name from the client's own path of it.

@@ -78,13 +78,24 @@ pub(super) async fn download_model(
     download_below(&app, &root, &path, &headers).await
 }
 
+pub(super) async fn download_version(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response<Body>, Failure> {
+    let fields = Fields::from_query(uri.query().unwrap_or_default());
+    let path = ArtifactPath::parse(fields.str("path")?)?;
+    let root = app.registry().version_location(fields.str("name")?, fields.str("version")?).await?;
+    download_below(&app, &root, &path, &headers).await
+}
+
 async fn download_below(
     app: &App,
     root: &str,
     path: &ArtifactPath,
     headers: &HeaderMap,
 ) -> Result<Response<Body>, Failure> {
-    let place = Place::of(root)?.join(path)?;
+    let place = app.registry().artifact_place(root).await?.join(path)?;
     let content = app.registry().artifact(&place, &app.config().artifact_roots, path.as_str()).await?;
     Ok(send::send(app.registry(), content, path.name(), headers))
 }

@@ -21,7 +21,12 @@ const AHEAD: usize = 512 << 10;
 
 /// The answer with a file that people know as `name`. Always an attachment: what somebody uploaded must not run as a page
 /// of this server.
-pub(super) fn send(registry: &Registry, content: Content, name: &str, headers: &HeaderMap) -> Response<Body> {
+pub(in crate::mlflow) fn send(
+    registry: &Registry,
+    content: Content,
+    name: &str,
+    headers: &HeaderMap,
+) -> Response<Body> {
     let (length, tag) = (content.bytes(), format!("\"{}\"", content.tag()));
     let wanted = wanted(headers, length, &tag);
     let (status, range) = match wanted {

@@ -38,6 +38,14 @@ pub(super) async fn remove(State(app): State<App>, Call { fields, actor }: Call)
     nothing()
 }
 
+pub(super) async fn search(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
+    let (filter, order) = (text(&fields, "filter")?, fields.strings("order_by")?);
+    let (limit, token) = (fields.opt_int("max_results")?, fields.opt_str("page_token")?);
+    let found = app.registry().search_models(&filter, &order, limit, token).await?;
+    let models = found.items.iter().map(entity::model);
+    Ok(Json(Object::default().list("registered_models", models).opt("next_page_token", found.next).done()))
+}
+
 pub(super) async fn latest(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
     let name = required(&fields, "name")?;
     let versions = app.registry().latest_versions(name, &fields.strings("stages")?).await?;

@@ -9,6 +9,7 @@ use tidemill_registry::VersionRequest;
 
 use super::{entity, pairs, required, text};
 use crate::App;
+use crate::mlflow::entity::Object;
 use crate::mlflow::wire::{Answer, Call, nothing};
 
 pub(super) async fn create(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
@@ -32,6 +33,14 @@ pub(super) async fn get(State(app): State<App>, Call { fields, .. }: Call) -> An
 pub(super) async fn by_alias(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
     let (name, alias) = (required(&fields, "name")?, required(&fields, "alias")?);
     answer(&app.registry().version_by_alias(name, alias).await?)
+}
+
+pub(super) async fn search(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
+    let (filter, order) = (text(&fields, "filter")?, fields.strings("order_by")?);
+    let (limit, token) = (fields.opt_int("max_results")?, fields.opt_str("page_token")?);
+    let found = app.registry().search_versions(&filter, &order, limit, token).await?;
+    let versions = found.items.iter().map(entity::version);
+    Ok(Json(Object::default().list("model_versions", versions).opt("next_page_token", found.next).done()))
 }
 
 pub(super) async fn update(State(app): State<App>, Call { fields, actor }: Call) -> Answer {

@@ -9,14 +9,17 @@ mod span;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, Response, header};
+use axum::http::{HeaderMap, HeaderValue, Response, header};
 use axum::routing::{delete, get, patch, post};
 use serde_json::{Value, json};
 use tidemill_core::Timestamp;
-use tidemill_registry::traces::{FoundTraces, Trace, TracesToDelete};
+use tidemill_db::traces::TraceInfo;
+use tidemill_registry::artifacts::{ArtifactPath, Place};
+use tidemill_registry::traces::{ARTIFACTS_TAG, FoundTraces, Trace, TracesToDelete};
 use tidemill_registry::{Code, Error, Result};
 
 use crate::App;
+use crate::mlflow::artifacts;
 use crate::mlflow::entity::Object;
 use crate::mlflow::failure::Failure;
 use crate::mlflow::wire::{Answer, Call, Fields, nothing};
@@ -191,16 +194,23 @@ async fn link_prompts(State(app): State<App>, Call { fields, .. }: Call) -> Answ
     nothing()
 }
 
-/// The spans of a trace as a file, for MLflow's web pages.
-async fn artifact(State(app): State<App>, Call { fields, .. }: Call) -> Result<Response<Body>, Failure> {
+/// The spans of a trace as a file, or one of its attachments, for MLflow's web pages.
+async fn artifact(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Call { fields, .. }: Call,
+) -> Result<Response<Body>, Failure> {
     let id = fields.opt_str("request_id")?.filter(|id| !id.is_empty()).ok_or_else(|| {
         Error::new(Code::BadRequest, "Request must include the \"request_id\" query parameter.")
     })?;
+    if let Some(path) = fields.opt_str("path")?.filter(|path| !path.is_empty()) {
+        let info = app.registry().trace_info(id).await?;
+        return uploaded(&app, &info, &format!("attachments/{path}"), &headers).await;
+    }
     // While a trace is still going on, what is there is shown.
     let trace = app.registry().trace(id, true).await?;
     if !trace.is_stored_here() {
-        let message = "Trace data not found for path=traces.json";
-        return Err(Error::new(Code::ResourceDoesNotExist, message).into());
+        return uploaded(&app, &trace.info, "traces.json", &headers).await;
     }
     let body = format!("{{\"spans\": [{}]}}", trace.spans.join(", "));
     let mut response = Response::new(Body::from(body));
@@ -209,4 +219,26 @@ async fn artifact(State(app): State<App>, Call { fields, .. }: Call) -> Result<R
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=traces.json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
+}
+
+/// What the client of a trace uploaded as an artifact of it.
+async fn uploaded(
+    app: &App,
+    info: &TraceInfo,
+    path: &str,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Failure> {
+    let path = ArtifactPath::parse(path)?;
+    let root = info.tags.iter().find(|tag| tag.key == ARTIFACTS_TAG).map(|tag| tag.value.as_str());
+    let root =
+        root.ok_or_else(|| Error::missing(format!("Trace data not found for path={}", path.as_str())))?;
+    let place = Place::of(root)?.join(&path)?;
+    let content = app.registry().artifact(&place, &app.config().artifact_roots, path.as_str()).await;
+    let content = content.map_err(|error| match error.code {
+        Code::ResourceDoesNotExist => {
+            Error::missing(format!("Trace data not found for path={}", path.as_str()))
+        }
+        _ => error,
+    })?;
+    Ok(artifacts::send(app.registry(), content, path.name(), headers))
 }

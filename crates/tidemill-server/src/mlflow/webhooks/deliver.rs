@@ -67,6 +67,10 @@ pub(crate) async fn deliver(app: App, stop: impl Future<Output = ()> + Send) {
 /// Takes what is due and tries it; says whether there may be more.
 async fn round(registry: &Registry, sender: &Sender) -> Result<bool> {
     let now = registry.clock().now();
+    // Taking needs the write lock, so it is not done for nothing.
+    if registry.db().next_delivery().await?.is_none_or(|next| next > now) {
+        return Ok(false);
+    }
     let due = registry.db().claim_deliveries(now, now.plus(LEASE), AT_ONCE).await?;
     let full = due.len() == AT_ONCE;
     join_all(due.iter().map(|delivery| attempt(registry, sender, delivery))).await;

@@ -54,6 +54,39 @@ async fn files_of_a_run_and_of_a_model() {
 }
 
 #[tokio::test]
+async fn files_of_a_version() {
+    let lab = Lab::new().await;
+    let owner = lab.owner(7, "mlflow-artifacts:/7").await;
+    let (run, model) = (&owner.run, &owner.model);
+    lab.put(&format!("7/{run}/artifacts/model/MLmodel"), b"of the run").await;
+    lab.put(&format!("7/models/{model}/artifacts/MLmodel"), b"of the model").await;
+    let api = "/api/2.0/mlflow";
+    lab.post(&format!("{api}/registered-models/create"), &json!({"name": "late"})).await;
+    for body in [
+        json!({"name": "late", "source": format!("runs:/{run}/model"), "run_id": run}),
+        json!({"name": "late", "source": format!("models:/{model}"), "model_id": model}),
+    ] {
+        let answer = lab.post(&format!("{api}/model-versions/create"), &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    for (version, body) in [(1, b"of the run".as_slice()), (2, b"of the model")] {
+        let target = format!("/model-versions/get-artifact?name=late&version={version}&path=MLmodel");
+        let answer = lab.get(&target).await;
+        assert_eq!((answer.status, answer.body.as_slice()), (200, body), "{}", answer.text());
+    }
+    for (query, status) in [
+        ("name=late&version=3&path=MLmodel", 404),
+        ("name=none&version=1&path=MLmodel", 404),
+        ("name=late&version=1&path=none", 404),
+        ("name=late&version=1&path=../secret", 400),
+        ("name=late&version=1", 400),
+        ("version=1&path=MLmodel", 400),
+    ] {
+        assert_eq!(lab.get(&format!("/model-versions/get-artifact?{query}")).await.status, status, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_missing_and_what_is_refused() {
     let lab = Lab::new().await;
     let owner = lab.owner(7, "mlflow-artifacts:/7").await;

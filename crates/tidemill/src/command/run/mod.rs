@@ -4,16 +4,20 @@ mod display;
 mod summary;
 mod sweep;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use tidemill_core::{Clock as _, Digest, EventKind, Quiet, RunId, RunState, SystemClock, canonical_json};
 use tidemill_db::EventFilter;
 use tidemill_db::Order;
+use tidemill_db::tracking::{KeyValue, Stage};
 use tidemill_pipeline::{
-    Dag, Decision, Guard, Holder, LocalExecutor, Plan, RunOptions, RunReport, Selection, Services, execute,
+    Dag, Decision, Guard, Holder, LocalExecutor, Plan, RunOptions, RunReport, Selection, Services, Tracker,
+    Untracked, execute,
 };
 use tidemill_project::Resolved;
+use tidemill_registry::{Code, Registry};
 
 use crate::app::{App, LOCK_FILE};
 use crate::cli::Run;
@@ -23,9 +27,10 @@ use crate::failure::{Exit, Failure, Said};
 use crate::journal::{Parts, Recorder, RunPlan};
 use crate::model_test::{Evidence, Outcome, judge, key, subject};
 use crate::step::Bodies;
+use crate::tracking::{self, Server, Tracking};
 
 pub(crate) use display::Display;
-pub(crate) use summary::{failures, flatten};
+pub(crate) use summary::{failures, flatten, metric_values};
 
 /// Memory of one `sql` step before it spills to disk.
 pub(crate) const SQL_MEMORY: usize = 2 << 30;
@@ -205,18 +210,74 @@ fn start(
     options.jobs = jobs(args.jobs);
     options.keep_going = args.keep_going;
     options.cancel = app.cancel.clone();
+    let tracking = tracked(app, resolved, run)?;
     let services = Services {
         contents: app.contents()?,
         journal: &recorder,
         builtin: &Bodies::new(app.runtime().handle().clone(), SQL_MEMORY),
         executor: &LocalExecutor::new(&app.root.join(".tidemill")),
+        tracker: tracking.as_ref().map_or(&Untracked as &dyn Tracker, |tracking| tracking),
         observer: &display,
         clock: app.clock.as_ref(),
     };
-    let report = execute(&app.root, dag, &services, &options)?;
+    let report = execute(&app.root, dag, &services, &options);
     drop(display);
+    if let Some(tracking) = &tracking {
+        let state = report.as_ref().map_or(RunState::Failed, |report| report.state);
+        if let Err(error) = tracking.end(state) {
+            app.console.warn(format!("not everything of this run was tracked: {error}"));
+        }
+    }
+    let report = report?;
     app.stat()?.save()?;
     Ok(report)
+}
+
+/// Tracking in the experiment of the project's name, which is made if it is not there.
+fn tracked(app: &App<'_>, resolved: &Resolved, run: RunId) -> anyhow::Result<Option<Tracking>> {
+    let (db, store) = (app.db()?.clone(), app.store()?.clone());
+    let registry = Registry::new(db.clone(), store.clone(), Arc::clone(&app.clock));
+    let name = app.project.project.as_str();
+    let experiment = app.block(async {
+        match registry.experiment_by_name(name).await {
+            Ok(experiment) => Ok(Some(experiment)),
+            Err(error) if error.code == Code::ResourceDoesNotExist => {
+                let id = registry.create_experiment(&app.actor, name, None, Vec::new()).await?;
+                registry.experiment(&id.to_string()).await.map(Some)
+            }
+            Err(error) => Err(error),
+        }
+    })?;
+    let Some(experiment) = experiment.filter(|experiment| experiment.stage == Stage::Active) else {
+        app.console.note(format!(
+            "the experiment `{name}` is deleted, so this run is not tracked; restore it to go on"
+        ));
+        return Ok(None);
+    };
+    let mut tags = vec![
+        KeyValue { key: "mlflow.user".to_owned(), value: app.actor.name.clone() },
+        KeyValue { key: "mlflow.source.type".to_owned(), value: "PROJECT".to_owned() },
+        KeyValue { key: "mlflow.source.name".to_owned(), value: name.to_owned() },
+    ];
+    tags.extend(
+        app.head_commit()
+            .map(|commit| KeyValue { key: "mlflow.source.git.commit".to_owned(), value: commit }),
+    );
+    let runtime = app.runtime().handle().clone();
+    let server = Server::new(registry, runtime.clone(), app.inside(&format!("tmp/server-{}", run.short())));
+    let parts = tracking::Parts {
+        db,
+        store,
+        runtime,
+        clock: Arc::clone(&app.clock),
+        actor: app.actor.clone(),
+        root: app.root.clone(),
+        run,
+        experiment: experiment.id,
+        tags,
+        server,
+    };
+    Ok(Some(Tracking::begin(parts, &resolved.params)))
 }
 
 /// As many steps at a time as asked for, or as there are cores.

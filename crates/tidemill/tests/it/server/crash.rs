@@ -29,6 +29,15 @@ impl Address {
     }
 }
 
+/// Lets the clients end, also when a test fails.
+struct Ending<'a>(&'a Address);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.set(None);
+    }
+}
+
 /// Works until there is no server any more.
 fn work(load: &mut dyn Load, address: &Address, total: &Mutex<usize>) {
     let mut seen = 0;
@@ -47,7 +56,7 @@ fn work(load: &mut dyn Load, address: &Address, total: &Mutex<usize>) {
 }
 
 fn killed_under_load(place: &Place, kills: u64) {
-    let mut server = place.serve();
+    let server = place.serve();
     let mut client = Client::connect(&server.url).unwrap();
     let mut loads: Vec<Box<dyn Load>> = vec![
         Box::new(Metrics::new(&mut client)),
@@ -59,19 +68,19 @@ fn killed_under_load(place: &Place, kills: u64) {
         Box::new(Registrations::new(&mut client)),
     ];
     let (address, total) = (Address::default(), Mutex::new(0));
-    std::thread::scope(|scope| {
+    let server = std::thread::scope(|scope| {
+        let _ending = Ending(&address);
         for load in &mut loads {
             scope.spawn(|| work(load.as_mut(), &address, &total));
         }
+        let mut server = server;
         for kill in 0..kills {
             address.set(Some(&server.url));
             let before = *total.lock().unwrap();
             let begin = Instant::now();
             while *total.lock().unwrap() < before + 30 {
-                if begin.elapsed() > Duration::from_secs(30) {
-                    address.set(None);
-                    panic!("the load does not go on after kill {kill}:\n{}", server.said());
-                }
+                let late = begin.elapsed() > Duration::from_secs(30);
+                assert!(!late, "the load does not go on after kill {kill}:\n{}", server.said());
                 std::thread::sleep(Duration::from_millis(5));
             }
             // The moment moves through whatever the server does in a second.
@@ -79,7 +88,7 @@ fn killed_under_load(place: &Place, kills: u64) {
             server.kill();
             server = place.serve();
         }
-        address.set(None);
+        server
     });
     let mut client = Client::connect(&server.url).unwrap();
     for load in &loads {

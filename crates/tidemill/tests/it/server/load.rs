@@ -290,8 +290,8 @@ impl Load for Runs {
 pub(super) struct Uploads {
     run: String,
     root: String,
-    /// By name: the number of what was acknowledged last, and of what was sent last.
-    files: BTreeMap<usize, (Option<usize>, usize)>,
+    /// By name: the number of what was acknowledged last, and of everything that was sent after it.
+    files: BTreeMap<usize, (Option<usize>, Vec<usize>)>,
     sent: usize,
 }
 
@@ -317,12 +317,12 @@ impl Load for Uploads {
         let number = self.sent;
         self.sent += 1;
         let name = if number % 3 == 2 { number / 2 } else { number };
-        let file = self.files.entry(name).or_insert((None, number));
-        file.1 = number;
+        let file = self.files.entry(name).or_default();
+        file.1.push(number);
         let path = format!("{}/dir/{name}.bin", self.root);
         let answer = client.send("PUT", &path, "application/octet-stream", &Self::content(number))?;
         assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-        file.0 = Some(number);
+        *file = (Some(number), Vec::new());
         Ok(())
     }
 
@@ -336,9 +336,9 @@ impl Load for Uploads {
             let there = names.contains(&&*format!("dir/{name}.bin"));
             assert_eq!(there, answer.status == 200, "{name} is listed: {there}");
             if answer.status == 200 {
-                let candidates = [acknowledged.unwrap_or(*sent), *sent];
-                let whole = candidates.iter().any(|number| Self::content(*number) == answer.body);
-                assert!(whole, "artifact {name} is neither {acknowledged:?} nor {sent}");
+                let mut candidates = acknowledged.iter().chain(sent);
+                let whole = candidates.any(|number| Self::content(*number) == answer.body);
+                assert!(whole, "artifact {name} is neither {acknowledged:?} nor one of {sent:?}");
             } else {
                 assert_eq!((answer.status, acknowledged), (404, &None), "artifact {name}");
             }

@@ -3,6 +3,8 @@
 mod client;
 mod contract;
 mod crash;
+mod import;
 mod load;
 mod mlflow;
 mod process;
+mod tracked;

@@ -1,0 +1,46 @@
+"""Fills the database of an `mlflow server` with the runs or the history that a benchmark reads.
+
+Uses MLflow's own store and tables in this process, because through the server it would take hours. The values are those
+that `xtask/src/bench/cases/server/runs.rs` and `history.rs` write through our server.
+
+usage: mlflow_fill.py STORE runs COUNT | mlflow_fill.py STORE history POINTS
+"""
+
+import sys
+
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy import insert
+
+BEGIN = 1_700_000_000_000
+
+
+def runs(store, count):
+    for number in range(count):
+        tags = [RunTag(f"t{index}", str(number % (index + 2))) for index in range(5)]
+        run = store.create_run("0", "bench", BEGIN + number, tags, f"run {number}").info.run_id
+        store.log_batch(
+            run,
+            [Metric(f"m{index}", (number * (7 + index) % 1000) / 1000, number, 0) for index in range(10)],
+            [Param(f"p{index}", str((number + index) % 4)) for index in range(10)],
+            [],
+        )
+
+
+def history(store, points):
+    run = store.create_run("0", "bench", BEGIN, [], "history").info.run_id
+
+    def row(step):
+        return {"run_uuid": run, "key": "loss", "value": step / 7.0, "timestamp": BEGIN + step, "step": step, "is_nan": False}
+
+    with store.ManagedSessionMaker() as session:
+        for begin in range(0, points, 10_000):
+            session.execute(insert(SqlMetric), [row(step) for step in range(begin, min(begin + 10_000, points))])
+        session.execute(insert(SqlLatestMetric), [row(points - 1)])
+    print(run)
+
+
+if __name__ == "__main__":
+    [uri, kind, number] = sys.argv[1:]
+    {"runs": runs, "history": history}[kind](SqlAlchemyStore(uri, "mlflow-artifacts:/"), int(number))
