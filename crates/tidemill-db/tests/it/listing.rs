@@ -73,6 +73,7 @@ async fn model(db: &Db, name: &str, versions: u64) {
     for _ in 0..versions {
         let new = NewVersion {
             model: name.to_owned(),
+            number: None,
             description: None,
             user: None,
             source: "s3://b/m".to_owned(),

@@ -231,12 +231,8 @@ fn collection_keeps_artifacts_but_not_those_of_nobody() {
     let contents = ["of nobody", "of somebody", "a part", "an old part"];
     let entries = store.put_many(&contents, false).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let open = || {
-        tidemill_db::Db::open(
-            project.path(".tidemill/tidemill.db").to_str().unwrap(),
-            std::sync::Arc::new(SystemClock),
-        )
-    };
+    let database = project.path(".tidemill/tidemill.db").to_str().unwrap().to_owned();
+    let open = || tidemill_db::Db::open(&database, std::sync::Arc::new(SystemClock));
     let now = tidemill_core::Clock::now(&SystemClock);
     runtime.block_on(async {
         let db = open().await.unwrap();
