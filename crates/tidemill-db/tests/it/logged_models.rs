@@ -174,7 +174,7 @@ async fn logged_models_are_searched(f: Fixture) {
         [("m-1", "d", 1, "0.5"), ("m-1", "e", 2, "0.9"), ("m-2", "d", 1, "0.7"), ("m-3", "d", 1, "NaN")]
     {
         let (value, is_nan) = match (value, f.is_postgres()) {
-            ("NaN", true) => ("'NaN'", 1),
+            ("NaN", true) => ("'NaN'::double precision", 1),
             ("NaN", false) => ("NULL", 1),
             (value, _) => (value, 0),
         };
