@@ -29,6 +29,10 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
     drain: Duration,
 ) -> bool {
+    // Clients list experiments before they name one. Without it the first that names the default one makes it.
+    if let Err(error) = app.registry().prepare().await {
+        tracing::warn!(error = %error, "the default experiment cannot be made yet");
+    }
     start_loops(&app);
     let stop = {
         let app = app.clone();

@@ -231,13 +231,13 @@ fn printed(conditions: &[Condition]) -> String {
 fn any_condition() -> impl Strategy<Value = Condition> {
     let key = || "[a-zé][a-z0-9é ./:_-]{0,8}";
     // A text with both kinds of quotes, or with a backslash before a quote, cannot be written in this grammar.
-    let text = || prop_oneof!["[^\"'\\\\]{0,12}", "[a-z']{0,6}[a-z]"].prop_map(Operand::Text);
+    let text = || prop_oneof!["[^\"'\\\\\0]{0,12}", "[a-z']{0,6}[a-z]"].prop_map(Operand::Text);
     let number =
         || any::<f64>().prop_filter("numbers of the grammar", |n| n.is_finite()).prop_map(Operand::Number);
     let numeric = || prop::sample::select(vec![Op::Eq, Op::Ne, Op::Lt, Op::Le, Op::Gt, Op::Ge]);
     let textual = || prop::sample::select(vec![Op::Eq, Op::Ne, Op::Like, Op::ILike]);
     let null = || prop::sample::select(vec![Op::IsNull, Op::IsNotNull]);
-    let list = || prop::collection::vec("[^\r\t]{0,6}", 1..4).prop_map(Operand::List);
+    let list = || prop::collection::vec("[^\r\t\0]{0,6}", 1..4).prop_map(Operand::List);
     let keyed = || prop_oneof![key().prop_map(Field::Param), key().prop_map(Field::Tag)];
     let named = |names: &[&str]| {
         prop::sample::select(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())

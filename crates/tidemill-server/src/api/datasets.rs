@@ -6,7 +6,7 @@ use tidemill_core::Name;
 use tidemill_db::{Dataset as Stored, DatasetVersion as StoredVersion};
 use utoipa::{IntoParams, ToSchema};
 
-use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Query, Text, Time, one};
+use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Position, Query, Text, Time, one};
 use super::{Failures, Problem};
 use crate::App;
 
@@ -85,7 +85,7 @@ impl From<StoredVersion> for DatasetVersion {
 #[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
     /// `next` of the page before
-    #[param(value_type = Option<String>, min_length = 1)]
+    #[param(value_type = Option<String>, min_length = 1, pattern = r"^[^\x00]+$")]
     cursor: Option<Text>,
     /// How many
     #[serde(default)]
@@ -130,8 +130,8 @@ pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> One
 #[into_params(parameter_in = Query)]
 pub(super) struct WantedVersions {
     /// `next` of the page before
-    #[param(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
-    cursor: Option<u64>,
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    cursor: Option<Position>,
     /// How many
     #[serde(default)]
     #[param(value_type = u64, minimum = 1, maximum = 1000, required = false)]
@@ -151,7 +151,7 @@ pub(super) async fn versions(
     if all.is_empty() {
         return Err(no_dataset(&name));
     }
-    all.retain(|version| wanted.cursor.is_none_or(|cursor| version.version < cursor));
+    all.retain(|version| wanted.cursor.is_none_or(|cursor| version.version < cursor.0));
     Ok(Page::of(all, wanted.limit, |version| version.version.to_string(), DatasetVersion::from))
 }
 

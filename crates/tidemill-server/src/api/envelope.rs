@@ -80,6 +80,21 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
+/// Where a page begins, as a number that JSON's readers keep whole: up to 2^53 - 1.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Position(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Position {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const LAST: u64 = (1 << 53) - 1;
+        let position = u64::deserialize(deserializer)?;
+        if position <= LAST {
+            return Ok(Self(position));
+        }
+        Err(D::Error::custom(format!("a cursor is at most {LAST}, not {position}")))
+    }
+}
+
 /// A point in time, as RFC 3339 with `Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
 #[schema(value_type = String, format = DateTime, examples("2026-11-23T09:30:00Z"))]

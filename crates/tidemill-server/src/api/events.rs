@@ -13,7 +13,7 @@ use tidemill_core::Event as Logged;
 use tidemill_db::{EventFilter, Order};
 use utoipa::{IntoParams, ToSchema};
 
-use super::envelope::{Limit, Page, PageAnswer, Query, Text, Time};
+use super::envelope::{Limit, Page, PageAnswer, Position, Query, Text, Time};
 use super::{Failures, Problem};
 use crate::App;
 
@@ -103,8 +103,8 @@ pub(super) struct Wanted {
     #[param(inline, required = false)]
     order: Direction,
     /// `next` of the page before, with the other parameters unchanged
-    #[param(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    cursor: Option<u64>,
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    cursor: Option<Position>,
     /// How many events
     #[serde(default)]
     #[param(value_type = u64, minimum = 1, maximum = 1000, required = false)]
@@ -121,8 +121,8 @@ pub(super) async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -
         kind: wanted.kind.map(|text| text.0),
         since: wanted.since.map(|time| time.0),
         until: wanted.until.map(|time| time.0),
-        after: wanted.cursor.filter(|_| !newest),
-        before: wanted.cursor.filter(|_| newest),
+        after: wanted.cursor.filter(|_| !newest).map(|cursor| cursor.0),
+        before: wanted.cursor.filter(|_| newest).map(|cursor| cursor.0),
         limit: Some(wanted.limit.and_one()),
         order: if newest { Order::NewestFirst } else { Order::OldestFirst },
     };

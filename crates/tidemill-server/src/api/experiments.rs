@@ -8,7 +8,7 @@ use tidemill_core::RunId;
 use tidemill_db::tracking::{Experiment as Stored, KeyValue, Stage};
 use utoipa::{IntoParams, ToSchema};
 
-use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Query, Text, Time, one};
+use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Position, Query, Text, Time, one};
 use super::runs::Run;
 use super::{Failures, Problem};
 use crate::App;
@@ -59,8 +59,8 @@ pub(super) struct Wanted {
     #[param(required = false)]
     deleted: bool,
     /// `next` of the page before, with the other parameters unchanged
-    #[param(minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    cursor: Option<i64>,
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    cursor: Option<Position>,
     /// How many
     #[serde(default)]
     #[param(value_type = u64, minimum = 1, maximum = 1000, required = false)]
@@ -72,7 +72,8 @@ pub(super) struct Wanted {
     responses((status = 200, description = "A page of experiments", body = Page<Experiment>), Failures))]
 pub(super) async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -> PageAnswer<Experiment> {
     let db = app.registry().db();
-    let found = db.experiments_before(stage(wanted.deleted), wanted.cursor, wanted.limit.and_one()).await?;
+    let before = wanted.cursor.map(|cursor| cursor.0 as i64);
+    let found = db.experiments_before(stage(wanted.deleted), before, wanted.limit.and_one()).await?;
     Ok(Page::of(found, wanted.limit, |experiment| experiment.id.to_string(), Experiment::from))
 }
 

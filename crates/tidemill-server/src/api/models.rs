@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_db::models::{AliasMove, ModelVersion as StoredVersion, RegisteredModel};
 use utoipa::{IntoParams, ToSchema};
 
-use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Query, Text, Time, one};
+use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Position, Query, Text, Time, one};
 use super::experiments::map;
 use super::{Failures, Problem};
 use crate::App;
@@ -142,7 +142,7 @@ impl From<AliasMove> for Move {
 #[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
     /// `next` of the page before
-    #[param(value_type = Option<String>, min_length = 1)]
+    #[param(value_type = Option<String>, min_length = 1, pattern = r"^[^\x00]+$")]
     cursor: Option<Text>,
     /// How many
     #[serde(default)]
@@ -172,8 +172,8 @@ pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> One
 #[into_params(parameter_in = Query)]
 pub(super) struct WantedVersions {
     /// `next` of the page before
-    #[param(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
-    cursor: Option<u64>,
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    cursor: Option<Position>,
     /// How many
     #[serde(default)]
     #[param(value_type = u64, minimum = 1, maximum = 1000, required = false)]
@@ -191,7 +191,8 @@ pub(super) async fn versions(
 ) -> PageAnswer<ModelVersion> {
     find(&app, &name).await?;
     let db = app.registry().db();
-    let found = db.model_versions_before(&name, wanted.cursor, wanted.limit.and_one()).await?;
+    let before = wanted.cursor.map(|cursor| cursor.0);
+    let found = db.model_versions_before(&name, before, wanted.limit.and_one()).await?;
     Ok(Page::of(found, wanted.limit, |version| version.version.to_string(), ModelVersion::from))
 }
 

@@ -61,7 +61,7 @@ fn a_run_is_tracked_with_its_steps_scripts_and_models() {
     fs_err::write(place.root().join("train.py"), SCRIPT).unwrap();
     fs_err::write(place.root().join("data.csv"), table()).unwrap();
     let ran = Ran::of(&place.command(&["run", "--json", "--jobs", "1"]).output().unwrap()).good().json();
-    let run = ran["run"].as_str().unwrap_or_else(|| panic!("no run in {ran}")).to_owned();
+    let run = ran["run"]["id"].as_str().unwrap_or_else(|| panic!("no run in {ran}")).to_owned();
 
     let server = place.serve();
     succeeds(script(&place, "pipeline.py", &[&server.url, &run]), &[&server]);
