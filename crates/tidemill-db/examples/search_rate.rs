@@ -30,7 +30,6 @@ const REPEAT: usize = 15;
 async fn main() {
     let sizes: Vec<i64> = std::env::args().skip(1).filter_map(|size| size.parse().ok()).collect();
     let sizes = if sizes.is_empty() { vec![2_000, 20_000, 200_000] } else { sizes };
-    #[expect(clippy::disallowed_methods, reason = "a measuring program has no other configuration")]
     let only = std::env::var("SEARCH_RATE_ONLY").unwrap_or_default();
     for runs in sizes {
         if only != "postgres" {

@@ -10,7 +10,7 @@ const MACHINE_FOLDERS: [&str; 4] =
     [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
 
 /// Hosts that code, documents and examples may name, their subdomains included.
-const HOSTS: [&str; 38] = [
+const HOSTS: [&str; 45] = [
     // examples and tests
     "127.0.0.1",
     "[::1]",
@@ -19,6 +19,14 @@ const HOSTS: [&str; 38] = [
     "example.org",
     "example.net",
     "example",
+    // addresses that tests try to reach where they must not, and are refused
+    "desk.example.evil",
+    "1.1.1.1",
+    "10.0.0.5",
+    "127.1",
+    "169.254.169.254",
+    "[::ffff:10.0.0.1]",
+    "10.0.0.1",
     "invalid",
     "test",
     // where code and its documents live

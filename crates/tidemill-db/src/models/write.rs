@@ -63,9 +63,12 @@ impl Tx {
         let Some(id) = self.model_id(name).await? else { return Ok(false) };
         on!(self.transact.conn(), c => sqlx::query(SQL)
             .bind(to).bind(at.millis()).bind(id).execute(c).await.map(drop))
-        .map_err(|error| match dialect::is_constraint(&error) {
-            true => Error::Exists { what: "registered model", name: to.to_owned() },
-            false => ctx.fail("rename a model")(error),
+        .map_err(|error| {
+            if dialect::is_constraint(&error) {
+                Error::Exists { what: "registered model", name: to.to_owned() }
+            } else {
+                ctx.fail("rename a model")(error)
+            }
         })?;
         on!(self.transact.conn(), c => sqlx::query(VERSIONS).bind(at.millis()).bind(id).execute(c).await.map(drop))
             .map_err(ctx.fail("rename a model"))?;

@@ -132,7 +132,7 @@ fn entity<'a>(name: &'a str, keys: &[&str]) -> Result<Entity<'a>> {
     Ok(Entity { kind, key })
 }
 
-impl<'a> Entity<'a> {
+impl Entity<'_> {
     fn word(self) -> &'static str {
         match self.kind {
             Kind::Attribute => "attribute",

@@ -114,9 +114,8 @@ impl Inside {
         if field.name == "__typename" {
             return Ok(json!(schema::QUERY.name));
         }
-        let input = match field.arguments.get("input") {
-            Some(Value::Object(input)) => input,
-            _ => return Err(format!("Field '{}' needs an argument 'input'.", field.name)),
+        let Some(Value::Object(input)) = field.arguments.get("input") else {
+            return Err(format!("Field '{}' needs an argument 'input'.", field.name));
         };
         let found = match field.name.as_str() {
             "mlflowGetExperiment" => self.get("/mlflow/experiments/get", input).await?,

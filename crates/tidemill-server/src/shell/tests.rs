@@ -123,7 +123,7 @@ async fn a_panic_is_an_answer_and_the_server_lives() {
 #[tokio::test]
 async fn more_requests_than_there_is_room_for_are_told_to_come_back() {
     let bad = Bad::start(|config| config.in_flight = 2).await;
-    let _first = bad.open("GET /hang HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    let first = bad.open("GET /hang HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     let _second = bad.open("GET /hang HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     let busy = async || bad.get("/slow").await.status() == 503;
     until(busy).await;
@@ -131,7 +131,7 @@ async fn more_requests_than_there_is_room_for_are_told_to_come_back() {
     bad.get("/api/v1/x").await.is(503, &["retry-after: 1", "\"code\":\"unavailable\""]);
     bad.get("/health").await.is(200, &[]);
     bad.get("/metrics").await.is(200, &["tidemill_http_in_flight 3"]);
-    drop(_first);
+    drop(first);
     until(async || bad.get("/slow").await.status() == 200).await;
 }
 

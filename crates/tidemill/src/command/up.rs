@@ -64,7 +64,7 @@ async fn serve(
     console: &Console,
 ) -> anyhow::Result<()> {
     let mut stop = Signals::new()?;
-    let lock = home.database_file().map(|file| ServerLock::take(file)).transpose()?;
+    let lock = home.database_file().map(ServerLock::take).transpose()?;
     let listener = listen(addresses)?;
     let address = listener.local_addr().context("cannot tell the address")?;
     let url = format!("http://{address}");

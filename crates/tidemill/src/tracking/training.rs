@@ -83,6 +83,13 @@ pub(crate) fn metrics(report: &Report, curves: &[Curve]) -> Vec<Reported> {
     add("rounds".to_owned(), report.rounds.map(|rounds| rounds as f64));
     add("train_rows".to_owned(), Some(report.split.train_rows as f64));
     add("test_rows".to_owned(), Some(report.split.test_rows as f64));
+    if let Some(search) = &report.search {
+        // One point a trial, in the order they were made; what each trial tried is in the report beside the model.
+        let key = format!("search/{}", metric::name(search.metric));
+        let values =
+            search.trials.iter().enumerate().filter_map(|(i, trial)| Some((i as i64 + 1, trial.value?)));
+        metrics.extend(values.map(|(step, value)| Reported { key: key.clone(), step, value }));
+    }
     for curve in curves {
         let points = curve.values.iter().enumerate().map(|(round, value)| Reported {
             // A curve and a final value of the same name are different things to look at.
@@ -93,24 +100,6 @@ pub(crate) fn metrics(report: &Report, curves: &[Curve]) -> Vec<Reported> {
         metrics.extend(points);
     }
     metrics
-}
-
-/// The parts of a search: each trial's parameters and value.
-pub(crate) fn trials(report: &Report) -> Vec<(Vec<KeyValue>, Reported)> {
-    let Some(search) = &report.search else { return Vec::new() };
-    let key = metric::name(search.metric).to_owned();
-    search
-        .trials
-        .iter()
-        .filter_map(|trial| {
-            let params = trial.parameters.iter().map(|(key, value)| KeyValue {
-                key: key.clone(),
-                value: value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-            });
-            let value = Reported { key: key.clone(), step: 0, value: trial.value? };
-            Some((params.collect(), value))
-        })
-        .collect()
 }
 
 /// The word by which a plain enum stands in the report.

@@ -16,7 +16,7 @@ async fn a_file_in_parts() {
     let lab = Lab::new().await;
     let whole = noise(1, 25_000_000);
     let parts: Vec<&[u8]> = whole.chunks(10_000_000).collect();
-    let body = json!({"path": "/home/ana/out/model.pkl", "num_parts": 3});
+    let body = json!({"path": "/data/out/model.pkl", "num_parts": 3});
     let created = lab.post(&format!("{MPU}/create/1/run/artifacts/model"), &body).await.json();
     let upload = created["upload_id"].as_str().unwrap();
     let credentials = created["credentials"].as_array().unwrap();
@@ -30,7 +30,7 @@ async fn a_file_in_parts() {
         receipts.push(json!({"part_number": i + 1, "etag": etag, "url": credential["url"]}));
     }
     assert_eq!(lab.fetch("1/run/artifacts/model/model.pkl").await.status, 404);
-    let mut body = json!({"path": "/home/ana/out/model.pkl", "upload_id": upload, "parts": receipts[1..]});
+    let mut body = json!({"path": "/data/out/model.pkl", "upload_id": upload, "parts": receipts[1..]});
     let complete = format!("{MPU}/complete/1/run/artifacts/model");
     let (status, _, message) = lab.post(&complete, &body).await.error();
     assert_eq!((status, message.as_str()), (400, "Part 3 is missing in the list of parts."));

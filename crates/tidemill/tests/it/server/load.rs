@@ -265,7 +265,7 @@ impl Load for Runs {
                 assert_eq!(tags["mlflow.runName"], format!("run {number}"));
                 found.push(number);
             }
-            token = page["next_page_token"].as_str().unwrap_or_default().to_owned();
+            page["next_page_token"].as_str().unwrap_or_default().clone_into(&mut token);
             if token.is_empty() {
                 break;
             }
