@@ -11,6 +11,8 @@ use crate::client::Server;
 
 /// Events of three experiments, one a minute.
 async fn three_events(server: &Server) {
+    // The default experiment is there before the first answer.
+    server.get("/health").await;
     for experiment in 1..=3 {
         let kind = EventKind::ExperimentCreated { experiment, name: format!("tides {experiment}") };
         let at = Timestamp::from_millis(1_700_000_000_000 + experiment * 60_000);

@@ -26,9 +26,9 @@ fn every_change_is_in_the_log() {
     let (tracked, own): (Vec<String>, Vec<String>) =
         kinds.into_iter().partition(|kind| kind.starts_with("tracking") || kind.starts_with("experiment"));
     assert_eq!(own, ["run_started", "step_finished", "run_finished"]);
-    // The experiment; a run of the pipeline and one of its step, each of which begins and ends.
+    // The experiment and the default one; a run of the pipeline and one of its step, each of which begins and ends.
     let count = |kind: &str| tracked.iter().filter(|found| *found == kind).count();
-    assert_eq!(count("experiment_created"), 1, "{tracked:?}");
+    assert_eq!(count("experiment_created"), 2, "{tracked:?}");
     assert_eq!((count("tracking_run_created"), count("tracking_run_moved")), (2, 2), "{tracked:?}");
     let only = project.run(&["log", "--kind", "run.finished", "--json"]).good().json();
     assert_eq!(only.as_array().map(Vec::len), Some(1));
@@ -37,7 +37,7 @@ fn every_change_is_in_the_log() {
 #[test]
 fn a_tampered_log_is_found() {
     let project = project();
-    project.run(&["log", "verify"]).good().says(&["the log is intact: 8 entries"]);
+    project.run(&["log", "verify"]).good().says(&["the log is intact: 9 entries"]);
     let head = project.run(&["log", "verify", "--json"]).good().json();
     let noted = format!("{}:{}", head["size"], head["root"].as_str().unwrap());
     project.write("more.txt", "1");
