@@ -5,7 +5,7 @@
 //! between, so that memory stays bounded; what is published never names what is not.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -37,6 +37,8 @@ pub(crate) struct Batch {
     tables: RwLock<Arc<Tables>>,
     written: Vec<Mutex<HashSet<Digest>>>,
     count: AtomicUsize,
+    /// Whether this session has published in between.
+    published: AtomicBool,
     idle: Mutex<Vec<PackWriter>>,
     syncer: Mutex<Option<Syncer>>,
     /// Packs that have their final name but are in no index yet; removed if the session ends without success.
@@ -73,6 +75,7 @@ impl Batch {
             tables: RwLock::new(tables),
             written: (0..SHARDS).map(|_| Mutex::default()).collect(),
             count: AtomicUsize::new(0),
+            published: AtomicBool::new(false),
             idle: Mutex::default(),
             syncer: Mutex::default(),
             placed: Arc::default(),
@@ -125,6 +128,10 @@ impl Batch {
     pub(crate) fn append(&self, header: Header, stored: &[u8]) -> Result<(), Error> {
         {
             let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+            // Another thread may have put it, and all have been published, since this one looked.
+            if self.published.load(Ordering::Relaxed) && self.contains(&header.digest)? {
+                return Ok(());
+            }
             if !lock(self.shard(&header.digest)).insert(header.digest) {
                 return Ok(());
             }
@@ -174,6 +181,8 @@ impl Batch {
         lock(&self.placed).clear();
         *self.tables.write().unwrap_or_else(PoisonError::into_inner) = self.inner.catalog.refresh()?;
         self.written.iter().for_each(|shard| lock(shard).clear());
+        // Ordered by the gate, which every reader of the flag holds.
+        self.published.store(true, Ordering::Relaxed);
         self.count.store(0, Ordering::Relaxed);
         Ok(())
     }
