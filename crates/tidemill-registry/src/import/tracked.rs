@@ -45,18 +45,17 @@ impl Importer<'_> {
     pub(super) async fn run(&self, experiment: &SourceExperiment, ours: i64, id: &str) -> Result<Imported> {
         let run = run_id(id);
         let (db, ingest) = (&self.registry.db, self.registry.db.ingest());
-        if let Some(there) = db.tracked_run(run).await? {
-            if !there.tags.iter().any(|tag| tag.key == UNFINISHED) {
-                return Ok(Imported { known_runs: 1, ..Imported::default() });
-            }
-        } else {
-            let theirs = self.source.run(experiment, id).await?;
+        let there = db.tracked_run(run).await?;
+        if there.as_ref().is_some_and(|there| !there.tags.iter().any(|tag| tag.key == UNFINISHED)) {
+            return Ok(Imported { known_runs: 1, ..Imported::default() });
+        }
+        let theirs = self.source.run(experiment, id).await?;
+        if there.is_none() {
             let (new, batch) = self.begin(ours, run, &theirs);
             let name = new.name.clone();
             let kind = EventKind::TrackingRunCreated { run, experiment: ours, name };
             ingest.create_run(new, batch, self.registry.event(self.actor, kind)).await?;
         }
-        let theirs = self.source.run(experiment, id).await?;
         let mut done = Imported { runs: 1, ..Imported::default() };
         for key in &theirs.metrics {
             let points = self.source.history(experiment, id, key).await?;
