@@ -7,12 +7,13 @@ use crate::workspace::{DependencyKind, Package};
 
 const CORE: &str = "tidemill-core";
 /// What we keep: each knows the vocabulary and nothing else of ours.
-const KEEP: [&str; 6] = [
+const KEEP: [&str; 7] = [
     "tidemill-project",
     "tidemill-store",
     "tidemill-db",
     "tidemill-data",
     "tidemill-train",
+    "tidemill-runtime",
     "tidemill-govern",
 ];
 /// The steps of the loop: each may use what is kept, and none knows another step.

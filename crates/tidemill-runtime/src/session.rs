@@ -1,0 +1,61 @@
+//! The seam between serving and what runs a model.
+
+use std::fmt;
+
+use crate::{ElementType, LoadError, RunError, Tensor};
+
+/// Something that can run models of a format.
+pub trait Runtime: Send + Sync + fmt::Debug {
+    /// A short name for messages, metrics and the record of what answered: `classical`, `network`, `onnxruntime`.
+    fn name(&self) -> &'static str;
+
+    /// Reads a model and prepares it for calls.
+    fn load(&self, model: &[u8]) -> Result<Box<dyn Session>, LoadError>;
+}
+
+/// A loaded model. Calls may come from many threads at once.
+pub trait Session: Send + Sync + fmt::Debug {
+    /// The runtime's name.
+    fn runtime(&self) -> &'static str;
+
+    /// What a call takes, in this order.
+    fn inputs(&self) -> &[Slot];
+
+    /// What a call gives, in this order.
+    fn outputs(&self) -> &[Slot];
+
+    /// Answers a call. `inputs` are in the order of [`inputs`](Self::inputs) and so are the results in the order of
+    /// [`outputs`](Self::outputs). Rows are the first dimension; rows do not influence each other.
+    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError>;
+
+    /// Bytes that the loaded model occupies, near enough for a memory budget.
+    fn memory_bytes(&self) -> u64;
+
+    /// Whether calls are short enough (well under a millisecond for one row) to be answered on a thread that also
+    /// answers connections.
+    fn is_quick(&self) -> bool {
+        false
+    }
+}
+
+/// One input or output of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Its name.
+    pub name: String,
+    /// Its element type.
+    pub element: ElementType,
+    /// Its shape.
+    pub shape: Vec<Dim>,
+    /// Whether a call may leave it out.
+    pub optional: bool,
+}
+
+/// The size of one dimension of a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dim {
+    /// Always this.
+    Fixed(usize),
+    /// Any; dimensions with the same name have the same size within a call.
+    Any(Option<String>),
+}

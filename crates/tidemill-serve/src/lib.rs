@@ -1,0 +1,9 @@
+//! Answers requests for predictions: protocols in front, models behind, and a record of what was answered.
+//!
+//! The way of a request: a protocol (`oip`, `scoring`) decodes it into a [`Request`]; an [`Inference`] answers
+//! it, in a server the `gateway`, which routes to an arm of an endpoint, batches and runs the model; the answer
+//! is recorded (`record`) and encoded again.
+
+pub mod inference;
+
+pub use inference::{InferError, Inference, ModelMetadata, ModelState, Named, Request, Response};
