@@ -122,7 +122,7 @@ impl Turns<'_> {
         request: &'a (dyn Fn(usize, usize, u64) -> Vec<u8> + Sync),
         check: &'a (dyn Fn(&[u8]) -> Result<()> + Sync),
     ) -> Timed<'a> {
-        let seconds = |full: u64| Duration::from_millis(self.session.size(full * 1000, full * 20));
+        let seconds = |full: u64| Duration::from_millis(self.session.size(full * 1000, 1000));
         Timed { index, request, check, clients: self.clients, warm: seconds(2), time: seconds(8) }
     }
 }
