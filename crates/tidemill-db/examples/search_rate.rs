@@ -102,6 +102,11 @@ fn questions() -> Vec<Question> {
             vec![metric("loss", Op::Lt, 2.0), adam()],
             metric_order("accuracy", true),
         ),
+        (
+            "loss > 0.1, adam by accuracy",
+            vec![metric("loss", Op::Gt, 0.1), adam()],
+            metric_order("accuracy", true),
+        ),
         ("loss < 0, adam by loss", vec![metric("loss", Op::Lt, 0.0), adam()], metric_order("loss", false)),
         (
             "loss < 0.5, accuracy > 0.5: together nothing, by accuracy",

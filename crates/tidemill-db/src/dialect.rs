@@ -49,6 +49,14 @@ pub(crate) fn shared_row_lock(conn: &Conn<'_>) -> &'static str {
     }
 }
 
+/// All rows of `p` as one text: a JSON list of lists of its `key` and its `value`.
+pub(crate) fn pairs(conn: &Conn<'_>) -> &'static str {
+    match conn {
+        Either::Sqlite(_) => "json_group_array(json_array(p.key, p.value))",
+        Either::Postgres(_) => "CAST(json_agg(json_build_array(p.key, p.value)) AS TEXT)",
+    }
+}
+
 /// `sql` with `{position}` replaced by the function that finds a text in another, in characters from 1, or gives 0.
 pub(crate) fn position(conn: &Conn<'_>, sql: &str) -> String {
     sql.replace("{position}", if matches!(conn, Either::Sqlite(_)) { "instr" } else { "strpos" })
@@ -161,14 +169,24 @@ enum Column<'a> {
 pub(crate) struct Rows<'a> {
     columns: Vec<(&'static str, Column<'a>)>,
     count: usize,
+    padded: bool,
 }
 
 /// SQLite takes at most 32,766 parameters.
 const SQLITE_ROWS: usize = 1024;
+/// Up to here one statement with rows of NULLs in it costs less than several without.
+const SQLITE_PADDED: usize = 256;
 
 impl<'a> Rows<'a> {
     pub(crate) fn new(count: usize) -> Self {
-        Self { columns: Vec::new(), count }
+        Self { columns: Vec::new(), count, padded: false }
+    }
+
+    /// For statements that pass over rows of NULLs, because they join by a column of theirs or ask for one that is not
+    /// NULL: so many of them are added on SQLite that the rest goes in one statement.
+    pub(crate) fn padded(mut self) -> Self {
+        self.padded = true;
+        self
     }
 
     pub(crate) fn int(self, name: &'static str, values: impl Iterator<Item = i64>) -> Self {
@@ -231,11 +249,14 @@ impl<'a> Rows<'a> {
         self.sql(head, &rows)
     }
 
-    /// The rows in parts for SQLite, the largest first.
+    /// The rows in parts for SQLite, the largest first. Where they are padded, the last part may go beyond them.
     fn parts(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (mut from, end) = (0, self.count);
+        let (mut from, end, padded) = (0, self.count, self.padded);
         std::iter::from_fn(move || {
-            let size = SQLITE_ROWS.min(1 << (end - from).checked_ilog2()?);
+            let left = end.saturating_sub(from);
+            let whole = 1 << left.checked_ilog2()?;
+            let size = if padded && left <= SQLITE_PADDED { left.next_power_of_two() } else { whole };
+            let size = size.min(SQLITE_ROWS);
             from += size;
             Some(from - size..from)
         })
@@ -301,12 +322,14 @@ fn bind_rows<'q>(
     for row in part {
         for (_, column) in &rows.columns {
             query = match column {
-                Column::Int(values) => query.bind(values[row]),
-                Column::OptInt(values) => query.bind(values[row]),
-                Column::Float(values) => query.bind(Some(values[row]).filter(|value| !value.is_nan())),
-                Column::OptFloat(values) => query.bind(values[row].filter(|value| !value.is_nan())),
-                Column::Text(values) => query.bind(values[row].to_owned()),
-                Column::OptText(values) => query.bind(values[row].map(str::to_owned)),
+                Column::Int(values) => query.bind(values.get(row).copied()),
+                Column::OptInt(values) => query.bind(values.get(row).copied().flatten()),
+                Column::Float(values) => query.bind(values.get(row).copied().filter(|value| !value.is_nan())),
+                Column::OptFloat(values) => {
+                    query.bind(values.get(row).copied().flatten().filter(|value| !value.is_nan()))
+                }
+                Column::Text(values) => query.bind(values.get(row).map(|text| (*text).to_owned())),
+                Column::OptText(values) => query.bind(values.get(row).copied().flatten().map(str::to_owned)),
             };
         }
     }

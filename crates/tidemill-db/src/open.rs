@@ -140,6 +140,10 @@ fn check_header(ctx: &Context, version: i64, application: i64) -> Result<()> {
     Ok(())
 }
 
+/// Rows that the thread of a connection reads ahead. With few of them the thread and the task that takes the rows wake
+/// each other again and again, which costs more than the rows.
+const ROW_BUFFER: usize = 2048;
+
 fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
     let connect = SqliteConnectOptions::new()
         .filename(path)
@@ -149,7 +153,7 @@ fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
         .with_regexp()
         .busy_timeout(options.busy_timeout)
         .statement_cache_capacity(256)
-        .with_regexp()
+        .row_buffer_size(ROW_BUFFER)
         .pragma("journal_size_limit", "67108864");
     let pool = |connections: u32, wait: Duration| {
         PoolOptions::new()

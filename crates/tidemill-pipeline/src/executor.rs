@@ -3,6 +3,8 @@
 mod leftover;
 mod local;
 mod sandbox;
+#[cfg(target_os = "linux")]
+mod surroundings;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

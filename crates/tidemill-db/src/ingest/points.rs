@@ -59,8 +59,14 @@ pub(super) async fn put(mut conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> s
     let groups: Vec<&[Point<'_>]> = points.chunk_by(|a, b| (a.run, a.key) == (b.run, b.key)).collect();
     let new: HashSet<i64> = plan.new_runs.iter().map(|run| state.row(*run)).collect::<sqlx::Result<_>>()?;
     let stored = read_series(conn.reborrow(), &groups, &new).await?;
-    let series: Vec<Series> =
-        groups.iter().map(|group| grown(stored.get(&(group[0].run, group[0].key)), group)).collect();
+    let fitting = read_fitting(conn.reborrow(), &groups, &stored).await?;
+    let series: Vec<Series> = groups
+        .iter()
+        .map(|group| {
+            let key = (group[0].run, group[0].key);
+            grown(stored.get(&key), group, fitting.contains(&key))
+        })
+        .collect();
     update_series(conn.reborrow(), &series).await?;
     let mut ids = insert_series(conn.reborrow(), &groups, &series).await?;
     let mut numbers = Vec::with_capacity(points.len());
@@ -73,13 +79,14 @@ pub(super) async fn put(mut conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> s
     insert_points(conn, &numbers).await
 }
 
-/// The series with the sorted points of a group added.
-fn grown(stored: Option<&Series>, group: &[Point<'_>]) -> Series {
-    let (first, last) = (group[0].place, group[group.len() - 1].place);
-    let ordered = group.windows(2).all(|pair| pair[0].place.at <= pair[1].place.at);
-    let Some(before) = stored else { return Series { id: None, last, ordered, changed: true } };
-    let follows = first.step >= before.last.step && first.at >= before.last.at;
-    let ordered = before.ordered && ordered && follows;
+/// The series with the sorted points of a group added. `fits` says that the points, which do not follow the newest
+/// one, are in order with those around them: see [`read_fitting`].
+fn grown(stored: Option<&Series>, group: &[Point<'_>], fits: bool) -> Series {
+    let last = group[group.len() - 1].place;
+    let Some(before) = stored else {
+        return Series { id: None, last, ordered: is_ordered(group), changed: true };
+    };
+    let ordered = before.ordered && is_ordered(group) && (follows(before, group) || fits);
     let newer = last.newness() > before.last.newness();
     Series {
         id: before.id,
@@ -87,6 +94,69 @@ fn grown(stored: Option<&Series>, group: &[Point<'_>]) -> Series {
         ordered,
         changed: newer || ordered != before.ordered,
     }
+}
+
+/// Whether points that are sorted by step are so by time as well.
+fn is_ordered(group: &[Point<'_>]) -> bool {
+    group.windows(2).all(|pair| pair[0].place.at <= pair[1].place.at)
+}
+
+/// Whether points come after all that their series has.
+fn follows(before: &Series, group: &[Point<'_>]) -> bool {
+    let first = group[0].place;
+    first.step >= before.last.step && first.at >= before.last.at
+}
+
+/// The groups that come late, as those of several clients that write one history do, and are in their place all the
+/// same: no point of their series is among them, the one before them is not younger and the one behind them not older.
+/// Their series stays ordered by step and by time, and its history is read without a sort.
+async fn read_fitting<'a>(
+    conn: Conn<'_>,
+    groups: &[&[Point<'a>]],
+    stored: &HashMap<(i64, &'a str), Series>,
+) -> sqlx::Result<HashSet<(i64, &'a str)>> {
+    const SQL: &str = "SELECT r.place,
+            (SELECT p.at FROM point p WHERE p.series_id = r.series
+                AND (p.step, p.at) < (r.first_step, r.first_at) ORDER BY p.step DESC, p.at DESC LIMIT 1),
+            (SELECT p.at FROM point p WHERE p.series_id = r.series
+                AND (p.step, p.at) > (r.last_step, r.last_at) ORDER BY p.step, p.at LIMIT 1),
+            CAST(CASE WHEN EXISTS (SELECT 1 FROM point p WHERE p.series_id = r.series
+                AND (p.step, p.at) > (r.first_step, r.first_at)
+                AND (p.step, p.at) < (r.last_step, r.last_at)) THEN 1 ELSE 0 END AS BIGINT)
+        FROM {rows} WHERE r.place IS NOT NULL";
+    let late: Vec<(i64, &[Point<'a>])> = groups
+        .iter()
+        .filter_map(|group| {
+            let before = stored.get(&(group[0].run, group[0].key))?;
+            let is_late = before.ordered && !follows(before, group) && is_ordered(group);
+            Some((before.id.filter(|_| is_late)?, *group))
+        })
+        .collect();
+    if late.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let first = |group: &[Point<'_>]| group[0].place;
+    let last = |group: &[Point<'_>]| group[group.len() - 1].place;
+    let rows = Rows::new(late.len())
+        .padded()
+        .int("place", 0..late.len() as i64)
+        .int("series", late.iter().map(|(series, _)| *series))
+        .int("first_step", late.iter().map(|(_, group)| first(group).step))
+        .int("first_at", late.iter().map(|(_, group)| first(group).at))
+        .int("last_step", late.iter().map(|(_, group)| last(group).step))
+        .int("last_at", late.iter().map(|(_, group)| last(group).at));
+    let found: Vec<(i64, Option<i64>, Option<i64>, i64)> = dialect::read_rows(conn, SQL, &rows).await?;
+    let mut fitting = HashSet::new();
+    for (place, before, behind, between) in found {
+        let (_, group) = late.get(place as usize).ok_or(sqlx::Error::RowNotFound)?;
+        let fits = between == 0
+            && before.is_none_or(|at| at <= first(group).at)
+            && behind.is_none_or(|at| at >= last(group).at);
+        if fits {
+            fitting.insert((group[0].run, group[0].key));
+        }
+    }
+    Ok(fitting)
 }
 
 /// By run and key, those of the groups that are there. Of runs that are new in this transaction there are none.
@@ -104,6 +174,7 @@ async fn read_series<'a>(
         return Ok(HashMap::new());
     }
     let rows = Rows::new(asked.len())
+        .padded()
         .int("place", 0..asked.len() as i64)
         .int("run_id", asked.iter().map(|point| point.run))
         .text("name", asked.iter().map(|point| point.key));
@@ -129,7 +200,7 @@ async fn update_series(conn: Conn<'_>, series: &[Series]) -> sqlx::Result<()> {
     if changed.is_empty() {
         return Ok(());
     }
-    let rows = Rows::new(changed.len()).int("id", changed.iter().map(|(id, _)| *id));
+    let rows = Rows::new(changed.len()).padded().int("id", changed.iter().map(|(id, _)| *id));
     let rows = with_state(rows, changed.iter().map(|(_, series)| *series));
     dialect::write_rows(conn, SQL, &rows).await.map(drop)
 }
@@ -140,8 +211,8 @@ async fn insert_series<'a>(
     groups: &[&[Point<'a>]],
     series: &[Series],
 ) -> sqlx::Result<HashMap<(i64, &'a str), i64>> {
-    const SQL: &str =
-        "INSERT INTO series ({columns}) SELECT {columns} FROM {rows} RETURNING id, run_id, name";
+    const SQL: &str = "INSERT INTO series ({columns}) SELECT {columns} FROM {rows} WHERE r.run_id IS NOT NULL
+        RETURNING id, run_id, name";
     let new: Vec<(Point<'a>, &Series)> = groups
         .iter()
         .zip(series)
@@ -152,6 +223,7 @@ async fn insert_series<'a>(
         return Ok(HashMap::new());
     }
     let rows = Rows::new(new.len())
+        .padded()
         .int("run_id", new.iter().map(|(point, _)| point.run))
         .text("name", new.iter().map(|(point, _)| point.key));
     let rows = with_state(rows, new.iter().map(|(_, series)| *series));
@@ -176,9 +248,10 @@ fn with_state<'r, 's>(rows: Rows<'r>, series: impl Iterator<Item = &'s Series> +
 }
 
 async fn insert_points(conn: Conn<'_>, points: &[(i64, Place)]) -> sqlx::Result<()> {
-    const SQL: &str = "INSERT INTO point ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
-        ON CONFLICT DO NOTHING";
+    const SQL: &str = "INSERT INTO point ({columns}) SELECT {columns} FROM {rows}
+        WHERE r.series_id IS NOT NULL ON CONFLICT DO NOTHING";
     let rows = Rows::new(points.len())
+        .padded()
         .int("series_id", points.iter().map(|(id, _)| *id))
         .int("step", points.iter().map(|(_, place)| place.step))
         .int("at", points.iter().map(|(_, place)| place.at))
@@ -241,34 +314,36 @@ mod tests {
 
     #[test]
     fn the_newest_is_the_greatest_by_step_time_and_value() {
-        let mut series = grown(None, &group(&[(1, 5, 1.0)]));
+        let mut series = grown(None, &group(&[(1, 5, 1.0)]), false);
         for (place, value) in
             [((1, 5, 2.0), 2.0), ((0, 1, 9.0), 2.0), ((1, 9, 0.5), 0.5), ((1, 9, f64::NAN), 0.5)]
         {
-            series = grown(Some(&series), &group(&[place]));
+            series = grown(Some(&series), &group(&[place]), false);
             assert_eq!(decode(series.last.value), value, "{place:?}");
         }
         // NaN counts as 0.
-        series = grown(None, &group(&[(1, 1, -1.0), (1, 1, f64::NAN)]));
+        series = grown(None, &group(&[(1, 1, -1.0), (1, 1, f64::NAN)]), false);
         assert!(decode(series.last.value).is_nan());
-        series = grown(Some(&series), &group(&[(1, 1, 0.0)]));
+        series = grown(Some(&series), &group(&[(1, 1, 0.0)]), false);
         assert!(decode(series.last.value).is_nan());
-        series = grown(Some(&series), &group(&[(1, 1, 0.5)]));
+        series = grown(Some(&series), &group(&[(1, 1, 0.5)]), false);
         assert_eq!(decode(series.last.value), 0.5);
     }
 
     #[test]
     fn a_series_is_ordered_until_time_and_step_disagree() {
-        let first = grown(None, &group(&[(0, 1, 1.0), (0, 2, 1.0), (1, 2, 0.0)]));
+        let first = grown(None, &group(&[(0, 1, 1.0), (0, 2, 1.0), (1, 2, 0.0)]), false);
         assert!(first.ordered);
-        let same_time = grown(Some(&first), &group(&[(2, 2, 1.0)]));
+        let same_time = grown(Some(&first), &group(&[(2, 2, 1.0)]), false);
         assert!(same_time.ordered && same_time.changed);
-        assert!(!grown(None, &group(&[(0, 2, 1.0), (1, 1, 1.0)])).ordered);
+        assert!(!grown(None, &group(&[(0, 2, 1.0), (1, 1, 1.0)]), false).ordered);
         for late in [(0, 9, 1.0), (5, 1, 1.0)] {
-            let after = grown(Some(&first), &group(&[late]));
+            let after = grown(Some(&first), &group(&[late]), false);
             assert!(!after.ordered && after.changed, "{late:?}");
-            assert!(!grown(Some(&after), &group(&[(9, 9, 1.0)])).ordered);
+            assert!(!grown(Some(&after), &group(&[(9, 9, 1.0)]), false).ordered);
         }
-        assert!(!grown(Some(&first), &group(&[(1, 2, 0.0)])).changed);
+        assert!(!grown(Some(&first), &group(&[(1, 2, 0.0)]), false).changed);
+        let fitting = grown(Some(&first), &group(&[(0, 0, 1.0)]), true);
+        assert!(fitting.ordered && !fitting.changed);
     }
 }

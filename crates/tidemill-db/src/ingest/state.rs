@@ -68,7 +68,7 @@ impl State {
             return Ok(());
         }
         let sql = format!("{SQL}{}", shared_row_lock(&conn));
-        let rows = Rows::new(wanted.len()).int("wanted", wanted.iter().copied());
+        let rows = Rows::new(wanted.len()).padded().int("wanted", wanted.iter().copied());
         let found: Vec<(i64, String, String)> = dialect::read_rows(conn, &sql, &rows).await?;
         for (id, stage, artifact_location) in found {
             let stage = parse_stage("experiment", &stage)?;
@@ -85,7 +85,7 @@ impl State {
         }
         let sql = format!("{SQL}{}", row_lock(&conn));
         let texts: Vec<String> = wanted.iter().map(ToString::to_string).collect();
-        let rows = Rows::new(texts.len()).text("wanted", texts.iter().map(String::as_str));
+        let rows = Rows::new(texts.len()).padded().text("wanted", texts.iter().map(String::as_str));
         let found: Vec<InfoRow> = dialect::read_rows(conn, &sql, &rows).await?;
         for row in found {
             let (row, info) = info_from_row(row)?;
@@ -99,6 +99,7 @@ impl State {
             JOIN run_param p ON p.run_id = r.run_id AND p.key = r.key";
         let Some((pairs, runs)) = self.pairs(wanted) else { return Ok(()) };
         let rows = Rows::new(pairs.len())
+            .padded()
             .int("run_id", pairs.iter().map(|(row, _)| *row))
             .text("key", pairs.iter().map(|(_, key)| *key));
         let found: Vec<(i64, String, String)> = dialect::read_rows(conn, SQL, &rows).await?;
@@ -118,6 +119,7 @@ impl State {
         }
         let Some((pairs, runs)) = self.pairs(wanted) else { return Ok(()) };
         let rows = Rows::new(pairs.len())
+            .padded()
             .int("run_id", pairs.iter().map(|(row, _)| *row))
             .text("key", pairs.iter().map(|(_, key)| *key));
         let found: Vec<(i64, String)> = dialect::read_rows(conn, SQL, &rows).await?;
@@ -136,7 +138,7 @@ impl State {
             return Ok(());
         }
         let sql = format!("{SQL}{}", row_lock(&conn));
-        let rows = Rows::new(wanted.len()).text("wanted", wanted.iter().copied());
+        let rows = Rows::new(wanted.len()).padded().text("wanted", wanted.iter().copied());
         let found: Vec<(String, i64)> = dialect::read_rows(conn, &sql, &rows).await?;
         self.models.extend(found);
         Ok(())
@@ -152,7 +154,7 @@ impl State {
             return Ok(());
         }
         let texts: Vec<String> = wanted.iter().map(ToString::to_string).collect();
-        let rows = Rows::new(texts.len()).text("wanted", texts.iter().map(String::as_str));
+        let rows = Rows::new(texts.len()).padded().text("wanted", texts.iter().map(String::as_str));
         let found: Vec<(String,)> = dialect::read_rows(conn, SQL, &rows).await?;
         for (id,) in found {
             self.pipeline_runs.insert(parse("pipeline_run", "id", &id, "a run id")?);

@@ -34,13 +34,15 @@ pub(super) async fn write(mut conn: Conn<'_>, state: &mut State, plan: &Plan<'_>
 }
 
 async fn insert_runs(conn: Conn<'_>, state: &mut State, new: &[RunId]) -> Result<(), LoadError> {
-    const SQL: &str = "INSERT INTO run ({columns}) SELECT {columns} FROM {rows} RETURNING id, uuid";
+    const SQL: &str = "INSERT INTO run ({columns}) SELECT {columns} FROM {rows} WHERE r.uuid IS NOT NULL
+        RETURNING id, uuid";
     if new.is_empty() {
         return Ok(());
     }
     let infos: Vec<_> = new.iter().filter_map(|run| state.runs.get(run)).map(|run| &run.info).collect();
     let uuids: Vec<String> = infos.iter().map(|info| info.id.to_string()).collect();
     let rows = Rows::new(infos.len())
+        .padded()
         .text("uuid", uuids.iter().map(String::as_str))
         .int("experiment_id", infos.iter().map(|info| info.experiment))
         .text("name", infos.iter().map(|info| info.name.as_str()))
@@ -74,6 +76,7 @@ async fn update_runs(conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Re
     }
     let infos = || changed.iter().map(|(_, known)| &known.info);
     let rows = Rows::new(changed.len())
+        .padded()
         .int("id", changed.iter().map(|(row, _)| *row))
         .text("name", infos().map(|info| info.name.as_str()))
         .text("status", infos().map(|info| info.status.word()))
@@ -82,7 +85,8 @@ async fn update_runs(conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Re
 }
 
 async fn insert_params(conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
-    const SQL: &str = "INSERT INTO run_param ({columns}) SELECT {columns} FROM {rows}";
+    const SQL: &str = "INSERT INTO run_param ({columns}) SELECT {columns} FROM {rows}
+        WHERE r.run_id IS NOT NULL";
     if plan.params.is_empty() {
         return Ok(());
     }
@@ -92,6 +96,7 @@ async fn insert_params(conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::
     }
     params.sort_unstable();
     let rows = Rows::new(params.len())
+        .padded()
         .int("run_id", params.iter().map(|(row, _, _)| *row))
         .text("key", params.iter().map(|(_, key, _)| *key))
         .text("value", params.iter().map(|(_, _, value)| *value));
@@ -99,7 +104,8 @@ async fn insert_params(conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::
 }
 
 async fn put_tags(mut conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
-    const PUT: &str = "INSERT INTO run_tag ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
+    const PUT: &str =
+        "INSERT INTO run_tag ({columns}) SELECT {columns} FROM {rows} WHERE r.run_id IS NOT NULL
         ON CONFLICT (run_id, key) DO UPDATE SET value = excluded.value";
     const REMOVE: &str = "DELETE FROM run_tag WHERE (run_id, key) IN (SELECT {columns} FROM {rows})";
     let (mut put, mut removed) = (Vec::with_capacity(plan.tags.len()), Vec::new());
@@ -113,6 +119,7 @@ async fn put_tags(mut conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::R
     if !put.is_empty() {
         put.sort_unstable();
         let rows = Rows::new(put.len())
+            .padded()
             .int("run_id", put.iter().map(|(row, _, _)| *row))
             .text("key", put.iter().map(|(_, key, _)| *key))
             .text("value", put.iter().map(|(_, _, value)| *value));

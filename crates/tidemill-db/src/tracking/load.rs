@@ -16,7 +16,7 @@ pub(crate) async fn load(mut conn: Conn<'_>, ids: &[i64]) -> Result<Vec<Run>, Lo
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted = Rows::new(ids.len()).int("wanted", ids.iter().copied());
+    let wanted = Rows::new(ids.len()).padded().int("wanted", ids.iter().copied());
     let found: Vec<InfoRow> = dialect::read_rows(conn.reborrow(), INFO, &wanted).await?;
     let mut runs = HashMap::with_capacity(found.len());
     for row in found {
@@ -77,36 +77,41 @@ impl LoadError {
 
 type Runs = HashMap<i64, Run>;
 
-async fn read_pairs(mut conn: Conn<'_>, wanted: &Rows<'_>, runs: &mut Runs) -> sqlx::Result<()> {
-    const PARAMS: &str =
-        "SELECT p.run_id, p.key, p.value FROM {rows} JOIN run_param p ON p.run_id = r.wanted";
-    const TAGS: &str = "SELECT p.run_id, p.key, p.value FROM {rows} JOIN run_tag p ON p.run_id = r.wanted";
-    type Pair = (i64, String, String);
-    let params: Vec<Pair> = dialect::read_rows(conn.reborrow(), PARAMS, wanted).await?;
-    let tags: Vec<Pair> = dialect::read_rows(conn, TAGS, wanted).await?;
-    for (id, key, value) in params {
-        if let Some(run) = runs.get_mut(&id) {
-            run.params.push(KeyValue { key, value });
-        }
-    }
-    for (id, key, value) in tags {
-        if let Some(run) = runs.get_mut(&id) {
-            run.tags.push(KeyValue { key, value });
-        }
+/// Parameters and tags come as one text for each run: a row of its own for each of them would cost far more than
+/// what is in it.
+async fn read_pairs(conn: Conn<'_>, wanted: &Rows<'_>, runs: &mut Runs) -> Result<(), LoadError> {
+    const SQL: &str = "SELECT r.wanted,
+            (SELECT {pairs} FROM run_param p WHERE p.run_id = r.wanted),
+            (SELECT {pairs} FROM run_tag p WHERE p.run_id = r.wanted)
+        FROM {rows} WHERE r.wanted IS NOT NULL";
+    let sql = SQL.replace("{pairs}", dialect::pairs(&conn));
+    let found: Vec<(i64, Option<String>, Option<String>)> = dialect::read_rows(conn, &sql, wanted).await?;
+    for (id, params, tags) in found {
+        let Some(run) = runs.get_mut(&id) else { continue };
+        run.params = pairs_from_text("run_param", params.as_deref())?;
+        run.tags = pairs_from_text("run_tag", tags.as_deref())?;
     }
     Ok(())
 }
 
+fn pairs_from_text(table: &'static str, text: Option<&str>) -> Result<Vec<KeyValue>, Error> {
+    let Some(text) = text else { return Ok(Vec::new()) };
+    let pairs: Vec<(String, String)> = serde_json::from_str(text)
+        .map_err(|_| Error::value(table, "value", text, "texts that the database gives as JSON"))?;
+    Ok(pairs.into_iter().map(|(key, value)| KeyValue { key, value }).collect())
+}
+
+/// A value that is NaN is stored as NULL.
 async fn read_metrics(conn: Conn<'_>, wanted: &Rows<'_>, runs: &mut Runs) -> sqlx::Result<()> {
-    const SQL: &str = "SELECT s.run_id, s.name, s.last_step, s.last_at, s.last_value, s.last_is_nan
+    const SQL: &str = "SELECT s.run_id, s.name, s.last_step, s.last_at, s.last_value
         FROM {rows} JOIN series s ON s.run_id = r.wanted";
-    type Last = (i64, String, i64, i64, Option<f64>, i64);
+    type Last = (i64, String, i64, i64, Option<f64>);
     let found: Vec<Last> = dialect::read_rows(conn, SQL, wanted).await?;
-    for (id, key, step, at, value, is_nan) in found {
+    for (id, key, step, at, value) in found {
         let Some(run) = runs.get_mut(&id) else { continue };
         run.metrics.push(Metric {
             key,
-            value: if is_nan == 0 { value.unwrap_or(f64::NAN) } else { f64::NAN },
+            value: value.unwrap_or(f64::NAN),
             at: Timestamp::from_millis(at),
             step,
             dataset_name: None,

@@ -29,13 +29,17 @@ const DRAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct LocalExecutor {
     leftovers: Leftovers,
+    surroundings: sandbox::Surroundings,
 }
 
 impl LocalExecutor {
     /// An executor on this machine. It notes its runs in a folder below `tidemill_dir` (the project's `.tidemill`), so
     /// that [`Executor::recover`] finds what they left after `kill -9`.
     pub fn new(tidemill_dir: &Path) -> Self {
-        Self { leftovers: Leftovers::new(tidemill_dir.join("running")) }
+        Self {
+            leftovers: Leftovers::new(tidemill_dir.join("running")),
+            surroundings: sandbox::Surroundings::default(),
+        }
     }
 }
 
@@ -55,7 +59,7 @@ impl Executor for LocalExecutor {
         command.arg("-c").arg(&job.command).current_dir(&job.folder).env_clear().envs(&job.env);
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
         let child = if let Some(access) = &job.access {
-            sandbox::spawn(command, access)?
+            sandbox::spawn(command, access, &self.surroundings)?
         } else {
             let child = command.spawn()?;
             // It holds our copies of the child's end of the pipe, without which the pipe ends with the child.

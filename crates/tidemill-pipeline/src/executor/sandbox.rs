@@ -11,21 +11,26 @@ use std::process::{Child, Command};
 use super::{Access, SandboxSupport};
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{spawn, support};
+pub(super) use linux::{RIGHTS, Surroundings, open, spawn, support};
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn support() -> SandboxSupport {
     SandboxSupport::Unavailable("only Linux has Landlock".to_owned())
 }
 
+/// Nothing: there is no sandbox that would need it.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn spawn(mut command: Command, _: &Access) -> io::Result<Child> {
+#[derive(Debug, Default)]
+pub(super) struct Surroundings;
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn spawn(mut command: Command, _: &Access, _: &Surroundings) -> io::Result<Child> {
     command.spawn()
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use fs_err as fs;
     use landlock::{
@@ -33,13 +38,11 @@ mod linux {
         RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
     };
 
+    pub(in super::super) use super::super::surroundings::Surroundings;
     use super::{Access, Child, Command, SandboxSupport, io};
 
-    /// Where programs keep temporary files whatever `TMPDIR` says.
-    const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
-
     /// Reading, writing, renaming between folders and truncating; weaker kernels enforce what they know of it.
-    const RIGHTS: ABI = ABI::V3;
+    pub(in super::super) const RIGHTS: ABI = ABI::V3;
 
     pub(in super::super) fn support() -> SandboxSupport {
         let probe = Ruleset::default()
@@ -52,8 +55,12 @@ mod linux {
         }
     }
 
-    pub(in super::super) fn spawn(mut command: Command, access: &Access) -> io::Result<Child> {
-        let ruleset = ruleset(access).map_err(io::Error::other)?;
+    pub(in super::super) fn spawn(
+        mut command: Command,
+        access: &Access,
+        surroundings: &Surroundings,
+    ) -> io::Result<Child> {
+        let ruleset = ruleset(access, surroundings).map_err(io::Error::other)?;
         std::thread::scope(|scope| {
             let thread =
                 std::thread::Builder::new().name("sandbox".to_owned()).spawn_scoped(scope, move || {
@@ -66,11 +73,11 @@ mod linux {
         })
     }
 
-    fn ruleset(access: &Access) -> Result<RulesetCreated, RulesetError> {
+    fn ruleset(access: &Access, surroundings: &Surroundings) -> Result<RulesetCreated, RulesetError> {
         let mut rules =
             Rules { ruleset: Ruleset::default().handle_access(AccessFs::from_all(RIGHTS))?.create()? };
         let (read, all) = (AccessFs::from_read(RIGHTS), AccessFs::from_all(RIGHTS));
-        outside(&access.root, &mut rules)?;
+        surroundings.each(&access.root, &mut |opened, rights| rules.add(opened, rights))?;
         rules.allow(Path::new("/dev"), read | AccessFs::WriteFile)?;
         // Python finds modules by listing folders, and a name alone tells no content.
         rules.allow(&access.root, BitFlags::from(AccessFs::ReadDir))?;
@@ -90,48 +97,25 @@ mod linux {
     impl Rules {
         /// Allows `rights` on a path and below it. What is not there or cannot be opened needs no rule.
         fn allow(&mut self, path: &Path, rights: BitFlags<AccessFs>) -> Result<(), RulesetError> {
-            let Ok(opened) = PathFd::new(path) else { return Ok(()) };
-            let rights = match fs::metadata(path) {
-                Ok(metadata) if metadata.is_dir() => rights,
-                Ok(_) => rights & AccessFs::from_file(RIGHTS),
-                Err(_) => return Ok(()),
-            };
-            if rights.is_empty() {
-                return Ok(());
+            match open(path, rights) {
+                Some((opened, rights)) => self.add(&opened, rights),
+                None => Ok(()),
             }
-            (&mut self.ruleset).add_rule(PathBeneath::new(opened, rights))?;
-            Ok(())
+        }
+
+        fn add(&mut self, opened: &PathFd, rights: BitFlags<AccessFs>) -> Result<(), RulesetError> {
+            (&mut self.ruleset).add_rule(PathBeneath::new(opened, rights)).map(drop)
         }
     }
 
-    /// Rules only ever allow, and for everything below a folder. So what surrounds the project is allowed piece by
-    /// piece: the neighbours of each folder on the way from `/` to it.
-    fn outside(root: &Path, rules: &mut Rules) -> Result<(), RulesetError> {
-        for (folder, inner) in root.ancestors().skip(1).zip(root.ancestors()) {
-            let temporary = TEMPORARY.iter().any(|tmp| folder.starts_with(tmp));
-            for neighbour in neighbours(folder, inner, root) {
-                let tmp = temporary || TEMPORARY.iter().any(|tmp| Path::new(tmp) == neighbour);
-                let rights = if tmp { AccessFs::from_all(RIGHTS) } else { AccessFs::from_read(RIGHTS) };
-                rules.allow(&neighbour, rights)?;
-            }
-        }
-        for tmp in TEMPORARY.map(Path::new).iter().filter(|tmp| !root.starts_with(tmp)) {
-            rules.allow(tmp, AccessFs::from_all(RIGHTS))?;
-        }
-        Ok(())
-    }
-
-    /// What is in `folder` beside `inner`. Links that lead to the project, into it or to a folder around it are left
-    /// out, since a rule holds for what a link leads to.
-    fn neighbours(folder: &Path, inner: &Path, root: &Path) -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-        let others = entries.flatten().filter(|entry| entry.path() != inner);
-        let harmless = others.filter(|entry| {
-            let link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            !link
-                || fs::canonicalize(entry.path())
-                    .is_ok_and(|to| !root.starts_with(&to) && !to.starts_with(root))
-        });
-        harmless.map(|entry| entry.path()).collect()
+    /// A path as a rule takes it, with those of the rights that it can have.
+    pub(in super::super) fn open(
+        path: &Path,
+        rights: BitFlags<AccessFs>,
+    ) -> Option<(PathFd, BitFlags<AccessFs>)> {
+        let opened = PathFd::new(path).ok()?;
+        let rights =
+            if fs::metadata(path).ok()?.is_dir() { rights } else { rights & AccessFs::from_file(RIGHTS) };
+        (!rights.is_empty()).then_some((opened, rights))
     }
 }
