@@ -5,5 +5,7 @@
 //! is recorded (`record`) and encoded again.
 
 pub mod inference;
+pub mod inference_record;
 
 pub use inference::{InferError, Inference, ModelMetadata, ModelState, Named, Request, Response};
+pub use inference_record::{Failure, Record, Recorder, Status};
