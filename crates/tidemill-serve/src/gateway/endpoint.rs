@@ -133,7 +133,7 @@ pub struct ArmState {
     /// Which version.
     pub which: Which,
     /// The queue of what it is shown, of a shadow.
-    pub shadow: Option<Shadow>,
+    pub(super) shadow: Option<Shadow>,
     bound: ArcSwapOption<Bound>,
 }
 
@@ -153,7 +153,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// Where the declaration was not settled.
-    pub fn new(
+    pub(super) fn new(
         name: &str,
         revision: u64,
         spec: EndpointSpec,

@@ -173,6 +173,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::ModelFiles;
     use super::*;
 
     const MANIFEST: &str = "flavors:\n  onnx:\n    data: model.onnx\nmetadata:\n  serving.max_batch: 8\nsignature:\n  \

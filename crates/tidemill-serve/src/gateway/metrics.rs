@@ -184,12 +184,12 @@ impl<const N: usize> Histogram<N> {
         self.sum.fetch_add(value, Ordering::Relaxed);
     }
 
-    fn encode(&self, mut encoder: MetricEncoder<'_>, bounds: &[u64], unit: f64) -> fmt::Result {
-        let bounds = bounds.iter().map(|bound| *bound as f64 * unit).chain([f64::INFINITY]);
+    fn encode(&self, mut encoder: MetricEncoder<'_>, bounds: &[u64], per: f64) -> fmt::Result {
+        let bounds = bounds.iter().map(|bound| *bound as f64 / per).chain([f64::INFINITY]);
         let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
-        let sum = self.sum.load(Ordering::Relaxed) as f64 * unit;
+        let sum = self.sum.load(Ordering::Relaxed) as f64 / per;
         encoder.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)
     }
 }
@@ -326,7 +326,7 @@ fn encode_arms(encoder: &mut DescriptorEncoder<'_>, arms: &[(ArmLabels, Arc<ArmM
     let (name, help) = ("tidemill_inference_duration", "Time from a request's arrival to its answer");
     let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (labels, meter) in arms {
-        meter.latency.encode(family.encode_family(&labels.pairs())?, &LATENCY, 1e-6)?;
+        meter.latency.encode(family.encode_family(&labels.pairs())?, &LATENCY, 1e6)?;
     }
     Ok(())
 }
@@ -403,7 +403,7 @@ mod tests {
         ] {
             assert!(page.contains(&line), "{line} is not in\n{page}");
         }
-        for bucket in [r#"le="0.0001"} 1"#, r#"le="0.005"} 2"#, r#"le="10.0"} 2"#, r#"le="+Inf"} 3"#] {
+        for bucket in [r#"le="0.0001"} 1"#, r#"le="0.005"} 2"#, r#"le="10"} 2"#, r#"le="+Inf"} 3"#] {
             assert!(page.contains(bucket), "{bucket} is not in\n{page}");
         }
         assert!(!page.contains("kind=\"nan\""), "kinds that never happened have no line");

@@ -33,8 +33,8 @@ pub(crate) struct Fake {
     pub(crate) memory: u64,
     pub(crate) sizes: Arc<Mutex<Vec<usize>>>,
     pub(crate) threads: Arc<Mutex<Vec<ThreadId>>>,
-    inputs: Vec<Slot>,
-    outputs: Vec<Slot>,
+    pub(crate) inputs: Vec<Slot>,
+    pub(crate) outputs: Vec<Slot>,
 }
 
 impl Fake {

@@ -146,7 +146,7 @@ async fn a_request_past_its_deadline_does_not_run() {
 async fn a_panic_and_a_failure_hurt_only_their_own_request() {
     // The fake panics on 13 and fails on 7, wherever in the batch they stand.
     let fake = Fake { work: Work::Picky, ..Fake::slow(Duration::from_millis(2)) };
-    let lane = lane(fake, &settings());
+    let lane = lane(fake, &ServingSettings { max_queue: 200, ..settings() });
     let tasks: Vec<_> = (0..200_u16)
         .map(|i| {
             let lane = Arc::clone(&lane);
@@ -171,14 +171,13 @@ async fn a_panic_and_a_failure_hurt_only_their_own_request() {
                     "{answer:?}"
                 );
             }
-            (_, Err(InferError::TooMany { .. })) => {}
             (value, answer) => {
                 answered += 1;
                 assert_eq!(doubled(&answer), value * 2.0);
             }
         }
     }
-    assert!(answered > 60, "{answered}");
+    assert_eq!(answered, 180);
     assert_eq!(doubled(&lane.run(row(1.0), 1, soon()).await.answer), 2.0, "the lane goes on");
 }
 

@@ -37,7 +37,7 @@ fn shares_are_met_by_keys_and_by_ids() {
             let (headers, id) = (user(&format!("u{i}")), format!("r{i}"));
             counts[route(&table, Keys { request: &id, headers: &headers, inputs: &[] }).arm] += 1;
         }
-        for (count, expect) in counts.into_iter().zip([14_000.0, 4_000.0, 2_000.0]) {
+        for (count, expect) in counts.into_iter().zip([14_000.0_f64, 4_000.0, 2_000.0]) {
             // Five standard deviations of a binomial count.
             let spread = 5.0 * (expect * (1.0 - expect / 20_000.0)).sqrt();
             assert!((f64::from(count) - expect).abs() < spread, "{counts:?} {sticky:?}");
