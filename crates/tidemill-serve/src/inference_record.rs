@@ -28,7 +28,7 @@ pub struct Record {
     pub is_shadow: bool,
     /// From the request's arrival in the gateway to its answer, waiting included.
     pub latency: Duration,
-    /// What was given, in the order of the request.
+    /// What the model was given: columns by their names, in the order of the model; empty where it did not fit it.
     pub inputs: Vec<Named>,
     /// What was answered; empty where the request failed.
     pub outputs: Vec<Named>,

@@ -15,6 +15,7 @@ pub const SLOTS: u32 = 10_000;
 /// So many slots in a row that belong to an arm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SlotStretch)]
 pub struct Stretch {
     /// The arm.
     pub arm: String,

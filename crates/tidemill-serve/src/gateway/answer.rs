@@ -13,7 +13,7 @@ use super::metrics::ArmMeter;
 use super::model::Loaded;
 use super::route::{Choice, Keys, Why, find, route};
 use super::shadow::{Shown, failure, name_outputs, named_inputs};
-use super::{Gateway, Inner, id};
+use super::{Found, Gateway, Inner, id};
 use crate::{InferError, Named, Record, Request, Response, Status};
 
 /// A place among the requests that are being answered.
@@ -52,7 +52,7 @@ impl Gateway {
     pub(super) async fn answer(&self, mut request: Request) -> Result<Response, InferError> {
         let begun = Instant::now();
         let _place = self.enter()?;
-        let (endpoint, asked) = self.find(&request.model, request.version.as_deref());
+        let Found { endpoint, arm: asked, is_new } = self.find(&request.model, request.version.as_deref());
         let request_id = request.id.take().unwrap_or_else(id::fresh);
         let choice = choose(&endpoint, asked, &request, &request_id);
         let Some(arm) = endpoint.arms.get(choice.arm) else {
@@ -66,9 +66,7 @@ impl Gateway {
         let inputs = std::mem::take(&mut request.inputs);
         let is_direct = endpoint.table.is_none();
         let outcome = self.ask(&endpoint, arm, inputs, deadline, is_direct).await;
-        if let Some(loaded) = outcome.loaded.as_ref().filter(|_| is_direct)
-            && !self.inner.direct.load().contains_key(&*loaded.model)
-        {
+        if is_new && outcome.loaded.is_some() {
             self.remember(&endpoint, request.version.as_deref());
         }
         self.finish(&endpoint, arm, &request, kept, rows, outcome, begun, shown)
@@ -114,7 +112,7 @@ impl Gateway {
             if shadow.has_room() {
                 shown.push((at, inputs.to_vec()));
             } else {
-                endpoint.unbound(arm, &self.inner.stage.metrics).shadow_dropped();
+                shadow.drop_one();
             }
         }
         shown
@@ -242,7 +240,12 @@ impl Gateway {
                 arm: arm.name.clone(),
                 is_shadow: false,
                 latency,
-                inputs: named_inputs(originals, names, tensors),
+                inputs: match (&originals, loaded, &tensors) {
+                    (None, Some(loaded), Some(tensors)) if loaded.plan.is_matrix() => {
+                        tensors.first().map(|matrix| loaded.plan.split(matrix)).unwrap_or_default()
+                    }
+                    _ => named_inputs(originals, names, tensors),
+                },
                 outputs: outputs.as_ref().cloned().unwrap_or_default(),
                 status,
                 warnings: notes.clone(),
@@ -273,7 +276,7 @@ impl Gateway {
                 is_recorded: kept.is_recorded,
             };
             if !shadow.show(one) {
-                endpoint.unbound(arm, &self.inner.stage.metrics).shadow_dropped();
+                shadow.drop_one();
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::{InferError, Named};
 /// What is answered where the model is not able to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = EndpointFallback)]
 pub struct Fallback {
     /// For each output the value of a row: a number, a text or a truth value, or a list of them.
     #[schema(value_type = Object)]
@@ -25,6 +26,7 @@ pub struct Fallback {
 /// A case in which a model does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = FallbackTrigger)]
 pub enum Trigger {
     /// The request does not fit the model, or its values are refused.
     Invalid,

@@ -25,6 +25,7 @@ pub mod route;
 pub mod settings;
 mod shadow;
 pub mod signature;
+pub mod slot;
 pub mod source;
 pub mod validate;
 
@@ -222,28 +223,31 @@ impl Gateway {
     }
 
     /// The endpoint of a request and the arm that it asks for by name or version.
-    fn find(&self, name: &str, version: Option<&str>) -> (Arc<Endpoint>, Option<usize>) {
+    fn find(&self, name: &str, version: Option<&str>) -> Found {
         let endpoints = self.inner.endpoints.load();
         match (endpoints.get(name), version) {
-            (Some(endpoint), None) => return (Arc::clone(endpoint), None),
+            (Some(endpoint), None) => {
+                return Found { endpoint: Arc::clone(endpoint), arm: None, is_new: false };
+            }
             (Some(endpoint), Some(version)) => {
                 if let Some(arm) = endpoint.arm_of(version) {
-                    return (Arc::clone(endpoint), Some(arm));
+                    return Found { endpoint: Arc::clone(endpoint), arm: Some(arm), is_new: false };
                 }
             }
             (None, _) => {}
         }
-        (self.direct(name, version), Some(0))
+        self.direct(name, version)
     }
 
     /// The way to a model without an endpoint.
-    fn direct(&self, model: &str, version: Option<&str>) -> Arc<Endpoint> {
+    fn direct(&self, model: &str, version: Option<&str>) -> Found {
         let key = version.map(|version| format!("{model}\0{version}"));
         let key = key.as_deref().unwrap_or(model);
         if let Some(endpoint) = self.inner.direct.load().get(key) {
-            return Arc::clone(endpoint);
+            return Found { endpoint: Arc::clone(endpoint), arm: Some(0), is_new: false };
         }
-        Arc::new(Endpoint::direct(model, Which::parse(version)))
+        let endpoint = Arc::new(Endpoint::direct(model, Which::parse(version)));
+        Found { endpoint, arm: Some(0), is_new: true }
     }
 
     /// Remembers a way that led to an answer; names that nobody has are not remembered.
@@ -260,14 +264,32 @@ impl Gateway {
     }
 
     /// Model and version behind a name, of an endpoint the arm with the most requests.
-    fn target(&self, name: &str, version: Option<&str>) -> (Arc<str>, Which) {
-        let (endpoint, arm) = self.find(name, version);
+    fn target(&self, name: &str, version: Option<&str>) -> Target {
+        let Found { endpoint, arm, .. } = self.find(name, version);
+        let is_direct = endpoint.table.is_none();
         let arm = arm.unwrap_or_else(|| endpoint.main_arm());
         match endpoint.arms.get(arm) {
-            Some(arm) => (Arc::clone(&arm.model), arm.which.clone()),
-            None => (name.into(), Which::parse(version)),
+            Some(arm) => Target { model: Arc::clone(&arm.model), which: arm.which.clone(), is_direct },
+            None => Target { model: name.into(), which: Which::parse(version), is_direct },
         }
     }
+}
+
+/// Where a name leads to.
+struct Found {
+    endpoint: Arc<Endpoint>,
+    /// The arm that is asked for; none where the routing says it.
+    arm: Option<usize>,
+    /// Whether it is a way to a model that is not remembered yet.
+    is_new: bool,
+}
+
+/// A model that is asked about.
+struct Target {
+    model: Arc<str>,
+    which: Which,
+    /// Whether no endpoint is in front of it.
+    is_direct: bool,
 }
 
 #[async_trait]
@@ -281,8 +303,8 @@ impl Inference for Gateway {
     }
 
     async fn model_state(&self, model: &str, version: Option<&str>) -> Result<ModelState, InferError> {
-        let (model, which) = self.target(model, version);
-        let slot = self.models().slot(&model, &which, true).await?;
+        let Target { model, which, is_direct } = self.target(model, version);
+        let slot = self.models().slot(&model, &which, is_direct).await?;
         let state = slot.model_state();
         if state == ModelState::Loading {
             // Who asks whether a model is ready wants to use it.
@@ -293,12 +315,13 @@ impl Inference for Gateway {
     }
 
     async fn metadata(&self, name: &str, version: Option<&str>) -> Result<Arc<ModelMetadata>, InferError> {
-        let (model, which) = self.target(name, version);
-        let loaded = self.models().ready(&model, &which, true, Instant::now() + LOAD).await?;
-        if *loaded.metadata.name == *name {
-            return Ok(Arc::clone(&loaded.metadata));
+        let Target { model, which, is_direct } = self.target(name, version);
+        let loaded = self.models().ready(&model, &which, is_direct, Instant::now() + LOAD).await?;
+        let metadata = loaded.metadata.load_full();
+        if *metadata.name == *name {
+            return Ok(metadata);
         }
-        Ok(Arc::new(ModelMetadata { name: name.to_owned(), ..ModelMetadata::clone(&loaded.metadata) }))
+        Ok(Arc::new(ModelMetadata { name: name.to_owned(), ..ModelMetadata::clone(&metadata) }))
     }
 
     async fn index(&self, only_ready: bool) -> Result<Vec<IndexEntry>, InferError> {
@@ -346,8 +369,9 @@ impl Inference for Gateway {
             }
             None => vec![(name.into(), Which::Default)],
         };
+        let is_direct = endpoint.is_none();
         for (model, which) in targets {
-            self.models().load(&model, &which).await?;
+            self.models().load(&model, &which, is_direct).await?;
         }
         Ok(())
     }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tidemill_runtime::{Session, Tensor};
+use arc_swap::ArcSwap;
+use serde_json::Value;
+use tidemill_runtime::{Session, Slot, Tensor};
 
 use super::batch::{Lane, call};
 use super::golden::{Golden, Mismatch, rows_of};
@@ -30,7 +32,7 @@ pub struct Loaded {
     /// What its trainer said of it.
     pub signature: Option<Signature>,
     /// What callers may know of it.
-    pub metadata: Arc<ModelMetadata>,
+    pub metadata: ArcSwap<ModelMetadata>,
     /// The way in.
     pub lane: Arc<Lane>,
     /// Bytes that it occupies.
@@ -46,6 +48,17 @@ impl fmt::Debug for Loaded {
             .finish_non_exhaustive()
     }
 }
+
+impl Loaded {
+    /// The versions that can be asked for are others now.
+    pub(super) fn set_versions(&self, versions: Vec<String>) {
+        self.metadata
+            .rcu(|metadata| ModelMetadata { versions: versions.clone(), ..ModelMetadata::clone(metadata) });
+    }
+}
+
+/// The property that names the columns of a model's one matrix, in order.
+const COLUMNS: &str = "columns";
 
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
@@ -81,6 +94,10 @@ pub fn load(
     let mut properties = bundle.properties;
     properties.insert("runtime".to_owned(), session.runtime().to_owned());
     properties.insert("release".to_owned(), bundle.digest.to_string());
+    if plan.is_matrix() {
+        let columns = plan.inputs.iter().map(|slot| Value::from(slot.name.as_str()));
+        properties.insert(COLUMNS.to_owned(), Value::Array(columns.collect()).to_string());
+    }
     let metadata = ModelMetadata {
         name: model.to_string(),
         versions,
@@ -88,9 +105,10 @@ pub fn load(
             ModelFiles::Onnx(_) => "onnx".to_owned(),
             ModelFiles::Folder(_) => "python".to_owned(),
         },
-        inputs: plan.inputs.clone(),
+        // Of a matrix callers see what it is; its columns may be given one by one all the same.
+        inputs: session.inputs().iter().map(|slot| described(slot, &plan)).collect(),
         outputs: session.outputs().to_vec(),
-        is_tabular: plan.is_tabular,
+        is_tabular: plan.is_tabular && !plan.is_matrix(),
         properties,
     };
     Ok(Loaded {
@@ -101,9 +119,15 @@ pub fn load(
         version,
         plan,
         signature: bundle.signature,
-        metadata: Arc::new(metadata),
+        metadata: ArcSwap::from_pointee(metadata),
         memory,
     })
+}
+
+/// An input as the session has it, optional where the signature says so.
+fn described(slot: &Slot, plan: &Plan) -> Slot {
+    let input = plan.inputs.iter().find(|input| input.name == slot.name);
+    input.filter(|_| !plan.is_matrix()).unwrap_or(slot).clone()
 }
 
 /// Scores the golden rows again and compares with the trainer's answers.
@@ -186,8 +210,9 @@ mod tests {
         })
         .unwrap();
         assert!(loaded.plan.is_tabular && loaded.plan.is_joinable && !loaded.plan.is_matrix());
-        assert_eq!(loaded.metadata.properties["runtime"], "fake");
-        assert_eq!(&*loaded.release, loaded.metadata.properties["release"]);
+        let metadata = loaded.metadata.load();
+        assert_eq!(metadata.properties["runtime"], "fake");
+        assert_eq!(&*loaded.release, metadata.properties["release"]);
     }
 
     #[test]

@@ -1,17 +1,18 @@
 //! The life of models: loaded when they are first asked for, loaded again without a gap, unloaded when room is needed.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use super::loader::Loader;
 use super::metrics::Metrics;
 use super::model::{Loaded, load};
 use super::settings::Settings;
+use super::slot::{ModelStatus, Slot, State, lock};
 use super::source::{ModelSource, SourceError, Which};
 use crate::{InferError, ModelState};
 
@@ -42,47 +43,6 @@ struct Way {
     slot: Arc<Slot>,
     /// Whether a caller asked for it without an endpoint.
     is_direct: Arc<AtomicBool>,
-}
-
-/// The place of one version of a model, loaded or not.
-pub struct Slot {
-    /// The model.
-    pub model: Arc<str>,
-    /// The version.
-    pub version: Arc<str>,
-    loaded: ArcSwapOption<Loaded>,
-    /// Milliseconds after the gateway began.
-    last_used: AtomicU64,
-    state: Mutex<State>,
-    /// Held while it is loaded.
-    loading: Arc<AsyncMutex<()>>,
-}
-
-#[derive(Clone, Debug)]
-enum State {
-    /// It is loaded, or will be when it is asked for.
-    Lazy,
-    Loading,
-    Unloaded,
-    Failed {
-        why: String,
-        until: Instant,
-    },
-}
-
-/// How a model stands.
-#[derive(Clone, Debug)]
-pub struct ModelStatus {
-    /// The model.
-    pub model: Arc<str>,
-    /// The version.
-    pub version: Arc<str>,
-    /// Whether it can answer.
-    pub state: ModelState,
-    /// What is loaded.
-    pub loaded: Option<Arc<Loaded>>,
-    /// How long ago it was asked last; none if never.
-    pub idle: Option<Duration>,
 }
 
 impl Models {
@@ -178,9 +138,14 @@ impl Models {
     }
 
     /// Loads what is behind a name anew, also where it was unloaded on request.
-    pub async fn load(self: &Arc<Self>, model: &str, which: &Which) -> Result<Arc<Loaded>, InferError> {
+    pub async fn load(
+        self: &Arc<Self>,
+        model: &str,
+        which: &Which,
+        is_direct: bool,
+    ) -> Result<Arc<Loaded>, InferError> {
         self.refresh(model).await;
-        let slot = self.slot(model, which, true).await?;
+        let slot = self.slot(model, which, is_direct).await?;
         slot.set(State::Lazy);
         self.ensure(slot, true).await
     }
@@ -228,6 +193,17 @@ impl Models {
             }
         }
         self.sweep();
+        let loaded: Vec<Arc<Loaded>> = lock(&self.slots)
+            .values()
+            .filter(|slot| *slot.model == *model)
+            .filter_map(|slot| slot.loaded.load_full())
+            .collect();
+        if loaded.is_empty() {
+            return;
+        }
+        if let Ok(versions) = self.source.versions(model).await {
+            loaded.iter().for_each(|loaded| loaded.set_versions(versions.clone()));
+        }
     }
 
     /// Forgets ways that neither an endpoint nor a caller uses.
@@ -345,16 +321,9 @@ impl Models {
     /// The place of a version, made where there is none.
     fn place(&self, model: &str, version: &str) -> Arc<Slot> {
         let mut slots = lock(&self.slots);
-        let slot = slots.entry((model.into(), version.into())).or_insert_with(|| {
-            Arc::new(Slot {
-                model: model.into(),
-                version: version.into(),
-                loaded: ArcSwapOption::empty(),
-                last_used: AtomicU64::new(0),
-                state: Mutex::new(State::Lazy),
-                loading: Arc::default(),
-            })
-        });
+        let slot = slots
+            .entry((model.into(), version.into()))
+            .or_insert_with(|| Arc::new(Slot::new(model, version)));
         Arc::clone(slot)
     }
 
@@ -378,58 +347,6 @@ impl Models {
     }
 }
 
-impl Slot {
-    fn touch(&self, began: Instant, now: Instant) {
-        let millis =
-            u64::try_from(now.saturating_duration_since(began).as_millis()).unwrap_or(u64::MAX).max(1);
-        // A line that many threads write is slow; ten milliseconds are as good.
-        if millis.saturating_sub(self.last_used.load(Ordering::Relaxed)) >= 10 {
-            self.last_used.store(millis, Ordering::Relaxed);
-        }
-    }
-
-    fn set(&self, state: State) {
-        *lock(&self.state) = state;
-    }
-
-    /// Whether a load may be tried.
-    fn may_load(&self, again: bool) -> Result<(), InferError> {
-        let (model, version) = (&self.model, &self.version);
-        match lock(&self.state).clone() {
-            State::Unloaded => Err(InferError::Unavailable {
-                message: format!("model `{model}` version `{version}` was unloaded; ask to load it first"),
-                retry_after: None,
-            }),
-            State::Failed { why, until } if !again && Instant::now() < until => {
-                let retry_after = Some(until.saturating_duration_since(Instant::now()));
-                Err(InferError::Unavailable { message: why, retry_after })
-            }
-            State::Lazy | State::Loading | State::Failed { .. } => Ok(()),
-        }
-    }
-
-    /// Whether it can answer.
-    pub fn model_state(&self) -> ModelState {
-        match lock(&self.state).clone() {
-            State::Unloaded => ModelState::Unloaded,
-            _ if self.loaded.load().is_some() => ModelState::Ready,
-            State::Lazy | State::Loading => ModelState::Loading,
-            State::Failed { why, .. } => ModelState::Failed(why),
-        }
-    }
-
-    fn status(&self, began: Instant) -> ModelStatus {
-        let used = self.last_used.load(Ordering::Relaxed);
-        ModelStatus {
-            model: Arc::clone(&self.model),
-            version: Arc::clone(&self.version),
-            state: self.model_state(),
-            loaded: self.loaded.load_full(),
-            idle: (used > 0).then(|| began.elapsed().saturating_sub(Duration::from_millis(used))),
-        }
-    }
-}
-
 /// What a caller hears of an error of the source.
 pub fn from_source(error: SourceError) -> InferError {
     match error {
@@ -443,10 +360,6 @@ pub fn from_source(error: SourceError) -> InferError {
 
 fn cut_off() -> InferError {
     InferError::Internal("loading the model was cut off".to_owned())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

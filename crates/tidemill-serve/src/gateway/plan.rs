@@ -73,6 +73,27 @@ impl Plan {
         matches!(self.layout, Layout::Matrix(_))
     }
 
+    /// The columns of a matrix, each with its name.
+    pub fn split(&self, matrix: &Tensor) -> Vec<Named> {
+        fn every<T: Clone>(values: &[T], from: usize, width: usize) -> Vec<T> {
+            values.iter().skip(from).step_by(width).cloned().collect()
+        }
+        let width = self.inputs.len().max(1);
+        let columns = self.inputs.iter().enumerate().map(|(at, slot)| {
+            let values = match matrix.values() {
+                Values::F32(values) => Values::F32(every(values, at, width)),
+                Values::F64(values) => Values::F64(every(values, at, width)),
+                Values::I64(values) => Values::I64(every(values, at, width)),
+                Values::I32(values) => Values::I32(every(values, at, width)),
+                Values::Bytes(values) => Values::Bytes(every(values, at, width)),
+                // No matrix of another type is ever made.
+                _ => Values::F32(Vec::new()),
+            };
+            Named { name: slot.name.clone(), tensor: Tensor::vector(values) }
+        });
+        columns.collect()
+    }
+
     /// Lays out a request.
     ///
     /// # Errors

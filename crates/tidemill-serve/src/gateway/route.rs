@@ -21,6 +21,7 @@ const MOST_VALUES: usize = 10_000;
 /// A model version that an endpoint may send requests to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = EndpointArm)]
 pub struct Arm {
     /// Its name in the endpoint, for example `champion`.
     #[schema(min_length = 1, max_length = 128)]
@@ -43,6 +44,7 @@ pub struct Arm {
 /// Where a key is found in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = RequestKey)]
 pub enum Key {
     /// A header field.
     Header(String),
@@ -53,6 +55,7 @@ pub enum Key {
 /// Requests with certain values of a key go to one arm: a header rule, or a cohort.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RoutingRule)]
 pub struct Rule {
     /// Which value is looked at.
     pub key: Key,

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::batch::{Answer, call_joined, can_join};
-use super::metrics::{ArmLabels, ERROR_KINDS, Metrics, error_kind};
+use super::metrics::{ArmLabels, ArmMeter, ERROR_KINDS, Metrics, error_kind};
 use super::model::Loaded;
 use super::models::Models;
 use super::plan::Prepared;
@@ -45,6 +45,7 @@ pub(super) struct Shown {
 #[derive(Debug)]
 pub(super) struct Shadow {
     queue: mpsc::Sender<Shown>,
+    meter: Arc<ArmMeter>,
 }
 
 /// What a shadow needs to answer.
@@ -83,13 +84,19 @@ impl Shadow {
     /// Starts a shadow with room for so many requests.
     pub(super) fn start(stage: Stage, role: Role, room: usize) -> Self {
         let (queue, shown) = mpsc::channel(room.max(1));
+        let meter = stage.metrics.arm(&role.labels(&"".into()));
         let name = format!("shadow {}", role.arm);
         let thread = std::thread::Builder::new().name(name.chars().take(15).collect());
         if let Err(error) = thread.spawn(move || answer_all(&stage, &role, shown)) {
             // The queue is closed then: everything is dropped and counted.
             tracing::error!(%error, "a shadow cannot be started");
         }
-        Self { queue }
+        Self { queue, meter }
+    }
+
+    /// Counts a request that it was not shown.
+    pub(super) fn drop_one(&self) {
+        self.meter.shadow_dropped();
     }
 
     /// Whether a request would be taken now; spares a copy of its inputs where not.
@@ -183,7 +190,10 @@ impl Stage {
             model: Arc::clone(&loaded.model),
             version: Arc::clone(&loaded.version),
             release: Arc::clone(&loaded.release),
-            inputs: named_inputs(prepared.originals, prepared.names, Some(prepared.tensors)),
+            inputs: match (&prepared.originals, prepared.tensors.as_slice()) {
+                (None, [matrix]) if loaded.plan.is_matrix() => loaded.plan.split(matrix),
+                _ => named_inputs(prepared.originals, prepared.names, Some(prepared.tensors)),
+            },
             outputs,
             status,
             ..role.record(shown, latency)

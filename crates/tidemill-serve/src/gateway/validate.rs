@@ -58,6 +58,7 @@ impl Kind {
 /// What is done about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ViolationPolicy)]
 pub enum Policy {
     /// Nothing; it is not even looked for.
     Ignore,
@@ -73,6 +74,7 @@ pub enum Policy {
 /// What is done about each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = ValidationPolicies)]
 pub struct Policies {
     /// A required input is not there. Where it is not refused, NaN or empty text stands for it.
     pub missing: Policy,
@@ -121,6 +123,7 @@ impl Policies {
 /// The least and the greatest value of a column, where an endpoint declares them itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ColumnBounds)]
 pub struct Bounds {
     /// The least value.
     #[serde(default, skip_serializing_if = "Option::is_none")]

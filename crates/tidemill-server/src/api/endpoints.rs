@@ -9,7 +9,7 @@ use tidemill_db::endpoints::{Endpoint as Stored, EndpointRevision};
 use tidemill_serve::ModelState;
 use tidemill_serve::gateway::allot::Stretch;
 use tidemill_serve::gateway::endpoint::EndpointSpec;
-use tidemill_serve::gateway::models::ModelStatus;
+use tidemill_serve::gateway::slot::ModelStatus;
 use utoipa::{IntoParams, ToSchema};
 
 use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Position, Query, Text, Time, one};

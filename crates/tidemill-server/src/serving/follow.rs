@@ -68,7 +68,7 @@ async fn catch_up(app: &App, gateway: &Gateway, seen: u64) -> Result<u64, tidemi
     let filter = EventFilter {
         after: Some(seen),
         limit: Some(STRIDE),
-        order: Order::Oldest,
+        order: Order::OldestFirst,
         ..EventFilter::default()
     };
     let events = app.registry().db().events(&filter).await?;

@@ -173,10 +173,6 @@ impl InRegistry {
             Err(error) if error.code == Code::ResourceDoesNotExist => return Ok(false),
             Err(error) => return Err(registry(error)),
         };
-        if content.bytes() > LARGEST {
-            let path = path.as_str();
-            return Err(SourceError::Broken(format!("`{path}` has over 2 GiB, which no ONNX file has")));
-        }
         for piece in self.registry.pieces(&content, 0..content.bytes()).map_err(registry)? {
             take(&piece.map_err(registry)?)?;
         }
@@ -216,6 +212,10 @@ impl Files for InRegistry {
         let path = ArtifactPath::parse(path).map_err(registry)?;
         let mut bytes = Vec::new();
         let found = self.pieces(&path, &mut |piece| {
+            if (bytes.len() + piece.len()) as u64 > LARGEST {
+                let path = path.as_str();
+                return Err(SourceError::Broken(format!("`{path}` has over 2 GiB, which no ONNX file has")));
+            }
             bytes.extend_from_slice(piece);
             Ok(())
         })?;

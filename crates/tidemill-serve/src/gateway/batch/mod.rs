@@ -192,10 +192,11 @@ impl Lane {
         queue.rows += rows;
         queue.jobs.push_back(Job { inputs, rows, came: now, deadline, answer });
         self.count(queue.jobs.len());
-        if queue.is_gathering {
+        let enough = queue.rows >= self.limits.max_batch;
+        // A worker that gathers looks again by itself; it is woken only for what it could not know.
+        if queue.is_gathering && (enough || deadline <= now + self.limits.max_wait) {
             self.wake.notify_one();
         }
-        let enough = queue.rows >= self.limits.max_batch;
         if queue.workers == 0 || queue.workers < self.limits.workers && (enough || !queue.is_gathering) {
             self.start_worker(&mut queue);
         }

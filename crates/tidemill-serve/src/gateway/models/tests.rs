@@ -123,7 +123,7 @@ async fn a_moved_alias_takes_requests_along_only_when_the_new_version_can_answer
 async fn models_are_loaded_again_and_unloaded_on_request() {
     let lab = Lab::plain(&[("m", &["1"])]);
     let first = lab.ready("m", Which::Default).await.unwrap();
-    let second = lab.models.load("m", &Which::Default).await.unwrap();
+    let second = lab.models.load("m", &Which::Default, true).await.unwrap();
     assert_ne!(first.serial, second.serial);
     assert_eq!(lab.ready("m", Which::Default).await.unwrap().serial, second.serial);
 
@@ -131,7 +131,7 @@ async fn models_are_loaded_again_and_unloaded_on_request() {
     let why = lab.ready("m", Which::Default).await.unwrap_err();
     assert!(why.to_string().contains("was unloaded; ask to load it first"), "{why}");
     assert_eq!(lab.states()[0].1, ModelState::Unloaded);
-    lab.models.load("m", &Which::Default).await.unwrap();
+    lab.models.load("m", &Which::Default, true).await.unwrap();
     lab.ready("m", Which::Default).await.unwrap();
     assert!(matches!(lab.models.unload("none").await, Err(InferError::NotFound(_))));
     assert!(matches!(lab.ready("none", Which::Default).await, Err(InferError::NotFound(_))));

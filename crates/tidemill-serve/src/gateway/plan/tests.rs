@@ -61,7 +61,13 @@ fn columns_are_packed_in_the_signatures_order() {
     assert_eq!(names, ["a", "b", "c"]);
 
     let whole = Named { name: "float_input".to_owned(), tensor: matrix.clone() };
-    assert_eq!(plan.prepare(vec![whole]).unwrap().tensors, [matrix], "the matrix itself is taken too");
+    assert_eq!(
+        plan.prepare(vec![whole]).unwrap().tensors,
+        [matrix.clone()],
+        "the matrix itself is taken too"
+    );
+    let columns = plan.split(&matrix);
+    assert_eq!((columns.len(), &columns[1]), (3, &given("b", Values::F32(vec![2.0, 20.0]))));
     let missing =
         plan.prepare(vec![given("a", Values::F64(vec![1.0])), given("b", Values::I64(vec![2]))]).unwrap();
     assert_eq!(missing.violations, [Violation::of(Kind::Missing, "c")]);
