@@ -22,6 +22,7 @@ use super::validate::{Bounds, Checker, Policies};
 #[serde(deny_unknown_fields)]
 pub struct EndpointSpec {
     /// The model versions behind it.
+    #[schema(min_items = 1, max_items = 16)]
     pub arms: Vec<Arm>,
     /// Rules that come before the split, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

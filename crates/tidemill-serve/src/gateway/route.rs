@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 use tidemill_runtime::{Tensor, Values};
 use twox_hash::XxHash3_64;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::allot::{SLOTS, Stretch, shares};
 use crate::Named;
@@ -42,14 +44,38 @@ pub struct Arm {
 }
 
 /// Where a key is found in a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[schema(as = RequestKey)]
 pub enum Key {
     /// A header field.
     Header(String),
     /// An input; the value in the first row.
     Input(String),
+}
+
+impl PartialSchema for Key {
+    /// Written out, since it must say that there is one field and no other.
+    fn schema() -> RefOr<Schema> {
+        let text =
+            |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
+        let one = |name: &str, description: &str| {
+            ObjectBuilder::new()
+                .property(name, text(description))
+                .required(name)
+                .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)))
+        };
+        OneOfBuilder::new()
+            .item(one("header", "A header field"))
+            .item(one("input", "An input; the value in the first row"))
+            .description(Some("Where a key is found in a request"))
+            .into()
+    }
+}
+
+impl ToSchema for Key {
+    fn name() -> Cow<'static, str> {
+        "RequestKey".into()
+    }
 }
 
 /// Requests with certain values of a key go to one arm: a header rule, or a cohort.

@@ -173,10 +173,10 @@ pub(super) struct Expected {
 ///
 /// The models of its arms are loaded first. Then the change is recorded, and in effect at once.
 #[utoipa::path(put, path = "/api/v1/endpoints/{name}", operation_id = "putEndpoint", tag = "serving",
-    params(("name" = String, Path, description = "The endpoint", min_length = 1, max_length = 128), Expected),
+    params(("name" = String, Path, description = "The endpoint", pattern = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"), Expected),
     request_body = EndpointSpec,
     responses((status = 200, description = "The change", body = One<Changed>), Failures,
-        (status = 409, description = "A model cannot answer, or the endpoint was changed by somebody else",
+        (status = 409, description = "The declaration contradicts itself, a model cannot answer, or somebody else changed the endpoint",
             body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The declaration is too large")))]
 pub(super) async fn put(

@@ -39,7 +39,8 @@ pub(crate) async fn put(
     expected: Option<u64>,
 ) -> Result<Change, Refusal> {
     let name = Name::new(name).map_err(|error| Error::invalid(error.to_string()))?;
-    let wrong = |why: String| Error::invalid(format!("the declaration is not right: {why}"));
+    // The request is as the document says; what it asks for contradicts itself.
+    let wrong = |why: String| Error::new(Code::ResourceConflict, format!("the declaration cannot be: {why}"));
     // Looked at before anything is loaded for it.
     spec.clone().settle(None).map_err(wrong)?;
     if let Some(serving) = app.serving() {
@@ -114,12 +115,8 @@ fn words(spec: &EndpointSpec) -> Vec<String> {
 }
 
 fn not_ready(error: &InferError) -> Refusal {
-    let code = match error {
-        InferError::NotFound(_) => Code::InvalidParameterValue,
-        _ => Code::InvalidState,
-    };
     let hint = "nothing was changed; `/api/v1/serving/models` shows how models stand";
-    Refusal { error: Error::new(code, error.to_string()), hint }
+    Refusal { error: Error::new(Code::InvalidState, error.to_string()), hint }
 }
 
 fn internal(why: &str) -> Error {

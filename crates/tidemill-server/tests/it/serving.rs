@@ -243,12 +243,12 @@ async fn endpoints_are_declared_changed_and_deleted() {
     let lab = Lab::start().await;
     lab.version("first", "2").await;
     lab.version("second", "3").await;
-    for (body, text) in [
-        (json!({"arms": []}), "an endpoint has 1 to 16 arms, not 0"),
-        (json!({"arms": [], "nonsense": 1}), "unknown field `nonsense`"),
-        (one_arm("9"), "model `m` has no version `9`"),
+    for (body, status, texts) in [
+        (json!({"arms": []}), 409, ["conflict", "an endpoint has 1 to 16 arms, not 0"]),
+        (one_arm("9"), 409, ["wrong_state", "model `m` has no version `9`"]),
+        (json!({"arms": [], "nonsense": 1}), 400, ["invalid_value", "unknown field `nonsense`"]),
     ] {
-        lab.put("e", body).await.is(400, &["invalid_value", text]);
+        lab.put("e", body).await.is(status, &texts);
     }
     lab.put("a%20b", one_arm("1")).await.is(400, &["not allowed in a name"]);
     let made = lab.put("e?revision=0", one_arm("1")).await;
