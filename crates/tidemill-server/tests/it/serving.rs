@@ -53,7 +53,7 @@ impl Loader for Numbers {
         let text = match &bundle.files {
             ModelFiles::Onnx(bytes) => String::from_utf8(bytes.clone()).unwrap(),
             ModelFiles::Folder(folder) => {
-                std::fs::read_to_string(folder.path().join("code/number.txt")).unwrap()
+                fs_err::read_to_string(folder.path().join("code/number.txt")).unwrap()
             }
         };
         let factor = text.parse().map_err(|_| format!("`{text}` is no number"))?;
