@@ -361,6 +361,24 @@ pub enum EventKind {
         /// Number of versions of models that were new.
         versions: u64,
     },
+    /// An endpoint of serving was made, or routes otherwise than before.
+    EndpointSet {
+        /// The endpoint.
+        endpoint: String,
+        /// Counts its changes, from 1.
+        revision: u64,
+        /// Digest of its declaration.
+        spec: Digest,
+        /// Its arms in words, for example `champion: churn@3, 95 %`.
+        arms: Vec<String>,
+    },
+    /// An endpoint of serving was deleted.
+    EndpointDeleted {
+        /// The endpoint.
+        endpoint: String,
+        /// The number of this change.
+        revision: u64,
+    },
 }
 
 impl EventKind {
@@ -403,6 +421,8 @@ impl EventKind {
             Self::EvaluationDatasetChanged { .. } => "evaluation_dataset.changed",
             Self::WebhookChanged { .. } => "webhook.changed",
             Self::TrackingImported { .. } => "tracking.imported",
+            Self::EndpointSet { .. } => "endpoint.set",
+            Self::EndpointDeleted { .. } => "endpoint.deleted",
         }
     }
 
@@ -444,6 +464,9 @@ impl EventKind {
             Self::EvaluationDatasetChanged { dataset, .. } => format!("evaluation_dataset:{dataset}"),
             Self::WebhookChanged { webhook, .. } => format!("webhook:{webhook}"),
             Self::TrackingImported { .. } => "tracking".to_owned(),
+            Self::EndpointSet { endpoint, .. } | Self::EndpointDeleted { endpoint, .. } => {
+                format!("endpoint:{endpoint}")
+            }
             Self::StoreSwept { .. } | Self::StorePushed { .. } | Self::StorePulled { .. } => {
                 "store".to_owned()
             }

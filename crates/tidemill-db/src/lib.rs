@@ -17,6 +17,7 @@ mod cache;
 mod datasets;
 mod db;
 mod dialect;
+pub mod endpoints;
 mod error;
 pub mod evaluation;
 mod events;

@@ -4,6 +4,10 @@
 //! it, in a server the `gateway`, which routes to an arm of an endpoint, batches and runs the model; the answer
 //! is recorded (`record`) and encoded again.
 
+pub mod gateway;
 pub mod inference;
+pub mod inference_record;
 
-pub use inference::{InferError, Inference, ModelMetadata, ModelState, Named, Request, Response};
+pub use gateway::Gateway;
+pub use inference::{IndexEntry, InferError, Inference, ModelMetadata, ModelState, Named, Request, Response};
+pub use inference_record::{Failure, Record, Recorder, Status};

@@ -10,6 +10,7 @@ use tidemill_registry::{Reach, Registry};
 use crate::background::Background;
 use crate::health::Pulse;
 use crate::meter::Meter;
+use crate::serving::Serving;
 use crate::shell::{Origins, Token};
 
 /// What every request waits for before its handler runs.
@@ -83,13 +84,23 @@ struct Inner {
     meter: Meter,
     pulse: Pulse,
     background: Background,
+    serving: Option<Serving>,
 }
 
 impl App {
     /// A server over `registry`.
     pub fn new(registry: Registry, config: Config) -> Self {
+        Self::with(registry, config, None)
+    }
+
+    /// A server over `registry` that also answers requests for predictions.
+    pub fn serve(registry: Registry, config: Config, serving: Serving) -> Self {
+        Self::with(registry, config, Some(serving))
+    }
+
+    fn with(registry: Registry, config: Config, serving: Option<Serving>) -> Self {
         let (meter, pulse, background) = (Meter::default(), Pulse::default(), Background::default());
-        Self { inner: Arc::new(Inner { registry, config, meter, pulse, background }) }
+        Self { inner: Arc::new(Inner { registry, config, meter, pulse, background, serving }) }
     }
 
     /// The rules.
@@ -105,6 +116,11 @@ impl App {
     /// Work that goes on beside requests: where a module registers its loop.
     pub fn background(&self) -> &Background {
         &self.inner.background
+    }
+
+    /// What answers requests for predictions, where the server does that.
+    pub fn serving(&self) -> Option<&Serving> {
+        self.inner.serving.as_ref()
     }
 
     /// What `/metrics` shows.

@@ -1,7 +1,7 @@
 //! What is counted while the server works, and the text that Prometheus reads.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::{EncodeLabelSet, prometheus_text};
@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use tidemill_serve::gateway::metrics::Page;
 
 use crate::App;
 use crate::health::MLFLOW_VERSION;
@@ -149,6 +150,9 @@ impl Meter {
                 Unit::Seconds,
                 ConstCounter::new(process.cpu),
             );
+        }
+        if let Some(serving) = app.serving() {
+            registry.register_collector(Box::new(Page(Arc::clone(serving.gateway().metrics()))));
         }
         let mut page = String::new();
         prometheus_text::encode(&mut page, &registry)?;

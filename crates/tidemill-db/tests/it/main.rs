@@ -12,6 +12,7 @@
 mod artifacts;
 mod crash;
 mod datasets;
+mod endpoints;
 mod evaluation;
 mod experiments;
 mod fixture;

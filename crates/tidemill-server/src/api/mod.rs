@@ -5,6 +5,7 @@
 //! that are not known are refused, so that a misspelt one does not silently select everything.
 
 mod datasets;
+mod endpoints;
 mod envelope;
 mod events;
 mod experiments;
@@ -49,6 +50,10 @@ const ROUTES: &[Route] = &[
     ("/api/v1/datasets/{name}/versions", || get(datasets::versions)),
     ("/api/v1/pipeline-runs", || get(pipeline::list)),
     ("/api/v1/pipeline-runs/{id}", || get(pipeline::get)),
+    ("/api/v1/endpoints", || get(endpoints::list)),
+    ("/api/v1/endpoints/{name}", || get(endpoints::get).put(endpoints::put).delete(endpoints::delete)),
+    ("/api/v1/endpoints/{name}/history", || get(endpoints::history)),
+    ("/api/v1/serving/models", || get(endpoints::models)),
     ("/api/v1/events", || get(events::list)),
     ("/api/v1/events/stream", || get(events::follow)),
     ("/api/v1/log/head", || get(log::head)),
@@ -116,6 +121,12 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         datasets::versions,
         pipeline::list,
         pipeline::get,
+        endpoints::list,
+        endpoints::get,
+        endpoints::put,
+        endpoints::delete,
+        endpoints::history,
+        endpoints::models,
         events::list,
         events::follow,
         log::head,
@@ -128,6 +139,7 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         (name = "models", description = "Registered models"),
         (name = "data", description = "Versioned datasets"),
         (name = "pipeline", description = "Runs of the pipeline"),
+        (name = "serving", description = "Endpoints that answer requests for predictions, and the models behind them"),
         (name = "log", description = "The append-only log of every change of state"),
     ),
     security((), ("token" = []), ("basic" = [])),

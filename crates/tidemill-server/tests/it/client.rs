@@ -35,13 +35,20 @@ impl Server {
     }
 
     pub(crate) async fn start_with(set: impl FnOnce(&mut Config)) -> Self {
+        Self::start_app(|registry, mut config| {
+            set(&mut config);
+            App::new(registry, config)
+        })
+        .await
+    }
+
+    pub(crate) async fn start_app(make: impl FnOnce(Registry, Config) -> App) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(FixedClock::new(Timestamp::from_millis(1_700_000_000_000)));
         let db = Db::open(dir.path().join("t.db").to_str().unwrap(), clock.clone()).await.unwrap();
         let store = Store::open(&dir.path().join("store"), StoreOptions::default()).unwrap();
-        let mut config = Config::new(dir.path().to_owned());
-        set(&mut config);
-        let app = App::new(Registry::new(db.clone(), store, clock.clone()), config);
+        let config = Config::new(dir.path().to_owned());
+        let app = make(Registry::new(db.clone(), store, clock.clone()), config);
         Self { running: Running::start(app).unwrap(), db, clock, _dir: dir }
     }
 

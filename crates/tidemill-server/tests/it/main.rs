@@ -13,6 +13,7 @@ mod client;
 mod datasets;
 mod models;
 mod pages;
+mod serving;
 mod shell;
 mod traces;
 mod webhooks;

@@ -1,0 +1,311 @@
+//! One request on its way through the gateway.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tidemill_core::Timestamp;
+use tidemill_runtime::Tensor;
+
+use super::endpoint::{ArmState, Endpoint};
+use super::metrics::ArmMeter;
+use super::model::Loaded;
+use super::route::{Choice, Keys, Why, find, route};
+use super::shadow::{Shown, failure, name_outputs, named_inputs};
+use super::{Found, Gateway, Inner, id};
+use crate::{InferError, Named, Record, Request, Response, Status};
+
+/// A place among the requests that are being answered.
+struct Place<'a>(&'a Inner);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let before = self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+        if before == 1 && self.0.is_draining.load(Ordering::SeqCst) {
+            self.0.all_gone.notify_waiters();
+        }
+    }
+}
+
+/// What is kept of a request for the record and for shadows, before its model takes it.
+struct Kept {
+    id: String,
+    is_recorded: bool,
+    entity: Option<Arc<str>>,
+    headers: Vec<(Arc<str>, String)>,
+    time: Timestamp,
+}
+
+/// What a model made of a request.
+struct Outcome {
+    answer: Result<Vec<Tensor>, InferError>,
+    loaded: Option<Arc<Loaded>>,
+    meter: Arc<ArmMeter>,
+    notes: Vec<String>,
+    originals: Option<Vec<Named>>,
+    names: Vec<String>,
+    tensors: Option<Vec<Tensor>>,
+}
+
+impl Gateway {
+    pub(super) async fn answer(&self, mut request: Request) -> Result<Response, InferError> {
+        let begun = Instant::now();
+        let _place = self.enter()?;
+        let Found { endpoint, arm: asked, is_new } = self.find(&request.model, request.version.as_deref());
+        let request_id = request.id.take().unwrap_or_else(id::fresh);
+        let choice = choose(&endpoint, asked, &request, &request_id);
+        let Some(arm) = endpoint.arms.get(choice.arm) else {
+            return Err(InferError::Internal("the routing table names an arm that is not there".to_owned()));
+        };
+        let kept = self.keep(&endpoint, &request, request_id);
+        let rows = request.inputs.first().map_or(0, |input| input.tensor.rows());
+        let shown = self.for_shadows(&endpoint, choice, &request.inputs);
+        let limit = begun + endpoint.timeout.unwrap_or(self.inner.settings.timeout);
+        let deadline = request.deadline.map_or(limit, |deadline| deadline.min(limit));
+        let inputs = std::mem::take(&mut request.inputs);
+        let is_direct = endpoint.table.is_none();
+        let outcome = self.ask(&endpoint, arm, inputs, deadline, is_direct).await;
+        if is_new && outcome.loaded.is_some() {
+            self.remember(&endpoint, request.version.as_deref());
+        }
+        self.finish(&endpoint, arm, &request, kept, rows, outcome, begun, shown)
+    }
+
+    fn enter(&self) -> Result<Place<'_>, InferError> {
+        self.inner.in_flight.fetch_add(1, Ordering::SeqCst);
+        let place = Place(&self.inner);
+        if self.inner.is_draining.load(Ordering::SeqCst) {
+            let message = "the server is stopping".to_owned();
+            return Err(InferError::Unavailable { message, retry_after: None });
+        }
+        Ok(place)
+    }
+
+    fn keep(&self, endpoint: &Endpoint, request: &Request, id: String) -> Kept {
+        let recorder = self.inner.stage.recorder.as_ref();
+        let is_recorded = recorder.is_some_and(|recorder| recorder.wants(&endpoint.name, &id));
+        let spec = endpoint.spec.as_ref();
+        let keys = Keys { request: &id, headers: &request.headers, inputs: &request.inputs };
+        let entity = spec.and_then(|spec| find(spec.entity.as_ref()?, keys));
+        let entity = entity.map(|entity| match entity {
+            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes).into(),
+            Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into(),
+        });
+        let headers = endpoint.keep_headers.iter();
+        let headers = headers
+            .filter_map(|name| Some((Arc::clone(name), request.headers.get(&**name)?.clone())))
+            .collect();
+        Kept { id, is_recorded, entity, headers, time: self.inner.clock.now() }
+    }
+
+    /// Copies of the inputs for the shadows that have room for them; the others are counted.
+    fn for_shadows(&self, endpoint: &Endpoint, choice: Choice, inputs: &[Named]) -> Vec<(usize, Vec<Named>)> {
+        if choice.shadows == 0 {
+            return Vec::new();
+        }
+        let mut shown = Vec::new();
+        for (at, arm) in endpoint.arms.iter().enumerate() {
+            let Some(shadow) = arm.shadow.as_ref().filter(|_| choice.shadows & 1 << at != 0) else {
+                continue;
+            };
+            if shadow.has_room() {
+                shown.push((at, inputs.to_vec()));
+            } else {
+                shadow.drop_one();
+            }
+        }
+        shown
+    }
+
+    /// Asks the model of an arm.
+    async fn ask(
+        &self,
+        endpoint: &Endpoint,
+        arm: &ArmState,
+        inputs: Vec<Named>,
+        deadline: Instant,
+        is_direct: bool,
+    ) -> Outcome {
+        let stage = &self.inner.stage;
+        let loaded = match stage.models.ready(&arm.model, &arm.which, is_direct, deadline).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                // Names that nobody has would each be a row of metrics for ever.
+                let is_unknown = is_direct && matches!(error, InferError::NotFound(_));
+                let meter = if is_unknown { Arc::default() } else { endpoint.unbound(arm, &stage.metrics) };
+                return Outcome {
+                    answer: Err(error),
+                    loaded: None,
+                    meter,
+                    notes: Vec::new(),
+                    originals: Some(inputs),
+                    names: Vec::new(),
+                    tensors: None,
+                };
+            }
+        };
+        let bound = endpoint.bound(arm, &loaded, &stage.metrics);
+        let mut outcome = Outcome {
+            answer: Err(InferError::Internal("the model was not asked".to_owned())),
+            loaded: None,
+            meter: Arc::clone(&bound.meter),
+            notes: Vec::new(),
+            originals: None,
+            names: Vec::new(),
+            tensors: None,
+        };
+        match loaded.plan.prepare(inputs) {
+            Ok(mut prepared) => {
+                bound.checker.look(&prepared.tensors, loaded.plan.is_matrix(), &mut prepared.violations);
+                bound.meter.violated(&prepared.violations);
+                outcome.names = prepared.names;
+                outcome.originals = prepared.originals;
+                match bound.checker.judge(&prepared.violations) {
+                    Ok(notes) => {
+                        outcome.notes = notes;
+                        let ran = loaded.lane.run(prepared.tensors, prepared.rows, deadline).await;
+                        outcome.answer = ran.answer;
+                        outcome.tensors = ran.inputs;
+                    }
+                    Err(refusal) => {
+                        outcome.answer = Err(refusal);
+                        outcome.tensors = Some(prepared.tensors);
+                    }
+                }
+            }
+            Err(error) => outcome.answer = Err(error),
+        }
+        outcome.loaded = Some(loaded);
+        outcome
+    }
+
+    /// Counts, records and shows a request, and makes its answer.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, taken apart once")]
+    fn finish(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        arm: &ArmState,
+        request: &Request,
+        kept: Kept,
+        rows: usize,
+        outcome: Outcome,
+        begun: Instant,
+        shown: Vec<(usize, Vec<Named>)>,
+    ) -> Result<Response, InferError> {
+        let Outcome { answer, loaded, meter, mut notes, originals, names, tensors } = outcome;
+        let latency = begun.elapsed();
+        let loaded = loaded.as_deref();
+        let (outputs, status) = match answer {
+            Ok(tensors) => {
+                meter.answered(latency);
+                let outputs = loaded.map(|loaded| name_outputs(loaded, tensors));
+                (Ok(outputs.unwrap_or_default()), Status::Answered)
+            }
+            Err(error) => {
+                let fallback = endpoint.spec.as_ref().and_then(|spec| spec.fallback.as_ref());
+                match fallback.filter(|fallback| fallback.covers(&error)) {
+                    Some(fallback) => {
+                        meter.fell_back(&error, latency);
+                        notes.push(format!("the declared fallback answered: {error}"));
+                        let slots = loaded.map(|loaded| loaded.lane.session().outputs()).unwrap_or_default();
+                        (Ok(fallback.answer(rows, slots)), Status::FellBack(failure(&error)))
+                    }
+                    None => {
+                        meter.failed(&error, latency);
+                        let status = Status::Failed(failure(&error));
+                        (Err(error), status)
+                    }
+                }
+            }
+        };
+        let version: Arc<str> = loaded.map_or_else(|| "".into(), |loaded| Arc::clone(&loaded.version));
+        let is_shown = !shown.is_empty();
+        let record_id: Option<Arc<str>> = (kept.is_recorded || is_shown).then(|| kept.id.as_str().into());
+        if let Some(id) = &record_id
+            && is_shown
+        {
+            self.show(endpoint, id, &kept, shown);
+        }
+        if let (Some(recorder), Some(id)) = (self.inner.stage.recorder.as_ref(), record_id)
+            && kept.is_recorded
+        {
+            recorder.record(Record {
+                id,
+                time: kept.time,
+                endpoint: Arc::clone(&endpoint.name),
+                model: Arc::clone(&arm.model),
+                version: Arc::clone(&version),
+                release: loaded.map_or_else(|| "".into(), |loaded| Arc::clone(&loaded.release)),
+                arm: arm.name.clone(),
+                is_shadow: false,
+                latency,
+                inputs: match (&originals, loaded, &tensors) {
+                    (None, Some(loaded), Some(tensors)) if loaded.plan.is_matrix() => {
+                        tensors.first().map(|matrix| loaded.plan.split(matrix)).unwrap_or_default()
+                    }
+                    _ => named_inputs(originals, names, tensors),
+                },
+                outputs: outputs.as_ref().cloned().unwrap_or_default(),
+                status,
+                warnings: notes.clone(),
+                entity: kept.entity,
+                headers: kept.headers,
+            });
+        }
+        Ok(Response {
+            model: request.model.clone(),
+            version: version.to_string(),
+            id: kept.id,
+            outputs: wanted(outputs?, &request.outputs)?,
+            arm: arm.name.clone(),
+            warnings: notes,
+        })
+    }
+
+    fn show(&self, endpoint: &Endpoint, id: &Arc<str>, kept: &Kept, shown: Vec<(usize, Vec<Named>)>) {
+        for (at, inputs) in shown {
+            let Some(arm) = endpoint.arms.get(at) else { continue };
+            let Some(shadow) = &arm.shadow else { continue };
+            let one = Shown {
+                id: Arc::clone(id),
+                time: kept.time,
+                inputs,
+                entity: kept.entity.clone(),
+                headers: kept.headers.clone(),
+                is_recorded: kept.is_recorded,
+            };
+            if !shadow.show(one) {
+                shadow.drop_one();
+            }
+        }
+    }
+}
+
+fn choose(endpoint: &Endpoint, asked: Option<usize>, request: &Request, id: &str) -> Choice {
+    match (&endpoint.table, asked) {
+        (Some(table), None) => {
+            route(table, Keys { request: id, headers: &request.headers, inputs: &request.inputs })
+        }
+        // Who asks for a version gets it, and no shadow is shown what did not come by the endpoint's rules.
+        (_, asked) => Choice { arm: asked.unwrap_or_default(), why: Why::Split, shadows: 0 },
+    }
+}
+
+/// The outputs that the caller wants, in its order; all in the model's order where it names none.
+fn wanted(mut outputs: Vec<Named>, names: &[String]) -> Result<Vec<Named>, InferError> {
+    if names.is_empty() {
+        return Ok(outputs);
+    }
+    let mut chosen = Vec::with_capacity(names.len());
+    for name in names {
+        let Some(at) = outputs.iter().position(|output| output.name == *name) else {
+            let known = outputs.iter().map(|output| output.name.as_str());
+            let hint = tidemill_core::did_you_mean(name, known).map(|hint| format!("; {hint}"));
+            let hint = hint.unwrap_or_default();
+            return Err(InferError::Invalid(format!("the model has no output `{name}`{hint}")));
+        };
+        chosen.push(outputs.swap_remove(at));
+    }
+    Ok(chosen)
+}

@@ -1,0 +1,177 @@
+//! From a model's files to something that answers: the seam to the runtimes, and the choice among them.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use tidemill_runtime::{LoadError, Runtime, Session};
+
+use super::source::{ModelBundle, ModelFiles};
+
+/// Prepares models for calls.
+pub trait Loader: Send + Sync {
+    /// Prepares a model. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Says why no runtime can run it, and what would help.
+    fn load(&self, bundle: &ModelBundle) -> Result<Arc<dyn Session>, String>;
+}
+
+/// Something that can run the models in folders that MLflow's `log_model` wrote: Python workers.
+pub trait FolderRuntime: Send + Sync + fmt::Debug {
+    /// A short name, as [`Runtime::name`].
+    fn name(&self) -> &'static str;
+
+    /// Prepares the model in a folder, which stays there as long as the session lives. Blocks.
+    fn load(&self, folder: &Path, bundle: &ModelBundle) -> Result<Arc<dyn Session>, LoadError>;
+}
+
+/// The runtimes of this program, in the order in which they are tried.
+#[derive(Clone, Debug, Default)]
+pub struct Runtimes {
+    /// For ONNX files.
+    pub onnx: Vec<Arc<dyn Runtime>>,
+    /// For folders.
+    pub folders: Vec<Arc<dyn FolderRuntime>>,
+}
+
+impl Loader for Runtimes {
+    fn load(&self, bundle: &ModelBundle) -> Result<Arc<dyn Session>, String> {
+        let wanted = bundle.serving.runtime.as_deref();
+        match &bundle.files {
+            ModelFiles::Onnx(bytes) => {
+                first(&self.onnx, wanted, |one| one.name(), |one| one.load(bytes).map(Arc::from))
+            }
+            ModelFiles::Folder(folder) => {
+                let load = |one: &Arc<dyn FolderRuntime>| {
+                    let session = one.load(folder.path(), bundle)?;
+                    Ok(Arc::new(InFolder { session, _folder: Arc::clone(folder) }) as Arc<dyn Session>)
+                };
+                first(&self.folders, wanted, |one| one.name(), load)
+            }
+        }
+    }
+}
+
+/// The first runtime that can, or the one that is wanted.
+fn first<R>(
+    runtimes: &[R],
+    wanted: Option<&str>,
+    name: impl Fn(&R) -> &'static str,
+    load: impl Fn(&R) -> Result<Arc<dyn Session>, LoadError>,
+) -> Result<Arc<dyn Session>, String> {
+    let names: Vec<&str> = runtimes.iter().map(&name).collect();
+    if let Some(wanted) = wanted
+        && !names.contains(&wanted)
+    {
+        let hint = tidemill_core::did_you_mean(wanted, names.iter().copied());
+        let hint = hint.unwrap_or_else(|| "this server has none for such models".to_owned());
+        return Err(format!("there is no runtime `{wanted}` for it; {hint}"));
+    }
+    let mut refusals = Vec::new();
+    for runtime in runtimes.iter().filter(|one| wanted.is_none_or(|wanted| name(one) == wanted)) {
+        match load(runtime) {
+            Ok(session) => return Ok(session),
+            // The same bytes are no better for another runtime.
+            Err(error @ LoadError::Malformed(_)) => return Err(error.to_string()),
+            Err(error) => refusals.push(error.to_string()),
+        }
+    }
+    if refusals.is_empty() {
+        return Err("this server has no runtime for such models".to_owned());
+    }
+    Err(refusals.join("; "))
+}
+
+/// A session that keeps the folder which it was loaded from.
+#[derive(Debug)]
+struct InFolder {
+    session: Arc<dyn Session>,
+    _folder: Arc<dyn super::source::Folder>,
+}
+
+impl Session for InFolder {
+    fn runtime(&self) -> &'static str {
+        self.session.runtime()
+    }
+
+    fn inputs(&self) -> &[tidemill_runtime::Slot] {
+        self.session.inputs()
+    }
+
+    fn outputs(&self) -> &[tidemill_runtime::Slot] {
+        self.session.outputs()
+    }
+
+    fn run(
+        &self,
+        inputs: &[tidemill_runtime::Tensor],
+    ) -> Result<Vec<tidemill_runtime::Tensor>, tidemill_runtime::RunError> {
+        self.session.run(inputs)
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.session.memory_bytes()
+    }
+
+    fn is_quick(&self) -> bool {
+        self.session.is_quick()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Fake, bundle};
+    use super::*;
+
+    #[derive(Debug)]
+    struct Named(&'static str, Option<fn() -> LoadError>);
+
+    impl Runtime for Named {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn load(&self, _: &[u8]) -> Result<Box<dyn Session>, LoadError> {
+            match self.1 {
+                None => Ok(Box::new(Fake::quick())),
+                Some(error) => Err(error()),
+            }
+        }
+    }
+
+    fn load(runtimes: Vec<Named>, wanted: Option<&str>) -> Result<(), String> {
+        let onnx = runtimes.into_iter().map(|one| Arc::new(one) as Arc<dyn Runtime>).collect();
+        let mut bundle = bundle("m", "1");
+        bundle.serving.runtime = wanted.map(str::to_owned);
+        Runtimes { onnx, folders: Vec::new() }.load(&bundle).map(drop)
+    }
+
+    #[test]
+    fn the_first_runtime_that_can_or_the_one_that_is_wanted() {
+        let no = || LoadError::Unsupported { runtime: "classical", what: "Conv".into() };
+        let gone = || LoadError::Unavailable { runtime: "onnxruntime", why: "no library".into() };
+        let broken = || LoadError::Malformed("no protocol buffer".into());
+        load(vec![Named("classical", Some(no)), Named("network", None)], None).unwrap();
+        load(vec![Named("classical", None), Named("network", None)], Some("network")).unwrap();
+        for (runtimes, wanted, text) in [
+            (vec![], None, "no runtime for such models"),
+            (
+                vec![Named("classical", Some(no)), Named("onnxruntime", Some(gone))],
+                None,
+                "the classical runtime cannot run this model: Conv; the onnxruntime runtime is not available: no library",
+            ),
+            (vec![Named("classical", Some(broken)), Named("network", None)], None, "no protocol buffer"),
+            (vec![Named("classical", None)], Some("clasical"), "did you mean `classical`?"),
+            (
+                vec![Named("classical", Some(no)), Named("network", None)],
+                Some("classical"),
+                "cannot run this model",
+            ),
+        ] {
+            let why = load(runtimes, wanted).unwrap_err();
+            assert!(why.contains(text), "{why}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Reads a model's folder: the `MLmodel` file that MLflow's `log_model` and built-in trainings write, and what lies
+//! beside it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+use tidemill_core::Digest;
+
+use super::golden::Golden;
+use super::settings::ServingSettings;
+use super::signature::Signature;
+use super::source::{Folder, ModelBundle, ModelFiles, SourceError};
+
+/// The largest ONNX file that is read, in bytes: protocol buffers end at 2 GiB.
+pub const LARGEST: u64 = 2 << 30;
+
+/// The files of a model's folder, wherever they are. Reading blocks.
+pub trait Files {
+    /// The bytes of a file; none where it is not there.
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>, SourceError>;
+
+    /// All files in a folder of this machine.
+    fn folder(&self) -> Result<Arc<dyn Folder>, SourceError>;
+
+    /// The digest of all files, where it is known without reading them.
+    fn digest(&self) -> Result<Option<Digest>, SourceError>;
+}
+
+/// What is used of an `MLmodel` file.
+#[derive(Debug, Default, Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    flavors: BTreeMap<String, Value>,
+    #[serde(default)]
+    signature: Option<Declared>,
+    #[serde(default)]
+    metadata: Option<BTreeMap<String, Value>>,
+    #[serde(default)]
+    run_id: Option<String>,
+    #[serde(default)]
+    model_id: Option<String>,
+}
+
+/// A signature holds JSON in text.
+#[derive(Debug, Deserialize)]
+struct Declared {
+    #[serde(default)]
+    inputs: Option<String>,
+    #[serde(default)]
+    outputs: Option<String>,
+}
+
+/// Reads a model's folder.
+///
+/// # Errors
+///
+/// Where a file that is named is not there, or one that is there is not right.
+pub fn read(
+    model: &str,
+    version: &str,
+    files: &dyn Files,
+    serving: ServingSettings,
+) -> Result<ModelBundle, SourceError> {
+    let broken = |why: String| SourceError::Broken(format!("model `{model}` version `{version}`: {why}"));
+    let text = |path: &str| match files.read(path)? {
+        Some(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| broken(format!("`{path}` is no text"))),
+        None => Ok(None),
+    };
+    let (manifest, is_described) = match text("MLmodel")? {
+        Some(text) => (
+            serde_saphyr::from_str(&text).map_err(|error| {
+                let line = error.to_string().lines().next().unwrap_or_default().to_owned();
+                broken(format!("`MLmodel` is not right: {line}"))
+            })?,
+            true,
+        ),
+        None => (Manifest::default(), false),
+    };
+    let signature = signature(&manifest, files).map_err(|why| match why {
+        Wrong::Said(why) => broken(why),
+        Wrong::Source(error) => error,
+    })?;
+    let golden = match files.read("golden.parquet")? {
+        Some(bytes) => Some(Golden::from_parquet(bytes).map_err(broken)?),
+        None => None,
+    };
+    let metadata = manifest.metadata.unwrap_or_default();
+    let metadata: Vec<(String, String)> =
+        metadata.into_iter().map(|(key, value)| (key, plain(value))).collect();
+    let pairs = metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let serving = serving.declared(pairs).map_err(broken)?;
+
+    let onnx = onnx_file(&manifest.flavors, is_described);
+    let (model_files, onnx_digest) = match onnx {
+        Some(path) => {
+            let bytes = files.read(&path)?.ok_or_else(|| broken(format!("there is no file `{path}`")))?;
+            let digest = Digest::of(&bytes);
+            check_listed(files, &path, digest, &broken)?;
+            (ModelFiles::Onnx(bytes), Some(digest))
+        }
+        None => (ModelFiles::Folder(files.folder()?), None),
+    };
+    let digest = match (files.digest()?, onnx_digest) {
+        (Some(digest), _) | (None, Some(digest)) => digest,
+        (None, None) => return Err(broken("its files have no digest".to_owned())),
+    };
+    let facts = [("run_id", manifest.run_id), ("model_id", manifest.model_id)];
+    let facts = facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    let mut properties: BTreeMap<String, String> = metadata.into_iter().chain(facts).collect();
+    if !manifest.flavors.is_empty() {
+        let flavors: Vec<&str> = manifest.flavors.keys().map(String::as_str).collect();
+        properties.insert("flavors".to_owned(), flavors.join(", "));
+    }
+    Ok(ModelBundle {
+        model: model.to_owned(),
+        version: version.to_owned(),
+        digest,
+        expected: None,
+        files: model_files,
+        signature,
+        golden,
+        serving,
+        properties,
+    })
+}
+
+enum Wrong {
+    Said(String),
+    Source(SourceError),
+}
+
+fn signature(manifest: &Manifest, files: &dyn Files) -> Result<Option<Signature>, Wrong> {
+    let Some(declared) = &manifest.signature else { return Ok(None) };
+    let Some(inputs) = &declared.inputs else { return Ok(None) };
+    let mut signature = Signature::from_mlflow(inputs, declared.outputs.as_deref()).map_err(Wrong::Said)?;
+    if let Some(own) = files.read("signature.json").map_err(Wrong::Source)? {
+        signature.add_training(&own).map_err(Wrong::Said)?;
+    }
+    Ok(Some(signature))
+}
+
+/// The ONNX file of the folder. A folder without `MLmodel` is one around `model.onnx`.
+fn onnx_file(flavors: &BTreeMap<String, Value>, is_described: bool) -> Option<String> {
+    let Some(flavor) = flavors.get("onnx") else {
+        return (!is_described).then(|| "model.onnx".to_owned());
+    };
+    Some(flavor.get("data").and_then(Value::as_str).unwrap_or("model.onnx").to_owned())
+}
+
+/// A built-in training lists the digests of its files in `manifest.json`.
+fn check_listed(
+    files: &dyn Files,
+    path: &str,
+    digest: Digest,
+    broken: &dyn Fn(String) -> SourceError,
+) -> Result<(), SourceError> {
+    let Some(bytes) = files.read("manifest.json")? else { return Ok(()) };
+    let Ok(list) = serde_json::from_slice::<Value>(&bytes) else {
+        return Err(broken("`manifest.json` is not JSON".to_owned()));
+    };
+    let said = list.get("files").and_then(|files| files.get(path)?.get("blake3")?.as_str());
+    match said {
+        Some(said) if said != digest.to_string() => {
+            Err(broken(format!("`{path}` has the digest {digest} and `manifest.json` says {said}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn plain(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}

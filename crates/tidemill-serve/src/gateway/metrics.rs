@@ -1,0 +1,413 @@
+//! What is counted while models answer, for Prometheus. A request finds its counters by pointer: no label is built and
+//! no lock taken on its way.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use super::validate::{Kind, Violation};
+use crate::InferError;
+
+/// Sets of labels that are kept; of those beyond, the ones that nobody uses any more are forgotten.
+const MOST_SETS: usize = 2_048;
+
+/// Counters of a gateway.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    arms: Mutex<BTreeMap<ArmLabels, Arc<ArmMeter>>>,
+    lanes: Mutex<BTreeMap<LaneLabels, Weak<LaneMeter>>>,
+    /// Models that were loaded.
+    pub loads: AtomicU64,
+    /// Loads that failed.
+    pub load_failures: AtomicU64,
+    /// Models that were unloaded to make room.
+    pub evictions: AtomicU64,
+}
+
+/// What requests are told apart by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ArmLabels {
+    /// The endpoint, or the model that was asked directly.
+    pub endpoint: Arc<str>,
+    /// The arm; empty where a model was asked directly.
+    pub arm: Arc<str>,
+    /// The model.
+    pub model: Arc<str>,
+    /// Its version: the release.
+    pub version: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct LaneLabels {
+    model: Arc<str>,
+    version: Arc<str>,
+}
+
+/// Kinds of errors, as in labels and in the inference log.
+pub const ERROR_KINDS: [&str; 7] =
+    ["not_found", "invalid", "too_many", "unavailable", "deadline", "model", "internal"];
+
+/// The place of an error in [`ERROR_KINDS`].
+pub const fn error_kind(error: &InferError) -> usize {
+    match error {
+        InferError::NotFound(_) => 0,
+        InferError::Invalid(_) => 1,
+        InferError::TooMany { .. } => 2,
+        InferError::Unavailable { .. } => 3,
+        InferError::Deadline(_) => 4,
+        InferError::Model(_) => 5,
+        InferError::Internal(_) => 6,
+    }
+}
+
+/// Counters of an arm with one version of a model.
+#[derive(Debug, Default)]
+pub struct ArmMeter {
+    answered: AtomicU64,
+    fell_back: AtomicU64,
+    errors: [AtomicU64; ERROR_KINDS.len()],
+    violations: [AtomicU64; Kind::ALL.len()],
+    shadow_dropped: AtomicU64,
+    latency: Histogram<16>,
+}
+
+impl ArmMeter {
+    /// A request was answered by the model.
+    pub fn answered(&self, took: Duration) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        self.latency.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), &LATENCY);
+    }
+
+    /// A request was answered by the fallback.
+    pub fn fell_back(&self, error: &InferError, took: Duration) {
+        self.fell_back.fetch_add(1, Ordering::Relaxed);
+        self.failed(error, took);
+    }
+
+    /// The model did not answer.
+    pub fn failed(&self, error: &InferError, took: Duration) {
+        if let Some(count) = self.errors.get(error_kind(error)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.latency.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), &LATENCY);
+    }
+
+    /// Something was wrong with the values of a request.
+    pub fn violated(&self, violations: &[Violation]) {
+        for violation in violations {
+            if let Some(count) = self.violations.get(violation.kind as usize) {
+                count.fetch_add(violation.rows.max(1) as u64, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A shadow had too much to do to be shown a request.
+    pub fn shadow_dropped(&self) {
+        self.shadow_dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that the model answered.
+    pub fn answers(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Requests that a shadow was not shown.
+    pub fn drops(&self) -> u64 {
+        self.shadow_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Values of one kind that were wrong.
+    pub fn violations(&self, kind: Kind) -> u64 {
+        self.violations.get(kind as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+}
+
+/// Counters of a loaded model.
+#[derive(Debug, Default)]
+pub struct LaneMeter {
+    rows: Histogram<10>,
+    waiting: AtomicU64,
+    memory: AtomicU64,
+}
+
+impl LaneMeter {
+    /// A call of so many rows.
+    pub fn batch(&self, rows: usize) {
+        self.rows.add(rows as u64, &ROWS);
+    }
+
+    /// So many requests wait now.
+    pub fn waiting(&self, requests: usize) {
+        self.waiting.store(requests as u64, Ordering::Relaxed);
+    }
+
+    /// The model occupies so many bytes.
+    pub fn memory(&self, bytes: u64) {
+        self.memory.store(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Upper bounds in microseconds.
+const LATENCY: [u64; 15] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    10_000_000,
+];
+/// Upper bounds in rows.
+const ROWS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 256, 1_024];
+
+/// Counts by size; the last place is for what is beyond the bounds.
+#[derive(Debug)]
+struct Histogram<const N: usize> {
+    counts: [AtomicU64; N],
+    sum: AtomicU64,
+}
+
+impl<const N: usize> Default for Histogram<N> {
+    fn default() -> Self {
+        Self { counts: std::array::from_fn(|_| AtomicU64::new(0)), sum: AtomicU64::new(0) }
+    }
+}
+
+impl<const N: usize> Histogram<N> {
+    fn add(&self, value: u64, bounds: &[u64]) {
+        let place = bounds.iter().position(|bound| value <= *bound).unwrap_or(bounds.len());
+        if let Some(count) = self.counts.get(place) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sum.fetch_add(value, Ordering::Relaxed);
+    }
+
+    fn encode(&self, mut encoder: MetricEncoder<'_>, bounds: &[u64], per: f64) -> fmt::Result {
+        let bounds = bounds.iter().map(|bound| *bound as f64 / per).chain([f64::INFINITY]);
+        let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let sum = self.sum.load(Ordering::Relaxed) as f64 / per;
+        encoder.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)
+    }
+}
+
+impl Metrics {
+    /// The counters of an arm, made where it has none yet.
+    pub fn arm(&self, labels: &ArmLabels) -> Arc<ArmMeter> {
+        let mut arms = lock(&self.arms);
+        if let Some(meter) = arms.get(labels) {
+            return Arc::clone(meter);
+        }
+        if arms.len() >= MOST_SETS {
+            arms.retain(|_, meter| Arc::strong_count(meter) > 1);
+        }
+        let meter = Arc::new(ArmMeter::default());
+        arms.insert(labels.clone(), Arc::clone(&meter));
+        meter
+    }
+
+    /// New counters of a model that is being loaded; they are shown as long as it is.
+    pub fn lane(&self, model: &Arc<str>, version: &Arc<str>) -> Arc<LaneMeter> {
+        let meter = Arc::new(LaneMeter::default());
+        let labels = LaneLabels { model: Arc::clone(model), version: Arc::clone(version) };
+        lock(&self.lanes).insert(labels, Arc::downgrade(&meter));
+        meter
+    }
+}
+
+/// Shows the counters of a gateway to a registry of `prometheus-client`.
+#[derive(Clone, Debug)]
+pub struct Page(pub Arc<Metrics>);
+
+impl Collector for Page {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.totals(&mut encoder)?;
+        self.0.lanes(&mut encoder)?;
+        let arms: Vec<_> =
+            lock(&self.0.arms).iter().map(|(labels, meter)| (labels.clone(), Arc::clone(meter))).collect();
+        encode_arms(&mut encoder, &arms)
+    }
+}
+
+impl Metrics {
+    fn totals(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, count) in [
+            ("tidemill_model_loads", "Models that were loaded", &self.loads),
+            ("tidemill_model_load_failures", "Loads of models that failed", &self.load_failures),
+            ("tidemill_model_evictions", "Models that were unloaded to make room", &self.evictions),
+        ] {
+            counter(&mut encoder.encode_descriptor(name, help, None, MetricType::Counter)?, count)?;
+        }
+        Ok(())
+    }
+
+    fn lanes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let lanes: Vec<(LaneLabels, Arc<LaneMeter>)> = {
+            let mut lanes = lock(&self.lanes);
+            lanes.retain(|_, meter| meter.strong_count() > 0);
+            lanes.iter().filter_map(|(labels, meter)| Some((labels.clone(), meter.upgrade()?))).collect()
+        };
+        if lanes.is_empty() {
+            return Ok(());
+        }
+        for (name, help, value) in [
+            (
+                "tidemill_inference_waiting",
+                "Requests that wait for a call of a model",
+                (|meter: &LaneMeter| &meter.waiting) as fn(&LaneMeter) -> &AtomicU64,
+            ),
+            ("tidemill_model_memory_bytes", "Bytes that a loaded model occupies", |meter| &meter.memory),
+        ] {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (labels, meter) in &lanes {
+                let value = value(meter).load(Ordering::Relaxed);
+                family.encode_family(&labels.pairs())?.encode_gauge(&value)?;
+            }
+        }
+        let name = "tidemill_inference_batch_rows";
+        let mut family =
+            encoder.encode_descriptor(name, "Rows of a call of a model", None, MetricType::Histogram)?;
+        for (labels, meter) in &lanes {
+            meter.rows.encode(family.encode_family(&labels.pairs())?, &ROWS, 1.0)?;
+        }
+        Ok(())
+    }
+}
+
+fn encode_arms(encoder: &mut DescriptorEncoder<'_>, arms: &[(ArmLabels, Arc<ArmMeter>)]) -> fmt::Result {
+    if arms.is_empty() {
+        return Ok(());
+    }
+    for (name, help, value) in [
+        (
+            "tidemill_inference_requests",
+            "Requests that a model answered",
+            (|meter: &ArmMeter| &meter.answered) as fn(&ArmMeter) -> &AtomicU64,
+        ),
+        ("tidemill_inference_fallbacks", "Requests that a declared fallback answered", |meter| {
+            &meter.fell_back
+        }),
+        ("tidemill_inference_shadow_dropped", "Requests that a shadow was too busy to be shown", |meter| {
+            &meter.shadow_dropped
+        }),
+    ] {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, meter) in arms {
+            counter(&mut family.encode_family(&labels.pairs())?, value(meter))?;
+        }
+    }
+    let kinds = Kind::ALL.map(Kind::word);
+    for (name, help, words, counts) in [
+        (
+            "tidemill_inference_errors",
+            "Requests that a model did not answer",
+            &ERROR_KINDS,
+            (|meter: &ArmMeter| &meter.errors) as fn(&ArmMeter) -> &[AtomicU64; 7],
+        ),
+        ("tidemill_inference_violations", "Values that the model was not trained for", &kinds, |meter| {
+            &meter.violations
+        }),
+    ] {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, meter) in arms {
+            for (word, count) in words.iter().zip(counts(meter)) {
+                // Kinds that never happened are not worth a line each.
+                if count.load(Ordering::Relaxed) > 0 {
+                    let [endpoint, arm, model, version] = labels.pairs();
+                    let pairs = [endpoint, arm, model, version, ("kind", *word)];
+                    counter(&mut family.encode_family(&pairs)?, count)?;
+                }
+            }
+        }
+    }
+    let (name, help) = ("tidemill_inference_duration", "Time from a request's arrival to its answer");
+    let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+    for (labels, meter) in arms {
+        meter.latency.encode(family.encode_family(&labels.pairs())?, &LATENCY, 1e6)?;
+    }
+    Ok(())
+}
+
+impl ArmLabels {
+    fn pairs(&self) -> [(&str, &str); 4] {
+        let Self { endpoint, arm, model, version } = self;
+        [("endpoint", endpoint), ("arm", arm), ("model", model), ("version", version)]
+    }
+}
+
+impl LaneLabels {
+    fn pairs(&self) -> [(&str, &str); 2] {
+        [("model", &self.model), ("version", &self.version)]
+    }
+}
+
+fn counter(encoder: &mut MetricEncoder<'_>, count: &AtomicU64) -> fmt::Result {
+    encoder.encode_counter::<[(&str, &str); 0], u64, f64>(&count.load(Ordering::Relaxed), None)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::prometheus_text;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    #[test]
+    fn the_page() {
+        let metrics = Arc::new(Metrics::default());
+        let labels = ArmLabels {
+            endpoint: "churn".into(),
+            arm: "champion".into(),
+            model: "churn-gbdt".into(),
+            version: "3".into(),
+        };
+        let arm = metrics.arm(&labels);
+        assert!(Arc::ptr_eq(&arm, &metrics.arm(&labels)));
+        arm.answered(Duration::from_micros(70));
+        arm.failed(&InferError::Model("no".into()), Duration::from_secs(30));
+        arm.fell_back(&InferError::Deadline("no".into()), Duration::from_millis(3));
+        arm.violated(&[Violation { kind: Kind::OutOfRange, column: "a".into(), rows: 4, example: None }]);
+        arm.shadow_dropped();
+        let lane = metrics.lane(&"churn-gbdt".into(), &"3".into());
+        lane.batch(5);
+        lane.waiting(2);
+        lane.memory(1_000);
+        let show = || {
+            let mut registry = Registry::default();
+            registry.register_collector(Box::new(Page(Arc::clone(&metrics))));
+            let mut text = String::new();
+            prometheus_text::encode(&mut text, &registry).unwrap();
+            text
+        };
+        let page = show();
+        let all = r#"endpoint="churn",arm="champion",model="churn-gbdt",version="3""#;
+        let lane_labels = r#"model="churn-gbdt",version="3""#;
+        for line in [
+            format!("tidemill_inference_requests_total{{{all}}} 1\n"),
+            format!("tidemill_inference_fallbacks_total{{{all}}} 1\n"),
+            format!("tidemill_inference_errors_total{{{all},kind=\"model\"}} 1\n"),
+            format!("tidemill_inference_errors_total{{{all},kind=\"deadline\"}} 1\n"),
+            format!("tidemill_inference_violations_total{{{all},kind=\"out_of_range\"}} 4\n"),
+            format!("tidemill_inference_shadow_dropped_total{{{all}}} 1\n"),
+            format!("tidemill_inference_duration_seconds_count{{{all}}} 3\n"),
+            format!("tidemill_inference_waiting{{{lane_labels}}} 2\n"),
+            format!("tidemill_inference_batch_rows_sum{{{lane_labels}}} 5"),
+            format!("tidemill_model_memory_bytes{{{lane_labels}}} 1000\n"),
+        ] {
+            assert!(page.contains(&line), "{line} is not in\n{page}");
+        }
+        for bucket in [r#"le="0.0001"} 1"#, r#"le="0.005"} 2"#, r#"le="10"} 2"#, r#"le="+Inf"} 3"#] {
+            assert!(page.contains(bucket), "{bucket} is not in\n{page}");
+        }
+        assert!(!page.contains("kind=\"nan\""), "kinds that never happened have no line");
+        drop(lane);
+        assert!(!show().contains("tidemill_inference_waiting"), "a model that is unloaded is not shown");
+    }
+}

@@ -1,0 +1,124 @@
+//! Changes of endpoints: checked, made ready, recorded with an event, then in effect.
+
+use tidemill_core::{Actor, Digest, EventKind, Name, NewEvent};
+use tidemill_db::endpoints::Endpoint;
+use tidemill_registry::{Code, Error};
+use tidemill_serve::InferError;
+use tidemill_serve::gateway::endpoint::EndpointSpec;
+
+use crate::App;
+
+/// A change that was made.
+pub(crate) struct Change {
+    /// The declaration as it is stored.
+    pub(crate) spec: EndpointSpec,
+    /// Its revision.
+    pub(crate) revision: u64,
+}
+
+/// Why a change was not made.
+pub(crate) struct Refusal {
+    pub(crate) error: Error,
+    /// What to do next.
+    pub(crate) hint: &'static str,
+}
+
+impl<E: Into<Error>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), hint: "`/api/v1/endpoints/{name}` shows an endpoint as it is" }
+    }
+}
+
+/// Declares an endpoint. Its models are loaded first, so that no request waits for them, and a declaration that cannot
+/// work is refused. With `expected` only that revision is replaced; 0 stands for an endpoint that is not there.
+pub(crate) async fn put(
+    app: &App,
+    actor: &Actor,
+    name: &str,
+    spec: EndpointSpec,
+    expected: Option<u64>,
+) -> Result<Change, Refusal> {
+    let name = Name::new(name).map_err(|error| Error::invalid(error.to_string()))?;
+    // The request is as the document says; what it asks for contradicts itself.
+    let wrong = |why: String| Error::new(Code::ResourceConflict, format!("the declaration cannot be: {why}"));
+    // Looked at before anything is loaded for it.
+    spec.clone().settle(None).map_err(wrong)?;
+    if let Some(serving) = app.serving() {
+        serving.gateway().prepare(&spec).await.map_err(|error| not_ready(&error))?;
+    }
+    let (db, at) = (app.registry().db(), app.registry().clock().now());
+    let mut tx = db.begin().await?;
+    let before = tx.endpoint(name.as_str()).await?;
+    let revision = before.as_ref().map_or(0, |before| before.revision);
+    if expected.is_some_and(|expected| expected != revision) {
+        let message =
+            format!("endpoint `{name}` is at revision {revision}, not at the one that was to be replaced");
+        let hint = "look at it again, then send the change with that revision";
+        return Err(Refusal { error: Error::new(Code::ResourceConflict, message), hint });
+    }
+    let before = before.as_ref().map(read).transpose()?;
+    let spec = spec.settle(before.as_ref()).map_err(wrong)?;
+    let text = serde_json::to_string(&spec).map_err(|error| internal(&error.to_string()))?;
+    let revision = tx.put_endpoint(name.as_str(), &text, actor, at).await?;
+    let kind = EventKind::EndpointSet {
+        endpoint: name.to_string(),
+        revision,
+        spec: Digest::of(text.as_bytes()),
+        arms: words(&spec),
+    };
+    tx.commit(vec![NewEvent { at, actor: actor.clone(), kind, cause: None }]).await?;
+    if let Some(serving) = app.serving() {
+        serving
+            .gateway()
+            .set_endpoint(name.as_str(), revision, spec.clone())
+            .map_err(|why| internal(&why))?;
+    }
+    Ok(Change { spec, revision })
+}
+
+/// Deletes an endpoint; `false` where there is none.
+pub(crate) async fn delete(app: &App, actor: &Actor, name: &str) -> Result<bool, Refusal> {
+    let (db, at) = (app.registry().db(), app.registry().clock().now());
+    let mut tx = db.begin().await?;
+    let Some(revision) = tx.delete_endpoint(name, actor, at).await? else { return Ok(false) };
+    let kind = EventKind::EndpointDeleted { endpoint: name.to_owned(), revision };
+    tx.commit(vec![NewEvent { at, actor: actor.clone(), kind, cause: None }]).await?;
+    if let Some(serving) = app.serving() {
+        serving.gateway().remove_endpoint(name);
+    }
+    Ok(true)
+}
+
+/// A stored declaration.
+pub(crate) fn read(endpoint: &Endpoint) -> Result<EndpointSpec, Error> {
+    let why =
+        |error| internal(&format!("the declaration of endpoint `{}` cannot be read: {error}", endpoint.name));
+    serde_json::from_str(&endpoint.spec).map_err(why)
+}
+
+/// The arms in words, for the log.
+fn words(spec: &EndpointSpec) -> Vec<String> {
+    let shares = spec.shares();
+    let arm = |arm: &tidemill_serve::gateway::route::Arm| {
+        let version = arm
+            .version
+            .as_deref()
+            .map(|version| if version.starts_with('@') { version.to_owned() } else { format!("@{version}") });
+        let percent = if arm.shadow {
+            format!("shadow of {} %", arm.weight)
+        } else {
+            format!("{} %", f64::from(shares.get(arm.name.as_str()).copied().unwrap_or(0)) / 100.0)
+        };
+        format!("{}: {}{}, {percent}", arm.name, arm.model, version.unwrap_or_default())
+    };
+    spec.arms.iter().map(arm).collect()
+}
+
+fn not_ready(error: &InferError) -> Refusal {
+    let hint = "nothing was changed; `/api/v1/serving/models` shows how models stand";
+    Refusal { error: Error::new(Code::InvalidState, error.to_string()), hint }
+}
+
+fn internal(why: &str) -> Error {
+    Error::new(Code::InternalError, why)
+}

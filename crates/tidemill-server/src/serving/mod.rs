@@ -1,0 +1,78 @@
+//! Serving inside of the server: models from the registry, endpoints from the database, answers through the gateway.
+//!
+//! What a request for a prediction goes through is `tidemill-serve`'s; here its parts are put together. The protocols
+//! come as finished routers, so that the binary decides which of them there are.
+
+mod endpoints;
+mod follow;
+mod source;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tidemill_registry::Registry;
+use tidemill_serve::gateway::loader::Loader;
+use tidemill_serve::gateway::settings::Settings;
+use tidemill_serve::gateway::{Gateway, Parts};
+use tidemill_serve::{Inference, Recorder};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use endpoints::{Refusal, delete, put};
+pub use source::RegistrySource;
+
+use crate::App;
+
+/// What a server needs to answer requests for predictions.
+#[derive(Clone)]
+pub struct Serving {
+    gateway: Gateway,
+    protocols: Router,
+}
+
+impl Serving {
+    /// A gateway over the models of a registry, without protocols. Must be called inside of a runtime.
+    ///
+    /// `artifact_roots` are the local folders whose models may be read, `scratch` is where models of folders are laid
+    /// out.
+    pub fn new(
+        registry: &Registry,
+        artifact_roots: Vec<PathBuf>,
+        scratch: PathBuf,
+        loader: Arc<dyn Loader>,
+        recorder: Option<Arc<dyn Recorder>>,
+        settings: Settings,
+    ) -> Self {
+        let source = RegistrySource::new(registry.clone(), artifact_roots, scratch, settings.serving.clone());
+        let clock = Arc::clone(registry.clock());
+        let gateway = Gateway::new(Parts { source: Arc::new(source), loader, recorder, clock, settings });
+        Self { gateway, protocols: Router::new() }
+    }
+
+    /// Adds the routes of a protocol, which must not have a fallback of their own: `serving.mount(oip::router)`.
+    #[must_use]
+    pub fn mount(mut self, router: impl FnOnce(Arc<dyn Inference>) -> Router) -> Self {
+        self.protocols = self.protocols.merge(router(Arc::new(self.gateway.clone())));
+        self
+    }
+
+    /// The gateway.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+}
+
+/// The routes of the protocols; none where the server does not serve.
+pub(crate) fn routes(app: &App) -> Router<App> {
+    app.serving().map_or_else(Router::new, |serving| serving.protocols.clone().with_state(()))
+}
+
+/// Keeps the gateway at what database and registry say, and lets it drain when the server stops.
+pub(crate) async fn run(app: App, stop: CancellationToken) {
+    const DRAIN: Duration = Duration::from_secs(5);
+    let Some(serving) = app.serving() else { return };
+    follow::follow(&app, serving.gateway(), stop).await;
+    // Connections that are open finish their requests; those that come on them are told to go elsewhere.
+    serving.gateway().drain(DRAIN).await;
+}
