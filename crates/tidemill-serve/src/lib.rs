@@ -6,6 +6,9 @@
 
 pub mod inference;
 pub mod inference_record;
+pub mod predict;
+pub mod python;
+pub mod record;
 
 pub use inference::{InferError, Inference, ModelMetadata, ModelState, Named, Request, Response};
 pub use inference_record::{Failure, Record, Recorder, Status};
