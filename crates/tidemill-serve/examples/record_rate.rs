@@ -38,12 +38,17 @@ async fn records(time: Duration) {
     let settings = LogSettings::new(dir.path().join("records"));
     let log = InferenceLog::open(settings, Rules::default(), clock.clone()).unwrap();
     // What a caller pays, at a rate that the writer keeps up with: 10,000 a second.
-    let template = template();
+    let templates: Vec<Record> = (0..1024).map(template).collect();
+    let mut turn = 0;
+    let mut next = || {
+        turn += 1;
+        templates[turn % templates.len()].clone()
+    };
     let mut costs = Vec::new();
     let started = Instant::now();
     while started.elapsed() < time {
         for _ in 0..100 {
-            let record = Record { id: "01234567-89ab-cdef".into(), time: clock.now(), ..template.clone() };
+            let record = Record { id: "01234567-89ab-cdef".into(), time: clock.now(), ..next() };
             let at = Instant::now();
             log.record(record);
             costs.push(at.elapsed().as_nanos() as u64);
@@ -66,7 +71,7 @@ async fn records(time: Duration) {
     let mut made = 0_u64;
     while started.elapsed() < time {
         for _ in 0..256 {
-            log.record(Record { time: clock.now(), ..template.clone() });
+            log.record(Record { time: clock.now(), ..next() });
         }
         made += 256;
         if made.is_multiple_of(16_384) {
@@ -111,10 +116,10 @@ async fn records(time: Duration) {
     println!("reading: {:.0} rows/s", read as f64 / started.elapsed().as_secs_f64());
 }
 
-fn template() -> Record {
+fn template(seed: usize) -> Record {
     let input = |i: usize| Named {
         name: format!("feature_{i}"),
-        tensor: Tensor::vector(Values::F32(vec![i as f32 * 0.37])),
+        tensor: Tensor::vector(Values::F32(vec![((seed * 7919 + i * 104_729) % 65_537) as f32 * 0.37])),
     };
     let output = |name: &str, values| Named { name: name.to_owned(), tensor: Tensor::vector(values) };
     Record {

@@ -14,6 +14,7 @@ mod mlflow;
 pub mod otlp;
 mod running;
 mod serve;
+mod serving_outcomes;
 mod shell;
 
 pub use api::openapi;
@@ -23,4 +24,5 @@ pub use health::MLFLOW_VERSION;
 pub use listen::bind;
 pub use running::Running;
 pub use serve::{router, serve};
+pub use serving_outcomes::{OutcomeApi, outcome_document};
 pub use shell::{Origins, Token};

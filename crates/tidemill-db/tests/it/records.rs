@@ -135,7 +135,7 @@ async fn outcomes_wait_are_matched_and_counted(f: Fixture) {
 async fn the_first_outcome_of_a_row_counts(f: Fixture) {
     f.db.add_outcomes(&[outcome("r1", 1.0), outcome("r1", 0.0), outcome("r1", 3.0)]).await.unwrap();
     let mut all = f.db.outcomes("loans", None, 0, 10).await.unwrap();
-    all[2].name = "amount".to_owned();
+    "amount".clone_into(&mut all[2].name);
     all.iter_mut().for_each(|outcome| outcome.matched = matched("r1", None));
     use OutcomeState::{Duplicate, Matched};
     assert_eq!(f.db.settle_outcomes("loans", &all).await.unwrap(), [Matched, Duplicate, Matched]);

@@ -90,7 +90,7 @@ pub fn predict(task: &Predict<'_>, progress: &dyn Progress) -> Result<Summary, P
     let mut columns = binding.columns();
     kept.iter().for_each(|column| {
         if !columns.contains(column) {
-            columns.push(column)
+            columns.push(column);
         }
     });
     let streams = input.streams(&columns)?;

@@ -68,7 +68,8 @@ impl<'a> Cursor<'a> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
-    /// A text that may be absent.
+    /// A text that may be absent. The outer `None` means that nothing can be read.
+    #[expect(clippy::option_option, reason = "unreadable and absent are different things")]
     pub(crate) fn maybe_text(&mut self) -> Option<Option<&'a str>> {
         match self.byte()? {
             0 => Some(None),

@@ -29,7 +29,10 @@ pub(crate) mod fixed {
 
 /// The fixed columns.
 pub(crate) fn fixed_fields() -> Vec<Field> {
-    use fixed::*;
+    use fixed::{
+        ARM, ENDPOINT, ENTITY, ERROR, ERROR_KIND, LATENCY_US, MODEL, RELEASE, REQUEST_ID, ROW, SHADOW,
+        STATUS, TIME, VERSION, WARNINGS,
+    };
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
     vec![
         Field::new(TIME, time_type(), true),
@@ -187,7 +190,7 @@ fn merged(held: &[Column], new: Vec<Column>) -> Option<Vec<Column>> {
         match columns.iter_mut().find(|held| held.name == column.name) {
             None => columns.push(column),
             Some(held) if held.element == column.element => {
-                held.nesting = held.nesting.merge(column.nesting)?
+                held.nesting = held.nesting.merge(column.nesting)?;
             }
             Some(_) => return None,
         }

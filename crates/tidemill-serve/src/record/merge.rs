@@ -98,8 +98,7 @@ impl Merge {
         while places.len() < BATCH_ROWS && !self.sources.is_empty() {
             let (first, second) = self.leading();
             // Taken from the first until the second comes before it.
-            loop {
-                let Some(source) = self.sources.get(first) else { break };
+            while let Some(source) = self.sources.get(first) {
                 let is_next = second
                     .and_then(|second| self.sources.get(second))
                     .is_none_or(|second| source.precedes(second));

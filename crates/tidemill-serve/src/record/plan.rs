@@ -130,7 +130,7 @@ impl Plan {
 
     /// The columns of a group.
     pub(crate) fn schema(&self, group: &Group) -> SchemaRef {
-        self.schemas.get(group.columns).map(Columns::schema).unwrap_or_else(|| Columns::default().schema())
+        self.schemas.get(group.columns).map_or_else(|| Columns::default().schema(), Columns::schema)
     }
 
     /// The rows of group number `index`, by time.

@@ -405,7 +405,7 @@ fn a_killed_process_loses_nothing_that_was_flushed() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let flushed =
+        let mut flushed =
             lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("flushed ")?.parse().ok());
         let wanted = 3 + round as usize * 2;
         said = flushed.by_ref().take(wanted).last().unwrap_or(said);

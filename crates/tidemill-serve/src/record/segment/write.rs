@@ -167,6 +167,7 @@ impl SegmentWriter {
         Ok(seal(&self.path)?)
     }
 
+    #[cfg(test)]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
