@@ -33,6 +33,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0005_artifacts"),
     migration!("0006_traces"),
     migration!("0007_endpoints"),
+    migration!("0008_records"),
 ];
 
 /// The schema version that this binary writes and reads.

@@ -36,7 +36,7 @@ macro_rules! kept_runs {
 
 impl Db {
     /// Every digest that the metadata would refer to after [`Tx::prune`] with the same `keep`: contents of
-    /// datasets and of registered versions, plans, lock files, outputs, logs, evidence, and all digests in the output records of the step cache.
+    /// datasets and of registered versions, plans, lock files, outputs, logs, evidence, parts of the inference log, and all digests in the output records of the step cache.
     ///
     /// Not every one names a stored object: a collector ignores those that its store does not have.
     pub async fn roots(&self, keep: &Keep) -> Result<BTreeSet<Digest>> {
@@ -61,11 +61,12 @@ impl Db {
             kept_runs!(),
             " kept)"
         );
+        const RECORDS: &str = "SELECT digest FROM record_part WHERE $1 IS NOT NULL";
         let limit = keep.limit();
         let results = if keep.runs.is_some() { RESULTS } else { ALL_RESULTS };
         let mut tx = self.snapshot().await?;
         let mut roots = BTreeSet::new();
-        for sql in [VERSIONS, MODELS, RUNS, STEPS, results, EVIDENCE] {
+        for sql in [VERSIONS, MODELS, RUNS, STEPS, results, EVIDENCE, RECORDS] {
             let texts: Vec<(String,)> =
                 on!(tx.conn(), c => sqlx::query_as(sql).bind(limit).fetch_all(c).await)
                     .map_err(self.ctx().fail("read what is in use"))?;

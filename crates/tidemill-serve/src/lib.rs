@@ -7,6 +7,9 @@
 pub mod gateway;
 pub mod inference;
 pub mod inference_record;
+pub mod predict;
+pub mod python;
+pub mod record;
 
 pub use gateway::Gateway;
 pub use inference::{IndexEntry, InferError, Inference, ModelMetadata, ModelState, Named, Request, Response};

@@ -15,6 +15,7 @@ pub mod otlp;
 mod running;
 mod serve;
 mod serving;
+mod serving_outcomes;
 mod shell;
 
 pub use api::openapi;
@@ -25,4 +26,5 @@ pub use listen::bind;
 pub use running::Running;
 pub use serve::{router, serve};
 pub use serving::{RegistrySource, Serving};
+pub use serving_outcomes::{OutcomeApi, outcome_document};
 pub use shell::{Origins, Token};

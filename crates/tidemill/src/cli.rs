@@ -70,6 +70,10 @@ pub(crate) enum Command {
     Reproduce(Reproduce),
     /// Serve the MLflow API, the registry and the metadata until stopped
     Up(Up),
+    /// Score a table with a model
+    Predict(crate::command::Predict),
+    /// Show what was asked of models and what they answered
+    Records(crate::command::Records),
     /// Take over experiments, runs, artifacts and models from another tool
     #[command(subcommand)]
     Import(Import),

@@ -236,7 +236,7 @@ fn a_full_disk() {
             "-rm",
             "sh",
             "-c",
-            "mount -t tmpfs -o size=2m tmpfs \"$1\" && exec \"$0\" \"$2\" \"$3\"",
+            "mount -t tmpfs -o size=3m tmpfs \"$1\" && exec \"$0\" \"$2\" \"$3\"",
         ]);
         command
     } else {

@@ -40,6 +40,7 @@ fn both_folders_have_the_same_files() {
             "0005_artifacts.sql",
             "0006_traces.sql",
             "0007_endpoints.sql",
+            "0008_records.sql",
         ]
     );
 }

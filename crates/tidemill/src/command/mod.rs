@@ -11,11 +11,16 @@ mod import;
 mod init;
 mod log;
 mod merge_lock;
+mod predict;
+mod records;
 mod reproduce;
 pub(crate) mod run;
 mod status;
 mod step_log;
 mod up;
+
+pub(crate) use predict::Predict;
+pub(crate) use records::Records;
 
 use crate::app::App;
 use crate::cli::{Cli, Command};
@@ -35,6 +40,10 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Gc(args) => gc::run(args, &open()?),
         Command::Reproduce(args) => reproduce::run(args, &open()?),
         Command::Up(args) => up::run(args, &cli.global, console),
+        Command::Predict(args) => {
+            predict::run(args, &|model| predict::resolve(model, &cli.global, console), console)
+        }
+        Command::Records(args) => records::run(args, &open()?),
         Command::Import(args) => import::run(args, &cli.global, console),
         Command::MergeLock(args) => merge_lock::run(args, console),
         Command::Schema => docs::schema(console),

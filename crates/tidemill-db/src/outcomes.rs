@@ -1,0 +1,325 @@
+//! Outcomes: what became known of a request after it was answered. Each is kept, whether a record fits or not.
+//!
+//! Like records they are observations and have no events.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tidemill_core::Timestamp;
+
+use crate::backend::on;
+use crate::dialect::{self, Rows};
+use crate::{Db, Error, Result};
+
+/// What is known of an outcome.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// Grows with each outcome that is stored; 0 before that.
+    pub id: i64,
+    /// The endpoint.
+    pub endpoint: String,
+    /// What it is: `label`, `amount`.
+    pub name: String,
+    /// The request that it is about, where the sender knows.
+    pub request_id: Option<String>,
+    /// The row of the request, from 0; every row of it where absent.
+    pub row: Option<u64>,
+    /// What it is about, where the request is not known.
+    pub entity: Option<String>,
+    /// When it happened, where the sender says.
+    pub occurred_at: Option<Timestamp>,
+    /// Its value, where it is a number or a truth value (0 or 1).
+    pub number: Option<f64>,
+    /// Its value, where it is a text.
+    pub text: Option<String>,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// What became of it.
+    pub state: OutcomeState,
+    /// Whether it came after the time that the endpoint declares.
+    pub is_late: bool,
+    /// The request and row that it was joined with, and the request's time.
+    pub matched: Option<Match>,
+    /// The newest part of the log that it was compared with.
+    pub tested_part: i64,
+}
+
+/// What an outcome was joined with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Match {
+    /// The request.
+    pub request_id: String,
+    /// Its row; every row of the request where absent.
+    pub row: Option<u64>,
+    /// When the request came.
+    pub at: Timestamp,
+}
+
+/// What became of an outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OutcomeState {
+    /// No record fits yet; it is tried again when records arrive.
+    #[default]
+    Waiting,
+    /// It belongs to a request.
+    Matched,
+    /// The request has an outcome of this name already.
+    Duplicate,
+}
+
+impl OutcomeState {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Matched => "matched",
+            Self::Duplicate => "duplicate",
+        }
+    }
+
+    fn of(word: &str) -> Result<Self> {
+        [Self::Waiting, Self::Matched, Self::Duplicate]
+            .into_iter()
+            .find(|state| state.word() == word)
+            .ok_or_else(|| Error::value("outcome", "state", word, "a state of an outcome"))
+    }
+}
+
+/// How many outcomes an endpoint has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutcomeCounts {
+    /// Joined with a request.
+    pub matched: u64,
+    /// Of these, how many came late.
+    pub late: u64,
+    /// No record fits yet.
+    pub waiting: u64,
+    /// The request had one already.
+    pub duplicate: u64,
+}
+
+macro_rules! columns {
+    () => {
+        "id, endpoint, name, request_id, row_number, entity, occurred_at, number, text, received_at, state, is_late,
+            matched_id, matched_row, matched_at, tested_part"
+    };
+}
+
+type Row = (
+    i64,
+    String,
+    String,
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+    Option<i64>,
+    Option<f64>,
+    Option<String>,
+    i64,
+    String,
+    i64,
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+    i64,
+);
+
+fn from_row(row: Row) -> Result<Outcome> {
+    let (id, endpoint, name, request_id, row_number, entity, occurred_at, number, text, received_at, ..) =
+        row;
+    let (.., state, is_late, matched_id, matched_row, matched_at, tested_part) = row;
+    let matched = matched_id.map(|request_id| Match {
+        request_id,
+        row: matched_row.map(|row| row as u64),
+        at: Timestamp::from_millis(matched_at.unwrap_or_default()),
+    });
+    Ok(Outcome {
+        id,
+        endpoint,
+        name,
+        request_id,
+        row: row_number.map(|row| row as u64),
+        entity,
+        occurred_at: occurred_at.map(Timestamp::from_millis),
+        number,
+        text,
+        received_at: Timestamp::from_millis(received_at),
+        state: OutcomeState::of(&state)?,
+        is_late: is_late != 0,
+        matched,
+        tested_part,
+    })
+}
+
+impl Db {
+    /// Stores outcomes as they came, waiting for their records: all of them or none.
+    pub async fn add_outcomes(&self, outcomes: &[Outcome]) -> Result<()> {
+        const SQL: &str = "INSERT INTO outcome ({columns}) SELECT {columns} FROM {rows}";
+        if outcomes.is_empty() {
+            return Ok(());
+        }
+        let rows = Rows::new(outcomes.len())
+            .text("endpoint", outcomes.iter().map(|outcome| outcome.endpoint.as_str()))
+            .text("name", outcomes.iter().map(|outcome| outcome.name.as_str()))
+            .opt_text("request_id", outcomes.iter().map(|outcome| outcome.request_id.as_deref()))
+            .opt_int("row_number", outcomes.iter().map(|outcome| outcome.row.map(|row| row as i64)))
+            .opt_text("entity", outcomes.iter().map(|outcome| outcome.entity.as_deref()))
+            .opt_int("occurred_at", outcomes.iter().map(|outcome| outcome.occurred_at.map(Timestamp::millis)))
+            .opt_float("number", outcomes.iter().map(|outcome| outcome.number))
+            .opt_text("text", outcomes.iter().map(|outcome| outcome.text.as_deref()))
+            .int("received_at", outcomes.iter().map(|outcome| outcome.received_at.millis()))
+            .text("state", outcomes.iter().map(|_| OutcomeState::Waiting.word()))
+            .int("is_late", outcomes.iter().map(|_| 0))
+            .int("tested_part", outcomes.iter().map(|_| 0));
+        let mut tx = self.write().await?;
+        let ctx = Arc::clone(&tx.ctx);
+        dialect::write_rows(tx.conn(), SQL, &rows).await.map_err(ctx.fail("store outcomes"))?;
+        tx.commit().await
+    }
+
+    /// Outcomes of an endpoint in the order in which they came, after the one with number `after`; of one state or all.
+    pub async fn outcomes(
+        &self,
+        endpoint: &str,
+        state: Option<OutcomeState>,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Outcome>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM outcome WHERE endpoint = $1 AND state = COALESCE($2, state) AND id > $3 ORDER BY id LIMIT $4"
+        );
+        let mut reader = self.reader().await?;
+        let rows: Vec<Row> = on!(reader.conn(), c => sqlx::query_as(SQL)
+            .bind(endpoint).bind(state.map(OutcomeState::word)).bind(after)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
+        .map_err(self.ctx().fail("read outcomes"))?;
+        rows.into_iter().map(from_row).collect()
+    }
+
+    /// The outcomes that were joined with requests of an endpoint from `from` to before `to`, by the request's time.
+    pub async fn matched_outcomes(
+        &self,
+        endpoint: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Outcome>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM outcome WHERE endpoint = $1 AND state = 'matched' AND matched_at >= $2 AND matched_at < $3
+            ORDER BY matched_at, matched_id, id"
+        );
+        let mut reader = self.reader().await?;
+        let rows: Vec<Row> = on!(reader.conn(), c => sqlx::query_as(SQL)
+            .bind(endpoint).bind(from.millis()).bind(to.millis()).fetch_all(c).await)
+        .map_err(self.ctx().fail("read outcomes"))?;
+        rows.into_iter().map(from_row).collect()
+    }
+
+    /// Records what became of outcomes that were waiting. One whose request and row have an outcome of its name already,
+    /// or get one by an earlier one of these, becomes a duplicate. Gives what each became.
+    pub async fn settle_outcomes(&self, endpoint: &str, settled: &[Outcome]) -> Result<Vec<OutcomeState>> {
+        const TAKEN: &str = "SELECT DISTINCT r.matched_id, r.matched_row, r.name FROM {rows} JOIN outcome o
+            ON o.endpoint = r.endpoint AND o.matched_id = r.matched_id AND o.name = r.name
+            AND COALESCE(o.matched_row, -1) = r.matched_row AND o.state = 'matched'";
+        const SETTLE: &str =
+            "UPDATE outcome SET state = r.state, is_late = r.is_late, matched_id = r.matched_id,
+                matched_row = r.matched_row, matched_at = r.matched_at, tested_part = r.tested_part
+            FROM {rows} WHERE outcome.id = r.id AND outcome.state = 'waiting'";
+        if settled.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.write().await?;
+        let ctx = Arc::clone(&tx.ctx);
+        let fail = "record what became of outcomes";
+        let matched: Vec<(&Match, &str)> = settled
+            .iter()
+            .filter_map(|outcome| Some((outcome.matched.as_ref()?, outcome.name.as_str())))
+            .collect();
+        let mut taken: HashSet<(String, i64, String)> = HashSet::new();
+        if !matched.is_empty() {
+            let rows = Rows::new(matched.len())
+                .text("endpoint", matched.iter().map(|_| endpoint))
+                .text("matched_id", matched.iter().map(|(matched, _)| matched.request_id.as_str()))
+                .int("matched_row", matched.iter().map(|(matched, _)| matched.row_number()))
+                .text("name", matched.iter().map(|(_, name)| *name));
+            let found: Vec<(String, i64, String)> =
+                dialect::read_rows(tx.conn(), TAKEN, &rows).await.map_err(ctx.fail(fail))?;
+            taken.extend(found);
+        }
+        let states: Vec<OutcomeState> = settled
+            .iter()
+            .map(|outcome| match &outcome.matched {
+                None => OutcomeState::Waiting,
+                Some(at) => {
+                    let key = (at.request_id.clone(), at.row_number(), outcome.name.clone());
+                    if taken.insert(key) { OutcomeState::Matched } else { OutcomeState::Duplicate }
+                }
+            })
+            .collect();
+        let rows = Rows::new(settled.len())
+            .int("id", settled.iter().map(|outcome| outcome.id))
+            .text("state", states.iter().map(|state| state.word()))
+            .int("is_late", settled.iter().map(|outcome| i64::from(outcome.is_late)))
+            .opt_text(
+                "matched_id",
+                settled.iter().map(|outcome| Some(outcome.matched.as_ref()?.request_id.as_str())),
+            )
+            .opt_int("matched_row", settled.iter().map(|outcome| Some(outcome.matched.as_ref()?.row? as i64)))
+            .opt_int("matched_at", settled.iter().map(|outcome| Some(outcome.matched.as_ref()?.at.millis())))
+            .int("tested_part", settled.iter().map(|outcome| outcome.tested_part));
+        dialect::write_rows(tx.conn(), SETTLE, &rows).await.map_err(ctx.fail(fail))?;
+        tx.commit().await?;
+        Ok(states)
+    }
+
+    /// How many outcomes an endpoint has.
+    pub async fn outcome_counts(&self, endpoint: &str) -> Result<OutcomeCounts> {
+        const SQL: &str =
+            "SELECT state, is_late, COUNT(*) FROM outcome WHERE endpoint = $1 GROUP BY state, is_late";
+        let mut reader = self.reader().await?;
+        let rows: Vec<(String, i64, i64)> =
+            on!(reader.conn(), c => sqlx::query_as(SQL).bind(endpoint).fetch_all(c).await)
+                .map_err(self.ctx().fail("count outcomes"))?;
+        let mut counts = OutcomeCounts::default();
+        for (state, is_late, count) in rows {
+            let count = count as u64;
+            match OutcomeState::of(&state)? {
+                OutcomeState::Waiting => counts.waiting += count,
+                OutcomeState::Duplicate => counts.duplicate += count,
+                OutcomeState::Matched => {
+                    counts.matched += count;
+                    counts.late += if is_late != 0 { count } else { 0 };
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Endpoints that have outcomes which wait, by name.
+    pub async fn endpoints_with_waiting_outcomes(&self) -> Result<Vec<String>> {
+        const SQL: &str = "SELECT DISTINCT endpoint FROM outcome WHERE state = 'waiting' ORDER BY endpoint";
+        let mut reader = self.reader().await?;
+        on!(reader.conn(), c => sqlx::query_scalar(SQL).fetch_all(c).await)
+            .map_err(self.ctx().fail("read which outcomes wait"))
+    }
+
+    /// Removes outcomes of an endpoint that came before `before`; gives their number.
+    pub async fn drop_outcomes(&self, endpoint: &str, before: Timestamp) -> Result<u64> {
+        const SQL: &str = "DELETE FROM outcome WHERE endpoint = $1 AND received_at < $2";
+        let mut tx = self.write().await?;
+        let removed = on!(tx.conn(), c => sqlx::query(SQL).bind(endpoint).bind(before.millis())
+            .execute(c).await.map(|done| done.rows_affected()))
+        .map_err(self.ctx().fail("remove old outcomes"))?;
+        tx.commit().await?;
+        Ok(removed)
+    }
+}
+
+impl Match {
+    /// The row, or -1 for all rows.
+    fn row_number(&self) -> i64 {
+        self.row.map_or(-1, |row| row as i64)
+    }
+}

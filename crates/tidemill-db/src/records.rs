@@ -1,0 +1,207 @@
+//! The parts of the inference log: which Parquet files in the store hold the records of which endpoint and hour.
+//!
+//! Like points of metrics they are observations, not changes of state: they have no events.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tidemill_core::{Digest, Timestamp};
+
+use crate::backend::on;
+use crate::dialect::{self, Rows};
+use crate::runs::parse;
+use crate::{Db, Result};
+
+/// A Parquet file of records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordPart {
+    /// Grows with each part that is added.
+    pub id: i64,
+    /// The segment that it was made from.
+    pub segment: String,
+    /// Its number within the segment, from 0.
+    pub number: u64,
+    /// The endpoint.
+    pub endpoint: String,
+    /// Hours since 1970-01-01T00:00Z.
+    pub hour: i64,
+    /// The time of its first record.
+    pub first_at: Timestamp,
+    /// The time of its last record.
+    pub last_at: Timestamp,
+    /// Requests in it.
+    pub requests: u64,
+    /// Rows in it.
+    pub rows: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// The file.
+    pub digest: Digest,
+    /// The versions of models in it, sorted, as a JSON list.
+    pub versions: String,
+}
+
+/// A part that is about to be listed. Fields as in [`RecordPart`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of `RecordPart`")]
+pub struct NewRecordPart {
+    pub endpoint: String,
+    pub hour: i64,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+    pub requests: u64,
+    pub rows: u64,
+    pub bytes: u64,
+    pub digest: Digest,
+    pub versions: String,
+}
+
+/// Which parts are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordFilter {
+    /// Of this endpoint; of all where absent.
+    pub endpoint: Option<String>,
+    /// With records at or after this time.
+    pub from: Option<Timestamp>,
+    /// With records before this time.
+    pub to: Option<Timestamp>,
+    /// Listed after the part of this number.
+    pub after: i64,
+}
+
+type Row = (i64, String, i64, String, i64, i64, i64, i64, i64, i64, String, String);
+
+fn from_row(row: Row) -> Result<RecordPart> {
+    let (id, segment, number, endpoint, hour, first, last, requests, rows, bytes, digest, versions) = row;
+    Ok(RecordPart {
+        id,
+        segment,
+        number: number as u64,
+        endpoint,
+        hour,
+        first_at: Timestamp::from_millis(first),
+        last_at: Timestamp::from_millis(last),
+        requests: requests as u64,
+        rows: rows as u64,
+        bytes: bytes as u64,
+        digest: parse("record_part", "digest", &digest, "a digest")?,
+        versions,
+    })
+}
+
+impl Db {
+    /// Lists the parts of a segment, unless they are listed already: gives whether they were not.
+    pub async fn add_record_parts(
+        &self,
+        segment: &str,
+        at: Timestamp,
+        parts: &[NewRecordPart],
+    ) -> Result<bool> {
+        const SEGMENT: &str =
+            "INSERT INTO record_segment (name, rolled_at) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+        const PARTS: &str = "INSERT INTO record_part (segment_id, number, endpoint, hour, first_at, last_at, requests,
+                row_count, bytes, digest, versions)
+            SELECT s.id, r.number, r.endpoint, r.hour, r.first_at, r.last_at, r.requests, r.row_count, r.bytes, r.digest,
+                r.versions FROM {rows} JOIN record_segment s ON s.name = r.segment";
+        let mut tx = self.write().await?;
+        let ctx = Arc::clone(&tx.ctx);
+        let fail = "list records";
+        let added = on!(tx.conn(), c => sqlx::query(SEGMENT).bind(segment).bind(at.millis())
+            .execute(c).await.map(|done| done.rows_affected()))
+        .map_err(ctx.fail(fail))?;
+        if added == 0 {
+            return Ok(false);
+        }
+        let digests: Vec<String> = parts.iter().map(|part| part.digest.to_string()).collect();
+        let rows = Rows::new(parts.len())
+            .text("segment", parts.iter().map(|_| segment))
+            .int("number", 0..parts.len() as i64)
+            .text("endpoint", parts.iter().map(|part| part.endpoint.as_str()))
+            .int("hour", parts.iter().map(|part| part.hour))
+            .int("first_at", parts.iter().map(|part| part.first_at.millis()))
+            .int("last_at", parts.iter().map(|part| part.last_at.millis()))
+            .int("requests", parts.iter().map(|part| part.requests as i64))
+            .int("row_count", parts.iter().map(|part| part.rows as i64))
+            .int("bytes", parts.iter().map(|part| part.bytes as i64))
+            .text("digest", digests.iter().map(String::as_str))
+            .text("versions", parts.iter().map(|part| part.versions.as_str()));
+        dialect::write_rows(tx.conn(), PARTS, &rows).await.map_err(ctx.fail(fail))?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// The parts that fit, by endpoint and hour, and which of `segments` are listed: both as of one moment, so that no
+    /// record is seen twice or not at all.
+    pub async fn record_parts(
+        &self,
+        filter: &RecordFilter,
+        segments: &[String],
+    ) -> Result<(Vec<RecordPart>, HashSet<String>)> {
+        const PARTS: &str =
+            "SELECT p.id, s.name, p.number, p.endpoint, p.hour, p.first_at, p.last_at, p.requests,
+                p.row_count, p.bytes, p.digest, p.versions
+            FROM record_part p JOIN record_segment s ON s.id = p.segment_id
+            WHERE p.endpoint = COALESCE($1, p.endpoint) AND p.last_at >= $2 AND p.first_at < $3 AND p.id > $4
+            ORDER BY p.endpoint, p.hour, p.id";
+        const LISTED: &str = "SELECT s.name FROM {rows} JOIN record_segment s ON s.name = r.name";
+        let mut tx = self.snapshot().await?;
+        let ctx = Arc::clone(&tx.ctx);
+        let from = filter.from.map_or(i64::MIN, Timestamp::millis);
+        let to = filter.to.map_or(i64::MAX, Timestamp::millis);
+        let parts: Vec<Row> = on!(tx.conn(), c => sqlx::query_as(PARTS)
+            .bind(&filter.endpoint).bind(from).bind(to).bind(filter.after).fetch_all(c).await)
+        .map_err(ctx.fail("read which records there are"))?;
+        let mut listed = HashSet::new();
+        if !segments.is_empty() {
+            let rows = Rows::new(segments.len()).text("name", segments.iter().map(String::as_str));
+            let found: Vec<(String,)> = dialect::read_rows(tx.conn(), LISTED, &rows)
+                .await
+                .map_err(ctx.fail("read which records there are"))?;
+            listed.extend(found.into_iter().map(|(name,)| name));
+        }
+        Ok((parts.into_iter().map(from_row).collect::<Result<_>>()?, listed))
+    }
+
+    /// Endpoints that have records, by name.
+    pub async fn record_endpoints(&self) -> Result<Vec<String>> {
+        const SQL: &str = "SELECT DISTINCT endpoint FROM record_part ORDER BY endpoint";
+        let mut reader = self.reader().await?;
+        on!(reader.conn(), c => sqlx::query_scalar(SQL).fetch_all(c).await)
+            .map_err(self.ctx().fail("read which endpoints have records"))
+    }
+
+    /// Forgets the parts of an endpoint whose records are all before `before`; gives their number. The next collection
+    /// of the store removes the files.
+    pub async fn drop_record_parts(&self, endpoint: &str, before: Timestamp) -> Result<u64> {
+        const PARTS: &str = "DELETE FROM record_part WHERE endpoint = $1 AND last_at < $2";
+        let mut tx = self.write().await?;
+        let removed = on!(tx.conn(), c => sqlx::query(PARTS).bind(endpoint).bind(before.millis())
+            .execute(c).await.map(|done| done.rows_affected()))
+        .map_err(self.ctx().fail("remove old records"))?;
+        tx.commit().await?;
+        Ok(removed)
+    }
+
+    /// Forgets that segments were listed, of which no part is left and no file either; gives their number.
+    pub async fn drop_record_segments(&self, before: Timestamp, present: &[String]) -> Result<u64> {
+        const OLD: &str = "SELECT s.id, s.name FROM record_segment s WHERE s.rolled_at < $1
+            AND NOT EXISTS (SELECT 1 FROM record_part p WHERE p.segment_id = s.id) ORDER BY s.id LIMIT 10000";
+        const DROP: &str = "DELETE FROM record_segment WHERE id IN (SELECT r.id FROM {rows})";
+        let present: HashSet<&str> = present.iter().map(String::as_str).collect();
+        let mut tx = self.write().await?;
+        let ctx = Arc::clone(&tx.ctx);
+        let fail = "remove old segments";
+        let old: Vec<(i64, String)> =
+            on!(tx.conn(), c => sqlx::query_as(OLD).bind(before.millis()).fetch_all(c).await)
+                .map_err(ctx.fail(fail))?;
+        let gone: Vec<i64> =
+            old.into_iter().filter(|(_, name)| !present.contains(name.as_str())).map(|(id, _)| id).collect();
+        if gone.is_empty() {
+            return Ok(0);
+        }
+        let rows = Rows::new(gone.len()).int("id", gone.iter().copied());
+        let removed = dialect::write_rows(tx.conn(), DROP, &rows).await.map_err(ctx.fail(fail))?;
+        tx.commit().await?;
+        Ok(removed)
+    }
+}

@@ -1,0 +1,153 @@
+//! Parts of the inference log, and outcomes.
+
+use tidemill_core::Timestamp;
+use tidemill_db::Keep;
+use tidemill_db::outcomes::{Match, Outcome, OutcomeCounts, OutcomeState};
+use tidemill_db::records::{NewRecordPart, RecordFilter};
+
+use crate::fixture::{Fixture, at, digest, on_both};
+
+on_both!(
+    a_segment_is_listed_once,
+    parts_are_found_by_endpoint_and_time,
+    parts_are_kept_by_collections_until_they_are_dropped,
+    outcomes_wait_are_matched_and_counted,
+    the_first_outcome_of_a_row_counts,
+);
+
+fn part(endpoint: &str, hour: i64, content: &str) -> NewRecordPart {
+    NewRecordPart {
+        endpoint: endpoint.to_owned(),
+        hour,
+        first_at: at(hour * 3_600_000 + 5),
+        last_at: at(hour * 3_600_000 + 3_000_000),
+        requests: 10,
+        rows: 20,
+        bytes: 1 << 33,
+        digest: digest(content),
+        versions: "[\"3\"]".to_owned(),
+    }
+}
+
+async fn a_segment_is_listed_once(f: Fixture) {
+    let parts = [part("loans", 1, "a"), part("loans", 2, "b")];
+    assert!(f.db.add_record_parts("loans/1", at(9), &parts).await.unwrap());
+    assert!(!f.db.add_record_parts("loans/1", at(10), &parts).await.unwrap());
+    // An empty segment is done with as well.
+    assert!(f.db.add_record_parts("loans/2", at(10), &[]).await.unwrap());
+    let names = ["loans/1", "loans/2", "loans/3"].map(str::to_owned);
+    let (found, listed) = f.db.record_parts(&RecordFilter::default(), &names).await.unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!((found[1].number, found[1].segment.as_str(), found[1].bytes), (1, "loans/1", 1 << 33));
+    assert!(listed.contains("loans/1") && listed.contains("loans/2") && !listed.contains("loans/3"));
+    assert_eq!(f.db.log_head().await.unwrap().size, 0);
+}
+
+async fn parts_are_found_by_endpoint_and_time(f: Fixture) {
+    for (segment, endpoint, hour) in [("s1", "b", 5), ("s2", "a", 6), ("s3", "a", 5)] {
+        f.db.add_record_parts(segment, at(1), &[part(endpoint, hour, segment)]).await.unwrap();
+    }
+    let found = async |filter: RecordFilter| -> Vec<String> {
+        f.db.record_parts(&filter, &[]).await.unwrap().0.into_iter().map(|part| part.segment).collect()
+    };
+    assert_eq!(found(RecordFilter::default()).await, ["s3", "s2", "s1"]);
+    let a = || RecordFilter { endpoint: Some("a".to_owned()), ..RecordFilter::default() };
+    assert_eq!(found(a()).await, ["s3", "s2"]);
+    assert_eq!(found(RecordFilter { from: Some(at(6 * 3_600_000)), ..a() }).await, ["s2"]);
+    assert_eq!(found(RecordFilter { to: Some(at(5 * 3_600_000 + 6)), ..a() }).await, ["s3"]);
+    assert_eq!(found(RecordFilter { to: Some(at(5 * 3_600_000 + 5)), ..a() }).await, Vec::<String>::new());
+    assert_eq!(found(RecordFilter { after: 2, ..a() }).await, ["s3"]);
+    assert_eq!(f.db.record_endpoints().await.unwrap(), ["a", "b"]);
+}
+
+async fn parts_are_kept_by_collections_until_they_are_dropped(f: Fixture) {
+    f.db.add_record_parts("s1", at(1), &[part("a", 5, "one"), part("a", 6, "two")]).await.unwrap();
+    let kept = async |content: &str| f.db.roots(&Keep::default()).await.unwrap().contains(&digest(content));
+    assert!(kept("one").await && kept("two").await);
+    assert_eq!(f.db.drop_record_parts("a", at(6 * 3_600_000)).await.unwrap(), 1);
+    assert!(!kept("one").await && kept("two").await);
+    assert_eq!(f.db.drop_record_segments(at(100), &[]).await.unwrap(), 0);
+    assert_eq!(f.db.drop_record_parts("a", at(i64::MAX)).await.unwrap(), 1);
+    assert_eq!(f.db.drop_record_segments(at(100), &["s1".to_owned()]).await.unwrap(), 0);
+    assert_eq!(f.db.drop_record_segments(at(1), &[]).await.unwrap(), 0);
+    assert_eq!(f.db.drop_record_segments(at(100), &[]).await.unwrap(), 1);
+}
+
+fn outcome(request: &str, number: f64) -> Outcome {
+    Outcome {
+        endpoint: "loans".to_owned(),
+        name: "label".to_owned(),
+        request_id: Some(request.to_owned()),
+        number: Some(number),
+        received_at: at(50),
+        ..Outcome::default()
+    }
+}
+
+fn matched(request: &str, row: Option<u64>) -> Option<Match> {
+    Some(Match { request_id: request.to_owned(), row, at: at(40) })
+}
+
+async fn outcomes_wait_are_matched_and_counted(f: Fixture) {
+    let by_entity = Outcome {
+        request_id: None,
+        row: Some(2),
+        entity: Some("é".to_owned()),
+        occurred_at: Some(at(45)),
+        number: None,
+        text: Some("paid".to_owned()),
+        ..outcome("", 0.0)
+    };
+    f.db.add_outcomes(&[outcome("r1", 1.0), by_entity.clone(), outcome("r2", f64::MIN_POSITIVE)])
+        .await
+        .unwrap();
+    let waiting = f.db.outcomes("loans", Some(OutcomeState::Waiting), 0, 10).await.unwrap();
+    let ids: Vec<i64> = waiting.iter().map(|outcome| outcome.id).collect();
+    assert_eq!(waiting[1], Outcome { id: ids[1], ..by_entity });
+    assert_eq!(waiting[2].number, Some(f64::MIN_POSITIVE));
+    let mut settled = waiting.clone();
+    settled[0].matched = matched("r1", None);
+    settled[0].is_late = true;
+    settled[1].matched = matched("r9", Some(2));
+    settled[2].tested_part = 7;
+    let states = f.db.settle_outcomes("loans", &settled).await.unwrap();
+    assert_eq!(states, [OutcomeState::Matched, OutcomeState::Matched, OutcomeState::Waiting]);
+    let counts = f.db.outcome_counts("loans").await.unwrap();
+    assert_eq!(counts, OutcomeCounts { matched: 2, late: 1, waiting: 1, duplicate: 0 });
+    let left = f.db.outcomes("loans", Some(OutcomeState::Waiting), 0, 10).await.unwrap();
+    assert_eq!(
+        left.iter().map(|outcome| (outcome.id, outcome.tested_part)).collect::<Vec<_>>(),
+        [(ids[2], 7)]
+    );
+    let joined = f.db.matched_outcomes("loans", at(40), at(41)).await.unwrap();
+    assert_eq!(
+        joined.iter().map(|outcome| outcome.matched.clone()).collect::<Vec<_>>(),
+        [matched("r1", None), matched("r9", Some(2)),]
+    );
+    assert!(
+        f.db.matched_outcomes("loans", at(41), Timestamp::from_millis(i64::MAX)).await.unwrap().is_empty()
+    );
+    assert_eq!(f.db.endpoints_with_waiting_outcomes().await.unwrap(), ["loans"]);
+    assert_eq!(f.db.outcomes("loans", None, ids[0], 1).await.unwrap()[0].id, ids[1]);
+    assert_eq!(f.db.drop_outcomes("loans", at(51)).await.unwrap(), 3);
+}
+
+async fn the_first_outcome_of_a_row_counts(f: Fixture) {
+    f.db.add_outcomes(&[outcome("r1", 1.0), outcome("r1", 0.0), outcome("r1", 3.0)]).await.unwrap();
+    let mut all = f.db.outcomes("loans", None, 0, 10).await.unwrap();
+    "amount".clone_into(&mut all[2].name);
+    all.iter_mut().for_each(|outcome| outcome.matched = matched("r1", None));
+    use OutcomeState::{Duplicate, Matched};
+    assert_eq!(f.db.settle_outcomes("loans", &all).await.unwrap(), [Matched, Duplicate, Matched]);
+    f.db.add_outcomes(&[outcome("r1", 5.0), outcome("r1", 6.0)]).await.unwrap();
+    let mut later = f.db.outcomes("loans", Some(OutcomeState::Waiting), 0, 10).await.unwrap();
+    later[0].matched = matched("r1", None);
+    later[1].matched = matched("r1", Some(0));
+    assert_eq!(f.db.settle_outcomes("loans", &later).await.unwrap(), [Duplicate, Matched]);
+    let states: Vec<OutcomeState> =
+        f.db.outcomes("loans", None, 0, 10).await.unwrap().into_iter().map(|outcome| outcome.state).collect();
+    assert_eq!(states, [Matched, Duplicate, Matched, Duplicate, Matched]);
+    // What is settled stays as it is.
+    f.db.settle_outcomes("loans", &later).await.unwrap();
+    assert_eq!(f.db.outcome_counts("loans").await.unwrap().matched, 3);
+}

@@ -1,0 +1,216 @@
+//! Some workers of one model: lent to callers, and started again when they break.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::session::PythonSettings;
+use super::worker::{Worker, WorkerError};
+
+/// The workers.
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+    supervisor: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    model: PathBuf,
+    settings: PythonSettings,
+    state: Mutex<State>,
+    /// Told when a worker has come free or has started.
+    free: Condvar,
+    /// Told when a worker is missing or the pool is closed.
+    missing: Condvar,
+}
+
+struct State {
+    idle: Vec<Worker>,
+    /// Workers that are to be started.
+    missing: usize,
+    /// Failures in a row, and when the next start may be.
+    failures: u32,
+    next_start: Instant,
+    last_error: Option<String>,
+    is_closed: bool,
+    restarts: u64,
+}
+
+/// The pause after the first failure, doubled with each that follows.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+impl Pool {
+    /// With one worker that runs; the others are started in the background.
+    pub(super) fn new(model: PathBuf, settings: PythonSettings, first: Worker) -> std::io::Result<Self> {
+        let missing = settings.workers.max(1) - 1;
+        let shared = Arc::new(Shared {
+            model,
+            settings,
+            state: Mutex::new(State {
+                idle: vec![first],
+                missing,
+                failures: 0,
+                next_start: Instant::now(),
+                last_error: None,
+                is_closed: false,
+                restarts: 0,
+            }),
+            free: Condvar::new(),
+            missing: Condvar::new(),
+        });
+        let of_thread = shared.clone();
+        let supervisor = std::thread::Builder::new()
+            .name("python-workers".to_owned())
+            .spawn(move || of_thread.supervise())?;
+        Ok(Self { shared, supervisor: Some(supervisor) })
+    }
+
+    /// Gives a call to a worker, waiting for one to come free.
+    pub(super) fn call(&self, request: &[u8]) -> Result<Vec<u8>, String> {
+        let mut worker = self.shared.lend()?;
+        match worker.call(request, self.shared.settings.call_timeout) {
+            Ok(answer) => {
+                self.shared.give_back(worker);
+                Ok(answer)
+            }
+            Err(WorkerError::Model(why)) => {
+                self.shared.give_back(worker);
+                Err(why)
+            }
+            Err(WorkerError::Broken(why)) => {
+                drop(worker);
+                self.shared.lost(&why);
+                Err(why)
+            }
+        }
+    }
+
+    /// Processes that are idle.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.shared.lock().idle.iter().map(Worker::pid).collect()
+    }
+
+    /// How often a worker was started again.
+    pub(super) fn restarts(&self) -> u64 {
+        self.shared.lock().restarts
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lend(&self) -> Result<Worker, String> {
+        let until = Instant::now() + self.settings.call_timeout;
+        let mut state = self.lock();
+        loop {
+            if let Some(worker) = state.idle.pop() {
+                return Ok(worker);
+            }
+            if state.is_closed {
+                return Err("the model is being unloaded".to_owned());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let seconds = self.settings.call_timeout.as_secs_f64();
+                return Err(match &state.last_error {
+                    Some(error) => {
+                        format!("no worker came free within {seconds} seconds; the last one: {error}")
+                    }
+                    None => format!("no worker came free within {seconds} seconds"),
+                });
+            }
+            state = self.free.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn give_back(&self, worker: Worker) {
+        let mut state = self.lock();
+        (state.failures, state.last_error) = (0, None);
+        // Dropping a worker waits for its process, which is not for the lock.
+        let surplus = if state.is_closed {
+            Some(worker)
+        } else {
+            state.idle.push(worker);
+            None
+        };
+        drop(state);
+        drop(surplus);
+        self.free.notify_one();
+    }
+
+    fn lost(&self, why: &str) {
+        let mut state = self.lock();
+        state.missing += 1;
+        state.restarts += 1;
+        self.failed(&mut state, why);
+        drop(state);
+        self.missing.notify_one();
+    }
+
+    fn failed(&self, state: &mut State, why: &str) {
+        let pause = FIRST_PAUSE.saturating_mul(1 << state.failures.min(16)).min(LONGEST_PAUSE);
+        state.failures = state.failures.saturating_add(1);
+        state.next_start = Instant::now() + pause;
+        state.last_error = Some(why.to_owned());
+        tracing::warn!(
+            model = %self.model.display(), failures = state.failures, pause_ms = pause.as_millis() as u64,
+            "a worker of a Python model is to be started again: {why}"
+        );
+    }
+
+    fn supervise(&self) {
+        loop {
+            let mut state = self.lock();
+            loop {
+                if state.is_closed {
+                    return;
+                }
+                let pause = state.next_start.saturating_duration_since(Instant::now());
+                if state.missing > 0 && pause.is_zero() {
+                    break;
+                }
+                let wait = if state.missing > 0 { pause } else { Duration::from_secs(60) };
+                state = self.missing.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            drop(state);
+            let started = Worker::start(&self.model, &self.settings);
+            let mut state = self.lock();
+            match started {
+                Ok((worker, _)) if !state.is_closed => {
+                    state.missing -= 1;
+                    state.idle.push(worker);
+                    drop(state);
+                    self.free.notify_one();
+                }
+                Ok((worker, _)) => {
+                    drop(state);
+                    drop(worker);
+                }
+                Err(WorkerError::Model(why) | WorkerError::Broken(why)) => self.failed(&mut state, &why),
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.is_closed = true;
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        self.shared.missing.notify_all();
+        self.shared.free.notify_all();
+        drop(idle);
+        // A supervisor that panicked has said so already.
+        let _ = self.supervisor.take().map(JoinHandle::join);
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("model", &self.shared.model).finish_non_exhaustive()
+    }
+}

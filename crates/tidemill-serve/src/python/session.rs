@@ -1,0 +1,191 @@
+//! The session: what the model takes and gives, and calls through the pool.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tidemill_runtime::{Dim, ElementType, LoadError, RunError, Session, Slot, Tensor};
+
+use super::convert;
+use super::pool::Pool;
+use super::worker::{Worker, WorkerError};
+
+/// How the workers of a model run.
+#[derive(Clone, Debug)]
+pub struct PythonSettings {
+    /// The interpreter: of an [`Environment`](super::Environment), or one that has what the model needs.
+    pub interpreter: PathBuf,
+    /// Workers: calls that are answered at once.
+    pub workers: usize,
+    /// How long a call may take, waiting for a worker included; the worker is then ended and started again.
+    pub call_timeout: Duration,
+    /// How long a worker may take to load the model.
+    pub start_timeout: Duration,
+    /// Addresses in bytes that a worker may use (`RLIMIT_AS`), several times of what it occupies.
+    pub memory_bytes: Option<u64>,
+    /// Seconds of CPU after which a worker is ended by the system, and started again.
+    pub cpu_seconds: Option<u64>,
+    /// Variables of the workers' environment, for example `OMP_NUM_THREADS`.
+    pub variables: Vec<(String, String)>,
+}
+
+impl PythonSettings {
+    /// One worker, 30 seconds for a call and 2 minutes for loading.
+    pub fn new(interpreter: impl Into<PathBuf>) -> Self {
+        Self {
+            interpreter: interpreter.into(),
+            workers: 1,
+            call_timeout: Duration::from_secs(30),
+            start_timeout: Duration::from_mins(2),
+            memory_bytes: None,
+            cpu_seconds: None,
+            variables: Vec::new(),
+        }
+    }
+}
+
+/// A model of Python that is loaded.
+#[derive(Debug)]
+pub struct PythonSession {
+    inputs: Vec<Slot>,
+    outputs: Vec<Slot>,
+    pool: Pool,
+}
+
+/// The name of the runtime.
+const NAME: &str = "python";
+
+#[derive(Deserialize)]
+struct Hello {
+    inputs: Option<Vec<Described>>,
+    outputs: Option<Vec<Described>>,
+}
+
+#[derive(Deserialize)]
+struct Described {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    shape: Vec<i64>,
+    optional: bool,
+}
+
+impl PythonSession {
+    /// Loads the model of a folder as `log_model` or `save_model` wrote it: one worker is started and has loaded it when
+    /// this returns, the others follow.
+    ///
+    /// # Errors
+    ///
+    /// Where Python cannot be started or cannot load the model, with what it said, and for a model without a signature.
+    pub fn load(folder: &Path, settings: PythonSettings) -> Result<Self, LoadError> {
+        let unavailable = |why: String| LoadError::Unavailable { runtime: NAME, why };
+        let folder = fs_err::canonicalize(folder).map_err(|error| LoadError::Malformed(error.to_string()))?;
+        if !folder.join("MLmodel").is_file() {
+            return Err(LoadError::Malformed("the folder has no file `MLmodel`".to_owned()));
+        }
+        let (worker, hello) = Worker::start(&folder, &settings).map_err(|error| match error {
+            WorkerError::Model(why) => LoadError::Malformed(why),
+            WorkerError::Broken(why) => unavailable(why),
+        })?;
+        let hello: Hello = serde_json::from_slice(&hello)
+            .map_err(|error| unavailable(format!("the worker's description cannot be read: {error}")))?;
+        let unsigned = || {
+            LoadError::Unsupported {
+            runtime: NAME,
+            what: "the model has no signature that tensors can carry; log it with `signature=` or `input_example=`"
+                .to_owned(),
+        }
+        };
+        let inputs = hello.inputs.filter(|inputs| !inputs.is_empty()).ok_or_else(unsigned)?;
+        let inputs =
+            inputs.into_iter().map(Described::slot).collect::<Option<Vec<_>>>().ok_or_else(unsigned)?;
+        let outputs = match hello.outputs.filter(|outputs| !outputs.is_empty()) {
+            Some(outputs) => {
+                outputs.into_iter().map(Described::slot).collect::<Option<_>>().ok_or_else(unsigned)?
+            }
+            // Most models without a word about their answer give numbers, one for each row.
+            None => vec![Slot {
+                name: "predictions".to_owned(),
+                element: ElementType::F64,
+                shape: vec![Dim::Any(None)],
+                optional: false,
+            }],
+        };
+        let pool = Pool::new(folder, settings, worker).map_err(|error| unavailable(error.to_string()))?;
+        Ok(Self { inputs, outputs, pool })
+    }
+
+    /// Numbers of the processes that wait for calls.
+    pub fn idle_pids(&self) -> Vec<u32> {
+        self.pool.pids()
+    }
+
+    /// How often a worker was started again.
+    pub fn restarts(&self) -> u64 {
+        self.pool.restarts()
+    }
+}
+
+impl Described {
+    fn slot(self) -> Option<Slot> {
+        let element = match self.kind.as_str() {
+            "bool" => ElementType::Bool,
+            "uint8" => ElementType::U8,
+            "uint16" => ElementType::U16,
+            "uint32" => ElementType::U32,
+            "uint64" => ElementType::U64,
+            "int8" => ElementType::I8,
+            "int16" => ElementType::I16,
+            "int32" => ElementType::I32,
+            "int64" => ElementType::I64,
+            "float16" => ElementType::F16,
+            "float32" => ElementType::F32,
+            "float64" => ElementType::F64,
+            "string" | "bytes" | "datetime" => ElementType::Bytes,
+            _ => return None,
+        };
+        // The first dimension is that of the rows, whatever an example had.
+        let rest = self.shape.iter().skip(1);
+        let shape = std::iter::once(Dim::Any(None))
+            .chain(rest.map(|size| usize::try_from(*size).map_or(Dim::Any(None), Dim::Fixed)))
+            .collect();
+        Some(Slot { name: self.name, element, shape, optional: self.optional })
+    }
+}
+
+impl Session for PythonSession {
+    fn runtime(&self) -> &'static str {
+        NAME
+    }
+
+    fn inputs(&self) -> &[Slot] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[Slot] {
+        &self.outputs
+    }
+
+    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
+        if inputs.len() != self.inputs.len() {
+            return Err(RunError::InputCount { expected: self.inputs.len(), given: inputs.len() });
+        }
+        for (slot, tensor) in self.inputs.iter().zip(inputs) {
+            if slot.element != tensor.element() {
+                let why = format!("the model takes {} and was given {}", slot.element, tensor.element());
+                return Err(RunError::Input { input: slot.name.clone(), why });
+            }
+        }
+        let answer = self.pool.call(&convert::encode(&self.inputs, inputs)?).map_err(RunError::Model)?;
+        convert::decode(&self.outputs, &answer)
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        let resident = |pid: u32| {
+            let status = fs_err::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        };
+        self.pool.pids().into_iter().filter_map(resident).sum::<u64>() * 1024
+    }
+}

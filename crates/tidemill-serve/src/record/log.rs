@@ -1,0 +1,168 @@
+//! The recorder: puts records into the queue of the writer, which it starts and stops.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tidemill_core::Clock;
+
+use super::queue::{FlushError, Queue};
+use super::settings::{LogSettings, Rules};
+use super::writer::{DirLock, Shared, Writer};
+use super::{LogError, segment};
+use crate::{Record, Recorder};
+
+/// The inference log of a process. Clones share it; dropping the last closes it.
+#[derive(Clone)]
+pub struct InferenceLog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    lock: Mutex<Option<DirLock>>,
+}
+
+/// What became of the records of an endpoint since the log was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Written into a segment.
+    pub recorded: u64,
+    /// Lost: the queue was full, or the disk refused.
+    pub dropped: u64,
+    /// Bytes of the segment that is open.
+    pub open_bytes: u64,
+}
+
+impl fmt::Debug for InferenceLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InferenceLog").field("settings", &self.inner.shared.settings).finish_non_exhaustive()
+    }
+}
+
+impl InferenceLog {
+    /// Opens the log in its folder, closes what a killed process left open, and starts the writer.
+    ///
+    /// # Errors
+    ///
+    /// Where another process has the folder, or it cannot be written.
+    pub fn open(settings: LogSettings, rules: Rules, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
+        let dir = settings.dir.clone();
+        fs_err::create_dir_all(&dir).map_err(LogError::io("make", &dir))?;
+        let lock = DirLock::take(&dir).map_err(LogError::io("lock", &dir))?;
+        let lock = lock.ok_or_else(|| LogError::Busy(dir.clone()))?;
+        let recovered = segment::recover(&dir)?;
+        if recovered.segments > 0 {
+            tracing::info!(
+                segments = recovered.segments,
+                records = recovered.records,
+                cut_bytes = recovered.cut,
+                "closed segments of the inference log that were left open"
+            );
+        }
+        let shared = Arc::new(Shared {
+            queue: Queue::new(settings.queue_records.max(1), settings.queue_bytes),
+            settings,
+            rules: RwLock::new(Arc::new(rules)),
+            written: Mutex::new(HashMap::new()),
+            sealed: tokio::sync::Notify::new(),
+            clock,
+        });
+        let writer = Writer::new(shared.clone());
+        let thread = std::thread::Builder::new()
+            .name("inference-log".to_owned())
+            .spawn(move || writer.run())
+            .map_err(LogError::io("start the writer of", &dir))?;
+        shared.queue.set_writer(thread.thread().clone());
+        Ok(Self {
+            inner: Arc::new(Inner { shared, writer: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) }),
+        })
+    }
+
+    /// Puts other rules in place; they hold for the next record that the writer takes.
+    pub fn set_rules(&self, rules: Rules) {
+        let mut held = self.inner.shared.rules.write().unwrap_or_else(PoisonError::into_inner);
+        *held = Arc::new(rules);
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.inner.shared.rules()
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &LogSettings {
+        &self.inner.shared.settings
+    }
+
+    /// Waits until every record that was taken before is on the disk. Blocks; call it on a thread that may.
+    ///
+    /// # Errors
+    ///
+    /// Where records since the last flush could not be written, the log is closed, or a minute has passed.
+    pub fn flush(&self) -> Result<(), LogError> {
+        let failed = |why: String| {
+            let path = self.inner.shared.settings.dir.clone();
+            LogError::Io { action: "write records below", path, source: std::io::Error::other(why) }
+        };
+        self.inner.shared.queue.flush(Duration::from_mins(1)).map_err(|error| match error {
+            FlushError::Failed(why) => failed(why),
+            FlushError::Closed => LogError::Closed,
+            FlushError::Late => failed("the disk did not answer for a minute".to_owned()),
+        })
+    }
+
+    /// Counts by endpoint.
+    pub fn counts(&self) -> BTreeMap<String, Counts> {
+        let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
+        for (endpoint, dropped) in self.inner.shared.queue.drops() {
+            counts.entry(endpoint.to_string()).or_default().dropped = dropped;
+        }
+        let written = self.inner.shared.written.lock().unwrap_or_else(PoisonError::into_inner);
+        for (endpoint, written) in written.iter() {
+            let entry = counts.entry(endpoint.to_string()).or_default();
+            (entry.recorded, entry.open_bytes) = (written.records, written.bytes);
+        }
+        counts
+    }
+
+    /// Takes no more records, writes what waits, closes the segments and ends the writer.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
+    /// Waits until a segment was closed.
+    pub(crate) async fn sealed(&self) {
+        self.inner.shared.sealed.notified().await;
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        self.shared.queue.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A writer that panicked has said so already.
+        let _ = writer.map(JoinHandle::join);
+        // Another process may have the folder now.
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Recorder for InferenceLog {
+    fn wants(&self, endpoint: &str, id: &str) -> bool {
+        self.inner.shared.rules.read().unwrap_or_else(PoisonError::into_inner).samples(endpoint, id)
+    }
+
+    fn record(&self, record: Record) {
+        self.inner.shared.queue.push(record);
+    }
+}

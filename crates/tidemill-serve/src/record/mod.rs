@@ -1,0 +1,43 @@
+//! The inference log: what was asked of models and what they answered, kept without slowing anybody down.
+//!
+//! ```text
+//! Recorder::record ──▶ bounded queue ──▶ writer thread ──▶ segments ──▶ Parquet parts in the store, listed in
+//!                      (full: counted,   (redacts, encodes, (append-only,  the database ([`Roller`])
+//!                       never waits)      syncs in groups)   checksummed)
+//! ```
+//!
+//! [`InferenceLog`] is the recorder. [`Roller`] turns segments that are full or old into Parquet, each exactly
+//! once. [`Reader`] reads parts and segments as one table. [`outcome`] joins what became known later.
+
+mod batch;
+mod bytes;
+mod codec;
+mod columns;
+mod error;
+mod log;
+mod merge;
+pub mod outcome;
+mod output;
+mod plan;
+mod query;
+mod queue;
+mod read;
+mod redact;
+mod roll;
+mod segment;
+mod settings;
+mod stored;
+mod unify;
+mod writer;
+
+pub use error::LogError;
+pub use log::{Counts, InferenceLog};
+pub use output::{write_json_lines, write_parquet};
+pub use query::Query;
+pub use read::{Found, Reader};
+pub use redact::{Redact, RedactKey, Redactor};
+pub use roll::{Rolled, Roller, Swept};
+pub use settings::{EndpointRules, LogSettings, Roll, Rules};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! Joins outcomes that wait with the records of the log.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::datatypes::{Int32Type, TimestampMillisecondType};
+use tidemill_core::{Clock, Timestamp};
+use tidemill_db::Db;
+use tidemill_db::outcomes::{Match, Outcome, OutcomeState};
+
+use super::join::{Moment, as_of};
+use crate::record::columns::fixed;
+use crate::record::{LogError, Query, Reader};
+
+/// What an endpoint declares about its outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutcomeRules {
+    /// An outcome about an entity belongs to the entity's last request before it, unless that is longer ago than this.
+    pub tolerance: Duration,
+    /// An outcome that comes longer after its request is late: joined all the same, and counted.
+    pub late_after: Option<Duration>,
+}
+
+impl Default for OutcomeRules {
+    fn default() -> Self {
+        Self { tolerance: Duration::from_secs(7 * 86_400), late_after: None }
+    }
+}
+
+/// Joins outcomes with records.
+#[derive(Clone)]
+pub struct Matcher {
+    db: Db,
+    reader: Reader,
+    clock: Arc<dyn Clock>,
+    /// How long ago a request must be for its record to be on the disk for sure.
+    settle: Duration,
+}
+
+/// What [`Matcher::pass`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Outcomes that were joined.
+    pub matched: u64,
+    /// Of these, how many are late.
+    pub late: u64,
+    /// Outcomes whose request has one of the name already.
+    pub duplicate: u64,
+    /// Outcomes that still wait.
+    pub waiting: u64,
+}
+
+/// How often outcomes are tried that found nothing yet.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// Outcomes that are joined at once.
+const PAGE: usize = 20_000;
+
+impl Matcher {
+    /// `flush` is the log's interval: what happened within twice of it may not be readable yet.
+    pub fn new(db: Db, reader: Reader, clock: Arc<dyn Clock>, flush: Duration) -> Self {
+        Self { db, reader, clock, settle: flush * 2 + Duration::from_secs(1) }
+    }
+
+    /// Joins whatever waits, when outcomes have come and every half minute, until it is dropped. `rules` says what an
+    /// endpoint declares. Failures are logged and tried again.
+    pub async fn run(&self, arrived: &tokio::sync::Notify, rules: impl Fn(&str) -> OutcomeRules) {
+        loop {
+            let passed = async {
+                for endpoint in self.db.endpoints_with_waiting_outcomes().await? {
+                    self.pass(&endpoint, rules(&endpoint)).await?;
+                }
+                Ok::<_, LogError>(())
+            };
+            if let Err(error) = passed.await {
+                tracing::error!(error = %error, "outcomes could not be joined; they wait");
+            }
+            // Many small bodies are joined together, and not before their records can be read.
+            tokio::time::sleep(self.settle).await;
+            let _ = tokio::time::timeout(EVERY, arrived.notified()).await;
+        }
+    }
+
+    /// Tries every outcome of an endpoint that waits.
+    ///
+    /// # Errors
+    ///
+    /// What database, store or disk refuse. Outcomes that were not joined wait as before.
+    pub async fn pass(&self, endpoint: &str, rules: OutcomeRules) -> Result<Passed, LogError> {
+        let mut passed = Passed::default();
+        let mut after = 0;
+        loop {
+            let page = self.db.outcomes(endpoint, Some(OutcomeState::Waiting), after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(passed) };
+            after = last.id;
+            // New ones are looked up in the whole log, others only in what has come since.
+            let (new, tried): (Vec<Outcome>, Vec<Outcome>) =
+                page.into_iter().partition(|outcome| outcome.tested_part == 0);
+            for outcomes in [new, tried] {
+                if !outcomes.is_empty() {
+                    self.settle(endpoint, outcomes, rules, &mut passed).await?;
+                }
+            }
+        }
+    }
+
+    async fn settle(
+        &self,
+        endpoint: &str,
+        mut outcomes: Vec<Outcome>,
+        rules: OutcomeRules,
+        passed: &mut Passed,
+    ) -> Result<(), LogError> {
+        let query = Query {
+            endpoint: Some(endpoint.to_owned()),
+            from: self.earliest(&outcomes, rules),
+            columns: Some(
+                [fixed::TIME, fixed::REQUEST_ID, fixed::ROW, fixed::ENTITY].map(str::to_owned).to_vec(),
+            ),
+            after_part: outcomes.iter().map(|outcome| outcome.tested_part).min().unwrap_or_default(),
+            ..Query::default()
+        };
+        let found = self.reader.find(&query).await?;
+        let newest = found.newest_part();
+        let mut requests = Requests::wanted(&outcomes);
+        let scan = tokio::task::spawn_blocking(move || {
+            for batch in found.batches() {
+                requests.take(&batch?);
+            }
+            Ok::<_, LogError>(requests)
+        });
+        let requests =
+            scan.await.map_err(|error| LogError::Damaged(format!("joining outcomes failed: {error}")))??;
+        self.decide(&mut outcomes, &requests, rules, newest);
+        let states = self.db.settle_outcomes(endpoint, &outcomes).await?;
+        for (outcome, state) in outcomes.iter().zip(states) {
+            match state {
+                OutcomeState::Waiting => passed.waiting += 1,
+                OutcomeState::Duplicate => passed.duplicate += 1,
+                OutcomeState::Matched => {
+                    passed.matched += 1;
+                    passed.late += u64::from(outcome.is_late);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The earliest record that any of these can belong to; `None` where one names a request, which may be of any time.
+    fn earliest(&self, outcomes: &[Outcome], rules: OutcomeRules) -> Option<Timestamp> {
+        let tolerance = i64::try_from(rules.tolerance.as_millis()).unwrap_or(i64::MAX);
+        let of = |outcome: &Outcome| match outcome.request_id {
+            Some(_) => None,
+            None => Some(Timestamp::from_millis(moment_of(outcome).millis().saturating_sub(tolerance))),
+        };
+        outcomes.iter().map(of).min().flatten()
+    }
+
+    fn decide(&self, outcomes: &mut [Outcome], requests: &Requests, rules: OutcomeRules, newest: i64) {
+        let settled = self.clock.now().millis() - i64::try_from(self.settle.as_millis()).unwrap_or(i64::MAX);
+        let about: Vec<Moment<'_>> = requests
+            .about
+            .iter()
+            .map(|(entity, at, _)| Moment { entity: entity.as_str(), at: *at })
+            .collect();
+        let moments: Vec<Moment<'_>> = outcomes
+            .iter()
+            .map(|outcome| Moment {
+                entity: outcome.entity.as_deref().unwrap_or_default(),
+                at: moment_of(outcome),
+            })
+            .collect();
+        let in_time = as_of(&moments, &about, Some(rules.tolerance));
+        for (outcome, index) in outcomes.iter_mut().zip(in_time) {
+            let found = match &outcome.request_id {
+                Some(id) => requests.ids.get(id).copied().flatten().map(|at| (id.clone(), at)),
+                None if moment_of(outcome).millis() > settled => {
+                    // A later request of the entity may still be on its way to the disk.
+                    continue;
+                }
+                None => {
+                    index.and_then(|index| requests.about.get(index)).map(|(_, at, id)| (id.clone(), *at))
+                }
+            };
+            outcome.tested_part = newest;
+            if let Some((request_id, at)) = found {
+                outcome.is_late =
+                    rules.late_after.is_some_and(|late_after| outcome.received_at.since(at) > late_after);
+                outcome.matched = Some(Match { request_id, row: outcome.row, at });
+            }
+        }
+    }
+}
+
+/// When an outcome happened; when it came, where nobody says.
+fn moment_of(outcome: &Outcome) -> Timestamp {
+    outcome.occurred_at.unwrap_or(outcome.received_at)
+}
+
+/// What is found of the requests that outcomes ask for.
+struct Requests {
+    /// Times of requests by id; `None` until one is found.
+    ids: HashMap<String, Option<Timestamp>>,
+    entities: HashSet<String>,
+    /// Entity, time and id of requests about the entities.
+    about: Vec<(String, Timestamp, String)>,
+}
+
+impl Requests {
+    fn wanted(outcomes: &[Outcome]) -> Self {
+        let ids =
+            outcomes.iter().filter_map(|outcome| outcome.request_id.clone()).map(|id| (id, None)).collect();
+        let by_entity = outcomes.iter().filter(|outcome| outcome.request_id.is_none());
+        let entities = by_entity.filter_map(|outcome| outcome.entity.clone()).collect();
+        Self { ids, entities, about: Vec::new() }
+    }
+
+    fn take(&mut self, batch: &RecordBatch) {
+        let column = |name: &str| batch.column_by_name(name);
+        let (Some(times), Some(ids), Some(rows), Some(entities)) =
+            (column(fixed::TIME), column(fixed::REQUEST_ID), column(fixed::ROW), column(fixed::ENTITY))
+        else {
+            return;
+        };
+        let (ids, entities) = (ids.as_string::<i32>(), entities.as_string::<i32>());
+        let (times, rows) =
+            (times.as_primitive::<TimestampMillisecondType>(), rows.as_primitive::<Int32Type>());
+        for row in (0..batch.num_rows()).filter(|row| rows.value(*row) == 0) {
+            let (id, at) = (ids.value(row), Timestamp::from_millis(times.value(row)));
+            if let Some(found) = self.ids.get_mut(id) {
+                found.get_or_insert(at);
+            }
+            if entities.is_valid(row) && self.entities.contains(entities.value(row)) {
+                // An answer and its shadows are one request; they come one after another.
+                if self.about.last().is_none_or(|(_, _, last)| last != id) {
+                    self.about.push((entities.value(row).to_owned(), at, id.to_owned()));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! Outcomes find their requests, whichever of the two comes first.
+
+use tidemill_db::outcomes::OutcomeCounts;
+
+use super::*;
+use crate::Recorder as _;
+use crate::record::outcome::Outcomes;
+use crate::record::segment::tests::record;
+use crate::record::tests::Lab;
+
+const START: i64 = 9 * 3_600_000;
+
+fn outcome(name: &str) -> Outcome {
+    Outcome { endpoint: "loans".into(), name: name.into(), number: Some(1.0), ..Outcome::default() }
+}
+
+fn by_id(id: u64) -> Outcome {
+    let request_id = Some(format!("request-{id:06}"));
+    Outcome { request_id, received_at: Timestamp::from_millis(START + 60_000), ..outcome("label") }
+}
+
+fn by_entity(entity: &str, seconds: i64) -> Outcome {
+    let at = Timestamp::from_millis(START + seconds * 1000);
+    Outcome { entity: Some(entity.to_owned()), occurred_at: Some(at), received_at: at, ..outcome("amount") }
+}
+
+#[tokio::test]
+async fn early_late_duplicate_and_unknown_outcomes() {
+    let lab = Lab::new().await;
+    let log = lab.log();
+    let matcher = Matcher::new(lab.db.clone(), lab.reader(), lab.clock.clone(), Duration::from_millis(50));
+    let rules =
+        OutcomeRules { tolerance: Duration::from_secs(30), late_after: Some(Duration::from_secs(50)) };
+    // Requests 0 to 19, one a second; customer-N has N, N + 7 and N + 14.
+    let pass = async || matcher.pass("loans", rules).await.unwrap();
+    lab.db.add_outcomes(&[by_id(3), by_entity("customer-2", 12), by_id(99)]).await.unwrap();
+    assert_eq!(pass().await, Passed { waiting: 3, ..Passed::default() });
+    (0..20).for_each(|i| log.record(record(i, START + i64::try_from(i).unwrap() * 1000)));
+    log.flush().unwrap();
+    // Found in a segment that is open.
+    assert_eq!(pass().await, Passed { matched: 2, late: 1, waiting: 1, duplicate: 0 });
+    let matched = lab.db.matched_outcomes("loans", Timestamp::from_millis(0), lab.clock.now()).await.unwrap();
+    let ids: Vec<&str> =
+        matched.iter().map(|outcome| outcome.matched.as_ref().unwrap().request_id.as_str()).collect();
+    assert_eq!(ids, ["request-000003", "request-000009"]);
+    // Rolled: the same is found in Parquet, and what has been tried is not looked at again.
+    log.close();
+    drop(log);
+    let log = lab.log();
+    lab.roller(&log).roll().await.unwrap();
+    lab.db
+        .add_outcomes(&[by_id(3), by_entity("customer-2", 8), by_entity("customer-2", 60), by_id(4)])
+        .await
+        .unwrap();
+    assert_eq!(pass().await, Passed { matched: 2, late: 1, waiting: 2, duplicate: 1 });
+    log.record(record(99, START + 90_000));
+    log.flush().unwrap();
+    assert_eq!(pass().await, Passed { matched: 1, late: 0, waiting: 1, duplicate: 0 });
+    let counts = lab.db.outcome_counts("loans").await.unwrap();
+    assert_eq!(counts, OutcomeCounts { matched: 5, late: 2, waiting: 1, duplicate: 1 });
+}
+
+#[tokio::test]
+async fn an_outcome_of_just_now_waits_for_the_disk() {
+    let lab = Lab::new().await;
+    let log = lab.log();
+    let matcher = Matcher::new(lab.db.clone(), lab.reader(), lab.clock.clone(), Duration::from_millis(50));
+    let now = lab.clock.now();
+    log.record(record(1, now.millis() - 10));
+    log.flush().unwrap();
+    let entity = Some("customer-1".to_owned());
+    lab.db
+        .add_outcomes(&[Outcome { entity, occurred_at: Some(now), received_at: now, ..outcome("x") }])
+        .await
+        .unwrap();
+    assert_eq!(matcher.pass("loans", OutcomeRules::default()).await.unwrap().waiting, 1);
+    lab.clock.advance(Duration::from_secs(2));
+    assert_eq!(matcher.pass("loans", OutcomeRules::default()).await.unwrap().matched, 1);
+}
+
+#[tokio::test]
+async fn outcomes_stand_beside_their_rows() {
+    let lab = Lab::new().await;
+    let log = lab.log();
+    (0..3).for_each(|i| log.record(record(i, START + i64::try_from(i).unwrap())));
+    log.flush().unwrap();
+    let second_row = Outcome { row: Some(1), number: None, text: Some("paid".into()), ..by_id(2) };
+    let kind = |outcome: Outcome| Outcome { name: "kind".into(), ..outcome };
+    lab.db.add_outcomes(&[by_id(0), kind(second_row)]).await.unwrap();
+    let matcher = Matcher::new(lab.db.clone(), lab.reader(), lab.clock.clone(), Duration::from_millis(50));
+    matcher.pass("loans", OutcomeRules::default()).await.unwrap();
+    let outcomes = Outcomes::load(&lab.db, "loans", None, None).await.unwrap();
+    let rows = outcomes.attach(&lab.rows(&Query::of("loans", None, None)).await).unwrap();
+    let labels = rows.column_by_name("outcome_label").unwrap();
+    let labels: Vec<Option<f64>> = labels.as_primitive::<arrow::datatypes::Float64Type>().iter().collect();
+    assert_eq!(labels, [Some(1.0), Some(1.0), None, None, None, None]);
+    let kinds: Vec<Option<&str>> =
+        rows.column_by_name("outcome_kind").unwrap().as_string::<i32>().iter().collect();
+    assert_eq!(kinds, [None, None, None, None, None, Some("paid")]);
+    assert_eq!(outcomes.schema(&lab.rows(&Query::of("loans", None, None)).await.schema()), rows.schema());
+}

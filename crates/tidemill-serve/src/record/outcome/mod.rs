@@ -1,0 +1,15 @@
+//! Outcomes: what became known of a request after it was answered, and how it finds its request.
+//!
+//! [`OutcomeReader`] reads them from the bytes of a body; the database keeps each as it came, so that none is lost;
+//! [`Matcher`] joins those that wait with the log, by request id or by entity and time ([`as_of`]). One that finds
+//! nothing waits and is tried again against what arrives later. [`Outcomes`] puts them beside their records.
+
+mod attach;
+mod body;
+mod join;
+mod matcher;
+
+pub use attach::Outcomes;
+pub use body::{BodyFormat, OutcomeReader, Rejected};
+pub use join::{Moment, as_of};
+pub use matcher::{Matcher, OutcomeRules, Passed};

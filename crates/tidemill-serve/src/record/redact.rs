@@ -1,0 +1,227 @@
+//! Values that must not be kept as they are: left out, or replaced by a keyed hash.
+//!
+//! The hash is BLAKE3 with a secret of 32 bytes as its key, cut to 16 bytes and written as 32 hexadecimal digits.
+//! Without the secret nobody can find a value by trying all of them; with it, equal values of any column, entity
+//! or outcome have equal hashes, so that they can still be joined and counted. The secret is one file for each
+//! project, made at first use, readable by its owner alone and never stored elsewhere.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tidemill_runtime::{Tensor, Values};
+
+use super::LogError;
+use crate::{Named, Record, Status};
+
+/// What is done with a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Redact {
+    /// Its values are replaced by their keyed hashes.
+    Hash,
+    /// It is left out.
+    Drop,
+}
+
+/// The secret that hashes are made with.
+#[derive(Clone)]
+pub struct RedactKey([u8; 32]);
+
+impl fmt::Debug for RedactKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedactKey(…)")
+    }
+}
+
+impl RedactKey {
+    /// Wraps a secret.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads the secret from a file of 64 hexadecimal digits; makes it where it is not there.
+    ///
+    /// # Errors
+    ///
+    /// Where the file holds something else, or cannot be read or made.
+    pub fn open(path: &Path) -> Result<Self, LogError> {
+        if !path.exists() {
+            Self::make(path)?;
+        }
+        let text = fs_err::read_to_string(path).map_err(LogError::io("read", path))?;
+        let digest = tidemill_core::Digest::from_hex(text.trim_end());
+        let digest = digest.map_err(|_| LogError::Secret {
+            path: path.to_owned(),
+            why: "expected 64 lower-case hexadecimal digits".to_owned(),
+        })?;
+        Ok(Self(*digest.as_bytes()))
+    }
+
+    /// Makes the file, unless another process is faster: the first that is there counts.
+    fn make(path: &Path) -> Result<(), LogError> {
+        let failed =
+            |error: std::io::Error| LogError::Io { action: "make", path: path.to_owned(), source: error };
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs_err::create_dir_all(folder).map_err(failed)?;
+        // A temporary file of this crate is readable by its owner alone.
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        writeln!(file, "{}", tidemill_core::Digest::from_bytes(secret).hex()).map_err(failed)?;
+        file.as_file().sync_all().map_err(failed)?;
+        match file.persist_noclobber(path) {
+            Ok(_) => Ok(()),
+            Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(failed(error.error)),
+        }
+    }
+
+    /// The hash of a text.
+    pub fn hash(&self, value: &[u8]) -> String {
+        let hash = blake3::keyed_hash(&self.0, value).to_hex();
+        hash.as_str().get(..32).unwrap_or_default().to_owned()
+    }
+}
+
+/// Hides the values of one endpoint's records.
+#[derive(Debug)]
+pub struct Redactor {
+    columns: BTreeMap<String, Redact>,
+    key: RedactKey,
+}
+
+/// The name by which what a request is about is hidden.
+const ENTITY: &str = "entity";
+
+impl Redactor {
+    /// For these columns.
+    pub fn new(columns: &BTreeMap<String, Redact>, key: &RedactKey) -> Self {
+        Self { columns: columns.clone(), key: key.clone() }
+    }
+
+    /// What is kept of an entity key; outcomes go through this too, so that they find their records.
+    pub fn entity(&self, value: &str) -> Option<String> {
+        match self.columns.get(ENTITY) {
+            None => Some(value.to_owned()),
+            Some(Redact::Drop) => None,
+            Some(Redact::Hash) => Some(self.key.hash(value.as_bytes())),
+        }
+    }
+
+    /// Hides what is to be hidden. Messages that name a hidden column may hold its value, so they are replaced.
+    pub fn apply(&self, record: &mut Record) {
+        for tensors in [&mut record.inputs, &mut record.outputs] {
+            tensors.retain(|named| self.columns.get(&named.name) != Some(&Redact::Drop));
+            for named in tensors.iter_mut().filter(|named| self.columns.contains_key(&named.name)) {
+                self.hash_tensor(named);
+            }
+        }
+        record.headers.retain(|(name, _)| self.columns.get(name.as_ref()) != Some(&Redact::Drop));
+        for (name, value) in &mut record.headers {
+            if self.columns.contains_key(name.as_ref()) {
+                *value = self.key.hash(value.as_bytes());
+            }
+        }
+        if let Some(entity) = record.entity.take() {
+            record.entity = self.entity(&entity).map(Arc::from);
+        }
+        record.warnings.iter_mut().for_each(|warning| self.hide_message(warning));
+        if let Status::FellBack(failure) | Status::Failed(failure) = &mut record.status {
+            self.hide_message(&mut failure.message);
+        }
+    }
+
+    fn hide_message(&self, message: &mut String) {
+        if let Some(column) = self.columns.keys().find(|column| message.contains(column.as_str())) {
+            *message = format!("a message about the redacted column `{column}`");
+        }
+    }
+
+    fn hash_tensor(&self, named: &mut Named) {
+        let hash = |text: &[u8]| self.key.hash(text).into_bytes();
+        macro_rules! shown {
+            ($($kind:ident),*) => {
+                match named.tensor.values() {
+                    $(Values::$kind(values) => values.iter().map(|value| hash(value.to_string().as_bytes())).collect(),)*
+                    Values::Bytes(values) => values.iter().map(|value| hash(value)).collect(),
+                }
+            };
+        }
+        // The decimal text: the same number has the same hash whatever its type.
+        let hashes: Vec<Vec<u8>> = shown!(Bool, U8, U16, U32, U64, I8, I16, I32, I64, F16, Bf16, F32, F64);
+        // The shape holds as many values as before.
+        if let Ok(tensor) = Tensor::new(named.tensor.shape().to_vec(), Values::Bytes(hashes)) {
+            named.tensor = tensor;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::segment::tests::record;
+
+    fn redactor(columns: &[(&str, Redact)]) -> Redactor {
+        let columns = columns.iter().map(|(name, how)| ((*name).to_owned(), *how)).collect();
+        Redactor::new(&columns, &RedactKey::from_bytes([7; 32]))
+    }
+
+    #[test]
+    fn hidden_values_are_nowhere_in_what_is_left() {
+        let mut it = record(1, 1_000);
+        it.warnings =
+            vec!["income: 1234.5 is outside of the training range".to_owned(), "harmless".to_owned()];
+        it.entity = Some("customer-77".into());
+        it.headers = vec![("x-team".into(), "risk".to_owned()), ("x-user".into(), "ana".to_owned())];
+        it.inputs.push(Named { name: "income".into(), tensor: Tensor::vector(Values::F64(vec![1234.5])) });
+        it.inputs.push(Named {
+            name: "zip".into(),
+            tensor: Tensor::vector(Values::Bytes(vec![b"98-765".into()])),
+        });
+        let hide = redactor(&[
+            ("income", Redact::Drop),
+            ("zip", Redact::Hash),
+            ("entity", Redact::Hash),
+            ("x-user", Redact::Drop),
+        ]);
+        hide.apply(&mut it);
+        let text = format!("{it:?}");
+        for secret in ["1234.5", "98-765", "customer-77", "ana"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+        assert_eq!(it.warnings[1], "harmless");
+        assert_eq!(it.headers.len(), 1);
+        assert_eq!(it.entity.as_deref().map(str::to_owned), hide.entity("customer-77"));
+    }
+
+    #[test]
+    fn a_number_and_its_text_have_one_hash() {
+        let hide = redactor(&[("a", Redact::Hash), ("entity", Redact::Hash)]);
+        let hash = |values| {
+            let mut named = Named { name: "a".into(), tensor: Tensor::vector(values) };
+            hide.hash_tensor(&mut named);
+            named.tensor.into_values()
+        };
+        let expected = Values::Bytes(vec![hide.entity("42").unwrap().into_bytes()]);
+        assert_eq!(hash(Values::I64(vec![42])), expected);
+        assert_eq!(hash(Values::F32(vec![42.0])), expected);
+        assert_eq!(hash(Values::Bytes(vec![b"42".to_vec()])), expected);
+        assert_ne!(hash(Values::I64(vec![43])), expected);
+    }
+
+    #[test]
+    fn the_secret_is_made_once_and_only_its_owner_reads_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sub/redact.key");
+        let first = RedactKey::open(&path).unwrap();
+        assert_eq!(RedactKey::open(&path).unwrap().0, first.0);
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs_err::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs_err::write(&path, "short").unwrap();
+        assert!(RedactKey::open(&path).unwrap_err().to_string().contains("64 lower-case"));
+    }
+}

@@ -1,0 +1,335 @@
+//! `/api/v1/endpoints/NAME/outcomes`: what became known of requests after they were answered, one by one or in bulk.
+//!
+//! Bodies are read as they arrive and stored in groups; what is acknowledged is on the disk and waits for its record. How
+//! an outcome finds it is not here but in `tidemill_serve::record::outcome`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http_body_util::BodyExt as _;
+use serde::Serialize;
+use tidemill_core::Clock;
+use tidemill_db::Db;
+use tidemill_db::outcomes::Outcome;
+use tidemill_registry::{Code, Error};
+use tidemill_serve::record::InferenceLog;
+use tidemill_serve::record::outcome::{BodyFormat, OutcomeReader, Rejected};
+use tokio::sync::Notify;
+use utoipa::{OpenApi, ToSchema};
+
+use crate::api::Problem;
+
+/// What takes outcomes. Clones share everything.
+#[derive(Clone)]
+pub struct OutcomeApi {
+    db: Db,
+    clock: Arc<dyn Clock>,
+    /// The log, whose rules say how entities are hidden.
+    log: Option<InferenceLog>,
+    /// Told when outcomes have come.
+    arrived: Arc<Notify>,
+    /// The largest body, in bytes.
+    limit: u64,
+}
+
+/// Outcomes that are stored in one transaction.
+const GROUP: usize = 5_000;
+/// Rejected rows that an answer names.
+const NAMED: usize = 20;
+/// The largest body: 4 GiB.
+const LIMIT: u64 = 4 << 30;
+
+impl OutcomeApi {
+    /// Over a database. `log` hides entities as its rules say.
+    pub fn new(db: Db, clock: Arc<dyn Clock>, log: Option<InferenceLog>) -> Self {
+        Self { db, clock, log, arrived: Arc::new(Notify::new()), limit: LIMIT }
+    }
+
+    /// With another limit of bodies, in bytes.
+    #[must_use]
+    pub fn with_limit(self, limit: u64) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Told when outcomes have come, for whoever joins them.
+    pub fn arrived(&self) -> Arc<Notify> {
+        self.arrived.clone()
+    }
+
+    /// The routes.
+    pub fn routes<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
+        Router::new().route("/api/v1/endpoints/{name}/outcomes", get(counts).post(take)).with_state(self)
+    }
+
+    async fn store(&self, endpoint: &str, mut outcomes: Vec<Outcome>) -> Result<u64, Problem> {
+        let rules = self.log.as_ref().map(InferenceLog::rules);
+        if let Some(redactor) = rules.as_ref().and_then(|rules| rules.redactor(endpoint)) {
+            for outcome in &mut outcomes {
+                outcome.entity = outcome.entity.take().and_then(|entity| redactor.entity(&entity));
+            }
+        }
+        for group in outcomes.chunks(GROUP) {
+            self.db.add_outcomes(group).await?;
+        }
+        Ok(outcomes.len() as u64)
+    }
+}
+
+/// What became of a body.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct Taken {
+    /// Outcomes that are stored and will be joined.
+    accepted: u64,
+    /// Rows that hold no outcome.
+    rejected: u64,
+    /// The first of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<BadRow>,
+}
+
+/// A row that holds no outcome.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BadRow {
+    /// The row of the body, from 1.
+    #[schema(minimum = 1)]
+    row: u64,
+    /// What is wrong with it.
+    why: String,
+}
+
+/// How the outcomes of an endpoint stand.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Standing {
+    /// Joined with a request.
+    matched: u64,
+    /// Of these, how many came later than the endpoint declares.
+    late: u64,
+    /// No record fits yet; tried again when records arrive.
+    waiting: u64,
+    /// The request had one of the name already; the first counts.
+    duplicate: u64,
+}
+
+/// The envelope of every answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TakenAnswer {
+    data: Taken,
+}
+
+/// The envelope of every answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StandingAnswer {
+    data: Standing,
+}
+
+impl Taken {
+    fn reject(&mut self, rejected: Vec<Rejected>) {
+        self.rejected += rejected.len() as u64;
+        let room = NAMED.saturating_sub(self.problems.len());
+        self.problems
+            .extend(rejected.into_iter().take(room).map(|Rejected { row, why }| BadRow { row, why }));
+    }
+}
+
+/// Sends outcomes
+#[utoipa::path(post, path = "/api/v1/endpoints/{name}/outcomes", operation_id = "sendOutcomes", tag = "serving",
+    params(("name" = String, Path, description = "The endpoint", min_length = 1, max_length = 250)),
+    request_body(description = "Rows of `request_id` (and `row`) or `entity` (and `time`), and values: `value` with its \
+        `name`, or a field for each. As JSON (an object or a list), JSON lines, CSV with a header, or Parquet",
+        content((Object = "application/json"), (String = "application/jsonl"), (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.parquet"))),
+    responses(
+        (status = 200, description = "What was stored; rows that hold no outcome are named", body = TakenAnswer),
+        (status = 400, description = "No row holds an outcome, or the body is not of its format", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large; groups before its end are stored"),
+        (status = 415, description = "The content type is none of these"),
+    ))]
+async fn take(
+    State(api): State<OutcomeApi>,
+    Path(endpoint): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match take_body(&api, &endpoint, &headers, body).await {
+        Ok(taken) => {
+            api.arrived.notify_one();
+            let is_useless = taken.accepted == 0 && taken.rejected > 0;
+            if is_useless {
+                let first = taken.problems.first().map(|bad| format!("row {}: {}", bad.row, bad.why));
+                return refuse(format!("no row holds an outcome; {}", first.unwrap_or_default()))
+                    .into_response();
+            }
+            Json(TakenAnswer { data: taken }).into_response()
+        }
+        Err(Refused::Problem(problem)) => problem.into_response(),
+        Err(Refused::Status(status, why)) => (status, why).into_response(),
+    }
+}
+
+enum Refused {
+    Problem(Problem),
+    Status(StatusCode, String),
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+async fn take_body(
+    api: &OutcomeApi,
+    endpoint: &str,
+    headers: &HeaderMap,
+    mut body: Body,
+) -> Result<Taken, Refused> {
+    let kind =
+        headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("application/json");
+    let format = BodyFormat::of_content_type(kind).ok_or_else(|| {
+        let why = format!(
+            "`{kind}` is no type for outcomes; send application/json, application/jsonl, text/csv or \
+             application/vnd.apache.parquet"
+        );
+        Refused::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, why)
+    })?;
+    let unusable = |error: tidemill_serve::record::LogError| Refused::Problem(refuse(error.to_string()));
+    let mut reader = OutcomeReader::new(endpoint, format, api.clock.now()).map_err(unusable)?;
+    let (mut taken, mut bytes) = (Taken::default(), 0_u64);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| refuse(format!("the body ended early: {error}")))?;
+        let Some(data) = frame.data_ref() else { continue };
+        bytes += data.len() as u64;
+        if bytes > api.limit {
+            let why = format!("a body has at most {} bytes; send the rest in another", api.limit);
+            return Err(Refused::Status(StatusCode::PAYLOAD_TOO_LARGE, why));
+        }
+        reader.push(data).map_err(unusable)?;
+        if reader.waiting() >= GROUP {
+            let (outcomes, rejected) = reader.take();
+            taken.accepted += api.store(endpoint, outcomes).await?;
+            taken.reject(rejected);
+        }
+    }
+    // The rest of Parquet is decoded on a thread that may block, a group at a time.
+    let (sender, mut groups) = tokio::sync::mpsc::channel(1);
+    let rest = tokio::task::spawn_blocking(move || {
+        reader.finish(GROUP, &mut |outcomes, rejected| {
+            // Nobody listens any more when storing has failed.
+            sender.blocking_send((outcomes, rejected)).map_err(|_| tidemill_serve::record::LogError::Closed)
+        })
+    });
+    while let Some((outcomes, rejected)) = groups.recv().await {
+        taken.accepted += api.store(endpoint, outcomes).await?;
+        taken.reject(rejected);
+    }
+    rest.await.map_err(|error| refuse(format!("the body cannot be read: {error}")))?.map_err(unusable)?;
+    Ok(taken)
+}
+
+/// How outcomes stand
+#[utoipa::path(get, path = "/api/v1/endpoints/{name}/outcomes", operation_id = "countOutcomes", tag = "serving",
+    params(("name" = String, Path, description = "The endpoint", min_length = 1, max_length = 250)),
+    responses((status = 200, description = "Counts", body = StandingAnswer)))]
+async fn counts(
+    State(api): State<OutcomeApi>,
+    Path(endpoint): Path<String>,
+) -> Result<Json<StandingAnswer>, Problem> {
+    let counts = api.db.outcome_counts(&endpoint).await?;
+    let data = Standing {
+        matched: counts.matched,
+        late: counts.late,
+        waiting: counts.waiting,
+        duplicate: counts.duplicate,
+    };
+    Ok(Json(StandingAnswer { data }))
+}
+
+fn refuse(why: String) -> Problem {
+    Problem::from(Error::new(Code::InvalidParameterValue, why))
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    paths(take, counts),
+    components(schemas(Problem)),
+    tags((name = "serving", description = "Answers of models and what became of them"))
+)]
+struct Document;
+
+/// The part of the OpenAPI document that describes these routes.
+pub fn outcome_document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+    use tidemill_core::{FixedClock, Timestamp};
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn api(dir: &std::path::Path) -> (OutcomeApi, Db) {
+        let clock = Arc::new(FixedClock::new(Timestamp::from_millis(1_000)));
+        let db = Db::open(dir.join("t.db").to_str().unwrap(), clock.clone()).await.unwrap();
+        (OutcomeApi::new(db.clone(), clock, None), db)
+    }
+
+    async fn send(api: &OutcomeApi, kind: &str, body: impl Into<Body>) -> (u16, String) {
+        let request = Request::post("/api/v1/endpoints/loans%2F1/outcomes")
+            .header("content-type", kind)
+            .body(body.into())
+            .unwrap();
+        let response = api.clone().routes::<()>().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn outcomes_are_stored_and_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (api, db) = api(dir.path()).await;
+        let (status, body) = send(&api, "application/json", r#"{"request_id":"a","label":1}"#).await;
+        assert_eq!((status, body.as_str()), (200, r#"{"data":{"accepted":1,"rejected":0}}"#));
+        let lines: String =
+            (0..12_000).map(|i| format!("{{\"request_id\":\"r{i}\",\"label\":{i}}}\n")).collect();
+        let (status, body) = send(&api, "application/jsonl; charset=utf-8", lines + "nonsense").await;
+        assert_eq!(status, 200);
+        assert!(body.contains(r#""accepted":12000,"rejected":1,"problems":[{"row":12001,"why":"#), "{body}");
+        let (status, _) = send(&api, "text/csv", "entity,time,label\nana,2026-01-01,1\n").await;
+        assert_eq!(status, 200);
+        assert_eq!(db.outcome_counts("loans/1").await.unwrap().waiting, 12_002);
+        let request = Request::get("/api/v1/endpoints/loans%2F1/outcomes").body(Body::empty()).unwrap();
+        let response = api.clone().routes::<()>().oneshot(request).await.unwrap();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(bytes, r#"{"data":{"matched":0,"late":0,"waiting":12002,"duplicate":0}}"#);
+    }
+
+    #[tokio::test]
+    async fn what_holds_nothing_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (api, db) = api(dir.path()).await;
+        let (status, body) = send(&api, "application/json", "[{\"label\":1}]").await;
+        assert!(status == 400 && body.contains("row 1: it has neither"), "{status} {body}");
+        let (status, body) = send(&api, "application/vnd.apache.parquet", "PAR1 or not").await;
+        assert!(status == 400 && body.contains("no readable Parquet"), "{status} {body}");
+        let (status, _) = send(&api, "image/png", "x").await;
+        assert_eq!(status, 415);
+        let (status, _) = send(&api.with_limit(10), "text/csv", "entity,label\na,1\n").await;
+        assert_eq!(status, 413);
+        assert_eq!(db.outcome_counts("loans/1").await.unwrap().waiting, 0);
+    }
+
+    #[test]
+    fn the_document_describes_both_routes() {
+        let text = outcome_document().to_json().unwrap();
+        assert!(text.contains("sendOutcomes") && text.contains("countOutcomes"));
+    }
+}

@@ -1,0 +1,186 @@
+//! `tidemill records`: what was asked of models and what they answered.
+
+use std::path::PathBuf;
+
+use arrow::array::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use clap::{Args, ValueHint};
+use serde_json::json;
+use tidemill_core::Timestamp;
+use tidemill_serve::record::outcome::Outcomes;
+use tidemill_serve::record::{LogError, Query, Reader, write_json_lines, write_parquet};
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::output::{Align, Table, bytes, count, plural};
+
+#[derive(Debug, Args)]
+pub(crate) struct Records {
+    /// The endpoint, or the registered model where it was asked directly; a list of all that have records where not given
+    pub(crate) endpoint: Option<String>,
+    /// At or after this time: RFC 3339, a day, or how long ago, as in `2h`
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// Answered by this version of the model
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) version: Option<String>,
+    /// Answered by this arm
+    #[arg(long, value_name = "ARM")]
+    pub(crate) arm: Option<String>,
+    /// The request of this id
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// About this entity, as it stands in the log
+    #[arg(long, value_name = "KEY")]
+    pub(crate) entity: Option<String>,
+    /// Only requests that ended so: `answered`, `fell_back`, `failed`
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) status: Option<String>,
+    /// Answers of shadows: `only` or `none`
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) shadow: Option<Shadow>,
+    /// The newest N rows; 20 where they are printed as a table, all where they are written
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Only these columns
+    #[arg(long, value_delimiter = ',', value_name = "COLUMN,…")]
+    pub(crate) columns: Option<Vec<String>>,
+    /// With columns `outcome_NAME` of what became known later
+    #[arg(long)]
+    pub(crate) outcomes: bool,
+    /// Write into a Parquet file instead of printing
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Which answers of shadows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Shadow {
+    /// Only those
+    Only,
+    /// None of them
+    None,
+}
+
+/// Rows of the table where no number is given.
+const ROWS: usize = 20;
+
+pub(crate) fn run(args: &Records, app: &App<'_>) -> anyhow::Result<()> {
+    let reader = Reader::new(app.db()?.clone(), app.store()?.clone(), app.inside("records"));
+    let Some(endpoint) = &args.endpoint else { return list(app, &reader) };
+    let time = |text: &Option<String>| text.as_deref().map(|text| moment(text, app.clock.now())).transpose();
+    let query = Query {
+        endpoint: Some(endpoint.clone()),
+        from: time(&args.from)?,
+        to: time(&args.to)?,
+        version: args.version.clone(),
+        arm: args.arm.clone(),
+        id: args.id.clone(),
+        entity: args.entity.clone(),
+        status: args.status.clone(),
+        shadow: args.shadow.map(|shadow| shadow == Shadow::Only),
+        columns: args.columns.clone(),
+        ..Query::default()
+    };
+    let found = app.block(reader.find(&query))?;
+    let outcomes = if args.outcomes {
+        app.block(Outcomes::load(app.db()?, endpoint, query.from, query.to))?
+    } else {
+        Outcomes::default()
+    };
+    let schema = outcomes.schema(&found.schema());
+    let is_table = args.output.is_none() && !app.console.json();
+    let limit = args.limit.or(is_table.then_some(ROWS));
+    let rows: Box<dyn Iterator<Item = Result<RecordBatch, LogError>>> = match limit {
+        Some(limit) => Box::new(found.last(limit)?.into_iter().map(Ok)),
+        None => Box::new(found.batches()),
+    };
+    let rows = rows.map(|batch| if args.outcomes { outcomes.attach(&batch?) } else { batch });
+    if let Some(path) = &args.output {
+        let written = write_parquet(&schema, rows, path)?;
+        if app.console.json() {
+            return app.console.value(&json!({"rows": written.rows, "bytes": written.bytes, "output": path}));
+        }
+        let rows = plural(written.rows, "row");
+        app.console.line(format!("wrote {rows}, {} to {}", bytes(written.bytes), path.display()));
+        return Ok(());
+    }
+    if app.console.json() {
+        let mut out = std::io::stdout().lock();
+        write_json_lines(rows, &mut out)?;
+        return Ok(());
+    }
+    table(app, rows)
+}
+
+fn list(app: &App<'_>, reader: &Reader) -> anyhow::Result<()> {
+    let endpoints = app.block(reader.endpoints())?;
+    if app.console.json() {
+        return app.console.value(&json!({ "endpoints": endpoints }));
+    }
+    if endpoints.is_empty() {
+        app.console.note("no endpoint has records yet");
+    }
+    let mut table = Table::new(&[
+        ("endpoint", Align::Left),
+        ("outcomes joined", Align::Right),
+        ("late", Align::Right),
+        ("waiting", Align::Right),
+        ("duplicate", Align::Right),
+    ]);
+    for endpoint in endpoints {
+        let known = app.block(app.db()?.outcome_counts(&endpoint))?;
+        let numbers = [known.matched, known.late, known.waiting, known.duplicate].map(count);
+        table.row(std::iter::once(endpoint).chain(numbers));
+    }
+    if !table.is_empty() {
+        table.lines(None).into_iter().for_each(|line| app.console.line(line));
+    }
+    Ok(())
+}
+
+/// Columns without any value are left out, since an endpoint that has neither arms nor entities has many.
+fn table(app: &App<'_>, rows: impl Iterator<Item = Result<RecordBatch, LogError>>) -> anyhow::Result<()> {
+    let batches = rows.collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = batches.first() else {
+        app.console.note("no record fits");
+        return Ok(());
+    };
+    let options = FormatOptions::default().with_null("");
+    let mut columns: Vec<(String, Align, Vec<String>)> = Vec::new();
+    for (index, field) in first.schema_ref().fields().iter().enumerate() {
+        let mut cells = Vec::new();
+        for batch in &batches {
+            let formatter = ArrayFormatter::try_new(batch.column(index), &options)?;
+            cells.extend((0..batch.num_rows()).map(|row| formatter.value(row).to_string()));
+        }
+        let align = if field.data_type().is_numeric() { Align::Right } else { Align::Left };
+        if cells.iter().any(|cell| !cell.is_empty() && cell != "[]") {
+            columns.push((field.name().clone(), align, cells));
+        }
+    }
+    let heads: Vec<(&str, Align)> = columns.iter().map(|(name, align, _)| (name.as_str(), *align)).collect();
+    let mut table = Table::new(&heads);
+    let rows = columns.first().map_or(0, |(_, _, cells)| cells.len());
+    for row in 0..rows {
+        table.row(columns.iter().map(|(_, _, cells)| cells.get(row).cloned().unwrap_or_default()));
+    }
+    table.lines(None).into_iter().for_each(|line| app.console.line(line));
+    Ok(())
+}
+
+/// RFC 3339, a day, or how long ago.
+fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    if let Ok(tidemill_project::Period(ago)) = text.parse() {
+        let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+        return Ok(Timestamp::from_millis(now.millis().saturating_sub(ago)));
+    }
+    let day = (text.len() == 10).then(|| format!("{text}T00:00:00Z"));
+    Timestamp::parse(day.as_deref().unwrap_or(text)).ok_or_else(|| {
+        Failure::usage(format!("`{text}` is no time"))
+            .hint("as in `2026-11-26T04:30:00Z`, `2026-11-26`, or `2h` for two hours ago")
+    })
+}
