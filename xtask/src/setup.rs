@@ -174,7 +174,9 @@ fn browser() -> Result<()> {
         install(&["chromium"])?;
     }
     if !there() {
-        bail!("the tests need Chromium; on Debian: apt-get install chromium, or name one with TIDEMILL_TEST_CHROMIUM");
+        bail!(
+            "the tests need Chromium; on Debian: apt-get install chromium, or name one with TIDEMILL_TEST_CHROMIUM"
+        );
     }
     Ok(())
 }

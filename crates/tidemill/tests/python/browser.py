@@ -1,6 +1,6 @@
 """A headless Chromium for scripts: opens pages, reads them, clicks and types, and remembers what went wrong on them.
 
-The browser is spoken to over two pipes with the DevTools protocol (https://chromedevtools.github.io/devtools-protocol/),
+The browser is spoken to over two pipes with the Chrome DevTools Protocol,
 for which the standard library is enough: `--remote-debugging-pipe` means file descriptor 3 for commands and 4 for
 answers and events, each message a JSON document that ends with a zero byte.
 """
