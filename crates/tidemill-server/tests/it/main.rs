@@ -14,5 +14,7 @@ mod datasets;
 mod models;
 mod pages;
 mod shell;
+mod talk;
 mod traces;
+mod tracking;
 mod webhooks;
