@@ -32,6 +32,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0004_models"),
     migration!("0005_artifacts"),
     migration!("0006_traces"),
+    migration!("0009_end_time"),
 ];
 
 /// The schema version that this binary writes and reads.

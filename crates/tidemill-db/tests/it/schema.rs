@@ -39,6 +39,7 @@ fn both_folders_have_the_same_files() {
             "0004_models.sql",
             "0005_artifacts.sql",
             "0006_traces.sql",
+            "0009_end_time.sql",
         ]
     );
 }
