@@ -81,7 +81,7 @@ fn many_runs(store: &Path, count: usize) {
             .to_owned(),
     );
     for run in 0..count {
-        let id = format!("{run:032x}");
+        let id = format!("f{run:031x}");
         let artifacts = store.join("1").join(&id).join("artifacts");
         write(
             format!("{id}/meta.yaml"),
@@ -118,7 +118,7 @@ fn an_import_that_is_killed_in_the_middle_goes_on() {
             let now = written();
             writes += usize::from(now != last);
             last = now;
-            writes >= 10 || child.try_wait().unwrap().is_some()
+            writes >= 40 || child.try_wait().unwrap().is_some()
         });
         if child.try_wait().unwrap().is_none() {
             child.kill().unwrap();
@@ -141,7 +141,7 @@ fn an_import_that_is_killed_in_the_middle_goes_on() {
     assert_eq!(found["runs"].as_array().unwrap().len(), RUNS);
     for run in found["runs"].as_array().unwrap() {
         let id = run["info"]["run_id"].as_str().unwrap();
-        let number = usize::from_str_radix(id, 16).unwrap();
+        let number = usize::from_str_radix(&id[1..], 16).unwrap();
         assert_eq!(run["info"]["status"], "FINISHED", "{run}");
         assert_eq!(run["data"]["params"], json!([{"key": "number", "value": number.to_string()}]), "{run}");
         let history = format!("metrics/get-history?run_id={id}&metric_key=loss");
