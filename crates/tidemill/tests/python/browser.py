@@ -18,6 +18,9 @@ import sys
 import tempfile
 import time
 
+# Seconds until something that should happen counts as failed: on a busy machine with few cores a page takes its time.
+PATIENCE = 90
+
 OPTIONS = (
     "--headless=new",
     # Tests run as root in containers, where Chromium's own sandbox does not start. The pages are ours.
@@ -181,21 +184,21 @@ class Browser:
             "[...document.querySelectorAll('input, textarea')].map((field) => field.value).join('\\n')"
         )
 
-    def until(self, script, what, timeout=30):
+    def until(self, script, what, timeout=PATIENCE):
         """Waits until a JavaScript expression is true."""
         end = time.monotonic() + timeout
         while not self.run(script):
             assert time.monotonic() < end, f"{what} after {timeout} s"
             time.sleep(0.05)
 
-    def shows(self, *texts, timeout=30):
+    def shows(self, *texts, timeout=PATIENCE):
         """Waits until all of these texts are on the page."""
         end = time.monotonic() + timeout
         while missing := [text for text in texts if text not in self.text()]:
             assert time.monotonic() < end, f"{missing} not on the page after {timeout} s"
             time.sleep(0.05)
 
-    def settled(self, quiet=0.4, timeout=30):
+    def settled(self, quiet=0.4, timeout=PATIENCE):
         """Waits until no request has been under way for a moment."""
         end = time.monotonic() + timeout
         since = time.monotonic()
@@ -207,7 +210,7 @@ class Browser:
             assert time.monotonic() < end, f"still under way after {timeout} s: {still}"
             time.sleep(0.05)
 
-    def click(self, selector, text=None, timeout=30):
+    def click(self, selector, text=None, timeout=PATIENCE):
         """Clicks, as a mouse does, on the last element that a CSS selector finds and whose text is `text`."""
         place = f"""(() => {{
             const seen = (element) => element.getClientRects().length > 0;
