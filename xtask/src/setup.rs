@@ -1,4 +1,5 @@
-//! What the tests need besides a Rust toolchain and a C compiler: Python packages and PostgreSQL's server programs.
+//! What the tests need besides a Rust toolchain and a C compiler: Python packages, PostgreSQL's server programs and a
+//! browser.
 //!
 //! Everything Python goes into `.venv` and `.venv-mlflow` in the repository: the two want different versions of the
 //! same packages. System packages are installed only as root on Debian and
@@ -16,20 +17,28 @@ use crate::process;
 #[derive(Debug, Default, Args)]
 pub struct Options {
     /// Only the Python environments
-    #[arg(long, conflicts_with = "only_postgres")]
+    #[arg(long, conflicts_with_all = ["only_postgres", "only_browser"])]
     pub only_python: bool,
     /// Only PostgreSQL's server programs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "only_browser")]
     pub only_postgres: bool,
+    /// Only the browser
+    #[arg(long)]
+    pub only_browser: bool,
 }
 
 /// Makes what is missing; does nothing, in milliseconds, when nothing is.
 pub fn run(root: &Path, options: &Options) -> Result<()> {
-    if !options.only_postgres {
+    let Options { only_python, only_postgres, only_browser } = *options;
+    let everything = !(only_python || only_postgres || only_browser);
+    if everything || only_python {
         environments(root)?;
     }
-    if !options.only_python {
+    if everything || only_postgres {
         postgres()?;
+    }
+    if everything || only_browser {
+        browser()?;
     }
     Ok(())
 }
@@ -149,6 +158,33 @@ fn install_postgres() -> Result<()> {
     let installed = install(&["postgresql"]);
     fs_err::write(setting, before)?;
     installed
+}
+
+/// Makes sure that there is a Chromium, in which the tests open MLflow's web pages.
+fn browser() -> Result<()> {
+    let there = || {
+        std::env::var_os("TIDEMILL_TEST_CHROMIUM").is_some()
+            || ["chromium", "chromium-browser", "google-chrome"].iter().any(|name| on_path(name))
+    };
+    if there() {
+        return Ok(());
+    }
+    if can_install() {
+        process::note("setup: installing the browser");
+        install(&["chromium"])?;
+    }
+    if !there() {
+        bail!(
+            "the tests need Chromium; on Debian: apt-get install chromium, or name one with TIDEMILL_TEST_CHROMIUM"
+        );
+    }
+    Ok(())
+}
+
+/// Whether a folder of `PATH` has this program. It is not tried: a browser takes long to say its version.
+fn on_path(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
 /// Whether system packages may be installed without asking anyone.

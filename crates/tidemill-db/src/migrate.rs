@@ -34,6 +34,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0006_traces"),
     migration!("0007_endpoints"),
     migration!("0008_records"),
+    migration!("0009_end_time"),
 ];
 
 /// The schema version that this binary writes and reads.

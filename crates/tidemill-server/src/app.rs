@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tidemill_registry::{Reach, Registry};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::background::Background;
 use crate::health::Pulse;
@@ -42,6 +43,8 @@ pub struct Config {
     pub connections: usize,
     /// Requests that are worked on at once; more are told to come back.
     pub in_flight: usize,
+    /// Streams that follow the log at once; more are told to come back.
+    pub streams: usize,
     /// How long a client may take for the head of a request, and how long a connection may be idle.
     pub head_timeout: Duration,
     /// How long a client may neither send nor take a byte of a body.
@@ -64,6 +67,7 @@ impl Config {
             origins: Origins::default(),
             connections: 4096,
             in_flight: 1024,
+            streams: 256,
             head_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
             webhook_reach: Reach::default(),
@@ -85,6 +89,7 @@ struct Inner {
     pulse: Pulse,
     background: Background,
     serving: Option<Serving>,
+    streams: Arc<Semaphore>,
 }
 
 impl App {
@@ -100,7 +105,8 @@ impl App {
 
     fn with(registry: Registry, config: Config, serving: Option<Serving>) -> Self {
         let (meter, pulse, background) = (Meter::default(), Pulse::default(), Background::default());
-        Self { inner: Arc::new(Inner { registry, config, meter, pulse, background, serving }) }
+        let streams = Arc::new(Semaphore::new(config.streams));
+        Self { inner: Arc::new(Inner { registry, config, meter, pulse, background, serving, streams }) }
     }
 
     /// The rules.
@@ -121,6 +127,11 @@ impl App {
     /// What answers requests for predictions, where the server does that.
     pub fn serving(&self) -> Option<&Serving> {
         self.inner.serving.as_ref()
+    }
+
+    /// A place among the streams that follow the log, until it is dropped; nothing when all are taken.
+    pub(crate) fn stream(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.inner.streams).try_acquire_owned().ok()
     }
 
     /// What `/metrics` shows.

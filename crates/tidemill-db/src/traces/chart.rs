@@ -128,14 +128,17 @@ const DIMENSIONS: usize = 5;
 /// What a percentile is multiplied with so that places in a list are integers.
 const SCALE: i64 = 1_000_000;
 
+const WHOLE: i64 = 100 * SCALE;
+/// The columns that tell the answers apart.
+const KEYS: &str = "b, d1, d2, d3, d4, d5";
+
 type Key = (i64, String, String, String, String, String);
 type SumRow = (i64, String, String, String, String, String, i64, Option<f64>, Option<f64>, Option<f64>);
-type PlaceRow = (i64, String, String, String, String, String, Option<f64>, Option<f64>, i64);
+type PlaceRow = (i64, String, String, String, String, String, i64, Option<f64>, Option<f64>, i64);
 
 impl Db {
     /// The numbers of a chart, by time, then by dimensions.
     pub async fn trace_chart(&self, chart: &Chart) -> Result<Vec<Bucket>> {
-        const KEYS: &str = "b, d1, d2, d3, d4, d5";
         let fail = "sum up traces";
         if chart.experiments.is_empty() {
             return Ok(Vec::new());
@@ -168,29 +171,21 @@ impl Db {
                 (key, bucket)
             })
             .collect();
-        for percentile in &chart.percentiles {
-            let place = (percentile.clamp(0.0, 100.0) * SCALE as f64).round() as i64;
-            let whole = 100 * SCALE;
-            let mut sql = base(&tx.conn(), chart);
-            // The list's places count from 0; `last` is the place of the greatest.
-            sql.pieced(&format!(
-                ", ranked AS (SELECT {KEYS}, v, ROW_NUMBER() OVER (PARTITION BY {KEYS} ORDER BY v) - 1 AS i,
-                    {place} * (COUNT(*) OVER (PARTITION BY {KEYS}) - 1) AS at FROM base)
-                 SELECT {KEYS}, MAX(CASE WHEN i = at / {whole} THEN v END),
-                    MAX(CASE WHEN i = at / {whole} + 1 THEN v END), MAX(at % {whole})
-                 FROM ranked GROUP BY {KEYS}"
-            ));
+        if !chart.percentiles.is_empty() {
+            let sql = places(base(&tx.conn(), chart), chart);
             let rows: Vec<PlaceRow> = sql.fetch(tx.conn()).await.map_err(self.ctx().fail(fail))?;
-            let found: BTreeMap<Key, f64> = rows
+            let found: BTreeMap<(Key, i64), f64> = rows
                 .into_iter()
-                .filter_map(|(b, d1, d2, d3, d4, d5, low, high, rest)| {
+                .filter_map(|(b, d1, d2, d3, d4, d5, number, low, high, rest)| {
                     let low = low?;
-                    let part = rest as f64 / whole as f64;
-                    Some(((b, d1, d2, d3, d4, d5), low + (high.unwrap_or(low) - low) * part))
+                    let part = rest as f64 / WHOLE as f64;
+                    let key = ((b, d1, d2, d3, d4, d5), number);
+                    Some((key, low + (high.unwrap_or(low) - low) * part))
                 })
                 .collect();
             for (key, bucket) in &mut buckets {
-                bucket.percentiles.push(found.get(key).copied().unwrap_or_default());
+                let value = |number| found.get(&(key.clone(), number)).copied().unwrap_or_default();
+                bucket.percentiles = (0..chart.percentiles.len() as i64).map(value).collect();
             }
         }
         Ok(buckets.into_iter().map(|(_, bucket)| bucket).collect())
@@ -199,6 +194,35 @@ impl Db {
 
 fn dimensions(key: &Key, count: usize) -> Vec<String> {
     [&key.1, &key.2, &key.3, &key.4, &key.5].into_iter().take(count).cloned().collect()
+}
+
+/// All percentiles in one pass: the two neighbours of each place in the sorted list of an answer's numbers, and how far
+/// between them the place is. Places count from 0.
+fn places(mut sql: Sql, chart: &Chart) -> Sql {
+    // What all rows share is left out: lists are sorted by all that is in them.
+    let mut apart = vec!["b".to_owned()];
+    apart.extend((1..=chart.dimensions.len().min(DIMENSIONS)).map(|i| format!("d{i}")));
+    let apart = apart.join(", ");
+    let wanted: Vec<String> = chart
+        .percentiles
+        .iter()
+        .enumerate()
+        .map(|(number, percentile)| {
+            let place = (percentile.clamp(0.0, 100.0) * SCALE as f64).round() as i64;
+            format!("({place}, {number})")
+        })
+        .collect();
+    sql.pieced(&format!(
+        ", ranked AS (SELECT {KEYS}, v, ROW_NUMBER() OVER (PARTITION BY {apart} ORDER BY v) - 1 AS i,
+            COUNT(*) OVER (PARTITION BY {apart}) - 1 AS n FROM base),
+        place(at, number) AS (VALUES {})
+        SELECT {KEYS}, CAST(number AS BIGINT), MAX(CASE WHEN i = at * n / {WHOLE} THEN v END),
+            MAX(CASE WHEN i = at * n / {WHOLE} + 1 THEN v END), MAX(at * n % {WHOLE})
+        FROM ranked CROSS JOIN place WHERE i IN (at * n / {WHOLE}, at * n / {WHOLE} + 1)
+        GROUP BY {KEYS}, number",
+        wanted.join(", ")
+    ));
+    sql
 }
 
 /// `WITH base AS (…)`: a row with its stretch of time, dimensions and number for everything that counts.

@@ -9,7 +9,7 @@ use tidemill_db::tracking::{InputDataset, KeyValue, ModelOutput, RunStatus};
 
 use super::local;
 use super::source::{
-    Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourcePoint, SourceRun,
+    Behind, Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourcePoint, SourceRun,
     SourceVersion,
 };
 use crate::artifacts::ArtifactWriter;
@@ -380,6 +380,20 @@ impl Source for Database {
             Some(folder) => local::files(&folder).map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn behind(&self, _: &[SourceExperiment]) -> Result<Behind> {
+        let mut counts = [0, 0];
+        for (count, table) in counts.iter_mut().zip(["trace_info", "evaluation_datasets"]) {
+            if !self.columns.contains_key(table) {
+                continue;
+            }
+            let sql = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+            let found: i64 = sqlx::query_scalar(sql).fetch_one(&self.pool).await.map_err(self.fail())?;
+            *count = found.unsigned_abs();
+        }
+        let [traces, evaluation_datasets] = counts;
+        Ok(Behind { traces, evaluation_datasets })
     }
 
     async fn fetch(&self, uri: &str, file: &SourceFile, into: &mut ArtifactWriter) -> Result<()> {

@@ -11,7 +11,7 @@ use tidemill_db::tracking::{InputDataset, KeyValue, ModelOutput, RunStatus};
 
 use super::local;
 use super::source::{
-    Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourcePoint, SourceRun,
+    Behind, Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourcePoint, SourceRun,
     SourceVersion,
 };
 use crate::artifacts::ArtifactWriter;
@@ -326,6 +326,15 @@ impl Source for Folder {
             Some(folder) => local::files(&folder).map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn behind(&self, experiments: &[SourceExperiment]) -> Result<Behind> {
+        let mut traces = 0;
+        for experiment in experiments {
+            traces += folders(&self.experiment(experiment).join("traces"))?.len() as u64;
+        }
+        // This form of store cannot have datasets of evaluations.
+        Ok(Behind { traces, evaluation_datasets: 0 })
     }
 
     async fn fetch(&self, uri: &str, file: &SourceFile, into: &mut ArtifactWriter) -> Result<()> {

@@ -20,7 +20,7 @@ pub use self::database::Database;
 pub use self::folder::Folder;
 pub use self::server::{Credentials, Server};
 pub use self::source::{
-    Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourcePoint, SourceRun,
+    Behind, Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourcePoint, SourceRun,
     SourceVersion,
 };
 use crate::{Code, Error, Registry, Result};
@@ -55,6 +55,8 @@ pub struct Imported {
     pub models: u64,
     /// New versions of registered models.
     pub versions: u64,
+    /// What the source has besides and keeps.
+    pub behind: Behind,
     /// Places of artifacts that clients reach themselves and that stay where they are.
     pub left: Vec<String>,
     /// What could not be taken over, and why.
@@ -90,8 +92,8 @@ pub async fn import(
     actor: &Actor,
     progress: &dyn Progress,
 ) -> Result<Imported> {
-    let mut done = Imported::default();
     let experiments = source.experiments().await?;
+    let mut done = Imported { behind: source.behind(&experiments).await?, ..Imported::default() };
     let mut work = Vec::new();
     for experiment in &experiments {
         let ids = source.runs(experiment).await?;

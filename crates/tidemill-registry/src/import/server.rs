@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tidemill_db::tracking::{InputDataset, KeyValue, ModelOutput, RunStatus};
 
 use super::source::{
-    Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourcePoint, SourceRun,
+    Behind, Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourcePoint, SourceRun,
     SourceVersion,
 };
 use crate::artifacts::ArtifactWriter;
@@ -132,6 +132,16 @@ impl Server {
 
     async fn post(&self, route: &str, body: &Value) -> Result<Value> {
         self.json(|| self.request(Method::POST, &format!("/api/2.0/mlflow/{route}")).json(body)).await
+    }
+
+    /// Something that only newer servers know; nothing of those that do not.
+    async fn newer(&self, route: &str, body: &Value) -> Result<Option<Value>> {
+        let asked = self.json(|| self.request(Method::POST, &format!("/api/3.0/mlflow/{route}")).json(body));
+        match asked.await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if matches!(error.code, Code::ResourceDoesNotExist | Code::BadRequest) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn get(&self, route: &str, query: &[(&str, String)]) -> Result<Value> {
@@ -327,6 +337,31 @@ impl Source for Server {
         }
         found.sort();
         Ok(Some(found))
+    }
+
+    async fn behind(&self, experiments: &[SourceExperiment]) -> Result<Behind> {
+        let mut behind = Behind::default();
+        // As many experiments as MLflow's own server takes at once.
+        for some in experiments.chunks(50) {
+            let ids: Vec<&str> = some.iter().map(|experiment| experiment.id.as_str()).collect();
+            let traces = json!({
+                "experiment_ids": ids, "view_type": "TRACES", "metric_name": "trace_count",
+                "aggregations": [{"aggregation_type": "COUNT"}],
+            });
+            if let Some(found) = self.newer("traces/metrics", &traces).await? {
+                let count = found.pointer("/data_points/0/values/COUNT").and_then(Value::as_f64);
+                behind.traces += count.map_or(0, |count| count as u64);
+            }
+        }
+        let mut datasets = json!({"max_results": PAGE});
+        while let Some(mut page) = self.newer("datasets/search", &datasets).await? {
+            behind.evaluation_datasets += items(&mut page, "datasets").len() as u64;
+            match next_token(&page) {
+                Some(token) => datasets["page_token"] = token.into(),
+                None => break,
+            }
+        }
+        Ok(behind)
     }
 
     async fn fetch(&self, uri: &str, file: &SourceFile, into: &mut ArtifactWriter) -> Result<()> {

@@ -139,6 +139,15 @@ pub struct SourceFile {
     pub bytes: Option<u64>,
 }
 
+/// What a store has that an import does not take over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Behind {
+    /// Traces.
+    pub traces: u64,
+    /// Datasets of evaluations, which are not those that runs read.
+    pub evaluation_datasets: u64,
+}
+
 /// A tracking store that is read. Nothing is ever written to it.
 #[async_trait]
 pub trait Source: Send + Sync {
@@ -166,6 +175,9 @@ pub trait Source: Send + Sync {
     /// The files below an artifact folder; `None` where this source cannot read that kind of place, as an object store
     /// that clients reach themselves.
     async fn files(&self, uri: &str) -> Result<Option<Vec<SourceFile>>>;
+
+    /// What stays behind of these experiments.
+    async fn behind(&self, experiments: &[SourceExperiment]) -> Result<Behind>;
 
     /// Writes the content of one of [`Source::files`].
     async fn fetch(&self, uri: &str, file: &SourceFile, into: &mut ArtifactWriter) -> Result<()>;

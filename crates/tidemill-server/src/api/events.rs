@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidemill_core::Event as Logged;
 use tidemill_db::{EventFilter, Order};
+use tidemill_registry::{Code, Error};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
 use super::envelope::{Limit, Page, PageAnswer, Position, Query, Text, Time};
@@ -149,7 +151,7 @@ pub(super) struct Followed {
 /// Follows the log: server-sent events
 ///
 /// Each message is named after the event's kind, has its `seq` as id and the event as data. A comment comes every
-/// fifteen seconds when nothing happens. The stream ends when the server stops.
+/// fifteen seconds when nothing happens. The stream ends when the server stops. A server has places for 256 streams.
 #[utoipa::path(get, path = "/api/v1/events/stream", operation_id = "followEvents", tag = "log", params(Followed),
     responses((status = 200, description = "Events as they happen", body = String,
         content_type = "text/event-stream"), Failures))]
@@ -158,6 +160,12 @@ pub(super) async fn follow(
     headers: HeaderMap,
     Query(wanted): Query<Followed>,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Problem> {
+    // Each of them asks the database several times a second, as long as it is open.
+    let Some(place) = app.stream() else {
+        let why = "as many clients follow the log as the server takes";
+        let busy = Problem::from(Error::new(Code::TemporarilyUnavailable, why));
+        return Err(busy.hint("close a stream, or read pages of `/api/v1/events`"));
+    };
     let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let after = match resumed.or(wanted.after) {
         Some(after) => after,
@@ -170,7 +178,7 @@ pub(super) async fn follow(
         limit: Some(STRIDE),
         ..EventFilter::default()
     };
-    let tail = Tail { app, filter, ready: Vec::new().into_iter() };
+    let tail = Tail { app, filter, ready: Vec::new().into_iter(), _place: place };
     Ok(Sse::new(stream::unfold(tail, Tail::next)).keep_alive(KeepAlive::default()))
 }
 
@@ -179,6 +187,7 @@ struct Tail {
     app: App,
     filter: EventFilter,
     ready: std::vec::IntoIter<Logged>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Tail {

@@ -16,7 +16,7 @@ use tidemill_registry::Result;
 
 use crate::App;
 use crate::mlflow::experiments::pairs;
-use crate::mlflow::wire::{Answer, Fields, RawCall, float_text, nothing};
+use crate::mlflow::wire::{Answer, Fields, NUL, RawCall, float_text, nothing, nul};
 
 pub(super) async fn metric(State(app): State<App>, RawCall(body): RawCall) -> Answer {
     let (run, metric) = match OneMetric::read(&body) {
@@ -26,6 +26,10 @@ pub(super) async fn metric(State(app): State<App>, RawCall(body): RawCall) -> An
             (fields.run_id()?.to_owned(), metric_of(&fields)?)
         }
     };
+    let others = [&metric.dataset_name, &metric.dataset_digest, &metric.model_id];
+    if [&run, &metric.key].into_iter().chain(others.into_iter().flatten()).any(|text| text.contains(NUL)) {
+        return Err(nul().into());
+    }
     app.registry().log_metric(&run, metric).await?;
     nothing()
 }
@@ -35,6 +39,14 @@ pub(super) async fn batch(State(app): State<App>, RawCall(body): RawCall) -> Ans
         Some(read) => read,
         None => Batch::of(&Fields::from_body(&body)?)?,
     };
+    // Keys are held to a pattern that has no such character.
+    let of_metrics = metrics.iter().flat_map(|metric| {
+        [&metric.dataset_name, &metric.dataset_digest, &metric.model_id].into_iter().flatten()
+    });
+    let values = params.iter().chain(&tags).map(|pair| &pair.value);
+    if of_metrics.chain(values).chain([&run_id]).any(|text| text.contains(NUL)) {
+        return Err(nul().into());
+    }
     app.registry().log_batch(&run_id, metrics, params, tags).await?;
     nothing()
 }

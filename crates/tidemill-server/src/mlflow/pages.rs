@@ -22,7 +22,13 @@ pub(super) fn routes_3() -> Router<App> {
         .route("/mlflow/server-features", get(server_info))
         .route("/mlflow/ui-telemetry", get(telemetry).post(no_telemetry))
         .route("/mlflow/assistant/config", get(assistant))
-        .route("/mlflow/assistant/providers", get(assistant))
+        .route("/mlflow/assistant/providers", get(assistants))
+        .route("/mlflow/scorers/list", get(none))
+        .route("/mlflow/label-schemas/list", get(none))
+        .route("/mlflow/review-queues/list", get(none))
+        .route("/mlflow/gateway/endpoints/list", get(none))
+        .route("/mlflow/gateway/secrets/list", get(none))
+        .route("/mlflow/mcp-servers", get(no_mcp_servers).post(no_mcp_registry))
 }
 
 /// Paths of the root.
@@ -57,6 +63,25 @@ async fn no_telemetry() -> Json<Value> {
 
 async fn assistant() -> Json<Value> {
     Json(json!({"providers": {}, "projects": {}, "remote_access_allowed": false}))
+}
+
+async fn assistants() -> Json<Value> {
+    Json(json!({"providers": []}))
+}
+
+/// Lists of what this server does not keep: scorers that it would run by itself, questions and queues of reviewers,
+/// endpoints of a gateway. Pages about traces ask for them, and show nothing instead of an error. Making one is refused.
+async fn none() -> Json<Value> {
+    Json(json!({}))
+}
+
+/// The one list that the pages read without looking whether it is there.
+async fn no_mcp_servers() -> Json<Value> {
+    Json(json!({"mcp_servers": [], "next_page_token": null}))
+}
+
+async fn no_mcp_registry() -> Answer {
+    Err(Error::new(Code::EndpointNotFound, "This server has no registry of MCP servers.").into())
 }
 
 /// The pages look for endpoints of a gateway on each table of runs.

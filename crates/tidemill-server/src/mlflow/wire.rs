@@ -14,6 +14,24 @@ use crate::mlflow::failure::Failure;
 /// What handlers answer.
 pub(crate) type Answer = Result<axum::Json<Value>, Failure>;
 
+/// A character that PostgreSQL cannot keep in a text. It is refused before anything is written, whatever the database:
+/// a statement writes for many requests, and this one must not take the others with it.
+pub(crate) const NUL: char = '\0';
+
+/// The refusal of a request with [`NUL`] in it.
+pub(crate) fn nul() -> Error {
+    Error::invalid("The request holds a text with the character NUL (`\\u0000`), which cannot be kept.")
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains(NUL),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains(NUL) || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// An empty message, the answer to most writes.
 pub(crate) fn nothing() -> Answer {
     Ok(axum::Json(Value::Object(Map::new())))
@@ -89,6 +107,9 @@ impl FromRequest<App> for Call {
         };
         for (key, value) in path {
             fields.values.insert(key, Value::String(value));
+        }
+        if fields.values.iter().any(|(key, value)| key.contains(NUL) || has_nul(value)) {
+            return Err(nul().into());
         }
         Ok(Self { fields, actor })
     }

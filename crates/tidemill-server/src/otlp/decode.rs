@@ -93,7 +93,7 @@ fn span(span: Span) -> Result<NewSpan, Refusal> {
             2 => SpanStatus::Error,
             _ => SpanStatus::Unset,
         },
-        message: status.message,
+        message: plain(status.message),
         attributes: attributes(span.attributes)?,
         events: span.events.into_iter().map(event).collect::<Result<_, Refusal>>()?,
         links: span.links.into_iter().map(link).collect::<Result<_, Refusal>>()?,
@@ -104,7 +104,12 @@ fn name(text: String) -> Result<String, Refusal> {
     if text.len() > NAME {
         return Err(Refusal::Limit(format!("a name may have up to {NAME} bytes")));
     }
-    Ok(text)
+    Ok(plain(text))
+}
+
+/// Programs must not lose a batch of spans for one character that PostgreSQL cannot keep: NUL becomes U+FFFD.
+fn plain(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
 fn attributes(pairs: Vec<KeyValue>) -> Result<Map<String, Value>, Refusal> {
@@ -123,7 +128,7 @@ fn value(any: Option<AnyValue>, depth: usize) -> Result<Value, Refusal> {
         depth.checked_sub(1).ok_or_else(|| Refusal::Limit("values are nested too deeply".to_owned()))?;
     Ok(match any.and_then(|any| any.value) {
         None => Value::Null,
-        Some(Any::Text(text)) => Value::String(text),
+        Some(Any::Text(text)) => Value::String(plain(text)),
         Some(Any::Flag(flag)) => Value::Bool(flag),
         Some(Any::Int(number)) => Value::from(number),
         // JSON has no such numbers; their names can be read.

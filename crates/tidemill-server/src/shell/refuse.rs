@@ -8,7 +8,7 @@ use crate::api::Problem;
 use crate::mlflow::Failure;
 
 /// Whether a path belongs to our own API; all else speaks MLflow's language.
-fn is_ours(path: &str) -> bool {
+pub(super) fn is_ours(path: &str) -> bool {
     path.strip_prefix("/api/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

@@ -133,6 +133,43 @@ async fn a_stream_follows_the_log_and_ends_with_the_server() {
     stream.read_to_string(&mut text).await.unwrap();
 }
 
+#[tokio::test]
+async fn there_are_places_for_so_many_streams() {
+    let server = Server::start_with(|config| config.streams = 1).await;
+    three_events(&server).await;
+    let path = "/api/v1/events/stream?after=0";
+    let mut first = server.send("GET", path, &[], "").await;
+    read_until(&mut first, &mut String::new(), "tides 3").await;
+    let second = server.get(path).await;
+    second.is(503, &["as many clients follow the log as the server takes", "hint"]);
+    assert_eq!(second.header("retry-after"), Some("1"));
+    drop(first);
+    // The server notices that a client is gone when it has something to say to it.
+    let mut text = String::new();
+    while !text.contains("tides 3") {
+        three_events(&server).await;
+        let mut again = server.send("GET", path, &[], "").await;
+        let mut buffer = vec![0; 1 << 16];
+        let read = again.read(&mut buffer).await.unwrap();
+        text = String::from_utf8_lossy(&buffer[..read]).into_owned();
+        if !text.starts_with("HTTP/1.1 503") && !text.contains("tides 3") {
+            read_until(&mut again, &mut text, "tides 3").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_called_by_the_character_nul() {
+    let server = Server::start().await;
+    for path in [
+        "/api/v1/runs/a%00b",
+        "/api/v1/models/%00/aliases/champion",
+        "/api/2.0/mlflow/experiments/get-by-name?experiment_name=%00",
+    ] {
+        server.get(path).await.is(400, &["the character NUL"]);
+    }
+}
+
 /// Reads what is new until it contains `wanted`.
 async fn read_until(stream: &mut tokio::net::TcpStream, text: &mut String, wanted: &str) {
     let from = text.len();
@@ -248,5 +285,5 @@ async fn which_version_was_champion_then() {
     server.get("/api/v1/models/churn/versions/1").await.is(200, &["\"stage\":\"None\""]);
     server.get("/api/v1/models/churn/versions/3").await.is(404, &["there is no version 3"]);
     server.get("/api/v1/models?limit=1").await.is(200, &["\"name\":\"churn\""]);
-    server.get("/api/v1/models/a%00b").await.is(404, &["not_found"]);
+    server.get("/api/v1/models/a%00b").await.is(400, &["the character NUL"]);
 }

@@ -15,5 +15,7 @@ mod models;
 mod pages;
 mod serving;
 mod shell;
+mod talk;
 mod traces;
+mod tracking;
 mod webhooks;

@@ -1,40 +1,6 @@
 //! Registered models, versions, aliases and logged models, as MLflow's clients send and read them.
 
-use crate::client::Server;
-
-/// Sends requests one after another and writes down what came back. Identifiers that are made by chance are replaced.
-struct Talk {
-    server: Server,
-    text: String,
-    known: Vec<(String, &'static str)>,
-}
-
-impl Talk {
-    async fn new() -> Self {
-        Self { server: Server::start().await, text: String::new(), known: Vec::new() }
-    }
-
-    async fn say(&mut self, method: &str, path: &str, body: &str) -> serde_json::Value {
-        let path = format!("/api/2.0/mlflow/{path}");
-        let reply = self.server.ask(method, &path, &[], body).await;
-        let value = reply.json();
-        let mut line =
-            format!("{method} {} {body}\n  {} {value}\n", &path["/api/2.0/mlflow/".len()..], reply.status);
-        for (id, name) in &self.known {
-            line = line.replace(id, name);
-        }
-        self.text += &line;
-        value
-    }
-
-    /// Shows this text as `name` from now on.
-    fn call(&mut self, id: &serde_json::Value, name: &'static str) -> String {
-        let id = id.as_str().unwrap().to_owned();
-        self.text = self.text.replace(&id, name);
-        self.known.push((id.clone(), name));
-        id
-    }
-}
+use crate::talk::Talk;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn registered_models() {

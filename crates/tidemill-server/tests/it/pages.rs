@@ -142,6 +142,12 @@ async fn small_answers() {
         ("/ajax-api/3.0/mlflow/server-info", 200, "\"features_enabled\":"),
         ("/ajax-api/3.0/mlflow/ui-telemetry", 200, "\"disable_ui_telemetry\":true"),
         ("/ajax-api/3.0/mlflow/assistant/config", 200, "\"remote_access_allowed\":false"),
+        ("/ajax-api/3.0/mlflow/assistant/providers", 200, "\"providers\":[]"),
+        ("/ajax-api/3.0/mlflow/scorers/list?experiment_id=0", 200, "{}"),
+        ("/ajax-api/3.0/mlflow/label-schemas/list?experiment_id=0", 200, "{}"),
+        ("/ajax-api/3.0/mlflow/review-queues/list?experiment_id=0", 200, "{}"),
+        ("/ajax-api/3.0/mlflow/gateway/endpoints/list", 200, "{}"),
+        ("/ajax-api/3.0/mlflow/mcp-servers?max_results=25", 200, "\"mcp_servers\":[]"),
         ("/ajax-api/2.0/mlflow/gateway-proxy", 200, "\"endpoints\":[]"),
         ("/ajax-api/2.0/mlflow/users/current", 404, "ENDPOINT_NOT_FOUND"),
     ] {

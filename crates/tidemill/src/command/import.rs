@@ -7,7 +7,7 @@ use serde_json::json;
 use tidemill_core::{Actor, SystemClock};
 use tidemill_db::Db;
 use tidemill_registry::Registry;
-use tidemill_registry::import::{self, Credentials, Database, Folder, Imported, Server, Source};
+use tidemill_registry::import::{self, Behind, Credentials, Database, Folder, Imported, Server, Source};
 use tidemill_store::{Store, StoreOptions};
 
 use crate::app::{cancel_on_signals, runtime, user_name};
@@ -97,6 +97,8 @@ fn report(imported: &Imported, console: &Console) -> anyhow::Result<()> {
             "experiments": imported.experiments, "runs": imported.runs, "known_runs": imported.known_runs,
             "points": imported.points, "files": imported.files, "bytes": imported.bytes,
             "logged_models": imported.logged_models, "models": imported.models, "versions": imported.versions,
+            "traces_left": imported.behind.traces,
+            "evaluation_datasets_left": imported.behind.evaluation_datasets,
             "left": imported.left, "problems": imported.problems,
         }))?;
     } else {
@@ -112,6 +114,12 @@ fn report(imported: &Imported, console: &Console) -> anyhow::Result<()> {
         console.line(format!("imported {}", parts.join(", ")));
         if imported.known_runs > 0 {
             console.line(format!("{} were here already", plural(imported.known_runs, "run")));
+        }
+        let Behind { traces, evaluation_datasets } = imported.behind;
+        for (count, what) in [(traces, "trace"), (evaluation_datasets, "evaluation dataset")] {
+            if count > 0 {
+                console.note(format!("{} stay there; imports do not take them over", plural(count, what)));
+            }
         }
         for place in &imported.left {
             console.note(format!("artifacts in {place} stay there; clients reach them as before"));

@@ -33,6 +33,12 @@ def fill(store):
     client.delete_run(gone.info.run_id)
     with mlflow.start_run(run_name="later"):
         mlflow.log_metric("m", 3.0)
+    # What an import leaves behind, and says so.
+    with mlflow.start_span("asked") as span:
+        span.set_inputs({"question": "how high?"})
+    mlflow.flush_trace_async_logging()
+    if store.startswith("sqlite:"):
+        mlflow.genai.datasets.create_dataset(name="questions", experiment_id=[mlflow.get_experiment_by_name("alpha").experiment_id])
     # A number that was given and taken back stays free.
     client.create_model_version("reg", f"runs:/{run.info.run_id}/notes", run.info.run_id)
     client.create_model_version("reg", f"runs:/{run.info.run_id}/notes", run.info.run_id)

@@ -48,7 +48,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             answer = connection.getresponse()
             data = answer.read()
             kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP]
-            self.server.requests.append((self.command, self.path, answer.status, data[:500]))
+            self.server.requests.append((self.command, self.path, answer.status, data))
             self.send(answer.status, kept, data)
         except OSError as error:
             self.server.requests.append((self.command, self.path, 502, str(error).encode()))
@@ -68,6 +68,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+    def handle(self):
+        # A browser that leaves a page hangs up in the middle of answers.
+        with contextlib.suppress(ConnectionError):
+            super().handle()
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 //! Searches over tracked runs.
 
+#[cfg(test)]
+mod explain;
 mod key;
 mod need;
 mod plan;

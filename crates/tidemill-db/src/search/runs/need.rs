@@ -190,6 +190,7 @@ impl Need {
         match self {
             Self::Metric { .. } | Self::Nothing => true,
             Self::Pair { tests, .. } => tests.iter().all(|(op, _)| *op != Op::IsNull),
+            Self::Property { column: "ended_at", op, .. } => *op == Op::IsNull,
             Self::Property { column, op, .. } => *column == "uuid" && matches!(op, Op::Eq | Op::In),
             Self::Dataset { column, op, .. } => *column != "context" && matches!(op, Op::Eq | Op::In),
             Self::NoMetric(_) | Self::Whole { .. } => false,

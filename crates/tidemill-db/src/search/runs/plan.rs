@@ -88,6 +88,10 @@ impl Search<'_> {
             Of::Property("started_at", _) | Of::Metric(_) | Of::Pair(..) => {
                 self.walk(needs, keys, after, want).await
             }
+            // Its index is by experiment and stage only.
+            Of::Property("ended_at", _) if self.groups() <= self.effort.groups => {
+                self.walk(needs, keys, after, want).await
+            }
             Of::Property(..) => {
                 let (_, driver) = self.fewest(needs, self.effort.many).await?;
                 self.collect(&driver, needs, keys, after, want).await
@@ -210,6 +214,10 @@ impl Search<'_> {
         }
     }
 
+    fn groups(&self) -> usize {
+        self.scope.experiments.len() * self.scope.stages.len()
+    }
+
     /// The value `length` rows ahead.
     async fn ahead(
         &mut self,
@@ -218,7 +226,7 @@ impl Search<'_> {
         needs: &[Need],
         length: usize,
     ) -> Result<Option<Place>> {
-        let groups = self.scope.experiments.len() * self.scope.stages.len();
+        let groups = self.groups();
         if !matches!(key.of, Of::Property(..)) || groups > self.effort.groups {
             return self.value_ahead(key, rest, needs, None, length).await;
         }
@@ -283,7 +291,8 @@ impl Search<'_> {
         let own = key.need(place);
         match needs.iter_mut().find(|need| need.has_row_of(&own) && own.has_row_of(need)) {
             Some(need) => need.merge(&own),
-            None => needs.push(own),
+            // First, because it is met by few: what is asked after it is asked of those only.
+            None => needs.insert(0, own),
         }
         let mut hits = Box::pin(self.page(&needs, others, after, want)).await?;
         for (_, places) in &mut hits {

@@ -96,6 +96,8 @@ impl Need {
             self.push_index(sql);
         } else {
             sql.push("run t WHERE ");
+            scope.push(sql);
+            sql.push(" AND ");
             self.push(sql);
         }
         sql.push(" LIMIT ").int(limit as i64).push(") n");

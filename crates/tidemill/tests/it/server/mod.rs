@@ -6,5 +6,6 @@ mod crash;
 mod import;
 mod load;
 mod mlflow;
+mod pages;
 mod process;
 mod tracked;
