@@ -5,5 +5,7 @@
 //! is recorded (`record`) and encoded again.
 
 pub mod inference;
+pub mod oip;
+pub mod scoring;
 
 pub use inference::{InferError, Inference, ModelMetadata, ModelState, Named, Request, Response};
