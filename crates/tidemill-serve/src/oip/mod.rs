@@ -24,7 +24,7 @@ pub(crate) use compress::{Packing, Unreadable, unpack};
 pub use grpc::{GrpcService, ServeError, serve_grpc};
 pub use headers::TIMEOUT_HEADER;
 pub(crate) use headers::{deadline, selected};
-pub(crate) use http::{Received, receive, retry_after, run};
+pub(crate) use http::{Received, answer, at_latest, receive, retry_after, run};
 
 use crate::Inference;
 

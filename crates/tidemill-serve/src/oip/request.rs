@@ -33,7 +33,7 @@ impl Wishes {
 
 impl From<JsonError> for InferError {
     fn from(error: JsonError) -> Self {
-        Self::Invalid(format!("the request is not JSON as it should be: {error}"))
+        Self::Invalid(format!("the request cannot be read: {error}"))
     }
 }
 
@@ -247,7 +247,10 @@ fn part(reader: &mut Reader<'_>) -> Result<Part, InferError> {
             })?,
             // The usual order of the fields lets the values be read as they are passed.
             "data" => match (element, &shape) {
-                (Some(element), Some(shape)) => data = Some(values::read(reader, element, product(shape)?)?),
+                (Some(element), Some(shape)) => {
+                    let read = values::read(reader, element, product(shape)?);
+                    data = Some(read.map_err(|error| unreadable(name.as_deref(), &error))?);
+                }
                 _ => later = Some(reader.skip()?),
             },
             _ => reader.pass()?,
@@ -261,7 +264,8 @@ fn part(reader: &mut Reader<'_>) -> Result<Part, InferError> {
     let shape = shape.ok_or_else(|| invalid(format!("input `{name}` has no `shape`")))?;
     let element = element.ok_or_else(|| invalid(format!("input `{name}` has no `datatype`")))?;
     if let Some(place) = later {
-        data = Some(values::read(&mut reader.at(place), element, product(&shape)?)?);
+        let read = values::read(&mut reader.at(place), element, product(&shape)?);
+        data = Some(read.map_err(|error| unreadable(Some(&name), &error))?);
     }
     let given = match (data, behind) {
         (Some((values, levels)), None) => {
@@ -283,6 +287,13 @@ fn part(reader: &mut Reader<'_>) -> Result<Part, InferError> {
         }
     };
     Ok(Part { name, shape, element, given })
+}
+
+fn unreadable(input: Option<&str>, error: &JsonError) -> InferError {
+    match input {
+        Some(input) => invalid(format!("input `{input}`: {error}")),
+        None => invalid(format!("an input of the request: {error}")),
+    }
 }
 
 /// What both transports answer to a type that there is not.

@@ -333,8 +333,8 @@ mod tests {
             (ElementType::I64, "[-9223372036854775808,9223372036854775807]"),
             (ElementType::F16, "[0.5,65504.0,-2.0]"),
             (ElementType::Bf16, "[1.0,-0.0]"),
-            (ElementType::F32, "[0.1,3.4028235e38,1e-45,NaN,Infinity,-Infinity]"),
-            (ElementType::F64, "[0.1,1.7976931348623157e308,5e-324,123456789.12345679]"),
+            (ElementType::F32, "[0.1,3.4028235e+38,1e-45,NaN,Infinity,-Infinity]"),
+            (ElementType::F64, "[0.1,1.7976931348623157e+308,5e-324,123456789.12345679]"),
             (ElementType::Bytes, r#"["","é\"\n","x"]"#),
         ] {
             let (values, _) = of(text, element).unwrap();

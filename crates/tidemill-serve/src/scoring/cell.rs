@@ -69,16 +69,16 @@ pub(super) fn push(values: &mut Values, cell: Cell<'_>) -> Result<(), String> {
         Values::I32(vector) => integers!(vector, ElementType::I32),
         Values::I64(vector) => integers!(vector, ElementType::I64),
         Values::F16(vector) => {
-            floats!(vector, ElementType::F16, (f16::from_f64, |value: &f16| value.is_infinite()))
+            floats!(vector, ElementType::F16, (f16::from_f64, |value: &f16| value.is_infinite()));
         }
         Values::Bf16(vector) => {
             floats!(vector, ElementType::Bf16, (bf16::from_f64, |value: &bf16| value.is_infinite()));
         }
         Values::F32(vector) => {
-            floats!(vector, ElementType::F32, (|value| value as f32, |value: &f32| value.is_infinite()))
+            floats!(vector, ElementType::F32, (|value| value as f32, |value: &f32| value.is_infinite()));
         }
         Values::F64(vector) => {
-            floats!(vector, ElementType::F64, (|value| value, |value: &f64| value.is_infinite()))
+            floats!(vector, ElementType::F64, (|value| value, |value: &f64| value.is_infinite()));
         }
         Values::Bytes(vector) => match cell {
             Cell::Text(text) | Cell::Field(text) => vector.push(text.as_bytes().to_vec()),

@@ -57,7 +57,7 @@ struct Records<'a> {
 impl<'a> Records<'a> {
     fn of(text: &'a str) -> Self {
         // Fields are no longer than the text, so the buffers grow to what is there.
-        let text_size = text.len().min(4_096).max(64);
+        let text_size = text.len().clamp(64, 4_096);
         Self {
             reader: ReaderBuilder::new().build(),
             rest: text.as_bytes(),

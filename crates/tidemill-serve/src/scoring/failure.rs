@@ -15,15 +15,21 @@ pub(super) struct Failure {
     status: StatusCode,
     /// MLflow's name for it; plain text without one.
     code: Option<&'static str>,
-    /// MLflow's class of the error.
-    class: Option<&'static str>,
+    /// MLflow's state and class of the error, which its clients group errors by.
+    class: Option<(&'static str, &'static str)>,
     message: String,
     retry_after: Option<HeaderValue>,
 }
 
 impl Failure {
     fn new(status: StatusCode, code: &'static str, message: String) -> Self {
-        Self { status, code: Some(code), class: None, message, retry_after: None }
+        let class = match code {
+            "BAD_REQUEST" => Some(("KAM00", "INVALID_PARAMETER_VALUE")),
+            "RESOURCE_DOES_NOT_EXIST" => Some(("KAM00", "RESOURCE_NOT_FOUND")),
+            "TEMPORARILY_UNAVAILABLE" | "INTERNAL_ERROR" => Some(("XXM00", "CLIENT_INTERNAL_ERROR")),
+            _ => None,
+        };
+        Self { status, code: Some(code), class, message, retry_after: None }
     }
 
     /// The request is not what the protocol says, or a value cannot be of its column's type.
@@ -34,7 +40,7 @@ impl Failure {
     /// The request's table does not fit the model.
     pub(super) fn schema(message: impl Into<String>) -> Self {
         let failure = Self::new(StatusCode::BAD_REQUEST, "INVALID_PARAMETER_VALUE", message.into());
-        Self { class: Some("SCHEMA_ENFORCEMENT_FAILED"), ..failure }
+        Self { class: Some(("KAM01", "SCHEMA_ENFORCEMENT_FAILED")), ..failure }
     }
 
     pub(super) fn missing(message: impl Into<String>) -> Self {
@@ -66,7 +72,8 @@ impl Failure {
                 .into_response();
         };
         let mut body = json!({"error_code": code, "message": self.message});
-        if let (Some(class), Some(body)) = (self.class, body.as_object_mut()) {
+        if let (Some((state, class)), Some(body)) = (self.class, body.as_object_mut()) {
+            body.insert("sqlstate".to_owned(), state.into());
             body.insert("error_class".to_owned(), class.into());
         }
         let mut response = super::json(self.status, body.to_string());
@@ -86,6 +93,7 @@ impl From<JsonError> for Failure {
 /// The names are those of MLflow's `ErrorCode`.
 impl From<InferError> for Failure {
     fn from(error: InferError) -> Self {
+        let after = retry_after(&error);
         let (status, code) = match &error {
             InferError::NotFound(_) => (StatusCode::NOT_FOUND, "RESOURCE_DOES_NOT_EXIST"),
             InferError::Invalid(_) => (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
@@ -96,6 +104,6 @@ impl From<InferError> for Failure {
                 (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR")
             }
         };
-        Self { retry_after: retry_after(&error), ..Self::new(status, code, error.to_string()) }
+        Self { retry_after: after, ..Self::new(status, code, error.to_string()) }
     }
 }

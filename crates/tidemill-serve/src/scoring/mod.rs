@@ -5,9 +5,9 @@
 //! looked up by asking the real server, and the tests ask it again. Values are converted only where nothing is lost:
 //! where MLflow cuts `1.5` to `1` for an integer column, this refuses.
 
-mod answer;
 mod cell;
 mod csv;
+mod encode;
 mod failure;
 mod payload;
 mod table;
@@ -25,7 +25,7 @@ use axum::routing::{get, post};
 
 use self::failure::Failure;
 use crate::Inference;
-use crate::oip::{TIMEOUT_HEADER, deadline, receive, run, selected};
+use crate::oip::{answer, at_latest, deadline, receive, run, selected};
 
 /// The property of a model's metadata that names the columns of its one matrix, in order: a JSON array of strings.
 pub const COLUMNS_PROPERTY: &str = "columns";
@@ -119,29 +119,20 @@ async fn answered(
         Kind::Json => payload::decode(&body, &described),
         Kind::Csv => csv::decode(&body, &described),
     });
-    let latest = deadline(headers, None, begin, shared.config.longest);
-    let deadline = latest.or_else(|| begin.checked_add(shared.config.longest));
+    let longest = shared.config.longest;
+    let latest = at_latest(deadline(headers, None, begin, longest), begin, longest);
     let request = crate::Request {
         model,
         inputs: read.await??,
         headers: selected(headers),
-        deadline,
+        deadline: latest,
         outputs: metadata.properties.get(PREDICTION_PROPERTY).cloned().into_iter().collect(),
         ..crate::Request::default()
     };
-    let late = || {
-        Failure::from(crate::InferError::Deadline(format!(
-            "the request was not answered in time; `{TIMEOUT_HEADER}` says how long it may take"
-        )))
-    };
-    let answer = shared.inference.infer(request);
-    let answer = match deadline {
-        None => answer.await?,
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), answer).await.map_err(|_| late())??,
-    };
+    let answer = answer(&*shared.inference, request).await?;
     let names = [("x-request-id", answer.id.clone()), ("x-model-version", answer.version.clone())];
     let values: usize = answer.outputs.iter().map(|output| output.tensor.values().len()).sum();
-    let body = run(values * 8 >= HEAVY, move || answer::encode(&answer, &metadata)).await??;
+    let body = run(values * 8 >= HEAVY, move || encode::encode(&answer, &metadata)).await??;
     let mut response = json(StatusCode::OK, body);
     for (name, value) in names {
         if let Ok(value) = HeaderValue::try_from(value) {

@@ -216,6 +216,16 @@ impl<'m> Table<'m> {
 
     /// Reads rows that are objects, from their first on. With `strict`, every row must have the same columns.
     pub(super) fn records(&mut self, reader: &mut Reader<'_>, strict: bool) -> Result<(), Failure> {
+        if self.is_by_position() {
+            // The first row's order is the order of the columns.
+            let mut keys = Vec::new();
+            reader.clone().object(|reader, key| {
+                keys.push(key.to_owned());
+                Ok::<_, Failure>(reader.pass()?)
+            })?;
+            self.header(Some(&keys), keys.len())?;
+            self.by_name = keys.into_iter().enumerate().map(|(at, key)| (key, at)).collect();
+        }
         // Rows mostly have their keys in one order, so the key at a position is guessed from the row before.
         let mut order: Vec<(String, Option<usize>)> = Vec::new();
         let mut more = true;
@@ -300,6 +310,10 @@ impl<'m> Table<'m> {
             lengths = Some(column.rows);
             Ok(())
         })?;
+        if by_position && !matrix {
+            let message = "the model does not name its columns; send rows or an array".to_owned();
+            return Err(Failure::schema(message));
+        }
         if let Some(missing) = self.missing().filter(|_| !matrix) {
             return Err(missing);
         }

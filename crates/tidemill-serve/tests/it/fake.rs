@@ -39,7 +39,7 @@ pub(crate) const TYPES: [(&str, ElementType); 14] = [
     ("BYTES", ElementType::Bytes),
 ];
 
-const MODELS: [&str; 12] = [
+const MODELS: [&str; 13] = [
     "echo", "double", "bare", "slow", "busy", "loading", "broken", "failed", "table", "typed", "matrix",
     "images",
 ];
@@ -200,11 +200,15 @@ impl Inference for Fake {
                 let x = vec![slot("x", ElementType::I16, &[None, Some(2)])];
                 (x.clone(), x)
             }
-            "matrix" => {
+            "matrix" | "busy" | "loading" => {
                 properties.insert(COLUMNS_PROPERTY.to_owned(), r#"["p","q","r"]"#.to_owned());
                 properties.insert(PREDICTION_PROPERTY.to_owned(), "y".to_owned());
                 let slot = |name| vec![slot(name, ElementType::F32, &[None, Some(3)])];
                 (slot("x"), slot("y"))
+            }
+            "unnamed" => {
+                let slot = vec![slot("x", ElementType::F32, &[None, None])];
+                (slot.clone(), slot)
             }
             "table" => {
                 properties.insert(LAYOUT_PROPERTY.to_owned(), "records".to_owned());

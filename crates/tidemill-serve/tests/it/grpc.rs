@@ -14,8 +14,6 @@ use crate::fake::Fake;
 pub(crate) struct Called {
     pub(crate) code: u32,
     pub(crate) message: String,
-    /// The first message that came back.
-    pub(crate) body: Vec<u8>,
     pub(crate) trailers: HeaderMap,
 }
 
@@ -42,11 +40,9 @@ pub(crate) async fn call(
     let mut trailers = collected.trailers().cloned().unwrap_or_default();
     trailers.extend(parts.headers);
     let text = |name: &str| trailers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
-    let body = collected.to_bytes();
     Called {
         code: text("grpc-status").parse().unwrap_or(0),
         message: percent(&text("grpc-message")),
-        body: body.get(5..).unwrap_or_default().to_vec(),
         trailers,
     }
 }

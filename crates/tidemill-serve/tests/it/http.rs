@@ -131,11 +131,11 @@ async fn the_repository() {
         (answer.status.as_u16(), answer.json())
     };
     let (status, all) = post("/v2/repository/index", "").await;
-    assert_eq!((status, all.as_array().unwrap().len()), (200, 12));
+    assert_eq!((status, all.as_array().unwrap().len()), (200, 13));
     assert!(all.as_array().unwrap().contains(
         &json!({"name": "broken", "version": "2", "state": "UNAVAILABLE", "reason": "golden rows differ"})
     ));
-    assert_eq!(post("/v2/repository/index", "{\"ready\": true}").await.1.as_array().unwrap().len(), 10);
+    assert_eq!(post("/v2/repository/index", "{\"ready\": true}").await.1.as_array().unwrap().len(), 11);
     assert_eq!(post("/v2/repository/index", "{\"ready\": 1}").await.0, 400);
 
     assert_eq!(

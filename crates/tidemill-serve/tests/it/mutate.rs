@@ -31,12 +31,12 @@ impl Random {
         of[self.below(of.len())]
     }
 
-    /// Changes a body in one to four places.
+    /// Changes a body in one to three places; half of the changes keep its form.
     fn mutate(&mut self, body: &mut Vec<u8>, telling: &[&[u8]]) {
-        for _ in 0..=self.below(4) {
+        for _ in 0..=self.below(3) {
             let at = self.below(body.len() + 1);
             let length = self.below(16.min(body.len() - at) + 1);
-            match self.below(8) {
+            match self.below(16) {
                 0 if at < body.len() => body[at] ^= 1 << self.below(8),
                 1 if at < body.len() => body[at] = self.below(256) as u8,
                 2 => drop(body.drain(at..at + length)),
@@ -48,6 +48,13 @@ impl Random {
                 5 => {
                     let deep = self.one::<[u8]>(&[b"[", b"{\"a\":", b"[["]).repeat(self.below(200));
                     body.splice(at..at, deep);
+                }
+                8.. => {
+                    if let Some(digit) =
+                        body[at..].iter_mut().find(|byte| byte.is_ascii_digit() || **byte < 9)
+                    {
+                        *digit = (*digit & !0xf) | self.below(10) as u8;
+                    }
                 }
                 _ => {
                     let told = self.one(telling).to_vec();

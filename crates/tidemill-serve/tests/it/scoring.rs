@@ -50,6 +50,24 @@ async fn columns_find_their_place_by_name() {
 }
 
 #[tokio::test]
+async fn columns_without_names_keep_their_order() {
+    let server = server(None);
+    for body in [
+        json!({"inputs": [[1, 2], [3, 4]]}),
+        json!({"dataframe_split": {"columns": ["u", "v"], "data": [[1, 2], [3, 4]]}}),
+        json!({"dataframe_records": [{"u": 1, "v": 2}, {"v": 4, "u": 3}]}),
+        json!({"inputs": {"x": [[1, 2], [3, 4]]}}),
+    ] {
+        let answer = ask(&server, "unnamed", "application/json", &body).await;
+        assert_eq!(answer.json(), json!({"predictions": [[1.0, 2.0], [3.0, 4.0]]}), "{body}");
+    }
+    let answer = ask(&server, "unnamed", "text/csv", "u,v\n1,2\n3,4\n").await;
+    assert_eq!(answer.json(), json!({"predictions": [[1.0, 2.0], [3.0, 4.0]]}));
+    let columns = json!({"inputs": {"u": [1, 3], "v": [2, 4]}});
+    assert_eq!(ask(&server, "unnamed", "application/json", columns).await.status.as_u16(), 400);
+}
+
+#[tokio::test]
 async fn tensors_of_any_shape() {
     let server = server(None);
     let image = json!([[1, 2], [3, 4]]);
@@ -125,8 +143,8 @@ async fn what_is_refused() {
         ("table", "application/json; v=2", String::new()),
         ("table", "application/json", "x".repeat(70_000)),
         ("none", "application/json", "{\"inputs\":[]}".to_owned()),
-        ("busy", "application/json", "{\"inputs\":{}}".to_owned()),
-        ("loading", "application/json", json!({"inputs": {}}).to_string()),
+        ("busy", "application/json", "{\"inputs\":[[1,2,3]]}".to_owned()),
+        ("loading", "application/json", json!({"inputs": [[1, 2, 3]]}).to_string()),
     ] {
         let answer = ask(&server, model, kind, &body).await;
         let after = answer.headers.get("retry-after").map_or("", |value| value.to_str().unwrap());

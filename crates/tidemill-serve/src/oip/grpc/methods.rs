@@ -148,7 +148,7 @@ async fn inferred(shared: &Shared, head: &Head, decoded: Decoded) -> Result<Infe
     let latest = latest.map(|latest| latest.checked_sub(BEFORE_TRANSPORT).unwrap_or(latest));
     request.deadline = at_latest(latest, head.begin, longest);
     request.headers = selected(&head.headers);
-    Ok(encode(answer(shared, request).await?, marks_final))
+    Ok(encode(answer(&*shared.inference, request).await?, marks_final))
 }
 
 fn encode(response: crate::Response, marks_final: bool) -> InferResponse {
@@ -205,7 +205,7 @@ pub(super) async fn infer(shared: Shared, request: Request<Inferring>) -> Answer
 
 /// Answers come in the order of the requests; several are worked on at once. A request that fails gives an answer
 /// that says so, and the stream goes on.
-pub(super) async fn stream(
+pub(super) fn stream(
     shared: Shared,
     request: Request<Streaming<Inferring>>,
 ) -> Answer<impl Stream<Item = Result<StreamResponse, Status>> + Send + use<>> {

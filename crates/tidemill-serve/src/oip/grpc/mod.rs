@@ -4,16 +4,18 @@ mod codec;
 mod decode;
 mod methods;
 mod proto;
+mod whole;
 mod wire;
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::HttpBody;
 use axum::http;
+use bytes::Bytes;
 use futures::Stream;
 use tokio::net::{TcpListener, TcpStream};
 use tonic::body::Body;
@@ -81,12 +83,13 @@ impl GrpcService {
 
     async fn answer<B>(self, request: http::Request<B>) -> http::Response<Body>
     where
-        B: HttpBody + Send + 'static,
+        B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError> + Send,
     {
+        let most = self.shared.limits.message;
+        let request = request.map(|body| whole::Whole::of(body, most));
         let path = request.uri().path();
         let method = path.strip_prefix("/inference.GRPCInferenceService/").unwrap_or_default().to_owned();
-        let most = self.shared.limits.message;
         match method.as_str() {
             "ModelInfer" => {
                 let shared = &self.shared;
@@ -115,8 +118,8 @@ impl GrpcService {
             "SystemSharedMemoryUnregister" | "CudaSharedMemoryUnregister" => {
                 self.small(request, nothing).await
             }
-            "SystemSharedMemoryRegister" => self.small(request, |_, region| refused(region, "system")).await,
-            "CudaSharedMemoryRegister" => self.small(request, |_, region| refused(region, "CUDA")).await,
+            "SystemSharedMemoryRegister" => self.small(request, |_, region| refused(&region, "system")).await,
+            "CudaSharedMemoryRegister" => self.small(request, |_, region| refused(&region, "CUDA")).await,
             _ => Status::unimplemented(format!(
                 "the protocol has no method `{path}`",
                 path = request.uri().path()
@@ -140,8 +143,8 @@ async fn nothing(_: Shared, _: proto::Nothing) -> Result<Response<proto::Nothing
     Ok(Response::new(proto::Nothing {}))
 }
 
-async fn refused(region: proto::Region, kind: &str) -> Result<Response<proto::Nothing>, Status> {
-    Err(Status::invalid_argument(no_region(kind, &region.name)))
+fn refused(region: &proto::Region, kind: &str) -> Ready<Result<Response<proto::Nothing>, Status>> {
+    ready(Err(Status::invalid_argument(no_region(kind, &region.name))))
 }
 
 /// `ModelStreamInfer`.
@@ -158,7 +161,7 @@ impl tonic::server::StreamingService<Inferring> for Streamed {
     fn call(&mut self, request: Request<tonic::Streaming<Inferring>>) -> Started {
         let shared = self.0.clone();
         Box::pin(async move {
-            let answers = methods::stream(shared, request).await?;
+            let answers = methods::stream(shared, request)?;
             Ok(answers.map(|answers| Box::pin(answers) as Answers))
         })
     }
@@ -166,7 +169,7 @@ impl tonic::server::StreamingService<Inferring> for Streamed {
 
 impl<B> tower::Service<http::Request<B>> for GrpcService
 where
-    B: HttpBody + Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError> + Send,
 {
     type Response = http::Response<Body>;

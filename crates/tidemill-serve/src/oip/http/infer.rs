@@ -64,7 +64,7 @@ async fn answered(
     request.headers = selected(headers);
     request.model = asked.name;
     request.version = asked.version;
-    let response = answer(shared, request).await?;
+    let response = answer(&*shared.inference, request).await?;
 
     let bytes: usize = response.outputs.iter().map(|output| output.tensor.values().len() * 8).sum();
     let encoded = run(bytes >= HEAVY, move || response::encode(&response, &wishes)).await??;

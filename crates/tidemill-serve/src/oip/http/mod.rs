@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -15,7 +16,7 @@ use bytes::Bytes;
 
 pub(super) use self::models::{overrides, state_words};
 pub(super) use self::refused::{LOGGING, STATISTICS, TRACE, no_region};
-use super::{Shared, Unreadable, unpack};
+use super::{Shared, TIMEOUT_HEADER, Unreadable, unpack};
 use crate::InferError;
 
 /// From this many bytes on a body is read or written on a thread where it holds no other connection up.
@@ -38,6 +39,15 @@ pub(super) fn router(shared: Shared) -> Router {
             .route(&format!("{model}/generate"), post(refused::generate))
             .route(&format!("{model}/generate_stream"), post(refused::generate));
     }
+    for (part, kind) in [("systemsharedmemory", "system"), ("cudasharedmemory", "CUDA")] {
+        let register = move |Path(region): Path<String>| std::future::ready(refused::register(kind, &region));
+        router = router
+            .route(&format!("/v2/{part}/status"), get(refused::regions))
+            .route(&format!("/v2/{part}/unregister"), post(refused::unregister))
+            .route(&format!("/v2/{part}/region/{{region}}/status"), get(refused::region))
+            .route(&format!("/v2/{part}/region/{{region}}/register"), post(register))
+            .route(&format!("/v2/{part}/region/{{region}}/unregister"), post(refused::unregister));
+    }
     router
         .route("/v2/models/{name}/trace/setting", get(refused::trace).post(refused::trace))
         .route("/v2/repository/index", post(models::index))
@@ -45,11 +55,6 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v2/repository/models/{name}/unload", post(models::unload))
         .route("/v2/trace/setting", get(refused::trace).post(refused::trace))
         .route("/v2/logging", get(refused::logging).post(refused::logging))
-        .route("/v2/{kind}/status", get(refused::regions))
-        .route("/v2/{kind}/unregister", post(refused::unregister))
-        .route("/v2/{kind}/region/{region}/status", get(refused::region))
-        .route("/v2/{kind}/region/{region}/register", post(refused::register))
-        .route("/v2/{kind}/region/{region}/unregister", post(refused::unregister))
         .route("/v2/{*rest}", axum::routing::any(refused::unknown))
         .method_not_allowed_fallback(refused::method)
         .layer(axum::extract::DefaultBodyLimit::disable())
@@ -181,20 +186,27 @@ pub(crate) async fn run<T: Send + 'static>(
     done.map_err(|_| InferError::Internal("the request could not be read or answered".to_owned()))
 }
 
-/// What an inference gives until the caller's deadline.
-pub(super) async fn answer(shared: &Shared, request: crate::Request) -> Result<crate::Response, InferError> {
-    let Some(deadline) = request.deadline else { return shared.inference.infer(request).await };
-    let late = || InferError::Deadline("the request was not answered before its deadline".to_owned());
+/// What an inference gives until the request's deadline.
+pub(crate) async fn answer(
+    inference: &dyn crate::Inference,
+    request: crate::Request,
+) -> Result<crate::Response, InferError> {
+    let Some(deadline) = request.deadline else { return inference.infer(request).await };
+    let late = || {
+        InferError::Deadline(format!(
+            "the request was not answered before its deadline; `{TIMEOUT_HEADER}` says how long it may take"
+        ))
+    };
     if deadline <= Instant::now() {
         return Err(late());
     }
-    match tokio::time::timeout_at(deadline.into(), shared.inference.infer(request)).await {
+    match tokio::time::timeout_at(deadline.into(), inference.infer(request)).await {
         Ok(answer) => answer,
         Err(_) => Err(late()),
     }
 }
 
 /// When a request that says nothing of a deadline is given up.
-pub(super) fn at_latest(deadline: Option<Instant>, begin: Instant, longest: Duration) -> Option<Instant> {
+pub(crate) fn at_latest(deadline: Option<Instant>, begin: Instant, longest: Duration) -> Option<Instant> {
     deadline.or_else(|| begin.checked_add(longest))
 }

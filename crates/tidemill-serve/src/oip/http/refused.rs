@@ -32,50 +32,27 @@ pub(super) async fn generate() -> Response {
     refusal(StatusCode::NOT_IMPLEMENTED, "the generate extension is not available; use `infer`")
 }
 
-/// The two kinds of shared memory and how a registration of each is refused.
-fn kind(kind: &str) -> Option<&'static str> {
-    match kind {
-        "systemsharedmemory" => Some("system"),
-        "cudasharedmemory" => Some("CUDA"),
-        _ => None,
-    }
-}
-
 pub(in crate::oip) fn no_region(kind: &str, region: &str) -> String {
     format!(
         "failed to register {kind} shared memory region: '{region}', shared memory is not available; send tensors with the request"
     )
 }
 
-pub(super) async fn regions(Path(of): Path<String>) -> Response {
-    match kind(&of) {
-        Some(_) => value(&json!([])),
-        None => unknown().await,
-    }
+pub(super) async fn regions() -> Response {
+    value(&json!([]))
 }
 
-pub(super) async fn region(Path((of, region)): Path<(String, String)>) -> Response {
-    match kind(&of) {
-        Some(_) => {
-            refusal(StatusCode::NOT_FOUND, &format!("Unable to find shared memory region: '{region}'"))
-        }
-        None => unknown().await,
-    }
+pub(super) async fn region(Path(region): Path<String>) -> Response {
+    refusal(StatusCode::NOT_FOUND, &format!("Unable to find shared memory region: '{region}'"))
 }
 
-pub(super) async fn register(Path((of, region)): Path<(String, String)>) -> Response {
-    match kind(&of) {
-        Some(kind) => refusal(StatusCode::BAD_REQUEST, &no_region(kind, &region)),
-        None => unknown().await,
-    }
+pub(super) fn register(kind: &str, region: &str) -> Response {
+    refusal(StatusCode::BAD_REQUEST, &no_region(kind, region))
 }
 
 /// Nothing is registered, so nothing is left after it.
-pub(super) async fn unregister(Path(of): Path<Vec<(String, String)>>) -> Response {
-    match of.first().and_then(|(_, of)| kind(of)) {
-        Some(_) => value(&json!({})),
-        None => unknown().await,
-    }
+pub(super) async fn unregister() -> Response {
+    value(&json!({}))
 }
 
 pub(super) async fn unknown() -> Response {
