@@ -41,7 +41,7 @@ pub(crate) const TYPES: [(&str, ElementType); 14] = [
 
 const MODELS: [&str; 13] = [
     "echo", "double", "bare", "slow", "busy", "loading", "broken", "failed", "table", "typed", "matrix",
-    "images",
+    "images", "unnamed",
 ];
 
 impl Fake {
