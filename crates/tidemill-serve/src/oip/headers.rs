@@ -89,7 +89,7 @@ fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// The request's place in a trace, where it is one by W3C's <https://www.w3.org/TR/trace-context/>.
+/// The request's place in a trace, where it is one by W3C's recommendation "Trace Context".
 pub(super) fn traceparent(headers: &HeaderMap) -> Option<&axum::http::HeaderValue> {
     let value = headers.get("traceparent")?;
     let parts: Vec<&str> = value.to_str().ok()?.split('-').collect();

@@ -1,7 +1,7 @@
 //! MLflow's scoring protocol: `/invocations` and what stands beside it, so that a caller of `mlflow models serve`
 //! changes nothing but the address.
 //!
-//! Described at <https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/>; what the page leaves open was
+//! MLflow's documentation describes it ("Deploy MLflow Model as a Local Inference Server"); what that leaves open was
 //! looked up by asking the real server, and the tests ask it again. Values are converted only where nothing is lost:
 //! where MLflow cuts `1.5` to `1` for an integer column, this refuses.
 

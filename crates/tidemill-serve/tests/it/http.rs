@@ -260,7 +260,7 @@ async fn packed_bodies() {
 
     // A small body that is large inside.
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    for _ in 0..64 {
+    for _ in 0..4 {
         bomb.write_all(&[b' '; 1 << 20]).unwrap();
     }
     let answer = server.post("double", &[("content-encoding", "gzip")], bomb.finish().unwrap()).await;

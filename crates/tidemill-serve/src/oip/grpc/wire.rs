@@ -1,5 +1,5 @@
 //! The wire format of protocol buffers, field by field: what a request's tensors are read from without a message in
-//! between (<https://protobuf.dev/programming-guides/encoding>). A length is checked before anything is taken.
+//! between (the guide "Encoding" of Protocol Buffers). A length is checked before anything is taken.
 
 use crate::InferError;
 
