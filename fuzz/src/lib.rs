@@ -117,3 +117,18 @@ pub fn search_filter(data: &[u8]) {
 pub fn otlp(data: &[u8]) {
     tidemill_server::otlp::fuzz_entry(data);
 }
+
+/// Inference requests over HTTP: two bytes of the JSON's length, then a body of JSON and tensors.
+pub fn infer_http(data: &[u8]) {
+    tidemill_serve::oip::fuzz_http(data);
+}
+
+/// Inference requests over gRPC.
+pub fn infer_grpc(data: &[u8]) {
+    tidemill_serve::oip::fuzz_grpc(data);
+}
+
+/// MLflow's scoring requests, JSON and CSV.
+pub fn scoring(data: &[u8]) {
+    tidemill_serve::scoring::fuzz_entry(data);
+}

@@ -1,8 +1,8 @@
 //! What the tests need besides a Rust toolchain and a C compiler: Python packages, PostgreSQL's server programs and a
 //! browser.
 //!
-//! Everything Python goes into `.venv` and `.venv-mlflow` in the repository: the two want different versions of the
-//! same packages. System packages are installed only as root on Debian and
+//! Everything Python goes into `.venv`, `.venv-mlflow` and `.venv-triton` in the repository: they want different
+//! versions of the same packages. System packages are installed only as root on Debian and
 //! its relatives; anywhere else one line says what to install. Nothing is started.
 
 use std::path::{Path, PathBuf};
@@ -52,16 +52,18 @@ pub enum Pins {
     Direct,
 }
 
-/// The environment with what the tests compare numbers with, and the one with the MLflow client. Most of the time
-/// goes into downloads, so both are made at once.
+/// The environment with what the tests compare numbers with, the one with the MLflow client, and the one with
+/// Triton's. Most of the time goes into downloads, so all are made at once.
 fn environments(root: &Path) -> Result<()> {
     require_python()?;
     let make = |folder, list| environment(root, folder, Path::new(list), Pins::Complete).map(drop);
     std::thread::scope(|scope| {
         let second = scope.spawn(|| make(".venv-mlflow", "xtask/python/mlflow.txt"));
+        let third = scope.spawn(|| make(".venv-triton", "xtask/python/triton.txt"));
         let first = make(".venv", "xtask/python/requirements.txt");
         let second = second.join().unwrap_or_else(|_| bail!("making `.venv-mlflow` panicked"));
-        first.and(second)
+        let third = third.join().unwrap_or_else(|_| bail!("making `.venv-triton` panicked"));
+        first.and(second).and(third)
     })
 }
 

@@ -128,8 +128,16 @@ pub fn tracked_files(root: &Path) -> Result<Vec<String>> {
 }
 
 fn walk(root: &Path) -> Result<Vec<String>> {
-    const BUILT: [&str; 7] =
-        [".git", "target", ".venv", ".venv-mlflow", ".venv-bench", ".tidemill", "node_modules"];
+    const BUILT: [&str; 8] = [
+        ".git",
+        "target",
+        ".venv",
+        ".venv-mlflow",
+        ".venv-triton",
+        ".venv-bench",
+        ".tidemill",
+        "node_modules",
+    ];
     let mut files = Vec::new();
     let mut open = vec![PathBuf::new()];
     while let Some(folder) = open.pop() {

@@ -7,9 +7,11 @@
 pub mod gateway;
 pub mod inference;
 pub mod inference_record;
+pub mod oip;
 pub mod predict;
 pub mod python;
 pub mod record;
+pub mod scoring;
 
 pub use gateway::Gateway;
 pub use inference::{IndexEntry, InferError, Inference, ModelMetadata, ModelState, Named, Request, Response};

@@ -14,4 +14,4 @@ mod postgres;
 mod python;
 
 pub use postgres::{Database, Postgres};
-pub use python::{mlflow_python, python};
+pub use python::{mlflow_python, python, triton_python};

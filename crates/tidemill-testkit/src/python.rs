@@ -20,6 +20,15 @@ pub fn mlflow_python() -> PathBuf {
     interpreter("TIDEMILL_TEST_MLFLOW_PYTHON", ".venv-mlflow")
 }
 
+/// The interpreter that the environment variable `TIDEMILL_TEST_TRITON_PYTHON` names, or `.venv-triton/bin/python` in the
+/// repository's root: with Triton's clients of the Open Inference Protocol.
+///
+/// # Panics
+/// As [`python`].
+pub fn triton_python() -> PathBuf {
+    interpreter("TIDEMILL_TEST_TRITON_PYTHON", ".venv-triton")
+}
+
 fn interpreter(variable: &str, environment: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let path =
