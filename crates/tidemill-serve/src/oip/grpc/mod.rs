@@ -17,7 +17,7 @@ use axum::body::HttpBody;
 use axum::http;
 use bytes::Bytes;
 use futures::Stream;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::server::{Grpc, NamedService};
@@ -191,7 +191,8 @@ where
 #[error("the gRPC server stopped: {0}")]
 pub struct ServeError(#[from] tonic::transport::Error);
 
-/// Serves gRPC on a listener until `stop` is done; then calls that are open are answered.
+/// Serves gRPC on a listener until `stop` is done; then calls that are open are answered. Streams end when their
+/// clients end them; who does not wait for that drops the future.
 ///
 /// # Errors
 /// Where the transport fails as a whole. That a connection breaks is none.
@@ -201,16 +202,19 @@ pub async fn serve_grpc(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let calls = service.shared.limits.calls;
+    // An error here would end the server, and one of `accept` is about one connection or passes.
     let incoming = futures::stream::unfold(listener, |listener| async move {
-        let accepted: std::io::Result<TcpStream> = match listener.accept().await {
-            Ok((stream, _)) => stream.set_nodelay(true).map(|()| stream),
-            Err(error) => {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    // Without it answers are only slower.
+                    let _ = stream.set_nodelay(true);
+                    return Some((std::io::Result::Ok(stream), listener));
+                }
                 // Out of descriptors, most likely: some come back when connections end.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                Err(error)
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
-        };
-        Some((accepted, listener))
+        }
     });
     tonic::transport::Server::builder()
         .max_concurrent_streams(calls)
