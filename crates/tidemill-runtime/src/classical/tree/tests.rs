@@ -1,0 +1,1 @@
+//! Trees against an interpreter that knows nothing of layouts.
