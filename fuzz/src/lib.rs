@@ -117,3 +117,8 @@ pub fn search_filter(data: &[u8]) {
 pub fn otlp(data: &[u8]) {
     tidemill_server::otlp::fuzz_entry(data);
 }
+
+/// ONNX files: read, prepared for calls, and called with rows of zeros.
+pub fn onnx_model(data: &[u8]) {
+    tidemill_runtime::fuzz_entry(data);
+}

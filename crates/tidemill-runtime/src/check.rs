@@ -2,6 +2,9 @@
 
 use crate::{Dim, RunError, Slot, Tensor};
 
+/// The largest product of a shape's sizes, zeros left out.
+const MAX_SPAN: usize = 1 << 31;
+
 /// Checks number, element types and shapes.
 pub(crate) fn inputs(slots: &[Slot], inputs: &[Tensor]) -> Result<(), RunError> {
     if slots.len() != inputs.len() {
@@ -10,6 +13,11 @@ pub(crate) fn inputs(slots: &[Slot], inputs: &[Tensor]) -> Result<(), RunError> 
     for (slot, input) in slots.iter().zip(inputs) {
         if slot.element != input.element() {
             let why = format!("takes elements of type {} and was given {}", slot.element, input.element());
+            return Err(RunError::Input { input: slot.name.clone(), why });
+        }
+        let span = input.shape().iter().try_fold(1_usize, |span, size| span.checked_mul((*size).max(1)));
+        if span.is_none_or(|span| span > MAX_SPAN) {
+            let why = format!("shape {:?} is too large", input.shape());
             return Err(RunError::Input { input: slot.name.clone(), why });
         }
         // A declaration without dimensions says nothing about the shape.

@@ -7,13 +7,26 @@
 mod check;
 mod classical;
 mod error;
+mod fuzz;
 mod maps;
+#[cfg(feature = "network")]
+mod network;
 mod onnx;
+#[cfg(feature = "ort")]
+mod onnxruntime;
+mod select;
 mod session;
 mod tensor;
 
 pub use classical::Classical;
 pub use error::{LoadError, RunError};
+#[doc(hidden)]
+pub use fuzz::fuzz_entry;
+#[cfg(feature = "network")]
+pub use network::Network;
 pub use onnx::{Description, describe};
+#[cfg(feature = "ort")]
+pub use onnxruntime::{OnnxRuntime, OrtOptions, usual_places};
+pub use select::{Choice, Runtimes};
 pub use session::{Dim, Runtime, Session, Slot};
 pub use tensor::{ElementType, Tensor, TensorError, Values};

@@ -34,6 +34,7 @@ soaked! {
     "event" => event,
     "json-lines" => json_lines,
     "lock-file" => lock_file,
+    "onnx-model" => onnx_model,
     "otlp" => otlp,
     "pack-index" => pack_index,
     "pack-record" => pack_record,

@@ -5,12 +5,12 @@ use std::fmt;
 use std::hash::Hash;
 
 use super::kernel::{
-    Built, Call, Kernel, Outcome, Refusal, Surroundings, truncated, values_bytes, wrong_type,
+    Built, Call, Kernel, Outcome, Refusal, Surroundings, same_type, truncated, values_bytes, wrong_type,
 };
 use crate::onnx::Attributes;
 use crate::{ElementType, Tensor, Values};
 
-/// Where each key stands among the keys; the first of equal keys counts.
+/// Where each key stands among the keys; the first of equal keys counts unless said otherwise.
 enum Places {
     Texts(HashMap<Vec<u8>, u32>),
     Ints(HashMap<i64, u32>),
@@ -120,7 +120,7 @@ struct Mapping {
 
 impl Mapping {
     fn new(keys: &Values, values: &Values, default: &Values) -> Result<Self, Refusal> {
-        if keys.len() != values.len() {
+        if keys.len() != values.len() || default.len() != 1 {
             let why = format!("{} keys and {} values", keys.len(), values.len());
             return Err(Refusal::Malformed(why));
         }
@@ -188,8 +188,18 @@ pub(crate) fn label_encoder(around: &Surroundings<'_>) -> Built {
         let numbers = (0..classes.len() as i64).collect();
         return both_ways(attributes, classes, numbers);
     }
-    let keys = side(attributes, "keys")?;
-    let values = side(attributes, "values")?;
+    let mut keys = side(attributes, "keys")?;
+    let mut values = side(attributes, "values")?;
+    if around.opset < 4
+        && let Values::F32(floats) = &keys
+        && keys.len() == values.len()
+    {
+        // Until version 4 NaN equals no key, not even itself.
+        let kept: Vec<usize> = (0..floats.len()).filter(|place| !floats[*place].is_nan()).collect();
+        let chosen = same_type!(&values, list => kept.iter().map(|place| list[*place].clone()).collect());
+        keys = Values::F32(kept.iter().map(|place| floats[*place]).collect());
+        values = chosen;
+    }
     let default = match attributes.tensor("default_tensor")? {
         Some(tensor) => tensor.values().clone(),
         None => match values.element() {
@@ -211,7 +221,10 @@ pub(crate) fn category_mapper(around: &Surroundings<'_>) -> Built {
     both_ways(attributes, texts, attributes.ints("cats_int64s")?.to_vec())
 }
 
-fn both_ways(attributes: &Attributes, texts: Vec<Vec<u8>>, numbers: Vec<i64>) -> Built {
+/// Of equal keys the last one counts, so both lists are turned round.
+fn both_ways(attributes: &Attributes, mut texts: Vec<Vec<u8>>, mut numbers: Vec<i64>) -> Built {
+    texts.reverse();
+    numbers.reverse();
     let number = Values::I64(vec![attributes.int("default_int64")?.unwrap_or(-1)]);
     let text = Values::Bytes(vec![default_text(attributes)?]);
     let (texts, numbers) = (Values::Bytes(texts), Values::I64(numbers));

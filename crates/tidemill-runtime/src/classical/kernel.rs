@@ -101,11 +101,16 @@ impl Call<'_> {
 
     /// The number of elements of a result's shape, checked before memory is reserved for it.
     pub(crate) fn bounded(&self, shape: &[usize]) -> Outcome<usize> {
-        shape
+        // An empty tensor may become a full one when an axis goes, so sizes of 0 count as 1.
+        let bounded = shape
             .iter()
-            .try_fold(1_usize, |product, size| product.checked_mul(*size))
-            .filter(|count| *count <= self.limit)
-            .ok_or_else(|| format!("a result of shape {shape:?} is larger than {} elements", self.limit))
+            .try_fold(1_usize, |product, size| product.checked_mul((*size).max(1)))
+            .is_some_and(|count| count <= self.limit);
+        if bounded {
+            Ok(shape.iter().product())
+        } else {
+            Err(format!("a result of shape {shape:?} is larger than {} elements", self.limit))
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::kernel::{Built, Call, Kernel, Outcome, Refusal, Surroundings, floats, rows_and_width};
 use super::labels::Labels;
 use super::matrix::Packed;
-use super::post::{PostTransform, probit};
+use super::post::{PostTransform, logistic, probit};
 use crate::{Tensor, Values};
 
 /// `x × coefficients + intercepts`, in 32 bits as ONNX Runtime computes it whatever the input's type.
@@ -114,9 +114,12 @@ impl Kernel for Classifier {
         if classes == 1 {
             let places: Vec<usize> = scores.iter().map(|score| usize::from(*score > 0.0)).collect();
             call.give(vec![rows], self.labels.pick(&places))?;
-            // A single score is taken for a probability, as ONNX Runtime does.
+            // Where nothing transforms it, a single score is taken for a probability, as ONNX Runtime does.
             let pairs: Vec<f32> = match self.post {
                 PostTransform::Probit => scores.iter().flat_map(|score| [probit(*score), 0.0]).collect(),
+                PostTransform::Logistic => {
+                    scores.iter().flat_map(|score| [logistic(-*score), logistic(*score)]).collect()
+                }
                 _ => scores.iter().flat_map(|score| [1.0 - *score, *score]).collect(),
             };
             return call.give(vec![rows, 2], Values::F32(pairs));

@@ -28,6 +28,11 @@ use plan::{Plan, Refused};
 /// The runtime's name.
 pub(crate) const NAME: &str = "classical";
 
+/// Whether there is such a standard operator.
+pub(crate) fn knows(op: &str) -> bool {
+    operators::knows("", op)
+}
+
 /// The runtime of classical models. It has no settings.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Classical;

@@ -46,6 +46,7 @@ const STANDARD: &[(&str, Builder)] = &[
     ("LessOrEqual", binary::binary),
     ("Log", unary::unary),
     ("LogSoftmax", softmax::softmax),
+    ("LpNormalization", softmax::lp_normalization),
     ("MatMul", product::mat_mul),
     ("Max", binary::binary),
     ("Mean", binary::binary),

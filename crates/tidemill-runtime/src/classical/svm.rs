@@ -369,7 +369,9 @@ impl Coupling {
         for i in 0..n {
             for j in i + 1..n {
                 let probability = 1.0 - logistic(scores[pair] * prob_a[pair] + prob_b[pair]);
-                let probability = probability.max(1.0e-7).min(1.0 - 1.0e-7);
+                // Written so that NaN stays NaN.
+                let probability = if probability < 1.0e-7 { 1.0e-7 } else { probability };
+                let probability = if probability > 1.0 - 1.0e-7 { 1.0 - 1.0e-7 } else { probability };
                 self.pairs[i * n + j] = probability;
                 self.pairs[j * n + i] = 1.0 - probability;
                 pair += 1;

@@ -29,9 +29,11 @@ enum Case {
 }
 
 impl Case {
-    fn apply(self, text: &str) -> String {
+    fn apply(self, text: &str, ascii: bool) -> String {
         match self {
             Self::Keep => text.to_owned(),
+            Self::Lower if ascii => text.to_ascii_lowercase(),
+            Self::Upper if ascii => text.to_ascii_uppercase(),
             Self::Lower => text.chars().map(|c| single(c, c.to_lowercase())).collect(),
             Self::Upper => text.chars().map(|c| single(c, c.to_uppercase())).collect(),
         }
@@ -50,6 +52,8 @@ fn single(c: char, mut mapped: impl Iterator<Item = char>) -> char {
 struct StringNormalizer {
     case: Case,
     sensitive: bool,
+    /// Only the letters of ASCII have cases, as in the locale `C`.
+    ascii: bool,
     stop_words: HashSet<String>,
 }
 
@@ -63,10 +67,11 @@ pub(crate) fn string_normalizer(around: &Surroundings<'_>) -> Built {
         other => return Err(Refusal::Malformed(format!("case_change_action `{other}`"))),
     };
     let sensitive = attributes.flag("is_case_sensitive", false)?;
-    let fold = |word: &str| if sensitive { word.to_owned() } else { Case::Lower.apply(word) };
+    let ascii = matches!(attributes.text("locale")?, Some("C" | "POSIX"));
+    let fold = |word: &str| if sensitive { word.to_owned() } else { Case::Lower.apply(word, ascii) };
     let stop_words =
         attributes.texts("stopwords")?.iter().map(|word| utf8(word).map(fold)).collect::<Result<_, _>>()?;
-    Ok(Box::new(StringNormalizer { case, sensitive, stop_words }))
+    Ok(Box::new(StringNormalizer { case, sensitive, ascii, stop_words }))
 }
 
 impl Kernel for StringNormalizer {
@@ -84,10 +89,10 @@ impl Kernel for StringNormalizer {
                 && if self.sensitive {
                     self.stop_words.contains(text)
                 } else {
-                    self.stop_words.contains(&Case::Lower.apply(text))
+                    self.stop_words.contains(&Case::Lower.apply(text, self.ascii))
                 };
             if !stopped {
-                kept.push(self.case.apply(text).into_bytes());
+                kept.push(self.case.apply(text, self.ascii).into_bytes());
             }
         }
         if kept.is_empty() {
@@ -191,10 +196,10 @@ impl Kernel for Tokenizer {
                     values.push(vec![0x02]);
                 }
                 values.extend(own.iter().map(|token| token.as_bytes().to_vec()));
-                values.extend(std::iter::repeat_n(self.padding.clone(), most - own.len()));
                 if self.mark {
                     values.push(vec![0x03]);
                 }
+                values.extend(std::iter::repeat_n(self.padding.clone(), most - own.len()));
             }
         }
         call.give(shape, Values::Bytes(values))

@@ -7,6 +7,8 @@ use crate::{ElementType, Tensor, Values};
 
 /// `TensorProto.DataLocation.EXTERNAL`.
 const EXTERNAL: i32 = 1;
+/// The largest product of a shape's sizes, zeros left out: an empty tensor must not become a huge one.
+const MAX_SPAN: usize = 1 << 31;
 
 /// Our type for a number of `TensorProto.DataType`.
 pub(crate) fn element_type(number: i32) -> Option<ElementType> {
@@ -56,6 +58,13 @@ pub(crate) fn tensor(proto: TensorProto) -> Result<Tensor, String> {
             proto.string_data,
         ),
     };
+    if shape
+        .iter()
+        .try_fold(1_usize, |product, size| product.checked_mul((*size).max(1)))
+        .is_none_or(|n| n > MAX_SPAN)
+    {
+        return Err(format!("shape {shape:?} is too large"));
+    }
     Tensor::new(shape, values).map_err(|error| error.to_string())
 }
 

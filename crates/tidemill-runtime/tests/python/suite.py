@@ -17,6 +17,7 @@ import onnxruntime
 import crafted
 import libraries
 import networks
+import own
 import scikit
 
 GROUPS = {
@@ -24,6 +25,7 @@ GROUPS = {
     "libraries": libraries.cases,
     "crafted": crafted.cases,
     "networks": networks.cases,
+    "own": own.cases,
 }
 
 

@@ -127,22 +127,22 @@ impl Kernel for Range {
     fn run(&self, call: &mut Call<'_>) -> Outcome {
         let parts = [call.tensor(0)?.values(), call.tensor(1)?.values(), call.tensor(2)?.values()];
         macro_rules! numbers {
-            ($kind:ident, $number:ty) => {
+            ($kind:ident, $number:ty, $nth:expr) => {
                 if let [Values::$kind(start), Values::$kind(end), Values::$kind(step)] = parts
                     && let ([start], [end], [step]) = (start.as_slice(), end.as_slice(), step.as_slice())
                 {
                     let count = ((*end as f64 - *start as f64) / *step as f64).ceil().max(0.0);
                     let count =
                         call.bounded(&[if count.is_finite() { count as usize } else { usize::MAX }])?;
-                    let values = (0..count).map(|index| *start + *step * index as $number).collect();
+                    let values = (0..count).map(|index| $nth(*start, *step, index as $number)).collect();
                     return call.give(vec![count], Values::$kind(values));
                 }
             };
         }
-        numbers!(I64, i64);
-        numbers!(I32, i32);
-        numbers!(F32, f32);
-        numbers!(F64, f64);
+        numbers!(I64, i64, |start: i64, step: i64, n| start.wrapping_add(step.wrapping_mul(n)));
+        numbers!(I32, i32, |start: i32, step: i32, n| start.wrapping_add(step.wrapping_mul(n)));
+        numbers!(F32, f32, |start, step, n| start + step * n);
+        numbers!(F64, f64, |start, step, n| start + step * n);
         wrong_type(parts[0].element())
     }
 }

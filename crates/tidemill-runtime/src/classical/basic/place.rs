@@ -157,6 +157,9 @@ impl Kernel for Slice {
             let at = axis(axes.get(index).copied().unwrap_or(index as i64), rank)?;
             let step = steps.get(index).copied().unwrap_or(1);
             let size = x.shape()[at] as i64;
+            if size == 0 {
+                continue;
+            }
             let place = |at: i64, low: i64, high: i64| {
                 (if at < 0 { at.saturating_add(size) } else { at }).clamp(low, high)
             };

@@ -75,6 +75,7 @@ impl Kernel for Reduce {
         let own = strides(x.shape());
         let shape: Vec<usize> = order.iter().map(|at| x.shape()[*at]).collect();
         let moves: Vec<isize> = order.iter().map(|at| own[*at]).collect();
+        call.bounded(&[groups])?;
         macro_rules! grouped {
             ($kind:ident, $values:expr) => {{
                 let ordered;

@@ -88,6 +88,7 @@ impl Kernel for Shaped {
                 shape.ok_or_else(|| "an axis twice".to_owned())?
             }
         };
+        call.bounded(&shape)?;
         let x = call.take(0)?;
         call.give(shape, x.into_values())
     }

@@ -107,7 +107,7 @@ impl<T: Real> Targets<T> {
 
     /// ONNX Runtime transforms in 32 bits, and a single target with `PROBIT` only.
     fn transform(&self, scores: &mut [T]) {
-        if self.post == PostTransform::None {
+        if self.post == PostTransform::None || scores.is_empty() {
             return;
         }
         if self.targets == 1 {

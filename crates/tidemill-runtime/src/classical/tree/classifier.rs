@@ -138,14 +138,13 @@ impl<T: Real> Classes<T> {
     }
 
     /// One class or two.
-    fn few(&self, mut scores: [T; 2], mut seen: [bool; 2], answer: &mut [f32]) -> usize {
+    fn few(&self, mut scores: [T; 2], seen: [bool; 2], answer: &mut [f32]) -> usize {
         let mut both = true;
         match self.base.as_slice() {
             [_, second] if seen[1] => {
                 // The first base value is not used.
                 scores[1] = *second + scores[0];
                 scores[0] = T::from_f64(-f64::from(scores[1].to_f32()));
-                seen[1] = true;
             }
             [first, second] => {
                 scores[1] += *second;
@@ -157,13 +156,13 @@ impl<T: Real> Classes<T> {
             }
             _ => both = seen[1],
         }
-        let decisive = if both && seen[1] {
-            scores[1]
-        } else if seen[0] {
-            scores[0]
-        } else {
-            T::ZERO
-        };
+        // A class that no leaf spoke of has the score 0, whatever its base value.
+        for (score, seen) in scores.iter_mut().zip(seen) {
+            if !seen {
+                *score = T::ZERO;
+            }
+        }
+        let decisive = if both && seen[1] { scores[1] } else { scores[0] };
         let (place, probability) = if self.one_sided && self.positive {
             (usize::from(decisive > T::from_f32(0.5)), true)
         } else {
@@ -178,8 +177,8 @@ impl<T: Real> Classes<T> {
             [one, two] => {
                 (*one, *two) = match self.post {
                     PostTransform::Probit => (probit(first), 0.0),
-                    _ if probability => (1.0 - first, first),
                     PostTransform::Logistic => (logistic(-first), logistic(first)),
+                    _ if probability => (1.0 - first, first),
                     _ => (-first, first),
                 };
             }
