@@ -84,7 +84,8 @@ impl Plans {
     fn make(&self, shapes: &[Vec<usize>]) -> TractResult<Plan> {
         let mut model = self.parsed.clone();
         for (index, (shape, element)) in shapes.iter().zip(&self.elements).enumerate() {
-            model.set_input_fact(index, InferenceFact::dt_shape(*element, shape.as_slice()))?;
+            let dims: Vec<TDim> = shape.iter().map(|size| TDim::from(*size as i64)).collect();
+            model.set_input_fact(index, InferenceFact::dt_shape(*element, dims))?;
         }
         model.into_optimized()?.into_runnable()
     }
@@ -100,10 +101,10 @@ fn with_symbols(parsed: &InferenceModel, inputs: &[Slot], elements: &[DatumType]
             .map(|(place, dim)| match (dim, symbol(index, place, dim)) {
                 (Dim::Fixed(size), _) => TDim::from(*size as i64),
                 (_, Some(name)) => TDim::from(model.symbols.sym(&name)),
-                (_, None) => TDim::from(1),
+                (_, None) => TDim::from(1_i64),
             })
             .collect();
-        model.set_input_fact(index, InferenceFact::dt_shape(*element, dims.as_slice()))?;
+        model.set_input_fact(index, InferenceFact::dt_shape(*element, dims))?;
     }
     model.into_optimized()?.into_runnable()
 }

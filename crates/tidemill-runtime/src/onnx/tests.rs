@@ -60,7 +60,9 @@ fn tensors_take_no_more_than_their_bytes() {
         ..TensorProto::default()
     });
     assert!(refusal(large.clone()).contains("too large"));
-    large.initializer[0].dims = vec![1 << 40];
+    large.initializer[0].dims = vec![1 << 40, 0];
+    assert!(refusal(large.clone()).contains("too large"));
+    large.initializer[0].dims = vec![1 << 20];
     assert!(refusal(large.clone()).contains("0 were given"));
     large.initializer[0].dims = vec![-4];
     assert!(refusal(large.clone()).contains("a dimension of -4"));

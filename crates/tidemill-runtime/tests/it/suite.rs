@@ -174,8 +174,9 @@ fn boosting_libraries() {
 
 #[test]
 fn every_mode_of_the_operators() {
-    // The inverse of the error function is steep, and its argument a sum.
-    check(&Classical, &["crafted"], 5e-5, &[], &[]);
+    // The inverse of the error function is steep, and its argument a sum. ONNX Runtime expands the square of a
+    // distance, so a row is not quite at 0 from itself.
+    check(&Classical, &["crafted"], 5e-4, &[], &[("crafted/cdist-euclidean", 3e-3)]);
 }
 
 #[test]

@@ -139,10 +139,10 @@ impl Kernel for Range {
                 }
             };
         }
-        numbers!(I64, i64, |start: i64, step: i64, n| start.wrapping_add(step.wrapping_mul(n)));
-        numbers!(I32, i32, |start: i32, step: i32, n| start.wrapping_add(step.wrapping_mul(n)));
-        numbers!(F32, f32, |start, step, n| start + step * n);
-        numbers!(F64, f64, |start, step, n| start + step * n);
+        numbers!(I64, i64, |start: i64, step: i64, n: i64| start.wrapping_add(step.wrapping_mul(n)));
+        numbers!(I32, i32, |start: i32, step: i32, n: i32| start.wrapping_add(step.wrapping_mul(n)));
+        numbers!(F32, f32, |start: f32, step: f32, n: f32| start + step * n);
+        numbers!(F64, f64, |start: f64, step: f64, n: f64| start + step * n);
         wrong_type(parts[0].element())
     }
 }
