@@ -132,3 +132,8 @@ pub fn infer_grpc(data: &[u8]) {
 pub fn scoring(data: &[u8]) {
     tidemill_serve::scoring::fuzz_entry(data);
 }
+
+/// ONNX files: read, prepared for calls, and called with rows of zeros.
+pub fn onnx_model(data: &[u8]) {
+    tidemill_runtime::fuzz_entry(data);
+}

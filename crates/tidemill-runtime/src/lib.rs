@@ -4,10 +4,29 @@
 //! ([`Slot`]) and answers calls. The crate knows no protocol, no path, no store and starts no task: a call
 //! works on the caller's thread.
 
+mod check;
+mod classical;
 mod error;
+mod fuzz;
+mod maps;
+#[cfg(feature = "network")]
+mod network;
+mod onnx;
+#[cfg(feature = "ort")]
+mod onnxruntime;
+mod select;
 mod session;
 mod tensor;
 
+pub use classical::Classical;
 pub use error::{LoadError, RunError};
+#[doc(hidden)]
+pub use fuzz::fuzz_entry;
+#[cfg(feature = "network")]
+pub use network::Network;
+pub use onnx::{Description, describe};
+#[cfg(feature = "ort")]
+pub use onnxruntime::{OnnxRuntime, OrtOptions, usual_places};
+pub use select::{Choice, Runtimes};
 pub use session::{Dim, Runtime, Session, Slot};
 pub use tensor::{ElementType, Tensor, TensorError, Values};

@@ -36,6 +36,13 @@ pub trait Session: Send + Sync + fmt::Debug {
     fn is_quick(&self) -> bool {
         false
     }
+
+    /// The names of the columns of an input or output which is a map in the model, such as what ONNX's `ZipMap` gives:
+    /// it is a matrix here with one column for each key. `None` for plain tensors.
+    fn columns(&self, slot: &str) -> Option<&[String]> {
+        let _ = slot;
+        None
+    }
 }
 
 /// One input or output of a model.

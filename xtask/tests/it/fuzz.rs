@@ -36,6 +36,7 @@ soaked! {
     "infer-http" => infer_http,
     "json-lines" => json_lines,
     "lock-file" => lock_file,
+    "onnx-model" => onnx_model,
     "otlp" => otlp,
     "pack-index" => pack_index,
     "pack-record" => pack_record,
