@@ -4,6 +4,11 @@
 //! ([`Slot`]) and answers calls. The crate knows no protocol, no path, no store and starts no task: a call
 //! works on the caller's thread.
 
+#![allow(
+    clippy::inline_always,
+    reason = "kernels become one loop with the vector instructions that `pulp` chose around them; a call in between would lose them"
+)]
+
 mod check;
 mod classical;
 mod error;
