@@ -4,7 +4,7 @@
 //! python crates/tidemill-runtime/tests/python/suite.py FOLDER
 //! cargo run --release -p tidemill-runtime --features ort --example latency -- FOLDER PYTHON LIBRARY
 //! ```
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints a table")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic, reason = "a program that prints a table")]
 
 #[path = "../tests/it/files.rs"]
 mod files;

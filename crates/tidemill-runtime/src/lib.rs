@@ -5,6 +5,17 @@
 //! works on the caller's thread.
 
 #![allow(
+    clippy::clone_on_copy,
+    clippy::cast_lossless,
+    clippy::cloned_instead_of_copied,
+    reason = "macros write one body for numbers and for byte strings, or for all widths of numbers"
+)]
+#![allow(
+    clippy::needless_bitwise_bool,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "inner loops are without branches, and one signature holds for all operators"
+)]
+#![allow(
     clippy::inline_always,
     reason = "kernels become one loop with the vector instructions that `pulp` chose around them; a call in between would lose them"
 )]

@@ -329,6 +329,18 @@ pub(crate) struct Up {
     /// Where to listen: HOST:PORT; port 0 picks a free one
     #[arg(long, default_value = "127.0.0.1:5000", value_name = "ADDRESS")]
     pub(crate) listen: String,
+    /// Also answer requests for predictions over gRPC here: HOST:PORT of this machine
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) grpc: Option<String>,
+    /// The endpoint or model that `/invocations` asks; `/endpoints/NAME/invocations` asks any
+    #[arg(long, value_name = "NAME")]
+    pub(crate) default_endpoint: Option<String>,
+    /// Run Python models with this interpreter, instead of making an environment from the requirements of each
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) python: Option<PathBuf>,
+    /// ONNX Runtime's shared library, or a folder that holds it; the usual places are looked through where not given
+    #[arg(long, env = "TIDEMILL_ONNXRUNTIME", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) onnxruntime: Option<PathBuf>,
     /// Keep database and store in DIR; in `.tidemill` of the project, or of the current folder, where not given
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) home: Option<PathBuf>,

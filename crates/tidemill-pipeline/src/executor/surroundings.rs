@@ -95,6 +95,7 @@ impl Folder {
 }
 
 /// By which a folder that changed is told; none if it changed just now or cannot be read.
+#[expect(clippy::disallowed_methods, reason = "compared with what the file system noted, never stored")]
 fn settled(path: &Path) -> Option<Stamp> {
     let metadata = fs::metadata(path).ok()?;
     let changed = metadata.modified().ok()?;

@@ -204,7 +204,7 @@ pub(crate) use same_type;
 
 /// A float as a whole number, towards zero. What does not fit becomes the smallest one, as x86 processors have it.
 pub(crate) fn truncated(value: f64) -> i64 {
-    if value >= -9_223_372_036_854_775_808.0 && value < 9_223_372_036_854_775_808.0 {
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) {
         value as i64
     } else {
         i64::MIN

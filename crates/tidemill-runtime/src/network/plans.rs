@@ -29,7 +29,10 @@ pub(super) struct Plans {
 
 impl fmt::Debug for Plans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plans").field("any", &self.any.is_some()).field("count", &self.count()).finish()
+        f.debug_struct("Plans")
+            .field("any", &self.any.is_some())
+            .field("count", &self.count())
+            .finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::constant;
-use super::proto::{AttributeProto, GraphProto};
+use super::proto::AttributeProto;
 use crate::Tensor;
 
 /// What an attribute holds.
@@ -13,8 +13,8 @@ pub(crate) enum Attribute {
     Int(i64),
     Text(Vec<u8>),
     Tensor(Tensor),
-    /// The body of a control-flow operator, not read further until an operator asks for it.
-    Graph(Box<GraphProto>),
+    /// The body of a control-flow operator, which none of ours has.
+    Graph,
     Floats(Vec<f32>),
     Ints(Vec<i64>),
     Texts(Vec<Vec<u8>>),
@@ -95,15 +95,6 @@ impl Attributes {
         }
     }
 
-    /// A graph.
-    pub(crate) fn graph(&self, name: &str) -> Result<Option<&GraphProto>, String> {
-        match self.0.get(name) {
-            None => Ok(None),
-            Some(Attribute::Graph(graph)) => Ok(Some(graph)),
-            Some(_) => Err(format!("attribute `{name}` is not a graph")),
-        }
-    }
-
     /// A list of numbers with fractions; empty where it is not there.
     pub(crate) fn floats(&self, name: &str) -> Result<&[f32], String> {
         match self.0.get(name) {
@@ -158,7 +149,7 @@ fn value(proto: AttributeProto) -> Result<Attribute, String> {
             None => return Err("a tensor without content".to_owned()),
         },
         5 => match proto.g {
-            Some(graph) => Attribute::Graph(Box::new(graph)),
+            Some(_) => Attribute::Graph,
             None => return Err("a graph without content".to_owned()),
         },
         6 => Attribute::Floats(proto.floats),
@@ -178,8 +169,8 @@ fn untyped(proto: AttributeProto) -> Result<Attribute, String> {
         Attribute::Text(text)
     } else if let Some(tensor) = proto.t {
         Attribute::Tensor(constant::tensor(tensor)?)
-    } else if let Some(graph) = proto.g {
-        Attribute::Graph(Box::new(graph))
+    } else if proto.g.is_some() {
+        Attribute::Graph
     } else if !proto.floats.is_empty() {
         Attribute::Floats(proto.floats)
     } else if !proto.strings.is_empty() {

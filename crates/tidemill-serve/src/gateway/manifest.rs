@@ -102,9 +102,8 @@ pub fn read(
         }
         None => (ModelFiles::Folder(files.folder()?), None),
     };
-    let digest = match (files.digest()?, onnx_digest) {
-        (Some(digest), _) | (None, Some(digest)) => digest,
-        (None, None) => return Err(broken("its files have no digest".to_owned())),
+    let Some(digest) = files.digest()?.or(onnx_digest) else {
+        return Err(broken("its files have no digest".to_owned()));
     };
     let facts = [("run_id", manifest.run_id), ("model_id", manifest.model_id)];
     let facts = facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));

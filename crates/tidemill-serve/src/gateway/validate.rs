@@ -107,7 +107,7 @@ impl Default for Policies {
 }
 
 impl Policies {
-    const fn of(&self, kind: Kind) -> Policy {
+    const fn of(self, kind: Kind) -> Policy {
         match kind {
             Kind::Missing => self.missing,
             Kind::Extra => self.extra,

@@ -64,16 +64,24 @@ struct Shared {
     config: Arc<ScoringConfig>,
 }
 
-/// `/invocations`, `/ping`, `/health`, `/version`, and `/endpoints/{name}/invocations`.
+/// `/invocations`, `/ping`, `/health`, `/version`, and `/endpoints/{name}/invocations`: a server of its own.
 pub fn router(inference: Arc<dyn Inference>, config: ScoringConfig) -> Router {
+    let own = Router::new().route("/health", get(ping)).route("/version", get(version));
+    paths().merge(own).with_state(Shared { inference, config: Arc::new(config) })
+}
+
+/// `/invocations`, `/ping` and `/endpoints/{name}/invocations`: beside routes of a server that tells its own health
+/// and version.
+pub fn routes(inference: Arc<dyn Inference>, config: ScoringConfig) -> Router {
+    paths().with_state(Shared { inference, config: Arc::new(config) })
+}
+
+fn paths() -> Router<Shared> {
     Router::new()
         .route("/invocations", post(invocations))
         .route("/endpoints/{name}/invocations", post(invocations))
         .route("/ping", get(ping))
-        .route("/health", get(ping))
-        .route("/version", get(version))
         .layer(axum::extract::DefaultBodyLimit::disable())
-        .with_state(Shared { inference, config: Arc::new(config) })
 }
 
 fn json(status: StatusCode, body: impl Into<Body>) -> Response {

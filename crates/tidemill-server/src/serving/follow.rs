@@ -83,9 +83,10 @@ async fn catch_up(app: &App, gateway: &Gateway, seen: u64) -> Result<u64, tidemi
                 }
             }
             EventKind::EndpointDeleted { endpoint, revision }
-                if gateway.endpoint(endpoint).is_some_and(|known| known.revision < *revision) => {
-                    gateway.remove_endpoint(endpoint);
-                }
+                if gateway.endpoint(endpoint).is_some_and(|known| known.revision < *revision) =>
+            {
+                gateway.remove_endpoint(endpoint);
+            }
             EventKind::AliasMoved { model, .. }
             | EventKind::VersionCreated { model, .. }
             | EventKind::VersionDeleted { model, .. }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueHint};
 use serde_json::json;
-use tidemill_runtime::{Runtime, Session};
+use tidemill_runtime::{Classical, LoadError, Network, OnnxRuntime, OrtOptions, Runtime, Session};
 use tidemill_serve::predict::{Keep, Predict as Task, PredictError, predict};
 use tidemill_store::TreeNode;
 
@@ -85,7 +85,7 @@ pub(crate) fn resolve(model: &str, global: &Global, console: &Console) -> anyhow
     let path = Path::new(model);
     let bytes = if path.is_file() { fs_err::read(path)? } else { of_registry(model, global, console)? };
     let mut refused = Vec::new();
-    for runtime in runtimes() {
+    for runtime in runtimes(OrtOptions::default()) {
         match runtime.load(&bytes) {
             Ok(session) => return Ok(Arc::from(session)),
             Err(error) => refused.push(format!("{}: {error}", runtime.name())),
@@ -96,9 +96,23 @@ pub(crate) fn resolve(model: &str, global: &Global, console: &Console) -> anyhow
     Err(Failure::new(format!("the model `{model}` cannot be loaded: {why}")).into())
 }
 
-/// The runtimes that are tried, in this order.
-fn runtimes() -> Vec<Box<dyn Runtime>> {
-    Vec::new()
+/// The runtimes for ONNX that are tried, in this order; ONNX Runtime is looked for when a model needs it.
+pub(crate) fn runtimes(ort: OrtOptions) -> Vec<Arc<dyn Runtime>> {
+    vec![Arc::new(Classical), Arc::new(Network), Arc::new(WhenNeeded(ort))]
+}
+
+/// ONNX Runtime, whose shared library is loaded with the first model that nothing else can run.
+#[derive(Debug)]
+struct WhenNeeded(OrtOptions);
+
+impl Runtime for WhenNeeded {
+    fn name(&self) -> &'static str {
+        "onnxruntime"
+    }
+
+    fn load(&self, model: &[u8]) -> Result<Box<dyn Session>, LoadError> {
+        OnnxRuntime::new(self.0.clone())?.load(model)
+    }
 }
 
 /// `NAME@VERSION` or `NAME@ALIAS`: the one ONNX file of the version.

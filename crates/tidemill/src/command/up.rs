@@ -2,6 +2,7 @@
 
 mod lock;
 mod secret;
+mod serving;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ pub(crate) fn run(args: &Up, global: &Global, console: &Console) -> anyhow::Resu
             )
             .into());
     }
+    let grpc =
+        args.grpc.as_deref().map(|listen| serving::grpc_address(listen, token.is_some())).transpose()?;
     let home = Home::find(args.home.as_deref(), global, console)?;
     home.make()?;
     let scratch = scratch(&home)?;
@@ -48,7 +51,7 @@ pub(crate) fn run(args: &Up, global: &Global, console: &Console) -> anyhow::Resu
     allow_many_files();
 
     let runtime = runtime()?;
-    let served = runtime.block_on(serve(args, config, &home, &addresses, console));
+    let served = runtime.block_on(serve(args, config, &home, (&addresses, grpc.as_deref()), console));
     // What blocking work still runs has nobody left to tell.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     // It is empty, or holds bodies whose senders were told that they were not taken.
@@ -60,7 +63,7 @@ async fn serve(
     args: &Up,
     config: Config,
     home: &Home,
-    addresses: &[SocketAddr],
+    (addresses, grpc): (&[SocketAddr], Option<&[SocketAddr]>),
     console: &Console,
 ) -> anyhow::Result<()> {
     let mut stop = Signals::new()?;
@@ -74,12 +77,17 @@ async fn serve(
     let clock = Arc::new(SystemClock);
     let db = Db::open(&home.database, clock.clone()).await?;
     let store = Store::open(&home.store, StoreOptions::default())?;
-    let app = App::new(Registry::new(db.clone(), store, clock), config);
+    let registry = Registry::new(db.clone(), store, clock);
+    let grpc = grpc.map(listen).transpose()?;
+    let serving = serving::Parts::open(args, &registry, home, &config.scratch)?;
+    let app = App::serve(registry, config, serving.serving());
+    let grpc = serving.start(&app, grpc)?;
 
-    announce(&url, home, &db, console)?;
+    announce(&url, grpc, home, &db, console)?;
     let (first, drain) = (stop.take_first(), args.drain);
     let server = tokio::spawn(tidemill_server::serve(app, listener, first, drain));
     let whole = server.await.context("the server ended early")?;
+    serving.close();
     if !whole {
         console.warn(format!("some requests did not end within {drain:?} and were cut off"));
     }
@@ -89,13 +97,26 @@ async fn serve(
 }
 
 /// One line for people that says what to do next; one JSON object for programs.
-fn announce(url: &str, home: &Home, db: &Db, console: &Console) -> anyhow::Result<()> {
+fn announce(
+    url: &str,
+    grpc: Option<SocketAddr>,
+    home: &Home,
+    db: &Db,
+    console: &Console,
+) -> anyhow::Result<()> {
     tracing::info!(server.url = url, database = db.place(), "listening");
     if console.json() {
-        return console.json_line(&json!({
+        let mut said = json!({
             "url": url, "pid": std::process::id(), "home": home.dir, "database": db.place(),
             "version": env!("CARGO_PKG_VERSION"), "mlflow_version": MLFLOW_VERSION,
-        }));
+        });
+        if let Some(grpc) = grpc {
+            said["grpc"] = json!(grpc.to_string());
+        }
+        return console.json_line(&said);
+    }
+    if let Some(grpc) = grpc {
+        console.line(format!("predictions over gRPC on {grpc}"));
     }
     console.line(format!(
         "listening on {}, for clients: export MLFLOW_TRACKING_URI={url}",

@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(How::Sum.F32(&[1.0, 2.0, 3.5]), 6.5);
         assert_eq!(How::Max.F32(&[-1.0, 3.0, 2.0]), 3.0);
         assert_eq!(How::LogSumExp.F64(&[f64::NEG_INFINITY]), f64::NEG_INFINITY);
-        assert!((How::LogSumExp.F64(&[1000.0, 1000.0]) - 1000.693_147_180_559_9).abs() < 1e-9);
+        assert!((How::LogSumExp.F64(&[1000.0, 1000.0]) - 1_000.693_147_180_559_9).abs() < 1e-9);
         assert_eq!(How::Mean.I64(&[]), 0);
     }
 }

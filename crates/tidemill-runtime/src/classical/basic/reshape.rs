@@ -113,7 +113,7 @@ fn reshaped(old: &[usize], wanted: &[i64], allow_zero: bool) -> Outcome<Vec<usiz
         let others = shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
         let others = others.ok_or_else(|| format!("a shape of {wanted:?}"))?;
         // An empty batch stays empty.
-        shape[at] = if others == 0 { 0 } else { total / others };
+        shape[at] = total.checked_div(others).unwrap_or(0);
     }
     Ok(shape)
 }

@@ -70,9 +70,8 @@ fn forest<T: Real>(attributes: &Attributes) -> Outcome<Forest<T>> {
             None => Ok(Vec::new()),
         }
     };
-    let modes = match attributes.tensor("nodes_modes")?.map(Tensor::values) {
-        Some(Values::U8(modes)) => modes,
-        _ => return Err("nodes_modes is not a tensor of uint8".to_owned()),
+    let Some(Values::U8(modes)) = attributes.tensor("nodes_modes")?.map(Tensor::values) else {
+        return Err("nodes_modes is not a tensor of uint8".to_owned());
     };
     let features = attributes.ints("nodes_featureids")?;
     let thresholds = numbers("nodes_splits")?;

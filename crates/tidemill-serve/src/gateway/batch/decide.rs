@@ -57,7 +57,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Whether the next batch may wait.
-    pub(super) fn is_promising(&self) -> bool {
+    pub(super) fn is_promising(self) -> bool {
         self.skip == 0
     }
 
