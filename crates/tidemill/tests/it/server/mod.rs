@@ -8,4 +8,5 @@ mod load;
 mod mlflow;
 mod pages;
 mod process;
+mod serving;
 mod tracked;

@@ -48,7 +48,12 @@ impl Place {
 
     /// Starts a server and waits until it says where it listens.
     pub(super) fn serve(&self) -> Server {
-        Server::start(self)
+        Server::start(self, &[])
+    }
+
+    /// The same, with further arguments.
+    pub(super) fn serve_with(&self, more: &[&str]) -> Server {
+        Server::start(self, more)
     }
 }
 
@@ -61,12 +66,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    fn start(place: &Place) -> Self {
+    fn start(place: &Place, more: &[&str]) -> Self {
         let log =
             tempfile::Builder::new().prefix("server-").suffix(".log").tempfile_in(place.root()).unwrap();
         let (file, log) = log.keep().unwrap();
         let mut command = place.command(&["up", "--json", "--listen", "127.0.0.1:0", "--drain", "20s"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(file).spawn().unwrap();
+        let mut child = command.args(more).stdout(Stdio::piped()).stderr(file).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|error| {

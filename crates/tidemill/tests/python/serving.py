@@ -1,0 +1,148 @@
+"""Predictions of registered models: of ONNX files against ONNX Runtime, of a model in Python against the client's own answers,
+through both protocols; endpoints, the inference log and outcomes. Only Tidemill serves below its tracking address."""
+
+import json
+import os
+import pathlib
+import tempfile
+import time
+
+import harness
+import mlflow
+import numpy as np
+import onnxruntime
+import pandas as pd
+import requests
+import yaml
+from harness import same, unique
+from mlflow import MlflowClient
+from mlflow.models import infer_signature
+from sklearn.linear_model import LogisticRegression
+
+FIXTURES = pathlib.Path(__file__).resolve().parents[3] / "tidemill-runtime/tests/fixtures"
+KINDS = {"tensor(float)": ("FP32", np.float32), "tensor(double)": ("FP64", np.float64),
+         "tensor(int64)": ("INT64", np.int64), "tensor(string)": ("BYTES", object)}
+SPEC = {"tensor(float)": "float", "tensor(double)": "double", "tensor(int64)": "long", "tensor(string)": "string"}
+
+
+def address(path):
+    return mlflow.get_tracking_uri() + path
+
+
+def post(path, body, status=200, **headers):
+    answer = requests.post(address(path), json=body, headers=headers, timeout=120)
+    same(answer.status_code, status, f"status of {path}: {answer.text[:500]}")
+    return answer.json()
+
+
+def inputs_of(session, rows):
+    """Values for every input of a model whose inputs are columns."""
+    generator, values = np.random.default_rng(7), {}
+    for slot in session.get_inputs():
+        width = slot.shape[1] if len(slot.shape) > 1 else 1
+        kind = KINDS[slot.type][1]
+        if kind is object:
+            values[slot.name] = generator.choice(np.array(["AA", "JFK", "unknown"], dtype=object), (rows, width))
+        else:
+            values[slot.name] = generator.normal(0, 3, (rows, width)).astype(kind)
+    return values
+
+
+def register_onnx(path, session):
+    """A version whose folder is as `mlflow.onnx.log_model` writes it."""
+    name = unique("onnx")
+    client = MlflowClient()
+    client.create_registered_model(name)
+    columns = [{"name": slot.name, "type": SPEC[slot.type], "required": True} for slot in session.get_inputs()]
+    flavors = {"onnx": {"data": "model.onnx", "providers": ["CPUExecutionProvider"]},
+               "python_function": {"loader_module": "mlflow.onnx", "data": "model.onnx"}}
+    with mlflow.start_run() as run, tempfile.TemporaryDirectory() as folder:
+        model = pathlib.Path(folder, "model")
+        model.mkdir()
+        (model / "model.onnx").write_bytes(path.read_bytes())
+        described = {"flavors": flavors, "signature": {"inputs": json.dumps(columns)}}
+        (model / "MLmodel").write_text(yaml.safe_dump(described))
+        mlflow.log_artifacts(str(model), "model")
+    version = client.create_model_version(name, f"runs:/{run.info.run_id}/model", run.info.run_id)
+    client.set_registered_model_alias(name, "champion", version.version)
+    return name
+
+
+def check_onnx_models_answer_as_onnx_runtime():
+    rows = 5
+    files = sorted(FIXTURES.glob("*.onnx"))
+    same(len(files), 4, "fixtures")
+    for path in files:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        values = inputs_of(session, rows)
+        expected = dict(zip([o.name for o in session.get_outputs()], session.run(None, values)))
+        name = register_onnx(path, session)
+        tensors = [
+            {"name": slot.name, "datatype": KINDS[slot.type][0], "shape": list(values[slot.name].shape),
+             "data": values[slot.name].ravel().tolist()}
+            for slot in session.get_inputs()
+        ]
+        answer = post(f"/v2/models/{name}/infer", {"id": "first", "inputs": tensors})
+        same(answer["id"], "first", "id")
+        got = {output["name"]: output for output in answer["outputs"]}
+        same(set(got), set(expected), f"outputs of {path.name}")
+        for output, wanted in expected.items():
+            wanted = np.asarray(wanted)
+            actual = np.array(got[output]["data"]).reshape(got[output]["shape"])
+            same(actual.size, wanted.size, f"size of {output} of {path.name}")
+            if wanted.dtype.kind in "fiu":
+                assert np.allclose(actual.ravel(), wanted.ravel(), rtol=1e-5, atol=1e-6), (path.name, output)
+            else:
+                same([str(v) for v in actual.ravel()], [str(v) for v in wanted.ravel()], output)
+        ready = requests.get(address(f"/v2/models/{name}/ready"), timeout=60)
+        same(ready.status_code, 200, "readiness of a loaded model")
+
+
+def check_a_model_in_python_answers_as_its_client():
+    table = pd.DataFrame(np.random.default_rng(3).normal(size=(40, 3)), columns=["a", "b", "c"])
+    model = LogisticRegression().fit(table, (table.a + table.b > 0).astype(int))
+    name = unique("python")
+    with mlflow.start_run():
+        signature = infer_signature(table, model.predict(table))
+        mlflow.sklearn.log_model(model, name="model", signature=signature, registered_model_name=name)
+    MlflowClient().set_registered_model_alias(name, "champion", 1)
+    rows = table.head(7)
+    body = {"dataframe_split": rows.to_dict(orient="split", index=False)}
+    answer = post(f"/endpoints/{name}/invocations", body)
+    same(answer["predictions"], model.predict(rows).tolist(), "predictions")
+    refused = post(f"/endpoints/{name}/invocations", {"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}, 400)
+    assert refused["error_code"] == "BAD_REQUEST" and "b" in refused["message"], refused
+
+
+def check_an_endpoint_splits_records_and_takes_outcomes():
+    path = FIXTURES / "own-ridge.onnx"
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name = register_onnx(path, session)
+    endpoint = unique("endpoint")
+    spec = {"arms": [{"name": "champion", "model": name, "version": "1", "weight": 50},
+                     {"name": "challenger", "model": name, "version": "@champion", "weight": 50}]}
+    answer = requests.put(address(f"/api/v1/endpoints/{endpoint}"), json=spec, timeout=60)
+    assert answer.status_code in (200, 201), answer.text
+    values = inputs_of(session, 1)
+    tensors = [{"name": n, "datatype": KINDS[s.type][0], "shape": list(v.shape), "data": v.ravel().tolist()}
+               for s, (n, v) in zip(session.get_inputs(), values.items())]
+    for number in range(60):
+        post(f"/v2/models/{endpoint}/infer", {"id": f"request-{number}", "inputs": tensors})
+    lines = "".join(json.dumps({"request_id": f"request-{n}", "late": n % 2}) + "\n" for n in range(60))
+    sent = requests.post(address(f"/api/v1/endpoints/{endpoint}/outcomes"), data=lines,
+                         headers={"content-type": "application/x-ndjson"}, timeout=60)
+    assert sent.status_code in (200, 202), sent.text
+    metrics = requests.get(address("/metrics"), timeout=60).text
+    counted = [line for line in metrics.splitlines() if endpoint in line]
+    assert any("champion" in line for line in counted) and any("challenger" in line for line in counted), counted[:5]
+
+
+def check_the_repository_lists_what_is_loaded():
+    index = post("/v2/repository/index", {"ready": True})
+    assert index and all(entry["state"] == "READY" for entry in index), index
+    unknown = post("/v2/models/nobody/infer", {"inputs": []}, 404)
+    assert "nobody" in unknown["error"], unknown
+
+
+if __name__ == "__main__":
+    harness.main()
