@@ -256,7 +256,6 @@ fn a_hanging_worker_is_ended_in_time_and_others_go_on() {
 const CHILD: &str = "TIDEMILL_TEST_PYTHON_MODEL";
 
 #[test]
-#[ignore = "started by the test below, which kills it"]
 fn holds_a_worker_until_killed() {
     let Ok(folder) = std::env::var(CHILD) else { return };
     let session = PythonSession::load(Path::new(&folder), settings()).unwrap();
@@ -269,7 +268,7 @@ fn holds_a_worker_until_killed() {
 fn no_worker_outlives_a_killed_process() {
     use std::io::{BufRead as _, BufReader};
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "python::tests::holds_a_worker_until_killed", "--ignored", "--nocapture"])
+        .args(["--exact", "python::tests::holds_a_worker_until_killed", "--nocapture"])
         .env(CHILD, models().join("naughty"))
         .stdout(std::process::Stdio::piped())
         .spawn()

@@ -374,7 +374,6 @@ const CHILD: &str = "TIDEMILL_TEST_RECORDS";
 
 /// What the child does: writes until it is killed, and says after each flush how far it is.
 #[test]
-#[ignore = "started by the test below, which kills it"]
 fn writes_until_killed() {
     let Ok(dir) = std::env::var(CHILD) else { return };
     let settings = LogSettings { flush: Duration::from_secs(60), ..LogSettings::new(dir) };
@@ -399,7 +398,7 @@ fn a_killed_process_loses_nothing_that_was_flushed() {
     let (mut said, mut kept) = (0_u64, 0_u64);
     for round in 0..6_u64 {
         let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "record::tests::writes_until_killed", "--ignored", "--nocapture"])
+            .args(["--exact", "record::tests::writes_until_killed", "--nocapture"])
             .env(CHILD, dir.path())
             .stdout(std::process::Stdio::piped())
             .spawn()

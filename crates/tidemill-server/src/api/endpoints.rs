@@ -169,6 +169,32 @@ pub(super) struct Expected {
     revision: Option<Position>,
 }
 
+/// A declaration. `5.0` is a whole number in JSON Schema, but not to the parser of our types.
+fn whole_numbers(body: &[u8]) -> serde_json::Result<EndpointSpec> {
+    serde_json::from_slice(body).or_else(|error| {
+        let mut value: serde_json::Value = serde_json::from_slice(body)?;
+        make_whole(&mut value);
+        // The first error names line and column.
+        serde_json::from_value(value).map_err(|_| error)
+    })
+}
+
+fn make_whole(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(make_whole),
+        Value::Object(members) => members.values_mut().for_each(make_whole),
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0);
+            // Beyond this not every whole number is a float.
+            if let Some(whole) = whole.filter(|whole| whole.abs() < 9_007_199_254_740_992.0) {
+                *value = Value::from(whole as i64);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
 /// Declares an endpoint: its arms, routing, checks and fallback
 ///
 /// The models of its arms are loaded first. Then the change is recorded, and in effect at once.
@@ -186,7 +212,7 @@ pub(super) async fn put(
     Query(wanted): Query<Expected>,
     body: Bytes,
 ) -> OneAnswer<Changed> {
-    let spec: EndpointSpec = serde_json::from_slice(&body).map_err(|error| {
+    let spec: EndpointSpec = whole_numbers(&body).map_err(|error| {
         Problem::invalid(format!("the declaration is not right: {error}"))
             .hint("`/api/v1/openapi.json` says what this route takes")
     })?;
@@ -239,7 +265,9 @@ pub(super) async fn history(
     let before = wanted.cursor.map(|cursor| cursor.0);
     let db = app.registry().db();
     let found = db.endpoint_history(known(&name)?, before, wanted.limit.and_one()).await?;
-    if found.is_empty() && before.is_none() {
+    let is_unknown = found.is_empty()
+        && (before.is_none() || db.endpoint_history(known(&name)?, None, 1).await?.is_empty());
+    if is_unknown {
         return Err(no_endpoint(&name));
     }
     let found = found.into_iter().map(Revision::new).collect::<Result<Vec<_>, _>>()?;

@@ -1,3 +1,5 @@
+//! Batches: who waits, who is joined, what becomes of the others when one fails. Models are fakes.
+
 use std::sync::atomic::AtomicBool;
 
 use tidemill_runtime::Values;

@@ -1,3 +1,5 @@
+//! The life of models: loaded once, loaded again, unloaded, refused. Sources and runtimes are fakes.
+
 use super::super::golden::Golden;
 use super::super::settings::ServingSettings;
 use super::super::testing::{Fake, Loads, Shelf};

@@ -1,3 +1,5 @@
+//! How a request is laid out for a model, as a table of requests.
+
 use tidemill_runtime::RunError;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Routing: shares, rules, and that keys only move towards an arm that grows.
+
 use proptest::prelude::*;
 
 use super::super::allot::reallot;

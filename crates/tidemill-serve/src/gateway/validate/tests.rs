@@ -1,3 +1,5 @@
+//! What is said of values that do not fit, by kind and policy.
+
 use super::*;
 
 fn signature() -> Signature {

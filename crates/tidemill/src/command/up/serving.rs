@@ -13,7 +13,7 @@ use tidemill_serve::gateway::settings::Settings;
 use tidemill_serve::gateway::source::ModelBundle;
 use tidemill_serve::python::{Environment, PythonSession, PythonSettings};
 use tidemill_serve::record::outcome::{Matcher, OutcomeRules};
-use tidemill_serve::record::{InferenceLog, LogSettings, Reader, Roller, Rules};
+use tidemill_serve::record::{InferenceLog, LogError, LogSettings, Reader, Roller, Rules};
 use tidemill_serve::scoring::{self, ScoringConfig};
 use tidemill_serve::{Inference, Recorder, oip};
 use tidemill_server::{App, OutcomeApi, Serving};
@@ -35,8 +35,7 @@ pub(super) struct Parts {
 impl Parts {
     pub(super) fn open(args: &Up, registry: &Registry, home: &Home, scratch: &Path) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::clone(registry.clock());
-        let records = home.dir.join("records");
-        let log = InferenceLog::open(LogSettings::new(&records), Rules::default(), Arc::clone(&clock))?;
+        let (log, records) = open_log(home, &clock)?;
         let ort = args.onnxruntime.as_ref().map_or_else(OrtOptions::default, |place| OrtOptions {
             candidates: vec![place.clone()],
             ..OrtOptions::default()
@@ -101,6 +100,22 @@ impl Parts {
     /// Writes the records that still wait.
     pub(super) fn close(&self) {
         self.log.close();
+    }
+}
+
+/// Servers that share a database may share a home as well; each has a folder for its segments.
+const SERVERS: usize = 64;
+
+fn open_log(home: &Home, clock: &Arc<dyn Clock>) -> anyhow::Result<(InferenceLog, PathBuf)> {
+    let mut number = 1;
+    loop {
+        let name = if number == 1 { "records".to_owned() } else { format!("records-{number}") };
+        let records = home.dir.join(name);
+        match InferenceLog::open(LogSettings::new(&records), Rules::default(), Arc::clone(clock)) {
+            Ok(log) => return Ok((log, records)),
+            Err(LogError::Busy(_)) if number < SERVERS => number += 1,
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
