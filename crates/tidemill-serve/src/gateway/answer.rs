@@ -196,6 +196,8 @@ impl Gateway {
         let Outcome { answer, loaded, meter, mut notes, originals, names, tensors } = outcome;
         let latency = begun.elapsed();
         let loaded = loaded.as_deref();
+        // Names that nobody has would each be a folder of the inference log for ever.
+        let is_unknown = endpoint.spec.is_none() && matches!(answer, Err(InferError::NotFound(_)));
         let (outputs, status) = match answer {
             Ok(tensors) => {
                 meter.answered(latency);
@@ -229,6 +231,7 @@ impl Gateway {
         }
         if let (Some(recorder), Some(id)) = (self.inner.stage.recorder.as_ref(), record_id)
             && kept.is_recorded
+            && !is_unknown
         {
             recorder.record(Record {
                 id,

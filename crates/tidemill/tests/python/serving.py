@@ -21,8 +21,10 @@ from sklearn.linear_model import LogisticRegression
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[3] / "tidemill-runtime/tests/fixtures"
 KINDS = {"tensor(float)": ("FP32", np.float32), "tensor(double)": ("FP64", np.float64),
-         "tensor(int64)": ("INT64", np.int64), "tensor(string)": ("BYTES", object)}
-SPEC = {"tensor(float)": "float", "tensor(double)": "double", "tensor(int64)": "long", "tensor(string)": "string"}
+         "tensor(int64)": ("INT64", np.int64), "tensor(bool)": ("BOOL", np.bool_),
+         "tensor(string)": ("BYTES", object)}
+SPEC = {"tensor(float)": "float", "tensor(double)": "double", "tensor(int64)": "long", "tensor(bool)": "boolean",
+        "tensor(string)": "string"}
 
 
 def address(path):
@@ -44,7 +46,7 @@ def inputs_of(session, rows):
         if kind is object:
             values[slot.name] = generator.choice(np.array(["AA", "JFK", "unknown"], dtype=object), (rows, width))
         else:
-            values[slot.name] = generator.normal(0, 3, (rows, width)).astype(kind)
+            values[slot.name] = np.trunc(generator.normal(0, 3, (rows, width)) * 2).astype(kind)
     return values
 
 
@@ -111,7 +113,7 @@ def check_a_model_in_python_answers_as_its_client():
     answer = post(f"/endpoints/{name}/invocations", body)
     same(answer["predictions"], model.predict(rows).tolist(), "predictions")
     refused = post(f"/endpoints/{name}/invocations", {"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}, 400)
-    assert refused["error_code"] == "BAD_REQUEST" and "b" in refused["message"], refused
+    assert refused["error_code"] == "INVALID_PARAMETER_VALUE" and '"b"' in refused["message"], refused
 
 
 def check_an_endpoint_splits_records_and_takes_outcomes():
