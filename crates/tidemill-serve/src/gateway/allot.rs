@@ -24,6 +24,7 @@ pub struct Stretch {
 }
 
 /// The slots of each weight, largest remainders first; together [`SLOTS`], or none where no weight is above zero.
+/// Weights that are not whole slots are rounded, so that a change of two weights may move single slots between others.
 pub fn shares(weights: &[f64]) -> Vec<u32> {
     let sum: f64 = weights.iter().sum();
     if !(sum > 0.0 && sum.is_finite()) {

@@ -184,7 +184,10 @@ async fn nothing_outside_is_reached() {
         }
         let target = format!("/api/2.0/mlflow-artifacts/mpu/create/{path}");
         let created = lab.post(&target, &json!({"path": "f", "num_parts": 1})).await;
-        assert_eq!(created.error().2, "Invalid path", "create {path}");
+        // Of a request in JSON every text is looked at for the character NUL before it is taken for a path.
+        let refused =
+            if path == "a%00b" { "The request holds a text with the character NUL" } else { "Invalid path" };
+        assert!(created.error().2.starts_with(refused), "create {path}: {}", created.error().2);
         let presigned = lab.get(&format!("/api/2.0/mlflow-artifacts/presigned/{path}")).await;
         assert_eq!(presigned.error().2, "Invalid path", "presigned {path}");
     }
