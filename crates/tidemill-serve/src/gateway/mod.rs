@@ -1,6 +1,6 @@
 //! The inference gateway: from a request to a model's answer.
 //!
-//! An [`Endpoint`](endpoint::Endpoint) chooses an arm (`route`), the arm's model is ready or gets ready (`models`), the
+//! An [`Endpoint`] chooses an arm (`route`), the arm's model is ready or gets ready (`models`), the
 //! request is laid out for it (`plan`) and looked at (`validate`), it waits its turn (`batch`), and what comes out is
 //! counted, recorded, and shown to shadows. What the gateway does not know: protocols, HTTP, the registry, the
 //! database. Models come through [`source::ModelSource`], runtimes through [`loader::Loader`], records leave through
