@@ -1,4 +1,5 @@
-//! What the tests of several crates need from the machine: a PostgreSQL server and a Python interpreter.
+//! What the tests of several crates need from the machine: a PostgreSQL server and a Python interpreter; and
+//! inputs that are almost right.
 //!
 //! For `[dev-dependencies]` only. It never skips: where something is missing, it fails with one line that says
 //! what to install.
@@ -12,6 +13,8 @@
 
 mod postgres;
 mod python;
+mod random;
 
 pub use postgres::{Database, Postgres};
 pub use python::{mlflow_python, python, triton_python};
+pub use random::Random;

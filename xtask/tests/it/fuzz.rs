@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tidemill_testkit::Random;
 use xtask::{fuzz, workspace};
 
 #[allow(unreachable_pub, reason = "public for the fuzz targets")]
@@ -72,7 +73,7 @@ fn soak(target: &str, entry: fn(&[u8])) {
     for seed in &seeds {
         attempt(target, entry, seed);
     }
-    let mut random = Random(0x5eed);
+    let mut random = Random::new(0x5eed);
     let begin = Instant::now();
     for _ in 0..LIMITS.1 {
         if begin.elapsed() > LIMITS.0 {
@@ -110,39 +111,15 @@ fn mutate(input: &mut Vec<u8>, seeds: &[Vec<u8>], random: &mut Random) {
         b"../",
         b"\xc3\x28",
     ];
-    let at = random.below(input.len() + 1);
-    let length = random.below(16.min(input.len() - at) + 1);
-    match random.below(7) {
-        0 if at < input.len() => input[at] ^= 1 << random.below(8),
-        1 if at < input.len() => input[at] = random.below(256) as u8,
-        2 => drop(input.drain(at..at + length)),
-        3 => input.truncate(at),
-        4 => {
-            let copied = input[at..at + length].to_vec();
-            input.splice(at..at, copied);
-        }
-        5 => {
-            let other = &seeds[random.below(seeds.len())];
-            let from = random.below(other.len() + 1);
-            let to = from + random.below((other.len() - from).min(64) + 1);
-            input.splice(at..at + length, other[from..to].iter().copied());
-        }
-        _ => {
-            let telling = TELLING[random.below(TELLING.len())];
-            input.splice(at..at + length, telling.iter().copied());
-        }
-    }
-}
-
-/// SplitMix64 (Steele, Lea and Flood 2014): enough to scatter mutations, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
+    let (at, length) = random.place(input);
+    let way = random.below(7);
+    if way == 5 {
+        let other = &seeds[random.below(seeds.len())];
+        let from = random.below(other.len() + 1);
+        let to = from + random.below((other.len() - from).min(64) + 1);
+        input.splice(at..at + length, other[from..to].iter().copied());
+    } else if !random.damage(input, (at, length), way) {
+        let telling = TELLING[random.below(TELLING.len())];
+        input.splice(at..at + length, telling.iter().copied());
     }
 }

@@ -7,6 +7,7 @@ use axum::http::Method;
 use serde_json::json;
 use tidemill_serve::oip::{self, GrpcService, Limits};
 use tidemill_serve::scoring::{self, ScoringConfig};
+use tidemill_testkit::Random;
 
 use crate::fake::{Fake, TYPES};
 use crate::grpc::{call, field, framed, input};
@@ -15,52 +16,22 @@ use crate::http::Server;
 /// How many requests of each kind.
 const EACH: usize = 2_500;
 
-/// SplitMix64 (Steele, Lea and Flood 2014): the same mutations everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound.max(1) as u64) as usize
-    }
-
-    fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
-        of[self.below(of.len())]
-    }
-
-    /// Changes a body in one to three places; half of the changes keep its form.
-    fn mutate(&mut self, body: &mut Vec<u8>, telling: &[&[u8]]) {
-        for _ in 0..=self.below(3) {
-            let at = self.below(body.len() + 1);
-            let length = self.below(16.min(body.len() - at) + 1);
-            match self.below(16) {
-                0 if at < body.len() => body[at] ^= 1 << self.below(8),
-                1 if at < body.len() => body[at] = self.below(256) as u8,
-                2 => drop(body.drain(at..at + length)),
-                3 => body.truncate(at),
-                4 => {
-                    let copied = body[at..at + length].to_vec();
-                    body.splice(at..at, copied);
-                }
-                5 => {
-                    let deep = self.one::<[u8]>(&[b"[", b"{\"a\":", b"[["]).repeat(self.below(200));
-                    body.splice(at..at, deep);
-                }
-                8.. => {
-                    if let Some(digit) =
-                        body[at..].iter_mut().find(|byte| byte.is_ascii_digit() || **byte < 9)
-                    {
-                        *digit = (*digit & !0xf) | self.below(10) as u8;
-                    }
-                }
-                _ => {
-                    let told = self.one(telling).to_vec();
-                    body.splice(at..at + length, told);
-                }
+/// Changes a body in one to three places; half of the changes keep its form.
+fn mutate(random: &mut Random, body: &mut Vec<u8>, telling: &[&[u8]]) {
+    const DEEP: [&[u8]; 3] = [b"[", b"{\"a\":", b"[["];
+    for _ in 0..=random.below(3) {
+        let (at, length) = random.place(body);
+        let way = random.below(16);
+        if way == 5 {
+            let deep = DEEP[random.below(DEEP.len())].repeat(random.below(200));
+            body.splice(at..at, deep);
+        } else if way >= 8 {
+            if let Some(digit) = body[at..].iter_mut().find(|byte| byte.is_ascii_digit() || **byte < 9) {
+                *digit = (*digit & !0xf) | random.below(10) as u8;
             }
+        } else if !random.damage(body, (at, length), way) {
+            let told = telling[random.below(telling.len())].to_vec();
+            body.splice(at..at + length, told);
         }
     }
 }
@@ -182,7 +153,7 @@ async fn ten_thousand_requests_that_are_almost_right() {
     let grpc: GrpcService = oip::grpc_service(fake.clone(), Limits::default());
     let config = ScoringConfig::default();
     let scored = Server::of(fake.clone(), scoring::router(fake.clone(), config));
-    let mut random = Random(4);
+    let mut random = Random::new(4);
     let before = resident();
     let mut answered = [0_usize; 4];
 
@@ -190,7 +161,7 @@ async fn ten_thousand_requests_that_are_almost_right() {
     for at in 0..EACH {
         let mut body = seeds[random.below(seeds.len())].clone();
         let model = if random.below(2) == 0 { "double" } else { "echo" };
-        random.mutate(&mut body, &JSON);
+        mutate(&mut random, &mut body, &JSON);
         let shown = body.escape_ascii().to_string();
         let answer = http.ask(Method::POST, &format!("/v2/models/{model}/infer"), &[], body).await;
         assert!(answer.status.as_u16() < 500 || answer.status.as_u16() == 504, "{} {shown}", answer.status);
@@ -207,8 +178,8 @@ async fn ten_thousand_requests_that_are_almost_right() {
             _ => json.len(),
         };
         match random.below(3) {
-            0 => random.mutate(&mut json, &JSON),
-            1 => random.mutate(&mut bytes, &WIRE),
+            0 => mutate(&mut random, &mut json, &JSON),
+            1 => mutate(&mut random, &mut bytes, &WIRE),
             _ => bytes.truncate(random.below(bytes.len() + 1)),
         }
         let body = [json, bytes].concat();
@@ -224,7 +195,7 @@ async fn ten_thousand_requests_that_are_almost_right() {
     let seeds = grpc_seeds();
     for at in 0..EACH {
         let mut message = seeds[random.below(seeds.len())].clone();
-        random.mutate(&mut message, &WIRE);
+        mutate(&mut random, &mut message, &WIRE);
         let called = call(&grpc, "ModelInfer", &[], framed(&message)).await;
         // Neither unknown (2) nor internal (13): those are the server's errors.
         assert!(
@@ -251,9 +222,10 @@ async fn ten_thousand_requests_that_are_almost_right() {
     for at in 0..EACH {
         let (kind, body) = seeds[random.below(seeds.len())];
         let mut body = body.as_bytes().to_vec();
-        random.mutate(&mut body, &JSON);
+        mutate(&mut random, &mut body, &JSON);
         let shown = body.escape_ascii().to_string();
-        let model = random.one(&["table", "typed", "matrix", "images"]);
+        let models = ["table", "typed", "matrix", "images"];
+        let model = models[random.below(models.len())];
         let path = format!("/endpoints/{model}/invocations");
         let answer = scored.ask(Method::POST, &path, &[("content-type", kind)], body).await;
         assert!(answer.status.as_u16() < 500, "{} {shown}", answer.status);
