@@ -1,12 +1,13 @@
 //! Versioned datasets.
 
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tidemill_core::Name;
 use tidemill_db::{Dataset as Stored, DatasetVersion as StoredVersion};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Position, Query, Text, Time, one};
+use super::envelope::{One, OneAnswer, Page, PageAnswer, Path, Query, Text, Time, one};
+use super::pages::{ByName, ByNumber};
 use super::{Failures, Problem};
 use crate::App;
 
@@ -80,23 +81,10 @@ impl From<StoredVersion> for DatasetVersion {
     }
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Wanted {
-    /// `next` of the page before
-    #[param(value_type = Option<String>, min_length = 1, pattern = r"^[^\x00]+$")]
-    cursor: Option<Text>,
-    /// How many
-    #[serde(default)]
-    #[param(value_type = u64, minimum = 1, maximum = 1000, required = false)]
-    limit: Limit,
-}
-
 /// Versioned datasets, by name
-#[utoipa::path(get, path = "/api/v1/datasets", operation_id = "listDatasets", tag = "data", params(Wanted),
+#[utoipa::path(get, path = "/api/v1/datasets", operation_id = "listDatasets", tag = "data", params(ByName),
     responses((status = 200, description = "A page of datasets", body = Page<Dataset>), Failures))]
-pub(super) async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -> PageAnswer<Dataset> {
+pub(super) async fn list(State(app): State<App>, Query(wanted): Query<ByName>) -> PageAnswer<Dataset> {
     // A project has a few dozen at most.
     let mut all = app.registry().db().datasets().await?;
     if let Some(Text(cursor)) = &wanted.cursor {
@@ -125,27 +113,14 @@ pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> One
     one(Described { name, latest: latest.into() })
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct WantedVersions {
-    /// `next` of the page before
-    #[param(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    cursor: Option<Position>,
-    /// How many
-    #[serde(default)]
-    #[param(value_type = u64, minimum = 1, maximum = 1000, required = false)]
-    limit: Limit,
-}
-
 /// Versions of a dataset, newest first
 #[utoipa::path(get, path = "/api/v1/datasets/{name}/versions", operation_id = "listDatasetVersions", tag = "data",
-    params(("name" = String, Path, description = "The dataset", min_length = 1, max_length = 128), WantedVersions),
+    params(("name" = String, Path, description = "The dataset", min_length = 1, max_length = 128), ByNumber),
     responses((status = 200, description = "A page of versions", body = Page<DatasetVersion>), Failures))]
 pub(super) async fn versions(
     State(app): State<App>,
     Path(name): Path<String>,
-    Query(wanted): Query<WantedVersions>,
+    Query(wanted): Query<ByNumber>,
 ) -> PageAnswer<DatasetVersion> {
     let mut all = app.registry().db().dataset_versions(&dataset_name(&name)?).await?;
     if all.is_empty() {

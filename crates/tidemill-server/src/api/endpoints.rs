@@ -12,7 +12,8 @@ use tidemill_serve::gateway::endpoint::EndpointSpec;
 use tidemill_serve::gateway::slot::ModelStatus;
 use utoipa::{IntoParams, ToSchema};
 
-use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Position, Query, Text, Time, one};
+use super::envelope::{One, OneAnswer, Page, PageAnswer, Path, Position, Query, Time, one};
+use super::pages::{ByName, ByNumber};
 use super::{Failures, Problem};
 use crate::{App, serving};
 
@@ -128,23 +129,10 @@ impl From<ModelStatus> for ServedModel {
     }
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Wanted {
-    /// `next` of the page before
-    #[param(value_type = Option<String>, min_length = 1, pattern = r"^[^\x00]+$")]
-    cursor: Option<Text>,
-    /// How many
-    #[serde(default)]
-    #[param(value_type = u64, minimum = 1, maximum = 1000, required = false)]
-    limit: Limit,
-}
-
 /// Endpoints, by name
-#[utoipa::path(get, path = "/api/v1/endpoints", operation_id = "listEndpoints", tag = "serving", params(Wanted),
+#[utoipa::path(get, path = "/api/v1/endpoints", operation_id = "listEndpoints", tag = "serving", params(ByName),
     responses((status = 200, description = "A page of endpoints", body = Page<Endpoint>), Failures))]
-pub(super) async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -> PageAnswer<Endpoint> {
+pub(super) async fn list(State(app): State<App>, Query(wanted): Query<ByName>) -> PageAnswer<Endpoint> {
     let after = wanted.cursor.as_ref().map(|text| text.0.as_str());
     let found = app.registry().db().endpoints_after(after, wanted.limit.and_one()).await?;
     let found = found.into_iter().map(Endpoint::new).collect::<Result<Vec<_>, _>>()?;
@@ -238,36 +226,24 @@ pub(super) async fn delete(
     Err(no_endpoint(&name))
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct WantedRevisions {
-    /// `next` of the page before
-    #[param(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    cursor: Option<Position>,
-    /// How many
-    #[serde(default)]
-    #[param(value_type = u64, minimum = 1, maximum = 1000, required = false)]
-    limit: Limit,
-}
-
 /// Every declaration of an endpoint, newest first
 ///
 /// It can be asked for after the endpoint was deleted.
 #[utoipa::path(get, path = "/api/v1/endpoints/{name}/history", operation_id = "listEndpointRevisions", tag = "serving",
-    params(("name" = String, Path, description = "The endpoint", min_length = 1, max_length = 128), WantedRevisions),
+    params(("name" = String, Path, description = "The endpoint", min_length = 1, max_length = 128), ByNumber),
     responses((status = 200, description = "A page of declarations", body = Page<Revision>), Failures))]
 pub(super) async fn history(
     State(app): State<App>,
     Path(name): Path<String>,
-    Query(wanted): Query<WantedRevisions>,
+    Query(wanted): Query<ByNumber>,
 ) -> PageAnswer<Revision> {
     let before = wanted.cursor.map(|cursor| cursor.0);
-    let db = app.registry().db();
-    let found = db.endpoint_history(known(&name)?, before, wanted.limit.and_one()).await?;
-    let is_unknown = found.is_empty()
-        && (before.is_none() || db.endpoint_history(known(&name)?, None, 1).await?.is_empty());
-    if is_unknown {
+    let (db, endpoint) = (app.registry().db(), known(&name)?);
+    let found = db.endpoint_history(endpoint, before, wanted.limit.and_one()).await?;
+    // An empty page may also be the one behind the last.
+    let is_known =
+        !found.is_empty() || (before.is_some() && !db.endpoint_history(endpoint, None, 1).await?.is_empty());
+    if !is_known {
         return Err(no_endpoint(&name));
     }
     let found = found.into_iter().map(Revision::new).collect::<Result<Vec<_>, _>>()?;

@@ -12,6 +12,7 @@ mod experiments;
 mod info;
 mod log;
 mod models;
+mod pages;
 mod pipeline;
 mod problem;
 mod runs;

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use tidemill_db::models::{AliasMove, ModelVersion as StoredVersion, RegisteredModel};
 use utoipa::{IntoParams, ToSchema};
 
-use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Position, Query, Text, Time, one};
+use super::envelope::{One, OneAnswer, Page, PageAnswer, Path, Query, Time, one};
 use super::experiments::map;
+use super::pages::{ByName, ByNumber};
 use super::{Failures, Problem};
 use crate::App;
 
@@ -137,23 +138,10 @@ impl From<AliasMove> for Move {
     }
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Wanted {
-    /// `next` of the page before
-    #[param(value_type = Option<String>, min_length = 1, pattern = r"^[^\x00]+$")]
-    cursor: Option<Text>,
-    /// How many
-    #[serde(default)]
-    #[param(value_type = u64, minimum = 1, maximum = 1000, required = false)]
-    limit: Limit,
-}
-
 /// Registered models, by name
-#[utoipa::path(get, path = "/api/v1/models", operation_id = "listModels", tag = "models", params(Wanted),
+#[utoipa::path(get, path = "/api/v1/models", operation_id = "listModels", tag = "models", params(ByName),
     responses((status = 200, description = "A page of models", body = Page<Model>), Failures))]
-pub(super) async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -> PageAnswer<Model> {
+pub(super) async fn list(State(app): State<App>, Query(wanted): Query<ByName>) -> PageAnswer<Model> {
     let after = wanted.cursor.as_ref().map(|text| text.0.as_str());
     let found = app.registry().db().registered_models_after(after, wanted.limit.and_one()).await?;
     Ok(Page::of(found, wanted.limit, |model| model.name.clone(), Model::from))
@@ -167,27 +155,14 @@ pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> One
     one(find(&app, &name).await?.into())
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct WantedVersions {
-    /// `next` of the page before
-    #[param(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    cursor: Option<Position>,
-    /// How many
-    #[serde(default)]
-    #[param(value_type = u64, minimum = 1, maximum = 1000, required = false)]
-    limit: Limit,
-}
-
 /// Versions of a model, newest first
 #[utoipa::path(get, path = "/api/v1/models/{name}/versions", operation_id = "listVersions", tag = "models",
-    params(("name" = String, Path, description = "The model", min_length = 1), WantedVersions),
+    params(("name" = String, Path, description = "The model", min_length = 1), ByNumber),
     responses((status = 200, description = "A page of versions", body = Page<ModelVersion>), Failures))]
 pub(super) async fn versions(
     State(app): State<App>,
     Path(name): Path<String>,
-    Query(wanted): Query<WantedVersions>,
+    Query(wanted): Query<ByNumber>,
 ) -> PageAnswer<ModelVersion> {
     find(&app, &name).await?;
     let db = app.registry().db();
