@@ -4,6 +4,7 @@
 //! it, in a server the `gateway`, which routes to an arm of an endpoint, batches and runs the model; the answer
 //! is recorded (`record`) and encoded again.
 
+mod element;
 pub mod gateway;
 pub mod inference;
 pub mod inference_record;

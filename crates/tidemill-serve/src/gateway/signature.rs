@@ -3,6 +3,8 @@
 use serde_json::Value;
 use tidemill_runtime::{Dim, ElementType, Slot};
 
+use crate::element::of_numpy;
+
 /// The inputs and outputs of a model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Signature {
@@ -152,22 +154,7 @@ fn column(kind: &str) -> Option<ElementType> {
 
 /// NumPy's names of types, as MLflow's `TensorSpec` has them.
 fn numpy(dtype: &str) -> Option<ElementType> {
-    Some(match dtype {
-        "bool" => ElementType::Bool,
-        "uint8" => ElementType::U8,
-        "uint16" => ElementType::U16,
-        "uint32" => ElementType::U32,
-        "uint64" => ElementType::U64,
-        "int8" => ElementType::I8,
-        "int16" => ElementType::I16,
-        "int32" => ElementType::I32,
-        "int64" => ElementType::I64,
-        "float16" => ElementType::F16,
-        "float32" => ElementType::F32,
-        "float64" => ElementType::F64,
-        "str" | "object" | "bytes" => ElementType::Bytes,
-        _ => return None,
-    })
+    of_numpy(dtype).or_else(|| matches!(dtype, "str" | "object" | "bytes").then_some(ElementType::Bytes))
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use arrow::array::{
 };
 use arrow::array::{BinaryArray, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use tidemill_runtime::{Dim, ElementType, Slot, Tensor, Values};
+use tidemill_runtime::{Dim, Slot, Tensor, Values};
+
+use crate::element::arrow_type;
 
 use super::PredictError;
 
@@ -50,7 +52,7 @@ pub(super) fn declared(slots: &[Slot], kept: &Schema) -> SchemaRef {
             Dim::Fixed(size) => width.checked_mul(i32::try_from(*size).ok()?),
             Dim::Any(_) => None,
         });
-        let value = value_type(slot.element);
+        let value = arrow_type(slot.element);
         let kind = match width {
             Some(1) => value,
             Some(width) => DataType::FixedSizeList(Arc::new(Field::new("item", value, true)), width),
@@ -69,23 +71,6 @@ pub(super) fn check_names(slots: &[Slot], kept: &Schema) -> Result<(), PredictEr
             "the table has a column `{0}`, which is also an output of the model; keep other columns with `--keep COLUMN,…`",
             slot.name
         ))),
-    }
-}
-
-const fn value_type(element: ElementType) -> DataType {
-    match element {
-        ElementType::Bool => DataType::Boolean,
-        ElementType::U8 => DataType::UInt8,
-        ElementType::U16 => DataType::UInt16,
-        ElementType::U32 => DataType::UInt32,
-        ElementType::U64 => DataType::UInt64,
-        ElementType::I8 => DataType::Int8,
-        ElementType::I16 => DataType::Int16,
-        ElementType::I32 => DataType::Int32,
-        ElementType::I64 => DataType::Int64,
-        ElementType::F16 | ElementType::Bf16 | ElementType::F32 => DataType::Float32,
-        ElementType::F64 => DataType::Float64,
-        ElementType::Bytes => DataType::Utf8,
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use tidemill_runtime::{Dim, ElementType, LoadError, RunError, Session, Slot, Tensor};
 
+use crate::element::of_numpy;
+
 use super::convert;
 use super::pool::Pool;
 use super::worker::{Worker, WorkerError};
@@ -128,22 +130,9 @@ impl PythonSession {
 
 impl Described {
     fn slot(self) -> Option<Slot> {
-        let element = match self.kind.as_str() {
-            "bool" => ElementType::Bool,
-            "uint8" => ElementType::U8,
-            "uint16" => ElementType::U16,
-            "uint32" => ElementType::U32,
-            "uint64" => ElementType::U64,
-            "int8" => ElementType::I8,
-            "int16" => ElementType::I16,
-            "int32" => ElementType::I32,
-            "int64" => ElementType::I64,
-            "float16" => ElementType::F16,
-            "float32" => ElementType::F32,
-            "float64" => ElementType::F64,
-            "string" | "bytes" | "datetime" => ElementType::Bytes,
-            _ => return None,
-        };
+        let kind = self.kind.as_str();
+        let text = matches!(kind, "string" | "bytes" | "datetime").then_some(ElementType::Bytes);
+        let element = of_numpy(kind).or(text)?;
         // The first dimension is that of the rows, whatever an example had.
         let rest = self.shape.iter().skip(1);
         let shape = std::iter::once(Dim::Any(None))

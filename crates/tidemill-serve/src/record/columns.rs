@@ -6,6 +6,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use tidemill_runtime::ElementType;
 
+use crate::element::arrow_type;
+
 use super::codec::{Layout, Raw, View};
 
 /// Names of the fixed columns, in their order.
@@ -199,23 +201,4 @@ fn merged(held: &[Column], new: Vec<Column>) -> Option<Vec<Column>> {
         columns.sort_by(|a, b| a.name.cmp(&b.name));
     }
     Some(columns)
-}
-
-/// The type of a column of single values. Half-width floats become 32-bit ones, which hold them exactly and are
-/// known everywhere.
-pub(crate) const fn arrow_type(element: ElementType) -> DataType {
-    match element {
-        ElementType::Bool => DataType::Boolean,
-        ElementType::U8 => DataType::UInt8,
-        ElementType::U16 => DataType::UInt16,
-        ElementType::U32 => DataType::UInt32,
-        ElementType::U64 => DataType::UInt64,
-        ElementType::I8 => DataType::Int8,
-        ElementType::I16 => DataType::Int16,
-        ElementType::I32 => DataType::Int32,
-        ElementType::I64 => DataType::Int64,
-        ElementType::F16 | ElementType::Bf16 | ElementType::F32 => DataType::Float32,
-        ElementType::F64 => DataType::Float64,
-        ElementType::Bytes => DataType::Utf8,
-    }
 }
