@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueHint};
 use serde_json::json;
-use tidemill_runtime::{Classical, LoadError, Network, OnnxRuntime, OrtOptions, Runtime, Session};
+use tidemill_runtime::{Choice, Runtime as _, Runtimes, Session};
 use tidemill_serve::predict::{Keep, Predict as Task, PredictError, predict};
 use tidemill_store::TreeNode;
 
@@ -80,38 +80,13 @@ pub(crate) fn run(args: &Predict, resolve: Resolve<'_>, console: &Console) -> an
     Ok(())
 }
 
-/// The model of an ONNX file, by the first runtime that can load it; or of a version of the registry.
+/// The model of an ONNX file, by the first runtime that can run it; or of a version of the registry.
 pub(crate) fn resolve(model: &str, global: &Global, console: &Console) -> anyhow::Result<Arc<dyn Session>> {
     let path = Path::new(model);
     let bytes = if path.is_file() { fs_err::read(path)? } else { of_registry(model, global, console)? };
-    let mut refused = Vec::new();
-    for runtime in runtimes(OrtOptions::default()) {
-        match runtime.load(&bytes) {
-            Ok(session) => return Ok(Arc::from(session)),
-            Err(error) => refused.push(format!("{}: {error}", runtime.name())),
-        }
-    }
-    let why =
-        if refused.is_empty() { "this build has no runtime for ONNX".to_owned() } else { refused.join("; ") };
-    Err(Failure::new(format!("the model `{model}` cannot be loaded: {why}")).into())
-}
-
-/// The runtimes for ONNX that are tried, in this order; ONNX Runtime is looked for when a model needs it.
-pub(crate) fn runtimes(ort: OrtOptions) -> Vec<Arc<dyn Runtime>> {
-    vec![Arc::new(Classical), Arc::new(Network), Arc::new(WhenNeeded(ort))]
-}
-
-/// ONNX Runtime, whose shared library is loaded with the first model that nothing else can run.
-#[derive(Debug)]
-struct WhenNeeded(OrtOptions);
-
-impl Runtime for WhenNeeded {
-    fn name(&self) -> &'static str {
-        "onnxruntime"
-    }
-
-    fn load(&self, model: &[u8]) -> Result<Box<dyn Session>, LoadError> {
-        OnnxRuntime::new(self.0.clone())?.load(model)
+    match Runtimes::new(Choice::Auto).load(&bytes) {
+        Ok(session) => Ok(Arc::from(session)),
+        Err(error) => Err(Failure::new(format!("the model `{model}` cannot be loaded: {error}")).into()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tidemill_core::Clock;
 use tidemill_registry::Registry;
-use tidemill_runtime::{LoadError, OrtOptions, Session};
+use tidemill_runtime::{Choice, Classical, LoadError, Network, OrtOptions, Session};
 use tidemill_serve::gateway::loader::{FolderRuntime, Runtimes};
 use tidemill_serve::gateway::settings::Settings;
 use tidemill_serve::gateway::source::ModelBundle;
@@ -20,7 +20,6 @@ use tidemill_server::{App, OutcomeApi, Serving};
 use tokio::net::TcpListener;
 
 use crate::cli::Up;
-use crate::command::predict;
 use crate::failure::Failure;
 use crate::home::Home;
 
@@ -42,7 +41,15 @@ impl Parts {
         });
         let folders =
             PythonModels { interpreter: args.python.clone(), environments: home.dir.join("environments") };
-        let loader = Runtimes { onnx: predict::runtimes(ort), folders: vec![Arc::new(folders)] };
+        let loader = Runtimes {
+            // ONNX Runtime's library is looked for when a model needs it.
+            onnx: vec![
+                Arc::new(Classical),
+                Arc::new(Network),
+                Arc::new(tidemill_runtime::Runtimes::new(Choice::OnnxRuntime).with_onnxruntime(ort)),
+            ],
+            folders: vec![Arc::new(folders)],
+        };
         let recorder: Arc<dyn Recorder> = Arc::new(log.clone());
         let outcomes = OutcomeApi::new(registry.db().clone(), clock, Some(log.clone()));
         let scoring = ScoringConfig { model: args.default_endpoint.clone(), ..ScoringConfig::default() };
