@@ -88,17 +88,10 @@ async fn read_pairs(conn: Conn<'_>, wanted: &Rows<'_>, runs: &mut Runs) -> Resul
     let found: Vec<(i64, Option<String>, Option<String>)> = dialect::read_rows(conn, &sql, wanted).await?;
     for (id, params, tags) in found {
         let Some(run) = runs.get_mut(&id) else { continue };
-        run.params = pairs_from_text("run_param", params.as_deref())?;
-        run.tags = pairs_from_text("run_tag", tags.as_deref())?;
+        run.params = pairs_from_text("run_param", "value", params.as_deref().unwrap_or("[]"))?;
+        run.tags = pairs_from_text("run_tag", "value", tags.as_deref().unwrap_or("[]"))?;
     }
     Ok(())
-}
-
-fn pairs_from_text(table: &'static str, text: Option<&str>) -> Result<Vec<KeyValue>, Error> {
-    let Some(text) = text else { return Ok(Vec::new()) };
-    let pairs: Vec<(String, String)> = serde_json::from_str(text)
-        .map_err(|_| Error::value(table, "value", text, "texts that the database gives as JSON"))?;
-    Ok(pairs.into_iter().map(|(key, value)| KeyValue { key, value }).collect())
 }
 
 /// A value that is NaN is stored as NULL.
@@ -133,7 +126,7 @@ async fn read_inputs(mut conn: Conn<'_>, wanted: &Rows<'_>, runs: &mut Runs) -> 
     let datasets: Vec<Dataset> = dialect::read_rows(conn.reborrow(), DATASETS, wanted).await?;
     for (id, tags, name, digest, source_type, source, schema, profile) in datasets {
         let Some(run) = runs.get_mut(&id) else { continue };
-        let tags = tags_from_text(&tags)?;
+        let tags = pairs_from_text("run_input", "tags", &tags)?;
         run.datasets.push(InputDataset { name, digest, source_type, source, schema, profile, tags });
     }
     let models: Vec<(i64, String, String, i64)> = dialect::read_rows(conn, MODELS, wanted).await?;
@@ -159,8 +152,9 @@ pub(crate) fn tags_to_text(tags: &[KeyValue]) -> String {
     serde_json::json!(pairs).to_string()
 }
 
-fn tags_from_text(text: &str) -> Result<Vec<KeyValue>, Error> {
+/// What [`tags_to_text`] and [`dialect::pairs`] give.
+fn pairs_from_text(table: &'static str, column: &'static str, text: &str) -> Result<Vec<KeyValue>, Error> {
     let pairs: Vec<(String, String)> = serde_json::from_str(text)
-        .map_err(|_| Error::value("run_input", "tags", text, "a list of pairs as JSON"))?;
+        .map_err(|_| Error::value(table, column, text, "a list of pairs as JSON"))?;
     Ok(pairs.into_iter().map(|(key, value)| KeyValue { key, value }).collect())
 }
