@@ -37,8 +37,9 @@ def log_runs(seen):
             for step in range(20):
                 mlflow.log_metrics({"loss": 1 / (step + depth), "accuracy": 1 - 1 / (step + depth)}, step=step)
                 mlflow.log_metric("system/cpu_utilization_percentage", 10.0 * depth + step, step=step)
+            # MLflow's page that compares runs breaks where some have files and others none, unless one of those answers first.
+            mlflow.log_text("high water at noon\n", "notes/readme.txt")
             if depth == 3:
-                mlflow.log_text("high water at noon\n", "notes/readme.txt")
                 mlflow.log_dict({"harbour": "north", "depth": depth}, "conf.json")
                 mlflow.log_text("<h1>Report of the tide</h1>", "report.html")
                 mlflow.log_image(picture(), "chart.png")
