@@ -64,7 +64,7 @@ async fn many_that_ask_at_once_load_once() {
 #[tokio::test]
 async fn a_caller_in_a_hurry_does_not_stop_the_load() {
     let loads = Loads::new(|_| {
-        std::thread::sleep(Duration::from_millis(60));
+        std::thread::sleep(Duration::from_millis(600));
         Ok(Fake::quick())
     });
     let lab = Lab::new(Shelf::of(&[("m", &["1"])]), Settings::default(), loads);
@@ -79,7 +79,7 @@ async fn a_caller_in_a_hurry_does_not_stop_the_load() {
 
 #[tokio::test]
 async fn a_failed_load_is_not_tried_again_by_every_request() {
-    let settings = Settings { load_pause: Duration::from_millis(80), ..Settings::default() };
+    let settings = Settings { load_pause: Duration::from_secs(1), ..Settings::default() };
     let loads = Loads::new(|_| Err("no runtime".to_owned()));
     let lab = Lab::new(Shelf::of(&[("m", &["1"])]), settings, loads);
     for _ in 0..3 {
@@ -89,7 +89,7 @@ async fn a_failed_load_is_not_tried_again_by_every_request() {
     }
     assert_eq!(lab.count(), 1);
     assert!(matches!(&lab.states()[0].1, ModelState::Failed(why) if why.contains("no runtime")));
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     lab.ready("m", Which::Default).await.unwrap_err();
     assert_eq!(lab.count(), 2);
 }
