@@ -18,6 +18,7 @@ mod experiments;
 mod fixture;
 mod history;
 mod ingest;
+mod jobs;
 mod listing;
 mod log;
 mod logged_models;
