@@ -13,6 +13,7 @@ use crate::health::Pulse;
 use crate::meter::Meter;
 use crate::serving::Serving;
 use crate::shell::{Origins, Token};
+use crate::triggers::Triggers;
 
 /// What every request waits for before its handler runs.
 #[derive(Clone)]
@@ -51,6 +52,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Where webhooks may deliver to.
     pub webhook_reach: Reach,
+    /// The triggers of the project that the server works for, where there is one.
+    pub triggers: Option<Triggers>,
     /// What requests wait for. A server inside of a run waits until what the run says of itself is written.
     pub before: Option<Before>,
 }
@@ -71,6 +74,7 @@ impl Config {
             head_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
             webhook_reach: Reach::default(),
+            triggers: None,
             before: None,
         }
     }

@@ -17,6 +17,7 @@ mod serve;
 mod serving;
 mod serving_outcomes;
 mod shell;
+pub mod triggers;
 
 pub use api::openapi;
 pub use app::{App, Before, Config};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use crate::{App, api, health, listen, mlflow, otlp, serving, shell};
+use crate::{App, api, health, listen, mlflow, otlp, serving, shell, triggers};
 
 /// How long loops may go on after the last request.
 const LOOPS: Duration = Duration::from_secs(5);
@@ -18,6 +18,7 @@ pub fn router(app: App) -> Router {
         .merge(api::routes())
         .merge(mlflow::routes())
         .merge(otlp::routes())
+        .merge(triggers::routes())
         .merge(serving::routes(&app));
     shell::around(&app, routes)
 }
@@ -52,6 +53,9 @@ pub async fn serve(
 fn start_loops(app: &App) {
     let webhooks = app.clone();
     app.background().spawn("webhooks", |stop| mlflow::deliver_webhooks(webhooks, stop.cancelled_owned()));
+    if let Some(found) = &app.config().triggers {
+        triggers::start(found, app.background());
+    }
     if app.serving().is_some() {
         let serving = app.clone();
         app.background().spawn("serving", |stop| serving::run(serving, stop));

@@ -14,6 +14,10 @@ pub(crate) struct Home {
     pub(crate) store: PathBuf,
     /// The database's address.
     pub(crate) database: String,
+    /// The folder of the project, where the home is that of one.
+    pub(crate) project: Option<PathBuf>,
+    /// The database that was named, for commands that work on the project.
+    pub(crate) named_database: Option<String>,
 }
 
 impl Home {
@@ -26,7 +30,8 @@ impl Home {
             Ok(root) => {
                 let app = App::open_at(root, global.database.clone(), console)?;
                 let store = app.project.store.as_ref().and_then(|store| store.path.as_deref());
-                Self::at(app.inside(""), store.map(|path| app.root.join(path)), global)
+                let home = Self::at(app.inside(""), store.map(|path| app.root.join(path)), global)?;
+                Ok(Self { project: Some(app.root), ..home })
             }
             // With `-C` somebody meant a project.
             Err(error) if global.project.is_some() => Err(error),
@@ -45,7 +50,7 @@ impl Home {
             None => app::utf8(&dir.join("tidemill.db"))?.to_owned(),
         };
         let store = store.unwrap_or_else(|| dir.join("store"));
-        Ok(Self { dir, store, database })
+        Ok(Self { dir, store, database, project: None, named_database: global.database.clone() })
     }
 
     /// Makes the folder if it is not there.

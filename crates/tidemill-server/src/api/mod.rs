@@ -10,18 +10,20 @@ mod envelope;
 mod events;
 mod experiments;
 mod info;
+mod jobs;
 mod log;
 mod models;
 mod pages;
 mod pipeline;
 mod problem;
 mod runs;
+mod triggers;
 
 use std::sync::LazyLock;
 
 use axum::Router;
 use axum::http::{HeaderValue, header};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -55,6 +57,12 @@ const ROUTES: &[Route] = &[
     ("/api/v1/endpoints/{name}", || get(endpoints::get).put(endpoints::put).delete(endpoints::delete)),
     ("/api/v1/endpoints/{name}/history", || get(endpoints::history)),
     ("/api/v1/serving/models", || get(endpoints::models)),
+    ("/api/v1/triggers", || get(triggers::list)),
+    ("/api/v1/triggers/{name}", || get(triggers::get)),
+    ("/api/v1/triggers/{name}/fire", || post(triggers::fire)),
+    ("/api/v1/jobs", || get(jobs::list)),
+    ("/api/v1/jobs/{id}", || get(jobs::get)),
+    ("/api/v1/jobs/{id}/cancel", || post(jobs::cancel)),
     ("/api/v1/events", || get(events::list)),
     ("/api/v1/events/stream", || get(events::follow)),
     ("/api/v1/log/head", || get(log::head)),
@@ -128,6 +136,12 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         endpoints::delete,
         endpoints::history,
         endpoints::models,
+        triggers::list,
+        triggers::get,
+        triggers::fire,
+        jobs::list,
+        jobs::get,
+        jobs::cancel,
         events::list,
         events::follow,
         log::head,
@@ -141,6 +155,7 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         (name = "data", description = "Versioned datasets"),
         (name = "pipeline", description = "Runs of the pipeline"),
         (name = "serving", description = "Endpoints that answer requests for predictions, and the models behind them"),
+        (name = "triggers", description = "What starts work, and the jobs that came of it"),
         (name = "log", description = "The append-only log of every change of state"),
     ),
     security((), ("token" = []), ("basic" = [])),

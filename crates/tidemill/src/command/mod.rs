@@ -2,6 +2,7 @@
 
 mod alias_log;
 mod check;
+mod ci;
 mod completions;
 mod data;
 mod diff;
@@ -17,6 +18,7 @@ mod reproduce;
 pub(crate) mod run;
 mod status;
 mod step_log;
+mod trigger;
 mod up;
 
 pub(crate) use predict::Predict;
@@ -39,6 +41,8 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Data(args) => data::run(args, &open()?),
         Command::Gc(args) => gc::run(args, &open()?),
         Command::Reproduce(args) => reproduce::run(args, &open()?),
+        Command::Ci(args) => ci::run(args, &open()?),
+        Command::Trigger(args) => trigger::run(args, &open()?),
         Command::Up(args) => up::run(args, &cli.global, console),
         Command::Predict(args) => {
             predict::run(args, &|model| predict::resolve(model, &cli.global, console), console)

@@ -3,6 +3,7 @@
 mod lock;
 mod secret;
 mod serving;
+mod triggers;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -79,6 +80,8 @@ async fn serve(
     let store = Store::open(&home.store, StoreOptions::default())?;
     let registry = Registry::new(db.clone(), store, clock);
     let grpc = grpc.map(listen).transpose()?;
+    let mut config = config;
+    config.triggers = triggers::open(home, &registry)?;
     let serving = serving::Parts::open(args, &registry, home, &config.scratch)?;
     let app = App::serve(registry, config, serving.serving());
     let grpc = serving.start(&app, grpc)?;

@@ -10,3 +10,4 @@ mod pages;
 mod process;
 mod serving;
 mod tracked;
+mod triggers;
