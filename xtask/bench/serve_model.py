@@ -32,7 +32,7 @@ rows = sample(1024)
 written = {"rows": [[float(f"{value:.4f}") for value in row] for row in rows]}
 for name, rate in [("model", 0.1), ("other", 0.03)]:
     x = sample(50_000)
-    model = lightgbm.LGBMClassifier(n_estimators=100, num_leaves=31, learning_rate=rate, verbose=-1).fit(x, target(x))
+    model = lightgbm.LGBMClassifier(n_estimators=100, num_leaves=31, learning_rate=rate, n_jobs=1, verbose=-1).fit(x, target(x))
     onnx = convert_lightgbm(model, initial_types=[("X", FloatTensorType([None, 30]))], zipmap=False)
     (out / f"{name}.onnx").write_bytes(onnx.SerializeToString())
     session = onnxruntime.InferenceSession(str(out / f"{name}.onnx"), providers=["CPUExecutionProvider"])

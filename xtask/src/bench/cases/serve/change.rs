@@ -1,5 +1,5 @@
-//! Changes while 64 connections ask: of the shares of an endpoint, of the version behind an alias, and of that with the load of the
-//! model asked for. Both versions answer differently, so every answer tells which of them gave it.
+//! Changes while 64 connections ask: of the shares of an endpoint, of the version behind an alias, and of that with the
+//! load of the model asked for. Both versions answer differently, so every answer tells which of them gave it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ use crate::bench::server::{Client, OURS, Server, request};
 use crate::bench::session::Session;
 
 const CLIENTS: usize = 64;
+/// How long a change may take before it counts as one that does nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is changed.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +64,7 @@ fn turns(
     // The alias is followed by itself, which takes a moment.
     let begin = Instant::now();
     while input.verify(server, Form::Json, &input.model).is_err() {
-        ensure!(begin.elapsed() < Duration::from_secs(30), "the first version does not come back");
+        ensure!(begin.elapsed() < PATIENCE, "the first version does not come back");
     }
     let (mut lines, mut failed, mut longest) = (Lines::default(), 0, 0.0_f64);
     for turn in 1..=session.repeat * 2 {
@@ -132,7 +134,9 @@ fn under_load(
     version: u8,
 ) -> Result<Seen> {
     let requests = input.requests(Form::Json);
-    let (next, ended, failed) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
+    let (next, failed) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (ended, changed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let wanted = version == 2;
     let one_client = || -> Result<Vec<Answer>> {
         let mut connection = Form::Json.connect(server);
         let mut answers = Vec::new();
@@ -149,6 +153,9 @@ fn under_load(
                 [input.model[number], input.other[number]].map(|known| (score - known).abs());
             ensure!(first.min(second) < 2e-6, "an answer of neither version: {score}");
             answers.push((sent, second < first));
+            if (second < first) == wanted {
+                changed.store(true, Ordering::Relaxed);
+            }
         }
         Ok(answers)
     };
@@ -159,6 +166,9 @@ fn under_load(
         let begin = Instant::now();
         let made = change.make(server, version);
         let took = begin.elapsed().as_secs_f64();
+        while !changed.load(Ordering::Relaxed) && begin.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         std::thread::sleep(pause);
         ended.store(true, Ordering::Relaxed);
         let mut answers = Vec::new();
@@ -166,7 +176,6 @@ fn under_load(
             answers.extend(client.join().ok().context("a client panicked")??);
         }
         made?;
-        let wanted = version == 2;
         ensure!(answers.iter().any(|(_, other)| *other == wanted), "the change has no effect");
         let last = answers.iter().filter(|(_, other)| *other != wanted).map(|(sent, _)| *sent).max();
         let effect = last.map_or(0.0, |last| last.saturating_duration_since(begin).as_secs_f64());

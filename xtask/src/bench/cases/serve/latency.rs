@@ -32,7 +32,7 @@ pub(in super::super) fn measure(session: &Session) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, title, form) in [
         ("json", "HTTP, JSON", Form::Json),
-        ("binary", "HTTP, binary tensors", Form::Binary),
+        ("binary", "HTTP, binary tensors (MLServer: JSON)", Form::Binary),
         ("grpc", "gRPC", Form::Grpc),
     ] {
         let mut contenders: Vec<(&Server, Form)> = vec![(&ours, form)];
@@ -41,8 +41,9 @@ pub(in super::super) fn measure(session: &Session) -> Result<Vec<Row>> {
                 contenders.push((&bare, Form::Json));
                 contenders.extend(peers.iter().map(|(server, form)| (server, *form)));
             }
-            // No peer reads binary tensors over HTTP; MLServer alone has gRPC.
-            Form::Binary => {}
+            // No peer reads binary tensors over HTTP.
+            Form::Binary => contenders.extend(peers.iter().take(1).map(|(server, form)| (server, *form))),
+            // MLServer alone has gRPC.
             _ => contenders.extend(peers.iter().take(1).map(|(server, _)| (server, form))),
         }
         for (server, form) in &contenders {
