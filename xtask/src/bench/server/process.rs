@@ -161,7 +161,7 @@ impl Server {
         BufReader::new(output).read_line(&mut line)?;
         let said: serde_json::Value = serde_json::from_str(&line)
             .with_context(|| format!("the server did not say where it listens; see `{}`", home.display()))?;
-        self.url = said["url"].as_str().context("the server did not say where it listens")?.to_owned();
+        said["url"].as_str().context("the server did not say where it listens")?.clone_into(&mut self.url);
         self.grpc = said["grpc"].as_str().map(str::to_owned);
         Ok(())
     }

@@ -109,7 +109,7 @@ fn register(server: &Server, input: &Input, model: &str, file: &str) -> Result<(
     let uri = listed["root_uri"].as_str().context("no address of the artifacts")?;
     let root = uri.strip_prefix("mlflow-artifacts:/").context("artifacts do not go through the proxy")?;
     let root = format!("/api/2.0/mlflow-artifacts/artifacts/{}/model", root.trim_start_matches('/'));
-    let described = session_free_file(input, "MLmodel", MLMODEL)?;
+    let described = written(input, "MLmodel", MLMODEL)?;
     client.upload(&format!("{root}/MLmodel"), &described)?;
     client.upload(&format!("{root}/model.onnx"), &input.file(file))?;
     let name = json!({"name": model}).to_string();
@@ -122,7 +122,8 @@ fn register(server: &Server, input: &Input, model: &str, file: &str) -> Result<(
     Ok(())
 }
 
-fn session_free_file(input: &Input, name: &str, text: &str) -> Result<PathBuf> {
+/// A file beside the models.
+fn written(input: &Input, name: &str, text: &str) -> Result<PathBuf> {
     let path = input.file(name);
     fs_err::write(&path, text)?;
     Ok(path)
