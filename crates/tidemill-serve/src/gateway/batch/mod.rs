@@ -152,11 +152,20 @@ impl Lane {
         rows <= self.limits.max_batch.max(64) && expected <= SHORT
     }
 
+    /// Takes a call's time into the mean of a row's. A thread that had to wait for its processor makes one call look
+    /// hundreds of times as long, so a call lifts the mean by a quarter at most; a model that really is slow gets there
+    /// within some twenty calls.
     fn measure(&self, took: Duration, rows: usize) {
         let row = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) / (rows.max(1) as u64);
         let before = self.row_nanos.load(Ordering::Relaxed);
         // Two that measure at once lose one of the measurements.
-        let after = if before == 0 { row } else { before - before / 8 + row / 8 };
+        let after = if before == 0 {
+            row.max(1)
+        } else if row > before {
+            before + ((row - before) / 8).min(before / 4 + 1)
+        } else {
+            before - (before - row) / 8
+        };
         self.row_nanos.store(after, Ordering::Relaxed);
     }
 
@@ -220,8 +229,12 @@ impl Lane {
             let begun = Instant::now();
             let requests: Vec<&[Tensor]> = jobs.iter().map(|job| job.inputs.as_slice()).collect();
             let answers = call_joined(&*self.session, &requests);
-            self.meter.batch(jobs.iter().map(|job| job.rows).sum());
-            let each = begun.elapsed() / u32::try_from(jobs.len()).unwrap_or(u32::MAX).max(1);
+            let took = begun.elapsed();
+            let rows = jobs.iter().map(|job| job.rows).sum();
+            self.meter.batch(rows);
+            // Here too, or a model that was once slow would never be called on a caller's task again.
+            self.measure(took, rows);
+            let each = took / u32::try_from(jobs.len()).unwrap_or(u32::MAX).max(1);
             self.queue().each.add(each);
             for (job, answer) in jobs.into_iter().zip(answers) {
                 let Job { inputs, answer: sender, .. } = job;
