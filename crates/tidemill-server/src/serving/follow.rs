@@ -12,8 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::endpoints::read;
 use crate::App;
 
-/// How often the log is looked at. Changes through this server are in effect at once.
+/// How often the log is looked at for what other servers did. What this one commits is told at once.
 const LOOK: Duration = Duration::from_millis(100);
+/// The shortest time between two looks, since a busy log grows a thousand times a second.
+const REST: Duration = Duration::from_millis(10);
 /// The most events that are read at once.
 const STRIDE: usize = 500;
 /// Endpoints that are read at once.
@@ -22,7 +24,10 @@ const PAGE: usize = 500;
 /// Follows until `stop`.
 pub(super) async fn follow(app: &App, gateway: &Gateway, stop: CancellationToken) {
     let mut after = None;
+    let mut growth = app.registry().db().log_growth();
     loop {
+        // Before the log is read: what is committed meanwhile is news.
+        growth.borrow_and_update();
         let round = async {
             match after {
                 None => after = Some(start(app, gateway).await?),
@@ -37,10 +42,11 @@ pub(super) async fn follow(app: &App, gateway: &Gateway, stop: CancellationToken
         if let Some(error) = &failed {
             tracing::error!(%error, "cannot follow the log for serving");
         }
-        let pause = if failed.is_some() { LOOK * 20 } else { LOOK };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(LOOK * 20), if failed.is_some() => {}
+            () = tokio::time::sleep(LOOK), if failed.is_none() => {}
+            Ok(()) = growth.changed(), if failed.is_none() => tokio::time::sleep(REST).await,
         }
     }
 }
