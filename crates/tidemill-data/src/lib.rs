@@ -20,7 +20,7 @@ pub mod fuzz;
 pub mod infer;
 #[cfg(feature = "sql")]
 pub mod sql;
-pub mod summary;
+pub mod profile;
 
 pub use column::{ColumnType, SchemaDiff, SchemaField, compare_schemas};
 pub use diff::{TableDiff, diff};
@@ -28,7 +28,7 @@ pub use error::Error;
 pub use expect::{CheckResult, evaluate};
 pub use format::{CsvOptions, Format, JsonOptions};
 pub use infer::{Proposal, propose};
-pub use summary::Summary;
+pub use profile::{Profile, ProfileOptions};
 pub use table::{BATCH_ROWS, Batches, Table};
 pub use value::{Row, Value};
 pub use write::{Written, write_parquet_deterministic};

@@ -19,4 +19,4 @@ mod read;
 mod remote;
 #[cfg(feature = "sql")]
 mod sql;
-mod summary;
+mod profile;

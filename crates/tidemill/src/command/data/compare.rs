@@ -246,7 +246,7 @@ fn differs(column: &ColumnDiff, diff: &TableDiff) -> bool {
 }
 
 /// `old → new`, or one value where they agree.
-fn both(column: &ColumnDiff, of: impl Fn(&tidemill_data::summary::ColumnStats) -> Option<String>) -> String {
+fn both(column: &ColumnDiff, of: impl Fn(&tidemill_data::profile::ColumnStats) -> Option<String>) -> String {
     let side = |stats: &Option<_>| stats.as_ref().and_then(&of).unwrap_or_else(|| "–".to_owned());
     let (old, new) = (side(&column.old), side(&column.new));
     if old == new { new } else { format!("{old} → {new}") }

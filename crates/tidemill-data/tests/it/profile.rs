@@ -1,8 +1,8 @@
 //! Summaries against pandas on the flights, and merges against the whole.
 
 use serde_json::{Value, json};
-use tidemill_data::summary::ColumnStats;
-use tidemill_data::{Summary, Table};
+use tidemill_data::profile::ColumnStats;
+use tidemill_data::{Profile, Table};
 
 use crate::python::{months, python};
 use crate::read::generated;
@@ -44,7 +44,7 @@ fn flights_are_described_as_pandas_does() {
     let files = months(12);
     let paths: Vec<&std::path::Path> = files.iter().map(std::path::PathBuf::as_path).collect();
     let expected = python(PANDAS, &paths);
-    let summary = Summary::of(&Table::open(&files, None).unwrap()).unwrap();
+    let summary = Profile::of(&Table::open(&files, None).unwrap()).unwrap();
     assert_eq!(summary.rows(), 336_776);
     let stats = summary.describe();
     for column in &stats {
@@ -75,7 +75,7 @@ fn flights_are_described_as_pandas_does() {
 #[test]
 fn quantiles_stand_at_their_ranks() {
     let files = months(12);
-    let stats = Summary::of(&Table::open(&files, None).unwrap()).unwrap().describe();
+    let stats = Profile::of(&Table::open(&files, None).unwrap()).unwrap().describe();
     let names = ["arr_delay", "distance", "air_time", "sched_dep_time"];
     let asked: serde_json::Map<String, Value> = names
         .iter()
@@ -101,12 +101,12 @@ fn quantiles_stand_at_their_ranks() {
 
 #[test]
 fn merged_summaries_are_as_the_whole() {
-    let whole = Summary::of(&Table::open(&months(4), None).unwrap()).unwrap();
-    let mut merged: Option<Summary> = None;
+    let whole = Profile::of(&Table::open(&months(4), None).unwrap()).unwrap();
+    let mut merged: Option<Profile> = None;
     for month in months(4) {
-        let part = Summary::of(&Table::open(&[month], None).unwrap()).unwrap();
+        let part = Profile::of(&Table::open(&[month], None).unwrap()).unwrap();
         let text = serde_json::to_string(&part).unwrap();
-        let part: Summary = serde_json::from_str(&text).unwrap();
+        let part: Profile = serde_json::from_str(&text).unwrap();
         match &mut merged {
             None => merged = Some(part),
             Some(merged) => merged.merge(&part).unwrap(),
@@ -121,8 +121,8 @@ fn merged_summaries_are_as_the_whole() {
         }
     }
     let other = generated(vec![1], vec![None], vec![None]);
-    let mut summary = Summary::of(&Table::open(&months(1), None).unwrap()).unwrap();
-    assert!(summary.merge(&Summary::of(&other).unwrap()).is_err());
+    let mut summary = Profile::of(&Table::open(&months(1), None).unwrap()).unwrap();
+    assert!(summary.merge(&Profile::of(&other).unwrap()).is_err());
 }
 
 #[test]
@@ -132,13 +132,13 @@ fn odd_values() {
         vec![Some("é".repeat(500)), Some(String::new()), None],
         vec![Some(f64::NAN), Some(f64::INFINITY), Some(-0.0)],
     );
-    let stats = Summary::of(&table).unwrap().describe();
+    let stats = Profile::of(&table).unwrap().describe();
     assert_eq!(find(&stats, "id").min, Some(json!(i64::MIN)));
     assert_eq!(find(&stats, "name").mean_length, Some(250.0));
     let value = find(&stats, "value");
     assert_eq!((value.mean, value.std, value.nulls), (Some(0.0), None, 0));
     assert_eq!((value.max.clone(), value.distinct.estimate), (Some(json!("inf")), 3));
-    let empty = Summary::of(&generated(vec![], vec![], vec![])).unwrap().describe();
+    let empty = Profile::of(&generated(vec![], vec![], vec![])).unwrap().describe();
     assert_eq!((empty[0].count, empty[0].mean, empty[0].min.clone()), (0, None, None));
     assert!(empty[0].quantiles.is_none());
 }
@@ -147,7 +147,7 @@ fn odd_values() {
 fn many_different_values_are_estimated_and_said_to_be() {
     let ids: Vec<i64> = (0..200_000).collect();
     let table = generated(ids, vec![None; 200_000], vec![Some(1.5); 200_000]);
-    let stats = Summary::of(&table).unwrap().describe();
+    let stats = Profile::of(&table).unwrap().describe();
     let id = find(&stats, "id");
     assert!(!id.distinct.exact);
     let error = (id.distinct.estimate as f64 - 200_000.0).abs() / 200_000.0;
