@@ -1,15 +1,17 @@
 //! A rule as one line of a project file.
 
 use serde_json::Value;
-use tidemill_core::declare::Rule;
+use tidemill_core::declare::Expectation;
 
 /// For example `between: {column: distance, min: 0, max: 6000}`.
-pub(super) fn rule(rule: &Rule) -> String {
-    match serde_json::to_value(rule) {
+pub(super) fn rule(expectation: &Expectation) -> String {
+    let mut shown = expectation.clone();
+    shown.severity = None;
+    match serde_json::to_value(&shown) {
         Ok(Value::Object(map)) => {
             map.iter().map(|(name, value)| format!("{name}: {}", flow(value))).collect::<Vec<_>>().join(", ")
         }
-        _ => rule.name().to_owned(),
+        _ => expectation.rule.name().to_owned(),
     }
 }
 

@@ -16,8 +16,8 @@ pub(super) fn expectations(
     columns: &[ColumnProposal],
     key: &[String],
 ) -> Vec<Expectation> {
-    let error = |rule| Expectation { rule, severity: Severity::Error };
-    let warn = |rule| Expectation { rule, severity: Severity::Warn };
+    let error = |rule| Expectation { severity: Some(Severity::Error), ..Expectation::new(rule) };
+    let warn = |rule| Expectation { severity: Some(Severity::Warn), ..Expectation::new(rule) };
     let mut found = vec![error(Rule::RowCount { min: Some((profile.rows() / 2).max(1)), max: None })];
     let used = |role: Role| !matches!(role, Role::Constant | Role::Unsupported | Role::Text);
     let pairs: Vec<(&ColumnStats, Role)> =

@@ -4,7 +4,10 @@
 
 mod expectations;
 mod roles;
+mod suggest;
 mod task;
+
+pub use suggest::suggest;
 
 use serde::{Deserialize, Serialize};
 use tidemill_core::declare::{Expectation, Split, SplitBy, Task, TaskKind};

@@ -24,6 +24,7 @@ pub struct ProfileBuilder {
     relations: Option<Relations>,
     keys: Option<(Records, Hashed)>,
     rows: u64,
+    only_relations: bool,
 }
 
 impl ProfileBuilder {
@@ -58,7 +59,12 @@ impl ProfileBuilder {
             Relations::new(&columns, options.target.as_deref(), key)
         });
         let scratch = columns.iter().map(|_| Scratch::default()).collect();
-        Ok(Self { columns, scratch, relations, keys, rows: 0 })
+        Ok(Self { columns, scratch, relations, keys, rows: 0, only_relations: false })
+    }
+
+    /// Leaves the columns themselves out.
+    pub(crate) fn only_relations(self) -> Self {
+        Self { only_relations: true, ..self }
     }
 
     /// Adds the rows of a batch with the columns of the schema.
@@ -75,11 +81,13 @@ impl ProfileBuilder {
         }
         self.rows += batch.num_rows() as u64;
         // Columns side by side: none depends on another, so the result does not depend on threads.
-        self.columns
-            .par_iter_mut()
-            .zip(&mut self.scratch)
-            .zip(batch.columns())
-            .try_for_each(|((column, scratch), array)| column.update(array, scratch))?;
+        if !self.only_relations {
+            self.columns
+                .par_iter_mut()
+                .zip(&mut self.scratch)
+                .zip(batch.columns())
+                .try_for_each(|((column, scratch), array)| column.update(array, scratch))?;
+        }
         if let Some(relations) = &mut self.relations {
             relations.update(batch)?;
         }

@@ -77,7 +77,7 @@ pub(super) fn read(bytes: &[u8]) -> Read<Profile> {
 }
 
 /// Reads a body whose frame is taken off; the fuzzer gets past the checksum here.
-pub(super) fn read_body(body: &[u8]) -> Read<Profile> {
+pub(crate) fn read_body(body: &[u8]) -> Read<Profile> {
     let mut body = Reader(body);
     let rows = body.number()?;
     let columns = body.many(16, read_column)?;
@@ -165,9 +165,10 @@ fn write_numbers(out: &mut Writer, numbers: &Numbers) {
     let moments = &numbers.moments;
     out.number(moments.count);
     [moments.mean, moments.m2, moments.m3, moments.m4].into_iter().for_each(|value| out.float(value));
-    let (k, coin, levels) = numbers.quantiles.parts();
+    let (k, coin, variance, levels) = numbers.quantiles.parts();
     out.number(u64::from(k));
     out.word(coin);
+    out.float(variance);
     out.number(levels.len() as u64);
     for level in levels {
         write_floats(out, level);
@@ -201,9 +202,10 @@ fn read_numbers(from: &mut Reader<'_>) -> Read<Numbers> {
     };
     let k = u16::try_from(from.number()?).map_err(|_| "a sketch is too large".to_owned())?;
     let coin = from.word()?;
+    let variance = from.float()?;
     let levels = from.many(1, read_floats)?;
     let quantiles =
-        Kll::from_parts(k, coin, levels).ok_or_else(|| "a quantile sketch is not one".to_owned())?;
+        Kll::from_parts(k, coin, variance, levels).ok_or_else(|| "a quantile sketch is not one".to_owned())?;
     let grid = read_grid(from)?;
     let bins = from.option(|from| {
         let bins = Bins {

@@ -42,16 +42,7 @@ pub(super) fn table(profile: &Profile) -> TableStats {
         .collect();
     together.sort_by_key(|pair| std::cmp::Reverse(pair.rows));
     together.truncate(PAIRS);
-    let count = relations.numeric.len();
-    let places = (0..count).flat_map(|i| (i + 1..count).map(move |j| (i, j)));
-    let mut correlations: Vec<Correlation> = places
-        .zip(&relations.pairs)
-        .filter_map(|((i, j), pair)| {
-            let columns = [name(relations.numeric[i]), name(relations.numeric[j])];
-            Some(Correlation { columns, r: pair.correlation()?, rows: pair.count })
-        })
-        .collect();
-    correlations.sort_by(|a, b| b.r.abs().total_cmp(&a.r.abs()));
+    let correlations = correlations(profile);
     let duplicates = relations.key.as_ref().map(|key| Duplicates {
         key: key.columns.iter().map(|&place| name(place)).collect(),
         rows: repeated(key),
@@ -64,6 +55,25 @@ pub(super) fn table(profile: &Profile) -> TableStats {
         missing_together: together,
         correlations,
     }
+}
+
+/// Pairs of numeric columns, strongest first.
+pub(super) fn correlations(profile: &Profile) -> Vec<Correlation> {
+    let Some(relations) = &profile.relations else { return Vec::new() };
+    let name = |place: u32| {
+        profile.columns.get(place as usize).map(|column| column.name.clone()).unwrap_or_default()
+    };
+    let count = relations.numeric.len();
+    let places = (0..count).flat_map(|i| (i + 1..count).map(move |j| (i, j)));
+    let mut correlations: Vec<Correlation> = places
+        .zip(&relations.pairs)
+        .filter_map(|((i, j), pair)| {
+            let columns = [name(relations.numeric[i]), name(relations.numeric[j])];
+            Some(Correlation { columns, r: pair.correlation()?, rows: pair.count })
+        })
+        .collect();
+    correlations.sort_by(|a, b| b.r.abs().total_cmp(&a.r.abs()));
+    correlations
 }
 
 fn repeated(key: &Key) -> u64 {
@@ -183,6 +193,12 @@ pub(super) fn show(sample: &Sample, kind: ColumnType, data_type: &str) -> Value 
         (Sample::Float(value), _) => float(*value),
         (Sample::Text(text), _) => Value::from(value::shorten(text.to_string())),
     }
+}
+
+/// A time or date in its column's unit, as text.
+pub(crate) fn time_text(value: i64, data_type: &str) -> String {
+    let value = time(value, data_type);
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn time(value: i64, data_type: &str) -> Value {

@@ -7,6 +7,7 @@ mod build;
 mod bytes;
 mod codec;
 mod column;
+mod compare;
 mod describe;
 mod frequent;
 mod grid;
@@ -24,6 +25,9 @@ use std::sync::Arc;
 use tidemill_core::{Progress, Quiet};
 
 pub use self::build::ProfileBuilder;
+pub(crate) use self::codec::read_body;
+pub(crate) use self::describe::time_text;
+pub(crate) use self::runs::ordered;
 use self::column::ColumnProfile;
 use self::relations::Relations;
 pub use self::stats::{
@@ -144,6 +148,17 @@ impl Profile {
     /// The numbers of every column, in the table's order.
     pub fn describe(&self) -> Vec<ColumnStats> {
         self.columns.iter().map(describe::describe).collect()
+    }
+
+    /// The numbers of one column.
+    pub fn describe_column(&self, name: &str) -> Option<ColumnStats> {
+        self.columns.iter().find(|column| column.name == name).map(describe::describe)
+    }
+
+    /// A quantile of a column of numbers, and by how much its rank may be off.
+    pub fn quantile(&self, column: &str, probability: f64) -> Option<(f64, f64)> {
+        let sketch = &self.columns.iter().find(|known| known.name == column)?.numbers.quantiles;
+        Some((*sketch.quantiles(&[probability])?.first()?, sketch.rank_error()))
     }
 
     /// The numbers of the table and of every column.

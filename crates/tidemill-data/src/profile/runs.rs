@@ -111,7 +111,7 @@ impl Scratch {
 }
 
 /// A whole number in the order of floats.
-pub(super) fn ordered(value: f64) -> i64 {
+pub(crate) fn ordered(value: f64) -> i64 {
     let bits = value.to_bits() as i64;
     bits ^ ((bits >> 63) as u64 >> 1) as i64
 }

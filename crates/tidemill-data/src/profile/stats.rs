@@ -20,6 +20,20 @@ pub struct TableStats {
     pub correlations: Vec<Correlation>,
 }
 
+impl TableStats {
+    /// Takes the values of some columns out; counts and moments stay.
+    pub fn redact(&mut self, columns: &[String]) {
+        for column in self.columns.iter_mut().filter(|column| columns.contains(&column.name)) {
+            column.min = None;
+            column.max = None;
+            column.quantiles = None;
+            column.histogram.clear();
+            column.top.clear();
+            column.patterns.clear();
+        }
+    }
+}
+
 /// Rows whose key a row before them has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Duplicates {

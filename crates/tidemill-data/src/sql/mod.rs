@@ -5,6 +5,7 @@
 
 mod fail;
 mod order;
+mod predicate;
 mod query;
 mod remote;
 mod scan;
@@ -29,6 +30,7 @@ use crate::value::cell;
 use crate::write::{ParquetWriter, Written};
 use crate::{Error, Format, SchemaField, Table};
 
+pub(crate) use predicate::Predicate;
 pub use self::remote::{identify, open as open_remote};
 
 /// A table that a query may read.

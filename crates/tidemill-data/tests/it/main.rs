@@ -10,6 +10,7 @@
 )]
 
 mod diff;
+mod drift;
 mod expect;
 mod fuzz;
 mod infer;

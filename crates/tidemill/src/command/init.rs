@@ -322,8 +322,9 @@ pub(crate) fn entry(expectation: &Expectation) -> anyhow::Result<String> {
         map.remove("severity");
     }
     let rule = flow(&value);
-    Ok(match expectation.severity {
-        Severity::Error => rule.trim_start_matches('{').strip_suffix('}').unwrap_or(&rule).to_owned(),
+    Ok(match expectation.severity() {
+        severity if severity == Expectation::new(expectation.rule.clone()).severity() => rule.trim_start_matches('{').strip_suffix('}').unwrap_or(&rule).to_owned(),
+        Severity::Error => format!("{}, severity: error}}", rule.strip_suffix('}').unwrap_or(&rule)),
         Severity::Warn => format!("{}, severity: warn}}", rule.strip_suffix('}').unwrap_or(&rule)),
     })
 }

@@ -15,6 +15,7 @@ mod memory;
 mod remote;
 mod server;
 mod steps;
+mod tables;
 
 /// One task.
 pub(super) struct Case {
@@ -31,7 +32,7 @@ const fn case(name: &'static str, peers: Environment, measure: fn(&Session) -> R
 }
 
 /// All tasks, in the order in which a session measures them.
-pub(super) const CASES: [Case; 20] = [
+pub(super) const CASES: [Case; 22] = [
     case("add-big", Tools, add_big::measure),
     case("add-small", Tools, add_small::measure),
     case("steps", Tools, steps::measure),
@@ -39,6 +40,8 @@ pub(super) const CASES: [Case; 20] = [
     case("features", Tools, features::measure),
     case("boosting", Tools, boosting::measure),
     case("memory", Tools, memory::measure),
+    case("profile", Tools, tables::profile),
+    case("expectations", Tools, tables::expectations),
     case("server-start", Mlflow, |session| server::start::measure(session, Sqlite)),
     case("server-metrics", Mlflow, |session| server::metrics::measure(session, Sqlite)),
     case("server-batch", Mlflow, |session| server::batch::measure(session, Sqlite)),
