@@ -33,7 +33,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let profile = Profile::build(&table, &ProfileOptions::dataset(), &Quiet)?;
         let (wall, used) = (start.elapsed().as_secs_f64(), processor() - used);
         let bytes = profile.to_bytes().len();
-        println!("profile {round}: {wall:.2} s, {used:.2} s of processor, {bytes} bytes, {} rows", profile.rows());
+        println!(
+            "profile {round}: {wall:.2} s, {used:.2} s of processor, {bytes} bytes, {} rows",
+            profile.rows()
+        );
     }
     let hours: Vec<Profile> = (0..1000)
         .map(|hour| Profile::build(&memory(hour * 2000, 2000)?, &ProfileOptions::window(), &Quiet))

@@ -19,10 +19,10 @@ pub mod drift;
 pub mod expect;
 pub mod fuzz;
 pub mod infer;
-#[cfg(feature = "sql")]
-pub mod sql;
 pub mod profile;
 pub mod report;
+#[cfg(feature = "sql")]
+pub mod sql;
 
 pub use column::{ColumnType, SchemaDiff, SchemaField, compare_schemas};
 pub use diff::{TableDiff, diff};

@@ -114,7 +114,9 @@ fn keys(node: &mut Node, moved: &mut Vec<Entry>) {
 fn columns(node: &mut Node) {
     match &mut node.kind {
         Kind::String(_) => listed(node),
-        Kind::Map(entries) if entries.len() == 1 && matches!(entries[0].key.as_str(), "column" | "columns") => {
+        Kind::Map(entries)
+            if entries.len() == 1 && matches!(entries[0].key.as_str(), "column" | "columns") =>
+        {
             let inside = entries.remove(0).value;
             *node = inside;
             if matches!(node.kind, Kind::String(_)) {
@@ -188,7 +190,8 @@ data:
       - regex: {column: carrier, pattern: '^..$'}
       - monotonic: {column: a, order: decreasing}
 ";
-        let expect = |text| parse(text, "tidemill.yaml").map(|project| project.data["flights"].expect.clone());
+        let expect =
+            |text| parse(text, "tidemill.yaml").map(|project| project.data["flights"].expect.clone());
         assert_eq!(expect(theirs).unwrap(), expect(ours).unwrap());
     }
 }

@@ -8,8 +8,8 @@ use tidemill_data::expect::{Limits, Surroundings, evaluate_in};
 use tidemill_project::{Resolved, ResolvedDataset};
 
 use crate::app::App;
-use crate::profile::Datasets;
 use crate::output::{BAD, CAUTION, Console, FAINT, GOOD, count, plural};
+use crate::profile::Datasets;
 use crate::table::open;
 
 /// Failing rows that are printed.
@@ -50,11 +50,8 @@ pub(crate) fn check(
         return Ok(None);
     }
     let table = open(&app.root, app.runtime().handle(), &dataset.paths, dataset.format)?;
-    let limits = Limits {
-        spill_dir: Some(app.inside("tmp")),
-        redact: dataset.redact.clone(),
-        ..Limits::default()
-    };
+    let limits =
+        Limits { spill_dir: Some(app.inside("tmp")), redact: dataset.redact.clone(), ..Limits::default() };
     let others = Datasets::new(app, declared);
     let bar = app.bar();
     let around = Surroundings { now: Some(app.clock.now()), others: &others, progress: &bar };

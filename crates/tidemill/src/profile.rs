@@ -175,7 +175,9 @@ impl<'a, 'b> Datasets<'a, 'b> {
     }
 
     fn workspace(&self, name: &str) -> Result<Option<Table>, Error> {
-        let Some(dataset) = self.declared.datasets.get(name).filter(|_| !name.contains('@')) else { return Ok(None) };
+        let Some(dataset) = self.declared.datasets.get(name).filter(|_| !name.contains('@')) else {
+            return Ok(None);
+        };
         let handle = self.app.runtime().handle();
         let table = crate::table::open(&self.app.root, handle, &dataset.paths, dataset.format);
         table.map(Some).map_err(|error| plain(&error))

@@ -9,9 +9,9 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use self::compare::Found;
-use crate::records::{Hashed, Records};
 use crate::profile::{ColumnStats, ProfileBuilder, ProfileOptions};
-use crate::{ColumnType, Error, Row, SchemaDiff, Profile, Table};
+use crate::records::{Hashed, Records};
+use crate::{ColumnType, Error, Profile, Row, SchemaDiff, Table};
 
 /// Most rows of each sample.
 pub const SAMPLE_ROWS: usize = 10;

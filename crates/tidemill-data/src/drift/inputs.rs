@@ -16,9 +16,10 @@ pub(crate) struct Side {
 
 impl Side {
     fn sample(&self) -> Sample<'_> {
-        let sketch = self.weights.as_ref().and_then(|weights| {
-            Sample::sketch(&self.values, weights, self.rows, self.rank_error)
-        });
+        let sketch = self
+            .weights
+            .as_ref()
+            .and_then(|weights| Sample::sketch(&self.values, weights, self.rows, self.rank_error));
         // Weights of a sketch of ours are whole numbers above 0, which is never refused.
         sketch.unwrap_or_else(|| Sample::exact(&self.values))
     }

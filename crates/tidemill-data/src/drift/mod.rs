@@ -67,6 +67,29 @@ pub struct DriftReport {
     pub verdict: Verdict,
 }
 
+impl DriftReport {
+    /// Takes the values of some columns out of the sentences; levels and figures stay.
+    pub fn redact(&mut self, columns: &[String]) {
+        let mut first = None;
+        for column in self.verdict.columns.iter_mut().filter(|column| columns.contains(&column.name)) {
+            let word = match column.level {
+                Level::Major => "it moved much",
+                Level::Minor => "it moved a little",
+                Level::None => "no test is significant",
+                Level::NotJudged => "there are too few rows",
+            };
+            column.reason = format!("{word}; its values are not shown");
+            first = first.or_else(|| Some(column.name.clone()));
+        }
+        // The table's sentence quotes the reason of the column that moved most.
+        if first.is_some() && self.verdict.columns.first().map(|column| &column.name) == first.as_ref() {
+            let moved = self.verdict.columns.iter().filter(|column| column.level == Level::Major).count();
+            let all = self.verdict.columns.len();
+            self.verdict.reason = format!("{moved} of {all} columns moved much, first {}", first.unwrap_or_default());
+        }
+    }
+}
+
 /// A column that was not compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {

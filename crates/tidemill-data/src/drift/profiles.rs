@@ -66,9 +66,8 @@ pub(super) fn pairs(reference: &Profile, current: &Profile, chosen: &[Chosen]) -
         .into_iter()
         .filter(|(columns, _, _)| numeric(&columns[0]) && numeric(&columns[1]))
         .filter_map(|(columns, r, rows)| {
-            let same = |other: &[String; 2]| {
-                *other == columns || (other[0] == columns[1] && other[1] == columns[0])
-            };
+            let same =
+                |other: &[String; 2]| *other == columns || (other[0] == columns[1] && other[1] == columns[0]);
             let (_, after, count) = after.iter().find(|(other, _, _)| same(other))?;
             Some((columns, (r, rows as f64), (*after, *count as f64)))
         })

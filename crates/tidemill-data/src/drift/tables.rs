@@ -22,8 +22,7 @@ pub(super) fn compare(
 ) -> Result<DriftReport, Error> {
     let (chosen, skipped) = choose(reference.schema(), current.schema(), options)?;
     let numeric: Vec<&Chosen> = chosen.iter().filter(|column| column.role == Role::Numeric).collect();
-    let categorical: Vec<&Chosen> =
-        chosen.iter().filter(|column| column.role == Role::Categorical).collect();
+    let categorical: Vec<&Chosen> = chosen.iter().filter(|column| column.role == Role::Categorical).collect();
     let rows = reference.rows().max(current.rows()).max(1);
     // Values are held as read and once more while they are sorted.
     let fit = options.memory as u64 / (32 * rows);
@@ -60,8 +59,7 @@ pub(super) fn compare(
             measured.push(input(column, missing, values, options).measure(&options.rules));
         }
     }
-    let found =
-        if options.pairs { correlate(reference, current, &chosen, progress)? } else { Vec::new() };
+    let found = if options.pairs { correlate(reference, current, &chosen, progress)? } else { Vec::new() };
     let pairs: Vec<Pair<'_>> = found
         .iter()
         .map(|(columns, reference, current)| Pair {

@@ -148,7 +148,9 @@ pub(super) fn beyond(
     };
     // Where the ends are inside everything is, and the ends of numbers are found many at a time. NaN is greater than all.
     let ends = match Plain::of(array)? {
-        Plain::Int(values, _) => least(&values).zip(greatest(&values)).map(|(a, b)| [Cell::Int(a), Cell::Int(b)]),
+        Plain::Int(values, _) => {
+            least(&values).zip(greatest(&values)).map(|(a, b)| [Cell::Int(a), Cell::Int(b)])
+        }
         Plain::Float(values) => {
             least(&values).zip(greatest(&values)).map(|(a, b)| [Cell::Float(a), Cell::Float(b)])
         }

@@ -84,7 +84,8 @@ pub(super) fn columns(
     around: &Surroundings<'_>,
 ) -> Result<Option<Vec<usize>>, Refused> {
     let kind = |place: usize| ColumnType::of(table.schema().field(place).data_type());
-    let numbers = |place: usize| matches!(kind(place), ColumnType::Int | ColumnType::Float | ColumnType::Bool);
+    let numbers =
+        |place: usize| matches!(kind(place), ColumnType::Int | ColumnType::Float | ColumnType::Bool);
     match rule {
         Rule::MeanBetween(Bounds { column, .. })
         | Rule::StdBetween(Bounds { column, .. })
@@ -132,6 +133,7 @@ pub(super) fn judge(
     rule: &Rule,
     profile: &Profile,
     around: &Surroundings<'_>,
+    redact: &[String],
     result: &mut CheckResult,
 ) -> Result<(), Refused> {
     result.checked = profile.rows();
@@ -181,11 +183,11 @@ pub(super) fn judge(
         }
         Rule::Freshness { column, max_age } => freshness(&stats(column)?, max_age, around, result),
         Rule::NoNewCategories { columns, against } => {
-            shift::categories(columns, &around.others.profile(against)?, profile, result)?;
+            shift::categories(columns, &around.others.profile(against)?, profile, redact, result)?;
         }
         Rule::DriftBelow { against, columns, level } => {
             let others = around.others.profile(against)?;
-            shift::drift(columns, *level, &others, profile, result)?;
+            shift::drift(columns, *level, &others, profile, redact, result)?;
         }
         _ => {}
     }

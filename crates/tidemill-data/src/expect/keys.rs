@@ -44,9 +44,7 @@ impl Keys {
         let theirs = around.others.table(other)?;
         let columns = key.iter().map(|name| theirs.column(name)).collect::<Result<Vec<_>, _>>()?;
         for (&mine, &column) in places.iter().zip(&columns) {
-            let kind = |table: &Table, place: usize| {
-                ColumnType::of(table.schema().field(place).data_type())
-            };
+            let kind = |table: &Table, place: usize| ColumnType::of(table.schema().field(place).data_type());
             let (a, b) = (kind(table, mine), kind(&theirs, column));
             if a != b {
                 return Err(Refused::because(format!(

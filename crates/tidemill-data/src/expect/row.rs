@@ -95,7 +95,8 @@ impl Scan {
             Rule::Regex { column, pattern } | Rule::NotRegex { column, pattern } => {
                 text(column)?;
                 let wanted = matches!(expectation.rule, Rule::Regex { .. });
-                let test = Test::Matches { regex: compile(pattern)?, wanted, answers: vec![(0, wanted); ANSWERS] };
+                let test =
+                    Test::Matches { regex: compile(pattern)?, wanted, answers: vec![(0, wanted); ANSWERS] };
                 (vec![table.column(column)?], test)
             }
             Rule::Length(Bounds { column, min, max }) => {
@@ -397,9 +398,10 @@ fn shared(
         .fields()
         .iter()
         .filter(|field| {
-            other.schema().field_with_name(field.name()).is_ok_and(|theirs| {
-                ColumnType::of(theirs.data_type()) == ColumnType::of(field.data_type())
-            })
+            other
+                .schema()
+                .field_with_name(field.name())
+                .is_ok_and(|theirs| ColumnType::of(theirs.data_type()) == ColumnType::of(field.data_type()))
         })
         .map(|field| field.name().clone())
         .collect();

@@ -13,6 +13,7 @@ pub(super) fn categories(
     columns: &[String],
     before: &Profile,
     after: &Profile,
+    redact: &[String],
     result: &mut CheckResult,
 ) -> Result<(), Refused> {
     let (mut found, mut rows) = (Vec::new(), 0);
@@ -34,7 +35,9 @@ pub(super) fn categories(
             .filter(|(value, _)| !old.contains(value))
             .collect();
         rows += fresh.iter().map(|(_, count)| count).sum::<u64>();
-        if !fresh.is_empty() {
+        if !fresh.is_empty() && redact.contains(column) {
+            found.push(format!("`{column}` has {}", fresh.len()));
+        } else if !fresh.is_empty() {
             let mut named: Vec<String> = fresh.iter().take(NAMED).map(|(value, _)| value.clone()).collect();
             if fresh.len() > NAMED {
                 named.push(format!("{} more", fresh.len() - NAMED));
@@ -57,6 +60,7 @@ pub(super) fn drift(
     level: DriftLevel,
     before: &Profile,
     after: &Profile,
+    redact: &[String],
     result: &mut CheckResult,
 ) -> Result<(), Error> {
     let options = DriftOptions {
@@ -64,7 +68,8 @@ pub(super) fn drift(
         pairs: false,
         ..DriftOptions::default()
     };
-    let report = between_profiles(before, after, &options)?;
+    let mut report = between_profiles(before, after, &options)?;
+    report.redact(redact);
     let least = match level {
         DriftLevel::Minor => Level::Minor,
         DriftLevel::Major => Level::Major,
@@ -77,8 +82,7 @@ pub(super) fn drift(
     } else if moved.is_empty() {
         format!("{judged} columns are distributed as before")
     } else {
-        let reasons: Vec<String> =
-            moved.iter().take(NAMED).map(|column| column.reason.clone()).collect();
+        let reasons: Vec<String> = moved.iter().take(NAMED).map(|column| column.reason.clone()).collect();
         let more = moved.len().saturating_sub(NAMED);
         let more = if more > 0 { format!("; and {more} more columns") } else { String::new() };
         format!("{} of {judged} columns moved: {}{more}", moved.len(), reasons.join("; "))

@@ -23,6 +23,11 @@ fn flow(value: &Value) -> String {
             format!("{{{}}}", map.iter().map(pair).collect::<Vec<_>>().join(", "))
         }
         Value::String(text) => word(text),
+        // As people write it: 4, not 4.0.
+        Value::Number(found) => match found.as_f64() {
+            Some(whole) if found.is_f64() && whole.fract() == 0.0 && whole.abs() < 1e15 => whole.to_string(),
+            _ => found.to_string(),
+        },
         other => other.to_string(),
     }
 }
@@ -51,6 +56,10 @@ mod tests {
                 r#"in_set: {column: a, values: [x, 1, true, "no", "1"]}"#,
             ),
             (r#"{"row_count": {"min": 5}}"#, "row_count: {min: 5}"),
+            (
+                r#"{"mean_between": {"column": "a", "max": 4, "min": 0.5}, "severity": "warn", "mostly": 0.9}"#,
+                "mean_between: {column: a, max: 4, min: 0.5}, mostly: 0.9",
+            ),
             (r#"{"sql": {"assert": "select 1 = 1"}}"#, r#"sql: {assert: "select 1 = 1"}"#),
         ] {
             assert_eq!(rule(&serde_json::from_str(json).unwrap()), text);

@@ -50,8 +50,7 @@ impl ProfileBuilder {
         };
         let key = options.key.iter().map(place).collect::<Result<Vec<usize>, _>>()?;
         let keys = (options.relations && !key.is_empty()).then(|| {
-            let hashed =
-                Hashed { key: key.iter().map(|&place| (place, None)).collect(), cells: Vec::new() };
+            let hashed = Hashed { key: key.iter().map(|&place| (place, None)).collect(), cells: Vec::new() };
             (Records::new(HEAD, options.key_memory), hashed)
         });
         let relations = options.relations.then(|| {

@@ -119,7 +119,11 @@ impl<'a> Reader<'a> {
     }
 
     /// `length` things.
-    pub(super) fn many<T>(&mut self, size: usize, mut read: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+    pub(super) fn many<T>(
+        &mut self,
+        size: usize,
+        mut read: impl FnMut(&mut Self) -> Read<T>,
+    ) -> Read<Vec<T>> {
         let count = self.length(size)?;
         (0..count).map(|_| read(self)).collect()
     }

@@ -204,8 +204,8 @@ fn read_numbers(from: &mut Reader<'_>) -> Read<Numbers> {
     let coin = from.word()?;
     let variance = from.float()?;
     let levels = from.many(1, read_floats)?;
-    let quantiles =
-        Kll::from_parts(k, coin, variance, levels).ok_or_else(|| "a quantile sketch is not one".to_owned())?;
+    let quantiles = Kll::from_parts(k, coin, variance, levels)
+        .ok_or_else(|| "a quantile sketch is not one".to_owned())?;
     let grid = read_grid(from)?;
     let bins = from.option(|from| {
         let bins = Bins {

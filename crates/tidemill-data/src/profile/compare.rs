@@ -39,8 +39,11 @@ impl Profile {
             rank_error: sketch.rank_error(),
             rows: sketch.count(),
             // Moments leave infinities out, so they are not those of the sample where there are any.
-            moments: (moments.count == sketch.count() && moments.count > 0)
-                .then(|| Moments { count: n, mean: moments.mean, variance: moments.m2 / n }),
+            moments: (moments.count == sketch.count() && moments.count > 0).then(|| Moments {
+                count: n,
+                mean: moments.mean,
+                variance: moments.m2 / n,
+            }),
         })
     }
 

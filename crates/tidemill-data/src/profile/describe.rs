@@ -89,10 +89,8 @@ pub(super) fn describe(column: &ColumnProfile) -> ColumnStats {
     let kind = column.column_type;
     let show = |sample: &Sample| show(sample, kind, &column.data_type);
     let numeric = matches!(kind, ColumnType::Int | ColumnType::Float | ColumnType::Bool);
-    let ordered = matches!(
-        kind,
-        ColumnType::Int | ColumnType::Float | ColumnType::Date | ColumnType::Timestamp
-    );
+    let ordered =
+        matches!(kind, ColumnType::Int | ColumnType::Float | ColumnType::Date | ColumnType::Timestamp);
     let number = matches!(kind, ColumnType::Int | ColumnType::Float);
     let numbers = &column.numbers;
     let moments = Some(&numbers.moments).filter(|_| numeric);

@@ -205,7 +205,14 @@ impl Kll {
         let sorted = levels.iter().skip(1).all(|level| level.is_sorted_by(|a, b| a <= b));
         let numbers = levels.iter().flatten().all(|value| !value.is_nan());
         let varies = variance.is_finite() && variance >= 0.0;
-        if k < 8 || !varies || coin == 0 || levels.is_empty() || levels.len() > DEEPEST + 1 || !sorted || !numbers {
+        if k < 8
+            || !varies
+            || coin == 0
+            || levels.is_empty()
+            || levels.len() > DEEPEST + 1
+            || !sorted
+            || !numbers
+        {
             return None;
         }
         let mut count = 0_u64;

@@ -26,10 +26,10 @@ use tidemill_core::{Progress, Quiet};
 
 pub use self::build::ProfileBuilder;
 pub(crate) use self::codec::read_body;
-pub(crate) use self::describe::time_text;
-pub(crate) use self::runs::ordered;
 use self::column::ColumnProfile;
+pub(crate) use self::describe::time_text;
 use self::relations::Relations;
+pub(crate) use self::runs::ordered;
 pub use self::stats::{
     Bar, ColumnStats, Correlation, Distinct, Duplicates, MissingTogether, Quantiles, TableStats, TopValue,
 };
@@ -101,11 +101,7 @@ impl Profile {
     ///
     /// # Errors
     /// What reading the table gives; a key column that is not there; [`Error::Cancelled`].
-    pub fn build(
-        table: &Table,
-        options: &ProfileOptions,
-        progress: &dyn Progress,
-    ) -> Result<Self, Error> {
+    pub fn build(table: &Table, options: &ProfileOptions, progress: &dyn Progress) -> Result<Self, Error> {
         build::build(table, options, progress)
     }
 
@@ -130,9 +126,7 @@ impl Profile {
         let fits = self.columns.len() == other.columns.len()
             && self.columns.iter().zip(&other.columns).all(|(a, b)| same(a, b));
         if !fits {
-            return Err(Error::Unusable(
-                "profiles of tables with other columns cannot be merged".to_owned(),
-            ));
+            return Err(Error::Unusable("profiles of tables with other columns cannot be merged".to_owned()));
         }
         self.rows += other.rows;
         for (mine, theirs) in self.columns.iter_mut().zip(&other.columns) {

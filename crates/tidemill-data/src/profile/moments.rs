@@ -52,13 +52,11 @@ impl Moments {
         let d = other.mean - self.mean;
         let (shift, both) = (d / n, a * b / n);
         let m2 = self.m2 + other.m2 + d * d * both;
-        let m3 = self.m3
-            + other.m3
-            + d * d * shift * both * (a - b)
-            + 3.0 * shift * (a * other.m2 - b * self.m2);
+        let m3 =
+            self.m3 + other.m3 + d * d * shift * both * (a - b) + 3.0 * shift * (a * other.m2 - b * self.m2);
         let m4 = self.m4
             + other.m4
-            + d * shift * d * shift * both * (a * a - a * b + b * b) / n
+            + d * shift * d * shift * both * (a * a - a * b + b * b)
             + 6.0 * shift * shift * (a * a * other.m2 + b * b * self.m2)
             + 4.0 * shift * (a * other.m3 - b * self.m3);
         *self = Self { count: self.count + other.count, mean: self.mean + shift * b, m2, m3, m4 };

@@ -234,28 +234,14 @@ impl Centred {
                 let [left, left_square] = masked(&self.values, theirs);
                 let [right, right_square] = masked(&other.values, mine);
                 let product = dot(&self.values, &other.values);
-                shifted(
-                    self,
-                    other,
-                    dot(mine, theirs),
-                    [left, right],
-                    [left_square, right_square],
-                    product,
-                )
+                shifted(self, other, dot(mine, theirs), [left, right], [left_square, right_square], product)
             }
         }
     }
 }
 
 /// From sums about the columns' own means to sums about the means of the shared rows.
-fn shifted(
-    a: &Centred,
-    b: &Centred,
-    n: f64,
-    sums: [f64; 2],
-    squares: [f64; 2],
-    product: f64,
-) -> CoMoments {
+fn shifted(a: &Centred, b: &Centred, n: f64, sums: [f64; 2], squares: [f64; 2], product: f64) -> CoMoments {
     if n < 1.0 {
         return CoMoments::default();
     }
@@ -263,10 +249,7 @@ fn shifted(
     CoMoments {
         count: n as u64,
         means: [a.mean + means[0], b.mean + means[1]],
-        squares: [
-            (squares[0] - sums[0] * means[0]).max(0.0),
-            (squares[1] - sums[1] * means[1]).max(0.0),
-        ],
+        squares: [(squares[0] - sums[0] * means[0]).max(0.0), (squares[1] - sums[1] * means[1]).max(0.0)],
         product: product - sums[0] * means[1],
     }
 }

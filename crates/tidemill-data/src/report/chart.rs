@@ -10,6 +10,8 @@ const WIDTH: f64 = 260.0;
 const HEIGHT: f64 = 64.0;
 /// Bins of a histogram.
 const BINS: usize = 26;
+/// Widest bar of a histogram.
+const WIDEST: f64 = 26.0;
 /// Values that get a bar.
 const BARS: usize = 6;
 const BAR: f64 = 16.0;
@@ -46,7 +48,8 @@ fn histogram(chart: &Chart<'_>) -> Option<String> {
         sides.iter().map(|side| side.and_then(|side| side.shares(name, &bins))).collect();
     let most = shares.iter().flatten().flatten().copied().reduce(f64::max).filter(|most| *most > 0.0)?;
     let mut svg = open(HEIGHT + 16.0, name);
-    let step = WIDTH / (bins.len() - 1) as f64;
+    let count = (bins.len() - 1) as f64;
+    let step = (WIDTH / count).min(WIDEST);
     for (shares, class) in shares.iter().zip(["ref", "cur"]) {
         let Some(shares) = shares else { continue };
         let both = if class == "cur" && chart.reference.is_some() { " both" } else { "" };
@@ -66,14 +69,18 @@ fn histogram(chart: &Chart<'_>) -> Option<String> {
             );
         }
     }
-    let _ = write!(
-        svg,
-        "<line class=\"axis\" x1=\"0\" y1=\"{HEIGHT}\" x2=\"{WIDTH}\" y2=\"{HEIGHT}\"/>\
-         <text x=\"0\" y=\"{0}\">{1}</text><text x=\"{WIDTH}\" y=\"{0}\" text-anchor=\"end\">{2}</text></svg>",
-        HEIGHT + 13.0,
-        edge(chart, bins[0]),
-        edge(chart, bins[bins.len() - 1])
-    );
+    let end = step * count;
+    // Bins of single whole numbers are named by these.
+    let single = chart.stats.column_type == ColumnType::Int && bins[1] - bins[0] == 1.0 && bins[0].fract() != 0.0;
+    let inside = if single { 0.5 } else { 0.0 };
+    let (first, last) = (edge(chart, bins[0] + inside), edge(chart, bins[bins.len() - 1] - inside));
+    let _ = write!(svg, "<line class=\"axis\" x1=\"0\" y1=\"{HEIGHT}\" x2=\"{end:.1}\" y2=\"{HEIGHT}\"/>");
+    let y = HEIGHT + 13.0;
+    let _ = write!(svg, "<text x=\"0\" y=\"{y}\">{first}</text>");
+    if last != first {
+        let _ = write!(svg, "<text x=\"{end:.1}\" y=\"{y}\" text-anchor=\"end\">{last}</text>");
+    }
+    svg.push_str("</svg>");
     Some(svg)
 }
 
@@ -118,7 +125,8 @@ fn bars(chart: &Chart<'_>) -> Option<String> {
     }
     values.sort_by(|a, b| b.1.max(b.2).total_cmp(&a.1.max(a.2)));
     values.truncate(BARS);
-    let most = values.iter().map(|(_, old, new)| old.max(*new)).reduce(f64::max).filter(|most| *most > 0.0)?;
+    let most =
+        values.iter().map(|(_, old, new)| old.max(*new)).reduce(f64::max).filter(|most| *most > 0.0)?;
     let mut svg = open(values.len() as f64 * BAR, &chart.stats.name);
     let (left, room) = (96.0, WIDTH - 96.0 - 46.0);
     for (place, (value, old, new)) in values.into_iter().enumerate() {

@@ -17,6 +17,7 @@ use crate::{ColumnType, Profile, Value};
 const PAIRS: usize = 15;
 
 /// What the page is about.
+#[derive(Clone, Copy)]
 pub struct Report<'a> {
     /// What the table is called, for example `flights@3`.
     pub label: &'a str,
@@ -30,6 +31,16 @@ pub struct Report<'a> {
 
 /// The page.
 pub fn html(report: &Report<'_>) -> String {
+    let redacted = report.against.map(|(label, profile, drift)| {
+        let mut drift = drift.clone();
+        drift.redact(report.redact);
+        (label, profile, drift)
+    });
+    let against = redacted.as_ref().map(|(label, profile, drift)| (*label, *profile, drift));
+    page(&Report { against, ..*report })
+}
+
+fn page(report: &Report<'_>) -> String {
     let mut stats = report.profile.stats();
     stats.redact(report.redact);
     let mut page = String::with_capacity(1 << 16);
@@ -100,7 +111,9 @@ fn columns(page: &mut String, report: &Report<'_>, stats: &TableStats) {
         };
         order.sort_by_key(|stats| place(stats));
     }
-    page.push_str("<section><h2>Columns</h2><div class=\"scroll\"><table><thead><tr><th>column</th><th>values</th>");
+    page.push_str(
+        "<section><h2>Columns</h2><div class=\"scroll\"><table><thead><tr><th>column</th><th>values</th>",
+    );
     page.push_str("<th class=\"n\">missing</th><th class=\"n\">different</th><th>figures</th>");
     if report.against.is_some() {
         page.push_str("<th>shift</th>");
@@ -198,7 +211,9 @@ fn pairs(page: &mut String, report: &Report<'_>, stats: &TableStats) {
     let moved = report.against.map(|(_, _, drift)| &drift.verdict.pairs);
     let strong: Vec<_> = stats.correlations.iter().take(PAIRS).collect();
     if !strong.is_empty() {
-        page.push_str("<section><h2>Correlations</h2><div class=\"scroll\"><table><thead><tr><th>columns</th>");
+        page.push_str(
+            "<section><h2>Correlations</h2><div class=\"scroll\"><table><thead><tr><th>columns</th>",
+        );
         page.push_str("<th class=\"n\">r</th>");
         if moved.is_some() {
             page.push_str("<th class=\"n\">was</th>");
@@ -206,13 +221,8 @@ fn pairs(page: &mut String, report: &Report<'_>, stats: &TableStats) {
         page.push_str("<th class=\"n\">rows</th></tr></thead><tbody>");
         for pair in strong {
             let [a, b] = &pair.columns;
-            let _ = write!(
-                page,
-                "<tr><td>{} · {}</td><td class=\"n\">{:.3}</td>",
-                escape(a),
-                escape(b),
-                pair.r
-            );
+            let _ =
+                write!(page, "<tr><td>{} · {}</td><td class=\"n\">{:.3}</td>", escape(a), escape(b), pair.r);
             if let Some(moved) = moved {
                 let same = |columns: &(String, String)| {
                     (columns.0 == *a && columns.1 == *b) || (columns.0 == *b && columns.1 == *a)
@@ -226,7 +236,9 @@ fn pairs(page: &mut String, report: &Report<'_>, stats: &TableStats) {
         page.push_str("</tbody></table></div></section>");
     }
     if !stats.missing_together.is_empty() {
-        page.push_str("<section><h2>Missing together</h2><div class=\"scroll\"><table><thead><tr><th>columns</th>");
+        page.push_str(
+            "<section><h2>Missing together</h2><div class=\"scroll\"><table><thead><tr><th>columns</th>",
+        );
         page.push_str("<th class=\"n\">rows</th><th class=\"n\">overlap</th></tr></thead><tbody>");
         for pair in stats.missing_together.iter().take(PAIRS) {
             let _ = write!(

@@ -30,8 +30,8 @@ use crate::value::cell;
 use crate::write::{ParquetWriter, Written};
 use crate::{Error, Format, SchemaField, Table};
 
-pub(crate) use predicate::Predicate;
 pub use self::remote::{identify, open as open_remote};
+pub(crate) use predicate::Predicate;
 
 /// A table that a query may read.
 #[derive(Clone, Debug, PartialEq)]

@@ -46,14 +46,18 @@ impl Predicate {
     /// # Errors
     /// A condition that is not true or false.
     pub(crate) fn bind(&mut self, schema: &SchemaRef) -> Result<(), Error> {
-        let known = DFSchema::try_from(schema.as_ref().clone()).map_err(|error| refuse(&self.text, &error))?;
+        let known =
+            DFSchema::try_from(schema.as_ref().clone()).map_err(|error| refuse(&self.text, &error))?;
         let bound = self
             .context
             .create_physical_expr(self.expression.clone(), &known)
             .map_err(|error| refuse(&self.text, &error))?;
         let kind = bound.data_type(schema).map_err(|error| refuse(&self.text, &error))?;
         if kind != DataType::Boolean {
-            return Err(Error::Unusable(format!("the condition `{}` is {kind}, not true or false", self.text)));
+            return Err(Error::Unusable(format!(
+                "the condition `{}` is {kind}, not true or false",
+                self.text
+            )));
         }
         self.bound = Some(bound);
         Ok(())

@@ -14,10 +14,10 @@ mod drift;
 mod expect;
 mod fuzz;
 mod infer;
+mod profile;
 mod python;
 mod read;
 #[cfg(feature = "sql")]
 mod remote;
 #[cfg(feature = "sql")]
 mod sql;
-mod profile;

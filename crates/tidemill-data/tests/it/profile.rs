@@ -180,7 +180,7 @@ n = d.select_dtypes('number')
 r = n.corr()
 nulls = {f'{a} {b}': int((d[a].isna() & d[b].isna()).sum()) for a in d for b in d if a < b}
 key = ['year', 'month', 'day', 'carrier', 'flight', 'origin']
-print(json.dumps(dict(r={f'{a} {b}': float(r.loc[a, b]) for a in n for b in n if a < b},
+print(json.dumps(dict(r={f'{a} {b}': float(r.loc[a, b]) for a in n for b in n if a < b and r.loc[a, b] == r.loc[a, b]},
     nulls={k: v for k, v in nulls.items() if v}, duplicates=int(d.duplicated(key).sum()))))
 ";
 
@@ -233,7 +233,8 @@ fn stored_profiles_are_read_back_and_damage_is_told() {
     let bytes = profile.to_bytes();
     assert_eq!(Profile::from_bytes(&bytes).unwrap(), profile);
     assert!(bytes.len() < 1_000_000, "{}", bytes.len());
-    for (place, message) in [(0, "it is none"), (4, "version"), (12, "damaged"), (bytes.len() / 2, "damaged")] {
+    for (place, message) in [(0, "it is none"), (4, "version"), (12, "damaged"), (bytes.len() / 2, "damaged")]
+    {
         let mut damaged = bytes.clone();
         damaged[place] ^= 0x40;
         let error = Profile::from_bytes(&damaged).unwrap_err().to_string();

@@ -11,10 +11,10 @@ use tidemill_data::{Table, TableDiff, Value};
 use super::reference;
 use crate::app::App;
 use crate::failure::Failure;
-use crate::profile::Source;
 use crate::output::{
     Align, BAD, CAUTION, Console, FAINT, GOOD, Table as Sheet, bytes, count, number, plural,
 };
+use crate::profile::Source;
 
 pub(super) fn run(from: &str, to: Option<&str>, key: &[String], app: &App<'_>) -> anyhow::Result<()> {
     let mut old = Source::find(from, app)?;

@@ -26,12 +26,13 @@ pub(super) fn run(reference: &str, current: &str, asked: &Asked<'_>, app: &App<'
         categorical: asked.categorical.to_vec(),
         ..DriftOptions::default()
     };
-    let report = if asked.profiles {
+    let mut report = if asked.profiles {
         between_profiles(&before.profile(app)?, &after.profile(app)?, &options)?
     } else {
         let (old, new) = (before.open(app)?, after.open(app)?);
         between_tables(&old, &new, &options, &app.bar())?
     };
+    report.redact(&after.redact);
     let console = app.console;
     if console.json() {
         console.value(&json!({"reference": before.label, "current": after.label, "report": report}))?;

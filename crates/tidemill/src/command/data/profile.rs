@@ -32,7 +32,8 @@ pub(super) fn run(
             let mut reference = Source::find(text, app)?;
             let before = reference.profile(app)?;
             let options = DriftOptions { skip: source.key.clone(), ..DriftOptions::default() };
-            let drift = between_profiles(&before, &profile, &options)?;
+            let mut drift = between_profiles(&before, &profile, &options)?;
+            drift.redact(&source.redact);
             Some((reference.label.clone(), before, drift))
         }
     };
@@ -92,8 +93,7 @@ fn print(console: &Console, label: &str, stats: &TableStats) {
         let text = |value: Option<&serde_json::Value>| value.map(shown).unwrap_or_default();
         // The ends of texts say little and take much room.
         let ends = column.column_type != ColumnType::String;
-        let median =
-            column.quantiles.as_ref().and_then(|found| found.points.iter().find(|(p, _)| *p == 0.5));
+        let median = column.quantiles.as_ref().and_then(|found| found.points.iter().find(|(p, _)| *p == 0.5));
         table.row([
             column.name.clone(),
             console.out(FAINT, column.column_type),
@@ -132,8 +132,8 @@ fn print(console: &Console, label: &str, stats: &TableStats) {
 
 /// Up to three frequent values with their shares; of numbers with many values none.
 fn top(column: &ColumnStats) -> String {
-    let few = matches!(column.column_type, ColumnType::String | ColumnType::Bool)
-        || column.distinct.estimate <= 20;
+    let few =
+        matches!(column.column_type, ColumnType::String | ColumnType::Bool) || column.distinct.estimate <= 20;
     if !few {
         return String::new();
     }
