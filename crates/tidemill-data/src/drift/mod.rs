@@ -85,7 +85,8 @@ impl DriftReport {
         if first.is_some() && self.verdict.columns.first().map(|column| &column.name) == first.as_ref() {
             let moved = self.verdict.columns.iter().filter(|column| column.level == Level::Major).count();
             let all = self.verdict.columns.len();
-            self.verdict.reason = format!("{moved} of {all} columns moved much, first {}", first.unwrap_or_default());
+            self.verdict.reason =
+                format!("{moved} of {all} columns moved much, first {}", first.unwrap_or_default());
         }
     }
 }

@@ -202,7 +202,9 @@ pub fn evaluate_in(
     }
     let profiles = figures.finish()?;
     for (i, group) in asked {
-        if let Err(refused) = figure::judge(&rules[i].rule, &profiles[group], around, &limits.redact, &mut results[i]) {
+        if let Err(refused) =
+            figure::judge(&rules[i].rule, &profiles[group], around, &limits.redact, &mut results[i])
+        {
             results[i].refuse(refused);
         }
     }

@@ -12,7 +12,7 @@ use super::Profile;
 use super::bytes::{Read, Reader, Writer};
 use super::column::ColumnProfile;
 use super::frequent::{Frequent, Sample};
-use super::grid::{BINS, Grid};
+use super::grid::{BINS, Grid, NARROWEST, WIDEST};
 use super::hll::Hll;
 use super::kll::Kll;
 use super::moments::{CoMoments, Moments};
@@ -244,7 +244,7 @@ fn read_grid(from: &mut Reader<'_>) -> Read<Grid> {
     };
     // The bins' numbers are those of exact floats.
     let exact = grid.first.unsigned_abs() <= 1 << 52;
-    if !exact || grid.counts.len() > BINS || !(-1000..=1000).contains(&grid.exponent) {
+    if !exact || grid.counts.len() > BINS || !(NARROWEST..=WIDEST).contains(&grid.exponent) {
         return Err("a histogram is not one".to_owned());
     }
     Ok(grid)

@@ -6,8 +6,8 @@
 /// Most bins.
 pub(super) const BINS: usize = 64;
 /// Bins are no narrower than 2 to this power, and no wider than [`WIDEST`].
-const NARROWEST: i32 = -900;
-const WIDEST: i32 = 1000;
+pub(super) const NARROWEST: i32 = -900;
+pub(super) const WIDEST: i32 = 1022;
 /// Bits of the bin's number that a float's mantissa still tells apart.
 const PRECISION: i32 = 50;
 

@@ -71,7 +71,8 @@ fn histogram(chart: &Chart<'_>) -> Option<String> {
     }
     let end = step * count;
     // Bins of single whole numbers are named by these.
-    let single = chart.stats.column_type == ColumnType::Int && bins[1] - bins[0] == 1.0 && bins[0].fract() != 0.0;
+    let single =
+        chart.stats.column_type == ColumnType::Int && bins[1] - bins[0] == 1.0 && bins[0].fract() != 0.0;
     let inside = if single { 0.5 } else { 0.0 };
     let (first, last) = (edge(chart, bins[0] + inside), edge(chart, bins[bins.len() - 1] - inside));
     let _ = write!(svg, "<line class=\"axis\" x1=\"0\" y1=\"{HEIGHT}\" x2=\"{end:.1}\" y2=\"{HEIGHT}\"/>");

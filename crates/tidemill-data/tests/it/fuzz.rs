@@ -102,13 +102,3 @@ proptest! {
         prop_assert_eq!(read, rows);
     }
 }
-
-#[test]
-#[ignore = "writes the seed"]
-fn write_seed() {
-    fs_err::write(crate::python::root().join("fuzz/seeds/profile/airlines.bin"), &*PROFILE).unwrap();
-    let table = Table::open(&[flights().join("airlines.parquet")], None).unwrap();
-    let options = tidemill_data::ProfileOptions::dataset();
-    let bytes = tidemill_data::Profile::build(&table, &options, &tidemill_core::Quiet).unwrap().to_bytes();
-    fs_err::write(crate::python::root().join("fuzz/seeds/profile/framed.bin"), bytes).unwrap();
-}
