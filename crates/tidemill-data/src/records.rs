@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
@@ -43,6 +44,16 @@ impl Records {
 
     /// Adds the rows of a batch.
     pub(crate) fn push(&mut self, batch: &RecordBatch, hashed: &Hashed) -> Result<(), Error> {
+        self.push_where(batch, hashed, None)
+    }
+
+    /// Adds those rows of a batch that `keep` has, with the numbers that they have among all rows.
+    pub(crate) fn push_where(
+        &mut self,
+        batch: &RecordBatch,
+        hashed: &Hashed,
+        keep: Option<&BooleanBuffer>,
+    ) -> Result<(), Error> {
         let rows = batch.num_rows();
         let start = self.words.len();
         self.words.resize(start + rows * self.width, 0);
@@ -64,6 +75,15 @@ impl Records {
             }
         }
         self.rows += rows as u64;
+        if let Some(keep) = keep {
+            let mut end = start;
+            for row in keep.set_indices() {
+                let from = start + row * self.width;
+                self.words.copy_within(from..from + self.width, end);
+                end += self.width;
+            }
+            self.words.truncate(end);
+        }
         if self.words.len() > self.limit {
             self.spill()?;
         }

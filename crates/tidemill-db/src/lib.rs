@@ -30,6 +30,7 @@ pub mod models;
 mod open;
 pub mod outcomes;
 mod owner;
+mod profiles;
 mod pulse;
 pub mod records;
 mod retention;

@@ -9,6 +9,7 @@
 //! This crate never touches disk or network: it works on texts that it is given, and reads parameter files
 //! through [`Files`]. It runs nothing and knows no store.
 
+mod alias;
 mod check;
 mod declared_step;
 mod dvc;

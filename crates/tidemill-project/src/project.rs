@@ -90,6 +90,9 @@ pub struct Dataset {
     /// Columns that identify a row; `data diff` then tells added, removed and changed rows apart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key: Vec<String>,
+    /// Columns whose values are not shown: not in samples of failing rows, not in profiles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact: Vec<String>,
     /// What must hold of the data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<Expectation>,

@@ -278,6 +278,36 @@ pub(crate) enum Data {
         #[arg(long, value_delimiter = ',', value_name = "COLUMN,…")]
         key: Vec<String>,
     },
+    /// Describe a version: counts, quantiles, frequent values, correlations
+    Profile {
+        /// NAME, NAME@VERSION, or a path
+        dataset: String,
+        /// Also compare it with this: NAME, NAME@VERSION, or a path
+        #[arg(long, value_name = "DATASET")]
+        against: Option<String>,
+        /// Write a page with charts to FILE, which needs no network
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        html: Option<PathBuf>,
+    },
+    /// Tell whether a version is distributed as another was; fails where it moved much
+    Drift {
+        /// What it should look like: NAME, NAME@VERSION, or a path
+        reference: String,
+        /// What is looked at: NAME, NAME@VERSION, or a path
+        current: String,
+        /// Only these columns
+        #[arg(long, value_delimiter = ',', value_name = "COLUMN,…")]
+        columns: Vec<String>,
+        /// Not these columns
+        #[arg(long, value_delimiter = ',', value_name = "COLUMN,…")]
+        skip: Vec<String>,
+        /// Columns of numbers that are codes: compare them as categories
+        #[arg(long, value_delimiter = ',', value_name = "COLUMN,…")]
+        categorical: Vec<String>,
+        /// Compare the stored profiles instead of the rows: quick, and nearly as exact
+        #[arg(long)]
+        profiles: bool,
+    },
     /// Send stored content to the remote store
     Push(Transfer),
     /// Fetch content from the remote store

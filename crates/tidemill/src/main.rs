@@ -9,6 +9,7 @@ mod home;
 mod journal;
 mod model_test;
 mod output;
+mod profile;
 mod step;
 mod table;
 mod tracking;

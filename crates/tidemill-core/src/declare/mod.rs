@@ -6,7 +6,7 @@ mod objective;
 mod step;
 mod train;
 
-pub use expect::{Expectation, Rule, Severity};
+pub use expect::{Bounds, Comparison, DriftLevel, Expectation, Order, Rule, Severity, age};
 pub use objective::{Better, Costs, Kpi, Objective, Risk, Task, TaskKind};
 pub use step::{Action, DataFormat, EnvSource, Input, Out, Retry, Sandbox, Step};
 pub use train::{

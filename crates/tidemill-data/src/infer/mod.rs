@@ -4,13 +4,16 @@
 
 mod expectations;
 mod roles;
+mod suggest;
 mod task;
+
+pub use suggest::suggest;
 
 use serde::{Deserialize, Serialize};
 use tidemill_core::declare::{Expectation, Split, SplitBy, Task, TaskKind};
 
-use crate::summary::ColumnStats;
-use crate::{ColumnType, Error, Summary, Table};
+use crate::profile::ColumnStats;
+use crate::{ColumnType, Error, Profile, Table};
 
 /// What a new project could look like.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,10 +84,10 @@ pub enum Role {
 /// reading gives.
 pub fn propose(table: &Table, target: &str) -> Result<Proposal, Error> {
     table.column(target)?;
-    let summary = Summary::of(table)?;
-    let stats = summary.describe();
+    let profile = Profile::of(table)?;
+    let stats = profile.describe();
     let about = |name: &str| stats.iter().find(|column| column.name == name);
-    let (task, task_reason) = task::task(&summary, &stats, target)?;
+    let (task, task_reason) = task::task(&profile, &stats, target)?;
     let columns = roles::roles(&stats, target);
     let of_role = |wanted: &[Role]| -> Vec<String> {
         columns
@@ -103,8 +106,8 @@ pub fn propose(table: &Table, target: &str) -> Result<Proposal, Error> {
             .is_some_and(|stats| matches!(stats.column_type, ColumnType::Int | ColumnType::Float))
     });
     Ok(Proposal {
-        rows: summary.rows(),
-        expect: expectations::expectations(&summary, &stats, &columns, &key),
+        rows: profile.rows(),
+        expect: expectations::expectations(&profile, &stats, &columns, &key),
         notes: notes(&stats, &columns, target),
         drop: of_role(&[Role::Id, Role::Constant, Role::Text, Role::Unsupported]),
         categorical: categorical.map(|column| column.name.clone()).collect(),

@@ -69,7 +69,7 @@ async fn growth_is_told_after_the_commit(f: Fixture) {
     drop(f.db.begin().await.unwrap());
     append(&f, Vec::new()).await;
     assert!(!growth.has_changed().unwrap());
-    f.db.ingest().append(vec![pushed("z", 40)]).await.unwrap();
+    f.db.ingest().events(vec![pushed("z", 40)]).await.unwrap();
     assert_eq!(*growth.borrow_and_update(), 3);
 }
 

@@ -23,6 +23,7 @@ mod log;
 mod logged_models;
 mod models;
 mod open;
+mod profiles;
 mod records;
 mod runs;
 mod schema;

@@ -3,7 +3,7 @@
 mod alias_log;
 mod check;
 mod completions;
-mod data;
+pub(crate) mod data;
 mod diff;
 mod docs;
 mod gc;

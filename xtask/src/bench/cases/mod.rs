@@ -16,6 +16,7 @@ mod remote;
 mod serve;
 mod server;
 mod steps;
+mod tables;
 
 /// One task.
 pub(super) struct Case {
@@ -32,7 +33,7 @@ const fn case(name: &'static str, peers: Environment, measure: fn(&Session) -> R
 }
 
 /// All tasks, in the order in which a session measures them.
-pub(super) const CASES: [Case; 27] = [
+pub(super) const CASES: [Case; 29] = [
     case("add-big", Tools, add_big::measure),
     case("add-small", Tools, add_small::measure),
     case("steps", Tools, steps::measure),
@@ -40,6 +41,8 @@ pub(super) const CASES: [Case; 27] = [
     case("features", Tools, features::measure),
     case("boosting", Tools, boosting::measure),
     case("memory", Tools, memory::measure),
+    case("profile", Tools, tables::profile),
+    case("expectations", Tools, tables::expectations),
     case("server-start", Mlflow, |session| server::start::measure(session, Sqlite)),
     case("server-metrics", Mlflow, |session| server::metrics::measure(session, Sqlite)),
     case("server-batch", Mlflow, |session| server::batch::measure(session, Sqlite)),

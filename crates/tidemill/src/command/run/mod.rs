@@ -127,7 +127,7 @@ fn check_data(app: &App<'_>, resolved: &Resolved, plan: &Plan) -> anyhow::Result
         if !read {
             continue;
         }
-        let Some(checked) = check(app, name, dataset)? else { continue };
+        let Some(checked) = check(app, name, dataset, resolved)? else { continue };
         let failed = checked.failed();
         if failed > 0 || checked.warned() > 0 {
             for line in lines(app.console, &checked, false) {

@@ -1,17 +1,16 @@
 //! A HyperLogLog sketch for the number of different values, with the estimator of Ertl, "New cardinality
 //! estimation algorithms for HyperLogLog sketches" (arXiv:1702.01284), which needs no bias table.
 
-use serde::{Deserialize, Serialize};
-
+/// Bits of a hash that choose the register.
 const BITS: u32 = 14;
-const REGISTERS: usize = 1 << BITS;
+pub(super) const REGISTERS: usize = 1 << BITS;
 /// Values that the bits behind the register's index can take, and 1.
 const LONGEST: usize = (64 - BITS) as usize + 1;
 /// Relative standard error: 1.04 / √registers.
 pub(super) const RELATIVE_ERROR: f64 = 0.0081;
 
 /// Counts different hashes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Hll {
     registers: Vec<u8>,
 }
@@ -34,6 +33,18 @@ impl Hll {
         for (mine, theirs) in self.registers.iter_mut().zip(&other.registers) {
             *mine = (*mine).max(*theirs);
         }
+    }
+
+    /// The registers, as they are stored.
+    pub(super) fn registers(&self) -> &[u8] {
+        &self.registers
+    }
+
+    /// From stored registers, if they can be such.
+    pub(super) fn from_registers(registers: Vec<u8>) -> Option<Self> {
+        let fits = registers.len() == REGISTERS
+            && registers.iter().all(|&register| usize::from(register) <= LONGEST);
+        fits.then_some(Self { registers })
     }
 
     pub(super) fn estimate(&self) -> u64 {

@@ -1,0 +1,88 @@
+//! Categories that appear or disappear: an alarm of the domain, not a test of shares.
+
+use serde::{Deserialize, Serialize};
+
+/// When a category that only one side has is an alarm. All three conditions must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DomainRule {
+    /// Least share of the rows of its side.
+    pub share: f64,
+    /// Least number of rows.
+    pub rows: f64,
+    /// Largest chance that all of its rows fall on one side by luck. With sides of equal size ten rows have 0.001; a side
+    /// three times as large needs 25.
+    pub chance: f64,
+}
+
+impl Default for DomainRule {
+    fn default() -> Self {
+        Self { share: 0.001, rows: 10.0, chance: 0.001 }
+    }
+}
+
+/// What happened to a category.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DomainKind {
+    /// Only the current side has it.
+    New,
+    /// Only the reference side has it.
+    Gone,
+}
+
+/// A category that only one side has, often enough to be an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DomainChange {
+    /// Position of the category.
+    pub category: usize,
+    /// New or gone.
+    pub kind: DomainKind,
+    /// Its rows on the side that has it.
+    pub rows: f64,
+    /// Its share there.
+    pub share: f64,
+}
+
+/// All new and gone categories that meet `rule`, the largest share first.
+pub fn domain_changes(reference: &[f64], current: &[f64], rule: DomainRule) -> Vec<DomainChange> {
+    let n: f64 = reference.iter().sum();
+    let m: f64 = current.iter().sum();
+    let mut changes: Vec<DomainChange> = reference
+        .iter()
+        .zip(current)
+        .enumerate()
+        .filter_map(|(category, (&r, &c))| {
+            let (kind, rows, side) = match (r > 0.0, c > 0.0) {
+                (false, true) => (DomainKind::New, c, m),
+                (true, false) => (DomainKind::Gone, r, n),
+                _ => return None,
+            };
+            let by_luck = (side / (n + m)).powf(rows);
+            let share = rows / side;
+            (share >= rule.share && rows >= rule.rows && by_luck <= rule.chance)
+                .then_some(DomainChange { category, kind, rows, share })
+        })
+        .collect();
+    changes.sort_by(|a, b| b.share.total_cmp(&a.share));
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_needs_share_rows_and_surprise() {
+        let kinds = |r: &[f64], c: &[f64]| -> Vec<(usize, DomainKind)> {
+            domain_changes(r, c, DomainRule::default()).iter().map(|d| (d.category, d.kind)).collect()
+        };
+        assert_eq!(kinds(&[1_000.0, 0.0], &[990.0, 10.0]), [(1, DomainKind::New)]);
+        assert_eq!(kinds(&[1_000.0, 0.0], &[991.0, 9.0]), []);
+        assert_eq!(kinds(&[1_000.0, 20.0, 30.0], &[900.0, 0.0, 0.0]), [(2, DomainKind::Gone), (1, DomainKind::Gone)]);
+        // A hundred of 1,000,000 rows is under a thousandth.
+        assert_eq!(kinds(&[1e6, 0.0], &[1e6, 100.0]), []);
+        // Twelve rows of a side that is ten times as large are no surprise; a hundred are.
+        assert_eq!(kinds(&[1_000.0, 0.0], &[10_000.0, 12.0]), []);
+        assert_eq!(kinds(&[1_000.0, 0.0], &[10_000.0, 100.0]), [(1, DomainKind::New)]);
+    }
+}
