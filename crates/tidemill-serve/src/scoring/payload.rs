@@ -184,3 +184,38 @@ fn columns(reader: &mut Reader<'_>) -> Result<Option<Vec<String>>, Failure> {
     }
     Ok(Some(names))
 }
+
+#[cfg(test)]
+mod tests {
+    use tidemill_runtime::Values;
+
+    use super::super::{csv, target};
+    use super::*;
+    use crate::NULLABLE_PROPERTY;
+
+    #[test]
+    fn a_text_may_be_missing_where_the_model_says_so() {
+        let [mut metadata, ..] = target::examples();
+        metadata.inputs.retain(|slot| slot.name == "d" || slot.name == "s");
+        let row = br#"{"dataframe_records": [{"d": 1, "s": "x"}, {"d": null, "s": null}, {"d": 2}]}"#;
+        let whole = br#"{"inputs": {"d": [1, null, 2], "s": ["x", null, null]}}"#;
+        let split =
+            br#"{"dataframe_split": {"columns": ["s", "d"], "data": [["x", 1], [null, null], [null, 2]]}}"#;
+        for body in [&row[..], whole, split] {
+            let refused = decode(body, &metadata).unwrap_err();
+            assert!(format!("{refused:?}").contains("column `s`"), "{refused:?}");
+        }
+        metadata.properties.insert(NULLABLE_PROPERTY.to_owned(), r#"["s"]"#.to_owned());
+        let expected = Values::Bytes(vec![b"x".to_vec(), Vec::new(), Vec::new()]);
+        for inputs in [
+            decode(row, &metadata).unwrap(),
+            decode(whole, &metadata).unwrap(),
+            decode(split, &metadata).unwrap(),
+            csv::decode(b"d,s\n1,x\n,\n2,NA\n", &metadata).unwrap(),
+        ] {
+            assert_eq!(inputs[1].tensor.values(), &expected);
+            let Values::F64(numbers) = inputs[0].tensor.values() else { panic!("{inputs:?}") };
+            assert!(numbers[1].is_nan() && numbers[2] == 2.0, "{numbers:?}");
+        }
+    }
+}

@@ -4,6 +4,8 @@ through both protocols; endpoints, the inference log and outcomes. Only Tidemill
 import json
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -50,12 +52,12 @@ def inputs_of(session, rows):
     return values
 
 
-def register_onnx(path, session):
+def register_onnx(path, session, required=True):
     """A version whose folder is as `mlflow.onnx.log_model` writes it."""
     name = unique("onnx")
     client = MlflowClient()
     client.create_registered_model(name)
-    columns = [{"name": slot.name, "type": SPEC[slot.type], "required": True} for slot in session.get_inputs()]
+    columns = [{"name": slot.name, "type": SPEC[slot.type], "required": required} for slot in session.get_inputs()]
     flavors = {"onnx": {"data": "model.onnx", "providers": ["CPUExecutionProvider"]},
                "python_function": {"loader_module": "mlflow.onnx", "data": "model.onnx"}}
     with mlflow.start_run() as run, tempfile.TemporaryDirectory() as folder:
@@ -114,6 +116,63 @@ def check_a_model_in_python_answers_as_its_client():
     same(answer["predictions"], model.predict(rows).tolist(), "predictions")
     refused = post(f"/endpoints/{name}/invocations", {"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}, 400)
     assert refused["error_code"] == "INVALID_PARAMETER_VALUE" and '"b"' in refused["message"], refused
+
+
+def scored(model, table):
+    """What `tidemill predict` of this machine makes of a table."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows, answers = pathlib.Path(folder, "rows.parquet"), pathlib.Path(folder, "answers.parquet")
+        table.to_parquet(rows)
+        done = subprocess.run(
+            [os.environ["TIDEMILL"], "predict", "--model", model, "--input", rows, "--output", answers,
+             "--python", sys.executable], capture_output=True, text=True, timeout=300)
+        return pd.read_parquet(answers) if done.returncode == 0 else done.stderr
+
+
+def check_a_missing_text_is_empty_where_the_signature_lets_it_be_absent():
+    path = FIXTURES / "own-gbdt.onnx"
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    values = inputs_of(session, 6)
+    values["colour"][[1, 4]] = ""
+    expected = session.run(None, values)[-1].ravel()
+    table = pd.DataFrame({name: column.ravel() for name, column in values.items()})
+    table.loc[[1, 4], "colour"] = None
+    body = {"dataframe_records": json.loads(table.to_json(orient="records"))}
+    name = register_onnx(path, session, required=False)
+    output = session.get_outputs()[-1].name
+    answer = post(f"/endpoints/{name}/invocations", body)["predictions"]
+    got = np.array([row[output] if isinstance(row, dict) else row for row in answer]).ravel()
+    assert np.allclose(got, expected, rtol=1e-6), (got, expected)
+    batch = scored(f"models:/{name}/1", table)
+    assert not isinstance(batch, str), batch
+    assert np.allclose(np.array(batch[output].tolist()).ravel(), expected, rtol=1e-6), (batch, expected)
+
+    strict = register_onnx(path, session)
+    refused = post(f"/endpoints/{strict}/invocations", body, 400)
+    assert "colour" in refused["message"] and "missing" in refused["message"], refused
+    why = scored(f"{strict}@champion", table)
+    assert isinstance(why, str) and "row 2, column `colour`" in why, why
+
+    endpoint = unique("careful")
+    spec = {"arms": [{"name": "only", "model": name, "version": "1", "weight": 1}], "validation": {"null": "refuse"}}
+    answer = requests.put(address(f"/api/v1/endpoints/{endpoint}"), json=spec, timeout=60)
+    assert answer.status_code in (200, 201), answer.text
+    refused = post(f"/endpoints/{endpoint}/invocations", body, 400)
+    assert "colour" in refused["message"], refused
+
+
+def check_batch_scoring_takes_what_the_server_takes():
+    table = pd.DataFrame(np.random.default_rng(5).normal(size=(20_000, 3)), columns=["a", "b", "c"])
+    model = LogisticRegression().fit(table.head(500), (table.a + table.b > 0).astype(int).head(500))
+    name = unique("batch")
+    with mlflow.start_run():
+        signature = infer_signature(table.head(), model.predict(table.head()))
+        mlflow.sklearn.log_model(model, name="model", signature=signature, registered_model_name=name)
+    batch = scored(f"models:/{name}/1", table)
+    assert not isinstance(batch, str), batch
+    same(batch.iloc[:, 0].tolist(), model.predict(table).tolist(), "answers")
+    why = scored(f"models:/{name}/2", table)
+    assert isinstance(why, str) and "no version `2`" in why, why
 
 
 def check_an_endpoint_splits_records_and_takes_outcomes():

@@ -65,8 +65,11 @@ struct Job {
     rows: usize,
     came: Instant,
     deadline: Instant,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<Called>,
 }
+
+/// An answer, and when the call for it began; none where it was not made.
+type Called = (Answer, Option<Instant>);
 
 /// What became of a request.
 #[derive(Debug)]
@@ -75,6 +78,8 @@ pub struct Ran {
     pub answer: Answer,
     /// The inputs; none where they are still in use by a call that took too long.
     pub inputs: Option<Vec<Tensor>>,
+    /// When the call began; none where it did not.
+    pub called: Option<Instant>,
 }
 
 impl Lane {
@@ -123,23 +128,27 @@ impl Lane {
         if self.is_short(rows) {
             let begun = Instant::now();
             if begun >= deadline {
-                return Ran { answer: Err(late()), inputs: Some(inputs) };
+                return Ran { answer: Err(late()), inputs: Some(inputs), called: None };
             }
             let answer = call(&*self.session, &inputs);
             self.measure(begun.elapsed(), rows);
             self.meter.batch(rows);
-            return Ran { answer, inputs: Some(inputs) };
+            return Ran { answer, inputs: Some(inputs), called: Some(begun) };
         }
         let inputs = Arc::new(inputs);
+        let mut called = None;
         let answer = match self.enqueue(Arc::clone(&inputs), rows, deadline) {
             Ok(answer) => match tokio::time::timeout_at(deadline.into(), answer).await {
-                Ok(Ok(answer)) => answer,
+                Ok(Ok((answer, begun))) => {
+                    called = begun;
+                    answer
+                }
                 Ok(Err(_)) => Err(InferError::Internal("the call was cut off".to_owned())),
                 Err(_) => Err(late()),
             },
             Err(error) => Err(error),
         };
-        Ran { answer, inputs: Arc::try_unwrap(inputs).ok() }
+        Ran { answer, inputs: Arc::try_unwrap(inputs).ok(), called }
     }
 
     /// Whether a call is short enough for the caller's own task. Nobody may wait, or the caller would jump the queue.
@@ -169,7 +178,7 @@ impl Lane {
         inputs: Arc<Vec<Tensor>>,
         rows: usize,
         deadline: Instant,
-    ) -> Result<oneshot::Receiver<Answer>, InferError> {
+    ) -> Result<oneshot::Receiver<Called>, InferError> {
         let (answer, receiver) = oneshot::channel();
         let now = Instant::now();
         let mut queue = self.queue();
@@ -228,7 +237,7 @@ impl Lane {
                 // The caller takes its inputs back when nobody else holds them.
                 drop(inputs);
                 // A caller that has gone does not want the answer.
-                let _ = sender.send(answer);
+                let _ = sender.send((answer, Some(begun)));
             }
         }
     }
@@ -296,7 +305,7 @@ impl Lane {
                 continue;
             }
             if job.deadline <= now {
-                let _ = job.answer.send(Err(late()));
+                let _ = job.answer.send((Err(late()), None));
                 continue;
             }
             kept.push_back(job);
