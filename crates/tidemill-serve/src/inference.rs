@@ -22,6 +22,8 @@ pub struct Request {
     pub outputs: Vec<String>,
     /// Header fields (names in lower case) that routing may look at; protocols leave credentials out.
     pub headers: BTreeMap<String, String>,
+    /// Parameters of the call: a JSON object as text, for models whose signature names some.
+    pub params: Option<Arc<str>>,
     /// When the caller gives up.
     pub deadline: Option<Instant>,
 }

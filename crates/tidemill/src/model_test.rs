@@ -109,7 +109,7 @@ pub(crate) fn judge(
         match test {
             ModelTest::Metric(test) => results.push(model.metric(&test.name, test.min, test.max)),
             ModelTest::Cost(test) => {
-                let against = (champion, test.max_regression);
+                let against = (&*out, champion, test.max_regression);
                 results.push(model.against_champion(app, step, training, against)?);
             }
             ModelTest::Baseline(test) => {

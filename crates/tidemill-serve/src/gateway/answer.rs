@@ -69,7 +69,8 @@ impl Gateway {
         let deadline = request.deadline.map_or(limit, |deadline| deadline.min(limit));
         let inputs = std::mem::take(&mut request.inputs);
         let is_direct = endpoint.table.is_none();
-        let outcome = self.ask(&endpoint, arm, inputs, (begun, deadline), is_direct).await;
+        let params = request.params.take();
+        let outcome = self.ask(&endpoint, arm, (inputs, params), (begun, deadline), is_direct).await;
         if is_new && outcome.loaded.is_some() {
             self.remember(&endpoint, request.version.as_deref());
         }
@@ -167,7 +168,7 @@ impl Gateway {
         &self,
         endpoint: &Endpoint,
         arm: &ArmState,
-        inputs: Vec<Named>,
+        (inputs, params): (Vec<Named>, Option<Arc<str>>),
         (begun, deadline): (Instant, Instant),
         is_direct: bool,
     ) -> Outcome {
@@ -202,6 +203,13 @@ impl Gateway {
             tensors: None,
             marks: Marks { ready: Some(ready), ..Marks::default() },
         };
+        if params.is_some() && !loaded.lane.session().takes_params() {
+            let why = format!("model `{}` takes no `params`: its signature names none", loaded.model);
+            outcome.answer = Err(InferError::Invalid(why));
+            outcome.originals = Some(inputs);
+            outcome.loaded = Some(loaded);
+            return outcome;
+        }
         match loaded.plan.prepare(inputs) {
             Ok(mut prepared) => {
                 bound.checker.look(&prepared.tensors, loaded.plan.is_matrix(), &mut prepared.violations);
@@ -212,7 +220,8 @@ impl Gateway {
                 match bound.checker.judge(&prepared.violations) {
                     Ok(notes) => {
                         outcome.notes = notes;
-                        let ran = loaded.lane.run(prepared.tensors, prepared.rows, deadline).await;
+                        let ran =
+                            loaded.lane.run_with(prepared.tensors, prepared.rows, params, deadline).await;
                         outcome.answer = ran.answer;
                         outcome.marks.called = ran.called.map(|at| at.saturating_duration_since(begun));
                         outcome.marks.ran = Some(begun.elapsed());

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use arrow::array::RecordBatch;
 use tidemill_core::Digest;
 use tidemill_core::declare::{Costs, Step, Training};
 use tidemill_project::ModelTest;
@@ -52,6 +53,12 @@ pub(crate) fn champion(app: &App<'_>) -> anyhow::Result<Option<Result<Champion, 
         Some(version) => Ok(Champion { model, version: version.version, content: version.content }),
         None => Err(format!("model `{model}` has no alias `{CHAMPION}` yet")),
     }))
+}
+
+/// The answers of two models to the same rows.
+struct Both {
+    new: RecordBatch,
+    old: RecordBatch,
 }
 
 fn not_judged(test: String, why: impl Into<String>) -> TestResult {
@@ -110,7 +117,7 @@ impl Judged {
             let Some(got) = got else { continue };
             compared += 1;
             for (expected, got) in expected.iter().zip(got) {
-                // Not a number is only as far from not a number as it must be.
+                // Two that are both not a number are the same answer.
                 let gap = if expected.is_nan() && got.is_nan() { 0.0 } else { (expected - got).abs() };
                 if gap > worst.0 || gap.is_nan() {
                     worst = (if gap.is_nan() { f64::INFINITY } else { gap }, row);
@@ -141,7 +148,7 @@ impl Judged {
         app: &App<'_>,
         step: &Step,
         training: &Training,
-        (champion, max_regression): (Option<&Result<Champion, String>>, f64),
+        (folder, champion, max_regression): (&Path, Option<&Result<Champion, String>>, f64),
     ) -> anyhow::Result<TestResult> {
         let test = format!("cost: at most {} above the champion", number(max_regression));
         let champion = match champion {
@@ -153,23 +160,25 @@ impl Judged {
             return Ok(not_judged(test, "the objective declares no costs of decisions"));
         };
         let rows = rescore::held_out(app, step, training, &self.predictions)?;
-        let theirs = match self.of_champion(app, champion, &rows) {
-            Ok(theirs) => theirs,
+        let both = match self.of_both(app, folder, champion, &rows) {
+            Ok(both) => both,
             Err(why) => {
                 let name = format!("{}@{}", champion.model, champion.version);
                 return Ok(not_judged(test, format!("the champion {name} cannot be compared: {why}")));
             }
         };
-        self.cheaper_than_champion(test, &theirs, costs, (training.seed, max_regression), champion)
+        self.cheaper_than_champion(test, &both, costs, (training.seed, max_regression), champion)
     }
 
-    /// What the champion says of these rows, decided by its own threshold.
-    fn of_champion(
+    /// What this model and the champion say of these rows, both in their exported form and each decided by its own
+    /// threshold.
+    fn of_both(
         &self,
         app: &App<'_>,
+        folder: &Path,
         champion: &Champion,
-        rows: &arrow::array::RecordBatch,
-    ) -> anyhow::Result<arrow::array::RecordBatch> {
+        rows: &RecordBatch,
+    ) -> anyhow::Result<Both> {
         let said = |why: String| anyhow::anyhow!(why);
         let registry = Registry::new(app.db()?.clone(), app.store()?.clone(), app.clock.clone());
         let scratch = app.inside("tmp").join(format!("champion-{}", std::process::id()));
@@ -184,22 +193,27 @@ impl Judged {
         let theirs: serde_json::Value = serde_json::from_slice(&decision)?;
         let ours: serde_json::Value = serde_json::from_str(&self.decision)?;
         anyhow::ensure!(ours.get("classes") == theirs.get("classes"), "it has other classes");
-        let model = load(app, &bundle).map_err(said)?;
-        let answers = model.answers(rows, 2).map_err(said)?.rows;
-        let positive: Option<Vec<f64>> = answers.into_iter().map(|row| row?.pop()).collect();
-        let positive = positive.ok_or_else(|| said("it does not take every held-out row".to_owned()))?;
-        rescore::decided_by(&self.predictions, &positive, &ours, &theirs)
+        let positive = |bundle: &ModelBundle| -> anyhow::Result<Vec<f64>> {
+            let answers = load(app, bundle).map_err(said)?.answers(rows, 2).map_err(said)?.rows;
+            let positive: Option<Vec<f64>> = answers.into_iter().map(|row| row?.pop()).collect();
+            positive.ok_or_else(|| said("a model does not take every held-out row".to_owned()))
+        };
+        let own = positive(&of_folder(app, folder).map_err(said)?)?;
+        Ok(Both {
+            new: rescore::decided_by(&self.predictions, &own, &ours, &ours)?,
+            old: rescore::decided_by(&self.predictions, &positive(&bundle)?, &ours, &theirs)?,
+        })
     }
 
     fn cheaper_than_champion(
         &self,
         test: String,
-        theirs: &arrow::array::RecordBatch,
+        both: &Both,
         costs: &Costs,
         (seed, max_regression): (u64, f64),
         champion: &Champion,
     ) -> anyhow::Result<TestResult> {
-        let paired = compare_costs(&self.predictions, theirs, costs, seed)?;
+        let paired = compare_costs(&both.new, &both.old, costs, seed)?;
         let unit = costs.currency.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
         // The whole interval must be within the margin: "no evidence" is not a pass.
         let good = paired.upper <= max_regression * paired.old;

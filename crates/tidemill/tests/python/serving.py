@@ -175,6 +175,30 @@ def check_batch_scoring_takes_what_the_server_takes():
     assert isinstance(why, str) and "no version `2`" in why, why
 
 
+class Scaled(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return (model_input["a"] * params["factor"]).to_numpy()
+
+
+def check_parameters_reach_models_whose_signature_names_them():
+    table = pd.DataFrame({"a": [1.0, 2.5, -4.0]})
+    name = unique("params")
+    with mlflow.start_run():
+        signature = infer_signature(table, np.array([1.0]), params={"factor": 2.0})
+        mlflow.pyfunc.log_model(name="model", python_model=Scaled(), signature=signature, registered_model_name=name)
+    body = {"dataframe_split": table.to_dict(orient="split", index=False)}
+    same(post(f"/endpoints/{name}/invocations", body)["predictions"], [2.0, 5.0, -8.0], "the signature's default")
+    answer = post(f"/endpoints/{name}/invocations", {**body, "params": {"factor": -1.0}})
+    same(answer["predictions"], [-1.0, -2.5, 4.0], "with a parameter")
+    path = FIXTURES / "own-ridge.onnx"
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    values = inputs_of(session, 1)
+    rows = [{column: value.ravel().tolist()[0] for column, value in values.items()}]
+    refused = post(f"/endpoints/{register_onnx(path, session)}/invocations",
+                   {"dataframe_records": rows, "params": {"factor": 1.0}}, 400)
+    assert "takes no `params`" in refused["message"], refused
+
+
 def check_an_endpoint_splits_records_and_takes_outcomes():
     path = FIXTURES / "own-ridge.onnx"
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -193,9 +217,68 @@ def check_an_endpoint_splits_records_and_takes_outcomes():
     sent = requests.post(address(f"/api/v1/endpoints/{endpoint}/outcomes"), data=lines,
                          headers={"content-type": "application/x-ndjson"}, timeout=60)
     assert sent.status_code in (200, 202), sent.text
+    events = requests.get(address("/api/v1/events"), timeout=60,
+                          params={"subject": f"endpoint:{endpoint}", "kind": "outcomes.received"}).json()["data"]
+    same([event["details"]["outcomes"] for event in events], [60], "the log's word of the outcomes")
     metrics = requests.get(address("/metrics"), timeout=60).text
     counted = [line for line in metrics.splitlines() if endpoint in line]
     assert any("champion" in line for line in counted) and any("challenger" in line for line in counted), counted[:5]
+
+
+def recorded(endpoint):
+    """The records of an endpoint, as the command line shows them."""
+    done = subprocess.run([os.environ["TIDEMILL"], "records", endpoint, "--json"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def until(look, what):
+    begin = time.monotonic()
+    while not (seen := look()):
+        assert time.monotonic() - begin < 60, f"{what} does not come"
+        time.sleep(0.1)
+    return seen
+
+
+def check_declared_records_take_effect_without_a_restart():
+    path = FIXTURES / "own-ridge.onnx"
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name, endpoint = register_onnx(path, session), unique("private")
+    tensors = [{"name": slot.name, "datatype": KINDS[slot.type][0], "shape": [1, 1], "data": values.ravel().tolist()}
+               for slot, values in zip(session.get_inputs(), inputs_of(session, 1).values())]
+    colour = next(tensor["data"][0] for tensor in tensors if tensor["name"] == "colour")
+
+    def declare(records, status=200):
+        spec = {"arms": [{"name": "only", "model": name, "version": "1", "weight": 1}], "records": records}
+        answer = requests.put(address(f"/api/v1/endpoints/{endpoint}"), json=spec, timeout=60)
+        same(answer.status_code, status, answer.text)
+        return answer.json()
+
+    def ask(number):
+        post(f"/v2/models/{endpoint}/infer", {"id": f"{endpoint}-{number}", "inputs": tensors})
+
+    declare({})
+    ask(1)
+    plain = until(lambda: recorded(endpoint), "the first record")[0]
+    same(plain["input_colour"], colour, "a text that nobody hides")
+    declare({"redact": {"colour": "hash", "a": "drop"}, "keep_days": 30})
+    ask(2)
+    rows = until(lambda: rows if len(rows := recorded(endpoint)) > 1 else None, "the second record")
+    hidden = next(row for row in rows if row["request_id"].endswith("-2"))
+    assert len(hidden["input_colour"]) == 32 and hidden["input_colour"] != colour, hidden
+    assert hidden.get("input_a") is None and hidden["input_b"] == plain["input_b"], hidden
+    declare({"sample": 0})
+    ask(3)
+    declare({"sample": 1})
+    ask(4)
+    rows = until(lambda: rows if len(rows := recorded(endpoint)) > 2 else None, "the fourth record")
+    same(sorted(row["request_id"][-1] for row in rows), ["1", "2", "4"], "what was recorded")
+    refused = declare({"sample": 3}, 409)
+    assert "records.sample" in refused["detail"], refused
+
+    events = requests.get(address("/api/v1/events"), params={"subject": f"endpoint:{endpoint}"}, timeout=60).json()
+    said = [event["details"].get("records") for event in events["data"] if event["kind"] == "endpoint.set"]
+    assert "a: drop, colour: hash, 30 days" in said and "sample: 0 %" in said, said
 
 
 def check_the_repository_lists_what_is_loaded():

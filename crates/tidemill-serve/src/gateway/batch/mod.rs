@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tidemill_runtime::{Session, Tensor};
 use tokio::sync::oneshot;
 
-pub use call::{Answer, call, call_joined, can_join};
+pub use call::{Answer, call, call_joined, call_with, can_join};
 use decide::{Decision, Mean, Pace, View, decide, expected_wait};
 
 use super::metrics::LaneMeter;
@@ -63,6 +63,7 @@ struct Queue {
 struct Job {
     inputs: Arc<Vec<Tensor>>,
     rows: usize,
+    params: Option<Arc<str>>,
     came: Instant,
     deadline: Instant,
     answer: oneshot::Sender<Called>,
@@ -125,19 +126,30 @@ impl Lane {
 
     /// Answers a request. One that is not answered at its deadline fails, and does not run if it has not begun.
     pub async fn run(self: &Arc<Self>, inputs: Vec<Tensor>, rows: usize, deadline: Instant) -> Ran {
+        self.run_with(inputs, rows, None, deadline).await
+    }
+
+    /// The same with parameters; such a request is joined with no other.
+    pub async fn run_with(
+        self: &Arc<Self>,
+        inputs: Vec<Tensor>,
+        rows: usize,
+        params: Option<Arc<str>>,
+        deadline: Instant,
+    ) -> Ran {
         if self.is_short(rows) {
             let begun = Instant::now();
             if begun >= deadline {
                 return Ran { answer: Err(late()), inputs: Some(inputs), called: None };
             }
-            let answer = call(&*self.session, &inputs);
+            let answer = call_with(&*self.session, &inputs, params.as_deref());
             self.measure(begun.elapsed(), rows);
             self.meter.batch(rows);
             return Ran { answer, inputs: Some(inputs), called: Some(begun) };
         }
         let inputs = Arc::new(inputs);
         let mut called = None;
-        let answer = match self.enqueue(Arc::clone(&inputs), rows, deadline) {
+        let answer = match self.enqueue(Arc::clone(&inputs), rows, params, deadline) {
             Ok(answer) => match tokio::time::timeout_at(deadline.into(), answer).await {
                 Ok(Ok((answer, begun))) => {
                     called = begun;
@@ -177,6 +189,7 @@ impl Lane {
         self: &Arc<Self>,
         inputs: Arc<Vec<Tensor>>,
         rows: usize,
+        params: Option<Arc<str>>,
         deadline: Instant,
     ) -> Result<oneshot::Receiver<Called>, InferError> {
         let (answer, receiver) = oneshot::channel();
@@ -199,7 +212,7 @@ impl Lane {
             queue.gap.add(now.saturating_duration_since(newest));
         }
         queue.rows += rows;
-        queue.jobs.push_back(Job { inputs, rows, came: now, deadline, answer });
+        queue.jobs.push_back(Job { inputs, rows, params, came: now, deadline, answer });
         self.count(queue.jobs.len());
         let enough = queue.rows >= self.limits.max_batch;
         // A worker that gathers looks again by itself; it is woken only for what it could not know.
@@ -228,7 +241,12 @@ impl Lane {
         while let Some(jobs) = self.next_batch() {
             let begun = Instant::now();
             let requests: Vec<&[Tensor]> = jobs.iter().map(|job| job.inputs.as_slice()).collect();
-            let answers = call_joined(&*self.session, &requests);
+            let answers = match jobs.as_slice() {
+                [Job { inputs, params: Some(params), .. }] => {
+                    vec![call_with(&*self.session, inputs, Some(params))]
+                }
+                _ => call_joined(&*self.session, &requests),
+            };
             self.meter.batch(jobs.iter().map(|job| job.rows).sum());
             let each = begun.elapsed() / u32::try_from(jobs.len()).unwrap_or(u32::MAX).max(1);
             self.queue().each.add(each);
@@ -285,7 +303,10 @@ impl Lane {
         let mut rows = 0;
         while let Some(next) = queue.jobs.front() {
             let fits = jobs.first().is_none_or(|first| {
-                rows + next.rows <= self.limits.max_batch && can_join(&first.inputs, &next.inputs)
+                rows + next.rows <= self.limits.max_batch
+                    && first.params.is_none()
+                    && next.params.is_none()
+                    && can_join(&first.inputs, &next.inputs)
             });
             let Some(job) = fits.then(|| queue.jobs.pop_front()).flatten() else { break };
             rows += job.rows;

@@ -50,7 +50,7 @@ impl Api {
     }
 
     #[track_caller]
-    fn mlflow(&self, what: &str, body: Value) -> Value {
+    pub(super) fn mlflow(&self, what: &str, body: Value) -> Value {
         self.call("POST", &format!("/api/2.0/mlflow/{what}"), &serde_json::to_vec(&body).unwrap())
     }
 
