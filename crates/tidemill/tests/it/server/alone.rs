@@ -98,13 +98,14 @@ fn a_gateway_follows_a_server_and_outlives_it() {
     api.register("ridge", MODEL);
     let endpoint = |arms: &[&str]| {
         let mut command = place.command(&["endpoint", "set", "prices"]);
-        command.args(arms.iter().flat_map(|arm| ["--arm", arm]));
+        command.args(arms.iter().flat_map(|arm| ["--arm", *arm]));
         succeeds(command, &[&server]);
     };
     endpoint(&["only=ridge@1"]);
 
     let edge = Place::sqlite();
-    let follow = ["--server", server.url.as_str(), "--server-token-file", token];
+    let url = server.url.clone();
+    let follow = ["--server", url.as_str(), "--server-token-file", token];
     let gateway = edge.serve_alone(&follow);
     let (status, first) = answer(&gateway, "prices");
     assert_eq!((status, &first["model_version"]), (200, &json!("1")), "{first}");
@@ -135,7 +136,7 @@ fn grpc_asks_for_the_token() {
     let server = place.serve_with(&["--grpc", "127.0.0.1:0", "--auth-token-file", token.to_str().unwrap()]);
     Api::of(&server, Some(TOKEN)).register("ridge", MODEL);
     let address = server.grpc.clone().unwrap();
-    succeeds(script_of(&place, triton_python(), "grpc_token.py", &[&address, TOKEN]), &[&server]);
+    succeeds(script_of(&place, triton_python(), "grpc_token.py", &[address.as_str(), TOKEN]), &[&server]);
     server.stop();
     let refused = place.command(&["up", "--listen", "127.0.0.1:0", "--grpc", "0.0.0.0:0"]).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();

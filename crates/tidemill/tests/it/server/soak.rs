@@ -47,6 +47,7 @@ fn soak(time: Duration) {
             let (server, stop, asked) = (&server, &stop, &asked);
             scope.spawn(move || ask(server, number, stop, asked));
         }
+        let _stopping = Stopping(&stop);
         let begin = Instant::now();
         let (mut changes, mut reloads, mut effects) = (0, 0, Vec::new());
         while begin.elapsed() < time {
@@ -59,7 +60,6 @@ fn soak(time: Duration) {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        stop.store(true, Ordering::SeqCst);
         (changes, reloads, effects)
     });
     effects.sort_unstable();
@@ -81,6 +81,15 @@ fn soak(time: Duration) {
         "the shadow was shown requests: {metrics}"
     );
     server.stop();
+}
+
+/// Stops the connections, also where a change fails.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// All requests to one version, and a share of them shown to the model that crashes.
