@@ -59,8 +59,9 @@ impl Home {
         Ok(Self { dir, store, database, records: None })
     }
 
-    /// A home of its own in a folder of this one.
+    /// A home of its own in a folder of this one, which is made where it is not there.
     pub(crate) fn inside(&self, folder: &str) -> anyhow::Result<Self> {
+        self.make()?;
         let dir = self.dir.join(folder);
         let database = app::utf8(&dir.join("tidemill.db"))?.to_owned();
         Ok(Self { store: dir.join("store"), database, dir, records: self.records.clone() })
