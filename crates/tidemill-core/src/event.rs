@@ -371,6 +371,62 @@ pub enum EventKind {
         spec: Digest,
         /// Its arms in words, for example `champion: churn@3, 95 %`.
         arms: Vec<String>,
+        /// What it declares of its records in words, for example `sample: 10 %, email: hash, 90 days`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        records: Option<String>,
+    },
+    /// Records of requests became a part of the inference log in the store.
+    RecordsStored {
+        /// The endpoint, or the model that was asked directly.
+        endpoint: String,
+        /// The segment that they were in.
+        segment: String,
+        /// Number of files.
+        parts: u64,
+        /// Number of requests.
+        requests: u64,
+        /// Number of rows.
+        rows: u64,
+        /// Bytes of the files.
+        bytes: u64,
+    },
+    /// Parts of the inference log were forgotten; their files leave the store with its next collection.
+    RecordsRemoved {
+        /// The endpoint.
+        endpoint: String,
+        /// Why: `age` or `bytes`.
+        why: String,
+        /// Number of files.
+        parts: u64,
+        /// Number of rows.
+        rows: u64,
+        /// Bytes of the files.
+        bytes: u64,
+    },
+    /// Outcomes of requests came.
+    OutcomesReceived {
+        /// The endpoint.
+        endpoint: String,
+        /// Number of outcomes.
+        outcomes: u64,
+    },
+    /// Outcomes found their requests.
+    OutcomesJoined {
+        /// The endpoint.
+        endpoint: String,
+        /// Joined with a request.
+        matched: u64,
+        /// Of these, how many were late.
+        late: u64,
+        /// The request had one of the name already.
+        duplicate: u64,
+    },
+    /// Outcomes were removed since they were old.
+    OutcomesRemoved {
+        /// The endpoint.
+        endpoint: String,
+        /// Number of outcomes.
+        outcomes: u64,
     },
     /// An endpoint of serving was deleted.
     EndpointDeleted {
@@ -423,6 +479,11 @@ impl EventKind {
             Self::TrackingImported { .. } => "tracking.imported",
             Self::EndpointSet { .. } => "endpoint.set",
             Self::EndpointDeleted { .. } => "endpoint.deleted",
+            Self::RecordsStored { .. } => "records.stored",
+            Self::RecordsRemoved { .. } => "records.removed",
+            Self::OutcomesReceived { .. } => "outcomes.received",
+            Self::OutcomesJoined { .. } => "outcomes.joined",
+            Self::OutcomesRemoved { .. } => "outcomes.removed",
         }
     }
 
@@ -464,9 +525,13 @@ impl EventKind {
             Self::EvaluationDatasetChanged { dataset, .. } => format!("evaluation_dataset:{dataset}"),
             Self::WebhookChanged { webhook, .. } => format!("webhook:{webhook}"),
             Self::TrackingImported { .. } => "tracking".to_owned(),
-            Self::EndpointSet { endpoint, .. } | Self::EndpointDeleted { endpoint, .. } => {
-                format!("endpoint:{endpoint}")
-            }
+            Self::EndpointSet { endpoint, .. }
+            | Self::EndpointDeleted { endpoint, .. }
+            | Self::RecordsStored { endpoint, .. }
+            | Self::RecordsRemoved { endpoint, .. }
+            | Self::OutcomesReceived { endpoint, .. }
+            | Self::OutcomesJoined { endpoint, .. }
+            | Self::OutcomesRemoved { endpoint, .. } => format!("endpoint:{endpoint}"),
             Self::StoreSwept { .. } | Self::StorePushed { .. } | Self::StorePulled { .. } => {
                 "store".to_owned()
             }

@@ -51,6 +51,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Where webhooks may deliver to.
     pub webhook_reach: Reach,
+    /// Whether it only answers requests for predictions, with health, metrics and what is known of models beside.
+    pub only_serving: bool,
     /// What requests wait for. A server inside of a run waits until what the run says of itself is written.
     pub before: Option<Before>,
 }
@@ -71,6 +73,7 @@ impl Config {
             head_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
             webhook_reach: Reach::default(),
+            only_serving: false,
             before: None,
         }
     }

@@ -25,6 +25,6 @@ pub use health::MLFLOW_VERSION;
 pub use listen::bind;
 pub use running::Running;
 pub use serve::{router, serve};
-pub use serving::{RegistrySource, Serving};
-pub use serving_outcomes::{OutcomeApi, outcome_document};
+pub use serving::{Followed, Otlp, RegistrySource, Remote, Sending, Serving, endpoints};
+pub use serving_outcomes::OutcomeApi;
 pub use shell::{Origins, Token};

@@ -13,12 +13,12 @@ const LOOPS: Duration = Duration::from_secs(5);
 
 /// All routes, with everything around them.
 pub fn router(app: App) -> Router {
-    let routes = Router::new()
-        .merge(health::routes())
-        .merge(api::routes())
-        .merge(mlflow::routes())
-        .merge(otlp::routes())
-        .merge(serving::routes(&app));
+    let routes = Router::new().merge(health::routes()).merge(serving::routes(&app));
+    let routes = if app.config().only_serving {
+        routes.merge(api::serving_routes())
+    } else {
+        routes.merge(api::routes()).merge(mlflow::routes()).merge(otlp::routes())
+    };
     shell::around(&app, routes)
 }
 
@@ -31,7 +31,9 @@ pub async fn serve(
     drain: Duration,
 ) -> bool {
     // Clients list experiments before they name one. Without it the first that names the default one makes it.
-    if let Err(error) = app.registry().prepare().await {
+    if !app.config().only_serving
+        && let Err(error) = app.registry().prepare().await
+    {
         tracing::warn!(error = %error, "the default experiment cannot be made yet");
     }
     start_loops(&app);
@@ -50,8 +52,10 @@ pub async fn serve(
 
 /// What goes on beside requests.
 fn start_loops(app: &App) {
-    let webhooks = app.clone();
-    app.background().spawn("webhooks", |stop| mlflow::deliver_webhooks(webhooks, stop.cancelled_owned()));
+    if !app.config().only_serving {
+        let webhooks = app.clone();
+        app.background().spawn("webhooks", |stop| mlflow::deliver_webhooks(webhooks, stop.cancelled_owned()));
+    }
     if app.serving().is_some() {
         let serving = app.clone();
         app.background().spawn("serving", |stop| serving::run(serving, stop));

@@ -234,6 +234,28 @@ impl Check<'_> {
         }
     }
 
+    pub(super) fn serving(&mut self) {
+        const DAY: u128 = 86_400_000;
+        let Some(records) = self.project.serving.as_ref().and_then(|serving| serving.records.as_ref()) else {
+            return;
+        };
+        let at = self.root().key("serving").key("records");
+        if let Some(sample) = records.sample.filter(|sample| !(0.0..=1.0).contains(sample)) {
+            let span = at.key("sample").key.clone();
+            self.add(&span, format!("`sample` is {sample}"), "a share from 0 to 1", None);
+        }
+        if let Some(keep) = records.keep.map(|keep| keep.0.as_millis())
+            && (keep == 0 || keep % DAY != 0)
+        {
+            let span = at.key("keep").key.clone();
+            self.add(&span, "records are kept for whole days", "for example `90d`", None);
+        }
+        if records.keep_bytes == Some(0) {
+            let hint = Some("`sample: 0` records nothing".to_owned());
+            self.add(&at.key("keep_bytes").key, "`keep_bytes` is 0", "a number of bytes", hint);
+        }
+    }
+
     pub(super) fn store(&mut self) {
         let Some(store) = &self.project.store else { return };
         let at = self.root().key("store");

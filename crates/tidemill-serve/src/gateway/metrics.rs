@@ -29,6 +29,10 @@ pub struct Metrics {
     pub load_failures: AtomicU64,
     /// Models that were unloaded to make room.
     pub evictions: AtomicU64,
+    /// Spans of requests that a collector took.
+    pub spans_sent: AtomicU64,
+    /// Spans that were lost: the queue was full, or the collector did not take them.
+    pub spans_dropped: AtomicU64,
 }
 
 /// What requests are told apart by.
@@ -238,6 +242,8 @@ impl Metrics {
             ("tidemill_model_loads", "Models that were loaded", &self.loads),
             ("tidemill_model_load_failures", "Loads of models that failed", &self.load_failures),
             ("tidemill_model_evictions", "Models that were unloaded to make room", &self.evictions),
+            ("tidemill_spans_sent", "Spans of requests that a collector took", &self.spans_sent),
+            ("tidemill_spans_dropped", "Spans of requests that were lost", &self.spans_dropped),
         ] {
             counter(&mut encoder.encode_descriptor(name, help, None, MetricType::Counter)?, count)?;
         }

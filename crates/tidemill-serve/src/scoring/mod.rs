@@ -124,14 +124,16 @@ async fn answered(
     let metadata = shared.inference.metadata(&model, None).await?;
     let described = Arc::clone(&metadata);
     let read = run(body.len() >= HEAVY, move || match kind {
-        Kind::Json => payload::decode(&body, &described),
-        Kind::Csv => csv::decode(&body, &described),
+        Kind::Json => Ok((payload::decode(&body, &described)?, payload::params(&body)?)),
+        Kind::Csv => csv::decode(&body, &described).map(|inputs| (inputs, None)),
     });
     let longest = shared.config.longest;
     let latest = at_latest(deadline(headers, None, begin, longest), begin, longest);
+    let (inputs, params) = read.await??;
     let request = crate::Request {
         model,
-        inputs: read.await??,
+        inputs,
+        params,
         headers: selected(headers),
         deadline: latest,
         outputs: metadata.properties.get(PREDICTION_PROPERTY).cloned().into_iter().collect(),

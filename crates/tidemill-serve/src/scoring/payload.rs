@@ -1,9 +1,14 @@
 //! The JSON of a request: one of four layouts of the same table, or of tensors.
 
+use std::sync::Arc;
+
 use super::failure::Failure;
 use super::table::Table;
 use crate::oip::json::{Kind, Number, Reader};
 use crate::{ModelMetadata, Named};
+
+/// How parameters are named.
+const KEY: &[u8] = b"\"params\"";
 
 /// How the values are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,30 @@ pub(super) fn decode(body: &[u8], metadata: &ModelMetadata) -> Result<Vec<Named>
         }
     }
     table.finish()
+}
+
+/// The parameters beside the values, as text; none where there are none. The body is read as JSON before.
+pub(super) fn params(body: &[u8]) -> Result<Option<Arc<str>>, Failure> {
+    // Nearly no request has some, and those need not be looked through again.
+    if !body.windows(KEY.len()).any(|window| window == KEY) {
+        return Ok(None);
+    }
+    let mut found = None;
+    Reader::new(body).object(|reader, key| {
+        let place = reader.skip()?;
+        if key == "params" {
+            found = Some((place, body.len() - reader.left()));
+        }
+        Ok::<_, Failure>(())
+    })?;
+    let Some((from, to)) = found else { return Ok(None) };
+    let text = body.get(from..to).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(serde_json::Value::Null) => Ok(None),
+        Ok(serde_json::Value::Object(params)) if params.is_empty() => Ok(None),
+        Ok(params @ serde_json::Value::Object(_)) => Ok(Some(params.to_string().into())),
+        _ => Err(Failure::bad("`params` must be a JSON object of names and values")),
+    }
 }
 
 /// Rows that are objects.
@@ -183,4 +212,50 @@ fn columns(reader: &mut Reader<'_>) -> Result<Option<Vec<String>>, Failure> {
         more = reader.next()?;
     }
     Ok(Some(names))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_runtime::Values;
+
+    use super::super::{csv, target};
+    use super::*;
+    use crate::NULLABLE_PROPERTY;
+
+    #[test]
+    fn parameters_stand_beside_the_values() {
+        let read = |body: &str| params(body.as_bytes()).map(|params| params.map(|text| text.to_string()));
+        assert_eq!(read(r#"{"inputs": [1]}"#).unwrap(), None);
+        assert_eq!(read(r#"{"inputs": ["\"params\""], "params": {}}"#).unwrap(), None);
+        let body = r#"{"params": {"top": 3, "mode": "x"}, "inputs": [NaN]}"#;
+        let read_back: serde_json::Value = serde_json::from_str(&read(body).unwrap().unwrap()).unwrap();
+        assert_eq!(read_back, serde_json::json!({"top": 3, "mode": "x"}));
+        assert!(read(r#"{"inputs": [1], "params": [1]}"#).is_err());
+    }
+
+    #[test]
+    fn a_text_may_be_missing_where_the_model_says_so() {
+        let [mut metadata, ..] = target::examples();
+        metadata.inputs.retain(|slot| slot.name == "d" || slot.name == "s");
+        let row = br#"{"dataframe_records": [{"d": 1, "s": "x"}, {"d": null, "s": null}, {"d": 2}]}"#;
+        let whole = br#"{"inputs": {"d": [1, null, 2], "s": ["x", null, null]}}"#;
+        let split =
+            br#"{"dataframe_split": {"columns": ["s", "d"], "data": [["x", 1], [null, null], [null, 2]]}}"#;
+        for body in [&row[..], whole, split] {
+            let refused = decode(body, &metadata).unwrap_err();
+            assert!(format!("{refused:?}").contains("column `s`"), "{refused:?}");
+        }
+        metadata.properties.insert(NULLABLE_PROPERTY.to_owned(), r#"["s"]"#.to_owned());
+        let expected = Values::Bytes(vec![b"x".to_vec(), Vec::new(), Vec::new()]);
+        for inputs in [
+            decode(row, &metadata).unwrap(),
+            decode(whole, &metadata).unwrap(),
+            decode(split, &metadata).unwrap(),
+            csv::decode(b"d,s\n1,x\n,\n2,NA\n", &metadata).unwrap(),
+        ] {
+            assert_eq!(inputs[1].tensor.values(), &expected);
+            let Values::F64(numbers) = inputs[0].tensor.values() else { panic!("{inputs:?}") };
+            assert!(numbers[1].is_nan() && numbers[2] == 2.0, "{numbers:?}");
+        }
+    }
 }

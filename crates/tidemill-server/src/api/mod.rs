@@ -65,6 +65,11 @@ pub(crate) fn routes() -> Router<App> {
     ROUTES.iter().fold(Router::new(), |router, (path, handler)| router.route(path, handler()))
 }
 
+/// The route of a server that only answers requests for predictions.
+pub(crate) fn serving_routes() -> Router<App> {
+    Router::new().route("/api/v1/serving/models", get(endpoints::models))
+}
+
 /// What every route may answer besides.
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "the variants are read by the macro only")]
@@ -128,6 +133,8 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         endpoints::delete,
         endpoints::history,
         endpoints::models,
+        crate::serving_outcomes::take,
+        crate::serving_outcomes::counts,
         events::list,
         events::follow,
         log::head,

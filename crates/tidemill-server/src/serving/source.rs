@@ -37,6 +37,40 @@ impl RegistrySource {
         Self { registry, roots: Arc::new(roots), scratch, serving }
     }
 
+    /// One file of a version, where it is there.
+    ///
+    /// # Errors
+    ///
+    /// Where the version is not there or its files cannot be read.
+    pub async fn file(&self, model: &str, version: &str, path: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        let stored = self.version(model, version).await?;
+        let (files, path) = (self.files(model, version, &stored).await?, path.to_owned());
+        let read = tokio::task::spawn_blocking(move || files.read(&path)).await;
+        read.map_err(|_| SourceError::Unavailable("reading the model was cut off".to_owned()))?
+    }
+
+    async fn files(
+        &self,
+        model: &str,
+        version: &str,
+        stored: &ModelVersion,
+    ) -> Result<InRegistry, SourceError> {
+        let location = stored.storage_location.as_deref().unwrap_or(&stored.source);
+        let place = self.registry.artifact_place(location).await.map_err(registry)?;
+        if let Place::Elsewhere(uri) = &place {
+            return Err(SourceError::Broken(format!(
+                "the files of model `{model}` version `{version}` are in `{uri}`, which this server does not read; log the model to this server's artifacts"
+            )));
+        }
+        Ok(InRegistry {
+            registry: self.registry.clone(),
+            place,
+            roots: Arc::clone(&self.roots),
+            scratch: self.scratch.clone(),
+            runtime: Handle::current(),
+        })
+    }
+
     async fn model(&self, name: &str) -> Result<RegisteredModel, SourceError> {
         let missing =
             || SourceError::NotFound(format!("there is no endpoint and no registered model `{name}`"));
@@ -111,20 +145,7 @@ impl ModelSource for RegistrySource {
     async fn fetch(&self, model: &str, version: &str) -> Result<ModelBundle, SourceError> {
         let known = self.model(model).await?;
         let stored = self.version(model, version).await?;
-        let location = stored.storage_location.as_deref().unwrap_or(&stored.source);
-        let place = self.registry.artifact_place(location).await.map_err(registry)?;
-        if let Place::Elsewhere(uri) = &place {
-            return Err(SourceError::Broken(format!(
-                "the files of model `{model}` version `{version}` are in `{uri}`, which this server does not read; log the model to this server's artifacts"
-            )));
-        }
-        let files = InRegistry {
-            registry: self.registry.clone(),
-            place,
-            roots: Arc::clone(&self.roots),
-            scratch: self.scratch.clone(),
-            runtime: Handle::current(),
-        };
+        let files = self.files(model, version, &stored).await?;
         let (name, number, serving) = (model.to_owned(), version.to_owned(), self.serving.clone());
         let read = tokio::task::spawn_blocking(move || manifest::read(&name, &number, &files, serving)).await;
         let cut_off = |_| SourceError::Unavailable("reading the model was cut off".to_owned());

@@ -19,6 +19,11 @@ impl Token {
         Self(Sha256::digest(secret).into())
     }
 
+    /// Whether the headers of a request carry it: as a bearer token, or as password with any user name.
+    pub fn admits(&self, headers: &HeaderMap) -> bool {
+        actor(Some(self), headers).is_some()
+    }
+
     /// Takes the same time whatever is different: digests of equal length are compared.
     fn matches(&self, candidate: &str) -> bool {
         let candidate: [u8; 32] = Sha256::digest(candidate).into();

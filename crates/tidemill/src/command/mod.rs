@@ -6,6 +6,7 @@ mod completions;
 pub(crate) mod data;
 mod diff;
 mod docs;
+mod endpoint;
 mod gc;
 mod import;
 mod init;
@@ -19,6 +20,7 @@ mod status;
 mod step_log;
 mod up;
 
+pub(crate) use endpoint::Endpoint;
 pub(crate) use predict::Predict;
 pub(crate) use records::Records;
 
@@ -40,10 +42,10 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Gc(args) => gc::run(args, &open()?),
         Command::Reproduce(args) => reproduce::run(args, &open()?),
         Command::Up(args) => up::run(args, &cli.global, console),
-        Command::Predict(args) => {
-            predict::run(args, &|model| predict::resolve(model, &cli.global, console), console)
-        }
-        Command::Records(args) => records::run(args, &open()?),
+        Command::Serve(args) => up::serve_alone(args, &cli.global, console),
+        Command::Endpoint(args) => endpoint::run(args, &cli.global, console),
+        Command::Predict(args) => predict::run(args, &cli.global, console),
+        Command::Records(args) => records::run(args, &cli.global, console),
         Command::Import(args) => import::run(args, &cli.global, console),
         Command::MergeLock(args) => merge_lock::run(args, console),
         Command::Schema => docs::schema(console),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tidemill_runtime::{Session, Tensor};
 use tokio::sync::oneshot;
 
-pub use call::{Answer, call, call_joined, can_join};
+pub use call::{Answer, call, call_joined, call_with, can_join};
 use decide::{Decision, Mean, Pace, View, decide, expected_wait};
 
 use super::metrics::LaneMeter;
@@ -63,10 +63,14 @@ struct Queue {
 struct Job {
     inputs: Arc<Vec<Tensor>>,
     rows: usize,
+    params: Option<Arc<str>>,
     came: Instant,
     deadline: Instant,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<Called>,
 }
+
+/// An answer, and when the call for it began; none where it was not made.
+type Called = (Answer, Option<Instant>);
 
 /// What became of a request.
 #[derive(Debug)]
@@ -75,6 +79,8 @@ pub struct Ran {
     pub answer: Answer,
     /// The inputs; none where they are still in use by a call that took too long.
     pub inputs: Option<Vec<Tensor>>,
+    /// When the call began; none where it did not.
+    pub called: Option<Instant>,
 }
 
 impl Lane {
@@ -120,26 +126,41 @@ impl Lane {
 
     /// Answers a request. One that is not answered at its deadline fails, and does not run if it has not begun.
     pub async fn run(self: &Arc<Self>, inputs: Vec<Tensor>, rows: usize, deadline: Instant) -> Ran {
+        self.run_with(inputs, rows, None, deadline).await
+    }
+
+    /// The same with parameters; such a request is joined with no other.
+    pub async fn run_with(
+        self: &Arc<Self>,
+        inputs: Vec<Tensor>,
+        rows: usize,
+        params: Option<Arc<str>>,
+        deadline: Instant,
+    ) -> Ran {
         if self.is_short(rows) {
             let begun = Instant::now();
             if begun >= deadline {
-                return Ran { answer: Err(late()), inputs: Some(inputs) };
+                return Ran { answer: Err(late()), inputs: Some(inputs), called: None };
             }
-            let answer = call(&*self.session, &inputs);
+            let answer = call_with(&*self.session, &inputs, params.as_deref());
             self.measure(begun.elapsed(), rows);
             self.meter.batch(rows);
-            return Ran { answer, inputs: Some(inputs) };
+            return Ran { answer, inputs: Some(inputs), called: Some(begun) };
         }
         let inputs = Arc::new(inputs);
-        let answer = match self.enqueue(Arc::clone(&inputs), rows, deadline) {
+        let mut called = None;
+        let answer = match self.enqueue(Arc::clone(&inputs), rows, params, deadline) {
             Ok(answer) => match tokio::time::timeout_at(deadline.into(), answer).await {
-                Ok(Ok(answer)) => answer,
+                Ok(Ok((answer, begun))) => {
+                    called = begun;
+                    answer
+                }
                 Ok(Err(_)) => Err(InferError::Internal("the call was cut off".to_owned())),
                 Err(_) => Err(late()),
             },
             Err(error) => Err(error),
         };
-        Ran { answer, inputs: Arc::try_unwrap(inputs).ok() }
+        Ran { answer, inputs: Arc::try_unwrap(inputs).ok(), called }
     }
 
     /// Whether a call is short enough for the caller's own task. Nobody may wait, or the caller would jump the queue.
@@ -177,8 +198,9 @@ impl Lane {
         self: &Arc<Self>,
         inputs: Arc<Vec<Tensor>>,
         rows: usize,
+        params: Option<Arc<str>>,
         deadline: Instant,
-    ) -> Result<oneshot::Receiver<Answer>, InferError> {
+    ) -> Result<oneshot::Receiver<Called>, InferError> {
         let (answer, receiver) = oneshot::channel();
         let now = Instant::now();
         let mut queue = self.queue();
@@ -199,7 +221,7 @@ impl Lane {
             queue.gap.add(now.saturating_duration_since(newest));
         }
         queue.rows += rows;
-        queue.jobs.push_back(Job { inputs, rows, came: now, deadline, answer });
+        queue.jobs.push_back(Job { inputs, rows, params, came: now, deadline, answer });
         self.count(queue.jobs.len());
         let enough = queue.rows >= self.limits.max_batch;
         // A worker that gathers looks again by itself; it is woken only for what it could not know.
@@ -228,7 +250,12 @@ impl Lane {
         while let Some(jobs) = self.next_batch() {
             let begun = Instant::now();
             let requests: Vec<&[Tensor]> = jobs.iter().map(|job| job.inputs.as_slice()).collect();
-            let answers = call_joined(&*self.session, &requests);
+            let answers = match jobs.as_slice() {
+                [Job { inputs, params: Some(params), .. }] => {
+                    vec![call_with(&*self.session, inputs, Some(params))]
+                }
+                _ => call_joined(&*self.session, &requests),
+            };
             let took = begun.elapsed();
             let rows = jobs.iter().map(|job| job.rows).sum();
             self.meter.batch(rows);
@@ -241,7 +268,7 @@ impl Lane {
                 // The caller takes its inputs back when nobody else holds them.
                 drop(inputs);
                 // A caller that has gone does not want the answer.
-                let _ = sender.send(answer);
+                let _ = sender.send((answer, Some(begun)));
             }
         }
     }
@@ -289,7 +316,10 @@ impl Lane {
         let mut rows = 0;
         while let Some(next) = queue.jobs.front() {
             let fits = jobs.first().is_none_or(|first| {
-                rows + next.rows <= self.limits.max_batch && can_join(&first.inputs, &next.inputs)
+                rows + next.rows <= self.limits.max_batch
+                    && first.params.is_none()
+                    && next.params.is_none()
+                    && can_join(&first.inputs, &next.inputs)
             });
             let Some(job) = fits.then(|| queue.jobs.pop_front()).flatten() else { break };
             rows += job.rows;
@@ -309,7 +339,7 @@ impl Lane {
                 continue;
             }
             if job.deadline <= now {
-                let _ = job.answer.send(Err(late()));
+                let _ = job.answer.send((Err(late()), None));
                 continue;
             }
             kept.push_back(job);

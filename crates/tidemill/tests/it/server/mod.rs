@@ -1,5 +1,6 @@
 //! The server as its clients see it: the real binary, the real MLflow client, and kill -9 at any moment.
 
+mod alone;
 mod client;
 mod contract;
 mod crash;
@@ -8,5 +9,7 @@ mod load;
 mod mlflow;
 mod pages;
 mod process;
+mod registered;
 mod serving;
+mod soak;
 mod tracked;
