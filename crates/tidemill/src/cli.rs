@@ -74,6 +74,9 @@ pub(crate) enum Command {
     Predict(crate::command::Predict),
     /// Show what was asked of models and what they answered
     Records(crate::command::Records),
+    /// Judge releases that get their traffic stage by stage
+    #[command(subcommand)]
+    Rollout(crate::command::Rollout),
     /// Take over experiments, runs, artifacts and models from another tool
     #[command(subcommand)]
     Import(Import),

@@ -14,6 +14,7 @@ mod merge_lock;
 mod predict;
 mod records;
 mod reproduce;
+mod rollout;
 pub(crate) mod run;
 mod status;
 mod step_log;
@@ -21,6 +22,7 @@ mod up;
 
 pub(crate) use predict::Predict;
 pub(crate) use records::Records;
+pub(crate) use rollout::Rollout;
 
 use crate::app::App;
 use crate::cli::{Cli, Command};
@@ -44,6 +46,7 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
             predict::run(args, &|model| predict::resolve(model, &cli.global, console), console)
         }
         Command::Records(args) => records::run(args, &open()?),
+        Command::Rollout(args) => rollout::run(args, console),
         Command::Import(args) => import::run(args, &cli.global, console),
         Command::MergeLock(args) => merge_lock::run(args, console),
         Command::Schema => docs::schema(console),
