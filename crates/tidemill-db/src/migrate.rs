@@ -35,6 +35,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0007_endpoints"),
     migration!("0008_records"),
     migration!("0009_end_time"),
+    migration!("0010_delivery"),
 ];
 
 /// The schema version that this binary writes and reads.

@@ -11,6 +11,9 @@ use tidemill_core::{Digest, Timestamp};
 pub struct Rule {
     /// The role that approvers have.
     pub role: String,
+    /// Who has the role; everybody who can be told from the author where nobody is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub people: Vec<String>,
     /// How many of them; at least 1.
     pub count: u32,
     /// How long an approval holds; for ever where not given.
@@ -59,6 +62,13 @@ pub enum Refusal {
     NotAwaited,
 }
 
+impl Rule {
+    /// Whether somebody may agree in this role.
+    pub fn is_held_by(&self, person: &str) -> bool {
+        self.people.is_empty() || self.people.iter().any(|one| one == person)
+    }
+}
+
 /// Whether an approval may be recorded.
 ///
 /// # Errors
@@ -74,7 +84,7 @@ pub fn admit(
     if new.by == author {
         return Err(Refusal::Author(author.to_owned()));
     }
-    if new.role != rule.role {
+    if new.role != rule.role || !rule.is_held_by(&new.by) {
         return Err(Refusal::Role { needed: rule.role.clone() });
     }
     if new.inputs != inputs {
@@ -99,6 +109,7 @@ pub fn counting<'a>(
         .filter(|approval| {
             approval.by != author
                 && approval.role == rule.role
+                && rule.is_held_by(&approval.by)
                 && approval.inputs == inputs
                 && rule.expires.is_none_or(|expires| now.since(approval.at) < expires)
         })
@@ -125,7 +136,12 @@ mod tests {
 
     #[test]
     fn what_counts() {
-        let rule = Rule { role: "owner".into(), count: 2, expires: Some(Duration::from_secs(72 * 3600)) };
+        let rule = Rule {
+            role: "owner".into(),
+            people: vec![],
+            count: 2,
+            expires: Some(Duration::from_secs(72 * 3600)),
+        };
         let inputs = Digest::of(b"release");
         let recorded = [
             by("ada", "owner", b"release", 0),
@@ -145,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        let rule = Rule { role: "owner".into(), count: 1, expires: None };
+        let rule = Rule { role: "owner".into(), people: vec![], count: 1, expires: None };
         let inputs = Digest::of(b"release");
         let recorded = [by("ada", "owner", b"release", 0)];
         let refused = |new: Approval| admit(&rule, "author", inputs, &recorded, &new).unwrap_err();
@@ -153,6 +169,9 @@ mod tests {
         assert_eq!(refused(by("bob", "viewer", b"release", 1)), Refusal::Role { needed: "owner".into() });
         assert!(matches!(refused(by("bob", "owner", b"old", 1)), Refusal::Changed { .. }));
         assert_eq!(refused(by("ada", "owner", b"release", 1)), Refusal::Twice("ada".into()));
+        let named = Rule { people: vec!["ada".into()], ..rule.clone() };
+        let stranger = admit(&named, "author", inputs, &[], &by("bob", "owner", b"release", 1));
+        assert_eq!(stranger, Err(Refusal::Role { needed: "owner".into() }));
         assert_eq!(admit(&rule, "author", inputs, &recorded, &by("bob", "owner", b"release", 1)), Ok(()));
     }
 }

@@ -42,6 +42,7 @@ fn both_folders_have_the_same_files() {
             "0007_endpoints.sql",
             "0008_records.sql",
             "0009_end_time.sql",
+            "0010_delivery.sql",
         ]
     );
 }

@@ -6,7 +6,7 @@ use super::difference::{Difference, Question};
 use super::sample::{Moments, Sample};
 use super::spec::{Better, Kind};
 use crate::exact;
-use crate::sequential::{Betting, Counts, Law, Way};
+use crate::sequential::{Betting, Counts, Law, Way, ln_sum_exp};
 
 /// Under what traffic a look was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,10 +40,26 @@ pub struct MetricState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Seen {
-    Rate { above: Counts, below: Counts, pending: [(u64, u64); 2], total: [(u64, u64); 2] },
+    Rate {
+        above: Counts,
+        below: Counts,
+        /// Evidence that the candidate's rate is negligible.
+        rare: Option<Betting>,
+        pending: [(u64, u64); 2],
+        total: [(u64, u64); 2],
+    },
     Difference(Difference),
-    Means { above: Betting, below: Betting, baseline: Moments, candidate: Moments },
-    Paired { above: Betting, below: Betting, differences: Moments },
+    Means {
+        above: Betting,
+        below: Betting,
+        baseline: Moments,
+        candidate: Moments,
+    },
+    Paired {
+        above: Betting,
+        below: Betting,
+        differences: Moments,
+    },
     Events(u64),
 }
 
@@ -51,7 +67,8 @@ impl MetricState {
     /// Nothing seen yet.
     pub fn new(kind: &Kind) -> Self {
         let seen = match kind {
-            Kind::EventRate { tolerate, reject } => Seen::Rate {
+            Kind::EventRate { tolerate, reject, negligible } => Seen::Rate {
+                rare: negligible.map(|_| Betting::default()),
                 above: Counts::new(Law::Binomial, Way::Above, *tolerate, libm::log(reject / tolerate)),
                 below: Counts::new(Law::Binomial, Way::Below, *reject, libm::log(*reject)),
                 pending: Default::default(),
@@ -79,7 +96,7 @@ impl MetricState {
         self.candidate += candidate.n();
         self.baseline += baseline.n();
         let now = match (&mut self.seen, kind) {
-            (Seen::Rate { above, below, pending, total }, Kind::EventRate { .. }) => {
+            (Seen::Rate { above, below, rare, pending, total }, Kind::EventRate { negligible, .. }) => {
                 for (sums, sample) in [&mut *pending, &mut *total]
                     .into_iter()
                     .flat_map(|sums| sums.iter_mut().zip([candidate, baseline]))
@@ -92,7 +109,18 @@ impl MetricState {
                     below.update(c, b);
                     *pending = Default::default();
                 }
-                (above.ln_evidence(), below.ln_evidence())
+                let ratio = below.ln_evidence();
+                let safe = match (rare, negligible) {
+                    (Some(rare), Some(rate)) => {
+                        let (n, events) = (candidate.n(), candidate.events());
+                        rare.update(rate - 1.0, events, 1.0 - rate);
+                        rare.update(*rate, n.saturating_sub(events), 1.0 - rate);
+                        // A candidate at the limit has both a ratio and a rate that are too high, so the mean of both is evidence too.
+                        ln_sum_exp([ratio, rare.ln_evidence()].into_iter()) - std::f64::consts::LN_2
+                    }
+                    _ => ratio,
+                };
+                (above.ln_evidence(), safe)
             }
             (Seen::Difference(difference), Kind::Binary { .. } | Kind::Continuous { .. }) => {
                 let question = question(kind);

@@ -114,6 +114,10 @@ pub enum Kind {
         tolerate: f64,
         /// A ratio above `tolerate`.
         reject: f64,
+        /// A rate of the candidate below which nothing is harmed whatever the ratio is: without events of either arm, a ratio can
+        /// never be proven.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        negligible: Option<f64>,
     },
     /// A share of requests, by the difference of the shares.
     Binary {
@@ -228,8 +232,13 @@ impl Kind {
     /// What is wrong with the limits, in words.
     pub(crate) fn check(&self) -> Result<(), String> {
         match self {
-            Self::EventRate { tolerate, reject } => {
+            Self::EventRate { tolerate, reject, negligible } => {
                 finite(&[*tolerate, *reject])?;
+                if let Some(rate) = negligible
+                    && !(*rate > 0.0 && *rate < 1.0)
+                {
+                    return Err(format!("`negligible` is {rate}, but must be above 0 and below 1"));
+                }
                 if *tolerate < 1.0 || reject <= tolerate {
                     return Err(format!(
                         "`tolerate` is {tolerate} and `reject` is {reject}, but 1 <= tolerate < reject must hold"

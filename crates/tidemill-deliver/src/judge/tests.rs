@@ -9,7 +9,7 @@ fn operational() -> BTreeSet<Tier> {
 }
 
 fn errors(tolerate: f64, reject: f64) -> Metric {
-    metric("errors", Kind::EventRate { tolerate, reject })
+    metric("errors", Kind::EventRate { tolerate, reject, negligible: None })
 }
 
 fn metric(name: &str, kind: Kind) -> Metric {
@@ -62,6 +62,19 @@ fn equal_rates_advance_and_a_doubled_rate_rolls_back() {
     assert_eq!(verdict.why, [Why::Harm { metric: "errors".into(), slice: None }]);
     let harm = doubled.view()[0].harm.unwrap();
     assert!((harm - 2.0).abs() < 1e-9);
+}
+
+#[test]
+fn without_any_event_a_negligible_rate_is_what_is_proven() {
+    let rate = Kind::EventRate { tolerate: 1.25, reject: 2.0, negligible: Some(0.005) };
+    let (mut none, mut some) =
+        (judge(vec![metric("errors", rate.clone())], None), judge(vec![metric("errors", rate)], None));
+    for _ in 0..30 {
+        none.look(&look("errors", counts(100, 0), counts(100, 0)));
+        some.look(&look("errors", counts(100, 1), counts(100, 1)));
+    }
+    assert_eq!(none.verdict(&operational()).decision, Decision::Advance);
+    assert_eq!(some.verdict(&operational()).decision, Decision::Hold);
 }
 
 #[test]

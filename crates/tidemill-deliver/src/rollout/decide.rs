@@ -175,12 +175,7 @@ impl Step<'_> {
         }
         self.state.since = Some(self.state.clock);
         if let Phase::GoingBack { then } = self.state.phase {
-            let to = match then {
-                Ending::RolledBack => Phase::RolledBack,
-                Ending::Aborted => Phase::Aborted,
-                Ending::Superseded => Phase::Superseded,
-            };
-            self.go(to, "the incumbent answers all requests");
+            self.go(then.phase(), "the incumbent answers all requests");
         } else if self.state.phase == Phase::Certified {
             self.go(Phase::Settling, "the candidate answers all requests");
         }
@@ -349,6 +344,11 @@ impl Step<'_> {
         self.state.due.retain(|due| due.effect != Effect::Preflight);
         if then == Ending::RolledBack {
             self.due(Effect::Quarantine { release: self.plan.candidate, reason: why.to_owned() });
+        }
+        // What never had a request, perhaps because another rollout is on its way, has nothing to give back.
+        if self.state.traffic.revision == 0 {
+            self.go(then.phase(), why);
+            return;
         }
         let arms = self.plan.incumbent.map(|incumbent| vec![(incumbent, 10_000)]).unwrap_or_default();
         // Without an incumbent the endpoint answers nothing rather than harm.

@@ -57,6 +57,17 @@ pub enum Ending {
     Superseded,
 }
 
+impl Ending {
+    /// The phase in which it ends.
+    pub(super) fn phase(self) -> Phase {
+        match self {
+            Self::RolledBack => Phase::RolledBack,
+            Self::Aborted => Phase::Aborted,
+            Self::Superseded => Phase::Superseded,
+        }
+    }
+}
+
 impl Phase {
     /// Whether nothing happens any more.
     pub fn is_over(&self) -> bool {
@@ -300,6 +311,16 @@ impl State {
     /// The judge with everything that it has seen.
     pub fn judge(&self) -> Option<&Judge> {
         self.judge.as_ref()
+    }
+
+    /// The number of the last look that was taken up.
+    pub fn last_look(&self) -> u64 {
+        self.last_look
+    }
+
+    /// Freezes that it knows of, whether they hold now or not.
+    pub fn freezes(&self) -> &[Freeze] {
+        &self.freezes
     }
 
     /// Approvals that were recorded, whether they still count or not.

@@ -29,7 +29,7 @@ fn at(hours: i64) -> Timestamp {
 fn judge() -> Spec {
     let errors = Metric {
         name: "errors".into(),
-        kind: Kind::EventRate { tolerate: 1.25, reject: 2.0 },
+        kind: Kind::EventRate { tolerate: 1.25, reject: 2.0, negligible: None },
         tier: Tier::Operational,
         critical: true,
         required: true,
@@ -50,7 +50,9 @@ fn plan() -> Plan {
         stages: vec![
             Stage::Shadow { share: 10_000, until: Until { verdict: false, ..until() } },
             Stage::Canary { share: 1_000, until: Until { at_most: Some(48 * HOUR), ..until() } },
-            Stage::Gate { approve: Rule { role: "owner".into(), count: 1, expires: Some(72 * HOUR) } },
+            Stage::Gate {
+                approve: Rule { role: "owner".into(), people: vec![], count: 1, expires: Some(72 * HOUR) },
+            },
             Stage::Canary { share: 5_000, until: Until { at_least: 2 * HOUR, ..until() } },
             Stage::Full { settle: 24 * HOUR },
         ],

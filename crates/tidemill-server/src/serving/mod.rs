@@ -19,7 +19,7 @@ use tidemill_serve::gateway::{Gateway, Parts};
 use tidemill_serve::{Inference, Recorder};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use endpoints::{Refusal, delete, put};
+pub(crate) use endpoints::{Refusal, delete, put, read as read_endpoint};
 pub use source::RegistrySource;
 
 use crate::App;

@@ -6,6 +6,7 @@ mod completions;
 mod data;
 mod diff;
 mod docs;
+mod freeze;
 mod gc;
 mod import;
 mod init;
@@ -13,6 +14,7 @@ mod log;
 mod merge_lock;
 mod predict;
 mod records;
+mod release;
 mod reproduce;
 mod rollout;
 pub(crate) mod run;
@@ -20,8 +22,10 @@ mod status;
 mod step_log;
 mod up;
 
+pub(crate) use freeze::Freeze;
 pub(crate) use predict::Predict;
 pub(crate) use records::Records;
+pub(crate) use release::Release;
 pub(crate) use rollout::Rollout;
 
 use crate::app::App;
@@ -46,7 +50,9 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
             predict::run(args, &|model| predict::resolve(model, &cli.global, console), console)
         }
         Command::Records(args) => records::run(args, &open()?),
-        Command::Rollout(args) => rollout::run(args, console),
+        Command::Release(args) => release::run(args, &open()?),
+        Command::Rollout(args) => rollout::run(args, open, console),
+        Command::Freeze(args) => freeze::run(args, &open()?),
         Command::Import(args) => import::run(args, &cli.global, console),
         Command::MergeLock(args) => merge_lock::run(args, console),
         Command::Schema => docs::schema(console),

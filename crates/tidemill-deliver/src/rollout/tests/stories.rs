@@ -168,8 +168,9 @@ fn approvals_of_the_author_of_strangers_and_of_other_inputs_do_not_count() {
 #[test]
 fn an_approval_expires() {
     let mut two = plan();
-    two.stages[2] =
-        Stage::Gate { approve: Rule { role: "owner".into(), count: 2, expires: Some(72 * HOUR) } };
+    two.stages[2] = Stage::Gate {
+        approve: Rule { role: "owner".into(), people: vec![], count: 2, expires: Some(72 * HOUR) },
+    };
     let mut drive = Drive::new(two);
     drive.tick(at(0));
     drive.reach(2, at(0));
@@ -200,6 +201,14 @@ fn ended_by_a_person_it_may_be_tried_again() {
     assert_eq!(drive.state.phase, Phase::Aborted);
     let over = Input::Rollback { by: "ada".into(), why: "late".into() };
     assert_eq!(permit(&drive.plan, &drive.state, &over), Err(Denied::Over("aborted")));
+}
+
+#[test]
+fn what_never_had_a_request_gives_none_back() {
+    let mut drive = Drive::new(plan());
+    drive.input(at(0), Input::Supersede { by: "another".into() });
+    assert_eq!(drive.state.phase, Phase::Superseded);
+    assert!(drive.state.due.is_empty());
 }
 
 #[test]
