@@ -187,6 +187,16 @@ impl Db {
         rollouts(reader.conn(), self.ctx(), filter, limit).await
     }
 
+    /// The number of every rollout that is not over, and how many inputs it has had, oldest first: what changed since is cheap to see.
+    pub async fn live_rollouts(&self, limit: usize) -> Result<Vec<(u64, u64)>> {
+        const SQL: &str = "SELECT id, inputs FROM rollout WHERE is_over = 0 ORDER BY id LIMIT $1";
+        let mut reader = self.reader().await?;
+        let rows: Vec<(i64, i64)> = on!(reader.conn(), c => sqlx::query_as(SQL)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
+        .map_err(self.ctx().fail("read rollouts"))?;
+        Ok(rows.into_iter().map(|(id, inputs)| (id as u64, inputs as u64)).collect())
+    }
+
     /// What happened to a rollout after the input of number `after`, oldest first.
     pub async fn rollout_inputs(&self, id: u64, after: u64, limit: usize) -> Result<Vec<RolloutInput>> {
         const SQL: &str = "SELECT number, at, body FROM rollout_input WHERE rollout_id = $1 AND number > $2

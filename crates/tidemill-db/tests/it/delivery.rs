@@ -119,6 +119,7 @@ async fn a_release_never_changes(f: Fixture) {
 
 async fn a_rollout_goes_on_from_the_state_it_was_decided_on(f: Fixture) {
     let id = begin(&f.db, false).await;
+    assert_eq!(f.db.live_rollouts(10).await.unwrap(), [(id, 0)]);
     for (inputs, taken) in [(0, true), (0, false), (2, false), (1, true)] {
         let mut tx = f.db.begin().await.unwrap();
         assert_eq!(tx.advance_rollout(id, &step(inputs, vec![])).await.unwrap(), taken, "{inputs}");
@@ -137,6 +138,7 @@ async fn a_rollout_goes_on_from_the_state_it_was_decided_on(f: Fixture) {
     assert_eq!(bodies, [(1, "i1"), (2, "i2"), (3, "i3")]);
     assert_eq!(db.rollout_inputs(id, 2, 100).await.unwrap().len(), 1);
     assert_eq!(db.rollout_transitions(id).await.unwrap(), to("complete"));
+    assert_eq!(db.live_rollouts(10).await.unwrap(), []);
     let live = RolloutFilter { is_live: true, ..RolloutFilter::default() };
     assert_eq!(db.rollouts(&live, 10).await.unwrap(), []);
     let all = RolloutFilter { endpoint: Some("churn".to_owned()), ..RolloutFilter::default() };

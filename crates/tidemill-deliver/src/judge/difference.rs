@@ -125,8 +125,11 @@ impl Difference {
             };
             let variance = if question.share {
                 events += baseline.n * baseline.mean + candidate.n * candidate.mean;
-                expected += candidate.n * (baseline.mean + sign * allowed).clamp(0.0, 1.0);
-                candidate.variance_of_share() + slope * slope * baseline.variance_of_share()
+                let at_limit = (baseline.mean + sign * allowed).clamp(0.0, 1.0);
+                expected += candidate.n * at_limit;
+                // Only for passing: harm that is found by luck has more variance anyway.
+                let least = if side < 0.0 { at_limit.min(0.5) } else { 0.0 };
+                candidate.variance_of_share(least) + slope * slope * baseline.variance_of_share(0.0)
             } else {
                 candidate.variance_of_mean() + slope * slope * baseline.variance_of_mean()
             };

@@ -100,9 +100,12 @@ impl Moments {
         if self.n < 2.0 { f64::INFINITY } else { self.deviations / (self.n - 1.0) / self.n }
     }
 
-    /// The same for a share, smoothed so that no events are not no variance.
-    pub(crate) fn variance_of_share(&self) -> f64 {
+    /// The same for a share, smoothed so that no events are not no variance, and drawn a quarter of the way to a share of at least
+    /// `least`: what looks good by luck also looks more certain than it is.
+    pub(crate) fn variance_of_share(&self, least: f64) -> f64 {
+        const DRAWN: f64 = 0.25;
         let share = (self.mean * self.n + 2.0) / (self.n + 4.0);
+        let share = share + DRAWN * (least - share).max(0.0);
         share * (1.0 - share) / self.n
     }
 }

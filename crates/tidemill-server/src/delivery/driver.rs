@@ -3,11 +3,11 @@
 //! All that matters is in the database before and after each effect, and each effect may be brought about twice, so the loop may be
 //! killed anywhere and goes on where it was.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tidemill_core::{Actor, EventKind, NewEvent, Timestamp};
-use tidemill_db::delivery::{Environment, GateResult, Quarantine, Rollout, RolloutFilter};
+use tidemill_db::delivery::{Environment, GateResult, Quarantine, Rollout};
 use tidemill_deliver::rollout::{Due, Effect, Freeze, Input, Plan, State, decide};
 use tidemill_registry::{Code, Error};
 use tidemill_serve::gateway::endpoint::EndpointSpec;
@@ -20,14 +20,16 @@ use super::step::{plan_of, state_of, take};
 use super::traffic::{Names, names, spec};
 use crate::{App, serving};
 
-/// How often rollouts are taken on.
+/// How often it is looked whether people did something.
 const ROUND: Duration = Duration::from_millis(250);
-/// Rollouts that are taken on in one round.
-const MOST: usize = 2_000;
+/// Counters and clocks are looked at once in so many rounds.
+const LOOK: u32 = 4;
+/// Rollouts that are taken on.
+const MOST: usize = 10_000;
 
 /// Takes rollouts on until `stop`.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
-    let mut driver = Driver { app, observer: Observer::default(), names: HashMap::new() };
+    let mut driver = Driver { app, observer: Observer::default(), known: BTreeMap::new(), rounds: 0 };
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -43,8 +45,19 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
 struct Driver {
     app: App,
     observer: Observer,
-    /// Models and versions of releases, per rollout; releases never change.
-    names: HashMap<u64, Names>,
+    /// Rollouts that are not over, as they were when they were last read.
+    known: BTreeMap<u64, Known>,
+    rounds: u32,
+}
+
+/// A rollout in memory.
+#[derive(Clone)]
+struct Known {
+    rollout: Rollout,
+    plan: Plan,
+    state: State,
+    /// Models and versions of its releases, which never change.
+    names: Names,
 }
 
 impl Driver {
@@ -52,87 +65,101 @@ impl Driver {
         if let Err(error) = self.try_round().await {
             tracing::error!(%error, "rollouts cannot be taken on");
         }
+        self.rounds = self.rounds.wrapping_add(1);
     }
 
     async fn try_round(&mut self) -> Result<(), Error> {
-        let live = RolloutFilter { is_live: true, ..RolloutFilter::default() };
         let db = self.app.registry().db().clone();
-        let mut rollouts = db.rollouts(&live, MOST).await?;
-        // The oldest first: of those that wait, it is next.
-        rollouts.reverse();
-        let is_live = |id: u64| rollouts.iter().any(|rollout| rollout.id == id);
-        self.observer.keep(is_live);
-        self.names.retain(|id, _| is_live(*id));
-        if rollouts.is_empty() {
+        let live: BTreeMap<u64, u64> = db.live_rollouts(MOST).await?.into_iter().collect();
+        self.known.retain(|id, _| live.contains_key(id));
+        self.observer.keep(|id| live.contains_key(&id));
+        let mut acted = Vec::new();
+        for (id, inputs) in &live {
+            if self
+                .known
+                .get(id)
+                .is_none_or(|known| known.rollout.inputs != *inputs || known.rollout.is_waiting)
+            {
+                self.read(*id).await?;
+                acted.push(*id);
+            }
+        }
+        let looks = self.rounds.is_multiple_of(LOOK);
+        if live.is_empty() || !(looks || !acted.is_empty()) {
             return Ok(());
         }
         let freezes: Vec<Freeze> = db.freezes().await?.into_iter().map(freeze).collect();
-        for (at, rollout) in rollouts.iter().enumerate() {
-            let is_same = |other: &&Rollout| {
-                other.made.endpoint == rollout.made.endpoint
-                    && other.made.environment == rollout.made.environment
-            };
-            let is_first = rollouts[..at].iter().find(is_same).is_none();
-            let done = self.take_on(rollout, is_first, &freezes).await;
-            if let Err(error) = done {
-                tracing::error!(rollout.id = rollout.id, %error, "a rollout cannot be taken on; it is tried again");
+        let mut busy = BTreeSet::new();
+        for id in live.keys() {
+            let Some(known) = self.known.get(id) else { continue };
+            let made = &known.rollout.made;
+            let is_first = busy.insert((made.environment.clone(), made.endpoint.clone()));
+            if looks || acted.contains(id) {
+                let known = known.clone();
+                if let Err(error) = self.take_on(known, is_first, &freezes).await {
+                    tracing::error!(rollout.id = id, %error, "a rollout cannot be taken on; it is tried again");
+                    // People may have acted in between.
+                    self.known.remove(id);
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Reads a rollout into memory.
+    async fn read(&mut self, id: u64) -> Result<(), Error> {
+        let db = self.app.registry().db();
+        let Some(rollout) = db.rollout(id).await? else { return Ok(()) };
+        let (plan, state) = (plan_of(&rollout)?, state_of(&rollout)?);
+        let names = match self.known.get(&id) {
+            Some(known) if known.plan == plan => known.names.clone(),
+            _ => names(db, &plan).await?,
+        };
+        self.known.insert(id, Known { rollout, plan, state, names });
         Ok(())
     }
 
     /// Takes one rollout on as far as it goes now.
-    async fn take_on(&mut self, rollout: &Rollout, is_first: bool, freezes: &[Freeze]) -> Result<(), Error> {
-        let state = state_of(rollout)?;
-        if rollout.is_waiting && !state.phase.is_over() {
+    async fn take_on(&mut self, mut known: Known, is_first: bool, freezes: &[Freeze]) -> Result<(), Error> {
+        let id = known.rollout.id;
+        if known.rollout.is_waiting && !known.state.phase.is_over() {
             if is_first {
                 let mut tx = self.app.registry().db().begin().await?;
-                let events = begin_waiting(&mut tx, rollout, self.now()).await?;
+                let events = begin_waiting(&mut tx, &known.rollout, self.now()).await?;
                 tx.commit(events).await?;
+                self.known.remove(&id);
             }
             return Ok(());
         }
-        let plan = plan_of(rollout)?;
-        if !self.names.contains_key(&rollout.id) {
-            let names = names(self.app.registry().db(), &plan).await?;
-            self.names.insert(rollout.id, names);
-        }
-        let names = self.names.get(&rollout.id).cloned().unwrap_or_default();
-        let mut rollout = rollout.clone();
-        for input in changed_freezes(&plan, &state, freezes) {
-            self.input(&mut rollout, input).await?;
+        for input in changed_freezes(&known.plan, &known.state, freezes) {
+            self.input(&mut known, input).await?;
         }
         // What was seen belongs to the traffic that is about to be changed.
         if let Some(serving) = self.app.serving()
             && let Some((look, requests)) =
-                self.observer.look(serving.gateway(), rollout.id, &plan, &state, &names)
+                self.observer.look(serving.gateway(), id, &known.plan, &known.state, &known.names)
         {
-            let seq = state_of(&rollout)?.last_look() + 1;
-            self.input(&mut rollout, Input::Look { seq, requests, look }).await?;
+            let seq = known.state.last_look() + 1;
+            self.input(&mut known, Input::Look { seq, requests, look }).await?;
         }
-        let state = state_of(&rollout)?;
-        if !decide(&plan, &state, &Input::Tick, self.now()).transitions.is_empty() {
-            self.input(&mut rollout, Input::Tick).await?;
+        if !decide(&known.plan, &known.state, &Input::Tick, self.now()).transitions.is_empty() {
+            self.input(&mut known, Input::Tick).await?;
         }
         // An effect may lead to the next one; a plan has so many stages, and a rollout never goes round.
-        for _ in 0..plan.stages.len() + 4 {
-            let Some(due) = state_of(&rollout)?.due.first().cloned() else { break };
-            self.bring_about(&mut rollout, &plan, &names, due).await?;
+        for _ in 0..known.plan.stages.len() + 4 {
+            let Some(due) = known.state.due.first().cloned() else { break };
+            self.bring_about(&mut known, due).await?;
         }
+        self.known.insert(id, known);
         Ok(())
     }
 
-    async fn bring_about(
-        &mut self,
-        rollout: &mut Rollout,
-        plan: &Plan,
-        names: &Names,
-        due: Due,
-    ) -> Result<(), Error> {
+    async fn bring_about(&self, rollout: &mut Known, due: Due) -> Result<(), Error> {
+        let (plan, names, id) = (rollout.plan.clone(), rollout.names.clone(), rollout.rollout.id);
         let done = Input::Done { id: due.id };
         match due.effect {
             Effect::Preflight => {
-                let problems = self.preflight(plan, names).await;
+                let problems = self.preflight(&plan, &names).await;
                 let result = GateResult {
                     gate: "preflight".to_owned(),
                     passed: problems.is_empty(),
@@ -143,7 +170,7 @@ impl Driver {
                 self.input_with(rollout, Input::Preflight { problems }, Beside::Gate(result)).await
             }
             Effect::Route { traffic } => {
-                self.route(plan, &spec(self.declared(&plan.endpoint).await?, &traffic, names)).await?;
+                self.route(&plan, &spec(self.declared(&plan.endpoint).await?, &traffic, &names)).await?;
                 self.input(rollout, done).await
             }
             Effect::Quarantine { release, reason } => {
@@ -156,7 +183,7 @@ impl Driver {
                     name: plan.environment.clone(),
                     endpoint: plan.endpoint.clone(),
                     release,
-                    rollout: rollout.id,
+                    rollout: id,
                     updated_at: self.now(),
                 };
                 self.input_with(rollout, done, Beside::Environment(environment)).await
@@ -229,22 +256,23 @@ impl Driver {
         problems
     }
 
-    async fn input(&self, rollout: &mut Rollout, input: Input) -> Result<(), Error> {
+    async fn input(&self, rollout: &mut Known, input: Input) -> Result<(), Error> {
         self.input_with(rollout, input, Beside::Nothing).await
     }
 
     /// Takes the rollout one step on, together with what belongs to the step.
-    async fn input_with(&self, rollout: &mut Rollout, input: Input, beside: Beside) -> Result<(), Error> {
+    async fn input_with(&self, rollout: &mut Known, input: Input, beside: Beside) -> Result<(), Error> {
         let db = self.app.registry().db();
         let at = self.now();
         let mut tx = db.begin().await?;
         // People may have acted since it was read; then it is taken on from there in the next round.
-        let taken = take(&mut tx, rollout, &input, &actor(), at).await?;
+        let id = rollout.rollout.id;
+        let taken = take(&mut tx, &rollout.rollout, &input, &actor(), at).await?;
         let mut events = taken.events;
         let event = |kind: EventKind| NewEvent { at, actor: actor(), kind, cause: None };
         match beside {
             Beside::Nothing => {}
-            Beside::Gate(result) => tx.add_gate_result(rollout.id, &result).await?,
+            Beside::Gate(result) => tx.add_gate_result(id, &result).await?,
             Beside::Quarantine(quarantine) => {
                 if tx.add_quarantine(&quarantine).await? {
                     events.push(event(EventKind::ReleaseQuarantined {
@@ -262,15 +290,16 @@ impl Driver {
                     endpoint: environment.endpoint,
                     from,
                     to: environment.release,
-                    rollout: rollout.id,
+                    rollout: id,
                 }));
             }
         }
         tx.commit(events).await?;
-        *rollout = db
-            .rollout(rollout.id)
+        rollout.rollout = db
+            .rollout(id)
             .await?
-            .ok_or_else(|| Error::new(Code::InternalError, "a rollout vanished"))?;
+            .ok_or_else(|| Error::new(Code::InternalError, format!("rollout {id} vanished")))?;
+        rollout.state = taken.outcome.state;
         Ok(())
     }
 

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Freeze, app: &App<'_>) -> anyhow::Result<()> {
         return console.value(&json!({"freeze": id}));
     }
     console.line(format!("freeze {id} holds: no release gets more requests"));
-    console.hint(format!("`tidemill freeze --lift {id}` ends it"));
+    console.hint(&format!("`tidemill freeze --lift {id}` ends it"));
     Ok(())
 }
 

@@ -9,7 +9,9 @@ use tidemill_deliver::rollout::{Stage, Until};
 use tidemill_project as project;
 
 /// Error rates below this are no harm, whatever they are a multiple of.
-const NEGLIGIBLE: f64 = 0.005;
+const RARE_ERRORS: f64 = 0.005;
+/// The same for the share of slow requests, of which the incumbent has at most one of twenty.
+const RARELY_SLOW: f64 = 0.02;
 
 /// What a rollout does, and what of the project file it cannot do.
 pub(super) struct Planned {
@@ -80,10 +82,10 @@ fn judge(declared: &project::Judge) -> (Option<Spec>, Vec<&'static str>) {
     for metric in &declared.metrics {
         let (name, kind) = match metric {
             project::JudgeMetric::Errors => {
-                ("errors", Kind::EventRate { tolerate: 1.25, reject: 2.0, negligible: Some(NEGLIGIBLE) })
+                ("errors", Kind::EventRate { tolerate: 1.25, reject: 2.0, negligible: Some(RARE_ERRORS) })
             }
             project::JudgeMetric::Latency => {
-                ("latency", Kind::EventRate { tolerate: 1.25, reject: 2.0, negligible: None })
+                ("latency", Kind::EventRate { tolerate: 1.25, reject: 2.0, negligible: Some(RARELY_SLOW) })
             }
             project::JudgeMetric::Cost => {
                 unseen.push("cost");

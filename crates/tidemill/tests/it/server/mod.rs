@@ -8,5 +8,6 @@ mod load;
 mod mlflow;
 mod pages;
 mod process;
+mod rollouts;
 mod serving;
 mod tracked;
