@@ -435,6 +435,103 @@ pub enum EventKind {
         /// The number of this change.
         revision: u64,
     },
+    /// A release was made.
+    ReleaseCreated {
+        /// Its name: the digest of everything that belongs to it.
+        release: Digest,
+        /// The model.
+        model: String,
+        /// The model's version.
+        version: u64,
+    },
+    /// A release began its way to an endpoint's requests, or waits for its turn.
+    RolloutStarted {
+        /// The rollout.
+        rollout: u64,
+        /// The endpoint.
+        endpoint: String,
+        /// The environment.
+        environment: String,
+        /// The release.
+        release: Digest,
+        /// The release that it is to take the place of.
+        incumbent: Option<Digest>,
+        /// Digest of the plan.
+        plan: Digest,
+    },
+    /// A rollout went to another phase or stage.
+    RolloutMoved {
+        /// The rollout.
+        rollout: u64,
+        /// The phase before.
+        from: String,
+        /// The phase after.
+        to: String,
+        /// The stage of the plan, from 0.
+        stage: u64,
+        /// Why, in words.
+        why: String,
+        /// Digest of the record of what was seen, on which this was decided.
+        evidence: Option<Digest>,
+    },
+    /// Somebody agreed to a rollout.
+    RolloutApproved {
+        /// The rollout.
+        rollout: u64,
+        /// The role in which they agreed.
+        role: String,
+        /// Digest of what they agreed to.
+        inputs: Digest,
+    },
+    /// An environment runs another release at an endpoint.
+    EnvironmentMoved {
+        /// The environment.
+        environment: String,
+        /// The endpoint.
+        endpoint: String,
+        /// The release before.
+        from: Option<Digest>,
+        /// The release after.
+        to: Digest,
+        /// The rollout that brought it there.
+        rollout: u64,
+    },
+    /// A release did harm in an environment and must not run there again.
+    ReleaseQuarantined {
+        /// The release.
+        release: Digest,
+        /// The environment.
+        environment: String,
+        /// Why.
+        reason: String,
+    },
+    /// A release may run in an environment again.
+    QuarantineLifted {
+        /// The release.
+        release: Digest,
+        /// The environment.
+        environment: String,
+        /// The two people who answer for it.
+        by: Vec<String>,
+        /// Why.
+        reason: String,
+    },
+    /// For some time no release gets more requests.
+    FreezeSet {
+        /// The freeze.
+        freeze: u64,
+        /// The endpoint; all where not given.
+        endpoint: Option<String>,
+        /// Why.
+        reason: String,
+        /// Until when; until it is lifted where not given.
+        until: Option<Timestamp>,
+    },
+    /// A freeze ended before its time.
+    FreezeLifted {
+        /// The freeze.
+        freeze: u64,
+    },
 }
 
 impl EventKind {
@@ -484,6 +581,15 @@ impl EventKind {
             Self::OutcomesReceived { .. } => "outcomes.received",
             Self::OutcomesJoined { .. } => "outcomes.joined",
             Self::OutcomesRemoved { .. } => "outcomes.removed",
+            Self::ReleaseCreated { .. } => "release.created",
+            Self::RolloutStarted { .. } => "rollout.started",
+            Self::RolloutMoved { .. } => "rollout.moved",
+            Self::RolloutApproved { .. } => "rollout.approved",
+            Self::EnvironmentMoved { .. } => "environment.moved",
+            Self::ReleaseQuarantined { .. } => "release.quarantined",
+            Self::QuarantineLifted { .. } => "quarantine.lifted",
+            Self::FreezeSet { .. } => "freeze.set",
+            Self::FreezeLifted { .. } => "freeze.lifted",
         }
     }
 
@@ -532,6 +638,14 @@ impl EventKind {
             | Self::OutcomesReceived { endpoint, .. }
             | Self::OutcomesJoined { endpoint, .. }
             | Self::OutcomesRemoved { endpoint, .. } => format!("endpoint:{endpoint}"),
+            Self::ReleaseCreated { release, .. }
+            | Self::ReleaseQuarantined { release, .. }
+            | Self::QuarantineLifted { release, .. } => format!("release:{release}"),
+            Self::RolloutStarted { rollout, .. }
+            | Self::RolloutMoved { rollout, .. }
+            | Self::RolloutApproved { rollout, .. } => format!("rollout:{rollout}"),
+            Self::EnvironmentMoved { environment, .. } => format!("environment:{environment}"),
+            Self::FreezeSet { freeze, .. } | Self::FreezeLifted { freeze } => format!("freeze:{freeze}"),
             Self::StoreSwept { .. } | Self::StorePushed { .. } | Self::StorePulled { .. } => {
                 "store".to_owned()
             }

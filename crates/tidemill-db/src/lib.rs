@@ -16,6 +16,7 @@ mod backend;
 mod cache;
 mod datasets;
 mod db;
+pub mod delivery;
 mod dialect;
 pub mod endpoints;
 mod error;

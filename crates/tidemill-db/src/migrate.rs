@@ -36,6 +36,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0008_records"),
     migration!("0009_end_time"),
     migration!("0010_profiles"),
+    migration!("0011_delivery"),
 ];
 
 /// The schema version that this binary writes and reads.

@@ -7,6 +7,7 @@
 mod api;
 mod app;
 mod background;
+pub mod delivery;
 mod health;
 mod listen;
 mod meter;

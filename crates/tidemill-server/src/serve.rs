@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use crate::{App, api, health, listen, mlflow, otlp, serving, shell};
+use crate::{App, api, delivery, health, listen, mlflow, otlp, serving, shell};
 
 /// How long loops may go on after the last request.
 const LOOPS: Duration = Duration::from_secs(5);
@@ -59,5 +59,7 @@ fn start_loops(app: &App) {
     if app.serving().is_some() {
         let serving = app.clone();
         app.background().spawn("serving", |stop| serving::run(serving, stop));
+        let rollouts = app.clone();
+        app.background().spawn("rollouts", |stop| delivery::run(rollouts, stop));
     }
 }

@@ -81,6 +81,13 @@ pub(crate) enum Command {
     Predict(crate::command::Predict),
     /// Show what was asked of models and what they answered
     Records(crate::command::Records),
+    /// Release a version of a model to an environment
+    Release(crate::command::Release),
+    /// Show and steer releases on their way to an endpoint's requests
+    #[command(subcommand)]
+    Rollout(crate::command::Rollout),
+    /// Stop all rollouts from raising traffic, for a reason
+    Freeze(crate::command::Freeze),
     /// Take over experiments, runs, artifacts and models from another tool
     #[command(subcommand)]
     Import(Import),

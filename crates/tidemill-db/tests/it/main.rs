@@ -12,6 +12,7 @@
 mod artifacts;
 mod crash;
 mod datasets;
+mod delivery;
 mod endpoints;
 mod evaluation;
 mod experiments;

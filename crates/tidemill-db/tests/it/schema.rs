@@ -43,6 +43,7 @@ fn both_folders_have_the_same_files() {
             "0008_records.sql",
             "0009_end_time.sql",
             "0010_profiles.sql",
+            "0011_delivery.sql",
         ]
     );
 }

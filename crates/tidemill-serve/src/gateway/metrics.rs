@@ -122,6 +122,19 @@ impl ArmMeter {
         self.answered.load(Ordering::Relaxed)
     }
 
+    /// Requests that the model did not answer for a reason of its own or of the server: not those that were wrong.
+    pub fn failures(&self) -> u64 {
+        let at = |kind: &str| ERROR_KINDS.iter().position(|known| *known == kind);
+        let kinds = ["unavailable", "deadline", "model", "internal"].into_iter().filter_map(at);
+        kinds.filter_map(|at| self.errors.get(at)).map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Requests by how long they took: upper bounds in microseconds, the last one without, and how many.
+    pub fn latencies(&self) -> Vec<(u64, u64)> {
+        let bounds = LATENCY.into_iter().chain([u64::MAX]);
+        bounds.zip(self.latency.counts.iter().map(|count| count.load(Ordering::Relaxed))).collect()
+    }
+
     /// Requests that a shadow was not shown.
     pub fn drops(&self) -> u64 {
         self.shadow_dropped.load(Ordering::Relaxed)

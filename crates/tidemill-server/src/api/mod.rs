@@ -15,13 +15,14 @@ mod models;
 mod pages;
 mod pipeline;
 mod problem;
+mod rollouts;
 mod runs;
 
 use std::sync::LazyLock;
 
 use axum::Router;
 use axum::http::{HeaderValue, header};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -55,6 +56,10 @@ const ROUTES: &[Route] = &[
     ("/api/v1/endpoints/{name}", || get(endpoints::get).put(endpoints::put).delete(endpoints::delete)),
     ("/api/v1/endpoints/{name}/history", || get(endpoints::history)),
     ("/api/v1/serving/models", || get(endpoints::models)),
+    ("/api/v1/releases", || get(rollouts::releases)),
+    ("/api/v1/rollouts", || get(rollouts::list)),
+    ("/api/v1/rollouts/{id}", || get(rollouts::get)),
+    ("/api/v1/rollouts/{id}/actions", || post(rollouts::action)),
     ("/api/v1/events", || get(events::list)),
     ("/api/v1/events/stream", || get(events::follow)),
     ("/api/v1/log/head", || get(log::head)),
@@ -135,6 +140,10 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         endpoints::models,
         crate::serving_outcomes::take,
         crate::serving_outcomes::counts,
+        rollouts::releases,
+        rollouts::list,
+        rollouts::get,
+        rollouts::action,
         events::list,
         events::follow,
         log::head,
@@ -148,6 +157,7 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         (name = "data", description = "Versioned datasets"),
         (name = "pipeline", description = "Runs of the pipeline"),
         (name = "serving", description = "Endpoints that answer requests for predictions, and the models behind them"),
+        (name = "delivery", description = "Releases, and how they get their requests stage by stage"),
         (name = "log", description = "The append-only log of every change of state"),
     ),
     security((), ("token" = []), ("basic" = [])),

@@ -21,7 +21,7 @@ use tidemill_serve::gateway::{Gateway, Parts};
 use tidemill_serve::{Inference, Recorder};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use endpoints::{Refusal, delete, put};
+pub(crate) use endpoints::{Refusal, delete, put, read as read_endpoint};
 pub use remote::{Followed, Remote};
 pub use source::RegistrySource;
 pub use traces::{Otlp, Sending};

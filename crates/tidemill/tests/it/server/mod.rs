@@ -10,6 +10,7 @@ mod mlflow;
 mod pages;
 mod process;
 mod registered;
+mod rollouts;
 mod serving;
 mod soak;
 mod tracked;

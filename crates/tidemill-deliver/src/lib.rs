@@ -1,0 +1,12 @@
+//! Delivery of models: releases, gates, approvals, rollouts and the judge that decides between them.
+//!
+//! Every decision is a pure function of state, observations and time. This crate has no IO, no clock and no SQL: the server drives it,
+//! the database keeps what it decided.
+
+pub mod approval;
+mod exact;
+pub mod filter;
+pub mod judge;
+pub mod release;
+pub mod rollout;
+pub mod sequential;
