@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use crate::{App, api, health, listen, mlflow, otlp, serving, shell};
+use crate::{App, api, health, listen, mlflow, otlp, serving, shell, ui};
 
 /// How long loops may go on after the last request.
 const LOOPS: Duration = Duration::from_secs(5);
@@ -18,6 +18,7 @@ pub fn router(app: App) -> Router {
         .merge(api::routes())
         .merge(mlflow::routes())
         .merge(otlp::routes())
+        .merge(ui::routes())
         .merge(serving::routes(&app));
     shell::around(&app, routes)
 }

@@ -91,6 +91,12 @@ struct TableTemplate<'a> {
     groups: Vec<(&'a str, usize)>,
 }
 
+impl TableTemplate<'_> {
+    fn is_number(&self, column: &usize) -> bool {
+        self.numeric.get(*column).copied().unwrap_or(false)
+    }
+}
+
 impl Table {
     /// An empty table with columns that cannot be sorted.
     pub fn new(id: impl Into<String>, caption: impl Into<String>, columns: &[&str]) -> Self {

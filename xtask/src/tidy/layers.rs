@@ -7,7 +7,7 @@ use crate::workspace::{DependencyKind, Package};
 
 const CORE: &str = "tidemill-core";
 /// What we keep: each knows the vocabulary and nothing else of ours.
-const KEEP: [&str; 7] = [
+const KEEP: [&str; 8] = [
     "tidemill-project",
     "tidemill-store",
     "tidemill-db",
@@ -15,6 +15,7 @@ const KEEP: [&str; 7] = [
     "tidemill-train",
     "tidemill-runtime",
     "tidemill-govern",
+    "tidemill-ui",
 ];
 /// The steps of the loop: each may use what is kept, and none knows another step.
 const LOOP: [&str; 6] = [

@@ -149,9 +149,9 @@ impl Graph {
             ));
             svg.rect("box", (place.x, place.y), BOX, 7.0);
             svg.rect("edge-mark", (place.x, place.y), (5.0, BOX.1), 2.5);
-            svg.text("strong", (place.x + 16.0, place.y + 21.0), "start", &cut(&node.name, BOX.0 - 26.0));
+            svg.text("strong", (place.x + 16.0, place.y + 21.0), "start", &cut(&node.name, BOX.0 - 42.0));
             let state = format!("{} {}", node.tone.sign(), node.state);
-            svg.text("state", (place.x + 16.0, place.y + 37.0), "start", &cut(&state, BOX.0 - 22.0));
+            svg.text("state", (place.x + 16.0, place.y + 37.0), "start", &cut(&state, BOX.0 - 36.0));
             svg.text("tick", (place.x + 16.0, place.y + 51.0), "start", &cut(&node.detail, BOX.0 - 22.0));
             svg.raw("</g>");
             if linked {

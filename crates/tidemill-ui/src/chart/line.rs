@@ -175,11 +175,14 @@ fn curve(svg: &mut Svg, class: &str, name: &str, points: &[(f64, f64)], x: &Scal
 
 /// A cross on the axis where a curve has no number.
 fn gaps(svg: &mut Svg, points: &[(f64, f64)], x: &Scale, bottom: f64) {
+    let mut last = f64::NEG_INFINITY;
     for (px, py) in points.iter().filter(|(_, y)| !y.is_finite()) {
-        if let Some(place) = x.place(*px) {
+        // Crosses that would touch each other say no more than one of them.
+        if let Some(place) = x.place(*px).filter(|place| place - last >= 8.0) {
+            last = place;
             let title = format!("{} at {}", crate::number(*py), crate::number(*px));
             let (a, b) = (at(place - 3.0), at(bottom - 3.0));
-            let _ = svg.path("gap", &format!("M{a} {b}l6 6m0 -6l-6 6"), &title);
+            svg.path("gap", &format!("M{a} {b}l6 6m0 -6l-6 6"), &title);
         }
     }
 }

@@ -136,10 +136,10 @@ fn card(svg: &mut Svg, station: &Station, (x, y): (f64, f64)) {
     svg.rect("edge-mark", (x, y), (CARD.0, 5.0), 2.5);
     svg.text("place", (x + 14.0, y + 27.0), "start", &station.name);
     svg.text("big", (x + 14.0, y + 60.0), "start", &cut(&station.figure, 120.0));
-    let room = station.figure.chars().count() as f64 * 15.5;
+    let room = station.figure.chars().count() as f64 * 17.5;
     svg.text("tick", (x + 20.0 + room, y + 60.0), "start", &cut(&station.unit, CARD.0 - room - 24.0));
     let state = format!("{} {}", station.tone.sign(), station.state);
-    svg.text("state", (x + 14.0, y + 82.0), "start", &cut(&state, CARD.0 - 20.0));
+    svg.text("state", (x + 14.0, y + 82.0), "start", &cut(&state, CARD.0 - 44.0));
     for (at, line) in station.lines.iter().take(3).enumerate() {
         svg.text("detail", (x + 14.0, y + 104.0 + at as f64 * 17.0), "start", &cut(line, CARD.0 - 20.0));
     }

@@ -45,6 +45,7 @@ pub(crate) fn run(args: &Up, global: &Global, console: &Console) -> anyhow::Resu
     let mut config = Config::new(scratch.clone());
     config.token = token;
     config.origins = origins(args, &addresses);
+    config.step_logs = Some(home.dir.join("runs"));
     if args.private_webhooks {
         config.webhook_reach = Reach::Anywhere;
     }
