@@ -98,6 +98,8 @@
     for (const old of document.querySelectorAll('[data-part][id]')) {
       const fresh = page.getElementById(old.id);
       if (!fresh || old.contains(document.activeElement) && document.activeElement !== document.body) continue;
+      const chosen = getSelection();
+      if (chosen && !chosen.isCollapsed && old.contains(chosen.anchorNode)) continue;
       if (old.querySelector('[data-part]') && fresh.querySelector('[data-part]')) {
         const inner = (part) => [...part.querySelectorAll('[data-part]')].map((one) => one.id).join();
         if (inner(old) === inner(fresh)) continue;
@@ -106,8 +108,8 @@
       const text = fresh.outerHTML;
       const open = [...old.querySelectorAll('details')].map((one) => one.open);
       [...fresh.querySelectorAll('details')].forEach((one, at) => { one.open = open[at] || false; });
-      const chosen = new Set([...old.querySelectorAll('input:checked')].map((one) => one.value));
-      for (const one of fresh.querySelectorAll('input[type=checkbox]')) one.checked = chosen.has(one.value);
+      const ticked = new Set([...old.querySelectorAll('input:checked')].map((one) => one.value));
+      for (const one of fresh.querySelectorAll('input[type=checkbox]')) one.checked = ticked.has(one.value);
       const moved = [...old.querySelectorAll('.scroll, .lines')].map((one) => [one.scrollLeft, one.scrollTop]);
       fresh.dataset.seen = text;
       old.replaceWith(fresh);

@@ -115,7 +115,7 @@ impl Graph {
             self.nodes.iter().take(40).map(|node| format!("{}: {}", node.name, node.state)).collect();
         let label = format!("{}: {}", self.title, spoken.join(", "));
         let size = format!(" width=\"{}\" height=\"{}\"", at(width), at(height));
-        let mut svg = Svg::new("chart dag", width, height, &label, &size);
+        let mut svg = Svg::linked("chart dag", width, height, &label, &size);
         for (node, to) in self.nodes.iter().zip(&placed) {
             for need in &node.needs {
                 let Some(from) = placed.get(*need) else { continue };
@@ -140,7 +140,7 @@ impl Graph {
         for (node, place) in self.nodes.iter().zip(&placed) {
             let linked = !node.href.is_empty();
             if linked {
-                svg.raw(&format!("<a href=\"{}\">", escape(&node.href)));
+                svg.link(&node.href, &format!("{}: {}", node.name, node.state));
             }
             svg.raw(&format!(
                 "<g class=\"node {}\"><title>{}</title>",

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use super::scale::Scale;
 use super::svg::{Svg, at, cut};
 use crate::Markup;
-use crate::markup::escape;
 
 /// One axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +49,7 @@ impl Parallel {
         let place = |at: usize| left + (right - left) * at as f64 / (count.max(2) - 1) as f64;
         let scales: Vec<Scale> = (0..count).map(|at| self.scale(at, bottom, top)).collect();
         let spoken = format!("{} runs through {} axes", self.strands.len(), count);
-        let mut svg = Svg::new("chart parallel", width, 322.0, &spoken, "");
+        let mut svg = Svg::linked("chart parallel", width, 322.0, &spoken, "");
         for strand in &self.strands {
             let (mut d, mut open) = (String::new(), false);
             for (index, scale) in scales.iter().enumerate() {
@@ -64,7 +63,7 @@ impl Parallel {
             }
             if d.contains('L') {
                 let class = format!("strand q{}", self.shade(strand, scales.last(), (top, bottom)));
-                svg.raw(&format!("<a href=\"{}\">", escape(&strand.href)))
+                svg.link(&strand.href, &strand.name)
                     .path(&class, &d, &strand.name)
                     .raw("</a>");
             }

@@ -1,7 +1,6 @@
 //! The loop as one picture: data, pipeline, tests, registry and endpoints along a river.
 
 use super::svg::{Svg, at, cut};
-use crate::markup::escape;
 use crate::{Markup, Tone};
 
 /// One place along the river.
@@ -57,7 +56,7 @@ impl River {
         let count = self.stations.len() as f64;
         let width = count * CARD.0 + (count - 1.0).max(0.0) * gap + 2.0;
         let height = CARD.1 + 84.0;
-        let mut svg = Svg::new("chart water wide", width, height, &self.label(), "");
+        let mut svg = Svg::linked("chart water wide", width, height, &self.label(), "");
         let level = CARD.1 + 46.0;
         band(&mut svg, width, level, 15.0);
         for (index, station) in self.stations.iter().enumerate() {
@@ -97,7 +96,7 @@ impl River {
         let gap = 26.0;
         let count = self.stations.len() as f64;
         let height = count * CARD.1 + (count - 1.0).max(0.0) * gap + 4.0;
-        let mut svg = Svg::new("chart water tall", CARD.0 + 60.0, height, &self.label(), "");
+        let mut svg = Svg::linked("chart water tall", CARD.0 + 60.0, height, &self.label(), "");
         svg.line("stream", (22.0, 8.0), (22.0, height - 8.0));
         for (index, station) in self.stations.iter().enumerate() {
             let y = 2.0 + index as f64 * (CARD.1 + gap);
@@ -131,7 +130,8 @@ fn flow(svg: &mut Svg, from: (f64, f64), to: (f64, f64)) {
 }
 
 fn card(svg: &mut Svg, station: &Station, (x, y): (f64, f64)) {
-    svg.raw(&format!("<a href=\"{}\"><g class=\"node {}\">", escape(&station.href), station.tone.class()));
+    let name = format!("{}: {} {}, {}", station.name, station.figure, station.unit, station.state);
+    svg.link(&station.href, &name).raw(&format!("<g class=\"node {}\">", station.tone.class()));
     svg.rect("box", (x, y), CARD, 9.0);
     svg.rect("edge-mark", (x, y), (CARD.0, 5.0), 2.5);
     svg.text("place", (x + 14.0, y + 27.0), "start", &station.name);
@@ -139,7 +139,7 @@ fn card(svg: &mut Svg, station: &Station, (x, y): (f64, f64)) {
     let room = station.figure.chars().count() as f64 * 17.5;
     svg.text("tick", (x + 20.0 + room, y + 60.0), "start", &cut(&station.unit, CARD.0 - room - 24.0));
     let state = format!("{} {}", station.tone.sign(), station.state);
-    svg.text("state", (x + 14.0, y + 82.0), "start", &cut(&state, CARD.0 - 44.0));
+    svg.text("state", (x + 14.0, y + 82.0), "start", &cut(&state, CARD.0 - 48.0));
     for (at, line) in station.lines.iter().take(3).enumerate() {
         svg.text("detail", (x + 14.0, y + 104.0 + at as f64 * 17.0), "start", &cut(line, CARD.0 - 20.0));
     }

@@ -1,11 +1,8 @@
 //! Points in a plane: one value against another.
 
-use std::fmt::Write as _;
-
 use super::scale::Scale;
 use super::svg::{Svg, cut};
 use crate::Markup;
-use crate::markup::escape;
 
 /// One point.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +47,7 @@ impl Scatter {
         let x = Scale::fit(self.dots.iter().map(|dot| dot.x), left, right, self.log_x).padded(0.04);
         let y = Scale::fit(self.dots.iter().map(|dot| dot.y), bottom, top, self.log_y).padded(0.06);
         let spoken = format!("{}: {} against {}, {} points", self.title, self.y, self.x, self.dots.len());
-        let mut svg = Svg::new("chart scatter", width, height, &spoken, "");
+        let mut svg = Svg::linked("chart scatter", width, height, &spoken, "");
         for (place, text) in y.ticks(6) {
             svg.line("rule", (left, place), (right, place));
             svg.text("tick", (left - 7.0, place + 3.5), "end", &text);
@@ -78,9 +75,7 @@ impl Scatter {
                 self.y,
                 crate::number(dot.y)
             );
-            let mut open = String::new();
-            let _ = write!(open, "<a href=\"{}\">", escape(&dot.href));
-            svg.raw(&open).mark(dot.group, (px, py), 4.2, &title).raw("</a>");
+            svg.link(&dot.href, &dot.name).mark(dot.group, (px, py), 4.2, &title).raw("</a>");
         }
         svg.done()
     }
@@ -100,7 +95,7 @@ mod tests {
             ..Scatter::default()
         };
         let text = chart.draw().0;
-        assert_eq!(text.matches("<a href=\"/runs/1\">").count(), 2);
+        assert_eq!(text.matches("<a href=\"/runs/1\"").count(), 2);
         assert!(!text.contains("<b>") && !text.contains("NaN"), "{text}");
     }
 }

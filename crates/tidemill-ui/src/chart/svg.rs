@@ -17,8 +17,17 @@ pub(super) fn at(value: f64) -> String {
 impl Svg {
     /// A picture of this size with a name for those who do not see it. Attributes are of our own making.
     pub(super) fn new(class: &str, width: f64, height: f64, label: &str, attributes: &str) -> Self {
+        Self::of("img", class, (width, height), label, attributes)
+    }
+
+    /// A picture with links in it: what is in an image cannot be reached.
+    pub(super) fn linked(class: &str, width: f64, height: f64, label: &str, attributes: &str) -> Self {
+        Self::of("group", class, (width, height), label, attributes)
+    }
+
+    fn of(role: &str, class: &str, (width, height): (f64, f64), label: &str, attributes: &str) -> Self {
         Self(format!(
-            "<svg class=\"{class}\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\"{attributes}>",
+            "<svg class=\"{class}\" viewBox=\"0 0 {} {}\" role=\"{role}\" aria-label=\"{}\"{attributes}>",
             at(width),
             at(height),
             escape(label)
@@ -28,6 +37,12 @@ impl Svg {
     /// Something of our own making.
     pub(super) fn raw(&mut self, text: &str) -> &mut Self {
         self.0.push_str(text);
+        self
+    }
+
+    /// Begins a link; `</a>` ends it. The name is what is read instead of what is in it.
+    pub(super) fn link(&mut self, href: &str, name: &str) -> &mut Self {
+        let _ = write!(self.0, "<a href=\"{}\" aria-label=\"{}\">", escape(href), escape(name));
         self
     }
 
