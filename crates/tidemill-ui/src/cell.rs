@@ -190,6 +190,16 @@ impl Cell {
         }
     }
 
+    /// The beginning of an identifier: enough to tell it from others.
+    fn short(code: &str) -> String {
+        let bare = code.split_once(':').map_or(code, |(_, rest)| rest);
+        bare.chars().take(10).collect()
+    }
+}
+
+/// What the template calls, which passes references.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
+impl Cell {
     fn number(value: &f64) -> String {
         number(*value)
     }
@@ -212,11 +222,5 @@ impl Cell {
 
     fn ago(at: &Timestamp, now: &Timestamp) -> String {
         ago(*at, *now)
-    }
-
-    /// The beginning of an identifier: enough to tell it from others.
-    fn short(code: &str) -> String {
-        let bare = code.split_once(':').map_or(code, |(_, rest)| rest);
-        bare.chars().take(10).collect()
     }
 }

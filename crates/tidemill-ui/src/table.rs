@@ -92,6 +92,7 @@ struct TableTemplate<'a> {
 }
 
 impl TableTemplate<'_> {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
     fn is_number(&self, column: &usize) -> bool {
         self.numeric.get(*column).copied().unwrap_or(false)
     }

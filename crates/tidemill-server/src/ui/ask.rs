@@ -30,7 +30,6 @@ pub(super) struct Shown {
 /// A question for a page.
 pub(super) struct Ask {
     pub(super) app: App,
-    pub(super) actor: Actor,
     pub(super) now: Timestamp,
     parts: Vec<String>,
     path: String,
@@ -80,7 +79,6 @@ impl FromRequestParts<App> for Ask {
         Ok(Self {
             app: app.clone(),
             now: app.registry().clock().now(),
-            actor,
             parts: found.unwrap_or_default(),
             path: parts.uri.path().to_owned(),
             query: pairs(&parts.uri),

@@ -35,7 +35,7 @@ pub(super) async fn home(ask: Ask) -> Made {
     let stations = vec![
         data_station(&ask, &mut blocked).await?,
         pipeline_station(&ask, last.as_ref(), &mut blocked).await?,
-        tests_station(tests.as_ref(), &mut blocked),
+        tests_station(&ask, tests.as_ref(), &mut blocked),
         registry_station(&ask).await?,
         serving_station(&ask, &mut blocked).await?,
     ];
@@ -172,7 +172,7 @@ async fn pipeline_station(ask: &Ask, last: Option<&RunRecord>, blocked: &mut Vec
     station.state = format!("last run {}", badge.text);
     station.moving = last.state == RunState::Running;
     station.lines = vec![
-        format!("{ran} ran, {} up to date", total.saturating_sub(steps.len()) + steps.len() - ran),
+        format!("{ran} ran, {} up to date", total.saturating_sub(ran)),
         tidemill_ui::ago(last.started_at, ask.now),
     ];
     let failed: Vec<_> = steps.values().filter(|step| step.state == tidemill_core::StepState::Failed).collect();
@@ -196,7 +196,7 @@ async fn pipeline_station(ask: &Ask, last: Option<&RunRecord>, blocked: &mut Vec
     Ok(station)
 }
 
-fn tests_station(tests: Option<&Evidence>, blocked: &mut Vec<Blocked>) -> Station {
+fn tests_station(ask: &Ask, tests: Option<&Evidence>, blocked: &mut Vec<Blocked>) -> Station {
     let mut station = Station {
         name: "Tests".into(),
         figure: "0".into(),
@@ -222,6 +222,7 @@ fn tests_station(tests: Option<&Evidence>, blocked: &mut Vec<Blocked>) -> Statio
     if !tests.step.is_empty() {
         station.lines.push(format!("of step {}", tests.step));
     }
+    station.lines.push(tidemill_ui::ago(tests.at, ask.now));
     for result in tests.results.iter().filter(|result| result.outcome != "passed") {
         blocked.push(Blocked {
             what: Cell::link(station.href.clone(), format!("test {}", result.test)),

@@ -34,7 +34,10 @@ struct Seen<'a> {
 
 pub(super) async fn run(ask: Ask) -> Made {
     let db = ask.app.registry().db();
-    let record = db.run(ask.part(0)).await?;
+    let record = db.run(ask.part(0)).await.map_err(|error| match error {
+        tidemill_db::Error::Ambiguous { .. } => Error::invalid(error.to_string()),
+        other => other.into(),
+    })?;
     let steps = last_of_each(db.step_runs(record.id).await?);
     let tracked = tracked(&ask, &record).await?;
     let plan = evidence::plan(&ask.app, record.plan).await?;
@@ -149,7 +152,7 @@ fn kind(step: &Step) -> String {
 fn graph(ask: &Ask, seen: &[Seen<'_>]) -> Figure {
     let nodes = seen.iter().map(|seen| GraphNode {
         name: seen.step.name.clone(),
-        detail: kind(&seen.step.to_owned()),
+        detail: kind(seen.step),
         tone: seen.badge.tone,
         state: seen.badge.text.clone(),
         href: ask.with(&[("step", &seen.step.name)]) + "#output",

@@ -31,7 +31,7 @@ async fn filled(server: &Server, word: &str) -> (String, Vec<String>) {
     let mut runs = Vec::new();
     for n in 0..2 {
         let body = json!({"experiment_id": experiment, "run_name": word, "start_time": 1_699_999_990_000_i64 + n,
-            "tags": [{"key": word, "value": word}, {"key": "mlflow.note.content", "value": word}]});
+            "tags": [{"key": "note", "value": word}, {"key": "mlflow.note.content", "value": word}]});
         let run = post(server, "/api/2.0/mlflow/runs/create", &body).await;
         let run = run["run"]["info"]["run_id"].as_str().unwrap().to_owned();
         let metric = |step: i64| json!({"key": "loss", "value": 1.0 / (step + n + 1) as f64, "timestamp": step, "step": step});
