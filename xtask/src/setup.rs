@@ -200,7 +200,9 @@ fn axe(root: &Path) -> Result<()> {
         install(&["npm"])?;
     }
     if !on_path("npm") {
-        bail!("the tests fetch axe-core {AXE} with `npm`; install it, or name the file axe.min.js with TIDEMILL_TEST_AXE");
+        bail!(
+            "the tests fetch axe-core {AXE} with `npm`; install it, or name the file axe.min.js with TIDEMILL_TEST_AXE"
+        );
     }
     process::note(format!("setup: fetching axe-core {AXE}"));
     fs_err::create_dir_all(&folder)?;

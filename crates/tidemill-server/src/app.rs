@@ -111,7 +111,18 @@ impl App {
     fn with(registry: Registry, config: Config, serving: Option<Serving>) -> Self {
         let (meter, pulse, background) = (Meter::default(), Pulse::default(), Background::default());
         let streams = Arc::new(Semaphore::new(config.streams));
-        Self { inner: Arc::new(Inner { registry, config, meter, pulse, background, serving, streams, forms: FormKey::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                registry,
+                config,
+                meter,
+                pulse,
+                background,
+                serving,
+                streams,
+                forms: FormKey::default(),
+            }),
+        }
     }
 
     /// The rules.

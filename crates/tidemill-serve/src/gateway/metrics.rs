@@ -271,7 +271,11 @@ impl Metrics {
                     answered: load(&meter.answered),
                     fell_back: load(&meter.fell_back),
                     failed: ERROR_KINDS.into_iter().zip(meter.errors.iter().map(load)).collect(),
-                    violations: Kind::ALL.map(Kind::word).into_iter().zip(meter.violations.iter().map(load)).collect(),
+                    violations: Kind::ALL
+                        .map(Kind::word)
+                        .into_iter()
+                        .zip(meter.violations.iter().map(load))
+                        .collect(),
                     shadow_dropped: load(&meter.shadow_dropped),
                     latency: bounds.zip(meter.latency.counts.iter().map(load)).collect(),
                 };

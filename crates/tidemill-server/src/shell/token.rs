@@ -54,7 +54,9 @@ pub(super) fn actor(token: Option<&Token>, headers: &HeaderMap) -> Option<Actor>
         Some(Credentials::Bearer(secret)) if knows(&secret) => {
             Some(Actor { kind: ActorKind::Service, name: "token".to_owned() })
         }
-        Some(Credentials::Basic { user, password }) if knows(&password) => Some(Actor::user(user_name(&user))),
+        Some(Credentials::Basic { user, password }) if knows(&password) => {
+            Some(Actor::user(user_name(&user)))
+        }
         None if token.is_none() => Some(Actor::user("anonymous")),
         _ => None,
     }

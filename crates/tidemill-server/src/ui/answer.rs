@@ -122,8 +122,7 @@ pub(super) async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Respo
     let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
     let gzip = accepts.is_some_and(|accepts| accepts.contains("gzip"));
     let shown = Shown { form: Form::Html, viewer: tidemill_ui::Viewer::default(), gzip };
-    let mut response =
-        packed(&shown, found.text.as_bytes().to_vec(), HeaderValue::from_static(found.kind));
+    let mut response = packed(&shown, found.text.as_bytes().to_vec(), HeaderValue::from_static(found.kind));
     response.headers_mut().insert(header::CACHE_CONTROL, FOREVER);
     guard(response.headers_mut());
     response

@@ -100,9 +100,9 @@ impl Ask {
     /// Why nothing can be looked up: no database takes this character.
     pub(super) fn refused(&self) -> Option<Error> {
         let mut texts = self.parts.iter().chain(self.query.iter().flat_map(|(key, value)| [key, value]));
-        texts.any(|text| text.contains('\0')).then(|| {
-            Error::invalid("the address holds the character NUL, which stands in no name")
-        })
+        texts
+            .any(|text| text.contains('\0'))
+            .then(|| Error::invalid("the address holds the character NUL, which stands in no name"))
     }
 
     /// A part of the path that is named in the route.

@@ -35,18 +35,20 @@ pub(super) async fn compare(ask: Ask) -> Made {
         ..Page::default()
     };
     if let Some(experiment) = runs.first().map(|run| run.info.experiment.to_string()) {
-        page.crumbs.push(Crumb::new(href(&["experiments", &experiment], &[]), format!("Experiment {experiment}")));
+        page.crumbs
+            .push(Crumb::new(href(&["experiments", &experiment], &[]), format!("Experiment {experiment}")));
     }
     if runs.len() < 2 {
         let text = "Tick two runs or more in the table of an experiment, and press `Compare the ticked`.";
-        page.blocks = vec![Block::Empty(Empty::new("Nothing to compare", text).link("/experiments", "Experiments"))];
+        page.blocks =
+            vec![Block::Empty(Empty::new("Nothing to compare", text).link("/experiments", "Experiments"))];
         return Ok(page);
     }
     page.lead = format!("{} runs. Points and lines lead to their run.", runs.len());
     let keys: BTreeSet<Key> = runs.iter().flat_map(keys_of).collect();
     let metrics: Vec<&Key> = keys.iter().filter(|key| matches!(key, Key::Metric(_))).collect();
     let differing: Vec<&Key> = keys.iter().filter(|key| differs(&runs, key)).collect();
-    let axes = axes(&ask, &differing);
+    let axes = axes(&ask, &runs, &differing);
     page.blocks.push(Block::Filter(choices(&ask, &runs, &differing, &metrics, &axes)));
     if axes.len() >= 2 {
         page.blocks.push(Block::Figure(Box::new(parallel(&runs, &axes))));
@@ -59,9 +61,13 @@ pub(super) async fn compare(ask: Ask) -> Made {
     }
     let all = ask.has("all");
     let shown: Vec<&Key> = if all { keys.iter().collect() } else { differing };
-    let mut section = Section::new("side-by-side", "Side by side", vec![Block::Table(side_by_side(&ask, &runs, &shown))]);
-    let (address, text) =
-        if all { (ask.with(&[("all", "")]), "Only what differs") } else { (ask.with(&[("all", "1")]), "All, also what is the same") };
+    let mut section =
+        Section::new("side-by-side", "Side by side", vec![Block::Table(side_by_side(&ask, &runs, &shown))]);
+    let (address, text) = if all {
+        (ask.with(&[("all", "")]), "Only what differs")
+    } else {
+        (ask.with(&[("all", "1")]), "All, also what is the same")
+    };
     section = section.more(address, text);
     if runs.len() > COLUMNS {
         section = section.note(format!("The first {COLUMNS} of {} runs have a column each.", runs.len()));
@@ -101,13 +107,16 @@ fn differs(runs: &[Run], key: &Key) -> bool {
 }
 
 /// The axes that were asked for; without any, parameters that differ and then metrics.
-fn axes(ask: &Ask, differing: &[&Key]) -> Vec<Key> {
+fn axes(ask: &Ask, runs: &[Run], differing: &[&Key]) -> Vec<Key> {
     let asked: Vec<Key> = ask.all("axis").into_iter().filter_map(Key::parse).take(16).collect();
     if !asked.is_empty() {
         return asked;
     }
-    let params = differing.iter().filter(|key| matches!(key, Key::Param(_))).take(AXES / 2);
-    let metrics = differing.iter().filter(|key| matches!(key, Key::Metric(_))).take(AXES / 2);
+    // What most runs do not have would break most lines.
+    let most = |key: &&&Key| runs.iter().filter(|run| key.cell(run) != Cell::None).count() * 2 >= runs.len();
+    let common = || differing.iter().filter(most);
+    let params = common().filter(|key| matches!(key, Key::Param(_))).take(AXES / 2);
+    let metrics = common().filter(|key| matches!(key, Key::Metric(_))).take(AXES / 2);
     params.chain(metrics).map(|key| (*key).clone()).collect()
 }
 
@@ -128,7 +137,8 @@ fn parallel(runs: &[Run], axes: &[Key]) -> Figure {
         let (words, values): (Vec<String>, Vec<f64>) = if all_numbers {
             (Vec::new(), runs.iter().map(|run| number(run, key).unwrap_or(f64::NAN)).collect())
         } else {
-            let words: Vec<String> = texts.iter().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+            let words: Vec<String> =
+                texts.iter().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect();
             let place = |text: &Option<String>| {
                 let at = text.as_ref().and_then(|text| words.iter().position(|word| word == text));
                 at.map_or(f64::NAN, |at| at as f64)
@@ -145,13 +155,17 @@ fn parallel(runs: &[Run], axes: &[Key]) -> Figure {
         Strand { name: link.text, href: link.href, values: columns.iter().map(|column| column[at]).collect() }
     });
     let chart = Parallel { axes: drawn, strands: strands.collect() };
-    let heads = std::iter::once(Column::new("run"))
-        .chain(axes.iter().map(|key| Column { label: key.key().to_owned(), key: key.text(), ..Column::default() }));
+    let heads = std::iter::once(Column::new("run")).chain(axes.iter().map(|key| Column {
+        label: key.key().to_owned(),
+        key: key.text(),
+        ..Column::default()
+    }));
     let rows = runs.iter().map(|run| {
         let cells = axes.iter().map(|key| key.cell(run));
         std::iter::once(Cell::Link(run_link(&run.info))).chain(cells).collect()
     });
-    let table = Table { columns: heads.collect(), ..Table::new("axes", "Values of the axes", &[]) }.with(rows);
+    let table =
+        Table { columns: heads.collect(), ..Table::new("axes", "Values of the axes", &[]) }.with(rows);
     Figure {
         id: "parallel".into(),
         title: "Parameters and metrics, a line for each run".into(),
@@ -186,7 +200,8 @@ fn scatter(ask: &Ask, runs: &[Run], differing: &[&Key]) -> Option<Figure> {
     let x = asked("across").or_else(|| params.or_else(|| candidates.next()).map(|key| (*key).clone()))?;
     let metrics = differing.iter().filter(numeric).filter(|key| matches!(key, Key::Metric(_)));
     let y = asked("up").or_else(|| metrics.map(|key| (*key).clone()).find(|key| *key != x))?;
-    let values = |key: &Key| -> Vec<f64> { runs.iter().map(|run| number(run, key).unwrap_or(f64::NAN)).collect() };
+    let values =
+        |key: &Key| -> Vec<f64> { runs.iter().map(|run| number(run, key).unwrap_or(f64::NAN)).collect() };
     let (xs, ys) = (values(&x), values(&y));
     let dots = runs.iter().zip(xs.iter().zip(&ys)).map(|(run, (x, y))| {
         let link = run_link(&run.info);
@@ -213,7 +228,11 @@ fn scatter(ask: &Ask, runs: &[Run], differing: &[&Key]) -> Option<Figure> {
     })
 }
 
-async fn curve(ask: &Ask, runs: &[Run], metrics: &[&Key]) -> Result<Option<Figure>, tidemill_registry::Error> {
+async fn curve(
+    ask: &Ask,
+    runs: &[Run],
+    metrics: &[&Key],
+) -> Result<Option<Figure>, tidemill_registry::Error> {
     let has_curve = |key: &&&Key| {
         runs.iter().any(|run| run.metrics.iter().any(|metric| metric.key == key.key() && metric.step > 0))
     };
@@ -244,16 +263,20 @@ fn choices(ask: &Ask, runs: &[Run], differing: &[&Key], metrics: &[&Key], axes: 
     let select = |name: &str, label: &str, keys: &[&Key]| {
         let chosen = ask.get(name).unwrap_or_default();
         let choices = keys.iter().map(|key| Choice::new(key.text(), key.text(), key.text() == chosen));
-        let choices = std::iter::once(Choice::new("", "by itself", chosen.is_empty())).chain(choices).collect();
+        let choices =
+            std::iter::once(Choice::new("", "by itself", chosen.is_empty())).chain(choices).collect();
         Control::Select { name: name.into(), label: label.into(), choices }
     };
-    let several = differing.iter().map(|key| Choice::new(key.text(), key.text(), axes.contains(key))).collect();
+    let several =
+        differing.iter().map(|key| Choice::new(key.text(), key.text(), axes.contains(key))).collect();
     let mut controls = Vec::new();
     for key in ["experiment", "filter"] {
         controls.extend(ask.get(key).map(|value| Control::Hidden { name: key.into(), value: value.into() }));
     }
     if !ask.has("experiment") {
-        controls.extend(runs.iter().map(|run| Control::Hidden { name: "run".into(), value: run.info.id.to_string() }));
+        controls.extend(
+            runs.iter().map(|run| Control::Hidden { name: "run".into(), value: run.info.id.to_string() }),
+        );
     }
     controls.push(Control::Several { name: "axis".into(), label: "Axes".into(), choices: several });
     controls.push(select("across", "Across", differing));

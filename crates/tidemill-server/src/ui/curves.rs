@@ -44,7 +44,8 @@ impl Shape {
     /// What can be chosen above curves.
     pub(super) fn controls(&self) -> Vec<Control> {
         let range = self.range.map(|(from, to)| format!("{from}..{to}")).unwrap_or_default();
-        let smooth = [("", "as measured"), ("0.6", "smoothed"), ("0.9", "smoothed a lot"), ("0.97", "smoothed most")];
+        let smooth =
+            [("", "as measured"), ("0.6", "smoothed"), ("0.9", "smoothed a lot"), ("0.97", "smoothed most")];
         let chosen = |value: &str| value.parse().unwrap_or(0.0) == self.smoothing;
         let smooth = smooth.map(|(value, text)| Choice::new(value, text, chosen(value))).to_vec();
         let over = [("", "steps", !self.by_time), ("time", "seconds since the start", self.by_time)];
@@ -82,7 +83,12 @@ impl Shape {
 }
 
 /// A history for a curve, in the order of its x.
-pub(super) async fn read(app: &App, run: RunId, key: &str, shape: &Shape) -> Result<Vec<HistoryPoint>, Error> {
+pub(super) async fn read(
+    app: &App,
+    run: RunId,
+    key: &str,
+    shape: &Shape,
+) -> Result<Vec<HistoryPoint>, Error> {
     let db = app.registry().db();
     let Some((from, to)) = shape.range else {
         return Ok(db.metric_extremes(run, key, BUCKETS).await?);
@@ -114,7 +120,8 @@ pub(super) fn points(history: &[HistoryPoint], shape: &Shape) -> Vec<(f64, f64)>
 
 /// A metric's curve of one or several runs, with its numbers.
 pub(super) fn figure(id: &str, key: &str, curves: &[(String, Vec<HistoryPoint>)], shape: &Shape) -> Figure {
-    let series = curves.iter().map(|(name, history)| Series { name: name.clone(), points: points(history, shape) });
+    let series =
+        curves.iter().map(|(name, history)| Series { name: name.clone(), points: points(history, shape) });
     let chart = LineChart {
         title: key.to_owned(),
         x: if shape.by_time { "time since the start (s)" } else { "step" }.to_owned(),

@@ -8,7 +8,8 @@ use tidemill_registry::Error;
 use tidemill_store::{Entry, EntryKind};
 use tidemill_ui::chart::spark;
 use tidemill_ui::{
-    Area, Badge, Block, Cell, Choice, Control, Crumb, Empty, Facts, FilterBox, Page, Section, Table, Tone, href,
+    Area, Badge, Block, Cell, Choice, Control, Crumb, Empty, Facts, FilterBox, Page, Section, Table, Tone,
+    href,
 };
 use tokio::task::spawn_blocking;
 
@@ -29,7 +30,10 @@ pub(super) struct Checked {
 impl Checked {
     pub(super) fn badge(&self) -> Badge {
         if self.failed > 0 {
-            return Badge::new(Tone::Bad, format!("{} of {} broken", self.failed, self.passed + self.failed + self.warned));
+            return Badge::new(
+                Tone::Bad,
+                format!("{} of {} broken", self.failed, self.passed + self.failed + self.warned),
+            );
         }
         if self.warned > 0 {
             return Badge::new(Tone::Warn, format!("{} warnings", self.warned));
@@ -94,10 +98,13 @@ pub(super) async fn list(ask: Ask) -> Made {
                 Cell::Time(checked.at, Some(ask.now)),
             ]
         });
-        let table = Table::new("checked", "Datasets of the project file", &["dataset", "expectations", "checked"]);
+        let table =
+            Table::new("checked", "Datasets of the project file", &["dataset", "expectations", "checked"]);
         blocks.push(Block::Section(
             Section::new("checks", "Datasets of the project file", vec![Block::Table(table.with(rows))])
-                .note("They are read where they lie; their expectations were evaluated when the pipeline ran."),
+                .note(
+                    "They are read where they lie; their expectations were evaluated when the pipeline ran.",
+                ),
         ));
     }
     Ok(Page {
@@ -125,7 +132,8 @@ pub(super) async fn dataset(ask: Ask) -> Made {
     let facts = if sizes.len() > 1 { facts.with("Size over versions", spark(&sizes)) } else { facts };
     let rows = versions.iter().take(500).map(|version| {
         let number = version.version.to_string();
-        let before = version.version.checked_sub(1).filter(|before| *before > 0).map(|before| before.to_string());
+        let before =
+            version.version.checked_sub(1).filter(|before| *before > 0).map(|before| before.to_string());
         vec![
             Cell::Text(format!("v{number}")),
             version.rows.map_or(Cell::None, Cell::Count),
@@ -141,16 +149,34 @@ pub(super) async fn dataset(ask: Ask) -> Made {
             Cell::Code(version.content.to_string()),
         ]
     });
-    let columns =
-        ["version", "rows", "size", "files", "message", "source", "added by", "added", "difference", "content"];
+    let columns = [
+        "version",
+        "rows",
+        "size",
+        "files",
+        "message",
+        "source",
+        "added by",
+        "added",
+        "difference",
+        "content",
+    ];
     let table = Table::new("versions", "Versions", &columns).with(rows);
     let mut blocks = vec![Block::Section(Section::new("latest", "", vec![Block::Facts(facts)]))];
     blocks.push(Block::Section(Section::new("versions-list", "Versions", vec![Block::Table(table)])));
     if versions.len() > 1 {
-        blocks.push(Block::Section(Section::new("difference", "Difference", difference(&ask, &versions).await?)));
+        blocks.push(Block::Section(Section::new(
+            "difference",
+            "Difference",
+            difference(&ask, &versions).await?,
+        )));
     }
     if let Some(schema) = schema(latest) {
-        blocks.push(Block::Section(Section::new("schema", "Columns of the latest version", vec![Block::Table(schema)])));
+        blocks.push(Block::Section(Section::new(
+            "schema",
+            "Columns of the latest version",
+            vec![Block::Table(schema)],
+        )));
     }
     Ok(Page {
         title: name.to_string(),
@@ -189,10 +215,23 @@ async fn difference(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<Block>
     };
     let mut blocks = vec![Block::Filter(filter)];
     let (Some(from), Some(to)) = (from, to) else { return Ok(blocks) };
-    let change = |from: u64, to: u64| Cell::Text(format!("{:+}", i128::from(to) - i128::from(from)));
+    let change = |from: u64, to: u64| {
+        let sign = if to < from { "−" } else { "+" };
+        Cell::Text(format!("{sign}{}", tidemill_ui::count(from.abs_diff(to))))
+    };
     let mut rows = vec![
-        vec![Cell::text("bytes"), Cell::Bytes(from.bytes), Cell::Bytes(to.bytes), change(from.bytes, to.bytes)],
-        vec![Cell::text("files"), Cell::Count(from.files), Cell::Count(to.files), change(from.files, to.files)],
+        vec![
+            Cell::text("bytes"),
+            Cell::Bytes(from.bytes),
+            Cell::Bytes(to.bytes),
+            change(from.bytes, to.bytes),
+        ],
+        vec![
+            Cell::text("files"),
+            Cell::Count(from.files),
+            Cell::Count(to.files),
+            change(from.files, to.files),
+        ],
     ];
     if let (Some(a), Some(b)) = (from.rows, to.rows) {
         rows.insert(0, vec![Cell::text("rows"), Cell::Count(a), Cell::Count(b), change(a, b)]);
@@ -202,9 +241,17 @@ async fn difference(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<Block>
     blocks.push(Block::Table(sizes));
     match (files(ask, from).await, files(ask, to).await) {
         (Some(before), Some(after)) => blocks.push(Block::Table(changed_files(&before, &after))),
-        _ => blocks.push(Block::Text("The content of one of them is not in this store; `tidemill data pull` fetches it.".into())),
+        _ => blocks.push(Block::Text(
+            "The content of one of them is not in this store; `tidemill data pull` fetches it.".into(),
+        )),
     }
-    blocks.push(Block::Code(format!("tidemill data diff {}@{} {}@{}", ask.part(0), from.version, ask.part(0), to.version)));
+    blocks.push(Block::Code(format!(
+        "tidemill data diff {}@{} {}@{}",
+        ask.part(0),
+        from.version,
+        ask.part(0),
+        to.version
+    )));
     Ok(blocks)
 }
 
@@ -237,7 +284,9 @@ fn changed_files(before: &Files, after: &Files) -> Table {
     for (path, (digest, bytes)) in after {
         match before.get(path) {
             None => rows.push((Tone::Good, "added", path, None, Some(*bytes))),
-            Some((old, size)) if old != digest => rows.push((Tone::Warn, "changed", path, Some(*size), Some(*bytes))),
+            Some((old, size)) if old != digest => {
+                rows.push((Tone::Warn, "changed", path, Some(*size), Some(*bytes)))
+            }
             Some(_) => {}
         }
     }
@@ -246,7 +295,12 @@ fn changed_files(before: &Files, after: &Files) -> Table {
     }
     let size = |bytes: Option<u64>| bytes.map_or(Cell::None, Cell::Bytes);
     let rows = rows.into_iter().take(FILES).map(|(tone, word, path, old, new)| {
-        vec![Cell::badge(tone, word), Cell::text(if path.is_empty() { "(the file itself)" } else { path }), size(old), size(new)]
+        vec![
+            Cell::badge(tone, word),
+            Cell::text(if path.is_empty() { "(the file itself)" } else { path }),
+            size(old),
+            size(new),
+        ]
     });
     Table::new("files", "Files that differ", &["change", "file", "before", "after"])
         .with(rows)
@@ -259,10 +313,10 @@ fn schema(version: &DatasetVersion) -> Option<Table> {
     let fields = value.as_array().or_else(|| value.get("fields")?.as_array())?;
     let text = |field: &serde_json::Value, keys: &[&str]| {
         let found = keys.iter().find_map(|key| field.get(key));
-        found.map_or(Cell::None, |found| Cell::text(found.as_str().map_or_else(|| found.to_string(), str::to_owned)))
+        found.map_or(Cell::None, |found| {
+            Cell::text(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+        })
     };
-    let rows = fields.iter().map(|field| {
-        vec![text(field, &["name"]), text(field, &["type", "data_type"]), text(field, &["nullable"])]
-    });
-    Some(Table::new("schema", "Columns", &["column", "type", "nullable"]).with(rows))
+    let rows = fields.iter().map(|field| vec![text(field, &["name"]), text(field, &["type", "data_type"])]);
+    Some(Table::new("schema", "Columns", &["column", "type"]).with(rows))
 }

@@ -19,14 +19,18 @@ pub(super) async fn files(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
     let path = ArtifactPath::parse(ask.get("path").unwrap_or_default())?;
     let root = run.info.artifact_uri.clone();
     let listed = list(ask, &root, &path).await;
-    let above = Section::new("listing", "", match listed {
-        Ok(Some(table)) => vec![Block::Table(table)],
-        Ok(None) => return file(ask, &id, &root, &path).await,
-        Err(error) if error.code == Code::InvalidParameterValue => {
-            vec![Block::Empty(Empty::new("The files are not kept by this server", error.message))]
-        }
-        Err(error) => return Err(error),
-    });
+    let above = Section::new(
+        "listing",
+        "",
+        match listed {
+            Ok(Some(table)) => vec![Block::Table(table)],
+            Ok(None) => return file(ask, &id, &root, &path).await,
+            Err(error) if error.code == Code::InvalidParameterValue => {
+                vec![Block::Empty(Empty::new("The files are not kept by this server", error.message))]
+            }
+            Err(error) => return Err(error),
+        },
+    );
     Ok(vec![trail(&id, &path), Block::Section(above)])
 }
 
@@ -34,12 +38,14 @@ pub(super) async fn files(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
 async fn list(ask: &Ask, root: &str, path: &ArtifactPath) -> Result<Option<Table>, Error> {
     let registry = ask.app.registry();
     let place = Place::of(root)?.join(path)?;
-    let page = registry.list_artifacts(&place, &ask.app.config().artifact_roots, ask.get("page"), LISTED).await?;
+    let page =
+        registry.list_artifacts(&place, &ask.app.config().artifact_roots, ask.get("page"), LISTED).await?;
     if page.files.is_empty() && !path.is_root() {
         return Ok(None);
     }
     let rows = page.files.iter().map(|file| {
-        let below = if path.is_root() { file.name.clone() } else { format!("{}/{}", path.as_str(), file.name) };
+        let below =
+            if path.is_root() { file.name.clone() } else { format!("{}/{}", path.as_str(), file.name) };
         let text = if file.bytes.is_none() { format!("{}/", file.name) } else { file.name.clone() };
         let address = ask.with(&[("path", &below)]);
         vec![Cell::link(address, text), file.bytes.map_or(Cell::None, Cell::Bytes)]
@@ -74,7 +80,8 @@ async fn file(ask: &Ask, run: &str, root: &str, path: &ArtifactPath) -> Result<V
     let (size, owner) = (content.bytes(), registry.clone());
     let download = href(&["get-artifact"], &[("run_uuid", run), ("path", path.as_str())]);
     let mut blocks = vec![trail(run, path), Block::Links(vec![Link::new(download.clone(), "Download")])];
-    let ending = path.name().rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
+    let ending =
+        path.name().rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
     if matches!(ending.as_str(), "png" | "jpg" | "jpeg" | "gif" | "webp" | "svg" | "bmp") {
         blocks.push(Block::Image(download, format!("The picture {}", path.as_str())));
         return Ok(blocks);
@@ -89,7 +96,8 @@ async fn file(ask: &Ask, run: &str, root: &str, path: &ArtifactPath) -> Result<V
     let bytes = read.await.map_err(|error| Error::new(Code::InternalError, error.to_string()))??;
     let Some(text) = text_of(bytes, size > SHOWN) else {
         let why = "It holds no text. Download it, or read it with mlflow.artifacts.load_text or the program that wrote it.";
-        blocks.push(Block::Empty(Empty::new(format!("{} of {}", path.name(), tidemill_ui::bytes(size)), why)));
+        blocks
+            .push(Block::Empty(Empty::new(format!("{} of {}", path.name(), tidemill_ui::bytes(size)), why)));
         return Ok(blocks);
     };
     blocks.push(match ending.as_str() {

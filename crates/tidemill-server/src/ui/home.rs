@@ -1,8 +1,8 @@
 //! The home page: the loop as a river, what moves on it now, what is blocked and why, and what happened last.
 
 use tidemill_core::RunState;
-use tidemill_db::{EventFilter, Order, RunRecord};
 use tidemill_db::tracking::Run;
+use tidemill_db::{EventFilter, Order, RunRecord};
 use tidemill_registry::{Error, Question, View};
 use tidemill_serve::ModelState;
 use tidemill_ui::chart::{River, Station};
@@ -42,9 +42,10 @@ pub(super) async fn home(ask: Ask) -> Made {
     let river = River { stations }.draw();
     let now = Section::new("now", "What moves now", vec![moving(&ask, last.as_ref(), &running)]);
     let rows = blocked.into_iter().map(|one| vec![one.what, Cell::Text(one.why)]);
-    let waiting = Table::new("blocked", "What is blocked", &["what", "why"])
-        .with(rows)
-        .or(Empty::new("Nothing is blocked", "The last run, its tests, the data and the models in memory are as they should be."));
+    let waiting = Table::new("blocked", "What is blocked", &["what", "why"]).with(rows).or(Empty::new(
+        "Nothing is blocked",
+        "The last run, its tests, the data and the models in memory are as they should be.",
+    ));
     let waiting = Section::new("waiting", "What is blocked, and why", vec![Block::Table(waiting)]);
     let filter = EventFilter { limit: Some(EVENTS), order: Order::NewestFirst, ..EventFilter::default() };
     let events = db.events(&filter).await?;
@@ -67,11 +68,7 @@ pub(super) async fn home(ask: Ask) -> Made {
 
 /// Tracked runs that are at work.
 async fn running(ask: &Ask) -> Result<Vec<Run>, Error> {
-    let experiments = Question {
-        view: View::Active,
-        max_results: 1000,
-        ..Question::default()
-    };
+    let experiments = Question { view: View::Active, max_results: 1000, ..Question::default() };
     let found = ask.app.registry().search_experiments(&experiments).await?;
     let question = Question {
         experiments: found.items.iter().map(|experiment| experiment.id.to_string()).collect(),
@@ -87,7 +84,10 @@ async fn running(ask: &Ask) -> Result<Vec<Run>, Error> {
 fn moving(ask: &Ask, last: Option<&RunRecord>, running: &[Run]) -> Block {
     let pipeline = last.filter(|run| run.state == RunState::Running).map(|run| {
         vec![
-            Cell::link(href(&["pipelines", &run.id.to_string()], &[]), format!("pipeline run {}", run.id.short())),
+            Cell::link(
+                href(&["pipelines", &run.id.to_string()], &[]),
+                format!("pipeline run {}", run.id.short()),
+            ),
             Cell::Badge(pipeline_badge(run.state)),
             took(Some(run.started_at), None, ask.now),
         ]
@@ -104,7 +104,8 @@ fn moving(ask: &Ask, last: Option<&RunRecord>, running: &[Run]) -> Block {
     });
     let table = Table::new("moving", "What moves now", &["what", "state", "for"])
         .with(pipeline.into_iter().chain(runs))
-        .or(Empty::new("Nothing moves", "Start a run of the pipeline in the project's folder:").code("tidemill run"));
+        .or(Empty::new("Nothing moves", "Start a run of the pipeline in the project's folder:")
+            .code("tidemill run"));
     Block::Table(table)
 }
 
@@ -114,7 +115,10 @@ async fn data_station(ask: &Ask, blocked: &mut Vec<Blocked>) -> Result<Station, 
     let broken: Vec<_> = checks.iter().filter(|(_, checked)| checked.failed > 0).collect();
     for (name, checked) in &broken {
         blocked.push(Blocked {
-            what: Cell::link(href(&["log"], &[("subject", &format!("dataset:{name}"))]), format!("data {name}")),
+            what: Cell::link(
+                href(&["log"], &[("subject", &format!("dataset:{name}"))]),
+                format!("data {name}"),
+            ),
             why: format!("{} expectations do not hold; `tidemill check` names the rows", checked.failed),
         });
     }
@@ -150,7 +154,11 @@ async fn data_station(ask: &Ask, blocked: &mut Vec<Blocked>) -> Result<Station, 
     })
 }
 
-async fn pipeline_station(ask: &Ask, last: Option<&RunRecord>, blocked: &mut Vec<Blocked>) -> Result<Station, Error> {
+async fn pipeline_station(
+    ask: &Ask,
+    last: Option<&RunRecord>,
+    blocked: &mut Vec<Blocked>,
+) -> Result<Station, Error> {
     let mut station = Station {
         name: "Pipeline".into(),
         figure: "0".into(),
@@ -175,7 +183,8 @@ async fn pipeline_station(ask: &Ask, last: Option<&RunRecord>, blocked: &mut Vec
         format!("{ran} ran, {} up to date", total.saturating_sub(ran)),
         tidemill_ui::ago(last.started_at, ask.now),
     ];
-    let failed: Vec<_> = steps.values().filter(|step| step.state == tidemill_core::StepState::Failed).collect();
+    let failed: Vec<_> =
+        steps.values().filter(|step| step.state == tidemill_core::StepState::Failed).collect();
     if let Some(step) = failed.first() {
         station.lines[0] = format!("{} failed", step.step);
     }
@@ -210,7 +219,8 @@ fn tests_station(ask: &Ask, tests: Option<&Evidence>, blocked: &mut Vec<Blocked>
     let Some(tests) = tests else { return station };
     let run = tests.run.to_string();
     station.href = href(&["pipelines", &run], &[]) + "#tests";
-    let open = tests.results.iter().filter(|result| !matches!(result.outcome.as_str(), "passed" | "failed")).count();
+    let open =
+        tests.results.iter().filter(|result| !matches!(result.outcome.as_str(), "passed" | "failed")).count();
     let total = (tests.passed + tests.failed).max(tests.results.len() as u64);
     station.figure = format!("{}/{total}", tests.passed);
     station.unit = "passed".into();
@@ -234,7 +244,8 @@ fn tests_station(ask: &Ask, tests: Option<&Evidence>, blocked: &mut Vec<Blocked>
 
 async fn registry_station(ask: &Ask) -> Result<Station, Error> {
     let found = ask.app.registry().search_models("", &[], Some(1000), None).await?;
-    let versions: usize = found.items.iter().filter_map(|model| model.latest.iter().map(|v| v.version as usize).max()).sum();
+    let versions: usize =
+        found.items.iter().filter_map(|model| model.latest.iter().map(|v| v.version as usize).max()).sum();
     let aliases = found.items.iter().flat_map(|model| {
         model.aliases.iter().map(move |alias| format!("{} v{} {}", model.name, alias.version, alias.alias))
     });
@@ -260,7 +271,8 @@ async fn registry_station(ask: &Ask) -> Result<Station, Error> {
 async fn serving_station(ask: &Ask, blocked: &mut Vec<Blocked>) -> Result<Station, Error> {
     let endpoints = ask.app.registry().db().endpoints_after(None, 1000).await?;
     let totals = serving::totals(ask);
-    let (requests, errors) = totals.iter().fold((0, 0), |(r, e), (_, arm)| (r + arm.requests(), e + arm.errors()));
+    let (requests, errors) =
+        totals.iter().fold((0, 0), |(r, e), (_, arm)| (r + arm.requests(), e + arm.errors()));
     let statuses = ask.app.serving().map(|serving| serving.gateway().models().statuses()).unwrap_or_default();
     let mut failed = 0;
     for status in &statuses {

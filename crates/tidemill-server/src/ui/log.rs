@@ -6,7 +6,8 @@ use tidemill_core::{Event, Quiet, Timestamp};
 use tidemill_db::{EventFilter, Order};
 use tidemill_registry::Error;
 use tidemill_ui::{
-    Area, Badge, Block, Cell, Control, Crumb, Empty, Facts, FilterBox, Page, Pager, Section, Table, Tone, href,
+    Area, Badge, Block, Cell, Control, Crumb, Empty, Facts, FilterBox, Page, Pager, Section, Table, Tone,
+    href,
 };
 
 use super::Made;
@@ -39,7 +40,10 @@ pub(super) async fn list(ask: Ask) -> Made {
     let more = events.len() > PAGE;
     events.truncate(PAGE);
     let mut found = table(&ask, &events);
-    found.empty = Some(Empty::new("No event fits", "Leave the fields empty to see the whole log.").link("/log", "The whole log"));
+    found.empty = Some(
+        Empty::new("No event fits", "Leave the fields empty to see the whole log.")
+            .link("/log", "The whole log"),
+    );
     found.pager = Some(Pager {
         first: ask.has("page").then(|| ask.with(&[])),
         next: events.last().filter(|_| more).map(|last| ask.with(&[("page", &last.seq.to_string())])),
@@ -81,13 +85,44 @@ pub(super) async fn list(ask: Ask) -> Made {
 
 /// All kinds of events, for pages that show whatever happens.
 pub(super) const KINDS: [&str; 38] = [
-    "project.opened", "dataset.version.created", "run.started", "step.finished", "run.finished", "data.checked",
-    "model.tested", "store.swept", "store.pushed", "store.pulled", "run.reproduced", "experiment.created",
-    "experiment.renamed", "experiment.deleted", "experiment.restored", "experiment.tagged", "tracking.run.created",
-    "tracking.run.moved", "tracking.run.deleted", "tracking.run.restored", "logged_model.created", "logged_model.moved",
-    "model.registered", "model.renamed", "model.described", "model.deleted", "model.tagged", "version.created",
-    "version.staged", "version.deleted", "alias.moved", "artifacts.deleted", "traces.deleted",
-    "evaluation_dataset.changed", "webhook.changed", "tracking.imported", "endpoint.set", "endpoint.deleted",
+    "project.opened",
+    "dataset.version.created",
+    "run.started",
+    "step.finished",
+    "run.finished",
+    "data.checked",
+    "model.tested",
+    "store.swept",
+    "store.pushed",
+    "store.pulled",
+    "run.reproduced",
+    "experiment.created",
+    "experiment.renamed",
+    "experiment.deleted",
+    "experiment.restored",
+    "experiment.tagged",
+    "tracking.run.created",
+    "tracking.run.moved",
+    "tracking.run.deleted",
+    "tracking.run.restored",
+    "logged_model.created",
+    "logged_model.moved",
+    "model.registered",
+    "model.renamed",
+    "model.described",
+    "model.deleted",
+    "model.tagged",
+    "version.created",
+    "version.staged",
+    "version.deleted",
+    "alias.moved",
+    "artifacts.deleted",
+    "traces.deleted",
+    "evaluation_dataset.changed",
+    "webhook.changed",
+    "tracking.imported",
+    "endpoint.set",
+    "endpoint.deleted",
 ];
 
 fn time(text: Option<&str>) -> (Option<Timestamp>, Option<String>) {
@@ -129,14 +164,22 @@ async fn proof(ask: &Ask) -> Result<Section, Error> {
     if ask.has("verify") && head.size <= WHOLE {
         let verdict = db.verify_log(&Quiet).await?;
         let badge = match &verdict.first_bad {
-            None => Badge::new(Tone::Good, format!("intact: {} entries lead to this root", verdict.head.size)),
+            None => {
+                Badge::new(Tone::Good, format!("intact: {} entries lead to this root", verdict.head.size))
+            }
             Some(bad) => Badge::new(Tone::Bad, format!("entry {} is not what was written", bad.seq)),
         };
         facts = facts.with("Checked now", Cell::Badge(badge));
     } else if head.size <= WHOLE {
-        facts = facts.with("Proof", Cell::link(ask.with(&[("verify", "1")]), "check every entry against the root"));
+        facts = facts
+            .with("Proof", Cell::link(ask.with(&[("verify", "1")]), "check every entry against the root"));
     } else {
-        facts = facts.with("Proof", Cell::text("`tidemill log --verify` checks every entry; each event's page proves that it is in the log"));
+        facts = facts.with(
+            "Proof",
+            Cell::text(
+                "`tidemill log --verify` checks every entry; each event's page proves that it is in the log",
+            ),
+        );
     }
     section.blocks.push(Block::Facts(facts));
     Ok(section)
@@ -167,7 +210,8 @@ pub(super) async fn event(ask: Ask) -> Made {
     }
     chain.reverse();
     let later = EventFilter { after: Some(seq), limit: Some(AFTER), ..EventFilter::default() };
-    let effects: Vec<Event> = db.events(&later).await?.into_iter().filter(|later| later.cause == Some(seq)).collect();
+    let effects: Vec<Event> =
+        db.events(&later).await?.into_iter().filter(|later| later.cause == Some(seq)).collect();
     chain.extend(effects);
     let mut causes = table(&ask, &chain);
     causes.id = "chain".into();

@@ -9,8 +9,8 @@ use tidemill_core::Actor;
 use tidemill_db::models::{ModelVersion, RegisteredModel};
 use tidemill_registry::Error;
 use tidemill_ui::{
-    Area, Block, Cell, Choice, Control, Crumb, Empty, Field, FilterBox, Form, Link, Page, Pager, Section, Table, Tone,
-    href, markdown,
+    Area, Block, Cell, Choice, Control, Crumb, Empty, Field, FilterBox, Form, Link, Page, Pager, Section,
+    Table, Tone, href, markdown,
 };
 
 use super::ask::{Ask, Shown};
@@ -52,9 +52,10 @@ pub(super) async fn list(ask: Ask) -> Made {
     } else {
         Empty::new("No model fits", "Change the filter, or leave it empty to see all.")
     };
-    let mut table = Table::new("models", "Models", &["model", "newest version", "aliases", "what it is", "changed"])
-        .with(rows)
-        .or(empty);
+    let mut table =
+        Table::new("models", "Models", &["model", "newest version", "aliases", "what it is", "changed"])
+            .with(rows)
+            .or(empty);
     table.pager = Some(Pager {
         first: ask.has("page").then(|| ask.with(&[])),
         next: next.map(|token| ask.with(&[("page", &token)])),
@@ -154,7 +155,8 @@ pub(super) async fn model(ask: Ask) -> Made {
     }
     blocks.push(Block::Section(section));
     if !model.tags.is_empty() {
-        let tags = model.tags.iter().map(|tag| vec![Cell::text(tag.key.clone()), Cell::Pre(tag.value.clone())]);
+        let tags =
+            model.tags.iter().map(|tag| vec![Cell::text(tag.key.clone()), Cell::Pre(tag.value.clone())]);
         let table = Table::new("tags", "Tags", &["tag", "value"]).with(tags);
         blocks.push(Block::Section(Section::new("tag-list", "Tags", vec![Block::Table(table)])));
     }
@@ -170,7 +172,8 @@ pub(super) async fn model(ask: Ask) -> Made {
 
 fn row(ask: &Ask, version: &ModelVersion) -> Vec<Cell> {
     let number = version.version.to_string();
-    let badges = version.aliases.iter().map(|alias| Cell::badge(Tone::Plain, alias.clone())).collect::<Vec<_>>();
+    let badges =
+        version.aliases.iter().map(|alias| Cell::badge(Tone::Plain, alias.clone())).collect::<Vec<_>>();
     let tone = if version.status == "READY" { Tone::Good } else { Tone::Warn };
     let tags = version.tags.iter().map(|tag| format!("{}: {}", tag.key, tag.value)).collect::<Vec<_>>();
     vec![
@@ -188,7 +191,9 @@ fn row(ask: &Ask, version: &ModelVersion) -> Vec<Cell> {
 /// The run that made a version.
 pub(super) fn run_cell(version: &ModelVersion) -> Cell {
     let run = version.run.as_deref().filter(|run| !run.is_empty());
-    run.map_or(Cell::None, |run| Cell::link(href(&["runs", run], &[]), run.chars().take(10).collect::<String>()))
+    run.map_or(Cell::None, |run| {
+        Cell::link(href(&["runs", run], &[]), run.chars().take(10).collect::<String>())
+    })
 }
 
 /// Every move of every alias that the model has, the newest first.
@@ -213,7 +218,10 @@ async fn history(ask: &Ask, model: &RegisteredModel) -> Result<Table, Error> {
     });
     Ok(Table::new("alias_moves", "Moves of aliases", &["alias", "from", "to", "by", "when", "in the log"])
         .with(rows)
-        .or(Empty::new("No alias was set", "Set one below, or with MlflowClient().set_registered_model_alias.")))
+        .or(Empty::new(
+            "No alias was set",
+            "Set one below, or with MlflowClient().set_registered_model_alias.",
+        )))
 }
 
 fn form(ask: &Ask, model: &RegisteredModel, versions: &[ModelVersion], error: &str) -> Form {

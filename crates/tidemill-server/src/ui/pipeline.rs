@@ -50,18 +50,24 @@ pub(super) async fn list(ask: Ask) -> Made {
             took(Some(run.started_at), run.ended_at, ask.now),
             Cell::text(run.project.clone()),
             run.commit.as_ref().map_or(Cell::None, |commit| Cell::Code(commit.clone())),
-            run.cause.map_or(Cell::None, |seq| Cell::link(href(&["log", &seq.to_string()], &[]), format!("event {seq}"))),
+            run.cause.map_or(Cell::None, |seq| {
+                Cell::link(href(&["log", &seq.to_string()], &[]), format!("event {seq}"))
+            }),
+            Cell::Code(run.id.to_string()),
         ]
     });
-    let columns = ["run", "state", "began", "took", "project", "commit", "started by"];
-    let mut table = Table::new("runs", "Runs of the pipeline", &columns)
-        .with(rows)
-        .or(Empty::new("The pipeline has not run yet", "Run it in the project's folder; its steps appear here while it goes on.").code("tidemill run"));
+    let columns = ["run", "state", "began", "took", "project", "commit", "started by", "identifier"];
+    let mut table = Table::new("runs", "Runs of the pipeline", &columns).with(rows).or(Empty::new(
+        "The pipeline has not run yet",
+        "Run it in the project's folder; its steps appear here while it goes on.",
+    )
+    .code("tidemill run"));
     table.pager = Some(Pager {
         first: ask.has("page").then(|| ask.with(&[])),
-        next: runs.last().filter(|_| more).map(|last| {
-            ask.with(&[("page", &format!("{}-{}", last.started_at.millis(), last.id))])
-        }),
+        next: runs
+            .last()
+            .filter(|_| more)
+            .map(|last| ask.with(&[("page", &format!("{}-{}", last.started_at.millis(), last.id))])),
         shown: format!("{} runs", runs.len()),
     });
     blocks.push(Block::Section(Section::new("runs-list", "Runs", vec![Block::Table(table)])));
@@ -69,7 +75,9 @@ pub(super) async fn list(ask: Ask) -> Made {
         title: "Pipelines".into(),
         area: Area::Pipelines,
         lead: "Every execution of the pipeline: what ran, what was taken from the cache, and why.".into(),
-        growing: runs.iter().any(|run| run.ended_at.is_none() && run.state == tidemill_core::RunState::Running),
+        growing: runs
+            .iter()
+            .any(|run| run.ended_at.is_none() && run.state == tidemill_core::RunState::Running),
         blocks,
         live: vec!["run.started", "run.finished", "step.finished"],
         ..Page::default()
@@ -116,7 +124,8 @@ async fn glance(ask: &Ask, runs: &[RunRecord]) -> Result<Grid, Error> {
             })
             .collect(),
     });
-    let heads = runs.iter().map(|run| Link::new(href(&["pipelines", &run.id.to_string()], &[]), run.id.short()));
+    let heads =
+        runs.iter().map(|run| Link::new(href(&["pipelines", &run.id.to_string()], &[]), run.id.short()));
     Ok(Grid {
         caption: "Steps of the last runs".into(),
         columns: heads.collect(),

@@ -6,8 +6,8 @@ use tidemill_db::tracking::{Run, Stage};
 use tidemill_registry::{Error, Question, View};
 use tidemill_ui::chart::spark;
 use tidemill_ui::{
-    Area, Badge, Block, Cell, Control, Crumb, Empty, Facts, Figure, Link, Page, Section, Tab, Table, Tone, href,
-    markdown,
+    Area, Badge, Block, Cell, Control, Crumb, Empty, Facts, Figure, Link, Page, Section, Tab, Table, Tone,
+    href, markdown,
 };
 
 use super::Made;
@@ -60,7 +60,12 @@ pub(super) async fn run(ask: Ask) -> Made {
         badges,
         tabs,
         blocks,
-        live: vec!["tracking.run.moved", "tracking.run.created", "logged_model.created", "logged_model.moved"],
+        live: vec![
+            "tracking.run.moved",
+            "tracking.run.created",
+            "logged_model.created",
+            "logged_model.moved",
+        ],
         growing: running,
         ..Page::default()
     })
@@ -88,20 +93,25 @@ async fn overview(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
         .with("Files", Cell::text(info.artifact_uri.clone()));
     let params = Table::new("params", "Parameters", &["parameter", "value"])
         .with(run.params.iter().map(|pair| vec![Cell::text(pair.key.clone()), Cell::Pre(pair.value.clone())]))
-        .or(Empty::new("No parameters", "A program logs them with mlflow.log_params, a step names them under `params:`."));
+        .or(Empty::new(
+            "No parameters",
+            "A program logs them with mlflow.log_params, a step names them under `params:`.",
+        ));
     let left = vec![
         Block::Section(Section::new("facts", "", vec![Block::Facts(facts)])),
         Block::Section(Section::new("parameters", "Parameters", vec![Block::Table(params)])),
     ];
-    let mut right = vec![Block::Section(Section::new("metrics", "Metrics", vec![metric_table(ask, run).await?]))];
+    let mut right =
+        vec![Block::Section(Section::new("metrics", "Metrics", vec![metric_table(ask, run).await?]))];
     right.extend(lineage(ask, run).await?);
     blocks.push(Block::Columns(vec![left, right]));
     let shown = |key: &str| key != "mlflow.note.content" && key != "mlflow.runName";
-    let tags = Table::new("tags", "Tags", &["tag", "value"])
-        .with(run.tags.iter().filter(|tag| shown(&tag.key)).map(|tag| {
-            vec![Cell::text(tag.key.clone()), Cell::Pre(tag.value.chars().take(2000).collect())]
-        }))
-        .or(Empty::new("No tags", "mlflow.set_tag gives a run words to be found by."));
+    let tags =
+        Table::new("tags", "Tags", &["tag", "value"])
+            .with(run.tags.iter().filter(|tag| shown(&tag.key)).map(|tag| {
+                vec![Cell::text(tag.key.clone()), Cell::Pre(tag.value.chars().take(2000).collect())]
+            }))
+            .or(Empty::new("No tags", "mlflow.set_tag gives a run words to be found by."));
     blocks.push(Block::Section(Section::new("tag-list", "Tags", vec![Block::Table(tags)])));
     Ok(blocks)
 }
@@ -129,7 +139,10 @@ async fn metric_table(ask: &Ask, run: &Run) -> Result<Block, Error> {
     }
     let table = Table::new("metrics", "Newest value of each metric", &["metric", "value", "step", "curve"])
         .with(rows)
-        .or(Empty::new("No metrics", "A program logs them with mlflow.log_metric; built-in trainings log theirs."));
+        .or(Empty::new(
+            "No metrics",
+            "A program logs them with mlflow.log_metric; built-in trainings log theirs.",
+        ));
     Ok(Block::Table(table))
 }
 
@@ -141,10 +154,13 @@ async fn lineage(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
     let mut facts = Facts::new("lineage");
     if let Some(pipeline) = find(&run.tags, "tidemill.run") {
         let step = find(&run.tags, "tidemill.step").unwrap_or_default();
-        let text = if step.is_empty() { "its steps, plan and logs".to_owned() } else { format!("step {step}") };
-        facts = facts.with("Run of the pipeline", Cell::link(href(&["pipelines", pipeline], &[("step", step)]), text));
+        let text =
+            if step.is_empty() { "its steps, plan and logs".to_owned() } else { format!("step {step}") };
+        facts = facts
+            .with("Run of the pipeline", Cell::link(href(&["pipelines", pipeline], &[("step", step)]), text));
     }
-    if let Some(parent) = find(&run.tags, "mlflow.parentRunId").and_then(|parent| parent.parse::<RunId>().ok())
+    if let Some(parent) =
+        find(&run.tags, "mlflow.parentRunId").and_then(|parent| parent.parse::<RunId>().ok())
         && let Some(info) = db.tracked_run_info(parent).await?
     {
         facts = facts.with("Part of", Cell::Link(run_link(&info)));
@@ -175,8 +191,13 @@ async fn lineage(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
                 Cell::text(dataset.source_type.clone()),
             ]
         });
-        let table = Table::new("datasets", "Datasets that it read", &["dataset", "used for", "digest", "from"]);
-        blocks.push(Block::Section(Section::new("inputs", "Data that it read", vec![Block::Table(table.with(rows))])));
+        let table =
+            Table::new("datasets", "Datasets that it read", &["dataset", "used for", "digest", "from"]);
+        blocks.push(Block::Section(Section::new(
+            "inputs",
+            "Data that it read",
+            vec![Block::Table(table.with(rows))],
+        )));
     }
     let mut models: Vec<LoggedModel> = Vec::new();
     for output in run.model_outputs.iter().take(20) {
@@ -191,8 +212,13 @@ async fn lineage(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
                 Cell::Time(model.created_at, Some(ask.now)),
             ]
         });
-        let table = Table::new("logged_models", "Models that it made", &["model", "kind", "identifier", "made"]);
-        blocks.push(Block::Section(Section::new("outputs", "Models that it made", vec![Block::Table(table.with(rows))])));
+        let table =
+            Table::new("logged_models", "Models that it made", &["model", "kind", "identifier", "made"]);
+        blocks.push(Block::Section(Section::new(
+            "outputs",
+            "Models that it made",
+            vec![Block::Table(table.with(rows))],
+        )));
     }
     Ok(blocks)
 }
@@ -206,7 +232,10 @@ async fn metrics(ask: &Ask, run: &Run, system: bool) -> Result<Vec<Block>, Error
     let wanted = ask.get("name").unwrap_or_default();
     let keys = run.metrics.iter().filter(|metric| is_system(&metric.key) == system);
     let keys = keys.filter(|metric| metric.key.to_lowercase().contains(&wanted.to_lowercase()));
-    let keys: Vec<&str> = keys.map(|metric| metric.key.as_str()).collect();
+    // Those with several steps first: a single value is no curve.
+    let mut keys: Vec<(bool, &str)> = keys.map(|metric| (metric.step == 0, metric.key.as_str())).collect();
+    keys.sort();
+    let keys: Vec<&str> = keys.into_iter().map(|(_, key)| key).collect();
     let from = ask.get("from").and_then(|from| from.parse::<usize>().ok()).unwrap_or(0).min(keys.len());
     let here = &keys[from..keys.len().min(from + CURVES)];
     let mut figures = Vec::with_capacity(here.len());
@@ -239,7 +268,10 @@ async fn metrics(ask: &Ask, run: &Run, system: bool) -> Result<Vec<Block>, Error
         blocks.push(Block::Links(vec![Link::new(ask.with(&[("x", "")]), "See all steps")]));
     }
     if figures.is_empty() {
-        let empty = Empty::new("No metric to draw", "A program logs points with mlflow.log_metric(key, value, step=…).");
+        let empty = Empty::new(
+            "No metric to draw",
+            "A program logs points with mlflow.log_metric(key, value, step=…).",
+        );
         blocks.push(Block::Empty(empty));
     }
     blocks.push(Block::Figures(figures));

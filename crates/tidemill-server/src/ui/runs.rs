@@ -6,7 +6,8 @@ use tidemill_core::Timestamp;
 use tidemill_db::tracking::{Experiment, Run, Stage};
 use tidemill_registry::{Answers, Question, View};
 use tidemill_ui::{
-    Area, Block, Cell, Choice, Column, Control, Crumb, Empty, FilterBox, Page, Pager, Section, Table, markdown,
+    Area, Block, Cell, Choice, Column, Control, Crumb, Empty, FilterBox, Page, Pager, Section, Table,
+    markdown,
 };
 
 use super::Made;
@@ -119,7 +120,11 @@ pub(super) async fn table(ask: Ask) -> Made {
         None => {
             let runs = run_table(&ask, &columns, &order, &found, &error);
             let compare = vec![Block::Table(runs)];
-            if found.items.len() < 2 { compare } else { vec![Block::Choose("/compare".into(), "Compare the ticked".into(), compare)] }
+            if found.items.len() < 2 {
+                compare
+            } else {
+                vec![Block::Choose("/compare".into(), "Compare the ticked".into(), compare)]
+            }
         }
     };
     let note = find(&experiment.tags, "mlflow.note.content").map(markdown);
@@ -204,16 +209,18 @@ fn run_table(ask: &Ask, columns: &[Key], order: &str, found: &Answers<Run>, erro
         plain("Began", "attributes.start_time"),
         plain("Took", ""),
     ];
-    heads.extend(columns.iter().map(|key| Column {
-        label: key.key().to_owned(),
-        key: key.text(),
-        group: match key {
-            Key::Metric(_) => "Metrics",
-            Key::Param(_) => "Parameters",
-            Key::Tag(_) => "Tags",
+    heads.extend(columns.iter().map(|key| {
+        Column {
+            label: key.key().to_owned(),
+            key: key.text(),
+            group: match key {
+                Key::Metric(_) => "Metrics",
+                Key::Param(_) => "Parameters",
+                Key::Tag(_) => "Tags",
+            }
+            .to_owned(),
+            sort: key.quoted().map(|quoted| sort(ask, &quoted, order)),
         }
-        .to_owned(),
-        sort: key.quoted().map(|quoted| sort(ask, &quoted, order)),
     }));
     heads.push(Column { label: "Identifier".into(), key: "run_id".into(), ..Column::default() });
     let rows = found.items.iter().map(|run| {
@@ -285,8 +292,11 @@ fn grouped(ask: &Ask, group: &Key, columns: &[Key], found: &Answers<Run>) -> Tab
             None => Cell::text(if value.is_empty() { "(none)" } else { value }),
         };
         let last = runs.iter().filter_map(|run| run.info.started_at).max();
-        let mut row =
-            vec![name, Cell::Count(runs.len() as u64), last.map_or(Cell::None, |at| Cell::Time(at, Some(ask.now)))];
+        let mut row = vec![
+            name,
+            Cell::Count(runs.len() as u64),
+            last.map_or(Cell::None, |at| Cell::Time(at, Some(ask.now))),
+        ];
         for key in &metrics {
             row.extend(spread(key, runs));
         }
@@ -300,7 +310,11 @@ fn grouped(ask: &Ask, group: &Key, columns: &[Key], found: &Answers<Run>) -> Tab
         columns: heads,
         rows: rows.collect(),
         pager: Some(Pager {
-            shown: if more { format!("{shown}; only the first {GROUPED} were looked at: filter for fewer") } else { shown },
+            shown: if more {
+                format!("{shown}; only the first {GROUPED} were looked at: filter for fewer")
+            } else {
+                shown
+            },
             ..Pager::default()
         }),
         empty: Some(Empty::new("No run fits", "Change the filter, or leave it empty.")),
@@ -341,7 +355,8 @@ fn filter(
     error: String,
 ) -> FilterBox {
     let known: BTreeSet<&Key> = keys.keys().chain(columns).collect();
-    let columns = known.iter().map(|key| Choice::new(key.text(), key.text(), columns.contains(key))).collect();
+    let columns =
+        known.iter().map(|key| Choice::new(key.text(), key.text(), columns.contains(key))).collect();
     let groups = known.iter().filter(|key| !matches!(key, Key::Metric(_)));
     let groups = groups.map(|key| Choice::new(key.text(), key.text(), Some(*key) == group));
     let groups = std::iter::once(Choice::new("", "nothing", group.is_none())).chain(groups).collect();
@@ -358,7 +373,11 @@ fn filter(
             },
             Control::Select { name: "group".into(), label: "Group by".into(), choices: groups },
             Control::Several { name: "column".into(), label: "Columns".into(), choices: columns },
-            Control::Tick { name: "deleted".into(), label: "deleted ones".into(), chosen: ask.has("deleted") },
+            Control::Tick {
+                name: "deleted".into(),
+                label: "deleted ones".into(),
+                chosen: ask.has("deleted"),
+            },
             Control::Hidden { name: "order".into(), value: order },
         ],
         error,

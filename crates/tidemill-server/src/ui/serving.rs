@@ -20,8 +20,9 @@ pub(super) fn totals(ask: &Ask) -> Vec<(ArmLabels, ArmTotals)> {
 }
 
 fn read(text: &str) -> Result<EndpointSpec, Error> {
-    serde_json::from_str(text)
-        .map_err(|error| Error::new(Code::InternalError, format!("a stored declaration cannot be read: {error}")))
+    serde_json::from_str(text).map_err(|error| {
+        Error::new(Code::InternalError, format!("a stored declaration cannot be read: {error}"))
+    })
 }
 
 pub(super) async fn list(ask: Ask) -> Made {
@@ -31,7 +32,8 @@ pub(super) async fn list(ask: Ask) -> Made {
     for endpoint in &found {
         let spec = read(&endpoint.spec)?;
         let own = totals.iter().filter(|(labels, _)| *labels.endpoint == *endpoint.name);
-        let (requests, errors) = own.fold((0, 0), |(requests, errors), (_, arm)| (requests + arm.requests(), errors + arm.errors()));
+        let (requests, errors) = own
+            .fold((0, 0), |(requests, errors), (_, arm)| (requests + arm.requests(), errors + arm.errors()));
         let arms: Vec<String> = spec.arms.iter().map(|arm| describe(&spec, &arm.name)).collect();
         rows.push(vec![
             Cell::link(href(&["serving", &endpoint.name], &[]), endpoint.name.clone()),
@@ -94,7 +96,9 @@ fn models(ask: &Ask) -> Block {
             loaded.map_or(Cell::None, |loaded| Cell::text(loaded.lane.session().runtime())),
             loaded.map_or(Cell::None, |loaded| Cell::Bytes(loaded.memory)),
             loaded.map_or(Cell::None, |loaded| Cell::Count(loaded.lane.waiting() as u64)),
-            status.idle.map_or(Cell::None, |idle| Cell::Duration(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX))),
+            status.idle.map_or(Cell::None, |idle| {
+                Cell::Duration(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX))
+            }),
         ]
     });
     let columns = ["model", "version", "state", "why", "runtime", "memory", "waiting", "idle for"];
@@ -114,7 +118,9 @@ pub(super) async fn endpoint(ask: Ask) -> Made {
         totals(&ask).into_iter().filter(|(labels, _)| *labels.endpoint == *name).collect();
     let requests: u64 = own.iter().map(|(_, arm)| arm.requests()).sum();
     let errors: u64 = own.iter().map(|(_, arm)| arm.errors()).sum();
-    let (parts, _) = db.record_parts(&RecordFilter { endpoint: Some(name.to_owned()), ..RecordFilter::default() }, &[]).await?;
+    let (parts, _) = db
+        .record_parts(&RecordFilter { endpoint: Some(name.to_owned()), ..RecordFilter::default() }, &[])
+        .await?;
     let outcomes = db.outcome_counts(name).await?;
     let recorded: u64 = parts.iter().map(|part| part.requests).sum();
     let last: Option<Timestamp> = parts.iter().map(|part| part.last_at).max();
@@ -143,7 +149,9 @@ pub(super) async fn endpoint(ask: Ask) -> Made {
     let history = db.endpoint_history(name, None, 50).await?;
     let rows = history.iter().map(|revision| {
         let spec = revision.spec.as_deref().and_then(|spec| read(spec).ok());
-        let arms = spec.map(|spec| spec.arms.iter().map(|arm| describe(&spec, &arm.name)).collect::<Vec<_>>().join("; "));
+        let arms = spec.map(|spec| {
+            spec.arms.iter().map(|arm| describe(&spec, &arm.name)).collect::<Vec<_>>().join("; ")
+        });
         vec![
             Cell::Count(revision.revision),
             Cell::text(arms.unwrap_or_else(|| "deleted".to_owned())),
@@ -153,7 +161,11 @@ pub(super) async fn endpoint(ask: Ask) -> Made {
     });
     let history = Table::new("history", "Declarations", &["revision", "arms", "by", "when"]).with(rows);
     blocks.push(Block::Section(Section::new("revisions", "Declarations", vec![Block::Table(history)])));
-    blocks.push(Block::Section(Section::new("spec", "As it is declared", vec![Block::Code(text.unwrap_or_default())])));
+    blocks.push(Block::Section(Section::new(
+        "spec",
+        "As it is declared",
+        vec![Block::Code(text.unwrap_or_default())],
+    )));
     Ok(Page {
         title: name.to_owned(),
         area: Area::Serving,
@@ -198,7 +210,16 @@ fn arms(spec: &EndpointSpec, own: &[(ArmLabels, ArmTotals)]) -> Table {
         }
     }
     let columns = [
-        "arm", "model", "named as", "version", "share", "requests", "errors", "fallback", "half within", "99 % within",
+        "arm",
+        "model",
+        "named as",
+        "version",
+        "share",
+        "requests",
+        "errors",
+        "fallback",
+        "half within",
+        "99 % within",
         "values that training did not have",
     ];
     Table::new("arms", "Arms", &columns).with(rows)
@@ -229,14 +250,25 @@ fn latency(own: &[(ArmLabels, ArmTotals)]) -> Option<Vec<Figure>> {
         let last = totals.latency.iter().rposition(|(_, count)| *count > 0)?;
         let shown = &totals.latency[first..=last];
         let name = |bound: f64| {
-            if bound.is_infinite() { "longer".to_owned() } else { format!("up to {} ms", tidemill_ui::number(bound * 1000.0)) }
+            if bound.is_infinite() {
+                "longer".to_owned()
+            } else {
+                format!("up to {} ms", tidemill_ui::number(bound * 1000.0))
+            }
         };
-        let bars = shown.iter().map(|(bound, count)| Bar { name: name(*bound), value: *count as f64 }).collect();
+        let bars =
+            shown.iter().map(|(bound, count)| Bar { name: name(*bound), value: *count as f64 }).collect();
         let title = format!("{} ({} {})", labels.arm, labels.model, labels.version);
         let chart = Bars { title: title.clone(), unit: "requests".into(), bars };
         let rows = shown.iter().map(|(bound, count)| vec![Cell::text(name(*bound)), Cell::Count(*count)]);
         let table = Table::new(format!("latency_{at}"), "Time to answer", &["time", "requests"]).with(rows);
-        figures.push(Figure { id: format!("latency-{at}"), title, picture: chart.draw(), table, ..Figure::default() });
+        figures.push(Figure {
+            id: format!("latency-{at}"),
+            title,
+            picture: chart.draw(),
+            table,
+            ..Figure::default()
+        });
     }
     (!figures.is_empty()).then_some(figures)
 }

@@ -41,12 +41,7 @@ fn form(token: &str, next: &str, error: &str) -> Page {
     };
     let lead = "This server was started with --auth-token-file. Whoever knows what is in that file may look at everything \
         and change it; what you change is recorded under your name.";
-    Page {
-        title: "Sign in".into(),
-        lead: lead.into(),
-        blocks: vec![Block::Form(form)],
-        ..Page::default()
-    }
+    Page { title: "Sign in".into(), lead: lead.into(), blocks: vec![Block::Form(form)], ..Page::default() }
 }
 
 /// Sends a browser that nobody knows to the page that asks for the token, and back afterwards.

@@ -42,17 +42,36 @@ pub(super) async fn run(ask: Ask) -> Made {
     let tracked = tracked(&ask, &record).await?;
     let plan = evidence::plan(&ask.app, record.plan).await?;
     let running = record.state == RunState::Running;
-    let mut blocks = vec![Block::Section(Section::new("about", "", vec![Block::Facts(about(&ask, &record, plan.as_ref()))]))];
+    let mut blocks = vec![Block::Section(Section::new(
+        "about",
+        "",
+        vec![Block::Facts(about(&ask, &record, plan.as_ref()))],
+    ))];
     if let Some(plan) = &plan {
         let dag = Dag::new(&plan.steps).map_err(|error| Error::invalid(error.to_string()))?;
         let seen = seen(&dag, &steps, &tracked, record.state);
-        blocks.push(Block::Section(Section::new("graph", "Steps", vec![Block::Figure(Box::new(graph(&ask, &seen)))])));
-        blocks.push(Block::Section(Section::new("steps", "", vec![Block::Table(table(&ask, &seen, &tracked))])));
+        blocks.push(Block::Section(Section::new(
+            "graph",
+            "Steps",
+            vec![Block::Figure(Box::new(graph(&ask, &seen)))],
+        )));
+        blocks.push(Block::Section(Section::new(
+            "steps",
+            "",
+            vec![Block::Table(table(&ask, &seen, &tracked))],
+        )));
     } else {
-        let empty = Empty::new("The plan of this run is not in the store any more", "It was removed by `tidemill gc`.");
+        let empty = Empty::new(
+            "The plan of this run is not in the store any more",
+            "It was removed by `tidemill gc`.",
+        );
         blocks.push(Block::Section(Section::new("graph", "Steps", vec![Block::Empty(empty)])));
     }
-    blocks.push(Block::Section(Section::new("output", "", vec![output(&ask, &record, &steps, &tracked).await?])));
+    blocks.push(Block::Section(Section::new(
+        "output",
+        "",
+        vec![output(&ask, &record, &steps, &tracked).await?],
+    )));
     if let Some(evidence) = evidence::tests(&ask.app, Some(record.id)).await? {
         let table = Block::Table(evidence::table(&evidence));
         blocks.push(Block::Section(Section::new("tests", "Tests of the model", vec![table])));
@@ -63,7 +82,13 @@ pub(super) async fn run(ask: Ask) -> Made {
         crumbs: vec![Crumb::new("/pipelines", "Pipelines")],
         badges: vec![pipeline_badge(record.state)],
         blocks,
-        live: vec!["step.finished", "run.finished", "tracking.run.created", "tracking.run.moved", "model.tested"],
+        live: vec![
+            "step.finished",
+            "run.finished",
+            "tracking.run.created",
+            "tracking.run.moved",
+            "model.tested",
+        ],
         growing: running,
         ..Page::default()
     })
@@ -80,7 +105,10 @@ fn about(ask: &Ask, record: &RunRecord, plan: Option<&Plan>) -> Facts {
         .maybe("Commit", record.commit.clone().map(Cell::Code))
         .maybe("Parameters", params.map(Cell::Pre))
         .maybe("Asked for", selection.map(Cell::text))
-        .with("Parameters and metrics", Cell::link(href(&["runs", &id], &[]), "the run as an experiment's run"))
+        .with(
+            "Parameters and metrics",
+            Cell::link(href(&["runs", &id], &[]), "the run as an experiment's run"),
+        )
         .maybe("Lock file", record.lock.map(|lock| Cell::Code(lock.to_string())))
         .maybe("By Tidemill", plan.map(|plan| Cell::text(plan.tidemill.clone())))
         .with("Events", Cell::link(href(&["log"], &[("subject", &format!("run:{id}"))]), "in the log"))
@@ -180,11 +208,14 @@ fn table(ask: &Ask, seen: &[Seen<'_>], tracked: &HashMap<String, Run>) -> Table 
             seen.done.map_or(Cell::None, |done| took(started, Some(done.ended_at), ask.now)),
             seen.done.and_then(|done| done.exit_code).map_or(Cell::None, |code| Cell::Text(code.to_string())),
             Cell::text(seen.step.outs.iter().map(|out| out.path.as_str()).collect::<Vec<_>>().join(", ")),
-            tracked.get(name).map_or(Cell::None, |run| Cell::Link(Link::new(run_link(&run.info).href, "metrics"))),
+            tracked
+                .get(name)
+                .map_or(Cell::None, |run| Cell::Link(Link::new(run_link(&run.info).href, "metrics"))),
             seen.done.map_or(Cell::None, |done| Cell::Code(done.key.to_string())),
         ]
     });
-    let columns = ["step", "state", "why", "what it does", "took", "exit code", "writes", "results", "cache key"];
+    let columns =
+        ["step", "state", "why", "what it does", "took", "exit code", "writes", "results", "cache key"];
     Table::new("steps", "Steps", &columns).with(rows)
 }
 
@@ -200,13 +231,17 @@ async fn output(
         running.map(|(name, _)| name.clone()).min().filter(|_| record.state == RunState::Running)
     };
     let with_log = |state: Option<StepState>| {
-        let logged = steps.values().filter(|step| step.log.is_some() && state.is_none_or(|state| step.state == state));
+        let logged =
+            steps.values().filter(|step| step.log.is_some() && state.is_none_or(|state| step.state == state));
         logged.max_by_key(|step| step.ended_at).map(|step| step.step.clone())
     };
     let wanted = ask.get("step").map(str::to_owned).or_else(at_work);
     let wanted = wanted.or_else(|| with_log(Some(StepState::Failed))).or_else(|| with_log(None));
     let Some(name) = wanted else {
-        let empty = Empty::new("No step printed anything", "Commands that run do; what is restored or unchanged does not run.");
+        let empty = Empty::new(
+            "No step printed anything",
+            "Commands that run do; what is restored or unchanged does not run.",
+        );
         return Ok(Block::Empty(empty));
     };
     let done = steps.get(&name);

@@ -4,7 +4,9 @@ use tidemill_core::RunId;
 use tidemill_db::models::ModelVersion;
 use tidemill_registry::Error;
 use tidemill_serve::gateway::endpoint::EndpointSpec;
-use tidemill_ui::{Area, Badge, Block, Cell, Crumb, Empty, Facts, Page, Section, Table, Tone, href, markdown};
+use tidemill_ui::{
+    Area, Badge, Block, Cell, Crumb, Empty, Facts, Page, Section, Table, Tone, href, markdown,
+};
 
 use super::Made;
 use super::ask::Ask;
@@ -29,16 +31,22 @@ pub(super) async fn version(ask: Ask) -> Made {
         .with("Source", Cell::text(version.source.clone()))
         .maybe("Content", version.content.map(|digest| Cell::Code(digest.to_string())))
         .maybe("Logged model", version.logged_model.clone().map(Cell::Code))
-        .with("Download", Cell::Pre(format!("mlflow.artifacts.download_artifacts(\"models:/{}/{}\")", version.model, version.version)));
+        .with(
+            "Download",
+            Cell::Pre(format!(
+                "mlflow.artifacts.download_artifacts(\"models:/{}/{}\")",
+                version.model, version.version
+            )),
+        );
     let tags = version.tags.iter().map(|tag| vec![Cell::text(tag.key.clone()), Cell::Pre(tag.value.clone())]);
     let mut left = vec![Block::Section(Section::new("about", "", vec![Block::Facts(facts)]))];
     if !version.tags.is_empty() {
         let table = Table::new("tags", "Tags", &["tag", "value"]).with(tags);
         left.push(Block::Section(Section::new("tag-list", "Tags", vec![Block::Table(table)])));
     }
+    left.extend(tests(&ask, &version).await?);
+    left.push(Block::Section(Section::new("used", "Where it is used", vec![used(&ask, &version).await?])));
     blocks.push(Block::Columns(vec![left, measured(&ask, &version).await?]));
-    blocks.extend(tests(&ask, &version).await?);
-    blocks.push(Block::Section(Section::new("used", "Where it is used", vec![used(&ask, &version).await?])));
     let badges = version.aliases.iter().map(|alias| Badge::new(Tone::Plain, alias.clone())).collect();
     Ok(Page {
         title: format!("{} v{}", version.model, version.version),
@@ -95,7 +103,9 @@ async fn tests(ask: &Ask, version: &ModelVersion) -> Result<Option<Block>, Error
         return Ok(None);
     }
     let section = Section::new("tests", "Tests", vec![Block::Table(evidence::table(&found))]);
-    Ok(Some(Block::Section(section.more(href(&["pipelines", &pipeline.to_string()], &[]), "the run that judged them"))))
+    Ok(Some(Block::Section(
+        section.more(href(&["pipelines", &pipeline.to_string()], &[]), "the run that judged them"),
+    )))
 }
 
 async fn used(ask: &Ask, version: &ModelVersion) -> Result<Block, Error> {
@@ -104,14 +114,20 @@ async fn used(ask: &Ask, version: &ModelVersion) -> Result<Block, Error> {
         let Ok(spec) = serde_json::from_str::<EndpointSpec>(&endpoint.spec) else { continue };
         for arm in spec.arms.iter().filter(|arm| arm.model == version.model) {
             let wanted = arm.version.clone().unwrap_or_else(|| "newest".to_owned());
-            let by_alias = wanted.strip_prefix('@').is_some_and(|alias| version.aliases.iter().any(|known| known == alias));
+            let by_alias = wanted
+                .strip_prefix('@')
+                .is_some_and(|alias| version.aliases.iter().any(|known| known == alias));
             if by_alias || wanted == version.version.to_string() {
                 let share = spec.shares().get(arm.name.as_str()).copied().unwrap_or(0);
                 rows.push(vec![
                     Cell::link(href(&["serving", &endpoint.name], &[]), endpoint.name.clone()),
                     Cell::text(arm.name.clone()),
                     Cell::text(wanted),
-                    if arm.shadow { Cell::text("shadow") } else { Cell::Text(format!("{} %", f64::from(share) / 100.0)) },
+                    if arm.shadow {
+                        Cell::text("shadow")
+                    } else {
+                        Cell::Text(format!("{} %", f64::from(share) / 100.0))
+                    },
                 ]);
             }
         }

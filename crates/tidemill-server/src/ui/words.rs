@@ -81,7 +81,9 @@ pub(super) fn subject_link(subject: &str) -> Link {
         _ => href(&["log"], &[("subject", subject)]),
     };
     let text = match subject.split_once(':') {
-        Some((kind @ ("run" | "logged_model"), id)) => format!("{kind}:{}", id.chars().take(10).collect::<String>()),
+        Some((kind @ ("run" | "logged_model"), id)) => {
+            format!("{kind}:{}", id.chars().take(10).collect::<String>())
+        }
         _ => subject.to_owned(),
     };
     Link::new(address, text)
@@ -105,7 +107,9 @@ pub(super) fn details(event: &Event) -> String {
         }
         let short: String = match text.strip_prefix("b3:") {
             Some(digest) => digest.chars().take(10).collect(),
-            None if text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit()) => text.chars().take(10).collect(),
+            None if text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                text.chars().take(10).collect()
+            }
             None => text.chars().take(120).collect(),
         };
         said.push(format!("{} {short}", key.replace('_', " ")));

@@ -36,8 +36,14 @@ async fn filled(server: &Server, word: &str) -> (String, Vec<String>) {
         let run = run["run"]["info"]["run_id"].as_str().unwrap().to_owned();
         let metric = |step: i64| json!({"key": "loss", "value": 1.0 / (step + n + 1) as f64, "timestamp": step, "step": step});
         let metrics: Vec<Value> = (0..50).map(metric).collect();
-        let params = json!([{"key": "depth", "value": n.to_string()}, {"key": "kind", "value": format!("{word}{n}")}]);
-        post(server, "/api/2.0/mlflow/runs/log-batch", &json!({"run_id": run, "metrics": metrics, "params": params})).await;
+        let params =
+            json!([{"key": "depth", "value": n.to_string()}, {"key": "kind", "value": format!("{word}{n}")}]);
+        post(
+            server,
+            "/api/2.0/mlflow/runs/log-batch",
+            &json!({"run_id": run, "metrics": metrics, "params": params}),
+        )
+        .await;
         runs.push(run);
     }
     (experiment, runs)
@@ -114,7 +120,11 @@ async fn nothing_that_a_user_wrote_becomes_markup() {
         "/".to_owned(),
         "/experiments".to_owned(),
         format!("/experiments/{experiment}"),
-        format!("/experiments/{experiment}?column={}&group={}", part(&format!("tags.{HOSTILE}")), part("params.kind")),
+        format!(
+            "/experiments/{experiment}?column={}&group={}",
+            part(&format!("tags.{HOSTILE}")),
+            part("params.kind")
+        ),
         format!("/experiments/{experiment}?filter={note}&order={}", part("attributes.start_time DESC")),
         format!("/experiments/{experiment}?order={note}"),
         format!("/runs/{}", runs[0]),
@@ -149,21 +159,29 @@ async fn the_table_of_runs_is_searched_sorted_and_cut_by_the_server() {
     table.is(200, &["tides", "loss", "depth", "Compare the ticked", "0.02", "2 runs on this page"]);
 
     let filter = |text: &str| format!("/experiments/{experiment}?filter={}", part(text));
-    let json = |path: String| async { server.get(&format!("{path}&format=json")).await.json()["data"].clone() };
+    let json = async |path: String| server.get(&format!("{path}&format=json")).await.json()["data"].clone();
     let found = json(filter("params.depth = '1'")).await;
     let rows = found["runs"]["rows"].as_array().unwrap();
     assert_eq!((rows.len(), rows[0]["run_id"].as_str()), (1, Some(runs[1].as_str())));
     page(&server, &filter("params.depth === '1'")).await.is(200, &["filter-error", "aria-invalid"]);
 
     let sorted = json(format!("/experiments/{experiment}?order={}", part("metrics.`loss` ASC"))).await;
-    let ids: Vec<&str> =
-        sorted["runs"]["rows"].as_array().unwrap().iter().map(|row| row["run_id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> = sorted["runs"]["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["run_id"].as_str().unwrap())
+        .collect();
     assert_eq!(ids, [&runs[1], &runs[0]]);
 
     let grouped = json(format!("/experiments/{experiment}?group=params.kind")).await;
     assert_eq!(grouped["groups"]["rows"].as_array().unwrap().len(), 2);
     let csv = server.get(&format!("/experiments/{experiment}?format=csv")).await;
-    assert!(csv.body.starts_with("Run,Status,Began,Took,") || csv.body.starts_with("Run,,Status"), "{}", csv.body);
+    assert!(
+        csv.body.starts_with("Run,Status,Began,Took,") || csv.body.starts_with("Run,,Status"),
+        "{}",
+        csv.body
+    );
     assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
 }
 
@@ -191,14 +209,18 @@ async fn a_run_shows_its_curves_and_their_numbers() {
     let server = Server::start().await;
     let (_, runs) = filled(&server, "tides").await;
     let run = &runs[0];
-    page(&server, &format!("/runs/{run}")).await.is(200, &["tides", "depth", "svg class=\"spark\"", "Curves (1)"]);
+    page(&server, &format!("/runs/{run}"))
+        .await
+        .is(200, &["tides", "depth", "svg class=\"spark\"", "Curves (1)"]);
     let curves = page(&server, &format!("/runs/{run}?tab=metrics&x=10..20&log=1")).await;
     curves.is(200, &["data-zoom=\"x\"", "data-ylog", "See all steps"]);
     let found = server.get(&format!("/runs/{run}?tab=metrics&curve=loss&x=10..20&format=json")).await.json();
     let (_, curve) = found["data"].as_object().unwrap().iter().next().unwrap();
     let rows = curve["rows"].as_array().unwrap();
     assert_eq!((rows.len(), rows[0]["step"].as_u64()), (11, Some(10)));
-    page(&server, &format!("/compare?run={run}&run={}", runs[1])).await.is(200, &["parallel", "params.depth", "Side by side"]);
+    page(&server, &format!("/compare?run={run}&run={}", runs[1]))
+        .await
+        .is(200, &["parallel", "params.depth", "Side by side"]);
 }
 
 #[tokio::test]
@@ -265,7 +287,8 @@ async fn form(server: &Server, path: &str, fields: &[(&str, &str)], headers: &[(
 }
 
 fn csrf(page: &Reply) -> String {
-    let token = page.body.split("name=\"csrf\" value=\"").nth(1).unwrap_or_else(|| panic!("no form: {page:?}"));
+    let token =
+        page.body.split("name=\"csrf\" value=\"").nth(1).unwrap_or_else(|| panic!("no form: {page:?}"));
     token.split('"').next().unwrap().to_owned()
 }
 
@@ -282,12 +305,18 @@ async fn a_browser_signs_in_with_the_token() {
     login.is(200, &["The server's token".replace('\'', "&#39;").as_str()]);
     let token = csrf(&login);
     let fields = |secret: &'static str| {
-        [("csrf", token.clone()), ("name", "ada".to_owned()), ("secret", secret.to_owned()), ("next", "/models".to_owned())]
+        [
+            ("csrf", token.clone()),
+            ("name", "ada".to_owned()),
+            ("secret", secret.to_owned()),
+            ("next", "/models".to_owned()),
+        ]
     };
     let send = |fields: [(&'static str, String); 4], headers: Vec<(&'static str, &'static str)>| {
         let server = &server;
         async move {
-            let fields: Vec<(&str, &str)> = fields.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            let fields: Vec<(&str, &str)> =
+                fields.iter().map(|(key, value)| (*key, value.as_str())).collect();
             form(server, "/ui/login", &fields, &headers).await
         }
     };
@@ -300,7 +329,10 @@ async fn a_browser_signs_in_with_the_token() {
     let good = send(fields("s3cret"), vec![]).await;
     assert_eq!((good.status, good.header("location")), (303, Some("/models")));
     let cookie = good.header("set-cookie").unwrap();
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains("s3cret"), "{cookie}");
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains("s3cret"),
+        "{cookie}"
+    );
     let cookie = cookie.split(';').next().unwrap();
     let with = [HTML, ("cookie", cookie)];
     server.ask("GET", "/models", &with, "").await.is(200, &["Sign out ada"]);

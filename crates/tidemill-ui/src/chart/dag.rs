@@ -140,7 +140,7 @@ impl Graph {
         for (node, place) in self.nodes.iter().zip(&placed) {
             let linked = !node.href.is_empty();
             if linked {
-                svg.link(&node.href, &format!("{}: {}", node.name, node.state));
+                svg.link(&node.href, "");
             }
             svg.raw(&format!(
                 "<g class=\"node {}\"><title>{}</title>",

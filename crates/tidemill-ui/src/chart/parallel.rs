@@ -63,9 +63,7 @@ impl Parallel {
             }
             if d.contains('L') {
                 let class = format!("strand q{}", self.shade(strand, scales.last(), (top, bottom)));
-                svg.link(&strand.href, &strand.name)
-                    .path(&class, &d, &strand.name)
-                    .raw("</a>");
+                svg.link(&strand.href, &strand.name).path(&class, &d, &strand.name).raw("</a>");
             }
         }
         for (index, (axis, scale)) in self.axes.iter().zip(&scales).enumerate() {

@@ -130,8 +130,7 @@ fn flow(svg: &mut Svg, from: (f64, f64), to: (f64, f64)) {
 }
 
 fn card(svg: &mut Svg, station: &Station, (x, y): (f64, f64)) {
-    let name = format!("{}: {} {}, {}", station.name, station.figure, station.unit, station.state);
-    svg.link(&station.href, &name).raw(&format!("<g class=\"node {}\">", station.tone.class()));
+    svg.link(&station.href, "").raw(&format!("<g class=\"node {}\">", station.tone.class()));
     svg.rect("box", (x, y), CARD, 9.0);
     svg.rect("edge-mark", (x, y), (CARD.0, 5.0), 2.5);
     svg.text("place", (x + 14.0, y + 27.0), "start", &station.name);

@@ -40,9 +40,13 @@ impl Svg {
         self
     }
 
-    /// Begins a link; `</a>` ends it. The name is what is read instead of what is in it.
+    /// Begins a link; `</a>` ends it. The name is read where no text is in it; empty where there is.
     pub(super) fn link(&mut self, href: &str, name: &str) -> &mut Self {
-        let _ = write!(self.0, "<a href=\"{}\" aria-label=\"{}\">", escape(href), escape(name));
+        let _ = write!(self.0, "<a href=\"{}\"", escape(href));
+        if !name.is_empty() {
+            let _ = write!(self.0, " aria-label=\"{}\"", escape(name));
+        }
+        self.0.push('>');
         self
     }
 

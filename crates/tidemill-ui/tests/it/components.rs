@@ -43,8 +43,15 @@ fn facts() {
 
 #[test]
 fn a_curve_with_a_gap() {
-    let series = vec![Series { name: "a".into(), points: vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 0.5), (3.0, 0.25)] }];
-    let chart = LineChart { title: "Loss".into(), x: "step".into(), y: "loss".into(), series, ..LineChart::default() };
+    let series =
+        vec![Series { name: "a".into(), points: vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 0.5), (3.0, 0.25)] }];
+    let chart = LineChart {
+        title: "Loss".into(),
+        x: "step".into(),
+        y: "loss".into(),
+        series,
+        ..LineChart::default()
+    };
     insta::assert_snapshot!(chart.draw().as_str().replace("><", ">\n<"));
 }
 

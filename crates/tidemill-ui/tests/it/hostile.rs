@@ -37,7 +37,8 @@ fn tags(html: &str) -> Vec<(String, Vec<(String, String)>)> {
             rest = &rest[end.max(1).min(rest.len())..];
             let mut value = String::new();
             if let Some(after) = rest.strip_prefix('=') {
-                let after = after.strip_prefix('"').unwrap_or_else(|| panic!("an attribute without quotes: {key}"));
+                let after =
+                    after.strip_prefix('"').unwrap_or_else(|| panic!("an attribute without quotes: {key}"));
                 let end = after.find('"').unwrap();
                 after[..end].clone_into(&mut value);
                 rest = &after[end + 1..];
@@ -55,14 +56,18 @@ fn nothing_that_a_user_wrote_becomes_markup() {
     let shape = |word: &str| -> Vec<_> {
         let pages = pages(word).into_iter();
         let shape = |tags: Vec<(String, Vec<(String, String)>)>| -> Vec<_> {
-            tags.into_iter().map(|(name, attributes)| (name, attributes.into_iter().map(|(key, _)| key).collect::<Vec<_>>())).collect()
+            tags.into_iter()
+                .map(|(name, attributes)| {
+                    (name, attributes.into_iter().map(|(key, _)| key).collect::<Vec<_>>())
+                })
+                .collect()
         };
         pages.map(|(name, page)| (name, shape(tags(&page.html(&viewer(word)))))).collect()
     };
-    let expected = shape("word");
     for word in WORDS {
+        // Of the same length, since long texts may be broken anywhere.
+        let expected = shape(&"w".repeat(word.len()));
         for ((name, expected), (_, found)) in expected.iter().zip(shape(word)) {
-            // Long words are cut in pictures and make no more or fewer elements than short ones.
             assert!(*expected == found, "{word} changes the elements of {name}");
         }
     }
@@ -77,7 +82,8 @@ fn no_page_runs_script_or_leads_elsewhere() {
                 for (key, value) in attributes {
                     assert!(!key.starts_with("on") && key != "style", "{tag} {key} on {name}");
                     if matches!(key.as_str(), "href" | "src" | "action" | "data-later") {
-                        let own = value.starts_with('/') && !value.starts_with("//") || value.starts_with('#');
+                        let own =
+                            value.starts_with('/') && !value.starts_with("//") || value.starts_with('#');
                         assert!(own, "{tag} {key}={value} on {name}");
                     }
                 }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use tidemill_core::Timestamp;
 use tidemill_ui::chart::{
-    Axis, Bar, Bars, Dot, Graph, GraphNode, LineChart, Parallel, River, Scatter, Series, Station, Strand, spark,
+    Axis, Bar, Bars, Dot, Graph, GraphNode, LineChart, Parallel, River, Scatter, Series, Station, Strand,
+    spark,
 };
 use tidemill_ui::{
-    Area, Badge, Block, Cell, Choice, Column, Control, Crumb, Empty, Facts, Figure, FilterBox, Grid, GridRow, Link,
-    LogText, Page, Pager, Section, Sort, Tab, Table, Tone, Viewer, asset, markdown,
+    Area, Badge, Block, Cell, Choice, Column, Control, Crumb, Empty, Facts, Figure, FilterBox, Grid, GridRow,
+    Link, LogText, Page, Pager, Section, Sort, Tab, Table, Tone, Viewer, asset, markdown,
 };
 
 /// When the pages are looked at.
@@ -55,8 +56,12 @@ fn home(word: &str) -> Page {
             station("Serving", "2", "endpoints", Tone::Bad, "1 model cannot be loaded", false),
         ],
     };
-    let moving = vec![vec![Cell::link("/runs/1", word), Cell::badge(Tone::Busy, "running"), Cell::Duration(83_000)]];
-    let blocked = vec![vec![Cell::link("/serving", word), Cell::text(format!("{word} needs 3 inputs, the model has 2"))]];
+    let moving =
+        vec![vec![Cell::link("/runs/1", word), Cell::badge(Tone::Busy, "running"), Cell::Duration(83_000)]];
+    let blocked = vec![vec![
+        Cell::link("/serving", word),
+        Cell::text(format!("{word} needs 3 inputs, the model has 2")),
+    ]];
     let events = (0..6).map(|n| {
         vec![
             Cell::link("/log/1", format!("{}", 90 - n)),
@@ -74,12 +79,24 @@ fn home(word: &str) -> Page {
         blocks: vec![
             Block::Markup(river.draw()),
             Block::Columns(vec![
-                vec![Block::Section(Section::new("now", "What moves now", vec![table("moving", &["what", "state", "for"], moving)]))],
-                vec![Block::Section(Section::new("waiting", "What is blocked, and why", vec![table("blocked", &["what", "why"], blocked)]))],
+                vec![Block::Section(Section::new(
+                    "now",
+                    "What moves now",
+                    vec![table("moving", &["what", "state", "for"], moving)],
+                ))],
+                vec![Block::Section(Section::new(
+                    "waiting",
+                    "What is blocked, and why",
+                    vec![table("blocked", &["what", "why"], blocked)],
+                ))],
             ]),
             Block::Section(
-                Section::new("events", "What happened last", vec![table("events", &["event", "when", "what", "about", "more", "by"], events)])
-                    .more("/log", "the whole log"),
+                Section::new(
+                    "events",
+                    "What happened last",
+                    vec![table("events", &["event", "when", "what", "about", "more", "by"], events)],
+                )
+                .more("/log", "the whole log"),
             ),
         ],
         ..Page::default()
@@ -88,7 +105,12 @@ fn home(word: &str) -> Page {
 
 fn runs(word: &str) -> Page {
     let sort = |descending| Some(Sort { href: "/experiments/1?order=x".into(), descending });
-    let column = |label: &str, group: &str, sort| Column { label: label.into(), group: group.into(), sort, ..Column::default() };
+    let column = |label: &str, group: &str, sort| Column {
+        label: label.into(),
+        group: group.into(),
+        sort,
+        ..Column::default()
+    };
     let columns = vec![
         column("Run", "", sort(None)),
         column("", "", None),
@@ -121,17 +143,32 @@ fn runs(word: &str) -> Page {
         caption: "Runs".into(),
         columns,
         rows: rows.collect(),
-        pager: Some(Pager { first: None, next: Some("/experiments/1?page=x".into()), shown: "24 runs on this page".into() }),
+        pager: Some(Pager {
+            first: None,
+            next: Some("/experiments/1?page=x".into()),
+            shown: "24 runs on this page".into(),
+        }),
         empty: None,
         pinned: true,
     };
-    let choices = ["metrics.loss", "params.depth", "tags.team"].map(|key| Choice::new(key, key, true)).to_vec();
+    let choices =
+        ["metrics.loss", "params.depth", "tags.team"].map(|key| Choice::new(key, key, true)).to_vec();
     let filter = FilterBox {
         action: "/experiments/1".into(),
         label: "Filter runs".into(),
         controls: vec![
-            Control::Line { name: "filter".into(), label: "Filter".into(), value: format!("metrics.loss <> {word}"), example: "metrics.loss < 0.5".into(), wide: true },
-            Control::Select { name: "group".into(), label: "Group by".into(), choices: vec![Choice::new("", "nothing", true)] },
+            Control::Line {
+                name: "filter".into(),
+                label: "Filter".into(),
+                value: format!("metrics.loss <> {word}"),
+                example: "metrics.loss < 0.5".into(),
+                wide: true,
+            },
+            Control::Select {
+                name: "group".into(),
+                label: "Group by".into(),
+                choices: vec![Choice::new("", "nothing", true)],
+            },
             Control::Several { name: "column".into(), label: "Columns".into(), choices },
             Control::Tick { name: "deleted".into(), label: "deleted ones".into(), chosen: false },
         ],
@@ -145,14 +182,23 @@ fn runs(word: &str) -> Page {
         crumbs: vec![Crumb::new("/experiments", "Experiments")],
         blocks: vec![
             Block::Filter(filter),
-            Block::Section(Section::new("runs", "", vec![Block::Choose("/compare".into(), "Compare the ticked".into(), vec![Block::Table(table)])])),
+            Block::Section(Section::new(
+                "runs",
+                "",
+                vec![Block::Choose(
+                    "/compare".into(),
+                    "Compare the ticked".into(),
+                    vec![Block::Table(table)],
+                )],
+            )),
         ],
         ..Page::default()
     }
 }
 
 fn run(word: &str) -> Page {
-    let params = ["algorithm", "depth", "rate"].map(|key| vec![Cell::text(key), Cell::Pre(word.to_owned())]).to_vec();
+    let params =
+        ["algorithm", "depth", "rate"].map(|key| vec![Cell::text(key), Cell::Pre(word.to_owned())]).to_vec();
     let curve: Vec<f64> = (0..60).map(|n| 1.0 / f64::from(n + 2)).collect();
     let metrics = vec![
         vec![Cell::link("/runs/1", word), Cell::Number(0.731_234), Cell::Count(99), spark(&curve)],
@@ -171,15 +217,27 @@ fn run(word: &str) -> Page {
         area: Area::Experiments,
         crumbs: vec![Crumb::new("/experiments", "Experiments"), Crumb::new("/experiments/1", word)],
         badges: vec![Badge::new(Tone::Good, "finished")],
-        tabs: vec![Tab::new("/runs/1", "Overview", true), Tab::new("/runs/1?tab=metrics", "Curves (3)", false), Tab::new("/runs/1?tab=files", "Files", false)],
+        tabs: vec![
+            Tab::new("/runs/1", "Overview", true),
+            Tab::new("/runs/1?tab=metrics", "Curves (3)", false),
+            Tab::new("/runs/1?tab=files", "Files", false),
+        ],
         blocks: vec![
             Block::Markup(markdown(&format!("The **first** of three, see [the log](/log).\n\nNote: {word}"))),
             Block::Columns(vec![
                 vec![
                     Block::Section(Section::new("facts", "", vec![Block::Facts(facts)])),
-                    Block::Section(Section::new("parameters", "Parameters", vec![table("params", &["parameter", "value"], params)])),
+                    Block::Section(Section::new(
+                        "parameters",
+                        "Parameters",
+                        vec![table("params", &["parameter", "value"], params)],
+                    )),
                 ],
-                vec![Block::Section(Section::new("metrics", "Metrics", vec![table("metrics", &["metric", "value", "step", "curve"], metrics)]))],
+                vec![Block::Section(Section::new(
+                    "metrics",
+                    "Metrics",
+                    vec![table("metrics", &["metric", "value", "step", "curve"], metrics)],
+                ))],
             ]),
             Block::Log(log),
             Block::Code(format!("{{\"harbour\": \"{word}\"}}")),
@@ -205,12 +263,26 @@ fn curves(word: &str) -> Page {
                 })
                 .collect(),
         });
-        LineChart { title: word.into(), x: "step".into(), y: word.into(), series: series.collect(), log, smoothing, zoom: "x", ..LineChart::default() }.draw()
+        LineChart {
+            title: word.into(),
+            x: "step".into(),
+            y: word.into(),
+            series: series.collect(),
+            log,
+            smoothing,
+            zoom: "x",
+            ..LineChart::default()
+        }
+        .draw()
     };
     let bars = Bars {
         title: word.into(),
         unit: "requests".into(),
-        bars: ["up to 1 ms", word, "longer"].iter().enumerate().map(|(n, name)| Bar { name: (*name).to_owned(), value: n as f64 * 20.0 + 3.0 }).collect(),
+        bars: ["up to 1 ms", word, "longer"]
+            .iter()
+            .enumerate()
+            .map(|(n, name)| Bar { name: (*name).to_owned(), value: n as f64 * 20.0 + 3.0 })
+            .collect(),
     };
     Page {
         title: format!("{word}-1"),
@@ -220,7 +292,12 @@ fn curves(word: &str) -> Page {
             figure("log", "loss, logarithmic", line(true, 0.0, &[word, "second", "third", "fourth"]), false),
             figure("smooth", "smoothed", line(false, 0.9, &[word, "other"]), false),
             figure("bars", "time to answer", bars.draw(), false),
-            Figure { id: "later".into(), title: word.into(), later: Some("/runs/1?curve=x".into()), ..Figure::default() },
+            Figure {
+                id: "later".into(),
+                title: word.into(),
+                later: Some("/runs/1?curve=x".into()),
+                ..Figure::default()
+            },
         ])],
         ..Page::default()
     }
@@ -228,18 +305,46 @@ fn curves(word: &str) -> Page {
 
 fn compare(word: &str) -> Page {
     let value = |n: usize, k: usize| ((n * 7 + k * 13) % 17) as f64 / 17.0;
-    let axis = |name: &str, words: &[&str], log| Axis { name: name.into(), words: words.iter().map(|w| (*w).to_owned()).collect(), log };
+    let axis = |name: &str, words: &[&str], log| Axis {
+        name: name.into(),
+        words: words.iter().map(|w| (*w).to_owned()).collect(),
+        log,
+    };
     let parallel = Parallel {
-        axes: vec![axis("algorithm", &["gbdt", word], false), axis("depth", &[], false), axis("rate", &[], true), axis("log_loss", &[], false), axis(word, &[], false)],
+        axes: vec![
+            axis("algorithm", &["gbdt", word], false),
+            axis("depth", &[], false),
+            axis("rate", &[], true),
+            axis("log_loss", &[], false),
+            axis(word, &[], false),
+        ],
         strands: (0..60)
-            .map(|n| Strand { name: format!("{word}-{n}"), href: "/runs/1".into(), values: vec![(n % 2) as f64, value(n, 1) * 9.0, 0.001 + value(n, 2), value(n, 3), value(n, 4)] })
+            .map(|n| Strand {
+                name: format!("{word}-{n}"),
+                href: "/runs/1".into(),
+                values: vec![
+                    (n % 2) as f64,
+                    value(n, 1) * 9.0,
+                    0.001 + value(n, 2),
+                    value(n, 3),
+                    value(n, 4),
+                ],
+            })
             .collect(),
     };
     let scatter = Scatter {
         title: word.into(),
         x: "depth".into(),
         y: word.into(),
-        dots: (0..80).map(|n| Dot { x: value(n, 5) * 9.0, y: value(n, 2), name: format!("{word}-{n}"), href: "/runs/1".into(), group: n % 3 }).collect(),
+        dots: (0..80)
+            .map(|n| Dot {
+                x: value(n, 5) * 9.0,
+                y: value(n, 2),
+                name: format!("{word}-{n}"),
+                href: "/runs/1".into(),
+                group: n % 3,
+            })
+            .collect(),
         groups: vec!["gbdt".into(), word.into(), "logistic".into()],
         ..Scatter::default()
     };
@@ -282,7 +387,14 @@ fn pipeline(word: &str) -> Page {
     let grid = Grid {
         caption: "Steps of the last runs".into(),
         columns: (0..18).map(|n| Link::new("/pipelines/1", format!("0190{n:04x}"))).collect(),
-        rows: ["traffic", word, "train"].iter().enumerate().map(|(row, name)| GridRow { name: (*name).to_owned(), places: (0..18).map(|n| place(n + row)).collect() }).collect(),
+        rows: ["traffic", word, "train"]
+            .iter()
+            .enumerate()
+            .map(|(row, name)| GridRow {
+                name: (*name).to_owned(),
+                places: (0..18).map(|n| place(n + row)).collect(),
+            })
+            .collect(),
         legend: vec![(Tone::Good, "ran"), (Tone::Calm, "unchanged"), (Tone::Bad, "failed")],
     };
     Page {
@@ -290,7 +402,10 @@ fn pipeline(word: &str) -> Page {
         area: Area::Pipelines,
         crumbs: vec![Crumb::new("/pipelines", "Pipelines")],
         badges: vec![Badge::new(Tone::Busy, "running")],
-        blocks: vec![Block::Figure(Box::new(figure("dag", "What reads what", graph.draw(), true))), Block::Grid(grid)],
+        blocks: vec![
+            Block::Figure(Box::new(figure("dag", "What reads what", graph.draw(), true))),
+            Block::Grid(grid),
+        ],
         live: vec!["step.finished"],
         growing: true,
         ..Page::default()
@@ -298,7 +413,8 @@ fn pipeline(word: &str) -> Page {
 }
 
 fn empty(word: &str) -> Page {
-    let empty = Empty::new(format!("No run fits {word}"), "Change the filter.").code("tidemill run").link("/", word);
+    let empty =
+        Empty::new(format!("No run fits {word}"), "Change the filter.").code("tidemill run").link("/", word);
     Page { title: "Models".into(), area: Area::Models, blocks: vec![Block::Empty(empty)], ..Page::default() }
 }
 

@@ -24,7 +24,11 @@ fn look_at(place: &Place, name: &str) {
 fn every_page_of_the_example_project() {
     let place = Place::sqlite();
     copy(&repository().join("examples/flights"), place.root());
-    for arguments in [&["run"][..], &["data", "add", "planes", "data/planes.parquet"], &["data", "add", "planes", "data/airlines.parquet"]] {
+    for arguments in [
+        &["run"][..],
+        &["data", "add", "planes", "data/planes.parquet"],
+        &["data", "add", "planes", "data/airlines.parquet"],
+    ] {
         succeeds(place.command(arguments), &[]);
     }
     look_at(&place, "example");
