@@ -425,13 +425,13 @@ fn pages_to_look_at() {
     let files = ["app.css", "app.js", "icon.svg"].map(asset::path);
     for file in files {
         let place = folder.join(file.trim_start_matches('/'));
-        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-        std::fs::write(place, asset::find(file).unwrap().text).unwrap();
+        fs_err::create_dir_all(place.parent().unwrap()).unwrap();
+        fs_err::write(place, asset::find(file).unwrap().text).unwrap();
     }
     let viewer = Viewer { name: Some("ada".into()), csrf: "t".into(), address: "/runs/1?a=b".into() };
     for (name, page) in pages("flights") {
         let text = page.html(&viewer);
         assert!(text.len() < 200 << 10, "{name} has {} bytes", text.len());
-        std::fs::write(folder.join(format!("{name}.html")), text).unwrap();
+        fs_err::write(folder.join(format!("{name}.html")), text).unwrap();
     }
 }
