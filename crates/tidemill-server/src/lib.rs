@@ -1,4 +1,4 @@
-//! The server: MLflow's wire protocol, Tidemill's own API, health and metrics.
+//! The server: web pages, MLflow's wire protocol, Tidemill's own API, health and metrics.
 //!
 //! [`router`] builds everything from an [`App`]; [`serve`] answers on a listener until it is told to stop, then drains;
 //! [`Running`] is such a server inside of another program. Rules are not here but in `tidemill-registry`: handlers
@@ -18,6 +18,7 @@ mod serve;
 mod serving;
 mod serving_outcomes;
 mod shell;
+mod ui;
 
 pub use api::openapi;
 pub use app::{App, Before, Config};

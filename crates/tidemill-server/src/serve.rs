@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use crate::{App, api, delivery, health, listen, mlflow, otlp, serving, shell};
+use crate::{App, api, delivery, health, listen, mlflow, otlp, serving, shell, ui};
 
 /// How long loops may go on after the last request.
 const LOOPS: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ pub fn router(app: App) -> Router {
     let routes = if app.config().only_serving {
         routes.merge(api::serving_routes())
     } else {
-        routes.merge(api::routes()).merge(mlflow::routes()).merge(otlp::routes())
+        routes.merge(api::routes()).merge(mlflow::routes()).merge(otlp::routes()).merge(ui::routes())
     };
     shell::around(&app, routes)
 }

@@ -9,7 +9,7 @@ const CORE: &str = "tidemill-core";
 /// Pure numerics beside the vocabulary; neither knows the other.
 const STATS: &str = "tidemill-stats";
 /// What we keep: each knows the vocabulary and nothing else of ours.
-const KEEP: [&str; 7] = [
+const KEEP: [&str; 8] = [
     "tidemill-project",
     "tidemill-store",
     "tidemill-db",
@@ -17,6 +17,7 @@ const KEEP: [&str; 7] = [
     "tidemill-train",
     "tidemill-runtime",
     "tidemill-govern",
+    "tidemill-ui",
 ];
 /// The steps of the loop: each may use what is kept, and none knows another step.
 const LOOP: [&str; 6] = [

@@ -146,6 +146,47 @@ impl ArmMeter {
     }
 }
 
+/// What an arm with one version of a model counted so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ArmTotals {
+    /// Requests that the model answered.
+    pub answered: u64,
+    /// Requests that the fallback answered.
+    pub fell_back: u64,
+    /// Requests that the model did not answer, by kind.
+    pub failed: Vec<(&'static str, u64)>,
+    /// Values that were wrong, by kind.
+    pub violations: Vec<(&'static str, u64)>,
+    /// Requests that a shadow was not shown.
+    pub shadow_dropped: u64,
+    /// Upper bounds in seconds, the last one infinite, with how many requests took so long but longer than the bound
+    /// before.
+    pub latency: Vec<(f64, u64)>,
+}
+
+impl ArmTotals {
+    /// Requests that came.
+    pub fn requests(&self) -> u64 {
+        self.answered + self.errors()
+    }
+
+    /// Requests that the model did not answer.
+    pub fn errors(&self) -> u64 {
+        self.failed.iter().map(|(_, count)| count).sum()
+    }
+
+    /// A bound, in seconds, within which this share of requests was answered; none where there were none.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let total: u64 = self.latency.iter().map(|(_, count)| count).sum();
+        let wanted = ((total as f64 * share).ceil() as u64).max(1);
+        let mut sum = 0;
+        self.latency.iter().find_map(|(bound, count)| {
+            sum += count;
+            (sum >= wanted).then_some(*bound)
+        })
+    }
+}
+
 /// Counters of a loaded model.
 #[derive(Debug, Default)]
 pub struct LaneMeter {
@@ -232,6 +273,32 @@ impl Metrics {
         let labels = LaneLabels { model: Arc::clone(model), version: Arc::clone(version) };
         lock(&self.lanes).insert(labels, Arc::downgrade(&meter));
         meter
+    }
+}
+
+impl Metrics {
+    /// What every arm counted so far.
+    pub fn totals_by_arm(&self) -> Vec<(ArmLabels, ArmTotals)> {
+        let arms = lock(&self.arms);
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        arms.iter()
+            .map(|(labels, meter)| {
+                let bounds = LATENCY.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
+                let totals = ArmTotals {
+                    answered: load(&meter.answered),
+                    fell_back: load(&meter.fell_back),
+                    failed: ERROR_KINDS.into_iter().zip(meter.errors.iter().map(load)).collect(),
+                    violations: Kind::ALL
+                        .map(Kind::word)
+                        .into_iter()
+                        .zip(meter.violations.iter().map(load))
+                        .collect(),
+                    shadow_dropped: load(&meter.shadow_dropped),
+                    latency: bounds.zip(meter.latency.counts.iter().map(load)).collect(),
+                };
+                (labels.clone(), totals)
+            })
+            .collect()
     }
 }
 

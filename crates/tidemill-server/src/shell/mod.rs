@@ -32,18 +32,21 @@ use futures::FutureExt as _;
 use tidemill_registry::Error;
 use tracing::Instrument as _;
 
-use crate::App;
+use crate::{App, ui};
 use body::{Counted, Patient};
 use record::Record;
 
 pub use origins::Origins;
 pub(crate) use request_id::RequestId;
 pub use token::Token;
+pub(crate) use token::user_name;
 
 /// Puts the shell around all routes.
 pub(crate) fn around(app: &App, router: Router<App>) -> Router {
     router
-        .fallback(async |request: Request| refuse::no_route(request.uri().path()))
+        .fallback(async |request: Request| {
+            ui::no_route(&request).unwrap_or_else(|| refuse::no_route(request.uri().path()))
+        })
         .method_not_allowed_fallback(async |request: Request| {
             refuse::no_method(request.uri().path(), request.method())
         })
@@ -85,8 +88,15 @@ async fn answer(app: &App, id: &RequestId, mut request: Request, next: Next) -> 
     }
     // Probes must work without a secret, and also when everything is busy.
     let probe = matches!(path, "/health" | "/version");
-    let token = if probe { None } else { config.token.as_ref() };
-    let Some(actor) = token::actor(token, request.headers()) else {
+    let token = if probe || ui::is_open(path) { None } else { config.token.as_ref() };
+    let known = token::actor(token, request.headers()).or_else(|| {
+        let now = app.registry().clock().now();
+        ui::actor(token?, request.method(), path, request.headers(), now)
+    });
+    let Some(actor) = known else {
+        if ui::is_page(request.method(), path, request.headers()) {
+            return ui::to_sign_in(request.uri());
+        }
         return refuse::unauthenticated(path);
     };
     // PostgreSQL cannot keep this character, so no statement may be asked for it. MLflow's routes look for it themselves.
@@ -129,7 +139,8 @@ fn finish_headers(headers: &mut HeaderMap, id: &RequestId, page: Option<HeaderVa
     const FRAME: HeaderName = HeaderName::from_static("x-frame-options");
     headers.insert(request_id::HEADER, id.header());
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(FRAME, HeaderValue::from_static("SAMEORIGIN"));
+    // Pages are stricter.
+    headers.entry(FRAME).or_insert(HeaderValue::from_static("SAMEORIGIN"));
     if let Some(page) = page {
         for (name, value) in [
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE"),

@@ -64,6 +64,7 @@ fn start(
     let mut config = Config::new(scratch.clone());
     config.token = token;
     config.origins = origins(listening, &addresses);
+    config.step_logs = Some(home.dir.join("runs"));
     change(&mut config);
     allow_many_files();
 
