@@ -119,9 +119,10 @@ mod tests {
     #[test]
     fn correlations_by_hand() {
         let nan = f64::NAN;
-        assert_eq!(pearson(&[1.0, 2.0, nan, 3.0], &[2.0, 4.0, 9.0, 6.0]), Some((1.0, 3.0)));
+        let (r, pairs) = pearson(&[1.0, 2.0, nan, 3.0], &[2.0, 4.0, 9.0, 6.0]).unwrap();
+        assert!((r - 1.0).abs() < 1e-15 && pairs == 3.0);
         assert_eq!(pearson(&[1.0, 1.0], &[2.0, 4.0]), None);
-        assert_eq!(spearman(&[1.0, 10.0, 100.0], &[3.0, 2.0, 1.0]), Some((-1.0, 3.0)));
+        assert!((spearman(&[1.0, 10.0, 100.0], &[3.0, 2.0, 1.0]).unwrap().0 + 1.0).abs() < 1e-15);
         assert_eq!(mean_ranks(&[2.0, 1.0, 2.0, 5.0]), [2.5, 1.0, 2.5, 4.0]);
         assert_eq!(pearson_interval(0.5, 3.0, 0.95), None);
         assert_eq!(spearman_interval(1.0, 10.0, 0.95), Some((1.0, 1.0)));

@@ -14,7 +14,8 @@ pub const SHARE_FLOOR: f64 = 1e-4;
 
 /// The distinct deciles of a sample: `unique(quantile(reference, [.1, …, .9]))`. At most nine inner edges, ascending.
 pub fn decile_edges(reference: Sample<'_>) -> Vec<f64> {
-    let mut edges: Vec<f64> = (1..10).filter_map(|tenth| reference.quantile(f64::from(tenth) / 10.0)).collect();
+    let mut edges: Vec<f64> =
+        (1..10).filter_map(|tenth| reference.quantile(f64::from(tenth) / 10.0)).collect();
     edges.dedup();
     edges
 }

@@ -205,7 +205,10 @@ mod tests {
         }
         assert_eq!(Sample::exact(&[]).quantile(0.5), None);
         let sketch = Sample::sketch(&values, &[1.0, 0.0, 2.0, 1.0], 400, 0.01).unwrap();
-        assert_eq!([0.0, 0.25, 0.26, 0.75, 1.0].map(|q| sketch.quantile(q).unwrap()), [1.0, 1.0, 4.0, 4.0, 8.0]);
+        assert_eq!(
+            [0.0, 0.25, 0.26, 0.75, 1.0].map(|q| sketch.quantile(q).unwrap()),
+            [1.0, 1.0, 4.0, 4.0, 8.0]
+        );
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub fn two_proportions(
     let z = (spread > 0.0).then(|| difference / spread.sqrt());
     let exact = pooled * rows_reference.min(rows_current) < FEW_HITS;
     let p = if exact {
-        let whole = |hits: f64, rows: f64| [hits.round() as u64, (rows.round() - hits.round()).max(0.0) as u64];
+        let whole =
+            |hits: f64, rows: f64| [hits.round() as u64, (rows.round() - hits.round()).max(0.0) as u64];
         fisher_exact([whole(hits_reference, rows_reference), whole(hits_current, rows_current)])
     } else {
         z.map_or(1.0, normal_two_sided)
@@ -65,7 +66,8 @@ pub fn fisher_exact(table: [[u64; 2]; 2]) -> f64 {
     let up = |x: u64| {
         ((hits - x) as f64 * (first - x) as f64) / ((x + 1) as f64 * ((second + x + 1) - hits) as f64)
     };
-    let mode = ((u128::from(hits) + 1) * (u128::from(first) + 1) / (u128::from(first) + u128::from(second) + 2)) as u64;
+    let mode = ((u128::from(hits) + 1) * (u128::from(first) + 1)
+        / (u128::from(first) + u128::from(second) + 2)) as u64;
     let mode = mode.clamp(low, high);
     let rising = || {
         let mut weight = 1.0;
@@ -105,7 +107,9 @@ mod tests {
     #[test]
     fn fisher_by_hand() {
         // The lady tasting tea: 1, 16, 36, 16, 1 ways of 70.
-        for (right, expected) in [(4, 2.0 / 70.0), (3, 34.0 / 70.0), (2, 1.0), (1, 34.0 / 70.0), (0, 2.0 / 70.0)] {
+        for (right, expected) in
+            [(4, 2.0 / 70.0), (3, 34.0 / 70.0), (2, 1.0), (1, 34.0 / 70.0), (0, 2.0 / 70.0)]
+        {
             let found = fisher_exact([[right, 4 - right], [4 - right, right]]);
             assert!((found - expected).abs() < 1e-15, "{right}: {found}");
         }

@@ -43,7 +43,11 @@ pub(super) fn above(n: u64, d: f64) -> f64 {
     if square < 0.03 && n > 140 {
         return 1.0;
     }
-    let below = if n <= 140 || (n <= 100_000 && size * d.powf(1.5) <= 1.4) { durbin(n, d) } else { pelz_good(size, d) };
+    let below = if n <= 140 || (n <= 100_000 && size * d.powf(1.5) <= 1.4) {
+        durbin(n, d)
+    } else {
+        pelz_good(size, d)
+    };
     (1.0 - below).clamp(0.0, 1.0)
 }
 
@@ -167,7 +171,8 @@ fn pelz_good(n: f64, d: f64) -> f64 {
         k0 += weight;
         k1 += weight * (p2 / 4.0 * odd - z2);
         k2 += weight
-            * (6.0 * z6 + 2.0 * z4
+            * (6.0 * z6
+                + 2.0 * z4
                 + (2.0 * z4 - 5.0 * z2) * p2 / 4.0 * odd
                 + p4 * (1.0 - 2.0 * z2) / 16.0 * odd * odd);
         k3 += weight
