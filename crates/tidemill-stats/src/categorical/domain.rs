@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// When a category that only one side has is an alarm. All conditions must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct DomainRule {
     /// Least share of the rows of its side.
     pub share: f64,

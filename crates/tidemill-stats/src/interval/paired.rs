@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn differences_that_do_not_vary_are_sure() {
-        let same = paired_difference(&[0.1, 0.1, 0.1]).unwrap();
-        assert_eq!((same.p_above(0.0), same.p_above(0.2)), (0.0, 1.0));
+        let same = paired_difference(&[0.25, 0.25, 0.25]).unwrap();
+        assert_eq!((same.p_above(0.0), same.p_above(0.3)), (0.0, 1.0));
         assert!(paired_difference(&[1.0]).is_none());
     }
 }

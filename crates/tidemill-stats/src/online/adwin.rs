@@ -81,18 +81,15 @@ impl Adwin {
         if !self.seen.is_multiple_of(CLOCK) {
             return None;
         }
-        let mut dropped = Bucket::EMPTY;
-        while self.window().count > LEAST_WINDOW && self.has_cut() {
-            dropped = dropped.join(self.drop_oldest()?);
+        if !self.has_cut() {
+            return None;
         }
-        let window = self.window();
-        (dropped.count > 0.0).then(|| Change {
-            noticed: self.seen,
-            began: self.seen + 1 - window.count as u64,
-            direction: if window.mean() > dropped.mean() { Direction::Up } else { Direction::Down },
-            before: dropped.mean(),
-            after: window.mean(),
-        })
+        // Whole buckets are dropped, and the oldest are long, so the time of the change comes from the cuts.
+        let change = self.dated();
+        while self.has_cut() {
+            self.drop_oldest();
+        }
+        change
     }
 
     fn window(&self) -> Bucket {
@@ -117,33 +114,56 @@ impl Adwin {
         }
     }
 
-    fn drop_oldest(&mut self) -> Option<Bucket> {
-        let oldest = self.rows.iter_mut().rev().find_map(|row| row.pop_back());
+    fn drop_oldest(&mut self) {
+        if let Some(row) = self.rows.iter_mut().rev().find(|row| !row.is_empty()) {
+            row.pop_back();
+        }
         while self.rows.last().is_some_and(|row| row.is_empty()) {
             self.rows.pop();
         }
-        oldest
+    }
+
+    /// The change at the cut that explains most of the variance: the largest n₀·n₁·(μ₀−μ₁)²/n.
+    fn dated(&self) -> Option<Change> {
+        let cuts = self.cuts().filter(|(old, new)| old.count > 0.0 && new.count > 0.0);
+        let explained =
+            |(old, new): &(Bucket, Bucket)| old.count * new.count * (old.mean() - new.mean()).powi(2);
+        let (old, new) = cuts.max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
+        Some(Change {
+            noticed: self.seen,
+            began: self.seen + 1 - new.count as u64,
+            direction: if new.mean() > old.mean() { Direction::Up } else { Direction::Down },
+            before: old.mean(),
+            after: new.mean(),
+        })
+    }
+
+    /// The window before and after each end of a bucket, the oldest first. Of the newer part count and sum are right.
+    fn cuts(&self) -> impl Iterator<Item = (Bucket, Bucket)> {
+        let window = self.window();
+        let buckets = self.rows.iter().rev().flat_map(|row| row.iter().rev());
+        buckets.scan(Bucket::EMPTY, move |old, bucket| {
+            *old = old.join(*bucket);
+            let new = Bucket { count: window.count - old.count, sum: window.sum - old.sum, squares: 0.0 };
+            Some((*old, new))
+        })
     }
 
     /// Whether some cut of the window has means that differ by more than
     /// √(2·σ²·ln(2·ln n/δ)/m) + ⅔·ln(2·ln n/δ)/m with 1/m = 1/(n₀−4) + 1/(n₁−4).
     fn has_cut(&self) -> bool {
         let window = self.window();
+        if window.count <= LEAST_WINDOW {
+            return false;
+        }
         let variance = window.squares / window.count;
         let surprise = (2.0 * window.count.ln() / self.delta).ln();
-        let mut old = Bucket::EMPTY;
-        for bucket in self.rows.iter().rev().flat_map(|row| row.iter().rev()) {
-            old = old.join(*bucket);
-            let (count, sum) = (window.count - old.count, window.sum - old.sum);
-            if old.count < LEAST_SIDE || count < LEAST_SIDE {
-                continue;
-            }
-            let inverse = 1.0 / (old.count - LEAST_SIDE + 1.0) + 1.0 / (count - LEAST_SIDE + 1.0);
-            let limit = (2.0 * inverse * variance * surprise).sqrt() + 2.0 / 3.0 * surprise * inverse;
-            if (old.mean() - sum / count).abs() > limit {
-                return true;
-            }
-        }
-        false
+        self.cuts().filter(|(old, new)| old.count >= LEAST_SIDE && new.count >= LEAST_SIDE).any(
+            |(old, new)| {
+                let inverse = 1.0 / (old.count - LEAST_SIDE + 1.0) + 1.0 / (new.count - LEAST_SIDE + 1.0);
+                let limit = (2.0 * inverse * variance * surprise).sqrt() + 2.0 / 3.0 * surprise * inverse;
+                (old.mean() - new.mean()).abs() > limit
+            },
+        )
     }
 }

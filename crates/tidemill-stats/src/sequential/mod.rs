@@ -11,7 +11,7 @@ mod two_by_two;
 use serde::{Deserialize, Serialize};
 
 pub use rare::{RareEvents, Side};
-pub use ratio::{SampleRatio, sample_ratio};
+pub use ratio::{REFUSE, SampleRatio, sample_ratio};
 pub use tally::Tally;
 pub use two_by_two::TwoByTwo;
 

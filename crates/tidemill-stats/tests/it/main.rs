@@ -10,8 +10,13 @@
 
 mod categorical;
 mod drift;
+mod interval;
 mod multiple;
+mod online;
 mod properties;
 mod python;
+mod quality;
+mod sequential;
 mod simulation;
+mod slices;
 mod twosample;
