@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn quantiles_are_numpys() {
         let values = [1.0, 2.0, 4.0, 8.0];
-        let table = [(0.0, 1.0), (0.1, 1.3), (0.5, 3.0), (0.9, 6.799_999_999_999_999_5), (1.0, 8.0)];
+        let table = [(0.0, 1.0), (0.1, 1.3), (0.5, 3.0), (0.9, 6.8), (1.0, 8.0)];
         for (q, expected) in table {
             let found = Sample::exact(&values).quantile(q).unwrap();
             assert!((found - expected).abs() < 1e-14, "{q}: {found}");

@@ -42,7 +42,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             alpha: 0.05,
-            pair_alpha: 0.01,
+            pair_alpha: 0.005,
             min_rows: 100.0,
             cap: 100_000.0,
             floors: Floors::default(),

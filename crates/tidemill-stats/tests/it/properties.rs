@@ -3,8 +3,12 @@
 use proptest::prelude::*;
 use tidemill_stats::categorical::{fisher_exact, homogeneity, total_variation};
 use tidemill_stats::divergence::{divergences, shares};
+use tidemill_stats::estimate::{Isotonic, cbpe};
+use tidemill_stats::interval::{auc, clopper_pearson, mcnemar, newcombe, wilson};
 use tidemill_stats::multiple::benjamini_hochberg;
+use tidemill_stats::quality::{kitagawa, weighted_auc};
 use tidemill_stats::sample::{Sample, sorted};
+use tidemill_stats::sequential::{Tally, ln_evidence, radius};
 use tidemill_stats::special;
 use tidemill_stats::twosample::{distances, mann_whitney};
 
@@ -98,5 +102,94 @@ proptest! {
         prop_assert!((1.0 - special::student_above(special::student_quantile(p, degrees), degrees) - p).abs() < 1e-9);
         let x = special::beta_quantile(p, degrees, 3.0);
         prop_assert!((special::beta_share(degrees, 3.0, x, 1.0 - x) - p).abs() < 1e-9);
+    }
+
+    #[test]
+    fn intervals_of_proportions_contain_them_and_shrink_with_the_level(
+        hits in 0_u64..500, misses in 0_u64..500, others in (0_u64..50, 1_u64..50),
+    ) {
+        let trials = (hits + misses).max(1);
+        let hits = hits.min(trials);
+        let (k, n) = (hits as f64, trials as f64);
+        let (narrow, wide) = (wilson(k, n, 0.8).unwrap(), wilson(k, n, 0.99).unwrap());
+        let exact = clopper_pearson(hits, trials, 0.95).unwrap();
+        for interval in [narrow, wide, exact] {
+            prop_assert!(interval.contains(interval.estimate));
+            prop_assert!(interval.low >= 0.0 && interval.high <= 1.0);
+        }
+        prop_assert!(wide.low <= narrow.low && narrow.high <= wide.high);
+        let other = (others.0.min(others.1) as f64, others.1 as f64);
+        let (there, back) = (newcombe((k, n), other, 0.9).unwrap(), newcombe(other, (k, n), 0.9).unwrap());
+        prop_assert!((there.low + back.high).abs() < 1e-12 && there.low >= -1.0 && there.high <= 1.0);
+    }
+
+    #[test]
+    fn areas_agree_and_turn_with_the_scores(rows in prop::collection::vec((any::<bool>(), -8_i32..8), 4..60)) {
+        let (truth, scores): (Vec<bool>, Vec<f64>) = rows.into_iter().map(|(y, s)| (y, f64::from(s))).unzip();
+        let Some(found) = auc(&truth, &scores) else { return Ok(()) };
+        let plain = weighted_auc(&truth, &scores, None).unwrap();
+        prop_assert!((found.area - plain).abs() < 1e-12 && (0.0..=1.0).contains(&plain));
+        let turned: Vec<f64> = scores.iter().map(|s| -s).collect();
+        let back = auc(&truth, &turned).unwrap();
+        prop_assert!((found.area + back.area - 1.0).abs() < 1e-12 && (found.error - back.error).abs() < 1e-12);
+        let interval = found.interval(0.95);
+        prop_assert!(interval.contains(found.area) && interval.low >= 0.0 && interval.high <= 1.0);
+    }
+
+    #[test]
+    fn isotonic_fits_never_fall_and_keep_the_mean(points in prop::collection::vec((0.0..1.0, 0.0..1.0), 1..80)) {
+        let (x, y): (Vec<f64>, Vec<f64>) = points.into_iter().unzip();
+        let fitted = Isotonic::fit(&x, &y, None).unwrap();
+        let line: Vec<f64> = (0..=100).map(|at| fitted.at(f64::from(at) / 100.0)).collect();
+        prop_assert!(line.is_sorted() && line[0] >= -1e-12 && line[100] <= 1.0 + 1e-12);
+        let sum = |values: &[f64]| values.iter().sum::<f64>();
+        prop_assert!((sum(&fitted.map(&x)) - sum(&y)).abs() < 1e-9);
+        let said: Vec<bool> = x.iter().map(|x| *x > 0.5).collect();
+        let calibrated: Vec<f64> = fitted.map(&x).into_iter().map(|p| p.clamp(0.0, 1.0)).collect();
+        let estimate = cbpe(&calibrated, &x, &said).unwrap();
+        prop_assert!((0.0..=1.0 + 1e-12).contains(&estimate.accuracy));
+        prop_assert!((estimate.expected.total() - x.len() as f64).abs() < 1e-9);
+    }
+
+    #[test]
+    fn mix_and_rate_add_up(segments in prop::collection::vec((0_u32..50, 0_u32..50, 0.0..1.0, 0.0..1.0), 1..8)) {
+        let segments: Vec<((f64, f64), (f64, f64))> = segments
+            .into_iter()
+            .map(|(n, m, a, b)| ((f64::from(n), f64::from(n) * a), (f64::from(m), f64::from(m) * b)))
+            .collect();
+        if let Some(found) = kitagawa(&segments) {
+            prop_assert!((found.mix + found.rate - found.change).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn mcnemar_is_symmetric_and_mid_p_is_smaller(a in 0_u64..2_000, b in 0_u64..2_000) {
+        let (there, back) = (mcnemar(a, b), mcnemar(b, a));
+        prop_assert_eq!(there.p_exact, back.p_exact);
+        prop_assert!(there.p_mid <= there.p_exact && there.p_mid >= 0.0 && there.p_exact <= 1.0);
+    }
+
+    #[test]
+    fn evidence_grows_with_the_difference(variance in 1e-8..1.0, tau in 1e-4..2.0, d in -3.0..3.0) {
+        let deviation = f64::sqrt(variance);
+        let at = |d: f64| ln_evidence(d * deviation, variance, tau).unwrap();
+        prop_assert!(at(d) < at(d + 0.1));
+        let (near, far) = (radius(variance, tau, 0.1).unwrap(), radius(variance, tau, 0.01).unwrap());
+        prop_assert!(near < far);
+    }
+
+    #[test]
+    fn tallies_of_parts_are_the_tally_of_the_whole(values in prop::collection::vec(-100.0..100.0, 2..50), cut in 0_usize..50) {
+        let of = |values: &[f64]| {
+            let mut tally = Tally::default();
+            values.iter().for_each(|x| tally.add(*x));
+            tally
+        };
+        let cut = cut.min(values.len());
+        let (whole, mut parts) = (of(&values), of(&values[..cut]));
+        parts.merge(&of(&values[cut..]));
+        prop_assert_eq!(parts.count(), whole.count());
+        prop_assert!((parts.mean().unwrap() - whole.mean().unwrap()).abs() < 1e-9);
+        prop_assert!((parts.variance_of_mean().unwrap() - whole.variance_of_mean().unwrap()).abs() < 1e-6);
     }
 }
