@@ -1,8 +1,8 @@
 //! The one statistical core: used on data before training, on models before release, on production after it, and by the
 //! judge of rollouts.
 //!
-//! Pure numerics. Slices of numbers and counts go in, figures come out; nothing here reads files, knows tables or columns of
-//! Arrow, prints, or takes the time. Results that are stored derive serde's traits.
+//! Pure numerics. Slices of numbers and counts go in, figures come out; nothing here reads files, knows tables or
+//! columns of Arrow, prints, or takes the time. Results that are stored derive serde's traits.
 //!
 //! Two rules hold throughout:
 //!

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One p-value for several tests of one thing: min(1, m·smallest). Valid whatever the dependence between the tests. `None`
-/// without tests.
+/// One p-value for several tests of one thing: min(1, m·smallest). Valid whatever the dependence between the tests.
+/// `None` without tests.
 pub fn bonferroni(p_values: &[f64]) -> Option<f64> {
     let smallest = p_values.iter().copied().reduce(f64::min)?;
     Some((smallest * p_values.len() as f64).min(1.0))
@@ -36,8 +36,9 @@ pub fn rejection_limit(adjusted: &[f64], q: f64) -> f64 {
 /// How many rejections [`Lord`] remembers. What an older one would still add to a level is below α·10⁻⁵.
 const REMEMBERED: usize = 1_000;
 
-/// LORD++: the false discovery rate of an endless sequence of tests (A. Ramdas, F. Yang, M. Wainwright, M. Jordan: Online
-/// control of the false discovery rate with decaying memory, NeurIPS 2017; sequence γ of A. Javanmard and A. Montanari 2018).
+/// LORD++: the false discovery rate of an endless sequence of tests (A. Ramdas, F. Yang, M. Wainwright, M. Jordan:
+/// Online control of the false discovery rate with decaying memory, NeurIPS 2017; sequence γ of A. Javanmard and A.
+/// Montanari 2018).
 ///
 /// Each test gets a level that depends on how many tests and rejections came before; a rejection earns level for later
 /// tests. The state can be stored between checks. It belongs to one sequence of tests in one order: two states cannot be

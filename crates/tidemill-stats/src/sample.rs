@@ -63,16 +63,17 @@ pub struct Sample<'a> {
 }
 
 impl<'a> Sample<'a> {
-    /// All values of one side, sorted, without NaN. Order is the caller's promise (see [`sorted`]); debug builds check it.
+    /// All values of one side, sorted, without NaN. Order is the caller's promise (see [`sorted`]); debug builds
+    /// check it.
     pub fn exact(values: &'a [f64]) -> Self {
         debug_assert!(values.is_sorted(), "values are sorted and have no NaN");
         let rows = values.len() as f64;
         Self { values, weights: None, total: rows, rows, rank_error: 0.0 }
     }
 
-    /// What a quantile sketch keeps: sorted values with their weights, standing for `rows` values, with ranks wrong by at most
-    /// `rank_error` (a share of all rows). `None` if lengths differ, a weight is negative or not finite, or all are zero
-    /// although there are values.
+    /// What a quantile sketch keeps: sorted values with their weights, standing for `rows` values, with ranks wrong
+    /// by at most `rank_error` (a share of all rows). `None` if lengths differ, a weight is negative or not finite,
+    /// or all are zero although there are values.
     pub fn sketch(values: &'a [f64], weights: &'a [f64], rows: u64, rank_error: f64) -> Option<Self> {
         debug_assert!(values.is_sorted(), "values are sorted and have no NaN");
         let good = values.len() == weights.len()

@@ -20,7 +20,8 @@ pub struct Rule {
     pub width: f64,
     /// Least number of like windows.
     pub least: usize,
-    /// The deviation is at least this share of the median's size, so that a series that never varied does not alarm at once.
+    /// The deviation is at least this share of the median's size, so that a series that never varied does not alarm
+    /// at once.
     pub relative_floor: f64,
 }
 
@@ -51,8 +52,8 @@ pub struct Band {
     pub windows: usize,
 }
 
-/// Judges the last of `series` (one value a window, NaN where there is none, the newest last) by the windows a whole number of
-/// periods before it. `None` if it is NaN, or with fewer than `rule.least` like windows.
+/// Judges the last of `series` (one value a window, NaN where there is none, the newest last) by the windows a whole
+/// number of periods before it. `None` if it is NaN, or with fewer than `rule.least` like windows.
 pub fn band(series: &[f64], rule: Rule) -> Option<Band> {
     let (value, earlier) = series.split_last()?;
     let period = rule.period.max(1);

@@ -1,9 +1,9 @@
 //! The slices of rows on which a model is worst: an exact search over conjunctions of conditions.
 //!
-//! S. Sagadeeva, M. Boehm, SliceLine: Fast, Linear-Algebra-based Slice Finding for ML Model Debugging, SIGMOD 2021: the score,
-//! and the bounds by which branches of the lattice are left out without missing a slice. Effect size and test are those of
-//! Y. Chung et al., Slice Finder, ICDE 2019. Slices are judged as if all conjunctions had been tested, because the search looks
-//! at all of them.
+//! S. Sagadeeva, M. Boehm, SliceLine: Fast, Linear-Algebra-based Slice Finding for ML Model Debugging, SIGMOD 2021:
+//! the score, and the bounds by which branches of the lattice are left out without missing a slice. Effect size and
+//! test are those of Y. Chung et al., Slice Finder, ICDE 2019. Slices are judged as if all conjunctions had been
+//! tested, because the search looks at all of them.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +16,12 @@ use crate::twosample::welch;
 pub struct Codes<'a> {
     /// The code of every row, below `levels`.
     pub codes: &'a [u32],
-    /// How many codes there are.
+    /// How many codes there are, at most [`MOST_LEVELS`].
     pub levels: u32,
 }
+
+/// Columns with more codes than this are refused: a condition on them would describe single rows.
+pub const MOST_LEVELS: u32 = 10_000;
 
 /// How to search.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,7 +57,8 @@ pub struct Slice {
     pub mean: f64,
     /// Mean loss of all other rows.
     pub others: f64,
-    /// SliceLine's score: w·(mean/overall − 1) − (1−w)·(all rows/rows − 1). Above zero is worse than average, given its size.
+    /// SliceLine's score: w·(mean/overall − 1) − (1−w)·(all rows/rows − 1). Above zero is worse than average, given
+    /// its size.
     pub score: f64,
     /// Difference of the means over √((s² + s'²)/2).
     pub effect: f64,
@@ -75,12 +79,14 @@ struct Sums {
     largest: f64,
 }
 
-/// Finds the `top` slices of the highest score. `loss` is at least zero for every row (wrong or not, absolute error), and larger is
-/// worse. `None` if columns have other lengths, a code is out of range, a loss is negative or NaN, or there is no loss at
-/// all.
+/// Finds the `top` slices of the highest score. `loss` is at least zero for every row (wrong or not, absolute error), and
+/// larger is worse. `None` if columns have other lengths or too many codes, a code is out of range, a loss is negative or
+/// NaN, or there is no loss at all.
 pub fn worst_slices(columns: &[Codes<'_>], loss: &[f64], search: &Search) -> Option<Vec<Slice>> {
     let fits = |column: &Codes<'_>| {
-        column.codes.len() == loss.len() && column.codes.iter().all(|code| *code < column.levels)
+        column.levels <= MOST_LEVELS
+            && column.codes.len() == loss.len()
+            && column.codes.iter().all(|code| *code < column.levels)
     };
     let mean = Moments::of(loss)?.mean;
     if !columns.iter().all(fits) || !loss.iter().all(|x| *x >= 0.0 && x.is_finite()) || mean <= 0.0 {
@@ -160,8 +166,8 @@ impl State<'_> {
         self.found.truncate(self.search.top);
     }
 
-    /// No slice inside of this one has a higher score. Its loss is at most all of the loss here, and at most its rows times the
-    /// largest loss; the best size is where both meet, or all rows.
+    /// No slice inside of this one has a higher score. Its loss is at most all of the loss here, and at most its rows
+    /// times the largest loss; the best size is where both meet, or all rows.
     fn bound(&self, sums: &Sums) -> f64 {
         let loss = sums.sum + sums.rows * self.mean;
         if sums.largest <= 0.0 {
@@ -241,8 +247,8 @@ impl State<'_> {
     }
 }
 
-/// Codes of numbers by the bins (−∞, e₁], …, (e_k, ∞) of ascending `edges`, NaN as a last code of its own; and how many codes there
-/// are.
+/// Codes of numbers by the bins (−∞, e₁], …, (e_k, ∞) of ascending `edges`, NaN as a last code of its own; and how
+/// many codes there are.
 pub fn codes_of(values: &[f64], edges: &[f64]) -> (Vec<u32>, u32) {
     let missing = edges.len() as u32 + 1;
     let code = |x: &f64| if x.is_nan() { missing } else { edges.partition_point(|edge| edge < x) as u32 };
@@ -265,6 +271,8 @@ mod tests {
         let column = |codes| Codes { codes, levels: 2 };
         assert!(worst_slices(&[column(&[0, 2])], &[1.0, 0.0], &search).is_none());
         assert!(worst_slices(&[column(&[0])], &[1.0, 0.0], &search).is_none());
+        let wide = Codes { codes: &[0, 1], levels: MOST_LEVELS + 1 };
+        assert!(worst_slices(&[wide], &[1.0, 0.0], &search).is_none());
         assert!(worst_slices(&[column(&[0, 1])], &[-1.0, 2.0], &search).is_none());
         assert!(worst_slices(&[column(&[0, 1])], &[0.0, 0.0], &search).is_none());
         assert!(worst_slices(&[], &[1.0, 0.0], &search).is_some_and(|slices| slices.is_empty()));

@@ -80,8 +80,9 @@ pub fn domain_changes(reference: &[f64], current: &[f64], rule: DomainRule) -> V
 /// Smaller chances than this are not listed: a million of them are no false alarm.
 const NEGLIGIBLE: f64 = 1e-9;
 
-/// For every category with enough rows on both sides together: the chances that all of them fall on the one or the other side,
-/// as far as these would be an alarm under `rule`. Their sum is the expected number of false alarms in the column.
+/// For every category with enough rows on both sides together: the chances that all of them fall on the one or the
+/// other side, as far as these would be an alarm under `rule`. Their sum is the expected number of false alarms in
+/// the column.
 pub fn chances(reference: &[f64], current: &[f64], rule: DomainRule) -> Vec<f64> {
     let n: f64 = reference.iter().sum();
     let m: f64 = current.iter().sum();
@@ -96,9 +97,9 @@ pub fn chances(reference: &[f64], current: &[f64], rule: DomainRule) -> Vec<f64>
         .collect()
 }
 
-/// The largest chance up to which the alarms of a table are believed, given the [`chances`] of all of its columns: the expected number
-/// of false alarms stays within the rule (R. Tarone's argument for discrete tests, Biometrics 46, 1990: given its total, a
-/// category that could not alarm costs nothing).
+/// The largest chance up to which the alarms of a table are believed, given the [`chances`] of all of its columns:
+/// the expected number of false alarms stays within the rule (R. Tarone's argument for discrete tests, Biometrics 46,
+/// 1990: given its total, a category that could not alarm costs nothing).
 pub fn largest_chance(mut chances: Vec<f64>, rule: DomainRule) -> f64 {
     chances.sort_unstable_by(f64::total_cmp);
     let mut sum = 0.0;

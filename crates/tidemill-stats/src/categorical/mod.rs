@@ -28,8 +28,8 @@ pub struct Homogeneity {
     pub cramers_v_corrected: f64,
 }
 
-/// Tests whether two samples share their distribution over categories. Entry k of both slices counts category k; categories
-/// without any row are left out. `None` if a side has no rows, or the slices differ in length.
+/// Tests whether two samples share their distribution over categories. Entry k of both slices counts category k;
+/// categories without any row are left out. `None` if a side has no rows, or the slices differ in length.
 pub fn homogeneity(reference: &[f64], current: &[f64]) -> Option<Homogeneity> {
     let (n, m) = totals(reference, current)?;
     let total = n + m;
@@ -71,8 +71,8 @@ pub struct Pooled {
     pub pooled: usize,
 }
 
-/// Merges all categories that occur but are expected fewer than [`RARE`] times on the smaller side, given the shares of both
-/// sides together. `None` as for [`homogeneity`].
+/// Merges all categories that occur but are expected fewer than [`RARE`] times on the smaller side, given the shares
+/// of both sides together. `None` as for [`homogeneity`].
 pub fn pool_rare(reference: &[f64], current: &[f64]) -> Option<Pooled> {
     let (n, m) = totals(reference, current)?;
     let smaller = n.min(m) / (n + m);

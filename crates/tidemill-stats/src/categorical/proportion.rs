@@ -27,8 +27,8 @@ pub struct ProportionChange {
     pub exact: bool,
 }
 
-/// Compares `hits` of `rows` on both sides. Counts may be fractions (of a sketch, or scaled to an effective size); Fisher's
-/// test rounds them. `None` if a side has no rows, or counts make no sense.
+/// Compares `hits` of `rows` on both sides. Counts may be fractions (of a sketch, or scaled to an effective size);
+/// Fisher's test rounds them. `None` if a side has no rows, or counts make no sense.
 pub fn two_proportions(
     (hits_reference, rows_reference): (f64, f64),
     (hits_current, rows_current): (f64, f64),
@@ -54,7 +54,8 @@ pub fn two_proportions(
     Some(ProportionChange { share_reference, share_current, difference, z, p, exact })
 }
 
-/// Fisher's exact test of a 2 × 2 table, two-sided: the chance, given the margins, of a table no more likely than this one.
+/// Fisher's exact test of a 2 × 2 table, two-sided: the chance, given the margins, of a table no more likely than
+/// this one.
 ///
 /// Chances are products of ratios outwards from the most likely table, so that no logarithm of a factorial rounds them.
 pub fn fisher_exact(table: [[u64; 2]; 2]) -> f64 {

@@ -68,8 +68,8 @@ pub struct Verdict {
     pub reason: String,
 }
 
-/// Decides over measured columns, and over correlations and a domain classifier where the caller has them. Pairs without a
-/// defined test are left out.
+/// Decides over measured columns, and over correlations and a domain classifier where the caller has them. Pairs
+/// without a defined test are left out.
 pub fn judge(
     mut measured: Vec<Measured>,
     pairs: &[Pair<'_>],

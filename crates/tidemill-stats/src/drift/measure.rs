@@ -110,8 +110,8 @@ pub struct CategoricalFigures {
 
 /// Runs the battery on one column.
 ///
-/// Tests of values need `rules.min_rows` values a side; the test of missing values needs as many rows, so a column that became
-/// all missing is still judged.
+/// Tests of values need `rules.min_rows` values a side; the test of missing values needs as many rows, so a column
+/// that became all missing is still judged.
 pub fn measure(column: &Column<'_>, rules: &Rules) -> Measured {
     let (rows_reference, rows_current) = match &column.values {
         Values::Numeric { reference, current, .. } => (reference.rows(), current.rows()),
@@ -185,7 +185,8 @@ fn numeric(
     }
 }
 
-/// The tail on sides of at most `cap` rows. What the sketches may be wrong by is taken off the difference before the test.
+/// The tail on sides of at most `cap` rows. What the sketches may be wrong by is taken off the difference before the
+/// test.
 fn tail(reference: Sample<'_>, current: Sample<'_>, cap: f64) -> Option<Tail> {
     let (low, high) = (reference.quantile(TAIL.0)?, reference.quantile(TAIL.1)?);
     let outside_reference = reference.share_outside(low, high);

@@ -1,8 +1,8 @@
 //! Whether data moved: the default battery of tests for a column, and the decision for a whole table.
 //!
-//! A column is measured on its own ([`measure`]), which callers may do in parallel; the decision ([`judge`]) needs all
-//! columns, because false alarms are controlled over them together. Significance alone never alarms: a level is `major` only
-//! when the effect is also as large as its floor, or when a category appeared or vanished.
+//! A column is measured on its own ([`measure`]), which callers may do in parallel; the decision ([`judge`]) needs
+//! all columns, because false alarms are controlled over them together. Significance alone never alarms: a level is
+//! `major` only when the effect is also as large as its floor, or when a category appeared or vanished.
 
 mod judge;
 mod measure;

@@ -11,8 +11,9 @@ pub struct Isotonic {
 
 impl Isotonic {
     /// Fits by pooling adjacent violators (M. Ayer et al., Ann. Math. Stat. 26, 1955), as scikit-learn's
-    /// `IsotonicRegression(out_of_bounds="clip")` does: values at equal `x` are averaged first. Rows have `weights` or one.
-    /// `None` without rows, with lengths that differ, numbers that are not finite, or weights that are not above zero.
+    /// `IsotonicRegression(out_of_bounds="clip")` does: values at equal `x` are averaged first. Rows have `weights`
+    /// or one. `None` without rows, with lengths that differ, numbers that are not finite, or weights that are not
+    /// above zero.
     pub fn fit(x: &[f64], y: &[f64], weights: Option<&[f64]>) -> Option<Self> {
         let fits =
             !x.is_empty() && x.len() == y.len() && weights.is_none_or(|weights| weights.len() == x.len());

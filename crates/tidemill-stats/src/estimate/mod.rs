@@ -31,10 +31,10 @@ pub struct Estimate {
     pub auc: Option<f64>,
 }
 
-/// Estimates performance from calibrated probabilities (see [`Isotonic`]), the scores that order the rows (ties count as
-/// half), and the answers that were given (J. Białek et al., Estimating model performance under covariate shift without labels,
-/// <https://arxiv.org/abs/2401.08348>, section 3). `None` without rows, with lengths that differ, a NaN, or a probability outside
-/// of [0, 1].
+/// Estimates performance from calibrated probabilities (see [`Isotonic`]), the scores that order the rows (ties count
+/// as half), and the answers that were given (J. Białek et al., Estimating model performance under covariate shift
+/// without labels, <https://arxiv.org/abs/2401.08348>, section 3). `None` without rows, with lengths that differ, a
+/// NaN, or a probability outside of [0, 1].
 pub fn cbpe(calibrated: &[f64], scores: &[f64], said: &[bool]) -> Option<Estimate> {
     let rows = calibrated.len();
     let fits = rows > 0 && scores.len() == rows && said.len() == rows;

@@ -18,9 +18,10 @@ pub struct Bootstrap {
     left_out: Vec<f64>,
 }
 
-/// Evaluates `statistic` on `resamples` samples of `rows` positions drawn with replacement, the same ones for the same
-/// `seed`. It gets positions and may be asked for repeated ones; a result that is not finite (one class only in a resample)
-/// leaves that resample out. `None` without rows or when the statistic of the rows themselves is not finite.
+/// Evaluates `statistic` on `resamples` samples of `rows` positions drawn with replacement, the same ones for the
+/// same `seed`. It gets positions and may be asked for repeated ones; a result that is not finite (one class only in
+/// a resample) leaves that resample out. `None` without rows or when the statistic of the rows themselves is not
+/// finite.
 ///
 /// Nothing is allocated per resample. For BCa intervals call [`Bootstrap::with_left_out`].
 pub fn bootstrap(
@@ -77,8 +78,8 @@ impl Bootstrap {
         self.between((1.0 - level) / 2.0, f64::midpoint(1.0, level))
     }
 
-    /// The bias-corrected and accelerated interval (B. Efron, JASA 82, 1987), as scipy computes it. `None` where it is not
-    /// defined: without left-out values, or with all resampled values on one side of the estimate.
+    /// The bias-corrected and accelerated interval (B. Efron, JASA 82, 1987), as scipy computes it. `None` where it
+    /// is not defined: without left-out values, or with all resampled values on one side of the estimate.
     pub fn bca(&self, level: f64) -> Option<Interval> {
         let count = self.values.len() as f64;
         if self.left_out.len() < 2 || count == 0.0 {
@@ -112,7 +113,8 @@ impl Bootstrap {
         Some(Interval { estimate: self.estimate, low: end(low)?, high: end(high)? })
     }
 
-    /// Share of resampled values at or below `value`: a one-sided bootstrap p-value of "the statistic is larger", never zero.
+    /// Share of resampled values at or below `value`: a one-sided bootstrap p-value of "the statistic is larger",
+    /// never zero.
     pub fn share_upto(&self, value: f64) -> f64 {
         let upto = self.values.partition_point(|x| *x <= value) as f64;
         (upto + 1.0) / (self.values.len() as f64 + 1.0)

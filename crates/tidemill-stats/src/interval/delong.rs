@@ -1,7 +1,7 @@
 //! Areas under receiver operating characteristics with their variances: DeLong's, in Sun and Xu's fast form.
 //!
-//! E. DeLong, D. DeLong, D. Clarke-Pearson, Biometrics 44 (1988); X. Sun, W. Xu, IEEE Signal Process. Lett. 21 (2014): all
-//! components come from mid-ranks, so the cost is that of sorting.
+//! E. DeLong, D. DeLong, D. Clarke-Pearson, Biometrics 44 (1988); X. Sun, W. Xu, IEEE Signal Process. Lett. 21
+//! (2014): all components come from mid-ranks, so the cost is that of sorting.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! How sure a figure of a model is: intervals of proportions, areas under curves and any statistic, and paired comparisons.
+//! How sure a figure of a model is: intervals of proportions, areas under curves and any statistic, and paired
+//! comparisons.
 
 mod bootstrap;
 mod delong;
@@ -37,8 +38,8 @@ pub(crate) fn factor(level: f64) -> f64 {
     normal_quantile(0.5 + level / 2.0)
 }
 
-/// Wilson's score interval of a proportion at `level` (JASA 22, 1927), without continuity correction. `None` without trials or
-/// with more hits than trials. Counts may be weighted.
+/// Wilson's score interval of a proportion at `level` (JASA 22, 1927), without continuity correction. `None` without
+/// trials or with more hits than trials. Counts may be weighted.
 pub fn wilson(hits: f64, trials: f64, level: f64) -> Option<Interval> {
     if trials.is_nan() || trials <= 0.0 || !(0.0..=trials).contains(&hits) {
         return None;
@@ -78,8 +79,8 @@ pub fn newcombe(first: (f64, f64), second: (f64, f64), level: f64) -> Option<Int
     Some(Interval { estimate, low: estimate - low, high: estimate + high })
 }
 
-/// Interval of the ratio of two independent proportions `first` / `second` by the delta method on the logarithm (D. Katz et
-/// al., Biometrics 34, 1978). `None` as for [`wilson`], or when a side has no hit.
+/// Interval of the ratio of two independent proportions `first` / `second` by the delta method on the logarithm (D.
+/// Katz et al., Biometrics 34, 1978). `None` as for [`wilson`], or when a side has no hit.
 pub fn ratio(first: (f64, f64), second: (f64, f64), level: f64) -> Option<Interval> {
     let (a, b) = (wilson(first.0, first.1, level)?, wilson(second.0, second.1, level)?);
     if first.0 <= 0.0 || second.0 <= 0.0 {

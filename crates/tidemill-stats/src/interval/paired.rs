@@ -15,8 +15,8 @@ pub struct McNemar {
     pub only_second: u64,
     /// Exact two-sided binomial p-value.
     pub p_exact: f64,
-    /// Mid-p: the exact one with half of the chance of the observed outcome (M. Fagerland et al., BMC Med. Res. Methodol. 13,
-    /// 2013); less cautious, closer to its level.
+    /// Mid-p: the exact one with half of the chance of the observed outcome (M. Fagerland et al., BMC Med. Res.
+    /// Methodol. 13, 2013); less cautious, closer to its level.
     pub p_mid: f64,
 }
 

@@ -1,7 +1,8 @@
 //! ADWIN: a window that grows while its mean holds and drops its old part when it does not.
 //!
-//! A. Bifet, R. Gavaldà, Learning from time-changing data with adaptive windowing, SDM 2007. The guarantee is on false alarms at
-//! every cut, for values with a bounded range. Memory and time per value grow with the logarithm of the window.
+//! A. Bifet, R. Gavaldà, Learning from time-changing data with adaptive windowing, SDM 2007. The guarantee is on
+//! false alarms at every cut, for values with a bounded range. Memory and time per value grow with the logarithm of
+//! the window.
 
 use std::collections::VecDeque;
 

@@ -39,8 +39,9 @@ impl Side {
 }
 
 impl Cusum {
-    /// For a stream with `mean` and `deviation` (above zero) while all is well. `slack` and `threshold` are in deviations; 0.5 and
-    /// 5 find a shift of one deviation soon, with about 465 values between false alarms of normal noise.
+    /// For a stream with `mean` and `deviation` (above zero) while all is well. `slack` and `threshold` are in
+    /// deviations; 0.5 and 5 find a shift of one deviation soon, with about 465 values between false alarms of normal
+    /// noise.
     pub fn new(mean: f64, deviation: f64, slack: f64, threshold: f64) -> Self {
         Self { mean, deviation, slack, threshold, seen: 0, up: Side::default(), down: Side::default() }
     }

@@ -21,8 +21,8 @@ pub struct Ewma {
 }
 
 impl Ewma {
-    /// For a stream with `mean` and `deviation` (above zero) while all is well. `weight` in (0, 1] is what the newest value counts;
-    /// limits are `width` deviations of the average. 0.2 and 3 are usual.
+    /// For a stream with `mean` and `deviation` (above zero) while all is well. `weight` in (0, 1] is what the newest
+    /// value counts; limits are `width` deviations of the average. 0.2 and 3 are usual.
     pub fn new(mean: f64, deviation: f64, weight: f64, width: f64) -> Self {
         Self { mean, deviation, weight, width, seen: 0, since: 0, average: mean, run: 0 }
     }

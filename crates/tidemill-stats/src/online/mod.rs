@@ -1,7 +1,8 @@
 //! Detectors of change for one stream of values, where windows are too slow.
 //!
-//! Each is a small state that can be stored between values, updated by one value at a time, and tells when the change probably
-//! began. A position counts values from one. States belong to one stream in one order, so they are continued, not merged.
+//! Each is a small state that can be stored between values, updated by one value at a time, and tells when the change
+//! probably began. A position counts values from one. States belong to one stream in one order, so they are
+//! continued, not merged.
 
 mod adwin;
 mod cusum;

@@ -1,7 +1,7 @@
 //! Page and Hinkley's test with a running mean and forgetting: quick where the scale of values is known.
 //!
-//! E. Page, Biometrika 41 (1954); the form with a drift allowance and a forgetting factor of J. Gama et al., A survey on concept
-//! drift adaptation, ACM Comput. Surv. 46 (2014).
+//! E. Page, Biometrika 41 (1954); the form with a drift allowance and a forgetting factor of J. Gama et al., A survey
+//! on concept drift adaptation, ACM Comput. Surv. 46 (2014).
 
 use serde::{Deserialize, Serialize};
 

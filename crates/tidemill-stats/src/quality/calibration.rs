@@ -28,9 +28,9 @@ pub struct Bin {
     pub happened: f64,
 }
 
-/// Calibration of probabilities over `bins` bins of equal mass: rows sorted by probability and cut into as equal parts as
-/// numpy's `array_split` does (the first parts are one row longer). Rows of one probability that a cut would divide are taken
-/// in the order given. `None` without rows, without bins, or with a probability outside of [0, 1].
+/// Calibration of probabilities over `bins` bins of equal mass: rows sorted by probability and cut into as equal
+/// parts as numpy's `array_split` does (the first parts are one row longer). Rows of one probability that a cut would
+/// divide are taken in the order given. `None` without rows, without bins, or with a probability outside of [0, 1].
 pub fn calibration(positive: &[bool], probabilities: &[f64], bins: usize) -> Option<Calibration> {
     let rows = probabilities.len();
     let good = rows > 0 && bins > 0 && positive.len() == rows;
@@ -59,8 +59,8 @@ pub fn calibration(positive: &[bool], probabilities: &[f64], bins: usize) -> Opt
     Some(Calibration { ece, largest, brier, bins: found })
 }
 
-/// The calibration line logit P(y) = intercept + slope · logit(p) (D. Cox, Biometrika 45, 1958): slope one and intercept zero are
-/// perfect, a slope below one means overconfidence.
+/// The calibration line logit P(y) = intercept + slope · logit(p) (D. Cox, Biometrika 45, 1958): slope one and
+/// intercept zero are perfect, a slope below one means overconfidence.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Slope {
     /// Slope.
@@ -84,8 +84,8 @@ impl Slope {
 /// Probabilities are kept this far from zero and one before the logit.
 const LOGIT_EDGE: f64 = 1e-12;
 
-/// Fits the calibration line by maximum likelihood (Newton's method). `None` if a class is missing, the probabilities do not vary,
-/// or they separate the classes so that there is no finite maximum.
+/// Fits the calibration line by maximum likelihood (Newton's method). `None` if a class is missing, the probabilities
+/// do not vary, or they separate the classes so that there is no finite maximum.
 pub fn slope(positive: &[bool], probabilities: &[f64]) -> Option<Slope> {
     if positive.len() != probabilities.len() || !probabilities.iter().all(|p| (0.0..=1.0).contains(p)) {
         return None;

@@ -1,4 +1,5 @@
-//! What changed between two versions or two windows: which answers flipped, and whether a rate moved because the rows did.
+//! What changed between two versions or two windows: which answers flipped, and whether a rate moved because the rows
+//! did.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,16 +68,16 @@ pub struct Decomposition {
 /// The part of one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SegmentChange {
-    /// Contribution of its share. Measured against the mean of both overall rates, so that a segment that only grows contributes
-    /// by being better or worse than the rest; the sum over segments is the same.
+    /// Contribution of its share. Measured against the mean of both overall rates, so that a segment that only grows
+    /// contributes by being better or worse than the rest; the sum over segments is the same.
     pub mix: f64,
     /// Contribution of its rate.
     pub rate: f64,
 }
 
-/// Decomposes the change of Σ hits / Σ rows. Each segment has (rows, hits) of the reference and of the current side; hits may be
-/// any sum over rows (losses, right answers). A segment that one side lacks has the other side's rate there, so all of its
-/// contribution is mix. `None` if a side has no rows.
+/// Decomposes the change of Σ hits / Σ rows. Each segment has (rows, hits) of the reference and of the current side;
+/// hits may be any sum over rows (losses, right answers). A segment that one side lacks has the other side's rate
+/// there, so all of its contribution is mix. `None` if a side has no rows.
 pub fn kitagawa(segments: &[((f64, f64), (f64, f64))]) -> Option<Decomposition> {
     let sum = |of: fn(&((f64, f64), (f64, f64))) -> f64| segments.iter().map(of).sum::<f64>();
     let (rows_r, rows_c) = (sum(|s| s.0.0), sum(|s| s.1.0));

@@ -1,8 +1,8 @@
 //! Gaps between groups, with intervals, under the names that Fairlearn gives them.
 //!
-//! A gap is the difference or ratio between the groups at the two ends. Its interval treats those two groups as if they had been
-//! named beforehand; with many groups the ends are picked by chance too, so an interval that excludes a limit only just is
-//! weaker evidence than its level says.
+//! A gap is the difference or ratio between the groups at the two ends. Its interval treats those two groups as if
+//! they had been named beforehand; with many groups the ends are picked by chance too, so an interval that excludes a
+//! limit only just is weaker evidence than its level says.
 
 use serde::{Deserialize, Serialize};
 

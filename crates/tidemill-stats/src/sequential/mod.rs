@@ -1,7 +1,7 @@
 //! Tests that may be looked at after every request: the judge of rollouts.
 //!
-//! A fixed test that is peeked at becomes a false alarm sooner or later. The figures here hold at all times at once: under no harm
-//! the evidence Λ reaches 1/α ever with a chance of at most α.
+//! A fixed test that is peeked at becomes a false alarm sooner or later. The figures here hold at all times at once:
+//! under no harm the evidence Λ reaches 1/α ever with a chance of at most α.
 
 mod rare;
 mod ratio;
@@ -18,8 +18,8 @@ pub use two_by_two::TwoByTwo;
 use crate::interval::Interval;
 use crate::special::ln_normal_below;
 
-/// Natural logarithm of the one-sided half-normal mixture evidence that a difference is above zero
-/// (H. Robbins, Ann. Math. Stat. 41, 1970; I. Waudby-Smith et al., Time-uniform central limit theory and asymptotic confidence
+/// Natural logarithm of the one-sided half-normal mixture evidence that a difference is above zero (H. Robbins, Ann.
+/// Math. Stat. 41, 1970; I. Waudby-Smith et al., Time-uniform central limit theory and asymptotic confidence
 /// sequences, <https://arxiv.org/abs/2103.06476>):
 ///
 /// ln 2 + ½·ln(V/(V+τ²)) + τ²d²/(2V(V+τ²)) + ln Φ(τd/√(V(V+τ²)))
@@ -38,7 +38,8 @@ pub fn ln_evidence(d: f64, variance: f64, tau: f64) -> Option<f64> {
     })
 }
 
-/// The difference at which [`ln_evidence`] reaches ln(1/`alpha`): half of the width of the confidence sequence. `None` as there.
+/// The difference at which [`ln_evidence`] reaches ln(1/`alpha`): half of the width of the confidence sequence.
+/// `None` as there.
 pub fn radius(variance: f64, tau: f64, alpha: f64) -> Option<f64> {
     let wanted = -alpha.ln();
     let mut high = variance.sqrt();
@@ -100,8 +101,8 @@ pub enum Decision {
 /// One look at the data.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// Candidate minus control with the interval of the confidence sequence at 1 − α, positive is harm. Its ends are those at
-    /// which the two one-sided tests decide, each at α.
+    /// Candidate minus control with the interval of the confidence sequence at 1 − α, positive is harm. Its ends are
+    /// those at which the two one-sided tests decide, each at α.
     pub difference: Interval,
     /// Variance of the difference.
     pub variance: f64,
@@ -137,8 +138,8 @@ impl Guardrail {
         self.decision
     }
 
-    /// Looks at all data so far, more harmful values being larger. `None` during burn-in, or while neither arm varies. The first
-    /// decision stays.
+    /// Looks at all data so far, more harmful values being larger. `None` during burn-in, or while neither arm
+    /// varies. The first decision stays.
     pub fn look(&mut self, control: &Tally, candidate: &Tally) -> Option<Reading> {
         let plan = self.plan;
         let enough = control.count().min(candidate.count()) >= plan.burn_in;

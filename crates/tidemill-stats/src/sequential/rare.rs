@@ -1,9 +1,9 @@
 //! Rare bad events: which arm the next one belongs to, given that there is one.
 //!
-//! Given an event, it is the candidate's with chance ρ·m/(n + ρ·m), where n and m are the requests of control and candidate and
-//! ρ is the ratio of their rates. So neither rate has to be known. The evidence against "ρ at most ρ₀" (or at least) is a
-//! mixture of likelihood ratios over a grid of other ratios, each a product over events, hence valid at any time. Exact for
-//! events so rare that two at once do not matter.
+//! Given an event, it is the candidate's with chance ρ·m/(n + ρ·m), where n and m are the requests of control and
+//! candidate and ρ is the ratio of their rates. So neither rate has to be known. The evidence against "ρ at most ρ₀"
+//! (or at least) is a mixture of likelihood ratios over a grid of other ratios, each a product over events, hence
+//! valid at any time. Exact for events so rare that two at once do not matter.
 
 use serde::{Deserialize, Serialize};
 

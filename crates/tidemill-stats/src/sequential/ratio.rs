@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::special::chi_square_above;
 
-/// Below this p-value a comparison is refused (R. Kohavi et al., Trustworthy Online Controlled Experiments, 2020, chapter 21).
+/// Below this p-value a comparison is refused (R. Kohavi et al., Trustworthy Online Controlled Experiments, 2020,
+/// chapter 21).
 pub const REFUSE: f64 = 0.0005;
 
 /// The check of shares.
@@ -18,8 +19,8 @@ pub struct SampleRatio {
     pub fine: bool,
 }
 
-/// Compares the units that arms got with the shares that they should get, in any unit. `None` below two arms, when lengths differ,
-/// a share is not above zero, or nothing was counted.
+/// Compares the units that arms got with the shares that they should get, in any unit. `None` below two arms, when
+/// lengths differ, a share is not above zero, or nothing was counted.
 pub fn sample_ratio(counts: &[u64], shares: &[f64]) -> Option<SampleRatio> {
     let units = counts.iter().sum::<u64>() as f64;
     let all: f64 = shares.iter().sum();

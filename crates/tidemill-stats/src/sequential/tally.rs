@@ -69,8 +69,8 @@ impl Tally {
         self.binary.then(|| (self.mean * self.count as f64).round() as u64)
     }
 
-    /// Variance of the mean: s²/n, and for 0/1 values p̃(1−p̃)/n with p̃ = (x+2)/(n+4), which is not zero without hits. `None`
-    /// below two values.
+    /// Variance of the mean: s²/n, and for 0/1 values p̃(1−p̃)/n with p̃ = (x+2)/(n+4), which is not zero without
+    /// hits. `None` below two values.
     pub fn variance_of_mean(&self) -> Option<f64> {
         let n = self.count as f64;
         if self.count < 2 {

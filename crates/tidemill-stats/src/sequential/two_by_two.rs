@@ -1,8 +1,8 @@
 //! An exact test of two failure rates that may be looked at any time: the safe e-process for 2 × 2 tables.
 //!
-//! R. Turner, A. Ly, P. Grünwald, Generic E-variables for exact sequential k-sample tests that allow for optional stopping,
-//! <https://arxiv.org/abs/2106.02693>. For metrics of which fewer than about 50 failures are expected, where the normal
-//! approximation of the mixture test is not good.
+//! R. Turner, A. Ly, P. Grünwald, Generic E-variables for exact sequential k-sample tests that allow for optional
+//! stopping, <https://arxiv.org/abs/2106.02693>. For metrics of which fewer than about 50 failures are expected,
+//! where the normal approximation of the mixture test is not good.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +11,9 @@ const PRIOR: f64 = 0.18;
 
 /// Evidence that the candidate fails more often than the control.
 ///
-/// Every block of requests is judged against rates estimated from earlier blocks only: its likelihood under those two rates
-/// over its likelihood under their mean weighted by the requests of the block. Its expected value is at most one whenever the
-/// candidate fails at most as often, whatever the rates, so the product may be looked at any time.
+/// Every block of requests is judged against rates estimated from earlier blocks only: its likelihood under those two
+/// rates over its likelihood under their mean weighted by the requests of the block. Its expected value is at most
+/// one whenever the candidate fails at most as often, whatever the rates, so the product may be looked at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TwoByTwo {
     ln_evidence: f64,
@@ -28,8 +28,8 @@ impl TwoByTwo {
         Self::default()
     }
 
-    /// Adds a block: failures and requests of each arm since the last one. How long blocks are must not depend on their failures
-    /// (a fixed time or number is fine). Blocks with more failures than requests are passed over.
+    /// Adds a block: failures and requests of each arm since the last one. How long blocks are must not depend on
+    /// their failures (a fixed time or number is fine). Blocks with more failures than requests are passed over.
     pub fn add(&mut self, control: (u64, u64), candidate: (u64, u64)) {
         if control.0 > control.1 || candidate.0 > candidate.1 {
             return;

@@ -2,9 +2,9 @@
 //!
 //! The figure that scipy calls `asymp` is the distribution of the one-sample statistic at the effective size
 //! round(n·m/(n+m)), by the methods that R. Simard and P. L'Ecuyer (J. Stat. Softw. 39(11), 2011) choose by region:
-//! Durbin's matrix in the form of Marsaglia, Tsang and Wang (J. Stat. Softw. 8(18), 2003), Smirnov's one-sided sum twice, and
-//! the expansion of Pelz and Good (J. R. Stat. Soc. B 38, 1976). Where they use Pomeranz' recursion the matrix gives the
-//! same digits, so it is used there too.
+//! Durbin's matrix in the form of Marsaglia, Tsang and Wang (J. Stat. Softw. 8(18), 2003), Smirnov's one-sided sum
+//! twice, and the expansion of Pelz and Good (J. R. Stat. Soc. B 38, 1976). Where they use Pomeranz' recursion the
+//! matrix gives the same digits, so it is used there too.
 
 use std::f64::consts::PI;
 
@@ -195,8 +195,8 @@ fn pelz_good(n: f64, d: f64) -> f64 {
     k0 + k1 / n.sqrt() + k2 / n + k3 / n.powf(1.5)
 }
 
-/// Exact P(D ≥ `d`) of the two-sample statistic without ties, by the share of lattice paths from (0, 0) to (n, m) that leave
-/// the band |i/n − j/m| < d.
+/// Exact P(D ≥ `d`) of the two-sample statistic without ties, by the share of lattice paths from (0, 0) to (n, m)
+/// that leave the band |i/n − j/m| < d.
 ///
 /// The share of paths to (i, j) that have left is the mixture of its two predecessors with weights i/(i+j) and j/(i+j),
 /// all terms positive. Equal sizes have a closed form (Gnedenko and Korolyuk 1951). `None` when n·m/gcd does not fit.

@@ -1,6 +1,7 @@
 //! Two samples of numbers: how far their distributions are apart, and how likely that is when nothing changed.
 //!
-//! Everything works on sorted values in one merge pass, so a million against a million values costs one walk through both.
+//! Everything works on sorted values in one merge pass, so a million against a million values costs one walk through
+//! both.
 
 mod kolmogorov;
 mod location;
@@ -45,8 +46,8 @@ impl KolmogorovSmirnov {
         kolmogorov::exact_above(n as u64, m as u64, self.statistic)
     }
 
-    /// The p-value of the smallest distance that the sketches allow, D − `error`, as if a side had at most `cap` values. Equals
-    /// [`Self::p`] for exact samples within the cap.
+    /// The p-value of the smallest distance that the sketches allow, D − `error`, as if a side had at most `cap`
+    /// values. Equals [`Self::p`] for exact samples within the cap.
     pub fn p_within(&self, cap: f64) -> f64 {
         let distance = (self.statistic - self.error).max(0.0);
         distance_p(distance, self.rows_reference.min(cap), self.rows_current.min(cap))
@@ -58,8 +59,8 @@ impl KolmogorovSmirnov {
 pub struct Distances {
     /// The Kolmogorov-Smirnov test.
     pub ks: KolmogorovSmirnov,
-    /// Wasserstein-1 distance ∫|F_r − F_c|, in the unit of the values: scipy's `wasserstein_distance`. `None` when an infinite
-    /// value makes it infinite.
+    /// Wasserstein-1 distance ∫|F_r − F_c|, in the unit of the values: scipy's `wasserstein_distance`. `None` when an
+    /// infinite value makes it infinite.
     pub wasserstein: Option<f64>,
 }
 
@@ -111,8 +112,8 @@ pub fn critical_distance(alpha: f64, n: f64, m: f64) -> f64 {
     (-0.5 * (alpha / 2.0).ln() * (n + m) / (n * m)).sqrt()
 }
 
-/// p-value of a distance between sides of `n` and `m` values: scipy's `kstwo.sf(distance, round(n·m/(n+m)))`. One if that size
-/// rounds to zero.
+/// p-value of a distance between sides of `n` and `m` values: scipy's `kstwo.sf(distance, round(n·m/(n+m)))`. One if
+/// that size rounds to zero.
 pub fn distance_p(distance: f64, n: f64, m: f64) -> f64 {
     let effective = (n * m / (n + m)).round_ties_even();
     kolmogorov::above(effective as u64, distance)

@@ -127,14 +127,14 @@ fn changes_are_found_soon_and_dated() {
         );
         let cusum = run(
             || {
-                let mut detector = Cusum::new(0.0, 0.3, 0.5, 8.0);
+                let mut detector = Cusum::new(0.0, 0.3, 0.5, 10.0);
                 Box::new(move |x| detector.update(x))
             },
             shift,
         );
         let ewma = run(
             || {
-                let mut detector = Ewma::new(0.0, 0.3, 0.2, 4.0);
+                let mut detector = Ewma::new(0.0, 0.3, 0.2, 4.3);
                 Box::new(move |x| detector.update(x))
             },
             shift,
