@@ -1,8 +1,8 @@
 //! Divergences between two histograms, and the bins they are computed on.
 //!
-//! Figures that people know from credit scoring (PSI) and from other tools (Jensen-Shannon, Hellinger). They have no fixed
-//! meaning: without any drift PSI is about (1/n+1/m)·χ² with B−1 degrees of freedom, so they are shown beside their null
-//! quantile and never alarm by themselves.
+//! Figures that people know from credit scoring (PSI) and from other tools (Jensen-Shannon, Hellinger). They have no
+//! fixed meaning: without any drift PSI is about (1/n+1/m)·χ² with B−1 degrees of freedom, so they are shown beside
+//! their null quantile and never alarm by themselves.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,8 @@ pub const SHARE_FLOOR: f64 = 1e-4;
 
 /// The distinct deciles of a sample: `unique(quantile(reference, [.1, …, .9]))`. At most nine inner edges, ascending.
 pub fn decile_edges(reference: Sample<'_>) -> Vec<f64> {
-    let mut edges: Vec<f64> = (1..10).filter_map(|tenth| reference.quantile(f64::from(tenth) / 10.0)).collect();
+    let mut edges: Vec<f64> =
+        (1..10).filter_map(|tenth| reference.quantile(f64::from(tenth) / 10.0)).collect();
     edges.dedup();
     edges
 }
@@ -51,8 +52,8 @@ pub struct Divergences {
     pub js_distance: f64,
     /// √ of the divergence in nats: scipy's `jensenshannon`, in [0, √ln 2].
     pub js_distance_nats: f64,
-    /// Kullback-Leibler divergence of current from reference Σ c·ln(c/r), in nats; `None` when a bin that the reference does not
-    /// have makes it infinite.
+    /// Kullback-Leibler divergence of current from reference Σ c·ln(c/r), in nats; `None` when a bin that the
+    /// reference does not have makes it infinite.
     pub kl: Option<f64>,
     /// Hellinger distance √(½·Σ(√c−√r)²), in [0, 1].
     pub hellinger: f64,

@@ -1,8 +1,8 @@
 //! The one statistical core: used on data before training, on models before release, on production after it, and by the
 //! judge of rollouts.
 //!
-//! Pure numerics. Slices of numbers and counts go in, figures come out; nothing here reads files, knows tables or columns of
-//! Arrow, prints, or takes the time. Results that are stored derive serde's traits.
+//! Pure numerics. Slices of numbers and counts go in, figures come out; nothing here reads files, knows tables or
+//! columns of Arrow, prints, or takes the time. Results that are stored derive serde's traits.
 //!
 //! Two rules hold throughout:
 //!
@@ -15,8 +15,15 @@ pub mod categorical;
 pub mod correlation;
 pub mod divergence;
 pub mod drift;
+pub mod estimate;
+pub mod interval;
 pub mod multiple;
+pub mod online;
+pub mod quality;
 pub mod random;
 pub mod sample;
+pub mod seasonal;
+pub mod sequential;
+pub mod slices;
 pub mod special;
 pub mod twosample;

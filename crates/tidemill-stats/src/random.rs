@@ -1,8 +1,8 @@
 //! Seeded random numbers that are the same on every machine and in every version: xoshiro256++.
 //!
-//! D. Blackman, S. Vigna: Scrambled linear pseudorandom number generators, ACM TOMS 47 (2021). A bootstrap of a large sample
-//! draws hundreds of millions of indexes, so the generator is a few instructions that are compiled with their caller. Not
-//! for secrets.
+//! D. Blackman, S. Vigna: Scrambled linear pseudorandom number generators, ACM TOMS 47 (2021). A bootstrap of a large
+//! sample draws hundreds of millions of indexes, so the generator is a few instructions that are compiled with their
+//! caller. Not for secrets.
 
 use serde::{Deserialize, Serialize};
 

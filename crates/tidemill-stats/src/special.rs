@@ -126,9 +126,9 @@ pub fn student_quantile(p: f64, degrees: f64) -> f64 {
     if p < 0.5 { -t } else { t }
 }
 
-/// Share of a beta distribution below `x`: the regularised incomplete beta function I_x(a, b), with `y` = 1 − `x` given
-/// separately so that it keeps its digits. Continued fraction of Lentz (Numerical Recipes 6.4) with a prefactor in Loader's
-/// saddle-point form.
+/// Share of a beta distribution below `x`: the regularised incomplete beta function I_x(a, b), with `y` = 1 − `x`
+/// given separately so that it keeps its digits. Continued fraction of Lentz (Numerical Recipes 6.4) with a prefactor
+/// in Loader's saddle-point form.
 pub fn beta_share(a: f64, b: f64, x: f64, y: f64) -> f64 {
     if x <= 0.0 {
         return 0.0;
@@ -188,7 +188,8 @@ pub fn binomial_below(hits: u64, draws: u64, chance: f64) -> f64 {
     beta_share((draws - hits) as f64, hits as f64 + 1.0, 1.0 - chance, chance)
 }
 
-/// The halving of an interval until its ends are neighbours. `is_left` says whether the wanted point is right of its argument.
+/// The halving of an interval until its ends are neighbours. `is_left` says whether the wanted point is right of its
+/// argument.
 fn bisect(mut low: f64, mut high: f64, is_left: impl Fn(f64) -> bool) -> f64 {
     for _ in 0..1_100 {
         let middle = 0.5 * (low + high);

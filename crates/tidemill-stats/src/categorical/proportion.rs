@@ -27,8 +27,8 @@ pub struct ProportionChange {
     pub exact: bool,
 }
 
-/// Compares `hits` of `rows` on both sides. Counts may be fractions (of a sketch, or scaled to an effective size); Fisher's
-/// test rounds them. `None` if a side has no rows, or counts make no sense.
+/// Compares `hits` of `rows` on both sides. Counts may be fractions (of a sketch, or scaled to an effective size);
+/// Fisher's test rounds them. `None` if a side has no rows, or counts make no sense.
 pub fn two_proportions(
     (hits_reference, rows_reference): (f64, f64),
     (hits_current, rows_current): (f64, f64),
@@ -45,7 +45,8 @@ pub fn two_proportions(
     let z = (spread > 0.0).then(|| difference / spread.sqrt());
     let exact = pooled * rows_reference.min(rows_current) < FEW_HITS;
     let p = if exact {
-        let whole = |hits: f64, rows: f64| [hits.round() as u64, (rows.round() - hits.round()).max(0.0) as u64];
+        let whole =
+            |hits: f64, rows: f64| [hits.round() as u64, (rows.round() - hits.round()).max(0.0) as u64];
         fisher_exact([whole(hits_reference, rows_reference), whole(hits_current, rows_current)])
     } else {
         z.map_or(1.0, normal_two_sided)
@@ -53,7 +54,8 @@ pub fn two_proportions(
     Some(ProportionChange { share_reference, share_current, difference, z, p, exact })
 }
 
-/// Fisher's exact test of a 2 × 2 table, two-sided: the chance, given the margins, of a table no more likely than this one.
+/// Fisher's exact test of a 2 × 2 table, two-sided: the chance, given the margins, of a table no more likely than
+/// this one.
 ///
 /// Chances are products of ratios outwards from the most likely table, so that no logarithm of a factorial rounds them.
 pub fn fisher_exact(table: [[u64; 2]; 2]) -> f64 {
@@ -65,7 +67,8 @@ pub fn fisher_exact(table: [[u64; 2]; 2]) -> f64 {
     let up = |x: u64| {
         ((hits - x) as f64 * (first - x) as f64) / ((x + 1) as f64 * ((second + x + 1) - hits) as f64)
     };
-    let mode = ((u128::from(hits) + 1) * (u128::from(first) + 1) / (u128::from(first) + u128::from(second) + 2)) as u64;
+    let mode = ((u128::from(hits) + 1) * (u128::from(first) + 1)
+        / (u128::from(first) + u128::from(second) + 2)) as u64;
     let mode = mode.clamp(low, high);
     let rising = || {
         let mut weight = 1.0;
@@ -105,7 +108,9 @@ mod tests {
     #[test]
     fn fisher_by_hand() {
         // The lady tasting tea: 1, 16, 36, 16, 1 ways of 70.
-        for (right, expected) in [(4, 2.0 / 70.0), (3, 34.0 / 70.0), (2, 1.0), (1, 34.0 / 70.0), (0, 2.0 / 70.0)] {
+        for (right, expected) in
+            [(4, 2.0 / 70.0), (3, 34.0 / 70.0), (2, 1.0), (1, 34.0 / 70.0), (0, 2.0 / 70.0)]
+        {
             let found = fisher_exact([[right, 4 - right], [4 - right, right]]);
             assert!((found - expected).abs() < 1e-15, "{right}: {found}");
         }

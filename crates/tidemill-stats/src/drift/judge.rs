@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::categorical::largest_chance;
 use crate::correlation::{CorrelationChange, correlation_change};
 use crate::drift::{ColumnDrift, Family, Level, Measured, Rules, TestKind, reason};
 use crate::multiple::{benjamini_hochberg, bonferroni, rejection_limit};
@@ -67,14 +68,15 @@ pub struct Verdict {
     pub reason: String,
 }
 
-/// Decides over measured columns, and over correlations and a domain classifier where the caller has them. Pairs without a
-/// defined test are left out.
+/// Decides over measured columns, and over correlations and a domain classifier where the caller has them. Pairs
+/// without a defined test are left out.
 pub fn judge(
-    measured: Vec<Measured>,
+    mut measured: Vec<Measured>,
     pairs: &[Pair<'_>],
     classifier: Option<DomainClassifier>,
     rules: &Rules,
 ) -> Verdict {
+    believe(&mut measured, rules);
     let weights = importances(&measured);
     let corrections = correct(&measured, rules);
     let count = measured.len();
@@ -120,6 +122,21 @@ pub fn judge(
     };
     verdict.reason = reason::of_table(&verdict);
     verdict
+}
+
+/// Leaves those new and gone categories that are no luck, given how many the whole table could have shown.
+fn believe(measured: &mut [Measured], rules: &Rules) {
+    let chances = measured.iter().flat_map(|column| column.chances.iter().copied()).collect();
+    let limit = largest_chance(chances, rules.domain);
+    for column in measured {
+        let Some(figures) = &mut column.figures.categorical else { continue };
+        let keep: Vec<bool> = figures.domain.iter().map(|change| change.chance <= limit).collect();
+        // The first label is that of the category that moved most.
+        let mut labels = std::iter::once(true).chain(keep.iter().copied());
+        column.labels.retain(|_| labels.next().unwrap_or(false));
+        let mut changes = keep.into_iter();
+        figures.domain.retain(|_| changes.next().unwrap_or(false));
+    }
 }
 
 /// The shares of importance of all columns that have a test; zero for the others.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::categorical::{
-    DomainChange, Homogeneity, LargestChange, ProportionChange, domain_changes, homogeneity, largest_change,
-    pool_rare, total_variation, two_proportions,
+    DomainChange, Homogeneity, LargestChange, ProportionChange, chances, domain_changes, homogeneity,
+    largest_change, pool_rare, total_variation, two_proportions,
 };
 use crate::divergence::{Divergences, bin_shares, decile_edges, divergences, psi_null_quantile, shares};
 use crate::drift::{Column, Rules, Test, TestKind, Values};
@@ -28,6 +28,8 @@ pub struct Measured {
     pub tests: Vec<Test>,
     /// Figures.
     pub figures: Figures,
+    /// Chances of false alarms by categories that fall on one side.
+    pub(super) chances: Vec<f64>,
     /// Labels of the categories that a sentence may name: the one that moved most, then those of domain changes.
     pub(super) labels: Vec<String>,
 }
@@ -108,8 +110,8 @@ pub struct CategoricalFigures {
 
 /// Runs the battery on one column.
 ///
-/// Tests of values need `rules.min_rows` values a side; the test of missing values needs as many rows, so a column that became
-/// all missing is still judged.
+/// Tests of values need `rules.min_rows` values a side; the test of missing values needs as many rows, so a column
+/// that became all missing is still judged.
 pub fn measure(column: &Column<'_>, rules: &Rules) -> Measured {
     let (rows_reference, rows_current) = match &column.values {
         Values::Numeric { reference, current, .. } => (reference.rows(), current.rows()),
@@ -120,6 +122,7 @@ pub fn measure(column: &Column<'_>, rules: &Rules) -> Measured {
         importance: column.importance,
         tests: Vec::new(),
         figures: Figures { rows_reference, rows_current, missing: None, numeric: None, categorical: None },
+        chances: Vec::new(),
         labels: Vec::new(),
     };
     let enough = rows_reference >= rules.min_rows && rows_current >= rules.min_rows;
@@ -146,7 +149,8 @@ fn numeric(
     let Some(both) = distances(reference, current) else { return };
     let known = moments.or_else(|| Some((reference.moments()?, current.moments()?)));
     let Some((first, second)) = known else { return };
-    let medians = (reference.quantile(0.5).unwrap_or(first.mean), current.quantile(0.5).unwrap_or(second.mean));
+    let medians =
+        (reference.quantile(0.5).unwrap_or(first.mean), current.quantile(0.5).unwrap_or(second.mean));
     let deviation = first.deviation();
     let edges = decile_edges(reference);
     let (old, new) = (bin_shares(reference, &edges), bin_shares(current, &edges));
@@ -170,12 +174,7 @@ fn numeric(
         return;
     }
     let test = |kind, p, effect, floor| Test { kind, p, effect, floor, significant: false };
-    found.tests.push(test(
-        TestKind::Ks,
-        both.ks.p_within(rules.cap),
-        both.ks.statistic,
-        rules.floors.ks,
-    ));
+    found.tests.push(test(TestKind::Ks, both.ks.p_within(rules.cap), both.ks.statistic, rules.floors.ks));
     if let (Some(all), Some(capped)) = (tail, self::tail(reference, current, rules.cap)) {
         found.tests.push(test(
             TestKind::Tail,
@@ -186,7 +185,8 @@ fn numeric(
     }
 }
 
-/// The tail on sides of at most `cap` rows. What the sketches may be wrong by is taken off the difference before the test.
+/// The tail on sides of at most `cap` rows. What the sketches may be wrong by is taken off the difference before the
+/// test.
 fn tail(reference: Sample<'_>, current: Sample<'_>, cap: f64) -> Option<Tail> {
     let (low, high) = (reference.quantile(TAIL.0)?, reference.quantile(TAIL.1)?);
     let outside_reference = reference.share_outside(low, high);
@@ -201,8 +201,7 @@ fn tail(reference: Sample<'_>, current: Sample<'_>, cap: f64) -> Option<Tail> {
     let hits = |share: f64, rows: f64| (share * rows).clamp(0.0, rows);
     // Exact samples have whole counts, which a product of share and rows may miss by one unit in the last place.
     let whole = |hits: f64| if (hits - hits.round()).abs() < 1e-6 { hits.round() } else { hits };
-    let change =
-        two_proportions((whole(hits(outside_reference, n)), n), (whole(hits(outside, m)), m))?;
+    let change = two_proportions((whole(hits(outside_reference, n)), n), (whole(hits(outside, m)), m))?;
     Some(Tail { low, high, change })
 }
 
@@ -214,7 +213,8 @@ fn categorical(
     enough: bool,
     rules: &Rules,
 ) {
-    let (Some(chi_square), Some(rest)) = (homogeneity(reference, current), pool_rare(reference, current)) else {
+    let (Some(chi_square), Some(rest)) = (homogeneity(reference, current), pool_rare(reference, current))
+    else {
         return;
     };
     let (Some(pooled), Some(total_variation), Some(largest)) = (
@@ -224,12 +224,17 @@ fn categorical(
     ) else {
         return;
     };
-    let domain =
-        if enough && complete { domain_changes(reference, current, rules.domain) } else { Vec::new() };
+    let (mut domain, mut possible) = (Vec::new(), Vec::new());
+    if enough && complete {
+        domain = domain_changes(reference, current, rules.domain);
+        possible = chances(reference, current, rules.domain);
+    }
+    found.chances = possible;
     let name = |category: usize| {
         labels.get(category).map_or_else(|| format!("{category}"), |label| (*label).to_owned())
     };
-    found.labels = std::iter::once(largest.category).chain(domain.iter().map(|d| d.category)).map(name).collect();
+    found.labels =
+        std::iter::once(largest.category).chain(domain.iter().map(|d| d.category)).map(name).collect();
     let occupied = reference.iter().filter(|count| **count > 0.0).count();
     found.figures.categorical = Some(CategoricalFigures {
         chi_square,
@@ -281,7 +286,8 @@ fn missing(found: &mut Measured, column: &Column<'_>, rules: &Rules) {
     if n < rules.min_rows || m < rules.min_rows {
         return;
     }
-    let (Some(all), Some(test)) = (found.figures.missing, two_proportions(capped(gone_r, n), capped(gone_c, m)))
+    let (Some(all), Some(test)) =
+        (found.figures.missing, two_proportions(capped(gone_r, n), capped(gone_c, m)))
     else {
         return;
     };

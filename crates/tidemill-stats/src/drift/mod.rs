@@ -1,8 +1,8 @@
 //! Whether data moved: the default battery of tests for a column, and the decision for a whole table.
 //!
-//! A column is measured on its own ([`measure`]), which callers may do in parallel; the decision ([`judge`]) needs all
-//! columns, because false alarms are controlled over them together. Significance alone never alarms: a level is `major` only
-//! when the effect is also as large as its floor, or when a category appeared or vanished.
+//! A column is measured on its own ([`measure`]), which callers may do in parallel; the decision ([`judge`]) needs
+//! all columns, because false alarms are controlled over them together. Significance alone never alarms: a level is
+//! `major` only when the effect is also as large as its floor, or when a category appeared or vanished.
 
 mod judge;
 mod measure;
@@ -42,7 +42,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             alpha: 0.05,
-            pair_alpha: 0.01,
+            pair_alpha: 0.005,
             min_rows: 100.0,
             cap: 100_000.0,
             floors: Floors::default(),

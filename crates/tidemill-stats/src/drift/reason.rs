@@ -29,7 +29,11 @@ pub(super) fn of_column(measured: &Measured, level: Level, adjusted: Option<f64>
     match leading {
         None => format!("no test is significant ({corrected})"),
         Some(test) if level == Level::Minor => {
-            format!("{}, which is less than the floor of {} ({corrected})", what(measured, test), figure(test.floor))
+            format!(
+                "{}, which is less than the floor of {} ({corrected})",
+                what(measured, test),
+                figure(test.floor)
+            )
         }
         Some(test) => format!("{} ({corrected})", what(measured, test)),
     }
@@ -50,7 +54,10 @@ pub(super) fn of_table(verdict: &Verdict) -> String {
             first.reason
         ));
     } else if minor > 0 {
-        parts.push(format!("{minor} of {} changed a little, none as far as its floor", plural(judged, "column")));
+        parts.push(format!(
+            "{minor} of {} changed a little, none as far as its floor",
+            plural(judged, "column")
+        ));
     }
     if let Some(pair) = verdict.pairs.first().filter(|pair| pair.level >= Level::Minor) {
         parts.push(format!(

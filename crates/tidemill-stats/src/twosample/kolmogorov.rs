@@ -2,9 +2,9 @@
 //!
 //! The figure that scipy calls `asymp` is the distribution of the one-sample statistic at the effective size
 //! round(n·m/(n+m)), by the methods that R. Simard and P. L'Ecuyer (J. Stat. Softw. 39(11), 2011) choose by region:
-//! Durbin's matrix in the form of Marsaglia, Tsang and Wang (J. Stat. Softw. 8(18), 2003), Smirnov's one-sided sum twice, and
-//! the expansion of Pelz and Good (J. R. Stat. Soc. B 38, 1976). Where they use Pomeranz' recursion the matrix gives the
-//! same digits, so it is used there too.
+//! Durbin's matrix in the form of Marsaglia, Tsang and Wang (J. Stat. Softw. 8(18), 2003), Smirnov's one-sided sum
+//! twice, and the expansion of Pelz and Good (J. R. Stat. Soc. B 38, 1976). Where they use Pomeranz' recursion the
+//! matrix gives the same digits, so it is used there too.
 
 use std::f64::consts::PI;
 
@@ -43,7 +43,11 @@ pub(super) fn above(n: u64, d: f64) -> f64 {
     if square < 0.03 && n > 140 {
         return 1.0;
     }
-    let below = if n <= 140 || (n <= 100_000 && size * d.powf(1.5) <= 1.4) { durbin(n, d) } else { pelz_good(size, d) };
+    let below = if n <= 140 || (n <= 100_000 && size * d.powf(1.5) <= 1.4) {
+        durbin(n, d)
+    } else {
+        pelz_good(size, d)
+    };
     (1.0 - below).clamp(0.0, 1.0)
 }
 
@@ -167,7 +171,8 @@ fn pelz_good(n: f64, d: f64) -> f64 {
         k0 += weight;
         k1 += weight * (p2 / 4.0 * odd - z2);
         k2 += weight
-            * (6.0 * z6 + 2.0 * z4
+            * (6.0 * z6
+                + 2.0 * z4
                 + (2.0 * z4 - 5.0 * z2) * p2 / 4.0 * odd
                 + p4 * (1.0 - 2.0 * z2) / 16.0 * odd * odd);
         k3 += weight
@@ -190,8 +195,8 @@ fn pelz_good(n: f64, d: f64) -> f64 {
     k0 + k1 / n.sqrt() + k2 / n + k3 / n.powf(1.5)
 }
 
-/// Exact P(D ≥ `d`) of the two-sample statistic without ties, by the share of lattice paths from (0, 0) to (n, m) that leave
-/// the band |i/n − j/m| < d.
+/// Exact P(D ≥ `d`) of the two-sample statistic without ties, by the share of lattice paths from (0, 0) to (n, m)
+/// that leave the band |i/n − j/m| < d.
 ///
 /// The share of paths to (i, j) that have left is the mixture of its two predecessors with weights i/(i+j) and j/(i+j),
 /// all terms positive. Equal sizes have a closed form (Gnedenko and Korolyuk 1951). `None` when n·m/gcd does not fit.

@@ -12,8 +12,8 @@ pub struct MannWhitney {
     pub statistic: f64,
     /// Probability that a value of the first sample is larger than one of the second, ties as half: U/(n·m).
     pub larger_share: f64,
-    /// p-value by the normal approximation with correction for ties and continuity; exact when a side has at most 8 values and
-    /// there are no ties. These are the rules of scipy's `mannwhitneyu(method="auto")`.
+    /// p-value by the normal approximation with correction for ties and continuity; exact when a side has at most 8
+    /// values and there are no ties. These are the rules of scipy's `mannwhitneyu(method="auto")`.
     pub p: f64,
 }
 

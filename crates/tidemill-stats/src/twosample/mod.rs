@@ -1,6 +1,7 @@
 //! Two samples of numbers: how far their distributions are apart, and how likely that is when nothing changed.
 //!
-//! Everything works on sorted values in one merge pass, so a million against a million values costs one walk through both.
+//! Everything works on sorted values in one merge pass, so a million against a million values costs one walk through
+//! both.
 
 mod kolmogorov;
 mod location;
@@ -45,11 +46,11 @@ impl KolmogorovSmirnov {
         kolmogorov::exact_above(n as u64, m as u64, self.statistic)
     }
 
-    /// The p-value of the smallest distance that the sketches allow, D − `error`, as if a side had at most `cap` values. Equals
-    /// [`Self::p`] for exact samples within the cap.
+    /// The p-value of the smallest distance that the sketches allow, D − `error`, as if a side had at most `cap`
+    /// values. Equals [`Self::p`] for exact samples within the cap.
     pub fn p_within(&self, cap: f64) -> f64 {
         let distance = (self.statistic - self.error).max(0.0);
-        p_value(distance, self.rows_reference.min(cap), self.rows_current.min(cap))
+        distance_p(distance, self.rows_reference.min(cap), self.rows_current.min(cap))
     }
 }
 
@@ -58,8 +59,8 @@ impl KolmogorovSmirnov {
 pub struct Distances {
     /// The Kolmogorov-Smirnov test.
     pub ks: KolmogorovSmirnov,
-    /// Wasserstein-1 distance ∫|F_r − F_c|, in the unit of the values: scipy's `wasserstein_distance`. `None` when an infinite
-    /// value makes it infinite.
+    /// Wasserstein-1 distance ∫|F_r − F_c|, in the unit of the values: scipy's `wasserstein_distance`. `None` when an
+    /// infinite value makes it infinite.
     pub wasserstein: Option<f64>,
 }
 
@@ -87,7 +88,7 @@ pub fn distances(reference: Sample<'_>, current: Sample<'_>) -> Option<Distances
         statistic: top.0,
         at: top.1,
         current_is_lower: top.2,
-        p: p_value(top.0, n, m),
+        p: distance_p(top.0, n, m),
         error: reference.rank_error() + current.rank_error(),
         rows_reference: n,
         rows_current: m,
@@ -111,7 +112,9 @@ pub fn critical_distance(alpha: f64, n: f64, m: f64) -> f64 {
     (-0.5 * (alpha / 2.0).ln() * (n + m) / (n * m)).sqrt()
 }
 
-fn p_value(distance: f64, n: f64, m: f64) -> f64 {
+/// p-value of a distance between sides of `n` and `m` values: scipy's `kstwo.sf(distance, round(n·m/(n+m)))`. One if
+/// that size rounds to zero.
+pub fn distance_p(distance: f64, n: f64, m: f64) -> f64 {
     let effective = (n * m / (n + m)).round_ties_even();
     kolmogorov::above(effective as u64, distance)
 }
@@ -211,7 +214,8 @@ mod tests {
         assert_eq!(found.p_within(1e5), found.p);
         assert!(found.p_within(1_000.0) > found.p);
         let weights = vec![1.0; 4_000];
-        let sketched = ks(Sample::sketch(&low, &weights, 4_000, 0.01).unwrap(), Sample::exact(&high)).unwrap();
+        let sketched =
+            ks(Sample::sketch(&low, &weights, 4_000, 0.01).unwrap(), Sample::exact(&high)).unwrap();
         assert!(sketched.p == found.p && sketched.p_within(1e5) > found.p);
     }
 }
