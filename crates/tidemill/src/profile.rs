@@ -76,6 +76,11 @@ impl Source {
         })
     }
 
+    /// The column that alone identifies a row: it is different in every table, and says nothing of a distribution.
+    pub(crate) fn identifier(&self) -> Option<String> {
+        self.key.first().filter(|_| self.key.len() == 1).cloned()
+    }
+
     /// What the content is called by.
     pub(crate) fn digest(&self) -> Digest {
         self.entry.digest

@@ -306,8 +306,9 @@ impl CheckResult {
 /// How a figure stands to its bounds.
 fn within(found: f64, min: Option<f64>, max: Option<f64>) -> (bool, String) {
     match (min, max) {
-        (Some(min), _) if !(found >= min) => (false, format!(", less than {min}")),
-        (_, Some(max)) if !(found <= max) => (false, format!(", more than {max}")),
+        // NaN is within nothing.
+        (Some(min), _) if found.is_nan() || found < min => (false, format!(", less than {min}")),
+        (_, Some(max)) if found.is_nan() || found > max => (false, format!(", more than {max}")),
         _ => (true, String::new()),
     }
 }

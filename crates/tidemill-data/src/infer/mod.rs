@@ -97,9 +97,7 @@ pub fn propose(table: &Table, target: &str) -> Result<Proposal, Error> {
             .collect()
     };
     let time = of_role(&[Role::Time]).into_iter().next();
-    let unique =
-        |name: &String| about(name).is_some_and(|stats| stats.nulls == 0 && roles::all_different(stats));
-    let key: Vec<String> = of_role(&[Role::Id]).into_iter().filter(unique).take(1).collect();
+    let key = key(&stats, &columns);
     let (split, split_reason) = split(time.as_deref(), &task);
     let categorical = columns.iter().filter(|column| column.role == Role::Categorical).filter(|column| {
         about(&column.name)
@@ -119,6 +117,16 @@ pub fn propose(table: &Table, target: &str) -> Result<Proposal, Error> {
         time,
         key,
     })
+}
+
+/// The first column that is different in every row.
+fn key(stats: &[ColumnStats], columns: &[ColumnProposal]) -> Vec<String> {
+    let unique = |name: &str| {
+        let found = stats.iter().find(|column| column.name == name);
+        found.is_some_and(|stats| stats.nulls == 0 && roles::all_different(stats))
+    };
+    let found = columns.iter().find(|column| column.role == Role::Id && unique(&column.name));
+    found.map(|column| column.name.clone()).into_iter().collect()
 }
 
 fn split(time: Option<&str>, task: &Task) -> (Split, String) {

@@ -6,7 +6,7 @@
 use serde_json::Value;
 use tidemill_core::declare::{Bounds, Expectation, Rule, Severity};
 
-use super::{ColumnProposal, Proposal, Role, propose};
+use super::{ColumnProposal, Role, expectations, roles};
 use crate::profile::ColumnStats;
 use crate::{ColumnType, Error, Profile, Table};
 
@@ -15,14 +15,18 @@ const COVERED: f64 = 0.9;
 /// The normal quantile of an interval of 99 %.
 const Z: f64 = 2.576;
 
-/// Expectations that hold on `table`: those of [`propose`], and bounds for nulls, lengths and rarer values.
+/// Expectations that hold on `table`: those that a new project begins with, and bounds for nulls, lengths and rarer values.
+/// `target` is the column that is predicted, if one is: its classes are an error when they change.
 ///
 /// # Errors
-/// As [`propose`].
-pub fn suggest(table: &Table, target: &str) -> Result<Vec<Expectation>, Error> {
+/// What reading the table gives.
+pub fn suggest(table: &Table, target: Option<&str>) -> Result<Vec<Expectation>, Error> {
     let profile = Profile::of(table)?;
-    let Proposal { mut expect, columns, .. } = propose(table, target)?;
-    for (stats, column) in profile.describe().iter().zip(&columns) {
+    let stats = profile.describe();
+    let columns = roles::roles(&stats, target.unwrap_or_default());
+    let key = super::key(&stats, &columns);
+    let mut expect = expectations::expectations(&profile, &stats, &columns, &key);
+    for (stats, column) in stats.iter().zip(&columns) {
         expect.extend(more(stats, column));
     }
     Ok(expect)

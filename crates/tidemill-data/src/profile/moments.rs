@@ -109,9 +109,9 @@ impl CoMoments {
         let (a, b) = (self.count as f64, other.count as f64);
         let n = a + b;
         let d = [other.means[0] - self.means[0], other.means[1] - self.means[1]];
-        for side in 0..2 {
-            self.squares[side] += other.squares[side] + d[side] * d[side] * a * b / n;
-            self.means[side] += d[side] * b / n;
+        for (side, d) in d.iter().enumerate() {
+            self.squares[side] += other.squares[side] + d * d * a * b / n;
+            self.means[side] += d * b / n;
         }
         self.product += other.product + d[0] * d[1] * a * b / n;
         self.count += other.count;

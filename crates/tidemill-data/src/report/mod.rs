@@ -168,11 +168,11 @@ fn figures(stats: &ColumnStats) -> String {
     let mut add = |name: &str, value: String| {
         parts.push(format!("<span class=\"pair\"><i>{name}</i> {}</span>", escape(&value)));
     };
-    if let (Some(mean), Some(std)) = (stats.mean, stats.std) {
-        if stats.column_type != ColumnType::Bool {
-            add("mean", number(mean));
-            add("sd", number(std));
-        }
+    if let (Some(mean), Some(std)) = (stats.mean, stats.std)
+        && stats.column_type != ColumnType::Bool
+    {
+        add("mean", number(mean));
+        add("sd", number(std));
     }
     if let Some(yes) = stats.true_count {
         add("true", percent(yes as f64 / stats.count.max(1) as f64));
@@ -181,11 +181,11 @@ fn figures(stats: &ColumnStats) -> String {
     if let Some((_, value)) = median {
         add("median", shown(value));
     }
-    if stats.column_type != ColumnType::Bool && stats.column_type != ColumnType::String {
-        if let (Some(min), Some(max)) = (&stats.min, &stats.max) {
-            add("from", shown(min));
-            add("to", shown(max));
-        }
+    if let (Some(min), Some(max)) = (&stats.min, &stats.max)
+        && !matches!(stats.column_type, ColumnType::Bool | ColumnType::String)
+    {
+        add("from", shown(min));
+        add("to", shown(max));
     }
     if let (Some(min), Some(mean), Some(max)) = (stats.min_length, stats.mean_length, stats.max_length) {
         add("characters", format!("{min} to {max}, mean {}", number(mean)));
@@ -308,7 +308,7 @@ fn count(n: u64) -> String {
 
 fn percent(share: f64) -> String {
     match share {
-        s if s == 0.0 => "0 %".to_owned(),
+        0.0 => "0 %".to_owned(),
         s if s < 0.001 => "< 0.1 %".to_owned(),
         s => format!("{:.1} %", s * 100.0),
     }

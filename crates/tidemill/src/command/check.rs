@@ -68,8 +68,7 @@ fn proposals(app: &App<'_>, name: &str, resolved: &Resolved) -> anyhow::Result<(
 fn print_proposals(app: &App<'_>, name: &str, table: &Table) -> anyhow::Result<()> {
     let target = app.project.objective.as_ref().map(|o| o.task.target.as_str());
     let known = target.filter(|target| table.column(target).is_ok());
-    let first = table.schema().fields().last().map(|field| field.name().clone()).unwrap_or_default();
-    let proposed = suggest(table, known.unwrap_or(&first))?;
+    let proposed = suggest(table, known)?;
     if app.console.json() {
         return app.console.value(&proposed);
     }

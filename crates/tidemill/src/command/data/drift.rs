@@ -18,8 +18,8 @@ pub(super) struct Asked<'a> {
 
 pub(super) fn run(reference: &str, current: &str, asked: &Asked<'_>, app: &App<'_>) -> anyhow::Result<()> {
     let (mut before, mut after) = (Source::find(reference, app)?, Source::find(current, app)?);
-    // What identifies a row is different in every table, and says nothing about its distribution.
-    let keys = after.key.iter().filter(|name| !asked.columns.contains(name)).cloned();
+    let wanted = |name: &String| !asked.columns.contains(name);
+    let keys = before.identifier().into_iter().chain(after.identifier()).filter(wanted);
     let options = DriftOptions {
         columns: (!asked.columns.is_empty()).then(|| asked.columns.to_vec()),
         skip: asked.skip.iter().cloned().chain(keys).collect(),
@@ -32,6 +32,7 @@ pub(super) fn run(reference: &str, current: &str, asked: &Asked<'_>, app: &App<'
         let (old, new) = (before.open(app)?, after.open(app)?);
         between_tables(&old, &new, &options, &app.bar())?
     };
+    report.redact(&before.redact);
     report.redact(&after.redact);
     let console = app.console;
     if console.json() {

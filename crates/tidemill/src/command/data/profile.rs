@@ -31,7 +31,8 @@ pub(super) fn run(
         Some(text) => {
             let mut reference = Source::find(text, app)?;
             let before = reference.profile(app)?;
-            let options = DriftOptions { skip: source.key.clone(), ..DriftOptions::default() };
+            let options =
+                DriftOptions { skip: source.identifier().into_iter().collect(), ..DriftOptions::default() };
             let mut drift = between_profiles(&before, &profile, &options)?;
             drift.redact(&source.redact);
             Some((reference.label.clone(), before, drift))
