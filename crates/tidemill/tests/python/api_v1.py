@@ -55,6 +55,8 @@ def main():
         *("--url", url, "--seed", SEED, "--max-examples", EXAMPLES, "--workers", "2", "--no-color"),
         # The stream of events has no end.
         *("--exclude-path", "/api/v1/events/stream"),
+        # Rows of CSV, Parquet and free fields: no schema says which hold an outcome. Their own tests send bad ones.
+        *("--exclude-operation-id", "sendOutcomes"),
         *("--phases", "examples,coverage,fuzzing", "--request-timeout", "20"),
         *("--suppress-health-check", "all", "--generation-database", "none"),
     ]
