@@ -6,10 +6,10 @@ use tidemill_deliver::judge::{Amount, Better, Kind, MetricState, Sample, Traffic
 use tidemill_deliver::sequential::ln_half_normal;
 
 /// SplitMix64 (Steele, Lea and Flood 2014): passes the usual batteries, and is the same everywhere.
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
     }
 
@@ -22,16 +22,16 @@ impl Random {
     }
 
     /// Uniform above 0 and below 1.
-    pub fn uniform(&mut self) -> f64 {
+    pub(crate) fn uniform(&mut self) -> f64 {
         ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
     }
 
-    pub fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         (-2.0 * self.uniform().ln()).sqrt() * (TAU * self.uniform()).cos()
     }
 
     /// How many of `n` happen with chance `p`: exact, by the lengths of the gaps.
-    pub fn binomial(&mut self, n: u64, p: f64) -> u64 {
+    pub(crate) fn binomial(&mut self, n: u64, p: f64) -> u64 {
         if p <= 0.0 || n == 0 {
             return 0;
         }
@@ -48,7 +48,7 @@ impl Random {
 
 /// What requests are like, and how harm changes them.
 #[derive(Clone, Copy, Debug)]
-pub enum World {
+pub(crate) enum World {
     /// Requests fail with this chance; harm multiplies it by `1 + harm`.
     Failures(f64),
     /// Normal values of mean 100 and this standard deviation; harm moves the mean by `harm` of it.
@@ -60,7 +60,7 @@ pub enum World {
 }
 
 impl World {
-    pub fn draw(self, random: &mut Random, n: u64, harm: f64) -> Sample {
+    pub(crate) fn draw(self, random: &mut Random, n: u64, harm: f64) -> Sample {
         match self {
             Self::Failures(p) => Sample::Counts { n, events: random.binomial(n, p * (1.0 + harm)) },
             Self::Normal(sd) => sums(n, || 100.0 * (1.0 + harm) + sd * random.normal()),
@@ -77,7 +77,7 @@ impl World {
     }
 
     /// The mean without harm.
-    pub fn mean(self) -> f64 {
+    pub(crate) fn mean(self) -> f64 {
         match self {
             Self::Failures(p) => p,
             Self::Normal(_) | Self::LogNormal(_) => 100.0,
@@ -97,7 +97,7 @@ fn sums(n: u64, mut draw: impl FnMut() -> f64) -> Sample {
 }
 
 /// Harm that is looked for, as a part of the mean, and the judge's metric for it.
-pub fn kind(world: World, effect: f64, margin: Option<f64>) -> Kind {
+pub(crate) fn kind(world: World, effect: f64, margin: Option<f64>) -> Kind {
     let (better, limit) = (Better::Lower, Amount::Relative(margin.unwrap_or(0.0)));
     let (tolerate, reject) =
         if margin.is_some() { (limit, limit) } else { (Amount::Absolute(0.0), Amount::Absolute(0.0)) };
@@ -114,17 +114,17 @@ pub fn kind(world: World, effect: f64, margin: Option<f64>) -> Kind {
 
 /// The first look at which something was decided, and what.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Outcome {
-    pub harm: bool,
-    pub looks: u64,
+pub(crate) struct Outcome {
+    pub(crate) harm: bool,
+    pub(crate) looks: u64,
 }
 
 /// What the judge and the rules that it is compared with said of one stream.
 #[derive(Clone, Debug, Default)]
-pub struct Race {
-    pub judge: Option<Outcome>,
-    pub reference: Option<Outcome>,
-    pub peeking: bool,
+pub(crate) struct Race {
+    pub(crate) judge: Option<Outcome>,
+    pub(crate) reference: Option<Outcome>,
+    pub(crate) peeking: bool,
     pub limit_0: bool,
     pub limit_3: bool,
     pub count_5: bool,
@@ -132,19 +132,19 @@ pub struct Race {
 
 /// Traffic of one setting.
 #[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    pub world: World,
-    pub share: f64,
-    pub harm: f64,
-    pub effect: f64,
-    pub margin: Option<f64>,
-    pub alpha: f64,
-    pub batch: u64,
-    pub looks: u64,
+pub(crate) struct Setting {
+    pub(crate) world: World,
+    pub(crate) share: f64,
+    pub(crate) harm: f64,
+    pub(crate) effect: f64,
+    pub(crate) margin: Option<f64>,
+    pub(crate) alpha: f64,
+    pub(crate) batch: u64,
+    pub(crate) looks: u64,
 }
 
 /// Plays one stream; `to_verdict` ends it when judge and reference have both decided.
-pub fn play(setting: Setting, seed: u64, to_verdict: bool) -> Race {
+pub(crate) fn play(setting: Setting, seed: u64, to_verdict: bool) -> Race {
     let mut random = Random::new(seed);
     let kind = kind(setting.world, setting.effect, setting.margin);
     let mut state = MetricState::new(&kind);
@@ -252,7 +252,7 @@ fn quantile(alpha: f64) -> f64 {
 }
 
 /// The middle of the looks to a verdict; none where fewer than half were decided.
-pub fn median(mut looks: Vec<Option<u64>>) -> Option<u64> {
+pub(crate) fn median(mut looks: Vec<Option<u64>>) -> Option<u64> {
     looks.sort_by_key(|looks| looks.unwrap_or(u64::MAX));
     looks[looks.len() / 2]
 }
