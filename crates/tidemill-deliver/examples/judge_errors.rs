@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p tidemill-deliver --example judge_errors -- [REPETITIONS]`
 
-#![expect(clippy::print_stdout, missing_docs, reason = "a program that prints a table")]
+#![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
 #[path = "../tests/it/stream.rs"]
 mod stream;

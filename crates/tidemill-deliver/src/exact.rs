@@ -14,6 +14,7 @@ fn read<E: serde::de::Error>(text: &str) -> Result<f64, E> {
 pub(crate) mod number {
     use super::{Deserializer, Serializer};
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
     pub(crate) fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(number)
     }
