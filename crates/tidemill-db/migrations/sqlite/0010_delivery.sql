@@ -93,8 +93,8 @@ CREATE TABLE quarantine (
     PRIMARY KEY (release, environment)
 ) STRICT;
 
--- `from_at` and `until_at` as they were set; a freeze that was lifted is not here any more, the log tells of it.
-CREATE TABLE freeze (
+-- `from_at` and `until_at` as they were set; a freeze that was lifted is not here any more (`freeze` is a word of PostgreSQL), the log tells of it.
+CREATE TABLE traffic_freeze (
     id INTEGER PRIMARY KEY,
     endpoint TEXT,
     reason TEXT NOT NULL,

@@ -87,7 +87,7 @@ impl Db {
 
     /// Freezes that were not lifted, also those that are over, by number.
     pub async fn freezes(&self) -> Result<Vec<Freeze>> {
-        const SQL: &str = "SELECT id, endpoint, reason, owner, from_at, until_at FROM freeze ORDER BY id";
+        const SQL: &str = "SELECT id, endpoint, reason, owner, from_at, until_at FROM traffic_freeze ORDER BY id";
         let mut reader = self.reader().await?;
         let rows: Vec<(i64, Option<String>, String, String, i64, Option<i64>)> =
             on!(reader.conn(), c => sqlx::query_as(SQL).fetch_all(c).await)
@@ -164,7 +164,7 @@ impl Tx {
     /// Keeps a freeze, whose number is not looked at; gives the number that it got.
     pub async fn add_freeze(&mut self, freeze: &Freeze) -> Result<u64> {
         const SQL: &str =
-            "INSERT INTO freeze (endpoint, reason, owner, from_at, until_at) VALUES ($1, $2, $3, $4, $5)
+            "INSERT INTO traffic_freeze (endpoint, reason, owner, from_at, until_at) VALUES ($1, $2, $3, $4, $5)
             RETURNING id";
         let ctx = self.transact.ctx.clone();
         let id: i64 = on!(self.transact.conn(), c => sqlx::query_scalar(SQL)
@@ -177,7 +177,7 @@ impl Tx {
 
     /// Lifts a freeze; gives whether it was there.
     pub async fn lift_freeze(&mut self, id: u64) -> Result<bool> {
-        const SQL: &str = "DELETE FROM freeze WHERE id = $1";
+        const SQL: &str = "DELETE FROM traffic_freeze WHERE id = $1";
         let ctx = self.transact.ctx.clone();
         let gone = on!(self.transact.conn(), c => sqlx::query(SQL)
             .bind(id as i64).execute(c).await.map(|done| done.rows_affected()))
