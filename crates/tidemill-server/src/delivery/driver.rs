@@ -198,16 +198,19 @@ impl Driver {
     }
 
     async fn route(&self, plan: &Plan, wanted: &EndpointSpec) -> Result<(), Error> {
-        let actor = actor();
+        let (actor, registry) = (actor(), self.app.registry());
+        let gateway = self.app.serving().map(|serving| serving.gateway());
         if wanted.arms.is_empty() {
-            serving::delete(&self.app, &actor, &plan.endpoint).await.map_err(|refusal| refusal.error)?;
+            serving::delete(registry, gateway, &actor, &plan.endpoint)
+                .await
+                .map_err(|refusal| refusal.error)?;
             return Ok(());
         }
         let is_there = self.app.registry().db().endpoint(&plan.endpoint).await?.is_some();
         if is_there && self.declared(&plan.endpoint).await?.arms == wanted.arms {
             return Ok(());
         }
-        serving::put(&self.app, &actor, &plan.endpoint, wanted.clone(), None)
+        serving::put(registry, gateway, &actor, &plan.endpoint, wanted.clone(), None)
             .await
             .map_err(|refusal| refusal.error)?;
         Ok(())
