@@ -22,6 +22,7 @@ mod stats;
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use tidemill_core::{Progress, Quiet};
 
 pub use self::build::ProfileBuilder;
@@ -129,9 +130,11 @@ impl Profile {
             return Err(Error::Unusable("profiles of tables with other columns cannot be merged".to_owned()));
         }
         self.rows += other.rows;
-        for (mine, theirs) in self.columns.iter_mut().zip(&other.columns) {
-            mine.merge(theirs);
-        }
+        self.columns
+            .par_iter_mut()
+            .zip(&other.columns)
+            .with_min_len(8)
+            .for_each(|(mine, theirs)| mine.merge(theirs));
         match (&mut self.relations, &other.relations) {
             (Some(mine), Some(theirs)) => mine.merge(theirs),
             (mine, _) => *mine = None,
