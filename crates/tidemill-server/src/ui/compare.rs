@@ -112,8 +112,12 @@ fn axes(ask: &Ask, runs: &[Run], differing: &[&Key]) -> Vec<Key> {
     if !asked.is_empty() {
         return asked;
     }
-    // What most runs do not have would break most lines.
-    let most = |key: &&&Key| runs.iter().filter(|run| key.cell(run) != Cell::None).count() * 2 >= runs.len();
+    // What most runs do not have would break most lines, and what all have alike says nothing.
+    let most = |key: &&&Key| {
+        let known: Vec<Cell> =
+            runs.iter().map(|run| key.cell(run)).filter(|cell| *cell != Cell::None).collect();
+        known.len() * 2 >= runs.len() && known.iter().any(|cell| *cell != known[0])
+    };
     let common = || differing.iter().filter(most);
     let params = common().filter(|key| matches!(key, Key::Param(_))).take(AXES / 2);
     let metrics = common().filter(|key| matches!(key, Key::Metric(_))).take(AXES / 2);
@@ -233,11 +237,13 @@ async fn curve(
     runs: &[Run],
     metrics: &[&Key],
 ) -> Result<Option<Figure>, tidemill_registry::Error> {
-    let has_curve = |key: &&&Key| {
-        runs.iter().any(|run| run.metrics.iter().any(|metric| metric.key == key.key() && metric.step > 0))
-    };
+    let has_curve =
+        |run: &Run, key: &Key| run.metrics.iter().any(|metric| metric.key == key.key() && metric.step > 0);
+    let curves_of = |key: &Key| runs.iter().take(CURVES).filter(|run| has_curve(run, key)).count();
     let asked = ask.get("curve").and_then(Key::parse);
-    let Some(key) = asked.or_else(|| metrics.iter().find(has_curve).map(|key| (*key).clone())) else {
+    // The one that most of the drawn runs have; the first by name where several are alike.
+    let best = metrics.iter().rev().max_by_key(|key| curves_of(key)).filter(|key| curves_of(key) > 0);
+    let Some(key) = asked.or_else(|| best.map(|key| (*key).clone())) else {
         return Ok(None);
     };
     let shape = Shape::of(ask);

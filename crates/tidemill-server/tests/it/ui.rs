@@ -352,7 +352,7 @@ async fn an_alias_is_moved_by_a_form_of_our_own_page_only() {
     let server = Server::start().await;
     post(&server, "/api/2.0/mlflow/registered-models/create", &json!({"name": "churn"})).await;
     for _ in 0..2 {
-        let body = json!({"name": "churn", "source": "mlflow-artifacts:/0/x"});
+        let body = json!({"name": "churn", "source": "s3://models/churn"});
         post(&server, "/api/2.0/mlflow/model-versions/create", &body).await;
     }
     let model = page(&server, "/models/churn").await;
