@@ -87,7 +87,8 @@ impl Db {
 
     /// Freezes that were not lifted, also those that are over, by number.
     pub async fn freezes(&self) -> Result<Vec<Freeze>> {
-        const SQL: &str = "SELECT id, endpoint, reason, owner, from_at, until_at FROM traffic_freeze ORDER BY id";
+        const SQL: &str =
+            "SELECT id, endpoint, reason, owner, from_at, until_at FROM traffic_freeze ORDER BY id";
         let mut reader = self.reader().await?;
         let rows: Vec<(i64, Option<String>, String, String, i64, Option<i64>)> =
             on!(reader.conn(), c => sqlx::query_as(SQL).fetch_all(c).await)
