@@ -37,6 +37,8 @@ pub struct OutcomeApi {
     limit: u64,
 }
 
+/// Of an endpoint, or of a model that is asked by its own name.
+const LONGEST_NAME: usize = 250;
 /// Outcomes that are stored in one transaction.
 const GROUP: usize = 5_000;
 /// Rejected rows that an answer names.
@@ -242,6 +244,9 @@ pub(crate) async fn counts(
     State(api): State<OutcomeApi>,
     Path(endpoint): Path<String>,
 ) -> Result<Json<StandingAnswer>, Problem> {
+    if !(1..=LONGEST_NAME).contains(&endpoint.chars().count()) {
+        return Err(refuse(format!("the name of an endpoint has 1 to {LONGEST_NAME} characters")));
+    }
     let counts = api.db.outcome_counts(&endpoint).await?;
     let data = Standing {
         matched: counts.matched,

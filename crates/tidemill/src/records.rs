@@ -62,7 +62,7 @@ fn of_project(declared: &tidemill_project::RecordDefaults) -> RecordsSpec {
 }
 
 fn whole_days(time: Duration) -> Option<u32> {
-    let is_whole = time.as_secs() % DAY == 0 && time.subsec_nanos() == 0 && !time.is_zero();
+    let is_whole = time.as_secs().is_multiple_of(DAY) && time.subsec_nanos() == 0 && !time.is_zero();
     is_whole.then(|| u32::try_from(time.as_secs() / DAY).ok()).flatten()
 }
 
@@ -108,9 +108,11 @@ mod tests {
         assert_eq!((days("90d"), days("2w")), (Ok(90), Ok(14)));
         assert!(days("36h").is_err() && days("0d").is_err() && column("email").is_err());
         assert!(column("email=blur").is_err() && column("=hash").is_err());
-        for (text, why) in
-            [("sample: 2", "`sample` is 2"), ("keep: 36h", "whole days"), ("keep_bytes: 0", "is 0")]
-        {
+        for (text, why) in [
+            ("sample: 2", "`sample` is too large: 2"),
+            ("keep: 36h", "whole days"),
+            ("keep_bytes: 0", "is 0"),
+        ] {
             let file = format!("project: p\nserving:\n  records: {{{text}}}\n");
             let report = tidemill_project::parse(&file, "tidemill.yaml").unwrap_err().to_string();
             assert!(report.contains(why), "{report}");

@@ -113,6 +113,7 @@ pub(crate) struct RolloutAction {
     reason: Option<String>,
     /// For `approve`: what was looked at. Refused where something else waits by now.
     #[serde(default)]
+    #[schema(pattern = "^b3:[0-9a-f]{64}$")]
     inputs: Option<String>,
 }
 
@@ -256,6 +257,9 @@ pub(super) async fn action(
         Problem::invalid(format!("the action is not right: {error}"))
             .hint("`/api/v1/openapi.json` says what this route takes")
     })?;
+    let registry = app.registry();
+    // First: what is not there needs no better reason.
+    registry.db().rollout(id.0).await?.ok_or_else(|| no_rollout(id.0))?;
     let reason = wanted.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
     let reason = reason.filter(|reason| !reason.contains('\0')).map(ToOwned::to_owned);
     let why = || reason.clone().ok_or_else(|| Problem::invalid("`reason` is missing: it stands in the log"));
@@ -272,7 +276,6 @@ pub(super) async fn action(
             return Err(Problem::invalid(message));
         }
     };
-    let registry = app.registry();
     let state = act(registry.db(), registry.clock().as_ref(), &actor, id.0, &action).await?;
     one(RolloutActed { id: id.0, phase: state.phase.name().to_owned() })
 }

@@ -85,7 +85,7 @@ impl Driver {
             }
         }
         let looks = self.rounds.is_multiple_of(LOOK);
-        if live.is_empty() || !(looks || !acted.is_empty()) {
+        if live.is_empty() || !looks && acted.is_empty() {
             return Ok(());
         }
         let freezes: Vec<Freeze> = db.freezes().await?.into_iter().map(freeze).collect();
@@ -243,7 +243,7 @@ impl Driver {
         for input in &candidate.inputs {
             match incumbent.inputs.iter().find(|known| known.name == input.name) {
                 None => {
-                    problems.push(format!("it wants the input `{}`, which requests do not have", input.name))
+                    problems.push(format!("it wants the input `{}`, which requests do not have", input.name));
                 }
                 Some(known) if known.element != input.element => {
                     problems.push(format!("its input `{}` is of another type", input.name));

@@ -285,7 +285,7 @@ fn changed_files(before: &Files, after: &Files) -> Table {
         match before.get(path) {
             None => rows.push((Tone::Good, "added", path, None, Some(*bytes))),
             Some((old, size)) if old != digest => {
-                rows.push((Tone::Warn, "changed", path, Some(*size), Some(*bytes)))
+                rows.push((Tone::Warn, "changed", path, Some(*size), Some(*bytes)));
             }
             Some(_) => {}
         }

@@ -234,7 +234,7 @@ async fn metrics(ask: &Ask, run: &Run, system: bool) -> Result<Vec<Block>, Error
     let keys = keys.filter(|metric| metric.key.to_lowercase().contains(&wanted.to_lowercase()));
     // Those with several steps first: a single value is no curve.
     let mut keys: Vec<(bool, &str)> = keys.map(|metric| (metric.step == 0, metric.key.as_str())).collect();
-    keys.sort();
+    keys.sort_unstable();
     let keys: Vec<&str> = keys.into_iter().map(|(_, key)| key).collect();
     let from = ask.get("from").and_then(|from| from.parse::<usize>().ok()).unwrap_or(0).min(keys.len());
     let here = &keys[from..keys.len().min(from + CURVES)];

@@ -45,7 +45,7 @@ pub(crate) fn held_out(
         rows.is_empty() || (most as usize) < whole.num_rows(),
         "the table that the model learned from has other rows by now"
     );
-    Ok(take_record_batch(&whole, &UInt64Array::from_iter(rows.iter()))?)
+    Ok(take_record_batch(&whole, &rows.iter().collect::<UInt64Array>())?)
 }
 
 /// The trainer's own answers to these rows, as its table of predictions holds them.

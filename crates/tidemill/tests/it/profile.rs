@@ -23,7 +23,7 @@ fn orders(from: f64, kinds: [&str; 2]) -> String {
     for i in 0..500_u32 {
         let amount = from + f64::from(i * 7919 % 1000) / 25.0;
         let amount = if i % 20 == 0 { String::new() } else { format!("{amount:.2}") };
-        let kind = kinds[(i % 3 == 0) as usize];
+        let kind = kinds[usize::from(i % 3 == 0)];
         let _ = writeln!(text, "{i},{amount},{kind},user{i}@example.com");
     }
     text
@@ -31,7 +31,7 @@ fn orders(from: f64, kinds: [&str; 2]) -> String {
 
 fn project() -> Project {
     let project = Project::new(PROJECT);
-    project.write("orders.csv", &orders(0.0, ["web", "shop"]));
+    project.write("orders.csv", orders(0.0, ["web", "shop"]));
     project.run(&["data", "add", "orders", "orders.csv"]).good();
     project
 }
@@ -64,7 +64,7 @@ fn a_profile_is_printed_and_kept() {
 #[test]
 fn a_page_needs_nothing_else() {
     let project = project();
-    project.write("orders.csv", &orders(12.0, ["web", "phone"]));
+    project.write("orders.csv", orders(12.0, ["web", "phone"]));
     project.run(&["data", "add", "orders", "orders.csv"]).good();
     project.run(&["data", "profile", "orders@2", "--against", "orders@1", "--html", "page.html"]).good();
     let page = project.read("page.html");
@@ -83,7 +83,7 @@ fn a_page_needs_nothing_else() {
 fn drift_is_told_in_words_and_by_the_exit_code() {
     let project = project();
     project.run(&["data", "drift", "orders@1", "orders.csv"]).good().says(&["none", "left out"]);
-    project.write("orders.csv", &orders(12.0, ["web", "phone"]));
+    project.write("orders.csv", orders(12.0, ["web", "phone"]));
     project.run(&["data", "add", "orders", "orders.csv"]).good();
     for more in [&[][..], &["--profiles"]] {
         let args = [&["data", "drift", "orders@1", "orders@2"], more].concat();
@@ -110,7 +110,7 @@ fn suites_are_checked_and_proposed() {
         "- {between: {column: amount",
     ]);
     assert!(!suite.stdout.contains("against"), "{suite}");
-    project.write("orders.csv", &orders(12.0, ["web", "phone"]));
+    project.write("orders.csv", orders(12.0, ["web", "phone"]));
     // Amounts above 50 are few enough to be allowed no more; what moved is a warning.
     project.run(&["check"]).fails(1, &[]).says(&["broken", "% must", "warning", "columns moved"]);
     let json = project.run(&["check", "--json"]).fails(1, &[]).json();

@@ -91,7 +91,7 @@ async fn requests_are_joined_and_get_their_own_rows() {
     for task in tasks {
         task.await.unwrap();
     }
-    let sizes = sizes.lock().unwrap();
+    let sizes = sizes.lock().unwrap().clone();
     assert_eq!(sizes.iter().sum::<usize>(), 32 * 50);
     assert!(sizes.iter().all(|size| *size <= 8), "{sizes:?}");
     assert!(sizes.len() < 32 * 50 / 3, "{} calls for {} requests", sizes.len(), 32 * 50);

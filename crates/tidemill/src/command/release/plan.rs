@@ -105,7 +105,7 @@ fn judge(declared: &project::Judge) -> (Option<Spec>, Vec<&'static str>) {
         });
     }
     let spec =
-        (!metrics.is_empty()).then(|| Spec { error_budget: declared.error_budget, metrics, slices: None });
+        (!metrics.is_empty()).then_some(Spec { error_budget: declared.error_budget, metrics, slices: None });
     (spec, unseen)
 }
 
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_project_file() {
-        let text = "project: flights\nrelease:\n  model: late\n  environments:\n    prod:\n      approve: {by: owner, count: 2, people: [ada, bob, cid]}\n      rollout:\n        stages: [{shadow: {samples: 2000}}, {canary: 5%}, {gate: {by: risk}}, {canary: 25%}, {full: {settle: 24h}}]\n        judge: {error_budget: 0.01, metrics: [errors, latency, cost]}\n";
+        let text = "project: flights\nobjective:\n  task: {kind: classification, target: late, positive: 1}\n  costs: {currency: EUR, false_negative: 120, false_positive: 15}\nrelease:\n  model: late\n  environments:\n    prod:\n      approve: {by: owner, count: 2, people: [ada, bob, cid]}\n      rollout:\n        stages: [{shadow: {samples: 2000}}, {canary: 5%}, {gate: {by: risk}}, {canary: 25%}, {full: {settle: 24h}}]\n        judge: {error_budget: 0.01, metrics: [errors, latency, cost]}\n";
         let project = project::parse_bytes(text.as_bytes(), "tidemill.yaml").unwrap();
         let release = project.release.unwrap();
         let planned = plan(&release.environments[0]);
