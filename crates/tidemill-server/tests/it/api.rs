@@ -34,12 +34,13 @@ async fn every_documented_route_is_there() {
     let paths: BTreeSet<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
     for path in &paths {
         // A stream has no end, and outcomes are taken only beside a gateway: the real binary's tests ask for both.
-        if path.ends_with("/stream") || path.ends_with("/outcomes") {
+        let is_read = !document["paths"][path]["get"].is_null();
+        if !is_read || path.ends_with("/stream") || path.ends_with("/outcomes") {
             continue;
         }
         let reply = server.get(&path.replace("{seq}", "1").replace(['{', '}'], "")).await;
         assert!(!reply.body.contains("no_such_route"), "{path}: {reply:?}");
-        assert!(matches!(reply.status, 200 | 400 | 404 | 405), "{path}: {reply:?}");
+        assert!(matches!(reply.status, 200 | 400 | 404), "{path}: {reply:?}");
     }
     assert!(paths.len() > 8, "{paths:?}");
 }
