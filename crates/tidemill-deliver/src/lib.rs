@@ -4,9 +4,7 @@
 //! the database keeps what it decided.
 
 pub mod approval;
-mod exact;
 pub mod filter;
 pub mod judge;
 pub mod release;
 pub mod rollout;
-pub mod sequential;

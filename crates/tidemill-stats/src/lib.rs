@@ -16,6 +16,7 @@ pub mod correlation;
 pub mod divergence;
 pub mod drift;
 pub mod estimate;
+pub mod exact;
 pub mod interval;
 pub mod multiple;
 pub mod online;

@@ -4,7 +4,7 @@
 //! differences of log-gammas, which is wrong from about 10,000 degrees of freedom on. Everything here is good to 1e-11
 //! relative, also far out in the tails and for counts in the millions.
 
-use std::f64::consts::{PI, SQRT_2};
+use std::f64::consts::{LN_2, PI, SQRT_2};
 
 use statrs::function::{erf, gamma};
 
@@ -23,15 +23,19 @@ pub fn normal_two_sided(z: f64) -> f64 {
     erf::erfc(z.abs() / SQRT_2)
 }
 
-/// Natural logarithm of [`normal_below`], finite also where that underflows.
+/// Natural logarithm of [`normal_below`], accurate in both tails and finite also where that underflows. With `libm` alone:
+/// verdicts of rollouts rest on it, and they are the same wherever they are computed again.
 pub fn ln_normal_below(z: f64) -> f64 {
+    if z > 5.0 {
+        return libm::log1p(-0.5 * libm::erfc(z / SQRT_2));
+    }
     if z > -30.0 {
-        return normal_below(z).ln();
+        return libm::log(libm::erfc(-z / SQRT_2)) - LN_2;
     }
     // Mills' ratio as an asymptotic series; the first dropped term is below 1e-13 here.
     let s = 1.0 / (z * z);
     let series = s * (-1.0 + s * (3.0 + s * (-15.0 + s * (105.0 - 945.0 * s))));
-    -0.5 * z * z - (-z).ln() - 0.5 * (2.0 * PI).ln() + series.ln_1p()
+    -0.5 * z * z - libm::log(-z) - 0.5 * libm::log(2.0 * PI) + libm::log1p(series)
 }
 
 /// The point with share `p` of a standard normal distribution below it; infinite at 0 and 1.
@@ -275,4 +279,25 @@ fn deviance(x: f64, m: f64) -> f64 {
         return sum;
     }
     x * (x / m).ln() + m - x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_normal_distribution_function_agrees_with_tables() {
+        // scipy.stats.norm.logcdf
+        for (x, expected) in [
+            (0.0, -LN_2),
+            (1.0, -0.172_753_779_023_449_9),
+            (8.0, -6.220_960_574_271_742e-16),
+            (-5.0, -15.064_998_393_988_727),
+            (-29.0, -424.787_419_909_730_26),
+            (-40.0, -804.608_442_013_753_9),
+        ] {
+            let got = ln_normal_below(x);
+            assert!((got - expected).abs() <= 1e-9 * expected.abs().max(1e-7), "{x}: {got}");
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! A difference between two arms against limits, for shares and for means of any values.
 
 use serde::{Deserialize, Serialize};
+use tidemill_stats::sequential::{Counts, Law, Way, ln_evidence};
 
 use super::sample::{Moments, Sample};
 use super::spec::{Amount, Better};
-use crate::sequential::{Counts, Law, Way, ln_half_normal};
 
 /// Requests of each arm before a normal approximation is trusted.
 const BURN_IN: f64 = 100.0;
@@ -100,7 +100,9 @@ impl Difference {
 
     fn normal(&self, question: Question, limit: Amount, side: f64) -> f64 {
         let Some((beyond, variance, effect)) = self.estimate(question, limit, side) else { return 0.0 };
-        let evidence = |tau: f64| libm::exp(ln_half_normal(side * beyond, variance, tau).min(600.0));
+        // Where nothing can be said there is neither evidence for harm nor against it.
+        let evidence =
+            |tau: f64| libm::exp(ln_evidence(side * beyond, variance, tau).unwrap_or(0.0).min(600.0));
         libm::log((1.0 - WIDE_SHARE) * evidence(effect) + WIDE_SHARE * evidence(WIDE * effect))
     }
 

@@ -1,12 +1,12 @@
 //! One metric of a judge: what was seen of it, and how strong the evidence is on both sides.
 
 use serde::{Deserialize, Serialize};
+use tidemill_stats::exact;
+use tidemill_stats::sequential::{Betting, Counts, Law, Way, ln_sum_exp};
 
 use super::difference::{Difference, Question};
 use super::sample::{Moments, Sample};
 use super::spec::{Better, Kind};
-use crate::exact;
-use crate::sequential::{Betting, Counts, Law, Way, ln_sum_exp};
 
 /// Under what traffic a look was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,15 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use tidemill_stats::exact;
+use tidemill_stats::sequential::{REFUSE, SampleRatio};
 
 use super::metric::{MetricState, Traffic};
 use super::sample::Sample;
 use super::spec::{Metric, Spec, SpecError, Tier};
-use crate::exact;
-use crate::sequential::SampleRatio;
-
-/// The chance of calling a proper split improper.
-const SAMPLE_RATIO_LEVEL: f64 = 0.0005;
 
 /// What happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,7 +212,7 @@ impl Judge {
         if rollback {
             return Verdict { decision: Decision::Rollback, why: harms };
         }
-        if self.ln_ratio >= -libm::log(SAMPLE_RATIO_LEVEL) {
+        if self.ln_ratio >= -libm::log(REFUSE) {
             holds.push(Why::SampleRatio);
         }
         let mut required = 0;

@@ -1,8 +1,7 @@
 //! What is seen of one metric in one look.
 
 use serde::{Deserialize, Serialize};
-
-use crate::exact;
+use tidemill_stats::exact;
 
 /// What one arm did since the last look.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use tidemill_deliver::judge::{Amount, Better, Kind, MetricState, Sample, Traffic};
-use tidemill_deliver::sequential::ln_half_normal;
+use tidemill_stats::sequential::ln_evidence;
 
 /// SplitMix64 (Steele, Lea and Flood 2014): passes the usual batteries, and is the same everywhere.
 pub(crate) struct Random(u64);
@@ -170,9 +170,9 @@ pub(crate) fn play(setting: Setting, seed: u64, to_verdict: bool) -> Race {
             let (d, v) = compare(setting, &candidate, &baseline);
             let tau = setting.effect * baseline.mean();
             if candidate.n >= 100.0 && baseline.n >= 100.0 && enough(setting.world, &candidate, &baseline) {
-                if ln_half_normal(d, v, tau) >= needed {
+                if ln_evidence(d, v, tau).unwrap_or(0.0) >= needed {
                     race.reference = Some(Outcome { harm: true, looks: look });
-                } else if ln_half_normal(-d, v, tau) >= needed {
+                } else if ln_evidence(-d, v, tau).unwrap_or(0.0) >= needed {
                     race.reference = Some(Outcome { harm: false, looks: look });
                 }
             }

@@ -1,40 +1,60 @@
-//! Whether arms got the share of requests that they were meant to get. When they did not, nothing else is worth testing.
+//! Whether traffic was split as it should have been: a test that may be looked at after every batch.
 
 use serde::{Deserialize, Serialize};
 
-use crate::special::chi_square_above;
+use super::mixture::ln_beta;
+use crate::exact;
 
-/// Below this p-value a comparison is refused (R. Kohavi et al., Trustworthy Online Controlled Experiments, 2020,
-/// chapter 21).
-pub const REFUSE: f64 = 0.0005;
-
-/// The check of shares.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// Evidence that the candidate did not get the share that it should have got.
+///
+/// A beta mixture around the planned share against that share (Lindon and Malek 2022), one factor per look, so that the share may change
+/// between looks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SampleRatio {
-    /// Pearson's statistic.
-    pub chi2: f64,
-    /// Its p-value with one degree less than there are arms.
-    pub p: f64,
-    /// Whether `p` is at least [`REFUSE`].
-    pub fine: bool,
+    strata: Vec<Stratum>,
 }
 
-/// Compares the units that arms got with the shares that they should get, in any unit. `None` below two arms, when
-/// lengths differ, a share is not above zero, or nothing was counted.
-pub fn sample_ratio(counts: &[u64], shares: &[f64]) -> Option<SampleRatio> {
-    let units = counts.iter().sum::<u64>() as f64;
-    let all: f64 = shares.iter().sum();
-    let good = shares.iter().all(|share| *share > 0.0 && share.is_finite());
-    if counts.len() < 2 || counts.len() != shares.len() || !good || units <= 0.0 {
-        return None;
+/// Requests under one planned share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Stratum {
+    #[serde(with = "exact::number")]
+    share: f64,
+    candidate: u64,
+    baseline: u64,
+}
+
+/// How certain the mixture is of the plan, in requests: departures by some percent of the share are what is looked for.
+const CERTAINTY: f64 = 1000.0;
+
+impl SampleRatio {
+    /// Takes up requests of a look under a planned share of the candidate, strictly between 0 and 1; other shares say nothing.
+    pub fn update(&mut self, share: f64, candidate: u64, baseline: u64) {
+        if !(share > 0.0 && share < 1.0) {
+            return;
+        }
+        match self.strata.iter_mut().find(|stratum| stratum.share == share) {
+            Some(stratum) => {
+                stratum.candidate += candidate;
+                stratum.baseline += baseline;
+            }
+            None => self.strata.push(Stratum { share, candidate, baseline }),
+        }
     }
-    let distance = |(count, share): (&u64, &f64)| {
-        let expected = units * share / all;
-        (*count as f64 - expected).powi(2) / expected
-    };
-    let chi2: f64 = counts.iter().zip(shares).map(distance).sum();
-    let p = chi_square_above(chi2, (counts.len() - 1) as f64);
-    Some(SampleRatio { chi2, p, fine: p >= REFUSE })
+
+    /// The logarithm of the evidence against the plan.
+    pub fn ln_evidence(&self) -> f64 {
+        self.strata
+            .iter()
+            .map(|stratum| {
+                let (a, b) = (CERTAINTY * stratum.share, CERTAINTY * (1.0 - stratum.share));
+                let (c, r) = (stratum.candidate as f64, stratum.baseline as f64);
+                ln_beta(a + c, b + r)
+                    - ln_beta(a, b)
+                    - c * libm::log(stratum.share)
+                    - r * libm::log(1.0 - stratum.share)
+            })
+            .sum()
+    }
 }
 
 #[cfg(test)]
@@ -42,10 +62,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_that_are_off_are_refused() {
-        assert!(sample_ratio(&[9_050, 950], &[90.0, 10.0]).unwrap().fine);
-        assert!(!sample_ratio(&[9_200, 800], &[90.0, 10.0]).unwrap().fine);
-        assert!(sample_ratio(&[1], &[1.0]).is_none() && sample_ratio(&[0, 0], &[0.5, 0.5]).is_none());
-        assert!(sample_ratio(&[1, 1], &[1.0, 0.0]).is_none());
+    fn the_planned_share_is_no_evidence_and_another_is() {
+        let mut fair = SampleRatio::default();
+        fair.update(0.1, 1_000, 9_000);
+        assert!(fair.ln_evidence() < 0.0);
+        let mut unfair = SampleRatio::default();
+        unfair.update(0.1, 1_300, 8_700);
+        assert!(unfair.ln_evidence() > 2000.0_f64.ln());
+    }
+
+    #[test]
+    fn the_expectation_at_the_planned_share_is_one() {
+        let requests = 12;
+        let mean: f64 = (0..=requests)
+            .map(|c| {
+                let mut test = SampleRatio::default();
+                test.update(0.3, c, requests - c);
+                let ln_chance = super::super::mixture::ln_choose(requests as f64, c as f64)
+                    + c as f64 * 0.3_f64.ln()
+                    + (requests - c) as f64 * 0.7_f64.ln();
+                (ln_chance + test.ln_evidence()).exp()
+            })
+            .sum();
+        assert!((mean - 1.0).abs() < 1e-9);
     }
 }

@@ -1,16 +1,12 @@
 //! Runs the Python reference implementations that figures are checked against.
 
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-
 use serde_json::Value;
+use tidemill_testkit::python_answer;
 
 /// Runs a script that reads JSON as `data` and leaves its answer, made of plain types, in `answer`.
 ///
 /// NaN and infinities of the answer travel as null.
 pub(crate) fn python(script: &str, data: &Value) -> Value {
-    let interpreter = interpreter();
     let program = format!(
         "import json, sys, math, warnings\nwarnings.simplefilter('ignore')\ndata = json.load(sys.stdin)\n{script}\n\
          def plain(x):\n    \
@@ -20,22 +16,7 @@ pub(crate) fn python(script: &str, data: &Value) -> Value {
          return None if isinstance(x, float) and not math.isfinite(x) else x\n\
          json.dump(plain(answer), sys.stdout)"
     );
-    let mut child = Command::new(&interpreter)
-        .args(["-c", &program])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|_| panic!("no Python at {}: run `cargo xtask setup`", interpreter.display()));
-    child.stdin.take().unwrap().write_all(data.to_string().as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        !errors.contains("ModuleNotFoundError"),
-        "a Python package is missing: run `cargo xtask setup`\n{errors}"
-    );
-    assert!(output.status.success(), "the Python script failed\n{errors}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    serde_json::from_str(&python_answer(&program, &data.to_string())).unwrap()
 }
 
 /// Holds a figure against the reference: equal to 1e-9 relative, or 1e-13 absolute near zero.
@@ -57,11 +38,4 @@ pub(crate) fn close_to(found: Option<f64>, expected: &Value, bound: f64, what: &
         }
         (found, expected) => panic!("{what}: found {found:?}, expected {expected:?}"),
     }
-}
-
-fn interpreter() -> PathBuf {
-    std::env::var_os("TIDEMILL_TEST_PYTHON").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python"),
-        PathBuf::from,
-    )
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tidemill_stats::random::Random;
 use tidemill_stats::sequential::{
-    Decision, Guardrail, Plan, RareEvents, Side, Tally, TwoByTwo, ln_evidence, radius, sample_ratio,
+    Counts, Decision, Guardrail, Law, Plan, Tally, TwoByTwo, Way, ln_evidence, radius, sample_ratio,
 };
 
 use crate::python::{close, close_to, python};
@@ -109,16 +109,18 @@ fn exact_tests_hold_their_level_on_rare_failures() {
         let (mut two_by_two, mut rare) = (0.0, 0.0);
         for repetition in 0..400 {
             let mut random = Random::new(seed, repetition);
-            let (mut table, mut events) = (TwoByTwo::new(), RareEvents::new(Side::AtMost, 1.0));
+            let mut table = TwoByTwo::new();
+            let (mut events, mut largest) = (Counts::new(Law::Binomial, Way::Above, 1.0, 1.0), 0.0_f64);
             for _ in 0..100 {
                 let mut hits =
                     |count: u64, rate: f64| (0..count).filter(|_| random.unit() < rate).count() as u64;
                 let (control, candidate) = ((hits(90, rates.0), 90), (hits(30, rates.1), 30));
                 table.add(control, candidate);
-                events.add(control, candidate);
+                events.update((candidate.1, candidate.0), (control.1, control.0));
+                largest = largest.max(events.ln_evidence());
             }
             two_by_two += f64::from(u8::from(table.p() <= 0.05));
-            rare += f64::from(u8::from(events.p() <= 0.05));
+            rare += f64::from(u8::from((-largest).exp() <= 0.05));
         }
         (two_by_two / 400.0, rare / 400.0)
     };

@@ -1,22 +1,6 @@
-//! Functions that the tests share.
+//! Mixtures over effects, and the functions that the tests share.
 
-use std::f64::consts::{LN_2, PI, SQRT_2};
 use std::sync::LazyLock;
-
-/// The logarithm of the standard normal distribution function, accurate in both tails.
-pub fn ln_normal_cdf(x: f64) -> f64 {
-    if x > -30.0 {
-        return if x > 5.0 {
-            libm::log1p(-0.5 * libm::erfc(x / SQRT_2))
-        } else {
-            libm::log(libm::erfc(-x / SQRT_2)) - LN_2
-        };
-    }
-    // Mills' ratio by its asymptotic series; at 30 the next term is below 1e-11.
-    let square = x * x;
-    let series = 1.0 - 1.0 / square + 3.0 / (square * square) - 15.0 / (square * square * square);
-    -0.5 * square - 0.5 * libm::log(2.0 * PI) - libm::log(-x) + libm::log(series)
-}
 
 /// `ln Σ exp(xᵢ)` without overflow; minus infinity for none.
 pub fn ln_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
@@ -65,23 +49,9 @@ fn make_effect_grid() -> Vec<(f64, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::f64::consts::LN_2;
 
-    #[test]
-    fn the_normal_distribution_function_agrees_with_tables() {
-        // scipy.stats.norm.logcdf
-        for (x, expected) in [
-            (0.0, -LN_2),
-            (1.0, -0.172_753_779_023_449_9),
-            (8.0, -6.220_960_574_271_742e-16),
-            (-5.0, -15.064_998_393_988_727),
-            (-29.0, -424.787_419_909_730_26),
-            (-40.0, -804.608_442_013_753_9),
-        ] {
-            let got = ln_normal_cdf(x);
-            assert!((got - expected).abs() <= 1e-9 * expected.abs().max(1e-7), "{x}: {got}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn weights_of_the_grid_sum_to_one() {

@@ -11,47 +11,50 @@ fn read<E: serde::de::Error>(text: &str) -> Result<f64, E> {
 }
 
 /// For a field of type `f64`.
-pub(crate) mod number {
+pub mod number {
     use super::{Deserializer, Serializer};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
-    pub(crate) fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    /// Writes it as text.
+    pub fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(number)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    /// Reads it back.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
         use serde::Deserialize as _;
         super::read(&String::deserialize(deserializer)?)
     }
 }
 
 /// For a field of type `Vec<f64>`: one text, numbers apart by blanks.
-pub(crate) mod numbers {
+pub mod numbers {
     use super::{Deserializer, Serializer};
 
-    pub(crate) fn serialize<S: Serializer>(numbers: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+    /// Writes it as text.
+    pub fn serialize<S: Serializer>(numbers: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
         let texts: Vec<String> = numbers.iter().map(f64::to_string).collect();
         serializer.serialize_str(&texts.join(" "))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+    /// Reads it back.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
         use serde::Deserialize as _;
         String::deserialize(deserializer)?.split_ascii_whitespace().map(super::read).collect()
     }
 }
 
 /// For a field of type `Vec<(f64, u64)>`: one text, `value*count` apart by blanks.
-pub(crate) mod counted {
+pub mod counted {
     use super::{Deserializer, Serializer};
 
-    pub(crate) fn serialize<S: Serializer>(values: &[(f64, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    /// Writes it as text.
+    pub fn serialize<S: Serializer>(values: &[(f64, u64)], serializer: S) -> Result<S::Ok, S::Error> {
         let texts: Vec<String> = values.iter().map(|(value, count)| format!("{value}*{count}")).collect();
         serializer.serialize_str(&texts.join(" "))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<(f64, u64)>, D::Error> {
+    /// Reads it back.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(f64, u64)>, D::Error> {
         super::read_counted(deserializer)
     }
 }

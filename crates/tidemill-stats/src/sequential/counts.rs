@@ -6,8 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ln_sum_exp;
-use super::special::{effect_grid, ln_choose};
+use super::mixture::{effect_grid, ln_choose, ln_sum_exp};
 use crate::exact;
 
 /// How events fall to the arms, given their total.
@@ -173,6 +172,22 @@ mod tests {
                 assert!((mean - 1.0).abs() < 1e-9, "{law:?} {way:?}: {mean}");
             }
         }
+    }
+
+    #[test]
+    fn evidence_follows_the_ratio() {
+        // Always-valid p-value: one over the largest evidence so far.
+        let run = |way, limit, candidate| {
+            let mut test = Counts::new(Law::Binomial, way, limit, 0.5);
+            let mut largest: f64 = 0.0;
+            for _ in 0..20 {
+                test.update((1_000, candidate), (9_000, 18));
+                largest = largest.max(test.ln_evidence());
+            }
+            (-largest).exp()
+        };
+        assert!(run(Way::Above, 1.25, 10) < 0.01 && run(Way::Above, 1.25, 2) == 1.0);
+        assert!(run(Way::Below, 2.0, 2) < 0.01 && run(Way::Below, 2.0, 6) == 1.0);
     }
 
     #[test]

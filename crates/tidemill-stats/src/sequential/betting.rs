@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ln_sum_exp;
+use super::mixture::ln_sum_exp;
 use crate::exact;
 
 /// Smallest and largest bet, as parts of what can be lost.
