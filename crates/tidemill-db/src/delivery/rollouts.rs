@@ -205,9 +205,14 @@ impl Db {
         let rows: Vec<(i64, i64, String)> = on!(reader.conn(), c => sqlx::query_as(SQL)
             .bind(id as i64).bind(after as i64).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
         .map_err(self.ctx().fail("read what happened to a rollout"))?;
-        let input =
-            |(number, at, body)| RolloutInput { number: number as u64, at: Timestamp::from_millis(at), body };
-        Ok(rows.into_iter().map(|(number, at, body): (i64, i64, String)| input((number, at, body))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(number, at, body)| RolloutInput {
+                number: number as u64,
+                at: Timestamp::from_millis(at),
+                body,
+            })
+            .collect())
     }
 
     /// The phases of a rollout, oldest first.
@@ -218,14 +223,16 @@ impl Db {
         let rows: Vec<(i64, String, String, i64, String)> =
             on!(reader.conn(), c => sqlx::query_as(SQL).bind(id as i64).fetch_all(c).await)
                 .map_err(self.ctx().fail("read the phases of a rollout"))?;
-        let transition = |(at, from, to, stage, why): (i64, String, String, i64, String)| RolloutTransition {
-            at: Timestamp::from_millis(at),
-            from,
-            to,
-            stage: stage as u64,
-            why,
-        };
-        Ok(rows.into_iter().map(transition).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(at, from, to, stage, why)| RolloutTransition {
+                at: Timestamp::from_millis(at),
+                from,
+                to,
+                stage: stage as u64,
+                why,
+            })
+            .collect())
     }
 
     /// Approvals of a rollout, oldest first; whether they still count is not decided here.

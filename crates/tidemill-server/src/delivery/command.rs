@@ -243,9 +243,15 @@ fn plan(
         inputs: candidate,
     };
     plan.check().map_err(|error| Error::invalid(format!("the rollout cannot be: {error}")))?;
-    // What people approve is the whole of it: another release, plan or incumbent makes their approval void.
-    plan.inputs = Digest::of(write(&plan)?.as_bytes());
+    seal(&mut plan)?;
     Ok(plan)
+}
+
+/// Names what people approve, which is the whole plan: another release, plan or incumbent makes their approval void.
+fn seal(plan: &mut Plan) -> Result<(), Error> {
+    plan.inputs = plan.candidate;
+    plan.inputs = Digest::of(write(plan)?.as_bytes());
+    Ok(())
 }
 
 pub(super) fn begin(plan: &Plan, at: Timestamp) -> Result<State, Error> {
@@ -260,8 +266,7 @@ pub(super) async fn begin_waiting(
 ) -> Result<Vec<NewEvent>, Error> {
     let mut plan = plan_of(rollout)?;
     plan.incumbent = tx.environment_release(&plan.environment, &plan.endpoint).await?;
-    plan.inputs = plan.candidate;
-    plan.inputs = Digest::of(write(&plan)?.as_bytes());
+    seal(&mut plan)?;
     let state = begin(&plan, at)?;
     let begun = tx.begin_rollout(rollout.id, plan.incumbent, &write(&plan)?, &write(&state)?, at).await?;
     let kind = EventKind::RolloutMoved {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tidemill_core::{Actor, EventKind, NewEvent, Timestamp};
 use tidemill_db::delivery::{Environment, GateResult, Quarantine, Rollout};
 use tidemill_deliver::rollout::{Due, Effect, Freeze, Input, Plan, State, decide};
-use tidemill_registry::{Code, Error};
+use tidemill_registry::Error;
 use tidemill_serve::gateway::endpoint::EndpointSpec;
 use tidemill_serve::gateway::source::Which;
 use tokio_util::sync::CancellationToken;
@@ -170,7 +170,9 @@ impl Driver {
                 self.input_with(rollout, Input::Preflight { problems }, Beside::Gate(result)).await
             }
             Effect::Route { traffic } => {
-                self.route(&plan, &spec(self.declared(&plan.endpoint).await?, &traffic, &names)).await?;
+                let declared = self.declared(&plan.endpoint).await?;
+                let wanted = spec(declared.clone().unwrap_or_default(), &traffic, &names);
+                self.route(&plan, declared, wanted).await?;
                 self.input(rollout, done).await
             }
             Effect::Quarantine { release, reason } => {
@@ -192,12 +194,17 @@ impl Driver {
     }
 
     /// What is declared of an endpoint now; nothing where it is not there.
-    async fn declared(&self, endpoint: &str) -> Result<EndpointSpec, Error> {
+    async fn declared(&self, endpoint: &str) -> Result<Option<EndpointSpec>, Error> {
         let stored = self.app.registry().db().endpoint(endpoint).await?;
-        stored.map_or_else(|| Ok(EndpointSpec::default()), |stored| serving::read_endpoint(&stored))
+        stored.as_ref().map(serving::read_endpoint).transpose()
     }
 
-    async fn route(&self, plan: &Plan, wanted: &EndpointSpec) -> Result<(), Error> {
+    async fn route(
+        &self,
+        plan: &Plan,
+        declared: Option<EndpointSpec>,
+        wanted: EndpointSpec,
+    ) -> Result<(), Error> {
         let (actor, registry) = (actor(), self.app.registry());
         let gateway = self.app.serving().map(|serving| serving.gateway());
         if wanted.arms.is_empty() {
@@ -206,11 +213,10 @@ impl Driver {
                 .map_err(|refusal| refusal.error)?;
             return Ok(());
         }
-        let is_there = self.app.registry().db().endpoint(&plan.endpoint).await?.is_some();
-        if is_there && self.declared(&plan.endpoint).await?.arms == wanted.arms {
+        if declared.is_some_and(|declared| declared.arms == wanted.arms) {
             return Ok(());
         }
-        serving::put(registry, gateway, &actor, &plan.endpoint, wanted.clone(), None)
+        serving::put(registry, gateway, &actor, &plan.endpoint, wanted, None)
             .await
             .map_err(|refusal| refusal.error)?;
         Ok(())
@@ -265,9 +271,8 @@ impl Driver {
 
     /// Takes the rollout one step on, together with what belongs to the step.
     async fn input_with(&self, rollout: &mut Known, input: Input, beside: Beside) -> Result<(), Error> {
-        let db = self.app.registry().db();
         let at = self.now();
-        let mut tx = db.begin().await?;
+        let mut tx = self.app.registry().db().begin().await?;
         // People may have acted since it was read; then it is taken on from there in the next round.
         let id = rollout.rollout.id;
         let taken = take(&mut tx, &rollout.rollout, &input, &actor(), at).await?;
@@ -298,10 +303,7 @@ impl Driver {
             }
         }
         tx.commit(events).await?;
-        rollout.rollout = db
-            .rollout(id)
-            .await?
-            .ok_or_else(|| Error::new(Code::InternalError, format!("rollout {id} vanished")))?;
+        rollout.rollout = taken.rollout;
         rollout.state = taken.outcome.state;
         Ok(())
     }

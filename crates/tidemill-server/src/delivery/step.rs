@@ -41,6 +41,8 @@ pub(super) fn internal(why: &str) -> Error {
 /// A step that was written in a transaction which is still to be committed.
 pub(super) struct Taken {
     pub(super) outcome: Outcome,
+    /// The rollout as it is stored with the step.
+    pub(super) rollout: Rollout,
     pub(super) events: Vec<NewEvent>,
 }
 
@@ -104,5 +106,8 @@ pub(super) async fn take(
         let why = format!("rollout {} went on in between; look at it again", rollout.id);
         return Err(Error::new(Code::ResourceConflict, why));
     }
-    Ok(Taken { outcome, events })
+    let Advance { at, state, phase, is_over, .. } = step;
+    let rollout =
+        Rollout { inputs: rollout.inputs + 1, state, phase, is_over, updated_at: at, ..rollout.clone() };
+    Ok(Taken { outcome, rollout, events })
 }
