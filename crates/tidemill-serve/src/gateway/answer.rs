@@ -86,8 +86,7 @@ impl Gateway {
     fn traced(&self, request: &Request, begun: Instant) -> Option<Traced> {
         let tracer = self.inner.tracer.get()?;
         let context = Context::of(request.headers.get("traceparent"));
-        let start = self.inner.clock.now();
-        context.wanted(&**tracer).then_some(Traced { context, begun, start })
+        context.wanted(&**tracer).then(|| Traced { context, begun, start: self.inner.clock.now() })
     }
 
     fn tell(

@@ -153,12 +153,10 @@ pub struct ArmTotals {
     pub answered: u64,
     /// Requests that the fallback answered.
     pub fell_back: u64,
-    /// Requests that the model did not answer, by kind.
-    pub failed: Vec<(&'static str, u64)>,
+    /// Requests that the model did not answer.
+    failed: u64,
     /// Values that were wrong, by kind.
     pub violations: Vec<(&'static str, u64)>,
-    /// Requests that a shadow was not shown.
-    pub shadow_dropped: u64,
     /// Upper bounds in seconds, the last one infinite, with how many requests took so long but longer than the bound
     /// before.
     pub latency: Vec<(f64, u64)>,
@@ -167,12 +165,12 @@ pub struct ArmTotals {
 impl ArmTotals {
     /// Requests that came.
     pub fn requests(&self) -> u64 {
-        self.answered + self.errors()
+        self.answered + self.failed
     }
 
     /// Requests that the model did not answer.
     pub fn errors(&self) -> u64 {
-        self.failed.iter().map(|(_, count)| count).sum()
+        self.failed
     }
 
     /// A bound, in seconds, within which this share of requests was answered; none where there were none.
@@ -274,9 +272,7 @@ impl Metrics {
         lock(&self.lanes).insert(labels, Arc::downgrade(&meter));
         meter
     }
-}
 
-impl Metrics {
     /// What every arm counted so far.
     pub fn totals_by_arm(&self) -> Vec<(ArmLabels, ArmTotals)> {
         let arms = lock(&self.arms);
@@ -287,13 +283,12 @@ impl Metrics {
                 let totals = ArmTotals {
                     answered: load(&meter.answered),
                     fell_back: load(&meter.fell_back),
-                    failed: ERROR_KINDS.into_iter().zip(meter.errors.iter().map(load)).collect(),
+                    failed: meter.errors.iter().map(load).sum(),
                     violations: Kind::ALL
                         .map(Kind::word)
                         .into_iter()
                         .zip(meter.violations.iter().map(load))
                         .collect(),
-                    shadow_dropped: load(&meter.shadow_dropped),
                     latency: bounds.zip(meter.latency.counts.iter().map(load)).collect(),
                 };
                 (labels.clone(), totals)

@@ -50,9 +50,8 @@ impl Signature {
     ///
     /// Where it is not JSON of that form.
     pub fn from_training(text: &[u8]) -> Result<Self, String> {
-        let value = training(text)?;
-        let inputs = value.get("inputs").and_then(Value::as_array).into_iter().flatten();
-        let inputs = inputs.map(|input| Field {
+        let inputs = training(text)?;
+        let fields = inputs.iter().map(|input| Field {
             name: input.get("name").and_then(Value::as_str).map(str::to_owned),
             element: input.get("source").and_then(Value::as_str).and_then(source),
             shape: None,
@@ -61,8 +60,8 @@ impl Signature {
             categories: Vec::new(),
             range: None,
         });
-        let mut signature = Self { inputs: inputs.collect(), outputs: Vec::new() };
-        signature.add_training(text)?;
+        let mut signature = Self { inputs: fields.collect(), outputs: Vec::new() };
+        signature.complete(&inputs)?;
         Ok(signature)
     }
 
@@ -72,9 +71,11 @@ impl Signature {
     ///
     /// Where it is not JSON of that form, or its inputs are others or in another order.
     pub fn add_training(&mut self, text: &[u8]) -> Result<(), String> {
-        let value = training(text)?;
-        let inputs = value.get("inputs").and_then(Value::as_array);
-        let inputs = inputs.ok_or("`signature.json` has no list `inputs`")?;
+        self.complete(&training(text)?)
+    }
+
+    /// Adds what a training knows of each input.
+    fn complete(&mut self, inputs: &[Value]) -> Result<(), String> {
         let names: Vec<&str> = inputs
             .iter()
             .map(|input| input.get("name").and_then(Value::as_str).unwrap_or_default())
@@ -134,14 +135,14 @@ impl Field {
     }
 }
 
-/// The text of a `signature.json` with a list of inputs.
-fn training(text: &[u8]) -> Result<Value, String> {
-    let value: Value =
+/// The inputs that a `signature.json` lists.
+fn training(text: &[u8]) -> Result<Vec<Value>, String> {
+    let mut value: Value =
         serde_json::from_slice(text).map_err(|error| format!("`signature.json` is not right: {error}"))?;
-    if !value.get("inputs").is_some_and(Value::is_array) {
-        return Err("`signature.json` has no list `inputs`".to_owned());
+    match value.get_mut("inputs").map(Value::take) {
+        Some(Value::Array(inputs)) => Ok(inputs),
+        _ => Err("`signature.json` has no list `inputs`".to_owned()),
     }
-    Ok(value)
 }
 
 /// The types of a built-in training.

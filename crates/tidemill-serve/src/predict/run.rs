@@ -212,10 +212,10 @@ impl Work<'_> {
     fn score(&self, piece: Piece) -> Result<RecordBatch, PredictError> {
         let Piece { batch, first, .. } = piece;
         let rows = batch.num_rows();
+        let given = self.binding.tensors(&batch, first)?;
         let tensors = match &self.task.plan {
-            None => self.binding.tensors(&batch, first)?.into_iter().map(|one| one.tensor).collect(),
+            None => given.into_iter().map(|one| one.tensor).collect(),
             Some(plan) => {
-                let given = self.binding.tensors(&batch, first)?;
                 let prepared = plan.prepare(given).map_err(|error| PredictError::Model {
                     first,
                     last: first + rows.saturating_sub(1) as u64,

@@ -131,8 +131,7 @@ impl Roller {
     }
 
     /// Removes records and outcomes that are older than their endpoint keeps them, and the oldest records where there are
-    /// more than it keeps. Files leave the store with its next
-    /// collection.
+    /// more than it keeps. Files leave the store with its next collection.
     ///
     /// # Errors
     ///

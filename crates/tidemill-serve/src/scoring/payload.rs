@@ -1,14 +1,12 @@
 //! The JSON of a request: one of four layouts of the same table, or of tensors.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::failure::Failure;
 use super::table::Table;
 use crate::oip::json::{Kind, Number, Reader};
 use crate::{ModelMetadata, Named};
-
-/// How parameters are named.
-const KEY: &[u8] = b"\"params\"";
 
 /// How the values are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,18 +35,39 @@ fn unclear(given: &str) -> Failure {
     ))
 }
 
-/// Reads a request for a model. `params` may stand beside the values; a model of tensors has none.
-pub(super) fn decode(body: &[u8], metadata: &ModelMetadata) -> Result<Vec<Named>, Failure> {
+/// Where a request has what.
+struct Places {
+    layout: Layout,
+    /// Where the values begin.
+    values: usize,
+    /// Where `params` stands beside them.
+    params: Option<Range<usize>>,
+}
+
+/// Reads a request for a model: the values, and the parameters beside them as text.
+pub(super) fn decode(
+    body: &[u8],
+    metadata: &ModelMetadata,
+) -> Result<(Vec<Named>, Option<Arc<str>>), Failure> {
+    let places = places(body)?;
+    let inputs = values(body, &places, metadata)?;
+    Ok((inputs, params(body, places.params)?))
+}
+
+fn places(body: &[u8]) -> Result<Places, Failure> {
     let mut reader = Reader::new(body);
     if reader.kind()? != Kind::Object {
         reader.skip()?;
         reader.end()?;
         return Err(unclear("is none"));
     }
-    let mut found = None;
+    let (mut found, mut params) = (None, None);
     let mut several = false;
     reader.object(|reader, key| {
         let place = reader.skip()?;
+        if key == "params" {
+            params = Some(place..body.len() - reader.left());
+        }
         if let Some(layout) = Layout::of(key) {
             several |= found.is_some_and(|(before, _)| before != layout);
             found = Some((layout, place));
@@ -59,9 +78,14 @@ pub(super) fn decode(body: &[u8], metadata: &ModelMetadata) -> Result<Vec<Named>
     if several {
         return Err(unclear("has several"));
     }
-    let (layout, place) = found.ok_or_else(|| unclear("has none of them"))?;
+    let (layout, values) = found.ok_or_else(|| unclear("has none of them"))?;
+    Ok(Places { layout, values, params })
+}
+
+fn values(body: &[u8], places: &Places, metadata: &ModelMetadata) -> Result<Vec<Named>, Failure> {
+    let layout = places.layout;
     let mut table = Table::new(metadata);
-    let mut reader = reader.at(place);
+    let mut reader = Reader::new(body).at(places.values);
     match layout {
         Layout::Split => split(&mut table, &mut reader)?,
         Layout::Records => {
@@ -85,22 +109,10 @@ pub(super) fn decode(body: &[u8], metadata: &ModelMetadata) -> Result<Vec<Named>
     table.finish()
 }
 
-/// The parameters beside the values, as text; none where there are none. The body is read as JSON before.
-pub(super) fn params(body: &[u8]) -> Result<Option<Arc<str>>, Failure> {
-    // Nearly no request has some, and those need not be looked through again.
-    if !body.windows(KEY.len()).any(|window| window == KEY) {
-        return Ok(None);
-    }
-    let mut found = None;
-    Reader::new(body).object(|reader, key| {
-        let place = reader.skip()?;
-        if key == "params" {
-            found = Some((place, body.len() - reader.left()));
-        }
-        Ok::<_, Failure>(())
-    })?;
-    let Some((from, to)) = found else { return Ok(None) };
-    let text = body.get(from..to).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+/// The parameters at their place, as text; none where there are none.
+fn params(body: &[u8], place: Option<Range<usize>>) -> Result<Option<Arc<str>>, Failure> {
+    let Some(place) = place else { return Ok(None) };
+    let text = body.get(place).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
     match serde_json::from_str::<serde_json::Value>(text) {
         Ok(serde_json::Value::Null) => Ok(None),
         Ok(serde_json::Value::Object(params)) if params.is_empty() => Ok(None),
@@ -224,7 +236,11 @@ mod tests {
 
     #[test]
     fn parameters_stand_beside_the_values() {
-        let read = |body: &str| params(body.as_bytes()).map(|params| params.map(|text| text.to_string()));
+        let read = |body: &str| {
+            let body = body.as_bytes();
+            let found = places(body).and_then(|places| params(body, places.params));
+            found.map(|params| params.map(|text| text.to_string()))
+        };
         assert_eq!(read(r#"{"inputs": [1]}"#).unwrap(), None);
         assert_eq!(read(r#"{"inputs": ["\"params\""], "params": {}}"#).unwrap(), None);
         let body = r#"{"params": {"top": 3, "mode": "x"}, "inputs": [NaN]}"#;
@@ -248,9 +264,9 @@ mod tests {
         metadata.properties.insert(NULLABLE_PROPERTY.to_owned(), r#"["s"]"#.to_owned());
         let expected = Values::Bytes(vec![b"x".to_vec(), Vec::new(), Vec::new()]);
         for inputs in [
-            decode(row, &metadata).unwrap(),
-            decode(whole, &metadata).unwrap(),
-            decode(split, &metadata).unwrap(),
+            decode(row, &metadata).unwrap().0,
+            decode(whole, &metadata).unwrap().0,
+            decode(split, &metadata).unwrap().0,
             csv::decode(b"d,s\n1,x\n,\n2,NA\n", &metadata).unwrap(),
         ] {
             assert_eq!(inputs[1].tensor.values(), &expected);

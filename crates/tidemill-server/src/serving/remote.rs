@@ -20,6 +20,9 @@ use tidemill_serve::gateway::{Gateway, folder};
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
+use super::follow;
+use super::source::{CHAMPION, described, ordered};
+
 /// How long a small answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long no byte of a file or of the stream of events may come: comments come every fifteen seconds.
@@ -30,8 +33,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LARGEST: usize = 16 << 20;
 /// The most files of one model.
 const MOST_FILES: usize = 10_000;
-/// The alias that is meant where none is named.
-const CHAMPION: &str = "champion";
 
 /// Another server. Clones share the connections.
 #[derive(Clone)]
@@ -71,6 +72,13 @@ struct Model {
     aliases: BTreeMap<String, u64>,
     #[serde(default)]
     latest_version: Option<u64>,
+}
+
+impl Model {
+    /// The versions that are known with the model itself; all of them would be too many to list.
+    fn versions(&self) -> Vec<String> {
+        ordered(self.aliases.values().copied().chain(self.latest_version))
+    }
 }
 
 #[derive(Deserialize, Serialize)]
@@ -259,6 +267,11 @@ impl Remote {
         }
     }
 
+    /// The folder of files with that content.
+    fn files_of(&self, content: Digest) -> PathBuf {
+        self.kept.join("files").join(content.hex())
+    }
+
     /// The files of a version in a folder of this machine, read once for each content.
     async fn files(&self, model: &str, version: &Version) -> Result<PathBuf, SourceError> {
         let io = |error: std::io::Error| SourceError::Unavailable(error.to_string());
@@ -268,7 +281,7 @@ impl Remote {
                 version.version
             ))
         })?;
-        let folder = self.kept.join("files").join(content.hex());
+        let folder = self.files_of(content);
         if folder.is_dir() {
             return Ok(folder);
         }
@@ -462,31 +475,18 @@ async fn set(gateway: &Gateway, declared: &Declared) {
     if gateway.endpoint(name).is_some_and(|known| known.revision >= *revision) {
         return;
     }
-    if let Err(error) = gateway.prepare(spec).await {
-        tracing::error!(endpoint = name, %error, "a model behind an endpoint cannot answer");
-    }
+    follow::prepare(gateway, name, spec).await;
     // Slots that were too many to tell are worked out from the shares again.
     let slots: u32 = spec.allotment.iter().map(|stretch| stretch.slots).sum();
     let settled = if slots == 0 { spec.clone().settle(None) } else { Ok(spec.clone()) };
-    if let Err(error) = settled.and_then(|spec| gateway.set_endpoint(name, *revision, spec)) {
-        tracing::error!(endpoint = name, error, "an endpoint cannot be set");
-    }
+    follow::set(gateway, name, *revision, settled);
 }
 
 #[async_trait]
 impl ModelSource for Remote {
     async fn list(&self) -> Result<Vec<Listed>, SourceError> {
         let models: Vec<Model> = self.all("/api/v1/models").await?;
-        Ok(models
-            .into_iter()
-            .map(|model| {
-                let mut versions: Vec<u64> =
-                    model.aliases.into_values().chain(model.latest_version).collect();
-                versions.sort_unstable();
-                versions.dedup();
-                Listed { model: model.name, versions: versions.iter().map(ToString::to_string).collect() }
-            })
-            .collect())
+        Ok(models.into_iter().map(|model| Listed { versions: model.versions(), model: model.name }).collect())
     }
 
     async fn resolve(&self, model: &str, which: &Which) -> Result<String, SourceError> {
@@ -507,19 +507,9 @@ impl ModelSource for Remote {
     async fn versions(&self, model: &str) -> Result<Vec<String>, SourceError> {
         let path = format!("/api/v1/models/{}/versions", encoded(model));
         match self.all::<Version>(&path).await {
-            Ok(mut versions) => {
-                versions.sort_by_key(|version| version.version);
-                Ok(versions.iter().map(|version| version.version.to_string()).collect())
-            }
+            Ok(versions) => Ok(ordered(versions.iter().map(|version| version.version))),
             // For metadata only: what is known of the model is enough while the server is away.
-            Err(SourceError::Unavailable(_)) => {
-                let known = self.model(model).await?;
-                let mut versions: Vec<u64> =
-                    known.aliases.into_values().chain(known.latest_version).collect();
-                versions.sort_unstable();
-                versions.dedup();
-                Ok(versions.iter().map(ToString::to_string).collect())
-            }
+            Err(SourceError::Unavailable(_)) => Ok(self.model(model).await?.versions()),
             Err(error) => Err(error),
         }
     }
@@ -537,26 +527,21 @@ impl ModelSource for Remote {
         let read =
             read.await.map_err(|_| SourceError::Unavailable("reading the model was cut off".to_owned()))?;
         let mut bundle = read?;
-        if stored.content != Some(bundle.digest) {
+        if let Some(content) = stored.content
+            && content != bundle.digest
+        {
             // Damaged on the way or on this disk: the next try reads it from the server again.
-            let _ = stored
-                .content
-                .map(|content| fs_err::remove_dir_all(self.kept.join("files").join(content.hex())));
+            let _ = fs_err::remove_dir_all(self.files_of(content));
         }
         bundle.expected = stored.content;
-        for tags in [&known.tags, &stored.tags] {
-            let pairs = tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-            bundle.serving = bundle.serving.declared(pairs).map_err(|why| {
-                SourceError::Broken(format!("the tags of model `{model}` version `{version}`: {why}"))
-            })?;
-        }
+        let tags = [&known.tags, &stored.tags]
+            .map(|tags| tags.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         let facts = [
             ("description", stored.description.or(known.description)),
             ("run_id", stored.run_id),
             ("source", Some(stored.source)),
         ];
-        bundle.properties.extend(facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
-        Ok(bundle)
+        described(bundle, tags, facts)
     }
 }
 
@@ -574,10 +559,9 @@ fn cause(error: &reqwest::Error) -> String {
 }
 
 /// What a gateway follows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub enum Followed {
     /// The log of the registry that it serves from.
-    #[default]
     Registry,
     /// Another server.
     Server(Arc<Remote>),

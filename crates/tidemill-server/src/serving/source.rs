@@ -1,6 +1,6 @@
 //! Models of the registry: versions by number and alias, files from the store.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use tidemill_serve::gateway::source::{Folder, Listed, ModelBundle, ModelSource, 
 use tokio::runtime::Handle;
 
 /// The alias that is meant where none is named.
-const CHAMPION: &str = "champion";
+pub(super) const CHAMPION: &str = "champion";
 /// Models that are read from the database at once.
 const PAGE: usize = 1_000;
 /// The most models that an index lists.
@@ -101,11 +101,7 @@ impl ModelSource for RegistrySource {
             listed.extend(page.into_iter().map(|model| {
                 // The newest of each stage and those with an alias; all versions would be too many to list.
                 let newest = model.latest.iter().map(|version| version.version);
-                let mut versions: Vec<u64> =
-                    newest.chain(model.aliases.iter().map(|alias| alias.version)).collect();
-                versions.sort_unstable();
-                versions.dedup();
-                let versions = versions.iter().map(ToString::to_string).collect();
+                let versions = ordered(newest.chain(model.aliases.iter().map(|alias| alias.version)));
                 Listed { model: model.name, versions }
             }));
             if is_last || listed.len() >= MOST {
@@ -151,24 +147,38 @@ impl ModelSource for RegistrySource {
         let cut_off = |_| SourceError::Unavailable("reading the model was cut off".to_owned());
         let mut bundle = read.map_err(cut_off)??;
         bundle.expected = stored.content;
-        // What is said of the version counts more than what is said of the model.
-        for tags in [&known.tags, &stored.tags] {
-            let pairs = tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str()));
-            let wrong =
-                |why| SourceError::Broken(format!("the tags of model `{model}` version `{version}`: {why}"));
-            bundle.serving = bundle.serving.declared(pairs).map_err(wrong)?;
-        }
-        let facts: BTreeMap<String, String> = [
+        let tags = [&known.tags, &stored.tags]
+            .map(|tags| tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str())));
+        let facts = [
             ("description", stored.description.or(known.description)),
             ("run_id", stored.run),
             ("source", Some(stored.source)),
-        ]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-        .collect();
-        bundle.properties.extend(facts);
-        Ok(bundle)
+        ];
+        described(bundle, tags, facts)
     }
+}
+
+/// Versions of a model in their order, each once.
+pub(super) fn ordered(versions: impl Iterator<Item = u64>) -> Vec<String> {
+    versions.collect::<BTreeSet<u64>>().iter().map(ToString::to_string).collect()
+}
+
+/// A bundle with what a registry says of its model: how it is to be run, by the tags of the model and of the version, and
+/// facts for people.
+pub(super) fn described<'a>(
+    mut bundle: ModelBundle,
+    tags: [impl Iterator<Item = (&'a str, &'a str)>; 2],
+    facts: [(&str, Option<String>); 3],
+) -> Result<ModelBundle, SourceError> {
+    // What is said of the version counts more than what is said of the model.
+    for pairs in tags {
+        let (model, version) = (&bundle.model, &bundle.version);
+        let wrong =
+            |why| SourceError::Broken(format!("the tags of model `{model}` version `{version}`: {why}"));
+        bundle.serving = bundle.serving.declared(pairs).map_err(wrong)?;
+    }
+    bundle.properties.extend(facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+    Ok(bundle)
 }
 
 /// The files of a version. Used on a thread that may block.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidemill_registry::traces::hex;
 use tidemill_serve::gateway::metrics::Metrics;
 use tidemill_serve::gateway::trace::{Phase, RequestSpan, Tracer};
 use tokio::sync::mpsc;
@@ -193,10 +194,6 @@ fn nanos(span: &RequestSpan, after: Duration) -> String {
 
 fn text(key: &str, value: &str) -> Value {
     json!({"key": key, "value": {"stringValue": value}})
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

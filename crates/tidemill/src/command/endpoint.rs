@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 use serde_json::json;
 use tidemill_core::Actor;
+use tidemill_db::endpoints::Endpoint as Stored;
 use tidemill_serve::gateway::endpoint::EndpointSpec;
 use tidemill_serve::gateway::route::Arm;
 use tidemill_serve::gateway::settings::ServingSettings;
@@ -102,7 +103,7 @@ fn open(at: &Where, global: &Global, console: &Console) -> anyhow::Result<Opened
 fn list(opened: &Opened, console: &Console) -> anyhow::Result<()> {
     let mut found = Vec::new();
     loop {
-        let after = found.last().map(|last: &tidemill_db::endpoints::Endpoint| last.name.clone());
+        let after = found.last().map(|last: &Stored| last.name.clone());
         let page = opened.block(opened.registry.db().endpoints_after(after.as_deref(), PAGE))?;
         let is_last = page.len() < PAGE;
         found.extend(page);
@@ -110,7 +111,6 @@ fn list(opened: &Opened, console: &Console) -> anyhow::Result<()> {
             break;
         }
     }
-    let declared = |stored| endpoints::read(stored).map_err(|error| Failure::new(error.message));
     if console.json() {
         let all = found.iter().map(|stored| {
             Ok(json!({"name": stored.name, "revision": stored.revision, "spec": declared(stored)?}))
@@ -143,7 +143,7 @@ fn list(opened: &Opened, console: &Console) -> anyhow::Result<()> {
 
 fn show(opened: &Opened, name: &str, console: &Console) -> anyhow::Result<()> {
     let stored = opened.block(opened.registry.db().endpoint(name))?.ok_or_else(|| missing(name))?;
-    let mut spec = endpoints::read(&stored).map_err(|error| Failure::new(error.message))?;
+    let mut spec = declared(&stored)?;
     // Worked out anew for every change, so nothing that anybody declares.
     spec.allotment.clear();
     console.value(&serde_json::to_value(&spec)?)
@@ -173,7 +173,7 @@ fn change(opened: &Opened, args: &Set, console: &Console) -> anyhow::Result<()> 
                     .hint("`tidemill endpoint show NAME` prints one")
             })?
         }
-        (None, Some(stored)) => endpoints::read(stored).map_err(|error| Failure::new(error.message))?,
+        (None, Some(stored)) => declared(stored)?,
         (None, None) => EndpointSpec::default(),
     };
     let spec = changed(before, args);
@@ -181,8 +181,8 @@ fn change(opened: &Opened, args: &Set, console: &Console) -> anyhow::Result<()> 
         is_there(opened, model, &which)?;
     }
     // What was changed is what was read.
-    let read = stored.as_ref().map_or(0, |stored| stored.revision);
-    let expected = args.revision.or((args.file.is_none() && stored.is_some()).then_some(read));
+    let read = stored.filter(|_| args.file.is_none()).map(|stored| stored.revision);
+    let expected = args.revision.or(read);
     let actor = actor();
     let put = endpoints::put(&opened.registry, None, &actor, name, spec, expected);
     let change = opened.block(put).map_err(refused)?;
@@ -193,6 +193,10 @@ fn change(opened: &Opened, args: &Set, console: &Console) -> anyhow::Result<()> 
     let arms = endpoints::words(&change.spec).join("; ");
     console.line(format!("{name} is at revision {}: {arms}{records}", change.revision));
     Ok(())
+}
+
+fn declared(stored: &Stored) -> Result<EndpointSpec, Failure> {
+    endpoints::read(stored).map_err(|error| Failure::new(error.message))
 }
 
 /// The declaration with what was given.

@@ -58,15 +58,15 @@ const CALL: Duration = Duration::from_mins(10);
 
 pub(crate) fn run(args: &Predict, global: &Global, console: &Console) -> anyhow::Result<()> {
     let cancel = crate::app::cancel_on_signals()?;
-    let ready = load(args, global, console)?;
+    let Ready { session, plan, _scratch } = load(args, global, console)?;
     let keep = match &args.keep {
         None => Keep::None,
         Some(columns) if columns.is_empty() => Keep::All,
         Some(columns) => Keep::Columns(columns.clone()),
     };
     let task = Task {
-        session: Arc::clone(&ready.session),
-        plan: ready.plan.clone(),
+        session,
+        plan,
         input: &args.input,
         output: &args.output,
         keep,
@@ -99,7 +99,7 @@ pub(crate) fn run(args: &Predict, global: &Global, console: &Console) -> anyhow:
 }
 
 /// A model that is ready to score.
-pub(crate) struct Ready {
+struct Ready {
     session: Arc<dyn Session>,
     plan: Option<Plan>,
     /// Where files of the model were laid out, as long as it is used.

@@ -100,7 +100,7 @@ async fn serve(
     let registry = Registry::new(db.clone(), store, clock);
     let grpc = grpc.map(listen).transpose()?;
     let token = config.token.clone();
-    let serving = serving::Parts::open(options, &registry, home, &config.scratch, models)?;
+    let mut serving = serving::Parts::open(options, &registry, home, &config.scratch, models)?;
     serving.begin().await?;
     let app = App::serve(registry, config, serving.serving());
     let grpc = serving.start(&app, grpc, token)?;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tidemill_core::Clock;
@@ -30,7 +30,7 @@ pub(super) struct Parts {
     outcomes: OutcomeApi,
     followed: Followed,
     /// Taken by who starts it.
-    sending: Mutex<Option<Sending>>,
+    sending: Option<Sending>,
     home: PathBuf,
 }
 
@@ -87,7 +87,7 @@ impl Parts {
             .mount(|inference| oip::router(inference, oip::Limits::default()))
             .mount(|inference| scoring::routes(inference, scoring))
             .mount(|_| outcomes.clone().routes());
-        Ok(Self { serving, followed, log, outcomes, sending: Mutex::new(sending), home: home.dir.clone() })
+        Ok(Self { serving, followed, log, outcomes, sending, home: home.dir.clone() })
     }
 
     pub(super) fn serving(&self) -> Serving {
@@ -114,7 +114,7 @@ impl Parts {
 
     /// Starts what goes on beside requests; the address of gRPC.
     pub(super) fn start(
-        &self,
+        &mut self,
         app: &App,
         grpc: Option<TcpListener>,
         token: Option<Token>,
@@ -144,7 +144,7 @@ impl Parts {
                 () = stop.cancelled() => {}
             }
         });
-        if let Some(sending) = self.sending.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(sending) = self.sending.take() {
             app.background().spawn("traces", |stop| sending.run(stop));
         }
         let Some(listener) = grpc else { return Ok(None) };

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::form::Form;
-use super::{Input, declare, none, register, servers};
+use super::{Input, TOLERANCE, declare, none, register, servers};
 use crate::bench::cases::server::Lines;
 use crate::bench::measure::Sample;
 use crate::bench::report::{Row, number};
@@ -151,7 +151,7 @@ fn under_load(
             let score = Form::Json.score(answer)?;
             let [first, second] =
                 [input.model[number], input.other[number]].map(|known| (score - known).abs());
-            ensure!(first.min(second) < 2e-6, "an answer of neither version: {score}");
+            ensure!(first.min(second) < TOLERANCE, "an answer of neither version: {score}");
             answers.push((sent, second < first));
             if (second < first) == wanted {
                 changed.store(true, Ordering::Relaxed);

@@ -4,11 +4,11 @@ use anyhow::{Context as _, Result};
 use prost::Message;
 use serde_json::Value;
 
-use super::{ASKED, FEATURES, connection};
-use crate::bench::server::{Connection, Server};
+use super::{ASKED, FEATURES};
+use crate::bench::server::{Client, Connection, Grpc, Server};
 
 /// The method of inference over gRPC.
-pub(super) const METHOD: &str = "/inference.GRPCInferenceService/ModelInfer";
+const METHOD: &str = "/inference.GRPCInferenceService/ModelInfer";
 
 /// How a server is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,11 @@ impl Form {
 
     /// A connection to a server for requests in this form.
     pub(super) fn connect(self, server: &Server) -> Connection {
-        connection(server, self == Self::Grpc)
+        if self == Self::Grpc {
+            Connection::Grpc(Grpc::new(server.grpc().unwrap_or_default(), METHOD))
+        } else {
+            Connection::Http(Client::new(server.url()))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::bench::report::{Bar, Row, number};
-use crate::bench::server::{Client, Connection, Server, request};
+use crate::bench::server::{Client, Server, request};
 use crate::bench::session::Session;
 use crate::process;
 
@@ -109,7 +109,8 @@ fn register(server: &Server, input: &Input, model: &str, file: &str) -> Result<(
     let uri = listed["root_uri"].as_str().context("no address of the artifacts")?;
     let root = uri.strip_prefix("mlflow-artifacts:/").context("artifacts do not go through the proxy")?;
     let root = format!("/api/2.0/mlflow-artifacts/artifacts/{}/model", root.trim_start_matches('/'));
-    let described = written(input, "MLmodel", MLMODEL)?;
+    let described = input.file("MLmodel");
+    fs_err::write(&described, MLMODEL)?;
     client.upload(&format!("{root}/MLmodel"), &described)?;
     client.upload(&format!("{root}/model.onnx"), &input.file(file))?;
     let name = json!({"name": model}).to_string();
@@ -120,13 +121,6 @@ fn register(server: &Server, input: &Input, model: &str, file: &str) -> Result<(
     let version = json!({"name": model, "source": format!("runs:/{run}/model"), "run_id": run}).to_string();
     client.json("POST", "/api/2.0/mlflow/model-versions/create", &version)?;
     Ok(())
-}
-
-/// A file beside the models.
-fn written(input: &Input, name: &str, text: &str) -> Result<PathBuf> {
-    let path = input.file(name);
-    fs_err::write(&path, text)?;
-    Ok(path)
 }
 
 /// Declares our endpoint with these arms.
@@ -148,16 +142,6 @@ fn split() -> serde_json::Value {
 fn none(mut row: Row, what: &str, count: u64) -> Row {
     row.bars.push(Bar { demand: format!("{what}: none"), reached: number(count as f64), pass: count == 0 });
     row
-}
-
-/// Connects by HTTP, or by gRPC to the method of inference.
-fn connection(server: &Server, grpc: bool) -> Connection {
-    use crate::bench::server::Grpc;
-    if grpc {
-        Connection::Grpc(Grpc::new(server.grpc().unwrap_or_default(), form::METHOD))
-    } else {
-        Connection::Http(Client::new(server.url()))
-    }
 }
 
 const MLMODEL: &str = r#"flavors:
