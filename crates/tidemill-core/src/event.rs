@@ -534,65 +534,79 @@ pub enum EventKind {
     },
 }
 
-impl EventKind {
-    /// The dotted name shown in the log, for example `run.started`.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::ProjectOpened { .. } => "project.opened",
-            Self::DatasetVersionCreated { .. } => "dataset.version.created",
-            Self::RunStarted { .. } => "run.started",
-            Self::StepFinished { .. } => "step.finished",
-            Self::RunFinished { .. } => "run.finished",
-            Self::DataChecked { .. } => "data.checked",
-            Self::ModelTested { .. } => "model.tested",
-            Self::StoreSwept { .. } => "store.swept",
-            Self::StorePushed { .. } => "store.pushed",
-            Self::StorePulled { .. } => "store.pulled",
-            Self::RunReproduced { .. } => "run.reproduced",
-            Self::ExperimentCreated { .. } => "experiment.created",
-            Self::ExperimentRenamed { .. } => "experiment.renamed",
-            Self::ExperimentDeleted { .. } => "experiment.deleted",
-            Self::ExperimentRestored { .. } => "experiment.restored",
-            Self::ExperimentTagged { .. } => "experiment.tagged",
-            Self::TrackingRunCreated { .. } => "tracking.run.created",
-            Self::TrackingRunMoved { .. } => "tracking.run.moved",
-            Self::TrackingRunDeleted { .. } => "tracking.run.deleted",
-            Self::TrackingRunRestored { .. } => "tracking.run.restored",
-            Self::LoggedModelCreated { .. } => "logged_model.created",
-            Self::LoggedModelMoved { .. } => "logged_model.moved",
-            Self::ModelRegistered { .. } => "model.registered",
-            Self::ModelRenamed { .. } => "model.renamed",
-            Self::ModelDescribed { .. } => "model.described",
-            Self::ModelDeleted { .. } => "model.deleted",
-            Self::ModelTagged { .. } => "model.tagged",
-            Self::VersionCreated { .. } => "version.created",
-            Self::VersionStaged { .. } => "version.staged",
-            Self::VersionDeleted { .. } => "version.deleted",
-            Self::AliasMoved { .. } => "alias.moved",
-            Self::ArtifactsDeleted { .. } => "artifacts.deleted",
-            Self::TracesDeleted { .. } => "traces.deleted",
-            Self::EvaluationDatasetChanged { .. } => "evaluation_dataset.changed",
-            Self::WebhookChanged { .. } => "webhook.changed",
-            Self::TrackingImported { .. } => "tracking.imported",
-            Self::EndpointSet { .. } => "endpoint.set",
-            Self::EndpointDeleted { .. } => "endpoint.deleted",
-            Self::RecordsStored { .. } => "records.stored",
-            Self::RecordsRemoved { .. } => "records.removed",
-            Self::OutcomesReceived { .. } => "outcomes.received",
-            Self::OutcomesJoined { .. } => "outcomes.joined",
-            Self::OutcomesRemoved { .. } => "outcomes.removed",
-            Self::ReleaseCreated { .. } => "release.created",
-            Self::RolloutStarted { .. } => "rollout.started",
-            Self::RolloutMoved { .. } => "rollout.moved",
-            Self::RolloutApproved { .. } => "rollout.approved",
-            Self::EnvironmentMoved { .. } => "environment.moved",
-            Self::ReleaseQuarantined { .. } => "release.quarantined",
-            Self::QuarantineLifted { .. } => "quarantine.lifted",
-            Self::FreezeSet { .. } => "freeze.set",
-            Self::FreezeLifted { .. } => "freeze.lifted",
-        }
-    }
+/// The dotted name of each kind, written once for all that need it.
+macro_rules! names {
+    ($($kind:ident => $name:literal,)*) => {
+        impl EventKind {
+            /// The dotted names of all kinds.
+            pub const NAMES: &[&'static str] = &[$($name),*];
 
+            /// The dotted name shown in the log, for example `run.started`.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$kind { .. } => $name,)*
+                }
+            }
+        }
+    };
+}
+
+names! {
+    ProjectOpened => "project.opened",
+    DatasetVersionCreated => "dataset.version.created",
+    RunStarted => "run.started",
+    StepFinished => "step.finished",
+    RunFinished => "run.finished",
+    DataChecked => "data.checked",
+    ModelTested => "model.tested",
+    StoreSwept => "store.swept",
+    StorePushed => "store.pushed",
+    StorePulled => "store.pulled",
+    RunReproduced => "run.reproduced",
+    ExperimentCreated => "experiment.created",
+    ExperimentRenamed => "experiment.renamed",
+    ExperimentDeleted => "experiment.deleted",
+    ExperimentRestored => "experiment.restored",
+    ExperimentTagged => "experiment.tagged",
+    TrackingRunCreated => "tracking.run.created",
+    TrackingRunMoved => "tracking.run.moved",
+    TrackingRunDeleted => "tracking.run.deleted",
+    TrackingRunRestored => "tracking.run.restored",
+    LoggedModelCreated => "logged_model.created",
+    LoggedModelMoved => "logged_model.moved",
+    ModelRegistered => "model.registered",
+    ModelRenamed => "model.renamed",
+    ModelDescribed => "model.described",
+    ModelDeleted => "model.deleted",
+    ModelTagged => "model.tagged",
+    VersionCreated => "version.created",
+    VersionStaged => "version.staged",
+    VersionDeleted => "version.deleted",
+    AliasMoved => "alias.moved",
+    ArtifactsDeleted => "artifacts.deleted",
+    TracesDeleted => "traces.deleted",
+    EvaluationDatasetChanged => "evaluation_dataset.changed",
+    WebhookChanged => "webhook.changed",
+    TrackingImported => "tracking.imported",
+    EndpointSet => "endpoint.set",
+    EndpointDeleted => "endpoint.deleted",
+    RecordsStored => "records.stored",
+    RecordsRemoved => "records.removed",
+    OutcomesReceived => "outcomes.received",
+    OutcomesJoined => "outcomes.joined",
+    OutcomesRemoved => "outcomes.removed",
+    ReleaseCreated => "release.created",
+    RolloutStarted => "rollout.started",
+    RolloutMoved => "rollout.moved",
+    RolloutApproved => "rollout.approved",
+    EnvironmentMoved => "environment.moved",
+    ReleaseQuarantined => "release.quarantined",
+    QuarantineLifted => "quarantine.lifted",
+    FreezeSet => "freeze.set",
+    FreezeLifted => "freeze.lifted",
+}
+
+impl EventKind {
     /// What it happened to, for filters: `run:…`, `dataset:…`, `store`, `project:…`, `experiment:…`, `model:…`.
     pub fn subject(&self) -> String {
         match self {

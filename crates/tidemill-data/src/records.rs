@@ -21,6 +21,11 @@ pub(crate) struct Hashed {
 }
 
 impl Hashed {
+    /// Keys alone, of columns whose types need no cast.
+    pub(crate) fn keys(places: impl IntoIterator<Item = usize>) -> Self {
+        Self { key: places.into_iter().map(|place| (place, None)).collect(), cells: Vec::new() }
+    }
+
     /// Words of a record; two cells share one.
     pub(crate) fn width(&self) -> usize {
         HEAD + self.cells.len().div_ceil(2)
@@ -210,6 +215,12 @@ impl Sorted {
     pub(crate) fn record(&self, place: usize) -> &[u64] {
         let start = self.order[place] as usize * self.width;
         &self.words[start..start + self.width]
+    }
+
+    /// The places of records with the key of the one before them: all of a key's rows but the first.
+    pub(crate) fn repeats(&self) -> impl Iterator<Item = usize> {
+        let key = |place: usize| &self.record(place)[..2];
+        (1..self.len()).filter(move |&place| key(place) == key(place - 1))
     }
 
     /// The end of the run of records with the key of the one at `start`.

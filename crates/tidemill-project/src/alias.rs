@@ -73,9 +73,7 @@ fn expectation(node: &mut Node) {
     let mut moved = Vec::new();
     for entry in entries.iter_mut() {
         let theirs = entry.key.clone();
-        if let Some((_, ours)) = RULES.iter().find(|(name, _)| *name == theirs) {
-            (*ours).clone_into(&mut entry.key);
-        }
+        rename(&mut entry.key, &RULES);
         keys(&mut entry.value, &mut moved);
         match entry.key.as_str() {
             "not_null" | "unique" => columns(&mut entry.value),
@@ -96,14 +94,18 @@ fn expectation(node: &mut Node) {
     entries.extend(moved);
 }
 
+/// Their name becomes ours.
+fn rename(key: &mut String, names: &[(&str, &str)]) {
+    if let Some((_, ours)) = names.iter().find(|(theirs, _)| *theirs == *key) {
+        (*ours).clone_into(key);
+    }
+}
+
 /// Renames the keys of a rule, and takes `mostly` out of it.
 fn keys(node: &mut Node, moved: &mut Vec<Entry>) {
     let Kind::Map(entries) = &mut node.kind else { return };
     for entry in entries.iter_mut() {
-        let taken = KEYS.iter().find(|(theirs, _)| *theirs == entry.key);
-        if let Some((_, ours)) = taken {
-            (*ours).clone_into(&mut entry.key);
-        }
+        rename(&mut entry.key, &KEYS);
     }
     if let Some(place) = entries.iter().position(|entry| entry.key == "mostly") {
         moved.push(entries.remove(place));

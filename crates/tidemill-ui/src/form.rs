@@ -19,6 +19,13 @@ pub struct Field {
     pub choices: Vec<Choice>,
 }
 
+impl Field {
+    /// Something empty to fill in; `kind` as in [`Self::kind`].
+    pub fn new(name: impl Into<String>, label: impl Into<String>, kind: &'static str) -> Self {
+        Self { name: name.into(), label: label.into(), value: String::new(), kind, choices: Vec::new() }
+    }
+}
+
 /// A form that is sent with POST.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Template)]
 #[template(path = "form.html")]

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::{Link, Markup};
+use crate::Markup;
 
 /// The end of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Template)]
@@ -18,8 +18,6 @@ pub struct LogText {
     pub lines: Vec<String>,
     /// Whether more is being written.
     pub growing: bool,
-    /// The whole log.
-    pub whole: Option<Link>,
 }
 
 impl LogText {

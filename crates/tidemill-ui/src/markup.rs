@@ -15,11 +15,6 @@ impl Markup {
         &self.0
     }
 
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// What a template gives. Templates write into memory, which does not fail.
     pub(crate) fn of(template: &impl askama::Template) -> Self {
         Self(template.render().unwrap_or_default())

@@ -3,6 +3,7 @@
 mod judged;
 mod rescore;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -145,6 +146,8 @@ struct Judged {
     predictions: arrow::array::RecordBatch,
     /// Classes, threshold and costs behind the predictions, as JSON text.
     decision: String,
+    /// The rows that the predictions are about; read at the first test that asks the model again.
+    held_out: OnceCell<arrow::array::RecordBatch>,
 }
 
 /// A metric by its name in the project file.
@@ -180,7 +183,7 @@ impl Judged {
         let schema = predictions.schema().as_ref().clone();
         let schema = schema.with_metadata(HashMap::from([(PREDICTIONS_KEY.to_owned(), decision.clone())]));
         let predictions = predictions.with_schema(Arc::new(schema))?;
-        Ok(Self { report: report(folder)?, predictions, decision })
+        Ok(Self { report: report(folder)?, predictions, decision, held_out: OnceCell::new() })
     }
 
     fn metric(&self, name: &str, min: Option<f64>, max: Option<f64>) -> TestResult {

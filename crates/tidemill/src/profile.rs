@@ -1,6 +1,7 @@
 //! Profiles of stored content: made at the first use, and kept in the store by the content's digest.
 
 use std::cell::RefCell;
+use std::collections::{HashMap, hash_map};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -93,8 +94,9 @@ impl Source {
             let folder = app.inside("tmp").join(format!("data-{}-{number}", std::process::id()));
             fs_err::create_dir_all(&folder)?;
             let scratch = Scratch(folder);
-            self.path = scratch.0.join(&self.path);
-            app.store()?.checkout(&self.entry, &self.path, &Checkout::default(), &app.bar())?;
+            let path = scratch.0.join(&self.path);
+            app.store()?.checkout(&self.entry, &path, &Checkout::default(), &app.bar())?;
+            self.path = path;
             self.scratch = Some(scratch);
         }
         Ok(&self.path)
@@ -163,20 +165,27 @@ fn keep(app: &App<'_>, content: Digest, form: &str, profile: &Profile) -> anyhow
 pub(crate) struct Datasets<'a, 'b> {
     app: &'a App<'b>,
     declared: &'a Resolved,
-    /// Scratch folders that open tables read from.
-    kept: RefCell<Vec<Source>>,
+    /// Stored versions by the name that rules give them: open tables read from their scratch folders, and one that is
+    /// asked for again is not checked out again.
+    kept: RefCell<HashMap<String, Source>>,
+    /// Profiles by the name that rules give them: each is made or read once, however many rules compare with it.
+    profiles: RefCell<HashMap<String, Profile>>,
 }
 
 impl<'a, 'b> Datasets<'a, 'b> {
     pub(crate) fn new(app: &'a App<'b>, declared: &'a Resolved) -> Self {
-        Self { app, declared, kept: RefCell::default() }
+        Self { app, declared, kept: RefCell::default(), profiles: RefCell::default() }
     }
 
     fn stored<T>(&self, name: &str, read: impl Fn(&mut Source) -> anyhow::Result<T>) -> Result<T, Error> {
-        let found = Source::find(name, self.app).and_then(|mut source| Ok((read(&mut source)?, source)));
-        let (value, source) = found.map_err(|error| plain(&error))?;
-        self.kept.borrow_mut().push(source);
-        Ok(value)
+        let mut kept = self.kept.borrow_mut();
+        let source = match kept.entry(name.to_owned()) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(free) => {
+                free.insert(Source::find(name, self.app).map_err(|error| plain(&error))?)
+            }
+        };
+        read(source).map_err(|error| plain(&error))
     }
 
     fn workspace(&self, name: &str) -> Result<Option<Table>, Error> {
@@ -198,10 +207,15 @@ impl Others for Datasets<'_, '_> {
     }
 
     fn profile(&self, name: &str) -> Result<Profile, Error> {
-        match self.workspace(name)? {
-            Some(table) => Profile::build(&table, &ProfileOptions::columns(), &self.app.bar()),
-            None => self.stored(name, |source| source.profile(self.app)),
+        if let Some(known) = self.profiles.borrow().get(name) {
+            return Ok(known.clone());
         }
+        let profile = match self.workspace(name)? {
+            Some(table) => Profile::build(&table, &ProfileOptions::columns(), &self.app.bar())?,
+            None => self.stored(name, |source| source.profile(self.app))?,
+        };
+        self.profiles.borrow_mut().insert(name.to_owned(), profile.clone());
+        Ok(profile)
     }
 }
 

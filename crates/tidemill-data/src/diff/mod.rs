@@ -246,10 +246,7 @@ fn statistics(old: &[ColumnStats], new: &[ColumnStats]) -> Vec<ColumnDiff> {
 impl StatsChange {
     fn between(old: &ColumnStats, new: &ColumnStats) -> Self {
         let share = |stats: &ColumnStats| stats.nulls as f64 / (stats.count + stats.nulls).max(1) as f64;
-        let median = |stats: &ColumnStats| {
-            let points = &stats.quantiles.as_ref()?.points;
-            points.iter().find(|(probability, _)| *probability == 0.5)?.1.as_f64()
-        };
+        let median = |stats: &ColumnStats| stats.median()?.as_f64();
         let change = |of: &dyn Fn(&ColumnStats) -> Option<f64>| Some(of(new)? - of(old)?);
         Self {
             nulls: new.nulls as i64 - old.nulls as i64,

@@ -3,6 +3,8 @@
 use tidemill_stats::drift::{Column, Measured, Rules, Values, measure};
 use tidemill_stats::sample::{Moments, Sample};
 
+use super::{Chosen, DriftOptions};
+
 /// Values of one side of a numeric column.
 pub(crate) struct Side {
     /// Ascending, without NaN.
@@ -47,6 +49,17 @@ pub(crate) enum InputValues {
 }
 
 impl Input {
+    /// A chosen column with its values, and how many of them are missing on either side.
+    pub(super) fn new(
+        column: &Chosen,
+        missing: (u64, u64),
+        values: InputValues,
+        options: &DriftOptions,
+    ) -> Self {
+        let importance = options.importance.get(&column.name).copied();
+        Self { name: column.name.clone(), importance, missing, values }
+    }
+
     /// Runs the battery.
     pub(crate) fn measure(&self, rules: &Rules) -> Measured {
         let column = |values| Column {

@@ -14,6 +14,7 @@ use arrow::datatypes::Schema;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Progress;
 pub use tidemill_stats::drift::{ColumnDrift, Level, Rules, TestKind, Verdict};
+use tidemill_stats::drift::{Measured, Pair, judge};
 
 use crate::{ColumnType, Error, Profile, SchemaDiff, SchemaField, Table};
 
@@ -70,7 +71,6 @@ pub struct DriftReport {
 impl DriftReport {
     /// Takes the values of some columns out of the sentences; levels and figures stay.
     pub fn redact(&mut self, columns: &[String]) {
-        let mut first = None;
         for column in self.verdict.columns.iter_mut().filter(|column| columns.contains(&column.name)) {
             let word = match column.level {
                 Level::Major => "it moved much",
@@ -79,14 +79,12 @@ impl DriftReport {
                 Level::NotJudged => "there are too few rows",
             };
             column.reason = format!("{word}; its values are not shown");
-            first = first.or_else(|| Some(column.name.clone()));
         }
         // The table's sentence quotes the reason of the column that moved most.
-        if first.is_some() && self.verdict.columns.first().map(|column| &column.name) == first.as_ref() {
+        if let Some(first) = self.verdict.columns.first().filter(|column| columns.contains(&column.name)) {
             let moved = self.verdict.columns.iter().filter(|column| column.level == Level::Major).count();
             let all = self.verdict.columns.len();
-            self.verdict.reason =
-                format!("{moved} of {all} columns moved much, first {}", first.unwrap_or_default());
+            self.verdict.reason = format!("{moved} of {all} columns moved much, first {}", first.name);
         }
     }
 }
@@ -136,6 +134,27 @@ enum Role {
 struct Chosen {
     name: String,
     role: Role,
+}
+
+/// The columns that are compared in this way.
+fn of_role(chosen: &[Chosen], role: Role) -> Vec<&Chosen> {
+    chosen.iter().filter(|column| column.role == role).collect()
+}
+
+/// Names of two columns, and r with the number of rows on either side.
+type FoundPair = ([String; 2], (f64, f64), (f64, f64));
+
+/// The decision on what was measured.
+fn decide(measured: Vec<Measured>, found: &[FoundPair], rules: &Rules) -> Verdict {
+    let pairs: Vec<Pair<'_>> = found
+        .iter()
+        .map(|(columns, reference, current)| Pair {
+            columns: (&columns[0], &columns[1]),
+            reference: *reference,
+            current: *current,
+        })
+        .collect();
+    judge(measured, &pairs, None, rules)
 }
 
 /// The columns to compare, and those left out.

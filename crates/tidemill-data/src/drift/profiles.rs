@@ -1,10 +1,10 @@
 //! The battery's inputs from two profiles.
 
 use rayon::prelude::*;
-use tidemill_stats::drift::{Measured, Pair, judge};
+use tidemill_stats::drift::Measured;
 
 use super::inputs::{Input, InputValues};
-use super::{Chosen, DriftOptions, DriftReport, Role, choose, schema_of, skew};
+use super::{Chosen, DriftOptions, DriftReport, FoundPair, Role, choose, decide, of_role, schema_of, skew};
 use crate::{Error, Profile};
 
 pub(super) fn compare(
@@ -21,22 +21,15 @@ pub(super) fn compare(
         InputValues::Categorical(categories) => categories.complete,
     });
     let measured: Vec<Measured> = inputs.par_iter().map(|input| input.measure(&options.rules)).collect();
-    let found = if options.pairs { pairs(reference, current, &chosen) } else { Vec::new() };
-    let pairs: Vec<Pair<'_>> = found
-        .iter()
-        .map(|(columns, reference, current)| Pair {
-            columns: (&columns[0], &columns[1]),
-            reference: *reference,
-            current: *current,
-        })
-        .collect();
+    let numeric = of_role(&chosen, Role::Numeric);
+    let found = if options.pairs { pairs(reference, current, &numeric) } else { Vec::new() };
     Ok(DriftReport {
         rows_reference: reference.rows(),
         rows_current: current.rows(),
         exact,
         schema: skew(&before, &after),
         skipped,
-        verdict: judge(measured, &pairs, None, &options.rules),
+        verdict: decide(measured, &found, &options.rules),
     })
 }
 
@@ -45,21 +38,13 @@ fn input(column: &Chosen, reference: &Profile, current: &Profile, options: &Drif
         Role::Numeric => InputValues::Numeric(reference.side(&column.name)?, current.side(&column.name)?),
         Role::Categorical => InputValues::Categorical(reference.categories(current, &column.name)?),
     };
-    Some(Input {
-        name: column.name.clone(),
-        importance: options.importance.get(&column.name).copied(),
-        missing: (reference.missing(&column.name)?, current.missing(&column.name)?),
-        values,
-    })
+    let missing = (reference.missing(&column.name)?, current.missing(&column.name)?);
+    Some(Input::new(column, missing, values, options))
 }
 
-/// Names of two columns, and r with the number of rows on either side.
-pub(super) type FoundPair = ([String; 2], (f64, f64), (f64, f64));
-
-/// The correlations that both sides have.
-pub(super) fn pairs(reference: &Profile, current: &Profile, chosen: &[Chosen]) -> Vec<FoundPair> {
-    let numeric =
-        |name: &str| chosen.iter().any(|column| column.name == name && column.role == Role::Numeric);
+/// The correlations of numeric columns that both sides have.
+pub(super) fn pairs(reference: &Profile, current: &Profile, numeric: &[&Chosen]) -> Vec<FoundPair> {
+    let numeric = |name: &str| numeric.iter().any(|column| column.name == name);
     let after = current.correlations();
     reference
         .correlations()

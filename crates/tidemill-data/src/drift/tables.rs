@@ -1,14 +1,15 @@
 //! The battery's inputs from the rows of two tables: columns in groups that fit into memory, one pass a group and side.
 
 use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::Float64Type;
+use arrow::datatypes::Schema;
 use rayon::prelude::*;
 use tidemill_core::{Progress, Unit};
-use tidemill_stats::drift::{Measured, Pair, judge};
+use tidemill_stats::drift::Measured;
 
 use super::inputs::{Input, InputValues, Side};
-use super::{Chosen, DriftOptions, DriftReport, Role, choose, profiles, skew};
-use crate::plain::{Plain, cast_to};
+use super::{Chosen, DriftOptions, DriftReport, FoundPair, Role, choose, decide, of_role, profiles, skew};
+use crate::plain::floats;
+use crate::profile::ProfileBuilder;
 use crate::{Error, Profile, ProfileOptions, Table};
 
 /// Different values of a column of categories that are counted.
@@ -21,8 +22,8 @@ pub(super) fn compare(
     progress: &dyn Progress,
 ) -> Result<DriftReport, Error> {
     let (chosen, skipped) = choose(reference.schema(), current.schema(), options)?;
-    let numeric: Vec<&Chosen> = chosen.iter().filter(|column| column.role == Role::Numeric).collect();
-    let categorical: Vec<&Chosen> = chosen.iter().filter(|column| column.role == Role::Categorical).collect();
+    let numeric = of_role(&chosen, Role::Numeric);
+    let categorical = of_role(&chosen, Role::Categorical);
     let rows = reference.rows().max(current.rows()).max(1);
     // Values are held as read and once more while they are sorted.
     let fit = options.memory as u64 / (32 * rows);
@@ -40,7 +41,7 @@ pub(super) fn compare(
             .map(|(column, (before, after))| {
                 let missing = (before.missing, after.missing);
                 let values = InputValues::Numeric(before.side(), after.side());
-                input(column, missing, values, options).measure(&options.rules)
+                Input::new(column, missing, values, options).measure(&options.rules)
             })
             .collect();
         measured.extend(found);
@@ -56,31 +57,18 @@ pub(super) fn compare(
                 continue;
             };
             let values = InputValues::Categorical(values);
-            measured.push(input(column, missing, values, options).measure(&options.rules));
+            measured.push(Input::new(column, missing, values, options).measure(&options.rules));
         }
     }
-    let found = if options.pairs { correlate(reference, current, &chosen, progress)? } else { Vec::new() };
-    let pairs: Vec<Pair<'_>> = found
-        .iter()
-        .map(|(columns, reference, current)| Pair {
-            columns: (&columns[0], &columns[1]),
-            reference: *reference,
-            current: *current,
-        })
-        .collect();
+    let found = if options.pairs { correlate(reference, current, &numeric, progress)? } else { Vec::new() };
     Ok(DriftReport {
         rows_reference: reference.rows(),
         rows_current: current.rows(),
         exact: true,
         schema: skew(reference.schema(), current.schema()),
         skipped,
-        verdict: judge(measured, &pairs, None, &options.rules),
+        verdict: decide(measured, &found, &options.rules),
     })
-}
-
-fn input(column: &Chosen, missing: (u64, u64), values: InputValues, options: &DriftOptions) -> Input {
-    let importance = options.importance.get(&column.name).copied();
-    Input { name: column.name.clone(), importance, missing, values }
 }
 
 /// The numbers of a column as they are read.
@@ -92,11 +80,7 @@ struct Column {
 
 impl Column {
     fn push(&mut self, array: &ArrayRef) -> Result<(), Error> {
-        let numbers = match Plain::of(array)? {
-            Plain::Int(values, _) => cast_to::<Float64Type>(&(std::sync::Arc::new(values) as ArrayRef))?,
-            Plain::Float(values) => values,
-            Plain::Text(_) => return Err(Error::Unusable("texts are no numbers".to_owned())),
-        };
+        let numbers = floats(array)?;
         let before = self.values.len();
         if numbers.null_count() == 0 {
             self.values.extend(numbers.values().iter().filter(|value| !value.is_nan()));
@@ -135,18 +119,19 @@ fn places(table: &Table, columns: &[&Chosen]) -> Result<Vec<usize>, Error> {
 /// A profile of some columns, whose values are counted rather than sketched.
 fn count(table: &Table, columns: &[&Chosen], progress: &dyn Progress) -> Result<Profile, Error> {
     let options = ProfileOptions { exact_values: CATEGORIES, ..ProfileOptions::columns() };
-    part(table, columns, &options, progress)
+    profile(table, columns, |schema| ProfileBuilder::new(schema, &options), progress)
 }
 
-fn part(
+/// Fills the profile that `empty` makes with the rows of some columns.
+fn profile(
     table: &Table,
     columns: &[&Chosen],
-    options: &ProfileOptions,
+    empty: impl FnOnce(&Schema) -> Result<ProfileBuilder, Error>,
     progress: &dyn Progress,
 ) -> Result<Profile, Error> {
     let places = places(table, columns)?;
     let batches = table.batches(Some(&places))?;
-    let mut builder = crate::profile::ProfileBuilder::new(batches.schema(), options)?;
+    let mut builder = empty(batches.schema())?;
     for batch in batches {
         let batch = batch?;
         if progress.cancelled() {
@@ -161,32 +146,21 @@ fn part(
 fn correlate(
     reference: &Table,
     current: &Table,
-    chosen: &[Chosen],
+    numeric: &[&Chosen],
     progress: &dyn Progress,
-) -> Result<Vec<profiles::FoundPair>, Error> {
-    let numeric: Vec<&Chosen> = chosen.iter().filter(|column| column.role == Role::Numeric).collect();
+) -> Result<Vec<FoundPair>, Error> {
     if numeric.len() < 2 {
         return Ok(Vec::new());
     }
     progress.begin("correlating", Some(reference.rows() + current.rows()), Unit::Rows);
-    let before = correlations(reference, &numeric, progress)?;
-    let after = correlations(current, &numeric, progress)?;
-    Ok(profiles::pairs(&before, &after, chosen))
+    let before = correlations(reference, numeric, progress)?;
+    let after = correlations(current, numeric, progress)?;
+    Ok(profiles::pairs(&before, &after, numeric))
 }
 
 /// A profile that has nothing but correlations.
 fn correlations(table: &Table, columns: &[&Chosen], progress: &dyn Progress) -> Result<Profile, Error> {
-    let places = places(table, columns)?;
-    let batches = table.batches(Some(&places))?;
-    let mut builder =
-        crate::profile::ProfileBuilder::new(batches.schema(), &ProfileOptions::window())?.only_relations();
-    for batch in batches {
-        let batch = batch?;
-        if progress.cancelled() {
-            return Err(Error::Cancelled);
-        }
-        builder.update(&batch)?;
-        progress.advance(batch.num_rows() as u64);
-    }
-    builder.finish()
+    let options = ProfileOptions::window();
+    let empty = |schema: &Schema| ProfileBuilder::new(schema, &options).map(ProfileBuilder::only_relations);
+    profile(table, columns, empty, progress)
 }

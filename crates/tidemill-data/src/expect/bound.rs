@@ -61,10 +61,7 @@ impl Bound {
             // Codes such as 7 or true are text in the data and something else in YAML.
             (ColumnType::String, Value::Number(_) | Value::Bool(_)) => Ok(Self::Text(value.to_string())),
             (ColumnType::Date | ColumnType::Timestamp, Value::String(text)) => {
-                let micros = match scalar::parse_date(text) {
-                    Some(days) => Some(i64::from(days) * 86_400_000_000),
-                    None => scalar::parse_time(text).map(|(at, _)| at),
-                };
+                let micros = scalar::parse_moment(text);
                 micros.map(|micros| Self::Time(i128::from(micros) * 1000)).ok_or_else(|| {
                     format!("{value} is not a date (`2013-01-31`) or a time (`2013-01-31T12:00:00Z`)")
                 })

@@ -83,9 +83,8 @@ pub(super) fn columns(
     table: &Table,
     around: &Surroundings<'_>,
 ) -> Result<Option<Vec<usize>>, Refused> {
-    let kind = |place: usize| ColumnType::of(table.schema().field(place).data_type());
     let numbers =
-        |place: usize| matches!(kind(place), ColumnType::Int | ColumnType::Float | ColumnType::Bool);
+        |place: usize| matches!(table.kind(place), ColumnType::Int | ColumnType::Float | ColumnType::Bool);
     match rule {
         Rule::MeanBetween(Bounds { column, .. })
         | Rule::StdBetween(Bounds { column, .. })
@@ -93,7 +92,8 @@ pub(super) fn columns(
         | Rule::QuantileBetween { column, .. } => {
             let place = table.column(column)?;
             if !numbers(place) {
-                return Err(Refused::because(format!("column `{column}` is {}, not a number", kind(place))));
+                let kind = table.kind(place);
+                return Err(Refused::because(format!("column `{column}` is {kind}, not a number")));
             }
             Ok(Some(vec![place]))
         }
@@ -102,8 +102,9 @@ pub(super) fn columns(
         }
         Rule::Freshness { column, max_age } => {
             let place = table.column(column)?;
-            if !matches!(kind(place), ColumnType::Timestamp | ColumnType::Date) {
-                return Err(Refused::because(format!("column `{column}` is {}, not a time", kind(place))));
+            let kind = table.kind(place);
+            if !matches!(kind, ColumnType::Timestamp | ColumnType::Date) {
+                return Err(Refused::because(format!("column `{column}` is {kind}, not a time")));
             }
             if age(max_age).is_none() {
                 return Err(Refused::because(format!("`{max_age}` is no age such as `36h` or `2d`")));
@@ -113,14 +114,10 @@ pub(super) fn columns(
             }
             Ok(Some(vec![place]))
         }
-        Rule::NoNewCategories { columns, .. } => {
-            let places = columns.iter().map(|name| table.column(name)).collect::<Result<_, _>>()?;
-            Ok(Some(places))
-        }
         Rule::DriftBelow { columns, .. } if columns.is_empty() => {
             Ok(Some((0..table.schema().fields().len()).collect()))
         }
-        Rule::DriftBelow { columns, .. } => {
+        Rule::NoNewCategories { columns, .. } | Rule::DriftBelow { columns, .. } => {
             let places = columns.iter().map(|name| table.column(name)).collect::<Result<_, _>>()?;
             Ok(Some(places))
         }
@@ -196,10 +193,7 @@ pub(super) fn judge(
 
 fn freshness(stats: &ColumnStats, max_age: &str, around: &Surroundings<'_>, result: &mut CheckResult) {
     let newest = stats.max.as_ref().and_then(|max| max.as_str().map(str::to_owned));
-    let micros = newest.as_deref().and_then(|text| match crate::read::scalar::parse_date(text) {
-        Some(days) => Some(i64::from(days) * 86_400_000_000),
-        None => crate::read::scalar::parse_time(text).map(|(at, _)| at),
-    });
+    let micros = newest.as_deref().and_then(crate::read::scalar::parse_moment);
     let (Some(newest), Some(micros), Some(now), Some(limit)) = (newest, micros, around.now, age(max_age))
     else {
         return result.judge(false, format!("`{}` has no time", stats.name));

@@ -8,7 +8,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 
 use super::{Refused, Surroundings};
 use crate::records::{HEAD, Hashed, Records};
-use crate::{ColumnType, Error, Table};
+use crate::{Error, Table};
 
 /// The keys of the rows seen, and of another table where there is one.
 pub(super) struct Keys {
@@ -31,21 +31,19 @@ impl Keys {
         Self { mine: Records::new(HEAD, memory), theirs: None, passes_nulls: false }
     }
 
-    /// Keys in columns `places` of `table` against those in columns `key` of the dataset `other`.
+    /// Keys in columns `places` of `table` against those in columns `key` of `theirs`, the dataset called `other`.
     pub(super) fn against(
         table: &Table,
         places: &[usize],
-        other: &str,
+        (other, theirs): (&str, &Table),
         key: &[String],
         want: Want,
         memory: usize,
         around: &Surroundings<'_>,
     ) -> Result<Self, Refused> {
-        let theirs = around.others.table(other)?;
         let columns = key.iter().map(|name| theirs.column(name)).collect::<Result<Vec<_>, _>>()?;
         for (&mine, &column) in places.iter().zip(&columns) {
-            let kind = |table: &Table, place: usize| ColumnType::of(table.schema().field(place).data_type());
-            let (a, b) = (kind(table, mine), kind(&theirs, column));
+            let (a, b) = (table.kind(mine), theirs.kind(column));
             if a != b {
                 return Err(Refused::because(format!(
                     "`{}` is {a}, and `{}` of `{other}` is {b}",
@@ -55,7 +53,7 @@ impl Keys {
             }
         }
         let mut records = Records::new(HEAD, memory);
-        let hashed = hashed(columns.len());
+        let hashed = Hashed::keys(0..columns.len());
         for batch in theirs.batches(Some(&columns))? {
             if around.progress.cancelled() {
                 return Err(Error::Cancelled.into());
@@ -82,8 +80,7 @@ impl Keys {
                 keep = Some(keep.map_or_else(|| nulls.inner().clone(), |keep| &keep & nulls.inner()));
             }
         }
-        let key = Hashed { key: places.iter().map(|&place| (place, None)).collect(), cells: Vec::new() };
-        self.mine.push_where(batch, &key, keep.as_ref())?;
+        self.mine.push_where(batch, &Hashed::keys(places.iter().copied()), keep.as_ref())?;
         Ok(keep.map_or(batch.num_rows(), |keep| keep.count_set_bits()) as u64)
     }
 
@@ -101,12 +98,7 @@ impl Keys {
             None => {
                 for piece in self.mine.pieces()? {
                     let piece = piece?;
-                    let mut place = 0;
-                    while place < piece.len() {
-                        let end = piece.run(place);
-                        (place + 1..end).for_each(|again| add(piece.record(again)[2]));
-                        place = end;
-                    }
+                    piece.repeats().for_each(|again| add(piece.record(again)[2]));
                 }
             }
             Some((theirs, want)) => {
@@ -129,10 +121,6 @@ impl Keys {
         }
         Ok(found)
     }
-}
-
-fn hashed(columns: usize) -> Hashed {
-    Hashed { key: (0..columns).map(|place| (place, None)).collect(), cells: Vec::new() }
 }
 
 /// The rows in which none of the columns is null.

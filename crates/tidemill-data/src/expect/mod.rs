@@ -1,7 +1,8 @@
 //! Expectations on a table, judged in one scan. Which expectations there are is declared in `tidemill-core`.
 //!
 //! Rules on rows look at each batch as it streams past (`row`); rules on figures of columns share one profile of the
-//! columns that they name (`figure`); what needs another table is in `other`, what needs no row in `whole`.
+//! columns that they name (`figure`); rules against another table are in `keys` and `shift`, and what needs no row is
+//! in `whole`.
 
 mod bound;
 mod condition;

@@ -61,9 +61,7 @@ impl Scan {
         memory: usize,
         around: &Surroundings<'_>,
     ) -> Result<Option<Self>, Refused> {
-        let kind = |column: &str| -> Result<ColumnType, Refused> {
-            Ok(ColumnType::of(table.schema().field(table.column(column)?).data_type()))
-        };
+        let kind = |column: &str| -> Result<ColumnType, Refused> { Ok(table.kind(table.column(column)?)) };
         let text = |column: &str| match kind(column)? {
             ColumnType::String => Ok(()),
             kind => Err(Refused::because(format!("column `{column}` is {kind}, not text"))),
@@ -121,13 +119,15 @@ impl Scan {
                         key.len()
                     )));
                 }
-                let keys = Keys::against(table, &mine, to, key, Want::Has, memory, around)?;
+                let other = around.others.table(to)?;
+                let keys = Keys::against(table, &mine, (to, &other), key, Want::Has, memory, around)?;
                 (mine, Test::Keys(keys, "have a {} that the other dataset does not have"))
             }
             Rule::NoLeakage { from, columns } => {
-                let names = shared(table, from, columns, around)?;
+                let other = around.others.table(from)?;
+                let names = shared(table, (from, &other), columns)?;
                 let mine = places(&names)?;
-                let keys = Keys::against(table, &mine, from, &names, Want::Lacks, memory, around)?;
+                let keys = Keys::against(table, &mine, (from, &other), &names, Want::Lacks, memory, around)?;
                 (mine, Test::Keys(keys, "have a {} that is in the other dataset too"))
             }
             _ => return Ok(None),
@@ -300,7 +300,7 @@ fn comparable(left: &str, a: ColumnType, right: &str, b: ColumnType) -> Result<(
 
 /// The rows in which both are there and do not compare so.
 fn compare(left: &ArrayRef, is: Comparison, right: &ArrayRef) -> Result<Vec<usize>, Error> {
-    let failed = Error::arrow("compare columns");
+    let failed = || Error::arrow("compare columns");
     let common = match (ColumnType::of(left.data_type()), ColumnType::of(right.data_type())) {
         (ColumnType::Int, ColumnType::Int) => DataType::Int64,
         (ColumnType::Int | ColumnType::Float, _) => DataType::Float64,
@@ -310,10 +310,7 @@ fn compare(left: &ArrayRef, is: Comparison, right: &ArrayRef) -> Result<Vec<usiz
         (ColumnType::Bool, _) => DataType::Boolean,
         _ => DataType::Utf8,
     };
-    let (a, b) = (
-        cast(left, &common).map_err(Error::arrow("compare columns"))?,
-        cast(right, &common).map_err(Error::arrow("compare columns"))?,
-    );
+    let (a, b) = (cast(left, &common).map_err(failed())?, cast(right, &common).map_err(failed())?);
     let (a, b): (&dyn Datum, &dyn Datum) = (&a, &b);
     let holds = match is {
         Comparison::Less => cmp::lt(a, b),
@@ -323,7 +320,7 @@ fn compare(left: &ArrayRef, is: Comparison, right: &ArrayRef) -> Result<Vec<usiz
         Comparison::AtLeast => cmp::gt_eq(a, b),
         Comparison::Greater => cmp::gt(a, b),
     }
-    .map_err(failed)?;
+    .map_err(failed())?;
     if holds.null_count() == 0 && holds.true_count() == holds.len() {
         return Ok(Vec::new());
     }
@@ -383,16 +380,10 @@ fn monotonic(
 }
 
 /// The columns of a leakage rule: those named, or all that both tables have with the same class of type.
-fn shared(
-    table: &Table,
-    from: &str,
-    columns: &[String],
-    around: &Surroundings<'_>,
-) -> Result<Vec<String>, Refused> {
+fn shared(table: &Table, (from, other): (&str, &Table), columns: &[String]) -> Result<Vec<String>, Refused> {
     if !columns.is_empty() {
         return Ok(columns.to_vec());
     }
-    let other = around.others.table(from)?;
     let names: Vec<String> = table
         .schema()
         .fields()

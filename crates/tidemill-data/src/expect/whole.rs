@@ -47,7 +47,7 @@ fn schema(table: &Table, columns: &indexmap::IndexMap<String, String>, result: &
         };
         match table.column(column) {
             Ok(index) => {
-                let found = ColumnType::of(table.schema().field(index).data_type());
+                let found = table.kind(index);
                 if found != kind {
                     wrong.push(format!("`{column}` is {found}, not {kind}"));
                 }

@@ -12,8 +12,8 @@ use crate::{ColumnType, Error, Profile, Table};
 
 /// Share of the values that a set of the most frequent ones must cover to be proposed.
 const COVERED: f64 = 0.9;
-/// The normal quantile of an interval of 99 %.
-const Z: f64 = 2.576;
+/// The level of intervals of shares.
+const LEVEL: f64 = 0.99;
 
 /// Expectations that hold on `table`: those that a new project begins with, and bounds for nulls, lengths and rarer values.
 /// `target` is the column that is predicted, if one is: its classes are an error when they change.
@@ -71,12 +71,10 @@ fn more(stats: &ColumnStats, column: &ColumnProposal) -> Vec<Expectation> {
     found
 }
 
-/// Wilson's interval of a share (1927).
+/// Wilson's interval of a share; of no rows nothing is known.
 fn wilson(hits: u64, rows: u64) -> (f64, f64) {
-    let (n, p) = (rows as f64, hits as f64 / rows.max(1) as f64);
-    let centre = (p + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
-    let half = Z / (1.0 + Z * Z / n) * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    ((centre - half).max(0.0), (centre + half).min(1.0))
+    let found = tidemill_stats::interval::wilson(hits as f64, rows as f64, LEVEL);
+    found.map_or((0.0, 1.0), |found| (found.low, found.high))
 }
 
 /// Rounded up to three decimals.
@@ -90,7 +88,7 @@ mod tests {
 
     #[test]
     fn intervals_are_wilsons() {
-        // scipy.stats.binomtest(hits, 100).proportion_ci(0.99, method="wilson"), to the digits of Z.
+        // scipy.stats.binomtest(hits, 100).proportion_ci(0.99, method="wilson").
         for (hits, low, high) in [(10, 0.046_025_8, 0.203_750_7), (0, 0.0, 0.062_220_7)] {
             let found = wilson(hits, 100);
             assert!((found.0 - low).abs() < 1e-4 && (found.1 - high).abs() < 1e-4, "{found:?}");

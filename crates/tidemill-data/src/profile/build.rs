@@ -37,8 +37,8 @@ impl ProfileBuilder {
             schema.fields().iter().map(|field| ColumnProfile::new(field, options)).collect();
         if let Some(reference) = &options.reference {
             for column in &mut columns {
-                let known = reference.columns.iter().find(|known| known.name == column.name);
-                column.numbers.bins = known.and_then(|known| Bins::of(&known.numbers.quantiles));
+                column.numbers.bins =
+                    reference.find(&column.name).and_then(|known| Bins::of(&known.numbers.quantiles));
             }
         }
         let place = |name: &String| {
@@ -49,10 +49,8 @@ impl ProfileBuilder {
             })
         };
         let key = options.key.iter().map(place).collect::<Result<Vec<usize>, _>>()?;
-        let keys = (options.relations && !key.is_empty()).then(|| {
-            let hashed = Hashed { key: key.iter().map(|&place| (place, None)).collect(), cells: Vec::new() };
-            (Records::new(HEAD, options.key_memory), hashed)
-        });
+        let keys = (options.relations && !key.is_empty())
+            .then(|| (Records::new(HEAD, options.key_memory), Hashed::keys(key.iter().copied())));
         let relations = options.relations.then(|| {
             let key = key.into_iter().map(|place| place as u32).collect();
             Relations::new(&columns, options.target.as_deref(), key)
@@ -106,13 +104,7 @@ impl ProfileBuilder {
         {
             let mut repeated = 0;
             for piece in records.pieces()? {
-                let piece = piece?;
-                let mut place = 0;
-                while place < piece.len() {
-                    let end = piece.run(place);
-                    repeated += (end - place - 1) as u64;
-                    place = end;
-                }
+                repeated += piece?.repeats().count() as u64;
             }
             key.exact = Some(repeated);
         }

@@ -1,7 +1,7 @@
 //! The mergeable statistics of one column and how a batch goes into them. Turning them into plain numbers is in
 //! `describe`.
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::datatypes::{DataType, Field};
 use twox_hash::XxHash3_64;
 
@@ -10,7 +10,7 @@ use super::frequent::{Frequent, KEPT, Sample};
 use super::hll::Hll;
 use super::mask::mask;
 use super::numbers::Numbers;
-use super::runs::Scratch;
+use super::runs::{Scratch, unordered};
 use crate::plain::{Kind, Plain};
 use crate::value::shorten;
 use crate::{ColumnType, Error, hash};
@@ -39,17 +39,17 @@ pub(super) struct ColumnProfile {
 }
 
 /// The hash of a whole number, as a column keeps it.
-pub(super) fn hash_int(value: i64) -> u64 {
+fn hash_int(value: i64) -> u64 {
     hash::word(value as u64, SEED)
 }
 
 /// The hash of a float other than NaN.
-pub(super) fn hash_float(value: f64) -> u64 {
+fn hash_float(value: f64) -> u64 {
     hash::word((value + 0.0).to_bits(), SEED)
 }
 
 /// The hash of a text.
-pub(super) fn hash_text(text: &str) -> u64 {
+fn hash_text(text: &str) -> u64 {
     XxHash3_64::oneshot_with_seed(SEED, text.as_bytes())
 }
 
@@ -71,7 +71,7 @@ impl ColumnProfile {
     }
 
     /// Whether the values are kept as text.
-    pub(super) fn is_text(&self) -> bool {
+    fn is_text(&self) -> bool {
         matches!(self.column_type, ColumnType::String | ColumnType::Other)
     }
 
@@ -91,25 +91,26 @@ impl ColumnProfile {
             return Ok(());
         }
         match Plain::of(array)? {
-            Plain::Int(values, kind) => self.int_array(&values, kind, scratch),
+            Plain::Int(values, kind) => {
+                scratch.ints(&values);
+                self.ints(scratch, kind);
+            }
             Plain::Float(values) => {
                 self.numbers.nan += scratch.floats(&values);
-                let float = |key: i64| super::runs::unordered(key);
                 self.numbers.insert(scratch, true);
                 self.range(
                     scratch.values.first().map(|&value| Sample::Float(value)),
                     scratch.values.last().map(|&value| Sample::Float(value)),
                 );
-                self.count_runs(scratch, |key| hash_float(float(key)), |key| Sample::Float(float(key)));
+                self.count_runs(
+                    scratch,
+                    |key| hash_float(unordered(key)),
+                    |key| Sample::Float(unordered(key)),
+                );
             }
             Plain::Text(values) => self.texts(&values, scratch),
         }
         Ok(())
-    }
-
-    fn int_array(&mut self, values: &Int64Array, kind: Kind, scratch: &mut Scratch) {
-        scratch.ints(values);
-        self.ints(scratch, kind);
     }
 
     fn ints(&mut self, scratch: &Scratch, kind: Kind) {

@@ -12,10 +12,6 @@ use crate::drift::inputs::{Categories, Side};
 const OTHERS: &str = "(all others)";
 
 impl Profile {
-    fn find(&self, name: &str) -> Option<&ColumnProfile> {
-        self.columns.iter().find(|column| column.name == name)
-    }
-
     /// Names and Arrow's types of the columns.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.columns.iter().map(|column| (column.name.as_str(), column.data_type.as_str()))
@@ -74,7 +70,7 @@ impl Profile {
         }
         let counts = |column: &ColumnProfile| {
             let mut counts = vec![0.0; places.len()];
-            let mut rest = column.count.saturating_sub(column.numbers_nan());
+            let mut rest = column.count.saturating_sub(column.numbers.nan);
             for (hash, _, count) in column.frequent.entries() {
                 if let Some(&place) = places.get(&hash) {
                     counts[place] = count as f64;
@@ -121,12 +117,5 @@ impl Profile {
     /// Pairs of columns with r and the number of rows.
     pub(crate) fn correlations(&self) -> Vec<([String; 2], f64, u64)> {
         describe::correlations(self).into_iter().map(|pair| (pair.columns, pair.r, pair.rows)).collect()
-    }
-}
-
-impl ColumnProfile {
-    /// NaN of a column of numbers.
-    fn numbers_nan(&self) -> u64 {
-        if self.is_text() { 0 } else { self.numbers.nan }
     }
 }

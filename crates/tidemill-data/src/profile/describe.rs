@@ -13,8 +13,8 @@ use super::stats::{
     Bar, ColumnStats, Correlation, Distinct, Duplicates, MissingTogether, Quantiles, TableStats, TopValue,
 };
 use super::{Profile, hll};
-use crate::value::{Value, cell, float};
-use crate::{ColumnType, value};
+use crate::ColumnType;
+use crate::value::{Value, cell, float, shorten};
 
 const PROBABILITIES: [f64; 9] = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99];
 const TOP: usize = 10;
@@ -25,9 +25,6 @@ const BARS: usize = 40;
 const PAIRS: usize = 1225;
 
 pub(super) fn table(profile: &Profile) -> TableStats {
-    let name = |place: u32| {
-        profile.columns.get(place as usize).map(|column| column.name.clone()).unwrap_or_default()
-    };
     let empty = Relations::default();
     let relations = profile.relations.as_ref().unwrap_or(&empty);
     let nulls = |place: u32| profile.columns.get(place as usize).map_or(0, |column| column.nulls);
@@ -35,7 +32,7 @@ pub(super) fn table(profile: &Profile) -> TableStats {
         .null_together
         .iter()
         .map(|(&(a, b), &rows)| MissingTogether {
-            columns: [name(a), name(b)],
+            columns: [name(profile, a), name(profile, b)],
             rows,
             overlap: rows as f64 / nulls(a).saturating_add(nulls(b)).saturating_sub(rows).max(1) as f64,
         })
@@ -44,7 +41,7 @@ pub(super) fn table(profile: &Profile) -> TableStats {
     together.truncate(PAIRS);
     let correlations = correlations(profile);
     let duplicates = relations.key.as_ref().map(|key| Duplicates {
-        key: key.columns.iter().map(|&place| name(place)).collect(),
+        key: key.columns.iter().map(|&place| name(profile, place)).collect(),
         rows: repeated(key),
         exact: key.exact.is_some(),
     });
@@ -57,18 +54,20 @@ pub(super) fn table(profile: &Profile) -> TableStats {
     }
 }
 
+/// The name of the column at a place.
+fn name(profile: &Profile, place: u32) -> String {
+    profile.columns.get(place as usize).map(|column| column.name.clone()).unwrap_or_default()
+}
+
 /// Pairs of numeric columns, strongest first.
 pub(super) fn correlations(profile: &Profile) -> Vec<Correlation> {
     let Some(relations) = &profile.relations else { return Vec::new() };
-    let name = |place: u32| {
-        profile.columns.get(place as usize).map(|column| column.name.clone()).unwrap_or_default()
-    };
     let count = relations.numeric.len();
     let places = (0..count).flat_map(|i| (i + 1..count).map(move |j| (i, j)));
     let mut correlations: Vec<Correlation> = places
         .zip(&relations.pairs)
         .filter_map(|((i, j), pair)| {
-            let columns = [name(relations.numeric[i]), name(relations.numeric[j])];
+            let columns = [name(profile, relations.numeric[i]), name(profile, relations.numeric[j])];
             Some(Correlation { columns, r: pair.correlation()?, rows: pair.count })
         })
         .collect();
@@ -137,22 +136,20 @@ fn distinct(column: &ColumnProfile) -> Distinct {
 
 fn quantiles(column: &ColumnProfile) -> Option<Quantiles> {
     let sketch = &column.numbers.quantiles;
-    let value = |value: f64| show(&number(value, column.column_type), column.column_type, &column.data_type);
     let values = sketch.quantiles(&PROBABILITIES)?;
     Some(Quantiles {
-        points: PROBABILITIES.into_iter().zip(values.into_iter().map(value)).collect(),
+        points: PROBABILITIES.into_iter().zip(values.into_iter().map(|found| value(found, column))).collect(),
         rank_error: sketch.rank_error(),
     })
 }
 
 fn histogram(column: &ColumnProfile) -> Vec<Bar> {
-    let value = |value: f64| show(&number(value, column.column_type), column.column_type, &column.data_type);
     let bins = column.numbers.grid.bins(BARS);
     bins.into_iter()
         .map(|(from, to, count)| match column.column_type {
             // Edges between whole numbers are not whole where the bins are narrower than 1.
             ColumnType::Int => Bar { from: float(from), to: float(to), count },
-            _ => Bar { from: value(from), to: value(to), count },
+            _ => Bar { from: value(from, column), to: value(to, column), count },
         })
         .collect()
 }
@@ -174,11 +171,14 @@ fn top(frequent: &Frequent, n: usize, show: impl Fn(&Sample) -> Value) -> Vec<To
     found.map(|(value, count)| TopValue { value: show(value), count, error }).collect()
 }
 
-fn number(value: f64, kind: ColumnType) -> Sample {
-    match kind {
-        ColumnType::Int | ColumnType::Date | ColumnType::Timestamp => Sample::Int(value as i64),
-        _ => Sample::Float(value),
-    }
+/// A number of a sketch as a value of its column.
+fn value(number: f64, column: &ColumnProfile) -> Value {
+    let kind = column.column_type;
+    let sample = match kind {
+        ColumnType::Int | ColumnType::Date | ColumnType::Timestamp => Sample::Int(number as i64),
+        _ => Sample::Float(number),
+    };
+    show(&sample, kind, &column.data_type)
 }
 
 /// The sample as a value of its column.
@@ -189,7 +189,7 @@ pub(super) fn show(sample: &Sample, kind: ColumnType, data_type: &str) -> Value 
         (Sample::Int(value), _) => Value::from(*value),
         (Sample::Float(value), ColumnType::Int) => Value::from(*value as u64),
         (Sample::Float(value), _) => float(*value),
-        (Sample::Text(text), _) => Value::from(value::shorten(text.to_string())),
+        (Sample::Text(text), _) => Value::from(shorten(text.to_string())),
     }
 }
 

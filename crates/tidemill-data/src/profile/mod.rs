@@ -111,6 +111,10 @@ impl Profile {
         self.rows
     }
 
+    fn find(&self, name: &str) -> Option<&ColumnProfile> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
     /// The names of the columns, in the table's order.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|column| column.name.as_str())
@@ -149,12 +153,12 @@ impl Profile {
 
     /// The numbers of one column.
     pub fn describe_column(&self, name: &str) -> Option<ColumnStats> {
-        self.columns.iter().find(|column| column.name == name).map(describe::describe)
+        self.find(name).map(describe::describe)
     }
 
     /// A quantile of a column of numbers, and by how much its rank may be off.
     pub fn quantile(&self, column: &str, probability: f64) -> Option<(f64, f64)> {
-        let sketch = &self.columns.iter().find(|known| known.name == column)?.numbers.quantiles;
+        let sketch = &self.find(column)?.numbers.quantiles;
         Some((*sketch.quantiles(&[probability])?.first()?, sketch.rank_error()))
     }
 
@@ -165,7 +169,7 @@ impl Profile {
 
     /// All different values of a column with their counts, most frequent first, if they were all counted.
     pub fn values(&self, column: &str) -> Option<Vec<(Value, u64)>> {
-        let column = self.columns.iter().find(|known| known.name == column)?;
+        let column = self.find(column)?;
         column.frequent.exact_distinct()?;
         let shown = column.frequent.values();
         let mut values: Vec<(Value, u64)> = shown

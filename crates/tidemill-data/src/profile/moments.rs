@@ -81,9 +81,14 @@ impl Moments {
 
     /// Whether the values differ by more than the rounding of their mean.
     fn varies(&self) -> bool {
-        let noise = f64::EPSILON * self.mean.abs();
-        self.count > 1 && self.m2.is_finite() && self.m2 > self.count as f64 * noise * noise
+        self.count > 1 && self.m2.is_finite() && beyond_rounding(self.m2, self.mean, self.count)
     }
+}
+
+/// Whether a sum of squared deviations is more than the rounding of the mean that was taken off.
+fn beyond_rounding(squares: f64, mean: f64, count: u64) -> bool {
+    let noise = f64::EPSILON * mean.abs();
+    squares > count as f64 * noise * noise
 }
 
 /// The same for pairs: rows in which both values are finite numbers.
@@ -119,10 +124,7 @@ impl CoMoments {
 
     /// Pearson's r, where both vary.
     pub(super) fn correlation(&self) -> Option<f64> {
-        let varies = |side: usize| {
-            let noise = f64::EPSILON * self.means[side].abs();
-            self.squares[side] > self.count as f64 * noise * noise
-        };
+        let varies = |side: usize| beyond_rounding(self.squares[side], self.means[side], self.count);
         let r = self.product / (self.squares[0].sqrt() * self.squares[1].sqrt());
         (self.count > 1 && varies(0) && varies(1) && r.is_finite()).then(|| r.clamp(-1.0, 1.0))
     }

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::Float64Type;
 use rayon::prelude::*;
 
 use super::column::ColumnProfile;
 use super::hll::Hll;
 use super::moments::CoMoments;
-use crate::plain::{Plain, cast_to};
+use crate::plain::floats;
 use crate::{ColumnType, Error, hash};
 
 /// Most columns whose pairs are correlated.
@@ -179,11 +178,7 @@ struct Centred {
 
 impl Centred {
     fn of(array: &ArrayRef) -> Result<Self, Error> {
-        let values = match Plain::of(array)? {
-            Plain::Int(values, _) => cast_to::<Float64Type>(&(std::sync::Arc::new(values) as ArrayRef))?,
-            Plain::Float(values) => values,
-            Plain::Text(_) => return Err(Error::Unusable("texts have no correlation".to_owned())),
-        };
+        let values = floats(array)?;
         let complete = values.null_count() == 0 && values.values().iter().all(|value| value.is_finite());
         if complete {
             let count = values.len() as f64;

@@ -30,9 +30,7 @@ impl Scratch {
         } else {
             self.sorted.extend(array.iter().flatten());
         }
-        self.run_lengths();
-        self.values.clear();
-        self.values.extend(self.keys.iter().map(|&key| key as f64));
+        self.runs(|key| key as f64);
     }
 
     /// Takes the floats that are neither null nor NaN, with one zero; tells how many are NaN.
@@ -51,9 +49,7 @@ impl Scratch {
         } else {
             array.iter().flatten().for_each(&mut take);
         }
-        self.run_lengths();
-        self.values.clear();
-        self.values.extend(self.keys.iter().map(|&key| unordered(key)));
+        self.runs(unordered);
         nan
     }
 
@@ -61,9 +57,7 @@ impl Scratch {
     pub(super) fn lengths(&mut self, lengths: impl Iterator<Item = i64>) {
         self.sorted.clear();
         self.sorted.extend(lengths);
-        self.run_lengths();
-        self.values.clear();
-        self.values.extend(self.keys.iter().map(|&key| key as f64));
+        self.runs(|key| key as f64);
     }
 
     /// Takes truth values.
@@ -78,6 +72,13 @@ impl Scratch {
                 self.values.push(key as f64);
             }
         }
+    }
+
+    /// Turns what was taken into runs; `float` is the value of a key.
+    fn runs(&mut self, float: impl Fn(i64) -> f64) {
+        self.run_lengths();
+        self.values.clear();
+        self.values.extend(self.keys.iter().map(|&key| float(key)));
     }
 
     fn run_lengths(&mut self) {

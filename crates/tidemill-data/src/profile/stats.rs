@@ -141,6 +141,20 @@ pub struct ColumnStats {
     pub patterns: Vec<TopValue>,
 }
 
+impl ColumnStats {
+    /// The share of rows without a value: nulls and NaN.
+    pub fn missing_share(&self) -> f64 {
+        let rows = (self.count + self.nulls).max(1);
+        (self.nulls + self.nan) as f64 / rows as f64
+    }
+
+    /// The median, of columns that have quantiles.
+    pub fn median(&self) -> Option<&Value> {
+        let points = &self.quantiles.as_ref()?.points;
+        points.iter().find(|(probability, _)| *probability == 0.5).map(|(_, value)| value)
+    }
+}
+
 /// One bin of a histogram.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bar {

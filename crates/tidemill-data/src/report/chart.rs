@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::{escape, number, shown};
+use tidemill_core::words::number;
+
+use super::{escape, shown};
 use crate::profile::ColumnStats;
+use crate::value::cut;
 use crate::{ColumnType, Profile};
 
 const WIDTH: f64 = 260.0;
@@ -133,11 +136,7 @@ fn bars(chart: &Chart<'_>) -> Option<String> {
     for (place, (value, old, new)) in values.into_iter().enumerate() {
         let y = place as f64 * BAR;
         let text = shown(value);
-        let text = match text.char_indices().nth(14) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None if text.is_empty() => "(empty)".to_owned(),
-            None => text,
-        };
+        let text = if text.is_empty() { "(empty)".to_owned() } else { cut(text, 14) };
         let _ = write!(
             svg,
             "<text class=\"label\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",

@@ -8,9 +8,12 @@ mod style;
 
 use std::fmt::Write as _;
 
+use tidemill_core::words::{count, number};
+
 use self::chart::{Chart, chart};
 use crate::drift::{ColumnDrift, DriftReport, Level};
 use crate::profile::{ColumnStats, TableStats};
+use crate::value::cut;
 use crate::{ColumnType, Profile, Value};
 
 /// Most pairs of columns that are listed.
@@ -127,8 +130,6 @@ fn columns(page: &mut String, report: &Report<'_>, stats: &TableStats) {
             let before = report.against.map(|(_, profile, _)| profile);
             chart(&Chart { stats, current: report.profile, reference: before })
         };
-        let rows = (stats.count + stats.nulls).max(1);
-        let gone = (stats.nulls + stats.nan) as f64 / rows as f64;
         let about = if stats.distinct.exact { "" } else { "≈ " };
         let _ = write!(
             page,
@@ -136,7 +137,7 @@ fn columns(page: &mut String, report: &Report<'_>, stats: &TableStats) {
              <td class=\"n\">{about}{}</td><td class=\"figures\">{}</td>",
             escape(&stats.name),
             stats.column_type,
-            percent(gone),
+            percent(stats.missing_share()),
             count(stats.distinct.estimate),
             figures(stats),
         );
@@ -177,9 +178,8 @@ fn figures(stats: &ColumnStats) -> String {
     if let Some(yes) = stats.true_count {
         add("true", percent(yes as f64 / stats.count.max(1) as f64));
     }
-    let median = stats.quantiles.as_ref().and_then(|found| found.points.iter().find(|(p, _)| *p == 0.5));
-    if let Some((_, value)) = median {
-        add("median", shown(value));
+    if let Some(median) = stats.median() {
+        add("median", shown(median));
     }
     if let (Some(min), Some(max)) = (&stats.min, &stats.max)
         && !matches!(stats.column_type, ColumnType::Bool | ColumnType::String)
@@ -265,45 +265,13 @@ fn badge(level: Level) -> String {
 }
 
 /// A value as text; long ones are cut.
-pub(crate) fn shown(value: &Value) -> String {
+fn shown(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Number(found) => found.as_f64().map_or_else(|| found.to_string(), number),
         other => other.to_string(),
     };
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
-}
-
-/// Four digits.
-pub(crate) fn number(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return value.to_string();
-    }
-    if value.fract() == 0.0 && value.abs() < 1e6 {
-        return format!("{value}");
-    }
-    let magnitude = value.abs().log10().floor();
-    if !(-4.0..9.0).contains(&magnitude) {
-        return format!("{value:.3e}");
-    }
-    let decimals = (3.0 - magnitude).max(0.0) as usize;
-    let text = format!("{value:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
-fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    cut(text, 40)
 }
 
 fn percent(share: f64) -> String {
@@ -315,7 +283,7 @@ fn percent(share: f64) -> String {
 }
 
 /// Text that stands for itself in HTML, also in attributes.
-pub(crate) fn escape(text: &str) -> String {
+fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -129,10 +129,7 @@ impl Check<'_> {
                     self.add(&at.key("max").span, "`min` and `max` are of different types", "", None);
                 }
             }
-            Rule::RowCount { min, max } => {
-                self.bounds(min.map(|n| n as f64), max.map(|n| n as f64), &at);
-            }
-            Rule::ColumnCount { min, max } => {
+            Rule::RowCount { min, max } | Rule::ColumnCount { min, max } => {
                 self.bounds(min.map(|n| n as f64), max.map(|n| n as f64), &at);
             }
             Rule::NullShare(Bounds { min, max, .. })

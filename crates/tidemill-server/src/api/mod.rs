@@ -26,7 +26,7 @@ use axum::routing::{MethodRouter, get, post};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-pub(crate) use problem::Problem;
+pub(crate) use problem::{Problem, status};
 
 use crate::App;
 

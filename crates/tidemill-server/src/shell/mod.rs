@@ -37,6 +37,7 @@ use body::{Counted, Patient};
 use record::Record;
 
 pub use origins::Origins;
+pub(crate) use origins::is_same;
 pub(crate) use request_id::RequestId;
 pub use token::Token;
 pub(crate) use token::user_name;

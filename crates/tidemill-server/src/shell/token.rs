@@ -29,9 +29,7 @@ impl Token {
         let candidate: [u8; 32] = Sha256::digest(candidate).into();
         self.0.ct_eq(&candidate).into()
     }
-}
 
-impl Token {
     /// What sessions of browsers are signed with: known to nobody who does not know the token.
     pub(crate) fn key(&self) -> &[u8] {
         &self.0

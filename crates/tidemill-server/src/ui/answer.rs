@@ -10,12 +10,12 @@ use axum::response::{IntoResponse as _, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tidemill_core::Hint as _;
-use tidemill_registry::{Code, Error};
+use tidemill_registry::Error;
 use tidemill_ui::{Area, Block, Empty, Page, asset};
 
 use super::Made;
-use super::ask::{Form, Shown};
-use crate::api::Problem;
+use super::ask::{Form, Shown, takes_gzip};
+use crate::api::{Problem, status};
 
 /// Pages load nothing but files of this server, run no script but its file, send forms nowhere else, and stand in no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -29,7 +29,7 @@ pub(super) fn answer(shown: &Shown, made: Made) -> Response {
         (Ok(page), Form::Csv(table)) => match page.csv(table.as_deref()) {
             Some(text) => {
                 const KIND: HeaderValue = HeaderValue::from_static("text/csv; charset=utf-8");
-                packed(shown, text.into_bytes(), KIND)
+                packed(shown.gzip, text.into_bytes(), KIND)
             }
             None => Problem::from(Error::missing("this page has no such table")).into_response(),
         },
@@ -59,14 +59,14 @@ pub(super) fn guard(headers: &mut HeaderMap) {
 
 pub(super) fn html(shown: &Shown, status: StatusCode, page: &Page) -> Response {
     const KIND: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
-    let mut response = packed(shown, page.html(&shown.viewer).into_bytes(), KIND);
+    let mut response = packed(shown.gzip, page.html(&shown.viewer).into_bytes(), KIND);
     *response.status_mut() = status;
     response
 }
 
 /// Compressed where the browser takes it: tables shrink to a tenth.
-fn packed(shown: &Shown, bytes: Vec<u8>, kind: HeaderValue) -> Response {
-    let small = shown.gzip.then(|| {
+fn packed(gzip: bool, bytes: Vec<u8>, kind: HeaderValue) -> Response {
+    let small = gzip.then(|| {
         let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::new(4));
         encoder.write_all(&bytes).and_then(|()| encoder.finish())
     });
@@ -80,20 +80,6 @@ fn packed(shown: &Shown, bytes: Vec<u8>, kind: HeaderValue) -> Response {
         response.headers_mut().insert(header::CONTENT_ENCODING, encoding);
     }
     response
-}
-
-fn status(code: Code) -> StatusCode {
-    match code {
-        Code::InvalidParameterValue | Code::BadRequest => StatusCode::BAD_REQUEST,
-        Code::ResourceDoesNotExist | Code::EndpointNotFound => StatusCode::NOT_FOUND,
-        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Code::PermissionDenied => StatusCode::FORBIDDEN,
-        Code::ResourceAlreadyExists | Code::InvalidState | Code::ResourceConflict => StatusCode::CONFLICT,
-        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
-        Code::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-        Code::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Code::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
-    }
 }
 
 fn failure(status: StatusCode, error: &Error) -> Page {
@@ -119,10 +105,8 @@ pub(super) async fn asset(Path(file): Path<String>, headers: HeaderMap) -> Respo
     let Some(found) = asset::find(&format!("{}/{file}", asset::FOLDER)) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-    let gzip = accepts.is_some_and(|accepts| accepts.contains("gzip"));
-    let shown = Shown { form: Form::Html, viewer: tidemill_ui::Viewer::default(), gzip };
-    let mut response = packed(&shown, found.text.as_bytes().to_vec(), HeaderValue::from_static(found.kind));
+    let kind = HeaderValue::from_static(found.kind);
+    let mut response = packed(takes_gzip(&headers), found.text.as_bytes().to_vec(), kind);
     response.headers_mut().insert(header::CACHE_CONTROL, FOREVER);
     guard(response.headers_mut());
     response

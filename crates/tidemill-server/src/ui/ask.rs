@@ -2,10 +2,10 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 use tidemill_core::{Actor, RunId, Timestamp};
 use tidemill_registry::Error;
-use tidemill_ui::{Viewer, href};
+use tidemill_ui::{Pager, Viewer, href};
 use url::form_urlencoded;
 
 use crate::App;
@@ -39,10 +39,9 @@ pub(super) struct Ask {
 
 impl Shown {
     pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Self {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let query: Vec<(String, String)> = pairs(uri);
         let find = |key: &str| query.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str());
-        let accept = text(header::ACCEPT);
+        let accept = text(headers, header::ACCEPT);
         let table = find("table").map(str::to_owned);
         let form = match find("format") {
             Some("json") => Form::Json,
@@ -56,8 +55,18 @@ impl Shown {
         let kept: Vec<(&str, &str)> = kept.map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let address = format!("{}{}", uri.path(), href(&[], &kept).trim_start_matches('/'));
         let viewer = Viewer { address, ..Viewer::default() };
-        Self { form, viewer, gzip: text(header::ACCEPT_ENCODING).contains("gzip") }
+        Self { form, viewer, gzip: takes_gzip(headers) }
     }
+}
+
+/// A header as text; empty where it is not there.
+fn text(headers: &HeaderMap, name: HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// Whether an answer may be compressed.
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+    text(headers, header::ACCEPT_ENCODING).contains("gzip")
 }
 
 fn pairs(uri: &Uri) -> Vec<(String, String)> {
@@ -143,5 +152,14 @@ impl Ask {
         let added = changes.iter().copied().filter(|(_, value)| !value.is_empty());
         let pairs: Vec<(&str, &str)> = kept.chain(added).collect();
         format!("{}{}", self.path, href(&[], &pairs).trim_start_matches('/'))
+    }
+
+    /// The way to the pages beside this one of a list; `next` is by what the next one is asked for.
+    pub(super) fn pager(&self, next: Option<&str>, shown: String) -> Pager {
+        Pager {
+            first: self.has("page").then(|| self.with(&[])),
+            next: next.map(|next| self.with(&[("page", next)])),
+            shown,
+        }
     }
 }

@@ -137,7 +137,8 @@ fn parallel(runs: &[Run], axes: &[Key]) -> Figure {
     let mut columns: Vec<Vec<f64>> = Vec::new();
     for key in axes {
         let texts: Vec<Option<String>> = runs.iter().map(|run| text(run, key)).collect();
-        let all_numbers = runs.iter().all(|run| text(run, key).is_none() || number(run, key).is_some());
+        let all_numbers =
+            runs.iter().zip(&texts).all(|(run, text)| text.is_none() || number(run, key).is_some());
         let (words, values): (Vec<String>, Vec<f64>) = if all_numbers {
             (Vec::new(), runs.iter().map(|run| number(run, key).unwrap_or(f64::NAN)).collect())
         } else {
@@ -197,19 +198,19 @@ fn text(run: &Run, key: &Key) -> Option<String> {
 }
 
 fn scatter(ask: &Ask, runs: &[Run], differing: &[&Key]) -> Option<Figure> {
-    let numeric = |key: &&&Key| runs.iter().filter(|run| number(run, key).is_some()).count() >= 2;
-    let mut candidates = differing.iter().filter(numeric);
+    let is_numeric = |key: &&Key| runs.iter().filter(|run| number(run, key).is_some()).count() >= 2;
+    let numeric: Vec<&Key> = differing.iter().copied().filter(is_numeric).collect();
     let asked = |name: &str| ask.get(name).and_then(Key::parse);
-    let params = differing.iter().filter(numeric).find(|key| matches!(key, Key::Param(_)));
-    let x = asked("across").or_else(|| params.or_else(|| candidates.next()).map(|key| (*key).clone()))?;
-    let metrics = differing.iter().filter(numeric).filter(|key| matches!(key, Key::Metric(_)));
-    let y = asked("up").or_else(|| metrics.map(|key| (*key).clone()).find(|key| *key != x))?;
+    let param = numeric.iter().find(|key| matches!(key, Key::Param(_))).or_else(|| numeric.first());
+    let x = asked("across").or_else(|| param.map(|key| (*key).clone()))?;
+    let metric = numeric.iter().find(|key| matches!(key, Key::Metric(_)) && ***key != x);
+    let y = asked("up").or_else(|| metric.map(|key| (*key).clone()))?;
     let values =
         |key: &Key| -> Vec<f64> { runs.iter().map(|run| number(run, key).unwrap_or(f64::NAN)).collect() };
     let (xs, ys) = (values(&x), values(&y));
     let dots = runs.iter().zip(xs.iter().zip(&ys)).map(|(run, (x, y))| {
         let link = run_link(&run.info);
-        Dot { x: *x, y: *y, name: link.text, href: link.href, group: 0 }
+        Dot { x: *x, y: *y, name: link.text, href: link.href }
     });
     let chart = Scatter {
         title: format!("{} against {}", y.key(), x.key()),
@@ -218,7 +219,6 @@ fn scatter(ask: &Ask, runs: &[Run], differing: &[&Key]) -> Option<Figure> {
         dots: dots.collect(),
         log_x: spans_powers(&xs),
         log_y: spans_powers(&ys),
-        ..Scatter::default()
     };
     let rows = runs.iter().map(|run| vec![Cell::Link(run_link(&run.info)), x.cell(run), y.cell(run)]);
     let table = Table::new("scatter", "Points", &["run", x.key(), y.key()]).with(rows);

@@ -107,7 +107,7 @@ pub(super) async fn read(
 }
 
 /// Points in a plane: steps, or seconds since the first.
-pub(super) fn points(history: &[HistoryPoint], shape: &Shape) -> Vec<(f64, f64)> {
+fn points(history: &[HistoryPoint], shape: &Shape) -> Vec<(f64, f64)> {
     if !shape.by_time {
         return history.iter().map(|point| (point.step as f64, point.value)).collect();
     }

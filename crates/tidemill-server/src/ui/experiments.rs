@@ -2,7 +2,7 @@
 
 use tidemill_registry::{Error, Question, View};
 use tidemill_ui::{
-    Area, Block, Cell, Column, Control, Empty, FilterBox, Page, Pager, Section, Sort, Table, href, markdown,
+    Area, Block, Cell, Column, Control, Empty, FilterBox, Page, Section, Sort, Table, href, markdown,
 };
 
 use super::Made;
@@ -26,20 +26,16 @@ pub(super) async fn list(ask: Ask) -> Made {
         Err(error) if is_question(&error) => (None, error.message),
         Err(error) => return Err(error),
     };
-    let column = |label: &str, key: &str| Column {
-        label: label.to_owned(),
-        sort: (!key.is_empty()).then(|| sort(&ask, key, &order)),
-        ..Column::default()
-    };
+    let sorted = |label: &str, key: &str| sorted(&ask, label, key, &order);
     let mut table = Table {
         id: "experiments".into(),
         caption: "Experiments".into(),
         columns: vec![
-            column("Experiment", "name"),
-            column("Number", "experiment_id"),
-            column("What it is", ""),
-            column("Made", "creation_time"),
-            column("Changed", "last_update_time"),
+            sorted("Experiment", "name"),
+            sorted("Number", "experiment_id"),
+            Column::new("What it is"),
+            sorted("Made", "creation_time"),
+            sorted("Changed", "last_update_time"),
         ],
         ..Table::default()
     };
@@ -59,11 +55,8 @@ pub(super) async fn list(ask: Ask) -> Made {
                 ]
             })
             .collect();
-        table.pager = Some(Pager {
-            first: ask.has("page").then(|| ask.with(&[])),
-            next: found.next_page_token.map(|token| ask.with(&[("page", &token)])),
-            shown: format!("{} experiments", table.rows.len()),
-        });
+        let shown = format!("{} experiments", table.rows.len());
+        table.pager = Some(ask.pager(found.next_page_token.as_deref(), shown));
     }
     table.empty = Some(nothing(&ask, &error));
     let filter = FilterBox {
@@ -101,7 +94,7 @@ pub(super) async fn list(ask: Ask) -> Made {
 
 fn nothing(ask: &Ask, error: &str) -> Empty {
     if !error.is_empty() {
-        return Empty::new("The filter could not be understood", "What is wrong with it stands below it.");
+        return not_understood();
     }
     if ask.has("filter") || ask.has("deleted") {
         return Empty::new("No experiment fits", "Change the filter, or leave it empty to see all.")
@@ -120,6 +113,16 @@ pub(super) fn first_run() -> Empty {
 /// Whether an error is about what was asked, so that it belongs below the filter and not on a page of its own.
 pub(super) fn is_question(error: &Error) -> bool {
     matches!(error.code, tidemill_registry::Code::InvalidParameterValue | tidemill_registry::Code::BadRequest)
+}
+
+/// What stands in the place of a list whose filter has an error.
+pub(super) fn not_understood() -> Empty {
+    Empty::new("The filter could not be understood", "What is wrong with it stands below it.")
+}
+
+/// A column that a list can be sorted by.
+pub(super) fn sorted(ask: &Ask, label: &str, key: &str, order: &str) -> Column {
+    Column { label: label.to_owned(), sort: Some(sort(ask, key, order)), ..Column::default() }
 }
 
 /// The link of a column's head: by this key, or the other way round where it is already.

@@ -1,6 +1,6 @@
 //! The home page: the loop as a river, what moves on it now, what is blocked and why, and what happened last.
 
-use tidemill_core::RunState;
+use tidemill_core::{EventKind, RunState};
 use tidemill_db::tracking::Run;
 use tidemill_db::{EventFilter, Order, RunRecord};
 use tidemill_registry::{Error, Question, View};
@@ -60,7 +60,7 @@ pub(super) async fn home(ask: Ask) -> Made {
             Block::Columns(vec![vec![Block::Section(now)], vec![Block::Section(waiting)]]),
             Block::Section(events.more("/log", "the whole log")),
         ],
-        live: log::KINDS.to_vec(),
+        live: EventKind::NAMES.to_vec(),
         growing: !running.is_empty(),
         ..Page::default()
     })
@@ -271,8 +271,7 @@ async fn registry_station(ask: &Ask) -> Result<Station, Error> {
 async fn serving_station(ask: &Ask, blocked: &mut Vec<Blocked>) -> Result<Station, Error> {
     let endpoints = ask.app.registry().db().endpoints_after(None, 1000).await?;
     let totals = serving::totals(ask);
-    let (requests, errors) =
-        totals.iter().fold((0, 0), |(r, e), (_, arm)| (r + arm.requests(), e + arm.errors()));
+    let (requests, errors) = serving::answered(totals.iter());
     let statuses = ask.app.serving().map(|serving| serving.gateway().models().statuses()).unwrap_or_default();
     let mut failed = 0;
     for status in &statuses {

@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 
-use tidemill_core::{Event, Quiet, Timestamp};
+use tidemill_core::{Event, EventKind, Quiet, Timestamp};
 use tidemill_db::{EventFilter, Order};
 use tidemill_registry::Error;
 use tidemill_ui::{
-    Area, Badge, Block, Cell, Control, Crumb, Empty, Facts, FilterBox, Page, Pager, Section, Table, Tone,
-    href,
+    Area, Badge, Block, Cell, Control, Crumb, Empty, Facts, FilterBox, Page, Section, Table, Tone, href,
 };
 
 use super::Made;
@@ -44,11 +43,8 @@ pub(super) async fn list(ask: Ask) -> Made {
         Empty::new("No event fits", "Leave the fields empty to see the whole log.")
             .link("/log", "The whole log"),
     );
-    found.pager = Some(Pager {
-        first: ask.has("page").then(|| ask.with(&[])),
-        next: events.last().filter(|_| more).map(|last| ask.with(&[("page", &last.seq.to_string())])),
-        shown: format!("{} events", events.len()),
-    });
+    let next = events.last().filter(|_| more).map(|last| last.seq.to_string());
+    found.pager = Some(ask.pager(next.as_deref(), format!("{} events", events.len())));
     let line = |name: &str, label: &str, example: &str, wide| Control::Line {
         name: name.into(),
         label: label.into(),
@@ -78,52 +74,10 @@ pub(super) async fn list(ask: Ask) -> Made {
             Block::Filter(form),
             Block::Section(Section::new("events", "", vec![Block::Table(found)])),
         ],
-        live: KINDS.to_vec(),
+        live: EventKind::NAMES.to_vec(),
         ..Page::default()
     })
 }
-
-/// All kinds of events, for pages that show whatever happens.
-pub(super) const KINDS: [&str; 38] = [
-    "project.opened",
-    "dataset.version.created",
-    "run.started",
-    "step.finished",
-    "run.finished",
-    "data.checked",
-    "model.tested",
-    "store.swept",
-    "store.pushed",
-    "store.pulled",
-    "run.reproduced",
-    "experiment.created",
-    "experiment.renamed",
-    "experiment.deleted",
-    "experiment.restored",
-    "experiment.tagged",
-    "tracking.run.created",
-    "tracking.run.moved",
-    "tracking.run.deleted",
-    "tracking.run.restored",
-    "logged_model.created",
-    "logged_model.moved",
-    "model.registered",
-    "model.renamed",
-    "model.described",
-    "model.deleted",
-    "model.tagged",
-    "version.created",
-    "version.staged",
-    "version.deleted",
-    "alias.moved",
-    "artifacts.deleted",
-    "traces.deleted",
-    "evaluation_dataset.changed",
-    "webhook.changed",
-    "tracking.imported",
-    "endpoint.set",
-    "endpoint.deleted",
-];
 
 fn time(text: Option<&str>) -> (Option<Timestamp>, Option<String>) {
     let Some(text) = text else { return (None, None) };

@@ -1,27 +1,23 @@
 //! Registered models: the list, and one with its versions and where its aliases pointed over time.
 
-use axum::Extension;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri};
+use axum::extract::Path;
 use axum::response::Response;
-use tidemill_core::Actor;
 use tidemill_db::models::{ModelVersion, RegisteredModel};
+use tidemill_db::tracking::KeyValue;
 use tidemill_registry::Error;
 use tidemill_ui::{
-    Area, Block, Cell, Choice, Control, Crumb, Empty, Field, FilterBox, Form, Link, Page, Pager, Section,
-    Table, Tone, href, markdown,
+    Area, Block, Cell, Choice, Control, Crumb, Empty, Field, FilterBox, Form, Link, Page, Section, Table,
+    Tone, href, markdown,
 };
 
-use super::ask::{Ask, Shown};
-use super::experiments::is_question;
-use super::sign_in::{fields, see, value};
+use super::ask::Ask;
+use super::experiments::{is_question, not_understood};
+use super::sign_in::{Sent, see, value};
 use super::{Made, answer};
-use crate::App;
 
 const PAGE: i64 = 100;
 /// Versions of one page.
-const VERSIONS: i64 = 200;
+const VERSIONS: usize = 200;
 
 pub(super) async fn list(ask: Ask) -> Made {
     let filter = ask.get("filter").unwrap_or_default().to_owned();
@@ -42,7 +38,7 @@ pub(super) async fn list(ask: Ask) -> Made {
         ]
     });
     let empty = if !error.is_empty() {
-        Empty::new("The filter could not be understood", "What is wrong with it stands below it.")
+        not_understood()
     } else if filter.is_empty() {
         Empty::new(
             "No model is registered yet",
@@ -56,11 +52,7 @@ pub(super) async fn list(ask: Ask) -> Made {
         Table::new("models", "Models", &["model", "newest version", "aliases", "what it is", "changed"])
             .with(rows)
             .or(empty);
-    table.pager = Some(Pager {
-        first: ask.has("page").then(|| ask.with(&[])),
-        next: next.map(|token| ask.with(&[("page", &token)])),
-        shown: format!("{} models", items.len()),
-    });
+    table.pager = Some(ask.pager(next.as_deref(), format!("{} models", items.len())));
     let filter = FilterBox {
         action: "/models".into(),
         label: "Filter models".into(),
@@ -109,39 +101,33 @@ fn aliases(model: &RegisteredModel) -> Cell {
     if links.is_empty() { Cell::None } else { links.into() }
 }
 
-/// The filter for the versions of a model; none where the grammar cannot say its name.
-pub(super) fn of_model(name: &str) -> Option<String> {
-    match (name.contains('\''), name.contains('"')) {
-        (false, _) => Some(format!("name = '{name}'")),
-        (true, false) => Some(format!("name = \"{name}\"")),
-        (true, true) => None,
+/// The tags of a model or a version; nothing where it has none.
+pub(super) fn tags(tags: &[KeyValue]) -> Option<Block> {
+    if tags.is_empty() {
+        return None;
     }
+    let rows = tags.iter().map(|tag| vec![Cell::text(tag.key.clone()), Cell::Pre(tag.value.clone())]);
+    let table = Table::new("tags", "Tags", &["tag", "value"]).with(rows);
+    Some(Block::Section(Section::new("tag-list", "Tags", vec![Block::Table(table)])))
 }
 
 pub(super) async fn model(ask: Ask) -> Made {
     let model = ask.app.registry().model(ask.part(0)).await?;
-    let versions = match of_model(&model.name) {
-        Some(filter) => {
-            let order = ["version_number DESC".to_owned()];
-            ask.app.registry().search_versions(&filter, &order, Some(VERSIONS), ask.get("page")).await?
-        }
-        None => ask.app.registry().search_versions("", &[], Some(1), None).await.map(|mut found| {
-            found.items.clone_from(&model.latest);
-            found.next = None;
-            found
-        })?,
-    };
-    let rows = versions.items.iter().map(|version| row(&ask, version));
+    let before = ask.get("page").map(|text| {
+        text.parse::<u64>().map_err(|_| Error::invalid(format!("`{text}` is no page of this list")))
+    });
+    let db = ask.app.registry().db();
+    let mut versions = db.model_versions_before(&model.name, before.transpose()?, VERSIONS + 1).await?;
+    let more = versions.len() > VERSIONS;
+    versions.truncate(VERSIONS);
+    let rows = versions.iter().map(|version| row(&ask, version));
     let columns = ["version", "aliases", "status", "made by", "run", "made", "tags", "content"];
     let mut table = Table::new("versions", "Versions", &columns).with(rows).or(Empty::new(
         "The model has no version yet",
         "Register what a run trained, with mlflow.register_model or on the page of a run in MLflow's pages.",
     ));
-    table.pager = Some(Pager {
-        first: ask.has("page").then(|| ask.with(&[])),
-        next: versions.next.as_ref().map(|token| ask.with(&[("page", token)])),
-        shown: format!("{} versions", versions.items.len()),
-    });
+    let next = versions.last().filter(|_| more).map(|last| last.version.to_string());
+    table.pager = Some(ask.pager(next.as_deref(), format!("{} versions", versions.len())));
     let mut blocks = Vec::new();
     if let Some(text) = model.description.as_deref().filter(|text| !text.is_empty()) {
         blocks.push(Block::Markup(markdown(text)));
@@ -150,16 +136,11 @@ pub(super) async fn model(ask: Ask) -> Made {
     let history = history(&ask, &model).await?;
     let mut section = Section::new("aliases", "Aliases", vec![Block::Table(history)])
         .note("A name such as champion that points at one version. Endpoints that route by it follow when it is moved.");
-    if !versions.items.is_empty() {
-        section.blocks.push(Block::Form(form(&ask, &model, &versions.items, "")));
+    if !versions.is_empty() {
+        section.blocks.push(Block::Form(form(&ask, &model, &versions)));
     }
     blocks.push(Block::Section(section));
-    if !model.tags.is_empty() {
-        let tags =
-            model.tags.iter().map(|tag| vec![Cell::text(tag.key.clone()), Cell::Pre(tag.value.clone())]);
-        let table = Table::new("tags", "Tags", &["tag", "value"]).with(tags);
-        blocks.push(Block::Section(Section::new("tag-list", "Tags", vec![Block::Table(table)])));
-    }
+    blocks.extend(tags(&model.tags));
     Ok(Page {
         title: model.name.clone(),
         area: Area::Models,
@@ -224,7 +205,7 @@ async fn history(ask: &Ask, model: &RegisteredModel) -> Result<Table, Error> {
         )))
 }
 
-fn form(ask: &Ask, model: &RegisteredModel, versions: &[ModelVersion], error: &str) -> Form {
+fn form(ask: &Ask, model: &RegisteredModel, versions: &[ModelVersion]) -> Form {
     let choices = versions.iter().map(|version| {
         let number = version.version.to_string();
         Choice::new(number.clone(), format!("v{number}"), false)
@@ -234,47 +215,26 @@ fn form(ask: &Ask, model: &RegisteredModel, versions: &[ModelVersion], error: &s
         label: "Point an alias at a version".into(),
         token: ask.csrf(),
         fields: vec![
-            Field {
-                name: "alias".into(),
-                label: "Alias".into(),
-                value: String::new(),
-                kind: "text",
-                choices: Vec::new(),
-            },
-            Field {
-                name: "version".into(),
-                label: "Version".into(),
-                value: String::new(),
-                kind: "text",
-                choices: choices.collect(),
-            },
+            Field::new("alias", "Alias", "text"),
+            Field { choices: choices.collect(), ..Field::new("version", "Version", "text") },
         ],
         button: "Point the alias there".into(),
-        error: error.into(),
+        ..Form::default()
     }
 }
 
 /// Points an alias at a version, for a form of the model's page.
-pub(super) async fn set_alias(
-    State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    Path(name): Path<String>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+pub(super) async fn set_alias(Path(name): Path<String>, sent: Sent) -> Response {
     let done = async {
-        let fields = fields(&app, &actor, &headers, &body)?;
+        let fields = sent.fields()?;
         let (alias, version) = (value(&fields, "alias").trim(), value(&fields, "version"));
         if [name.as_str(), alias, version].iter().any(|text| text.contains('\0')) {
             return Err(Error::invalid("the form holds the character NUL, which stands in no name"));
         }
-        app.registry().set_alias(&actor, &name, alias, version).await
+        sent.app.registry().set_alias(&sent.actor, &name, alias, version).await
     };
-    let mut response = match done.await {
+    match done.await {
         Ok(()) => see(&(href(&["models", &name], &[]) + "#aliases")),
-        Err(error) => return answer::answer(&Shown::of(&uri, &headers), Err(error)),
-    };
-    answer::guard(response.headers_mut());
-    response
+        Err(error) => answer::answer(&sent.shown, Err(error)),
+    }
 }

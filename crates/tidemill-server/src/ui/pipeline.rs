@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tidemill_core::{RunId, StepState, Timestamp};
 use tidemill_db::{RunRecord, StepRun};
 use tidemill_registry::Error;
-use tidemill_ui::{Area, Block, Cell, Empty, Grid, GridRow, Link, Page, Pager, Section, Table, Tone, href};
+use tidemill_ui::{Area, Block, Cell, Empty, Grid, GridRow, Link, Page, Section, Table, Tone, href};
 
 use super::Made;
 use super::ask::Ask;
@@ -17,7 +17,7 @@ const PAGE: usize = 50;
 const GLANCE: usize = 30;
 
 /// What the signs of the history mean.
-pub(super) const LEGEND: [(Tone, &str); 5] = [
+const LEGEND: [(Tone, &str); 5] = [
     (Tone::Good, "ran"),
     (Tone::Calm, "unchanged, or restored from the store"),
     (Tone::Bad, "failed"),
@@ -62,14 +62,8 @@ pub(super) async fn list(ask: Ask) -> Made {
         "Run it in the project's folder; its steps appear here while it goes on.",
     )
     .code("tidemill run"));
-    table.pager = Some(Pager {
-        first: ask.has("page").then(|| ask.with(&[])),
-        next: runs
-            .last()
-            .filter(|_| more)
-            .map(|last| ask.with(&[("page", &format!("{}-{}", last.started_at.millis(), last.id))])),
-        shown: format!("{} runs", runs.len()),
-    });
+    let next = runs.last().filter(|_| more).map(|last| format!("{}-{}", last.started_at.millis(), last.id));
+    table.pager = Some(ask.pager(next.as_deref(), format!("{} runs", runs.len())));
     blocks.push(Block::Section(Section::new("runs-list", "Runs", vec![Block::Table(table)])));
     Ok(Page {
         title: "Pipelines".into(),

@@ -12,7 +12,7 @@ use tidemill_ui::{
 
 use super::Made;
 use super::ask::Ask;
-use super::experiments::{first_run, is_question, sort};
+use super::experiments::{first_run, is_question, not_understood, sort, sorted};
 use super::words::{find, run_badge, run_link, took};
 
 const PAGE: i64 = 100;
@@ -72,14 +72,25 @@ impl Key {
 
     pub(super) fn cell(&self, run: &Run) -> Cell {
         match self {
-            Self::Metric(key) => {
-                let metric = run.metrics.iter().find(|metric| metric.key == *key);
-                metric.map_or(Cell::None, |metric| Cell::Number(metric.value))
-            }
+            Self::Metric(key) => measured(run, key).map_or(Cell::None, Cell::Number),
             Self::Param(key) => find(&run.params, key).map_or(Cell::None, short),
             Self::Tag(key) => find(&run.tags, key).map_or(Cell::None, short),
         }
     }
+
+    /// The whole value, by which runs are grouped; empty where there is none.
+    fn value(&self, run: &Run) -> String {
+        match self {
+            Self::Metric(key) => measured(run, key).map(|value| value.to_string()).unwrap_or_default(),
+            Self::Param(key) => find(&run.params, key).unwrap_or_default().to_owned(),
+            Self::Tag(key) => find(&run.tags, key).unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// The newest value of a metric.
+fn measured(run: &Run, key: &str) -> Option<f64> {
+    run.metrics.iter().find(|metric| metric.key == key).map(|metric| metric.value)
 }
 
 /// Values may be whole documents; a row of a table has room for a sentence.
@@ -197,17 +208,13 @@ fn varies(runs: &[Run], key: &Key) -> bool {
 }
 
 fn run_table(ask: &Ask, columns: &[Key], order: &str, found: &Answers<Run>, error: &str) -> Table {
-    let plain = |label: &str, key: &str| Column {
-        label: label.into(),
-        sort: (!key.is_empty()).then(|| sort(ask, key, order)),
-        ..Column::default()
-    };
+    let sorted = |label: &str, key: &str| sorted(ask, label, key, order);
     let mut heads = vec![
-        plain("Run", "attributes.run_name"),
+        sorted("Run", "attributes.run_name"),
         Column::new(""),
-        plain("Status", "attributes.status"),
-        plain("Began", "attributes.start_time"),
-        plain("Took", ""),
+        sorted("Status", "attributes.status"),
+        sorted("Began", "attributes.start_time"),
+        Column::new("Took"),
     ];
     heads.extend(columns.iter().map(|key| {
         Column {
@@ -239,7 +246,7 @@ fn run_table(ask: &Ask, columns: &[Key], order: &str, found: &Answers<Run>, erro
         row
     });
     let empty = if !error.is_empty() {
-        Empty::new("The filter could not be understood", "What is wrong with it stands below it.")
+        not_understood()
     } else if ask.has("filter") || ask.has("deleted") {
         Empty::new("No run fits", "Change the filter, or leave it empty to see all runs of the experiment.")
     } else {
@@ -250,11 +257,9 @@ fn run_table(ask: &Ask, columns: &[Key], order: &str, found: &Answers<Run>, erro
         caption: "Runs".into(),
         columns: heads,
         rows: rows.collect(),
-        pager: Some(Pager {
-            first: ask.has("page").then(|| ask.with(&[])),
-            next: found.next_page_token.as_ref().map(|token| ask.with(&[("page", token)])),
-            shown: format!("{} runs on this page", found.items.len()),
-        }),
+        pager: Some(
+            ask.pager(found.next_page_token.as_deref(), format!("{} runs on this page", found.items.len())),
+        ),
         empty: Some(empty),
         pinned: true,
     }
@@ -264,7 +269,7 @@ fn run_table(ask: &Ask, columns: &[Key], order: &str, found: &Answers<Run>, erro
 fn grouped(ask: &Ask, group: &Key, columns: &[Key], found: &Answers<Run>) -> Table {
     let mut groups: BTreeMap<String, Vec<&Run>> = BTreeMap::new();
     for run in &found.items {
-        groups.entry(group.cell_text(run)).or_default().push(run);
+        groups.entry(group.value(run)).or_default().push(run);
     }
     let metrics: Vec<&Key> = columns.iter().filter(|key| matches!(key, Key::Metric(_))).collect();
     let mut heads = vec![Column::new(group.text()), Column::new("Runs"), Column::new("Last began")];
@@ -322,22 +327,9 @@ fn grouped(ask: &Ask, group: &Key, columns: &[Key], found: &Answers<Run>) -> Tab
     }
 }
 
-impl Key {
-    fn cell_text(&self, run: &Run) -> String {
-        match self {
-            Self::Metric(key) => {
-                let metric = run.metrics.iter().find(|metric| metric.key == *key);
-                metric.map(|metric| metric.value.to_string()).unwrap_or_default()
-            }
-            Self::Param(key) => find(&run.params, key).unwrap_or_default().to_owned(),
-            Self::Tag(key) => find(&run.tags, key).unwrap_or_default().to_owned(),
-        }
-    }
-}
-
 fn spread(key: &Key, runs: &[&Run]) -> [Cell; 3] {
-    let values = runs.iter().filter_map(|run| run.metrics.iter().find(|metric| metric.key == key.key()));
-    let mut values: Vec<f64> = values.map(|metric| metric.value).filter(|value| !value.is_nan()).collect();
+    let values = runs.iter().filter_map(|run| measured(run, key.key()));
+    let mut values: Vec<f64> = values.filter(|value| !value.is_nan()).collect();
     values.sort_by(f64::total_cmp);
     let (Some(first), Some(last)) = (values.first(), values.last()) else {
         return [Cell::None, Cell::None, Cell::None];

@@ -6,6 +6,7 @@ use tidemill_registry::{Code, Error};
 use tidemill_serve::ModelState;
 use tidemill_serve::gateway::endpoint::EndpointSpec;
 use tidemill_serve::gateway::metrics::{ArmLabels, ArmTotals};
+use tidemill_serve::gateway::route::Arm;
 use tidemill_ui::chart::{Bar, Bars};
 use tidemill_ui::{Area, Block, Cell, Crumb, Empty, Facts, Figure, Page, Section, Table, href};
 
@@ -32,12 +33,10 @@ pub(super) async fn list(ask: Ask) -> Made {
     for endpoint in &found {
         let spec = read(&endpoint.spec)?;
         let own = totals.iter().filter(|(labels, _)| *labels.endpoint == *endpoint.name);
-        let (requests, errors) = own
-            .fold((0, 0), |(requests, errors), (_, arm)| (requests + arm.requests(), errors + arm.errors()));
-        let arms: Vec<String> = spec.arms.iter().map(|arm| describe(&spec, &arm.name)).collect();
+        let (requests, errors) = answered(own);
         rows.push(vec![
             Cell::link(href(&["serving", &endpoint.name], &[]), endpoint.name.clone()),
-            Cell::text(arms.join("; ")),
+            Cell::text(describe(&spec)),
             Cell::Count(requests),
             Cell::Count(errors),
             Cell::Count(endpoint.revision),
@@ -68,16 +67,26 @@ pub(super) async fn list(ask: Ask) -> Made {
 const LIVE: [&str; 3] = ["endpoint.set", "endpoint.deleted", "alias.moved"];
 const SINCE: &str = "Requests and errors are counted since this server was started.";
 
-/// An arm in words: its name, its version and its share.
-fn describe(spec: &EndpointSpec, name: &str) -> String {
-    let Some(arm) = spec.arms.iter().find(|arm| arm.name == name) else { return name.to_owned() };
-    let version = arm.version.as_deref().unwrap_or("newest");
-    let share = if arm.shadow { "shadow".to_owned() } else { share(spec, name) };
-    format!("{name}: {} {version}, {share}", arm.model)
+/// Requests and errors of some arms.
+pub(super) fn answered<'a>(arms: impl Iterator<Item = &'a (ArmLabels, ArmTotals)>) -> (u64, u64) {
+    arms.fold((0, 0), |(requests, errors), (_, arm)| (requests + arm.requests(), errors + arm.errors()))
 }
 
-fn share(spec: &EndpointSpec, name: &str) -> String {
-    format!("{} %", f64::from(spec.shares().get(name).copied().unwrap_or(0)) / 100.0)
+/// The arms in words: name, version and share of each.
+fn describe(spec: &EndpointSpec) -> String {
+    let arms = spec.arms.iter().map(|arm| {
+        let version = arm.version.as_deref().unwrap_or("newest");
+        format!("{}: {} {version}, {}", arm.name, arm.model, share(spec, arm))
+    });
+    arms.collect::<Vec<_>>().join("; ")
+}
+
+/// What an arm gets of the requests.
+pub(super) fn share(spec: &EndpointSpec, arm: &Arm) -> String {
+    if arm.shadow {
+        return "shadow".to_owned();
+    }
+    format!("{} %", f64::from(spec.shares().get(arm.name.as_str()).copied().unwrap_or(0)) / 100.0)
 }
 
 fn models(ask: &Ask) -> Block {
@@ -116,8 +125,7 @@ pub(super) async fn endpoint(ask: Ask) -> Made {
     let spec = read(&stored.spec)?;
     let own: Vec<(ArmLabels, ArmTotals)> =
         totals(&ask).into_iter().filter(|(labels, _)| *labels.endpoint == *name).collect();
-    let requests: u64 = own.iter().map(|(_, arm)| arm.requests()).sum();
-    let errors: u64 = own.iter().map(|(_, arm)| arm.errors()).sum();
+    let (requests, errors) = answered(own.iter());
     let (parts, _) = db
         .record_parts(&RecordFilter { endpoint: Some(name.to_owned()), ..RecordFilter::default() }, &[])
         .await?;
@@ -149,12 +157,10 @@ pub(super) async fn endpoint(ask: Ask) -> Made {
     let history = db.endpoint_history(name, None, 50).await?;
     let rows = history.iter().map(|revision| {
         let spec = revision.spec.as_deref().and_then(|spec| read(spec).ok());
-        let arms = spec.map(|spec| {
-            spec.arms.iter().map(|arm| describe(&spec, &arm.name)).collect::<Vec<_>>().join("; ")
-        });
+        let arms = spec.map_or_else(|| "deleted".to_owned(), |spec| describe(&spec));
         vec![
             Cell::Count(revision.revision),
-            Cell::text(arms.unwrap_or_else(|| "deleted".to_owned())),
+            Cell::text(arms),
             Cell::text(revision.actor.to_string()),
             Cell::Time(revision.at, Some(ask.now)),
         ]
@@ -181,7 +187,7 @@ fn arms(spec: &EndpointSpec, own: &[(ArmLabels, ArmTotals)]) -> Table {
     let mut rows = Vec::new();
     for arm in &spec.arms {
         let seen: Vec<_> = own.iter().filter(|(labels, _)| *labels.arm == *arm.name).collect();
-        let share = if arm.shadow { "shadow".to_owned() } else { share(spec, &arm.name) };
+        let share = share(spec, arm);
         let head = |version: Cell| {
             vec![
                 Cell::text(arm.name.clone()),

@@ -11,6 +11,7 @@ use sha2::Sha256;
 use tidemill_core::{Actor, Timestamp};
 
 use crate::Token;
+use crate::shell::is_same;
 
 /// The cookie's name.
 const COOKIE: &str = "tidemill_session";
@@ -107,9 +108,7 @@ pub(super) fn is_own_form(headers: &HeaderMap) -> bool {
         return false;
     }
     match (text(header::ORIGIN), text(header::HOST)) {
-        (Some(origin), Some(host)) => {
-            origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host))
-        }
+        (Some(origin), Some(host)) => is_same(origin, host),
         (Some(_), None) => false,
         (None, _) => true,
     }

@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use tidemill_core::Actor;
@@ -20,21 +20,14 @@ pub(super) async fn page(ask: Ask) -> Made {
 }
 
 fn form(token: &str, next: &str, error: &str) -> Page {
-    let field = |name: &str, label: &str, value: &str, kind| Field {
-        name: name.into(),
-        label: label.into(),
-        value: value.into(),
-        kind,
-        choices: Vec::new(),
-    };
     let form = Form {
         action: "/ui/login".into(),
         label: "Sign in".into(),
         token: token.into(),
         fields: vec![
-            field("name", "Your name, for the log", "", "text"),
-            field("secret", "The server's token", "", "password"),
-            field("next", "", next, "hidden"),
+            Field::new("name", "Your name, for the log", "text"),
+            Field::new("secret", "The server's token", "password"),
+            Field { value: next.into(), ..Field::new("next", "", "hidden") },
         ],
         button: "Sign in".into(),
         error: error.into(),
@@ -47,33 +40,62 @@ fn form(token: &str, next: &str, error: &str) -> Page {
 /// Sends a browser that nobody knows to the page that asks for the token, and back afterwards.
 pub(crate) fn to_sign_in(uri: &Uri) -> Response {
     let wanted = uri.path_and_query().map_or("/", |wanted| wanted.as_str());
-    let mut response = see(&href(&["login"], &[("next", wanted)]));
-    answer::guard(response.headers_mut());
-    response
+    see(&href(&["login"], &[("next", wanted)]))
 }
 
 /// Goes on to another page.
 pub(super) fn see(address: &str) -> Response {
     let mut response = StatusCode::SEE_OTHER.into_response();
+    answer::guard(response.headers_mut());
     if let Ok(address) = HeaderValue::from_str(address) {
         response.headers_mut().insert(header::LOCATION, address);
     }
     response
 }
 
-/// The fields of a form that one of our own pages sent; a refusal for any other.
-pub(super) fn fields(
-    app: &App,
-    actor: &Actor,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Vec<(String, String)>, Error> {
-    let fields: Vec<(String, String)> = form_urlencoded::parse(body).into_owned().collect();
-    if !session::is_own_form(headers) || !app.forms().knows(actor, value(&fields, "csrf")) {
-        let why = "the form was not sent by a page of this server, or the page is from before the server was started";
-        return Err(Error::new(Code::PermissionDenied, why));
+/// Goes on to another page with a cookie.
+fn see_with(address: &str, cookie: &str) -> Response {
+    let mut response = see(address);
+    if let Ok(cookie) = HeaderValue::from_str(cookie) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
-    Ok(fields)
+    response
+}
+
+/// A form that somebody sent.
+pub(super) struct Sent {
+    pub(super) app: App,
+    pub(super) actor: Actor,
+    /// What the form of the answer depends on.
+    pub(super) shown: Shown,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl FromRequest<App> for Sent {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Self::Rejection> {
+        type Parts = (Extension<Actor>, Uri, HeaderMap, Bytes);
+        let (Extension(actor), uri, headers, body) =
+            <Parts as FromRequest<App>>::from_request(request, app).await?;
+        let mut shown = Shown::of(&uri, &headers);
+        shown.viewer.csrf = app.forms().token(&actor);
+        Ok(Self { app: app.clone(), actor, shown, headers, body })
+    }
+}
+
+impl Sent {
+    /// The fields, where one of our own pages sent the form; a refusal for any other.
+    pub(super) fn fields(&self) -> Result<Vec<(String, String)>, Error> {
+        let fields: Vec<(String, String)> = form_urlencoded::parse(&self.body).into_owned().collect();
+        let known = self.app.forms().knows(&self.actor, value(&fields, "csrf"));
+        if !session::is_own_form(&self.headers) || !known {
+            let why = "the form was not sent by a page of this server, or the page is from before the server was started";
+            return Err(Error::new(Code::PermissionDenied, why));
+        }
+        Ok(fields)
+    }
 }
 
 /// A value of a form; empty where it is not there.
@@ -81,41 +103,28 @@ pub(super) fn value<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
     fields.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
 }
 
-pub(super) async fn sign_in(
-    State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let mut shown = Shown::of(&uri, &headers);
-    shown.viewer.csrf = app.forms().token(&actor);
-    let fields = match fields(&app, &actor, &headers, &body) {
+pub(super) async fn sign_in(sent: Sent) -> Response {
+    let fields = match sent.fields() {
         Ok(fields) => fields,
-        Err(error) => return answer::answer(&shown, Err(error)),
+        Err(error) => return answer::answer(&sent.shown, Err(error)),
     };
     let next = own_address(value(&fields, "next"));
-    let mut response = match &app.config().token {
+    match &sent.app.config().token {
         None => see(next),
         Some(token) if token.matches(value(&fields, "secret")) => {
-            let proto = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+            let proto = sent.headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
             let name = crate::shell::user_name(value(&fields, "name"));
-            let now = app.registry().clock().now();
-            let cookie = session::begin(token, &name, now, proto == Some("https"));
-            let mut response = see(next);
-            if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-                response.headers_mut().insert(header::SET_COOKIE, cookie);
-            }
-            response
+            let now = sent.app.registry().clock().now();
+            see_with(next, &session::begin(token, &name, now, proto == Some("https")))
         }
         Some(_) => {
             tracing::warn!("refused a token on the sign-in page");
-            let page = form(&shown.viewer.csrf, next, "that is not the server's token");
-            answer::html(&shown, StatusCode::FORBIDDEN, &page)
+            let page = form(&sent.shown.viewer.csrf, next, "that is not the server's token");
+            let mut response = answer::html(&sent.shown, StatusCode::FORBIDDEN, &page);
+            answer::guard(response.headers_mut());
+            response
         }
-    };
-    answer::guard(response.headers_mut());
-    response
+    }
 }
 
 /// Where to go after signing in: somewhere on this server, whatever the address says.
@@ -127,22 +136,11 @@ fn own_address(next: &str) -> &str {
     if own { next } else { "/" }
 }
 
-pub(super) async fn sign_out(
-    State(app): State<App>,
-    Extension(actor): Extension<Actor>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    if let Err(error) = fields(&app, &actor, &headers, &body) {
-        return answer::answer(&Shown::of(&uri, &headers), Err(error));
+pub(super) async fn sign_out(sent: Sent) -> Response {
+    match sent.fields() {
+        Ok(_) => see_with("/login", &session::end()),
+        Err(error) => answer::answer(&sent.shown, Err(error)),
     }
-    let mut response = see("/login");
-    if let Ok(cookie) = HeaderValue::from_str(&session::end()) {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
-    answer::guard(response.headers_mut());
-    response
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use tidemill_core::RunId;
 use tidemill_db::models::ModelVersion;
+use tidemill_db::tracking::Run;
 use tidemill_registry::Error;
 use tidemill_serve::gateway::endpoint::EndpointSpec;
 use tidemill_ui::{
@@ -11,8 +12,9 @@ use tidemill_ui::{
 use super::Made;
 use super::ask::Ask;
 use super::evidence;
-use super::models::{LIVE, run_cell};
+use super::models::{LIVE, run_cell, tags};
 use super::run::is_system;
+use super::serving::share;
 use super::words::find;
 
 pub(super) async fn version(ask: Ask) -> Made {
@@ -38,15 +40,12 @@ pub(super) async fn version(ask: Ask) -> Made {
                 version.model, version.version
             )),
         );
-    let tags = version.tags.iter().map(|tag| vec![Cell::text(tag.key.clone()), Cell::Pre(tag.value.clone())]);
     let mut left = vec![Block::Section(Section::new("about", "", vec![Block::Facts(facts)]))];
-    if !version.tags.is_empty() {
-        let table = Table::new("tags", "Tags", &["tag", "value"]).with(tags);
-        left.push(Block::Section(Section::new("tag-list", "Tags", vec![Block::Table(table)])));
-    }
-    left.extend(tests(&ask, &version).await?);
+    left.extend(tags(&version.tags));
+    let run = maker(&ask, &version).await?;
+    left.extend(tests(&ask, run.as_ref()).await?);
     left.push(Block::Section(Section::new("used", "Where it is used", vec![used(&ask, &version).await?])));
-    blocks.push(Block::Columns(vec![left, measured(&ask, &version).await?]));
+    blocks.push(Block::Columns(vec![left, measured(&ask, &version, run).await?]));
     let badges = version.aliases.iter().map(|alias| Badge::new(Tone::Plain, alias.clone())).collect();
     Ok(Page {
         title: format!("{} v{}", version.model, version.version),
@@ -62,8 +61,14 @@ pub(super) async fn version(ask: Ask) -> Made {
     })
 }
 
+/// The run that made it, where it is known.
+async fn maker(ask: &Ask, version: &ModelVersion) -> Result<Option<Run>, Error> {
+    let Some(run) = version.run.as_deref().and_then(|run| run.parse::<RunId>().ok()) else { return Ok(None) };
+    Ok(ask.app.registry().db().tracked_run(run).await?)
+}
+
 /// Metrics of the logged model, or else of the run that made it.
-async fn measured(ask: &Ask, version: &ModelVersion) -> Result<Vec<Block>, Error> {
+async fn measured(ask: &Ask, version: &ModelVersion, run: Option<Run>) -> Result<Vec<Block>, Error> {
     let db = ask.app.registry().db();
     let mut metrics = Vec::new();
     if let Some(model) = &version.logged_model
@@ -72,8 +77,7 @@ async fn measured(ask: &Ask, version: &ModelVersion) -> Result<Vec<Block>, Error
         metrics = model.metrics;
     }
     if metrics.is_empty()
-        && let Some(run) = version.run.as_deref().and_then(|run| run.parse::<RunId>().ok())
-        && let Some(run) = db.tracked_run(run).await?
+        && let Some(run) = run
     {
         metrics = run.metrics;
     }
@@ -91,9 +95,8 @@ async fn measured(ask: &Ask, version: &ModelVersion) -> Result<Vec<Block>, Error
 }
 
 /// The tests of the pipeline's run that made it.
-async fn tests(ask: &Ask, version: &ModelVersion) -> Result<Option<Block>, Error> {
-    let Some(run) = version.run.as_deref().and_then(|run| run.parse::<RunId>().ok()) else { return Ok(None) };
-    let Some(tracked) = ask.app.registry().db().tracked_run(run).await? else { return Ok(None) };
+async fn tests(ask: &Ask, run: Option<&Run>) -> Result<Option<Block>, Error> {
+    let Some(tracked) = run else { return Ok(None) };
     let Some(pipeline) = find(&tracked.tags, "tidemill.run").and_then(|run| run.parse().ok()) else {
         return Ok(None);
     };
@@ -118,16 +121,11 @@ async fn used(ask: &Ask, version: &ModelVersion) -> Result<Block, Error> {
                 .strip_prefix('@')
                 .is_some_and(|alias| version.aliases.iter().any(|known| known == alias));
             if by_alias || wanted == version.version.to_string() {
-                let share = spec.shares().get(arm.name.as_str()).copied().unwrap_or(0);
                 rows.push(vec![
                     Cell::link(href(&["serving", &endpoint.name], &[]), endpoint.name.clone()),
                     Cell::text(arm.name.clone()),
                     Cell::text(wanted),
-                    if arm.shadow {
-                        Cell::text("shadow")
-                    } else {
-                        Cell::Text(format!("{} %", f64::from(share) / 100.0))
-                    },
+                    Cell::Text(share(&spec, arm)),
                 ]);
             }
         }

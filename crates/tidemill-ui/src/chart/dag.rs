@@ -32,11 +32,11 @@ pub struct Graph {
 
 /// Where a box is: its upper left corner.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Placed {
+struct Placed {
     /// To the right.
-    pub x: f64,
+    x: f64,
     /// Down.
-    pub y: f64,
+    y: f64,
 }
 
 const BOX: (f64, f64) = (176.0, 58.0);
@@ -45,7 +45,7 @@ const EDGE: f64 = 8.0;
 
 impl Graph {
     /// Where the boxes are, and the size of the whole. Boxes never overlap.
-    pub fn layout(&self) -> (Vec<Placed>, (f64, f64)) {
+    fn layout(&self) -> (Vec<Placed>, (f64, f64)) {
         let layers = self.layers();
         let most = layers.iter().map(Vec::len).max().unwrap_or(0) as f64;
         let height = 2.0 * EDGE + most * BOX.1 + (most - 1.0).max(0.0) * GAP.1;

@@ -1,11 +1,9 @@
 //! Curves over steps or time.
 
-use std::fmt::Write as _;
-
 use super::STYLES;
 use super::sample::thin;
 use super::scale::Scale;
-use super::svg::{Svg, at, cut};
+use super::svg::{Svg, at, cut, stroke};
 use crate::Markup;
 
 /// One curve.
@@ -88,19 +86,12 @@ impl LineChart {
         svg.upright("label", (11.0, f64::midpoint(top, bottom)), &cut(&self.y, bottom - top));
         for (index, points) in thinned.iter().enumerate() {
             let faint = if smooth.is_empty() { "" } else { " faint" };
-            curve(
-                &mut svg,
-                &format!("curve s{}{faint}", index % STYLES),
-                &self.series[index].name,
-                points,
-                &x,
-                &y,
-            );
+            curve(&mut svg, index, faint, &self.series[index].name, &placed(points, &x, &y));
             gaps(&mut svg, points, &x, bottom);
         }
         for (index, points) in smooth.iter().enumerate() {
             let name = format!("{} (smoothed)", self.series[index].name);
-            curve(&mut svg, &format!("curve s{}", index % STYLES), &name, points, &x, &y);
+            curve(&mut svg, index, "", &name, &placed(points, &x, &y));
         }
         if many {
             self.names(&mut svg, &thinned, &y, (right, top, bottom));
@@ -147,29 +138,22 @@ impl LineChart {
     }
 }
 
-fn curve(svg: &mut Svg, class: &str, name: &str, points: &[(f64, f64)], x: &Scale, y: &Scale) {
-    let mut d = String::new();
-    let mut alone: Option<(f64, f64)> = None;
-    let mut lonely = Vec::new();
-    let mut open = false;
-    for (px, py) in points {
-        let (Some(px), Some(py)) = (x.place(*px), y.place(*py)) else {
-            lonely.extend(alone.take());
-            open = false;
-            continue;
-        };
-        let _ = write!(d, "{}{} {}", if open { 'L' } else { 'M' }, at(px), at(py));
-        alone = if open { None } else { Some((px, py)) };
-        open = true;
-    }
-    lonely.extend(alone);
+/// Where points stand; nothing for those that have no place.
+fn placed(points: &[(f64, f64)], x: &Scale, y: &Scale) -> Vec<Option<(f64, f64)>> {
+    points.iter().map(|(px, py)| x.place(*px).zip(y.place(*py))).collect()
+}
+
+/// The curve at `index` among others; `class` is what is added to its class.
+fn curve(svg: &mut Svg, index: usize, class: &str, name: &str, places: &[Option<(f64, f64)>]) {
+    let d = stroke(places.iter().copied());
     if !d.is_empty() {
-        svg.path(class, &d, name);
+        svg.path(&format!("curve s{}{class}", index % STYLES), &d, name);
     }
     // A point without neighbours has no line to be seen by.
-    for place in lonely {
-        let style = class.split(" s").nth(1).and_then(|rest| rest.get(..1)?.parse().ok()).unwrap_or(0);
-        svg.mark(style, place, 3.0, "");
+    for part in places.split(Option::is_none) {
+        if let [Some(place)] = part {
+            svg.mark(index, *place, 3.0, "");
+        }
     }
 }
 

@@ -15,13 +15,12 @@ mod spark;
 mod svg;
 
 pub use bars::{Bar, Bars};
-pub use dag::{Graph, GraphNode, Placed};
+pub use dag::{Graph, GraphNode};
 pub use line::{LineChart, Series};
 pub use parallel::{Axis, Parallel, Strand};
 pub use river::{River, Station};
-pub use sample::thin;
 pub use scatter::{Dot, Scatter};
 pub use spark::spark;
 
 /// How many series are told from each other.
-pub(crate) const STYLES: usize = 8;
+const STYLES: usize = 8;

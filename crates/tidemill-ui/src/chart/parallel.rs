@@ -1,9 +1,7 @@
 //! Parallel coordinates: a line for each run through all its parameters and metrics.
 
-use std::fmt::Write as _;
-
 use super::scale::Scale;
-use super::svg::{Svg, at, cut};
+use super::svg::{Svg, cut, stroke};
 use crate::Markup;
 
 /// One axis.
@@ -51,16 +49,10 @@ impl Parallel {
         let spoken = format!("{} runs through {} axes", self.strands.len(), count);
         let mut svg = Svg::linked("chart parallel", width, 322.0, &spoken, "");
         for strand in &self.strands {
-            let (mut d, mut open) = (String::new(), false);
-            for (index, scale) in scales.iter().enumerate() {
-                match strand.values.get(index).and_then(|value| scale.place(*value)) {
-                    Some(y) => {
-                        let _ = write!(d, "{}{} {}", if open { 'L' } else { 'M' }, at(place(index)), at(y));
-                        open = true;
-                    }
-                    None => open = false,
-                }
-            }
+            let d = stroke(scales.iter().enumerate().map(|(index, scale)| {
+                let y = scale.place(*strand.values.get(index)?)?;
+                Some((place(index), y))
+            }));
             if d.contains('L') {
                 let class = format!("strand q{}", self.shade(strand, scales.last(), (top, bottom)));
                 svg.link(&strand.href, &strand.name).path(&class, &d, &strand.name).raw("</a>");

@@ -71,7 +71,7 @@ impl River {
             );
             card(&mut svg, station, (x, y));
             if station.moving && index + 1 < self.stations.len() {
-                flow(&mut svg, (middle + 14.0, level), (middle + CARD.0 + gap - 14.0, level));
+                svg.line("flow", (middle + 14.0, level), (middle + CARD.0 + gap - 14.0, level));
             }
         }
         // The way back: what was seen in production starts the next turn.
@@ -105,7 +105,7 @@ impl River {
             svg.path("buoy", &format!("M16 {}a6 6 0 1 0 12 0a6 6 0 1 0 -12 0", at(middle)), "");
             card(&mut svg, station, (50.0, y));
             if station.moving && index + 1 < self.stations.len() {
-                flow(&mut svg, (22.0, middle + 14.0), (22.0, middle + CARD.1 + gap - 14.0));
+                svg.line("flow", (22.0, middle + 14.0), (22.0, middle + CARD.1 + gap - 14.0));
             }
         }
         svg.done()
@@ -123,10 +123,6 @@ fn band(svg: &mut Svg, width: f64, level: f64, depth: f64) {
     }
     svg.path("water-body", &format!("{top}V{}H0z", at(level + depth)), "");
     svg.path("water-line", &top, "");
-}
-
-fn flow(svg: &mut Svg, from: (f64, f64), to: (f64, f64)) {
-    svg.line("flow", from, to);
 }
 
 fn card(svg: &mut Svg, station: &Station, (x, y): (f64, f64)) {

@@ -4,7 +4,7 @@
 /// given: of each run of points in one part the first, the lowest, the highest and the last. A point that is not a number
 /// is kept once for each run of such points, so that the gap stays; infinities count as such. Points must be in the order
 /// of x.
-pub fn thin(points: &[(f64, f64)], columns: usize) -> Vec<(f64, f64)> {
+pub(super) fn thin(points: &[(f64, f64)], columns: usize) -> Vec<(f64, f64)> {
     let columns = columns.max(1);
     let xs = points.iter().map(|(x, _)| *x).filter(|x| x.is_finite());
     let (from, to) = xs.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));

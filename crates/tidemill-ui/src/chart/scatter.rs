@@ -15,8 +15,6 @@ pub struct Dot {
     pub name: String,
     /// Its page.
     pub href: String,
-    /// The group that it belongs to: the place of its style, from 0.
-    pub group: usize,
 }
 
 /// Points in a plane.
@@ -30,8 +28,6 @@ pub struct Scatter {
     pub y: String,
     /// The points; those that are no numbers are left out.
     pub dots: Vec<Dot>,
-    /// Names of the groups, where there are several.
-    pub groups: Vec<String>,
     /// Whether x grows by factors.
     pub log_x: bool,
     /// Whether y grows by factors.
@@ -42,7 +38,7 @@ impl Scatter {
     /// As SVG.
     pub fn draw(&self) -> Markup {
         let (width, height) = (640.0, 340.0);
-        let (left, top, bottom) = (66.0, if self.groups.is_empty() { 14.0 } else { 34.0 }, height - 40.0);
+        let (left, top, bottom) = (66.0, 14.0, height - 40.0);
         let right = width - 16.0;
         let x = Scale::fit(self.dots.iter().map(|dot| dot.x), left, right, self.log_x).padded(0.04);
         let y = Scale::fit(self.dots.iter().map(|dot| dot.y), bottom, top, self.log_y).padded(0.06);
@@ -60,11 +56,6 @@ impl Scatter {
         svg.line("axis", (left, top), (left, bottom));
         svg.text("label", (f64::midpoint(left, right), height - 6.0), "middle", &self.x);
         svg.upright("label", (12.0, f64::midpoint(top, bottom)), &cut(&self.y, bottom - top));
-        for (at, name) in self.groups.iter().enumerate().take(6) {
-            let place = left + 6.0 + at as f64 * 94.0;
-            svg.mark(at, (place, 14.0), 4.0, "");
-            svg.text("name", (place + 9.0, 18.0), "start", &cut(name, 80.0));
-        }
         for dot in &self.dots {
             let (Some(px), Some(py)) = (x.place(dot.x), y.place(dot.y)) else { continue };
             let title = format!(
@@ -75,7 +66,7 @@ impl Scatter {
                 self.y,
                 crate::number(dot.y)
             );
-            svg.link(&dot.href, &dot.name).mark(dot.group, (px, py), 4.2, &title).raw("</a>");
+            svg.link(&dot.href, &dot.name).mark(0, (px, py), 4.2, &title).raw("</a>");
         }
         svg.done()
     }
@@ -87,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_left_out_and_names_are_escaped() {
-        let dot = |x: f64, name: &str| Dot { x, y: 1.0, name: name.into(), href: "/runs/1".into(), group: 0 };
+        let dot = |x: f64, name: &str| Dot { x, y: 1.0, name: name.into(), href: "/runs/1".into() };
         let chart = Scatter {
             x: "depth".into(),
             y: "loss".into(),

@@ -1,10 +1,8 @@
 //! A curve as small as a word, for a cell of a table.
 
-use std::fmt::Write as _;
-
 use super::sample::thin;
 use super::scale::Scale;
-use super::svg::{Svg, at};
+use super::svg::{Svg, stroke};
 use crate::{Cell, number};
 
 /// The curve of some values, oldest first, with what it says in words: from, to, lowest, highest.
@@ -24,18 +22,10 @@ pub fn spark(values: &[f64]) -> Cell {
     let x = Scale::fit(points.iter().map(|(x, _)| *x), 2.0, 94.0, false);
     let y = Scale::fit(finite.iter().copied(), 20.0, 3.0, false);
     let mut svg = Svg::new("spark", 100.0, 23.0, &words, "");
-    let (mut d, mut open, mut end) = (String::new(), false, None);
-    for (px, py) in thin(&points, 40) {
-        match (x.place(px), y.place(py)) {
-            (Some(px), Some(py)) => {
-                let _ = write!(d, "{}{} {}", if open { 'L' } else { 'M' }, at(px), at(py));
-                (open, end) = (true, Some((px, py)));
-            }
-            _ => open = false,
-        }
-    }
-    svg.path("curve s0", &d, "");
-    if let Some(end) = end {
+    let places: Vec<Option<(f64, f64)>> =
+        thin(&points, 40).into_iter().map(|(px, py)| x.place(px).zip(y.place(py))).collect();
+    svg.path("curve s0", &stroke(places.iter().copied()), "");
+    if let Some(end) = places.into_iter().flatten().next_back() {
         svg.mark(0, end, 2.4, "");
     }
     Cell::Picture(svg.done(), words)

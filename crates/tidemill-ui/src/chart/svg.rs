@@ -14,6 +14,18 @@ pub(super) fn at(value: f64) -> String {
     if tenths == 0.0 || !tenths.is_finite() { "0".to_owned() } else { format!("{tenths}") }
 }
 
+/// What the path of a line through places is written as; it is broken where there is none.
+pub(super) fn stroke(places: impl IntoIterator<Item = Option<(f64, f64)>>) -> String {
+    let (mut d, mut open) = (String::new(), false);
+    for place in places {
+        if let Some((x, y)) = place {
+            let _ = write!(d, "{}{} {}", if open { 'L' } else { 'M' }, at(x), at(y));
+        }
+        open = place.is_some();
+    }
+    d
+}
+
 impl Svg {
     /// A picture of this size with a name for those who do not see it. Attributes are of our own making.
     pub(super) fn new(class: &str, width: f64, height: f64, label: &str, attributes: &str) -> Self {

@@ -342,10 +342,8 @@ fn compare(word: &str) -> Page {
                 y: value(n, 2),
                 name: format!("{word}-{n}"),
                 href: "/runs/1".into(),
-                group: n % 3,
             })
             .collect(),
-        groups: vec!["gbdt".into(), word.into(), "logistic".into()],
         ..Scatter::default()
     };
     Page {

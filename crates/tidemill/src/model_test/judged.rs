@@ -92,6 +92,15 @@ fn of_folder(app: &App<'_>, folder: &Path) -> Result<ModelBundle, String> {
 }
 
 impl Judged {
+    /// The rows that the predictions are about. Reading them takes the whole table, so tests share them.
+    fn held_out(&self, app: &App<'_>, step: &Step, training: &Training) -> anyhow::Result<&RecordBatch> {
+        if let Some(rows) = self.held_out.get() {
+            return Ok(rows);
+        }
+        let rows = rescore::held_out(app, step, training, &self.predictions)?;
+        Ok(self.held_out.get_or_init(|| rows))
+    }
+
     /// The exported model's answers to every held-out row against those of the trainer.
     pub(super) fn parity(
         &self,
@@ -105,11 +114,11 @@ impl Judged {
             Ok(model) => model,
             Err(why) => return Ok(failed(test, format!("the exported model cannot be used: {why}"))),
         };
-        let rows = rescore::held_out(app, step, training, &self.predictions)?;
+        let rows = self.held_out(app, step, training)?;
         let expected = rescore::trained(&self.predictions)?;
         let width = expected.first().map_or(0, Vec::len);
-        let got = match model.answers(&rows, width) {
-            Ok(got) => got.rows,
+        let got = match model.answers(rows, width) {
+            Ok(got) => got,
             Err(why) => return Ok(failed(test, format!("the exported model: {why}"))),
         };
         let (mut worst, mut compared) = ((0.0_f64, 0_usize), 0_u64);
@@ -159,8 +168,8 @@ impl Judged {
         let Some(costs) = training.costs.as_ref().filter(|_| self.report.decision.is_some()) else {
             return Ok(not_judged(test, "the objective declares no costs of decisions"));
         };
-        let rows = rescore::held_out(app, step, training, &self.predictions)?;
-        let both = match self.of_both(app, folder, champion, &rows) {
+        let rows = self.held_out(app, step, training)?;
+        let both = match self.of_both(app, folder, champion, rows) {
             Ok(both) => both,
             Err(why) => {
                 let name = format!("{}@{}", champion.model, champion.version);
@@ -194,7 +203,7 @@ impl Judged {
         let ours: serde_json::Value = serde_json::from_str(&self.decision)?;
         anyhow::ensure!(ours.get("classes") == theirs.get("classes"), "it has other classes");
         let positive = |bundle: &ModelBundle| -> anyhow::Result<Vec<f64>> {
-            let answers = load(app, bundle).map_err(said)?.answers(rows, 2).map_err(said)?.rows;
+            let answers = load(app, bundle).map_err(said)?.answers(rows, 2).map_err(said)?;
             let positive: Option<Vec<f64>> = answers.into_iter().map(|row| row?.pop()).collect();
             positive.ok_or_else(|| said("a model does not take every held-out row".to_owned()))
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, Float64Array, RecordBatch, StringArray, UInt64Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, UInt64Type};
 use serde_json::Value;
 use tidemill_core::declare::{Step, Training};
@@ -22,12 +22,6 @@ pub(crate) struct Model {
     pub(crate) plan: Plan,
 }
 
-/// The answers of a model to rows.
-pub(crate) struct Answers {
-    /// Row by row; none where a value is missing that the exported form has no way to take.
-    pub(crate) rows: Vec<Option<Vec<f64>>>,
-}
-
 /// The rows of the training's table that predictions are about, in their order.
 pub(crate) fn held_out(
     app: &App<'_>,
@@ -36,8 +30,7 @@ pub(crate) fn held_out(
     predictions: &RecordBatch,
 ) -> anyhow::Result<RecordBatch> {
     let table = crate::table::learned_from(&app.root, app.runtime().handle(), step, training)?;
-    let batches = table.batches(None)?.collect::<Result<Vec<_>, _>>()?;
-    let whole = concat_batches(table.schema(), &batches)?;
+    let whole = super::concat(&table)?;
     let rows = predictions.column_by_name("row").and_then(|rows| rows.as_primitive_opt::<UInt64Type>());
     let rows = rows.ok_or_else(|| anyhow::anyhow!("the predictions do not say which rows they are of"))?;
     let most = rows.iter().flatten().max().unwrap_or(0);
@@ -66,8 +59,9 @@ pub(crate) fn trained(predictions: &RecordBatch) -> anyhow::Result<Vec<Vec<f64>>
 }
 
 impl Model {
-    /// Asks the model about rows whose answers have `width` numbers.
-    pub(crate) fn answers(&self, rows: &RecordBatch, width: usize) -> Result<Answers, String> {
+    /// Asks the model about rows whose answers have `width` numbers; none where a value is missing that the exported
+    /// form has no way to take.
+    pub(crate) fn answers(&self, rows: &RecordBatch, width: usize) -> Result<Vec<Option<Vec<f64>>>, String> {
         let inputs = self.columns(rows)?;
         let count = rows.num_rows();
         let mut answers: Vec<Option<Vec<f64>>> = Vec::with_capacity(count);
@@ -86,7 +80,7 @@ impl Model {
             }
             from = to;
         }
-        Ok(Answers { rows: answers })
+        Ok(answers)
     }
 
     /// The columns that it takes, as tensors.

@@ -25,7 +25,8 @@ pub(super) fn run(
     let mut source = Source::find(dataset, app)?;
     let profile = source.profile(app)?;
     let mut stats = profile.stats();
-    stats.redact(&source.redact);
+    // What either side hides is hidden: the page and the sentences show values of both.
+    let mut hidden = source.redact.clone();
     let compared = match against {
         None => None,
         Some(text) => {
@@ -34,16 +35,18 @@ pub(super) fn run(
             let options =
                 DriftOptions { skip: source.identifier().into_iter().collect(), ..DriftOptions::default() };
             let mut drift = between_profiles(&before, &profile, &options)?;
-            drift.redact(&source.redact);
+            hidden.append(&mut reference.redact);
+            drift.redact(&hidden);
             Some((reference.label.clone(), before, drift))
         }
     };
+    stats.redact(&hidden);
     if let Some(file) = page {
         let text = html(&Report {
             label: &source.label,
             profile: &profile,
             against: compared.as_ref().map(|(label, before, drift)| (label.as_str(), before, drift)),
-            redact: &source.redact,
+            redact: &hidden,
         });
         fs_err::write(file, text).map_err(|error| {
             Failure::new(format!("cannot write `{}`: {}", file.display(), reason(&error)))
@@ -89,19 +92,17 @@ fn print(console: &Console, label: &str, stats: &TableStats) {
         ("most frequent", Align::Left),
     ]);
     for column in &stats.columns {
-        let rows = (column.count + column.nulls).max(1);
         let about = if column.distinct.exact { "" } else { "≈" };
         let text = |value: Option<&serde_json::Value>| value.map(shown).unwrap_or_default();
         // The ends of texts say little and take much room.
         let ends = column.column_type != ColumnType::String;
-        let median = column.quantiles.as_ref().and_then(|found| found.points.iter().find(|(p, _)| *p == 0.5));
         table.row([
             column.name.clone(),
             console.out(FAINT, column.column_type),
-            percent((column.nulls + column.nan) as f64 / rows as f64),
+            percent(column.missing_share()),
             format!("{about}{}", count(column.distinct.estimate)),
             text(column.min.as_ref().filter(|_| ends)),
-            text(median.map(|(_, value)| value)),
+            text(column.median()),
             text(column.max.as_ref().filter(|_| ends)),
             column.mean.map(number).unwrap_or_default(),
             column.std.map(number).unwrap_or_default(),
@@ -157,7 +158,7 @@ fn shown(value: &serde_json::Value) -> String {
     }
 }
 
-pub(super) fn print_drift(console: &Console, label: &str, drift: &DriftReport) {
+fn print_drift(console: &Console, label: &str, drift: &DriftReport) {
     console.line(format!("against {label}: {}", drift.verdict.reason));
     super::drift::table(console, drift);
 }
