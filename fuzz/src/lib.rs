@@ -83,6 +83,11 @@ pub fn arrow(data: &[u8]) {
     tidemill_data::fuzz::fuzz_arrow(data);
 }
 
+/// Stored profiles: with their frame, and as the body that the frame's checksum guards.
+pub fn profile(data: &[u8]) {
+    tidemill_data::fuzz::fuzz_profile(data);
+}
+
 /// Trees of the store.
 pub fn tree(data: &[u8]) {
     tidemill_store::fuzz_tree(data);

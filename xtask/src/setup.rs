@@ -1,5 +1,5 @@
-//! What the tests need besides a Rust toolchain and a C compiler: Python packages, PostgreSQL's server programs and a
-//! browser.
+//! What the tests need besides a Rust toolchain and a C compiler: Python packages, PostgreSQL's server programs, a browser
+//! and the rules by which web pages are checked.
 //!
 //! Everything Python goes into `.venv`, `.venv-mlflow` and `.venv-triton` in the repository: they want different
 //! versions of the same packages. System packages are installed only as root on Debian and
@@ -22,7 +22,7 @@ pub struct Options {
     /// Only PostgreSQL's server programs
     #[arg(long, conflicts_with = "only_browser")]
     pub only_postgres: bool,
-    /// Only the browser
+    /// Only the browser and axe-core
     #[arg(long)]
     pub only_browser: bool,
 }
@@ -39,9 +39,13 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     }
     if everything || only_browser {
         browser()?;
+        axe(root)?;
     }
     Ok(())
 }
+
+/// The version of axe-core, which checks the accessibility of our pages.
+const AXE: &str = "4.14.1";
 
 /// Which packages a list of requirements names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +166,7 @@ fn install_postgres() -> Result<()> {
     installed
 }
 
-/// Makes sure that there is a Chromium, in which the tests open MLflow's web pages.
+/// Makes sure that there is a Chromium, in which the tests open web pages.
 fn browser() -> Result<()> {
     let there = || {
         std::env::var_os("TIDEMILL_TEST_CHROMIUM").is_some()
@@ -180,6 +184,38 @@ fn browser() -> Result<()> {
             "the tests need Chromium; on Debian: apt-get install chromium, or name one with TIDEMILL_TEST_CHROMIUM"
         );
     }
+    Ok(())
+}
+
+/// Makes sure that `.axe/axe.min.js` is there, of the pinned version: one file of an npm package.
+fn axe(root: &Path) -> Result<()> {
+    let folder = root.join(".axe");
+    let (file, version) = (folder.join("axe.min.js"), folder.join("version"));
+    let is_pinned = fs_err::read_to_string(&version).is_ok_and(|there| there.trim() == AXE);
+    if std::env::var_os("TIDEMILL_TEST_AXE").is_some() || (is_pinned && file.exists()) {
+        return Ok(());
+    }
+    if !on_path("npm") && can_install() {
+        process::note("setup: installing npm, to fetch axe-core");
+        install(&["npm"])?;
+    }
+    if !on_path("npm") {
+        bail!(
+            "the tests fetch axe-core {AXE} with `npm`; install it, or name the file axe.min.js with TIDEMILL_TEST_AXE"
+        );
+    }
+    process::note(format!("setup: fetching axe-core {AXE}"));
+    fs_err::create_dir_all(&folder)?;
+    let package = format!("axe-core@{AXE}");
+    process::output(Command::new("npm").args(["pack", "--silent", &package]).current_dir(&folder))
+        .context("cannot fetch axe-core; it needs a package registry")?;
+    let archive = folder.join(format!("axe-core-{AXE}.tgz"));
+    let mut unpack = Command::new("tar");
+    unpack.arg("xzf").arg(&archive).args(["--strip-components=1", "package/axe.min.js"]).current_dir(&folder);
+    process::output(&mut unpack).context("cannot unpack axe-core")?;
+    fs_err::remove_file(archive)?;
+    // Written last: what was interrupted half-way is fetched anew next time.
+    fs_err::write(version, format!("{AXE}\n"))?;
     Ok(())
 }
 

@@ -128,13 +128,15 @@ pub fn tracked_files(root: &Path) -> Result<Vec<String>> {
 }
 
 fn walk(root: &Path) -> Result<Vec<String>> {
-    const BUILT: [&str; 8] = [
+    const BUILT: [&str; 10] = [
         ".git",
         "target",
         ".venv",
         ".venv-mlflow",
         ".venv-triton",
         ".venv-bench",
+        ".venv-bench-serve",
+        ".venv-bench-mlserver",
         ".tidemill",
         "node_modules",
     ];
@@ -196,8 +198,19 @@ pub fn binary(root: &Path, profile: Profile) -> Result<PathBuf> {
 
 /// Builds an example program of a package, optimised, and returns its path.
 pub fn example(root: &Path, package: &str, name: &str) -> Result<PathBuf> {
+    built(root, &["build", "--release", "--package", package, "--example", name], name)
+}
+
+/// Builds an example program with the features that the whole workspace has together, so that nothing is compiled again
+/// where that was built.
+pub fn example_of_all(root: &Path, name: &str, optimised: bool) -> Result<PathBuf> {
+    let release: &[&str] = if optimised { &["--release"] } else { &[] };
+    built(root, &[&["build", "--workspace", "--example", name], release].concat(), name)
+}
+
+fn built(root: &Path, arguments: &[&str], name: &str) -> Result<PathBuf> {
     let mut cargo = Command::new(process::cargo());
-    cargo.current_dir(root).args(["build", "--release", "--package", package, "--example", name]);
+    cargo.current_dir(root).args(arguments);
     cargo.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = cargo.output().context("cannot start `cargo`")?;
     let built = String::from_utf8_lossy(&output.stdout)

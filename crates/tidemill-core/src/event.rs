@@ -511,6 +511,62 @@ pub enum EventKind {
         spec: Digest,
         /// Its arms in words, for example `champion: churn@3, 95 %`.
         arms: Vec<String>,
+        /// What it declares of its records in words, for example `sample: 10 %, email: hash, 90 days`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        records: Option<String>,
+    },
+    /// Records of requests became a part of the inference log in the store.
+    RecordsStored {
+        /// The endpoint, or the model that was asked directly.
+        endpoint: String,
+        /// The segment that they were in.
+        segment: String,
+        /// Number of files.
+        parts: u64,
+        /// Number of requests.
+        requests: u64,
+        /// Number of rows.
+        rows: u64,
+        /// Bytes of the files.
+        bytes: u64,
+    },
+    /// Parts of the inference log were forgotten; their files leave the store with its next collection.
+    RecordsRemoved {
+        /// The endpoint.
+        endpoint: String,
+        /// Why: `age` or `bytes`.
+        why: String,
+        /// Number of files.
+        parts: u64,
+        /// Number of rows.
+        rows: u64,
+        /// Bytes of the files.
+        bytes: u64,
+    },
+    /// Outcomes of requests came.
+    OutcomesReceived {
+        /// The endpoint.
+        endpoint: String,
+        /// Number of outcomes.
+        outcomes: u64,
+    },
+    /// Outcomes found their requests.
+    OutcomesJoined {
+        /// The endpoint.
+        endpoint: String,
+        /// Joined with a request.
+        matched: u64,
+        /// Of these, how many were late.
+        late: u64,
+        /// The request had one of the name already.
+        duplicate: u64,
+    },
+    /// Outcomes were removed since they were old.
+    OutcomesRemoved {
+        /// The endpoint.
+        endpoint: String,
+        /// Number of outcomes.
+        outcomes: u64,
     },
     /// An endpoint of serving was deleted.
     EndpointDeleted {
@@ -519,58 +575,183 @@ pub enum EventKind {
         /// The number of this change.
         revision: u64,
     },
+    /// A release was made.
+    ReleaseCreated {
+        /// Its name: the digest of everything that belongs to it.
+        release: Digest,
+        /// The model.
+        model: String,
+        /// The model's version.
+        version: u64,
+    },
+    /// A release began its way to an endpoint's requests, or waits for its turn.
+    RolloutStarted {
+        /// The rollout.
+        rollout: u64,
+        /// The endpoint.
+        endpoint: String,
+        /// The environment.
+        environment: String,
+        /// The release.
+        release: Digest,
+        /// The release that it is to take the place of.
+        incumbent: Option<Digest>,
+        /// Digest of the plan.
+        plan: Digest,
+    },
+    /// A rollout went to another phase or stage.
+    RolloutMoved {
+        /// The rollout.
+        rollout: u64,
+        /// The phase before.
+        from: String,
+        /// The phase after.
+        to: String,
+        /// The stage of the plan, from 0.
+        stage: u64,
+        /// Why, in words.
+        why: String,
+        /// Digest of the record of what was seen, on which this was decided.
+        evidence: Option<Digest>,
+    },
+    /// Somebody agreed to a rollout.
+    RolloutApproved {
+        /// The rollout.
+        rollout: u64,
+        /// The role in which they agreed.
+        role: String,
+        /// Digest of what they agreed to.
+        inputs: Digest,
+    },
+    /// An environment runs another release at an endpoint.
+    EnvironmentMoved {
+        /// The environment.
+        environment: String,
+        /// The endpoint.
+        endpoint: String,
+        /// The release before.
+        from: Option<Digest>,
+        /// The release after.
+        to: Digest,
+        /// The rollout that brought it there.
+        rollout: u64,
+    },
+    /// A release did harm in an environment and must not run there again.
+    ReleaseQuarantined {
+        /// The release.
+        release: Digest,
+        /// The environment.
+        environment: String,
+        /// Why.
+        reason: String,
+    },
+    /// A release may run in an environment again.
+    QuarantineLifted {
+        /// The release.
+        release: Digest,
+        /// The environment.
+        environment: String,
+        /// The two people who answer for it.
+        by: Vec<String>,
+        /// Why.
+        reason: String,
+    },
+    /// For some time no release gets more requests.
+    FreezeSet {
+        /// The freeze.
+        freeze: u64,
+        /// The endpoint; all where not given.
+        endpoint: Option<String>,
+        /// Why.
+        reason: String,
+        /// Until when; until it is lifted where not given.
+        until: Option<Timestamp>,
+    },
+    /// A freeze ended before its time.
+    FreezeLifted {
+        /// The freeze.
+        freeze: u64,
+    },
+}
+
+/// The dotted name of each kind, written once for all that need it.
+macro_rules! names {
+    ($($kind:ident => $name:literal,)*) => {
+        impl EventKind {
+            /// The dotted names of all kinds.
+            pub const NAMES: &[&'static str] = &[$($name),*];
+
+            /// The dotted name shown in the log, for example `run.started`.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$kind { .. } => $name,)*
+                }
+            }
+        }
+    };
+}
+
+names! {
+    ProjectOpened => "project.opened",
+    DatasetVersionCreated => "dataset.version.created",
+    RunStarted => "run.started",
+    StepFinished => "step.finished",
+    RunFinished => "run.finished",
+    DataChecked => "data.checked",
+    ModelTested => "model.tested",
+    StoreSwept => "store.swept",
+    StorePushed => "store.pushed",
+    StorePulled => "store.pulled",
+    RunReproduced => "run.reproduced",
+    ExperimentCreated => "experiment.created",
+    ExperimentRenamed => "experiment.renamed",
+    ExperimentDeleted => "experiment.deleted",
+    ExperimentRestored => "experiment.restored",
+    ExperimentTagged => "experiment.tagged",
+    TrackingRunCreated => "tracking.run.created",
+    TrackingRunMoved => "tracking.run.moved",
+    TrackingRunDeleted => "tracking.run.deleted",
+    TrackingRunRestored => "tracking.run.restored",
+    LoggedModelCreated => "logged_model.created",
+    LoggedModelMoved => "logged_model.moved",
+    ModelRegistered => "model.registered",
+    ModelRenamed => "model.renamed",
+    ModelDescribed => "model.described",
+    ModelDeleted => "model.deleted",
+    ModelTagged => "model.tagged",
+    VersionCreated => "version.created",
+    VersionStaged => "version.staged",
+    VersionDeleted => "version.deleted",
+    AliasMoved => "alias.moved",
+    ArtifactsDeleted => "artifacts.deleted",
+    TracesDeleted => "traces.deleted",
+    EvaluationDatasetChanged => "evaluation_dataset.changed",
+    WebhookChanged => "webhook.changed",
+    TrackingImported => "tracking.imported",
+    EndpointSet => "endpoint.set",
+    EndpointDeleted => "endpoint.deleted",
+    RecordsStored => "records.stored",
+    RecordsRemoved => "records.removed",
+    OutcomesReceived => "outcomes.received",
+    OutcomesJoined => "outcomes.joined",
+    OutcomesRemoved => "outcomes.removed",
+    ReleaseCreated => "release.created",
+    RolloutStarted => "rollout.started",
+    RolloutMoved => "rollout.moved",
+    RolloutApproved => "rollout.approved",
+    EnvironmentMoved => "environment.moved",
+    ReleaseQuarantined => "release.quarantined",
+    QuarantineLifted => "quarantine.lifted",
+    FreezeSet => "freeze.set",
+    FreezeLifted => "freeze.lifted",
+    SourceChanged => "source.changed",
+    TriggerFired => "trigger.fired",
+    TriggerSuppressed => "trigger.suppressed",
+    JobStarted => "job.started",
+    JobFinished => "job.finished",
 }
 
 impl EventKind {
-    /// The dotted name shown in the log, for example `run.started`.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::ProjectOpened { .. } => "project.opened",
-            Self::DatasetVersionCreated { .. } => "dataset.version.created",
-            Self::RunStarted { .. } => "run.started",
-            Self::StepFinished { .. } => "step.finished",
-            Self::RunFinished { .. } => "run.finished",
-            Self::DataChecked { .. } => "data.checked",
-            Self::ModelTested { .. } => "model.tested",
-            Self::StoreSwept { .. } => "store.swept",
-            Self::StorePushed { .. } => "store.pushed",
-            Self::StorePulled { .. } => "store.pulled",
-            Self::RunReproduced { .. } => "run.reproduced",
-            Self::ExperimentCreated { .. } => "experiment.created",
-            Self::ExperimentRenamed { .. } => "experiment.renamed",
-            Self::ExperimentDeleted { .. } => "experiment.deleted",
-            Self::ExperimentRestored { .. } => "experiment.restored",
-            Self::ExperimentTagged { .. } => "experiment.tagged",
-            Self::TrackingRunCreated { .. } => "tracking.run.created",
-            Self::TrackingRunMoved { .. } => "tracking.run.moved",
-            Self::TrackingRunDeleted { .. } => "tracking.run.deleted",
-            Self::TrackingRunRestored { .. } => "tracking.run.restored",
-            Self::LoggedModelCreated { .. } => "logged_model.created",
-            Self::LoggedModelMoved { .. } => "logged_model.moved",
-            Self::ModelRegistered { .. } => "model.registered",
-            Self::ModelRenamed { .. } => "model.renamed",
-            Self::ModelDescribed { .. } => "model.described",
-            Self::ModelDeleted { .. } => "model.deleted",
-            Self::ModelTagged { .. } => "model.tagged",
-            Self::VersionCreated { .. } => "version.created",
-            Self::VersionStaged { .. } => "version.staged",
-            Self::VersionDeleted { .. } => "version.deleted",
-            Self::AliasMoved { .. } => "alias.moved",
-            Self::ArtifactsDeleted { .. } => "artifacts.deleted",
-            Self::TracesDeleted { .. } => "traces.deleted",
-            Self::EvaluationDatasetChanged { .. } => "evaluation_dataset.changed",
-            Self::WebhookChanged { .. } => "webhook.changed",
-            Self::SourceChanged { .. } => "source.changed",
-            Self::TriggerFired { .. } => "trigger.fired",
-            Self::TriggerSuppressed { .. } => "trigger.suppressed",
-            Self::JobStarted { .. } => "job.started",
-            Self::JobFinished { .. } => "job.finished",
-            Self::TrackingImported { .. } => "tracking.imported",
-            Self::EndpointSet { .. } => "endpoint.set",
-            Self::EndpointDeleted { .. } => "endpoint.deleted",
-        }
-    }
-
     /// What it happened to, for filters: `run:…`, `dataset:…`, `store`, `project:…`, `experiment:…`, `model:…`,
     /// `trigger:…`, `job:…`.
     pub fn subject(&self) -> String {
@@ -615,9 +796,21 @@ impl EventKind {
             }
             Self::JobStarted { job, .. } | Self::JobFinished { job, .. } => format!("job:{job}"),
             Self::TrackingImported { .. } => "tracking".to_owned(),
-            Self::EndpointSet { endpoint, .. } | Self::EndpointDeleted { endpoint, .. } => {
-                format!("endpoint:{endpoint}")
-            }
+            Self::EndpointSet { endpoint, .. }
+            | Self::EndpointDeleted { endpoint, .. }
+            | Self::RecordsStored { endpoint, .. }
+            | Self::RecordsRemoved { endpoint, .. }
+            | Self::OutcomesReceived { endpoint, .. }
+            | Self::OutcomesJoined { endpoint, .. }
+            | Self::OutcomesRemoved { endpoint, .. } => format!("endpoint:{endpoint}"),
+            Self::ReleaseCreated { release, .. }
+            | Self::ReleaseQuarantined { release, .. }
+            | Self::QuarantineLifted { release, .. } => format!("release:{release}"),
+            Self::RolloutStarted { rollout, .. }
+            | Self::RolloutMoved { rollout, .. }
+            | Self::RolloutApproved { rollout, .. } => format!("rollout:{rollout}"),
+            Self::EnvironmentMoved { environment, .. } => format!("environment:{environment}"),
+            Self::FreezeSet { freeze, .. } | Self::FreezeLifted { freeze } => format!("freeze:{freeze}"),
             Self::StoreSwept { .. } | Self::StorePushed { .. } | Self::StorePulled { .. } => {
                 "store".to_owned()
             }

@@ -13,6 +13,7 @@ mod suggest;
 mod time;
 
 pub mod declare;
+pub mod words;
 
 pub use actor::{Actor, ActorKind};
 pub use canonical::canonical_json;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::{CsvOptions, Format, JsonOptions, Table};
+use crate::{CsvOptions, Format, JsonOptions, Profile, Table};
 
 /// Reads `bytes` as delimited text.
 pub fn fuzz_csv(bytes: &[u8]) {
@@ -22,6 +22,18 @@ pub fn fuzz_parquet(bytes: &[u8]) {
 /// Reads `bytes` as an Arrow IPC file.
 pub fn fuzz_arrow(bytes: &[u8]) {
     read(bytes, Format::Arrow);
+}
+
+/// Reads `bytes` as a stored profile: as a whole, and as a body whose checksum is right. What is read is described, merged
+/// with itself and written again.
+pub fn fuzz_profile(bytes: &[u8]) {
+    let found = [Profile::from_bytes(bytes).ok(), crate::profile::read_body(bytes).ok()];
+    for profile in found.into_iter().flatten() {
+        let stats = profile.stats();
+        drop(stats);
+        let again = Profile::from_bytes(&profile.to_bytes());
+        drop(again);
+    }
 }
 
 /// Through a file, as users do; what is read is thrown away.

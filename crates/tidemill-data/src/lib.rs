@@ -15,20 +15,22 @@ mod value;
 mod write;
 
 pub mod diff;
+pub mod drift;
 pub mod expect;
 pub mod fuzz;
 pub mod infer;
+pub mod profile;
+pub mod report;
 #[cfg(feature = "sql")]
 pub mod sql;
-pub mod summary;
 
 pub use column::{ColumnType, SchemaDiff, SchemaField, compare_schemas};
 pub use diff::{TableDiff, diff};
 pub use error::Error;
 pub use expect::{CheckResult, evaluate};
 pub use format::{CsvOptions, Format, JsonOptions};
-pub use infer::{Proposal, propose};
-pub use summary::Summary;
+pub use infer::{Proposal, propose, suggest};
+pub use profile::{Profile, ProfileOptions};
 pub use table::{BATCH_ROWS, Batches, Table};
 pub use value::{Row, Value};
 pub use write::{Written, write_parquet_deterministic};

@@ -1,5 +1,7 @@
 //! Columns of any Arrow type as one of three plain ones: whole numbers, floats, text.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Float64Array, Int64Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
@@ -55,10 +57,17 @@ impl Plain {
     }
 }
 
+/// The numbers of a column of numbers, truth values or times as floats.
+pub(crate) fn floats(array: &ArrayRef) -> Result<Float64Array, Error> {
+    match Plain::of(array)? {
+        Plain::Int(values, _) => cast_to::<Float64Type>(&(Arc::new(values) as ArrayRef)),
+        Plain::Float(values) => Ok(values),
+        Plain::Text(_) => Err(Error::Unusable("texts are no numbers".to_owned())),
+    }
+}
+
 /// The numbers as `T`; values that do not fit are null.
-pub(crate) fn cast_to<T: ArrowPrimitiveType>(
-    array: &ArrayRef,
-) -> Result<arrow::array::PrimitiveArray<T>, Error> {
+fn cast_to<T: ArrowPrimitiveType>(array: &ArrayRef) -> Result<arrow::array::PrimitiveArray<T>, Error> {
     // Dates of 32 bits go to 64 over their own width.
     let widened = match array.data_type() {
         DataType::Date32 => cast(array, &DataType::Int32).map_err(Error::arrow("read a date"))?,

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
@@ -20,6 +21,11 @@ pub(crate) struct Hashed {
 }
 
 impl Hashed {
+    /// Keys alone, of columns whose types need no cast.
+    pub(crate) fn keys(places: impl IntoIterator<Item = usize>) -> Self {
+        Self { key: places.into_iter().map(|place| (place, None)).collect(), cells: Vec::new() }
+    }
+
     /// Words of a record; two cells share one.
     pub(crate) fn width(&self) -> usize {
         HEAD + self.cells.len().div_ceil(2)
@@ -43,6 +49,16 @@ impl Records {
 
     /// Adds the rows of a batch.
     pub(crate) fn push(&mut self, batch: &RecordBatch, hashed: &Hashed) -> Result<(), Error> {
+        self.push_where(batch, hashed, None)
+    }
+
+    /// Adds those rows of a batch that `keep` has, with the numbers that they have among all rows.
+    pub(crate) fn push_where(
+        &mut self,
+        batch: &RecordBatch,
+        hashed: &Hashed,
+        keep: Option<&BooleanBuffer>,
+    ) -> Result<(), Error> {
         let rows = batch.num_rows();
         let start = self.words.len();
         self.words.resize(start + rows * self.width, 0);
@@ -64,6 +80,15 @@ impl Records {
             }
         }
         self.rows += rows as u64;
+        if let Some(keep) = keep {
+            let mut end = start;
+            for row in keep.set_indices() {
+                let from = start + row * self.width;
+                self.words.copy_within(from..from + self.width, end);
+                end += self.width;
+            }
+            self.words.truncate(end);
+        }
         if self.words.len() > self.limit {
             self.spill()?;
         }
@@ -190,6 +215,12 @@ impl Sorted {
     pub(crate) fn record(&self, place: usize) -> &[u64] {
         let start = self.order[place] as usize * self.width;
         &self.words[start..start + self.width]
+    }
+
+    /// The places of records with the key of the one before them: all of a key's rows but the first.
+    pub(crate) fn repeats(&self) -> impl Iterator<Item = usize> {
+        let key = |place: usize| &self.record(place)[..2];
+        (1..self.len()).filter(move |&place| key(place) == key(place - 1))
     }
 
     /// The end of the run of records with the key of the one at `start`.

@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use tempfile::TempPath;
 
 use crate::read::Source;
-use crate::{Error, Format, Row, value};
+use crate::{ColumnType, Error, Format, Row, value};
 
 /// Most rows of a batch from [`Table::batches`].
 pub const BATCH_ROWS: usize = 8192;
@@ -91,6 +91,11 @@ impl Table {
             table: None,
             known: self.schema.fields().iter().map(|field| field.name().clone()).collect(),
         })
+    }
+
+    /// The type of the column at `place`.
+    pub(crate) fn kind(&self, place: usize) -> ColumnType {
+        ColumnType::of(self.schema.field(place).data_type())
     }
 
     /// The rows in order, at most [`BATCH_ROWS`] at a time, with the columns whose indices `projection` lists

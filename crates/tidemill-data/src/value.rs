@@ -57,8 +57,13 @@ fn text(array: &dyn Array, row: usize) -> Value {
 }
 
 /// At most [`LONGEST`] characters of `text`.
-pub(crate) fn shorten(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+pub(crate) fn shorten(text: String) -> String {
+    cut(text, LONGEST)
+}
+
+/// At most `most` characters of `text`; a longer one ends in `…`.
+pub(crate) fn cut(mut text: String, most: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(most) {
         text.truncate(end);
         text.push('…');
     }

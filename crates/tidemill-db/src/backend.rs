@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use tokio::sync::watch;
 
 use crate::{Error, Result, dialect};
 
@@ -55,9 +56,15 @@ pub(crate) struct Context {
     /// Path, or address without the password.
     pub(crate) place: String,
     pub(crate) busy_timeout: Duration,
+    /// The number of the last event that was committed through this handle.
+    pub(crate) grown: watch::Sender<u64>,
 }
 
 impl Context {
+    pub(crate) fn new(place: String, busy_timeout: Duration) -> Self {
+        Self { place, busy_timeout, grown: watch::Sender::new(0) }
+    }
+
     /// Turns a driver error into ours, for `map_err`.
     pub(crate) fn fail(&self, action: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
         move |error| dialect::classify(self, action, error)
@@ -90,6 +97,8 @@ impl Reader {
 pub(crate) struct Transact {
     pub(crate) ctx: Arc<Context>,
     tx: Either<Transaction<'static, Sqlite>, Transaction<'static, Postgres>>,
+    /// The number of the last event that this transaction appended.
+    pub(crate) appended: Option<u64>,
 }
 
 impl Transact {
@@ -101,7 +110,8 @@ impl Transact {
             }
             Either::Postgres(pool) => pool.begin_with(dialect::POSTGRES_SNAPSHOT).await.map(Either::Postgres),
         };
-        Ok(Self { ctx: Arc::clone(ctx), tx: tx.map_err(ctx.fail("begin reading"))? })
+        let tx = tx.map_err(ctx.fail("begin reading"))?;
+        Ok(Self { ctx: Arc::clone(ctx), tx, appended: None })
     }
 
     /// A write transaction. On SQLite it holds the only write lock at once.
@@ -110,7 +120,7 @@ impl Transact {
             Either::Sqlite(pools) => Self::sqlite_write(pools, ctx).await,
             Either::Postgres(pool) => {
                 let tx = pool.begin_with(dialect::POSTGRES_WRITE).await.map_err(ctx.fail("begin writing"))?;
-                Ok(Self { ctx: Arc::clone(ctx), tx: Either::Postgres(tx) })
+                Ok(Self { ctx: Arc::clone(ctx), tx: Either::Postgres(tx), appended: None })
             }
         }
     }
@@ -128,7 +138,7 @@ impl Transact {
             begun => begun,
         };
         let tx = tx.map_err(ctx.fail("begin writing"))?;
-        Ok(Self { ctx: Arc::clone(ctx), tx: Either::Sqlite(tx) })
+        Ok(Self { ctx: Arc::clone(ctx), tx: Either::Sqlite(tx), appended: None })
     }
 
     pub(crate) fn conn(&mut self) -> Conn<'_> {
@@ -139,6 +149,10 @@ impl Transact {
     }
 
     pub(crate) async fn commit(self) -> Result<()> {
-        on!(self.tx, tx => tx.commit().await).map_err(self.ctx.fail("commit"))
+        on!(self.tx, tx => tx.commit().await).map_err(self.ctx.fail("commit"))?;
+        if let Some(last) = self.appended {
+            self.ctx.grown.send_if_modified(|known| std::mem::replace(known, last.max(*known)) < last);
+        }
+        Ok(())
     }
 }

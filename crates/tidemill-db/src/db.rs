@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_core::Clock;
+use tokio::sync::watch;
 
 use crate::backend::{Context, Either, Pools, Reader, Transact};
 use crate::ingest::{Ingest, Queue};
@@ -59,6 +60,13 @@ impl Db {
     /// Starts the one writer; waits while another one, here or in another process, is at work.
     pub async fn begin(&self) -> Result<Tx> {
         Tx::begin(&self.inner.pools, &self.inner.ctx).await
+    }
+
+    /// Changes with every commit of events through this handle or a clone of it, and holds the number of the last of
+    /// them; 0 before the first. What other processes append is not told: a reader of the log looks at it from time to time
+    /// as well.
+    pub fn log_growth(&self) -> watch::Receiver<u64> {
+        self.inner.ctx.grown.subscribe()
     }
 
     /// The group-commit writer.

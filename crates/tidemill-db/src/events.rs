@@ -111,6 +111,7 @@ impl Head {
         if moved != 1 {
             return Err(damaged(&ctx, old, "the stored head changed under a writer that had locked it"));
         }
+        tx.appended = Some(self.frontier.size());
         Ok(seqs)
     }
 

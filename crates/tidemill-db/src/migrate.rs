@@ -35,7 +35,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0007_endpoints"),
     migration!("0008_records"),
     migration!("0009_end_time"),
-    migration!("0010_triggers"),
+    migration!("0010_profiles"),
+    migration!("0011_delivery"),
+    migration!("0012_triggers"),
 ];
 
 /// The schema version that this binary writes and reads.

@@ -41,7 +41,7 @@ pub(crate) async fn open(url: &str, clock: &dyn Clock, options: Options) -> Resu
 
 async fn open_sqlite(path: &Path, clock: &dyn Clock, options: Options) -> Result<(Pools, Arc<Context>)> {
     let place = path.display().to_string();
-    let ctx = Arc::new(Context { place: place.clone(), busy_timeout: options.busy_timeout });
+    let ctx = Arc::new(Context::new(place.clone(), options.busy_timeout));
     // An absolute path cannot be taken for one of SQLite's `file:` addresses.
     let path = std::path::absolute(path)
         .map_err(|error| Error::Open { place: place.clone(), detail: error.to_string() })?;
@@ -219,7 +219,7 @@ async fn try_prepare_sqlite(pools: &SqlitePools, ctx: &Arc<Context>, clock: &dyn
 }
 
 async fn open_postgres(url: &str, clock: &dyn Clock, options: Options) -> Result<(Pools, Arc<Context>)> {
-    let ctx = Arc::new(Context { place: without_password(url), busy_timeout: options.busy_timeout });
+    let ctx = Arc::new(Context::new(without_password(url), options.busy_timeout));
     let connect = PgConnectOptions::from_str(url)
         .map_err(|_| Error::Address { url: ctx.place.clone() })?
         .application_name("tidemill")

@@ -1,14 +1,15 @@
 //! Outcomes: what became known of a request after it was answered. Each is kept, whether a record fits or not.
 //!
-//! Like records they are observations and have no events.
+//! What an outcome says is an observation; that outcomes came, found their requests or were removed is an event.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tidemill_core::Timestamp;
+use tidemill_core::{Actor, EventKind, NewEvent, Timestamp};
 
 use crate::backend::on;
 use crate::dialect::{self, Rows};
+use crate::records::by_system;
 use crate::{Db, Error, Result};
 
 /// What is known of an outcome.
@@ -151,8 +152,8 @@ fn from_row(row: Row) -> Result<Outcome> {
 }
 
 impl Db {
-    /// Stores outcomes as they came, waiting for their records: all of them or none.
-    pub async fn add_outcomes(&self, outcomes: &[Outcome]) -> Result<()> {
+    /// Stores outcomes as they came, waiting for their records: all of them or none. `actor` sent them.
+    pub async fn add_outcomes(&self, actor: &Actor, outcomes: &[Outcome]) -> Result<()> {
         const SQL: &str = "INSERT INTO outcome ({columns}) SELECT {columns} FROM {rows}";
         if outcomes.is_empty() {
             return Ok(());
@@ -170,10 +171,18 @@ impl Db {
             .text("state", outcomes.iter().map(|_| OutcomeState::Waiting.word()))
             .int("is_late", outcomes.iter().map(|_| 0))
             .int("tested_part", outcomes.iter().map(|_| 0));
-        let mut tx = self.write().await?;
-        let ctx = Arc::clone(&tx.ctx);
-        dialect::write_rows(tx.conn(), SQL, &rows).await.map_err(ctx.fail("store outcomes"))?;
-        tx.commit().await
+        let events = outcomes.chunk_by(|one, next| one.endpoint == next.endpoint).filter_map(|outcomes| {
+            let first = outcomes.first()?;
+            let kind = EventKind::OutcomesReceived {
+                endpoint: first.endpoint.clone(),
+                outcomes: outcomes.len() as u64,
+            };
+            Some(NewEvent { at: first.received_at, actor: actor.clone(), kind, cause: None })
+        });
+        let mut tx = self.begin().await?;
+        let ctx = Arc::clone(&tx.transact.ctx);
+        dialect::write_rows(tx.transact.conn(), SQL, &rows).await.map_err(ctx.fail("store outcomes"))?;
+        tx.commit(events.collect()).await.map(drop)
     }
 
     /// Outcomes of an endpoint in the order in which they came, after the one with number `after`; of one state or all.
@@ -218,8 +227,13 @@ impl Db {
     }
 
     /// Records what became of outcomes that were waiting. One whose request and row have an outcome of its name already,
-    /// or get one by an earlier one of these, becomes a duplicate. Gives what each became.
-    pub async fn settle_outcomes(&self, endpoint: &str, settled: &[Outcome]) -> Result<Vec<OutcomeState>> {
+    /// or get one by an earlier one of these, becomes a duplicate. Gives what each became. `at` is the time of the event.
+    pub async fn settle_outcomes(
+        &self,
+        endpoint: &str,
+        settled: &[Outcome],
+        at: Timestamp,
+    ) -> Result<Vec<OutcomeState>> {
         const TAKEN: &str = "SELECT DISTINCT r.matched_id, r.matched_row, r.name FROM {rows} JOIN outcome o
             ON o.endpoint = r.endpoint AND o.matched_id = r.matched_id AND o.name = r.name
             AND COALESCE(o.matched_row, -1) = r.matched_row AND o.state = 'matched'";
@@ -230,8 +244,8 @@ impl Db {
         if settled.is_empty() {
             return Ok(Vec::new());
         }
-        let mut tx = self.write().await?;
-        let ctx = Arc::clone(&tx.ctx);
+        let mut tx = self.begin().await?;
+        let ctx = Arc::clone(&tx.transact.ctx);
         let fail = "record what became of outcomes";
         let matched: Vec<(&Match, &str)> = settled
             .iter()
@@ -245,7 +259,7 @@ impl Db {
                 .int("matched_row", matched.iter().map(|(matched, _)| matched.row_number()))
                 .text("name", matched.iter().map(|(_, name)| *name));
             let found: Vec<(String, i64, String)> =
-                dialect::read_rows(tx.conn(), TAKEN, &rows).await.map_err(ctx.fail(fail))?;
+                dialect::read_rows(tx.transact.conn(), TAKEN, &rows).await.map_err(ctx.fail(fail))?;
             taken.extend(found);
         }
         let states: Vec<OutcomeState> = settled
@@ -269,8 +283,9 @@ impl Db {
             .opt_int("matched_row", settled.iter().map(|outcome| Some(outcome.matched.as_ref()?.row? as i64)))
             .opt_int("matched_at", settled.iter().map(|outcome| Some(outcome.matched.as_ref()?.at.millis())))
             .int("tested_part", settled.iter().map(|outcome| outcome.tested_part));
-        dialect::write_rows(tx.conn(), SETTLE, &rows).await.map_err(ctx.fail(fail))?;
-        tx.commit().await?;
+        dialect::write_rows(tx.transact.conn(), SETTLE, &rows).await.map_err(ctx.fail(fail))?;
+        let joined = joined(endpoint, settled, &states).map(|kind| by_system(at, kind));
+        tx.commit(joined.into_iter().collect()).await?;
         Ok(states)
     }
 
@@ -305,16 +320,36 @@ impl Db {
             .map_err(self.ctx().fail("read which outcomes wait"))
     }
 
-    /// Removes outcomes of an endpoint that came before `before`; gives their number.
-    pub async fn drop_outcomes(&self, endpoint: &str, before: Timestamp) -> Result<u64> {
+    /// Removes outcomes of an endpoint that came before `before`; gives their number. `at` is the time of the event.
+    pub async fn drop_outcomes(&self, endpoint: &str, before: Timestamp, at: Timestamp) -> Result<u64> {
         const SQL: &str = "DELETE FROM outcome WHERE endpoint = $1 AND received_at < $2";
-        let mut tx = self.write().await?;
-        let removed = on!(tx.conn(), c => sqlx::query(SQL).bind(endpoint).bind(before.millis())
+        let mut tx = self.begin().await?;
+        let outcomes = on!(tx.transact.conn(), c => sqlx::query(SQL).bind(endpoint).bind(before.millis())
             .execute(c).await.map(|done| done.rows_affected()))
         .map_err(self.ctx().fail("remove old outcomes"))?;
-        tx.commit().await?;
-        Ok(removed)
+        if outcomes > 0 {
+            let kind = EventKind::OutcomesRemoved { endpoint: endpoint.to_owned(), outcomes };
+            tx.commit(vec![by_system(at, kind)]).await?;
+        }
+        Ok(outcomes)
     }
+}
+
+/// What outcomes became in words of the log; nothing where all go on waiting.
+fn joined(endpoint: &str, settled: &[Outcome], states: &[OutcomeState]) -> Option<EventKind> {
+    let (mut matched, mut late, mut duplicate) = (0, 0, 0);
+    for (outcome, state) in settled.iter().zip(states) {
+        match state {
+            OutcomeState::Waiting => {}
+            OutcomeState::Duplicate => duplicate += 1,
+            OutcomeState::Matched => {
+                matched += 1;
+                late += u64::from(outcome.is_late);
+            }
+        }
+    }
+    let endpoint = endpoint.to_owned();
+    (matched + duplicate > 0).then_some(EventKind::OutcomesJoined { endpoint, matched, late, duplicate })
 }
 
 impl Match {

@@ -1,11 +1,11 @@
 //! The parts of the inference log: which Parquet files in the store hold the records of which endpoint and hour.
 //!
-//! Like points of metrics they are observations, not changes of state: they have no events.
+//! What is in a record is an observation; that a part was listed or forgotten is an event.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tidemill_core::{Digest, Timestamp};
+use tidemill_core::{Actor, Digest, EventKind, NewEvent, Timestamp};
 
 use crate::backend::on;
 use crate::dialect::{self, Rows};
@@ -103,10 +103,10 @@ impl Db {
                 row_count, bytes, digest, versions)
             SELECT s.id, r.number, r.endpoint, r.hour, r.first_at, r.last_at, r.requests, r.row_count, r.bytes, r.digest,
                 r.versions FROM {rows} JOIN record_segment s ON s.name = r.segment";
-        let mut tx = self.write().await?;
-        let ctx = Arc::clone(&tx.ctx);
+        let mut tx = self.begin().await?;
+        let ctx = Arc::clone(&tx.transact.ctx);
         let fail = "list records";
-        let added = on!(tx.conn(), c => sqlx::query(SEGMENT).bind(segment).bind(at.millis())
+        let added = on!(tx.transact.conn(), c => sqlx::query(SEGMENT).bind(segment).bind(at.millis())
             .execute(c).await.map(|done| done.rows_affected()))
         .map_err(ctx.fail(fail))?;
         if added == 0 {
@@ -125,8 +125,8 @@ impl Db {
             .int("bytes", parts.iter().map(|part| part.bytes as i64))
             .text("digest", digests.iter().map(String::as_str))
             .text("versions", parts.iter().map(|part| part.versions.as_str()));
-        dialect::write_rows(tx.conn(), PARTS, &rows).await.map_err(ctx.fail(fail))?;
-        tx.commit().await?;
+        dialect::write_rows(tx.transact.conn(), PARTS, &rows).await.map_err(ctx.fail(fail))?;
+        tx.commit(stored(segment, parts).map(|kind| by_system(at, kind)).collect()).await?;
         Ok(true)
     }
 
@@ -171,15 +171,47 @@ impl Db {
     }
 
     /// Forgets the parts of an endpoint whose records are all before `before`; gives their number. The next collection
-    /// of the store removes the files.
-    pub async fn drop_record_parts(&self, endpoint: &str, before: Timestamp) -> Result<u64> {
-        const PARTS: &str = "DELETE FROM record_part WHERE endpoint = $1 AND last_at < $2";
-        let mut tx = self.write().await?;
-        let removed = on!(tx.conn(), c => sqlx::query(PARTS).bind(endpoint).bind(before.millis())
-            .execute(c).await.map(|done| done.rows_affected()))
+    /// of the store removes the files. `at` is the time of the event.
+    pub async fn drop_record_parts(&self, endpoint: &str, before: Timestamp, at: Timestamp) -> Result<u64> {
+        const OLD: &str =
+            "DELETE FROM record_part WHERE endpoint = $1 AND last_at < $2 RETURNING row_count, bytes";
+        self.drop_parts(OLD, endpoint, before.millis(), "age", at).await
+    }
+
+    /// Forgets the oldest parts of an endpoint until all that are left have at most `keep` bytes together; gives their
+    /// number. `at` is the time of the event.
+    pub async fn drop_record_parts_beyond(&self, endpoint: &str, keep: u64, at: Timestamp) -> Result<u64> {
+        const BEYOND: &str = "DELETE FROM record_part WHERE id IN (SELECT kept.id FROM (SELECT id,
+                SUM(bytes) OVER (ORDER BY last_at DESC, id DESC) AS total FROM record_part WHERE endpoint = $1) kept
+            WHERE kept.total > $2) RETURNING row_count, bytes";
+        self.drop_parts(BEYOND, endpoint, i64::try_from(keep).unwrap_or(i64::MAX), "bytes", at).await
+    }
+
+    async fn drop_parts(
+        &self,
+        sql: &'static str,
+        endpoint: &str,
+        limit: i64,
+        why: &str,
+        at: Timestamp,
+    ) -> Result<u64> {
+        let mut tx = self.begin().await?;
+        let gone: Vec<(i64, i64)> = on!(tx.transact.conn(), c => sqlx::query_as(sql)
+            .bind(endpoint).bind(limit).fetch_all(c).await)
         .map_err(self.ctx().fail("remove old records"))?;
-        tx.commit().await?;
-        Ok(removed)
+        let parts = gone.len() as u64;
+        if parts == 0 {
+            return Ok(0);
+        }
+        let kind = EventKind::RecordsRemoved {
+            endpoint: endpoint.to_owned(),
+            why: why.to_owned(),
+            parts,
+            rows: gone.iter().map(|(rows, _)| *rows as u64).sum(),
+            bytes: gone.iter().map(|(_, bytes)| *bytes as u64).sum(),
+        };
+        tx.commit(vec![by_system(at, kind)]).await?;
+        Ok(parts)
     }
 
     /// Forgets that segments were listed, of which no part is left and no file either; gives their number.
@@ -204,4 +236,24 @@ impl Db {
         tx.commit().await?;
         Ok(removed)
     }
+}
+
+/// An event of what the server does by itself.
+pub(crate) fn by_system(at: Timestamp, kind: EventKind) -> NewEvent {
+    NewEvent { at, actor: Actor::system("inference-log"), kind, cause: None }
+}
+
+/// An event for each endpoint of these parts: of a segment there is one.
+fn stored<'a>(segment: &'a str, parts: &'a [NewRecordPart]) -> impl Iterator<Item = EventKind> + 'a {
+    parts.chunk_by(|one, next| one.endpoint == next.endpoint).map(|parts| {
+        let sum = |of: fn(&NewRecordPart) -> u64| parts.iter().map(of).sum();
+        EventKind::RecordsStored {
+            endpoint: parts.first().map(|part| part.endpoint.clone()).unwrap_or_default(),
+            segment: segment.to_owned(),
+            parts: parts.len() as u64,
+            requests: sum(|part| part.requests),
+            rows: sum(|part| part.rows),
+            bytes: sum(|part| part.bytes),
+        }
+    })
 }

@@ -9,6 +9,7 @@
 //! This crate never touches disk or network: it works on texts that it is given, and reads parameter files
 //! through [`Files`]. It runs nothing and knows no store.
 
+mod alias;
 mod check;
 mod declared_step;
 mod dvc;
@@ -40,7 +41,9 @@ pub use monitor::{
     QualityMonitor, Reference, ServiceMonitor, StaleMonitor,
 };
 pub use parse::{fuzz_entry, parse, parse_bytes, print};
-pub use project::{Dataset, OneOrMany, Owner, Params, Project, Remote, StoreSettings};
+pub use project::{
+    Dataset, OneOrMany, Owner, Params, Project, RecordDefaults, Redaction, Remote, Serving, StoreSettings,
+};
 pub use quantity::{Period, Share, Templated};
 pub use release::{
     Approval, Approve, ApproveWord, Canary, CanaryStage, Environment, Full, Judge, JudgeMetric, Release,

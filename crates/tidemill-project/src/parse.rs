@@ -23,7 +23,8 @@ pub fn parse(text: &str, file: &str) -> Result<Project, Report> {
 /// [`parse`] for bytes that may not even be text.
 pub fn parse_bytes(bytes: &[u8], file: &str) -> Result<Project, Report> {
     let text = yaml::text_of(bytes, file)?;
-    let tree = yaml::parse(&text, file)?;
+    let mut tree = yaml::parse(&text, file)?;
+    crate::alias::apply(&mut tree);
     let mut report = Report::default();
     match &tree.kind {
         Kind::Map(_) => {}

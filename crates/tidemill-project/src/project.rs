@@ -12,6 +12,7 @@ use serde_json::Value;
 use tidemill_core::Name;
 use tidemill_core::declare::{DataFormat, Expectation, Objective};
 
+use crate::quantity::Period;
 use crate::source::Source;
 use crate::{ModelTest, Monitor, Release, StepDecl, TriggerDecl};
 
@@ -55,6 +56,9 @@ pub struct Project {
     /// Where data and models are kept, and where they are pushed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreSettings>,
+    /// How models are served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
     /// The text that the project was parsed from, for messages. Not part of the project's value.
     #[serde(skip)]
     pub source: Source,
@@ -90,6 +94,9 @@ pub struct Dataset {
     /// Columns that identify a row; `data diff` then tells added, removed and changed rows apart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub key: Vec<String>,
+    /// Columns whose values are not shown: not in samples of failing rows, not in profiles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact: Vec<String>,
     /// What must hold of the data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<Expectation>,
@@ -125,6 +132,45 @@ pub enum Params {
     Files(Vec<String>),
     /// Values by key. Nested values are addressed with dots: `model.depth`.
     Values(IndexMap<String, Value>),
+}
+
+/// How models are served.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Serving {
+    /// What is kept of requests, where an endpoint declares nothing itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<RecordDefaults>,
+}
+
+/// What is kept of requests, and for how long; everything for good where not given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordDefaults {
+    /// The share of requests that is recorded, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
+    pub sample: Option<f64>,
+    /// Columns that are not kept as they are, by the name of the input, output or header; `entity` is what a request is
+    /// about.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub redact: IndexMap<String, Redaction>,
+    /// How long records and outcomes are kept, in whole days, as in `90d`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Period>,
+    /// The oldest records are removed while those of an endpoint have more bytes than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_bytes: Option<u64>,
+}
+
+/// What is done with a column that is not kept as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Redaction {
+    /// Its values are replaced by keyed hashes.
+    Hash,
+    /// It is left out.
+    Drop,
 }
 
 /// Where data and models are kept.

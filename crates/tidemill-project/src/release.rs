@@ -66,6 +66,12 @@ pub struct Approval {
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     pub count: u32,
+    /// Who has the role; everybody but the release's author where nobody is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub people: Vec<String>,
+    /// How long an agreement holds; for ever where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Period>,
 }
 
 fn one() -> u32 {
@@ -91,6 +97,8 @@ pub enum Stage {
     Shadow(Shadow),
     /// It answers a share of requests: `5%`, or `{share: 5%, for: 1h}`.
     Canary(Canary),
+    /// People must agree.
+    Gate(Approval),
     /// It answers all requests.
     Full(Full),
 }

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tidemill_runtime::{Choice, Runtime, Runtimes, Session, Tensor};
+use tidemill_runtime::{Choice, Runtime, Runtimes, Session, Tensor, Values};
 
 /// How long one model is measured with one batch size.
 const TIME: Duration = Duration::from_millis(250);
@@ -39,6 +39,7 @@ fn main() {
         if inputs.first().is_none_or(|input| input.rows() < 2) {
             continue;
         }
+        same(name, &session.run(&inputs).unwrap(), &call["outputs"]);
         let own = [1, 64].map(|rows| microseconds(session.as_ref(), &inputs, rows));
         let other = onnxruntime.as_ref().map(|runtime| {
             let session = runtime.load(&bytes).unwrap();
@@ -66,6 +67,21 @@ fn onnxruntime(library: &str) -> Box<dyn Runtime> {
 #[cfg(not(feature = "ort"))]
 fn onnxruntime(_: &str) -> Box<dyn Runtime> {
     Box::new(Runtimes::new(Choice::OnnxRuntime))
+}
+
+/// What answers wrongly is not timed: numbers must be ONNX Runtime's, within what single precision allows.
+fn same(name: &str, ours: &[Tensor], theirs: &Value) {
+    for (ours, theirs) in ours.iter().zip(theirs.as_array().unwrap()) {
+        let (Values::F32(a), Values::F32(b)) = (ours.values(), files::decode(theirs).values().clone()) else {
+            continue;
+        };
+        let close =
+            |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-4 * b.abs().max(1.0) || a.is_nan() && b.is_nan();
+        assert!(
+            a.len() == b.len() && a.iter().zip(&b).all(close),
+            "{name} has other answers than ONNX Runtime"
+        );
+    }
 }
 
 /// The median of calls with so many rows, in microseconds.

@@ -28,6 +28,21 @@ pub trait Session: Send + Sync + fmt::Debug {
     /// [`outputs`](Self::outputs). Rows are the first dimension; rows do not influence each other.
     fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError>;
 
+    /// Whether calls may carry parameters, as models of Python do whose signature names some.
+    fn takes_params(&self) -> bool {
+        false
+    }
+
+    /// Answers a call with parameters, a JSON object as text.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), and where the model takes none.
+    fn run_with(&self, inputs: &[Tensor], params: &str) -> Result<Vec<Tensor>, RunError> {
+        let _ = (inputs, params);
+        Err(RunError::Input { input: "params".to_owned(), why: "the model takes no parameters".to_owned() })
+    }
+
     /// Bytes that the loaded model occupies, near enough for a memory budget.
     fn memory_bytes(&self) -> u64;
 

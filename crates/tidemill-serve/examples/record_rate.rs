@@ -201,8 +201,15 @@ fn scoring(rows: u64) {
         vec![slot("sum".to_owned())],
     ));
     let before = cpu();
-    let task =
-        Predict { session, input: &input, output: &output, keep: Keep::None, features: None, threads: None };
+    let task = Predict {
+        session,
+        plan: None,
+        input: &input,
+        output: &output,
+        keep: Keep::None,
+        features: None,
+        threads: None,
+    };
     let summary = predict(&task, &Quiet).unwrap();
     println!(
         "predict: {} rows in {:.2} s, {:.0} rows/s, {:.2} µs CPU each, peak memory {} MB",

@@ -22,6 +22,8 @@ pub struct Request {
     pub outputs: Vec<String>,
     /// Header fields (names in lower case) that routing may look at; protocols leave credentials out.
     pub headers: BTreeMap<String, String>,
+    /// Parameters of the call: a JSON object as text, for models whose signature names some.
+    pub params: Option<Arc<str>>,
     /// When the caller gives up.
     pub deadline: Option<Instant>,
 }
@@ -65,6 +67,10 @@ pub enum ModelState {
     Failed(String),
 }
 
+/// The property of a model's metadata that names the columns of text in which empty text stands for a missing value, so
+/// that a request may leave them empty: a JSON array of strings.
+pub const NULLABLE_PROPERTY: &str = "nullable";
+
 /// What is known of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelMetadata {
@@ -83,6 +89,14 @@ pub struct ModelMetadata {
     pub is_tabular: bool,
     /// Facts for people: the registry's description, signature notes.
     pub properties: BTreeMap<String, String>,
+}
+
+impl ModelMetadata {
+    /// The columns of text that may have no value; see [`NULLABLE_PROPERTY`].
+    pub fn nullable(&self) -> Vec<String> {
+        let names = self.properties.get(NULLABLE_PROPERTY);
+        names.and_then(|names| serde_json::from_str(names).ok()).unwrap_or_default()
+    }
 }
 
 /// One line of the repository's index.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidemill_core::Timestamp;
 
 use crate::Named;
+use crate::record::RecordsSpec;
 
 /// A request that came to its end: answered, or refused by the model or its limits.
 #[derive(Clone, Debug)]
@@ -72,6 +73,17 @@ pub trait Recorder: Send + Sync {
     fn wants(&self, endpoint: &str, id: &str) -> bool {
         let _ = (endpoint, id);
         true
+    }
+
+    /// What an endpoint declares about its records from now on. It holds for records that come after, also where the
+    /// endpoint is deleted later.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be performed; what was declared before goes on.
+    fn declare(&self, endpoint: &str, records: &RecordsSpec) -> Result<(), String> {
+        let _ = (endpoint, records);
+        Ok(())
     }
 
     /// Takes a record. Never blocks and never fails: a recorder that cannot keep up counts what it drops.

@@ -15,5 +15,7 @@ pub mod record;
 pub mod scoring;
 
 pub use gateway::Gateway;
-pub use inference::{IndexEntry, InferError, Inference, ModelMetadata, ModelState, Named, Request, Response};
+pub use inference::{
+    IndexEntry, InferError, Inference, ModelMetadata, ModelState, NULLABLE_PROPERTY, Named, Request, Response,
+};
 pub use inference_record::{Failure, Record, Recorder, Status};

@@ -14,6 +14,7 @@ use crate::meter::Meter;
 use crate::serving::Serving;
 use crate::shell::{Origins, Token};
 use crate::triggers::Triggers;
+use crate::ui::FormKey;
 
 /// What every request waits for before its handler runs.
 #[derive(Clone)]
@@ -54,6 +55,10 @@ pub struct Config {
     pub webhook_reach: Reach,
     /// The triggers of the project that the server works for, where there is one.
     pub triggers: Option<Triggers>,
+    /// Whether it only answers requests for predictions, with health, metrics and what is known of models beside.
+    pub only_serving: bool,
+    /// Where the steps of runs that are at work print on this machine: a folder for each run. Pages follow them.
+    pub step_logs: Option<PathBuf>,
     /// What requests wait for. A server inside of a run waits until what the run says of itself is written.
     pub before: Option<Before>,
 }
@@ -75,6 +80,8 @@ impl Config {
             stall_timeout: Duration::from_secs(60),
             webhook_reach: Reach::default(),
             triggers: None,
+            only_serving: false,
+            step_logs: None,
             before: None,
         }
     }
@@ -94,6 +101,7 @@ struct Inner {
     background: Background,
     serving: Option<Serving>,
     streams: Arc<Semaphore>,
+    forms: FormKey,
 }
 
 impl App {
@@ -110,7 +118,18 @@ impl App {
     fn with(registry: Registry, config: Config, serving: Option<Serving>) -> Self {
         let (meter, pulse, background) = (Meter::default(), Pulse::default(), Background::default());
         let streams = Arc::new(Semaphore::new(config.streams));
-        Self { inner: Arc::new(Inner { registry, config, meter, pulse, background, serving, streams }) }
+        Self {
+            inner: Arc::new(Inner {
+                registry,
+                config,
+                meter,
+                pulse,
+                background,
+                serving,
+                streams,
+                forms: FormKey::default(),
+            }),
+        }
     }
 
     /// The rules.
@@ -136,6 +155,11 @@ impl App {
     /// A place among the streams that follow the log, until it is dropped; nothing when all are taken.
     pub(crate) fn stream(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.inner.streams).try_acquire_owned().ok()
+    }
+
+    /// By what forms of pages are known as our own.
+    pub(crate) fn forms(&self) -> &FormKey {
+        &self.inner.forms
     }
 
     /// What `/metrics` shows.

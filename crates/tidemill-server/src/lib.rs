@@ -1,4 +1,4 @@
-//! The server: MLflow's wire protocol, Tidemill's own API, health and metrics.
+//! The server: web pages, MLflow's wire protocol, Tidemill's own API, health and metrics.
 //!
 //! [`router`] builds everything from an [`App`]; [`serve`] answers on a listener until it is told to stop, then drains;
 //! [`Running`] is such a server inside of another program. Rules are not here but in `tidemill-registry`: handlers
@@ -7,6 +7,7 @@
 mod api;
 mod app;
 mod background;
+pub mod delivery;
 mod health;
 mod listen;
 mod meter;
@@ -18,6 +19,7 @@ mod serving;
 mod serving_outcomes;
 mod shell;
 pub mod triggers;
+mod ui;
 
 pub use api::openapi;
 pub use app::{App, Before, Config};
@@ -26,6 +28,6 @@ pub use health::MLFLOW_VERSION;
 pub use listen::bind;
 pub use running::Running;
 pub use serve::{router, serve};
-pub use serving::{RegistrySource, Serving};
-pub use serving_outcomes::{OutcomeApi, outcome_document};
+pub use serving::{Followed, Otlp, RegistrySource, Remote, Sending, Serving, endpoints};
+pub use serving_outcomes::OutcomeApi;
 pub use shell::{Origins, Token};

@@ -6,20 +6,24 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use crate::{App, api, health, listen, mlflow, otlp, serving, shell, triggers};
+use crate::{App, api, delivery, health, listen, mlflow, otlp, serving, shell, triggers, ui};
 
 /// How long loops may go on after the last request.
 const LOOPS: Duration = Duration::from_secs(5);
 
 /// All routes, with everything around them.
 pub fn router(app: App) -> Router {
-    let routes = Router::new()
-        .merge(health::routes())
-        .merge(api::routes())
-        .merge(mlflow::routes())
-        .merge(otlp::routes())
-        .merge(triggers::routes())
-        .merge(serving::routes(&app));
+    let routes = Router::new().merge(health::routes()).merge(serving::routes(&app));
+    let routes = if app.config().only_serving {
+        routes.merge(api::serving_routes())
+    } else {
+        routes
+            .merge(api::routes())
+            .merge(mlflow::routes())
+            .merge(otlp::routes())
+            .merge(triggers::routes())
+            .merge(ui::routes())
+    };
     shell::around(&app, routes)
 }
 
@@ -32,7 +36,9 @@ pub async fn serve(
     drain: Duration,
 ) -> bool {
     // Clients list experiments before they name one. Without it the first that names the default one makes it.
-    if let Err(error) = app.registry().prepare().await {
+    if !app.config().only_serving
+        && let Err(error) = app.registry().prepare().await
+    {
         tracing::warn!(error = %error, "the default experiment cannot be made yet");
     }
     start_loops(&app);
@@ -51,13 +57,17 @@ pub async fn serve(
 
 /// What goes on beside requests.
 fn start_loops(app: &App) {
-    let webhooks = app.clone();
-    app.background().spawn("webhooks", |stop| mlflow::deliver_webhooks(webhooks, stop.cancelled_owned()));
+    if !app.config().only_serving {
+        let webhooks = app.clone();
+        app.background().spawn("webhooks", |stop| mlflow::deliver_webhooks(webhooks, stop.cancelled_owned()));
+    }
     if let Some(found) = &app.config().triggers {
         triggers::start(found, app.background());
     }
     if app.serving().is_some() {
         let serving = app.clone();
         app.background().spawn("serving", |stop| serving::run(serving, stop));
+        let rollouts = app.clone();
+        app.background().spawn("rollouts", |stop| delivery::run(rollouts, stop));
     }
 }

@@ -16,5 +16,5 @@ mod python;
 mod random;
 
 pub use postgres::{Database, Postgres};
-pub use python::{mlflow_python, python, triton_python};
+pub use python::{mlflow_python, python, python_answer, triton_python};
 pub use random::Random;

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 /// Continuous delivery for machine learning in one binary
+use crate::records::RecordDefaults;
+
 #[derive(Debug, Parser)]
 #[command(name = "tidemill", version, max_term_width = 100, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -97,10 +99,22 @@ pub(crate) enum Command {
     Trigger(Trigger),
     /// Serve the MLflow API, the registry and the metadata until stopped
     Up(Up),
+    /// Answer requests for predictions alone, next to the traffic, until stopped
+    Serve(Box<Serve>),
+    /// Declare what is behind the names that requests for predictions go to
+    #[command(subcommand)]
+    Endpoint(crate::command::Endpoint),
     /// Score a table with a model
     Predict(crate::command::Predict),
     /// Show what was asked of models and what they answered
     Records(crate::command::Records),
+    /// Release a version of a model to an environment
+    Release(crate::command::Release),
+    /// Show and steer releases on their way to an endpoint's requests
+    #[command(subcommand)]
+    Rollout(crate::command::Rollout),
+    /// Stop all rollouts from raising traffic, for a reason
+    Freeze(crate::command::Freeze),
     /// Take over experiments, runs, artifacts and models from another tool
     #[command(subcommand)]
     Import(Import),
@@ -305,6 +319,36 @@ pub(crate) enum Data {
         #[arg(long, value_delimiter = ',', value_name = "COLUMN,…")]
         key: Vec<String>,
     },
+    /// Describe a version: counts, quantiles, frequent values, correlations
+    Profile {
+        /// NAME, NAME@VERSION, or a path
+        dataset: String,
+        /// Also compare it with this: NAME, NAME@VERSION, or a path
+        #[arg(long, value_name = "DATASET")]
+        against: Option<String>,
+        /// Write a page with charts to FILE, which needs no network
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        html: Option<PathBuf>,
+    },
+    /// Tell whether a version is distributed as another was; fails where it moved much
+    Drift {
+        /// What it should look like: NAME, NAME@VERSION, or a path
+        reference: String,
+        /// What is looked at: NAME, NAME@VERSION, or a path
+        current: String,
+        /// Only these columns
+        #[arg(long, value_delimiter = ',', value_name = "COLUMN,…")]
+        columns: Vec<String>,
+        /// Not these columns
+        #[arg(long, value_delimiter = ',', value_name = "COLUMN,…")]
+        skip: Vec<String>,
+        /// Columns of numbers that are codes: compare them as categories
+        #[arg(long, value_delimiter = ',', value_name = "COLUMN,…")]
+        categorical: Vec<String>,
+        /// Compare the stored profiles instead of the rows: quick, and nearly as exact
+        #[arg(long)]
+        profiles: bool,
+    },
     /// Send stored content to the remote store
     Push(Transfer),
     /// Fetch content from the remote store
@@ -391,21 +435,41 @@ pub(crate) enum Trigger {
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) listening: Listening,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayOptions,
+    /// Let webhooks deliver to addresses of the own network, also without TLS
+    #[arg(long)]
+    pub(crate) private_webhooks: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Serve the models in DIR: each folder in it, or file `NAME.onnx`; folders of numbered folders are versions
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with_all = ["server"])]
+    pub(crate) models: Option<PathBuf>,
+    /// Serve this model: an ONNX file, or a folder that `log_model` or a training wrote
+    #[arg(long, value_name = "NAME=PATH", conflicts_with_all = ["server"], value_parser = named_path)]
+    pub(crate) model: Vec<(String, PathBuf)>,
+    /// Serve models and endpoints of the Tidemill server at URL, and go on when it is away
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) server: Option<String>,
+    /// The secret that the server at URL asks for, in a file
+    #[arg(long, value_name = "FILE", requires = "server", value_hint = ValueHint::FilePath)]
+    pub(crate) server_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) listening: Listening,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayOptions,
+}
+
+/// Where a server listens and whom it lets in.
+#[derive(Debug, Args)]
+pub(crate) struct Listening {
     /// Where to listen: HOST:PORT; port 0 picks a free one
     #[arg(long, default_value = "127.0.0.1:5000", value_name = "ADDRESS")]
     pub(crate) listen: String,
-    /// Also answer requests for predictions over gRPC here: HOST:PORT of this machine
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) grpc: Option<String>,
-    /// The endpoint or model that `/invocations` asks; `/endpoints/NAME/invocations` asks any
-    #[arg(long, value_name = "NAME")]
-    pub(crate) default_endpoint: Option<String>,
-    /// Run Python models with this interpreter, instead of making an environment from the requirements of each
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) python: Option<PathBuf>,
-    /// ONNX Runtime's shared library, or a folder that holds it; the usual places are looked through where not given
-    #[arg(long, env = "TIDEMILL_ONNXRUNTIME", value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub(crate) onnxruntime: Option<PathBuf>,
     /// Keep database and store in DIR; in `.tidemill` of the project, or of the current folder, where not given
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) home: Option<PathBuf>,
@@ -418,15 +482,45 @@ pub(crate) struct Up {
     /// Also let web pages of this origin in, as in `https://desk.example.com`; `*` for all
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
-    /// Let webhooks deliver to addresses of the own network, also without TLS
-    #[arg(long)]
-    pub(crate) private_webhooks: bool,
     /// How long requests may go on after SIGTERM
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = time)]
     pub(crate) drain: Duration,
     /// The form of the log on standard error; `TIDEMILL_LOG=info` shows every request
     #[arg(long, default_value = "text", value_name = "FORM")]
     pub(crate) log_format: LogFormat,
+}
+
+/// How requests for predictions are answered.
+#[derive(Debug, Args)]
+pub(crate) struct GatewayOptions {
+    /// Also answer requests for predictions over gRPC here: HOST:PORT
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) grpc: Option<String>,
+    /// The endpoint or model that `/invocations` asks; `/endpoints/NAME/invocations` asks any
+    #[arg(long, value_name = "NAME")]
+    pub(crate) default_endpoint: Option<String>,
+    /// Run Python models with this interpreter, instead of making an environment from the requirements of each
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) python: Option<PathBuf>,
+    /// ONNX Runtime's shared library, or a folder that holds it; the usual places are looked through where not given
+    #[arg(long, env = "TIDEMILL_ONNXRUNTIME", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) onnxruntime: Option<PathBuf>,
+    /// Send spans of requests to the OpenTelemetry collector at URL, over OTLP/HTTP
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) otlp: Option<String>,
+    /// Trace this share of the requests, 0 to 1, whose caller did not decide it
+    #[arg(long, default_value_t = 1.0, value_name = "SHARE")]
+    pub(crate) trace_share: f64,
+    #[command(flatten)]
+    pub(crate) records: RecordDefaults,
+}
+
+/// `churn=models/churn`.
+fn named_path(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
+        _ => Err(format!("`{text}` is not NAME=PATH")),
+    }
 }
 
 #[derive(Debug, Subcommand)]

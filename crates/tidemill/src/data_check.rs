@@ -4,12 +4,16 @@ use serde::Serialize;
 use tidemill_core::EventKind;
 use tidemill_core::declare::Severity;
 use tidemill_data::CheckResult;
-use tidemill_data::expect::{Limits, evaluate};
-use tidemill_project::ResolvedDataset;
+use tidemill_data::expect::{Limits, Surroundings, evaluate_in};
+use tidemill_project::{Resolved, ResolvedDataset};
 
 use crate::app::App;
 use crate::output::{BAD, CAUTION, Console, FAINT, GOOD, count, plural};
+use crate::profile::Datasets;
 use crate::table::open;
+
+/// Failing rows that are printed.
+const SHOWN: usize = 5;
 
 /// The expectations of one dataset.
 #[derive(Debug, Serialize)]
@@ -36,13 +40,22 @@ impl Checked {
 }
 
 /// Evaluates the expectations of a dataset; `None` where it declares none.
-pub(crate) fn check(app: &App<'_>, name: &str, dataset: &ResolvedDataset) -> anyhow::Result<Option<Checked>> {
+pub(crate) fn check(
+    app: &App<'_>,
+    name: &str,
+    dataset: &ResolvedDataset,
+    declared: &Resolved,
+) -> anyhow::Result<Option<Checked>> {
     if dataset.expect.is_empty() {
         return Ok(None);
     }
     let table = open(&app.root, app.runtime().handle(), &dataset.paths, dataset.format)?;
-    let limits = Limits { spill_dir: Some(app.inside("tmp")), ..Limits::default() };
-    let results = evaluate(&table, name, &dataset.expect, &limits)?;
+    let limits =
+        Limits { spill_dir: Some(app.inside("tmp")), redact: dataset.redact.clone(), ..Limits::default() };
+    let others = Datasets::new(app, declared);
+    let bar = app.bar();
+    let around = Surroundings { now: Some(app.clock.now()), others: &others, progress: &bar };
+    let results = evaluate_in(&table, name, &dataset.expect, &limits, &around)?;
     Ok(Some(Checked { dataset: name.to_owned(), rows: table.rows(), results }))
 }
 
@@ -87,10 +100,13 @@ pub(crate) fn lines(console: &Console, checked: &Checked, every: bool) -> Vec<St
         };
         lines.push(format!("  {} {}", console.err(style, word), result.rule));
         lines.push(format!("    {}", result.message));
-        for row in &result.sample {
+        for row in result.sample.iter().take(SHOWN) {
             let cells: Vec<String> =
                 row.cells.iter().map(|(name, value)| format!("{name}={value}")).collect();
             lines.push(console.err(FAINT, format!("    row {}: {}", count(row.row), cells.join(", "))));
+        }
+        if result.sample.len() > SHOWN {
+            lines.push(console.err(FAINT, "    `--json` lists more of them"));
         }
         if let Some(hint) = &result.hint {
             lines.push(format!("    hint: {hint}"));

@@ -1,6 +1,13 @@
 //! Where a server keeps its things: `.tidemill/` of a project, or a folder that was named.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tidemill_core::SystemClock;
+use tidemill_db::Db;
+use tidemill_registry::Registry;
+use tidemill_store::{Store, StoreOptions};
+use tokio::runtime::Runtime;
 
 use crate::app::{self, App, reason};
 use crate::cli::Global;
@@ -18,6 +25,8 @@ pub(crate) struct Home {
     pub(crate) project: Option<PathBuf>,
     /// The database that was named, for commands that work on the project.
     pub(crate) named_database: Option<String>,
+    /// What the project says about records of requests.
+    pub(crate) records: Option<tidemill_project::RecordDefaults>,
 }
 
 impl Home {
@@ -31,7 +40,8 @@ impl Home {
                 let app = App::open_at(root, global.database.clone(), console)?;
                 let store = app.project.store.as_ref().and_then(|store| store.path.as_deref());
                 let home = Self::at(app.inside(""), store.map(|path| app.root.join(path)), global)?;
-                Ok(Self { project: Some(app.root), ..home })
+                let records = app.project.serving.as_ref().and_then(|serving| serving.records.clone());
+                Ok(Self { project: Some(app.root), records, ..home })
             }
             // With `-C` somebody meant a project.
             Err(error) if global.project.is_some() => Err(error),
@@ -50,7 +60,22 @@ impl Home {
             None => app::utf8(&dir.join("tidemill.db"))?.to_owned(),
         };
         let store = store.unwrap_or_else(|| dir.join("store"));
-        Ok(Self { dir, store, database, project: None, named_database: global.database.clone() })
+        Ok(Self {
+            dir,
+            store,
+            database,
+            project: None,
+            named_database: global.database.clone(),
+            records: None,
+        })
+    }
+
+    /// A home of its own in a folder of this one, which is made where it is not there.
+    pub(crate) fn inside(&self, folder: &str) -> anyhow::Result<Self> {
+        self.make()?;
+        let dir = self.dir.join(folder);
+        let database = app::utf8(&dir.join("tidemill.db"))?.to_owned();
+        Ok(Self { store: dir.join("store"), database, dir, ..self.clone() })
     }
 
     /// Makes the folder if it is not there.
@@ -63,6 +88,31 @@ impl Home {
         let url = self.database.as_str();
         let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
         (!path.contains("://")).then(|| Path::new(path))
+    }
+}
+
+/// Database and store of a home, for commands that need no project.
+pub(crate) struct Opened {
+    pub(crate) runtime: Runtime,
+    pub(crate) registry: Registry,
+    pub(crate) home: Home,
+}
+
+impl Opened {
+    /// Opens what is in a home, made where it is not there.
+    pub(crate) fn at(named: Option<&Path>, global: &Global, console: &Console) -> anyhow::Result<Self> {
+        let home = Home::find(named, global, console)?;
+        home.make()?;
+        let runtime = app::runtime()?;
+        let clock = Arc::new(SystemClock);
+        let db = runtime.block_on(Db::open(&home.database, clock.clone()))?;
+        let store = Store::open(&home.store, StoreOptions::default())?;
+        Ok(Self { runtime, registry: Registry::new(db, store, clock), home })
+    }
+
+    /// Runs asynchronous work to its end.
+    pub(crate) fn block<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
     }
 }
 

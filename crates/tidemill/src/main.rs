@@ -10,6 +10,9 @@ mod job;
 mod journal;
 mod model_test;
 mod output;
+mod profile;
+mod records;
+mod serving;
 mod step;
 mod table;
 mod tracking;
@@ -41,7 +44,8 @@ fn main() -> ExitCode {
 /// has no other way to say that something is wrong, logs warnings and errors.
 fn log_to_stderr(command: &Command) {
     let (default, json) = match command {
-        Command::Up(args) => (Some("warn"), args.log_format == LogFormat::Json),
+        Command::Up(args) => (Some("warn"), args.listening.log_format == LogFormat::Json),
+        Command::Serve(args) => (Some("warn"), args.listening.log_format == LogFormat::Json),
         _ => (None, false),
     };
     let filter = match (EnvFilter::try_from_env("TIDEMILL_LOG"), default) {

@@ -1,5 +1,9 @@
 //! Tests of a trained model, as the project file declares them, judged on what a `train` step wrote.
 
+mod judged;
+mod rescore;
+
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -54,7 +58,7 @@ pub(crate) struct Evidence {
 
 impl Evidence {
     /// The form written by this version.
-    pub(crate) const FORMAT: u32 = 1;
+    pub(crate) const FORMAT: u32 = 2;
 
     /// Number of results with an outcome.
     pub(crate) fn count(&self, outcome: Outcome) -> u64 {
@@ -72,9 +76,22 @@ pub(crate) fn subject(steps: &[Step]) -> Option<(&Step, &Training)> {
     trainings.find(|(step, _)| step.name == "train").or(first)
 }
 
-/// Identity of a model's content together with the tests: results with the same key need not be computed again.
-pub(crate) fn key(project: &Project, model: &tidemill_core::Digest) -> anyhow::Result<String> {
-    let record = serde_json::json!({"format": Evidence::FORMAT, "model": model, "tests": project.tests});
+pub(crate) use judged::{Champion, champion};
+
+/// Identity of a model's content together with the tests, and the champion that it is compared with: results with the
+/// same key need not be computed again.
+pub(crate) fn key(
+    project: &Project,
+    model: &tidemill_core::Digest,
+    champion: Option<&Result<Champion, String>>,
+) -> anyhow::Result<String> {
+    let champion = champion.map(|found| match found {
+        Ok(champion) => champion.name(),
+        Err(why) => why.clone(),
+    });
+    let record = serde_json::json!({
+        "format": Evidence::FORMAT, "model": model, "tests": project.tests, "champion": champion,
+    });
     Ok(tidemill_core::Digest::of(&canonical_json(&record)?).to_string())
 }
 
@@ -84,6 +101,7 @@ pub(crate) fn judge(
     step: &Step,
     training: &Training,
     key: String,
+    champion: Option<&Result<Champion, String>>,
 ) -> anyhow::Result<Evidence> {
     let out = step.outs.first().map(|out| app.root.join(&out.path)).unwrap_or_default();
     let model = Judged::read(&out)?;
@@ -91,11 +109,10 @@ pub(crate) fn judge(
     for test in &app.project.tests {
         match test {
             ModelTest::Metric(test) => results.push(model.metric(&test.name, test.min, test.max)),
-            ModelTest::Cost(test) => results.push(TestResult {
-                test: format!("cost: at most {} above the champion", number(test.max_regression)),
-                outcome: Outcome::NotJudged,
-                message: "there is no champion yet".to_owned(),
-            }),
+            ModelTest::Cost(test) => {
+                let against = (&*out, champion, test.max_regression);
+                results.push(model.against_champion(app, step, training, against)?);
+            }
             ModelTest::Baseline(test) => {
                 results.push(model.baseline(app, step, training, test.beats, test.metric.as_deref())?);
             }
@@ -104,7 +121,9 @@ pub(crate) fn judge(
                     results.push(model.slice(column, &test.metric, (test.min, test.max), test.min_rows)?);
                 }
             }
-            ModelTest::Parity(test) => results.push(parity(test.max_abs)),
+            ModelTest::Parity(test) => {
+                results.push(model.parity(app, step, training, (&out, test.max_abs))?);
+            }
         }
     }
     Ok(Evidence { format: Evidence::FORMAT, step: step.name.clone(), key, results })
@@ -125,6 +144,10 @@ pub(crate) fn report(folder: &Path) -> anyhow::Result<Report> {
 struct Judged {
     report: Report,
     predictions: arrow::array::RecordBatch,
+    /// Classes, threshold and costs behind the predictions, as JSON text.
+    decision: String,
+    /// The rows that the predictions are about; read at the first test that asks the model again.
+    held_out: OnceCell<arrow::array::RecordBatch>,
 }
 
 /// A metric by its name in the project file.
@@ -158,9 +181,9 @@ impl Judged {
         let predictions = concat(&Table::open(&[folder.join(file::PREDICTIONS)], None)?)?;
         let decision = fs_err::read_to_string(folder.join(file::DECISION))?;
         let schema = predictions.schema().as_ref().clone();
-        let schema = schema.with_metadata(HashMap::from([(PREDICTIONS_KEY.to_owned(), decision)]));
+        let schema = schema.with_metadata(HashMap::from([(PREDICTIONS_KEY.to_owned(), decision.clone())]));
         let predictions = predictions.with_schema(Arc::new(schema))?;
-        Ok(Self { report: report(folder)?, predictions })
+        Ok(Self { report: report(folder)?, predictions, decision, held_out: OnceCell::new() })
     }
 
     fn metric(&self, name: &str, min: Option<f64>, max: Option<f64>) -> TestResult {
@@ -283,15 +306,5 @@ impl Judged {
                 plural(slice.rows, "row")
             ),
         })
-    }
-}
-
-/// The exported model's answers on the golden rows against those of the trainer: needs a runtime for ONNX.
-fn parity(max_abs: f64) -> TestResult {
-    TestResult {
-        test: format!("parity within {}", number(max_abs)),
-        outcome: Outcome::NotJudged,
-        message: "no ONNX runtime is built in to judge it with; `golden.parquet` beside the model holds inputs and answers to compare"
-            .to_owned(),
     }
 }

@@ -109,7 +109,7 @@ fn in_scratch<T>(parent: Option<&Path>, work: impl FnOnce(&Path) -> Result<T>) -
 }
 
 /// Words before the dash that select several cases.
-const GROUPS: [&str; 2] = ["server", "postgres"];
+const GROUPS: [&str; 3] = ["server", "serve", "postgres"];
 
 fn names() -> Vec<&'static str> {
     CASES.iter().map(|case| case.name).chain(GROUPS).collect()
@@ -173,6 +173,8 @@ mod tests {
         assert_eq!(chosen(&[]).len(), CASES.len());
         assert_eq!(chosen(&["steps"]), ["steps"]);
         let server = chosen(&["server"]);
+        let serve = chosen(&["serve"]);
+        assert!(serve.len() == 7 && serve.iter().all(|name| name.starts_with("serve-")), "{serve:?}");
         assert!(server.len() > 3 && server.iter().all(|name| name.starts_with("server-")), "{server:?}");
     }
 }

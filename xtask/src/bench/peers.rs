@@ -13,6 +13,8 @@ use crate::{process, setup};
 
 const TOOLS: &str = ".venv-bench";
 const MLFLOW: &str = ".venv-mlflow";
+const SERVE: &str = ".venv-bench-serve";
+const MLSERVER: &str = ".venv-bench-mlserver";
 
 /// A Python environment with peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +23,8 @@ pub(crate) enum Environment {
     Tools,
     /// MLflow's server, where the tests have its client.
     Mlflow,
+    /// Servers of models: MLflow's, MLServer, BentoML, FastAPI.
+    Servers,
 }
 
 /// The Python environments with the peers.
@@ -28,6 +32,8 @@ pub(crate) enum Environment {
 pub(crate) struct Peers {
     python: PathBuf,
     mlflow: PathBuf,
+    serve: PathBuf,
+    mlserver: PathBuf,
     scripts: PathBuf,
 }
 
@@ -37,16 +43,42 @@ impl Peers {
         if wanted.contains(&Environment::Tools) {
             setup::environment(root, TOOLS, Path::new("xtask/bench/requirements.txt"), Pins::Direct)?;
         }
-        if wanted.contains(&Environment::Mlflow) {
+        let servers = wanted.contains(&Environment::Servers);
+        if servers {
+            setup::environment(root, SERVE, Path::new("xtask/bench/serve.txt"), Pins::Direct)?;
+            setup::environment(root, MLSERVER, Path::new("xtask/bench/mlserver.txt"), Pins::Direct)?;
+        }
+        if servers || wanted.contains(&Environment::Mlflow) {
             setup::environment(root, MLFLOW, Path::new("xtask/python/mlflow.txt"), Pins::Complete)?;
         }
         let python = |folder: &str| root.join(folder).join("bin/python");
-        Ok(Self { python: python(TOOLS), mlflow: python(MLFLOW), scripts: root.join("xtask/bench") })
+        Ok(Self {
+            python: python(TOOLS),
+            mlflow: python(MLFLOW),
+            serve: python(SERVE),
+            mlserver: python(MLSERVER),
+            scripts: root.join("xtask/bench"),
+        })
     }
 
     /// A program of the environment with MLflow.
     pub(crate) fn mlflow(&self, name: &str) -> Command {
         Command::new(self.mlflow.with_file_name(name))
+    }
+
+    /// A program of the environment with BentoML and FastAPI.
+    pub(crate) fn serve(&self, name: &str) -> Command {
+        serving(&self.serve, name)
+    }
+
+    /// A program of the environment with MLServer.
+    pub(crate) fn mlserver(&self, name: &str) -> Command {
+        serving(&self.mlserver, name)
+    }
+
+    /// The folder `xtask/bench`.
+    pub(crate) fn scripts(&self) -> &Path {
+        &self.scripts
     }
 
     /// One of the scripts in `xtask/bench`.
@@ -87,7 +119,12 @@ impl Peers {
         let tools: &[&str] =
             &["dvc", "dvc-s3", "oxenai", "metaflow", "duckdb", "scikit-learn", "lightgbm", "moto"];
         let mut found: Vec<String> = Vec::new();
-        for (python, shown) in [(&self.python, tools), (&self.mlflow, &["mlflow"])] {
+        for (python, shown) in [
+            (&self.python, tools),
+            (&self.mlflow, &["mlflow"]),
+            (&self.serve, &["bentoml", "fastapi", "uvicorn", "onnxruntime"]),
+            (&self.mlserver, &["mlserver"]),
+        ] {
             let mut freeze = Command::new(python);
             let listed = process::output(freeze.args(["-m", "pip", "freeze", "--disable-pip-version-check"]));
             for line in listed.unwrap_or_default().lines() {
@@ -127,6 +164,13 @@ impl Peers {
         process::output(make.arg("bench"))?;
         Ok(server)
     }
+}
+
+/// A program beside an interpreter, which leaves nothing behind in the scripts' folder.
+fn serving(python: &Path, name: &str) -> Command {
+    let mut command = Command::new(python.with_file_name(name));
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command
 }
 
 /// A running S3 server; stops when dropped.

@@ -95,6 +95,20 @@ impl Row {
         self
     }
 
+    /// Demands that our memory is at most `factor` times that of `tool`. Without that tool there is no bar.
+    #[must_use]
+    pub(crate) fn peak_at_most(mut self, factor: f64, tool: &str) -> Self {
+        if let (Some(ours), Some(peer)) = (self.lines.first(), self.line(tool)) {
+            let ratio = ours.peak() as f64 / peer.peak() as f64;
+            self.bars.push(Bar {
+                demand: format!("memory ≤ {} of {tool}", fraction(factor)),
+                reached: fraction(ratio),
+                pass: ratio <= factor,
+            });
+        }
+        self
+    }
+
     /// Demands that a number of ours is at least `limit`.
     #[must_use]
     pub(crate) fn above(mut self, what: &str, value: f64, limit: f64, unit: &str) -> Self {
@@ -231,8 +245,12 @@ mod tests {
         .at_most(0.1, "absent")
         .below("new storage", 21.0, 22.0, "MB")
         .cpu_at_most(0.5, "dvc")
+        .peak_at_most(1.0, "dvc")
         .above("rate", 99.0, 98.0, "runs/s");
-        assert_eq!(row.bars.iter().map(|bar| bar.pass).collect::<Vec<_>>(), [true, false, true, false, true]);
+        assert_eq!(
+            row.bars.iter().map(|bar| bar.pass).collect::<Vec<_>>(),
+            [true, false, true, false, true, true]
+        );
         assert_eq!(
             markdown(&[row]),
             "### add: one file\n\n\
@@ -244,6 +262,7 @@ mod tests {
              \n- wall ≤ 1/10 of dvc: 1/5.25 – **missed**\
              \n- new storage ≤ 22 MB: 21 MB – reached\
              \n- CPU ≤ 1/2 of dvc: 1.00× – **missed**\
+             \n- memory ≤ 1.00× of dvc: 1.00× – reached\
              \n- rate ≥ 98 runs/s: 99 runs/s – reached\n"
         );
     }

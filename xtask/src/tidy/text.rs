@@ -10,7 +10,7 @@ const MACHINE_FOLDERS: [&str; 4] =
     [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
 
 /// Hosts that code, documents and examples may name, their subdomains included.
-const HOSTS: [&str; 45] = [
+const HOSTS: [&str; 46] = [
     // examples and tests
     "127.0.0.1",
     "[::1]",
@@ -61,6 +61,7 @@ const HOSTS: [&str; 45] = [
     "doi.org",
     "rfc-editor.org",
     "ietf.org",
+    "w3.org",
 ];
 
 /// Finds machine paths and unknown hosts, one finding a line.

@@ -43,6 +43,7 @@ soaked! {
     "pack-record" => pack_record,
     "parameter-file" => parameter_file,
     "parquet" => parquet,
+    "profile" => profile,
     "project-file" => project_file,
     "scoring" => scoring,
     "search-filter" => search_filter,

@@ -7,7 +7,7 @@ mod step;
 mod train;
 mod trigger;
 
-pub use expect::{Expectation, Rule, Severity};
+pub use expect::{Bounds, Comparison, DriftLevel, Expectation, Order, Rule, Severity, age};
 pub use objective::{Better, Costs, Kpi, Objective, Risk, Task, TaskKind};
 pub use step::{Action, DataFormat, EnvSource, Input, Out, Retry, Sandbox, Step};
 pub use train::{

@@ -9,9 +9,9 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use self::compare::Found;
+use crate::profile::{ColumnStats, ProfileBuilder, ProfileOptions};
 use crate::records::{Hashed, Records};
-use crate::summary::ColumnStats;
-use crate::{ColumnType, Error, Row, SchemaDiff, Summary, Table};
+use crate::{ColumnType, Error, Profile, Row, SchemaDiff, Table};
 
 /// Most rows of each sample.
 pub const SAMPLE_ROWS: usize = 10;
@@ -219,15 +219,15 @@ fn common(a: &DataType, b: &DataType) -> Option<DataType> {
 }
 
 /// Reads a table once, for its hashes and its statistics.
-fn scan(table: &Table, hashed: &Hashed, memory: usize) -> Result<(Records, Summary), Error> {
+fn scan(table: &Table, hashed: &Hashed, memory: usize) -> Result<(Records, Profile), Error> {
     let mut records = Records::new(hashed.width(), memory);
-    let mut summary = Summary::empty(table);
+    let mut profile = ProfileBuilder::new(table.schema(), &ProfileOptions::columns())?;
     for batch in table.batches(None)? {
         let batch = batch?;
-        summary.update(&batch)?;
+        profile.update(&batch)?;
         records.push(&batch, hashed)?;
     }
-    Ok((records, summary))
+    Ok((records, profile.finish()?))
 }
 
 fn statistics(old: &[ColumnStats], new: &[ColumnStats]) -> Vec<ColumnDiff> {
@@ -246,10 +246,7 @@ fn statistics(old: &[ColumnStats], new: &[ColumnStats]) -> Vec<ColumnDiff> {
 impl StatsChange {
     fn between(old: &ColumnStats, new: &ColumnStats) -> Self {
         let share = |stats: &ColumnStats| stats.nulls as f64 / (stats.count + stats.nulls).max(1) as f64;
-        let median = |stats: &ColumnStats| {
-            let points = &stats.quantiles.as_ref()?.points;
-            points.iter().find(|(probability, _)| *probability == 0.5)?.1.as_f64()
-        };
+        let median = |stats: &ColumnStats| stats.median()?.as_f64();
         let change = |of: &dyn Fn(&ColumnStats) -> Option<f64>| Some(of(new)? - of(old)?);
         Self {
             nulls: new.nulls as i64 - old.nulls as i64,

@@ -1,14 +1,41 @@
 //! Values of a project file against values of a column: numbers, dates and times, text. Rules are in `row`.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use arrow::array::{Array, ArrayRef};
+use arrow::compute::{max as greatest, min as least};
 use arrow::datatypes::{DataType, TimeUnit};
 use serde_json::Value;
 
 use crate::plain::Plain;
 use crate::read::scalar;
-use crate::{ColumnType, Error};
+use crate::{ColumnType, Error, hash};
+use twox_hash::XxHash3_64;
+
+/// Sets of values that come from a project file, not from an adversary.
+#[derive(Default)]
+pub(super) struct Quick(u64);
+
+impl Hasher for Quick {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = hash::mix(self.0, XxHash3_64::oneshot(bytes));
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.0 = hash::mix(self.0, u64::from(byte));
+    }
+
+    fn write_i64(&mut self, value: i64) {
+        self.0 = hash::mix(self.0, value as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type Set<T> = HashSet<T, BuildHasherDefault<Quick>>;
 
 /// A declared value in the terms of a column's type.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,10 +61,7 @@ impl Bound {
             // Codes such as 7 or true are text in the data and something else in YAML.
             (ColumnType::String, Value::Number(_) | Value::Bool(_)) => Ok(Self::Text(value.to_string())),
             (ColumnType::Date | ColumnType::Timestamp, Value::String(text)) => {
-                let micros = match scalar::parse_date(text) {
-                    Some(days) => Some(i64::from(days) * 86_400_000_000),
-                    None => scalar::parse_time(text).map(|(at, _)| at),
-                };
+                let micros = scalar::parse_moment(text);
                 micros.map(|micros| Self::Time(i128::from(micros) * 1000)).ok_or_else(|| {
                     format!("{value} is not a date (`2013-01-31`) or a time (`2013-01-31T12:00:00Z`)")
                 })
@@ -49,16 +73,16 @@ impl Bound {
 
 /// The allowed values of a column.
 pub(super) struct Allowed {
-    whole: HashSet<i64>,
+    whole: Set<i64>,
     floats: Vec<f64>,
-    texts: HashSet<String>,
+    texts: Set<String>,
     times: HashSet<i128>,
 }
 
 impl Allowed {
     pub(super) fn of(values: &[Value], kind: ColumnType) -> Result<Self, String> {
         let mut allowed =
-            Self { whole: HashSet::new(), floats: Vec::new(), texts: HashSet::new(), times: HashSet::new() };
+            Self { whole: Set::default(), floats: Vec::new(), texts: Set::default(), times: HashSet::new() };
         for value in values.iter().filter(|value| !value.is_null()) {
             match Bound::of(value, kind)? {
                 Bound::Int(value) => {
@@ -77,15 +101,25 @@ impl Allowed {
         Ok(allowed)
     }
 
-    /// The rows whose value is not null and not allowed.
+    /// The rows whose value is not null and not in the set.
     pub(super) fn outside(&self, array: &ArrayRef) -> Result<Vec<usize>, Error> {
         let factor = nanos(array.data_type());
-        rows(array, |value| match value {
-            Cell::Int(value) if factor > 0 => !self.times.contains(&scale(value, factor)),
-            Cell::Int(value) => !self.whole.contains(&value) && !self.floats.contains(&(value as f64)),
-            Cell::Float(value) => !self.floats.contains(&value),
-            Cell::Text(text) => !self.texts.contains(text),
-        })
+        rows(array, |value| !self.has(&value, factor))
+    }
+
+    /// The rows whose value is in the set.
+    pub(super) fn inside(&self, array: &ArrayRef) -> Result<Vec<usize>, Error> {
+        let factor = nanos(array.data_type());
+        rows(array, |value| self.has(&value, factor))
+    }
+
+    fn has(&self, value: &Cell<'_>, factor: i128) -> bool {
+        match *value {
+            Cell::Int(value) if factor > 0 => self.times.contains(&scale(value, factor)),
+            Cell::Int(value) => self.whole.contains(&value) || self.floats.contains(&(value as f64)),
+            Cell::Float(value) => self.floats.contains(&value),
+            Cell::Text(text) => self.texts.contains(text),
+        }
     }
 }
 
@@ -105,10 +139,25 @@ pub(super) fn beyond(
         (Cell::Text(value), Bound::Text(bound)) => Some((*value).cmp(bound.as_str())),
         _ => None,
     };
-    rows(array, |value| {
-        let low = min.is_some_and(|min| compare(&value, min).is_none_or(std::cmp::Ordering::is_lt));
-        low || max.is_some_and(|max| compare(&value, max).is_none_or(std::cmp::Ordering::is_gt))
-    })
+    let outside = |value: &Cell<'_>| {
+        let low = min.is_some_and(|min| compare(value, min).is_none_or(std::cmp::Ordering::is_lt));
+        low || max.is_some_and(|max| compare(value, max).is_none_or(std::cmp::Ordering::is_gt))
+    };
+    // Where the ends are inside everything is, and the ends of numbers are found many at a time. NaN is greater than all.
+    let ends = match Plain::of(array)? {
+        Plain::Int(values, _) => {
+            least(&values).zip(greatest(&values)).map(|(a, b)| [Cell::Int(a), Cell::Int(b)])
+        }
+        Plain::Float(values) => {
+            least(&values).zip(greatest(&values)).map(|(a, b)| [Cell::Float(a), Cell::Float(b)])
+        }
+        Plain::Text(_) => return rows(array, |value| outside(&value)),
+    };
+    match ends {
+        None => Ok(Vec::new()),
+        Some(ends) if !ends.iter().any(&outside) => Ok(Vec::new()),
+        Some(_) => rows(array, |value| outside(&value)),
+    }
 }
 
 /// One value of a column.

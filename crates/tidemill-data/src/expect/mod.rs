@@ -1,18 +1,30 @@
 //! Expectations on a table, judged in one scan. Which expectations there are is declared in `tidemill-core`.
+//!
+//! Rules on rows look at each batch as it streams past (`row`); rules on figures of columns share one profile of the
+//! columns that they name (`figure`); rules against another table are in `keys` and `shift`, and what needs no row is
+//! in `whole`.
 
 mod bound;
+mod condition;
+mod figure;
+mod keys;
 mod row;
+mod shift;
 mod text;
+mod whole;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tidemill_core::declare::{Expectation, Rule, Severity};
-use tidemill_core::{Hint, did_you_mean};
+use tidemill_core::{Progress, Quiet, Timestamp, Unit};
 
+use self::condition::Conditions;
+use self::figure::Figures;
 use self::row::Scan;
-use crate::{ColumnType, Error, Row, Table};
+use crate::{Error, Profile, Row, Table};
 
 /// How one expectation came out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,12 +35,17 @@ pub struct CheckResult {
     pub name: String,
     /// How bad it is when it does not hold.
     pub severity: Severity,
+    /// What kind of trouble it would be.
+    pub skew: Skew,
     /// Whether it holds.
     pub passed: bool,
     /// Rows looked at.
     pub checked: u64,
     /// Rows that break it; for rules on the whole table 1 where it does not hold.
     pub failed: u64,
+    /// The figure that was found, for rules on a figure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<f64>,
     /// The first rows that break it.
     pub sample: Vec<FailingRow>,
     /// What was found, in one sentence without a full stop.
@@ -36,6 +53,18 @@ pub struct CheckResult {
     /// What to do, for example the column that was probably meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+/// What a broken rule says of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Skew {
+    /// The table has another shape than the pipeline was written for.
+    Schema,
+    /// Values are not as they should be.
+    Value,
+    /// Values are distributed otherwise than before, which may call for training again.
+    Distribution,
 }
 
 /// A row that breaks a rule.
@@ -52,21 +81,64 @@ pub struct FailingRow {
 pub struct Limits {
     /// Most rows of each sample.
     pub sample_rows: usize,
-    /// Bytes that `unique` and `sql` rules may use in memory before they spill to files.
+    /// Bytes that rules on keys and `sql` rules may use in memory before they spill to files.
     pub memory: usize,
     /// Where they spill; the system's temporary folder where not given.
     pub spill_dir: Option<PathBuf>,
+    /// Columns whose values are not shown in samples.
+    pub redact: Vec<String>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { sample_rows: 5, memory: 512 << 20, spill_dir: None }
+        Self { sample_rows: 20, memory: 512 << 20, spill_dir: None, redact: Vec::new() }
     }
 }
 
-/// Judges `rules` on `table`, which `sql` rules know as `name`. All other rules share one scan. The results are in
-/// the order of `rules`; a rule that cannot be judged (an unknown column, a malformed pattern, a failing query)
-/// is a result that did not pass, with the reason as its message.
+/// The other datasets that rules name, as the caller finds them.
+pub trait Others {
+    /// The rows of the dataset called `name`, which may end in `@VERSION`.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    fn table(&self, name: &str) -> Result<Table, Error>;
+
+    /// Its profile. Callers that keep profiles need not read the rows.
+    ///
+    /// # Errors
+    /// As [`Others::table`].
+    fn profile(&self, name: &str) -> Result<Profile, Error> {
+        Profile::of(&self.table(name)?)
+    }
+}
+
+/// No other datasets.
+struct Alone;
+
+impl Others for Alone {
+    fn table(&self, name: &str) -> Result<Table, Error> {
+        Err(Error::Unusable(format!("there is no dataset `{name}` here")))
+    }
+}
+
+/// What an evaluation happens in.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The time, for `freshness`.
+    pub now: Option<Timestamp>,
+    /// Other datasets.
+    pub others: &'a dyn Others,
+    /// Who watches, and can stop it.
+    pub progress: &'a dyn Progress,
+}
+
+impl Default for Surroundings<'_> {
+    fn default() -> Self {
+        Self { now: None, others: &Alone, progress: &Quiet }
+    }
+}
+
+/// Judges `rules` on `table`, as [`evaluate_in`] does where there is nothing around it.
 ///
 /// # Errors
 /// What reading the table gives.
@@ -76,36 +148,106 @@ pub fn evaluate(
     rules: &[Expectation],
     limits: &Limits,
 ) -> Result<Vec<CheckResult>, Error> {
+    evaluate_in(table, name, rules, limits, &Surroundings::default())
+}
+
+/// Judges `rules` on `table`, which `sql` rules know as `name`. All other rules share one scan of the columns that they
+/// name. The results are in the order of `rules`; a rule that cannot be judged (an unknown column, a malformed pattern, a
+/// failing query) is a result that did not pass, with the reason as its message.
+///
+/// # Errors
+/// What reading the table gives; [`Error::Cancelled`].
+pub fn evaluate_in(
+    table: &Table,
+    name: &str,
+    rules: &[Expectation],
+    limits: &Limits,
+    around: &Surroundings<'_>,
+) -> Result<Vec<CheckResult>, Error> {
     let mut results: Vec<CheckResult> = rules.iter().map(CheckResult::open).collect();
-    let unique = rules.iter().filter(|rule| matches!(rule.rule, Rule::Unique(_))).count().max(1);
-    let mut scans: Vec<(usize, Scan)> = Vec::new();
+    let mut conditions = Conditions::default();
+    let mut figures = Figures::default();
+    let mut scans: Vec<(usize, Scan, Option<usize>)> = Vec::new();
+    let mut asked: Vec<(usize, usize)> = Vec::new();
+    let keyed = |rule: &&Expectation| {
+        matches!(rule.rule, Rule::Unique(_) | Rule::ForeignKey { .. } | Rule::NoLeakage { .. })
+    };
+    // A rule on the keys of two tables holds both.
+    let memory = limits.memory / (2 * rules.iter().filter(keyed).count()).max(1);
     for (i, expectation) in rules.iter().enumerate() {
-        match Scan::new(&expectation.rule, table, limits.sample_rows, limits.memory / unique) {
-            Ok(Some(scan)) => scans.push((i, scan)),
-            Ok(None) => whole(table, name, &expectation.rule, limits, &mut results[i]),
-            Err(refused) => results[i].refuse(refused),
-        }
-    }
-    if !scans.is_empty() {
-        let columns: BTreeSet<usize> =
-            scans.iter().flat_map(|(_, scan)| scan.columns.iter().copied()).collect();
-        let columns: Vec<usize> = columns.into_iter().collect();
-        let place = |column: &usize| columns.binary_search(column).unwrap_or_default();
-        let places: Vec<Vec<usize>> =
-            scans.iter().map(|(_, scan)| scan.columns.iter().map(place).collect()).collect();
-        let mut start = 0;
-        for batch in table.batches(Some(&columns))? {
-            let batch = batch?;
-            for ((_, scan), places) in scans.iter_mut().zip(&places) {
-                scan.see(&batch, places, start)?;
+        let prepared = conditions.place(expectation, table).and_then(|condition| {
+            let places = figure::columns(&expectation.rule, table, around)?;
+            if let Some(places) = places {
+                asked.push((i, figures.want(condition, places)));
+                return Ok(());
             }
-            start += batch.num_rows() as u64;
+            match Scan::new(expectation, table, limits.sample_rows, memory, around)? {
+                Some(scan) => scans.push((i, scan, condition)),
+                None if condition.is_some() => {
+                    let rule = expectation.rule.name();
+                    return Err(Refused::because(format!("`where` has no meaning for `{rule}`")));
+                }
+                None => whole::judge(table, name, &expectation.rule, limits, &mut results[i]),
+            }
+            Ok(())
+        });
+        if let Err(refused) = prepared {
+            results[i].refuse(refused);
         }
     }
-    for (i, scan) in scans {
-        scan.finish(table, &mut results[i])?;
+    if !scans.is_empty() || !asked.is_empty() {
+        run(table, &mut scans, &mut figures, &mut conditions, around)?;
+    }
+    for (i, scan, _) in scans {
+        scan.finish(table, limits, rules[i].mostly, &mut results[i])?;
+    }
+    let profiles = figures.finish()?;
+    for (i, group) in asked {
+        if let Err(refused) =
+            figure::judge(&rules[i].rule, &profiles[group], around, &limits.redact, &mut results[i])
+        {
+            results[i].refuse(refused);
+        }
     }
     Ok(results)
+}
+
+/// The one pass over the columns that any rule looks at.
+fn run(
+    table: &Table,
+    scans: &mut [(usize, Scan, Option<usize>)],
+    figures: &mut Figures,
+    conditions: &mut Conditions,
+    around: &Surroundings<'_>,
+) -> Result<(), Error> {
+    let mut columns: BTreeSet<usize> =
+        scans.iter().flat_map(|(_, scan, _)| scan.columns.iter().copied()).collect();
+    columns.extend(figures.columns());
+    columns.extend(conditions.columns());
+    let columns: Vec<usize> = columns.into_iter().collect();
+    let place = |column: &usize| columns.binary_search(column).unwrap_or_default();
+    let places: Vec<Vec<usize>> =
+        scans.iter().map(|(_, scan, _)| scan.columns.iter().map(place).collect()).collect();
+    let batches = table.batches(Some(&columns))?;
+    conditions.bind(batches.schema())?;
+    figures.bind(batches.schema(), &columns)?;
+    around.progress.begin("checking", Some(table.rows()), Unit::Rows);
+    let mut start = 0;
+    for batch in batches {
+        let batch = batch?;
+        if around.progress.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let masks = conditions.evaluate(&batch)?;
+        let mask = |condition: Option<usize>| condition.and_then(|place| masks.get(place));
+        scans.par_iter_mut().zip(&places).try_for_each(|((_, scan, condition), places)| {
+            scan.see(&batch, places, start, mask(*condition))
+        })?;
+        figures.see(&batch, &masks)?;
+        start += batch.num_rows() as u64;
+        around.progress.advance(batch.num_rows() as u64);
+    }
+    Ok(())
 }
 
 /// Why a rule cannot be judged.
@@ -122,6 +264,7 @@ impl Refused {
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
+        use tidemill_core::Hint as _;
         Self { message: error.to_string(), hint: error.hint() }
     }
 }
@@ -129,12 +272,18 @@ impl From<Error> for Refused {
 impl CheckResult {
     fn open(expectation: &Expectation) -> Self {
         Self {
-            rule: text::rule(&expectation.rule),
+            rule: text::rule(expectation),
             name: expectation.rule.name().to_owned(),
-            severity: expectation.severity,
+            severity: expectation.severity(),
+            skew: match expectation.rule {
+                Rule::Schema(_) | Rule::ColumnCount { .. } => Skew::Schema,
+                Rule::DriftBelow { .. } | Rule::NoNewCategories { .. } => Skew::Distribution,
+                _ => Skew::Value,
+            },
             passed: false,
             checked: 0,
             failed: 0,
+            observed: None,
             sample: Vec::new(),
             message: String::new(),
             hint: None,
@@ -155,83 +304,12 @@ impl CheckResult {
     }
 }
 
-/// Rules on the table as a whole.
-fn whole(table: &Table, name: &str, rule: &Rule, limits: &Limits, result: &mut CheckResult) {
-    result.checked = table.rows();
-    match rule {
-        Rule::RowCount { min, max } => {
-            let rows = table.rows();
-            let (low, high) = (min.is_some_and(|min| rows < min), max.is_some_and(|max| rows > max));
-            let bound = match (min, max) {
-                (Some(min), _) if low => format!(", fewer than {min}"),
-                (_, Some(max)) if high => format!(", more than {max}"),
-                _ => String::new(),
-            };
-            result.judge(!low && !high, format!("{rows} rows{bound}"));
-        }
-        Rule::Schema(columns) => schema(table, columns, result),
-        Rule::Sql { assert } => match sql(table, name, assert, limits) {
-            Ok((passed, answer)) => result.judge(passed, format!("the query answers {answer}")),
-            Err(error) => result.refuse(error.into()),
-        },
-        Rule::NotNull(_)
-        | Rule::Unique(_)
-        | Rule::InSet { .. }
-        | Rule::Between { .. }
-        | Rule::Regex { .. } => {}
+/// How a figure stands to its bounds.
+fn within(found: f64, min: Option<f64>, max: Option<f64>) -> (bool, String) {
+    match (min, max) {
+        // NaN is within nothing.
+        (Some(min), _) if found.is_nan() || found < min => (false, format!(", less than {min}")),
+        (_, Some(max)) if found.is_nan() || found > max => (false, format!(", more than {max}")),
+        _ => (true, String::new()),
     }
-}
-
-fn schema(table: &Table, columns: &indexmap::IndexMap<String, String>, result: &mut CheckResult) {
-    let mut wrong = Vec::new();
-    let mut hint = None;
-    for (column, expected) in columns {
-        let Some(kind) = ColumnType::from_name(expected) else {
-            wrong.push(format!("there is no type `{expected}`"));
-            hint = did_you_mean(expected, ColumnType::NAMED.iter().map(|(name, _)| *name));
-            continue;
-        };
-        match table.column(column) {
-            Ok(index) => {
-                let found = ColumnType::of(table.schema().field(index).data_type());
-                if found != kind {
-                    wrong.push(format!("`{column}` is {found}, not {kind}"));
-                }
-            }
-            Err(error) => {
-                wrong.push(error.to_string());
-                hint = hint.or(error.hint());
-            }
-        }
-    }
-    let message = if wrong.is_empty() {
-        format!("{} columns are as declared", columns.len())
-    } else {
-        wrong.join("; ")
-    };
-    result.judge(wrong.is_empty(), message);
-    result.failed = wrong.len() as u64;
-    result.checked = columns.len() as u64;
-    result.hint = hint;
-}
-
-#[cfg(feature = "sql")]
-fn sql(table: &Table, name: &str, query: &str, limits: &Limits) -> Result<(bool, String), Error> {
-    let spill = limits.spill_dir.as_deref();
-    // A thread of its own, because the caller's may already drive async work and must not wait for more of it.
-    let answer = std::thread::scope(|scope| {
-        let work = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.map_err(|error| Error::Unusable(format!("cannot run a query: {error}")))?;
-            runtime.block_on(crate::sql::assert_table(query, name, table, limits.memory, spill))
-        };
-        scope.spawn(work).join()
-    });
-    let answer = answer.map_err(|_| Error::Unusable("the query engine stopped".to_owned()))??;
-    Ok((answer.passed, answer.answer))
-}
-
-#[cfg(not(feature = "sql"))]
-fn sql(_: &Table, _: &str, _: &str, _: &Limits) -> Result<(bool, String), Error> {
-    Err(Error::Unusable("this build has no SQL engine, so the rule was not judged".to_owned()))
 }

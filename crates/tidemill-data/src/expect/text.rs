@@ -1,15 +1,17 @@
 //! A rule as one line of a project file.
 
 use serde_json::Value;
-use tidemill_core::declare::Rule;
+use tidemill_core::declare::Expectation;
 
 /// For example `between: {column: distance, min: 0, max: 6000}`.
-pub(super) fn rule(rule: &Rule) -> String {
-    match serde_json::to_value(rule) {
+pub(super) fn rule(expectation: &Expectation) -> String {
+    let mut shown = expectation.clone();
+    shown.severity = None;
+    match serde_json::to_value(&shown) {
         Ok(Value::Object(map)) => {
             map.iter().map(|(name, value)| format!("{name}: {}", flow(value))).collect::<Vec<_>>().join(", ")
         }
-        _ => rule.name().to_owned(),
+        _ => expectation.rule.name().to_owned(),
     }
 }
 
@@ -21,6 +23,11 @@ fn flow(value: &Value) -> String {
             format!("{{{}}}", map.iter().map(pair).collect::<Vec<_>>().join(", "))
         }
         Value::String(text) => word(text),
+        // As people write it: 4, not 4.0.
+        Value::Number(found) => match found.as_f64() {
+            Some(whole) if found.is_f64() && whole.fract() == 0.0 && whole.abs() < 1e15 => whole.to_string(),
+            _ => found.to_string(),
+        },
         other => other.to_string(),
     }
 }
@@ -49,6 +56,10 @@ mod tests {
                 r#"in_set: {column: a, values: [x, 1, true, "no", "1"]}"#,
             ),
             (r#"{"row_count": {"min": 5}}"#, "row_count: {min: 5}"),
+            (
+                r#"{"mean_between": {"column": "a", "max": 4, "min": 0.5}, "severity": "warn", "mostly": 0.9}"#,
+                "mean_between: {column: a, max: 4, min: 0.5}, mostly: 0.9",
+            ),
             (r#"{"sql": {"assert": "select 1 = 1"}}"#, r#"sql: {assert: "select 1 = 1"}"#),
         ] {
             assert_eq!(rule(&serde_json::from_str(json).unwrap()), text);

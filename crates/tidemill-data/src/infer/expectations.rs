@@ -4,21 +4,21 @@ use serde_json::Value;
 use tidemill_core::declare::{Expectation, Rule, Severity};
 
 use super::{ColumnProposal, Role};
-use crate::summary::ColumnStats;
-use crate::{ColumnType, Summary};
+use crate::profile::ColumnStats;
+use crate::{ColumnType, Profile};
 
 /// Most values of a set that is worth writing down.
 const MOST_LISTED: u64 = 20;
 
 pub(super) fn expectations(
-    summary: &Summary,
+    profile: &Profile,
     stats: &[ColumnStats],
     columns: &[ColumnProposal],
     key: &[String],
 ) -> Vec<Expectation> {
-    let error = |rule| Expectation { rule, severity: Severity::Error };
-    let warn = |rule| Expectation { rule, severity: Severity::Warn };
-    let mut found = vec![error(Rule::RowCount { min: Some((summary.rows() / 2).max(1)), max: None })];
+    let error = |rule| Expectation { severity: Some(Severity::Error), ..Expectation::new(rule) };
+    let warn = |rule| Expectation { severity: Some(Severity::Warn), ..Expectation::new(rule) };
+    let mut found = vec![error(Rule::RowCount { min: Some((profile.rows() / 2).max(1)), max: None })];
     let used = |role: Role| !matches!(role, Role::Constant | Role::Unsupported | Role::Text);
     let pairs: Vec<(&ColumnStats, Role)> =
         stats.iter().zip(columns.iter().map(|column| column.role)).collect();
@@ -43,7 +43,7 @@ pub(super) fn expectations(
             (Role::Categorical | Role::Target, ColumnType::String | ColumnType::Int)
                 if stats.distinct.exact && stats.distinct.estimate <= MOST_LISTED =>
             {
-                let values = summary.values(&column).unwrap_or_default();
+                let values = profile.values(&column).unwrap_or_default();
                 let mut values: Vec<Value> = values.into_iter().map(|(value, _)| value).collect();
                 values.sort_by(|a, b| {
                     a.as_f64()

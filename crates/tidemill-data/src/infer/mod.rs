@@ -4,13 +4,16 @@
 
 mod expectations;
 mod roles;
+mod suggest;
 mod task;
+
+pub use suggest::suggest;
 
 use serde::{Deserialize, Serialize};
 use tidemill_core::declare::{Expectation, Split, SplitBy, Task, TaskKind};
 
-use crate::summary::ColumnStats;
-use crate::{ColumnType, Error, Summary, Table};
+use crate::profile::ColumnStats;
+use crate::{ColumnType, Error, Profile, Table};
 
 /// What a new project could look like.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,10 +84,10 @@ pub enum Role {
 /// reading gives.
 pub fn propose(table: &Table, target: &str) -> Result<Proposal, Error> {
     table.column(target)?;
-    let summary = Summary::of(table)?;
-    let stats = summary.describe();
+    let profile = Profile::of(table)?;
+    let stats = profile.describe();
     let about = |name: &str| stats.iter().find(|column| column.name == name);
-    let (task, task_reason) = task::task(&summary, &stats, target)?;
+    let (task, task_reason) = task::task(&profile, &stats, target)?;
     let columns = roles::roles(&stats, target);
     let of_role = |wanted: &[Role]| -> Vec<String> {
         columns
@@ -94,17 +97,15 @@ pub fn propose(table: &Table, target: &str) -> Result<Proposal, Error> {
             .collect()
     };
     let time = of_role(&[Role::Time]).into_iter().next();
-    let unique =
-        |name: &String| about(name).is_some_and(|stats| stats.nulls == 0 && roles::all_different(stats));
-    let key: Vec<String> = of_role(&[Role::Id]).into_iter().filter(unique).take(1).collect();
+    let key = key(&stats, &columns);
     let (split, split_reason) = split(time.as_deref(), &task);
     let categorical = columns.iter().filter(|column| column.role == Role::Categorical).filter(|column| {
         about(&column.name)
             .is_some_and(|stats| matches!(stats.column_type, ColumnType::Int | ColumnType::Float))
     });
     Ok(Proposal {
-        rows: summary.rows(),
-        expect: expectations::expectations(&summary, &stats, &columns, &key),
+        rows: profile.rows(),
+        expect: expectations::expectations(&profile, &stats, &columns, &key),
         notes: notes(&stats, &columns, target),
         drop: of_role(&[Role::Id, Role::Constant, Role::Text, Role::Unsupported]),
         categorical: categorical.map(|column| column.name.clone()).collect(),
@@ -116,6 +117,16 @@ pub fn propose(table: &Table, target: &str) -> Result<Proposal, Error> {
         time,
         key,
     })
+}
+
+/// The first column that is different in every row.
+fn key(stats: &[ColumnStats], columns: &[ColumnProposal]) -> Vec<String> {
+    let unique = |name: &str| {
+        let found = stats.iter().find(|column| column.name == name);
+        found.is_some_and(|stats| stats.nulls == 0 && roles::all_different(stats))
+    };
+    let found = columns.iter().find(|column| column.role == Role::Id && unique(&column.name));
+    found.map(|column| column.name.clone()).into_iter().collect()
 }
 
 fn split(time: Option<&str>, task: &Task) -> (Split, String) {

@@ -2,7 +2,7 @@
 
 use super::{ColumnProposal, Role};
 use crate::ColumnType;
-use crate::summary::ColumnStats;
+use crate::profile::ColumnStats;
 
 /// Most categories that are worth a split each; also the number of bins of the built-in trainer.
 const MOST_CATEGORIES: u64 = 255;

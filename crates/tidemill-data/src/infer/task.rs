@@ -3,15 +3,15 @@
 use serde_json::Value;
 use tidemill_core::declare::{Task, TaskKind};
 
-use crate::summary::ColumnStats;
-use crate::{ColumnType, Error, Summary};
+use crate::profile::ColumnStats;
+use crate::{ColumnType, Error, Profile};
 
 /// Most classes of whole numbers; with more, the number is a quantity.
 const MOST_NUMBERED: u64 = 20;
 /// Most classes of text.
 const MOST_NAMED: u64 = 200;
 
-pub(super) fn task(summary: &Summary, stats: &[ColumnStats], target: &str) -> Result<(Task, String), Error> {
+pub(super) fn task(profile: &Profile, stats: &[ColumnStats], target: &str) -> Result<(Task, String), Error> {
     let unusable = |why: String| Error::Unusable(format!("`{target}` cannot be the target: {why}"));
     let column = stats.iter().find(|column| column.name == target);
     let column = column.ok_or_else(|| unusable("it has no values".to_owned()))?;
@@ -27,7 +27,7 @@ pub(super) fn task(summary: &Summary, stats: &[ColumnStats], target: &str) -> Re
         return Err(unusable("it is the same in every row".to_owned()));
     }
     let classes = |why: String| -> (Task, String) {
-        let positive = if distinct == 2 { positive(summary, target) } else { None };
+        let positive = if distinct == 2 { positive(profile, target) } else { None };
         (Task { kind: TaskKind::Classification, target: target.to_owned(), positive }, why)
     };
     let quantity = |why: String| -> (Task, String) {
@@ -55,8 +55,8 @@ pub(super) fn task(summary: &Summary, stats: &[ColumnStats], target: &str) -> Re
 }
 
 /// Of two classes, the one whose name says yes, else the rarer one: what one looks for is seldom the rule.
-fn positive(summary: &Summary, target: &str) -> Option<Value> {
-    let values = summary.values(target)?;
+fn positive(profile: &Profile, target: &str) -> Option<Value> {
+    let values = profile.values(target)?;
     let says_yes = |value: &Value| match value {
         Value::Bool(truth) => *truth,
         Value::Number(number) => number.as_f64() == Some(1.0),

@@ -107,6 +107,12 @@ fn date(text: &[u8]) -> Option<i32> {
     Some(days + (153 * month + 2) / 5 + day - 1 - 719_468)
 }
 
+/// A time, or the beginning of a date: microseconds since the epoch.
+pub(crate) fn parse_moment(text: &str) -> Option<i64> {
+    let at = parse_time(text).map(|(at, _)| at);
+    at.or_else(|| parse_date(text).map(|days| i64::from(days) * 86_400_000_000))
+}
+
 /// `2013-01-31 12:00[:00[.000000]]`, with `T` or a space, and optionally `Z` or an offset: microseconds since
 /// the epoch (UTC where a zone is given), and whether one is given. Digits below microseconds are cut.
 pub(crate) fn parse_time(text: &str) -> Option<(i64, bool)> {

@@ -5,6 +5,7 @@
 
 mod fail;
 mod order;
+mod predicate;
 mod query;
 mod remote;
 mod scan;
@@ -30,6 +31,7 @@ use crate::write::{ParquetWriter, Written};
 use crate::{Error, Format, SchemaField, Table};
 
 pub use self::remote::{identify, open as open_remote};
+pub(crate) use predicate::Predicate;
 
 /// A table that a query may read.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,9 +1,10 @@
 //! Expectations: every rule, holding and broken.
 
 use serde_json::json;
+use tidemill_core::Timestamp;
 use tidemill_core::declare::{Expectation, Severity};
-use tidemill_data::expect::Limits;
-use tidemill_data::{CheckResult, Table, evaluate};
+use tidemill_data::expect::{Limits, Others, Surroundings, evaluate_in};
+use tidemill_data::{CheckResult, Error, Table, evaluate};
 
 use crate::python::months;
 use crate::read::generated;
@@ -152,4 +153,231 @@ async fn sql_rules_from_async_code() {
         &Limits::default(),
     );
     assert!(results.unwrap()[0].passed);
+}
+
+/// Two tables by name, for rules that look at others.
+struct Two(Table, Table);
+
+impl Others for Two {
+    fn table(&self, name: &str) -> Result<Table, Error> {
+        match name {
+            "first" => Ok(self.0.clone()),
+            "second@2" => Ok(self.1.clone()),
+            _ => Err(Error::Unusable(format!("there is no dataset `{name}`"))),
+        }
+    }
+}
+
+fn check_in(table: &Table, others: &dyn Others, json: serde_json::Value) -> Vec<CheckResult> {
+    let now = Timestamp::from_millis(1_357_171_200_000);
+    let around = Surroundings { now: Some(now), others, ..Surroundings::default() };
+    let limits = Limits { redact: vec!["name".to_owned()], ..Limits::default() };
+    evaluate_in(table, "flights", &rules(json), &limits, &around).unwrap()
+}
+
+fn outcome(results: &[CheckResult]) -> Vec<(bool, u64, Vec<u64>)> {
+    let rows = |result: &CheckResult| result.sample.iter().map(|row| row.row).collect();
+    results.iter().map(|result| (result.passed, result.failed, rows(result))).collect()
+}
+
+fn people() -> Table {
+    generated(
+        vec![1, 2, 2, 4, 3],
+        ["ann", "bo", "", "bo", "dora"].map(|name| Some(name.to_owned())).to_vec(),
+        vec![Some(1.0), Some(2.0), None, Some(3.5), Some(9.5)],
+    )
+}
+
+#[test]
+fn rules_on_rows() {
+    let table = people();
+    let results = check_in(
+        &table,
+        &Two(people(), people()),
+        json!([
+            {"not_in_set": {"column": "name", "values": ["bo"]}},
+            {"not_regex": {"column": "name", "pattern": "^b"}},
+            {"length": {"column": "name", "min": 1, "max": 3}},
+            {"monotonic": {"column": "id"}},
+            {"monotonic": {"column": "id", "strict": true}},
+            {"monotonic": {"column": "value"}},
+            {"monotonic": {"column": "value", "order": "decreasing"}},
+            {"compare": {"left": "id", "is": "<=", "right": "value"}},
+            {"compare": {"left": "id", "is": "<", "right": "name"}},
+        ]),
+    );
+    assert_eq!(
+        outcome(&results),
+        [
+            (false, 2, vec![2, 4]),
+            (false, 2, vec![2, 4]),
+            (false, 2, vec![3, 5]),
+            (false, 1, vec![5]),
+            (false, 2, vec![3, 5]),
+            (true, 0, vec![]),
+            (false, 3, vec![2, 4, 5]),
+            (false, 1, vec![4]),
+            (false, 1, vec![]),
+        ]
+    );
+    assert_eq!(results[0].sample[0].cells["name"], "(redacted)");
+    assert_eq!(results[8].message, "`id` is int and `name` is string, which do not compare");
+}
+
+#[test]
+fn rules_on_figures() {
+    let results = check_in(
+        &people(),
+        &Two(people(), people()),
+        json!([
+            {"mean_between": {"column": "value", "min": 4, "max": 4}},
+            {"std_between": {"column": "value", "min": 3.8, "max": 3.81}},
+            {"sum_between": {"column": "value", "min": 16, "max": 16}},
+            {"quantile_between": {"column": "value", "quantile": 0.5, "min": 2, "max": 2}},
+            {"distinct_count": {"column": "id", "min": 4, "max": 4}},
+            {"null_share": {"column": "value", "max": 0.1}},
+            {"column_count": {"min": 3, "max": 3}},
+            {"mean_between": {"column": "name", "min": 4}},
+            {"freshness": {"column": "id", "max_age": "1d"}},
+        ]),
+    );
+    let passed: Vec<bool> = results.iter().map(|result| result.passed).collect();
+    assert_eq!(passed, [true, true, true, true, true, false, true, false, false], "{results:#?}");
+    assert_eq!(results[5].message, "the share of nulls of `value` is 0.2, more than 0.1");
+    assert_eq!(results[5].observed, Some(0.2));
+    assert_eq!(results[7].message, "column `name` is string, not a number");
+}
+
+#[test]
+fn fresh_data_are_told_from_old() {
+    let table = Table::open(&months(1), None).unwrap();
+    let old = check_in(
+        &table,
+        &Two(people(), people()),
+        json!([
+            {"freshness": {"column": "time_hour", "max_age": "1h"}},
+            {"freshness": {"column": "time_hour", "max_age": "nonsense"}},
+        ]),
+    );
+    // The clock stands at 2013-01-03, before the month's end: nothing is too old then.
+    assert!(old[0].passed, "{:?}", old[0]);
+    assert!(!old[1].passed && old[1].message.contains("no age"));
+}
+
+#[test]
+fn some_rows_may_break_a_rule() {
+    let results = check(
+        &people(),
+        json!([
+            {"between": {"column": "value", "max": 9}, "mostly": 0.75},
+            {"between": {"column": "value", "max": 3}, "mostly": 0.75},
+            {"not_null": ["value"], "mostly": 0.8},
+            {"not_null": ["value"], "mostly": 0.81},
+        ]),
+    );
+    let passed: Vec<bool> = results.iter().map(|result| result.passed).collect();
+    assert_eq!(passed, [true, false, true, false], "{results:#?}");
+    assert_eq!(
+        results[1].message,
+        "2 of 4 rows have a `value` outside of the bounds; 50.00 % hold, and 75 % must"
+    );
+}
+
+#[cfg(feature = "sql")]
+#[test]
+fn conditions_choose_the_rows() {
+    let results = check(
+        &people(),
+        json!([
+            {"between": {"column": "value", "max": 3}, "where": "id < 4 and name <> 'dora'"},
+            {"between": {"column": "value", "max": 3}, "where": "id >= 3"},
+            {"unique": ["id"], "where": "value is not null"},
+            {"mean_between": {"column": "value", "min": 1.5, "max": 1.5}, "where": "id <= 2"},
+            {"not_null": ["value"], "where": "length(name) = 0"},
+            {"not_null": ["value"], "where": "id + 1"},
+            {"not_null": ["value"], "where": "nothing = 1"},
+            {"row_count": {"min": 1}, "where": "id = 1"},
+        ]),
+    );
+    assert_eq!(
+        outcome(&results)[..5],
+        [
+            (true, 0, vec![]),
+            (false, 2, vec![4, 5]),
+            (true, 0, vec![]),
+            (true, 0, vec![]),
+            (false, 1, vec![3]),
+        ],
+        "{results:#?}"
+    );
+    assert!(results[5].message.contains("not true or false"), "{}", results[5].message);
+    assert!(!results[6].passed && !results[7].passed);
+    assert_eq!((results[0].checked, results[4].checked), (3, 1));
+}
+
+#[test]
+fn other_datasets_are_looked_at() {
+    let others = Two(
+        generated(
+            vec![1, 2, 3],
+            vec![Some("ann".to_owned()), Some("bo".to_owned()), None],
+            vec![Some(1.0), None, None],
+        ),
+        people(),
+    );
+    let results = check_in(
+        &people(),
+        &others,
+        json!([
+            {"foreign_key": {"columns": ["id"], "to": "first"}},
+            {"foreign_key": {"columns": ["name"], "to": "first"}, "mostly": 0.5},
+            {"foreign_key": {"columns": ["value"], "to": "first", "key": ["id"]}},
+            {"no_leakage": {"from": "second@2"}},
+            {"no_leakage": {"from": "first", "columns": ["id", "name"]}},
+            {"no_new_categories": {"columns": ["name"], "against": "first"}},
+            {"no_new_categories": {"columns": ["name"], "against": "second@2"}},
+            {"foreign_key": {"columns": ["id"], "to": "third"}},
+        ]),
+    );
+    assert_eq!(
+        outcome(&results),
+        [
+            (false, 1, vec![4]),
+            (true, 2, vec![3, 5]),
+            (false, 1, vec![]),
+            (false, 5, vec![1, 2, 3, 4, 5]),
+            (false, 2, vec![1, 2]),
+            (false, 2, vec![]),
+            (true, 0, vec![]),
+            (false, 1, vec![]),
+        ],
+        "{results:#?}"
+    );
+    assert_eq!(results[5].severity, Severity::Warn);
+    // The values of a redacted column are not named.
+    assert_eq!(results[5].message, "2 rows have values that were not there: `name` has 2");
+    assert_eq!(results[7].message, "there is no dataset `third`");
+}
+
+#[test]
+fn shifted_months_break_drift_below() {
+    let files = months(7);
+    let table = |month: usize| Table::open(std::slice::from_ref(&files[month]), None).unwrap();
+    let others = Two(table(0), table(6));
+    let results = check_in(
+        &table(6),
+        &others,
+        json!([
+            {"drift_below": {"against": "first", "columns": ["dep_delay", "carrier"]}},
+            {"drift_below": {"against": "second@2", "columns": ["dep_delay", "carrier"]}},
+            {"drift_below": {"against": "second@2"}, "severity": "error"},
+        ]),
+    );
+    assert_eq!(
+        results.iter().map(|result| result.passed).collect::<Vec<_>>(),
+        [false, true, true],
+        "{results:#?}"
+    );
+    assert!(results[0].message.contains("columns moved"), "{}", results[0].message);
+    assert_eq!(results[2].severity, Severity::Error);
 }

@@ -1,11 +1,19 @@
 //! Foreign bytes: any input returns, and text that was written is read back.
 
 use proptest::prelude::*;
-use tidemill_data::fuzz::{fuzz_arrow, fuzz_csv, fuzz_json_lines, fuzz_parquet};
+use tidemill_data::fuzz::{fuzz_arrow, fuzz_csv, fuzz_json_lines, fuzz_parquet, fuzz_profile};
 use tidemill_data::{CsvOptions, Format, Table};
 
 use crate::python::flights;
 use crate::read::Files;
+
+/// The body of a profile of a small table.
+static PROFILE: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+    let table = Table::open(&[flights().join("airlines.parquet")], None).unwrap();
+    let options = tidemill_data::ProfileOptions::dataset();
+    let bytes = tidemill_data::Profile::build(&table, &options, &tidemill_core::Quiet).unwrap().to_bytes();
+    zstd::bulk::decompress(&bytes[18..], 1 << 20).unwrap()
+});
 
 /// Fields with everything that needs quoting.
 fn field() -> impl Strategy<Value = String> {
@@ -31,6 +39,18 @@ proptest! {
         fuzz_json_lines(&bytes);
         fuzz_arrow(&bytes);
         fuzz_parquet(&bytes);
+        fuzz_profile(&bytes);
+    }
+
+    #[test]
+    fn damaged_profiles_return(place in 0usize..100_000, byte in any::<u8>(), cut in 0usize..2000) {
+        // The body, so that the checksum does not keep the damage out.
+        let mut bytes = PROFILE.clone();
+        let length = bytes.len();
+        bytes[place % length] ^= byte;
+        fuzz_profile(&bytes);
+        bytes.truncate(length - cut % length);
+        fuzz_profile(&bytes);
     }
 
     #[test]

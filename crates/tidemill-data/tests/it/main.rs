@@ -10,13 +10,14 @@
 )]
 
 mod diff;
+mod drift;
 mod expect;
 mod fuzz;
 mod infer;
+mod profile;
 mod python;
 mod read;
 #[cfg(feature = "sql")]
 mod remote;
 #[cfg(feature = "sql")]
 mod sql;
-mod summary;

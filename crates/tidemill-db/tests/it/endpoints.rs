@@ -20,6 +20,7 @@ async fn put(db: &Db, name: &str, spec: &str, millis: i64) -> u64 {
         revision,
         spec: digest(spec),
         arms: vec!["champion: churn@3, 100 %".to_owned()],
+        records: None,
     };
     tx.commit(vec![event(millis, kind)]).await.unwrap();
     revision

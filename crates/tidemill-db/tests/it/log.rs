@@ -11,6 +11,7 @@ use crate::fixture::{Fixture, at, begun, digest, event, on_both, pushed, run_id,
 
 on_both!(
     filters,
+    growth_is_told_after_the_commit,
     lines_are_the_canonical_json_of_the_events,
     the_head_is_the_root_of_the_reference_implementation,
     a_whole_log_is_found_whole,
@@ -56,6 +57,20 @@ async fn filters(f: Fixture) {
         let seqs: Vec<u64> = f.db.events(&filter).await.unwrap().iter().map(|event| event.seq).collect();
         assert_eq!(seqs, expected, "{filter:?}");
     }
+}
+
+async fn growth_is_told_after_the_commit(f: Fixture) {
+    let mut growth = f.db.clone().log_growth();
+    assert!(!growth.has_changed().unwrap());
+    append(&f, vec![pushed("x", 20), pushed("y", 30)]).await;
+    growth.changed().await.unwrap();
+    assert_eq!(*growth.borrow_and_update(), 2);
+    // Nobody is told of what was not committed, nor of a commit without events.
+    drop(f.db.begin().await.unwrap());
+    append(&f, Vec::new()).await;
+    assert!(!growth.has_changed().unwrap());
+    f.db.ingest().events(vec![pushed("z", 40)]).await.unwrap();
+    assert_eq!(*growth.borrow_and_update(), 3);
 }
 
 async fn lines_are_the_canonical_json_of_the_events(f: Fixture) {

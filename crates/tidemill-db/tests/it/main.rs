@@ -12,6 +12,7 @@
 mod artifacts;
 mod crash;
 mod datasets;
+mod delivery;
 mod endpoints;
 mod evaluation;
 mod experiments;
@@ -24,6 +25,7 @@ mod log;
 mod logged_models;
 mod models;
 mod open;
+mod profiles;
 mod records;
 mod runs;
 mod schema;

@@ -1,9 +1,9 @@
 //! Parts of the inference log, and outcomes.
 
-use tidemill_core::Timestamp;
-use tidemill_db::Keep;
+use tidemill_core::{Actor, EventKind, Timestamp};
 use tidemill_db::outcomes::{Match, Outcome, OutcomeCounts, OutcomeState};
 use tidemill_db::records::{NewRecordPart, RecordFilter};
+use tidemill_db::{EventFilter, Keep, Order};
 
 use crate::fixture::{Fixture, at, digest, on_both};
 
@@ -14,6 +14,16 @@ on_both!(
     outcomes_wait_are_matched_and_counted,
     the_first_outcome_of_a_row_counts,
 );
+
+fn ana() -> Actor {
+    Actor::user("ana")
+}
+
+/// What the log says of these, oldest first.
+async fn events(f: &Fixture) -> Vec<EventKind> {
+    let filter = EventFilter { order: Order::OldestFirst, ..EventFilter::default() };
+    f.db.events(&filter).await.unwrap().into_iter().map(|event| event.kind).collect()
+}
 
 fn part(endpoint: &str, hour: i64, content: &str) -> NewRecordPart {
     NewRecordPart {
@@ -40,7 +50,8 @@ async fn a_segment_is_listed_once(f: Fixture) {
     assert_eq!(found.len(), 2);
     assert_eq!((found[1].number, found[1].segment.as_str(), found[1].bytes), (1, "loans/1", 1 << 33));
     assert!(listed.contains("loans/1") && listed.contains("loans/2") && !listed.contains("loans/3"));
-    assert_eq!(f.db.log_head().await.unwrap().size, 0);
+    // One event: the second time nothing was stored, and an empty segment stores nothing.
+    assert_eq!(f.db.log_head().await.unwrap().size, 1);
 }
 
 async fn parts_are_found_by_endpoint_and_time(f: Fixture) {
@@ -64,13 +75,38 @@ async fn parts_are_kept_by_collections_until_they_are_dropped(f: Fixture) {
     f.db.add_record_parts("s1", at(1), &[part("a", 5, "one"), part("a", 6, "two")]).await.unwrap();
     let kept = async |content: &str| f.db.roots(&Keep::default()).await.unwrap().contains(&digest(content));
     assert!(kept("one").await && kept("two").await);
-    assert_eq!(f.db.drop_record_parts("a", at(6 * 3_600_000)).await.unwrap(), 1);
+    assert_eq!(f.db.drop_record_parts("a", at(6 * 3_600_000), at(60)).await.unwrap(), 1);
     assert!(!kept("one").await && kept("two").await);
     assert_eq!(f.db.drop_record_segments(at(100), &[]).await.unwrap(), 0);
-    assert_eq!(f.db.drop_record_parts("a", at(i64::MAX)).await.unwrap(), 1);
+    assert_eq!(f.db.drop_record_parts("a", at(i64::MAX), at(60)).await.unwrap(), 1);
     assert_eq!(f.db.drop_record_segments(at(100), &["s1".to_owned()]).await.unwrap(), 0);
     assert_eq!(f.db.drop_record_segments(at(1), &[]).await.unwrap(), 0);
     assert_eq!(f.db.drop_record_segments(at(100), &[]).await.unwrap(), 1);
+    let parts = |parts, why: &str| match why {
+        "" => EventKind::RecordsStored {
+            endpoint: "a".to_owned(),
+            segment: "s1".to_owned(),
+            parts,
+            requests: 10 * parts,
+            rows: 20 * parts,
+            bytes: parts << 33,
+        },
+        why => EventKind::RecordsRemoved {
+            endpoint: "a".to_owned(),
+            why: why.to_owned(),
+            parts,
+            rows: 20 * parts,
+            bytes: parts << 33,
+        },
+    };
+    assert_eq!(events(&f).await, [parts(2, ""), parts(1, "age"), parts(1, "age")]);
+    f.db.add_record_parts("s2", at(2), &[part("a", 7, "1"), part("a", 8, "2"), part("a", 9, "3")])
+        .await
+        .unwrap();
+    assert_eq!(f.db.drop_record_parts_beyond("a", 3 << 33, at(70)).await.unwrap(), 0);
+    assert_eq!(f.db.drop_record_parts_beyond("a", (2 << 33) - 1, at(70)).await.unwrap(), 2);
+    assert!(kept("3").await && !kept("2").await, "the newest stays");
+    assert_eq!(events(&f).await.last(), Some(&parts(2, "bytes")));
 }
 
 fn outcome(request: &str, number: f64) -> Outcome {
@@ -98,7 +134,7 @@ async fn outcomes_wait_are_matched_and_counted(f: Fixture) {
         text: Some("paid".to_owned()),
         ..outcome("", 0.0)
     };
-    f.db.add_outcomes(&[outcome("r1", 1.0), by_entity.clone(), outcome("r2", f64::MIN_POSITIVE)])
+    f.db.add_outcomes(&ana(), &[outcome("r1", 1.0), by_entity.clone(), outcome("r2", f64::MIN_POSITIVE)])
         .await
         .unwrap();
     let waiting = f.db.outcomes("loans", Some(OutcomeState::Waiting), 0, 10).await.unwrap();
@@ -110,7 +146,7 @@ async fn outcomes_wait_are_matched_and_counted(f: Fixture) {
     settled[0].is_late = true;
     settled[1].matched = matched("r9", Some(2));
     settled[2].tested_part = 7;
-    let states = f.db.settle_outcomes("loans", &settled).await.unwrap();
+    let states = f.db.settle_outcomes("loans", &settled, at(60)).await.unwrap();
     assert_eq!(states, [OutcomeState::Matched, OutcomeState::Matched, OutcomeState::Waiting]);
     let counts = f.db.outcome_counts("loans").await.unwrap();
     assert_eq!(counts, OutcomeCounts { matched: 2, late: 1, waiting: 1, duplicate: 0 });
@@ -129,25 +165,33 @@ async fn outcomes_wait_are_matched_and_counted(f: Fixture) {
     );
     assert_eq!(f.db.endpoints_with_waiting_outcomes().await.unwrap(), ["loans"]);
     assert_eq!(f.db.outcomes("loans", None, ids[0], 1).await.unwrap()[0].id, ids[1]);
-    assert_eq!(f.db.drop_outcomes("loans", at(51)).await.unwrap(), 3);
+    assert_eq!(f.db.drop_outcomes("loans", at(51), at(60)).await.unwrap(), 3);
+    assert_eq!(f.db.drop_outcomes("loans", at(51), at(61)).await.unwrap(), 0);
+    let endpoint = "loans".to_owned();
+    let expected = [
+        EventKind::OutcomesReceived { endpoint: endpoint.clone(), outcomes: 3 },
+        EventKind::OutcomesJoined { endpoint: endpoint.clone(), matched: 2, late: 1, duplicate: 0 },
+        EventKind::OutcomesRemoved { endpoint, outcomes: 3 },
+    ];
+    assert_eq!(events(&f).await, expected);
 }
 
 async fn the_first_outcome_of_a_row_counts(f: Fixture) {
-    f.db.add_outcomes(&[outcome("r1", 1.0), outcome("r1", 0.0), outcome("r1", 3.0)]).await.unwrap();
+    f.db.add_outcomes(&ana(), &[outcome("r1", 1.0), outcome("r1", 0.0), outcome("r1", 3.0)]).await.unwrap();
     let mut all = f.db.outcomes("loans", None, 0, 10).await.unwrap();
     "amount".clone_into(&mut all[2].name);
     all.iter_mut().for_each(|outcome| outcome.matched = matched("r1", None));
     use OutcomeState::{Duplicate, Matched};
-    assert_eq!(f.db.settle_outcomes("loans", &all).await.unwrap(), [Matched, Duplicate, Matched]);
-    f.db.add_outcomes(&[outcome("r1", 5.0), outcome("r1", 6.0)]).await.unwrap();
+    assert_eq!(f.db.settle_outcomes("loans", &all, at(60)).await.unwrap(), [Matched, Duplicate, Matched]);
+    f.db.add_outcomes(&ana(), &[outcome("r1", 5.0), outcome("r1", 6.0)]).await.unwrap();
     let mut later = f.db.outcomes("loans", Some(OutcomeState::Waiting), 0, 10).await.unwrap();
     later[0].matched = matched("r1", None);
     later[1].matched = matched("r1", Some(0));
-    assert_eq!(f.db.settle_outcomes("loans", &later).await.unwrap(), [Duplicate, Matched]);
+    assert_eq!(f.db.settle_outcomes("loans", &later, at(60)).await.unwrap(), [Duplicate, Matched]);
     let states: Vec<OutcomeState> =
         f.db.outcomes("loans", None, 0, 10).await.unwrap().into_iter().map(|outcome| outcome.state).collect();
     assert_eq!(states, [Matched, Duplicate, Matched, Duplicate, Matched]);
     // What is settled stays as it is.
-    f.db.settle_outcomes("loans", &later).await.unwrap();
+    f.db.settle_outcomes("loans", &later, at(60)).await.unwrap();
     assert_eq!(f.db.outcome_counts("loans").await.unwrap().matched, 3);
 }

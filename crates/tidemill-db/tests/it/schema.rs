@@ -42,7 +42,9 @@ fn both_folders_have_the_same_files() {
             "0007_endpoints.sql",
             "0008_records.sql",
             "0009_end_time.sql",
-            "0010_triggers.sql",
+            "0010_profiles.sql",
+            "0011_delivery.sql",
+            "0012_triggers.sql",
         ]
     );
 }

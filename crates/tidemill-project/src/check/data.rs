@@ -1,7 +1,7 @@
 //! Datasets, their expectations, the store, and parameter paths.
 
 use globset::Glob;
-use tidemill_core::declare::Rule;
+use tidemill_core::declare::{Bounds, Expectation, Rule, age};
 use tidemill_core::did_you_mean;
 
 use super::Check;
@@ -27,7 +27,9 @@ impl Check<'_> {
             }
             self.distinct(&dataset.key, &at.key("key"));
             for (i, expectation) in dataset.expect.iter().enumerate() {
-                self.rule(&expectation.rule, &at.key("expect").item(i));
+                let at = at.key("expect").item(i);
+                self.rule(&expectation.rule, &at);
+                self.expectation(expectation, &at);
             }
         }
         let at = self.root().key("params");
@@ -116,7 +118,7 @@ impl Check<'_> {
                 }
                 self.distinct(columns, &at);
             }
-            Rule::InSet { values, .. } if values.is_empty() => {
+            Rule::InSet { values, .. } | Rule::NotInSet { values, .. } if values.is_empty() => {
                 self.add(&at.key("values").span, "the set is empty", "at least one value", None);
             }
             Rule::Between { min: None, max: None, .. } => self.bounds(None, None, &at),
@@ -127,10 +129,46 @@ impl Check<'_> {
                     self.add(&at.key("max").span, "`min` and `max` are of different types", "", None);
                 }
             }
-            Rule::RowCount { min, max } => {
+            Rule::RowCount { min, max } | Rule::ColumnCount { min, max } => {
                 self.bounds(min.map(|n| n as f64), max.map(|n| n as f64), &at);
             }
-            Rule::Regex { pattern, .. } => {
+            Rule::NullShare(Bounds { min, max, .. })
+            | Rule::Length(Bounds { min, max, .. })
+            | Rule::DistinctCount(Bounds { min, max, .. })
+            | Rule::MeanBetween(Bounds { min, max, .. })
+            | Rule::StdBetween(Bounds { min, max, .. })
+            | Rule::SumBetween(Bounds { min, max, .. }) => self.bounds(*min, *max, &at),
+            Rule::QuantileBetween { quantile, min, max, .. } => {
+                if !(0.0..=1.0).contains(quantile) {
+                    self.add(
+                        &at.key("quantile").span,
+                        format!("there is no quantile {quantile}"),
+                        "a share from 0 to 1; 0.5 is the median",
+                        None,
+                    );
+                }
+                self.bounds(*min, *max, &at);
+            }
+            Rule::Freshness { max_age, .. } if age(max_age).is_none() => {
+                self.add(
+                    &at.key("max_age").span,
+                    format!("`{max_age}` is no age"),
+                    "a number and one of `s`, `m`, `h`, `d`, `w`",
+                    None,
+                );
+            }
+            Rule::ForeignKey { columns, key, .. } => {
+                if columns.is_empty() {
+                    self.add(&at.key("columns").span, "no columns are named", "at least one column", None);
+                } else if !key.is_empty() && key.len() != columns.len() {
+                    let message = format!("{} columns cannot refer to {}", columns.len(), key.len());
+                    self.add(&at.key("key").span, message, "as many columns as in `columns`", None);
+                }
+            }
+            Rule::NoNewCategories { columns, .. } if columns.is_empty() => {
+                self.add(&at.key("columns").span, "no columns are named", "at least one column", None);
+            }
+            Rule::Regex { pattern, .. } | Rule::NotRegex { pattern, .. } => {
                 if let Err(error) = regex::Regex::new(pattern) {
                     let text = error.to_string();
                     let reason =
@@ -150,7 +188,68 @@ impl Check<'_> {
             Rule::Sql { assert } if assert.trim().is_empty() => {
                 self.add(&at.key("assert").span, "the query is empty", "", None);
             }
-            Rule::InSet { .. } | Rule::Between { .. } | Rule::Sql { .. } => {}
+            Rule::InSet { .. }
+            | Rule::NotInSet { .. }
+            | Rule::Between { .. }
+            | Rule::Monotonic { .. }
+            | Rule::Compare { .. }
+            | Rule::NoLeakage { .. }
+            | Rule::Freshness { .. }
+            | Rule::NoNewCategories { .. }
+            | Rule::DriftBelow { .. }
+            | Rule::Sql { .. } => {}
+        }
+    }
+
+    /// What stands beside the rule.
+    fn expectation(&mut self, expectation: &Expectation, at: &Cursor<'_>) {
+        let name = expectation.rule.name();
+        if let Some(mostly) = expectation.mostly {
+            let at = at.key("mostly");
+            if !(mostly > 0.0 && mostly <= 1.0) {
+                self.add(&at.span, format!("{mostly} is no share of rows"), "above 0 and at most 1", None);
+            } else if !expectation.rule.by_row() {
+                let message = format!("`mostly` has no meaning for `{name}`, which is not judged row by row");
+                self.add(&at.key, message, "", Some("remove `mostly`".to_owned()));
+            }
+        }
+        if expectation.condition.as_ref().is_some_and(|condition| condition.trim().is_empty()) {
+            self.add(&at.key("where").span, "the condition is empty", "", None);
+        }
+        if let Some(other) = expectation.rule.other() {
+            let dataset = other.split('@').next().unwrap_or_default();
+            // A stored version may be of a dataset that the project does not declare.
+            if !other.contains('@') && !self.project.data.keys().any(|known| known.as_str() == dataset) {
+                let hint = did_you_mean(dataset, self.project.data.keys().map(|known| known.as_str()));
+                let hint = hint.or_else(|| Some(format!("`{dataset}@1` names a stored version")));
+                let place = at.key(name);
+                let keys = ["to", "from", "against"];
+                let place = keys.iter().map(|key| place.key(key)).find(|place| place.node.is_some());
+                let span = place.map_or_else(|| at.span.clone(), |place| place.span);
+                self.add(&span, format!("there is no dataset `{dataset}`"), "", hint);
+            }
+        }
+    }
+
+    pub(super) fn serving(&mut self) {
+        const DAY: u128 = 86_400_000;
+        let Some(records) = self.project.serving.as_ref().and_then(|serving| serving.records.as_ref()) else {
+            return;
+        };
+        let at = self.root().key("serving").key("records");
+        if let Some(sample) = records.sample.filter(|sample| !(0.0..=1.0).contains(sample)) {
+            let span = at.key("sample").key.clone();
+            self.add(&span, format!("`sample` is {sample}"), "a share from 0 to 1", None);
+        }
+        if let Some(keep) = records.keep.map(|keep| keep.0.as_millis())
+            && (keep == 0 || keep % DAY != 0)
+        {
+            let span = at.key("keep").key.clone();
+            self.add(&span, "records are kept for whole days", "for example `90d`", None);
+        }
+        if records.keep_bytes == Some(0) {
+            let hint = Some("`sample: 0` records nothing".to_owned());
+            self.add(&at.key("keep_bytes").key, "`keep_bytes` is 0", "a number of bytes", hint);
         }
     }
 

@@ -106,6 +106,11 @@ impl Check<'_> {
                     }
                     reached = share;
                 }
+                Stage::Gate(people) if people.by.trim().is_empty() => {
+                    let by = at.key("gate").key("by");
+                    self.add(&by.span, "the role is empty", "a role such as `owner`", None);
+                }
+                Stage::Gate(_) => {}
                 Stage::Full(_) if !last => {
                     self.add(&at.span, "stages after `full`", "`full` as the last stage", None);
                 }

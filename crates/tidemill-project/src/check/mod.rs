@@ -34,6 +34,7 @@ pub(crate) fn check(project: &Project) -> Report {
     check.monitors();
     check.triggers();
     check.store();
+    check.serving();
     let mut report = Report::default();
     let text = project.source.text();
     for problem in check.problems {

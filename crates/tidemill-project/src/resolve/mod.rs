@@ -66,6 +66,8 @@ pub struct ResolvedDataset {
     pub time: Option<String>,
     /// Columns that identify a row.
     pub key: Vec<String>,
+    /// Columns whose values are not shown.
+    pub redact: Vec<String>,
     /// What must hold of the data.
     pub expect: Vec<Expectation>,
     /// Line in the project file, from 1, for messages.
@@ -168,6 +170,7 @@ impl ResolvedDataset {
             format: dataset.format,
             time: dataset.time.clone(),
             key: dataset.key.clone(),
+            redact: dataset.redact.clone(),
             expect: dataset.expect.clone(),
             line,
         }

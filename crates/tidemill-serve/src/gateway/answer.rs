@@ -13,6 +13,7 @@ use super::metrics::ArmMeter;
 use super::model::Loaded;
 use super::route::{Choice, Keys, Why, find, route};
 use super::shadow::{Shown, failure, name_outputs, named_inputs};
+use super::trace::{Context, Marks, Phase, RequestSpan, Traced};
 use super::{Found, Gateway, Inner, id};
 use crate::{InferError, Named, Record, Request, Response, Status};
 
@@ -46,6 +47,7 @@ struct Outcome {
     originals: Option<Vec<Named>>,
     names: Vec<String>,
     tensors: Option<Vec<Tensor>>,
+    marks: Marks,
 }
 
 impl Gateway {
@@ -58,6 +60,8 @@ impl Gateway {
         let Some(arm) = endpoint.arms.get(choice.arm) else {
             return Err(InferError::Internal("the routing table names an arm that is not there".to_owned()));
         };
+        let traced = self.traced(&request, begun);
+        let span_id = traced.map(|_| request_id.clone());
         let kept = self.keep(&endpoint, &request, request_id);
         let rows = request.inputs.first().map_or(0, |input| input.tensor.rows());
         let shown = self.for_shadows(&endpoint, choice, &request.inputs);
@@ -65,11 +69,51 @@ impl Gateway {
         let deadline = request.deadline.map_or(limit, |deadline| deadline.min(limit));
         let inputs = std::mem::take(&mut request.inputs);
         let is_direct = endpoint.table.is_none();
-        let outcome = self.ask(&endpoint, arm, inputs, deadline, is_direct).await;
+        let params = request.params.take();
+        let outcome = self.ask(&endpoint, arm, (inputs, params), (begun, deadline), is_direct).await;
         if is_new && outcome.loaded.is_some() {
             self.remember(&endpoint, request.version.as_deref());
         }
-        self.finish(&endpoint, arm, &request, kept, rows, outcome, begun, shown)
+        let (marks, answered) = (outcome.marks, begun.elapsed());
+        let finished = self.finish(&endpoint, arm, &request, kept, rows, outcome, begun, shown);
+        if let (Some(traced), Some(id)) = (traced, span_id) {
+            self.tell(traced, &endpoint, id, rows, &finished, marks.phases(answered, begun.elapsed()));
+        }
+        finished
+    }
+
+    /// A request that the tracer wants to hear of.
+    fn traced(&self, request: &Request, begun: Instant) -> Option<Traced> {
+        let tracer = self.inner.tracer.get()?;
+        let context = Context::of(request.headers.get("traceparent"));
+        context.wanted(&**tracer).then(|| Traced { context, begun, start: self.inner.clock.now() })
+    }
+
+    fn tell(
+        &self,
+        traced: Traced,
+        endpoint: &Endpoint,
+        request_id: String,
+        rows: usize,
+        finished: &Result<Response, InferError>,
+        phases: Vec<Phase>,
+    ) {
+        let Some(tracer) = self.inner.tracer.get() else { return };
+        let response = finished.as_ref().ok();
+        tracer.span(RequestSpan {
+            trace: traced.context.trace,
+            span: id::span(),
+            parent: traced.context.parent,
+            start: traced.start,
+            took: traced.begun.elapsed(),
+            endpoint: endpoint.name.to_string(),
+            arm: response.and_then(|response| response.arm.clone()),
+            version: response.map(|response| response.version.clone()).unwrap_or_default(),
+            request_id,
+            rows,
+            error: finished.as_ref().err().map(ToString::to_string),
+            phases,
+        });
     }
 
     fn enter(&self) -> Result<Place<'_>, InferError> {
@@ -123,8 +167,8 @@ impl Gateway {
         &self,
         endpoint: &Endpoint,
         arm: &ArmState,
-        inputs: Vec<Named>,
-        deadline: Instant,
+        (inputs, params): (Vec<Named>, Option<Arc<str>>),
+        (begun, deadline): (Instant, Instant),
         is_direct: bool,
     ) -> Outcome {
         let stage = &self.inner.stage;
@@ -142,9 +186,11 @@ impl Gateway {
                     originals: Some(inputs),
                     names: Vec::new(),
                     tensors: None,
+                    marks: Marks::default(),
                 };
             }
         };
+        let ready = begun.elapsed();
         let bound = endpoint.bound(arm, &loaded, &stage.metrics);
         let mut outcome = Outcome {
             answer: Err(InferError::Internal("the model was not asked".to_owned())),
@@ -154,18 +200,30 @@ impl Gateway {
             originals: None,
             names: Vec::new(),
             tensors: None,
+            marks: Marks { ready: Some(ready), ..Marks::default() },
         };
+        if params.is_some() && !loaded.lane.session().takes_params() {
+            let why = format!("model `{}` takes no `params`: its signature names none", loaded.model);
+            outcome.answer = Err(InferError::Invalid(why));
+            outcome.originals = Some(inputs);
+            outcome.loaded = Some(loaded);
+            return outcome;
+        }
         match loaded.plan.prepare(inputs) {
             Ok(mut prepared) => {
                 bound.checker.look(&prepared.tensors, loaded.plan.is_matrix(), &mut prepared.violations);
                 bound.meter.violated(&prepared.violations);
                 outcome.names = prepared.names;
                 outcome.originals = prepared.originals;
+                outcome.marks.checked = Some(begun.elapsed());
                 match bound.checker.judge(&prepared.violations) {
                     Ok(notes) => {
                         outcome.notes = notes;
-                        let ran = loaded.lane.run(prepared.tensors, prepared.rows, deadline).await;
+                        let ran =
+                            loaded.lane.run_with(prepared.tensors, prepared.rows, params, deadline).await;
                         outcome.answer = ran.answer;
+                        outcome.marks.called = ran.called.map(|at| at.saturating_duration_since(begun));
+                        outcome.marks.ran = Some(begun.elapsed());
                         outcome.tensors = ran.inputs;
                     }
                     Err(refusal) => {
@@ -193,7 +251,7 @@ impl Gateway {
         begun: Instant,
         shown: Vec<(usize, Vec<Named>)>,
     ) -> Result<Response, InferError> {
-        let Outcome { answer, loaded, meter, mut notes, originals, names, tensors } = outcome;
+        let Outcome { answer, loaded, meter, mut notes, originals, names, tensors, .. } = outcome;
         let latency = begun.elapsed();
         let loaded = loaded.as_deref();
         // Names that nobody has would each be a folder of the inference log for ever.

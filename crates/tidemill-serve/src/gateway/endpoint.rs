@@ -16,6 +16,8 @@ use super::route::{Arm, Key, Rule, Table, check};
 use super::shadow::Shadow;
 use super::source::Which;
 use super::validate::{Bounds, Checker, Policies};
+use crate::record::RecordsSpec;
+use crate::record::outcome::OutcomesSpec;
 
 /// What an endpoint is declared to do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -45,6 +47,12 @@ pub struct EndpointSpec {
     /// Header fields that are kept in the inference log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keep_headers: Vec<String>,
+    /// What is kept of its requests in the inference log, and for how long.
+    #[serde(default, skip_serializing_if = "RecordsSpec::is_empty")]
+    pub records: RecordsSpec,
+    /// How outcomes are joined with its requests.
+    #[serde(default, skip_serializing_if = "OutcomesSpec::is_empty")]
+    pub outcomes: OutcomesSpec,
     /// How long a request may take, in milliseconds; the server's limit where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 3_600_000)]
@@ -76,6 +84,8 @@ impl EndpointSpec {
         if let Some(fallback) = &self.fallback {
             fallback.check()?;
         }
+        self.records.check()?;
+        self.outcomes.check()?;
         let weights: Vec<f64> =
             self.arms.iter().map(|arm| if arm.shadow { 0.0 } else { arm.weight }).collect();
         let wanted: Vec<(&str, u32)> =
@@ -299,6 +309,8 @@ mod tests {
         let secret = with(|spec| spec.keep_headers = vec!["x-team".into(), "Authorization".into()]);
         assert!(secret.contains("`Authorization` carries credentials"), "{secret}");
         assert!(with(|spec| spec.arms.clear()).contains("1 to 16 arms"));
+        assert!(with(|spec| spec.records.sample = Some(2.0)).contains("`records.sample` is 2"));
+        assert!(with(|spec| spec.outcomes.late_after_s = Some(0)).contains("`outcomes.late_after_s` is 0"));
         let unknown = serde_json::from_str::<EndpointSpec>(r#"{"arms": [], "wieghts": 1}"#).unwrap_err();
         assert!(unknown.to_string().contains("wieghts"), "{unknown}");
     }
@@ -310,7 +322,9 @@ mod tests {
               {"name": "idea", "model": "idea", "weight": 20, "shadow": true}],
             "rules": [{"key": {"header": "x-tier"}, "one_of": ["gold"], "arm": "next"}],
             "sticky": {"input": "customer"}, "validation": {"nan": "refuse"}, "bounds": {"age": {"min": 0}},
-            "fallback": {"outputs": {"label": 0}}, "entity": {"input": "customer"}, "timeout_ms": 100}"#;
+            "fallback": {"outputs": {"label": 0}}, "entity": {"input": "customer"},
+            "records": {"sample": 0.1, "redact": {"customer": "hash"}, "keep_days": 90},
+            "outcomes": {"late_after_s": 86400}, "timeout_ms": 100}"#;
         let spec: EndpointSpec = serde_json::from_str(text).unwrap();
         let spec = spec.settle(None).unwrap();
         assert_eq!(spec.shares(), BTreeMap::from([("champion", 9_500), ("next", 500)]));

@@ -79,10 +79,48 @@ impl ModelSource for FolderSource {
         let missing = || SourceError::NotFound(format!("model `{model}` has no version `{version}`"));
         let (_, path) = found.ok_or_else(missing)?;
         let (model, version, serving) = (model.to_owned(), version.to_owned(), self.serving.clone());
-        let read = move || manifest::read(&model, &version, &OnDisk(path), serving);
+        let read = move || read(&model, &version, path, serving);
         let read = tokio::task::spawn_blocking(read).await;
         read.unwrap_or_else(|_| Err(SourceError::Unavailable("reading the model was cut off".to_owned())))
     }
+}
+
+/// Reads the model in a folder, or the ONNX file, at `path`. Blocks.
+///
+/// # Errors
+///
+/// As [`manifest::read`].
+pub fn read(
+    model: &str,
+    version: &str,
+    path: PathBuf,
+    serving: ServingSettings,
+) -> Result<ModelBundle, SourceError> {
+    manifest::read(model, version, &OnDisk(path), serving)
+}
+
+/// The models of a folder: each folder, or file `NAME.onnx`, in it is one. Hidden names are left out.
+///
+/// # Errors
+///
+/// Where the folder cannot be read.
+pub fn models(folder: &Path) -> std::io::Result<BTreeMap<String, PathBuf>> {
+    let mut found = BTreeMap::new();
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        let name = if path.is_dir() {
+            path.file_name()
+        } else if path.extension().is_some_and(|kind| kind == "onnx") {
+            path.file_stem()
+        } else {
+            None
+        };
+        let name = name.and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'));
+        if let Some(name) = name {
+            found.insert(name.to_owned(), path.clone());
+        }
+    }
+    Ok(found)
 }
 
 /// Folders named by numbers, in their order.
@@ -198,6 +236,10 @@ mod tests {
             fs_err::write(folder.join("MLmodel"), MANIFEST).unwrap();
             fs_err::write(folder.join("model.onnx"), version).unwrap();
         }
+        fs_err::create_dir(dir.path().join(".hidden")).unwrap();
+        fs_err::write(dir.path().join("notes.txt"), b"x").unwrap();
+        let named = models(dir.path()).unwrap();
+        assert_eq!(named.keys().collect::<Vec<_>>(), ["any", "versions"]);
         let versions = source(&dir.path().join("versions"));
         assert_eq!(versions.versions("m").await.unwrap(), ["9", "10"]);
         assert_eq!(versions.resolve("m", &Which::Default).await.unwrap(), "10");

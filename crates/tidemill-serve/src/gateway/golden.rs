@@ -53,7 +53,12 @@ impl Golden {
         Self::from_table(&table).map_err(|why| wrong(&why))
     }
 
-    fn from_table(table: &RecordBatch) -> Result<Self, String> {
+    /// From a table of the inputs under their names, and `answer_0`, `answer_1`, …
+    ///
+    /// # Errors
+    ///
+    /// Where it has no answers or holds types that no model takes.
+    pub fn from_table(table: &RecordBatch) -> Result<Self, String> {
         let (mut inputs, mut answers) = (Vec::new(), Vec::new());
         for (field, column) in table.schema().fields().iter().zip(table.columns()) {
             if field.name() == &format!("{ANSWER}{}", answers.len()) {
@@ -99,7 +104,11 @@ impl Golden {
     /// The output that holds the answers: the first one of floats with as many numbers in a row as there are
     /// answers.
     pub fn pick(&self, outputs: &[Tensor]) -> Option<usize> {
-        let width = self.answers.first().map_or(0, Vec::len);
+        Self::find(outputs, self.answers.first().map_or(0, Vec::len))
+    }
+
+    /// The first output of floats with `width` numbers in a row.
+    pub fn find(outputs: &[Tensor], width: usize) -> Option<usize> {
         outputs.iter().position(|output| {
             let floats = matches!(output.values(), Values::F32(_) | Values::F64(_));
             floats && output.row_len() == width

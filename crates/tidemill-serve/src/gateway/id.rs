@@ -18,6 +18,19 @@ pub(super) fn fresh() -> String {
     text
 }
 
+/// A new name of a trace.
+pub(super) fn trace() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&next().to_le_bytes());
+    bytes[8..].copy_from_slice(&next().max(1).to_le_bytes());
+    bytes
+}
+
+/// A new name of a span.
+pub(super) fn span() -> [u8; 8] {
+    next().max(1).to_le_bytes()
+}
+
 fn next() -> u64 {
     STATE.with(|state| {
         let [mut x, y] = state.get();

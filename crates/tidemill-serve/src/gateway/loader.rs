@@ -111,6 +111,18 @@ impl Session for InFolder {
         self.session.run(inputs)
     }
 
+    fn takes_params(&self) -> bool {
+        self.session.takes_params()
+    }
+
+    fn run_with(
+        &self,
+        inputs: &[tidemill_runtime::Tensor],
+        params: &str,
+    ) -> Result<Vec<tidemill_runtime::Tensor>, tidemill_runtime::RunError> {
+        self.session.run_with(inputs, params)
+    }
+
     fn memory_bytes(&self) -> u64 {
         self.session.memory_bytes()
     }

@@ -78,7 +78,7 @@ pub fn read(
         ),
         None => (Manifest::default(), false),
     };
-    let signature = signature(&manifest, files).map_err(|why| match why {
+    let signature = signature(&manifest, is_described, files).map_err(|why| match why {
         Wrong::Said(why) => broken(why),
         Wrong::Source(error) => error,
     })?;
@@ -130,11 +130,16 @@ enum Wrong {
     Source(SourceError),
 }
 
-fn signature(manifest: &Manifest, files: &dyn Files) -> Result<Option<Signature>, Wrong> {
-    let Some(declared) = &manifest.signature else { return Ok(None) };
-    let Some(inputs) = &declared.inputs else { return Ok(None) };
-    let mut signature = Signature::from_mlflow(inputs, declared.outputs.as_deref()).map_err(Wrong::Said)?;
-    if let Some(own) = files.read("signature.json").map_err(Wrong::Source)? {
+fn signature(manifest: &Manifest, is_described: bool, files: &dyn Files) -> Result<Option<Signature>, Wrong> {
+    let own = || files.read("signature.json").map_err(Wrong::Source);
+    let declared = manifest.signature.as_ref();
+    let Some((inputs, outputs)) = declared.and_then(|it| Some((it.inputs.as_ref()?, &it.outputs))) else {
+        // What a training wrote says it all, before it is logged as a model of MLflow too.
+        let own = if is_described { None } else { own()? };
+        return own.map(|own| Signature::from_training(&own)).transpose().map_err(Wrong::Said);
+    };
+    let mut signature = Signature::from_mlflow(inputs, outputs.as_deref()).map_err(Wrong::Said)?;
+    if let Some(own) = own()? {
         signature.add_training(&own).map_err(Wrong::Said)?;
     }
     Ok(Some(signature))

@@ -29,6 +29,10 @@ pub struct Metrics {
     pub load_failures: AtomicU64,
     /// Models that were unloaded to make room.
     pub evictions: AtomicU64,
+    /// Spans of requests that a collector took.
+    pub spans_sent: AtomicU64,
+    /// Spans that were lost: the queue was full, or the collector did not take them.
+    pub spans_dropped: AtomicU64,
 }
 
 /// What requests are told apart by.
@@ -118,6 +122,19 @@ impl ArmMeter {
         self.answered.load(Ordering::Relaxed)
     }
 
+    /// Requests that the model did not answer for a reason of its own or of the server: not those that were wrong.
+    pub fn failures(&self) -> u64 {
+        let at = |kind: &str| ERROR_KINDS.iter().position(|known| *known == kind);
+        let kinds = ["unavailable", "deadline", "model", "internal"].into_iter().filter_map(at);
+        kinds.filter_map(|at| self.errors.get(at)).map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Requests by how long they took: upper bounds in microseconds, the last one without, and how many.
+    pub fn latencies(&self) -> Vec<(u64, u64)> {
+        let bounds = LATENCY.into_iter().chain([u64::MAX]);
+        bounds.zip(self.latency.counts.iter().map(|count| count.load(Ordering::Relaxed))).collect()
+    }
+
     /// Requests that a shadow was not shown.
     pub fn drops(&self) -> u64 {
         self.shadow_dropped.load(Ordering::Relaxed)
@@ -126,6 +143,45 @@ impl ArmMeter {
     /// Values of one kind that were wrong.
     pub fn violations(&self, kind: Kind) -> u64 {
         self.violations.get(kind as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+}
+
+/// What an arm with one version of a model counted so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ArmTotals {
+    /// Requests that the model answered.
+    pub answered: u64,
+    /// Requests that the fallback answered.
+    pub fell_back: u64,
+    /// Requests that the model did not answer.
+    failed: u64,
+    /// Values that were wrong, by kind.
+    pub violations: Vec<(&'static str, u64)>,
+    /// Upper bounds in seconds, the last one infinite, with how many requests took so long but longer than the bound
+    /// before.
+    pub latency: Vec<(f64, u64)>,
+}
+
+impl ArmTotals {
+    /// Requests that came.
+    pub fn requests(&self) -> u64 {
+        self.answered + self.failed
+    }
+
+    /// Requests that the model did not answer.
+    pub fn errors(&self) -> u64 {
+        self.failed
+    }
+
+    /// A bound, in seconds, within which this share of requests was answered; none where there were none.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let total: u64 = self.latency.iter().map(|(_, count)| count).sum();
+        let wanted = ((total as f64 * share).ceil() as u64).max(1);
+        let mut sum = 0;
+        self.latency.iter().find_map(|(bound, count)| {
+            sum += count;
+            (sum >= wanted).then_some(*bound)
+        })
     }
 }
 
@@ -216,6 +272,29 @@ impl Metrics {
         lock(&self.lanes).insert(labels, Arc::downgrade(&meter));
         meter
     }
+
+    /// What every arm counted so far.
+    pub fn totals_by_arm(&self) -> Vec<(ArmLabels, ArmTotals)> {
+        let arms = lock(&self.arms);
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        arms.iter()
+            .map(|(labels, meter)| {
+                let bounds = LATENCY.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
+                let totals = ArmTotals {
+                    answered: load(&meter.answered),
+                    fell_back: load(&meter.fell_back),
+                    failed: meter.errors.iter().map(load).sum(),
+                    violations: Kind::ALL
+                        .map(Kind::word)
+                        .into_iter()
+                        .zip(meter.violations.iter().map(load))
+                        .collect(),
+                    latency: bounds.zip(meter.latency.counts.iter().map(load)).collect(),
+                };
+                (labels.clone(), totals)
+            })
+            .collect()
+    }
 }
 
 /// Shows the counters of a gateway to a registry of `prometheus-client`.
@@ -238,6 +317,8 @@ impl Metrics {
             ("tidemill_model_loads", "Models that were loaded", &self.loads),
             ("tidemill_model_load_failures", "Loads of models that failed", &self.load_failures),
             ("tidemill_model_evictions", "Models that were unloaded to make room", &self.evictions),
+            ("tidemill_spans_sent", "Spans of requests that a collector took", &self.spans_sent),
+            ("tidemill_spans_dropped", "Spans of requests that were lost", &self.spans_dropped),
         ] {
             counter(&mut encoder.encode_descriptor(name, help, None, MetricType::Counter)?, count)?;
         }

@@ -27,6 +27,7 @@ mod shadow;
 pub mod signature;
 pub mod slot;
 pub mod source;
+pub mod trace;
 pub mod validate;
 
 #[cfg(test)]
@@ -37,7 +38,7 @@ mod tests;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -54,6 +55,7 @@ use models::Models;
 use settings::Settings;
 use shadow::{Role, Shadow, Stage};
 use source::{ModelSource, Which};
+use trace::Tracer;
 
 /// The most models that are remembered as asked directly.
 const MOST_DIRECT: usize = 10_000;
@@ -88,6 +90,7 @@ struct Inner {
     stage: Stage,
     clock: Arc<dyn Clock>,
     settings: Settings,
+    tracer: OnceLock<Arc<dyn Tracer>>,
     in_flight: AtomicUsize,
     is_draining: AtomicBool,
     all_gone: Notify,
@@ -114,11 +117,18 @@ impl Gateway {
                 stage,
                 clock,
                 settings,
+                tracer: OnceLock::new(),
                 in_flight: AtomicUsize::new(0),
                 is_draining: AtomicBool::new(false),
                 all_gone: Notify::new(),
             }),
         }
+    }
+
+    /// Tells `tracer` of every request from now on; only the first that is given counts.
+    pub fn trace(&self, tracer: Arc<dyn Tracer>) {
+        // A second one is a mistake of the program that harms nobody.
+        let _ = self.inner.tracer.set(tracer);
     }
 
     /// Its counters.
@@ -134,6 +144,11 @@ impl Gateway {
     /// An endpoint that is set.
     pub fn endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
         self.inner.endpoints.load().get(name).cloned()
+    }
+
+    /// The names of the endpoints that are set.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.inner.endpoints.load().keys().map(|name| name.to_string()).collect()
     }
 
     /// Loads the models behind a declaration, so that no request waits for them after it is set.
@@ -153,7 +168,7 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// Where the declaration was not settled.
+    /// Where the declaration was not settled, or records cannot be kept as it says.
     pub fn set_endpoint(&self, name: &str, revision: u64, spec: EndpointSpec) -> Result<(), String> {
         let inner = &self.inner;
         {
@@ -171,6 +186,10 @@ impl Gateway {
                 };
                 Shadow::start(inner.stage.clone(), role, inner.settings.shadow_queue)
             };
+            // First, so that no record of the new declaration is kept by the old one's rules.
+            if let Some(recorder) = &inner.stage.recorder {
+                recorder.declare(name, &spec.records)?;
+            }
             let endpoint = Endpoint::new(name, revision, spec, shadow)?;
             let mut after = HashMap::clone(&before);
             after.insert(name.into(), Arc::new(endpoint));

@@ -15,7 +15,7 @@ use super::metrics::Metrics;
 use super::plan::Plan;
 use super::signature::Signature;
 use super::source::{ModelBundle, ModelFiles};
-use crate::{InferError, ModelMetadata};
+use crate::{InferError, ModelMetadata, NULLABLE_PROPERTY};
 
 /// A model that answers.
 pub struct Loaded {
@@ -68,12 +68,7 @@ static SERIAL: AtomicU64 = AtomicU64::new(1);
 /// # Errors
 ///
 /// Says which check failed, and of the golden rows which row and column.
-pub fn load(
-    bundle: ModelBundle,
-    versions: Vec<String>,
-    loader: &dyn Loader,
-    metrics: &Metrics,
-) -> Result<Loaded, String> {
+pub fn verify(bundle: &ModelBundle, loader: &dyn Loader) -> Result<(Arc<dyn Session>, Plan), String> {
     if let Some(expected) = bundle.expected
         && expected != bundle.digest
     {
@@ -82,11 +77,26 @@ pub fn load(
             bundle.digest
         ));
     }
-    let session = loader.load(&bundle)?;
+    let session = loader.load(bundle)?;
     let plan = Plan::new(&*session, bundle.signature.as_ref())?;
     if let Some(golden) = &bundle.golden {
         parity(&*session, &plan, golden, bundle.serving.parity_tolerance)?;
     }
+    Ok((session, plan))
+}
+
+/// Prepares a model that passes [`verify`] for requests. Blocks.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn load(
+    bundle: ModelBundle,
+    versions: Vec<String>,
+    loader: &dyn Loader,
+    metrics: &Metrics,
+) -> Result<Loaded, String> {
+    let (session, plan) = verify(&bundle, loader)?;
     let (model, version): (Arc<str>, Arc<str>) = (bundle.model.into(), bundle.version.into());
     let memory = session.memory_bytes();
     let meter = metrics.lane(&model, &version);
@@ -97,6 +107,10 @@ pub fn load(
     if plan.is_matrix() {
         let columns = plan.inputs.iter().map(|slot| Value::from(slot.name.as_str()));
         properties.insert(COLUMNS.to_owned(), Value::Array(columns.collect()).to_string());
+    }
+    let nullable: Vec<&str> = bundle.signature.iter().flat_map(Signature::nullable).collect();
+    if !nullable.is_empty() {
+        properties.insert(NULLABLE_PROPERTY.to_owned(), Value::from(nullable).to_string());
     }
     let metadata = ModelMetadata {
         name: model.to_string(),

@@ -68,6 +68,11 @@ impl Models {
         })
     }
 
+    /// The models that were asked for.
+    pub fn names(&self) -> Vec<String> {
+        self.ways.load().keys().map(|model| model.to_string()).collect()
+    }
+
     /// Where models come from.
     pub fn source(&self) -> &Arc<dyn ModelSource> {
         &self.source

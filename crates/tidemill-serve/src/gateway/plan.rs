@@ -18,6 +18,8 @@ pub struct Plan {
     pub is_tabular: bool,
     /// Whether rows of several requests may be joined into one call.
     pub is_joinable: bool,
+    /// Of each input whether empty text stands for a missing value.
+    pub nullable: Vec<bool>,
     layout: Layout,
     /// Where each name is in `inputs`.
     places: HashMap<String, usize>,
@@ -64,8 +66,11 @@ impl Plan {
             }
             None => own(!slots.is_empty() && slots.iter().all(is_column)),
         };
+        let is_nullable =
+            |slot: &Slot| signature.is_some_and(|it| it.nullable().any(|name| name == slot.name));
+        let nullable = inputs.iter().map(is_nullable).collect();
         let places = inputs.iter().enumerate().map(|(at, slot)| (slot.name.clone(), at)).collect();
-        Ok(Self { inputs, is_tabular, is_joinable, layout, places })
+        Ok(Self { inputs, is_tabular, is_joinable, nullable, layout, places })
     }
 
     /// Whether the inputs are packed into one matrix.

@@ -25,6 +25,9 @@ pub struct Field {
     pub shape: Option<Vec<Option<usize>>>,
     /// Whether a request must have it.
     pub is_required: bool,
+    /// Whether empty text stands for a value that is missing: of text that is not required, and of every text of a
+    /// built-in training, whose models take it so.
+    pub is_nullable: bool,
     /// The categories that it had in training; empty where that is not known.
     pub categories: Vec<String>,
     /// The least and the greatest value that it had in training.
@@ -41,16 +44,38 @@ impl Signature {
         Ok(Self { inputs: fields(inputs, "input")?, outputs: fields(outputs.unwrap_or("[]"), "output")? })
     }
 
+    /// From the `signature.json` of a built-in training alone.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not JSON of that form.
+    pub fn from_training(text: &[u8]) -> Result<Self, String> {
+        let inputs = training(text)?;
+        let fields = inputs.iter().map(|input| Field {
+            name: input.get("name").and_then(Value::as_str).map(str::to_owned),
+            element: input.get("source").and_then(Value::as_str).and_then(source),
+            shape: None,
+            is_required: true,
+            is_nullable: false,
+            categories: Vec::new(),
+            range: None,
+        });
+        let mut signature = Self { inputs: fields.collect(), outputs: Vec::new() };
+        signature.complete(&inputs)?;
+        Ok(signature)
+    }
+
     /// Adds the categories and ranges that `signature.json` of a built-in training knows.
     ///
     /// # Errors
     ///
     /// Where it is not JSON of that form, or its inputs are others or in another order.
     pub fn add_training(&mut self, text: &[u8]) -> Result<(), String> {
-        let value: Value = serde_json::from_slice(text)
-            .map_err(|error| format!("`signature.json` is not right: {error}"))?;
-        let inputs = value.get("inputs").and_then(Value::as_array);
-        let inputs = inputs.ok_or("`signature.json` has no list `inputs`")?;
+        self.complete(&training(text)?)
+    }
+
+    /// Adds what a training knows of each input.
+    fn complete(&mut self, inputs: &[Value]) -> Result<(), String> {
         let names: Vec<&str> = inputs
             .iter()
             .map(|input| input.get("name").and_then(Value::as_str).unwrap_or_default())
@@ -65,8 +90,14 @@ impl Signature {
             let range = input.get("range").and_then(Value::as_array);
             let range = range.and_then(|range| Some((range.first()?.as_f64()?, range.get(1)?.as_f64()?)));
             field.range = range.or(field.range);
+            field.is_nullable |= field.element == Some(ElementType::Bytes);
         }
         Ok(())
+    }
+
+    /// The columns of text in which empty text stands for a missing value.
+    pub fn nullable(&self) -> impl Iterator<Item = &str> {
+        self.inputs.iter().filter(|field| field.is_nullable).filter_map(|field| field.name.as_deref())
     }
 
     /// Whether the inputs are the columns of a table.
@@ -104,6 +135,28 @@ impl Field {
     }
 }
 
+/// The inputs that a `signature.json` lists.
+fn training(text: &[u8]) -> Result<Vec<Value>, String> {
+    let mut value: Value =
+        serde_json::from_slice(text).map_err(|error| format!("`signature.json` is not right: {error}"))?;
+    match value.get_mut("inputs").map(Value::take) {
+        Some(Value::Array(inputs)) => Ok(inputs),
+        _ => Err("`signature.json` has no list `inputs`".to_owned()),
+    }
+}
+
+/// The types of a built-in training.
+fn source(word: &str) -> Option<ElementType> {
+    Some(match word {
+        "bool" => ElementType::Bool,
+        "int" => ElementType::I64,
+        "float" => ElementType::F32,
+        "double" => ElementType::F64,
+        "text" => ElementType::Bytes,
+        _ => return None,
+    })
+}
+
 fn fields(text: &str, what: &str) -> Result<Vec<Field>, String> {
     let value: Value = serde_json::from_str(text)
         .map_err(|error| format!("the signature's {what}s are not JSON: {error}"))?;
@@ -121,8 +174,15 @@ fn field(entry: &Value) -> Result<Field, String> {
     // `optional` is what older clients wrote.
     let flag = |key: &str| entry.get(key).and_then(Value::as_bool);
     let is_required = flag("required").unwrap_or_else(|| !flag("optional").unwrap_or(false));
-    let mut field =
-        Field { name, element: None, shape: None, is_required, categories: Vec::new(), range: None };
+    let mut field = Field {
+        name,
+        element: None,
+        shape: None,
+        is_required,
+        is_nullable: false,
+        categories: Vec::new(),
+        range: None,
+    };
     if kind == "tensor" {
         let spec = entry.get("tensor-spec").ok_or("a tensor has no `tensor-spec`")?;
         let dtype = spec.get("dtype").and_then(Value::as_str).ok_or("a tensor has no `dtype`")?;
@@ -135,6 +195,7 @@ fn field(entry: &Value) -> Result<Field, String> {
         field.shape = Some(sizes.collect::<Result<_, &str>>()?);
     } else {
         field.element = column(kind);
+        field.is_nullable = !is_required && kind == "string";
     }
     Ok(field)
 }
@@ -168,6 +229,7 @@ mod tests {
         let outputs = r#"[{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 3]}}]"#;
         let mut signature = Signature::from_mlflow(inputs, Some(outputs)).unwrap();
         assert!(signature.is_table());
+        assert_eq!(signature.nullable().collect::<Vec<_>>(), ["plan"]);
         let elements: Vec<_> = signature.inputs.iter().map(|field| field.element).collect();
         assert_eq!(elements, [Some(ElementType::I64), Some(ElementType::Bytes), Some(ElementType::Bytes)]);
         assert_eq!(signature.inputs.iter().map(|f| f.is_required).collect::<Vec<_>>(), [true, false, true]);
@@ -178,6 +240,10 @@ mod tests {
         signature.add_training(own).unwrap();
         assert_eq!(signature.inputs[0].range, Some((18.0, 99.0)));
         assert_eq!(signature.inputs[1].categories, ["a", "b"]);
+        assert_eq!(signature.nullable().collect::<Vec<_>>(), ["plan", "since"]);
+        let alone = Signature::from_training(own).unwrap();
+        assert_eq!(alone.inputs[0].element, Some(ElementType::I64));
+        assert_eq!(alone.inputs[1], Field { is_required: true, ..signature.inputs[1].clone() });
         let swapped = br#"{"inputs": [{"name": "plan"}, {"name": "age"}, {"name": "since"}]}"#;
         let why = signature.add_training(swapped).unwrap_err();
         assert!(why.contains("input 1 is `age` in one and `plan` in the other"), "{why}");

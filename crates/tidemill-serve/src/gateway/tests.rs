@@ -329,3 +329,42 @@ async fn the_index_and_states() {
     lab.gateway.unload("e").await.unwrap();
     assert!(names(lab.gateway.index(true).await.unwrap()).is_empty());
 }
+
+/// Keeps spans, of every request unless its caller decided otherwise.
+#[derive(Default)]
+struct Spans(Mutex<Vec<trace::RequestSpan>>);
+
+impl trace::Tracer for Spans {
+    fn wants(&self, sampled: Option<bool>) -> bool {
+        sampled.unwrap_or(true)
+    }
+
+    fn span(&self, span: trace::RequestSpan) {
+        self.0.lock().unwrap().push(span);
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_a_span_of_its_callers_trace() {
+    let lab = Lab::plain();
+    let spans = Arc::new(Spans::default());
+    lab.gateway.trace(spans.clone());
+    let ask = async |traceparent: &str, model: &str| {
+        let mut request = request(model, Some("2"), &[10.0]);
+        request.headers.insert("traceparent".to_owned(), traceparent.to_owned());
+        lab.gateway.infer(request).await
+    };
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0";
+    ask(&format!("{trace}1"), "m").await.unwrap();
+    ask(&format!("{trace}0"), "m").await.unwrap();
+    ask("", "nobody").await.unwrap_err();
+    let spans = spans.0.lock().unwrap();
+    let [answered, failed] = spans.as_slice() else { panic!("{spans:?}") };
+    assert_eq!((answered.trace[0], answered.parent.unwrap()[7]), (0x4b, 0xb7));
+    assert_eq!((answered.endpoint.as_str(), answered.version.as_str(), answered.rows), ("m", "2", 1));
+    let names: Vec<&str> = answered.phases.iter().map(|phase| phase.name).collect();
+    assert_eq!(names, ["load", "validate", "queue", "run", "record"]);
+    let in_order = answered.phases.windows(2).all(|pair| pair[0].to <= pair[1].from);
+    assert!(in_order && answered.phases[4].to <= answered.took, "{answered:?}");
+    assert!(failed.parent.is_none() && failed.error.as_ref().unwrap().contains("nobody"), "{failed:?}");
+}

@@ -10,6 +10,18 @@ use half::{bf16, f16};
 use tidemill_runtime::{Dim, ElementType, Slot, Tensor, Values};
 
 use super::PredictError;
+use crate::Named;
+
+/// What a model takes of a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Takes<'a> {
+    /// Its inputs.
+    pub(super) slots: &'a [Slot],
+    /// Of each whether empty text stands for a missing value; `false` for those beyond its end.
+    pub(super) nullable: &'a [bool],
+    /// Whether optional inputs may be absent.
+    pub(super) fills_gaps: bool,
+}
 
 /// Which columns each input of a model is made of.
 #[derive(Debug)]
@@ -19,7 +31,9 @@ pub(super) struct Binding {
 
 #[derive(Debug)]
 struct Input {
+    name: String,
     element: ElementType,
+    is_nullable: bool,
     /// Whether the tensor has a second dimension.
     is_matrix: bool,
     columns: Vec<String>,
@@ -29,12 +43,13 @@ impl Binding {
     /// Finds the columns. An input of one value in a row is the column of its name. An input of many values in a row is a
     /// list column of its name, or else `features` side by side, or else all columns of the table where their number fits.
     pub(super) fn new(
-        slots: &[Slot],
+        takes: Takes<'_>,
         schema: &Schema,
         features: Option<&[String]>,
     ) -> Result<Self, PredictError> {
+        let slots = takes.slots;
         let mut inputs = Vec::with_capacity(slots.len());
-        for slot in slots {
+        for (at, slot) in slots.iter().enumerate() {
             let width = match slot.shape.as_slice() {
                 [] | [_] => Some(1),
                 [_, Dim::Fixed(width)] => Some(*width),
@@ -58,9 +73,16 @@ impl Binding {
             } else {
                 return Err(missing(&slot.name, schema));
             };
-            inputs.push(Input { element: slot.element, is_matrix, columns });
+            let is_nullable = takes.nullable.get(at).copied().unwrap_or(false);
+            inputs.push(Input {
+                name: slot.name.clone(),
+                element: slot.element,
+                is_nullable,
+                is_matrix,
+                columns,
+            });
         }
-        if inputs.len() < slots.len() && !inputs.is_empty() {
+        if inputs.len() < slots.len() && !inputs.is_empty() && !takes.fills_gaps {
             // The tensors of a call are told by their order.
             return Err(PredictError::Columns(format!(
                 "the table lacks columns of optional inputs ({}); give all of them",
@@ -82,8 +104,10 @@ impl Binding {
     }
 
     /// The tensors of a batch whose first row is number `first` of the table, from 1.
-    pub(super) fn tensors(&self, batch: &RecordBatch, first: u64) -> Result<Vec<Tensor>, PredictError> {
-        self.inputs.iter().map(|input| input.tensor(batch, first)).collect()
+    pub(super) fn tensors(&self, batch: &RecordBatch, first: u64) -> Result<Vec<Named>, PredictError> {
+        let named =
+            |input: &Input| Ok(Named { name: input.name.clone(), tensor: input.tensor(batch, first)? });
+        self.inputs.iter().map(named).collect()
     }
 }
 
@@ -95,7 +119,7 @@ impl Input {
             .iter()
             .map(|name| {
                 let array = batch.column_by_name(name).ok_or_else(|| missing(name, batch.schema_ref()))?;
-                Ok(Column { name, array, first })
+                Ok(Column { name, array, first, is_nullable: self.is_nullable })
             })
             .collect::<Result<Vec<_>, PredictError>>()?;
         if let [column] = columns.as_slice()
@@ -155,6 +179,8 @@ struct Column<'a> {
     array: &'a ArrayRef,
     /// The number of its first row, from 1.
     first: u64,
+    /// Whether empty text stands for a missing value.
+    is_nullable: bool,
 }
 
 impl Column<'_> {
@@ -214,7 +240,9 @@ impl Column<'_> {
     fn texts(&self) -> Result<Vec<Vec<u8>>, PredictError> {
         let cast = self.cast(&DataType::Utf8)?;
         let array = cast.as_string::<i32>();
-        self.no_nulls(array)?;
+        if !self.is_nullable {
+            self.no_nulls(array)?;
+        }
         Ok(array.iter().map(|text| text.unwrap_or_default().as_bytes().to_vec()).collect())
     }
 
@@ -244,7 +272,7 @@ impl Column<'_> {
                 (list.values().slice(start as usize, (end - start) as usize), width)
             }
         };
-        let column = Column { name: self.name, array: &items, first: 1 };
+        let column = Column { name: self.name, array: &items, first: 1, is_nullable: self.is_nullable };
         let values = values(element, &[column], rows * width).map_err(|error| match error {
             PredictError::Value { row, why, .. } => {
                 self.fail((row as usize).saturating_sub(1) / width.max(1), why)

@@ -9,11 +9,12 @@ use arrow::array::RecordBatch;
 use tidemill_core::{Progress, Unit};
 use tidemill_runtime::{Session, Tensor};
 
-use super::bind::Binding;
+use super::bind::{Binding, Takes};
 use super::input::{Input, Next, Piece, Stream, pick};
 use super::order::Order;
 use super::output::{OutputFormat, write};
 use super::{PredictError, result};
+use crate::gateway::plan::Plan;
 
 /// Which columns of the input are in the output, before the model's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub enum Keep {
 pub struct Predict<'a> {
     /// The model.
     pub session: Arc<dyn Session>,
+    /// How a table is laid out for it, where its signature is known: columns may have other types than the model then,
+    /// optional ones may be absent, and text may be missing where the signature says so.
+    pub plan: Option<Plan>,
     /// A table: Parquet, CSV, JSON lines or Arrow, as its name tells.
     pub input: &'a Path,
     /// Where the result goes; replaced as a whole or left as it is. The format follows from its name.
@@ -43,6 +47,18 @@ pub struct Predict<'a> {
     pub features: Option<Vec<String>>,
     /// Threads; the number of cores where absent.
     pub threads: Option<usize>,
+}
+
+impl Predict<'_> {
+    fn takes(&self) -> Takes<'_> {
+        match &self.plan {
+            // Columns that were named make the model's one matrix, whatever the signature calls them.
+            Some(plan) if self.features.is_none() => {
+                Takes { slots: &plan.inputs, nullable: &plan.nullable, fills_gaps: true }
+            }
+            _ => Takes { slots: self.session.inputs(), nullable: &[], fills_gaps: false },
+        }
+    }
 }
 
 /// What was scored.
@@ -69,7 +85,7 @@ pub fn predict(task: &Predict<'_>, progress: &dyn Progress) -> Result<Summary, P
     let format = OutputFormat::of(task.output)?;
     let input = Input::open(task.input)?;
     let schema = input.schema().clone();
-    let binding = Binding::new(task.session.inputs(), &schema, task.features.as_deref())?;
+    let binding = Binding::new(task.takes(), &schema, task.features.as_deref())?;
     let kept: Vec<&str> = match &task.keep {
         Keep::None => Vec::new(),
         Keep::All => schema.fields().iter().map(|field| field.name().as_str()).collect(),
@@ -196,7 +212,18 @@ impl Work<'_> {
     fn score(&self, piece: Piece) -> Result<RecordBatch, PredictError> {
         let Piece { batch, first, .. } = piece;
         let rows = batch.num_rows();
-        let tensors = self.binding.tensors(&batch, first)?;
+        let given = self.binding.tensors(&batch, first)?;
+        let tensors = match &self.task.plan {
+            None => given.into_iter().map(|one| one.tensor).collect(),
+            Some(plan) => {
+                let prepared = plan.prepare(given).map_err(|error| PredictError::Model {
+                    first,
+                    last: first + rows.saturating_sub(1) as u64,
+                    why: error.to_string(),
+                })?;
+                prepared.tensors
+            }
+        };
         let session = &self.task.session;
         let outputs = session.run(&tensors).map_err(|error| {
             // A batch that fails is tried by halves, so that the message names the row.

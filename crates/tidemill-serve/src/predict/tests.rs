@@ -13,6 +13,8 @@ use tidemill_data::Table;
 use tidemill_runtime::{Dim, ElementType, RunError, Session, Slot, Tensor, Values};
 
 use super::*;
+use crate::gateway::plan::Plan;
+use crate::gateway::signature::Signature;
 
 /// `sum = a + b` for inputs `a` and `b`; `pair` is both side by side. Fails on a negative `a`.
 #[derive(Debug)]
@@ -116,7 +118,7 @@ impl Lab {
 }
 
 fn task<'a>(input: &'a PathBuf, output: &'a PathBuf) -> Predict<'a> {
-    Predict { session: adds(), input, output, keep: Keep::None, features: None, threads: Some(4) }
+    Predict { session: adds(), plan: None, input, output, keep: Keep::None, features: None, threads: Some(4) }
 }
 
 fn table(path: &PathBuf) -> RecordBatch {
@@ -285,6 +287,60 @@ fn columns_side_by_side_make_one_input() {
     let error =
         predict(&Predict { session: session(Dim::Fixed(2)), ..base }, &Quiet).unwrap_err().to_string();
     assert!(error.contains("takes 2 columns side by side and 3 are in the table"), "{error}");
+}
+
+/// Takes two texts; gives their lengths.
+#[derive(Debug)]
+struct Lengths(Vec<Slot>, Vec<Slot>);
+
+impl Session for Lengths {
+    fn runtime(&self) -> &'static str {
+        "lengths"
+    }
+
+    fn inputs(&self) -> &[Slot] {
+        &self.0
+    }
+
+    fn outputs(&self) -> &[Slot] {
+        &self.1
+    }
+
+    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
+        let (Values::Bytes(a), Values::Bytes(b)) = (inputs[0].values(), inputs[1].values()) else {
+            panic!("{inputs:?}")
+        };
+        let lengths = a.iter().zip(b).map(|(a, b)| (a.len() + 10 * b.len()) as i64).collect();
+        Ok(vec![Tensor::vector(Values::I64(lengths))])
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn a_signature_says_which_texts_may_be_missing_and_which_columns_absent() {
+    let lab = Lab::new();
+    let (input, output) = (lab.path("in.jsonl"), lab.path("out.csv"));
+    fs_err::write(&input, "{\"a\":\"xyz\"}\n{\"a\":null}\n").unwrap();
+    let text = |name| slot(name, ElementType::Bytes, vec![Dim::Any(None), Dim::Fixed(1)]);
+    let outputs = vec![slot("length", ElementType::I64, vec![Dim::Any(None)])];
+    let session: Arc<dyn Session> = Arc::new(Lengths(vec![text("a"), text("b")], outputs));
+    let plan = |a: bool| {
+        let inputs = format!(
+            r#"[{{"type":"string","name":"a","required":{a}}},{{"type":"string","name":"b","required":false}}]"#
+        );
+        let signature = Signature::from_mlflow(&inputs, None).unwrap();
+        Some(Plan::new(&*session, Some(&signature)).unwrap())
+    };
+    let base = Predict { session: session.clone(), plan: plan(false), ..task(&input, &output) };
+    predict(&base, &Quiet).unwrap();
+    assert_eq!(fs_err::read_to_string(&output).unwrap(), "length\n3\n0\n");
+    let why = predict(&Predict { plan: plan(true), ..base.clone() }, &Quiet).unwrap_err().to_string();
+    assert!(why.contains("row 2, column `a`: the value is missing"), "{why}");
+    let why = predict(&Predict { plan: None, ..base }, &Quiet).unwrap_err().to_string();
+    assert!(why.contains("no column `b`"), "{why}");
 }
 
 #[test]

@@ -17,8 +17,8 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use tidemill_runtime::{ElementType, RunError, Slot, Tensor, Values};
 
-/// A call as an IPC stream of one batch.
-pub(super) fn encode(slots: &[Slot], tensors: &[Tensor]) -> Result<Vec<u8>, RunError> {
+/// A call as an IPC stream of one batch; parameters are in the metadata of its schema.
+pub(super) fn encode(slots: &[Slot], tensors: &[Tensor], params: Option<&str>) -> Result<Vec<u8>, RunError> {
     let failed =
         |error: arrow::error::ArrowError| RunError::Model(format!("a call could not be encoded: {error}"));
     let rows = tensors.first().map_or(0, Tensor::rows);
@@ -48,7 +48,8 @@ pub(super) fn encode(slots: &[Slot], tensors: &[Tensor]) -> Result<Vec<u8>, RunE
         fields.push(Field::new(&slot.name, list.data_type().clone(), true).with_metadata(metadata));
         columns.push(Arc::new(list));
     }
-    let schema = Arc::new(Schema::new(fields));
+    let metadata = params.map(|params| ("params".to_owned(), params.to_owned()));
+    let schema = Arc::new(Schema::new_with_metadata(fields, metadata.into_iter().collect()));
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(failed)?;
     let mut writer = StreamWriter::try_new(Vec::new(), &schema).map_err(failed)?;

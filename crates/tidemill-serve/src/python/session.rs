@@ -51,6 +51,7 @@ impl PythonSettings {
 pub struct PythonSession {
     inputs: Vec<Slot>,
     outputs: Vec<Slot>,
+    takes_params: bool,
     pool: Pool,
 }
 
@@ -61,6 +62,9 @@ const NAME: &str = "python";
 struct Hello {
     inputs: Option<Vec<Described>>,
     outputs: Option<Vec<Described>>,
+    /// Whether the signature names parameters.
+    #[serde(default)]
+    params: bool,
 }
 
 #[derive(Deserialize)]
@@ -98,6 +102,7 @@ impl PythonSession {
                 .to_owned(),
         }
         };
+        let takes_params = hello.params;
         let inputs = hello.inputs.filter(|inputs| !inputs.is_empty()).ok_or_else(unsigned)?;
         let inputs =
             inputs.into_iter().map(Described::slot).collect::<Option<Vec<_>>>().ok_or_else(unsigned)?;
@@ -114,7 +119,7 @@ impl PythonSession {
             }],
         };
         let pool = Pool::new(folder, settings, worker).map_err(|error| unavailable(error.to_string()))?;
-        Ok(Self { inputs, outputs, pool })
+        Ok(Self { inputs, outputs, takes_params, pool })
     }
 
     /// Numbers of the processes that wait for calls.
@@ -156,17 +161,15 @@ impl Session for PythonSession {
     }
 
     fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
-        if inputs.len() != self.inputs.len() {
-            return Err(RunError::InputCount { expected: self.inputs.len(), given: inputs.len() });
-        }
-        for (slot, tensor) in self.inputs.iter().zip(inputs) {
-            if slot.element != tensor.element() {
-                let why = format!("the model takes {} and was given {}", slot.element, tensor.element());
-                return Err(RunError::Input { input: slot.name.clone(), why });
-            }
-        }
-        let answer = self.pool.call(&convert::encode(&self.inputs, inputs)?).map_err(RunError::Model)?;
-        convert::decode(&self.outputs, &answer)
+        self.ask(inputs, None)
+    }
+
+    fn takes_params(&self) -> bool {
+        self.takes_params
+    }
+
+    fn run_with(&self, inputs: &[Tensor], params: &str) -> Result<Vec<Tensor>, RunError> {
+        self.ask(inputs, Some(params))
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -176,5 +179,22 @@ impl Session for PythonSession {
             line.split_whitespace().nth(1)?.parse::<u64>().ok()
         };
         self.pool.pids().into_iter().filter_map(resident).sum::<u64>() * 1024
+    }
+}
+
+impl PythonSession {
+    fn ask(&self, inputs: &[Tensor], params: Option<&str>) -> Result<Vec<Tensor>, RunError> {
+        if inputs.len() != self.inputs.len() {
+            return Err(RunError::InputCount { expected: self.inputs.len(), given: inputs.len() });
+        }
+        for (slot, tensor) in self.inputs.iter().zip(inputs) {
+            if slot.element != tensor.element() {
+                let why = format!("the model takes {} and was given {}", slot.element, tensor.element());
+                return Err(RunError::Input { input: slot.name.clone(), why });
+            }
+        }
+        let answer =
+            self.pool.call(&convert::encode(&self.inputs, inputs, params)?).map_err(RunError::Model)?;
+        convert::decode(&self.outputs, &answer)
     }
 }

@@ -3,7 +3,7 @@
 Frames in both directions: one byte of kind, four bytes of length (little-endian), the payload.
   H  to Tidemill: what the model takes and gives, JSON, once at the start
   Q  from Tidemill: a call, one Arrow record batch as an IPC stream; a tensor is a column, its rows flattened into lists
-     of fixed size, with the shape of a row in the field's metadata
+     of fixed size, with the shape of a row in the field's metadata; parameters are JSON in the schema's metadata
   A  to Tidemill: the answer, in the same form
   E  to Tidemill: the model failed: JSON with `kind`, `message`, `where`
 """
@@ -95,6 +95,7 @@ class Model:
         inputs = signature.inputs if signature else None
         self.inputs = describe(inputs, "input")
         self.outputs = describe(signature.outputs if signature else None, "predictions")
+        self.params = bool(signature is not None and getattr(signature, "params", None))
         self.is_tensor = bool(inputs is not None and inputs.is_tensor_spec())
         self.datetimes = [slot["name"] for slot in self.inputs or () if slot["type"] == "datetime"]
         # Without a signature of the answer an example shows what it looks like.
@@ -116,7 +117,7 @@ class Model:
             return None
 
     def hello(self):
-        return {"inputs": self.inputs, "outputs": self.outputs, "is_tensor": self.is_tensor, "python": sys.version.split()[0]}
+        return {"inputs": self.inputs, "outputs": self.outputs, "is_tensor": self.is_tensor, "params": self.params, "python": sys.version.split()[0]}
 
     def predict(self, batch):
         import numpy as np
@@ -143,7 +144,10 @@ class Model:
                 if name in series:
                     series[name] = pd.to_datetime(series[name])
             data = pd.DataFrame(series, columns=list(series))
-        return self.arrays(self.model.predict(data))
+        params = (batch.schema.metadata or {}).get(b"params")
+        if params is None:
+            return self.arrays(self.model.predict(data))
+        return self.arrays(self.model.predict(data, params=json.loads(params)))
 
     def arrays(self, result):
         """What `predict` gave, as arrays by name."""

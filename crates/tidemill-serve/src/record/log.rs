@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use tidemill_core::Clock;
 
+use super::declare::RecordsSpec;
 use super::queue::{FlushError, Queue};
-use super::settings::{LogSettings, Rules};
+use super::redact::RedactKey;
+use super::settings::{EndpointRules, LogSettings, Rules};
 use super::writer::{DirLock, Shared, Writer};
 use super::{LogError, segment};
 use crate::{Record, Recorder};
@@ -24,6 +26,16 @@ struct Inner {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
     lock: Mutex<Option<DirLock>>,
+    declared: Mutex<Declared>,
+}
+
+/// What endpoints and server declare about records.
+#[derive(Debug, Default)]
+struct Declared {
+    default: RecordsSpec,
+    endpoints: BTreeMap<String, RecordsSpec>,
+    /// Read when something is to be hidden.
+    key: Option<RedactKey>,
 }
 
 /// What became of the records of an endpoint since the log was opened.
@@ -78,7 +90,12 @@ impl InferenceLog {
             .map_err(LogError::io("start the writer of", &dir))?;
         shared.queue.set_writer(thread.thread().clone());
         Ok(Self {
-            inner: Arc::new(Inner { shared, writer: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) }),
+            inner: Arc::new(Inner {
+                shared,
+                writer: Mutex::new(Some(thread)),
+                lock: Mutex::new(Some(lock)),
+                declared: Mutex::default(),
+            }),
         })
     }
 
@@ -86,6 +103,33 @@ impl InferenceLog {
     pub fn set_rules(&self, rules: Rules) {
         let mut held = self.inner.shared.rules.write().unwrap_or_else(PoisonError::into_inner);
         *held = Arc::new(rules);
+    }
+
+    /// Declares what holds for endpoints, and models that are asked directly, as far as they declare nothing themselves.
+    ///
+    /// # Errors
+    ///
+    /// Where values are to be hidden and the secret cannot be had.
+    pub fn set_default(&self, default: RecordsSpec) -> Result<(), LogError> {
+        self.declare_with(|declared| declared.default = default)
+    }
+
+    /// Changes what is declared, and puts the rules that follow from it in place. Where that cannot be, the rules stay.
+    fn declare_with(&self, change: impl FnOnce(&mut Declared)) -> Result<(), LogError> {
+        let mut declared = self.inner.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut declared);
+        let default = declared.default.rules();
+        let endpoints: BTreeMap<String, EndpointRules> = declared
+            .endpoints
+            .iter()
+            .map(|(name, spec)| (name.clone(), spec.or(&declared.default).rules()))
+            .collect();
+        let hides = |rules: &EndpointRules| !rules.redact.is_empty();
+        if declared.key.is_none() && (hides(&default) || endpoints.values().any(hides)) {
+            declared.key = Some(RedactKey::open(&self.inner.shared.settings.redact_key)?);
+        }
+        self.set_rules(Rules::with_default(endpoints, default, declared.key.as_ref()));
+        Ok(())
     }
 
     /// The rules.
@@ -160,6 +204,13 @@ impl Drop for Inner {
 impl Recorder for InferenceLog {
     fn wants(&self, endpoint: &str, id: &str) -> bool {
         self.inner.shared.rules.read().unwrap_or_else(PoisonError::into_inner).samples(endpoint, id)
+    }
+
+    fn declare(&self, endpoint: &str, records: &RecordsSpec) -> Result<(), String> {
+        let declared = self.declare_with(|declared| {
+            declared.endpoints.insert(endpoint.to_owned(), records.clone());
+        });
+        declared.map_err(|error| format!("its records cannot be kept as declared: {error}"))
     }
 
     fn record(&self, record: Record) {

@@ -13,6 +13,7 @@ mod batch;
 mod bytes;
 mod codec;
 mod columns;
+mod declare;
 mod error;
 mod log;
 mod merge;
@@ -30,6 +31,7 @@ mod stored;
 mod unify;
 mod writer;
 
+pub use declare::RecordsSpec;
 pub use error::LogError;
 pub use log::{Counts, InferenceLog};
 pub use output::{write_json_lines, write_parquet};

@@ -26,12 +26,12 @@ use super::segment::{OPEN, SEALED, folder_name, list, segment_name};
 use super::unify::{conform, unify};
 use super::{LogError, Query, stored};
 
-/// Reads the log of a database, its store, and the folder of segments where there is one.
+/// Reads the log of a database, its store, and the folders of segments where there are some.
 #[derive(Clone)]
 pub struct Reader {
     db: Db,
     store: Store,
-    dir: PathBuf,
+    dirs: Vec<PathBuf>,
 }
 
 /// Records that were found: what can be read of them does not change any more.
@@ -55,7 +55,35 @@ const TRIES: usize = 20;
 impl Reader {
     /// Segments are read from `dir`, which need not be there.
     pub fn new(db: Db, store: Store, dir: impl Into<PathBuf>) -> Self {
-        Self { db, store, dir: dir.into() }
+        Self { db, store, dirs: vec![dir.into()] }
+    }
+
+    /// The folders of every server that keeps its things in `home`: `records`, `records-2` and so on.
+    #[must_use]
+    pub fn of_home(db: Db, store: Store, home: &Path) -> Self {
+        let is_ours = |name: &str| {
+            name.strip_prefix("records").is_some_and(|rest| {
+                rest.is_empty() || rest.strip_prefix('-').is_some_and(|n| n.parse::<u32>().is_ok())
+            })
+        };
+        let mut dirs: Vec<PathBuf> = fs_err::read_dir(home)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_name().to_str().is_some_and(is_ours))
+            .map(|entry| entry.path())
+            .collect();
+        dirs.sort();
+        Self { db, store, dirs }
+    }
+
+    /// Every segment with its endpoint's folder.
+    fn segments(&self) -> Result<Vec<(PathBuf, String)>, LogError> {
+        let mut all = Vec::new();
+        for dir in &self.dirs {
+            all.extend(list(dir)?);
+        }
+        Ok(all)
     }
 
     /// Endpoints that have records, by name.
@@ -66,7 +94,7 @@ impl Reader {
     pub async fn endpoints(&self) -> Result<Vec<String>, LogError> {
         let mut names: std::collections::BTreeSet<String> =
             self.db.record_endpoints().await?.into_iter().collect();
-        for (path, _) in list(&self.dir)? {
+        for (path, _) in self.segments()? {
             if let Ok(Some(segment)) = super::segment::SegmentReader::open(&path) {
                 names.insert(segment.endpoint.to_string());
             }
@@ -145,7 +173,7 @@ impl Reader {
     fn open_segments(&self, query: &Query) -> Result<Option<Vec<(PathBuf, File)>>, LogError> {
         let folder = query.endpoint.as_deref().map(folder_name);
         let mut opened = Vec::new();
-        for (path, of) in list(&self.dir)? {
+        for (path, of) in self.segments()? {
             if folder.as_ref().is_some_and(|folder| *folder != of) {
                 continue;
             }

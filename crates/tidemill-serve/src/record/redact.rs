@@ -13,18 +13,29 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidemill_runtime::{Tensor, Values};
+use utoipa::ToSchema;
 
 use super::LogError;
 use crate::{Named, Record, Status};
 
 /// What is done with a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Redact {
     /// Its values are replaced by their keyed hashes.
     Hash,
     /// It is left out.
     Drop,
+}
+
+impl Redact {
+    /// As in declarations.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Hash => "hash",
+            Self::Drop => "drop",
+        }
+    }
 }
 
 /// The secret that hashes are made with.

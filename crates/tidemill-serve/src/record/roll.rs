@@ -4,6 +4,7 @@
 //! segment's name, then the segment's file is removed. Killed before the transaction, the segment is rolled again, to
 //! the same bytes; killed after it, the next start finds the name listed and only removes the file.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,8 +130,8 @@ impl Roller {
         Ok(if is_new { Rolled { segments: 1, parts: parts.len() as u64, rows } } else { Rolled::default() })
     }
 
-    /// Removes records and outcomes that are older than their endpoint keeps them. Files leave the store with its next
-    /// collection.
+    /// Removes records and outcomes that are older than their endpoint keeps them, and the oldest records where there are
+    /// more than it keeps. Files leave the store with its next collection.
     ///
     /// # Errors
     ///
@@ -143,9 +144,18 @@ impl Roller {
             )
         };
         let mut swept = Swept::default();
-        for (endpoint, keep) in self.log.rules().keeps() {
-            swept.parts += self.db.drop_record_parts(endpoint, before(keep)).await?;
-            swept.outcomes += self.db.drop_outcomes(endpoint, before(keep)).await?;
+        let rules = self.log.rules();
+        let mut endpoints: BTreeSet<String> = rules.endpoints().map(str::to_owned).collect();
+        endpoints.extend(self.db.record_endpoints().await?);
+        for endpoint in &endpoints {
+            let Some(rules) = rules.of(endpoint) else { continue };
+            if let Some(keep) = rules.keep {
+                swept.parts += self.db.drop_record_parts(endpoint, before(keep), now).await?;
+                swept.outcomes += self.db.drop_outcomes(endpoint, before(keep), now).await?;
+            }
+            if let Some(bytes) = rules.keep_bytes {
+                swept.parts += self.db.drop_record_parts_beyond(endpoint, bytes, now).await?;
+            }
         }
         let present: Vec<String> =
             list(&self.log.settings().dir)?.iter().map(|(path, _)| segment_name(path)).collect();

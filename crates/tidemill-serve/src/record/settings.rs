@@ -14,6 +14,8 @@ use super::redact::{Redact, Redactor};
 pub struct LogSettings {
     /// The folder of the segments. One process at a time writes into it.
     pub dir: PathBuf,
+    /// The file of the secret that hashes are made with; made when something is to be hashed for the first time.
+    pub redact_key: PathBuf,
     /// Records reach the disk at the latest this long after they were taken. One sync serves all records since the
     /// last; files of several endpoints are synced one after another.
     pub flush: Duration,
@@ -28,8 +30,10 @@ pub struct LogSettings {
 impl LogSettings {
     /// The defaults for a folder: flushed every second, 65,536 records or 256 MiB waiting.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
+        let dir = dir.into();
         Self {
-            dir: dir.into(),
+            redact_key: dir.join("redact.key"),
+            dir,
             flush: Duration::from_secs(1),
             queue_records: 65_536,
             queue_bytes: 256 << 20,
@@ -65,44 +69,62 @@ pub struct EndpointRules {
     pub redact: BTreeMap<String, Redact>,
     /// Records older than this are removed; kept for good where it is not given.
     pub keep: Option<Duration>,
+    /// The oldest records are removed while those in the store have more bytes than this.
+    pub keep_bytes: Option<u64>,
 }
 
 impl Default for EndpointRules {
     fn default() -> Self {
-        Self { sample: 1.0, redact: BTreeMap::new(), keep: None }
+        Self { sample: 1.0, redact: BTreeMap::new(), keep: None, keep_bytes: None }
     }
 }
 
 /// The rules of all endpoints, as a value that is swapped as a whole.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    endpoints: BTreeMap<String, (EndpointRules, Option<Arc<Redactor>>)>,
+    endpoints: BTreeMap<String, Rule>,
+    /// Of endpoints that have none of their own.
+    default: Option<Box<Rule>>,
 }
+
+type Rule = (EndpointRules, Option<Arc<Redactor>>);
 
 impl Rules {
     /// Rules by endpoint; an endpoint without any is recorded as a whole and kept for good. `key` is needed where
     /// something is to be hashed.
     pub fn new(endpoints: BTreeMap<String, EndpointRules>, key: &super::RedactKey) -> Self {
-        let with_redactor = |(name, rules): (String, EndpointRules)| {
-            let redactor = (!rules.redact.is_empty()).then(|| Arc::new(Redactor::new(&rules.redact, key)));
-            (name, (rules, redactor))
-        };
-        Self { endpoints: endpoints.into_iter().map(with_redactor).collect() }
+        let endpoints = endpoints.into_iter().map(|(name, rules)| (name, rule(rules, Some(key))));
+        Self { endpoints: endpoints.collect(), default: None }
+    }
+
+    /// Rules by endpoint, and those of endpoints without any. Without `key` nothing can be hashed or left out; it is
+    /// needed where something is to be hidden.
+    pub(super) fn with_default(
+        endpoints: BTreeMap<String, EndpointRules>,
+        default: EndpointRules,
+        key: Option<&super::RedactKey>,
+    ) -> Self {
+        let endpoints = endpoints.into_iter().map(|(name, rules)| (name, rule(rules, key)));
+        Self { endpoints: endpoints.collect(), default: Some(Box::new(rule(default, key))) }
+    }
+
+    fn rule(&self, endpoint: &str) -> Option<&Rule> {
+        self.endpoints.get(endpoint).or(self.default.as_deref())
     }
 
     /// What an endpoint declares.
     pub fn of(&self, endpoint: &str) -> Option<&EndpointRules> {
-        self.endpoints.get(endpoint).map(|(rules, _)| rules)
+        self.rule(endpoint).map(|(rules, _)| rules)
     }
 
     /// What hides values of an endpoint, where something is to be hidden.
     pub fn redactor(&self, endpoint: &str) -> Option<&Arc<Redactor>> {
-        self.endpoints.get(endpoint)?.1.as_ref()
+        self.rule(endpoint)?.1.as_ref()
     }
 
-    /// Endpoints with a limit of age.
-    pub fn keeps(&self) -> impl Iterator<Item = (&str, Duration)> {
-        self.endpoints.iter().filter_map(|(name, (rules, _))| Some((name.as_str(), rules.keep?)))
+    /// Endpoints with rules of their own.
+    pub fn endpoints(&self) -> impl Iterator<Item = &str> {
+        self.endpoints.keys().map(String::as_str)
     }
 
     /// Whether a request is in the sample: the same answer in every process, for an answer and its shadows.
@@ -116,6 +138,12 @@ impl Rules {
         // 53 bits, as many as a float holds.
         ((hash >> 11) as f64) < rules.sample * (1_u64 << 53) as f64
     }
+}
+
+fn rule(rules: EndpointRules, key: Option<&super::RedactKey>) -> Rule {
+    let key = key.filter(|_| !rules.redact.is_empty());
+    let redactor = key.map(|key| Arc::new(Redactor::new(&rules.redact, key)));
+    (rules, redactor)
 }
 
 #[cfg(test)]

@@ -38,8 +38,9 @@ fn short(text: &str) -> String {
     shown
 }
 
-/// Appends a cell to a column, or says why it cannot be of the column's type.
-pub(super) fn push(values: &mut Values, cell: Cell<'_>) -> Result<(), String> {
+/// Appends a cell to a column, or says why it cannot be of the column's type. Where the column `is_nullable`, empty text
+/// stands for a missing one.
+pub(super) fn push(values: &mut Values, cell: Cell<'_>, is_nullable: bool) -> Result<(), String> {
     let refused = |element: ElementType| {
         if cell == Cell::Missing {
             format!("a value is missing, and {element} has none for that; only floats may be missing")
@@ -82,6 +83,7 @@ pub(super) fn push(values: &mut Values, cell: Cell<'_>) -> Result<(), String> {
         }
         Values::Bytes(vector) => match cell {
             Cell::Text(text) | Cell::Field(text) => vector.push(text.as_bytes().to_vec()),
+            Cell::Missing if is_nullable => vector.push(Vec::new()),
             _ => return Err(refused(ElementType::Bytes)),
         },
     }
@@ -138,7 +140,7 @@ fn float<T>(cell: Cell<'_>, (make, is_infinite): (impl Fn(f64) -> T, impl Fn(&T)
 }
 
 /// Reads the next value of a request into a column.
-pub(super) fn read(reader: &mut Reader<'_>, values: &mut Values) -> Result<(), JsonError> {
+pub(super) fn read(reader: &mut Reader<'_>, values: &mut Values, is_nullable: bool) -> Result<(), JsonError> {
     let text;
     let cell = match reader.kind()? {
         Kind::Null => {
@@ -153,7 +155,7 @@ pub(super) fn read(reader: &mut Reader<'_>, values: &mut Values) -> Result<(), J
         }
         Kind::Array | Kind::Object => return Err(reader.error("a single value was expected")),
     };
-    push(values, cell).map_err(|why| reader.error(why))
+    push(values, cell, is_nullable).map_err(|why| reader.error(why))
 }
 
 #[cfg(test)]
@@ -163,7 +165,7 @@ mod tests {
 
     fn one(element: ElementType, text: &str) -> Option<Values> {
         let mut values = empty(element);
-        read(&mut Reader::new(text.as_bytes()), &mut values).ok().map(|()| values)
+        read(&mut Reader::new(text.as_bytes()), &mut values, false).ok().map(|()| values)
     }
 
     #[test]
@@ -206,5 +208,13 @@ mod tests {
         ] {
             assert_eq!(one(element, text), None, "{element} {text}");
         }
+        let mut texts = empty(ElementType::Bytes);
+        read(&mut Reader::new(b"null"), &mut texts, true).unwrap();
+        push(&mut texts, Cell::Missing, true).unwrap();
+        assert_eq!(texts, Values::Bytes(vec![Vec::new(), Vec::new()]));
+        assert!(
+            push(&mut empty(ElementType::I64), Cell::Missing, true).is_err(),
+            "only text has a text for it"
+        );
     }
 }

@@ -125,13 +125,15 @@ async fn answered(
     let described = Arc::clone(&metadata);
     let read = run(body.len() >= HEAVY, move || match kind {
         Kind::Json => payload::decode(&body, &described),
-        Kind::Csv => csv::decode(&body, &described),
+        Kind::Csv => csv::decode(&body, &described).map(|inputs| (inputs, None)),
     });
     let longest = shared.config.longest;
     let latest = at_latest(deadline(headers, None, begin, longest), begin, longest);
+    let (inputs, params) = read.await??;
     let request = crate::Request {
         model,
-        inputs: read.await??,
+        inputs,
+        params,
         headers: selected(headers),
         deadline: latest,
         outputs: metadata.properties.get(PREDICTION_PROPERTY).cloned().into_iter().collect(),
@@ -186,7 +188,8 @@ impl Kind {
 /// with tensors.
 pub fn fuzz_entry(data: &[u8]) {
     for metadata in target::examples() {
-        for inputs in [payload::decode(data, &metadata), csv::decode(data, &metadata)].into_iter().flatten() {
+        let json = payload::decode(data, &metadata).map(|(inputs, _)| inputs);
+        for inputs in [json, csv::decode(data, &metadata)].into_iter().flatten() {
             let rows: Vec<usize> = inputs.iter().map(|input| input.tensor.rows()).collect();
             let of_one_length = rows.windows(2).all(|pair| pair.first() == pair.last());
             assert!(of_one_length || !metadata.is_tabular, "columns of several lengths: {rows:?}");

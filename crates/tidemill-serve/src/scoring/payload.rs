@@ -1,5 +1,8 @@
 //! The JSON of a request: one of four layouts of the same table, or of tensors.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use super::failure::Failure;
 use super::table::Table;
 use crate::oip::json::{Kind, Number, Reader};
@@ -32,18 +35,39 @@ fn unclear(given: &str) -> Failure {
     ))
 }
 
-/// Reads a request for a model. `params` may stand beside the values; a model of tensors has none.
-pub(super) fn decode(body: &[u8], metadata: &ModelMetadata) -> Result<Vec<Named>, Failure> {
+/// Where a request has what.
+struct Places {
+    layout: Layout,
+    /// Where the values begin.
+    values: usize,
+    /// Where `params` stands beside them.
+    params: Option<Range<usize>>,
+}
+
+/// Reads a request for a model: the values, and the parameters beside them as text.
+pub(super) fn decode(
+    body: &[u8],
+    metadata: &ModelMetadata,
+) -> Result<(Vec<Named>, Option<Arc<str>>), Failure> {
+    let places = places(body)?;
+    let inputs = values(body, &places, metadata)?;
+    Ok((inputs, params(body, places.params)?))
+}
+
+fn places(body: &[u8]) -> Result<Places, Failure> {
     let mut reader = Reader::new(body);
     if reader.kind()? != Kind::Object {
         reader.skip()?;
         reader.end()?;
         return Err(unclear("is none"));
     }
-    let mut found = None;
+    let (mut found, mut params) = (None, None);
     let mut several = false;
     reader.object(|reader, key| {
         let place = reader.skip()?;
+        if key == "params" {
+            params = Some(place..body.len() - reader.left());
+        }
         if let Some(layout) = Layout::of(key) {
             several |= found.is_some_and(|(before, _)| before != layout);
             found = Some((layout, place));
@@ -54,9 +78,14 @@ pub(super) fn decode(body: &[u8], metadata: &ModelMetadata) -> Result<Vec<Named>
     if several {
         return Err(unclear("has several"));
     }
-    let (layout, place) = found.ok_or_else(|| unclear("has none of them"))?;
+    let (layout, values) = found.ok_or_else(|| unclear("has none of them"))?;
+    Ok(Places { layout, values, params })
+}
+
+fn values(body: &[u8], places: &Places, metadata: &ModelMetadata) -> Result<Vec<Named>, Failure> {
+    let layout = places.layout;
     let mut table = Table::new(metadata);
-    let mut reader = reader.at(place);
+    let mut reader = Reader::new(body).at(places.values);
     match layout {
         Layout::Split => split(&mut table, &mut reader)?,
         Layout::Records => {
@@ -78,6 +107,18 @@ pub(super) fn decode(body: &[u8], metadata: &ModelMetadata) -> Result<Vec<Named>
         }
     }
     table.finish()
+}
+
+/// The parameters at their place, as text; none where there are none.
+fn params(body: &[u8], place: Option<Range<usize>>) -> Result<Option<Arc<str>>, Failure> {
+    let Some(place) = place else { return Ok(None) };
+    let text = body.get(place).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(serde_json::Value::Null) => Ok(None),
+        Ok(serde_json::Value::Object(params)) if params.is_empty() => Ok(None),
+        Ok(params @ serde_json::Value::Object(_)) => Ok(Some(params.to_string().into())),
+        _ => Err(Failure::bad("`params` must be a JSON object of names and values")),
+    }
 }
 
 /// Rows that are objects.
@@ -183,4 +224,54 @@ fn columns(reader: &mut Reader<'_>) -> Result<Option<Vec<String>>, Failure> {
         more = reader.next()?;
     }
     Ok(Some(names))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_runtime::Values;
+
+    use super::super::{csv, target};
+    use super::*;
+    use crate::NULLABLE_PROPERTY;
+
+    #[test]
+    fn parameters_stand_beside_the_values() {
+        let read = |body: &str| {
+            let body = body.as_bytes();
+            let found = places(body).and_then(|places| params(body, places.params));
+            found.map(|params| params.map(|text| text.to_string()))
+        };
+        assert_eq!(read(r#"{"inputs": [1]}"#).unwrap(), None);
+        assert_eq!(read(r#"{"inputs": ["\"params\""], "params": {}}"#).unwrap(), None);
+        let body = r#"{"params": {"top": 3, "mode": "x"}, "inputs": [NaN]}"#;
+        let read_back: serde_json::Value = serde_json::from_str(&read(body).unwrap().unwrap()).unwrap();
+        assert_eq!(read_back, serde_json::json!({"top": 3, "mode": "x"}));
+        assert!(read(r#"{"inputs": [1], "params": [1]}"#).is_err());
+    }
+
+    #[test]
+    fn a_text_may_be_missing_where_the_model_says_so() {
+        let [mut metadata, ..] = target::examples();
+        metadata.inputs.retain(|slot| slot.name == "d" || slot.name == "s");
+        let row = br#"{"dataframe_records": [{"d": 1, "s": "x"}, {"d": null, "s": null}, {"d": 2}]}"#;
+        let whole = br#"{"inputs": {"d": [1, null, 2], "s": ["x", null, null]}}"#;
+        let split =
+            br#"{"dataframe_split": {"columns": ["s", "d"], "data": [["x", 1], [null, null], [null, 2]]}}"#;
+        for body in [&row[..], whole, split] {
+            let refused = decode(body, &metadata).unwrap_err();
+            assert!(format!("{refused:?}").contains("column `s`"), "{refused:?}");
+        }
+        metadata.properties.insert(NULLABLE_PROPERTY.to_owned(), r#"["s"]"#.to_owned());
+        let expected = Values::Bytes(vec![b"x".to_vec(), Vec::new(), Vec::new()]);
+        for inputs in [
+            decode(row, &metadata).unwrap().0,
+            decode(whole, &metadata).unwrap().0,
+            decode(split, &metadata).unwrap().0,
+            csv::decode(b"d,s\n1,x\n,\n2,NA\n", &metadata).unwrap(),
+        ] {
+            assert_eq!(inputs[1].tensor.values(), &expected);
+            let Values::F64(numbers) = inputs[0].tensor.values() else { panic!("{inputs:?}") };
+            assert!(numbers[1].is_nan() && numbers[2] == 2.0, "{numbers:?}");
+        }
+    }
 }

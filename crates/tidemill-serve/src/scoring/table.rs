@@ -25,6 +25,8 @@ pub(super) struct Table<'m> {
 struct Column {
     name: String,
     optional: bool,
+    /// Whether empty text stands for a missing value.
+    is_nullable: bool,
     /// Whether the request has it.
     present: bool,
     rows: usize,
@@ -36,7 +38,8 @@ struct Column {
 impl Column {
     fn new(name: &str, element: ElementType, optional: bool, single: bool) -> Self {
         let cell = single.then(Vec::new);
-        Self { name: name.to_owned(), optional, present: false, rows: 0, values: empty(element), cell }
+        let values = empty(element);
+        Self { name: name.to_owned(), optional, is_nullable: false, present: false, rows: 0, values, cell }
     }
 
     fn wrong(&self, why: &str) -> Failure {
@@ -45,13 +48,13 @@ impl Column {
 
     fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Failure> {
         self.rows += 1;
+        let is_nullable = self.is_nullable;
         match &self.cell {
-            Some(shape) if shape.is_empty() => {
-                cell::read(reader, &mut self.values).map_err(|error| self.wrong(&error.to_string()))
-            }
+            Some(shape) if shape.is_empty() => cell::read(reader, &mut self.values, is_nullable)
+                .map_err(|error| self.wrong(&error.to_string())),
             known => {
                 let values = &mut self.values;
-                let shape = walk(reader, usize::MAX, |reader| cell::read(reader, values));
+                let shape = walk(reader, usize::MAX, |reader| cell::read(reader, values, is_nullable));
                 match (shape, known) {
                     (Err(error), _) => Err(self.wrong(&error.to_string())),
                     (Ok(shape), Some(known)) if shape != *known => {
@@ -81,7 +84,7 @@ impl Column {
 
     fn push(&mut self, value: Cell<'_>) -> Result<(), Failure> {
         self.rows += 1;
-        cell::push(&mut self.values, value)
+        cell::push(&mut self.values, value, self.is_nullable)
             .map_err(|why| self.wrong(&format!("row {}: {why}", self.rows - 1)))
     }
 }
@@ -90,7 +93,7 @@ impl<'m> Table<'m> {
     pub(super) fn new(metadata: &'m ModelMetadata) -> Self {
         let target = Target::of(metadata);
         let element = metadata.inputs.first().map_or(ElementType::F32, |slot| slot.element);
-        let columns: Vec<Column> = match &target {
+        let mut columns: Vec<Column> = match &target {
             Target::Matrix { names: Some(names), .. } => {
                 names.iter().map(|name| Column::new(name, element, false, true)).collect()
             }
@@ -106,6 +109,12 @@ impl<'m> Table<'m> {
                 metadata.inputs.iter().map(column).collect()
             }
         };
+        if metadata.inputs.iter().any(|slot| slot.element == ElementType::Bytes) {
+            let nullable = metadata.nullable();
+            for column in &mut columns {
+                column.is_nullable = nullable.contains(&column.name);
+            }
+        }
         let by_name = columns.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
         Self { metadata, target, columns, by_name, extra: Vec::new(), rows: 0 }
     }
@@ -292,8 +301,8 @@ impl<'m> Table<'m> {
                 return Err(Failure::bad(format!("column `{key}` is given twice")));
             }
             column.present = true;
-            let values = &mut column.values;
-            let shape = walk(reader, usize::MAX, |reader| cell::read(reader, values));
+            let (values, is_nullable) = (&mut column.values, column.is_nullable);
+            let shape = walk(reader, usize::MAX, |reader| cell::read(reader, values, is_nullable));
             let shape = shape.map_err(|error| column.wrong(&error.to_string()))?;
             column.rows = shape.first().copied().unwrap_or(1);
             if matches!(self.target, Target::Tensors) {
@@ -341,7 +350,9 @@ impl<'m> Table<'m> {
             }
         };
         let mut values = empty(element);
-        let shape = walk(reader, usize::MAX, |reader| cell::read(reader, &mut values))?;
+        // Of a matrix of text each value may be missing where each column's may.
+        let is_nullable = !self.columns.is_empty() && self.columns.iter().all(|column| column.is_nullable);
+        let shape = walk(reader, usize::MAX, |reader| cell::read(reader, &mut values, is_nullable))?;
         if let Target::Matrix { width, .. } = self.target {
             let [rows, given] = shape.as_slice() else {
                 return Err(Failure::schema(format!(

@@ -244,3 +244,18 @@ async fn a_stream_goes_on() {
     assert!(at("not the protocol's message") < at("there is no model"));
     assert!(at("three") < at("four"));
 }
+
+#[tokio::test]
+async fn who_may_not_call_hears_so_before_anything_is_read() {
+    let fake = Fake::new();
+    let service = oip::grpc_service(fake.clone(), Limits::default())
+        .guarded(|headers| headers.get("authorization").is_some_and(|value| value == "Bearer s3cret"));
+    for headers in [&[][..], &[("authorization", "Bearer guess")][..]] {
+        for method in ["ServerLive", "ModelInfer", "NoSuchMethod"] {
+            let called = call(&service, method, headers, framed(&[0xff; 9])).await;
+            assert_eq!((called.code, called.message.contains("token")), (16, true), "{method}");
+        }
+    }
+    let called = call(&service, "ServerLive", &[("authorization", "Bearer s3cret")], framed(&[])).await;
+    assert_eq!(called.code, 0, "{}", called.message);
+}

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::Actor;
 use tidemill_db::endpoints::{Endpoint as Stored, EndpointRevision};
 use tidemill_serve::ModelState;
+use tidemill_serve::gateway::Gateway;
 use tidemill_serve::gateway::allot::Stretch;
 use tidemill_serve::gateway::endpoint::EndpointSpec;
 use tidemill_serve::gateway::slot::ModelStatus;
@@ -205,7 +206,8 @@ pub(super) async fn put(
             .hint("`/api/v1/openapi.json` says what this route takes")
     })?;
     let expected = wanted.revision.map(|revision| revision.0);
-    let change = serving::put(&app, &actor, &name, spec, expected).await.map_err(refused)?;
+    let change =
+        serving::put(app.registry(), gateway(&app), &actor, &name, spec, expected).await.map_err(refused)?;
     one(Changed { name, revision: change.revision, spec: change.spec })
 }
 
@@ -220,7 +222,7 @@ pub(super) async fn delete(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> Result<axum::http::StatusCode, Problem> {
-    if serving::delete(&app, &actor, known(&name)?).await.map_err(refused)? {
+    if serving::delete(app.registry(), gateway(&app), &actor, known(&name)?).await.map_err(refused)? {
         return Ok(axum::http::StatusCode::NO_CONTENT);
     }
     Err(no_endpoint(&name))
@@ -270,6 +272,10 @@ fn read(text: &str) -> Result<EndpointSpec, Problem> {
         spec.allotment = shares.collect();
     }
     Ok(spec)
+}
+
+fn gateway(app: &App) -> Option<&Gateway> {
+    app.serving().map(serving::Serving::gateway)
 }
 
 fn refused(refusal: serving::Refusal) -> Problem {

@@ -12,15 +12,17 @@ use serde_json::Value;
 use tidemill_core::Event as Logged;
 use tidemill_db::{EventFilter, Order};
 use tidemill_registry::{Code, Error};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use utoipa::{IntoParams, ToSchema};
 
 use super::envelope::{Limit, Page, PageAnswer, Position, Query, Text, Time};
 use super::{Failures, Problem};
 use crate::App;
 
-/// How often a stream looks whether there is more.
+/// How often a stream looks whether other servers wrote more.
 const LOOK: Duration = Duration::from_millis(250);
+/// The shortest time between two looks, since a busy log grows a thousand times a second.
+const REST: Duration = Duration::from_millis(50);
 /// The most events that a stream reads at once.
 const STRIDE: usize = 200;
 
@@ -178,13 +180,16 @@ pub(super) async fn follow(
         limit: Some(STRIDE),
         ..EventFilter::default()
     };
-    let tail = Tail { app, filter, ready: Vec::new().into_iter(), _place: place };
+    let growth = app.registry().db().log_growth();
+    let tail = Tail { app, growth, filter, ready: Vec::new().into_iter(), _place: place };
     Ok(Sse::new(stream::unfold(tail, Tail::next)).keep_alive(KeepAlive::default()))
 }
 
 /// A place in the log, and what was read after it.
 struct Tail {
     app: App,
+    /// Told of what this server commits.
+    growth: watch::Receiver<u64>,
     filter: EventFilter,
     ready: std::vec::IntoIter<Logged>,
     _place: OwnedSemaphorePermit,
@@ -201,10 +206,13 @@ impl Tail {
                 let data = serde_json::to_string(&event).unwrap_or_default();
                 return Some((Ok(sse::Event::default().id(id).event(event.kind).data(data)), self));
             }
+            // Before the log is read: what is committed meanwhile is news.
+            self.growth.borrow_and_update();
             match self.app.registry().db().events(&self.filter).await {
                 Ok(events) if events.is_empty() => tokio::select! {
                     () = stop.cancelled() => return None,
                     () = tokio::time::sleep(LOOK) => {}
+                    Ok(()) = self.growth.changed() => tokio::time::sleep(REST).await,
                 },
                 Ok(events) => self.ready = events.into_iter(),
                 Err(error) => {

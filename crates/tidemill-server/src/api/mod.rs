@@ -16,6 +16,7 @@ mod models;
 mod pages;
 mod pipeline;
 mod problem;
+mod rollouts;
 mod runs;
 mod triggers;
 
@@ -27,7 +28,7 @@ use axum::routing::{MethodRouter, get, post};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-pub(crate) use problem::Problem;
+pub(crate) use problem::{Problem, status};
 
 use crate::App;
 
@@ -57,6 +58,10 @@ const ROUTES: &[Route] = &[
     ("/api/v1/endpoints/{name}", || get(endpoints::get).put(endpoints::put).delete(endpoints::delete)),
     ("/api/v1/endpoints/{name}/history", || get(endpoints::history)),
     ("/api/v1/serving/models", || get(endpoints::models)),
+    ("/api/v1/releases", || get(rollouts::releases)),
+    ("/api/v1/rollouts", || get(rollouts::list)),
+    ("/api/v1/rollouts/{id}", || get(rollouts::get)),
+    ("/api/v1/rollouts/{id}/actions", || post(rollouts::action)),
     ("/api/v1/triggers", || get(triggers::list)),
     ("/api/v1/triggers/{name}", || get(triggers::get)),
     ("/api/v1/triggers/{name}/fire", || post(triggers::fire)),
@@ -71,6 +76,11 @@ const ROUTES: &[Route] = &[
 
 pub(crate) fn routes() -> Router<App> {
     ROUTES.iter().fold(Router::new(), |router, (path, handler)| router.route(path, handler()))
+}
+
+/// The route of a server that only answers requests for predictions.
+pub(crate) fn serving_routes() -> Router<App> {
+    Router::new().route("/api/v1/serving/models", get(endpoints::models))
 }
 
 /// What every route may answer besides.
@@ -136,6 +146,12 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         endpoints::delete,
         endpoints::history,
         endpoints::models,
+        crate::serving_outcomes::take,
+        crate::serving_outcomes::counts,
+        rollouts::releases,
+        rollouts::list,
+        rollouts::get,
+        rollouts::action,
         triggers::list,
         triggers::get,
         triggers::fire,
@@ -155,6 +171,7 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         (name = "data", description = "Versioned datasets"),
         (name = "pipeline", description = "Runs of the pipeline"),
         (name = "serving", description = "Endpoints that answer requests for predictions, and the models behind them"),
+        (name = "delivery", description = "Releases, and how they get their requests stage by stage"),
         (name = "triggers", description = "What starts work, and the jobs that came of it"),
         (name = "log", description = "The append-only log of every change of state"),
     ),

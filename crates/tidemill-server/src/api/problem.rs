@@ -62,6 +62,11 @@ impl<E: Into<Error>> From<E> for Problem {
     }
 }
 
+/// The status of an answer with this code.
+pub(crate) const fn status(code: Code) -> StatusCode {
+    words(code).1
+}
+
 /// Word and status of each code.
 const fn words(code: Code) -> (&'static str, StatusCode) {
     match code {

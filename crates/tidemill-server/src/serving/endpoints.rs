@@ -2,25 +2,27 @@
 
 use tidemill_core::{Actor, Digest, EventKind, Name, NewEvent};
 use tidemill_db::endpoints::Endpoint;
-use tidemill_registry::{Code, Error};
+use tidemill_registry::{Code, Error, Registry};
 use tidemill_serve::InferError;
+use tidemill_serve::gateway::Gateway;
 use tidemill_serve::gateway::endpoint::EndpointSpec;
 
-use crate::App;
-
 /// A change that was made.
-pub(crate) struct Change {
+#[derive(Debug)]
+pub struct Change {
     /// The declaration as it is stored.
-    pub(crate) spec: EndpointSpec,
+    pub spec: EndpointSpec,
     /// Its revision.
-    pub(crate) revision: u64,
+    pub revision: u64,
 }
 
 /// Why a change was not made.
-pub(crate) struct Refusal {
-    pub(crate) error: Error,
+#[derive(Debug)]
+pub struct Refusal {
+    /// What stands against it.
+    pub error: Error,
     /// What to do next.
-    pub(crate) hint: &'static str,
+    pub hint: &'static str,
 }
 
 impl<E: Into<Error>> From<E> for Refusal {
@@ -30,9 +32,15 @@ impl<E: Into<Error>> From<E> for Refusal {
 }
 
 /// Declares an endpoint. Its models are loaded first, so that no request waits for them, and a declaration that cannot
-/// work is refused. With `expected` only that revision is replaced; 0 stands for an endpoint that is not there.
-pub(crate) async fn put(
-    app: &App,
+/// work is refused. With `expected` only that revision is replaced; 0 stands for an endpoint that is not there. Without
+/// a gateway the servers that follow the registry's log load them.
+///
+/// # Errors
+///
+/// Where the declaration cannot be, is not the expected one's successor, or a model of it cannot answer.
+pub async fn put(
+    registry: &Registry,
+    gateway: Option<&Gateway>,
     actor: &Actor,
     name: &str,
     spec: EndpointSpec,
@@ -43,10 +51,10 @@ pub(crate) async fn put(
     let wrong = |why: String| Error::new(Code::ResourceConflict, format!("the declaration cannot be: {why}"));
     // Looked at before anything is loaded for it.
     spec.clone().settle(None).map_err(wrong)?;
-    if let Some(serving) = app.serving() {
-        serving.gateway().prepare(&spec).await.map_err(|error| not_ready(&error))?;
+    if let Some(gateway) = gateway {
+        gateway.prepare(&spec).await.map_err(|error| not_ready(&error))?;
     }
-    let (db, at) = (app.registry().db(), app.registry().clock().now());
+    let (db, at) = (registry.db(), registry.clock().now());
     let mut tx = db.begin().await?;
     let before = tx.endpoint(name.as_str()).await?;
     let revision = before.as_ref().map_or(0, |before| before.revision);
@@ -65,39 +73,50 @@ pub(crate) async fn put(
         revision,
         spec: Digest::of(text.as_bytes()),
         arms: words(&spec),
+        records: spec.records.words(),
     };
     tx.commit(vec![NewEvent { at, actor: actor.clone(), kind, cause: None }]).await?;
-    if let Some(serving) = app.serving() {
-        serving
-            .gateway()
-            .set_endpoint(name.as_str(), revision, spec.clone())
-            .map_err(|why| internal(&why))?;
+    if let Some(gateway) = gateway {
+        gateway.set_endpoint(name.as_str(), revision, spec.clone()).map_err(|why| internal(&why))?;
     }
     Ok(Change { spec, revision })
 }
 
 /// Deletes an endpoint; `false` where there is none.
-pub(crate) async fn delete(app: &App, actor: &Actor, name: &str) -> Result<bool, Refusal> {
-    let (db, at) = (app.registry().db(), app.registry().clock().now());
+///
+/// # Errors
+///
+/// What the database refuses.
+pub async fn delete(
+    registry: &Registry,
+    gateway: Option<&Gateway>,
+    actor: &Actor,
+    name: &str,
+) -> Result<bool, Refusal> {
+    let (db, at) = (registry.db(), registry.clock().now());
     let mut tx = db.begin().await?;
     let Some(revision) = tx.delete_endpoint(name, actor, at).await? else { return Ok(false) };
     let kind = EventKind::EndpointDeleted { endpoint: name.to_owned(), revision };
     tx.commit(vec![NewEvent { at, actor: actor.clone(), kind, cause: None }]).await?;
-    if let Some(serving) = app.serving() {
-        serving.gateway().remove_endpoint(name);
+    if let Some(gateway) = gateway {
+        gateway.remove_endpoint(name);
     }
     Ok(true)
 }
 
 /// A stored declaration.
-pub(crate) fn read(endpoint: &Endpoint) -> Result<EndpointSpec, Error> {
+///
+/// # Errors
+///
+/// Where a version of Tidemill wrote it that knows more.
+pub fn read(endpoint: &Endpoint) -> Result<EndpointSpec, Error> {
     let why =
         |error| internal(&format!("the declaration of endpoint `{}` cannot be read: {error}", endpoint.name));
     serde_json::from_str(&endpoint.spec).map_err(why)
 }
 
-/// The arms in words, for the log.
-fn words(spec: &EndpointSpec) -> Vec<String> {
+/// The arms in words, as the log has them.
+pub fn words(spec: &EndpointSpec) -> Vec<String> {
     let shares = spec.shares();
     let arm = |arm: &tidemill_serve::gateway::route::Arm| {
         let version = arm

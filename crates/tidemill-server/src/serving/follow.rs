@@ -7,13 +7,16 @@ use std::time::Duration;
 use tidemill_core::{Event, EventKind};
 use tidemill_db::{EventFilter, Order};
 use tidemill_serve::gateway::Gateway;
+use tidemill_serve::gateway::endpoint::EndpointSpec;
 use tokio_util::sync::CancellationToken;
 
 use super::endpoints::read;
 use crate::App;
 
-/// How often the log is looked at. Changes through this server are in effect at once.
+/// How often the log is looked at for what other servers did. What this one commits is told at once.
 const LOOK: Duration = Duration::from_millis(100);
+/// The shortest time between two looks, since a busy log grows a thousand times a second.
+const REST: Duration = Duration::from_millis(10);
 /// The most events that are read at once.
 const STRIDE: usize = 500;
 /// Endpoints that are read at once.
@@ -22,7 +25,10 @@ const PAGE: usize = 500;
 /// Follows until `stop`.
 pub(super) async fn follow(app: &App, gateway: &Gateway, stop: CancellationToken) {
     let mut after = None;
+    let mut growth = app.registry().db().log_growth();
     loop {
+        // Before the log is read: what is committed meanwhile is news.
+        growth.borrow_and_update();
         let round = async {
             match after {
                 None => after = Some(start(app, gateway).await?),
@@ -41,6 +47,7 @@ pub(super) async fn follow(app: &App, gateway: &Gateway, stop: CancellationToken
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
+            Ok(()) = growth.changed(), if failed.is_none() => tokio::time::sleep(REST).await,
         }
     }
 }
@@ -56,7 +63,7 @@ async fn start(app: &App, gateway: &Gateway) -> Result<u64, tidemill_db::Error> 
         let is_last = page.len() < PAGE;
         after = page.last().map(|endpoint| endpoint.name.clone());
         for endpoint in &page {
-            set(gateway, endpoint);
+            set(gateway, &endpoint.name, endpoint.revision, declared(endpoint));
         }
         if is_last {
             return Ok(seen);
@@ -78,8 +85,11 @@ async fn catch_up(app: &App, gateway: &Gateway, seen: u64) -> Result<u64, tidemi
             EventKind::EndpointSet { endpoint, revision, .. } => {
                 let is_new = gateway.endpoint(endpoint).is_none_or(|known| known.revision < *revision);
                 if is_new && let Some(stored) = app.registry().db().endpoint(endpoint).await? {
-                    prepare(gateway, &stored).await;
-                    set(gateway, &stored);
+                    let spec = declared(&stored);
+                    if let Ok(spec) = &spec {
+                        prepare(gateway, &stored.name, spec).await;
+                    }
+                    set(gateway, &stored.name, stored.revision, spec);
                 }
             }
             EventKind::EndpointDeleted { endpoint, revision }
@@ -106,19 +116,19 @@ async fn catch_up(app: &App, gateway: &Gateway, seen: u64) -> Result<u64, tidemi
 
 /// Loads the models of a changed endpoint before requests go by it. Where that fails the change counts all the same: it
 /// was decided, and requests say what is wrong.
-async fn prepare(gateway: &Gateway, endpoint: &tidemill_db::endpoints::Endpoint) {
-    let Ok(spec) = read(endpoint) else { return };
-    if let Err(error) = gateway.prepare(&spec).await {
-        tracing::error!(endpoint = endpoint.name, %error, "a model behind an endpoint cannot answer");
+pub(super) async fn prepare(gateway: &Gateway, name: &str, spec: &EndpointSpec) {
+    if let Err(error) = gateway.prepare(spec).await {
+        tracing::error!(endpoint = name, %error, "a model behind an endpoint cannot answer");
     }
 }
 
-fn set(gateway: &Gateway, endpoint: &tidemill_db::endpoints::Endpoint) {
-    let done = match read(endpoint) {
-        Ok(spec) => gateway.set_endpoint(&endpoint.name, endpoint.revision, spec),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(error) = done {
-        tracing::error!(endpoint = endpoint.name, error, "an endpoint cannot be set");
+/// Sets an endpoint, or says why that cannot be.
+pub(super) fn set(gateway: &Gateway, name: &str, revision: u64, spec: Result<EndpointSpec, String>) {
+    if let Err(error) = spec.and_then(|spec| gateway.set_endpoint(name, revision, spec)) {
+        tracing::error!(endpoint = name, error, "an endpoint cannot be set");
     }
+}
+
+fn declared(endpoint: &tidemill_db::endpoints::Endpoint) -> Result<EndpointSpec, String> {
+    read(endpoint).map_err(|error| error.to_string())
 }

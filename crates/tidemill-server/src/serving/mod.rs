@@ -3,9 +3,11 @@
 //! What a request for a prediction goes through is `tidemill-serve`'s; here its parts are put together. The protocols
 //! come as finished routers, so that the binary decides which of them there are.
 
-mod endpoints;
+pub mod endpoints;
 mod follow;
+mod remote;
 mod source;
+mod traces;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,8 +21,10 @@ use tidemill_serve::gateway::{Gateway, Parts};
 use tidemill_serve::{Inference, Recorder};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use endpoints::{Refusal, delete, put};
+pub(crate) use endpoints::{Refusal, delete, put, read as read_endpoint};
+pub use remote::{Followed, Remote};
 pub use source::RegistrySource;
+pub use traces::{Otlp, Sending};
 
 use crate::App;
 
@@ -28,6 +32,7 @@ use crate::App;
 #[derive(Clone)]
 pub struct Serving {
     gateway: Gateway,
+    followed: Followed,
     protocols: Router,
 }
 
@@ -47,7 +52,12 @@ impl Serving {
         let source = RegistrySource::new(registry.clone(), artifact_roots, scratch, settings.serving.clone());
         let clock = Arc::clone(registry.clock());
         let gateway = Gateway::new(Parts { source: Arc::new(source), loader, recorder, clock, settings });
-        Self { gateway, protocols: Router::new() }
+        Self::over(gateway, Followed::Registry)
+    }
+
+    /// A gateway whose models come from elsewhere, without protocols.
+    pub fn over(gateway: Gateway, followed: Followed) -> Self {
+        Self { gateway, followed, protocols: Router::new() }
     }
 
     /// Adds the routes of a protocol, which must not have a fallback of their own: `serving.mount(oip::router)`.
@@ -72,7 +82,11 @@ pub(crate) fn routes(app: &App) -> Router<App> {
 pub(crate) async fn run(app: App, stop: CancellationToken) {
     const DRAIN: Duration = Duration::from_secs(5);
     let Some(serving) = app.serving() else { return };
-    follow::follow(&app, serving.gateway(), stop).await;
+    match &serving.followed {
+        Followed::Registry => follow::follow(&app, serving.gateway(), stop).await,
+        Followed::Server(server) => server.follow(serving.gateway(), stop).await,
+        Followed::Nothing => stop.cancelled().await,
+    }
     // Connections that are open finish their requests; those that come on them are told to go elsewhere.
     serving.gateway().drain(DRAIN).await;
 }

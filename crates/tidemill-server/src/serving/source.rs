@@ -1,6 +1,6 @@
 //! Models of the registry: versions by number and alias, files from the store.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use tidemill_serve::gateway::source::{Folder, Listed, ModelBundle, ModelSource, 
 use tokio::runtime::Handle;
 
 /// The alias that is meant where none is named.
-const CHAMPION: &str = "champion";
+pub(super) const CHAMPION: &str = "champion";
 /// Models that are read from the database at once.
 const PAGE: usize = 1_000;
 /// The most models that an index lists.
@@ -35,6 +35,40 @@ impl RegistrySource {
     /// models are laid out that need one.
     pub fn new(registry: Registry, roots: Vec<PathBuf>, scratch: PathBuf, serving: ServingSettings) -> Self {
         Self { registry, roots: Arc::new(roots), scratch, serving }
+    }
+
+    /// One file of a version, where it is there.
+    ///
+    /// # Errors
+    ///
+    /// Where the version is not there or its files cannot be read.
+    pub async fn file(&self, model: &str, version: &str, path: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        let stored = self.version(model, version).await?;
+        let (files, path) = (self.files(model, version, &stored).await?, path.to_owned());
+        let read = tokio::task::spawn_blocking(move || files.read(&path)).await;
+        read.map_err(|_| SourceError::Unavailable("reading the model was cut off".to_owned()))?
+    }
+
+    async fn files(
+        &self,
+        model: &str,
+        version: &str,
+        stored: &ModelVersion,
+    ) -> Result<InRegistry, SourceError> {
+        let location = stored.storage_location.as_deref().unwrap_or(&stored.source);
+        let place = self.registry.artifact_place(location).await.map_err(registry)?;
+        if let Place::Elsewhere(uri) = &place {
+            return Err(SourceError::Broken(format!(
+                "the files of model `{model}` version `{version}` are in `{uri}`, which this server does not read; log the model to this server's artifacts"
+            )));
+        }
+        Ok(InRegistry {
+            registry: self.registry.clone(),
+            place,
+            roots: Arc::clone(&self.roots),
+            scratch: self.scratch.clone(),
+            runtime: Handle::current(),
+        })
     }
 
     async fn model(&self, name: &str) -> Result<RegisteredModel, SourceError> {
@@ -67,11 +101,7 @@ impl ModelSource for RegistrySource {
             listed.extend(page.into_iter().map(|model| {
                 // The newest of each stage and those with an alias; all versions would be too many to list.
                 let newest = model.latest.iter().map(|version| version.version);
-                let mut versions: Vec<u64> =
-                    newest.chain(model.aliases.iter().map(|alias| alias.version)).collect();
-                versions.sort_unstable();
-                versions.dedup();
-                let versions = versions.iter().map(ToString::to_string).collect();
+                let versions = ordered(newest.chain(model.aliases.iter().map(|alias| alias.version)));
                 Listed { model: model.name, versions }
             }));
             if is_last || listed.len() >= MOST {
@@ -111,43 +141,44 @@ impl ModelSource for RegistrySource {
     async fn fetch(&self, model: &str, version: &str) -> Result<ModelBundle, SourceError> {
         let known = self.model(model).await?;
         let stored = self.version(model, version).await?;
-        let location = stored.storage_location.as_deref().unwrap_or(&stored.source);
-        let place = self.registry.artifact_place(location).await.map_err(registry)?;
-        if let Place::Elsewhere(uri) = &place {
-            return Err(SourceError::Broken(format!(
-                "the files of model `{model}` version `{version}` are in `{uri}`, which this server does not read; log the model to this server's artifacts"
-            )));
-        }
-        let files = InRegistry {
-            registry: self.registry.clone(),
-            place,
-            roots: Arc::clone(&self.roots),
-            scratch: self.scratch.clone(),
-            runtime: Handle::current(),
-        };
+        let files = self.files(model, version, &stored).await?;
         let (name, number, serving) = (model.to_owned(), version.to_owned(), self.serving.clone());
         let read = tokio::task::spawn_blocking(move || manifest::read(&name, &number, &files, serving)).await;
         let cut_off = |_| SourceError::Unavailable("reading the model was cut off".to_owned());
         let mut bundle = read.map_err(cut_off)??;
         bundle.expected = stored.content;
-        // What is said of the version counts more than what is said of the model.
-        for tags in [&known.tags, &stored.tags] {
-            let pairs = tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str()));
-            let wrong =
-                |why| SourceError::Broken(format!("the tags of model `{model}` version `{version}`: {why}"));
-            bundle.serving = bundle.serving.declared(pairs).map_err(wrong)?;
-        }
-        let facts: BTreeMap<String, String> = [
+        let tags = [&known.tags, &stored.tags]
+            .map(|tags| tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str())));
+        let facts = [
             ("description", stored.description.or(known.description)),
             ("run_id", stored.run),
             ("source", Some(stored.source)),
-        ]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-        .collect();
-        bundle.properties.extend(facts);
-        Ok(bundle)
+        ];
+        described(bundle, tags, facts)
     }
+}
+
+/// Versions of a model in their order, each once.
+pub(super) fn ordered(versions: impl Iterator<Item = u64>) -> Vec<String> {
+    versions.collect::<BTreeSet<u64>>().iter().map(ToString::to_string).collect()
+}
+
+/// A bundle with what a registry says of its model: how it is to be run, by the tags of the model and of the version, and
+/// facts for people.
+pub(super) fn described<'a>(
+    mut bundle: ModelBundle,
+    tags: [impl Iterator<Item = (&'a str, &'a str)>; 2],
+    facts: [(&str, Option<String>); 3],
+) -> Result<ModelBundle, SourceError> {
+    // What is said of the version counts more than what is said of the model.
+    for pairs in tags {
+        let (model, version) = (&bundle.model, &bundle.version);
+        let wrong =
+            |why| SourceError::Broken(format!("the tags of model `{model}` version `{version}`: {why}"));
+        bundle.serving = bundle.serving.declared(pairs).map_err(wrong)?;
+    }
+    bundle.properties.extend(facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+    Ok(bundle)
 }
 
 /// The files of a version. Used on a thread that may block.

@@ -33,18 +33,22 @@ use tidemill_core::{Actor, ActorKind};
 use tidemill_registry::Error;
 use tracing::Instrument as _;
 
-use crate::App;
+use crate::{App, ui};
 use body::{Counted, Patient};
 use record::Record;
 
 pub use origins::Origins;
+pub(crate) use origins::is_same;
 pub(crate) use request_id::RequestId;
 pub use token::Token;
+pub(crate) use token::user_name;
 
 /// Puts the shell around all routes.
 pub(crate) fn around(app: &App, router: Router<App>) -> Router {
     router
-        .fallback(async |request: Request| refuse::no_route(request.uri().path()))
+        .fallback(async |request: Request| {
+            ui::no_route(&request).unwrap_or_else(|| refuse::no_route(request.uri().path()))
+        })
         .method_not_allowed_fallback(async |request: Request| {
             refuse::no_method(request.uri().path(), request.method())
         })
@@ -90,13 +94,20 @@ async fn answer(app: &App, id: &RequestId, mut request: Request, next: Next) -> 
     }
     // Probes must work without a secret, and also when everything is busy.
     let probe = matches!(path, "/health" | "/version");
-    let token = if probe { None } else { config.token.as_ref() };
-    let actor = match token::actor(token, request.headers()) {
+    let token = if probe || ui::is_open(path) { None } else { config.token.as_ref() };
+    let known = token::actor(token, request.headers()).or_else(|| {
+        let now = app.registry().clock().now();
+        ui::actor(token?, request.method(), path, request.headers(), now)
+    });
+    let actor = match known {
         Some(actor) => actor,
         // Those who call webhooks sign with a secret of the trigger instead, which its handler checks.
         None if path.starts_with("/hooks/") => {
             request.extensions_mut().insert(Unknown);
             Actor { kind: ActorKind::Service, name: "webhook".to_owned() }
+        }
+        None if ui::is_page(request.method(), path, request.headers()) => {
+            return ui::to_sign_in(request.uri());
         }
         None => return refuse::unauthenticated(path),
     };
@@ -141,7 +152,8 @@ fn finish_headers(headers: &mut HeaderMap, id: &RequestId, page: Option<HeaderVa
     const FRAME: HeaderName = HeaderName::from_static("x-frame-options");
     headers.insert(request_id::HEADER, id.header());
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(FRAME, HeaderValue::from_static("SAMEORIGIN"));
+    // Pages are stricter.
+    headers.entry(FRAME).or_insert(HeaderValue::from_static("SAMEORIGIN"));
     if let Some(page) = page {
         for (name, value) in [
             (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE"),

@@ -71,16 +71,19 @@ impl Origins {
     }
 
     fn knows_origin(&self, origin: &str, host: &str) -> bool {
-        // A page of this very server; its scheme is not known here where a proxy ends TLS.
-        let same = origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host));
         let local = Url::parse(origin)
             .is_ok_and(|origin| matches!(origin.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")));
-        same || local || self.is_listed(origin)
+        is_same(origin, host) || local || self.is_listed(origin)
     }
 
     fn is_listed(&self, origin: &str) -> bool {
         self.pages.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(origin))
     }
+}
+
+/// Whether a page is one of this very server; its scheme is not known here where a proxy ends TLS.
+pub(crate) fn is_same(origin: &str, host: &str) -> bool {
+    origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host))
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {

@@ -19,10 +19,20 @@ impl Token {
         Self(Sha256::digest(secret).into())
     }
 
+    /// Whether the headers of a request carry it: as a bearer token, or as password with any user name.
+    pub fn admits(&self, headers: &HeaderMap) -> bool {
+        actor(Some(self), headers).is_some()
+    }
+
     /// Takes the same time whatever is different: digests of equal length are compared.
-    fn matches(&self, candidate: &str) -> bool {
+    pub(crate) fn matches(&self, candidate: &str) -> bool {
         let candidate: [u8; 32] = Sha256::digest(candidate).into();
         self.0.ct_eq(&candidate).into()
+    }
+
+    /// What sessions of browsers are signed with: known to nobody who does not know the token.
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -47,7 +57,9 @@ pub(super) fn actor(token: Option<&Token>, headers: &HeaderMap) -> Option<Actor>
         Some(Credentials::Bearer(secret)) if knows(&secret) => {
             Some(Actor { kind: ActorKind::Service, name: "token".to_owned() })
         }
-        Some(Credentials::Basic { user, password }) if knows(&password) => Some(Actor::user(name(&user))),
+        Some(Credentials::Basic { user, password }) if knows(&password) => {
+            Some(Actor::user(user_name(&user)))
+        }
         None if token.is_none() => Some(Actor::user("anonymous")),
         _ => None,
     }
@@ -69,7 +81,7 @@ fn credentials(value: &str) -> Option<Credentials> {
 }
 
 /// A user name as it may stand in the log of events.
-fn name(user: &str) -> String {
+pub(crate) fn user_name(user: &str) -> String {
     let plain: String = user.chars().filter(|c| !c.is_control()).take(128).collect();
     if plain.trim().is_empty() { "anonymous".to_owned() } else { plain }
 }

@@ -116,6 +116,5 @@ async fn look(t: &Triggers, of: &Dataset) -> Result<()> {
     tx.move_source(t.project(), SOURCE, &of.name, &stamp, t.now()).await?;
     let details = [("files".to_owned(), stamp)].into();
     tx.commit(vec![t.changed(system(), SourceKind::Data, &of.name, details)]).await?;
-    t.logged();
     Ok(())
 }

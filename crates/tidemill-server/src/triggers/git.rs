@@ -81,6 +81,5 @@ pub(super) async fn note(
     tx.move_source(project, SOURCE, &part, commit, t.now()).await?;
     let seq = tx.next_seq();
     tx.commit(vec![t.changed(actor, SourceKind::Git, branch, details)]).await?;
-    t.logged();
     Ok(Some(seq))
 }

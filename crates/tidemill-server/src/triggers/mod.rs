@@ -97,8 +97,6 @@ struct Inner {
     rules: RwLock<Arc<Rules>>,
     /// Counts how often the rules were read.
     generation: value::Sender<u64>,
-    /// There may be something new in the log.
-    logged: Notify,
     /// There may be something to do, or to stop.
     jobs: Notify,
     stops: Notify,
@@ -128,7 +126,6 @@ impl Triggers {
             host,
             rules: RwLock::new(Arc::new(rules)),
             generation: value::channel(0).0,
-            logged: Notify::new(),
             jobs: Notify::new(),
             stops: Notify::new(),
         };
@@ -157,11 +154,6 @@ impl Triggers {
         self.inner.host.as_ref()
     }
 
-    /// Says that there is something new in the log.
-    pub(crate) fn logged(&self) {
-        self.inner.logged.notify_one();
-    }
-
     /// Says that a job is to be stopped.
     pub(crate) fn stopping(&self) {
         self.inner.stops.notify_waiters();
@@ -185,9 +177,7 @@ impl Triggers {
 
     /// Fires a trigger by hand; gives the event.
     pub(crate) async fn fire(&self, actor: &Actor, name: &str) -> Result<u64, tidemill_db::Error> {
-        let seq = fire_by_hand(&self.inner.db, &self.inner.project, name, actor, self.now()).await?;
-        self.logged();
-        Ok(seq)
+        fire_by_hand(&self.inner.db, &self.inner.project, name, actor, self.now()).await
     }
 
     /// Reads the project file again where it has changed. What cannot be read leaves the rules as they are.

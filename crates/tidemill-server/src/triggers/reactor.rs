@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Triggers, consumer, system};
 
-/// How often the log is looked at if nobody says that there is something: other processes write to it too.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often the log is looked at for what other processes did. What this one commits is told at once.
+const LOOK: Duration = Duration::from_millis(250);
+/// The shortest time between two looks, since a busy log grows a thousand times a second.
+const REST: Duration = Duration::from_millis(10);
 /// The most events that are read at once.
 const STRIDE: usize = 200;
 /// So many events that nobody listens for are passed over before the place in the log is written down: reading them
@@ -21,8 +23,11 @@ const LAZY: u64 = 500;
 const CHAIN: usize = 64;
 
 pub(super) async fn run(triggers: Triggers, stop: CancellationToken) {
+    let mut growth = triggers.db().log_growth();
     let mut reader = Reader { triggers, seen: None, written: 0, next_due: None };
     loop {
+        // Before the log is read: what is committed meanwhile is news.
+        growth.borrow_and_update();
         let wait = match reader.round().await {
             Ok(true) => Duration::ZERO,
             Ok(false) => LOOK,
@@ -33,7 +38,7 @@ pub(super) async fn run(triggers: Triggers, stop: CancellationToken) {
         };
         tokio::select! {
             () = stop.cancelled() => break,
-            () = reader.triggers.inner.logged.notified() => {}
+            Ok(()) = growth.changed() => tokio::time::sleep(REST).await,
             () = tokio::time::sleep(wait) => {}
         }
     }

@@ -91,7 +91,6 @@ async fn look(
         })
         .collect();
     tx.commit(events).await?;
-    t.logged();
     Ok(latest)
 }
 

@@ -134,6 +134,5 @@ async fn end(t: &Triggers, job: &Job, attempt: u32, cause: u64, worked: &Worked)
         reason: worked.reason.clone(),
     };
     tx.commit(vec![t.event(system(), kind, Some(cause))]).await?;
-    t.logged();
     Ok(())
 }

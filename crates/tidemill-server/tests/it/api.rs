@@ -33,7 +33,9 @@ async fn every_documented_route_is_there() {
     assert_eq!(document["openapi"], "3.1.0");
     let paths: BTreeSet<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
     for path in &paths {
-        if path.ends_with("/stream") {
+        // A stream has no end, and outcomes are taken only beside a gateway: the real binary's tests ask for both.
+        let is_read = !document["paths"][path]["get"].is_null();
+        if !is_read || path.ends_with("/stream") || path.ends_with("/outcomes") {
             continue;
         }
         let reply = server.get(&path.replace("{seq}", "1").replace(['{', '}'], "")).await;

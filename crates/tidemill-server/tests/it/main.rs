@@ -18,4 +18,5 @@ mod shell;
 mod talk;
 mod traces;
 mod tracking;
+mod ui;
 mod webhooks;

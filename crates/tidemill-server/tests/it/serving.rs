@@ -296,7 +296,7 @@ async fn a_change_by_another_server_is_followed() {
     let mut tx = lab.server.db.begin().await.unwrap();
     let revision = tx.put_endpoint("e", &spec, &actor, stored.updated_at).await.unwrap();
     let (spec, arms) = (Digest::of(spec.as_bytes()), Vec::new());
-    let kind = EventKind::EndpointSet { endpoint: "e".to_owned(), revision, spec, arms };
+    let kind = EventKind::EndpointSet { endpoint: "e".to_owned(), revision, spec, arms, records: None };
     tx.commit(vec![NewEvent { at: stored.updated_at, actor, kind, cause: None }]).await.unwrap();
     lab.becomes("e", 30.0).await;
 }

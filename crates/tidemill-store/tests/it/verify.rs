@@ -59,7 +59,9 @@ fn any_byte_of_any_file_of_the_store() {
         for path in lab.files(folder) {
             let good = fs_err::read(&path).unwrap();
             // Every byte of headers and lists would take long; a stride that meets all fields of some records does.
-            for at in (0..good.len()).step_by(97).chain(0..120).chain(good.len() - 100..good.len()) {
+            // A pack that ended early, as packs of busy machines do, may be shorter than that.
+            let (begin, end) = (good.len().min(120), good.len().saturating_sub(100));
+            for at in (0..good.len()).step_by(97).chain(0..begin).chain(end..good.len()) {
                 let mut bad = good.clone();
                 bad[at] ^= 0x10;
                 fs_err::write(&path, &bad).unwrap();

@@ -75,7 +75,7 @@ fn test(app: &App<'_>, root: &Path, commit: &str) -> anyhow::Result<()> {
     let resolved = beside.resolve(&[])?;
     let mut checked = Vec::new();
     for (name, dataset) in &resolved.datasets {
-        checked.extend(check(&beside, name, dataset)?);
+        checked.extend(check(&beside, name, dataset, &resolved)?);
     }
     if !checked.is_empty() {
         beside.record(checked.iter().map(|checked| beside.event(event(checked))).collect())?;

@@ -148,6 +148,13 @@ fn pipeline_roots(app: &App<'_>, keep_runs: Option<usize>) -> anyhow::Result<Vec
             }
         }
     }
+    for (content, profile) in app.block(db.profiles())? {
+        let described = [false, true].into_iter().find_map(|tree| labels.get(&(content, tree)).cloned());
+        // A profile that is not here can be made again, so it is never missed.
+        if let Some(label) = described.filter(|_| store.contains(&profile).unwrap_or(false)) {
+            labels.entry((profile, false)).or_insert_with(|| format!("profile of {label}"));
+        }
+    }
     Ok(labels.into_iter().map(|((digest, tree), label)| Root { digest, tree, label }).collect())
 }
 

@@ -322,8 +322,11 @@ pub(crate) fn entry(expectation: &Expectation) -> anyhow::Result<String> {
         map.remove("severity");
     }
     let rule = flow(&value);
-    Ok(match expectation.severity {
-        Severity::Error => rule.trim_start_matches('{').strip_suffix('}').unwrap_or(&rule).to_owned(),
+    Ok(match expectation.severity() {
+        severity if severity == Expectation::new(expectation.rule.clone()).severity() => {
+            rule.trim_start_matches('{').strip_suffix('}').unwrap_or(&rule).to_owned()
+        }
+        Severity::Error => format!("{}, severity: error}}", rule.strip_suffix('}').unwrap_or(&rule)),
         Severity::Warn => format!("{}, severity: warn}}", rule.strip_suffix('}').unwrap_or(&rule)),
     })
 }
@@ -338,7 +341,12 @@ fn flow(value: &Value) -> String {
         }
         Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
         Value::String(text) => scalar(text),
-        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+        // As people write it: 4, not 4.0.
+        Value::Number(found) => match found.as_f64() {
+            Some(whole) if found.is_f64() && whole.fract() == 0.0 && whole.abs() < 1e15 => whole.to_string(),
+            _ => found.to_string(),
+        },
+        Value::Null | Value::Bool(_) => value.to_string(),
     }
 }
 

@@ -316,6 +316,23 @@ fn describe_tracked(kind: &EventKind) -> String {
         EventKind::TrackingImported { from, runs, versions } => {
             format!("{} and {} from {from}", plural(*runs, "run"), plural(*versions, "version"))
         }
+        EventKind::EndpointSet { endpoint, revision, arms, records, .. } => {
+            let records = records.as_ref().map(|records| format!("; records: {records}")).unwrap_or_default();
+            format!("{endpoint} revision {revision}: {}{records}", arms.join("; "))
+        }
+        EventKind::RecordsStored { endpoint, parts, requests, .. } => {
+            format!("{endpoint}: {} in {}", plural(*requests, "request"), plural(*parts, "file"))
+        }
+        EventKind::RecordsRemoved { endpoint, why, parts, rows, .. } => {
+            format!("{endpoint}: {} in {}, for their {why}", plural(*rows, "row"), plural(*parts, "file"))
+        }
+        EventKind::OutcomesReceived { endpoint, outcomes }
+        | EventKind::OutcomesRemoved { endpoint, outcomes } => {
+            format!("{endpoint}: {}", plural(*outcomes, "outcome"))
+        }
+        EventKind::OutcomesJoined { endpoint, matched, late, duplicate } => {
+            format!("{endpoint}: {matched} joined, {late} late, {duplicate} duplicate")
+        }
         // What the subject already says.
         other => other.subject(),
     }

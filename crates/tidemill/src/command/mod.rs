@@ -4,9 +4,11 @@ mod alias_log;
 mod check;
 mod ci;
 mod completions;
-mod data;
+pub(crate) mod data;
 mod diff;
 mod docs;
+mod endpoint;
+mod freeze;
 mod gc;
 mod import;
 mod init;
@@ -14,15 +16,21 @@ mod log;
 mod merge_lock;
 mod predict;
 mod records;
+mod release;
 mod reproduce;
+mod rollout;
 pub(crate) mod run;
 mod status;
 mod step_log;
 mod trigger;
 mod up;
 
+pub(crate) use endpoint::Endpoint;
+pub(crate) use freeze::Freeze;
 pub(crate) use predict::Predict;
 pub(crate) use records::Records;
+pub(crate) use release::Release;
+pub(crate) use rollout::Rollout;
 
 use crate::app::App;
 use crate::cli::{Cli, Command};
@@ -44,10 +52,13 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Ci(args) => ci::run(args, &open()?),
         Command::Trigger(args) => trigger::run(args, &open()?),
         Command::Up(args) => up::run(args, &cli.global, console),
-        Command::Predict(args) => {
-            predict::run(args, &|model| predict::resolve(model, &cli.global, console), console)
-        }
-        Command::Records(args) => records::run(args, &open()?),
+        Command::Serve(args) => up::serve_alone(args, &cli.global, console),
+        Command::Endpoint(args) => endpoint::run(args, &cli.global, console),
+        Command::Predict(args) => predict::run(args, &cli.global, console),
+        Command::Records(args) => records::run(args, &cli.global, console),
+        Command::Release(args) => release::run(args, &open()?),
+        Command::Rollout(args) => rollout::run(args, open, console),
+        Command::Freeze(args) => freeze::run(args, &open()?),
         Command::Import(args) => import::run(args, &cli.global, console),
         Command::MergeLock(args) => merge_lock::run(args, console),
         Command::Schema => docs::schema(console),

@@ -10,9 +10,10 @@ use tidemill_core::Timestamp;
 use tidemill_serve::record::outcome::Outcomes;
 use tidemill_serve::record::{LogError, Query, Reader, write_json_lines, write_parquet};
 
-use crate::app::App;
+use crate::cli::Global;
 use crate::failure::Failure;
-use crate::output::{Align, Table, bytes, count, plural};
+use crate::home::Opened;
+use crate::output::{Align, Console, Table, bytes, count, plural};
 
 #[derive(Debug, Args)]
 pub(crate) struct Records {
@@ -54,6 +55,9 @@ pub(crate) struct Records {
     /// Write into a Parquet file instead of printing
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
+    /// The folder of database and store; `.tidemill` of the project, or of the current folder, where not given
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) home: Option<PathBuf>,
 }
 
 /// Which answers of shadows.
@@ -68,10 +72,13 @@ pub(crate) enum Shadow {
 /// Rows of the table where no number is given.
 const ROWS: usize = 20;
 
-pub(crate) fn run(args: &Records, app: &App<'_>) -> anyhow::Result<()> {
-    let reader = Reader::new(app.db()?.clone(), app.store()?.clone(), app.inside("records"));
-    let Some(endpoint) = &args.endpoint else { return list(app, &reader) };
-    let time = |text: &Option<String>| text.as_deref().map(|text| moment(text, app.clock.now())).transpose();
+pub(crate) fn run(args: &Records, global: &Global, console: &Console) -> anyhow::Result<()> {
+    let app = Opened::at(args.home.as_deref(), global, console)?;
+    let (db, store) = (app.registry.db(), app.registry.store());
+    let reader = Reader::of_home(db.clone(), store.clone(), &app.home.dir);
+    let Some(endpoint) = &args.endpoint else { return list(&app, &reader, console) };
+    let now = app.registry.clock().now();
+    let time = |text: &Option<String>| text.as_deref().map(|text| moment(text, now)).transpose();
     let query = Query {
         endpoint: Some(endpoint.clone()),
         from: time(&args.from)?,
@@ -87,12 +94,12 @@ pub(crate) fn run(args: &Records, app: &App<'_>) -> anyhow::Result<()> {
     };
     let found = app.block(reader.find(&query))?;
     let outcomes = if args.outcomes {
-        app.block(Outcomes::load(app.db()?, endpoint, query.from, query.to))?
+        app.block(Outcomes::load(db, endpoint, query.from, query.to))?
     } else {
         Outcomes::default()
     };
     let schema = outcomes.schema(&found.schema());
-    let is_table = args.output.is_none() && !app.console.json();
+    let is_table = args.output.is_none() && !console.json();
     let limit = args.limit.or(is_table.then_some(ROWS));
     let rows: Box<dyn Iterator<Item = Result<RecordBatch, LogError>>> = match limit {
         Some(limit) => Box::new(found.last(limit)?.into_iter().map(Ok)),
@@ -101,28 +108,28 @@ pub(crate) fn run(args: &Records, app: &App<'_>) -> anyhow::Result<()> {
     let rows = rows.map(|batch| if args.outcomes { outcomes.attach(&batch?) } else { batch });
     if let Some(path) = &args.output {
         let written = write_parquet(&schema, rows, path)?;
-        if app.console.json() {
-            return app.console.value(&json!({"rows": written.rows, "bytes": written.bytes, "output": path}));
+        if console.json() {
+            return console.value(&json!({"rows": written.rows, "bytes": written.bytes, "output": path}));
         }
         let rows = plural(written.rows, "row");
-        app.console.line(format!("wrote {rows}, {} to {}", bytes(written.bytes), path.display()));
+        console.line(format!("wrote {rows}, {} to {}", bytes(written.bytes), path.display()));
         return Ok(());
     }
-    if app.console.json() {
+    if console.json() {
         let mut out = std::io::stdout().lock();
         write_json_lines(rows, &mut out)?;
         return Ok(());
     }
-    table(app, rows)
+    table(console, rows)
 }
 
-fn list(app: &App<'_>, reader: &Reader) -> anyhow::Result<()> {
+fn list(app: &Opened, reader: &Reader, console: &Console) -> anyhow::Result<()> {
     let endpoints = app.block(reader.endpoints())?;
-    if app.console.json() {
-        return app.console.value(&json!({ "endpoints": endpoints }));
+    if console.json() {
+        return console.value(&json!({ "endpoints": endpoints }));
     }
     if endpoints.is_empty() {
-        app.console.note("no endpoint has records yet");
+        console.note("no endpoint has records yet");
     }
     let mut table = Table::new(&[
         ("endpoint", Align::Left),
@@ -132,21 +139,21 @@ fn list(app: &App<'_>, reader: &Reader) -> anyhow::Result<()> {
         ("duplicate", Align::Right),
     ]);
     for endpoint in endpoints {
-        let known = app.block(app.db()?.outcome_counts(&endpoint))?;
+        let known = app.block(app.registry.db().outcome_counts(&endpoint))?;
         let numbers = [known.matched, known.late, known.waiting, known.duplicate].map(count);
         table.row(std::iter::once(endpoint).chain(numbers));
     }
     if !table.is_empty() {
-        table.lines(None).into_iter().for_each(|line| app.console.line(line));
+        table.lines(None).into_iter().for_each(|line| console.line(line));
     }
     Ok(())
 }
 
 /// Columns without any value are left out, since an endpoint that has neither arms nor entities has many.
-fn table(app: &App<'_>, rows: impl Iterator<Item = Result<RecordBatch, LogError>>) -> anyhow::Result<()> {
+fn table(console: &Console, rows: impl Iterator<Item = Result<RecordBatch, LogError>>) -> anyhow::Result<()> {
     let batches = rows.collect::<Result<Vec<_>, _>>()?;
     let Some(first) = batches.first() else {
-        app.console.note("no record fits");
+        console.note("no record fits");
         return Ok(());
     };
     let options = FormatOptions::default().with_null("");
@@ -168,7 +175,7 @@ fn table(app: &App<'_>, rows: impl Iterator<Item = Result<RecordBatch, LogError>
     for row in 0..rows {
         table.row(columns.iter().map(|(_, _, cells)| cells.get(row).cloned().unwrap_or_default()));
     }
-    table.lines(None).into_iter().for_each(|line| app.console.line(line));
+    table.lines(None).into_iter().for_each(|line| console.line(line));
     Ok(())
 }
 

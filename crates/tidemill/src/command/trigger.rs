@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use tidemill_core::{Event, EventKind, JobState};
 use tidemill_db::jobs::{Job, Stopped};
-use tidemill_db::{EventFilter, Order};
+use tidemill_db::{Db, EventFilter, Order};
 use tidemill_trigger::{Pending, Rule, Rules};
 
 use crate::app::App;
@@ -97,11 +97,12 @@ fn list(app: &App<'_>) -> anyhow::Result<()> {
 }
 
 fn history(name: Option<&str>, limit: usize, app: &App<'_>) -> anyhow::Result<()> {
-    let events = app.block(decisions(app, name, limit))?;
+    let db = app.db()?;
+    let events = app.block(decisions(db, name, limit))?;
     let mut jobs = BTreeMap::new();
     for event in &events {
         if let EventKind::TriggerFired { job, .. } = &event.kind
-            && let Some(found) = app.block(app.db()?.job(*job))?
+            && let Some(found) = app.block(db.job(*job))?
         {
             jobs.insert(*job, found);
         }
@@ -152,8 +153,7 @@ fn history(name: Option<&str>, limit: usize, app: &App<'_>) -> anyhow::Result<()
 }
 
 /// What triggers decided, newest first.
-async fn decisions(app: &App<'_>, name: Option<&str>, limit: usize) -> anyhow::Result<Vec<Event>> {
-    let db = app.db()?;
+async fn decisions(db: &Db, name: Option<&str>, limit: usize) -> anyhow::Result<Vec<Event>> {
     let subject = name.map(|name| format!("trigger:{name}"));
     let mut found = Vec::new();
     for kind in ["trigger.fired", "trigger.suppressed"] {

@@ -1,6 +1,7 @@
-//! `tidemill up`: the server, until it is told to stop.
+//! `tidemill up`: the server, until it is told to stop; and `tidemill serve`, which is its gateway alone.
 
 mod lock;
+mod models;
 mod secret;
 mod serving;
 mod triggers;
@@ -21,38 +22,56 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::reason;
-use crate::cli::{Global, Up};
+use crate::cli::{GatewayOptions, Global, Listening, Serve, Up};
 use crate::failure::{Exit, Failure};
 use crate::home::Home;
 use crate::output::{Console, STRONG};
 use lock::ServerLock;
+use models::Models;
 
 pub(crate) fn run(args: &Up, global: &Global, console: &Console) -> anyhow::Result<()> {
-    let addresses = resolve(&args.listen)?;
-    let token = args.auth_token_file.as_deref().map(|file| secret::read(file, console)).transpose()?;
-    if token.is_none() && !addresses.iter().all(|address| address.ip().is_loopback()) {
-        return Err(Failure::usage(format!("refusing to listen on {} without a token", args.listen))
-            .hint(
-                "everybody who reaches that address could change models; name a file that holds a secret with \
-                 --auth-token-file FILE, or listen on 127.0.0.1",
-            )
-            .into());
-    }
-    let grpc =
-        args.grpc.as_deref().map(|listen| serving::grpc_address(listen, token.is_some())).transpose()?;
-    let home = Home::find(args.home.as_deref(), global, console)?;
+    let home = Home::find(args.listening.home.as_deref(), global, console)?;
+    let reach = if args.private_webhooks { Reach::Anywhere } else { Reach::default() };
+    let change = |config: &mut Config| config.webhook_reach = reach;
+    start((&args.listening, &args.gateway), home, Models::Registry, change, console)
+}
+
+/// Only the gateway.
+pub(crate) fn serve_alone(args: &Serve, global: &Global, console: &Console) -> anyhow::Result<()> {
+    let home = Home::find(args.listening.home.as_deref(), global, console)?;
+    let models = Models::of(args, &home, console)?;
+    // Models from elsewhere leave the registry of this home alone; only records are kept, in a place of their own.
+    let home = match &models {
+        Models::Registry => home,
+        Models::Folders(_) | Models::Server(_) if args.listening.home.is_some() => home,
+        Models::Folders(_) | Models::Server(_) => home.inside("serve")?,
+    };
+    let change = |config: &mut Config| config.only_serving = true;
+    start((&args.listening, &args.gateway), home, models, change, console)
+}
+
+fn start(
+    (listening, options): (&Listening, &GatewayOptions),
+    home: Home,
+    models: Models,
+    change: impl FnOnce(&mut Config),
+    console: &Console,
+) -> anyhow::Result<()> {
+    let token = listening.auth_token_file.as_deref().map(|file| secret::read(file, console)).transpose()?;
+    let addresses = guarded(&listening.listen, token.is_some())?;
+    let grpc = options.grpc.as_deref().map(|listen| guarded(listen, token.is_some())).transpose()?;
     home.make()?;
     let scratch = scratch(&home)?;
     let mut config = Config::new(scratch.clone());
     config.token = token;
-    config.origins = origins(args, &addresses);
-    if args.private_webhooks {
-        config.webhook_reach = Reach::Anywhere;
-    }
+    config.origins = origins(listening, &addresses);
+    config.step_logs = Some(home.dir.join("runs"));
+    change(&mut config);
     allow_many_files();
 
     let runtime = runtime()?;
-    let served = runtime.block_on(serve(args, config, &home, (&addresses, grpc.as_deref()), console));
+    let at = (addresses.as_slice(), grpc.as_deref());
+    let served = runtime.block_on(serve((listening, options), config, &home, models, at, console));
     // What blocking work still runs has nobody left to tell.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     // It is empty, or holds bodies whose senders were told that they were not taken.
@@ -61,9 +80,10 @@ pub(crate) fn run(args: &Up, global: &Global, console: &Console) -> anyhow::Resu
 }
 
 async fn serve(
-    args: &Up,
+    (listening, options): (&Listening, &GatewayOptions),
     config: Config,
     home: &Home,
+    models: Models,
     (addresses, grpc): (&[SocketAddr], Option<&[SocketAddr]>),
     console: &Console,
 ) -> anyhow::Result<()> {
@@ -81,13 +101,17 @@ async fn serve(
     let registry = Registry::new(db.clone(), store, clock);
     let grpc = grpc.map(listen).transpose()?;
     let mut config = config;
-    config.triggers = triggers::open(home, &registry)?;
-    let serving = serving::Parts::open(args, &registry, home, &config.scratch)?;
+    if !config.only_serving {
+        config.triggers = triggers::open(home, &registry)?;
+    }
+    let token = config.token.clone();
+    let mut serving = serving::Parts::open(options, &registry, home, &config.scratch, models)?;
+    serving.begin().await?;
     let app = App::serve(registry, config, serving.serving());
-    let grpc = serving.start(&app, grpc)?;
+    let grpc = serving.start(&app, grpc, token)?;
 
     announce(&url, grpc, home, &db, console)?;
-    let (first, drain) = (stop.take_first(), args.drain);
+    let (first, drain) = (stop.take_first(), listening.drain);
     let server = tokio::spawn(tidemill_server::serve(app, listener, first, drain));
     let whole = server.await.context("the server ended early")?;
     serving.close();
@@ -126,6 +150,20 @@ fn announce(
         console.out(STRONG, url)
     ));
     Ok(())
+}
+
+/// Where to listen. Without a token only programs of this machine may come in.
+fn guarded(listen: &str, has_token: bool) -> anyhow::Result<Vec<SocketAddr>> {
+    let addresses = resolve(listen)?;
+    if !has_token && !addresses.iter().all(|address| address.ip().is_loopback()) {
+        return Err(Failure::usage(format!("refusing to listen on {listen} without a token"))
+            .hint(
+                "everybody who reaches that address could change models; name a file that holds a secret with \
+                 --auth-token-file FILE, or listen on 127.0.0.1",
+            )
+            .into());
+    }
+    Ok(addresses)
 }
 
 /// Everything that HOST:PORT may mean; `localhost` is often two addresses.
@@ -167,7 +205,7 @@ fn listen(addresses: &[SocketAddr]) -> anyhow::Result<TcpListener> {
     .into())
 }
 
-fn origins(args: &Up, addresses: &[SocketAddr]) -> Origins {
+fn origins(args: &Listening, addresses: &[SocketAddr]) -> Origins {
     // Whoever listens on a public address means to be called by it.
     let own = addresses.iter().map(|address| address.ip().to_string());
     let hosts = own.chain(args.allow_host.iter().cloned());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub(crate) use tidemill_core::words::{count, number};
+
 /// A size with a decimal unit: `1.5 MB`.
 pub(crate) fn bytes(n: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
@@ -15,19 +17,6 @@ pub(crate) fn bytes(n: u64) -> String {
         (_, v) if v < 9.95 => format!("{v:.1} {}", UNITS[unit]),
         (_, v) => format!("{v:.0} {}", UNITS[unit]),
     }
-}
-
-/// A count with thousands separated: `336,776`.
-pub(crate) fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// `1 step`, `3 steps`.
@@ -49,20 +38,6 @@ pub(crate) fn duration(d: Duration) -> String {
     } else {
         format!("{} h {} min", d.as_secs() / 3600, d.as_secs() / 60 % 60)
     }
-}
-
-/// A measured number with four significant digits, without a tail of zeros.
-pub(crate) fn number(x: f64) -> String {
-    if !x.is_finite() || x == 0.0 {
-        return x.to_string();
-    }
-    let magnitude = x.abs().log10().floor();
-    if !(-4.0..9.0).contains(&magnitude) {
-        return format!("{x:.3e}");
-    }
-    let decimals = (3.0 - magnitude).max(0.0) as usize;
-    let text = format!("{x:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// A share as a percentage: `12.3 %`.
@@ -89,12 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_and_plurals() {
-        for (n, text) in
-            [(0, "0"), (999, "999"), (1000, "1,000"), (336_776, "336,776"), (1_234_567, "1,234,567")]
-        {
-            assert_eq!(count(n), text);
-        }
+    fn plurals() {
         assert_eq!((plural(1, "row"), plural(0, "row")), ("1 row".to_owned(), "0 rows".to_owned()));
     }
 
@@ -108,20 +78,6 @@ mod tests {
             (7_380_000, "2 h 3 min"),
         ] {
             assert_eq!(duration(Duration::from_millis(ms)), text);
-        }
-    }
-
-    #[test]
-    fn measured_numbers() {
-        for (x, text) in [
-            (0.0, "0"),
-            (0.712_345, "0.7123"),
-            (12.5, "12.5"),
-            (1234.56, "1235"),
-            (-0.5, "-0.5"),
-            (1e-9, "1.000e-9"),
-        ] {
-            assert_eq!(number(x), text);
         }
     }
 }

@@ -34,7 +34,7 @@ impl Write {
 }
 
 enum Message {
-    Write(Write),
+    Write(Box<Write>),
     Flush(oneshot::Sender<Result<(), Error>>),
 }
 
@@ -86,7 +86,7 @@ impl Queue {
     /// Asks for a write; waits only where too many wait already. Called from threads outside of the runtime.
     pub(super) fn write(&self, write: Write) {
         self.pending.count.fetch_add(1, Ordering::SeqCst);
-        if self.sender.blocking_send(Message::Write(write)).is_err() {
+        if self.sender.blocking_send(Message::Write(Box::new(write))).is_err() {
             self.pending.less(1);
         }
     }
@@ -112,7 +112,7 @@ async fn work(ingest: Ingest, mut receiver: mpsc::Receiver<Message>, pending: Ar
             match message {
                 Message::Write(write) => {
                     count += 1;
-                    by_run.entry(write.run()).or_default().push(write);
+                    by_run.entry(write.run()).or_default().push(*write);
                 }
                 Message::Flush(reply) => flushes.push(reply),
             }

@@ -18,6 +18,7 @@ mod hostile;
 mod init;
 mod log;
 mod pipeline;
+mod profile;
 mod project_file;
 mod server;
 mod tables;

@@ -52,9 +52,13 @@ def main():
     fill(url)
     command = [
         *(pathlib.Path(sys.executable).with_name("schemathesis"), "run", f"{url}/api/v1/openapi.json"),
-        *("--url", url, "--seed", SEED, "--max-examples", EXAMPLES, "--workers", "2", "--no-color"),
+        # One worker: Python 3.11 counts the depth of syntax trees for all threads together, and says of two that read source
+        # at once (as hypothesis does for its descriptions) that their depths do not match.
+        *("--url", url, "--seed", SEED, "--max-examples", EXAMPLES, "--workers", "1", "--no-color"),
         # The stream of events has no end.
         *("--exclude-path", "/api/v1/events/stream"),
+        # Rows of CSV, Parquet and free fields: no schema says which hold an outcome. Their own tests send bad ones.
+        *("--exclude-operation-id", "sendOutcomes"),
         *("--phases", "examples,coverage,fuzzing", "--request-timeout", "20"),
         *("--suppress-health-check", "all", "--generation-database", "none"),
     ]

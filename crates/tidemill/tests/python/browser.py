@@ -141,7 +141,9 @@ class Browser:
         if what == "Network.requestWillBeSent":
             self.asked[about["requestId"]] = f"{about['request']['method']} {about['request']['url']}"
             # That the script of a worker or a document in a frame has come is said to sessions of their own.
-            if ".worker." not in about["request"]["url"] and not about["request"]["url"].startswith("blob:"):
+            # A stream of events ends with the page.
+            is_other = ".worker." in about["request"]["url"] or about["request"]["url"].startswith("blob:")
+            if not is_other and about.get("type") != "EventSource":
                 self.under_way.add(about["requestId"])
         elif what == "Network.loadingFinished":
             self.under_way.discard(about["requestId"])

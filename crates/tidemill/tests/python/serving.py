@@ -4,6 +4,8 @@ through both protocols; endpoints, the inference log and outcomes. Only Tidemill
 import json
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 import time
 
@@ -50,12 +52,12 @@ def inputs_of(session, rows):
     return values
 
 
-def register_onnx(path, session):
+def register_onnx(path, session, required=True):
     """A version whose folder is as `mlflow.onnx.log_model` writes it."""
     name = unique("onnx")
     client = MlflowClient()
     client.create_registered_model(name)
-    columns = [{"name": slot.name, "type": SPEC[slot.type], "required": True} for slot in session.get_inputs()]
+    columns = [{"name": slot.name, "type": SPEC[slot.type], "required": required} for slot in session.get_inputs()]
     flavors = {"onnx": {"data": "model.onnx", "providers": ["CPUExecutionProvider"]},
                "python_function": {"loader_module": "mlflow.onnx", "data": "model.onnx"}}
     with mlflow.start_run() as run, tempfile.TemporaryDirectory() as folder:
@@ -116,6 +118,87 @@ def check_a_model_in_python_answers_as_its_client():
     assert refused["error_code"] == "INVALID_PARAMETER_VALUE" and '"b"' in refused["message"], refused
 
 
+def scored(model, table):
+    """What `tidemill predict` of this machine makes of a table."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows, answers = pathlib.Path(folder, "rows.parquet"), pathlib.Path(folder, "answers.parquet")
+        table.to_parquet(rows)
+        done = subprocess.run(
+            [os.environ["TIDEMILL"], "predict", "--model", model, "--input", rows, "--output", answers,
+             "--python", sys.executable], capture_output=True, text=True, timeout=300)
+        return pd.read_parquet(answers) if done.returncode == 0 else done.stderr
+
+
+def check_a_missing_text_is_empty_where_the_signature_lets_it_be_absent():
+    path = FIXTURES / "own-gbdt.onnx"
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    values = inputs_of(session, 6)
+    values["colour"][[1, 4]] = ""
+    expected = session.run(None, values)[-1].ravel()
+    table = pd.DataFrame({name: column.ravel() for name, column in values.items()})
+    table.loc[[1, 4], "colour"] = None
+    body = {"dataframe_records": json.loads(table.to_json(orient="records"))}
+    name = register_onnx(path, session, required=False)
+    output = session.get_outputs()[-1].name
+    answer = post(f"/endpoints/{name}/invocations", body)["predictions"]
+    got = np.array([row[output] if isinstance(row, dict) else row for row in answer]).ravel()
+    assert np.allclose(got, expected, rtol=1e-6), (got, expected)
+    batch = scored(f"models:/{name}/1", table)
+    assert not isinstance(batch, str), batch
+    assert np.allclose(np.array(batch[output].tolist()).ravel(), expected, rtol=1e-6), (batch, expected)
+
+    strict = register_onnx(path, session)
+    refused = post(f"/endpoints/{strict}/invocations", body, 400)
+    assert "colour" in refused["message"] and "missing" in refused["message"], refused
+    why = scored(f"{strict}@champion", table)
+    assert isinstance(why, str) and "row 2, column `colour`" in why, why
+
+    endpoint = unique("careful")
+    spec = {"arms": [{"name": "only", "model": name, "version": "1", "weight": 1}], "validation": {"null": "refuse"}}
+    answer = requests.put(address(f"/api/v1/endpoints/{endpoint}"), json=spec, timeout=60)
+    assert answer.status_code in (200, 201), answer.text
+    refused = post(f"/endpoints/{endpoint}/invocations", body, 400)
+    assert "colour" in refused["message"], refused
+
+
+def check_batch_scoring_takes_what_the_server_takes():
+    table = pd.DataFrame(np.random.default_rng(5).normal(size=(20_000, 3)), columns=["a", "b", "c"])
+    model = LogisticRegression().fit(table.head(500), (table.a + table.b > 0).astype(int).head(500))
+    name = unique("batch")
+    with mlflow.start_run():
+        signature = infer_signature(table.head(), model.predict(table.head()))
+        mlflow.sklearn.log_model(model, name="model", signature=signature, registered_model_name=name)
+    batch = scored(f"models:/{name}/1", table)
+    assert not isinstance(batch, str), batch
+    same(batch.iloc[:, 0].tolist(), model.predict(table).tolist(), "answers")
+    why = scored(f"models:/{name}/2", table)
+    assert isinstance(why, str) and "no version `2`" in why, why
+
+
+class Scaled(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return (model_input["a"] * params["factor"]).to_numpy()
+
+
+def check_parameters_reach_models_whose_signature_names_them():
+    table = pd.DataFrame({"a": [1.0, 2.5, -4.0]})
+    name = unique("params")
+    with mlflow.start_run():
+        signature = infer_signature(table, np.array([1.0]), params={"factor": 2.0})
+        mlflow.pyfunc.log_model(name="model", python_model=Scaled(), signature=signature, registered_model_name=name)
+    body = {"dataframe_split": table.to_dict(orient="split", index=False)}
+    same(post(f"/endpoints/{name}/invocations", body)["predictions"], [2.0, 5.0, -8.0], "the signature's default")
+    answer = post(f"/endpoints/{name}/invocations", {**body, "params": {"factor": -1.0}})
+    same(answer["predictions"], [-1.0, -2.5, 4.0], "with a parameter")
+    path = FIXTURES / "own-ridge.onnx"
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    values = inputs_of(session, 1)
+    rows = [{column: value.ravel().tolist()[0] for column, value in values.items()}]
+    refused = post(f"/endpoints/{register_onnx(path, session)}/invocations",
+                   {"dataframe_records": rows, "params": {"factor": 1.0}}, 400)
+    assert "takes no `params`" in refused["message"], refused
+
+
 def check_an_endpoint_splits_records_and_takes_outcomes():
     path = FIXTURES / "own-ridge.onnx"
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -134,9 +217,68 @@ def check_an_endpoint_splits_records_and_takes_outcomes():
     sent = requests.post(address(f"/api/v1/endpoints/{endpoint}/outcomes"), data=lines,
                          headers={"content-type": "application/x-ndjson"}, timeout=60)
     assert sent.status_code in (200, 202), sent.text
+    events = requests.get(address("/api/v1/events"), timeout=60,
+                          params={"subject": f"endpoint:{endpoint}", "kind": "outcomes.received"}).json()["data"]
+    same([event["details"]["outcomes"] for event in events], [60], "the log's word of the outcomes")
     metrics = requests.get(address("/metrics"), timeout=60).text
     counted = [line for line in metrics.splitlines() if endpoint in line]
     assert any("champion" in line for line in counted) and any("challenger" in line for line in counted), counted[:5]
+
+
+def recorded(endpoint):
+    """The records of an endpoint, as the command line shows them."""
+    done = subprocess.run([os.environ["TIDEMILL"], "records", endpoint, "--json"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def until(look, what):
+    begin = time.monotonic()
+    while not (seen := look()):
+        assert time.monotonic() - begin < 60, f"{what} does not come"
+        time.sleep(0.1)
+    return seen
+
+
+def check_declared_records_take_effect_without_a_restart():
+    path = FIXTURES / "own-ridge.onnx"
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name, endpoint = register_onnx(path, session), unique("private")
+    tensors = [{"name": slot.name, "datatype": KINDS[slot.type][0], "shape": [1, 1], "data": values.ravel().tolist()}
+               for slot, values in zip(session.get_inputs(), inputs_of(session, 1).values())]
+    colour = next(tensor["data"][0] for tensor in tensors if tensor["name"] == "colour")
+
+    def declare(records, status=200):
+        spec = {"arms": [{"name": "only", "model": name, "version": "1", "weight": 1}], "records": records}
+        answer = requests.put(address(f"/api/v1/endpoints/{endpoint}"), json=spec, timeout=60)
+        same(answer.status_code, status, answer.text)
+        return answer.json()
+
+    def ask(number):
+        post(f"/v2/models/{endpoint}/infer", {"id": f"{endpoint}-{number}", "inputs": tensors})
+
+    declare({})
+    ask(1)
+    plain = until(lambda: recorded(endpoint), "the first record")[0]
+    same(plain["input_colour"], colour, "a text that nobody hides")
+    declare({"redact": {"colour": "hash", "a": "drop"}, "keep_days": 30})
+    ask(2)
+    rows = until(lambda: rows if len(rows := recorded(endpoint)) > 1 else None, "the second record")
+    hidden = next(row for row in rows if row["request_id"].endswith("-2"))
+    assert len(hidden["input_colour"]) == 32 and hidden["input_colour"] != colour, hidden
+    assert hidden.get("input_a") is None and hidden["input_b"] == plain["input_b"], hidden
+    declare({"sample": 0})
+    ask(3)
+    declare({"sample": 1})
+    ask(4)
+    rows = until(lambda: rows if len(rows := recorded(endpoint)) > 2 else None, "the fourth record")
+    same(sorted(row["request_id"][-1] for row in rows), ["1", "2", "4"], "what was recorded")
+    refused = declare({"sample": 3}, 409)
+    assert "records.sample" in refused["detail"], refused
+
+    events = requests.get(address("/api/v1/events"), params={"subject": f"endpoint:{endpoint}"}, timeout=60).json()
+    said = [event["details"].get("records") for event in events["data"] if event["kind"] == "endpoint.set"]
+    assert "a: drop, colour: hash, 30 days" in said and "sample: 0 %" in said, said
 
 
 def check_the_repository_lists_what_is_loaded():

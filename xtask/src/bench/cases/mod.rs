@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::bench::peers::Environment::{self, Mlflow, Tools};
+use crate::bench::peers::Environment::{self, Mlflow, Servers, Tools};
 use crate::bench::report::Row;
 use crate::bench::server::Backend::{Postgres, Sqlite};
 use crate::bench::session::Session;
@@ -13,8 +13,10 @@ mod boosting;
 mod features;
 mod memory;
 mod remote;
+mod serve;
 mod server;
 mod steps;
+mod tables;
 
 /// One task.
 pub(super) struct Case {
@@ -31,7 +33,7 @@ const fn case(name: &'static str, peers: Environment, measure: fn(&Session) -> R
 }
 
 /// All tasks, in the order in which a session measures them.
-pub(super) const CASES: [Case; 20] = [
+pub(super) const CASES: [Case; 29] = [
     case("add-big", Tools, add_big::measure),
     case("add-small", Tools, add_small::measure),
     case("steps", Tools, steps::measure),
@@ -39,6 +41,8 @@ pub(super) const CASES: [Case; 20] = [
     case("features", Tools, features::measure),
     case("boosting", Tools, boosting::measure),
     case("memory", Tools, memory::measure),
+    case("profile", Tools, tables::profile),
+    case("expectations", Tools, tables::expectations),
     case("server-start", Mlflow, |session| server::start::measure(session, Sqlite)),
     case("server-metrics", Mlflow, |session| server::metrics::measure(session, Sqlite)),
     case("server-batch", Mlflow, |session| server::batch::measure(session, Sqlite)),
@@ -46,6 +50,13 @@ pub(super) const CASES: [Case; 20] = [
     case("server-search", Mlflow, |session| server::search::measure(session, Sqlite)),
     case("server-history", Mlflow, |session| server::history::measure(session, Sqlite)),
     case("server-artifacts", Mlflow, |session| server::artifacts::measure(session, Sqlite)),
+    case("serve-latency", Servers, serve::latency::measure),
+    case("serve-evaluator", Servers, serve::evaluator::measure),
+    case("serve-shadow", Servers, serve::shadow::measure),
+    case("serve-records", Servers, serve::records::measure),
+    case("serve-change", Servers, serve::change::measure),
+    case("serve-predict", Servers, serve::predict::measure),
+    case("serve-start", Servers, serve::start::measure),
     case("postgres-start", Mlflow, |session| server::start::measure(session, Postgres)),
     case("postgres-metrics", Mlflow, |session| server::metrics::measure(session, Postgres)),
     case("postgres-batch", Mlflow, |session| server::batch::measure(session, Postgres)),

@@ -6,14 +6,39 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use nix::sys::resource::{UsageWho, getrusage};
+
 use crate::bench::measure::Sample;
 use crate::bench::report::number;
-use crate::bench::server::{Client, Server};
+use crate::bench::server::{Client, Grpc, Server};
+
+/// Makes a connection to a server.
+pub(crate) type Connect<'a> = &'a (dyn Fn(&Server) -> Connection + Sync);
+
+/// A connection of a client, over either protocol.
+pub(crate) enum Connection {
+    /// HTTP/1.1.
+    Http(Client),
+    /// gRPC.
+    Grpc(Grpc),
+}
+
+impl Connection {
+    /// Sends a request and returns the body of the answer, which must be a good one.
+    pub(crate) fn send(&mut self, request: &[u8]) -> Result<&[u8]> {
+        match self {
+            Self::Http(client) => client.send(request),
+            Self::Grpc(client) => client.send(request),
+        }
+    }
+}
 
 /// Requests of one kind for a fixed time, after a warm-up.
 pub(crate) struct Window<'a> {
     /// Connections, each with one request at a time.
     pub(crate) clients: usize,
+    /// Makes one.
+    pub(crate) connect: Connect<'a>,
     /// How long the load goes on before anything counts.
     pub(crate) warm: Duration,
     /// How long it counts.
@@ -35,6 +60,8 @@ pub(crate) struct Taken {
     cpu: f64,
     /// The server's largest memory in bytes.
     peak: u64,
+    /// Seconds of CPU of the clients, which share the machine with the server.
+    load_cpu: f64,
 }
 
 const WARM: u8 = 0;
@@ -46,7 +73,7 @@ impl Window<'_> {
     pub(crate) fn measure(&self, server: &Server, numbers: &AtomicU64) -> Result<Taken> {
         let (phase, barrier) = (AtomicU8::new(WARM), Barrier::new(self.clients + 1));
         let one_client = |index| -> Result<Vec<f64>> {
-            let mut client = Client::new(server.url());
+            let mut client = (self.connect)(server);
             let mut latencies = Vec::new();
             barrier.wait();
             while phase.load(Ordering::Relaxed) != ENDS {
@@ -68,24 +95,35 @@ impl Window<'_> {
             barrier.wait();
             std::thread::sleep(self.warm);
             let watch = server.tree().watch()?;
-            let begin = Instant::now();
+            let (begin, own) = (Instant::now(), own_cpu()?);
             phase.store(COUNTS, Ordering::Relaxed);
             std::thread::sleep(self.time);
             phase.store(ENDS, Ordering::Relaxed);
             let seconds = begin.elapsed().as_secs_f64();
+            let load_cpu = own_cpu()? - own;
             let (cpu, peak) = watch.end()?;
             let mut latencies = Vec::new();
             for client in clients {
                 latencies.extend(client.join().ok().context("a client panicked")??);
             }
-            latencies.sort_by(f64::total_cmp);
-            ensure!(!latencies.is_empty(), "no request was answered within {seconds:.1} s");
-            Ok(Taken { seconds, latencies, cpu, peak })
+            Taken::new(seconds, latencies, (cpu, peak), load_cpu)
         })
     }
 }
 
 impl Taken {
+    /// Of a window of so many seconds, with what the server used and the seconds of CPU of the clients.
+    pub(super) fn new(
+        seconds: f64,
+        mut latencies: Vec<f64>,
+        (cpu, peak): (f64, u64),
+        load_cpu: f64,
+    ) -> Result<Self> {
+        ensure!(!latencies.is_empty(), "no request was answered within {seconds:.1} s");
+        latencies.sort_by(f64::total_cmp);
+        Ok(Self { seconds, latencies, cpu, peak, load_cpu })
+    }
+
     /// What `per` requests took.
     pub(crate) fn sample(&self, per: f64) -> Sample {
         let share = per / self.latencies.len() as f64;
@@ -103,15 +141,28 @@ impl Taken {
         )
     }
 
+    /// Microseconds of CPU that the clients spend on a request.
+    pub(crate) fn load_micros(&self) -> f64 {
+        self.load_cpu / self.latencies.len() as f64 * 1e6
+    }
+
     /// Things per second.
     pub(crate) fn rate(&self, each: f64) -> f64 {
         self.latencies.len() as f64 * each / self.seconds
     }
 
-    fn percentile(&self, share: f64) -> f64 {
+    /// Seconds within which that share of the requests was answered.
+    pub(crate) fn percentile(&self, share: f64) -> f64 {
         let rank = (share * self.latencies.len() as f64).ceil() as usize;
         self.latencies[rank.clamp(1, self.latencies.len()) - 1]
     }
+}
+
+/// Seconds of CPU of this process so far.
+pub(super) fn own_cpu() -> Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).context("the kernel reports no resource usage")?;
+    let of = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    Ok(of(usage.user_time()) + of(usage.system_time()))
 }
 
 /// A fixed amount of work, shared by several clients.
@@ -163,8 +214,10 @@ mod tests {
             latencies: (1..=100).map(|ms| f64::from(ms) / 1e3).collect(),
             cpu: 0.5,
             peak: 7,
+            load_cpu: 0.01,
         };
         assert_eq!(taken.note(10.0, "metrics"), "500 metrics/s, p50 50 ms, p99 99 ms");
+        assert!((taken.load_micros() - 100.0).abs() < 1e-9);
         let sample = taken.sample(1000.0);
         assert!((sample.wall - 20.0).abs() < 1e-9 && (sample.cpu - 5.0).abs() < 1e-9, "{sample:?}");
     }

@@ -1,5 +1,5 @@
-//! The two servers: ours, and MLflow's with its default number of workers. Each gets a folder of its own, and a database
-//! of its own on one PostgreSQL with the durability of its defaults.
+//! The servers under measurement. Ours and MLflow's, with its default number of workers, each get a folder of their own, and
+//! a database of their own on one PostgreSQL with the durability of its defaults; any other program is started as it is told.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
@@ -70,6 +70,18 @@ pub(crate) struct Server {
     /// How the peer is told where its database is.
     store: String,
     database: Option<Database>,
+    /// Where it answers over gRPC, where it does.
+    grpc: Option<String>,
+    /// The request that it answers well when it is ready.
+    probe: Vec<u8>,
+}
+
+/// How it becomes known where a server listens.
+pub(crate) enum Listens {
+    /// Its first line is a JSON object with `url` and maybe `grpc`.
+    Says,
+    /// At these ports of loopback: HTTP, and maybe gRPC.
+    At(u16, Option<u16>),
 }
 
 /// Our name in tables.
@@ -82,22 +94,20 @@ impl Server {
     pub(crate) fn ours(session: &Session, databases: &Databases, folder: &str) -> Result<Self> {
         let home = session.folder(folder)?;
         let database = databases.make();
-        let mut command = Command::new(&session.ours);
-        command.args(["up", "--json", "--listen", "127.0.0.1:0", "--home"]).arg(&home).current_dir(&home);
+        let mut command = Self::up(session, &home);
         if let Some(database) = &database {
             command.args(["--database", database.url()]);
         }
-        let begin = Instant::now();
-        let mut child = spawn(command.stdout(Stdio::piped()), &home)?;
-        let mut line = String::new();
-        let output = child.stdout.take().context("no output of the server")?;
-        BufReader::new(output).read_line(&mut line)?;
-        let said: serde_json::Value = serde_json::from_str(&line)
-            .with_context(|| format!("the server did not say where it listens; see `{}`", home.display()))?;
-        let url = said["url"].as_str().context("the server did not say where it listens")?.to_owned();
-        let mut server = Self { child, url, tool: OURS, ready: 0.0, store: String::new(), database };
-        server.wait(begin)?;
+        let mut server = Self::start(OURS, &mut command, &home, Listens::Says, health())?;
+        server.database = database;
         Ok(server)
+    }
+
+    /// `tidemill up` with a home, which may be one that was there before.
+    pub(crate) fn up(session: &Session, home: &Path) -> Command {
+        let mut command = Command::new(&session.ours);
+        command.args(["up", "--json", "--listen", "127.0.0.1:0", "--home"]).arg(home).current_dir(home);
+        command
     }
 
     /// Starts `mlflow server` in a new folder; `None` in a session without peers.
@@ -109,22 +119,56 @@ impl Server {
             Some(database) => database.url().replace("postgres://", "postgresql+psycopg2://"),
             None => format!("sqlite:///{}", home.join("mlflow.db").display()),
         };
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr())?.port();
+        let port = free_port()?;
         let mut command = peers.mlflow("mlflow");
         command.args(["server", "--host", "127.0.0.1", "--port", &port.to_string()]);
         command.args(["--backend-store-uri", &store, "--artifacts-destination"]).arg(home.join("artifacts"));
-        command.current_dir(&home).env("MLFLOW_DISABLE_TELEMETRY", "true").stdout(Stdio::null());
-        let begin = Instant::now();
-        let child = spawn(&mut command, &home)?;
-        let url = format!("http://127.0.0.1:{port}");
-        let mut server = Self { child, url, tool: PEER, ready: 0.0, store, database };
-        server.wait(begin)?;
+        command.current_dir(&home).env("MLFLOW_DISABLE_TELEMETRY", "true");
+        let mut server = Self::start(PEER, &mut command, &home, Listens::At(port, None), health())?;
+        (server.store, server.database) = (store, database);
         Ok(Some(server))
+    }
+
+    /// Starts a program whose log goes into `home`, and waits until it answers `probe` well.
+    pub(crate) fn start(
+        tool: &'static str,
+        command: &mut Command,
+        home: &Path,
+        listens: Listens,
+        probe: Vec<u8>,
+    ) -> Result<Self> {
+        command.stdout(if matches!(listens, Listens::Says) { Stdio::piped() } else { Stdio::null() });
+        let begin = Instant::now();
+        let child = spawn(command, home)?;
+        let (url, grpc) = (String::new(), None);
+        let (store, database) = (String::new(), None);
+        let mut server = Self { child, url, tool, ready: 0.0, store, database, grpc, probe };
+        match listens {
+            Listens::Says => server.listen(home)?,
+            Listens::At(http, grpc) => {
+                server.url = format!("http://127.0.0.1:{http}");
+                server.grpc = grpc.map(|port| format!("127.0.0.1:{port}"));
+            }
+        }
+        server.wait(begin)?;
+        Ok(server)
+    }
+
+    /// Reads where it listens from its first line.
+    fn listen(&mut self, home: &Path) -> Result<()> {
+        let mut line = String::new();
+        let output = self.child.stdout.take().context("no output of the server")?;
+        BufReader::new(output).read_line(&mut line)?;
+        let said: serde_json::Value = serde_json::from_str(&line)
+            .with_context(|| format!("the server did not say where it listens; see `{}`", home.display()))?;
+        said["url"].as_str().context("the server did not say where it listens")?.clone_into(&mut self.url);
+        self.grpc = said["grpc"].as_str().map(str::to_owned);
+        Ok(())
     }
 
     /// Waits for the first good answer.
     fn wait(&mut self, begin: Instant) -> Result<()> {
-        while Client::new(&self.url).send(&request("GET", "/health", "")).is_err() {
+        while Client::new(&self.url).send(&self.probe).is_err() {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended while it started: {status}", self.tool);
             }
@@ -135,6 +179,18 @@ impl Server {
         }
         self.ready = begin.elapsed().as_secs_f64();
         Ok(())
+    }
+
+    /// Ends it at once, as a crash does.
+    pub(crate) fn crash(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Where it answers over gRPC: HOST:PORT.
+    pub(crate) fn grpc(&self) -> Option<&str> {
+        self.grpc.as_deref()
     }
 
     /// Its address.
@@ -161,6 +217,15 @@ impl Server {
         command.env("MLFLOW_DISABLE_TELEMETRY", "true").env("GIT_PYTHON_REFRESH", "quiet");
         process::output(&mut command).map(|text| text.trim().to_owned())
     }
+}
+
+fn health() -> Vec<u8> {
+    request("GET", "/health", "")
+}
+
+/// A port of loopback that nobody listens on.
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr())?.port())
 }
 
 /// Starts a server whose log goes to a file in its folder.

@@ -131,7 +131,9 @@ impl Builder {
             Self::Int(builder) => builder.append_value(whole(text).ok_or(ColumnType::Int)?),
             Self::Float(builder) => builder.append_value(scalar::parse_float(text).ok_or(ColumnType::Float)?),
             Self::Date(builder) => builder.append_value(scalar::parse_date(text).ok_or(ColumnType::Date)?),
-            Self::Time(builder) => builder.append_value(time(text).ok_or(ColumnType::Timestamp)?),
+            Self::Time(builder) => {
+                builder.append_value(scalar::parse_moment(text).ok_or(ColumnType::Timestamp)?);
+            }
             Self::Text(builder) => builder.append_value(text),
         }
         Ok(())
@@ -152,10 +154,4 @@ impl Builder {
 /// A whole number of a declared column, where leading zeros are allowed.
 fn whole(text: &str) -> Option<i64> {
     scalar::parse_int(text).or_else(|| text.trim_ascii().parse().ok())
-}
-
-/// A time, or the beginning of a date.
-fn time(text: &str) -> Option<i64> {
-    let at = scalar::parse_time(text).map(|(at, _)| at);
-    at.or_else(|| scalar::parse_date(text).map(|days| i64::from(days) * 86_400_000_000))
 }

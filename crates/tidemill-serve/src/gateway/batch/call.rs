@@ -11,7 +11,16 @@ pub type Answer = Result<Vec<Tensor>, InferError>;
 
 /// Calls a session. A panic in it becomes an error.
 pub fn call(session: &dyn Session, inputs: &[Tensor]) -> Answer {
-    let outputs = match catch_unwind(AssertUnwindSafe(|| session.run(inputs))) {
+    call_with(session, inputs, None)
+}
+
+/// Calls a session, perhaps with parameters.
+pub fn call_with(session: &dyn Session, inputs: &[Tensor], params: Option<&str>) -> Answer {
+    let run = || match params {
+        Some(params) => session.run_with(inputs, params),
+        None => session.run(inputs),
+    };
+    let outputs = match catch_unwind(AssertUnwindSafe(run)) {
         Ok(outputs) => outputs.map_err(failed)?,
         Err(panic) => {
             let said = panic.downcast_ref::<String>().map(String::as_str);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tidemill_runtime::{Session, Tensor};
 use tokio::sync::oneshot;
 
-pub use call::{Answer, call, call_joined, can_join};
+pub use call::{Answer, call, call_joined, call_with, can_join};
 use decide::{Decision, Mean, Pace, View, decide, expected_wait};
 
 use super::metrics::LaneMeter;
@@ -63,10 +63,14 @@ struct Queue {
 struct Job {
     inputs: Arc<Vec<Tensor>>,
     rows: usize,
+    params: Option<Arc<str>>,
     came: Instant,
     deadline: Instant,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<Called>,
 }
+
+/// An answer, and when the call for it began; none where it was not made.
+type Called = (Answer, Option<Instant>);
 
 /// What became of a request.
 #[derive(Debug)]
@@ -75,6 +79,8 @@ pub struct Ran {
     pub answer: Answer,
     /// The inputs; none where they are still in use by a call that took too long.
     pub inputs: Option<Vec<Tensor>>,
+    /// When the call began; none where it did not.
+    pub called: Option<Instant>,
 }
 
 impl Lane {
@@ -120,26 +126,41 @@ impl Lane {
 
     /// Answers a request. One that is not answered at its deadline fails, and does not run if it has not begun.
     pub async fn run(self: &Arc<Self>, inputs: Vec<Tensor>, rows: usize, deadline: Instant) -> Ran {
+        self.run_with(inputs, rows, None, deadline).await
+    }
+
+    /// The same with parameters; such a request is joined with no other.
+    pub async fn run_with(
+        self: &Arc<Self>,
+        inputs: Vec<Tensor>,
+        rows: usize,
+        params: Option<Arc<str>>,
+        deadline: Instant,
+    ) -> Ran {
         if self.is_short(rows) {
             let begun = Instant::now();
             if begun >= deadline {
-                return Ran { answer: Err(late()), inputs: Some(inputs) };
+                return Ran { answer: Err(late()), inputs: Some(inputs), called: None };
             }
-            let answer = call(&*self.session, &inputs);
+            let answer = call_with(&*self.session, &inputs, params.as_deref());
             self.measure(begun.elapsed(), rows);
             self.meter.batch(rows);
-            return Ran { answer, inputs: Some(inputs) };
+            return Ran { answer, inputs: Some(inputs), called: Some(begun) };
         }
         let inputs = Arc::new(inputs);
-        let answer = match self.enqueue(Arc::clone(&inputs), rows, deadline) {
+        let mut called = None;
+        let answer = match self.enqueue(Arc::clone(&inputs), rows, params, deadline) {
             Ok(answer) => match tokio::time::timeout_at(deadline.into(), answer).await {
-                Ok(Ok(answer)) => answer,
+                Ok(Ok((answer, begun))) => {
+                    called = begun;
+                    answer
+                }
                 Ok(Err(_)) => Err(InferError::Internal("the call was cut off".to_owned())),
                 Err(_) => Err(late()),
             },
             Err(error) => Err(error),
         };
-        Ran { answer, inputs: Arc::try_unwrap(inputs).ok() }
+        Ran { answer, inputs: Arc::try_unwrap(inputs).ok(), called }
     }
 
     /// Whether a call is short enough for the caller's own task. Nobody may wait, or the caller would jump the queue.
@@ -152,11 +173,20 @@ impl Lane {
         rows <= self.limits.max_batch.max(64) && expected <= SHORT
     }
 
+    /// Takes a call's time into the mean of a row's. A thread that had to wait for its processor makes one call look
+    /// hundreds of times as long, so a call lifts the mean by a quarter at most; a model that really is slow gets there
+    /// within some twenty calls.
     fn measure(&self, took: Duration, rows: usize) {
         let row = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) / (rows.max(1) as u64);
         let before = self.row_nanos.load(Ordering::Relaxed);
         // Two that measure at once lose one of the measurements.
-        let after = if before == 0 { row } else { before - before / 8 + row / 8 };
+        let after = if before == 0 {
+            row.max(1)
+        } else if row > before {
+            before + ((row - before) / 8).min(before / 4 + 1)
+        } else {
+            before - (before - row) / 8
+        };
         self.row_nanos.store(after, Ordering::Relaxed);
     }
 
@@ -168,8 +198,9 @@ impl Lane {
         self: &Arc<Self>,
         inputs: Arc<Vec<Tensor>>,
         rows: usize,
+        params: Option<Arc<str>>,
         deadline: Instant,
-    ) -> Result<oneshot::Receiver<Answer>, InferError> {
+    ) -> Result<oneshot::Receiver<Called>, InferError> {
         let (answer, receiver) = oneshot::channel();
         let now = Instant::now();
         let mut queue = self.queue();
@@ -190,7 +221,7 @@ impl Lane {
             queue.gap.add(now.saturating_duration_since(newest));
         }
         queue.rows += rows;
-        queue.jobs.push_back(Job { inputs, rows, came: now, deadline, answer });
+        queue.jobs.push_back(Job { inputs, rows, params, came: now, deadline, answer });
         self.count(queue.jobs.len());
         let enough = queue.rows >= self.limits.max_batch;
         // A worker that gathers looks again by itself; it is woken only for what it could not know.
@@ -219,16 +250,25 @@ impl Lane {
         while let Some(jobs) = self.next_batch() {
             let begun = Instant::now();
             let requests: Vec<&[Tensor]> = jobs.iter().map(|job| job.inputs.as_slice()).collect();
-            let answers = call_joined(&*self.session, &requests);
-            self.meter.batch(jobs.iter().map(|job| job.rows).sum());
-            let each = begun.elapsed() / u32::try_from(jobs.len()).unwrap_or(u32::MAX).max(1);
+            let answers = match jobs.as_slice() {
+                [Job { inputs, params: Some(params), .. }] => {
+                    vec![call_with(&*self.session, inputs, Some(params))]
+                }
+                _ => call_joined(&*self.session, &requests),
+            };
+            let took = begun.elapsed();
+            let rows = jobs.iter().map(|job| job.rows).sum();
+            self.meter.batch(rows);
+            // Here too, or a model that was once slow would never be called on a caller's task again.
+            self.measure(took, rows);
+            let each = took / u32::try_from(jobs.len()).unwrap_or(u32::MAX).max(1);
             self.queue().each.add(each);
             for (job, answer) in jobs.into_iter().zip(answers) {
                 let Job { inputs, answer: sender, .. } = job;
                 // The caller takes its inputs back when nobody else holds them.
                 drop(inputs);
                 // A caller that has gone does not want the answer.
-                let _ = sender.send(answer);
+                let _ = sender.send((answer, Some(begun)));
             }
         }
     }
@@ -276,7 +316,10 @@ impl Lane {
         let mut rows = 0;
         while let Some(next) = queue.jobs.front() {
             let fits = jobs.first().is_none_or(|first| {
-                rows + next.rows <= self.limits.max_batch && can_join(&first.inputs, &next.inputs)
+                rows + next.rows <= self.limits.max_batch
+                    && first.params.is_none()
+                    && next.params.is_none()
+                    && can_join(&first.inputs, &next.inputs)
             });
             let Some(job) = fits.then(|| queue.jobs.pop_front()).flatten() else { break };
             rows += job.rows;
@@ -296,7 +339,7 @@ impl Lane {
                 continue;
             }
             if job.deadline <= now {
-                let _ = job.answer.send(Err(late()));
+                let _ = job.answer.send((Err(late()), None));
                 continue;
             }
             kept.push_back(job);

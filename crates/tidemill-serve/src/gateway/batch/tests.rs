@@ -53,6 +53,24 @@ async fn a_quick_session_runs_on_the_callers_task() {
     assert!(matches!(late.answer, Err(InferError::Deadline(_))));
 }
 
+#[tokio::test]
+async fn a_call_that_had_to_wait_for_its_processor_does_not_make_a_session_slow() {
+    let lane = lane(Fake::quick(), &settings());
+    (0..10).for_each(|_| lane.measure(Duration::from_micros(5), 1));
+    lane.measure(Duration::from_millis(40), 1);
+    assert!(lane.is_short(1), "{} ns", lane.row_nanos.load(Ordering::Relaxed));
+    (0..30).for_each(|_| lane.measure(Duration::from_millis(40), 1));
+    assert!(!lane.is_short(1), "it really is slow");
+    // Calls in a worker tell that it is quick again.
+    for i in 0..200_u8 {
+        if lane.is_short(1) {
+            break;
+        }
+        assert_eq!(doubled(&lane.run(row(f32::from(i)), 1, soon()).await.answer), f32::from(i) * 2.0);
+    }
+    assert!(lane.is_short(1));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn requests_are_joined_and_get_their_own_rows() {
     let fake = Fake::slow(Duration::from_millis(3));
@@ -73,7 +91,7 @@ async fn requests_are_joined_and_get_their_own_rows() {
     for task in tasks {
         task.await.unwrap();
     }
-    let sizes = sizes.lock().unwrap();
+    let sizes = sizes.lock().unwrap().clone();
     assert_eq!(sizes.iter().sum::<usize>(), 32 * 50);
     assert!(sizes.iter().all(|size| *size <= 8), "{sizes:?}");
     assert!(sizes.len() < 32 * 50 / 3, "{} calls for {} requests", sizes.len(), 32 * 50);

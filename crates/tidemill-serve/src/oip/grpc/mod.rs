@@ -10,6 +10,7 @@ mod wire;
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -36,7 +37,11 @@ const SMALL: usize = 64 << 10;
 #[derive(Clone)]
 pub struct GrpcService {
     shared: Shared,
+    admits: Option<Admits>,
 }
+
+/// Whether the metadata of a call show that its caller may call.
+type Admits = Arc<dyn Fn(&http::HeaderMap) -> bool + Send + Sync>;
 
 impl std::fmt::Debug for GrpcService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,7 +55,13 @@ impl NamedService for GrpcService {
 
 impl GrpcService {
     pub(super) fn new(shared: Shared) -> Self {
-        Self { shared }
+        Self { shared, admits: None }
+    }
+
+    /// Answers only calls whose metadata `admits` lets in; others are `UNAUTHENTICATED`.
+    #[must_use]
+    pub fn guarded(self, admits: impl Fn(&http::HeaderMap) -> bool + Send + Sync + 'static) -> Self {
+        Self { admits: Some(Arc::new(admits)), ..self }
     }
 
     fn grpc<In: Incoming, Out: prost::Message + 'static>(&self, most: usize) -> Grpc<Messages<In, Out>> {
@@ -86,6 +97,10 @@ impl GrpcService {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError> + Send,
     {
+        if self.admits.as_ref().is_some_and(|admits| !admits(request.headers())) {
+            let why = "the token is missing or wrong; send it as `authorization: Bearer TOKEN`";
+            return Status::unauthenticated(why).into_http();
+        }
         let most = self.shared.limits.message;
         let request = request.map(|body| whole::Whole::of(body, most));
         let path = request.uri().path();

@@ -134,7 +134,7 @@ impl Matcher {
         let requests =
             scan.await.map_err(|error| LogError::Damaged(format!("joining outcomes failed: {error}")))??;
         self.decide(&mut outcomes, &requests, rules, newest);
-        let states = self.db.settle_outcomes(endpoint, &outcomes).await?;
+        let states = self.db.settle_outcomes(endpoint, &outcomes, self.clock.now()).await?;
         for (outcome, state) in outcomes.iter().zip(states) {
             match state {
                 OutcomeState::Waiting => passed.waiting += 1,

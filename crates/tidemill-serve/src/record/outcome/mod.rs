@@ -6,10 +6,12 @@
 
 mod attach;
 mod body;
+mod declare;
 mod join;
 mod matcher;
 
 pub use attach::Outcomes;
 pub use body::{BodyFormat, OutcomeReader, Rejected};
+pub use declare::OutcomesSpec;
 pub use join::{Moment, as_of};
 pub use matcher::{Matcher, OutcomeRules, Passed};

@@ -1,64 +1,45 @@
 //! `tidemill data diff`: two versions of a table side by side; of anything else, the files that differ.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 use tidemill_core::Digest;
 use tidemill_data::diff::ColumnDiff;
 use tidemill_data::{Table, TableDiff, Value};
-use tidemill_store::{Checkout, Entry};
 
-use super::{entry, find, reference};
+use super::reference;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::output::{
     Align, BAD, CAUTION, Console, FAINT, GOOD, Table as Sheet, bytes, count, number, plural,
 };
-
-/// One side: what it is called, what it holds, and where it can be read as a table.
-struct Side {
-    label: String,
-    entry: Entry,
-    path: PathBuf,
-    key: Vec<String>,
-    /// Keeps a folder that the version was checked out to.
-    scratch: Option<Scratch>,
-}
-
-/// A folder that goes with the value.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed is under .tidemill/tmp, where the next run clears it.
-        let _ = fs_err::remove_dir_all(&self.0);
-    }
-}
+use crate::profile::Source;
 
 pub(super) fn run(from: &str, to: Option<&str>, key: &[String], app: &App<'_>) -> anyhow::Result<()> {
-    let old = side(from, "from", app)?;
-    let new = if let Some(to) = to {
-        side(to, "to", app)?
+    let mut old = Source::find(from, app)?;
+    let mut new = if let Some(to) = to {
+        Source::find(to, app)?
     } else {
         let (name, _) = reference(from)?;
-        side(name.as_str(), "to", app)?
+        Source::find(name.as_str(), app)?
     };
+    let (old_path, new_path) = (old.path(app)?.to_owned(), new.path(app)?.to_owned());
     let key = match key {
         [] if new.key.is_empty() => None,
         [] => Some(new.key.as_slice()),
         given => Some(given),
     };
     let tables = match (
-        Table::open(std::slice::from_ref(&old.path), None),
-        Table::open(std::slice::from_ref(&new.path), None),
+        Table::open(std::slice::from_ref(&old_path), None),
+        Table::open(std::slice::from_ref(&new_path), None),
     ) {
         (Ok(a), Ok(b)) => Some((a, b)),
         // One side is a table and the other one cannot be read: that is worth an error, not a list of files.
         (Ok(_), Err(error)) | (Err(error), Ok(_)) if !new.entry.is_tree() => return Err(error.into()),
         _ => None,
     };
-    let files = files(app, &old, &new)?;
+    let files = files(app, (&old, &old_path), (&new, &new_path))?;
     let Some((a, b)) = tables else {
         if key.is_some() {
             return Err(Failure::usage("--key needs two tables, and these are not").into());
@@ -76,36 +57,6 @@ pub(super) fn run(from: &str, to: Option<&str>, key: &[String], app: &App<'_>) -
     Ok(())
 }
 
-/// A reference to a version, or a path.
-fn side(text: &str, name: &str, app: &App<'_>) -> anyhow::Result<Side> {
-    let looks_like_path = text.contains('/') || Path::new(text).exists();
-    if looks_like_path {
-        let path = PathBuf::from(text);
-        let bar = app.bar();
-        let entry = tidemill_store::hash(&path, Some(app.stat()?), &bar)?;
-        return Ok(Side { label: text.to_owned(), entry, path, key: Vec::new(), scratch: None });
-    }
-    let (dataset, version) = reference(text)?;
-    let found = find(app, &dataset, version)?;
-    let declared = app.project.data.get(dataset.as_str());
-    let entry = entry(&found);
-    let scratch = app.inside("tmp").join(format!("diff-{}-{name}", std::process::id()));
-    fs_err::create_dir_all(&scratch)?;
-    let scratch = Scratch(scratch);
-    // The reader knows a format by the file's name.
-    let file = Path::new(&found.source).file_name().unwrap_or_else(|| "data".as_ref());
-    let path = scratch.0.join(file);
-    let bar = app.bar();
-    app.store()?.checkout(&entry, &path, &Checkout::default(), &bar)?;
-    Ok(Side {
-        label: format!("{dataset}@{}", found.version),
-        entry,
-        path,
-        key: declared.map(|d| d.key.clone()).unwrap_or_default(),
-        scratch: Some(scratch),
-    })
-}
-
 /// What became of one file.
 #[derive(serde::Serialize)]
 struct FileChange {
@@ -115,14 +66,14 @@ struct FileChange {
     new_bytes: Option<u64>,
 }
 
-fn files(app: &App<'_>, old: &Side, new: &Side) -> anyhow::Result<Vec<FileChange>> {
-    let list = |side: &Side| -> anyhow::Result<BTreeMap<String, (Digest, u64)>> {
+fn files(app: &App<'_>, old: (&Source, &Path), new: (&Source, &Path)) -> anyhow::Result<Vec<FileChange>> {
+    let list = |(side, path): (&Source, &Path)| -> anyhow::Result<BTreeMap<String, (Digest, u64)>> {
         if !side.entry.is_tree() {
             return Ok(BTreeMap::from([(String::new(), (side.entry.digest, side.entry.bytes))]));
         }
-        if side.scratch.is_none() {
+        if !side.stored {
             // A folder in the workspace is listed by storing its tree, which costs only what is new.
-            app.store()?.add(&side.path, Some(app.stat()?), &app.bar())?;
+            app.store()?.add(path, Some(app.stat()?), &app.bar())?;
         }
         let files = app.store()?.files(&side.entry)?;
         Ok(files.into_iter().map(|(p, e)| (p.to_string_lossy().into_owned(), (e.digest, e.bytes))).collect())
@@ -156,7 +107,7 @@ fn files(app: &App<'_>, old: &Side, new: &Side) -> anyhow::Result<Vec<FileChange
     Ok(changes)
 }
 
-fn print_files(app: &App<'_>, old: &Side, new: &Side, files: &[FileChange]) -> anyhow::Result<()> {
+fn print_files(app: &App<'_>, old: &Source, new: &Source, files: &[FileChange]) -> anyhow::Result<()> {
     let console = app.console;
     if console.json() {
         return console.value(&json!({"from": old.label, "to": new.label, "files": files, "table": null}));
@@ -246,7 +197,7 @@ fn differs(column: &ColumnDiff, diff: &TableDiff) -> bool {
 }
 
 /// `old → new`, or one value where they agree.
-fn both(column: &ColumnDiff, of: impl Fn(&tidemill_data::summary::ColumnStats) -> Option<String>) -> String {
+fn both(column: &ColumnDiff, of: impl Fn(&tidemill_data::profile::ColumnStats) -> Option<String>) -> String {
     let side = |stats: &Option<_>| stats.as_ref().and_then(&of).unwrap_or_else(|| "–".to_owned());
     let (old, new) = (side(&column.old), side(&column.new));
     if old == new { new } else { format!("{old} → {new}") }

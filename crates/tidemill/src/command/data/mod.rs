@@ -2,8 +2,10 @@
 
 mod add;
 mod compare;
+mod drift;
 mod get;
 mod list;
+mod profile;
 mod remote;
 mod transfer;
 mod verify;
@@ -23,6 +25,13 @@ pub(crate) fn run(args: &Data, app: &App<'_>) -> anyhow::Result<()> {
         Data::Ls { name } => list::run(name.as_deref(), app),
         Data::Get { dataset, out, force } => get::run(dataset, out.as_deref(), *force, app),
         Data::Diff { from, to, key } => compare::run(from, to.as_deref(), key, app),
+        Data::Profile { dataset, against, html } => {
+            profile::run(dataset, against.as_deref(), html.as_deref(), app)
+        }
+        Data::Drift { reference, current, columns, skip, categorical, profiles } => {
+            let asked = drift::Asked { columns, skip, categorical, profiles: *profiles };
+            drift::run(reference, current, &asked, app)
+        }
         Data::Push(args) => transfer::push(args, app),
         Data::Pull { transfer, all_versions } => transfer::pull(transfer, *all_versions, app),
         Data::Verify => verify::run(app),

@@ -12,8 +12,13 @@ use crate::output::Console;
 /// Shorter secrets can be guessed.
 const SHORT: usize = 16;
 
-/// Reads the token: the file's only line.
+/// Reads the token that clients are asked for.
 pub(super) fn read(file: &Path, console: &Console) -> anyhow::Result<Token> {
+    text(file, console).map(|secret| Token::new(&secret))
+}
+
+/// Reads a secret: the file's only line.
+pub(super) fn text(file: &Path, console: &Console) -> anyhow::Result<String> {
     const MAKE: &str = "for example `openssl rand -hex 32 > FILE && chmod 600 FILE`";
     let shown = file.display();
     let unreadable = |error: std::io::Error| {
@@ -34,5 +39,5 @@ pub(super) fn read(file: &Path, console: &Console) -> anyhow::Result<Token> {
     if secret.len() < SHORT {
         console.warn(format!("the token in `{shown}` is short enough to be guessed; {MAKE}"));
     }
-    Ok(Token::new(secret))
+    Ok(secret.to_owned())
 }

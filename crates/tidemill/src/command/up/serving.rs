@@ -7,72 +7,118 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tidemill_core::Clock;
 use tidemill_registry::Registry;
-use tidemill_runtime::{Choice, Classical, LoadError, Network, OrtOptions, Session};
-use tidemill_serve::gateway::loader::{FolderRuntime, Runtimes};
+use tidemill_serve::gateway::folder::FolderSource;
 use tidemill_serve::gateway::settings::Settings;
-use tidemill_serve::gateway::source::ModelBundle;
-use tidemill_serve::python::{Environment, PythonSession, PythonSettings};
-use tidemill_serve::record::outcome::{Matcher, OutcomeRules};
+use tidemill_serve::gateway::source::{ModelSource, Which};
+use tidemill_serve::gateway::{self, Gateway};
+use tidemill_serve::record::outcome::Matcher;
 use tidemill_serve::record::{InferenceLog, LogError, LogSettings, Reader, Roller, Rules};
 use tidemill_serve::scoring::{self, ScoringConfig};
 use tidemill_serve::{Inference, Recorder, oip};
-use tidemill_server::{App, OutcomeApi, Serving};
+use tidemill_server::{App, Followed, Otlp, OutcomeApi, RegistrySource, Sending, Serving, Token};
 use tokio::net::TcpListener;
 
-use crate::cli::Up;
-use crate::failure::Failure;
+use super::models::Models;
+use crate::cli::GatewayOptions;
 use crate::home::Home;
+use crate::serving::{Places, runtimes};
 
 /// The parts, from the start of the server to its end.
 pub(super) struct Parts {
     serving: Serving,
     log: InferenceLog,
     outcomes: OutcomeApi,
-    records: PathBuf,
+    followed: Followed,
+    /// Taken by who starts it.
+    sending: Option<Sending>,
+    home: PathBuf,
 }
 
 impl Parts {
-    pub(super) fn open(args: &Up, registry: &Registry, home: &Home, scratch: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        args: &GatewayOptions,
+        registry: &Registry,
+        home: &Home,
+        scratch: &Path,
+        models: Models,
+    ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::clone(registry.clock());
-        let (log, records) = open_log(home, &clock)?;
-        let ort = args.onnxruntime.as_ref().map_or_else(OrtOptions::default, |place| OrtOptions {
-            candidates: vec![place.clone()],
-            ..OrtOptions::default()
+        let log = open_log(home, &clock)?;
+        log.set_default(args.records.spec(home.records.as_ref())?)?;
+        let loader = runtimes(Places {
+            python: args.python.clone(),
+            onnxruntime: args.onnxruntime.clone(),
+            environments: home.dir.join("environments"),
+            call_timeout: None,
         });
-        let folders =
-            PythonModels { interpreter: args.python.clone(), environments: home.dir.join("environments") };
-        let loader = Runtimes {
-            // ONNX Runtime's library is looked for when a model needs it.
-            onnx: vec![
-                Arc::new(Classical),
-                Arc::new(Network),
-                Arc::new(tidemill_runtime::Runtimes::new(Choice::OnnxRuntime).with_onnxruntime(ort)),
-            ],
-            folders: vec![Arc::new(folders)],
-        };
         let recorder: Arc<dyn Recorder> = Arc::new(log.clone());
-        let outcomes = OutcomeApi::new(registry.db().clone(), clock, Some(log.clone()));
-        let scoring = ScoringConfig { model: args.default_endpoint.clone(), ..ScoringConfig::default() };
-        let serving = Serving::new(
-            registry,
-            Vec::new(),
-            scratch.join("models"),
-            Arc::new(loader),
-            Some(recorder),
-            Settings::default(),
-        )
-        .mount(|inference| oip::router(inference, oip::Limits::default()))
-        .mount(|inference| scoring::routes(inference, scoring))
-        .mount(|_| outcomes.clone().routes());
-        Ok(Self { serving, log, outcomes, records })
+        let outcomes = OutcomeApi::new(registry.db().clone(), Arc::clone(&clock), Some(log.clone()));
+        let settings = Settings::default();
+        let (source, followed): (Arc<dyn ModelSource>, Followed) = match models {
+            Models::Registry => {
+                let (scratch, serving) = (scratch.join("models"), settings.serving.clone());
+                let source = RegistrySource::new(registry.clone(), Vec::new(), scratch, serving);
+                (Arc::new(source), Followed::Registry)
+            }
+            Models::Folders(found) => {
+                (Arc::new(FolderSource::new(found, settings.serving.clone())), Followed::Nothing)
+            }
+            Models::Server(server) => (server.clone(), Followed::Server(server)),
+        };
+        let default = args.default_endpoint.clone();
+        let scoring = ScoringConfig { model: default.clone(), ..ScoringConfig::default() };
+        let gateway = Gateway::new(gateway::Parts {
+            source,
+            loader: Arc::new(loader),
+            recorder: Some(recorder),
+            clock,
+            settings,
+        });
+        let sending = match &args.otlp {
+            Some(address) => {
+                let otlp = Otlp::new(address, args.trace_share, Arc::clone(gateway.metrics()));
+                let (otlp, sending) = otlp.context("cannot make a client for the collector of traces")?;
+                gateway.trace(Arc::new(otlp));
+                Some(sending)
+            }
+            None => None,
+        };
+        let serving = Serving::over(gateway, followed.clone())
+            .mount(|inference| oip::router(inference, oip::Limits::default()))
+            .mount(|inference| scoring::routes(inference, scoring))
+            .mount(|_| outcomes.clone().routes());
+        Ok(Self { serving, followed, log, outcomes, sending, home: home.dir.clone() })
     }
 
     pub(super) fn serving(&self) -> Serving {
         self.serving.clone()
     }
 
+    /// Makes a gateway alone ready before it listens: models of folders are loaded, endpoints of a server set.
+    pub(super) async fn begin(&self) -> anyhow::Result<()> {
+        let gateway = self.serving.gateway();
+        match &self.followed {
+            Followed::Registry => {}
+            Followed::Server(server) => {
+                let found = server.begin(gateway).await?;
+                tracing::info!(endpoints = found, "took over the endpoints of the server");
+            }
+            Followed::Nothing => {
+                for model in gateway.models().source().list().await? {
+                    gateway.models().load(&model.model, &Which::Default, true).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Starts what goes on beside requests; the address of gRPC.
-    pub(super) fn start(&self, app: &App, grpc: Option<TcpListener>) -> anyhow::Result<Option<SocketAddr>> {
+    pub(super) fn start(
+        &mut self,
+        app: &App,
+        grpc: Option<TcpListener>,
+        token: Option<Token>,
+    ) -> anyhow::Result<Option<SocketAddr>> {
         let registry = app.registry();
         let (db, store) = (registry.db().clone(), registry.store().clone());
         let clock: Arc<dyn Clock> = Arc::clone(registry.clock());
@@ -83,19 +129,32 @@ impl Parts {
                 () = stop.cancelled() => {}
             }
         });
-        let reader = Reader::new(db.clone(), store, &self.records);
+        let reader = Reader::of_home(db.clone(), store, &self.home);
         let matcher = Matcher::new(db, reader, clock, self.log.settings().flush);
         let arrived = self.outcomes.arrived();
+        let gateway = self.serving.gateway().clone();
+        let rules = move |endpoint: &str| {
+            let declared = gateway.endpoint(endpoint);
+            let declared = declared.and_then(|endpoint| endpoint.spec.as_ref().map(|spec| spec.outcomes));
+            declared.unwrap_or_default().rules()
+        };
         app.background().spawn("outcomes", |stop| async move {
             tokio::select! {
-                () = matcher.run(&arrived, |_| OutcomeRules::default()) => {}
+                () = matcher.run(&arrived, rules) => {}
                 () = stop.cancelled() => {}
             }
         });
+        if let Some(sending) = self.sending.take() {
+            app.background().spawn("traces", |stop| sending.run(stop));
+        }
         let Some(listener) = grpc else { return Ok(None) };
         let address = listener.local_addr().context("cannot tell the address of gRPC")?;
         let inference: Arc<dyn Inference> = Arc::new(self.serving.gateway().clone());
         let service = oip::grpc_service(inference, oip::Limits::default());
+        let service = match token {
+            Some(token) => service.guarded(move |headers| token.admits(headers)),
+            None => service,
+        };
         app.background().spawn("grpc", |stop| async move {
             if let Err(error) = oip::serve_grpc(listener, service, stop.cancelled_owned()).await {
                 tracing::error!(%error, "gRPC ended");
@@ -113,55 +172,17 @@ impl Parts {
 /// Servers that share a database may share a home as well; each has a folder for its segments.
 const SERVERS: usize = 64;
 
-fn open_log(home: &Home, clock: &Arc<dyn Clock>) -> anyhow::Result<(InferenceLog, PathBuf)> {
+fn open_log(home: &Home, clock: &Arc<dyn Clock>) -> anyhow::Result<InferenceLog> {
     let mut number = 1;
     loop {
         let name = if number == 1 { "records".to_owned() } else { format!("records-{number}") };
         let records = home.dir.join(name);
-        match InferenceLog::open(LogSettings::new(&records), Rules::default(), Arc::clone(clock)) {
-            Ok(log) => return Ok((log, records)),
+        // One secret for all servers that share the home, so that hashes can be joined.
+        let settings = LogSettings { redact_key: home.dir.join("redact.key"), ..LogSettings::new(&records) };
+        match InferenceLog::open(settings, Rules::default(), Arc::clone(clock)) {
+            Ok(log) => return Ok(log),
             Err(LogError::Busy(_)) if number < SERVERS => number += 1,
             Err(error) => return Err(error.into()),
         }
-    }
-}
-
-/// Where gRPC listens. It does not ask for a token, so it is for programs of this machine alone.
-pub(super) fn grpc_address(listen: &str, token: bool) -> anyhow::Result<Vec<SocketAddr>> {
-    let addresses = super::resolve(listen)?;
-    if token || !addresses.iter().all(|address| address.ip().is_loopback()) {
-        return Err(Failure::usage(format!("refusing to answer gRPC on {listen}"))
-            .hint(
-                "gRPC does not ask for a token, so it listens on this machine only, as in `--grpc 127.0.0.1:5001`, and \
-                 not together with --auth-token-file; `/v2` over HTTP asks for the token",
-            )
-            .into());
-    }
-    Ok(addresses)
-}
-
-/// Models in folders that MLflow's `log_model` wrote, run by workers of Python.
-#[derive(Debug)]
-struct PythonModels {
-    /// What runs all of them, where given.
-    interpreter: Option<PathBuf>,
-    /// Where environments are made and kept.
-    environments: PathBuf,
-}
-
-impl FolderRuntime for PythonModels {
-    fn name(&self) -> &'static str {
-        "python"
-    }
-
-    fn load(&self, folder: &Path, bundle: &ModelBundle) -> Result<Arc<dyn Session>, LoadError> {
-        let interpreter = match &self.interpreter {
-            Some(interpreter) => interpreter.clone(),
-            None => Environment::of_model(folder)?
-                .prepare(&self.environments, &|line| tracing::info!(line, "making a Python environment"))?,
-        };
-        let workers = bundle.serving.concurrency;
-        let settings = PythonSettings { workers, ..PythonSettings::new(interpreter) };
-        Ok(Arc::new(PythonSession::load(folder, settings)?))
     }
 }

@@ -126,7 +126,7 @@ impl Host for ProjectHost {
         let details: Details = serde_json::from_str(&job.details).unwrap_or_default();
         let log = self.logs.join(format!("{}.log", job.id));
         for action in actions {
-            let mut arguments = match words(action, &details) {
+            let mut arguments = match self.words(action, &details) {
                 Ok(words) => words,
                 Err(why) => return failed(format!("`{}`: {why}", action.name())),
             };
@@ -144,21 +144,35 @@ impl Host for ProjectHost {
     }
 }
 
-/// What is typed for an action.
-fn words(action: TriggerAction, details: &Details) -> Result<Vec<String>, &'static str> {
-    let words: &[&str] = match action {
-        TriggerAction::Check => &["check"],
-        // Somebody at the keyboard may be running the pipeline.
-        TriggerAction::Run => &["run", "--wait"],
-        TriggerAction::Ci => &["ci", details.get("commit").map_or("HEAD", String::as_str)],
-        TriggerAction::Release => {
-            return Err(
-                "releases are not part of this build of Tidemill yet; take the action out of the trigger, and \
-                 move the alias of the model by hand",
-            );
-        }
-    };
-    Ok(words.iter().map(|word| (*word).to_owned()).collect())
+impl ProjectHost {
+    /// What is typed for an action.
+    fn words(&self, action: TriggerAction, details: &Details) -> Result<Vec<String>, String> {
+        let words: &[&str] = match action {
+            TriggerAction::Check => &["check"],
+            // Somebody at the keyboard may be running the pipeline.
+            TriggerAction::Run => &["run", "--wait"],
+            TriggerAction::Ci => &["ci", details.get("commit").map_or("HEAD", String::as_str)],
+            TriggerAction::Release => {
+                let project = read(&self.root).map_err(|error| error.to_string())?;
+                return release(project.release.as_ref(), details);
+            }
+        };
+        Ok(words.iter().map(|word| (*word).to_owned()).collect())
+    }
+}
+
+/// What is typed for a release: to the first environment, of the version that the event is about or else the newest.
+fn release(declared: Option<&tidemill_project::Release>, details: &Details) -> Result<Vec<String>, String> {
+    let environment = declared.and_then(|release| release.environments.keys().next());
+    let environment =
+        environment.ok_or("the project declares no environment to release to; add one below `release:`")?;
+    let mut words = vec!["release".to_owned(), "--to".to_owned(), environment.to_string()];
+    if let (Some("model"), Some(model), Some(version)) =
+        (details.get("source").map(String::as_str), details.get("model"), details.get("version"))
+    {
+        words.push(format!("{model}@{version}"));
+    }
+    Ok(words)
 }
 
 fn is_remote(path: &str) -> bool {
@@ -322,11 +336,18 @@ mod tests {
     }
 
     #[test]
-    fn an_action_that_is_missing_says_so() {
-        assert!(
-            words(TriggerAction::Release, &Details::new()).unwrap_err().contains("not part of this build")
-        );
-        let details = [("commit".to_owned(), "abc".to_owned())].into();
-        assert_eq!(words(TriggerAction::Ci, &details).unwrap(), ["ci", "abc"]);
+    fn what_is_released_where() {
+        let text = "project: p\nrelease: {model: m, environments: {staging: {}, prod: {}}}\n";
+        let declared = tidemill_project::parse(text, PROJECT_FILE).unwrap().release;
+        let release = |details: &Details| release(declared.as_ref(), details);
+        assert_eq!(release(&Details::new()).unwrap(), ["release", "--to", "staging"]);
+        let of = |source: &str| {
+            [("source", source), ("model", "m"), ("version", "7")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into()
+        };
+        assert_eq!(release(&of("model")).unwrap(), ["release", "--to", "staging", "m@7"]);
+        assert_eq!(release(&of("webhook")).unwrap(), ["release", "--to", "staging"]);
+        assert!(super::release(None, &Details::new()).unwrap_err().contains("no environment"));
     }
 }

@@ -1,13 +1,18 @@
 //! The server as its clients see it: the real binary, the real MLflow client, and kill -9 at any moment.
 
+mod alone;
 mod client;
 mod contract;
 mod crash;
 mod import;
 mod load;
 mod mlflow;
+mod own_pages;
 mod pages;
 mod process;
+mod registered;
+mod rollouts;
 mod serving;
+mod soak;
 mod tracked;
 mod triggers;

@@ -51,6 +51,11 @@ impl Place {
         Server::start(self, &[])
     }
 
+    /// Starts the gateway alone.
+    pub(super) fn serve_alone(&self, more: &[&str]) -> Server {
+        Server::begin(self, "serve", more)
+    }
+
     /// The same, with further arguments.
     pub(super) fn serve_with(&self, more: &[&str]) -> Server {
         Server::start(self, more)
@@ -62,15 +67,21 @@ pub(super) struct Server {
     child: Child,
     /// `http://127.0.0.1:PORT`
     pub(super) url: String,
+    /// Where it answers gRPC.
+    pub(super) grpc: Option<String>,
     log: PathBuf,
 }
 
 impl Server {
     fn start(place: &Place, more: &[&str]) -> Self {
+        Self::begin(place, "up", more)
+    }
+
+    fn begin(place: &Place, command: &str, more: &[&str]) -> Self {
         let log =
             tempfile::Builder::new().prefix("server-").suffix(".log").tempfile_in(place.root()).unwrap();
         let (file, log) = log.keep().unwrap();
-        let mut command = place.command(&["up", "--json", "--listen", "127.0.0.1:0", "--drain", "20s"]);
+        let mut command = place.command(&[command, "--json", "--listen", "127.0.0.1:0", "--drain", "20s"]);
         let mut child = command.args(more).stdout(Stdio::piped()).stderr(file).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -79,7 +90,8 @@ impl Server {
             panic!("the server said `{line}` ({error}) and ended ({ended:?}):\n{}", read(&log))
         });
         let url = said["url"].as_str().unwrap().to_owned();
-        Self { child, url, log }
+        let grpc = said["grpc"].as_str().map(str::to_owned);
+        Self { child, url, grpc, log }
     }
 
     /// kill -9.
@@ -128,8 +140,11 @@ fn read(path: &Path) -> String {
 
 /// A program of the environment with the MLflow client, in a folder where it may write what it likes.
 pub(super) fn python(place: &Place, program: &str) -> Command {
-    let python = mlflow_python();
-    let mut command = Command::new(python.with_file_name(program));
+    interpreter(place, &mlflow_python().with_file_name(program))
+}
+
+fn interpreter(place: &Place, program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().current_dir(place.root()).stdin(Stdio::null());
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("HOME", place.root()).env("USER", "tester").env("LC_ALL", "C.UTF-8");
@@ -139,6 +154,13 @@ pub(super) fn python(place: &Place, program: &str) -> Command {
 /// One of the scripts in `tests/python` with its arguments.
 pub(super) fn script(place: &Place, name: &str, arguments: &[&str]) -> Command {
     let mut command = python(place, "python");
+    command.arg(repository().join("crates/tidemill/tests/python").join(name)).args(arguments);
+    command
+}
+
+/// The same with an interpreter of another environment.
+pub(super) fn script_of(place: &Place, python: PathBuf, name: &str, arguments: &[&str]) -> Command {
+    let mut command = interpreter(place, &python);
     command.arg(repository().join("crates/tidemill/tests/python").join(name)).args(arguments);
     command
 }

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use serde_json::json;
 use tidemill_testkit::mlflow_python;
 
 use super::process::{Place, script, succeeds};
+use super::registered::Api;
 use crate::fixture::Ran;
 
 /// A script that was written for MLflow and knows nothing of us.
@@ -70,4 +72,59 @@ fn a_run_is_tracked_with_its_steps_scripts_and_models() {
     again.says(&["nothing to do"]);
     succeeds(script(&place, "pipeline.py", &[&server.url, &run]), &[&server]);
     server.stop();
+}
+
+fn gated(more: &str) -> String {
+    format!(
+        "project: gated\n\
+         objective:\n  \
+           task: {{kind: classification, target: y, positive: 1}}\n  \
+           costs: {{currency: EUR, false_negative: 10, false_positive: 1}}\n\
+         pipeline:\n  \
+           model:\n    \
+             train: {{algorithm: gbdt, features: data.csv, gbdt: {{rounds: 20}}, seed: 7{more}}}\n    \
+             outs: [model]\n\
+         tests:\n  \
+           - parity: {{max_abs: 1.0e-5}}\n  \
+           - cost: {{max_regression: 0.0}}\n\
+         release: {{model: gated, environments: {{prod: {{approve: auto}}}}}}\n"
+    )
+}
+
+#[test]
+fn the_exported_model_answers_as_the_trained_one_and_the_champion_is_the_measure() {
+    let place = Place::sqlite();
+    let write = |more| fs_err::write(place.root().join("tidemill.yaml"), gated(more)).unwrap();
+    let run = || Ran::of(&place.command(&["run"]).output().unwrap());
+    write("");
+    // Some texts are missing, which the exported model takes as empty.
+    fs_err::write(place.root().join("data.csv"), table().replace(",blue,", ",,")).unwrap();
+    run().good().says(&[
+        "✓ parity within 1.000e-5: largest difference",
+        "by the classical runtime",
+        "? cost: at most 0 above the champion: model `gated` has no alias `champion` yet",
+    ]);
+
+    let server = place.serve();
+    let api = Api::of(&server, None);
+    let found = api.mlflow("experiments/search", json!({"max_results": 100}));
+    let experiments: Vec<&str> = found["experiments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|experiment| experiment["experiment_id"].as_str().unwrap())
+        .collect();
+    let logged = api.mlflow("logged-models/search", json!({ "experiment_ids": experiments }));
+    let info = &logged["models"][0]["info"];
+    api.mlflow("registered-models/create", json!({"name": "gated"}));
+    let version = json!({"name": "gated", "source": info["artifact_uri"], "model_id": info["model_id"]});
+    api.mlflow("model-versions/create", version);
+    api.mlflow("registered-models/alias", json!({"name": "gated", "alias": "champion", "version": "1"}));
+    server.stop();
+    run().good().says(&["✓ cost: at most 0 above the champion", "of gated@1, difference 0 (0 to 0)"]);
+
+    // Without the column that nearly all follows from.
+    write(", drop: [a]");
+    let worse = run();
+    assert!(worse.stdout.contains("✗ cost: at most 0 above the champion"), "{worse}");
 }

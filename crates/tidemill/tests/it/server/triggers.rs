@@ -496,7 +496,7 @@ fn what_is_missing_says_so() {
     assert_eq!(post(&server, "/hooks/out", &[], "").0, 202);
     let log = lab.wait(&server, "the refusal", |log| log.ended("failed") == 1);
     let why = log.of("job_finished").last().unwrap()["reason"].as_str().unwrap().to_owned();
-    assert!(why.contains("`release`: releases are not part of this build"), "{why}");
+    assert!(why.contains("`release`: there is no registered model `m` with a version"), "{why}");
     server.stop();
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::bench::measure::Sample;
 use crate::bench::report::{Line, Row};
-use crate::bench::server::{Backend, Client, Databases, Server, Taken, Window};
+use crate::bench::server::{Backend, Client, Connection, Databases, Server, Taken, Window};
 use crate::bench::session::Session;
 use crate::process;
 
@@ -44,12 +44,13 @@ fn run_of(server: &Server) -> Result<String> {
 
 /// The lines of a row while it is being measured: one for each tool.
 #[derive(Default)]
-struct Lines {
+pub(super) struct Lines {
     lines: Vec<Line>,
 }
 
 impl Lines {
-    fn add(&mut self, row: &str, turn: usize, tool: &str, sample: Sample, note: &str) {
+    /// Adds what a tool used in a turn.
+    pub(super) fn add(&mut self, row: &str, turn: usize, tool: &str, sample: Sample, note: &str) {
         process::note(format!(
             "bench: {row} {turn} {tool}: {:.4} s, {:.4} s CPU {note}",
             sample.wall, sample.cpu
@@ -68,9 +69,14 @@ impl Lines {
         note.clone_into(&mut line.note);
     }
 
+    /// The row without any bar.
+    pub(super) fn plain(self, name: String, title: String) -> Row {
+        Row { name, title, lines: self.lines, bars: Vec::new() }
+    }
+
     /// The row, with the bar for our memory.
     fn row(self, session: &Session, name: String, title: String) -> Row {
-        let row = Row { name, title, lines: self.lines, bars: Vec::new() };
+        let row = self.plain(name, title);
         let peak = row.lines.first().map_or(0, Line::peak) as f64 / f64::from(1 << 20);
         if session.smoke { row } else { row.below("memory", peak, MEMORY, "MiB") }
     }
@@ -142,6 +148,7 @@ impl Timed<'_> {
         let request = |client, number| (self.request)(self.index, client, number);
         let window = Window {
             clients: self.clients,
+            connect: &|server| Connection::Http(Client::new(server.url())),
             warm: self.warm,
             time: self.time,
             request: &request,

@@ -33,7 +33,10 @@ async fn early_late_duplicate_and_unknown_outcomes() {
         OutcomeRules { tolerance: Duration::from_secs(30), late_after: Some(Duration::from_secs(50)) };
     // Requests 0 to 19, one a second; customer-N has N, N + 7 and N + 14.
     let pass = async || matcher.pass("loans", rules).await.unwrap();
-    lab.db.add_outcomes(&[by_id(3), by_entity("customer-2", 12), by_id(99)]).await.unwrap();
+    lab.db
+        .add_outcomes(&tidemill_core::Actor::user("ana"), &[by_id(3), by_entity("customer-2", 12), by_id(99)])
+        .await
+        .unwrap();
     assert_eq!(pass().await, Passed { waiting: 3, ..Passed::default() });
     (0..20).for_each(|i| log.record(record(i, START + i64::try_from(i).unwrap() * 1000)));
     log.flush().unwrap();
@@ -49,7 +52,10 @@ async fn early_late_duplicate_and_unknown_outcomes() {
     let log = lab.log();
     lab.roller(&log).roll().await.unwrap();
     lab.db
-        .add_outcomes(&[by_id(3), by_entity("customer-2", 8), by_entity("customer-2", 60), by_id(4)])
+        .add_outcomes(
+            &tidemill_core::Actor::user("ana"),
+            &[by_id(3), by_entity("customer-2", 8), by_entity("customer-2", 60), by_id(4)],
+        )
         .await
         .unwrap();
     assert_eq!(pass().await, Passed { matched: 2, late: 1, waiting: 2, duplicate: 1 });
@@ -70,7 +76,10 @@ async fn an_outcome_of_just_now_waits_for_the_disk() {
     log.flush().unwrap();
     let entity = Some("customer-1".to_owned());
     lab.db
-        .add_outcomes(&[Outcome { entity, occurred_at: Some(now), received_at: now, ..outcome("x") }])
+        .add_outcomes(
+            &tidemill_core::Actor::user("ana"),
+            &[Outcome { entity, occurred_at: Some(now), received_at: now, ..outcome("x") }],
+        )
         .await
         .unwrap();
     assert_eq!(matcher.pass("loans", OutcomeRules::default()).await.unwrap().waiting, 1);
@@ -86,7 +95,7 @@ async fn outcomes_stand_beside_their_rows() {
     log.flush().unwrap();
     let second_row = Outcome { row: Some(1), number: None, text: Some("paid".into()), ..by_id(2) };
     let kind = |outcome: Outcome| Outcome { name: "kind".into(), ..outcome };
-    lab.db.add_outcomes(&[by_id(0), kind(second_row)]).await.unwrap();
+    lab.db.add_outcomes(&tidemill_core::Actor::user("ana"), &[by_id(0), kind(second_row)]).await.unwrap();
     let matcher = Matcher::new(lab.db.clone(), lab.reader(), lab.clock.clone(), Duration::from_millis(50));
     matcher.pass("loans", OutcomeRules::default()).await.unwrap();
     let outcomes = Outcomes::load(&lab.db, "loans", None, None).await.unwrap();

@@ -1,0 +1,93 @@
+//! Owned inputs of the battery for one column, from either source.
+
+use tidemill_stats::drift::{Column, Measured, Rules, Values, measure};
+use tidemill_stats::sample::{Moments, Sample};
+
+use super::{Chosen, DriftOptions};
+
+/// Values of one side of a numeric column.
+pub(crate) struct Side {
+    /// Ascending, without NaN.
+    pub(crate) values: Vec<f64>,
+    /// How many values each stands for; `None` where they are all values.
+    pub(crate) weights: Option<Vec<f64>>,
+    pub(crate) rank_error: f64,
+    pub(crate) rows: u64,
+    pub(crate) moments: Option<Moments>,
+}
+
+impl Side {
+    fn sample(&self) -> Sample<'_> {
+        let sketch = self
+            .weights
+            .as_ref()
+            .and_then(|weights| Sample::sketch(&self.values, weights, self.rows, self.rank_error));
+        // Weights of a sketch of ours are whole numbers above 0, which is never refused.
+        sketch.unwrap_or_else(|| Sample::exact(&self.values))
+    }
+}
+
+/// Counts of categories on both sides.
+pub(crate) struct Categories {
+    pub(crate) labels: Vec<String>,
+    pub(crate) reference: Vec<f64>,
+    pub(crate) current: Vec<f64>,
+    pub(crate) complete: bool,
+}
+
+/// A column of both sides.
+pub(crate) struct Input {
+    pub(crate) name: String,
+    pub(crate) importance: Option<f64>,
+    pub(crate) missing: (u64, u64),
+    pub(crate) values: InputValues,
+}
+
+pub(crate) enum InputValues {
+    Numeric(Side, Side),
+    Categorical(Categories),
+}
+
+impl Input {
+    /// A chosen column with its values, and how many of them are missing on either side.
+    pub(super) fn new(
+        column: &Chosen,
+        missing: (u64, u64),
+        values: InputValues,
+        options: &DriftOptions,
+    ) -> Self {
+        let importance = options.importance.get(&column.name).copied();
+        Self { name: column.name.clone(), importance, missing, values }
+    }
+
+    /// Runs the battery.
+    pub(crate) fn measure(&self, rules: &Rules) -> Measured {
+        let column = |values| Column {
+            name: &self.name,
+            importance: self.importance,
+            missing_reference: self.missing.0,
+            missing_current: self.missing.1,
+            values,
+        };
+        match &self.values {
+            InputValues::Numeric(reference, current) => {
+                let values = Values::Numeric {
+                    reference: reference.sample(),
+                    current: current.sample(),
+                    moments: reference.moments.zip(current.moments),
+                };
+                measure(&column(values), rules)
+            }
+            InputValues::Categorical(categories) => {
+                let labels: Vec<&str> = categories.labels.iter().map(String::as_str).collect();
+                let values = Values::Categorical {
+                    labels: &labels,
+                    reference: &categories.reference,
+                    current: &categories.current,
+                    complete: categories.complete,
+                };
+                measure(&column(values), rules)
+            }
+        }
+    }
+}

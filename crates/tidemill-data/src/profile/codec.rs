@@ -1,0 +1,354 @@
+//! Profiles as bytes: a frame with version and checksum around the compressed body. Only this file knows the layout.
+//!
+//! Frame: `TMPF`, version (2 bytes), length of the body (4 bytes), XXH3 of the body (8 bytes), the body by zstd. Numbers
+//! are little-endian. The sum tells damage from the start; what a body says is checked all the same, since a sum is no
+//! proof of who wrote it.
+
+use std::collections::BTreeMap;
+
+use twox_hash::XxHash3_64;
+
+use super::Profile;
+use super::bytes::{Read, Reader, Writer};
+use super::column::ColumnProfile;
+use super::frequent::{Frequent, Sample};
+use super::grid::{BINS, Grid, NARROWEST, WIDEST};
+use super::hll::Hll;
+use super::kll::Kll;
+use super::moments::{CoMoments, Moments};
+use super::numbers::{Bins, Numbers};
+use super::relations::{Key, MOST_CORRELATED, Relations};
+use crate::ColumnType;
+
+const MAGIC: &[u8; 4] = b"TMPF";
+const VERSION: u16 = 1;
+/// Largest body that is unpacked.
+const LARGEST: usize = 256 << 20;
+const FRAME: usize = 18;
+const TYPES: [ColumnType; 7] = [
+    ColumnType::Int,
+    ColumnType::Float,
+    ColumnType::String,
+    ColumnType::Bool,
+    ColumnType::Timestamp,
+    ColumnType::Date,
+    ColumnType::Other,
+];
+
+pub(super) fn write(profile: &Profile) -> Vec<u8> {
+    let mut body = Writer::default();
+    body.number(profile.rows);
+    body.number(profile.columns.len() as u64);
+    for column in &profile.columns {
+        write_column(&mut body, column);
+    }
+    body.option(profile.relations.as_ref(), write_relations);
+    let body = body.0;
+    let mut bytes = Vec::with_capacity(FRAME + body.len() / 2);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
+    bytes.extend_from_slice(&XxHash3_64::oneshot(&body).to_le_bytes());
+    // Compressing memory into memory at a valid level does not fail; an empty body is refused when it is read.
+    bytes.extend(zstd::bulk::compress(&body, 3).unwrap_or_default());
+    bytes
+}
+
+pub(super) fn read(bytes: &[u8]) -> Read<Profile> {
+    let mut frame = Reader(bytes);
+    if frame.take(4)? != MAGIC {
+        return Err("it is none".to_owned());
+    }
+    let version = u16::from(frame.byte()?) | u16::from(frame.byte()?) << 8;
+    if version != VERSION {
+        return Err(format!("it is of version {version}, and this program reads version {VERSION}"));
+    }
+    let length = frame.take(4)?;
+    let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
+    let sum = frame.word()?;
+    if length > LARGEST {
+        return Err(format!("it is said to be {length} bytes long"));
+    }
+    let body = zstd::bulk::decompress(frame.0, length).map_err(|_| "it is damaged".to_owned())?;
+    if body.len() != length || XxHash3_64::oneshot(&body) != sum {
+        return Err("it is damaged".to_owned());
+    }
+    read_body(&body)
+}
+
+/// Reads a body whose frame is taken off; the fuzzer gets past the checksum here.
+pub(crate) fn read_body(body: &[u8]) -> Read<Profile> {
+    let mut body = Reader(body);
+    let rows = body.number()?;
+    let columns = body.many(16, read_column)?;
+    let count = columns.len() as u32;
+    let relations = body.option(|body| read_relations(body, count))?;
+    if !body.0.is_empty() {
+        return Err(format!("{} bytes follow its end", body.0.len()));
+    }
+    Ok(Profile { rows, columns, relations })
+}
+
+fn write_column(out: &mut Writer, column: &ColumnProfile) {
+    out.text(&column.name);
+    out.byte(TYPES.iter().position(|&kind| kind == column.column_type).unwrap_or(6) as u8);
+    out.text(&column.data_type);
+    out.number(column.count);
+    out.number(column.nulls);
+    out.option(column.min.as_ref(), write_sample);
+    out.option(column.max.as_ref(), write_sample);
+    write_numbers(out, &column.numbers);
+    write_frequent(out, &column.frequent);
+    out.option(column.distinct.as_ref(), |out, sketch| out.0.extend_from_slice(sketch.registers()));
+    out.option(column.masks.as_ref(), write_frequent);
+}
+
+fn read_column(from: &mut Reader<'_>) -> Read<ColumnProfile> {
+    let name = from.text()?.to_owned();
+    let kind = usize::from(from.byte()?);
+    let column = ColumnProfile {
+        name,
+        column_type: *TYPES.get(kind).ok_or_else(|| format!("there is no type {kind}"))?,
+        data_type: from.text()?.to_owned(),
+        count: from.number()?,
+        nulls: from.number()?,
+        min: from.option(read_sample)?,
+        max: from.option(read_sample)?,
+        numbers: read_numbers(from)?,
+        frequent: read_frequent(from)?,
+        distinct: from.option(read_hll)?,
+        masks: from.option(read_frequent)?,
+    };
+    if column.frequent.error() > 0 && column.distinct.is_none() {
+        return Err(format!("the column `{}` has no count of its values", column.name));
+    }
+    Ok(column)
+}
+
+fn read_hll(from: &mut Reader<'_>) -> Read<Hll> {
+    let registers = from.take(super::hll::REGISTERS)?.to_vec();
+    Hll::from_registers(registers).ok_or_else(|| "a register is too large".to_owned())
+}
+
+fn write_sample(out: &mut Writer, sample: &Sample) {
+    match sample {
+        Sample::Int(value) => {
+            out.byte(0);
+            out.signed(*value);
+        }
+        Sample::Float(value) => {
+            out.byte(1);
+            out.float(*value);
+        }
+        Sample::Text(text) => {
+            out.byte(2);
+            out.text(text);
+        }
+    }
+}
+
+fn read_sample(from: &mut Reader<'_>) -> Read<Sample> {
+    Ok(match from.byte()? {
+        0 => Sample::Int(from.signed()?),
+        1 => Sample::Float(from.float()?),
+        2 => Sample::Text(from.text()?.into()),
+        other => return Err(format!("there is no kind of value {other}")),
+    })
+}
+
+fn write_numbers(out: &mut Writer, numbers: &Numbers) {
+    let counters =
+        [numbers.nan, numbers.positive_infinite, numbers.negative_infinite, numbers.zero, numbers.negative];
+    counters.into_iter().for_each(|count| out.number(count));
+    out.option(numbers.least, Writer::float);
+    out.option(numbers.greatest, Writer::float);
+    let moments = &numbers.moments;
+    out.number(moments.count);
+    [moments.mean, moments.m2, moments.m3, moments.m4].into_iter().for_each(|value| out.float(value));
+    let (k, coin, variance, levels) = numbers.quantiles.parts();
+    out.number(u64::from(k));
+    out.word(coin);
+    out.float(variance);
+    out.number(levels.len() as u64);
+    for level in levels {
+        write_floats(out, level);
+    }
+    let grid = &numbers.grid;
+    out.signed(i64::from(grid.exponent));
+    out.signed(grid.first);
+    write_counts(out, &grid.counts);
+    out.option(numbers.bins.as_ref(), |out, bins| {
+        write_floats(out, &bins.edges);
+        write_counts(out, &bins.counts);
+        out.float(bins.low);
+        out.float(bins.high);
+        out.number(bins.outside);
+    });
+}
+
+fn read_numbers(from: &mut Reader<'_>) -> Read<Numbers> {
+    let mut counters = [0; 5];
+    for counter in &mut counters {
+        *counter = from.number()?;
+    }
+    let [nan, positive_infinite, negative_infinite, zero, negative] = counters;
+    let (least, greatest) = (from.option(Reader::float)?, from.option(Reader::float)?);
+    let moments = Moments {
+        count: from.number()?,
+        mean: from.float()?,
+        m2: from.float()?,
+        m3: from.float()?,
+        m4: from.float()?,
+    };
+    let k = u16::try_from(from.number()?).map_err(|_| "a sketch is too large".to_owned())?;
+    let coin = from.word()?;
+    let variance = from.float()?;
+    let levels = from.many(1, read_floats)?;
+    let quantiles = Kll::from_parts(k, coin, variance, levels)
+        .ok_or_else(|| "a quantile sketch is not one".to_owned())?;
+    let grid = read_grid(from)?;
+    let bins = from.option(|from| {
+        let bins = Bins {
+            edges: read_floats(from)?,
+            counts: read_counts(from)?,
+            low: from.float()?,
+            high: from.float()?,
+            outside: from.number()?,
+        };
+        let ascending = bins.edges.is_sorted_by(|a, b| a < b);
+        if bins.counts.len() != bins.edges.len() + 1 || !ascending {
+            return Err("bins do not fit their edges".to_owned());
+        }
+        Ok(bins)
+    })?;
+    Ok(Numbers {
+        nan,
+        positive_infinite,
+        negative_infinite,
+        zero,
+        negative,
+        least,
+        greatest,
+        moments,
+        quantiles,
+        grid,
+        bins,
+    })
+}
+
+fn read_grid(from: &mut Reader<'_>) -> Read<Grid> {
+    let grid = Grid {
+        exponent: i32::try_from(from.signed()?).map_err(|_| "a histogram is too wide".to_owned())?,
+        first: from.signed()?,
+        counts: read_counts(from)?,
+    };
+    // The bins' numbers are those of exact floats.
+    let exact = grid.first.unsigned_abs() <= 1 << 52;
+    if !exact || grid.counts.len() > BINS || !(NARROWEST..=WIDEST).contains(&grid.exponent) {
+        return Err("a histogram is not one".to_owned());
+    }
+    Ok(grid)
+}
+
+fn write_floats(out: &mut Writer, values: &[f64]) {
+    out.number(values.len() as u64);
+    values.iter().for_each(|&value| out.float(value));
+}
+
+fn read_floats(from: &mut Reader<'_>) -> Read<Vec<f64>> {
+    from.many(8, Reader::float)
+}
+
+fn write_counts(out: &mut Writer, counts: &[u64]) {
+    out.number(counts.len() as u64);
+    counts.iter().for_each(|&count| out.number(count));
+}
+
+fn read_counts(from: &mut Reader<'_>) -> Read<Vec<u64>> {
+    from.many(1, Reader::number)
+}
+
+fn write_frequent(out: &mut Writer, frequent: &Frequent) {
+    let (limit, error, counts) = frequent.parts();
+    out.number(limit as u64);
+    out.number(error);
+    out.number(counts.len() as u64);
+    for (hash, count, value) in counts {
+        out.word(hash);
+        out.number(count);
+        write_sample(out, value);
+    }
+}
+
+fn read_frequent(from: &mut Reader<'_>) -> Read<Frequent> {
+    let limit = usize::try_from(from.number()?.min(1 << 20)).unwrap_or(1 << 20);
+    let error = from.number()?;
+    let counts = from.many(11, |from| Ok((from.word()?, from.number()?, read_sample(from)?)))?;
+    Ok(Frequent::from_parts(limit, error, counts))
+}
+
+fn write_relations(out: &mut Writer, relations: &Relations) {
+    out.number(relations.null_together.len() as u64);
+    for (&(a, b), &rows) in &relations.null_together {
+        out.number(u64::from(a));
+        out.number(u64::from(b));
+        out.number(rows);
+    }
+    write_places(out, &relations.numeric);
+    for pair in &relations.pairs {
+        out.number(pair.count);
+        let floats = [pair.means[0], pair.means[1], pair.squares[0], pair.squares[1], pair.product];
+        floats.into_iter().for_each(|value| out.float(value));
+    }
+    out.option(relations.key.as_ref(), |out, key| {
+        write_places(out, &key.columns);
+        out.number(key.rows);
+        out.option(key.exact, Writer::number);
+        out.number(key.least);
+        out.0.extend_from_slice(key.distinct.registers());
+    });
+}
+
+fn read_relations(from: &mut Reader<'_>, columns: u32) -> Read<Relations> {
+    let null_together: BTreeMap<(u32, u32), u64> = from
+        .many(3, |from| Ok(((read_place(from, columns)?, read_place(from, columns)?), from.number()?)))?
+        .into_iter()
+        .collect();
+    let numeric = from.many(1, |from| read_place(from, columns))?;
+    if numeric.len() > MOST_CORRELATED {
+        return Err(format!("{} columns are correlated", numeric.len()));
+    }
+    let pairs = (0..numeric.len() * numeric.len().saturating_sub(1) / 2)
+        .map(|_| {
+            Ok(CoMoments {
+                count: from.number()?,
+                means: [from.float()?, from.float()?],
+                squares: [from.float()?, from.float()?],
+                product: from.float()?,
+            })
+        })
+        .collect::<Read<Vec<_>>>()?;
+    let key = from.option(|from| {
+        Ok(Key {
+            columns: from.many(1, |from| read_place(from, columns))?,
+            rows: from.number()?,
+            exact: from.option(Reader::number)?,
+            least: from.number()?,
+            distinct: read_hll(from)?,
+        })
+    })?;
+    Ok(Relations { null_together, numeric, pairs, key })
+}
+
+fn write_places(out: &mut Writer, places: &[u32]) {
+    out.number(places.len() as u64);
+    places.iter().for_each(|&place| out.number(u64::from(place)));
+}
+
+fn read_place(from: &mut Reader<'_>, columns: u32) -> Read<u32> {
+    let place = from.number()?;
+    u32::try_from(place)
+        .ok()
+        .filter(|place| *place < columns)
+        .ok_or_else(|| format!("there is no column {place}"))
+}

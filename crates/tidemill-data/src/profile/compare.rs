@@ -1,0 +1,121 @@
+//! What a comparison with another profile needs of a column.
+
+use std::collections::HashMap;
+
+use tidemill_stats::sample::Moments;
+
+use super::column::ColumnProfile;
+use super::{Profile, describe};
+use crate::drift::inputs::{Categories, Side};
+
+/// The name of all values that are not counted one by one.
+const OTHERS: &str = "(all others)";
+
+impl Profile {
+    /// Names and Arrow's types of the columns.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.columns.iter().map(|column| (column.name.as_str(), column.data_type.as_str()))
+    }
+
+    /// Nulls and NaN of a column.
+    pub(crate) fn missing(&self, name: &str) -> Option<u64> {
+        self.find(name).map(|column| column.nulls + column.numbers.nan)
+    }
+
+    /// The numbers of a column, as far as they are kept.
+    pub(crate) fn side(&self, name: &str) -> Option<Side> {
+        let column = self.find(name)?;
+        let sketch = &column.numbers.quantiles;
+        let (values, weights) = sketch.points();
+        let moments = &column.numbers.moments;
+        let n = moments.count as f64;
+        Some(Side {
+            values,
+            weights: (!sketch.is_exact()).then_some(weights),
+            rank_error: sketch.rank_error(),
+            rows: sketch.count(),
+            // Moments leave infinities out, so they are not those of the sample where there are any.
+            moments: (moments.count == sketch.count() && moments.count > 0).then(|| Moments {
+                count: n,
+                mean: moments.mean,
+                variance: moments.m2 / n,
+            }),
+        })
+    }
+
+    /// The counts of the values of a column on both sides.
+    pub(crate) fn categories(&self, current: &Self, name: &str) -> Option<Categories> {
+        let (before, after) = (self.find(name)?, current.find(name)?);
+        let complete =
+            before.frequent.exact_distinct().is_some() && after.frequent.exact_distinct().is_some();
+        let mut places: HashMap<u64, usize> = HashMap::new();
+        let mut found = Categories { labels: Vec::new(), reference: vec![], current: vec![], complete };
+        let mut all: Vec<(u64, String)> = Vec::new();
+        for column in [before, after] {
+            let error = column.frequent.error();
+            let kept = column.frequent.entries().filter(|(_, _, count)| complete || *count > error);
+            all.extend(kept.map(|(hash, value, _)| {
+                let value = describe::show(value, column.column_type, &column.data_type);
+                (hash, value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            }));
+        }
+        // In one order, whatever the order of the maps.
+        all.sort_by(|a, b| a.1.cmp(&b.1).then(a.0.cmp(&b.0)));
+        all.dedup_by_key(|(hash, _)| *hash);
+        for (hash, label) in all {
+            places.entry(hash).or_insert_with(|| {
+                found.labels.push(label);
+                found.labels.len() - 1
+            });
+        }
+        let counts = |column: &ColumnProfile| {
+            let mut counts = vec![0.0; places.len()];
+            let mut rest = column.count.saturating_sub(column.numbers.nan);
+            for (hash, _, count) in column.frequent.entries() {
+                if let Some(&place) = places.get(&hash) {
+                    counts[place] = count as f64;
+                    rest = rest.saturating_sub(count);
+                }
+            }
+            if !complete {
+                counts.push(rest as f64);
+            }
+            counts
+        };
+        found.reference = counts(before);
+        found.current = counts(after);
+        if !complete {
+            found.labels.push(OTHERS.to_owned());
+        }
+        Some(found)
+    }
+
+    /// The shares of a column's numbers between neighbouring edges.
+    pub(crate) fn shares(&self, name: &str, edges: &[f64]) -> Option<Vec<f64>> {
+        let (values, weights) = self.find(name)?.numbers.quantiles.points();
+        let total: f64 = weights.iter().sum();
+        let mut shares = vec![0.0; edges.len().checked_sub(1)?];
+        let bins = shares.len();
+        for (value, weight) in values.iter().zip(weights) {
+            let place = edges.partition_point(|edge| edge <= value);
+            // The last bin has its upper edge too.
+            let place = if edges.last() == Some(value) { bins } else { place };
+            if (1..=bins).contains(&place) {
+                shares[place - 1] += weight / total;
+            }
+        }
+        (total > 0.0).then_some(shares)
+    }
+
+    /// The counts of a column between the deciles of [`ProfileOptions::reference`](super::ProfileOptions::reference), and
+    /// the number of values outside of its quantiles .005 and .995; `None` without a reference.
+    pub fn reference_counts(&self, name: &str) -> Option<(Vec<u64>, u64)> {
+        let bins = self.find(name)?.numbers.bins.as_ref()?;
+        Some((bins.counts.clone(), bins.outside))
+    }
+
+    /// Pairs of columns with r and the number of rows.
+    pub(crate) fn correlations(&self) -> Vec<([String; 2], f64, u64)> {
+        describe::correlations(self).into_iter().map(|pair| (pair.columns, pair.r, pair.rows)).collect()
+    }
+}

@@ -1,0 +1,194 @@
+//! Mergeable profiles: one streaming pass that describes every column and how columns hang together.
+//!
+//! A [`Profile`] holds counters, moments and sketches, and merges with another of the same columns: partitions, nodes
+//! and hours add up to the answer of one pass. [`Profile::describe`] turns it into plain numbers, `codec` into bytes.
+
+mod build;
+mod bytes;
+mod codec;
+mod column;
+mod compare;
+mod describe;
+mod frequent;
+mod grid;
+mod hll;
+mod kll;
+mod mask;
+mod moments;
+mod numbers;
+mod relations;
+mod runs;
+mod stats;
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use tidemill_core::{Progress, Quiet};
+
+pub use self::build::ProfileBuilder;
+pub(crate) use self::codec::read_body;
+use self::column::ColumnProfile;
+pub(crate) use self::describe::time_text;
+use self::relations::Relations;
+pub(crate) use self::runs::ordered;
+pub use self::stats::{
+    Bar, ColumnStats, Correlation, Distinct, Duplicates, MissingTogether, Quantiles, TableStats, TopValue,
+};
+use crate::{Error, Table, Value};
+
+/// Mergeable statistics of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    rows: u64,
+    columns: Vec<ColumnProfile>,
+    /// `None` where only columns were asked for.
+    relations: Option<Relations>,
+}
+
+/// What a profile holds, and how finely.
+#[derive(Clone, Debug)]
+pub struct ProfileOptions {
+    /// Size of the quantile sketches: their rank error is 2.296 / k^0.9021, with 99 % confidence.
+    pub quantile_size: u16,
+    /// Different values of a column that are counted exactly.
+    pub exact_values: usize,
+    /// Whether to look at pairs of columns and at keys.
+    pub relations: bool,
+    /// The column that is predicted: it is correlated with all others even in a wide table.
+    pub target: Option<String>,
+    /// Columns that identify a row: rows that repeat an earlier key are counted.
+    pub key: Vec<String>,
+    /// Bytes that keys may use in memory before they spill to temporary files.
+    pub key_memory: usize,
+    /// Counts are also kept between the deciles of these columns, so that comparing with it is exact.
+    pub reference: Option<Arc<Profile>>,
+}
+
+impl ProfileOptions {
+    /// For a whole dataset: fine enough to be the reference that windows are compared with.
+    pub fn dataset() -> Self {
+        Self {
+            quantile_size: 1024,
+            exact_values: 8192,
+            relations: true,
+            target: None,
+            key: Vec::new(),
+            key_memory: 64 << 20,
+            reference: None,
+        }
+    }
+
+    /// For one of many windows or parts: small and quick to merge.
+    pub fn window() -> Self {
+        Self { quantile_size: 256, exact_values: 1024, ..Self::dataset() }
+    }
+
+    /// Columns alone.
+    pub fn columns() -> Self {
+        Self { relations: false, ..Self::dataset() }
+    }
+}
+
+impl Profile {
+    /// Describes the columns of `table` in one pass.
+    ///
+    /// # Errors
+    /// What reading the table gives.
+    pub fn of(table: &Table) -> Result<Self, Error> {
+        Self::build(table, &ProfileOptions::columns(), &Quiet)
+    }
+
+    /// Describes `table` in one pass.
+    ///
+    /// # Errors
+    /// What reading the table gives; a key column that is not there; [`Error::Cancelled`].
+    pub fn build(table: &Table, options: &ProfileOptions, progress: &dyn Progress) -> Result<Self, Error> {
+        build::build(table, options, progress)
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn find(&self, name: &str) -> Option<&ColumnProfile> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The names of the columns, in the table's order.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| column.name.as_str())
+    }
+
+    /// Adds what `other` saw, as if its rows had come after these. Counters, ranges, histograms and moments are those
+    /// of one pass over both (moments up to rounding); quantiles and frequent values stay within the errors that they
+    /// tell. Of profiles of different fineness the coarser one remains.
+    ///
+    /// # Errors
+    /// Other columns or types.
+    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        let same = |a: &ColumnProfile, b: &ColumnProfile| a.name == b.name && a.data_type == b.data_type;
+        let fits = self.columns.len() == other.columns.len()
+            && self.columns.iter().zip(&other.columns).all(|(a, b)| same(a, b));
+        if !fits {
+            return Err(Error::Unusable("profiles of tables with other columns cannot be merged".to_owned()));
+        }
+        self.rows += other.rows;
+        self.columns
+            .par_iter_mut()
+            .zip(&other.columns)
+            .with_min_len(8)
+            .for_each(|(mine, theirs)| mine.merge(theirs));
+        match (&mut self.relations, &other.relations) {
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+            (mine, _) => *mine = None,
+        }
+        Ok(())
+    }
+
+    /// The numbers of every column, in the table's order.
+    pub fn describe(&self) -> Vec<ColumnStats> {
+        self.columns.iter().map(describe::describe).collect()
+    }
+
+    /// The numbers of one column.
+    pub fn describe_column(&self, name: &str) -> Option<ColumnStats> {
+        self.find(name).map(describe::describe)
+    }
+
+    /// A quantile of a column of numbers, and by how much its rank may be off.
+    pub fn quantile(&self, column: &str, probability: f64) -> Option<(f64, f64)> {
+        let sketch = &self.find(column)?.numbers.quantiles;
+        Some((*sketch.quantiles(&[probability])?.first()?, sketch.rank_error()))
+    }
+
+    /// The numbers of the table and of every column.
+    pub fn stats(&self) -> TableStats {
+        describe::table(self)
+    }
+
+    /// All different values of a column with their counts, most frequent first, if they were all counted.
+    pub fn values(&self, column: &str) -> Option<Vec<(Value, u64)>> {
+        let column = self.find(column)?;
+        column.frequent.exact_distinct()?;
+        let shown = column.frequent.values();
+        let mut values: Vec<(Value, u64)> = shown
+            .map(|(sample, count)| (describe::show(sample, column.column_type, &column.data_type), count))
+            .collect();
+        values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.to_string().cmp(&b.0.to_string())));
+        Some(values)
+    }
+
+    /// The profile as bytes: versioned, compressed, with a checksum.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::write(self)
+    }
+
+    /// Reads what [`Profile::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// Another version, or bytes that are damaged.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        codec::read(bytes).map_err(|why| Error::Unusable(format!("a stored profile cannot be read: {why}")))
+    }
+}

@@ -1,0 +1,282 @@
+//! What columns have to do with each other: missing together, correlated, rows that repeat a key.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use rayon::prelude::*;
+
+use super::column::ColumnProfile;
+use super::hll::Hll;
+use super::moments::CoMoments;
+use crate::plain::floats;
+use crate::{ColumnType, Error, hash};
+
+/// Most columns whose pairs are correlated.
+pub(super) const MOST_CORRELATED: usize = 50;
+/// Only nulls of the first so many columns are counted together.
+const MOST_NULLABLE: usize = 128;
+const KEY_SEED: u64 = 0x6b65_7973;
+
+/// Statistics of pairs of columns and of rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Relations {
+    /// Rows in which both columns are null, by the places of the columns; only where there are any.
+    pub(super) null_together: BTreeMap<(u32, u32), u64>,
+    /// Places of the correlated columns; the target first.
+    pub(super) numeric: Vec<u32>,
+    /// Their pairs (i, j) with i < j, row by row.
+    pub(super) pairs: Vec<CoMoments>,
+    pub(super) key: Option<Key>,
+}
+
+/// How well the declared key tells rows apart.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Key {
+    /// Places of the key's columns.
+    pub(super) columns: Vec<u32>,
+    pub(super) rows: u64,
+    /// Rows whose key a row before them has, where all rows were seen in one pass.
+    pub(super) exact: Option<u64>,
+    /// At least so many, from the parts.
+    pub(super) least: u64,
+    /// Different keys.
+    pub(super) distinct: Hll,
+}
+
+impl Relations {
+    pub(super) fn new(columns: &[ColumnProfile], target: Option<&str>, key: Vec<u32>) -> Self {
+        let of = |name: Option<&str>| columns.iter().position(|column| Some(column.name.as_str()) == name);
+        let target = of(target).filter(|&place| {
+            matches!(columns[place].column_type, ColumnType::Int | ColumnType::Float | ColumnType::Bool)
+        });
+        let numbers = (0..columns.len()).filter(|&place| {
+            Some(place) != target && matches!(columns[place].column_type, ColumnType::Int | ColumnType::Float)
+        });
+        let numeric: Vec<u32> =
+            target.into_iter().chain(numbers).take(MOST_CORRELATED).map(|place| place as u32).collect();
+        let pairs = numeric.len() * numeric.len().saturating_sub(1) / 2;
+        Self {
+            null_together: BTreeMap::new(),
+            pairs: vec![CoMoments::default(); pairs],
+            numeric,
+            key: (!key.is_empty()).then(|| Key {
+                columns: key,
+                rows: 0,
+                exact: None,
+                least: 0,
+                distinct: Hll::default(),
+            }),
+        }
+    }
+
+    pub(super) fn update(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        self.nulls(batch);
+        self.correlate(batch)?;
+        if let Some(key) = &mut self.key {
+            key.update(batch)?;
+        }
+        Ok(())
+    }
+
+    fn nulls(&mut self, batch: &RecordBatch) {
+        let missing: Vec<(u32, BooleanBuffer)> = batch
+            .columns()
+            .iter()
+            .take(MOST_NULLABLE)
+            .enumerate()
+            .filter_map(|(place, array)| {
+                let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0)?;
+                Some((place as u32, !nulls.inner()))
+            })
+            .collect();
+        for (i, (left, a)) in missing.iter().enumerate() {
+            for (right, b) in &missing[i + 1..] {
+                let both = (a & b).count_set_bits() as u64;
+                if both > 0 {
+                    *self.null_together.entry((*left, *right)).or_default() += both;
+                }
+            }
+        }
+    }
+
+    fn correlate(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        if self.pairs.is_empty() {
+            return Ok(());
+        }
+        let centred: Vec<Centred> = self
+            .numeric
+            .par_iter()
+            .map(|&place| Centred::of(batch.column(place as usize)))
+            .collect::<Result<_, _>>()?;
+        let rows = batch.num_rows();
+        let count = centred.len();
+        let places: Vec<(usize, usize)> =
+            (0..count).flat_map(|i| (i + 1..count).map(move |j| (i, j))).collect();
+        self.pairs.par_iter_mut().zip(places).with_min_len(32).for_each(|(pair, (i, j))| {
+            pair.merge(&centred[i].with(&centred[j], rows));
+        });
+        Ok(())
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (pair, rows) in &other.null_together {
+            *self.null_together.entry(*pair).or_default() += rows;
+        }
+        if self.numeric == other.numeric {
+            for (mine, theirs) in self.pairs.iter_mut().zip(&other.pairs) {
+                mine.merge(theirs);
+            }
+        } else {
+            self.numeric.clear();
+            self.pairs.clear();
+        }
+        self.key = match (self.key.take(), &other.key) {
+            (Some(mut mine), Some(theirs)) if mine.columns == theirs.columns => {
+                mine.merge(theirs);
+                Some(mine)
+            }
+            _ => None,
+        };
+    }
+}
+
+impl Key {
+    fn update(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        let mut hashes = vec![KEY_SEED; batch.num_rows()];
+        for &place in &self.columns {
+            let cells = hash::cells(batch.column(place as usize), KEY_SEED)?;
+            for (hash, cell) in hashes.iter_mut().zip(cells) {
+                *hash = hash::mix(hash.rotate_left(5), cell);
+            }
+        }
+        for hash in hashes {
+            self.distinct.insert(hash);
+        }
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.least = self.exact.unwrap_or(self.least) + other.exact.unwrap_or(other.least);
+        // A row may repeat one of the other part, which only the sketch knows of.
+        self.exact = if self.rows == 0 || other.rows == 0 { Some(self.least) } else { None };
+        self.rows += other.rows;
+        self.distinct.merge(&other.distinct);
+    }
+}
+
+/// A column of a batch with its mean taken off, and zeros where it is not a finite number.
+struct Centred {
+    values: Vec<f64>,
+    mean: f64,
+    squares: f64,
+    count: u64,
+    /// 1 where there is a number; `None` where there is one in every row.
+    present: Option<Vec<f64>>,
+}
+
+impl Centred {
+    fn of(array: &ArrayRef) -> Result<Self, Error> {
+        let values = floats(array)?;
+        let complete = values.null_count() == 0 && values.values().iter().all(|value| value.is_finite());
+        if complete {
+            let count = values.len() as f64;
+            let mean = values.values().iter().sum::<f64>() / count;
+            let centred: Vec<f64> = values.values().iter().map(|value| value - mean).collect();
+            let squares = dot(&centred, &centred);
+            return Ok(Self { mean, squares, count: values.len() as u64, values: centred, present: None });
+        }
+        let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
+        let (mut sum, mut count) = (0.0, 0_u64);
+        for value in values.iter().filter_map(finite) {
+            sum += value;
+            count += 1;
+        }
+        let mean = if count > 0 { sum / count as f64 } else { 0.0 };
+        let (mut centred, mut present) = (Vec::with_capacity(values.len()), Vec::with_capacity(values.len()));
+        for value in values.iter().map(finite) {
+            centred.push(value.map_or(0.0, |value| value - mean));
+            present.push(f64::from(u8::from(value.is_some())));
+        }
+        let squares = dot(&centred, &centred);
+        Ok(Self { values: centred, mean, squares, count, present: Some(present) })
+    }
+
+    /// The co-moments of the rows in which both have a number.
+    fn with(&self, other: &Self, rows: usize) -> CoMoments {
+        match (&self.present, &other.present) {
+            (None, None) => CoMoments {
+                count: rows as u64,
+                means: [self.mean, other.mean],
+                squares: [self.squares, other.squares],
+                product: dot(&self.values, &other.values),
+            },
+            (None, Some(present)) => {
+                let [sum, square] = masked(&self.values, present);
+                let product = dot(&self.values, &other.values);
+                shifted(self, other, other.count as f64, [sum, 0.0], [square, other.squares], product)
+            }
+            (Some(_), None) => {
+                let swapped = other.with(self, rows);
+                CoMoments {
+                    means: [swapped.means[1], swapped.means[0]],
+                    squares: [swapped.squares[1], swapped.squares[0]],
+                    ..swapped
+                }
+            }
+            (Some(mine), Some(theirs)) => {
+                let [left, left_square] = masked(&self.values, theirs);
+                let [right, right_square] = masked(&other.values, mine);
+                let product = dot(&self.values, &other.values);
+                shifted(self, other, dot(mine, theirs), [left, right], [left_square, right_square], product)
+            }
+        }
+    }
+}
+
+/// From sums about the columns' own means to sums about the means of the shared rows.
+fn shifted(a: &Centred, b: &Centred, n: f64, sums: [f64; 2], squares: [f64; 2], product: f64) -> CoMoments {
+    if n < 1.0 {
+        return CoMoments::default();
+    }
+    let means = [sums[0] / n, sums[1] / n];
+    CoMoments {
+        count: n as u64,
+        means: [a.mean + means[0], b.mean + means[1]],
+        squares: [(squares[0] - sums[0] * means[0]).max(0.0), (squares[1] - sums[1] * means[1]).max(0.0)],
+        product: product - sums[0] * means[1],
+    }
+}
+
+/// Σ aᵢ bᵢ, in lanes that the compiler turns into vector instructions.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut lanes = [0.0; 8];
+    let (left, right) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in left.zip(right) {
+        for lane in 0..8 {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    lanes.iter().sum::<f64>() + rest
+}
+
+/// Σ aᵢ mᵢ and Σ aᵢ² mᵢ.
+fn masked(a: &[f64], present: &[f64]) -> [f64; 2] {
+    let (mut sums, mut squares) = ([0.0; 4], [0.0; 4]);
+    let (left, right) = (a.chunks_exact(4), present.chunks_exact(4));
+    let rest: Vec<f64> =
+        left.remainder().iter().zip(right.remainder()).filter(|(_, m)| **m > 0.0).map(|(a, _)| *a).collect();
+    for (a, m) in left.zip(right) {
+        for lane in 0..4 {
+            let value = a[lane] * m[lane];
+            sums[lane] += value;
+            squares[lane] += value * a[lane];
+        }
+    }
+    [
+        sums.iter().sum::<f64>() + rest.iter().sum::<f64>(),
+        squares.iter().sum::<f64>() + rest.iter().map(|a| a * a).sum::<f64>(),
+    ]
+}

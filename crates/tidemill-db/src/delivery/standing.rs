@@ -1,0 +1,189 @@
+//! What environments run, what must not run in them, and when nothing may change.
+
+use tidemill_core::{Digest, Timestamp};
+
+use super::parse_digest;
+use crate::backend::on;
+use crate::{Db, Result, Tx};
+
+/// What an environment runs at an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// Its name.
+    pub name: String,
+    /// The endpoint.
+    pub endpoint: String,
+    /// The release.
+    pub release: Digest,
+    /// The rollout that brought it there.
+    pub rollout: u64,
+    /// Since when.
+    pub updated_at: Timestamp,
+}
+
+/// A release that must not run in an environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantine {
+    /// The release.
+    pub release: Digest,
+    /// The environment.
+    pub environment: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// A time in which no release gets more requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freeze {
+    /// Its number.
+    pub id: u64,
+    /// The endpoint; all where absent.
+    pub endpoint: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// From when.
+    pub from: Timestamp,
+    /// Until when; until it is lifted where absent.
+    pub until: Option<Timestamp>,
+}
+
+impl Db {
+    /// What environments run, by name and endpoint.
+    pub async fn environments(&self) -> Result<Vec<Environment>> {
+        const SQL: &str =
+            "SELECT name, endpoint, release, rollout_id, updated_at FROM environment ORDER BY name, endpoint";
+        let mut reader = self.reader().await?;
+        let rows: Vec<(String, String, String, i64, i64)> =
+            on!(reader.conn(), c => sqlx::query_as(SQL).fetch_all(c).await)
+                .map_err(self.ctx().fail("read environments"))?;
+        rows.into_iter()
+            .map(|(name, endpoint, release, rollout, at)| {
+                let release = parse_digest("environment", "release", &release)?;
+                let (rollout, updated_at) = (rollout as u64, Timestamp::from_millis(at));
+                Ok(Environment { name, endpoint, release, rollout, updated_at })
+            })
+            .collect()
+    }
+
+    /// Releases in quarantine, newest first.
+    pub async fn quarantines(&self) -> Result<Vec<Quarantine>> {
+        const SQL: &str =
+            "SELECT release, environment, reason, at FROM quarantine ORDER BY at DESC, release, environment";
+        let mut reader = self.reader().await?;
+        let rows: Vec<(String, String, String, i64)> =
+            on!(reader.conn(), c => sqlx::query_as(SQL).fetch_all(c).await)
+                .map_err(self.ctx().fail("read quarantines"))?;
+        rows.into_iter()
+            .map(|(release, environment, reason, at)| {
+                let release = parse_digest("quarantine", "release", &release)?;
+                Ok(Quarantine { release, environment, reason, at: Timestamp::from_millis(at) })
+            })
+            .collect()
+    }
+
+    /// Freezes that were not lifted, also those that are over, by number.
+    pub async fn freezes(&self) -> Result<Vec<Freeze>> {
+        const SQL: &str =
+            "SELECT id, endpoint, reason, owner, from_at, until_at FROM traffic_freeze ORDER BY id";
+        let mut reader = self.reader().await?;
+        let rows: Vec<(i64, Option<String>, String, String, i64, Option<i64>)> =
+            on!(reader.conn(), c => sqlx::query_as(SQL).fetch_all(c).await)
+                .map_err(self.ctx().fail("read freezes"))?;
+        let freeze = |(id, endpoint, reason, owner, from, until)| {
+            let (from, until) = (Timestamp::from_millis(from), Option::map(until, Timestamp::from_millis));
+            Freeze { id, endpoint, reason, owner, from, until }
+        };
+        let rows = rows.into_iter().map(|(id, endpoint, reason, owner, from, until)| {
+            freeze((id as u64, endpoint, reason, owner, from, until))
+        });
+        Ok(rows.collect())
+    }
+}
+
+impl Tx {
+    /// What an environment runs at an endpoint, as it stands in this transaction.
+    pub async fn environment_release(&mut self, name: &str, endpoint: &str) -> Result<Option<Digest>> {
+        const SQL: &str = "SELECT release FROM environment WHERE name = $1 AND endpoint = $2";
+        let ctx = self.transact.ctx.clone();
+        let found: Option<String> = on!(self.transact.conn(), c => sqlx::query_scalar(SQL)
+            .bind(name).bind(endpoint).fetch_optional(c).await)
+        .map_err(ctx.fail("read an environment"))?;
+        found.map(|text| parse_digest("environment", "release", &text)).transpose()
+    }
+
+    /// Notes what an environment runs.
+    pub async fn set_environment(&mut self, environment: &Environment) -> Result<()> {
+        const SQL: &str = "INSERT INTO environment (name, endpoint, release, rollout_id, updated_at)
+            VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name, endpoint) DO UPDATE SET
+            release = excluded.release, rollout_id = excluded.rollout_id, updated_at = excluded.updated_at";
+        let ctx = self.transact.ctx.clone();
+        on!(self.transact.conn(), c => sqlx::query(SQL).bind(&environment.name).bind(&environment.endpoint)
+            .bind(environment.release.to_string()).bind(environment.rollout as i64)
+            .bind(environment.updated_at.millis()).execute(c).await.map(drop))
+        .map_err(ctx.fail("note what an environment runs"))?;
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Why a release must not run in an environment, if it must not.
+    pub async fn quarantine_of(&mut self, release: Digest, environment: &str) -> Result<Option<String>> {
+        const SQL: &str = "SELECT reason FROM quarantine WHERE release = $1 AND environment = $2";
+        let ctx = self.transact.ctx.clone();
+        on!(self.transact.conn(), c => sqlx::query_scalar(SQL)
+            .bind(release.to_string()).bind(environment).fetch_optional(c).await)
+        .map_err(ctx.fail("read a quarantine"))
+    }
+
+    /// Puts a release into quarantine; gives whether it was not there. The first reason stays.
+    pub async fn add_quarantine(&mut self, quarantine: &Quarantine) -> Result<bool> {
+        const SQL: &str = "INSERT INTO quarantine (release, environment, reason, at) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (release, environment) DO NOTHING";
+        let ctx = self.transact.ctx.clone();
+        let added = on!(self.transact.conn(), c => sqlx::query(SQL)
+            .bind(quarantine.release.to_string()).bind(&quarantine.environment).bind(&quarantine.reason)
+            .bind(quarantine.at.millis()).execute(c).await.map(|done| done.rows_affected()))
+        .map_err(ctx.fail("put a release into quarantine"))?;
+        self.changed |= added > 0;
+        Ok(added > 0)
+    }
+
+    /// Takes a release out of quarantine; gives whether it was there.
+    pub async fn lift_quarantine(&mut self, release: Digest, environment: &str) -> Result<bool> {
+        const SQL: &str = "DELETE FROM quarantine WHERE release = $1 AND environment = $2";
+        let ctx = self.transact.ctx.clone();
+        let gone = on!(self.transact.conn(), c => sqlx::query(SQL)
+            .bind(release.to_string()).bind(environment).execute(c).await.map(|done| done.rows_affected()))
+        .map_err(ctx.fail("lift a quarantine"))?;
+        self.changed |= gone > 0;
+        Ok(gone > 0)
+    }
+
+    /// Keeps a freeze, whose number is not looked at; gives the number that it got.
+    pub async fn add_freeze(&mut self, freeze: &Freeze) -> Result<u64> {
+        const SQL: &str =
+            "INSERT INTO traffic_freeze (endpoint, reason, owner, from_at, until_at) VALUES ($1, $2, $3, $4, $5)
+            RETURNING id";
+        let ctx = self.transact.ctx.clone();
+        let id: i64 = on!(self.transact.conn(), c => sqlx::query_scalar(SQL)
+            .bind(&freeze.endpoint).bind(&freeze.reason).bind(&freeze.owner).bind(freeze.from.millis())
+            .bind(freeze.until.map(Timestamp::millis)).fetch_one(c).await)
+        .map_err(ctx.fail("keep a freeze"))?;
+        self.changed = true;
+        Ok(id as u64)
+    }
+
+    /// Lifts a freeze; gives whether it was there.
+    pub async fn lift_freeze(&mut self, id: u64) -> Result<bool> {
+        const SQL: &str = "DELETE FROM traffic_freeze WHERE id = $1";
+        let ctx = self.transact.ctx.clone();
+        let gone = on!(self.transact.conn(), c => sqlx::query(SQL)
+            .bind(id as i64).execute(c).await.map(|done| done.rows_affected()))
+        .map_err(ctx.fail("lift a freeze"))?;
+        self.changed |= gone > 0;
+        Ok(gone > 0)
+    }
+}

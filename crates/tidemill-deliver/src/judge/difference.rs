@@ -1,0 +1,165 @@
+//! A difference between two arms against limits, for shares and for means of any values.
+
+use serde::{Deserialize, Serialize};
+use tidemill_stats::sequential::{Counts, Law, Way, ln_evidence};
+
+use super::sample::{Moments, Sample};
+use super::spec::{Amount, Better};
+
+/// Requests of each arm before a normal approximation is trusted.
+const BURN_IN: f64 = 100.0;
+/// Events of both arms, and requests without one, before a share is judged.
+const BURN_IN_EVENTS: u64 = 10;
+/// Prior weight of effects four times as large as expected, as in the grid of the exact tests.
+const WIDE_SHARE: f64 = 0.15;
+const WIDE: f64 = 4.0;
+
+/// What is tested.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question {
+    pub(crate) share: bool,
+    pub(crate) better: Better,
+    pub(crate) tolerate: Amount,
+    pub(crate) reject: Amount,
+    pub(crate) effect: Amount,
+}
+
+/// What was seen so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Difference {
+    /// Per stratum of traffic, in which shares did not change: baseline and candidate.
+    strata: Vec<(u32, Moments, Moments)>,
+    /// Requests and events of candidate and baseline that no exact test has taken up yet.
+    pending: [(u64, u64); 2],
+    /// Exact tests of a share against the limit zero, once there are enough events to know their scale.
+    above: Option<Counts>,
+    below: Option<Counts>,
+}
+
+impl Difference {
+    pub(crate) fn update(&mut self, question: Question, stratum: u32, candidate: &Sample, baseline: &Sample) {
+        let at = match self.strata.iter().position(|(name, ..)| *name == stratum) {
+            Some(at) => at,
+            None => {
+                self.strata.push((stratum, Moments::default(), Moments::default()));
+                self.strata.len() - 1
+            }
+        };
+        self.strata[at].1.add(baseline);
+        self.strata[at].2.add(candidate);
+        if question.share {
+            self.update_exact(question, candidate, baseline);
+        }
+    }
+
+    /// The logarithms of the evidence that harm is above `tolerate`, and that it is below `reject`.
+    pub(crate) fn ln_evidence(&self, question: Question) -> (f64, f64) {
+        let exact = |limit: Amount, test: &Option<Counts>| {
+            (question.share && limit.number() == 0.0).then(|| test.as_ref().map_or(0.0, Counts::ln_evidence))
+        };
+        let (harm, safe) = match question.better {
+            Better::Lower => (&self.above, &self.below),
+            Better::Higher => (&self.below, &self.above),
+        };
+        let above =
+            exact(question.tolerate, harm).unwrap_or_else(|| self.normal(question, question.tolerate, 1.0));
+        let below =
+            exact(question.reject, safe).unwrap_or_else(|| self.normal(question, question.reject, -1.0));
+        (above, below)
+    }
+
+    /// Harm and its standard error, all strata together.
+    pub(crate) fn harm(&self, question: Question) -> Option<(f64, f64)> {
+        let (harm, variance, _) = self.estimate(question, Amount::Absolute(0.0), 1.0)?;
+        Some((harm, libm::sqrt(variance)))
+    }
+
+    fn update_exact(&mut self, question: Question, candidate: &Sample, baseline: &Sample) {
+        let [c, b] = &mut self.pending;
+        *c = (c.0 + candidate.n(), c.1 + candidate.events());
+        *b = (b.0 + baseline.n(), b.1 + baseline.events());
+        let (requests, events) = (c.0 + b.0, c.1 + b.1);
+        if c.0 == 0 || b.0 == 0 {
+            return;
+        }
+        if self.above.is_none() {
+            if events < BURN_IN_EVENTS || requests - events < BURN_IN_EVENTS {
+                return;
+            }
+            // The scale comes from the total of both arms alone, on which the tests are conditional anyway.
+            let scale = ln_odds_scale(question.effect, events as f64 / requests as f64);
+            self.above = Some(Counts::new(Law::Hypergeometric, Way::Above, 1.0, scale));
+            self.below = Some(Counts::new(Law::Hypergeometric, Way::Below, 1.0, scale));
+        }
+        let (candidate, baseline) = (*c, *b);
+        self.pending = Default::default();
+        for test in [&mut self.above, &mut self.below].into_iter().flatten() {
+            test.update(candidate, baseline);
+        }
+    }
+
+    fn normal(&self, question: Question, limit: Amount, side: f64) -> f64 {
+        let Some((beyond, variance, effect)) = self.estimate(question, limit, side) else { return 0.0 };
+        // Where nothing can be said there is neither evidence for harm nor against it.
+        let evidence =
+            |tau: f64| libm::exp(ln_evidence(side * beyond, variance, tau).unwrap_or(0.0).min(600.0));
+        libm::log((1.0 - WIDE_SHARE) * evidence(effect) + WIDE_SHARE * evidence(WIDE * effect))
+    }
+
+    /// Harm beyond a limit, the variance of that, and the expected effect; strata weigh by their precision.
+    fn estimate(&self, question: Question, limit: Amount, side: f64) -> Option<(f64, f64, f64)> {
+        let sign = question.better.sign();
+        let (mut weights, mut harm, mut effects) = (0.0, 0.0, 0.0);
+        let (mut n_b, mut n_c, mut events, mut expected) = (0.0, 0.0, 0.0, 0.0);
+        for (_, baseline, candidate) in &self.strata {
+            n_b += baseline.n;
+            n_c += candidate.n;
+            if baseline.n < 2.0 || candidate.n < 2.0 {
+                continue;
+            }
+            let (allowed, slope) = match limit {
+                Amount::Absolute(limit) => (limit, sign),
+                Amount::Relative(part) => (part * baseline.mean.abs(), sign + part * baseline.mean.signum()),
+            };
+            let effect = match question.effect {
+                Amount::Absolute(effect) => effect,
+                Amount::Relative(part) => part * baseline.mean.abs(),
+            };
+            let variance = if question.share {
+                events += baseline.n * baseline.mean + candidate.n * candidate.mean;
+                let at_limit = (baseline.mean + sign * allowed).clamp(0.0, 1.0);
+                expected += candidate.n * at_limit;
+                // Only for passing: harm that is found by luck has more variance anyway.
+                let least = if side < 0.0 { at_limit.min(0.5) } else { 0.0 };
+                candidate.variance_of_share(least) + slope * slope * baseline.variance_of_share(0.0)
+            } else {
+                candidate.variance_of_mean() + slope * slope * baseline.variance_of_mean()
+            };
+            if !(variance > 0.0 && variance.is_finite()) {
+                continue;
+            }
+            let weight = 1.0 / variance;
+            weights += weight;
+            harm += weight * (sign * (candidate.mean - baseline.mean) - allowed);
+            effects += weight * effect;
+        }
+        // A candidate without a single event can only pass, and only once it would have had enough of them at the limit.
+        let enough = !question.share
+            || events >= BURN_IN_EVENTS as f64
+            || (side < 0.0 && expected >= 2.0 * BURN_IN_EVENTS as f64);
+        (n_b >= BURN_IN && n_c >= BURN_IN && weights > 0.0 && enough)
+            .then(|| (harm / weights, 1.0 / weights, effects / weights))
+    }
+}
+
+/// An effect on a share, in units of the logarithm of the odds at that share.
+fn ln_odds_scale(effect: Amount, share: f64) -> f64 {
+    let share = share.clamp(1e-9, 1.0 - 1e-9);
+    let moved = match effect {
+        Amount::Absolute(effect) => share + effect,
+        Amount::Relative(part) => share * (1.0 + part),
+    }
+    .min(0.5 * (1.0 + share));
+    let ln_odds = |p: f64| libm::log(p / (1.0 - p));
+    (ln_odds(moved) - ln_odds(share)).clamp(1e-4, 3.0)
+}

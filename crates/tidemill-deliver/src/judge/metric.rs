@@ -1,0 +1,232 @@
+//! One metric of a judge: what was seen of it, and how strong the evidence is on both sides.
+
+use serde::{Deserialize, Serialize};
+use tidemill_stats::exact;
+use tidemill_stats::sequential::{Betting, Counts, Law, Way, ln_sum_exp};
+
+use super::difference::{Difference, Question};
+use super::sample::{Moments, Sample};
+use super::spec::{Better, Kind};
+
+/// Under what traffic a look was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Counts changes of the share, so that looks of different shares are not pooled.
+    pub stratum: u32,
+    /// The planned share of the candidate among requests of both arms, above 0 and below 1; none where it is not known.
+    pub share: Option<f64>,
+}
+
+/// Evidence so far; the largest ever counts, because evidence of these tests need not stay where it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Logarithm of the largest evidence that harm is above `tolerate`.
+    #[serde(with = "exact::number")]
+    pub ln_harm: f64,
+    /// Logarithm of the largest evidence that harm is below `reject`.
+    #[serde(with = "exact::number")]
+    pub ln_safe: f64,
+}
+
+/// One metric and everything that was seen of it. Its size does not grow with requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricState {
+    seen: Seen,
+    evidence: Evidence,
+    candidate: u64,
+    baseline: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Seen {
+    Rate {
+        above: Counts,
+        below: Counts,
+        /// Evidence that the candidate's rate is negligible.
+        rare: Option<Betting>,
+        pending: [(u64, u64); 2],
+        total: [(u64, u64); 2],
+    },
+    Difference(Difference),
+    Means {
+        above: Betting,
+        below: Betting,
+        baseline: Moments,
+        candidate: Moments,
+    },
+    Paired {
+        above: Betting,
+        below: Betting,
+        differences: Moments,
+    },
+    Events(u64),
+}
+
+impl MetricState {
+    /// Nothing seen yet.
+    pub fn new(kind: &Kind) -> Self {
+        let seen = match kind {
+            Kind::EventRate { tolerate, reject, negligible } => Seen::Rate {
+                rare: negligible.map(|_| Betting::default()),
+                above: Counts::new(Law::Binomial, Way::Above, *tolerate, libm::log(reject / tolerate)),
+                below: Counts::new(Law::Binomial, Way::Below, *reject, libm::log(*reject)),
+                pending: Default::default(),
+                total: Default::default(),
+            },
+            Kind::Binary { .. } | Kind::Continuous { .. } => Seen::Difference(Difference::default()),
+            Kind::BoundedMean { .. } => Seen::Means {
+                above: Betting::default(),
+                below: Betting::default(),
+                baseline: Moments::default(),
+                candidate: Moments::default(),
+            },
+            Kind::Paired { .. } => Seen::Paired {
+                above: Betting::default(),
+                below: Betting::default(),
+                differences: Moments::default(),
+            },
+            Kind::Event { .. } => Seen::Events(0),
+        };
+        Self { seen, evidence: Evidence::default(), candidate: 0, baseline: 0 }
+    }
+
+    /// Takes up one look. For paired metrics `candidate` holds the differences and `baseline` is not used.
+    pub fn update(&mut self, kind: &Kind, traffic: Traffic, candidate: &Sample, baseline: &Sample) {
+        self.candidate += candidate.n();
+        self.baseline += baseline.n();
+        let now = match (&mut self.seen, kind) {
+            (Seen::Rate { above, below, rare, pending, total }, Kind::EventRate { negligible, .. }) => {
+                for (sums, sample) in [&mut *pending, &mut *total]
+                    .into_iter()
+                    .flat_map(|sums| sums.iter_mut().zip([candidate, baseline]))
+                {
+                    *sums = (sums.0 + sample.n(), sums.1 + sample.events());
+                }
+                let [c, b] = *pending;
+                if c.0 > 0 && b.0 > 0 {
+                    above.update(c, b);
+                    below.update(c, b);
+                    *pending = Default::default();
+                }
+                let ratio = below.ln_evidence();
+                let safe = match (rare, negligible) {
+                    (Some(rare), Some(rate)) => {
+                        let (n, events) = (candidate.n(), candidate.events());
+                        rare.update(rate - 1.0, events, 1.0 - rate);
+                        rare.update(*rate, n.saturating_sub(events), 1.0 - rate);
+                        // A candidate at the limit has both a ratio and a rate that are too high, so the mean of both is evidence too.
+                        ln_sum_exp([ratio, rare.ln_evidence()].into_iter()) - std::f64::consts::LN_2
+                    }
+                    _ => ratio,
+                };
+                (above.ln_evidence(), safe)
+            }
+            (Seen::Difference(difference), Kind::Binary { .. } | Kind::Continuous { .. }) => {
+                let question = question(kind);
+                difference.update(question, traffic.stratum, candidate, baseline);
+                difference.ln_evidence(question)
+            }
+            (
+                Seen::Means { above, below, baseline: means_b, candidate: means_c },
+                Kind::BoundedMean { better, least, most, tolerate, reject },
+            ) => {
+                if let Some(share) = traffic.share.filter(|share| *share > 0.0 && *share < 1.0) {
+                    // Values are centred at what was known before this look, so that their level adds no noise.
+                    let centre = if means_b.n > 0.0 { means_b.mean } else { 0.5 * (least + most) };
+                    let reach = (most - least) / share.min(1.0 - share);
+                    for (sample, weight) in [(candidate, 1.0 / share), (baseline, -1.0 / (1.0 - share))] {
+                        let Sample::Values(values) = sample else { continue };
+                        for (value, count) in values {
+                            let harm = better.sign() * weight * (value.clamp(*least, *most) - centre);
+                            above.update(harm - tolerate, *count, reach + tolerate.max(0.0));
+                            below.update(reject - harm, *count, reach + (-reject).max(0.0));
+                        }
+                    }
+                    means_b.add(baseline);
+                    means_c.add(candidate);
+                }
+                (above.ln_evidence(), below.ln_evidence())
+            }
+            (
+                Seen::Paired { above, below, differences },
+                Kind::Paired { better, least, most, tolerate, reject },
+            ) => {
+                if let Sample::Values(values) = candidate {
+                    let (low, high) = match better {
+                        Better::Lower => (*least, *most),
+                        Better::Higher => (-most, -least),
+                    };
+                    for (value, count) in values {
+                        let harm = (better.sign() * value).clamp(low, high);
+                        above.update(harm - tolerate, *count, (tolerate - low).max(f64::MIN_POSITIVE));
+                        below.update(reject - harm, *count, (high - reject).max(f64::MIN_POSITIVE));
+                    }
+                }
+                differences.add(candidate);
+                (above.ln_evidence(), below.ln_evidence())
+            }
+            (Seen::Events(events), Kind::Event { max }) => {
+                *events += candidate.events();
+                (if *events > *max { f64::INFINITY } else { 0.0 }, 0.0)
+            }
+            _ => (0.0, 0.0),
+        };
+        self.evidence.ln_harm = self.evidence.ln_harm.max(now.0);
+        self.evidence.ln_safe = self.evidence.ln_safe.max(now.1);
+    }
+
+    /// The largest evidence so far.
+    pub fn evidence(&self) -> Evidence {
+        self.evidence
+    }
+
+    /// Requests or values of candidate and baseline so far.
+    pub fn samples(&self) -> (u64, u64) {
+        (self.candidate, self.baseline)
+    }
+
+    /// The harm that is estimated, in the metric's unit (a ratio for rates), with its standard error where it has one.
+    pub fn harm(&self, kind: &Kind) -> Option<(f64, Option<f64>)> {
+        match (&self.seen, kind) {
+            (Seen::Rate { total: [c, b], .. }, _) => (c.0 > 0 && b.0 > 0 && b.1 > 0)
+                .then(|| ((c.1 as f64 / c.0 as f64) / (b.1 as f64 / b.0 as f64), None)),
+            (Seen::Difference(difference), _) => {
+                difference.harm(question(kind)).map(|(harm, error)| (harm, Some(error)))
+            }
+            (Seen::Means { baseline, candidate, .. }, Kind::BoundedMean { better, .. }) => {
+                (baseline.n >= 2.0 && candidate.n >= 2.0).then(|| {
+                    let variance = baseline.variance_of_mean() + candidate.variance_of_mean();
+                    (better.sign() * (candidate.mean - baseline.mean), Some(libm::sqrt(variance)))
+                })
+            }
+            (Seen::Paired { differences, .. }, Kind::Paired { better, .. }) => {
+                (differences.n >= 2.0).then(|| {
+                    (better.sign() * differences.mean, Some(libm::sqrt(differences.variance_of_mean())))
+                })
+            }
+            (Seen::Events(events), _) => Some((*events as f64, None)),
+            _ => None,
+        }
+    }
+}
+
+fn question(kind: &Kind) -> Question {
+    match kind {
+        Kind::Binary { better, tolerate, reject, effect } => {
+            Question { share: true, better: *better, tolerate: *tolerate, reject: *reject, effect: *effect }
+        }
+        Kind::Continuous { better, tolerate, reject, effect } => {
+            Question { share: false, better: *better, tolerate: *tolerate, reject: *reject, effect: *effect }
+        }
+        Kind::EventRate { .. } | Kind::BoundedMean { .. } | Kind::Paired { .. } | Kind::Event { .. } => {
+            Question {
+                share: false,
+                better: Better::Lower,
+                tolerate: super::spec::Amount::Absolute(0.0),
+                reject: super::spec::Amount::Absolute(0.0),
+                effect: super::spec::Amount::Absolute(1.0),
+            }
+        }
+    }
+}

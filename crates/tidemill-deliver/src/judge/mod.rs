@@ -1,0 +1,16 @@
+//! The judge of a rollout: per metric evidence of harm and of safety, one budget for errors, and one verdict.
+//!
+//! Looks are taken up in order; the judge is a fold over them, so the same looks give the same verdicts, byte for byte.
+
+mod difference;
+mod metric;
+mod panel;
+mod sample;
+mod spec;
+#[cfg(test)]
+mod tests;
+
+pub use metric::{Evidence, MetricState, Traffic};
+pub use panel::{Decision, Judge, Look, MetricView, Observation, Standing, Verdict, Why};
+pub use sample::Sample;
+pub use spec::{Amount, Better, Kind, Metric, Slices, Spec, SpecError, Tier};

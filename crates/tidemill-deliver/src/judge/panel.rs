@@ -1,0 +1,341 @@
+//! All metrics together: the budget is split, and their evidence becomes one verdict.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use tidemill_stats::exact;
+use tidemill_stats::sequential::{REFUSE, SampleRatio};
+
+use super::metric::{MetricState, Traffic};
+use super::sample::Sample;
+use super::spec::{Metric, Spec, SpecError, Tier};
+
+/// What happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// The candidate may have more traffic.
+    Advance,
+    /// Nothing is proven yet, or something must be looked at.
+    Hold,
+    /// The candidate does harm.
+    Rollback,
+}
+
+/// One thing that led to a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum Why {
+    /// Nothing was seen of a metric.
+    NoData {
+        /// The metric.
+        metric: String,
+    },
+    /// The metric is not proven to be below its `reject` limit.
+    NotProven {
+        /// The metric.
+        metric: String,
+    },
+    /// Harm above `tolerate` is proven.
+    Harm {
+        /// The metric.
+        metric: String,
+        /// The slice, where it is not all requests.
+        slice: Option<String>,
+    },
+    /// Arms did not get the traffic that they should have got; no comparison of them can be trusted.
+    SampleRatio,
+}
+
+/// The judge's answer after a look.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What happens next.
+    pub decision: Decision,
+    /// What led to it; empty for `advance`.
+    pub why: Vec<Why>,
+}
+
+/// How a metric stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Nothing was seen.
+    NoData,
+    /// Neither harm nor safety is proven.
+    Open,
+    /// Harm is proven to be below `reject`.
+    Certified,
+    /// Harm is proven to be above `tolerate`.
+    Harmful,
+}
+
+/// A metric in numbers, for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricView {
+    /// The metric.
+    pub metric: String,
+    /// The slice, where it is not all requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice: Option<String>,
+    /// How it stands.
+    pub standing: Standing,
+    /// Requests or values of the candidate.
+    pub candidate: u64,
+    /// Requests or values of the baseline.
+    pub baseline: u64,
+    /// Estimated harm, in the metric's unit; a ratio for rates.
+    pub harm: Option<f64>,
+    /// Its standard error.
+    pub standard_error: Option<f64>,
+    /// Natural logarithm of the evidence of harm, and what it needs to reach.
+    pub ln_harm: f64,
+    /// The limit of `ln_harm` from which harm is proven.
+    pub ln_harm_needed: f64,
+    /// Natural logarithm of the evidence of safety.
+    pub ln_safe: f64,
+    /// The limit of `ln_safe` from which safety is proven.
+    pub ln_safe_needed: f64,
+}
+
+/// What was seen of one metric since the last look.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The metric's name; a name that the judge does not know is passed over.
+    pub metric: String,
+    /// The slice; none for all requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice: Option<String>,
+    /// What the candidate did; for paired metrics the differences.
+    pub candidate: Sample,
+    /// What the baseline did.
+    pub baseline: Sample,
+}
+
+/// Everything that was seen since the last look.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// Under what traffic.
+    pub traffic: Traffic,
+    /// Requests that were assigned to candidate and baseline, for the check of their ratio; none where it cannot be checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigned: Option<(u64, u64)>,
+    /// Per metric and slice.
+    pub observations: Vec<Observation>,
+}
+
+/// The judge: its metrics and everything that it has seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judge {
+    spec: Spec,
+    metrics: Vec<MetricState>,
+    /// Per slice its metrics; ordered, so that the same looks give the same bytes.
+    slices: BTreeMap<String, Vec<MetricState>>,
+    ratio: SampleRatio,
+    /// The largest evidence against the planned split.
+    #[serde(with = "exact::number")]
+    ln_ratio: f64,
+    looks: u64,
+}
+
+impl Judge {
+    /// A judge that has seen nothing.
+    pub fn new(spec: Spec) -> Result<Self, SpecError> {
+        spec.check()?;
+        let metrics = spec.metrics.iter().map(|metric| MetricState::new(&metric.kind)).collect();
+        Ok(Self {
+            spec,
+            metrics,
+            slices: BTreeMap::new(),
+            ratio: SampleRatio::default(),
+            ln_ratio: 0.0,
+            looks: 0,
+        })
+    }
+
+    /// What it was told.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// How many looks it has seen.
+    pub fn looks(&self) -> u64 {
+        self.looks
+    }
+
+    /// Takes up a look.
+    pub fn look(&mut self, look: &Look) {
+        self.looks += 1;
+        if let (Some((candidate, baseline)), Some(share)) = (look.assigned, look.traffic.share) {
+            self.ratio.update(share, candidate, baseline);
+            self.ln_ratio = self.ln_ratio.max(self.ratio.ln_evidence());
+        }
+        for observation in &look.observations {
+            let Some(at) = self.spec.metrics.iter().position(|metric| metric.name == observation.metric)
+            else {
+                continue;
+            };
+            let state = match (&observation.slice, &self.spec.slices) {
+                (None, _) => &mut self.metrics[at],
+                (Some(_), None) => continue,
+                (Some(slice), Some(limits)) => {
+                    if !self.slices.contains_key(slice) {
+                        if self.slices.len() >= limits.most as usize {
+                            continue;
+                        }
+                        let states = self.spec.metrics.iter().map(|metric| MetricState::new(&metric.kind));
+                        self.slices.insert(slice.clone(), states.collect());
+                    }
+                    let Some(states) = self.slices.get_mut(slice) else { continue };
+                    &mut states[at]
+                }
+            };
+            state.update(
+                &self.spec.metrics[at].kind,
+                look.traffic,
+                &observation.candidate,
+                &observation.baseline,
+            );
+        }
+    }
+
+    /// The verdict, where advancing needs proof on the required metrics of `tiers`.
+    pub fn verdict(&self, tiers: &BTreeSet<Tier>) -> Verdict {
+        let mut harms = Vec::new();
+        let (mut holds, mut rollback) = (Vec::new(), false);
+        for (at, metric) in self.spec.metrics.iter().enumerate() {
+            for slice in self.harmed(at) {
+                rollback |= metric.critical;
+                harms.push(Why::Harm { metric: metric.name.clone(), slice });
+            }
+        }
+        if rollback {
+            return Verdict { decision: Decision::Rollback, why: harms };
+        }
+        if self.ln_ratio >= -libm::log(REFUSE) {
+            holds.push(Why::SampleRatio);
+        }
+        let mut required = 0;
+        for (metric, state) in self.spec.metrics.iter().zip(&self.metrics) {
+            if !metric.needs_proof() || !tiers.contains(&metric.tier) {
+                continue;
+            }
+            required += 1;
+            if state.samples().0 == 0 {
+                holds.push(Why::NoData { metric: metric.name.clone() });
+            } else if state.evidence().ln_safe < self.ln_safe_needed() {
+                holds.push(Why::NotProven { metric: metric.name.clone() });
+            }
+        }
+        holds.extend(harms);
+        // With nothing that needs proof there is still no advance before something was seen at all.
+        if required == 0 && self.metrics.iter().all(|state| state.samples().0 == 0) {
+            holds.extend(self.spec.metrics.iter().map(|metric| Why::NoData { metric: metric.name.clone() }));
+        }
+        let decision = if holds.is_empty() { Decision::Advance } else { Decision::Hold };
+        Verdict { decision, why: holds }
+    }
+
+    /// Every metric in numbers, all requests first.
+    pub fn view(&self) -> Vec<MetricView> {
+        let mut views = Vec::new();
+        for (at, metric) in self.spec.metrics.iter().enumerate() {
+            let harmed = self.harmed(at);
+            views.push(self.view_of(metric, None, &self.metrics[at], &harmed));
+            for (slice, states) in &self.slices {
+                views.push(self.view_of(metric, Some(slice.clone()), &states[at], &harmed));
+            }
+        }
+        views
+    }
+
+    fn view_of(
+        &self,
+        metric: &Metric,
+        slice: Option<String>,
+        state: &MetricState,
+        harmed: &[Option<String>],
+    ) -> MetricView {
+        let (candidate, baseline) = state.samples();
+        let evidence = state.evidence();
+        let standing = if harmed.contains(&slice) {
+            Standing::Harmful
+        } else if candidate == 0 {
+            Standing::NoData
+        } else if evidence.ln_safe >= self.ln_safe_needed() {
+            Standing::Certified
+        } else {
+            Standing::Open
+        };
+        let harm = state.harm(&metric.kind);
+        let weight = if slice.is_some() { self.slice_weight() } else { self.whole_weight() };
+        MetricView {
+            metric: metric.name.clone(),
+            slice,
+            standing,
+            candidate,
+            baseline,
+            harm: harm.map(|(harm, _)| harm),
+            standard_error: harm.and_then(|(_, error)| error).filter(|error| error.is_finite()),
+            ln_harm: evidence.ln_harm.min(f64::MAX),
+            ln_harm_needed: -libm::log(weight * self.metric_level()),
+            ln_safe: evidence.ln_safe,
+            ln_safe_needed: self.ln_safe_needed(),
+        }
+    }
+
+    /// Where a metric is proven to be harmful: `None` for all requests, or slices. Weighted Holm over all requests (half of the metric's
+    /// budget) and slices (the other half).
+    fn harmed(&self, at: usize) -> Vec<Option<String>> {
+        let min_samples = self.spec.slices.as_ref().map_or(0, |slices| slices.min_samples);
+        let mut family: Vec<(Option<String>, f64, f64)> =
+            vec![(None, self.whole_weight(), self.metrics[at].evidence().ln_harm)];
+        for (slice, states) in &self.slices {
+            let (candidate, baseline) = states[at].samples();
+            if candidate.min(baseline) >= min_samples {
+                family.push((Some(slice.clone()), self.slice_weight(), states[at].evidence().ln_harm));
+            }
+        }
+        // Weights of slices that were never seen stay in the sum, so that it does not depend on what was seen when.
+        let mut left = 1.0;
+        let mut harmed = Vec::new();
+        while let Some(found) = family
+            .iter()
+            .position(|(_, weight, ln_harm)| *ln_harm >= -libm::log(self.metric_level() * weight / left))
+        {
+            let (slice, weight, _) = family.remove(found);
+            harmed.push(slice);
+            left -= weight;
+            if left <= 1e-12 {
+                break;
+            }
+        }
+        harmed.sort();
+        harmed
+    }
+
+    /// One metric's share of the budget.
+    fn metric_level(&self) -> f64 {
+        self.spec.error_budget / self.spec.metrics.len() as f64
+    }
+
+    fn whole_weight(&self) -> f64 {
+        if self.spec.slices.is_some() { 0.5 } else { 1.0 }
+    }
+
+    fn slice_weight(&self) -> f64 {
+        self.spec.slices.as_ref().map_or(0.0, |slices| 0.5 / f64::from(slices.most))
+    }
+
+    /// Advancing needs every required metric, so each may use the whole budget: a candidate at a limit passes only if that metric errs.
+    fn ln_safe_needed(&self) -> f64 {
+        -libm::log(self.spec.error_budget)
+    }
+}
+
+impl Metric {
+    /// Whether advancing needs proof on it; a hard limit of events proves nothing.
+    fn needs_proof(&self) -> bool {
+        self.required && !matches!(self.kind, super::Kind::Event { .. })
+    }
+}

@@ -1,0 +1,10 @@
+//! Delivery of models: releases, gates, approvals, rollouts and the judge that decides between them.
+//!
+//! Every decision is a pure function of state, observations and time. This crate has no IO, no clock and no SQL: the server drives it,
+//! the database keeps what it decided.
+
+pub mod approval;
+pub mod filter;
+pub mod judge;
+pub mod release;
+pub mod rollout;

@@ -1,0 +1,385 @@
+//! What a rollout does next: a pure function of plan, state, what happened, and the time.
+//!
+//! Precedence: people who end it, then proven harm, then freezes and windows, then approvals, the verdict, and time. A freeze stops whatever
+//! gives a candidate more traffic; going back to the incumbent is never frozen.
+
+use tidemill_core::Timestamp;
+
+use super::plan::{Plan, Stage, Until};
+use super::state::{Due, Effect, Ending, Hold, Input, Phase, State, Traffic, Transition};
+use crate::approval::{self, Refusal};
+use crate::judge::{Decision, Judge, SpecError, Why};
+
+/// What came of an input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The state after it.
+    pub state: State,
+    /// Changes of phase, in order.
+    pub transitions: Vec<Transition>,
+}
+
+/// Why an input of a person is not taken; it changes nothing and is not recorded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The approval does not count.
+    #[error(transparent)]
+    Approval(#[from] Refusal),
+    /// The author would let their own release pass.
+    #[error("`{0}` made this release and cannot let it pass")]
+    Author(String),
+    /// Nothing to let pass.
+    #[error("the stage has not run out of time; nothing waits for a person's word")]
+    NotTimedOut,
+    /// It is over.
+    #[error("the rollout is over: {0}")]
+    Over(&'static str),
+}
+
+/// A rollout that has not begun.
+///
+/// # Errors
+///
+/// Where the judge cannot be; plans are to be checked first.
+pub fn start(plan: &Plan, now: Timestamp) -> Result<State, SpecError> {
+    Ok(State {
+        phase: Phase::Pending,
+        stage: 0,
+        since: None,
+        requests: 0,
+        traffic: Traffic::default(),
+        applied: 0,
+        hold: None,
+        due: Vec::new(),
+        next_effect: 1,
+        last_look: 0,
+        proceed: false,
+        approvals: Vec::new(),
+        freezes: Vec::new(),
+        clock: now,
+        judge: plan.judge.clone().map(Judge::new).transpose()?,
+    })
+}
+
+/// Whether a person's input may be taken.
+///
+/// # Errors
+///
+/// Says why not.
+pub fn permit(plan: &Plan, state: &State, input: &Input) -> Result<(), Denied> {
+    let is_from_person = matches!(
+        input,
+        Input::Approve { .. } | Input::Proceed { .. } | Input::Abort { .. } | Input::Rollback { .. }
+    );
+    if is_from_person && state.phase.is_over() {
+        return Err(Denied::Over(state.phase.name()));
+    }
+    match input {
+        Input::Approve { approval } => match plan.stages.get(state.stage) {
+            Some(Stage::Gate { approve }) if state.phase == Phase::Awaiting => {
+                Ok(approval::admit(approve, &plan.author, plan.inputs, &state.approvals, approval)?)
+            }
+            _ => Err(Refusal::NotAwaited.into()),
+        },
+        Input::Proceed { by, .. } if *by == plan.author => Err(Denied::Author(by.clone())),
+        Input::Proceed { .. } if !matches!(state.hold, Some(Hold::TimedOut { .. })) => {
+            Err(Denied::NotTimedOut)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The state after an input. Inputs that mean nothing where the rollout is change nothing but the clock.
+pub fn decide(plan: &Plan, state: &State, input: &Input, now: Timestamp) -> Outcome {
+    let mut step = Step { plan, state: state.clone(), transitions: Vec::new() };
+    if !step.state.phase.is_over() {
+        step.state.clock = step.state.clock.max(now);
+        if permit(plan, state, input).is_ok() {
+            step.take(input);
+        }
+        step.go_on();
+    } else if let Input::Done { id } = input {
+        step.state.due.retain(|due| due.id != *id);
+    }
+    Outcome { state: step.state, transitions: step.transitions }
+}
+
+/// The state that a log of inputs leads to.
+///
+/// # Errors
+///
+/// Where the judge cannot be.
+pub fn replay<'a>(
+    plan: &Plan,
+    began: Timestamp,
+    log: impl IntoIterator<Item = &'a (Timestamp, Input)>,
+) -> Result<State, SpecError> {
+    log.into_iter()
+        .try_fold(start(plan, began)?, |state, (at, input)| Ok(decide(plan, &state, input, *at).state))
+}
+
+struct Step<'a> {
+    plan: &'a Plan,
+    state: State,
+    transitions: Vec<Transition>,
+}
+
+impl Step<'_> {
+    fn take(&mut self, input: &Input) {
+        match input {
+            Input::Tick => {}
+            Input::Done { id } => self.done(*id),
+            Input::Preflight { problems } => {
+                if self.state.phase != Phase::Preflight {
+                    return;
+                }
+                self.state.due.retain(|due| due.effect != Effect::Preflight);
+                if problems.is_empty() {
+                    self.enter(0, "the candidate passed its checks");
+                } else {
+                    self.go(Phase::Refused, &problems.join("; "));
+                }
+            }
+            Input::Look { seq, requests, look } => {
+                if *seq <= self.state.last_look {
+                    return;
+                }
+                self.state.last_look = *seq;
+                if u64::from(look.traffic.stratum) == self.state.traffic.revision {
+                    self.state.requests += requests;
+                }
+                if let Some(judge) = &mut self.state.judge {
+                    judge.look(look);
+                }
+            }
+            Input::Approve { approval } => self.state.approvals.push(approval.clone()),
+            Input::Proceed { .. } => self.state.proceed = true,
+            Input::Abort { by, why } => self.go_back(Ending::Aborted, &format!("{by}: {why}")),
+            Input::Rollback { by, why } => self.go_back(Ending::RolledBack, &format!("{by}: {why}")),
+            Input::Supersede { by } => self.go_back(Ending::Superseded, &format!("{by} takes its place")),
+            Input::Freeze { freeze } => {
+                self.state.freezes.retain(|known| known.id != freeze.id);
+                self.state.freezes.push(freeze.clone());
+            }
+            Input::Lift { id } => self.state.freezes.retain(|known| known.id != *id),
+        }
+    }
+
+    fn done(&mut self, id: u64) {
+        let Some(at) = self.state.due.iter().position(|due| due.id == id) else { return };
+        let due = self.state.due.remove(at);
+        let Effect::Route { traffic } = due.effect else { return };
+        self.state.applied = self.state.applied.max(traffic.revision);
+        if self.state.applied < self.state.traffic.revision {
+            return;
+        }
+        self.state.since = Some(self.state.clock);
+        if let Phase::GoingBack { then } = self.state.phase {
+            self.go(then.phase(), "the incumbent answers all requests");
+        } else if self.state.phase == Phase::Certified {
+            self.go(Phase::Settling, "the candidate answers all requests");
+        }
+    }
+
+    /// Goes on as far as it can.
+    fn go_on(&mut self) {
+        loop {
+            self.state.hold = None;
+            if self.state.phase.is_over() || matches!(self.state.phase, Phase::GoingBack { .. }) {
+                return;
+            }
+            if let Some(why) = self.harm() {
+                return self.go_back(Ending::RolledBack, &why);
+            }
+            self.state.hold = match self.state.phase {
+                Phase::Pending => {
+                    self.due(Effect::Preflight);
+                    self.go(Phase::Preflight, "the rollout began");
+                    return;
+                }
+                Phase::Preflight => return,
+                _ => self.obstacle(),
+            };
+            if self.state.hold.is_some() {
+                return;
+            }
+            if self.state.phase == Phase::Settling {
+                self.due(Effect::Record { release: self.plan.candidate });
+                self.go(Phase::Complete, "nothing was found while it settled");
+                return;
+            }
+            self.enter(self.state.stage + 1, "the stage is over");
+        }
+    }
+
+    /// Proven harm, in words. Before the candidate had a request there is none.
+    fn harm(&self) -> Option<String> {
+        let verdict = self.state.judge.as_ref()?.verdict(&std::collections::BTreeSet::new());
+        (verdict.decision == Decision::Rollback).then(|| words(&verdict.why))
+    }
+
+    /// What keeps the stage from being over.
+    fn obstacle(&self) -> Option<Hold> {
+        let state = &self.state;
+        let settles = state.phase == Phase::Settling;
+        if state.applied < state.traffic.revision {
+            return Some(Hold::Traffic);
+        }
+        if !settles {
+            let frozen = state.freezes.iter().find(|freeze| freeze.holds(&self.plan.endpoint, state.clock));
+            if let Some(freeze) = frozen {
+                return Some(Hold::Freeze { id: freeze.id, reason: freeze.reason.clone() });
+            }
+            if !self.plan.windows.is_empty()
+                && !self.plan.windows.iter().any(|window| window.is_open(state.clock))
+            {
+                return Some(Hold::Window);
+            }
+        }
+        let since = state.since.unwrap_or(state.clock);
+        match self.plan.stages.get(state.stage)? {
+            Stage::Gate { approve } => {
+                let people = approval::counting(
+                    approve,
+                    &self.plan.author,
+                    self.plan.inputs,
+                    &state.approvals,
+                    state.clock,
+                );
+                let (have, need) = (people.len() as u32, approve.count.max(1));
+                (have < need).then(|| Hold::Approvals { have, need, role: approve.role.clone() })
+            }
+            Stage::Full { settle } => {
+                let until = since.plus(*settle);
+                (state.clock < until).then_some(Hold::Time { until })
+            }
+            Stage::Shadow { until, .. } | Stage::Canary { until, .. } => self.not_over(until, since),
+        }
+    }
+
+    fn not_over(&self, until: &Until, since: Timestamp) -> Option<Hold> {
+        let state = &self.state;
+        let need = until.samples.max(1);
+        let why = match &state.judge {
+            Some(judge) if until.verdict => {
+                let verdict = judge.verdict(&until.tiers);
+                if verdict.decision == Decision::Advance { Vec::new() } else { verdict.why }
+            }
+            _ => Vec::new(),
+        };
+        let earliest = since.plus(until.at_least);
+        let hold = if state.requests < need {
+            Hold::Samples { have: state.requests, need }
+        } else if !why.is_empty() {
+            Hold::Verdict { why: why.clone() }
+        } else if state.clock < earliest {
+            Hold::Time { until: earliest }
+        } else {
+            return None;
+        };
+        let is_late = until.at_most.is_some_and(|at_most| state.clock >= since.plus(at_most));
+        match (is_late, state.proceed) {
+            (false, _) => Some(hold),
+            (true, false) => Some(Hold::TimedOut { why }),
+            (true, true) => None,
+        }
+    }
+
+    /// Enters a stage of the plan.
+    fn enter(&mut self, stage: usize, why: &str) {
+        let state = &mut self.state;
+        state.stage = stage;
+        (state.requests, state.proceed, state.since) = (0, false, Some(state.clock));
+        let plan = self.plan;
+        let (phase, routed) = match plan.stages.get(stage) {
+            Some(Stage::Shadow { share, .. }) => {
+                (Phase::Shadow, Some((0, Some((plan.candidate, *share)), false)))
+            }
+            Some(Stage::Canary { share, .. }) => {
+                (Phase::Canary { share: *share }, Some((*share, None, false)))
+            }
+            Some(Stage::Gate { .. }) => (Phase::Awaiting, None),
+            // A plan ends with `full`; what has none behaves like one.
+            Some(Stage::Full { .. }) | None => (Phase::Certified, Some((10_000, None, true))),
+        };
+        if let Some((share, shadow, is_full)) = routed {
+            self.route(share, shadow, is_full);
+        }
+        self.go(phase, why);
+    }
+
+    /// Wants another traffic.
+    fn route(&mut self, share: u32, shadow: Option<(tidemill_core::Digest, u32)>, is_full: bool) {
+        let plan = self.plan;
+        let mut arms = Vec::new();
+        match plan.incumbent {
+            Some(incumbent) if !is_full => {
+                let others = if share == 0 { &[][..] } else { &plan.others };
+                let given: u32 = others.iter().map(|(_, share)| *share).sum::<u32>() + share;
+                arms.push((incumbent, 10_000_u32.saturating_sub(given)));
+                arms.extend((share > 0).then_some((plan.candidate, share)));
+                arms.extend_from_slice(others);
+            }
+            _ => arms.push((plan.candidate, 10_000)),
+        }
+        let warm = if is_full { plan.incumbent.into_iter().collect() } else { Vec::new() };
+        self.want(Traffic { revision: 0, arms, shadow, warm });
+    }
+
+    fn want(&mut self, mut traffic: Traffic) {
+        traffic.revision = self.state.traffic.revision + 1;
+        self.state.traffic = traffic.clone();
+        self.state.since = None;
+        // An older table that is not in effect yet must not come into effect after this one.
+        self.state.due.retain(|due| !matches!(due.effect, Effect::Route { .. }));
+        self.due(Effect::Route { traffic });
+    }
+
+    /// Gives all requests back to the incumbent.
+    fn go_back(&mut self, then: Ending, why: &str) {
+        if matches!(self.state.phase, Phase::GoingBack { .. }) {
+            return;
+        }
+        self.state.hold = None;
+        self.state.due.retain(|due| due.effect != Effect::Preflight);
+        if then == Ending::RolledBack {
+            self.due(Effect::Quarantine { release: self.plan.candidate, reason: why.to_owned() });
+        }
+        // What never had a request, perhaps because another rollout is on its way, has nothing to give back.
+        if self.state.traffic.revision == 0 {
+            self.go(then.phase(), why);
+            return;
+        }
+        let arms = self.plan.incumbent.map(|incumbent| vec![(incumbent, 10_000)]).unwrap_or_default();
+        // Without an incumbent the endpoint answers nothing rather than harm.
+        self.want(Traffic { revision: 0, arms, shadow: None, warm: Vec::new() });
+        self.go(Phase::GoingBack { then }, why);
+    }
+
+    fn due(&mut self, effect: Effect) {
+        self.state.due.push(Due { id: self.state.next_effect, effect });
+        self.state.next_effect += 1;
+    }
+
+    fn go(&mut self, to: Phase, why: &str) {
+        let from = std::mem::replace(&mut self.state.phase, to.clone());
+        self.transitions.push(Transition { from, to, stage: self.state.stage, why: why.to_owned() });
+    }
+}
+
+/// Reasons of a verdict in words.
+pub fn words(why: &[Why]) -> String {
+    let texts: Vec<String> = why
+        .iter()
+        .map(|why| match why {
+            Why::NoData { metric } => format!("nothing was seen of `{metric}`"),
+            Why::NotProven { metric } => format!("`{metric}` is not proven to be below its limit"),
+            Why::Harm { metric, slice: None } => format!("`{metric}` is proven to be harmed"),
+            Why::Harm { metric, slice: Some(slice) } => {
+                format!("`{metric}` is proven to be harmed where {slice}")
+            }
+            Why::SampleRatio => "arms did not get their planned shares of requests".to_owned(),
+        })
+        .collect();
+    texts.join("; ")
+}

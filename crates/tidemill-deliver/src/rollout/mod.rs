@@ -1,0 +1,17 @@
+//! Rollouts: how a release gets traffic, stage by stage, and goes back when it does harm.
+//!
+//! `pending → preflight → shadow → canary → certified → settling → complete`, with gates in between; from everywhere back to the incumbent.
+//! A rollout's state is a fold over its inputs, so a log of inputs is all that has to survive; what it wants done is in the state until it
+//! is said to be done, so a crash between any two steps loses nothing and does nothing twice that matters.
+
+mod decide;
+mod freeze;
+mod plan;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use decide::{Denied, Outcome, decide, permit, replay, start, words};
+pub use freeze::{Freeze, Window};
+pub use plan::{Admission, Concurrency, Plan, PlanError, Stage, Until};
+pub use state::{Due, Effect, Ending, Hold, Input, Phase, State, Traffic, Transition};

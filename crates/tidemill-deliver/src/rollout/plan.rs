@@ -1,0 +1,252 @@
+//! What a rollout is to do, and whether that can be.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidemill_core::Digest;
+
+use super::freeze::Window;
+use crate::approval::Rule;
+use crate::judge::{Spec, SpecError, Tier};
+
+/// A rollout as it was declared. It never changes while it runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The endpoint.
+    pub endpoint: String,
+    /// The environment.
+    pub environment: String,
+    /// The release that is to get the traffic.
+    pub candidate: Digest,
+    /// The release that has it; none where there was none, which leaves nothing to compare with and nothing to go back to.
+    pub incumbent: Option<Digest>,
+    /// Further releases that get shares of their own beside the candidate (A/B/n), in ten thousandths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<(Digest, u32)>,
+    /// Requests that never reach a candidate before `full`, in ten thousandths, for measuring in the long run.
+    #[serde(default)]
+    pub holdout: u32,
+    /// Who made the release.
+    pub author: String,
+    /// The stages, in order.
+    pub stages: Vec<Stage>,
+    /// What decides between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<Spec>,
+    /// When traffic may be raised; always where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
+    /// Digest of everything that people approve: release, plan and evidence.
+    pub inputs: Digest,
+}
+
+/// One stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "stage", rename_all = "snake_case")]
+pub enum Stage {
+    /// The candidate answers copies of requests, and nobody sees the answers.
+    Shadow {
+        /// Of how many requests, in ten thousandths.
+        share: u32,
+        /// When it is over.
+        until: Until,
+    },
+    /// The candidate answers a share of requests.
+    Canary {
+        /// The share, in ten thousandths.
+        share: u32,
+        /// When it is over.
+        until: Until,
+    },
+    /// People must agree.
+    Gate {
+        /// Who.
+        approve: Rule,
+    },
+    /// The candidate answers all requests.
+    Full {
+        /// How long the incumbent is kept ready, so that going back takes one change of a table.
+        settle: Duration,
+    },
+}
+
+/// When a stage is over: all of it must hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Until {
+    /// Whether the judge must say `advance`.
+    pub verdict: bool,
+    /// So many requests of the candidate at least; one at least in any case.
+    pub samples: u64,
+    /// So long at least.
+    pub at_least: Duration,
+    /// After so long without being over a person must decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<Duration>,
+    /// On which tiers advancing needs proof.
+    pub tiers: BTreeSet<Tier>,
+}
+
+impl Default for Until {
+    fn default() -> Self {
+        Self {
+            verdict: true,
+            samples: 1,
+            at_least: Duration::ZERO,
+            at_most: None,
+            tiers: BTreeSet::from([
+                Tier::Operational,
+                Tier::Behavioural,
+                Tier::Proxy,
+                Tier::Label,
+                Tier::Business,
+            ]),
+        }
+    }
+}
+
+/// Why a plan cannot be.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// Nothing to do.
+    #[error("the rollout has no stage")]
+    NoStage,
+    /// The last stage is not `full`.
+    #[error("the last stage must be `full`, and only the last")]
+    Full,
+    /// Shares that do not grow.
+    #[error("stage {stage}: its share of {share} is not above that of the stages before it")]
+    Share {
+        /// The stage, from 1.
+        stage: usize,
+        /// Its share, in ten thousandths.
+        share: u32,
+    },
+    /// Shares that do not fit.
+    #[error("stage {stage}: shares of candidate, other releases and holdout are {sum} of 10000 together")]
+    Sum {
+        /// The stage, from 1.
+        stage: usize,
+        /// The sum.
+        sum: u32,
+    },
+    /// A comparison without anything to compare with.
+    #[error("stage {stage} compares with the incumbent, but there is none")]
+    NoIncumbent {
+        /// The stage, from 1.
+        stage: usize,
+    },
+    /// A verdict without a judge.
+    #[error("stage {stage} waits for a verdict, but there is no judge")]
+    NoJudge {
+        /// The stage, from 1.
+        stage: usize,
+    },
+    /// A release against itself.
+    #[error("candidate and incumbent are the same release")]
+    Same,
+    /// The judge cannot be.
+    #[error(transparent)]
+    Judge(#[from] SpecError),
+}
+
+impl Plan {
+    /// Whether the plan makes sense.
+    ///
+    /// # Errors
+    ///
+    /// Says what does not.
+    pub fn check(&self) -> Result<(), PlanError> {
+        if self.stages.is_empty() {
+            return Err(PlanError::NoStage);
+        }
+        let last = self.stages.len() - 1;
+        if self
+            .stages
+            .iter()
+            .enumerate()
+            .any(|(at, stage)| matches!(stage, Stage::Full { .. }) != (at == last))
+        {
+            return Err(PlanError::Full);
+        }
+        if self.incumbent == Some(self.candidate) {
+            return Err(PlanError::Same);
+        }
+        if let Some(judge) = &self.judge {
+            judge.check()?;
+        }
+        let mut highest = 0;
+        for (at, stage) in self.stages.iter().enumerate() {
+            let number = at + 1;
+            let until = match stage {
+                Stage::Shadow { share, until } => {
+                    if *share == 0 || *share > 10_000 {
+                        return Err(PlanError::Sum { stage: number, sum: *share });
+                    }
+                    until
+                }
+                Stage::Canary { share, until } => {
+                    if *share <= highest {
+                        return Err(PlanError::Share { stage: number, share: *share });
+                    }
+                    highest = *share;
+                    let others: u32 = self.others.iter().map(|(_, share)| *share).sum();
+                    let sum = share.saturating_add(others).saturating_add(self.holdout);
+                    if sum >= 10_000 {
+                        return Err(PlanError::Sum { stage: number, sum });
+                    }
+                    until
+                }
+                Stage::Gate { .. } | Stage::Full { .. } => continue,
+            };
+            if self.incumbent.is_none() {
+                return Err(PlanError::NoIncumbent { stage: number });
+            }
+            if until.verdict && self.judge.is_none() {
+                return Err(PlanError::NoJudge { stage: number });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a new rollout does where another one of the same endpoint is on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Concurrency {
+    /// It waits.
+    #[default]
+    Queue,
+    /// It takes the place of the other.
+    Supersede,
+    /// It does not start.
+    Reject,
+}
+
+/// What becomes of a new rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It starts.
+    Start,
+    /// It waits until the other one is over.
+    Wait,
+    /// The other one is ended first.
+    EndOther,
+    /// It is refused: another one is on its way.
+    Busy,
+    /// It is refused: its release did harm before.
+    Quarantined,
+}
+
+impl Concurrency {
+    /// Decides on a new rollout.
+    pub fn admit(self, is_busy: bool, is_quarantined: bool) -> Admission {
+        match (is_quarantined, is_busy, self) {
+            (true, ..) => Admission::Quarantined,
+            (false, false, _) => Admission::Start,
+            (false, true, Self::Queue) => Admission::Wait,
+            (false, true, Self::Supersede) => Admission::EndOther,
+            (false, true, Self::Reject) => Admission::Busy,
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Where a rollout is. Everything that its next step depends on is here, so it can be written down and gone on with at any point.
+
+use serde::{Deserialize, Serialize};
+use tidemill_core::{Digest, Timestamp};
+
+use super::freeze::Freeze;
+use crate::approval::Approval;
+use crate::judge::{Judge, Look, Why};
+
+/// A rollout's phase.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// It has not begun.
+    Pending,
+    /// Signature, schema, golden rows and resources of the candidate are being checked.
+    Preflight,
+    /// The candidate answers copies.
+    Shadow,
+    /// The candidate answers a share.
+    Canary {
+        /// The share, in ten thousandths.
+        share: u32,
+    },
+    /// People must agree.
+    Awaiting,
+    /// The candidate has passed all stages and is about to get all requests.
+    Certified,
+    /// The candidate answers all requests, and the incumbent is kept ready.
+    Settling,
+    /// It is over, and the candidate stays.
+    Complete,
+    /// Traffic is going back to the incumbent; afterwards it is in the phase that `then` names.
+    GoingBack {
+        /// Where it ends.
+        then: Ending,
+    },
+    /// It is over: the candidate did harm.
+    RolledBack,
+    /// It is over: somebody ended it.
+    Aborted,
+    /// It is over: another rollout took its place.
+    Superseded,
+    /// It is over: the candidate did not pass the checks before it got any request.
+    Refused,
+}
+
+/// How a rollout ends whose traffic goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// With the candidate in quarantine.
+    RolledBack,
+    /// By somebody's word.
+    Aborted,
+    /// For another rollout.
+    Superseded,
+}
+
+impl Ending {
+    /// The phase in which it ends.
+    pub(super) fn phase(self) -> Phase {
+        match self {
+            Self::RolledBack => Phase::RolledBack,
+            Self::Aborted => Phase::Aborted,
+            Self::Superseded => Phase::Superseded,
+        }
+    }
+}
+
+impl Phase {
+    /// Whether nothing happens any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Complete | Self::RolledBack | Self::Aborted | Self::Superseded | Self::Refused)
+    }
+
+    /// The dotted name, for logs and lists.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Preflight => "preflight",
+            Self::Shadow => "shadow",
+            Self::Canary { .. } => "canary",
+            Self::Awaiting => "awaiting",
+            Self::Certified => "certified",
+            Self::Settling => "settling",
+            Self::Complete => "complete",
+            Self::GoingBack { .. } => "rolling-back",
+            Self::RolledBack => "rolled-back",
+            Self::Aborted => "aborted",
+            Self::Superseded => "superseded",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What keeps a rollout from going on, for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "held_by", rename_all = "snake_case")]
+pub enum Hold {
+    /// Nothing has been done yet about the last change of traffic.
+    Traffic,
+    /// A freeze.
+    Freeze {
+        /// Its name.
+        id: u64,
+        /// Its reason.
+        reason: String,
+    },
+    /// It is not the time.
+    Window,
+    /// The judge.
+    Verdict {
+        /// What it says.
+        why: Vec<Why>,
+    },
+    /// Too few requests.
+    Samples {
+        /// So many so far.
+        have: u64,
+        /// So many are needed.
+        need: u64,
+    },
+    /// Too little time has passed.
+    Time {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Approvals are missing.
+    Approvals {
+        /// So many count now.
+        have: u32,
+        /// So many are needed.
+        need: u32,
+        /// Of this role.
+        role: String,
+    },
+    /// The longest time of the stage has passed; somebody must decide.
+    TimedOut {
+        /// What was missing.
+        why: Vec<Why>,
+    },
+}
+
+/// Who answers requests. A table of shares that is put into effect as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Counts the changes of this rollout, from 1; 0 is before the first.
+    pub revision: u64,
+    /// Releases and their shares of 10,000; shares sum to 10,000.
+    pub arms: Vec<(Digest, u32)>,
+    /// The release that gets copies, and of how many of 10,000 requests.
+    pub shadow: Option<(Digest, u32)>,
+    /// Releases that are kept ready without requests.
+    pub warm: Vec<Digest>,
+}
+
+impl Traffic {
+    /// The share of a release, of 10,000.
+    pub fn share(&self, release: Digest) -> u32 {
+        self.arms.iter().find(|(arm, _)| *arm == release).map_or(0, |(_, share)| *share)
+    }
+}
+
+/// Something that the world must be made to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "effect", rename_all = "snake_case")]
+pub enum Effect {
+    /// Check the candidate.
+    Preflight,
+    /// Route like this.
+    Route {
+        /// The table.
+        traffic: Traffic,
+    },
+    /// Never run this release again in this environment.
+    Quarantine {
+        /// The release.
+        release: Digest,
+        /// Why.
+        reason: String,
+    },
+    /// Write down that the environment runs this release: registry alias, record in Git.
+    Record {
+        /// The release.
+        release: Digest,
+    },
+}
+
+/// An effect that is to be brought about until it is said to be done. Bringing it about twice does no harm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Due {
+    /// Counts a rollout's effects, from 1.
+    pub id: u64,
+    /// The effect.
+    #[serde(flatten)]
+    pub effect: Effect,
+}
+
+/// Something that happened; with its time, all that a rollout's state depends on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "input", rename_all = "snake_case")]
+pub enum Input {
+    /// Time passed.
+    Tick,
+    /// An effect was brought about.
+    Done {
+        /// Its number.
+        id: u64,
+    },
+    /// The checks of the candidate ended.
+    Preflight {
+        /// What did not hold; nothing where all did.
+        problems: Vec<String>,
+    },
+    /// Requests were answered, or outcomes became known.
+    Look {
+        /// Counts looks, from 1; one that was taken up already is passed over.
+        seq: u64,
+        /// Requests of the candidate in this look.
+        requests: u64,
+        /// What was seen; its stratum is the revision of the traffic under which it was.
+        look: Look,
+    },
+    /// Somebody agrees.
+    Approve {
+        /// Who, as what, to what.
+        approval: Approval,
+    },
+    /// Somebody lets a stage end whose time is over.
+    Proceed {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// Somebody ends the rollout; the candidate may be tried again.
+    Abort {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// Somebody saw harm.
+    Rollback {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// Another rollout takes its place.
+    Supersede {
+        /// Its name.
+        by: String,
+    },
+    /// A freeze began, or changed.
+    Freeze {
+        /// The freeze.
+        freeze: Freeze,
+    },
+    /// A freeze was lifted.
+    Lift {
+        /// Its name.
+        id: u64,
+    },
+}
+
+/// A change of phase or of stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transition {
+    /// The phase before.
+    pub from: Phase,
+    /// The phase after.
+    pub to: Phase,
+    /// The stage after, from 0.
+    pub stage: usize,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// Where a rollout is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The phase.
+    pub phase: Phase,
+    /// The stage of the plan, from 0.
+    pub stage: usize,
+    /// When the stage took effect; its times count from here. None while its traffic is not in effect.
+    pub since: Option<Timestamp>,
+    /// Requests of the candidate in this stage.
+    pub requests: u64,
+    /// The wanted traffic.
+    pub traffic: Traffic,
+    /// The revision of the traffic that is in effect.
+    pub applied: u64,
+    /// What keeps it from going on.
+    pub hold: Option<Hold>,
+    /// What is to be brought about.
+    pub due: Vec<Due>,
+    pub(super) next_effect: u64,
+    pub(super) last_look: u64,
+    pub(super) proceed: bool,
+    pub(super) approvals: Vec<Approval>,
+    pub(super) freezes: Vec<Freeze>,
+    /// The latest time that was seen; a clock that goes back does not take time back.
+    pub(super) clock: Timestamp,
+    pub(super) judge: Option<Judge>,
+}
+
+impl State {
+    /// The judge with everything that it has seen.
+    pub fn judge(&self) -> Option<&Judge> {
+        self.judge.as_ref()
+    }
+
+    /// The number of the last look that was taken up.
+    pub fn last_look(&self) -> u64 {
+        self.last_look
+    }
+
+    /// Freezes that it knows of, whether they hold now or not.
+    pub fn freezes(&self) -> &[Freeze] {
+        &self.freezes
+    }
+
+    /// Approvals that were recorded, whether they still count or not.
+    pub fn approvals(&self) -> &[Approval] {
+        &self.approvals
+    }
+}

@@ -1,0 +1,179 @@
+//! Anything that can happen, in any order, with a clock that jumps and a crash between any two steps.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Something that may happen; what it refers to is settled when it happens.
+#[derive(Clone, Debug)]
+enum Op {
+    Tick,
+    Done(usize),
+    Preflight(bool),
+    Look { failures: u64, revision_back: u64, again: bool },
+    Approve { by: usize, role: usize, inputs: usize },
+    Proceed(usize),
+    Abort,
+    Rollback,
+    Supersede,
+    Freeze { hours: Option<i64> },
+    Lift,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => Just(Op::Tick),
+        10 => (0..4usize).prop_map(Op::Done),
+        4 => prop::bool::weighted(0.9).prop_map(Op::Preflight),
+        24 => (prop_oneof![8 => Just(50u64), 1 => Just(200), 1 => Just(0)], 0..3u64, prop::bool::weighted(0.1))
+            .prop_map(|(failures, revision_back, again)| Op::Look { failures, revision_back, again }),
+        3 => (0..3usize, 0..2usize, 0..2usize).prop_map(|(by, role, inputs)| Op::Approve { by, role, inputs }),
+        1 => (0..3usize).prop_map(Op::Proceed),
+        1 => prop::bool::weighted(0.2).prop_map(|harm| if harm { Op::Rollback } else { Op::Tick }),
+        1 => prop::bool::weighted(0.2).prop_map(|end| if end { Op::Abort } else { Op::Supersede }),
+        1 => prop::option::of(0..20i64).prop_map(|hours| Op::Freeze { hours }),
+        1 => Just(Op::Lift),
+    ]
+}
+
+const PEOPLE: [&str; 3] = ["author", "ada", "bob"];
+
+fn settle(op: &Op, state: &State, now: Timestamp) -> Input {
+    match op {
+        Op::Tick => Input::Tick,
+        Op::Done(at) => Input::Done { id: state.due.get(*at).map_or(999, |due| due.id) },
+        Op::Preflight(holds) => {
+            Input::Preflight { problems: if *holds { vec![] } else { vec!["a golden row differs".into()] } }
+        }
+        Op::Look { failures, revision_back, again } => {
+            let seq = state.last_look + u64::from(!again);
+            look(seq, state.applied.saturating_sub(*revision_back), (10_000, *failures), (10_000, 50))
+        }
+        Op::Approve { by, role, inputs } => {
+            approve(PEOPLE[*by], ["owner", "viewer"][*role], [b"inputs".as_slice(), b"older"][*inputs], now)
+        }
+        Op::Proceed(by) => Input::Proceed { by: PEOPLE[*by].into(), why: "so be it".into() },
+        Op::Abort => Input::Abort { by: "ada".into(), why: "enough".into() },
+        Op::Rollback => Input::Rollback { by: "ada".into(), why: "calls".into() },
+        Op::Supersede => Input::Supersede { by: "another".into() },
+        Op::Freeze { hours } => Input::Freeze {
+            freeze: Freeze {
+                id: 1,
+                endpoint: None,
+                reason: "incident".into(),
+                owner: "ada".into(),
+                from: now,
+                until: hours.map(|hours| Timestamp::from_millis(now.millis() + hours * 3_600_000)),
+            },
+        },
+        Op::Lift => Input::Lift { id: 1 },
+    }
+}
+
+/// What must hold of any step.
+fn check_step(plan: &Plan, before: &State, input: &Input, after: &State) -> Result<(), TestCaseError> {
+    let (was, is) = (before.traffic.share(candidate()), after.traffic.share(candidate()));
+    if after.traffic != before.traffic {
+        let sum: u32 = after.traffic.arms.iter().map(|(_, share)| *share).sum();
+        prop_assert_eq!(sum, 10_000);
+        prop_assert_eq!(after.traffic.revision, before.traffic.revision + 1);
+    }
+    prop_assert!(after.clock >= before.clock, "time was taken back");
+    prop_assert!(after.applied <= after.traffic.revision);
+    if before.phase.is_over() {
+        prop_assert_eq!(&after.phase, &before.phase);
+        prop_assert_eq!(&after.traffic, &before.traffic);
+    }
+    if matches!(before.phase, Phase::GoingBack { .. }) {
+        prop_assert_eq!(is, 0, "traffic went to a candidate that was going back");
+    }
+    if is > was {
+        prop_assert!(
+            !after.freezes.iter().any(|freeze| freeze.holds(&plan.endpoint, after.clock)),
+            "traffic was raised in a freeze"
+        );
+        let in_effect = before.applied == before.traffic.revision || matches!(input, Input::Done { .. });
+        prop_assert!(in_effect, "traffic was raised before the last change was in effect");
+    }
+    // Past the gate only with an approval that counts, whatever was sent before.
+    if after.stage > 2 && before.stage <= 2 {
+        let Stage::Gate { approve } = &plan.stages[2] else { unreachable!() };
+        prop_assert!(crate::approval::enough(
+            approve,
+            &plan.author,
+            plan.inputs,
+            &after.approvals,
+            after.clock
+        ));
+    }
+    // Past a stage with traffic only after requests, unless a person said so.
+    if after.stage > before.stage && matches!(plan.stages[before.stage], Stage::Shadow { .. }) {
+        let counted = matches!(input, Input::Look { requests, .. } if *requests > 0);
+        prop_assert!(before.requests > 0 || counted, "no data advanced");
+    }
+    if let Input::Look { seq, .. } = input
+        && *seq <= before.last_look
+    {
+        prop_assert_eq!(&after.judge, &before.judge, "a look was taken up twice");
+        prop_assert_eq!(
+            after.requests.min(before.requests),
+            after.requests,
+            "its requests were counted twice"
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_of_events_with_crashes_and_clock_jumps(
+        ops in prop::collection::vec((op(), -3i64..6, prop::bool::weighted(0.1)), 1..120)
+    ) {
+        let plan = plan();
+        let (mut state, mut log, mut hours) = (start(&plan, at(0)).unwrap(), Vec::new(), 0);
+        for (op, jump, crash) in ops {
+            hours += jump;
+            let now = at(hours);
+            if crash {
+                // What was written down is all that is left.
+                state = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
+            }
+            let input = settle(&op, &state, now);
+            let outcome = decide(&plan, &state, &input, now);
+            check_step(&plan, &state, &input, &outcome.state)?;
+            prop_assert_eq!(&decide(&plan, &state, &input, now), &outcome, "not a function");
+            state = outcome.state;
+            log.push((now, input));
+        }
+        let written: Vec<(Timestamp, Input)> =
+            serde_json::from_str(&serde_json::to_string(&log).unwrap()).unwrap();
+        let replayed = replay(&plan, at(0), &written).unwrap();
+        prop_assert_eq!(
+            serde_json::to_string(&replayed).unwrap(),
+            serde_json::to_string(&state).unwrap(),
+            "the log does not lead to the same bytes"
+        );
+    }
+
+    /// Whatever happened: with its effects brought about and nothing but time, a rollout that goes back arrives there.
+    #[test]
+    fn the_way_back_always_ends(ops in prop::collection::vec(op(), 0..60)) {
+        let plan = plan();
+        let mut state = start(&plan, at(0)).unwrap();
+        for op in ops {
+            let input = settle(&op, &state, at(1));
+            state = decide(&plan, &state, &input, at(1)).state;
+        }
+        let was_over = state.phase.is_over();
+        state = decide(&plan, &state, &Input::Rollback { by: "ada".into(), why: "stop".into() }, at(1)).state;
+        for _ in 0..20 {
+            let Some(due) = state.due.first() else { break };
+            let id = due.id;
+            state = decide(&plan, &state, &Input::Done { id }, at(1)).state;
+        }
+        prop_assert!(state.phase.is_over());
+        prop_assert!(was_over || state.traffic.share(candidate()) == 0);
+    }
+}

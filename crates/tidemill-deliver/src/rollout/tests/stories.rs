@@ -1,0 +1,266 @@
+//! One story a test.
+
+use super::*;
+
+#[test]
+fn a_healthy_candidate_gets_everything() {
+    let mut drive = Drive::new(plan());
+    drive.tick(at(0));
+    assert_eq!(drive.state.phase, Phase::Shadow);
+    assert_eq!(drive.state.traffic.share(candidate()), 0);
+    assert_eq!(drive.state.traffic.shadow, Some((candidate(), 10_000)));
+
+    drive.reach(2, at(1));
+    assert_eq!(drive.state.phase, Phase::Awaiting);
+    assert_eq!(drive.state.traffic.share(candidate()), 1_000, "the canary's share stays while people decide");
+    assert!(matches!(drive.state.hold, Some(Hold::Approvals { have: 0, need: 1, .. })));
+
+    drive.input(at(2), approve("ada", "owner", b"inputs", at(2)));
+    drive.effects(at(2));
+    assert_eq!(drive.state.phase, Phase::Canary { share: 5_000 });
+    drive.look(at(2), (1000, 5), (1000, 5));
+    assert_eq!(drive.state.hold, Some(Hold::Time { until: at(4) }));
+
+    drive.tick(at(4));
+    drive.tick(at(4));
+    assert_eq!(drive.state.phase, Phase::Settling);
+    assert_eq!(drive.state.traffic.arms, [(candidate(), 10_000)]);
+    assert_eq!(drive.state.traffic.warm, [incumbent()]);
+    drive.tick(at(27));
+    assert_eq!(drive.state.phase, Phase::Settling);
+    drive.tick(at(28));
+    assert_eq!(drive.state.phase, Phase::Complete);
+    assert!(drive.state.due.is_empty());
+    assert_eq!(replay(&drive.plan, at(0), &drive.log).unwrap(), drive.state);
+}
+
+#[test]
+fn a_harmful_candidate_goes_back_and_into_quarantine() {
+    let mut drive = Drive::new(plan());
+    drive.tick(at(0));
+    drive.reach(1, at(0));
+    for _ in 0..200 {
+        drive.look(at(1), (1000, 20), (1000, 5));
+    }
+    assert_eq!(drive.state.phase, Phase::GoingBack { then: Ending::RolledBack });
+    assert_eq!(drive.state.traffic.arms, [(incumbent(), 10_000)]);
+    let quarantined =
+        |due: &Due| matches!(due.effect, Effect::Quarantine { release, .. } if release == candidate());
+    assert!(drive.state.due.iter().any(quarantined));
+    drive.effects(at(1));
+    assert_eq!(drive.state.phase, Phase::RolledBack);
+    assert_eq!(Concurrency::Queue.admit(false, true), Admission::Quarantined);
+}
+
+#[test]
+fn harm_that_is_proven_while_it_settles_goes_back_too() {
+    let mut drive = Drive::new(plan());
+    drive.tick(at(0));
+    drive.reach(2, at(0));
+    drive.input(at(0), approve("ada", "owner", b"inputs", at(0)));
+    drive.effects(at(0));
+    drive.reach(4, at(3));
+    drive.effects(at(3));
+    assert_eq!(drive.state.phase, Phase::Settling);
+    // Outcomes of the canary's requests that became known late.
+    for seq in 0..300 {
+        let late = look(drive.looks + 1 + seq, 2, (1000, 30), (1000, 5));
+        drive.input(at(4), late);
+    }
+    assert_eq!(drive.state.phase, Phase::GoingBack { then: Ending::RolledBack });
+    assert_eq!(drive.state.traffic.arms, [(incumbent(), 10_000)]);
+}
+
+#[test]
+fn a_freeze_stops_the_advance_and_not_the_way_back() {
+    let mut drive = Drive::new(plan());
+    drive.tick(at(0));
+    drive.reach(1, at(0));
+    let freeze = Freeze {
+        id: 7,
+        endpoint: None,
+        reason: "incident".into(),
+        owner: "ada".into(),
+        from: at(0),
+        until: Some(at(10)),
+    };
+    drive.input(at(0), Input::Freeze { freeze });
+    for _ in 0..300 {
+        drive.look(at(1), (1000, 5), (1000, 5));
+    }
+    assert!(matches!(drive.state.hold, Some(Hold::Freeze { id: 7, .. })));
+    assert_eq!(drive.state.stage, 1);
+    let mut harmful =
+        Drive { plan: drive.plan.clone(), state: drive.state.clone(), log: vec![], looks: drive.looks };
+    for _ in 0..2_000 {
+        harmful.look(at(1), (1000, 40), (1000, 5));
+    }
+    assert_eq!(harmful.state.phase, Phase::GoingBack { then: Ending::RolledBack });
+    drive.tick(at(10));
+    assert_eq!(drive.state.phase, Phase::Awaiting, "over by itself");
+}
+
+#[test]
+fn stopping_the_line_holds_until_it_is_lifted() {
+    let mut drive = Drive::new(plan());
+    drive.tick(at(0));
+    let freeze = Freeze {
+        id: 1,
+        endpoint: Some("churn".into()),
+        reason: "stop the line".into(),
+        owner: "ada".into(),
+        from: at(0),
+        until: None,
+    };
+    drive.input(at(0), Input::Freeze { freeze });
+    drive.look(at(0), (1000, 5), (1000, 5));
+    drive.tick(at(10_000));
+    assert_eq!(drive.state.phase, Phase::Shadow);
+    drive.input(at(10_000), Input::Lift { id: 1 });
+    assert_eq!(drive.state.stage, 1);
+}
+
+#[test]
+fn outside_of_its_windows_nothing_advances() {
+    let night = Window { days: (0, 6), minutes: (0, 1) };
+    let mut drive = Drive::new(Plan { windows: vec![night], ..plan() });
+    drive.tick(at(0));
+    drive.look(at(0), (1000, 5), (1000, 5));
+    assert_eq!(drive.state.hold, Some(Hold::Window));
+}
+
+#[test]
+fn no_data_holds_for_ever_and_then_a_person_decides() {
+    let mut drive = Drive::new(plan());
+    drive.tick(at(0));
+    drive.reach(1, at(0));
+    drive.tick(at(47));
+    assert!(matches!(drive.state.hold, Some(Hold::Samples { have: 0, need: 100 })));
+    drive.tick(at(100));
+    assert!(matches!(drive.state.hold, Some(Hold::TimedOut { .. })));
+    let word = |by: &str| Input::Proceed { by: by.into(), why: "holiday traffic".into() };
+    assert_eq!(permit(&drive.plan, &drive.state, &word("author")), Err(Denied::Author("author".into())));
+    drive.input(at(100), word("author"));
+    assert_eq!(drive.state.stage, 1);
+    drive.input(at(100), word("ada"));
+    assert_eq!(drive.state.phase, Phase::Awaiting);
+}
+
+#[test]
+fn approvals_of_the_author_of_strangers_and_of_other_inputs_do_not_count() {
+    let mut drive = Drive::new(plan());
+    drive.tick(at(0));
+    let early = approve("ada", "owner", b"inputs", at(0));
+    assert!(matches!(permit(&drive.plan, &drive.state, &early), Err(Denied::Approval(_))));
+    drive.reach(2, at(0));
+    for (by, role, inputs) in
+        [("author", "owner", b"inputs".as_slice()), ("eve", "viewer", b"inputs"), ("ada", "owner", b"older")]
+    {
+        let input = approve(by, role, inputs, at(1));
+        assert!(permit(&drive.plan, &drive.state, &input).is_err());
+        drive.input(at(1), input);
+        assert_eq!(drive.state.phase, Phase::Awaiting);
+    }
+    drive.input(at(1), approve("ada", "owner", b"inputs", at(1)));
+    assert_eq!(drive.state.phase, Phase::Canary { share: 5_000 });
+}
+
+#[test]
+fn an_approval_expires() {
+    let mut two = plan();
+    two.stages[2] = Stage::Gate {
+        approve: Rule { role: "owner".into(), people: vec![], count: 2, expires: Some(72 * HOUR) },
+    };
+    let mut drive = Drive::new(two);
+    drive.tick(at(0));
+    drive.reach(2, at(0));
+    drive.input(at(1), approve("ada", "owner", b"inputs", at(1)));
+    drive.input(at(90), approve("bob", "owner", b"inputs", at(90)));
+    assert!(matches!(drive.state.hold, Some(Hold::Approvals { have: 1, need: 2, .. })));
+    drive.input(at(91), approve("ada", "owner", b"inputs", at(91)));
+    assert_eq!(drive.state.phase, Phase::Canary { share: 5_000 });
+}
+
+#[test]
+fn a_candidate_that_does_not_pass_its_checks_never_gets_a_request() {
+    let mut drive = Drive::new(plan());
+    drive.input(at(0), Input::Tick);
+    drive.input(at(0), Input::Preflight { problems: vec!["column `age` is missing".into()] });
+    assert_eq!(drive.state.phase, Phase::Refused);
+    assert_eq!(drive.state.traffic, Traffic::default());
+}
+
+#[test]
+fn ended_by_a_person_it_may_be_tried_again() {
+    let mut drive = Drive::new(plan());
+    drive.tick(at(0));
+    drive.reach(1, at(0));
+    drive.input(at(1), Input::Abort { by: "ada".into(), why: "wrong week".into() });
+    assert!(!drive.state.due.iter().any(|due| matches!(due.effect, Effect::Quarantine { .. })));
+    drive.effects(at(1));
+    assert_eq!(drive.state.phase, Phase::Aborted);
+    let over = Input::Rollback { by: "ada".into(), why: "late".into() };
+    assert_eq!(permit(&drive.plan, &drive.state, &over), Err(Denied::Over("aborted")));
+}
+
+#[test]
+fn what_never_had_a_request_gives_none_back() {
+    let mut drive = Drive::new(plan());
+    drive.input(at(0), Input::Supersede { by: "another".into() });
+    assert_eq!(drive.state.phase, Phase::Superseded);
+    assert!(drive.state.due.is_empty());
+}
+
+#[test]
+fn blue_green_is_full_alone() {
+    let stages = vec![Stage::Full { settle: HOUR }];
+    let mut drive = Drive::new(Plan { stages, judge: None, ..plan() });
+    drive.tick(at(0));
+    assert_eq!(drive.state.phase, Phase::Settling);
+    assert_eq!(drive.state.traffic.warm, [incumbent()]);
+    drive.input(at(0), Input::Rollback { by: "ada".into(), why: "calls from customers".into() });
+    drive.effects(at(0));
+    assert_eq!(
+        (drive.state.phase, drive.state.traffic.arms),
+        (Phase::RolledBack, vec![(incumbent(), 10_000)])
+    );
+}
+
+#[test]
+fn several_candidates_share_what_the_incumbent_gives() {
+    let third = Digest::of(b"third");
+    let mut drive = Drive::new(Plan { others: vec![(third, 2_000)], ..plan() });
+    drive.tick(at(0));
+    assert_eq!(drive.state.traffic.arms, [(incumbent(), 10_000)]);
+    drive.reach(1, at(0));
+    assert_eq!(drive.state.traffic.arms, [(incumbent(), 7_000), (candidate(), 1_000), (third, 2_000)]);
+}
+
+#[test]
+fn plans_that_cannot_be() {
+    let with = |change: fn(&mut Plan)| {
+        let mut plan = plan();
+        change(&mut plan);
+        plan.check().unwrap_err().to_string()
+    };
+    assert!(with(|plan| plan.stages.clear()).contains("no stage"));
+    assert!(with(|plan| drop(plan.stages.pop())).contains("last stage must be `full`"));
+    assert!(with(|plan| plan.incumbent = None).contains("stage 1 compares with the incumbent"));
+    assert!(with(|plan| plan.incumbent = Some(candidate())).contains("same release"));
+    assert!(with(|plan| plan.judge = None).contains("stage 2 waits for a verdict"));
+    assert!(with(|plan| plan.stages.swap(1, 3)).contains("not above"));
+    assert!(with(|plan| plan.holdout = 5_000).contains("10000"));
+    assert!(with(|plan| plan.judge.as_mut().unwrap().error_budget = 2.0).contains("error_budget"));
+}
+
+#[test]
+fn what_a_second_rollout_does() {
+    for (policy, admission) in [
+        (Concurrency::Queue, Admission::Wait),
+        (Concurrency::Supersede, Admission::EndOther),
+        (Concurrency::Reject, Admission::Busy),
+    ] {
+        assert_eq!(policy.admit(true, false), admission);
+        assert_eq!(policy.admit(false, false), Admission::Start);
+    }
+}

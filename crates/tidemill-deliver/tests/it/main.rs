@@ -1,0 +1,4 @@
+//! Tests over the public API, in one program.
+
+mod errors;
+mod stream;

@@ -1,0 +1,285 @@
+//! Releases and rollouts: what there is, how it stands, and what people do to it.
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use tidemill_core::{Actor, Digest, Timestamp};
+use tidemill_db::delivery::{self as stored, RolloutFilter, RolloutTransition};
+use utoipa::{IntoParams, ToSchema};
+
+use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Position, Query, Text, Time, one};
+use super::pages::ByNumber;
+use super::{Failures, Problem};
+use crate::App;
+use crate::delivery::{Action, act, plan_of, standing};
+
+/// An immutable release.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Release {
+    /// Its name: the digest of everything that belongs to it.
+    digest: String,
+    /// The model.
+    model: String,
+    /// The model's version.
+    #[schema(minimum = 1)]
+    version: u64,
+    /// When it was made.
+    created_at: Time,
+    /// Who made it, for example `user:ada`.
+    by: String,
+}
+
+/// A release on its way to an endpoint's requests.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Rollout {
+    /// Its number.
+    #[schema(minimum = 1)]
+    id: u64,
+    /// The endpoint.
+    endpoint: String,
+    /// The environment.
+    environment: String,
+    /// The release that is to get the requests.
+    release: String,
+    /// The release that has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incumbent: Option<String>,
+    /// Where it is, for example `canary`.
+    phase: String,
+    /// Whether it waits for another rollout to be over.
+    is_waiting: bool,
+    /// Whether nothing happens any more.
+    is_over: bool,
+    /// When it was made.
+    created_at: Time,
+    /// When it was last changed.
+    updated_at: Time,
+}
+
+/// A change of phase.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PhaseChange {
+    /// When.
+    at: Time,
+    /// The phase before.
+    from: String,
+    /// The phase after.
+    to: String,
+    /// The stage after, from 0.
+    stage: u64,
+    /// Why.
+    why: String,
+}
+
+/// A rollout with everything about it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RolloutDetail {
+    #[serde(flatten)]
+    rollout: Rollout,
+    /// Who made the release, and cannot approve it.
+    author: String,
+    /// Digest of what people approve.
+    inputs: String,
+    /// The stages of its plan.
+    #[schema(value_type = Vec<Object>)]
+    stages: serde_json::Value,
+    /// The stage that it is in, from 0.
+    stage: u64,
+    /// The part of the requests that the release gets, from 0 to 1.
+    share: f64,
+    /// Requests of the release in this stage.
+    requests: u64,
+    /// What keeps it from going on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    held: Option<serde_json::Value>,
+    /// The judge's evidence for each metric.
+    #[schema(value_type = Vec<Object>)]
+    metrics: serde_json::Value,
+    /// Its phases, oldest first.
+    phases: Vec<PhaseChange>,
+}
+
+/// What somebody does to a rollout.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RolloutAction {
+    /// `approve`, `proceed`, `abort` or `rollback`.
+    #[schema(pattern = "^(approve|proceed|abort|rollback)$")]
+    action: String,
+    /// Why; needed for all but `approve`.
+    #[serde(default)]
+    reason: Option<String>,
+    /// For `approve`: what was looked at. Refused where something else waits by now.
+    #[serde(default)]
+    #[schema(pattern = "^b3:[0-9a-f]{64}$")]
+    inputs: Option<String>,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RolloutActed {
+    /// The rollout.
+    #[schema(minimum = 1)]
+    id: u64,
+    /// Where it is now.
+    phase: String,
+}
+
+impl From<stored::Release> for Release {
+    fn from(release: stored::Release) -> Self {
+        Self {
+            digest: release.digest.to_string(),
+            model: release.model,
+            version: release.version,
+            created_at: Time(release.created_at),
+            by: release.author.to_string(),
+        }
+    }
+}
+
+impl From<stored::Rollout> for Rollout {
+    fn from(rollout: stored::Rollout) -> Self {
+        Self {
+            id: rollout.id,
+            endpoint: rollout.made.endpoint,
+            environment: rollout.made.environment,
+            release: rollout.made.candidate.to_string(),
+            incumbent: rollout.made.incumbent.map(|digest| digest.to_string()),
+            phase: rollout.phase,
+            is_waiting: rollout.is_waiting,
+            is_over: rollout.is_over,
+            created_at: Time(rollout.made.at),
+            updated_at: Time(rollout.updated_at),
+        }
+    }
+}
+
+impl From<RolloutTransition> for PhaseChange {
+    fn from(one: RolloutTransition) -> Self {
+        Self { at: Time(one.at), from: one.from, to: one.to, stage: one.stage, why: one.why }
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Releases {
+    /// Of this model
+    #[param(value_type = Option<String>, min_length = 1, pattern = r"^[^\x00]+$")]
+    model: Option<Text>,
+    /// `next` of the page before
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,18}-b3:[0-9a-f]{64}$")]
+    cursor: Option<Text>,
+    /// How many
+    #[serde(default)]
+    #[param(value_type = u64, minimum = 1, maximum = 1000, required = false)]
+    limit: Limit,
+}
+
+/// Releases, newest first
+#[utoipa::path(get, path = "/api/v1/releases", operation_id = "listReleases", tag = "delivery", params(Releases),
+    responses((status = 200, description = "A page of releases", body = Page<Release>), Failures))]
+pub(super) async fn releases(State(app): State<App>, Query(wanted): Query<Releases>) -> PageAnswer<Release> {
+    let before = wanted.cursor.as_ref().map(|cursor| place(&cursor.0)).transpose()?;
+    let model = wanted.model.as_ref().map(|model| model.0.as_str());
+    let found = app.registry().db().releases(model, before, wanted.limit.and_one()).await?;
+    let cursor = |release: &stored::Release| format!("{}-{}", release.created_at.millis(), release.digest);
+    Ok(Page::of(found, wanted.limit, cursor, Release::from))
+}
+
+fn place(text: &str) -> Result<(Timestamp, Digest), Problem> {
+    let wrong = || {
+        Problem::invalid(format!("`{text}` is no cursor of this list")).hint("send `next` of the page before")
+    };
+    let (at, digest) = text.split_once('-').ok_or_else(wrong)?;
+    let at = at.parse().map_err(|_| wrong())?;
+    Ok((Timestamp::from_millis(at), digest.parse().map_err(|_| wrong())?))
+}
+
+/// Rollouts, newest first
+#[utoipa::path(get, path = "/api/v1/rollouts", operation_id = "listRollouts", tag = "delivery", params(ByNumber),
+    responses((status = 200, description = "A page of rollouts", body = Page<Rollout>), Failures))]
+pub(super) async fn list(State(app): State<App>, Query(wanted): Query<ByNumber>) -> PageAnswer<Rollout> {
+    let filter = RolloutFilter { before: wanted.cursor.map(|cursor| cursor.0), ..RolloutFilter::default() };
+    let found = app.registry().db().rollouts(&filter, wanted.limit.and_one()).await?;
+    Ok(Page::of(found, wanted.limit, |rollout| rollout.id.to_string(), Rollout::from))
+}
+
+/// One rollout with its evidence
+#[utoipa::path(get, path = "/api/v1/rollouts/{id}", operation_id = "getRollout", tag = "delivery",
+    params(("id" = u64, Path, description = "The rollout", minimum = 0, maximum = 9_007_199_254_740_991_u64)),
+    responses((status = 200, description = "The rollout", body = One<RolloutDetail>), Failures))]
+pub(super) async fn get(State(app): State<App>, Path(id): Path<Position>) -> OneAnswer<RolloutDetail> {
+    let (db, id) = (app.registry().db(), id.0);
+    let found = db.rollout(id).await?.ok_or_else(|| no_rollout(id))?;
+    let (plan, state) = (plan_of(&found)?, standing(&found, app.registry().clock().now())?);
+    let phases = db.rollout_transitions(id).await?.into_iter().map(PhaseChange::from).collect();
+    let metrics = state.judge().map(|judge| judge.view()).unwrap_or_default();
+    let shown = |value: serde_json::Result<serde_json::Value>| {
+        value.map_err(|error| {
+            let message = format!("rollout {id} cannot be shown: {error}");
+            Problem::from(tidemill_registry::Error::new(tidemill_registry::Code::InternalError, message))
+        })
+    };
+    one(RolloutDetail {
+        author: plan.author,
+        inputs: plan.inputs.to_string(),
+        stages: shown(serde_json::to_value(&plan.stages))?,
+        stage: state.stage as u64,
+        share: f64::from(state.traffic.share(plan.candidate)) / 10_000.0,
+        requests: state.requests,
+        held: state.hold.as_ref().map(|hold| shown(serde_json::to_value(hold))).transpose()?,
+        metrics: shown(serde_json::to_value(&metrics))?,
+        phases,
+        rollout: found.into(),
+    })
+}
+
+/// Approves a rollout, lets a stage pass that ran out of time, or ends it
+///
+/// The author of a release can neither approve it nor let it pass.
+#[utoipa::path(post, path = "/api/v1/rollouts/{id}/actions", operation_id = "actOnRollout", tag = "delivery",
+    params(("id" = u64, Path, description = "The rollout", minimum = 0, maximum = 9_007_199_254_740_991_u64)),
+    request_body = RolloutAction,
+    responses((status = 200, description = "What came of it", body = One<RolloutActed>), Failures,
+        (status = 409, description = "It may not be done: by this person, or not now", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large")))]
+pub(super) async fn action(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Path(id): Path<Position>,
+    body: Bytes,
+) -> OneAnswer<RolloutActed> {
+    let wanted: RolloutAction = serde_json::from_slice(&body).map_err(|error| {
+        Problem::invalid(format!("the action is not right: {error}"))
+            .hint("`/api/v1/openapi.json` says what this route takes")
+    })?;
+    let registry = app.registry();
+    // First: what is not there needs no better reason.
+    registry.db().rollout(id.0).await?.ok_or_else(|| no_rollout(id.0))?;
+    let reason = wanted.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
+    let reason = reason.filter(|reason| !reason.contains('\0')).map(ToOwned::to_owned);
+    let why = || reason.clone().ok_or_else(|| Problem::invalid("`reason` is missing: it stands in the log"));
+    let action = match wanted.action.as_str() {
+        "approve" => {
+            let inputs = wanted.inputs.as_deref().map(str::parse::<Digest>).transpose();
+            Action::Approve { inputs: inputs.map_err(|error| Problem::invalid(error.to_string()))? }
+        }
+        "proceed" => Action::Proceed { why: why()? },
+        "abort" => Action::Abort { why: why()? },
+        "rollback" => Action::Rollback { why: why()? },
+        other => {
+            let message = format!("`{other}` is no action; expected approve, proceed, abort or rollback");
+            return Err(Problem::invalid(message));
+        }
+    };
+    let state = act(registry.db(), registry.clock().as_ref(), &actor, id.0, &action).await?;
+    one(RolloutActed { id: id.0, phase: state.phase.name().to_owned() })
+}
+
+fn no_rollout(id: u64) -> Problem {
+    Problem::missing(format!("there is no rollout {id}")).hint("`/api/v1/rollouts` lists them")
+}

@@ -1,0 +1,392 @@
+//! What may be done: release, approve, end, freeze. Each is one transaction with its events.
+
+use std::time::Duration;
+
+use tidemill_core::{Actor, Clock, Digest, EventKind, NewEvent, Timestamp};
+use tidemill_db::delivery::{self as stored, NewRollout, Rollout, RolloutFilter};
+use tidemill_db::{Db, Tx};
+use tidemill_deliver::approval::Approval;
+use tidemill_deliver::judge::Spec;
+use tidemill_deliver::release::Release;
+use tidemill_deliver::rollout::{Admission, Concurrency, Input, Plan, Stage, State, start};
+use tidemill_registry::{Code, Error};
+
+use super::step::{plan_of, state_of, take, write};
+
+/// Rollouts of one endpoint that are looked at.
+const MOST_LIVE: usize = 1_000;
+
+/// A release that is wanted somewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// The registered model.
+    pub model: String,
+    /// Its version.
+    pub version: u64,
+    /// From which score on the positive class is answered.
+    pub threshold: Option<f64>,
+    /// Commit of the code.
+    pub commit: Option<String>,
+    /// The endpoint, by the name under which requests find it.
+    pub endpoint: String,
+    /// The environment.
+    pub environment: String,
+    /// How it gets its requests, where another release has them now.
+    pub stages: Vec<Stage>,
+    /// What decides between stages.
+    pub judge: Option<Spec>,
+    /// What happens where another rollout is on its way.
+    pub concurrency: Concurrency,
+}
+
+/// A rollout that was begun or waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Its number.
+    pub rollout: u64,
+    /// The release.
+    pub release: Digest,
+    /// The release that has the requests now.
+    pub incumbent: Option<Digest>,
+    /// Whether it waits for another rollout to be over.
+    pub is_waiting: bool,
+}
+
+/// What a person does to a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Agrees to it, to exactly these inputs where they are named.
+    Approve {
+        /// The inputs that the person looked at; the ones that wait now where not given.
+        inputs: Option<Digest>,
+    },
+    /// Lets a stage pass that has run out of time.
+    Proceed {
+        /// Why.
+        why: String,
+    },
+    /// Ends it; the release may be tried again.
+    Abort {
+        /// Why.
+        why: String,
+    },
+    /// Ends it; the release goes into quarantine.
+    Rollback {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A time in which no release gets more requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewFreeze {
+    /// The endpoint; all where not given.
+    pub endpoint: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// Until when; until it is lifted where not given.
+    pub until: Option<Timestamp>,
+}
+
+/// The name under which requests find an endpoint: its own in the last environment of the project file, `NAME.ENVIRONMENT` in
+/// those before it.
+pub fn endpoint_name(endpoint: &str, environment: &str, is_last: bool) -> String {
+    if is_last { endpoint.to_owned() } else { format!("{endpoint}.{environment}") }
+}
+
+/// Makes a release and begins its rollout.
+///
+/// # Errors
+///
+/// Where there is no such version, the plan makes no sense, the release is in quarantine, or another rollout is on its way and
+/// `concurrency` says `reject`.
+pub async fn release(db: &Db, clock: &dyn Clock, actor: &Actor, wanted: &Wanted) -> Result<Placed, Error> {
+    release_after(db, clock, actor, None, wanted).await
+}
+
+/// [`release`], as a consequence of the event `cause`.
+///
+/// # Errors
+///
+/// As [`release`].
+pub async fn release_after(
+    db: &Db,
+    clock: &dyn Clock,
+    actor: &Actor,
+    cause: Option<u64>,
+    wanted: &Wanted,
+) -> Result<Placed, Error> {
+    let at = clock.now();
+    let mut tx = db.begin().await?;
+    let mut events = Vec::new();
+    let event = |kind: EventKind| NewEvent { at, actor: actor.clone(), kind, cause };
+    let release = settle(&mut tx, wanted).await?;
+    let digest = release.digest();
+    let kept = stored::Release {
+        digest,
+        model: release.model.clone(),
+        version: release.version,
+        body: write(&release)?,
+        created_at: at,
+        author: actor.clone(),
+    };
+    if tx.add_release(&kept).await? {
+        events.push(event(EventKind::ReleaseCreated {
+            release: digest,
+            model: release.model.clone(),
+            version: release.version,
+        }));
+    }
+    // Whoever made the release first is its author, also where somebody else releases it again.
+    let author = tx.release(digest).await?.map_or_else(|| actor.name.clone(), |kept| kept.author.name);
+    let quarantine = tx.quarantine_of(digest, &wanted.environment).await?;
+    let filter = RolloutFilter {
+        endpoint: Some(wanted.endpoint.clone()),
+        environment: Some(wanted.environment.clone()),
+        is_live: true,
+        before: None,
+    };
+    let live = tx.rollouts(&filter, MOST_LIVE).await?;
+    let incumbent = tx.environment_release(&wanted.environment, &wanted.endpoint).await?;
+    let admission = wanted.concurrency.admit(!live.is_empty(), quarantine.is_some());
+    match admission {
+        Admission::Start | Admission::Wait => {}
+        Admission::EndOther => {
+            for other in &live {
+                let input = Input::Supersede { by: format!("release {}", digest.short()) };
+                events.extend(take(&mut tx, other, &input, actor, at).await?.events);
+            }
+        }
+        Admission::Busy => {
+            let ids: Vec<String> = live.iter().map(|other| other.id.to_string()).collect();
+            let why = format!("rollout {} of `{}` is on its way", ids.join(", "), wanted.endpoint);
+            return Err(Error::new(Code::InvalidState, why));
+        }
+        Admission::Quarantined => {
+            let why = format!(
+                "release {} is in quarantine in `{}`: {}",
+                digest.short(),
+                wanted.environment,
+                quarantine.unwrap_or_default()
+            );
+            return Err(Error::new(Code::InvalidState, why));
+        }
+    }
+    if incumbent == Some(digest) {
+        let why = format!("`{}` runs release {} already", wanted.environment, digest.short());
+        return Err(Error::new(Code::ResourceAlreadyExists, why));
+    }
+    let plan = plan(wanted, digest, incumbent, author)?;
+    let state = begin(&plan, at)?;
+    let text = write(&plan)?;
+    let new = NewRollout {
+        endpoint: wanted.endpoint.clone(),
+        environment: wanted.environment.clone(),
+        candidate: digest,
+        incumbent,
+        plan: text.clone(),
+        at,
+    };
+    let is_waiting = admission != Admission::Start;
+    let id = tx.add_rollout(&new, &write(&state)?, state.phase.name(), is_waiting).await?;
+    events.push(event(EventKind::RolloutStarted {
+        rollout: id,
+        endpoint: new.endpoint,
+        environment: new.environment,
+        release: digest,
+        incumbent,
+        plan: Digest::of(text.as_bytes()),
+    }));
+    tx.commit(events).await?;
+    Ok(Placed { rollout: id, release: digest, incumbent, is_waiting })
+}
+
+async fn settle(tx: &mut Tx, wanted: &Wanted) -> Result<Release, Error> {
+    let Wanted { model, version, .. } = wanted;
+    let found = tx
+        .model_version(model, *version)
+        .await?
+        .ok_or_else(|| Error::missing(format!("model `{model}` has no version {version}")))?;
+    let content = found.content.ok_or_else(|| {
+        let why = format!(
+            "the files of {model}@{version} are not in the store, so nothing can be released by digest"
+        );
+        Error::new(Code::InvalidState, why)
+    })?;
+    Ok(Release {
+        model: model.clone(),
+        version: *version,
+        content,
+        threshold: wanted.threshold,
+        signature: None,
+        runtime: "tidemill".to_owned(),
+        commit: wanted.commit.clone(),
+        evidence: Vec::new(),
+    })
+}
+
+fn plan(
+    wanted: &Wanted,
+    candidate: Digest,
+    incumbent: Option<Digest>,
+    author: String,
+) -> Result<Plan, Error> {
+    // Without a release that has the requests there is nothing to compare with: people may still have to agree.
+    let stages = match incumbent {
+        Some(_) => wanted.stages.clone(),
+        None => wanted
+            .stages
+            .iter()
+            .filter_map(|stage| match stage {
+                Stage::Gate { .. } => Some(stage.clone()),
+                Stage::Full { .. } => Some(Stage::Full { settle: Duration::ZERO }),
+                Stage::Shadow { .. } | Stage::Canary { .. } => None,
+            })
+            .collect(),
+    };
+    let mut plan = Plan {
+        endpoint: wanted.endpoint.clone(),
+        environment: wanted.environment.clone(),
+        candidate,
+        incumbent,
+        others: Vec::new(),
+        holdout: 0,
+        author,
+        stages,
+        judge: incumbent.and(wanted.judge.clone()),
+        windows: Vec::new(),
+        inputs: candidate,
+    };
+    plan.check().map_err(|error| Error::invalid(format!("the rollout cannot be: {error}")))?;
+    seal(&mut plan)?;
+    Ok(plan)
+}
+
+/// Names what people approve, which is the whole plan: another release, plan or incumbent makes their approval void.
+fn seal(plan: &mut Plan) -> Result<(), Error> {
+    plan.inputs = plan.candidate;
+    plan.inputs = Digest::of(write(plan)?.as_bytes());
+    Ok(())
+}
+
+pub(super) fn begin(plan: &Plan, at: Timestamp) -> Result<State, Error> {
+    start(plan, at).map_err(|error| Error::invalid(error.to_string()))
+}
+
+/// Lets a rollout that waited begin, compared with what runs by now.
+pub(super) async fn begin_waiting(
+    tx: &mut Tx,
+    rollout: &Rollout,
+    at: Timestamp,
+) -> Result<Vec<NewEvent>, Error> {
+    let mut plan = plan_of(rollout)?;
+    plan.incumbent = tx.environment_release(&plan.environment, &plan.endpoint).await?;
+    seal(&mut plan)?;
+    let state = begin(&plan, at)?;
+    let begun = tx.begin_rollout(rollout.id, plan.incumbent, &write(&plan)?, &write(&state)?, at).await?;
+    let kind = EventKind::RolloutMoved {
+        rollout: rollout.id,
+        from: "waiting".to_owned(),
+        to: state.phase.name().to_owned(),
+        stage: 0,
+        why: "no other rollout of the endpoint is on its way".to_owned(),
+        evidence: None,
+    };
+    let event = NewEvent { at, actor: Actor::system("rollouts"), kind, cause: None };
+    Ok(if begun { vec![event] } else { Vec::new() })
+}
+
+/// Does something to a rollout; gives its state after it.
+///
+/// # Errors
+///
+/// Where it may not be done: an author who approves, inputs that changed, a rollout that is over.
+pub async fn act(
+    db: &Db,
+    clock: &dyn Clock,
+    actor: &Actor,
+    id: u64,
+    action: &Action,
+) -> Result<State, Error> {
+    let at = clock.now();
+    let mut tx = db.begin().await?;
+    let rollout = tx.rollout(id).await?.ok_or_else(|| Error::missing(format!("there is no rollout {id}")))?;
+    let by = actor.name.clone();
+    let input = match action {
+        Action::Approve { inputs } => {
+            let (plan, state) = (plan_of(&rollout)?, state_of(&rollout)?);
+            let role = match plan.stages.get(state.stage) {
+                Some(Stage::Gate { approve }) => approve.role.clone(),
+                _ => String::new(),
+            };
+            Input::Approve { approval: Approval { by, role, inputs: inputs.unwrap_or(plan.inputs), at } }
+        }
+        Action::Proceed { why } => Input::Proceed { by, why: why.clone() },
+        Action::Abort { why } => Input::Abort { by, why: why.clone() },
+        Action::Rollback { why } => Input::Rollback { by, why: why.clone() },
+    };
+    let taken = take(&mut tx, &rollout, &input, actor, at).await?;
+    tx.commit(taken.events).await?;
+    Ok(taken.outcome.state)
+}
+
+/// Begins a freeze; gives its number.
+///
+/// # Errors
+///
+/// Where it has no reason, or ends before it begins.
+pub async fn freeze(db: &Db, clock: &dyn Clock, actor: &Actor, new: &NewFreeze) -> Result<u64, Error> {
+    let at = clock.now();
+    if new.reason.trim().is_empty() {
+        return Err(Error::invalid("a freeze needs a reason"));
+    }
+    if new.until.is_some_and(|until| until <= at) {
+        return Err(Error::invalid("the freeze would be over already"));
+    }
+    let mut tx = db.begin().await?;
+    let freeze = stored::Freeze {
+        id: 0,
+        endpoint: new.endpoint.clone(),
+        reason: new.reason.clone(),
+        owner: actor.name.clone(),
+        from: at,
+        until: new.until,
+    };
+    let id = tx.add_freeze(&freeze).await?;
+    let kind = EventKind::FreezeSet {
+        freeze: id,
+        endpoint: freeze.endpoint,
+        reason: freeze.reason,
+        until: freeze.until,
+    };
+    tx.commit(vec![NewEvent { at, actor: actor.clone(), kind, cause: None }]).await?;
+    Ok(id)
+}
+
+/// Ends a freeze.
+///
+/// # Errors
+///
+/// Where there is none of this number.
+pub async fn lift_freeze(db: &Db, clock: &dyn Clock, actor: &Actor, id: u64) -> Result<(), Error> {
+    let mut tx = db.begin().await?;
+    if !tx.lift_freeze(id).await? {
+        return Err(Error::missing(format!("there is no freeze {id}")));
+    }
+    let kind = EventKind::FreezeLifted { freeze: id };
+    tx.commit(vec![NewEvent { at: clock.now(), actor: actor.clone(), kind, cause: None }]).await?;
+    Ok(())
+}
+
+/// The state of a rollout as it would be if it were looked at now: what keeps it from going on is of this moment.
+///
+/// # Errors
+///
+/// Where it cannot be read.
+pub fn standing(rollout: &Rollout, now: Timestamp) -> Result<State, Error> {
+    let (plan, state) = (plan_of(rollout)?, state_of(rollout)?);
+    if rollout.is_waiting || state.phase.is_over() {
+        return Ok(state);
+    }
+    Ok(tidemill_deliver::rollout::decide(&plan, &state, &Input::Tick, now).state)
+}

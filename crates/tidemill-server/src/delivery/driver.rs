@@ -1,0 +1,342 @@
+//! Takes rollouts on: looks at what happened, asks the engine, and brings about what it wants.
+//!
+//! All that matters is in the database before and after each effect, and each effect may be brought about twice, so the loop may be
+//! killed anywhere and goes on where it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tidemill_core::{Actor, EventKind, NewEvent, Timestamp};
+use tidemill_db::delivery::{Environment, GateResult, Quarantine, Rollout};
+use tidemill_deliver::rollout::{Due, Effect, Freeze, Input, Plan, State, decide};
+use tidemill_registry::Error;
+use tidemill_serve::gateway::endpoint::EndpointSpec;
+use tidemill_serve::gateway::source::Which;
+use tokio_util::sync::CancellationToken;
+
+use super::command::begin_waiting;
+use super::observe::Observer;
+use super::step::{plan_of, state_of, take};
+use super::traffic::{Names, names, spec};
+use crate::{App, serving};
+
+/// How often it is looked whether people did something.
+const ROUND: Duration = Duration::from_millis(250);
+/// Counters and clocks are looked at once in so many rounds.
+const LOOK: u32 = 4;
+/// Rollouts that are taken on.
+const MOST: usize = 10_000;
+
+/// Takes rollouts on until `stop`.
+pub(crate) async fn run(app: App, stop: CancellationToken) {
+    let mut driver = Driver { app, observer: Observer::default(), known: BTreeMap::new(), rounds: 0 };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = driver.round() => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(ROUND) => {}
+        }
+    }
+}
+
+struct Driver {
+    app: App,
+    observer: Observer,
+    /// Rollouts that are not over, as they were when they were last read.
+    known: BTreeMap<u64, Known>,
+    rounds: u32,
+}
+
+/// A rollout in memory.
+#[derive(Clone)]
+struct Known {
+    rollout: Rollout,
+    plan: Plan,
+    state: State,
+    /// Models and versions of its releases, which never change.
+    names: Names,
+}
+
+impl Driver {
+    async fn round(&mut self) {
+        if let Err(error) = self.try_round().await {
+            tracing::error!(%error, "rollouts cannot be taken on");
+        }
+        self.rounds = self.rounds.wrapping_add(1);
+    }
+
+    async fn try_round(&mut self) -> Result<(), Error> {
+        let db = self.app.registry().db().clone();
+        let live: BTreeMap<u64, u64> = db.live_rollouts(MOST).await?.into_iter().collect();
+        self.known.retain(|id, _| live.contains_key(id));
+        self.observer.keep(|id| live.contains_key(&id));
+        let mut acted = Vec::new();
+        for (id, inputs) in &live {
+            if self
+                .known
+                .get(id)
+                .is_none_or(|known| known.rollout.inputs != *inputs || known.rollout.is_waiting)
+            {
+                self.read(*id).await?;
+                acted.push(*id);
+            }
+        }
+        let looks = self.rounds.is_multiple_of(LOOK);
+        if live.is_empty() || !looks && acted.is_empty() {
+            return Ok(());
+        }
+        let freezes: Vec<Freeze> = db.freezes().await?.into_iter().map(freeze).collect();
+        let mut busy = BTreeSet::new();
+        for id in live.keys() {
+            let Some(known) = self.known.get(id) else { continue };
+            let made = &known.rollout.made;
+            let is_first = busy.insert((made.environment.clone(), made.endpoint.clone()));
+            if looks || acted.contains(id) {
+                let known = known.clone();
+                if let Err(error) = self.take_on(known, is_first, &freezes).await {
+                    tracing::error!(rollout.id = id, %error, "a rollout cannot be taken on; it is tried again");
+                    // People may have acted in between.
+                    self.known.remove(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a rollout into memory.
+    async fn read(&mut self, id: u64) -> Result<(), Error> {
+        let db = self.app.registry().db();
+        let Some(rollout) = db.rollout(id).await? else { return Ok(()) };
+        let (plan, state) = (plan_of(&rollout)?, state_of(&rollout)?);
+        let names = match self.known.get(&id) {
+            Some(known) if known.plan == plan => known.names.clone(),
+            _ => names(db, &plan).await?,
+        };
+        self.known.insert(id, Known { rollout, plan, state, names });
+        Ok(())
+    }
+
+    /// Takes one rollout on as far as it goes now.
+    async fn take_on(&mut self, mut known: Known, is_first: bool, freezes: &[Freeze]) -> Result<(), Error> {
+        let id = known.rollout.id;
+        if known.rollout.is_waiting && !known.state.phase.is_over() {
+            if is_first {
+                let mut tx = self.app.registry().db().begin().await?;
+                let events = begin_waiting(&mut tx, &known.rollout, self.now()).await?;
+                tx.commit(events).await?;
+                self.known.remove(&id);
+            }
+            return Ok(());
+        }
+        for input in changed_freezes(&known.plan, &known.state, freezes) {
+            self.input(&mut known, input).await?;
+        }
+        // What was seen belongs to the traffic that is about to be changed.
+        if let Some(serving) = self.app.serving()
+            && let Some((look, requests)) =
+                self.observer.look(serving.gateway(), id, &known.plan, &known.state, &known.names)
+        {
+            let seq = known.state.last_look() + 1;
+            self.input(&mut known, Input::Look { seq, requests, look }).await?;
+        }
+        if !decide(&known.plan, &known.state, &Input::Tick, self.now()).transitions.is_empty() {
+            self.input(&mut known, Input::Tick).await?;
+        }
+        // An effect may lead to the next one; a plan has so many stages, and a rollout never goes round.
+        for _ in 0..known.plan.stages.len() + 4 {
+            let Some(due) = known.state.due.first().cloned() else { break };
+            self.bring_about(&mut known, due).await?;
+        }
+        self.known.insert(id, known);
+        Ok(())
+    }
+
+    async fn bring_about(&self, rollout: &mut Known, due: Due) -> Result<(), Error> {
+        let (plan, names, id) = (rollout.plan.clone(), rollout.names.clone(), rollout.rollout.id);
+        let done = Input::Done { id: due.id };
+        match due.effect {
+            Effect::Preflight => {
+                let problems = self.preflight(&plan, &names).await;
+                let result = GateResult {
+                    gate: "preflight".to_owned(),
+                    passed: problems.is_empty(),
+                    detail: problems.join("; "),
+                    evidence: None,
+                    at: self.now(),
+                };
+                self.input_with(rollout, Input::Preflight { problems }, Beside::Gate(result)).await
+            }
+            Effect::Route { traffic } => {
+                let declared = self.declared(&plan.endpoint).await?;
+                let wanted = spec(declared.clone().unwrap_or_default(), &traffic, &names);
+                self.route(&plan, declared, wanted).await?;
+                self.input(rollout, done).await
+            }
+            Effect::Quarantine { release, reason } => {
+                let environment = plan.environment.clone();
+                let quarantine = Quarantine { release, environment, reason, at: self.now() };
+                self.input_with(rollout, done, Beside::Quarantine(quarantine)).await
+            }
+            Effect::Record { release } => {
+                let environment = Environment {
+                    name: plan.environment.clone(),
+                    endpoint: plan.endpoint.clone(),
+                    release,
+                    rollout: id,
+                    updated_at: self.now(),
+                };
+                self.input_with(rollout, done, Beside::Environment(environment)).await
+            }
+        }
+    }
+
+    /// What is declared of an endpoint now; nothing where it is not there.
+    async fn declared(&self, endpoint: &str) -> Result<Option<EndpointSpec>, Error> {
+        let stored = self.app.registry().db().endpoint(endpoint).await?;
+        stored.as_ref().map(serving::read_endpoint).transpose()
+    }
+
+    async fn route(
+        &self,
+        plan: &Plan,
+        declared: Option<EndpointSpec>,
+        wanted: EndpointSpec,
+    ) -> Result<(), Error> {
+        let (actor, registry) = (actor(), self.app.registry());
+        let gateway = self.app.serving().map(|serving| serving.gateway());
+        if wanted.arms.is_empty() {
+            serving::delete(registry, gateway, &actor, &plan.endpoint)
+                .await
+                .map_err(|refusal| refusal.error)?;
+            return Ok(());
+        }
+        if declared.is_some_and(|declared| declared.arms == wanted.arms) {
+            return Ok(());
+        }
+        serving::put(registry, gateway, &actor, &plan.endpoint, wanted, None)
+            .await
+            .map_err(|refusal| refusal.error)?;
+        Ok(())
+    }
+
+    /// Whether the candidate can answer what the incumbent answers.
+    async fn preflight(&self, plan: &Plan, names: &Names) -> Vec<String> {
+        const LOAD: Duration = Duration::from_secs(300);
+        let Some(serving) = self.app.serving() else {
+            return vec!["this server does not serve models".to_owned()];
+        };
+        let models = serving.gateway().models();
+        let mut loaded = Vec::new();
+        for release in [Some(plan.candidate), plan.incumbent].into_iter().flatten() {
+            let Some((model, version)) = names.get(&release) else { continue };
+            let which = Which::parse(Some(&version.to_string()));
+            let deadline = tokio::time::Instant::now() + LOAD;
+            match models.ready(model, &which, false, deadline.into_std()).await {
+                Ok(ready) => loaded.push(ready),
+                Err(error) if release == plan.candidate => {
+                    return vec![format!("{model}@{version}: {error}")];
+                }
+                // Then the candidate is all the more welcome.
+                Err(_) => {}
+            }
+        }
+        let [candidate, incumbent] = loaded.as_slice() else { return Vec::new() };
+        let (candidate, incumbent) = (candidate.metadata.load(), incumbent.metadata.load());
+        let mut problems = Vec::new();
+        for input in &candidate.inputs {
+            match incumbent.inputs.iter().find(|known| known.name == input.name) {
+                None => {
+                    problems.push(format!("it wants the input `{}`, which requests do not have", input.name));
+                }
+                Some(known) if known.element != input.element => {
+                    problems.push(format!("its input `{}` is of another type", input.name));
+                }
+                Some(_) => {}
+            }
+        }
+        for output in &incumbent.outputs {
+            if !candidate.outputs.iter().any(|known| known.name == output.name) {
+                problems.push(format!("it lacks the output `{}`, which callers get now", output.name));
+            }
+        }
+        problems
+    }
+
+    async fn input(&self, rollout: &mut Known, input: Input) -> Result<(), Error> {
+        self.input_with(rollout, input, Beside::Nothing).await
+    }
+
+    /// Takes the rollout one step on, together with what belongs to the step.
+    async fn input_with(&self, rollout: &mut Known, input: Input, beside: Beside) -> Result<(), Error> {
+        let at = self.now();
+        let mut tx = self.app.registry().db().begin().await?;
+        // People may have acted since it was read; then it is taken on from there in the next round.
+        let id = rollout.rollout.id;
+        let taken = take(&mut tx, &rollout.rollout, &input, &actor(), at).await?;
+        let mut events = taken.events;
+        let event = |kind: EventKind| NewEvent { at, actor: actor(), kind, cause: None };
+        match beside {
+            Beside::Nothing => {}
+            Beside::Gate(result) => tx.add_gate_result(id, &result).await?,
+            Beside::Quarantine(quarantine) => {
+                if tx.add_quarantine(&quarantine).await? {
+                    events.push(event(EventKind::ReleaseQuarantined {
+                        release: quarantine.release,
+                        environment: quarantine.environment,
+                        reason: quarantine.reason,
+                    }));
+                }
+            }
+            Beside::Environment(environment) => {
+                let from = tx.environment_release(&environment.name, &environment.endpoint).await?;
+                tx.set_environment(&environment).await?;
+                events.push(event(EventKind::EnvironmentMoved {
+                    environment: environment.name,
+                    endpoint: environment.endpoint,
+                    from,
+                    to: environment.release,
+                    rollout: id,
+                }));
+            }
+        }
+        tx.commit(events).await?;
+        rollout.rollout = taken.rollout;
+        rollout.state = taken.outcome.state;
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.app.registry().clock().now()
+    }
+}
+
+/// What is written together with a step.
+enum Beside {
+    Nothing,
+    Gate(GateResult),
+    Quarantine(Quarantine),
+    Environment(Environment),
+}
+
+fn actor() -> Actor {
+    Actor::system("rollouts")
+}
+
+fn freeze(stored: tidemill_db::delivery::Freeze) -> Freeze {
+    let tidemill_db::delivery::Freeze { id, endpoint, reason, owner, from, until } = stored;
+    Freeze { id, endpoint, reason, owner, from, until }
+}
+
+/// Freezes that a rollout does not know yet, and those that were lifted.
+fn changed_freezes(plan: &Plan, state: &State, freezes: &[Freeze]) -> Vec<Input> {
+    let concerns =
+        |freeze: &&Freeze| freeze.endpoint.as_deref().is_none_or(|endpoint| endpoint == plan.endpoint);
+    let new = freezes.iter().filter(concerns).filter(|freeze| !state.freezes().contains(freeze));
+    let lifted = state.freezes().iter().filter(|known| !freezes.contains(known));
+    new.map(|freeze| Input::Freeze { freeze: freeze.clone() })
+        .chain(lifted.map(|known| Input::Lift { id: known.id }))
+        .collect()
+}

@@ -1,0 +1,17 @@
+//! Delivery: what people and programs may do with releases and rollouts, and the loop that takes rollouts on.
+//!
+//! The functions of `command` are the one way in, for the command line as for HTTP: they look at rights and approvals, change state
+//! and append events in one transaction. What a rollout does next is decided by `tidemill-deliver`; `driver` brings it about.
+
+mod command;
+mod driver;
+mod observe;
+mod step;
+mod traffic;
+
+pub use command::{
+    Action, NewFreeze, Placed, Wanted, act, endpoint_name, freeze, lift_freeze, release, release_after,
+    standing,
+};
+pub(crate) use driver::run;
+pub use step::{plan_of, state_of};

@@ -1,0 +1,175 @@
+//! What the gateway counted of candidate and incumbent since the last look.
+//!
+//! Counters live in memory: what was counted between the last look and a crash is not seen by the judge, and nothing is seen twice.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tidemill_core::Digest;
+use tidemill_deliver::judge::{Look, Observation, Sample, Traffic as Under};
+use tidemill_deliver::rollout::{Plan, State};
+use tidemill_serve::gateway::Gateway;
+use tidemill_serve::gateway::metrics::{ArmLabels, ArmMeter};
+
+use super::traffic::{Names, arm_name};
+
+/// The metric that counts failed requests.
+pub(super) const ERRORS: &str = "errors";
+/// The metric that counts slow requests.
+pub(super) const LATENCY: &str = "latency";
+/// Requests of the incumbent from which on it is known what slow is.
+const ENOUGH: u64 = 200;
+
+/// Counters of an arm at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Counted {
+    answered: u64,
+    failed: u64,
+    latencies: Vec<(u64, u64)>,
+}
+
+impl Counted {
+    fn of(meter: &ArmMeter) -> Self {
+        Self { answered: meter.answers(), failed: meter.failures(), latencies: meter.latencies() }
+    }
+
+    /// What was counted since `before`.
+    fn since(&self, before: &Self) -> Self {
+        let latencies = self.latencies.iter().enumerate().map(|(at, (bound, count))| {
+            let earlier = before.latencies.get(at).map_or(0, |(_, count)| *count);
+            (*bound, count.saturating_sub(earlier))
+        });
+        Self {
+            answered: self.answered.saturating_sub(before.answered),
+            failed: self.failed.saturating_sub(before.failed),
+            latencies: latencies.collect(),
+        }
+    }
+
+    fn requests(&self) -> u64 {
+        self.answered + self.failed
+    }
+
+    fn timed(&self) -> u64 {
+        self.latencies.iter().map(|(_, count)| count).sum()
+    }
+
+    fn slower_than(&self, bound: u64) -> u64 {
+        self.latencies.iter().filter(|(upper, _)| *upper > bound).map(|(_, count)| count).sum()
+    }
+
+    /// The least bound that nineteen of twenty requests stay below.
+    fn slow(&self) -> Option<u64> {
+        let timed = self.timed();
+        let bounds = self.latencies.iter().map(|(bound, _)| *bound);
+        (timed >= ENOUGH).then(|| bounds.into_iter().find(|bound| 20 * self.slower_than(*bound) <= timed))?
+    }
+}
+
+/// What was counted at the last look, per rollout and release.
+#[derive(Debug, Default)]
+pub(super) struct Observer {
+    last: HashMap<(u64, Digest), Counted>,
+    /// From how many microseconds on a request is slow, per rollout; settled by requests before those that are judged by it.
+    slow: HashMap<u64, u64>,
+}
+
+impl Observer {
+    /// Forgets rollouts that are over.
+    pub(super) fn keep(&mut self, is_live: impl Fn(u64) -> bool) {
+        self.last.retain(|(rollout, _), _| is_live(*rollout));
+        self.slow.retain(|rollout, _| is_live(*rollout));
+    }
+
+    /// The look since the last one; none where the candidate had no request. The second number is the candidate's requests.
+    pub(super) fn look(
+        &mut self,
+        gateway: &Gateway,
+        rollout: u64,
+        plan: &Plan,
+        state: &State,
+        names: &Names,
+    ) -> Option<(Look, u64)> {
+        let incumbent = plan.incumbent?;
+        let candidate = self.counted(gateway, rollout, plan, plan.candidate, names)?;
+        let baseline = self.counted(gateway, rollout, plan, incumbent, names)?;
+        let requests = candidate.requests();
+        let slow = self.slow.get(&rollout).copied();
+        if slow.is_none()
+            && let Some(slow) = self.last.get(&(rollout, incumbent)).and_then(Counted::slow)
+        {
+            self.slow.insert(rollout, slow);
+        }
+        if requests + baseline.requests() == 0 {
+            return None;
+        }
+        let counts = |n: u64, events: u64| Sample::Counts { n, events: events.min(n) };
+        let mut observations = vec![Observation {
+            metric: ERRORS.to_owned(),
+            slice: None,
+            candidate: counts(requests, candidate.failed),
+            baseline: counts(baseline.requests(), baseline.failed),
+        }];
+        if let Some(slow) = slow {
+            observations.push(Observation {
+                metric: LATENCY.to_owned(),
+                slice: None,
+                candidate: counts(candidate.timed(), candidate.slower_than(slow)),
+                baseline: counts(baseline.timed(), baseline.slower_than(slow)),
+            });
+        }
+        let given = state.traffic.share(plan.candidate);
+        let both = given + state.traffic.share(incumbent);
+        let share = (given > 0 && both > given).then(|| f64::from(given) / f64::from(both));
+        // Requests of one key stay together, so only without keys are they assigned one by one.
+        let is_keyed = gateway.endpoint(&plan.endpoint).is_some_and(|found| {
+            found.spec.as_ref().is_some_and(|spec| spec.sticky.is_some() || !spec.rules.is_empty())
+        });
+        let assigned = (share.is_some() && !is_keyed).then(|| (requests, baseline.requests()));
+        let stratum = u32::try_from(state.applied).unwrap_or(u32::MAX);
+        Some((Look { traffic: Under { stratum, share }, assigned, observations }, requests))
+    }
+
+    fn counted(
+        &mut self,
+        gateway: &Gateway,
+        rollout: u64,
+        plan: &Plan,
+        release: Digest,
+        names: &Names,
+    ) -> Option<Counted> {
+        let (model, version) = names.get(&release)?;
+        let label = |text: &str| -> Arc<str> { text.into() };
+        let meter = gateway.metrics().arm(&ArmLabels {
+            endpoint: label(&plan.endpoint),
+            arm: label(&arm_name(release)),
+            model: label(model),
+            version: label(&version.to_string()),
+        });
+        let now = Counted::of(&meter);
+        // What was counted before this rollout is not about it.
+        let before = self.last.insert((rollout, release), now.clone()).unwrap_or_else(|| now.clone());
+        Some(now.since(&before))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_is_what_one_of_twenty_is() {
+        let counted =
+            |latencies: &[(u64, u64)]| Counted { latencies: latencies.to_vec(), ..Counted::default() };
+        assert_eq!(counted(&[(100, 150), (200, 40), (u64::MAX, 10)]).slow(), Some(200));
+        assert_eq!(counted(&[(100, 195), (200, 5), (u64::MAX, 0)]).slow(), Some(100));
+        assert_eq!(counted(&[(100, 100), (200, 5), (u64::MAX, 0)]).slow(), None, "too few");
+    }
+
+    #[test]
+    fn counters_that_began_anew_are_not_negative() {
+        let before = Counted { answered: 100, failed: 3, latencies: vec![(100, 103)] };
+        let after = Counted { answered: 10, failed: 0, latencies: vec![(100, 10)] };
+        assert_eq!(after.since(&before).requests(), 0);
+    }
+}

@@ -1,0 +1,87 @@
+//! From the traffic that a rollout wants to the declaration of an endpoint.
+
+use std::collections::BTreeMap;
+
+use tidemill_core::Digest;
+use tidemill_db::Db;
+use tidemill_deliver::rollout::{Plan, Traffic};
+use tidemill_registry::Error;
+use tidemill_serve::gateway::endpoint::EndpointSpec;
+use tidemill_serve::gateway::route::Arm;
+
+use super::step::internal;
+
+/// The model and version of a release.
+pub(super) type Names = BTreeMap<Digest, (String, u64)>;
+
+/// Models and versions of all releases of a plan.
+pub(super) async fn names(db: &Db, plan: &Plan) -> Result<Names, Error> {
+    let mut names = Names::new();
+    for digest in
+        plan.incumbent.into_iter().chain([plan.candidate]).chain(plan.others.iter().map(|(other, _)| *other))
+    {
+        let release = db
+            .release(digest)
+            .await?
+            .ok_or_else(|| internal(&format!("release {digest} of a rollout is not there")))?;
+        names.insert(digest, (release.model, release.version));
+    }
+    Ok(names)
+}
+
+/// The name of a release's arm.
+pub(super) fn arm_name(release: Digest) -> String {
+    format!("r-{}", release.short())
+}
+
+/// The declaration of an endpoint under the wanted traffic: arms are the rollout's, everything else stays.
+pub(super) fn spec(before: EndpointSpec, traffic: &Traffic, names: &Names) -> EndpointSpec {
+    let arm = |release: Digest, weight: f64, shadow: bool| {
+        let (model, version) = names.get(&release)?;
+        Some(Arm {
+            name: arm_name(release),
+            model: model.clone(),
+            version: Some(version.to_string()),
+            weight,
+            shadow,
+        })
+    };
+    let answering =
+        traffic.arms.iter().filter_map(|(release, share)| arm(*release, f64::from(*share), false));
+    let shadow = traffic.shadow.and_then(|(release, share)| arm(release, f64::from(share) / 100.0, true));
+    let warm = traffic.warm.iter().filter_map(|release| arm(*release, 0.0, false));
+    let arms: Vec<Arm> = answering.chain(shadow).chain(warm).collect();
+    // A rule may only name an arm that is there.
+    let rules =
+        before.rules.into_iter().filter(|rule| arms.iter().any(|arm| arm.name == rule.arm && !arm.shadow));
+    EndpointSpec { rules: rules.collect(), arms, ..before }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_shadows_and_warm_releases_become_arms() {
+        let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
+        let names = Names::from([(old, ("churn".to_owned(), 1)), (new, ("churn".to_owned(), 2))]);
+        let before = EndpointSpec { timeout_ms: Some(70), ..EndpointSpec::default() };
+        let canary =
+            Traffic { revision: 2, arms: vec![(old, 9_000), (new, 1_000)], shadow: None, warm: vec![] };
+        let settled = spec(before.clone(), &canary, &names).settle(None).unwrap();
+        assert_eq!(settled.timeout_ms, Some(70));
+        let shares = settled.shares();
+        assert_eq!((shares[&*arm_name(old)], shares[&*arm_name(new)]), (9_000, 1_000));
+
+        let shadow =
+            Traffic { revision: 1, arms: vec![(old, 10_000)], shadow: Some((new, 5_000)), warm: vec![] };
+        let settled = spec(before.clone(), &shadow, &names).settle(None).unwrap();
+        assert!(settled.arms[1].shadow);
+        assert_eq!((settled.arms[1].weight, settled.shares().len()), (50.0, 1));
+
+        let full = Traffic { revision: 3, arms: vec![(new, 10_000)], shadow: None, warm: vec![old] };
+        let settled = spec(before, &full, &names).settle(None).unwrap();
+        assert_eq!(settled.shares(), BTreeMap::from([(&*arm_name(new), 10_000)]));
+        assert_eq!(settled.arms.len(), 2, "the old release stays loaded");
+    }
+}

@@ -1,0 +1,322 @@
+//! Versioned datasets, and what is different between two versions.
+
+use std::collections::BTreeMap;
+
+use tidemill_core::{EventKind, Name, Timestamp};
+use tidemill_db::{DatasetVersion, EventFilter, Order};
+use tidemill_registry::Error;
+use tidemill_store::{Entry, EntryKind};
+use tidemill_ui::chart::spark;
+use tidemill_ui::{
+    Area, Badge, Block, Cell, Choice, Control, Crumb, Empty, Facts, FilterBox, Page, Section, Table, Tone,
+    href,
+};
+use tokio::task::spawn_blocking;
+
+use super::Made;
+use super::ask::Ask;
+
+/// Files whose differences are listed.
+const FILES: usize = 500;
+
+/// How the expectations of a dataset came out.
+pub(super) struct Checked {
+    pub(super) at: Timestamp,
+    pub(super) passed: u64,
+    pub(super) failed: u64,
+    pub(super) warned: u64,
+}
+
+impl Checked {
+    pub(super) fn badge(&self) -> Badge {
+        if self.failed > 0 {
+            return Badge::new(
+                Tone::Bad,
+                format!("{} of {} broken", self.failed, self.passed + self.failed + self.warned),
+            );
+        }
+        if self.warned > 0 {
+            return Badge::new(Tone::Warn, format!("{} warnings", self.warned));
+        }
+        Badge::new(Tone::Good, format!("{} hold", self.passed))
+    }
+}
+
+/// The newest check of each dataset that was ever checked.
+pub(super) async fn checks(ask: &Ask) -> Result<BTreeMap<String, Checked>, Error> {
+    let filter = EventFilter {
+        kind: Some("data.checked".into()),
+        limit: Some(500),
+        order: Order::NewestFirst,
+        ..EventFilter::default()
+    };
+    let mut found = BTreeMap::new();
+    for event in ask.app.registry().db().events(&filter).await? {
+        if let EventKind::DataChecked { dataset, passed, failed, warned } = event.kind {
+            found.entry(dataset).or_insert(Checked { at: event.at, passed, failed, warned });
+        }
+    }
+    Ok(found)
+}
+
+pub(super) async fn list(ask: Ask) -> Made {
+    let db = ask.app.registry().db();
+    let datasets = db.datasets().await?;
+    let mut checks = checks(&ask).await?;
+    let mut rows = Vec::with_capacity(datasets.len());
+    for dataset in &datasets {
+        let latest = db.dataset_version(&dataset.name, None).await?;
+        let name = dataset.name.as_str();
+        let checked = checks.remove(name);
+        rows.push(vec![
+            Cell::link(href(&["data", name], &[]), name),
+            Cell::Text(format!("v{}", dataset.latest)),
+            latest.as_ref().and_then(|version| version.rows).map_or(Cell::None, Cell::Count),
+            latest.as_ref().map_or(Cell::None, |version| Cell::Bytes(version.bytes)),
+            latest.as_ref().map_or(Cell::None, |version| Cell::Count(version.files)),
+            checked.as_ref().map_or(Cell::None, |checked| Cell::Badge(checked.badge())),
+            Cell::Time(dataset.updated_at, Some(ask.now)),
+        ]);
+    }
+    let table = Table::new(
+        "datasets",
+        "Datasets",
+        &["dataset", "version", "rows", "size", "files", "expectations", "changed"],
+    )
+    .with(rows)
+    .or(Empty::new(
+        "No dataset is versioned yet",
+        "A version is an immutable snapshot that runs and models can name. Store one in the project's folder:",
+    )
+    .code("tidemill data add data/flights --name flights"));
+    let mut blocks = vec![Block::Section(Section::new("list", "", vec![Block::Table(table)]))];
+    if !checks.is_empty() {
+        let rows = checks.iter().map(|(name, checked)| {
+            vec![
+                Cell::link(href(&["log"], &[("subject", &format!("dataset:{name}"))]), name.clone()),
+                Cell::Badge(checked.badge()),
+                Cell::Time(checked.at, Some(ask.now)),
+            ]
+        });
+        let table =
+            Table::new("checked", "Datasets of the project file", &["dataset", "expectations", "checked"]);
+        blocks.push(Block::Section(
+            Section::new("checks", "Datasets of the project file", vec![Block::Table(table.with(rows))])
+                .note(
+                    "They are read where they lie; their expectations were evaluated when the pipeline ran.",
+                ),
+        ));
+    }
+    Ok(Page {
+        title: "Data".into(),
+        area: Area::Data,
+        lead: "Named datasets and their versions. A version never changes and is stored once, however often it is used.".into(),
+        blocks,
+        live: vec!["dataset.version.created", "data.checked"],
+        ..Page::default()
+    })
+}
+
+pub(super) async fn dataset(ask: Ask) -> Made {
+    let missing = || Error::missing(format!("there is no dataset `{}`", ask.part(0)));
+    let name = Name::new(ask.part(0)).map_err(|_| missing())?;
+    let versions = ask.app.registry().db().dataset_versions(&name).await?;
+    let latest = versions.first().ok_or_else(missing)?;
+    let sizes: Vec<f64> = versions.iter().rev().map(|version| version.bytes as f64).collect();
+    let facts = Facts::new("latest")
+        .large()
+        .with("Latest version", Cell::Text(format!("v{}", latest.version)))
+        .maybe("Rows", latest.rows.map(Cell::Count))
+        .with("Size", Cell::Bytes(latest.bytes))
+        .with("Files", Cell::Count(latest.files));
+    let facts = if sizes.len() > 1 { facts.with("Size over versions", spark(&sizes)) } else { facts };
+    let rows = versions.iter().take(500).map(|version| {
+        let number = version.version.to_string();
+        let before =
+            version.version.checked_sub(1).filter(|before| *before > 0).map(|before| before.to_string());
+        vec![
+            Cell::Text(format!("v{number}")),
+            version.rows.map_or(Cell::None, Cell::Count),
+            Cell::Bytes(version.bytes),
+            Cell::Count(version.files),
+            Cell::text(version.message.clone().unwrap_or_default()),
+            Cell::text(version.source.clone()),
+            Cell::text(version.actor.to_string()),
+            Cell::Time(version.created_at, Some(ask.now)),
+            before.map_or(Cell::None, |before| {
+                Cell::link(ask.with(&[("from", &before), ("to", &number)]) + "#difference", "what changed")
+            }),
+            Cell::Code(version.content.to_string()),
+        ]
+    });
+    let columns = [
+        "version",
+        "rows",
+        "size",
+        "files",
+        "message",
+        "source",
+        "added by",
+        "added",
+        "difference",
+        "content",
+    ];
+    let table = Table::new("versions", "Versions", &columns).with(rows);
+    let mut blocks = vec![Block::Section(Section::new("latest", "", vec![Block::Facts(facts)]))];
+    blocks.push(Block::Section(Section::new("versions-list", "Versions", vec![Block::Table(table)])));
+    if versions.len() > 1 {
+        blocks.push(Block::Section(Section::new(
+            "difference",
+            "Difference",
+            difference(&ask, &versions).await?,
+        )));
+    }
+    if let Some(schema) = schema(latest) {
+        blocks.push(Block::Section(Section::new(
+            "schema",
+            "Columns of the latest version",
+            vec![Block::Table(schema)],
+        )));
+    }
+    Ok(Page {
+        title: name.to_string(),
+        area: Area::Data,
+        crumbs: vec![Crumb::new("/data", "Data")],
+        blocks,
+        live: vec!["dataset.version.created", "data.checked"],
+        ..Page::default()
+    })
+}
+
+async fn difference(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<Block>, Error> {
+    let find = |key: &str, other: u64| {
+        let wanted = ask.get(key).and_then(|text| text.parse().ok()).unwrap_or(other);
+        versions.iter().find(|version| version.version == wanted)
+    };
+    let select = |name: &str, label: &str, chosen: Option<&DatasetVersion>| Control::Select {
+        name: name.into(),
+        label: label.into(),
+        choices: versions
+            .iter()
+            .take(200)
+            .map(|version| {
+                let is = chosen.is_some_and(|chosen| chosen.version == version.version);
+                Choice::new(version.version.to_string(), format!("v{}", version.version), is)
+            })
+            .collect(),
+    };
+    let (from, to) = (find("from", versions[1].version), find("to", versions[0].version));
+    let filter = FilterBox {
+        action: href(&["data", ask.part(0)], &[]),
+        label: "Versions to compare".into(),
+        controls: vec![select("from", "From", from), select("to", "To", to)],
+        button: "Compare".into(),
+        ..FilterBox::default()
+    };
+    let mut blocks = vec![Block::Filter(filter)];
+    let (Some(from), Some(to)) = (from, to) else { return Ok(blocks) };
+    let change = |from: u64, to: u64| {
+        let sign = if to < from { "−" } else { "+" };
+        Cell::Text(format!("{sign}{}", tidemill_ui::count(from.abs_diff(to))))
+    };
+    let mut rows = vec![
+        vec![
+            Cell::text("bytes"),
+            Cell::Bytes(from.bytes),
+            Cell::Bytes(to.bytes),
+            change(from.bytes, to.bytes),
+        ],
+        vec![
+            Cell::text("files"),
+            Cell::Count(from.files),
+            Cell::Count(to.files),
+            change(from.files, to.files),
+        ],
+    ];
+    if let (Some(a), Some(b)) = (from.rows, to.rows) {
+        rows.insert(0, vec![Cell::text("rows"), Cell::Count(a), Cell::Count(b), change(a, b)]);
+    }
+    let (old, new) = (format!("v{}", from.version), format!("v{}", to.version));
+    let sizes = Table::new("sizes", "Sizes", &["what", &old, &new, "change"]).with(rows);
+    blocks.push(Block::Table(sizes));
+    match (files(ask, from).await, files(ask, to).await) {
+        (Some(before), Some(after)) => blocks.push(Block::Table(changed_files(&before, &after))),
+        _ => blocks.push(Block::Text(
+            "The content of one of them is not in this store; `tidemill data pull` fetches it.".into(),
+        )),
+    }
+    blocks.push(Block::Code(format!(
+        "tidemill data diff {}@{} {}@{}",
+        ask.part(0),
+        from.version,
+        ask.part(0),
+        to.version
+    )));
+    Ok(blocks)
+}
+
+type Files = BTreeMap<String, (String, u64)>;
+
+/// The files of a version with digest and size; nothing where the store does not have them.
+async fn files(ask: &Ask, version: &DatasetVersion) -> Option<Files> {
+    let store = ask.app.registry().store().clone();
+    let (digest, bytes, is_file) = (version.content, version.bytes, version.kind == "file");
+    let count = version.files;
+    spawn_blocking(move || {
+        let is_file = is_file || store.tree(&digest).is_err();
+        let kind = if is_file { EntryKind::File { executable: false } } else { EntryKind::Tree };
+        let entry = Entry { digest, kind, bytes, files: count, sha256: None };
+        if !store.has(&entry).ok()? {
+            return None;
+        }
+        let found = store.files(&entry).ok()?;
+        let named = found.into_iter().map(|(path, entry)| {
+            (path.to_string_lossy().into_owned(), (entry.digest.to_string(), entry.bytes))
+        });
+        Some(named.collect())
+    })
+    .await
+    .ok()?
+}
+
+fn changed_files(before: &Files, after: &Files) -> Table {
+    let mut rows = Vec::new();
+    for (path, (digest, bytes)) in after {
+        match before.get(path) {
+            None => rows.push((Tone::Good, "added", path, None, Some(*bytes))),
+            Some((old, size)) if old != digest => {
+                rows.push((Tone::Warn, "changed", path, Some(*size), Some(*bytes)));
+            }
+            Some(_) => {}
+        }
+    }
+    for (path, (_, bytes)) in before.iter().filter(|(path, _)| !after.contains_key(*path)) {
+        rows.push((Tone::Bad, "removed", path, Some(*bytes), None));
+    }
+    let size = |bytes: Option<u64>| bytes.map_or(Cell::None, Cell::Bytes);
+    let rows = rows.into_iter().take(FILES).map(|(tone, word, path, old, new)| {
+        vec![
+            Cell::badge(tone, word),
+            Cell::text(if path.is_empty() { "(the file itself)" } else { path }),
+            size(old),
+            size(new),
+        ]
+    });
+    Table::new("files", "Files that differ", &["change", "file", "before", "after"])
+        .with(rows)
+        .or(Empty::new("Every file is the same", "The two versions hold the same bytes."))
+}
+
+/// The columns of a table, where the schema says them.
+fn schema(version: &DatasetVersion) -> Option<Table> {
+    let value: serde_json::Value = serde_json::from_str(version.schema.as_deref()?).ok()?;
+    let fields = value.as_array().or_else(|| value.get("fields")?.as_array())?;
+    let text = |field: &serde_json::Value, keys: &[&str]| {
+        let found = keys.iter().find_map(|key| field.get(key));
+        found.map_or(Cell::None, |found| {
+            Cell::text(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+        })
+    };
+    let rows = fields.iter().map(|field| vec![text(field, &["name"]), text(field, &["type", "data_type"])]);
+    Some(Table::new("schema", "Columns", &["column", "type"]).with(rows))
+}

@@ -1,0 +1,129 @@
+//! What is in the store about runs of the pipeline: plans, results of tests, logs.
+
+use serde::Deserialize;
+use tidemill_core::declare::Step;
+use tidemill_core::{Digest, EventKind, RunId, Timestamp};
+use tidemill_db::{EventFilter, Order};
+use tidemill_registry::{Code, Error};
+use tidemill_ui::{Badge, Cell, Table, Tone};
+use tokio::task::spawn_blocking;
+
+use crate::App;
+
+/// Bytes of an object that are read whole; plans and results are far smaller.
+const LARGEST: u64 = 16 << 20;
+
+/// The parts of a stored plan that pages show.
+#[derive(Debug, Deserialize)]
+pub(super) struct Plan {
+    pub(super) tidemill: String,
+    pub(super) params: serde_json::Value,
+    pub(super) steps: Vec<Step>,
+    pub(super) selection: Vec<String>,
+}
+
+/// One test of a model.
+#[derive(Debug, Deserialize)]
+pub(super) struct Tested {
+    pub(super) test: String,
+    pub(super) outcome: String,
+    pub(super) message: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Results {
+    step: String,
+    results: Vec<Tested>,
+}
+
+/// The tests of a run's model.
+#[derive(Debug)]
+pub(super) struct Evidence {
+    pub(super) run: RunId,
+    pub(super) at: Timestamp,
+    pub(super) step: String,
+    pub(super) passed: u64,
+    pub(super) failed: u64,
+    pub(super) results: Vec<Tested>,
+}
+
+/// The last bytes of an object, at most `most`; nothing where the store does not have it any more.
+pub(super) async fn tail(app: &App, digest: Digest, most: u64) -> Result<Option<Vec<u8>>, Error> {
+    let store = app.registry().store().clone();
+    let read = spawn_blocking(move || -> Result<Option<Vec<u8>>, std::io::Error> {
+        use std::io::Read as _;
+        if !store.contains(&digest).map_err(std::io::Error::other)? {
+            return Ok(None);
+        }
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut reader = store.read(&digest).map_err(std::io::Error::other)?;
+        let (mut kept, mut block) = (Vec::new(), vec![0; 64 << 10]);
+        loop {
+            let count = reader.read(&mut block)?;
+            if count == 0 {
+                break;
+            }
+            kept.extend_from_slice(&block[..count]);
+            // Cut now and then, so that a long log is moved a few times only.
+            if kept.len() > most.saturating_mul(2) {
+                kept.drain(..kept.len() - most);
+            }
+        }
+        kept.drain(..kept.len().saturating_sub(most));
+        Ok(Some(kept))
+    });
+    let read = read.await.map_err(|error| Error::new(Code::InternalError, error.to_string()))?;
+    read.map_err(|error| {
+        let mut failure = Error::new(Code::InternalError, "an object of the store cannot be read");
+        failure.source = Some(Box::new(error));
+        failure
+    })
+}
+
+async fn document<T: serde::de::DeserializeOwned>(app: &App, digest: Digest) -> Result<Option<T>, Error> {
+    let bytes = tail(app, digest, LARGEST).await?;
+    // One of another version is as one that is not there: the page says so and shows the rest.
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// What a run set out to do.
+pub(super) async fn plan(app: &App, digest: Digest) -> Result<Option<Plan>, Error> {
+    document(app, digest).await
+}
+
+/// The newest tests, of one run or of all.
+pub(super) async fn tests(app: &App, run: Option<RunId>) -> Result<Option<Evidence>, Error> {
+    let filter = EventFilter {
+        kind: Some("model.tested".to_owned()),
+        subject: run.map(|run| format!("run:{run}")),
+        limit: Some(1),
+        order: Order::NewestFirst,
+        ..EventFilter::default()
+    };
+    let Some(event) = app.registry().db().events(&filter).await?.pop() else { return Ok(None) };
+    let EventKind::ModelTested { run, evidence, passed, failed } = event.kind else { return Ok(None) };
+    let results: Option<Results> = document(app, evidence).await?;
+    let (step, results) = results.map(|results| (results.step, results.results)).unwrap_or_default();
+    Ok(Some(Evidence { run, at: event.at, step, passed, failed, results }))
+}
+
+/// How a test came out.
+pub(super) fn outcome(word: &str) -> Badge {
+    match word {
+        "passed" => Badge::new(Tone::Good, "passed"),
+        "failed" => Badge::new(Tone::Bad, "failed"),
+        _ => Badge::new(Tone::Warn, "not judged"),
+    }
+}
+
+/// Tests with their outcomes.
+pub(super) fn table(evidence: &Evidence) -> Table {
+    let rows = evidence.results.iter().map(|result| {
+        vec![
+            Cell::Badge(outcome(&result.outcome)),
+            Cell::text(result.test.clone()),
+            Cell::text(result.message.clone()),
+        ]
+    });
+    Table::new("tests", "Tests of the model", &["outcome", "test", "what was found"]).with(rows)
+}

@@ -1,0 +1,307 @@
+//! The home page: the loop as a river, what moves on it now, what is blocked and why, and what happened last.
+
+use tidemill_core::{EventKind, RunState};
+use tidemill_db::tracking::Run;
+use tidemill_db::{EventFilter, Order, RunRecord};
+use tidemill_registry::{Error, Question, View};
+use tidemill_serve::ModelState;
+use tidemill_ui::chart::{River, Station};
+use tidemill_ui::{Area, Block, Cell, Empty, Page, Section, Table, Tone, count, href};
+
+use super::Made;
+use super::ask::Ask;
+use super::evidence::{self, Evidence};
+use super::pipeline::last_of_each;
+use super::words::{find, pipeline_badge, run_badge, run_link, took};
+use super::{data, log, serving};
+
+/// Events that are listed.
+const EVENTS: usize = 15;
+/// Runs that are listed.
+const RUNS: i64 = 8;
+
+/// Something that waits for somebody.
+struct Blocked {
+    what: Cell,
+    why: String,
+}
+
+pub(super) async fn home(ask: Ask) -> Made {
+    let db = ask.app.registry().db();
+    let last = db.runs(1).await?.pop();
+    let tests = evidence::tests(&ask.app, None).await?;
+    let mut blocked = Vec::new();
+    let running = running(&ask).await?;
+    let stations = vec![
+        data_station(&ask, &mut blocked).await?,
+        pipeline_station(&ask, last.as_ref(), &mut blocked).await?,
+        tests_station(&ask, tests.as_ref(), &mut blocked),
+        registry_station(&ask).await?,
+        serving_station(&ask, &mut blocked).await?,
+    ];
+    let river = River { stations }.draw();
+    let now = Section::new("now", "What moves now", vec![moving(&ask, last.as_ref(), &running)]);
+    let rows = blocked.into_iter().map(|one| vec![one.what, Cell::Text(one.why)]);
+    let waiting = Table::new("blocked", "What is blocked", &["what", "why"]).with(rows).or(Empty::new(
+        "Nothing is blocked",
+        "The last run, its tests, the data and the models in memory are as they should be.",
+    ));
+    let waiting = Section::new("waiting", "What is blocked, and why", vec![Block::Table(waiting)]);
+    let filter = EventFilter { limit: Some(EVENTS), order: Order::NewestFirst, ..EventFilter::default() };
+    let events = db.events(&filter).await?;
+    let events = Section::new("events", "What happened last", vec![Block::Table(log::table(&ask, &events))]);
+    let title = last.as_ref().map_or_else(|| "Tidemill".to_owned(), |run| run.project.clone());
+    Ok(Page {
+        title,
+        area: Area::Home,
+        lead: "From data to predictions and back: each place leads to its page.".into(),
+        blocks: vec![
+            Block::Section(Section::new("river", "", vec![Block::Markup(river)])),
+            Block::Columns(vec![vec![Block::Section(now)], vec![Block::Section(waiting)]]),
+            Block::Section(events.more("/log", "the whole log")),
+        ],
+        live: EventKind::NAMES.to_vec(),
+        growing: !running.is_empty(),
+        ..Page::default()
+    })
+}
+
+/// Tracked runs that are at work.
+async fn running(ask: &Ask) -> Result<Vec<Run>, Error> {
+    let experiments = Question { view: View::Active, max_results: 1000, ..Question::default() };
+    let found = ask.app.registry().search_experiments(&experiments).await?;
+    let question = Question {
+        experiments: found.items.iter().map(|experiment| experiment.id.to_string()).collect(),
+        filter: "attributes.status = 'RUNNING'".into(),
+        order_by: vec!["attributes.start_time DESC".into()],
+        view: View::Active,
+        max_results: RUNS,
+        page_token: String::new(),
+    };
+    Ok(ask.app.registry().search_runs(&question).await?.items)
+}
+
+fn moving(ask: &Ask, last: Option<&RunRecord>, running: &[Run]) -> Block {
+    let pipeline = last.filter(|run| run.state == RunState::Running).map(|run| {
+        vec![
+            Cell::link(
+                href(&["pipelines", &run.id.to_string()], &[]),
+                format!("pipeline run {}", run.id.short()),
+            ),
+            Cell::Badge(pipeline_badge(run.state)),
+            took(Some(run.started_at), None, ask.now),
+        ]
+    });
+    let runs = running.iter().map(|run| {
+        let step = find(&run.tags, "tidemill.step").map(|step| format!("step {step}"));
+        let mut link = run_link(&run.info);
+        link.text = step.unwrap_or(link.text);
+        vec![
+            Cell::Link(link),
+            Cell::Badge(run_badge(run.info.status)),
+            took(run.info.started_at, None, ask.now),
+        ]
+    });
+    let table = Table::new("moving", "What moves now", &["what", "state", "for"])
+        .with(pipeline.into_iter().chain(runs))
+        .or(Empty::new("Nothing moves", "Start a run of the pipeline in the project's folder:")
+            .code("tidemill run"));
+    Block::Table(table)
+}
+
+async fn data_station(ask: &Ask, blocked: &mut Vec<Blocked>) -> Result<Station, Error> {
+    let datasets = ask.app.registry().db().datasets().await?;
+    let checks = data::checks(ask).await?;
+    let broken: Vec<_> = checks.iter().filter(|(_, checked)| checked.failed > 0).collect();
+    for (name, checked) in &broken {
+        blocked.push(Blocked {
+            what: Cell::link(
+                href(&["log"], &[("subject", &format!("dataset:{name}"))]),
+                format!("data {name}"),
+            ),
+            why: format!("{} expectations do not hold; `tidemill check` names the rows", checked.failed),
+        });
+    }
+    let newest = datasets.iter().max_by_key(|dataset| dataset.updated_at);
+    let mut lines: Vec<String> =
+        newest.map(|dataset| format!("{} v{} newest", dataset.name, dataset.latest)).into_iter().collect();
+    let hold: u64 = checks.values().map(|checked| checked.passed).sum();
+    if !checks.is_empty() {
+        lines.push(format!("{hold} expectations hold"));
+    }
+    let versions: u64 = datasets.iter().map(|dataset| dataset.latest).sum();
+    let (figure, unit) = if datasets.is_empty() && !checks.is_empty() {
+        (count(checks.len() as u64), "datasets read")
+    } else {
+        (count(versions), "versions")
+    };
+    let (tone, state) = if !broken.is_empty() {
+        (Tone::Bad, "expectations broken")
+    } else if datasets.is_empty() && checks.is_empty() {
+        (Tone::Plain, "nothing yet")
+    } else {
+        (Tone::Good, "as expected")
+    };
+    Ok(Station {
+        name: "Data".into(),
+        figure,
+        unit: unit.into(),
+        lines,
+        tone,
+        state: state.into(),
+        href: "/data".into(),
+        moving: false,
+    })
+}
+
+async fn pipeline_station(
+    ask: &Ask,
+    last: Option<&RunRecord>,
+    blocked: &mut Vec<Blocked>,
+) -> Result<Station, Error> {
+    let mut station = Station {
+        name: "Pipeline".into(),
+        figure: "0".into(),
+        unit: "runs".into(),
+        lines: Vec::new(),
+        tone: Tone::Plain,
+        state: "not run yet".into(),
+        href: "/pipelines".into(),
+        moving: false,
+    };
+    let Some(last) = last else { return Ok(station) };
+    let steps = last_of_each(ask.app.registry().db().step_runs(last.id).await?);
+    let total = evidence::plan(&ask.app, last.plan).await?.map_or(steps.len(), |plan| plan.steps.len());
+    let ran = steps.values().filter(|step| step.state == tidemill_core::StepState::Ran).count();
+    let badge = pipeline_badge(last.state);
+    station.figure = count(total as u64);
+    station.unit = "steps".into();
+    station.tone = badge.tone;
+    station.state = format!("last run {}", badge.text);
+    station.moving = last.state == RunState::Running;
+    station.lines = vec![
+        format!("{ran} ran, {} up to date", total.saturating_sub(ran)),
+        tidemill_ui::ago(last.started_at, ask.now),
+    ];
+    let failed: Vec<_> =
+        steps.values().filter(|step| step.state == tidemill_core::StepState::Failed).collect();
+    if let Some(step) = failed.first() {
+        station.lines[0] = format!("{} failed", step.step);
+    }
+    for step in failed {
+        let exit = step.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
+        let address = href(&["pipelines", &last.id.to_string()], &[("step", &step.step)]);
+        blocked.push(Blocked {
+            what: Cell::link(address, format!("step {}", step.step)),
+            why: format!("it failed{exit}; its log says how"),
+        });
+    }
+    if last.state == RunState::Interrupted {
+        blocked.push(Blocked {
+            what: Cell::link(href(&["pipelines", &last.id.to_string()], &[]), "the last run"),
+            why: "its process ended early; `tidemill run` goes on where it stopped".into(),
+        });
+    }
+    Ok(station)
+}
+
+fn tests_station(ask: &Ask, tests: Option<&Evidence>, blocked: &mut Vec<Blocked>) -> Station {
+    let mut station = Station {
+        name: "Tests".into(),
+        figure: "0".into(),
+        unit: "tests".into(),
+        lines: Vec::new(),
+        tone: Tone::Plain,
+        state: "none judged yet".into(),
+        href: "/pipelines".into(),
+        moving: false,
+    };
+    let Some(tests) = tests else { return station };
+    let run = tests.run.to_string();
+    station.href = href(&["pipelines", &run], &[]) + "#tests";
+    let open =
+        tests.results.iter().filter(|result| !matches!(result.outcome.as_str(), "passed" | "failed")).count();
+    let total = (tests.passed + tests.failed).max(tests.results.len() as u64);
+    station.figure = format!("{}/{total}", tests.passed);
+    station.unit = "passed".into();
+    (station.tone, station.state) = match (tests.failed, open) {
+        (0, 0) => (Tone::Good, "all hold".into()),
+        (0, open) => (Tone::Warn, format!("{open} not judged")),
+        (failed, _) => (Tone::Bad, format!("{failed} failed")),
+    };
+    if !tests.step.is_empty() {
+        station.lines.push(format!("of step {}", tests.step));
+    }
+    station.lines.push(tidemill_ui::ago(tests.at, ask.now));
+    for result in tests.results.iter().filter(|result| result.outcome != "passed") {
+        blocked.push(Blocked {
+            what: Cell::link(station.href.clone(), format!("test {}", result.test)),
+            why: result.message.clone(),
+        });
+    }
+    station
+}
+
+async fn registry_station(ask: &Ask) -> Result<Station, Error> {
+    let found = ask.app.registry().search_models("", &[], Some(1000), None).await?;
+    let versions: usize =
+        found.items.iter().filter_map(|model| model.latest.iter().map(|v| v.version as usize).max()).sum();
+    let aliases = found.items.iter().flat_map(|model| {
+        model.aliases.iter().map(move |alias| format!("{} v{} {}", model.name, alias.version, alias.alias))
+    });
+    let lines: Vec<String> = aliases.take(3).collect();
+    let (tone, state) = match (found.items.len(), lines.len()) {
+        (0, _) => (Tone::Plain, "no model yet".to_owned()),
+        (models, 0) => (Tone::Warn, format!("{models} models, no alias")),
+        (1, _) => (Tone::Good, "1 model".to_owned()),
+        (models, _) => (Tone::Good, format!("{models} models")),
+    };
+    Ok(Station {
+        name: "Registry".into(),
+        figure: count(versions as u64),
+        unit: "versions".into(),
+        lines,
+        tone,
+        state,
+        href: "/models".into(),
+        moving: false,
+    })
+}
+
+async fn serving_station(ask: &Ask, blocked: &mut Vec<Blocked>) -> Result<Station, Error> {
+    let endpoints = ask.app.registry().db().endpoints_after(None, 1000).await?;
+    let totals = serving::totals(ask);
+    let (requests, errors) = serving::answered(totals.iter());
+    let statuses = ask.app.serving().map(|serving| serving.gateway().models().statuses()).unwrap_or_default();
+    let mut failed = 0;
+    for status in &statuses {
+        if let ModelState::Failed(why) = &status.state {
+            failed += 1;
+            let what = format!("model {} {}", status.model, status.version);
+            blocked.push(Blocked { what: Cell::link("/serving", what), why: why.clone() });
+        }
+    }
+    let ready = statuses.iter().filter(|status| matches!(status.state, ModelState::Ready)).count();
+    let loading = statuses.iter().any(|status| matches!(status.state, ModelState::Loading));
+    let (tone, state) = if failed > 0 {
+        (Tone::Bad, format!("{failed} models cannot be loaded"))
+    } else if endpoints.is_empty() {
+        (Tone::Plain, "no endpoint yet".to_owned())
+    } else if errors > 0 {
+        (Tone::Warn, format!("{errors} errors"))
+    } else {
+        (Tone::Good, format!("{ready} models ready"))
+    };
+    let mut lines = vec![format!("{} requests answered", count(requests.saturating_sub(errors)))];
+    lines.extend(endpoints.iter().take(2).map(|endpoint| endpoint.name.clone()));
+    Ok(Station {
+        name: "Serving".into(),
+        figure: count(endpoints.len() as u64),
+        unit: if endpoints.len() == 1 { "endpoint" } else { "endpoints" }.into(),
+        lines,
+        tone,
+        state,
+        href: "/serving".into(),
+        moving: loading,
+    })
+}

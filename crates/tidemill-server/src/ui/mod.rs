@@ -1,0 +1,108 @@
+//! The web pages at `/`. Handlers read through the registry and the database and fill the views of `tidemill-ui`, which
+//! alone knows HTML; what a page shows can be had as JSON or CSV at the same address.
+
+mod answer;
+mod ask;
+mod compare;
+mod curves;
+mod data;
+mod evidence;
+mod experiments;
+mod files;
+mod home;
+mod log;
+mod models;
+mod pipeline;
+mod run;
+mod runs;
+mod serving;
+mod session;
+mod sign_in;
+mod steps;
+mod version;
+mod words;
+
+use std::future::Future;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{Method, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get, post};
+use tidemill_registry::{Code, Error};
+use tidemill_ui::Page;
+
+use crate::App;
+use ask::Ask;
+
+pub(crate) use session::{FormKey, actor};
+pub(crate) use sign_in::to_sign_in;
+
+/// What makes a page gives.
+type Made = Result<Page, Error>;
+
+/// All pages.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/", page(home::home))
+        .route("/experiments", page(experiments::list))
+        .route("/experiments/{id}", page(runs::table))
+        .route("/runs/{id}", page(run::run))
+        .route("/compare", page(compare::compare))
+        .route("/pipelines", page(pipeline::list))
+        .route("/pipelines/{id}", page(steps::run))
+        .route("/data", page(data::list))
+        .route("/data/{name}", page(data::dataset))
+        .route("/models", page(models::list))
+        .route("/models/{name}", page(models::model))
+        .route("/models/{name}/{version}", page(version::version))
+        .route("/serving", page(serving::list))
+        .route("/serving/{name}", page(serving::endpoint))
+        .route("/log", page(log::list))
+        .route("/log/{seq}", page(log::event))
+        .route("/login", page(sign_in::page))
+        .route("/ui/login", post(sign_in::sign_in))
+        .route("/ui/logout", post(sign_in::sign_out))
+        .route("/ui/models/{name}/alias", post(models::set_alias))
+        .route("/ui/static/{file}", get(answer::asset))
+}
+
+/// A route that gives a page.
+fn page<F, Fut>(make: F) -> MethodRouter<App>
+where
+    F: Fn(Ask) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Made> + Send,
+{
+    get(async move |ask: Ask| {
+        let shown = ask.shown();
+        let made = match ask.refused() {
+            Some(error) => Err(error),
+            None => make(ask).await,
+        };
+        answer::answer(&shown, made)
+    })
+}
+
+/// Whether a request is one for a page: a browser that goes somewhere, not a client of an API.
+pub(crate) fn is_page(method: &Method, path: &str, headers: &axum::http::HeaderMap) -> bool {
+    const APIS: [&str; 4] = ["/api/", "/ajax-api/", "/v2", "/v1/"];
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    *method == Method::GET
+        && accepts.is_some_and(|accept| accept.contains("text/html"))
+        && !APIS.iter().any(|api| path.starts_with(api))
+}
+
+/// Paths that are answered to everybody: how else would one sign in?
+pub(crate) fn is_open(path: &str) -> bool {
+    path == "/login" || path == "/ui/login" || path.starts_with("/ui/static/")
+}
+
+/// The page for an address that leads nowhere; nothing where no page was asked for.
+pub(crate) fn no_route(request: &Request) -> Option<Response> {
+    let path = request.uri().path();
+    if !is_page(request.method(), path, request.headers()) {
+        return None;
+    }
+    let why = Error::new(Code::EndpointNotFound, format!("there is no page `{path}`"));
+    Some(answer::answer(&ask::Shown::of(request.uri(), request.headers()), Err(why)).into_response())
+}

@@ -1,0 +1,305 @@
+//! The page of a run: what went in, what came out, its curves and its files.
+
+use tidemill_core::RunId;
+use tidemill_db::logged_models::LoggedModel;
+use tidemill_db::tracking::{Run, Stage};
+use tidemill_registry::{Error, Question, View};
+use tidemill_ui::chart::spark;
+use tidemill_ui::{
+    Area, Badge, Block, Cell, Control, Crumb, Empty, Facts, Figure, Link, Page, Section, Tab, Table, Tone,
+    href, markdown,
+};
+
+use super::Made;
+use super::ask::Ask;
+use super::curves::{self, Shape};
+use super::words::{find, run_badge, run_link, took};
+
+/// Curves that are drawn at once; those after them when they come into view.
+const DRAWN: usize = 6;
+/// Curves of one page.
+const CURVES: usize = 60;
+/// Small curves in the table of metrics.
+const SPARKS: usize = 40;
+
+pub(super) async fn run(ask: Ask) -> Made {
+    let id = ask.run_id()?;
+    let found = ask.app.registry().db().tracked_run(id).await?;
+    let run = found.ok_or_else(|| Error::missing(format!("there is no run `{id}`")))?;
+    let experiment = ask.app.registry().db().experiment(run.info.experiment).await?;
+    let tab = ask.get("tab").unwrap_or("overview").to_owned();
+    let blocks = match tab.as_str() {
+        "metrics" => metrics(&ask, &run, false).await?,
+        "system" => metrics(&ask, &run, true).await?,
+        "files" => super::files::files(&ask, &run).await?,
+        _ => overview(&ask, &run).await?,
+    };
+    let system = run.metrics.iter().filter(|metric| is_system(&metric.key)).count();
+    let own = run.metrics.len() - system;
+    let address = |tab: &str| href(&["runs", &id.to_string()], &[("tab", tab)]);
+    let mut tabs = vec![
+        Tab::new(href(&["runs", &id.to_string()], &[]), "Overview", tab == "overview"),
+        Tab::new(address("metrics"), format!("Curves ({own})"), tab == "metrics"),
+    ];
+    if system > 0 {
+        tabs.push(Tab::new(address("system"), format!("System ({system})"), tab == "system"));
+    }
+    tabs.push(Tab::new(address("files"), "Files", tab == "files"));
+    let running = run.info.ended_at.is_none() && run_badge(run.info.status).tone == Tone::Busy;
+    let mut badges = vec![run_badge(run.info.status)];
+    if run.info.stage == Stage::Deleted {
+        badges.push(Badge::new(Tone::Warn, "deleted"));
+    }
+    let above = experiment.map(|experiment| {
+        Crumb::new(href(&["experiments", &experiment.id.to_string()], &[]), experiment.name)
+    });
+    Ok(Page {
+        title: run_link(&run.info).text,
+        area: Area::Experiments,
+        crumbs: std::iter::once(Crumb::new("/experiments", "Experiments")).chain(above).collect(),
+        badges,
+        tabs,
+        blocks,
+        live: vec![
+            "tracking.run.moved",
+            "tracking.run.created",
+            "logged_model.created",
+            "logged_model.moved",
+        ],
+        growing: running,
+        ..Page::default()
+    })
+}
+
+pub(super) fn is_system(key: &str) -> bool {
+    key.starts_with("system/")
+}
+
+async fn overview(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
+    let id = run.info.id;
+    let info = &run.info;
+    let mut blocks = Vec::new();
+    if let Some(note) = find(&run.tags, "mlflow.note.content") {
+        blocks.push(Block::Markup(markdown(note)));
+    }
+    let facts = Facts::new("run")
+        .with("Began", info.started_at.map_or(Cell::None, |at| Cell::Time(at, None)))
+        .with("Took", took(info.started_at, info.ended_at, ask.now))
+        .with("By", Cell::text(info.user.clone()))
+        .maybe("Source", find(&run.tags, "mlflow.source.name").map(Cell::text))
+        .maybe("Commit", find(&run.tags, "mlflow.source.git.commit").map(|commit| Cell::Code(commit.into())))
+        .maybe("Failure", find(&run.tags, "tidemill.failure").map(|text| Cell::Pre(text.into())))
+        .with("Identifier", Cell::Pre(id.to_string()))
+        .with("Files", Cell::text(info.artifact_uri.clone()));
+    let params = Table::new("params", "Parameters", &["parameter", "value"])
+        .with(run.params.iter().map(|pair| vec![Cell::text(pair.key.clone()), Cell::Pre(pair.value.clone())]))
+        .or(Empty::new(
+            "No parameters",
+            "A program logs them with mlflow.log_params, a step names them under `params:`.",
+        ));
+    let left = vec![
+        Block::Section(Section::new("facts", "", vec![Block::Facts(facts)])),
+        Block::Section(Section::new("parameters", "Parameters", vec![Block::Table(params)])),
+    ];
+    let mut right =
+        vec![Block::Section(Section::new("metrics", "Metrics", vec![metric_table(ask, run).await?]))];
+    right.extend(lineage(ask, run).await?);
+    blocks.push(Block::Columns(vec![left, right]));
+    let shown = |key: &str| key != "mlflow.note.content" && key != "mlflow.runName";
+    let tags =
+        Table::new("tags", "Tags", &["tag", "value"])
+            .with(run.tags.iter().filter(|tag| shown(&tag.key)).map(|tag| {
+                vec![Cell::text(tag.key.clone()), Cell::Pre(tag.value.chars().take(2000).collect())]
+            }))
+            .or(Empty::new("No tags", "mlflow.set_tag gives a run words to be found by."));
+    blocks.push(Block::Section(Section::new("tag-list", "Tags", vec![Block::Table(tags)])));
+    Ok(blocks)
+}
+
+async fn metric_table(ask: &Ask, run: &Run) -> Result<Block, Error> {
+    let id = run.info.id.to_string();
+    let own: Vec<_> = run.metrics.iter().filter(|metric| !is_system(&metric.key)).collect();
+    let mut rows = Vec::with_capacity(own.len());
+    for (at, metric) in own.iter().enumerate() {
+        let small = if at < SPARKS && metric.step != 0 {
+            let found = ask.app.registry().db().metric_samples(&[run.info.id], &metric.key, None, 60).await?;
+            let values: Vec<f64> =
+                found.iter().flat_map(|(_, points)| points.iter().map(|point| point.value)).collect();
+            if values.len() > 1 { spark(&values) } else { Cell::None }
+        } else {
+            Cell::None
+        };
+        let address = href(&["runs", &id], &[("tab", "metrics"), ("curve", &metric.key)]);
+        rows.push(vec![
+            Cell::link(address, metric.key.clone()),
+            Cell::Number(metric.value),
+            curves::step(metric.step),
+            small,
+        ]);
+    }
+    let table = Table::new("metrics", "Newest value of each metric", &["metric", "value", "step", "curve"])
+        .with(rows)
+        .or(Empty::new(
+            "No metrics",
+            "A program logs them with mlflow.log_metric; built-in trainings log theirs.",
+        ));
+    Ok(Block::Table(table))
+}
+
+/// Where the run stands among others: the pipeline, parents and children, data in, models out.
+async fn lineage(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
+    let db = ask.app.registry().db();
+    let id = run.info.id;
+    let mut blocks = Vec::new();
+    let mut facts = Facts::new("lineage");
+    if let Some(pipeline) = find(&run.tags, "tidemill.run") {
+        let step = find(&run.tags, "tidemill.step").unwrap_or_default();
+        let text =
+            if step.is_empty() { "its steps, plan and logs".to_owned() } else { format!("step {step}") };
+        facts = facts
+            .with("Run of the pipeline", Cell::link(href(&["pipelines", pipeline], &[("step", step)]), text));
+    }
+    if let Some(parent) =
+        find(&run.tags, "mlflow.parentRunId").and_then(|parent| parent.parse::<RunId>().ok())
+        && let Some(info) = db.tracked_run_info(parent).await?
+    {
+        facts = facts.with("Part of", Cell::Link(run_link(&info)));
+    }
+    let children = Question {
+        experiments: vec![run.info.experiment.to_string()],
+        filter: format!("tags.mlflow.parentRunId = '{id}'"),
+        order_by: vec!["attributes.start_time ASC".into()],
+        view: View::Active,
+        max_results: 50,
+        page_token: String::new(),
+    };
+    let children = ask.app.registry().search_runs(&children).await?;
+    if !children.items.is_empty() {
+        let links: Vec<Link> = children.items.iter().map(|child| run_link(&child.info)).collect();
+        facts = facts.with("Parts", links.into());
+    }
+    if !facts.items.is_empty() {
+        blocks.push(Block::Section(Section::new("line", "Lineage", vec![Block::Facts(facts)])));
+    }
+    if !run.datasets.is_empty() {
+        let rows = run.datasets.iter().map(|dataset| {
+            let context = find(&dataset.tags, "mlflow.data.context").unwrap_or_default();
+            vec![
+                Cell::text(dataset.name.clone()),
+                Cell::text(context),
+                Cell::Code(dataset.digest.clone()),
+                Cell::text(dataset.source_type.clone()),
+            ]
+        });
+        let table =
+            Table::new("datasets", "Datasets that it read", &["dataset", "used for", "digest", "from"]);
+        blocks.push(Block::Section(Section::new(
+            "inputs",
+            "Data that it read",
+            vec![Block::Table(table.with(rows))],
+        )));
+    }
+    let mut models: Vec<LoggedModel> = Vec::new();
+    for output in run.model_outputs.iter().take(20) {
+        models.extend(db.logged_model(&output.model_id).await?);
+    }
+    if !models.is_empty() {
+        let rows = models.iter().map(|model| {
+            vec![
+                Cell::text(model.name.clone()),
+                Cell::text(model.model_type.clone()),
+                Cell::Code(model.id.clone()),
+                Cell::Time(model.created_at, Some(ask.now)),
+            ]
+        });
+        let table =
+            Table::new("logged_models", "Models that it made", &["model", "kind", "identifier", "made"]);
+        blocks.push(Block::Section(Section::new(
+            "outputs",
+            "Models that it made",
+            vec![Block::Table(table.with(rows))],
+        )));
+    }
+    Ok(blocks)
+}
+
+async fn metrics(ask: &Ask, run: &Run, system: bool) -> Result<Vec<Block>, Error> {
+    let shape = Shape::of(ask);
+    let id = run.info.id;
+    if let Some(key) = ask.get("curve") {
+        return curve(ask, run, key, &shape).await;
+    }
+    let wanted = ask.get("name").unwrap_or_default();
+    let keys = run.metrics.iter().filter(|metric| is_system(&metric.key) == system);
+    let keys = keys.filter(|metric| metric.key.to_lowercase().contains(&wanted.to_lowercase()));
+    // Those with several steps first: a single value is no curve.
+    let mut keys: Vec<(bool, &str)> = keys.map(|metric| (metric.step == 0, metric.key.as_str())).collect();
+    keys.sort_unstable();
+    let keys: Vec<&str> = keys.into_iter().map(|(_, key)| key).collect();
+    let from = ask.get("from").and_then(|from| from.parse::<usize>().ok()).unwrap_or(0).min(keys.len());
+    let here = &keys[from..keys.len().min(from + CURVES)];
+    let mut figures = Vec::with_capacity(here.len());
+    for (at, key) in here.iter().enumerate() {
+        let name = figure_id(run, key);
+        let alone = ask.with(&[("curve", key), ("from", ""), ("name", "")]);
+        if at < DRAWN {
+            let history = curves::read(&ask.app, id, key, &shape).await?;
+            let mut figure = curves::figure(&name, key, &[(run_link(&run.info).text, history)], &shape);
+            figure.links = vec![Link::new(alone, "alone")];
+            figures.push(figure);
+        } else {
+            let title = (*key).to_owned();
+            figures.push(Figure { id: name, title, later: Some(alone), ..Figure::default() });
+        }
+    }
+    let tab = if system { "system" } else { "metrics" };
+    let others = vec![
+        Control::Hidden { name: "tab".into(), value: tab.into() },
+        Control::Line {
+            name: "name".into(),
+            label: "Metrics".into(),
+            value: wanted.to_owned(),
+            example: "part of a name".into(),
+            wide: false,
+        },
+    ];
+    let mut blocks = vec![Block::Filter(shape.filter(href(&["runs", &id.to_string()], &[]), others))];
+    if shape.range.is_some() {
+        blocks.push(Block::Links(vec![Link::new(ask.with(&[("x", "")]), "See all steps")]));
+    }
+    if figures.is_empty() {
+        let empty = Empty::new(
+            "No metric to draw",
+            "A program logs points with mlflow.log_metric(key, value, step=…).",
+        );
+        blocks.push(Block::Empty(empty));
+    }
+    blocks.push(Block::Figures(figures));
+    if from + CURVES < keys.len() {
+        let next = (from + CURVES).to_string();
+        blocks.push(Block::Links(vec![Link::new(ask.with(&[("from", &next)]), "More curves →")]));
+    }
+    Ok(blocks)
+}
+
+/// One curve, wide, with its numbers: what is fetched when it comes into view, and where it is linked to.
+async fn curve(ask: &Ask, run: &Run, key: &str, shape: &Shape) -> Result<Vec<Block>, Error> {
+    if !run.metrics.iter().any(|metric| metric.key == key) {
+        return Err(Error::missing(format!("the run has no metric `{key}`")));
+    }
+    let history = curves::read(&ask.app, run.info.id, key, shape).await?;
+    let mut figure = curves::figure(&figure_id(run, key), key, &[(run_link(&run.info).text, history)], shape);
+    figure.links = vec![Link::new(ask.with(&[("curve", "")]), "among all")];
+    let others = vec![
+        Control::Hidden { name: "tab".into(), value: ask.get("tab").unwrap_or("metrics").into() },
+        Control::Hidden { name: "curve".into(), value: key.to_owned() },
+    ];
+    let filter = shape.filter(href(&["runs", &run.info.id.to_string()], &[]), others);
+    Ok(vec![Block::Filter(filter), Block::Figure(Box::new(figure))])
+}
+
+/// Names of metrics may hold anything; within a page they are numbered.
+fn figure_id(run: &Run, key: &str) -> String {
+    let at = run.metrics.iter().position(|metric| metric.key == key).unwrap_or_default();
+    format!("curve-{at}")
+}

@@ -1,0 +1,138 @@
+//! A version of a model: where it comes from, what it measured, whether its tests held, where it is used.
+
+use tidemill_core::RunId;
+use tidemill_db::models::ModelVersion;
+use tidemill_db::tracking::Run;
+use tidemill_registry::Error;
+use tidemill_serve::gateway::endpoint::EndpointSpec;
+use tidemill_ui::{
+    Area, Badge, Block, Cell, Crumb, Empty, Facts, Page, Section, Table, Tone, href, markdown,
+};
+
+use super::Made;
+use super::ask::Ask;
+use super::evidence;
+use super::models::{LIVE, run_cell, tags};
+use super::run::is_system;
+use super::serving::share;
+use super::words::find;
+
+pub(super) async fn version(ask: Ask) -> Made {
+    let registry = ask.app.registry();
+    let version = registry.version(ask.part(0), ask.part(1)).await?;
+    let mut blocks = Vec::new();
+    if let Some(text) = version.description.as_deref().filter(|text| !text.is_empty()) {
+        blocks.push(Block::Markup(markdown(text)));
+    }
+    let facts = Facts::new("version")
+        .with("Made", Cell::Time(version.created_at, None))
+        .with("By", Cell::text(version.user.clone().unwrap_or_default()))
+        .with("Run", run_cell(&version))
+        .with("Status", Cell::text(version.status.to_lowercase()))
+        .maybe("More", version.status_message.clone().map(Cell::Text))
+        .with("Source", Cell::text(version.source.clone()))
+        .maybe("Content", version.content.map(|digest| Cell::Code(digest.to_string())))
+        .maybe("Logged model", version.logged_model.clone().map(Cell::Code))
+        .with(
+            "Download",
+            Cell::Pre(format!(
+                "mlflow.artifacts.download_artifacts(\"models:/{}/{}\")",
+                version.model, version.version
+            )),
+        );
+    let mut left = vec![Block::Section(Section::new("about", "", vec![Block::Facts(facts)]))];
+    left.extend(tags(&version.tags));
+    let run = maker(&ask, &version).await?;
+    left.extend(tests(&ask, run.as_ref()).await?);
+    left.push(Block::Section(Section::new("used", "Where it is used", vec![used(&ask, &version).await?])));
+    blocks.push(Block::Columns(vec![left, measured(&ask, &version, run).await?]));
+    let badges = version.aliases.iter().map(|alias| Badge::new(Tone::Plain, alias.clone())).collect();
+    Ok(Page {
+        title: format!("{} v{}", version.model, version.version),
+        area: Area::Models,
+        crumbs: vec![
+            Crumb::new("/models", "Models"),
+            Crumb::new(href(&["models", &version.model], &[]), version.model.clone()),
+        ],
+        badges,
+        blocks,
+        live: [LIVE.as_slice(), &["endpoint.set", "model.tested"]].concat(),
+        ..Page::default()
+    })
+}
+
+/// The run that made it, where it is known.
+async fn maker(ask: &Ask, version: &ModelVersion) -> Result<Option<Run>, Error> {
+    let Some(run) = version.run.as_deref().and_then(|run| run.parse::<RunId>().ok()) else { return Ok(None) };
+    Ok(ask.app.registry().db().tracked_run(run).await?)
+}
+
+/// Metrics of the logged model, or else of the run that made it.
+async fn measured(ask: &Ask, version: &ModelVersion, run: Option<Run>) -> Result<Vec<Block>, Error> {
+    let db = ask.app.registry().db();
+    let mut metrics = Vec::new();
+    if let Some(model) = &version.logged_model
+        && let Some(model) = db.logged_model(model).await?
+    {
+        metrics = model.metrics;
+    }
+    if metrics.is_empty()
+        && let Some(run) = run
+    {
+        metrics = run.metrics;
+    }
+    let rows = metrics.iter().filter(|metric| !is_system(&metric.key)).map(|metric| {
+        vec![
+            Cell::text(metric.key.clone()),
+            Cell::Number(metric.value),
+            Cell::text(metric.dataset_name.clone().unwrap_or_default()),
+        ]
+    });
+    let table = Table::new("metrics", "Metrics", &["metric", "value", "measured on"])
+        .with(rows)
+        .or(Empty::new("No metrics", "Neither the model nor the run that made it has any."));
+    Ok(vec![Block::Section(Section::new("measured", "Metrics", vec![Block::Table(table)]))])
+}
+
+/// The tests of the pipeline's run that made it.
+async fn tests(ask: &Ask, run: Option<&Run>) -> Result<Option<Block>, Error> {
+    let Some(tracked) = run else { return Ok(None) };
+    let Some(pipeline) = find(&tracked.tags, "tidemill.run").and_then(|run| run.parse().ok()) else {
+        return Ok(None);
+    };
+    let Some(found) = evidence::tests(&ask.app, Some(pipeline)).await? else { return Ok(None) };
+    // One project is about one model; tests of another step say nothing about this one.
+    if find(&tracked.tags, "tidemill.step").is_some_and(|step| !found.step.is_empty() && step != found.step) {
+        return Ok(None);
+    }
+    let section = Section::new("tests", "Tests", vec![Block::Table(evidence::table(&found))]);
+    Ok(Some(Block::Section(
+        section.more(href(&["pipelines", &pipeline.to_string()], &[]), "the run that judged them"),
+    )))
+}
+
+async fn used(ask: &Ask, version: &ModelVersion) -> Result<Block, Error> {
+    let mut rows = Vec::new();
+    for endpoint in ask.app.registry().db().endpoints_after(None, 1000).await? {
+        let Ok(spec) = serde_json::from_str::<EndpointSpec>(&endpoint.spec) else { continue };
+        for arm in spec.arms.iter().filter(|arm| arm.model == version.model) {
+            let wanted = arm.version.clone().unwrap_or_else(|| "newest".to_owned());
+            let by_alias = wanted
+                .strip_prefix('@')
+                .is_some_and(|alias| version.aliases.iter().any(|known| known == alias));
+            if by_alias || wanted == version.version.to_string() {
+                rows.push(vec![
+                    Cell::link(href(&["serving", &endpoint.name], &[]), endpoint.name.clone()),
+                    Cell::text(arm.name.clone()),
+                    Cell::text(wanted),
+                    Cell::Text(share(&spec, arm)),
+                ]);
+            }
+        }
+    }
+    let table = Table::new("used", "Endpoints", &["endpoint", "arm", "named as", "share"]);
+    Ok(Block::Table(table.with(rows).or(Empty::new(
+        "No endpoint routes to this version by its number or an alias",
+        "Requests that name the model itself are answered by its newest version.",
+    ))))
+}

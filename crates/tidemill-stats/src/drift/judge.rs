@@ -1,0 +1,263 @@
+//! The decision over all columns of a table.
+
+use serde::{Deserialize, Serialize};
+
+use crate::categorical::largest_chance;
+use crate::correlation::{CorrelationChange, correlation_change};
+use crate::drift::{ColumnDrift, Family, Level, Measured, Rules, TestKind, reason};
+use crate::multiple::{benjamini_hochberg, bonferroni, rejection_limit};
+
+/// The correlation of two numeric columns on both sides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair<'a> {
+    /// Names of the columns.
+    pub columns: (&'a str, &'a str),
+    /// Pearson's r and the number of complete pairs on the reference side.
+    pub reference: (f64, f64),
+    /// The same on the current side.
+    pub current: (f64, f64),
+}
+
+/// A judged pair of columns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PairDrift {
+    /// Names of the columns.
+    pub columns: (String, String),
+    /// Correlation on the reference side.
+    pub reference: f64,
+    /// Correlation on the current side.
+    pub current: f64,
+    /// The test on all rows.
+    pub change: CorrelationChange,
+    /// On the effective sample, after correction over pairs.
+    pub p_adjusted: f64,
+    /// What it comes to.
+    pub level: Level,
+}
+
+/// How well a classifier tells the two sides apart, as the caller trained it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DomainClassifier {
+    /// Area under its curve on rows that it was not trained on; one half when the sides are alike.
+    pub auc: f64,
+    /// Lower end of the interval of the area.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
+}
+
+/// What a table comes to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The larger of `columns_level` and `joint_level`.
+    pub level: Level,
+    /// From the columns alone: the false-alarm rate without drift is at most `rules.alpha`.
+    pub columns_level: Level,
+    /// From correlations and the domain classifier. `NotJudged` if neither was given.
+    pub joint_level: Level,
+    /// Importance-weighted share of major columns among those judged.
+    pub major_share: f64,
+    /// All columns: major before minor before none before those not judged, and within a level by importance × shift, the
+    /// largest first.
+    pub columns: Vec<ColumnDrift>,
+    /// All pairs, those of the highest level and largest change first.
+    pub pairs: Vec<PairDrift>,
+    /// The domain classifier, if there was one.
+    pub classifier: Option<DomainClassifier>,
+    /// Why, in one sentence without a full stop.
+    pub reason: String,
+}
+
+/// Decides over measured columns, and over correlations and a domain classifier where the caller has them. Pairs
+/// without a defined test are left out.
+pub fn judge(
+    mut measured: Vec<Measured>,
+    pairs: &[Pair<'_>],
+    classifier: Option<DomainClassifier>,
+    rules: &Rules,
+) -> Verdict {
+    believe(&mut measured, rules);
+    let weights = importances(&measured);
+    let corrections = correct(&measured, rules);
+    let count = measured.len();
+    let mut columns: Vec<ColumnDrift> = measured
+        .into_iter()
+        .zip(corrections)
+        .zip(weights)
+        .map(|((measured, correction), importance)| column(measured, correction, importance, count))
+        .collect();
+    columns.sort_by(|a, b| {
+        let weight = |column: &ColumnDrift| column.importance * column.shift;
+        b.level.cmp(&a.level).then(weight(b).total_cmp(&weight(a))).then(a.name.cmp(&b.name))
+    });
+    let pairs = judge_pairs(pairs, rules);
+    let major_share: f64 =
+        columns.iter().filter(|column| column.level == Level::Major).map(|column| column.importance).sum();
+    let top = columns.first().map_or(Level::NotJudged, |column| column.level);
+    let columns_level = if top == Level::Major && (major_share <= 0.0 || major_share < rules.major_share) {
+        Level::Minor
+    } else {
+        top
+    };
+    let from_pairs = pairs.first().map_or(Level::NotJudged, |pair| pair.level);
+    let from_classifier = classifier.map_or(Level::NotJudged, |found| {
+        if found.lower > rules.floors.classifier {
+            Level::Major
+        } else if found.lower > 0.5 {
+            Level::Minor
+        } else {
+            Level::None
+        }
+    });
+    let joint_level = from_pairs.max(from_classifier);
+    let mut verdict = Verdict {
+        level: columns_level.max(joint_level),
+        columns_level,
+        joint_level,
+        major_share,
+        columns,
+        pairs,
+        classifier,
+        reason: String::new(),
+    };
+    verdict.reason = reason::of_table(&verdict);
+    verdict
+}
+
+/// Leaves those new and gone categories that are no luck, given how many the whole table could have shown.
+fn believe(measured: &mut [Measured], rules: &Rules) {
+    let chances = measured.iter().flat_map(|column| column.chances.iter().copied()).collect();
+    let limit = largest_chance(chances, rules.domain);
+    for column in measured {
+        let Some(figures) = &mut column.figures.categorical else { continue };
+        let keep: Vec<bool> = figures.domain.iter().map(|change| change.chance <= limit).collect();
+        // The first label is that of the category that moved most.
+        let mut labels = std::iter::once(true).chain(keep.iter().copied());
+        column.labels.retain(|_| labels.next().unwrap_or(false));
+        let mut changes = keep.into_iter();
+        figures.domain.retain(|_| changes.next().unwrap_or(false));
+    }
+}
+
+/// The shares of importance of all columns that have a test; zero for the others.
+fn importances(measured: &[Measured]) -> Vec<f64> {
+    let judged = |column: &&Measured| !column.tests.is_empty();
+    let given: Vec<f64> = measured.iter().filter(judged).filter_map(|column| column.importance).collect();
+    let usual = if given.is_empty() { 1.0 } else { given.iter().sum::<f64>() / given.len() as f64 };
+    let raw = |column: &Measured| {
+        if column.tests.is_empty() { 0.0 } else { column.importance.map_or(usual, |given| given.max(0.0)) }
+    };
+    let total: f64 = measured.iter().map(raw).sum();
+    measured.iter().map(|column| if total > 0.0 { raw(column) / total } else { 0.0 }).collect()
+}
+
+/// What correction makes of the p-values of one column.
+struct Correction {
+    p: Option<f64>,
+    adjusted: Option<f64>,
+    significant: Vec<bool>,
+}
+
+fn correct(measured: &[Measured], rules: &Rules) -> Vec<Correction> {
+    let p_values = |column: &Measured| column.tests.iter().map(|test| test.p).collect::<Vec<f64>>();
+    let of_columns: Vec<Option<f64>> = measured.iter().map(|column| bonferroni(&p_values(column))).collect();
+    match rules.family {
+        Family::Columns => {
+            let family: Vec<f64> = of_columns.iter().copied().flatten().collect();
+            let adjusted = benjamini_hochberg(&family);
+            let limit = rejection_limit(&adjusted, rules.alpha);
+            let mut next = adjusted.into_iter();
+            let correction = |(column, p): (&Measured, Option<f64>)| {
+                let tests = column.tests.len() as f64;
+                let significant = column.tests.iter().map(|test| test.p * tests < limit).collect();
+                Correction { p, adjusted: p.and_then(|_| next.next()), significant }
+            };
+            measured.iter().zip(of_columns).map(correction).collect()
+        }
+        Family::Tests => {
+            let family: Vec<f64> = measured.iter().flat_map(p_values).collect();
+            let mut next = benjamini_hochberg(&family).into_iter();
+            let correction = |(column, p): (&Measured, Option<f64>)| {
+                let adjusted: Vec<f64> = next.by_ref().take(column.tests.len()).collect();
+                Correction {
+                    p,
+                    significant: adjusted.iter().map(|p| *p < rules.alpha).collect(),
+                    adjusted: adjusted.into_iter().reduce(f64::min),
+                }
+            };
+            measured.iter().zip(of_columns).map(correction).collect()
+        }
+    }
+}
+
+fn column(mut measured: Measured, correction: Correction, importance: f64, columns: usize) -> ColumnDrift {
+    for (test, significant) in measured.tests.iter_mut().zip(correction.significant) {
+        test.significant = significant;
+    }
+    let alarmed = measured.figures.categorical.as_ref().is_some_and(|figures| !figures.domain.is_empty());
+    let large = measured.tests.iter().any(|test| test.significant && test.effect >= test.floor);
+    let level = if alarmed || large {
+        Level::Major
+    } else if measured.tests.is_empty() {
+        Level::NotJudged
+    } else if measured.tests.iter().any(|test| test.significant) {
+        Level::Minor
+    } else {
+        Level::None
+    };
+    let apart = measured.figures.categorical.as_ref().map_or(0.0, |figures| figures.total_variation);
+    let shift = measured
+        .tests
+        .iter()
+        .filter(|test| test.kind != TestKind::ChiSquare)
+        .fold(apart, |largest, test| largest.max(test.effect));
+    let reason = reason::of_column(&measured, level, correction.adjusted, columns);
+    ColumnDrift {
+        name: measured.name,
+        level,
+        importance,
+        shift,
+        p: correction.p,
+        p_adjusted: correction.adjusted,
+        tests: measured.tests,
+        figures: measured.figures,
+        reason,
+    }
+}
+
+fn judge_pairs(pairs: &[Pair<'_>], rules: &Rules) -> Vec<PairDrift> {
+    let capped = |(r, n): (f64, f64)| (r, n.min(rules.cap));
+    let tested: Vec<(&Pair<'_>, CorrelationChange, f64)> = pairs
+        .iter()
+        .filter(|pair| pair.reference.1 >= rules.min_rows && pair.current.1 >= rules.min_rows)
+        .filter_map(|pair| {
+            let all = correlation_change(pair.reference, pair.current)?;
+            let effective = correlation_change(capped(pair.reference), capped(pair.current))?;
+            Some((pair, all, effective.p))
+        })
+        .collect();
+    let adjusted = benjamini_hochberg(&tested.iter().map(|(_, _, p)| *p).collect::<Vec<f64>>());
+    let mut judged: Vec<PairDrift> = tested
+        .into_iter()
+        .zip(adjusted)
+        .map(|((pair, change, _), p_adjusted)| PairDrift {
+            columns: (pair.columns.0.to_owned(), pair.columns.1.to_owned()),
+            reference: pair.reference.0,
+            current: pair.current.0,
+            change,
+            p_adjusted,
+            level: if p_adjusted >= rules.pair_alpha {
+                Level::None
+            } else if change.difference.abs() >= rules.floors.correlation {
+                Level::Major
+            } else {
+                Level::Minor
+            },
+        })
+        .collect();
+    judged.sort_by(|a, b| {
+        let size = |pair: &PairDrift| pair.change.difference.abs();
+        b.level.cmp(&a.level).then(size(b).total_cmp(&size(a))).then(a.columns.cmp(&b.columns))
+    });
+    judged
+}

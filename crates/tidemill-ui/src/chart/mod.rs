@@ -1,0 +1,26 @@
+//! Charts as SVG text: own code, no library, no script needed to read them.
+//!
+//! A series has a colour, a dash pattern, a marker and a name at its end, so that it is told from others without
+//! colour. Pictures are drawn in user units of about a pixel and scale with the page.
+
+mod bars;
+mod dag;
+mod line;
+mod parallel;
+mod river;
+mod sample;
+mod scale;
+mod scatter;
+mod spark;
+mod svg;
+
+pub use bars::{Bar, Bars};
+pub use dag::{Graph, GraphNode};
+pub use line::{LineChart, Series};
+pub use parallel::{Axis, Parallel, Strand};
+pub use river::{River, Station};
+pub use scatter::{Dot, Scatter};
+pub use spark::spark;
+
+/// How many series are told from each other.
+const STYLES: usize = 8;

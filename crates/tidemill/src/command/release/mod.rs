@@ -1,0 +1,119 @@
+//! `tidemill release`: a version of a model is to get an environment's requests.
+
+mod plan;
+
+use clap::Args;
+use serde_json::json;
+use tidemill_deliver::rollout::Concurrency;
+use tidemill_server::delivery::{Wanted, endpoint_name, release_after};
+
+use crate::app::App;
+use crate::failure::Failure;
+
+/// Makes an immutable release of a version and begins its rollout, which the server (`tidemill up`) takes from stage to
+/// stage. `tidemill rollout status` shows how it goes.
+#[derive(Debug, Args)]
+pub(crate) struct Release {
+    /// The registered model, as in `flights-late`, with a version: `flights-late@3`; its newest version where not given, and
+    /// the model of the project file where nothing is named
+    model: Option<String>,
+    /// The environment
+    #[arg(long, value_name = "ENVIRONMENT")]
+    to: String,
+    /// From which score on the positive class is answered; part of what the release is
+    #[arg(long, value_name = "SCORE")]
+    threshold: Option<f64>,
+    /// What to do while another rollout of the endpoint is on its way
+    #[arg(long, value_name = "WHAT", default_value = "queue")]
+    concurrent: Concurrent,
+}
+
+/// What to do while another rollout is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Concurrent {
+    /// Wait for it
+    Queue,
+    /// Take its place
+    Supersede,
+    /// Fail
+    Reject,
+}
+
+pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
+    let Some(declared) = &app.project.release else {
+        return Err(Failure::usage("the project declares no release")
+            .hint("add the section `release:`")
+            .into());
+    };
+    let Some((position, (name, environment))) =
+        declared.environments.iter().enumerate().find(|(_, (name, _))| name.as_str() == args.to)
+    else {
+        let names: Vec<&str> = declared.environments.keys().map(|name| name.as_str()).collect();
+        let hint = tidemill_core::did_you_mean(&args.to, names.iter().copied())
+            .unwrap_or_else(|| format!("the project file declares {}", names.join(", ")));
+        return Err(Failure::usage(format!("there is no environment `{}`", args.to)).hint(hint).into());
+    };
+    let (db, console) = (app.db()?, app.console);
+    let (model, version) = match args.model.as_deref().map(|text| text.split_once('@').unwrap_or((text, "")))
+    {
+        Some((model, version)) => (model.to_owned(), version.to_owned()),
+        None => (declared.model.to_string(), String::new()),
+    };
+    let version = version_of(app, &model, &version)?;
+    let planned = plan::plan(environment);
+    for metric in &planned.unseen {
+        console.warn(format!("`{metric}` is not seen by rollouts; this one is judged without it"));
+    }
+    let endpoint = declared.endpoint.as_ref().unwrap_or(&declared.model);
+    let is_last = position + 1 == declared.environments.len();
+    let wanted = Wanted {
+        model: model.clone(),
+        version,
+        threshold: args.threshold,
+        commit: None,
+        endpoint: endpoint_name(endpoint.as_str(), name.as_str(), is_last),
+        environment: name.to_string(),
+        stages: planned.stages,
+        judge: planned.judge,
+        concurrency: match args.concurrent {
+            Concurrent::Queue => Concurrency::Queue,
+            Concurrent::Supersede => Concurrency::Supersede,
+            Concurrent::Reject => Concurrency::Reject,
+        },
+    };
+    let placed = app.block(release_after(db, app.clock.as_ref(), &app.actor, app.cause, &wanted))?;
+    if console.json() {
+        return console.value(&json!({
+            "rollout": placed.rollout, "release": placed.release.to_string(), "model": model, "version": version,
+            "endpoint": wanted.endpoint, "environment": wanted.environment,
+            "incumbent": placed.incumbent.map(|digest| digest.to_string()), "waiting": placed.is_waiting,
+        }));
+    }
+    let state = if placed.is_waiting { "waits for the one before it" } else { "begins" };
+    console.line(format!(
+        "rollout {} of {model}@{version} at `{}` in `{}` {state}",
+        placed.rollout, wanted.endpoint, wanted.environment
+    ));
+    if placed.incumbent.is_none() {
+        console.note("nothing ran there before, so there is nothing to compare with: it gets all requests");
+    }
+    Ok(())
+}
+
+/// The number of a version; the newest of the model where none is given.
+fn version_of(app: &App<'_>, model: &str, version: &str) -> anyhow::Result<u64> {
+    if !version.is_empty() {
+        return version.parse().map_err(|_| {
+            Failure::usage(format!("`{version}` is no version of a model; expected a number")).into()
+        });
+    }
+    let db = app.db()?;
+    let found = app.block(db.registered_model(model))?;
+    // The newest of all is among the newest of each stage.
+    let newest = found.and_then(|found| found.latest.iter().map(|version| version.version).max());
+    newest.ok_or_else(|| {
+        Failure::new(format!("there is no registered model `{model}` with a version"))
+            .hint("`tidemill run` registers what it trains where the project says so")
+            .into()
+    })
+}

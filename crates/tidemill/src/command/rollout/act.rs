@@ -1,0 +1,93 @@
+//! `tidemill rollout approve|proceed|abort|rollback`: what people do to a rollout. And `replay`, which changes nothing.
+
+use clap::Args;
+use serde_json::json;
+use tidemill_core::Timestamp;
+use tidemill_deliver::rollout::{Input, State, replay as fold};
+use tidemill_server::delivery::{Action, act, plan_of, state_of};
+
+use super::status::find;
+use crate::app::App;
+use crate::failure::{Exit, Failure, Said};
+
+#[derive(Debug, Args)]
+pub(crate) struct Approve {
+    /// The rollout's number
+    rollout: u64,
+    /// Approve only if this is what waits: `inputs` of `tidemill rollout status --json`
+    #[arg(long, value_name = "DIGEST")]
+    inputs: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reasoned {
+    /// The rollout's number
+    rollout: u64,
+    /// Why; stands in the log
+    #[arg(long, short, value_name = "TEXT")]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// The rollout's number
+    rollout: u64,
+}
+
+pub(super) fn approve(args: &Approve, app: &App<'_>) -> anyhow::Result<()> {
+    let inputs = args
+        .inputs
+        .as_deref()
+        .map(|text| {
+            text.parse().map_err(|error: tidemill_core::DigestError| Failure::usage(error.to_string()))
+        })
+        .transpose()?;
+    perform(args.rollout, &Action::Approve { inputs }, app)
+}
+
+pub(super) fn proceed(args: &Reasoned, app: &App<'_>) -> anyhow::Result<()> {
+    perform(args.rollout, &Action::Proceed { why: args.reason.clone() }, app)
+}
+
+pub(super) fn abort(args: &Reasoned, app: &App<'_>) -> anyhow::Result<()> {
+    perform(args.rollout, &Action::Abort { why: args.reason.clone() }, app)
+}
+
+pub(super) fn rollback(args: &Reasoned, app: &App<'_>) -> anyhow::Result<()> {
+    perform(args.rollout, &Action::Rollback { why: args.reason.clone() }, app)
+}
+
+fn perform(id: u64, action: &Action, app: &App<'_>) -> anyhow::Result<()> {
+    let state = app.block(act(app.db()?, app.clock.as_ref(), &app.actor, id, action))?;
+    if app.console.json() {
+        return app.console.value(&json!({"rollout": id, "phase": state.phase.name()}));
+    }
+    app.console.line(format!("rollout {id}: {}", state.phase.name()));
+    Ok(())
+}
+
+/// Computes every step anew from the log and compares the end with what is stored.
+pub(super) fn replay(args: &Replay, app: &App<'_>) -> anyhow::Result<()> {
+    const MOST: usize = 10_000_000;
+    let rollout = find(app, args.rollout)?;
+    let (plan, stored) = (plan_of(&rollout)?, state_of(&rollout)?);
+    let inputs = app.block(app.db()?.rollout_inputs(rollout.id, 0, MOST))?;
+    let mut log: Vec<(Timestamp, Input)> = Vec::with_capacity(inputs.len());
+    for input in &inputs {
+        let read = serde_json::from_str(&input.body).map_err(|error| {
+            Failure::new(format!("input {} of rollout {} cannot be read: {error}", input.number, rollout.id))
+        })?;
+        log.push((input.at, read));
+    }
+    let replayed: State = fold(&plan, rollout.made.at, &log)?;
+    let is_same = serde_json::to_string(&replayed)? == serde_json::to_string(&stored)?;
+    if app.console.json() {
+        app.console.value(&json!({
+            "rollout": rollout.id, "inputs": log.len(), "phase": replayed.phase.name(), "identical": is_same,
+        }))?;
+    } else {
+        let verdict = if is_same { "the same, byte for byte" } else { "another state than the stored one" };
+        app.console.line(format!("{} inputs lead to {}: {verdict}", log.len(), replayed.phase.name()));
+    }
+    if is_same { Ok(()) } else { Err(Said(Exit::Failed).into()) }
+}

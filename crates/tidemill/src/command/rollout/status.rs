@@ -1,0 +1,170 @@
+//! `tidemill rollout status`: which rollouts there are, or all about one.
+
+use clap::Args;
+use serde_json::json;
+use tidemill_db::delivery::{Rollout, RolloutFilter};
+use tidemill_deliver::rollout::{Hold, words};
+use tidemill_server::delivery::{plan_of, standing};
+
+use crate::app::App;
+use crate::failure::Failure;
+use crate::output::{Align, FAINT, Table};
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// The rollout's number; a list of the newest where not given
+    pub(super) rollout: Option<u64>,
+    /// Of this endpoint
+    #[arg(long, value_name = "NAME")]
+    endpoint: Option<String>,
+    /// Only those that are not over
+    #[arg(long)]
+    live: bool,
+    /// At most N
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
+    limit: usize,
+}
+
+pub(super) fn run(args: &Status, app: &App<'_>) -> anyhow::Result<()> {
+    match args.rollout {
+        Some(id) => show(&find(app, id)?, app),
+        None => list(args, app),
+    }
+}
+
+/// The rollout of this number.
+pub(super) fn find(app: &App<'_>, id: u64) -> anyhow::Result<Rollout> {
+    app.block(app.db()?.rollout(id))?.ok_or_else(|| {
+        Failure::new(format!("there is no rollout {id}")).hint("`tidemill rollout status` lists them").into()
+    })
+}
+
+fn list(args: &Status, app: &App<'_>) -> anyhow::Result<()> {
+    let filter = RolloutFilter {
+        endpoint: args.endpoint.clone(),
+        environment: None,
+        is_live: args.live,
+        before: None,
+    };
+    let rollouts = app.block(app.db()?.rollouts(&filter, args.limit))?;
+    let (console, now) = (app.console, app.clock.now());
+    if console.json() {
+        let rows: Vec<_> = rollouts
+            .iter()
+            .map(|rollout| {
+                json!({
+                    "rollout": rollout.id, "endpoint": rollout.made.endpoint, "environment": rollout.made.environment,
+                    "release": rollout.made.candidate.to_string(), "phase": rollout.phase,
+                    "waiting": rollout.is_waiting, "over": rollout.is_over, "updated_at": rollout.updated_at.to_string(),
+                })
+            })
+            .collect();
+        return console.value(&rows);
+    }
+    if rollouts.is_empty() {
+        console.note("there are no rollouts");
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        ("rollout", Align::Right),
+        ("endpoint", Align::Left),
+        ("environment", Align::Left),
+        ("phase", Align::Left),
+        ("share", Align::Right),
+        ("held by", Align::Left),
+    ]);
+    for rollout in rollouts {
+        let state = standing(&rollout, now)?;
+        let share = f64::from(state.traffic.share(rollout.made.candidate)) / 100.0;
+        let hold = if rollout.is_waiting { "another rollout".to_owned() } else { held(state.hold.as_ref()) };
+        table.row([
+            rollout.id.to_string(),
+            rollout.made.endpoint,
+            rollout.made.environment,
+            state.phase.name().to_owned(),
+            format!("{share} %"),
+            hold,
+        ]);
+    }
+    console.table(&table);
+    Ok(())
+}
+
+fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
+    let (db, console) = (app.db()?, app.console);
+    let (plan, state) = (plan_of(rollout)?, standing(rollout, app.clock.now())?);
+    let transitions = app.block(db.rollout_transitions(rollout.id))?;
+    let metrics = state.judge().map(|judge| judge.view()).unwrap_or_default();
+    if console.json() {
+        let phases: Vec<_> = transitions
+            .iter()
+            .map(|one| {
+                json!({"at": one.at.to_string(), "from": one.from, "to": one.to, "stage": one.stage, "why": one.why})
+            })
+            .collect();
+        return console.value(&json!({
+            "rollout": rollout.id, "endpoint": plan.endpoint, "environment": plan.environment,
+            "release": plan.candidate.to_string(), "incumbent": plan.incumbent.map(|digest| digest.to_string()),
+            "author": plan.author, "inputs": plan.inputs.to_string(), "phase": state.phase.name(),
+            "waiting": rollout.is_waiting, "over": rollout.is_over, "stage": state.stage, "stages": plan.stages,
+            "share": f64::from(state.traffic.share(plan.candidate)) / 10_000.0, "requests": state.requests,
+            "held": state.hold, "metrics": metrics, "phases": phases,
+        }));
+    }
+    console.line(format!(
+        "rollout {} of release {} at `{}` in `{}`: {}",
+        rollout.id,
+        plan.candidate.short(),
+        plan.endpoint,
+        plan.environment,
+        state.phase.name()
+    ));
+    if state.hold.is_some() {
+        console.line(format!("held by {}", held(state.hold.as_ref())));
+    }
+    for one in &transitions {
+        console.line(format!("{}  {} -> {}: {}", console.out(FAINT, one.at), one.from, one.to, one.why));
+    }
+    if metrics.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        ("metric", Align::Left),
+        ("candidate", Align::Right),
+        ("incumbent", Align::Right),
+        ("ratio", Align::Right),
+        ("harm proven", Align::Right),
+        ("safety proven", Align::Right),
+    ]);
+    for metric in metrics {
+        let part = |have: f64, need: f64| format!("{:.0} %", (100.0 * have / need).clamp(0.0, 100.0));
+        table.row([
+            metric.metric,
+            metric.candidate.to_string(),
+            metric.baseline.to_string(),
+            metric.harm.map_or("-".to_owned(), |harm| format!("{harm:.2}")),
+            part(metric.ln_harm, metric.ln_harm_needed),
+            part(metric.ln_safe, metric.ln_safe_needed),
+        ]);
+    }
+    console.table(&table);
+    Ok(())
+}
+
+/// What keeps a rollout from going on, in words.
+fn held(hold: Option<&Hold>) -> String {
+    match hold {
+        None => "-".to_owned(),
+        Some(Hold::Traffic) => "a change of traffic that is on its way".to_owned(),
+        Some(Hold::Freeze { id, reason }) => format!("freeze {id}: {reason}"),
+        Some(Hold::Window) => "the hours in which traffic may be raised".to_owned(),
+        Some(Hold::Verdict { why }) => words(why),
+        Some(Hold::Samples { have, need }) => format!("{have} of {need} requests"),
+        Some(Hold::Time { until }) => format!("time, until {until}"),
+        Some(Hold::Approvals { have, need, role }) => format!("{have} of {need} approvals by {role}"),
+        Some(Hold::TimedOut { why }) if why.is_empty() => {
+            "a person: the stage has run out of time".to_owned()
+        }
+        Some(Hold::TimedOut { why }) => format!("a person: the stage has run out of time; {}", words(why)),
+    }
+}

@@ -1,0 +1,226 @@
+//! Profiles of stored content: made at the first use, and kept in the store by the content's digest.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, hash_map};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tidemill_core::Digest;
+use tidemill_data::expect::Others;
+use tidemill_data::{Error, Profile, ProfileOptions, Table};
+use tidemill_project::Resolved;
+use tidemill_store::{Checkout, Entry};
+
+use crate::app::App;
+
+/// Layout and fineness of the profiles that are kept; another number makes them anew.
+const FORM: &str = "1";
+
+/// Scratch folders made by this process.
+static MADE: AtomicU64 = AtomicU64::new(0);
+
+/// A table, or anything else that a version holds, and what it is called.
+pub(crate) struct Source {
+    /// `flights@3`, or a path.
+    pub(crate) label: String,
+    /// Columns that identify a row, as the project declares them.
+    pub(crate) key: Vec<String>,
+    /// Columns whose values are not shown.
+    pub(crate) redact: Vec<String>,
+    /// The content, as the store names it.
+    pub(crate) entry: Entry,
+    /// Whether it is a version of a dataset and not a path.
+    pub(crate) stored: bool,
+    path: PathBuf,
+    /// Goes with the value, and the files in it too.
+    scratch: Option<Scratch>,
+}
+
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed is under .tidemill/tmp, where the next run clears it.
+        let _ = fs_err::remove_dir_all(&self.0);
+    }
+}
+
+impl Source {
+    /// NAME, NAME@VERSION, or a path.
+    pub(crate) fn find(text: &str, app: &App<'_>) -> anyhow::Result<Self> {
+        let path = PathBuf::from(text);
+        if text.contains('/') || path.exists() {
+            let entry = tidemill_store::hash(&path, Some(app.stat()?), &app.bar())?;
+            return Ok(Self {
+                label: text.to_owned(),
+                key: Vec::new(),
+                redact: Vec::new(),
+                entry,
+                stored: false,
+                path,
+                scratch: None,
+            });
+        }
+        let (dataset, version) = crate::command::data::reference(text)?;
+        let found = crate::command::data::find(app, &dataset, version)?;
+        let declared = app.project.data.get(dataset.as_str());
+        // The reader knows a format by the file's name.
+        let file = Path::new(&found.source).file_name().unwrap_or_else(|| "data".as_ref());
+        Ok(Self {
+            label: format!("{dataset}@{}", found.version),
+            key: declared.map(|d| d.key.clone()).unwrap_or_default(),
+            redact: declared.map(|d| d.redact.clone()).unwrap_or_default(),
+            entry: crate::command::data::entry(&found),
+            stored: true,
+            path: PathBuf::from(file),
+            scratch: None,
+        })
+    }
+
+    /// The column that alone identifies a row: it is different in every table, and says nothing of a distribution.
+    pub(crate) fn identifier(&self) -> Option<String> {
+        self.key.first().filter(|_| self.key.len() == 1).cloned()
+    }
+
+    /// What the content is called by.
+    pub(crate) fn digest(&self) -> Digest {
+        self.entry.digest
+    }
+
+    /// Where it can be read. A stored version is checked out to a scratch folder that goes with this value.
+    pub(crate) fn path(&mut self, app: &App<'_>) -> anyhow::Result<&Path> {
+        if self.stored && self.scratch.is_none() {
+            let number = MADE.fetch_add(1, Ordering::Relaxed);
+            let folder = app.inside("tmp").join(format!("data-{}-{number}", std::process::id()));
+            fs_err::create_dir_all(&folder)?;
+            let scratch = Scratch(folder);
+            let path = scratch.0.join(&self.path);
+            app.store()?.checkout(&self.entry, &path, &Checkout::default(), &app.bar())?;
+            self.path = path;
+            self.scratch = Some(scratch);
+        }
+        Ok(&self.path)
+    }
+
+    /// The rows.
+    pub(crate) fn open(&mut self, app: &App<'_>) -> anyhow::Result<Table> {
+        let path = self.path(app)?.to_owned();
+        Ok(Table::open(&[path], None)?)
+    }
+
+    /// The profile: the one kept for this content, or a new one, which is then kept if the content is in the store.
+    pub(crate) fn profile(&mut self, app: &App<'_>) -> anyhow::Result<Profile> {
+        let form = form(&self.key, app);
+        if let Some(known) = app.block(app.db()?.profile(self.digest(), &form))?
+            && app.store()?.contains(&known)?
+        {
+            let bytes = app.store()?.get(&known)?;
+            match Profile::from_bytes(&bytes) {
+                Ok(profile) => return Ok(profile),
+                // One of another version of the program; the rows are here to make it anew.
+                Err(error) => tracing::debug!(error = %error, "a kept profile is made anew"),
+            }
+        }
+        let table = self.open(app)?;
+        let target = app.project.objective.as_ref().map(|objective| objective.task.target.clone());
+        let known = |name: &String| table.column(name).is_ok();
+        let options = ProfileOptions {
+            target: target.filter(known),
+            key: if self.key.iter().all(known) { self.key.clone() } else { Vec::new() },
+            ..ProfileOptions::dataset()
+        };
+        let bar = app.bar();
+        let profile = Profile::build(&table, &options, &bar)?;
+        drop(bar);
+        if self.stored {
+            keep(app, self.digest(), &form, &profile)?;
+        }
+        Ok(profile)
+    }
+}
+
+/// What a kept profile depends on beside the content.
+fn form(key: &[String], app: &App<'_>) -> String {
+    let target = app.project.objective.as_ref().map_or("", |objective| objective.task.target.as_str());
+    let rest = format!("{}\u{0}{target}", key.join("\u{0}"));
+    format!("{FORM}-{}", Digest::of(rest.as_bytes()).short())
+}
+
+fn keep(app: &App<'_>, content: Digest, form: &str, profile: &Profile) -> anyhow::Result<()> {
+    let store = app.store()?;
+    // Garbage collection in another process must not take what no row refers to yet.
+    let held = store.hold()?;
+    let digest = store.put(&profile.to_bytes())?;
+    let db = app.db()?;
+    app.block(async {
+        let mut tx = db.begin().await?;
+        tx.put_profile(content, form, digest, app.clock.now()).await?;
+        tx.commit(vec![]).await
+    })?;
+    drop(held);
+    Ok(())
+}
+
+/// The datasets that expectations name: stored versions by `NAME@VERSION`, what the project declares by its name.
+pub(crate) struct Datasets<'a, 'b> {
+    app: &'a App<'b>,
+    declared: &'a Resolved,
+    /// Stored versions by the name that rules give them: open tables read from their scratch folders, and one that is
+    /// asked for again is not checked out again.
+    kept: RefCell<HashMap<String, Source>>,
+    /// Profiles by the name that rules give them: each is made or read once, however many rules compare with it.
+    profiles: RefCell<HashMap<String, Profile>>,
+}
+
+impl<'a, 'b> Datasets<'a, 'b> {
+    pub(crate) fn new(app: &'a App<'b>, declared: &'a Resolved) -> Self {
+        Self { app, declared, kept: RefCell::default(), profiles: RefCell::default() }
+    }
+
+    fn stored<T>(&self, name: &str, read: impl Fn(&mut Source) -> anyhow::Result<T>) -> Result<T, Error> {
+        let mut kept = self.kept.borrow_mut();
+        let source = match kept.entry(name.to_owned()) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(free) => {
+                free.insert(Source::find(name, self.app).map_err(|error| plain(&error))?)
+            }
+        };
+        read(source).map_err(|error| plain(&error))
+    }
+
+    fn workspace(&self, name: &str) -> Result<Option<Table>, Error> {
+        let Some(dataset) = self.declared.datasets.get(name).filter(|_| !name.contains('@')) else {
+            return Ok(None);
+        };
+        let handle = self.app.runtime().handle();
+        let table = crate::table::open(&self.app.root, handle, &dataset.paths, dataset.format);
+        table.map(Some).map_err(|error| plain(&error))
+    }
+}
+
+impl Others for Datasets<'_, '_> {
+    fn table(&self, name: &str) -> Result<Table, Error> {
+        match self.workspace(name)? {
+            Some(table) => Ok(table),
+            None => self.stored(name, |source| source.open(self.app)),
+        }
+    }
+
+    fn profile(&self, name: &str) -> Result<Profile, Error> {
+        if let Some(known) = self.profiles.borrow().get(name) {
+            return Ok(known.clone());
+        }
+        let profile = match self.workspace(name)? {
+            Some(table) => Profile::build(&table, &ProfileOptions::columns(), &self.app.bar())?,
+            None => self.stored(name, |source| source.profile(self.app))?,
+        };
+        self.profiles.borrow_mut().insert(name.to_owned(), profile.clone());
+        Ok(profile)
+    }
+}
+
+/// An error of ours as one of the crate that asked; a rule shows it in a line.
+fn plain(error: &anyhow::Error) -> Error {
+    let hint = crate::failure::hint_of(error).map(|hint| format!(" ({hint})")).unwrap_or_default();
+    Error::Unusable(format!("{error}{hint}"))
+}

@@ -1,0 +1,174 @@
+//! Releases under real traffic: `tests/python/rollouts.py`. Nothing here says what the judge will say.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::process::{Place, Server, script, succeeds};
+
+const PROJECT: &str = "project: served
+release:
+  model: late
+  environments:
+    prod:
+      rollout:
+        stages: [{canary: 20%}, {canary: 50%}, {full: {}}]
+        judge: {error_budget: 0.05, metrics: [errors]}
+";
+
+/// How long anything may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+#[test]
+fn harm_goes_back_health_gets_everything_and_kill_9_changes_nothing() {
+    let place = Place::sqlite();
+    fs_err::write(place.root().join("tidemill.yaml"), PROJECT).unwrap();
+    let server = place.serve();
+    succeeds(script(&place, "rollouts.py", &[&server.url, "register"]), &[&server]);
+
+    let first = json(&place, &["release", "late@1", "--to", "prod"]);
+    assert_eq!((first["rollout"].as_u64(), &first["incumbent"]), (Some(1), &Value::Null));
+    wait(&place, 1, &server, |status| status["phase"] == "complete");
+
+    let traffic = Traffic::start(&place, &server, "one");
+    json(&place, &["release", "late@3", "--to", "prod"]);
+    let harmful = wait(&place, 2, &server, |status| status["over"] == true);
+    assert_eq!(harmful["phase"], "rolled-back", "{harmful}");
+    let phases: Vec<&str> =
+        harmful["phases"].as_array().unwrap().iter().map(|phase| phase["to"].as_str().unwrap()).collect();
+    assert_eq!(phases, ["preflight", "canary", "rolling-back", "rolled-back"]);
+    assert_eq!(share(&server, "3"), 0.0);
+    let again = place.command(&["release", "late@3", "--to", "prod"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&again.stderr).contains("quarantine"), "{again:?}");
+
+    json(&place, &["release", "late@2", "--to", "prod"]);
+    wait(&place, 3, &server, |status| status["phase"] == "canary" && status["requests"] != 0);
+    server.kill();
+    traffic.stop();
+    let server = place.serve();
+    let traffic = Traffic::start(&place, &server, "two");
+    let healthy = wait(&place, 3, &server, |status| status["over"] == true);
+    assert_eq!(healthy["phase"], "complete", "{healthy}");
+    assert_eq!(share(&server, "2"), 1.0);
+    let said = traffic.stop();
+    assert_eq!(said["lost"], 0, "the healthy release and its rollout lost no request");
+
+    for rollout in ["1", "2", "3"] {
+        let replayed = json(&place, &["rollout", "replay", rollout]);
+        assert_eq!(replayed["identical"], true, "{replayed}");
+    }
+    server.stop();
+}
+
+#[test]
+fn no_path_leads_past_an_approval() {
+    let place = Place::sqlite();
+    let gated = PROJECT.replace("    prod:\n", "    prod:\n      approve: {by: owner, people: [ada]}\n");
+    fs_err::write(place.root().join("tidemill.yaml"), gated).unwrap();
+    let server = place.serve();
+    succeeds(script(&place, "rollouts.py", &[&server.url, "register"]), &[&server]);
+    json(&place, &["release", "late@1", "--to", "prod"]);
+    let waiting = wait(&place, 1, &server, |status| status["phase"] == "awaiting");
+    // The author, a stranger, an approval of something else, and the words that mean something elsewhere.
+    for arguments in [
+        &["rollout", "approve", "1"][..],
+        &["rollout", "approve", "1", "--inputs", waiting["release"].as_str().unwrap()],
+        &["rollout", "proceed", "1", "--reason", "hurry"],
+    ] {
+        let refused = place.command(arguments).output().unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}: {refused:?}");
+    }
+    let frozen = json(&place, &["freeze", "--reason", "incident"]);
+    assert_eq!(frozen["freeze"], 1);
+    wait(&place, 1, &server, |status| status["held"]["held_by"] == "freeze");
+    json(&place, &["freeze", "--lift", "1"]);
+    let still = wait(&place, 1, &server, |status| status["held"]["held_by"] == "approvals");
+    assert_eq!((still["phase"].as_str(), still["share"].as_f64()), (Some("awaiting"), Some(0.0)));
+    json(&place, &["rollout", "abort", "1", "--reason", "enough"]);
+    wait(&place, 1, &server, |status| status["phase"] == "aborted");
+    server.stop();
+}
+
+/// What a command prints with `--json`.
+#[track_caller]
+fn json(place: &Place, arguments: &[&str]) -> Value {
+    let output = place.command(arguments).arg("--json").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+}
+
+/// Waits until a rollout is as wanted.
+#[track_caller]
+fn wait(place: &Place, rollout: u64, server: &Server, is_so: impl Fn(&Value) -> bool) -> Value {
+    let begin = Instant::now();
+    loop {
+        let status = json(place, &["rollout", "status", &rollout.to_string()]);
+        if is_so(&status) {
+            return status;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{status}\n{}", server.said());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The share of requests that a version of the model gets.
+fn share(server: &Server, version: &str) -> f64 {
+    let answer = get(&format!("{}/api/v1/endpoints/late", server.url));
+    let spec = &answer["data"]["spec"];
+    let arm = spec["arms"].as_array().unwrap().iter().find(|arm| arm["version"] == version);
+    let name = arm.map(|arm| arm["name"].clone());
+    let slots: u64 = spec["allotment"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|stretch| Some(&stretch["arm"]) == name.as_ref())
+        .map(|stretch| stretch["slots"].as_u64().unwrap())
+        .sum();
+    slots as f64 / 10_000.0
+}
+
+/// A GET without a client library.
+fn get(url: &str) -> Value {
+    use std::io::{Read as _, Write as _};
+    let rest = url.strip_prefix("http://").unwrap();
+    let (host, path) = rest.split_once('/').unwrap();
+    let mut stream = std::net::TcpStream::connect(host).unwrap();
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let body = text.split_once("\r\n\r\n").unwrap().1;
+    let (start, end) = (body.find('{').unwrap(), body.rfind('}').unwrap());
+    serde_json::from_str(&body[start..=end]).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// Requests in the background until they are stopped.
+struct Traffic {
+    child: Option<Child>,
+    until: std::path::PathBuf,
+}
+
+impl Traffic {
+    fn start(place: &Place, server: &Server, name: &str) -> Self {
+        let until = place.root().join(format!("stop-{name}"));
+        let mut command = script(place, "rollouts.py", &[&server.url, "traffic", until.to_str().unwrap()]);
+        let child = command.stdout(Stdio::piped()).spawn().unwrap();
+        Self { child: Some(child), until }
+    }
+
+    fn stop(mut self) -> Value {
+        fs_err::write(&self.until, "").unwrap();
+        let output = self.child.take().unwrap().wait_with_output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,323 @@
+"""Our own web pages in a headless browser.
+
+`python own_pages.py http://127.0.0.1:PORT AXE [FOLDER]` logs runs, a model and hostile names with the client, opens every
+page of the server in light and dark, wide and narrow, and checks that it is there, that it complained about nothing, that
+it asked nobody but the server, that no script of a name ran, and what axe-core, the file AXE, finds wrong with it. Live
+updates, sorting, zoom and the colour switch are tried as a reader would. With FOLDER it leaves a picture of each page there.
+"""
+
+import base64
+import json
+import pathlib
+import sys
+import time
+import traceback
+import urllib.request
+
+import browser
+import harness
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+
+HOSTILE = "<img src=x onerror=\"window.hurt=1\"><script>window.hurt=1</script>'\"`{{7*7}}"
+# What lets a rule of axe-core be broken, by its name; nothing does.
+ALLOWED = ()
+
+
+class Seen:
+    """What was logged, and how to reach it."""
+
+    def __init__(self, url):
+        self.url = url
+        mlflow.set_tracking_uri(url)
+        self.name = harness.unique("tides")
+        self.experiment = mlflow.set_experiment(self.name).experiment_id
+        self.runs = []
+        for n in range(12):
+            self.runs.append(log_run(n))
+        self.model = harness.unique("height")
+        client = MlflowClient()
+        client.create_registered_model(self.model, description="Says how high the **tide** will be")
+        for run in self.runs[:3]:
+            client.create_model_version(self.model, f"runs:/{run}/model", run, tags={"team": "tides"})
+        client.set_registered_model_alias(self.model, "champion", "1")
+        client.set_registered_model_alias(self.model, "champion", "2")
+        self.hostile_experiment = mlflow.set_experiment(f"{HOSTILE} {self.name}").experiment_id
+        with mlflow.start_run(run_name=HOSTILE, tags={"mlflow.note.content": HOSTILE, "note": HOSTILE}) as run:
+            self.hostile = run.info.run_id
+            mlflow.log_param("kind", HOSTILE)
+            mlflow.log_text(HOSTILE, "notes/readme.md")
+            mlflow.log_text(f"a,b\n1,{HOSTILE}\n", "table.csv")
+        self.pipeline = self.first("/pipelines", "runs", "run")
+        self.endpoint = self.first("/serving", "endpoints", "endpoint")
+        self.dataset = self.first("/data", "datasets", "dataset")
+
+    def numbers(self, path):
+        """A page as programs get it."""
+        request = urllib.request.Request(self.url + path, headers={"accept": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["data"]
+
+    def first(self, path, table, column):
+        """What stands in the first row of a list; nothing where it is empty."""
+        rows = self.numbers(path)[table]["rows"]
+        return rows[0][column] if rows else None
+
+
+def log_run(n):
+    """A run with curves, one with a gap, and files."""
+    with mlflow.start_run(run_name=f"depth-{n}", tags={"team": "tides"}) as run:
+        mlflow.log_params({"depth": n, "rate": 0.001 * 10 ** (n % 3), "kind": "spring" if n % 2 else "neap"})
+        for step in range(10):
+            loss = float("nan") if step == 4 and n == 0 else 1 / (step + n + 1)
+            mlflow.log_metrics({"loss": loss, "accuracy": 1 - 1 / (step + n + 2)}, step=6 * step)
+        for key in range(9):
+            mlflow.log_metric(f"other-{key}", key + n, step=1)
+        mlflow.log_metric("system/cpu_utilization_percentage", 40.0, step=3)
+        mlflow.log_text("high water at noon\n", "notes/readme.txt")
+        mlflow.log_dict({"harbour": "north"}, "conf.json")
+        if n == 0:
+            mlflow.log_image(np.zeros((8, 8, 3), dtype=np.uint8), "chart.png")
+        return run.info.run_id
+
+
+def paths(seen):
+    """Every page: a name, an address, and texts that are on it."""
+    run, experiment = seen.runs[0], seen.experiment
+    pages = [
+        ("home", "/", ["Pipeline", "Registry", "What moves now", "What happened last"]),
+        ("experiments", "/experiments", [seen.name]),
+        ("runs", f"/experiments/{experiment}", ["depth-11", "loss", "Compare the ticked"]),
+        ("runs_filtered", f"/experiments/{experiment}?filter=params.depth%20%3D%20'3'", ["depth-3"]),
+        ("runs_wrong_filter", f"/experiments/{experiment}?filter=params.depth%20%3D%3D%20", ["The filter could not be understood"]),
+        ("runs_grouped", f"/experiments/{experiment}?group=params.kind", ["spring", "neap", "median"]),
+        ("run", f"/runs/{run}", ["depth-0", "Parameters", "accuracy"]),
+        ("run_curves", f"/runs/{run}?tab=metrics", ["accuracy", "step"]),
+        ("run_curve", f"/runs/{run}?tab=metrics&curve=loss", ["among all"]),
+        ("run_system", f"/runs/{run}?tab=system", ["system/cpu_utilization_percentage"]),
+        ("run_files", f"/runs/{run}?tab=files", ["conf.json", "notes/"]),
+        ("run_file", f"/runs/{run}?tab=files&path=conf.json", ['"harbour": "north"']),
+        ("run_picture", f"/runs/{run}?tab=files&path=chart.png", ["Download"]),
+        ("compare", "/compare?" + "&".join(f"run={run}" for run in seen.runs), ["params.depth", "Side by side"]),
+        ("pipelines", "/pipelines", ["Pipelines"]),
+        ("data", "/data", ["Data"]),
+        ("models", "/models", [seen.model, "champion"]),
+        ("model", f"/models/{seen.model}", ["v3", "Point the alias there", "Moves of aliases"]),
+        ("version", f"/models/{seen.model}/2", [f"{seen.model} v2", "champion"]),
+        ("serving", "/serving", ["Endpoints"]),
+        ("log", "/log", ["alias.moved", "Root of the Merkle tree"]),
+        ("log_verified", "/log?verify=1", ["intact"]),
+        ("event", "/log/2", ["it is entry 2 of the log", "What led to it"]),
+        ("login", "/login", ["Sign in"]),
+        ("missing", "/runs/none", ["Not found"]),
+        ("hostile_experiment", f"/experiments/{seen.hostile_experiment}", ["onerror"]),
+        ("hostile_run", f"/runs/{seen.hostile}", ["onerror"]),
+        ("hostile_file", f"/runs/{seen.hostile}?tab=files&path=notes/readme.md", ["onerror"]),
+        ("hostile_table", f"/runs/{seen.hostile}?tab=files&path=table.csv", ["onerror"]),
+        ("hostile_compare", f"/compare?run={seen.hostile}&run={run}", ["onerror"]),
+    ]
+    if seen.pipeline:
+        pages.append(("pipeline", f"/pipelines/{seen.pipeline}", ["What reads what", "cache key"]))
+    if seen.endpoint:
+        pages.append(("endpoint", f"/serving/{seen.endpoint}", ["Arms", "As it is declared"]))
+    if seen.dataset:
+        pages.append(("dataset", f"/data/{seen.dataset}", ["Versions"]))
+    return pages
+
+
+class Pages:
+    """The browser and what it checks of every page."""
+
+    def __init__(self, opened, seen, axe, folder):
+        self.browser, self.seen, self.axe, self.folder = opened, seen, axe, folder
+
+    def size(self, width, height=1000):
+        self.browser.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def dark(self, dark):
+        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.browser.call("Emulation.setEmulatedMedia", features=features)
+
+    def open(self, path, *texts):
+        self.browser.asked.clear()
+        self.browser.open(self.seen.url + path)
+        # What is folded away is there as well.
+        for text in texts:
+            self.browser.until(f"document.body && document.body.textContent.includes({json.dumps(text)})", f"`{text}` is not on {path}")
+
+    def picture(self, name):
+        if self.folder:
+            size = self.browser.call("Page.getLayoutMetrics")["cssContentSize"]
+            clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000), "scale": 1}
+            data = self.browser.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)["data"]
+            (self.folder / f"{name}.png").write_bytes(base64.b64decode(data))
+
+    def wrong(self, rules=True):
+        """What is wrong with the page that is open."""
+        yield from self.browser.problems
+        for asked in self.browser.asked.values():
+            address = asked.split(" ", 1)[1]
+            if not address.startswith((self.seen.url, "about:", "data:")):
+                yield f"asked for {address}"
+        if self.browser.run("window.hurt"):
+            yield "a script of a name ran"
+        wide = self.browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if wide > 1:
+            yield f"the page is {wide} pixels wider than the window"
+        if rules:
+            self.browser.run(self.axe + ";0")
+            found = self.browser.run("axe.run(document, {resultTypes: ['violations']}).then((found) => found.violations.map("
+                                     "(rule) => [rule.id, rule.help, rule.nodes.slice(0, 3).map((node) => node.html.slice(0, 200)"
+                                     " + ' ' + (node.any[0] || node.all[0] || {message: ''}).message)]))")
+            for rule, help_, nodes in found:
+                if rule not in ALLOWED:
+                    yield f"axe {rule}: {help_}: {nodes}"
+
+    def look(self, name, path, texts):
+        for width, dark in ((1280, False), (1280, True), (390, False)):
+            self.size(width)
+            self.dark(dark)
+            self.open(path, *texts)
+            self.browser.settled(quiet=0.2)
+            tail = ("-dark" if dark else "") + ("" if width == 1280 else f"-{width}")
+            self.picture(name + tail)
+            for problem in self.wrong():
+                yield f"{width}{' dark' if dark else ''}: {problem}"
+
+
+def try_live(pages):
+    """A page of runs shows a run that begins while it is open."""
+    pages.open(f"/experiments/{pages.seen.experiment}", "depth-3")
+    pages.browser.until("document.getElementById('live').textContent.includes('live')", "the stream of events is not open")
+    mlflow.set_experiment(pages.seen.name)
+    with mlflow.start_run(run_name="came-later"):
+        pages.browser.until("document.body?.textContent.includes('came-later')", "the new run is not on the page")
+
+
+def try_sorting(pages):
+    """A click on the head of a column sorts."""
+    pages.open(f"/experiments/{pages.seen.experiment}?filter=metrics.accuracy%20%3E%200", "depth-3")
+    pages.browser.click("th a.sort", "accuracy ↕")
+    pages.browser.until("location.search.includes('accuracy')", "the table is not sorted")
+    pages.browser.until("document.querySelector('th[aria-sort=descending]')?.textContent.includes('accuracy')", "no arrow")
+    pages.browser.shows("depth-11")
+
+
+def try_later_curves(pages):
+    """Curves below the window are drawn when one comes to them."""
+    pages.open(f"/runs/{pages.seen.runs[0]}?tab=metrics", "accuracy")
+    pages.browser.run("scrollTo(0, document.body.scrollHeight)")
+    pages.browser.until("!document.querySelector('[data-later]')", "curves are missing")
+
+
+def try_tooltip_and_zoom(pages):
+    """A pointer over a curve is told its value; dragging looks closer."""
+    pages.open(f"/runs/{pages.seen.runs[1]}?tab=metrics&curve=loss", "among all")
+    box = pages.browser.run("(() => { const b = document.querySelector('svg[data-zoom]').getBoundingClientRect();"
+                            "return [b.x, b.y, b.width, b.height] })()")
+    x, y = box[0] + box[2] * 0.3, box[1] + box[3] * 0.5
+    mouse = lambda kind, x, **more: pages.browser.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)  # noqa: E731
+    mouse("mouseMoved", x)
+    pages.browser.until("document.querySelector('.tip')?.textContent.includes('depth-1')", "no tooltip")
+    mouse("mousePressed", x, button="left", clickCount=1)
+    mouse("mouseMoved", x + box[2] * 0.3, button="left", buttons=1)
+    mouse("mouseReleased", x + box[2] * 0.3, button="left", clickCount=1)
+    pages.browser.until("location.search.includes('x=')", "the page did not look closer")
+
+
+def try_colour_switch(pages):
+    """The switch counts more than the system, and stays."""
+    pages.dark(False)
+    pages.open("/", "Home")
+    before = pages.browser.run("getComputedStyle(document.body).color")
+    pages.browser.run("(() => { const s = document.getElementById('theme'); s.value = 'dark'; s.dispatchEvent(new Event('change')) })()")
+    dark = pages.browser.run("getComputedStyle(document.body).color")
+    assert before != dark, f"the switch changes nothing: {dark}"
+    pages.browser.call("Page.reload")
+    pages.browser.until("document.readyState === 'complete' && document.documentElement.dataset.theme === 'dark'", "it is forgotten")
+
+
+def try_comparison(pages):
+    """Ticked runs are compared."""
+    pages.open(f"/experiments/{pages.seen.experiment}", "depth-3")
+    pages.browser.run("[...document.querySelectorAll('input[name=run]')].slice(0, 3).forEach((box) => box.click())")
+    pages.browser.click("button", "Compare the ticked")
+    pages.browser.shows("Compare runs", "Side by side")
+
+
+def try_alias(pages):
+    """An alias is pointed at a version by the form of the page."""
+    pages.open(f"/models/{pages.seen.model}", "Point the alias there")
+    pages.browser.run("(() => { const f = document.querySelector('form.change'); f.elements.alias.value = 'rising';"
+                      "f.elements.version.value = '3' })()")
+    pages.browser.click("form.change button", "Point the alias there")
+    pages.browser.until("document.body?.textContent.includes('rising')", "the alias is not there")
+    harness.same(MlflowClient().get_model_version_by_alias(pages.seen.model, "rising").version, "3", "version")
+
+
+def try_old_addresses(pages):
+    """What MLflow's client prints after a run leads to the run."""
+    run = pages.seen.runs[2]
+    pages.open(f"/#/experiments/{pages.seen.experiment}/runs/{run}")
+    pages.browser.until(f"location.pathname === '/runs/{run}'", "it leads elsewhere")
+    pages.browser.shows("depth-2")
+
+
+def try_keyboard(pages):
+    """Everything is reached with the Tab key, from the skip link on, and what has the focus is seen."""
+    pages.open(f"/experiments/{pages.seen.experiment}", "depth-3")
+    reached = []
+    for _ in range(40):
+        pages.browser.press("Tab", 9)
+        reached.append(pages.browser.run("document.activeElement.textContent.trim().slice(0, 30) || document.activeElement.name"))
+    assert reached[0] == "Skip to the page", reached
+    for text in ("Home", "filter", "Apply", "Compare the ticked"):
+        assert text in reached, f"{text} is not reached: {reached}"
+
+
+def try_without_script(pages):
+    """Pages are read without script, and later curves have a link."""
+    pages.browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        pages.open(f"/runs/{pages.seen.runs[0]}?tab=metrics", "accuracy", "Show the curve of")
+        harness.same(pages.browser.run("document.querySelector('.theme').hidden"), True, "whether the colour switch is hidden")
+        assert pages.browser.run("document.querySelectorAll('svg.line').length") == 6, "curves are missing"
+    finally:
+        pages.browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def main():
+    if len(sys.argv) < 3:
+        sys.exit(f"usage: python {sys.argv[0]} http://127.0.0.1:PORT AXE [FOLDER [PAGE…]]")
+    url, axe = sys.argv[1].rstrip("/"), pathlib.Path(sys.argv[2]).read_text()
+    folder, only = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else None, sys.argv[4:]
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    seen = Seen(url)
+    failed = 0
+    with browser.Browser() as opened:
+        pages = Pages(opened, seen, axe, folder)
+        for name, path, texts in paths(seen):
+            if not only or name in only:
+                failed += report(name, lambda name=name, path=path, texts=texts: list(pages.look(name, path, texts)))
+        pages.size(1280)
+        pages.dark(False)
+        for name, attempt in list(globals().items()):
+            if name.startswith("try_") and (not only or name in only):
+                failed += report(name, lambda attempt=attempt: [*filter(None, [attempt(pages)]), *pages.wrong(rules=False)])
+    sys.exit(f"{failed} pages failed" if failed else 0)
+
+
+def report(name, look):
+    begin = time.monotonic()
+    try:
+        wrong = look()
+    except Exception:
+        wrong = [traceback.format_exc(limit=-2, chain=False)]
+    print(f"{'FAILED' if wrong else 'ok':6} {time.monotonic() - begin:6.2f} s  {name}", *wrong, sep="\n         ", flush=True)
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    main()
