@@ -24,6 +24,7 @@ mod status;
 mod step_log;
 mod trigger;
 mod up;
+mod why;
 
 pub(crate) use endpoint::Endpoint;
 pub(crate) use freeze::Freeze;
@@ -31,6 +32,7 @@ pub(crate) use predict::Predict;
 pub(crate) use records::Records;
 pub(crate) use release::Release;
 pub(crate) use rollout::Rollout;
+pub(crate) use why::Why;
 
 use crate::app::App;
 use crate::cli::{Cli, Command};
@@ -59,6 +61,7 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Release(args) => release::run(args, &open()?),
         Command::Rollout(args) => rollout::run(args, open, console),
         Command::Freeze(args) => freeze::run(args, &open()?),
+        Command::Why(args) => why::run(args, &open()?),
         Command::Import(args) => import::run(args, &cli.global, console),
         Command::MergeLock(args) => merge_lock::run(args, console),
         Command::Schema => docs::schema(console),

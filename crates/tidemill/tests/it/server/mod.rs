@@ -16,3 +16,4 @@ mod serving;
 mod soak;
 mod tracked;
 mod triggers;
+mod why;
