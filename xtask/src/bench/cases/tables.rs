@@ -22,11 +22,16 @@ pub(super) fn profile(session: &Session) -> Result<Vec<Row>> {
         let Some((peers, table)) = wide(session, file)? else { return Ok(Vec::new()) };
         let ours = session.project(&format!("tidemill-{name}"), "")?;
         let path = table.to_string_lossy().into_owned();
-        let row = turns(session, name, what, &[
-            ("tidemill", &|| session.tidemill(&ours, &["data", "profile", &path, "--json"])),
-            ("duckdb", &|| script(peers.script("summarize.py"), &[&table])),
-            ("whylogs", &|| script(peers.whylogs("profile_whylogs.py"), &[&table])),
-        ])?;
+        let row = turns(
+            session,
+            name,
+            what,
+            &[
+                ("tidemill", &|| session.tidemill(&ours, &["data", "profile", &path, "--json"])),
+                ("duckdb", &|| script(peers.script("summarize.py"), &[&table])),
+                ("whylogs", &|| script(peers.whylogs("profile_whylogs.py"), &[&table])),
+            ],
+        )?;
         rows.push(row.cpu_at_most(1.0, "duckdb").cpu_at_most(1.0 / 15.0, "whylogs"));
     }
     Ok(rows
@@ -43,11 +48,16 @@ pub(super) fn expectations(session: &Session) -> Result<Vec<Row>> {
     let Some((peers, table)) = wide(session, "table.parquet")? else { return Ok(Vec::new()) };
     let ours = session.project("tidemill-expectations", EXPECTATIONS)?;
     fs_err::hard_link(&table, ours.join("table.parquet")).context("cannot link the table")?;
-    let row = turns(session, "expectations", "10 on 2M rows", &[
-        ("tidemill", &|| session.tidemill(&ours, &["check", "--quiet"])),
-        ("duckdb", &|| script(peers.script("expectations.py"), &[&table])),
-        ("great expectations", &|| script(peers.tables("expectations_gx.py"), &[&table])),
-    ])?;
+    let row = turns(
+        session,
+        "expectations",
+        "10 on 2M rows",
+        &[
+            ("tidemill", &|| session.tidemill(&ours, &["check", "--quiet"])),
+            ("duckdb", &|| script(peers.script("expectations.py"), &[&table])),
+            ("great expectations", &|| script(peers.tables("expectations_gx.py"), &[&table])),
+        ],
+    )?;
     Ok(vec![row.cpu_at_most(1.5, "duckdb").cpu_at_most(1.0 / 5.0, "great expectations")])
 }
 
@@ -70,14 +80,23 @@ pub(super) fn drift(session: &Session) -> Result<Vec<Row>> {
         process::output(&mut session.tidemill(&ours, &["data", "profile", name, "--json"]))?;
     }
     let evidently = || script(peers.tables("drift_evidently.py"), &[&tables[0], &tables[1]]);
-    let samples = turns(session, "drift", "1M against 1M rows × 20, from rows", &[
-        ("tidemill", &|| session.tidemill(&ours, &["data", "drift", "reference", "current", "--json"])),
-        ("evidently", &evidently),
-    ])?;
-    let profiles = turns(session, "drift-profiles", "1M against 1M rows × 20, from stored profiles", &[(
-        "tidemill",
-        &|| session.tidemill(&ours, &["data", "drift", "reference", "current", "--profiles", "--json"]),
-    )])?;
+    let samples = turns(
+        session,
+        "drift",
+        "1M against 1M rows × 20, from rows",
+        &[
+            ("tidemill", &|| session.tidemill(&ours, &["data", "drift", "reference", "current", "--json"])),
+            ("evidently", &evidently),
+        ],
+    )?;
+    let profiles = turns(
+        session,
+        "drift-profiles",
+        "1M against 1M rows × 20, from stored profiles",
+        &[("tidemill", &|| {
+            session.tidemill(&ours, &["data", "drift", "reference", "current", "--profiles", "--json"])
+        })],
+    )?;
     let wall = profiles.line("tidemill").map_or(f64::INFINITY, |line| line.wall() * 1e3);
     Ok(vec![samples.cpu_at_most(1.0 / 15.0, "evidently"), profiles.below("wall", wall, 50.0, "ms")])
 }
