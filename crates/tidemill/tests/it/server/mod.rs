@@ -15,3 +15,4 @@ mod rollouts;
 mod serving;
 mod soak;
 mod tracked;
+mod triggers;
