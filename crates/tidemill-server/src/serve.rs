@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use crate::{App, api, delivery, health, listen, mlflow, otlp, serving, shell, ui};
+use crate::{App, api, delivery, health, listen, mlflow, monitoring, otlp, serving, shell, ui};
 
 /// How long loops may go on after the last request.
 const LOOPS: Duration = Duration::from_secs(5);
@@ -55,6 +55,10 @@ fn start_loops(app: &App) {
     if !app.config().only_serving {
         let webhooks = app.clone();
         app.background().spawn("webhooks", |stop| mlflow::deliver_webhooks(webhooks, stop.cancelled_owned()));
+    }
+    if !app.config().only_serving {
+        let alerts = app.clone();
+        app.background().spawn("alerts", |stop| monitoring::notify::deliver(alerts, stop));
     }
     if app.serving().is_some() {
         let serving = app.clone();

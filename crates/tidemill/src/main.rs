@@ -8,6 +8,7 @@ mod failure;
 mod home;
 mod journal;
 mod model_test;
+mod monitors;
 mod output;
 mod profile;
 mod records;
