@@ -672,6 +672,76 @@ pub enum EventKind {
         /// The freeze.
         freeze: u64,
     },
+    /// It was declared what is watched at an endpoint.
+    MonitorsDeclared {
+        /// The endpoint.
+        endpoint: String,
+        /// Counts its changes, from 1.
+        revision: u64,
+        /// Digest of the declaration.
+        spec: Digest,
+        /// The monitors, by the names of their series, for example `quality:roc_auc`.
+        monitors: Vec<String>,
+    },
+    /// Windows of predictions were judged, each once.
+    WindowsEvaluated {
+        /// The endpoint.
+        endpoint: String,
+        /// How many windows, over all monitors.
+        windows: u64,
+        /// In how many of them the rule is broken.
+        broken: u64,
+        /// How many say nothing.
+        no_data: u64,
+        /// The end of the last of them, in the time of predictions.
+        until: Timestamp,
+        /// Digest of the verdicts.
+        evidence: Digest,
+    },
+    /// An alert began to fire.
+    AlertFiring {
+        /// The alert.
+        alert: u64,
+        /// What it is known by, the same each time that it fires.
+        fingerprint: Digest,
+        /// The endpoint.
+        endpoint: String,
+        /// The kind of monitor, as it stands in the project file: `drift`.
+        monitor: String,
+        /// The monitor's series: `drift`, `quality:roc_auc`.
+        watch: String,
+        /// The begin of the first window in which the rule was broken, in the time of predictions.
+        since: Timestamp,
+        /// The end of the window with which it began to fire.
+        until: Timestamp,
+        /// Why, in words.
+        why: String,
+        /// What it may have cost in the last window, in hundredths of the currency.
+        at_risk_cents: Option<i64>,
+        /// The currency.
+        currency: Option<String>,
+        /// Digest of the verdict.
+        evidence: Digest,
+    },
+    /// An alert does not fire any more.
+    AlertResolved {
+        /// The alert.
+        alert: u64,
+        /// What it is known by.
+        fingerprint: Digest,
+        /// The endpoint.
+        endpoint: String,
+        /// The kind of monitor.
+        monitor: String,
+        /// The monitor's series.
+        watch: String,
+        /// The end of the first window that is good again.
+        until: Timestamp,
+        /// Why, in words.
+        why: String,
+        /// Digest of the verdict.
+        evidence: Digest,
+    },
 }
 
 /// The dotted name of each kind, written once for all that need it.
@@ -749,6 +819,10 @@ names! {
     TriggerSuppressed => "trigger.suppressed",
     JobStarted => "job.started",
     JobFinished => "job.finished",
+    MonitorsDeclared => "monitors.declared",
+    WindowsEvaluated => "windows.evaluated",
+    AlertFiring => "alert.firing",
+    AlertResolved => "alert.resolved",
 }
 
 impl EventKind {
@@ -802,7 +876,10 @@ impl EventKind {
             | Self::RecordsRemoved { endpoint, .. }
             | Self::OutcomesReceived { endpoint, .. }
             | Self::OutcomesJoined { endpoint, .. }
-            | Self::OutcomesRemoved { endpoint, .. } => format!("endpoint:{endpoint}"),
+            | Self::OutcomesRemoved { endpoint, .. }
+            | Self::MonitorsDeclared { endpoint, .. }
+            | Self::WindowsEvaluated { endpoint, .. } => format!("endpoint:{endpoint}"),
+            Self::AlertFiring { alert, .. } | Self::AlertResolved { alert, .. } => format!("alert:{alert}"),
             Self::ReleaseCreated { release, .. }
             | Self::ReleaseQuarantined { release, .. }
             | Self::QuarantineLifted { release, .. } => format!("release:{release}"),

@@ -29,6 +29,7 @@ mod log;
 pub mod logged_models;
 mod migrate;
 pub mod models;
+pub mod monitoring;
 mod open;
 pub mod outcomes;
 mod owner;

@@ -26,6 +26,28 @@ impl std::fmt::Debug for Before {
     }
 }
 
+/// Where secrets are that a project file names: the environment of the server, where the binary says so.
+#[derive(Clone, Default)]
+pub struct Secrets(Option<Arc<dyn Fn(&str) -> Option<String> + Send + Sync>>);
+
+impl Secrets {
+    /// From a function of the name.
+    pub fn of(read: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(read)))
+    }
+
+    /// The secret of this name, where there is one.
+    pub fn read(&self, name: &str) -> Option<String> {
+        self.0.as_ref()?(name)
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets(…)")
+    }
+}
+
 /// Settings of a server. Read once, by the binary.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -59,6 +81,8 @@ pub struct Config {
     pub only_serving: bool,
     /// Where the steps of runs that are at work print on this machine: a folder for each run. Pages follow them.
     pub step_logs: Option<PathBuf>,
+    /// Where secrets are that receivers of alerts need.
+    pub secrets: Secrets,
     /// What requests wait for. A server inside of a run waits until what the run says of itself is written.
     pub before: Option<Before>,
 }
@@ -82,6 +106,7 @@ impl Config {
             triggers: None,
             only_serving: false,
             step_logs: None,
+            secrets: Secrets::default(),
             before: None,
         }
     }

@@ -12,7 +12,9 @@ mod health;
 mod listen;
 mod meter;
 mod mlflow;
+pub mod monitoring;
 pub mod otlp;
+mod outgoing;
 mod running;
 mod serve;
 mod serving;
@@ -22,7 +24,7 @@ pub mod triggers;
 mod ui;
 
 pub use api::openapi;
-pub use app::{App, Before, Config};
+pub use app::{App, Before, Config, Secrets};
 pub use background::Background;
 pub use health::MLFLOW_VERSION;
 pub use listen::bind;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use crate::{App, api, delivery, health, listen, mlflow, otlp, serving, shell, triggers, ui};
+use crate::{App, api, delivery, health, listen, mlflow, monitoring, otlp, serving, shell, triggers, ui};
 
 /// How long loops may go on after the last request.
 const LOOPS: Duration = Duration::from_secs(5);
@@ -63,6 +63,10 @@ fn start_loops(app: &App) {
     }
     if let Some(found) = &app.config().triggers {
         triggers::start(found, app.background());
+    }
+    if !app.config().only_serving {
+        let alerts = app.clone();
+        app.background().spawn("alerts", |stop| monitoring::notify::deliver(alerts, stop));
     }
     if app.serving().is_some() {
         let serving = app.clone();

@@ -43,6 +43,12 @@ pub fn signals(event: &Event, project: &str) -> Option<Signal> {
         EventKind::AliasMoved { model, alias, to: Some(version), .. } => {
             Some(Signal::Model { name: model.clone(), alias: Some(alias.clone()), version: *version })
         }
+        // Monitors are declared by kind, which is what triggers name them by.
+        EventKind::AlertFiring { monitor, watch, endpoint, why, .. } => {
+            let details = [("watch", watch), ("endpoint", endpoint), ("why", why)];
+            let details = details.map(|(key, value)| (key.to_owned(), value.clone()));
+            Some(Signal::Source(SourceKind::Alert, monitor.clone(), details.into()))
+        }
         // Everything else is a consequence that nobody can listen for yet.
         _ => None,
     }

@@ -113,6 +113,9 @@ pub(crate) enum Command {
     /// Show and steer releases on their way to an endpoint's requests
     #[command(subcommand)]
     Rollout(crate::command::Rollout),
+    /// Show what is watched in production, and what would have fired
+    #[command(subcommand)]
+    Monitor(crate::command::Monitor),
     /// Stop all rollouts from raising traffic, for a reason
     Freeze(crate::command::Freeze),
     /// Show why a version of a model is where it is: cause, data, run, tests, gates, rollouts, now

@@ -9,6 +9,7 @@ mod home;
 mod job;
 mod journal;
 mod model_test;
+mod monitors;
 mod output;
 mod profile;
 mod records;

@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::node::Cursor;
-use crate::{Approve, JudgeMetric, ModelTest, Monitor, Rollout, Stage};
+use crate::{Approve, JudgeMetric, ModelTest, Monitor, Receiver, Rollout, Stage};
 
 impl Check<'_> {
     pub(super) fn tests(&mut self) {
@@ -202,6 +202,15 @@ impl Check<'_> {
                     }
                     self.window(service.window, &at);
                 }
+                Monitor::Inputs(inputs) => {
+                    for (key, share) in [("violations", inputs.violations), ("not_finite", inputs.not_finite)]
+                    {
+                        if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+                            self.add(&at.key(key).span, "not a share", "a number from 0 to 1", None);
+                        }
+                    }
+                    self.window(inputs.window, &at);
+                }
                 Monitor::Stale(stale) => {
                     if stale.max_age.0.is_zero() {
                         self.add(
@@ -212,6 +221,33 @@ impl Check<'_> {
                         );
                     }
                 }
+            }
+        }
+    }
+
+    pub(super) fn receivers(&mut self) {
+        let project = self.project;
+        for (i, receiver) in project.alerts.iter().enumerate() {
+            let at = self.root().key("alerts").item(i).key(receiver.kind());
+            let url = match receiver {
+                Receiver::Webhook(webhook) => Some(&webhook.url),
+                Receiver::Cloudevents(cloudevents) => Some(&cloudevents.url),
+                Receiver::Alertmanager(alertmanager) => Some(&alertmanager.url),
+                Receiver::Slack(_) => None,
+                Receiver::Email(email) => {
+                    if email.to.is_empty() {
+                        self.add(&at.key("to").span, "nobody gets it", "at least one address", None);
+                    }
+                    if email.user.is_some() != email.password_env.is_some() {
+                        let hint = Some("name both, or neither for a server that asks for none".to_owned());
+                        self.add(&at.key, "only one of `user` and `password_env`", "", hint);
+                    }
+                    None
+                }
+            };
+            if url.is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+                let expected = "a URL that begins with `https://` or `http://`";
+                self.add(&at.key("url").span, "not a URL", expected, None);
             }
         }
     }

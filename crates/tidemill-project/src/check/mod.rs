@@ -32,6 +32,7 @@ pub(crate) fn check(project: &Project) -> Report {
     check.tests();
     check.release();
     check.monitors();
+    check.receivers();
     check.triggers();
     check.store();
     check.serving();

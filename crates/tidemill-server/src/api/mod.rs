@@ -13,6 +13,7 @@ mod info;
 mod jobs;
 mod log;
 mod models;
+mod monitors;
 mod pages;
 mod pipeline;
 mod problem;
@@ -68,6 +69,10 @@ const ROUTES: &[Route] = &[
     ("/api/v1/jobs", || get(jobs::list)),
     ("/api/v1/jobs/{id}", || get(jobs::get)),
     ("/api/v1/jobs/{id}/cancel", || post(jobs::cancel)),
+    ("/api/v1/monitors", || get(monitors::monitors)),
+    ("/api/v1/windows", || get(monitors::windows)),
+    ("/api/v1/alerts", || get(monitors::alerts)),
+    ("/api/v1/alerts/{id}", || get(monitors::alert)),
     ("/api/v1/events", || get(events::list)),
     ("/api/v1/events/stream", || get(events::follow)),
     ("/api/v1/log/head", || get(log::head)),
@@ -158,6 +163,10 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         jobs::list,
         jobs::get,
         jobs::cancel,
+        monitors::monitors,
+        monitors::windows,
+        monitors::alerts,
+        monitors::alert,
         events::list,
         events::follow,
         log::head,
@@ -173,6 +182,7 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         (name = "serving", description = "Endpoints that answer requests for predictions, and the models behind them"),
         (name = "delivery", description = "Releases, and how they get their requests stage by stage"),
         (name = "triggers", description = "What starts work, and the jobs that came of it"),
+        (name = "monitoring", description = "What is watched in production, and what fires"),
         (name = "log", description = "The append-only log of every change of state"),
     ),
     security((), ("token" = []), ("basic" = [])),

@@ -91,7 +91,22 @@ fn who_listens_for_what() {
         bytes: 1,
         rows: None,
     };
+    let firing = |monitor: &str| EventKind::AlertFiring {
+        alert: 1,
+        fingerprint: tidemill_core::Digest::of(b"f"),
+        endpoint: "late".into(),
+        monitor: monitor.into(),
+        watch: format!("{monitor}:x"),
+        since: at(0).now,
+        until: at(0).now,
+        why: "it moved".into(),
+        at_risk_cents: None,
+        currency: None,
+        evidence: tidemill_core::Digest::of(b"e"),
+    };
     for (event, expected) in [
+        (event(1, firing("drift")), "fire drift"),
+        (event(1, firing("quality")), ""),
         (source(1, SourceKind::Schedule, "nightly"), "fire nightly"),
         (source(1, SourceKind::Data, "flights"), "fire flights"),
         (source(1, SourceKind::Data, "weather"), ""),

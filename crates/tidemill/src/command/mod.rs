@@ -14,6 +14,7 @@ mod import;
 mod init;
 mod log;
 mod merge_lock;
+mod monitor;
 mod predict;
 mod records;
 mod release;
@@ -28,6 +29,7 @@ mod why;
 
 pub(crate) use endpoint::Endpoint;
 pub(crate) use freeze::Freeze;
+pub(crate) use monitor::Monitor;
 pub(crate) use predict::Predict;
 pub(crate) use records::Records;
 pub(crate) use release::Release;
@@ -60,6 +62,7 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Records(args) => records::run(args, &cli.global, console),
         Command::Release(args) => release::run(args, &open()?),
         Command::Rollout(args) => rollout::run(args, open, console),
+        Command::Monitor(args) => monitor::run(args, &cli.global, console),
         Command::Freeze(args) => freeze::run(args, &open()?),
         Command::Why(args) => why::run(args, &open()?),
         Command::Import(args) => import::run(args, &cli.global, console),

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use rustix::process::{Pid, Resource, getrlimit, setrlimit, test_kill_process};
 use serde_json::json;
-use tidemill_core::SystemClock;
+use tidemill_core::{Actor, SystemClock};
 use tidemill_db::Db;
 use tidemill_registry::{Reach, Registry};
-use tidemill_server::{App, Config, MLFLOW_VERSION, Origins};
+use tidemill_server::{App, Config, MLFLOW_VERSION, Origins, Secrets};
 use tidemill_store::{Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -66,6 +66,7 @@ fn start(
     config.token = token;
     config.origins = origins(listening, &addresses);
     config.step_logs = Some(home.dir.join("runs"));
+    config.secrets = Secrets::of(|name| std::env::var(name).ok());
     change(&mut config);
     allow_many_files();
 
@@ -105,6 +106,15 @@ async fn serve(
         config.triggers = triggers::open(home, &registry)?;
     }
     let token = config.token.clone();
+    if let Some(watched) = home.watched.as_ref().filter(|_| !config.only_serving) {
+        tidemill_server::monitoring::declare(
+            &db,
+            registry.clock().as_ref(),
+            &Actor::system("server"),
+            watched,
+        )
+        .await?;
+    }
     let mut serving = serving::Parts::open(options, &registry, home, &config.scratch, models)?;
     serving.begin().await?;
     let app = App::serve(registry, config, serving.serving());

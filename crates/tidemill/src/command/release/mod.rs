@@ -82,6 +82,8 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
         },
     };
     let placed = app.block(release_after(db, app.clock.as_ref(), &app.actor, app.cause, &wanted))?;
+    let watched = crate::monitors::declaration(&app.project, &wanted.endpoint);
+    app.block(tidemill_server::monitoring::declare(db, app.clock.as_ref(), &app.actor, &watched))?;
     if console.json() {
         return console.value(&json!({
             "rollout": placed.rollout, "release": placed.release.to_string(), "model": model, "version": version,

@@ -144,6 +144,12 @@ impl Parts {
                 () = stop.cancelled() => {}
             }
         });
+        if !app.config().only_serving {
+            let (watched, log) = (app.clone(), self.log.clone());
+            let reader = Reader::of_home(registry.db().clone(), registry.store().clone(), &self.home);
+            app.background()
+                .spawn("monitors", |stop| tidemill_server::monitoring::run(watched, reader, log, stop));
+        }
         if let Some(sending) = self.sending.take() {
             app.background().spawn("traces", |stop| sending.run(stop));
         }
