@@ -61,7 +61,8 @@ impl Chain<'_, '_> {
             let said = if gate.passed { "passed" } else { "did not pass" };
             let evidence =
                 gate.evidence.map(|digest| format!(", evidence {}", digest.short())).unwrap_or_default();
-            let what = format!("rollout {}: `{}` {said}: {}{evidence}", rollout.id, gate.gate, gate.detail);
+            let detail = if gate.detail.is_empty() { String::new() } else { format!(": {}", gate.detail) };
+            let what = format!("rollout {}: `{}` {said}{detail}{evidence}", rollout.id, gate.gate);
             self.fact(Part::Gates, gate.at, what);
         }
         for event in &events {

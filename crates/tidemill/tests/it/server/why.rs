@@ -88,6 +88,11 @@ fn chain(lab: &Lab, version: &str) -> String {
 
 /// Without digests, runs, durations and the name of the user.
 fn plain(what: &str) -> String {
+    // A duration is the end of what it stands in.
+    let is_time = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
+    if let Some((before, _)) = what.split_once(" in ").filter(|(_, rest)| is_time(rest)) {
+        return format!("{} in SOME TIME", plain(before));
+    }
     let mut before = "";
     let words: Vec<String> = what
         .split(' ')
@@ -100,7 +105,6 @@ fn plain(what: &str) -> String {
                 "run" if is_hex => "RUN",
                 _ if is_hex => "DIGEST",
                 "by" if bare != "rollout" => "WHO",
-                "in" if bare.starts_with(|c: char| c.is_ascii_digit()) => "SOME",
                 _ => bare,
             };
             before = bare;
