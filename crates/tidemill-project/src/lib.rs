@@ -60,7 +60,10 @@ pub use schema::{json_schema, reference};
 pub use source::Source;
 pub use template::{Filled, template, template_used};
 pub use training::TrainDecl;
-pub use trigger::{Concurrency, Message, Schedule, Trigger, TriggerAction, When, ZonedSchedule};
+pub use trigger::{
+    CloudEventDecl, CloudEventFilter, GitBranch, GitDecl, LimitDecl, Message, ModelAlias, ModelDecl,
+    Schedule, TriggerDecl, WhenDecl, ZonedSchedule,
+};
 
 /// The name of a project's file.
 pub const FILE_NAME: &str = "tidemill.yaml";

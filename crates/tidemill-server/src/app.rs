@@ -13,6 +13,7 @@ use crate::health::Pulse;
 use crate::meter::Meter;
 use crate::serving::Serving;
 use crate::shell::{Origins, Token};
+use crate::triggers::Triggers;
 use crate::ui::FormKey;
 
 /// What every request waits for before its handler runs.
@@ -74,6 +75,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Where webhooks may deliver to.
     pub webhook_reach: Reach,
+    /// The triggers of the project that the server works for, where there is one.
+    pub triggers: Option<Triggers>,
     /// Whether it only answers requests for predictions, with health, metrics and what is known of models beside.
     pub only_serving: bool,
     /// Where the steps of runs that are at work print on this machine: a folder for each run. Pages follow them.
@@ -100,6 +103,7 @@ impl Config {
             head_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
             webhook_reach: Reach::default(),
+            triggers: None,
             only_serving: false,
             step_logs: None,
             secrets: Secrets::default(),

@@ -20,6 +20,7 @@ mod serve;
 mod serving;
 mod serving_outcomes;
 mod shell;
+pub mod triggers;
 mod ui;
 
 pub use api::openapi;

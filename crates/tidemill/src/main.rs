@@ -6,6 +6,7 @@ mod command;
 mod data_check;
 mod failure;
 mod home;
+mod job;
 mod journal;
 mod model_test;
 mod monitors;

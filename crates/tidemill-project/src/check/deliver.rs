@@ -1,8 +1,8 @@
-//! Tests, release, monitors and triggers.
+//! Tests, release and monitors.
 
-use super::{Check, cron};
+use super::Check;
 use crate::node::Cursor;
-use crate::{Approve, JudgeMetric, ModelTest, Monitor, Receiver, Rollout, Stage, TriggerAction, When};
+use crate::{Approve, JudgeMetric, ModelTest, Monitor, Receiver, Rollout, Stage};
 
 impl Check<'_> {
     pub(super) fn tests(&mut self) {
@@ -255,65 +255,6 @@ impl Check<'_> {
     fn window(&mut self, window: Option<crate::Period>, at: &Cursor<'_>) {
         if window.is_some_and(|window| window.0.is_zero()) {
             self.add(&at.key("window").span, "the window is empty", "a length of time above 0", None);
-        }
-    }
-
-    pub(super) fn triggers(&mut self) {
-        let project = self.project;
-        for (i, trigger) in project.triggers.iter().enumerate() {
-            let at = self.root().key("triggers").item(i);
-            let when = at.key("when");
-            match &trigger.when {
-                When::Schedule(schedule) => {
-                    let place = when.key("schedule");
-                    let place = if place.node.is_some_and(|n| n.as_str().is_none()) {
-                        place.key("cron")
-                    } else {
-                        place
-                    };
-                    if let Some(message) = cron::problem(schedule.cron()) {
-                        let expected = "five fields: minute, hour, day of month, month, day of week";
-                        self.add(&place.span, message, expected, None);
-                    }
-                }
-                When::Data(name) => {
-                    self.known(
-                        "dataset",
-                        name.as_str(),
-                        project.data.keys().map(|n| n.as_str()),
-                        &when.key("data").span,
-                    );
-                }
-                When::Alert(name) => {
-                    let declared: Vec<&str> = project.monitors.iter().map(Monitor::name).collect();
-                    let span = when.key("alert").span;
-                    if Monitor::NAMES.contains(&name.as_str()) && !declared.contains(&name.as_str()) {
-                        let hint = Some(format!("add `- {name}: …` to `monitors`"));
-                        self.add(&span, format!("no monitor `{name}` is declared"), "", hint);
-                    } else {
-                        self.known("monitor", name, declared, &span);
-                    }
-                }
-                When::Git(branch) if branch.trim().is_empty() => {
-                    self.add(&when.key("git").span, "the branch is empty", "a branch such as `main`", None);
-                }
-                When::Git(_) | When::Message(_) | When::Webhook(_) => {}
-            }
-            let actions = at.key("actions");
-            if trigger.actions.is_empty() {
-                self.add(
-                    &actions.span,
-                    "nothing is started",
-                    "at least one of `check`, `run`, `release`, `ci`",
-                    None,
-                );
-            }
-            if let Some(i) = trigger.actions.iter().position(|a| *a == TriggerAction::Release)
-                && project.release.is_none()
-            {
-                let hint = "add the section `release:`".to_owned();
-                self.add(&actions.item(i).span, "the project declares no release", "", Some(hint));
-            }
         }
     }
 }

@@ -10,6 +10,7 @@ mod graph;
 mod path;
 mod steps;
 mod training;
+mod trigger;
 
 use tidemill_core::declare::{Metric, TaskKind};
 use tidemill_core::did_you_mean;

@@ -10,6 +10,7 @@ mod envelope;
 mod events;
 mod experiments;
 mod info;
+mod jobs;
 mod log;
 mod models;
 mod monitors;
@@ -18,6 +19,7 @@ mod pipeline;
 mod problem;
 mod rollouts;
 mod runs;
+mod triggers;
 
 use std::sync::LazyLock;
 
@@ -61,6 +63,12 @@ const ROUTES: &[Route] = &[
     ("/api/v1/rollouts", || get(rollouts::list)),
     ("/api/v1/rollouts/{id}", || get(rollouts::get)),
     ("/api/v1/rollouts/{id}/actions", || post(rollouts::action)),
+    ("/api/v1/triggers", || get(triggers::list)),
+    ("/api/v1/triggers/{name}", || get(triggers::get)),
+    ("/api/v1/triggers/{name}/fire", || post(triggers::fire)),
+    ("/api/v1/jobs", || get(jobs::list)),
+    ("/api/v1/jobs/{id}", || get(jobs::get)),
+    ("/api/v1/jobs/{id}/cancel", || post(jobs::cancel)),
     ("/api/v1/monitors", || get(monitors::monitors)),
     ("/api/v1/windows", || get(monitors::windows)),
     ("/api/v1/alerts", || get(monitors::alerts)),
@@ -149,6 +157,12 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         rollouts::list,
         rollouts::get,
         rollouts::action,
+        triggers::list,
+        triggers::get,
+        triggers::fire,
+        jobs::list,
+        jobs::get,
+        jobs::cancel,
         monitors::monitors,
         monitors::windows,
         monitors::alerts,
@@ -167,6 +181,7 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         (name = "pipeline", description = "Runs of the pipeline"),
         (name = "serving", description = "Endpoints that answer requests for predictions, and the models behind them"),
         (name = "delivery", description = "Releases, and how they get their requests stage by stage"),
+        (name = "triggers", description = "What starts work, and the jobs that came of it"),
         (name = "monitoring", description = "What is watched in production, and what fires"),
         (name = "log", description = "The append-only log of every change of state"),
     ),

@@ -10,7 +10,8 @@ mod step;
 mod traffic;
 
 pub use command::{
-    Action, NewFreeze, Placed, Wanted, act, endpoint_name, freeze, lift_freeze, release, standing,
+    Action, NewFreeze, Placed, Wanted, act, endpoint_name, freeze, lift_freeze, release, release_after,
+    standing,
 };
 pub(crate) use driver::run;
 pub use step::{plan_of, state_of};

@@ -2,6 +2,7 @@
 
 mod alias_log;
 mod check;
+mod ci;
 mod completions;
 pub(crate) mod data;
 mod diff;
@@ -22,6 +23,7 @@ mod rollout;
 pub(crate) mod run;
 mod status;
 mod step_log;
+mod trigger;
 mod up;
 
 pub(crate) use endpoint::Endpoint;
@@ -49,6 +51,8 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Data(args) => data::run(args, &open()?),
         Command::Gc(args) => gc::run(args, &open()?),
         Command::Reproduce(args) => reproduce::run(args, &open()?),
+        Command::Ci(args) => ci::run(args, &open()?),
+        Command::Trigger(args) => trigger::run(args, &open()?),
         Command::Up(args) => up::run(args, &cli.global, console),
         Command::Serve(args) => up::serve_alone(args, &cli.global, console),
         Command::Endpoint(args) => endpoint::run(args, &cli.global, console),

@@ -4,6 +4,7 @@ mod lock;
 mod models;
 mod secret;
 mod serving;
+mod triggers;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -100,6 +101,10 @@ async fn serve(
     let store = Store::open(&home.store, StoreOptions::default())?;
     let registry = Registry::new(db.clone(), store, clock);
     let grpc = grpc.map(listen).transpose()?;
+    let mut config = config;
+    if !config.only_serving {
+        config.triggers = triggers::open(home, &registry)?;
+    }
     let token = config.token.clone();
     if let Some(watched) = home.watched.as_ref().filter(|_| !config.only_serving) {
         tidemill_server::monitoring::declare(

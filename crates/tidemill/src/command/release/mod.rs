@@ -5,7 +5,7 @@ mod plan;
 use clap::Args;
 use serde_json::json;
 use tidemill_deliver::rollout::Concurrency;
-use tidemill_server::delivery::{Wanted, endpoint_name, release};
+use tidemill_server::delivery::{Wanted, endpoint_name, release_after};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
             Concurrent::Reject => Concurrency::Reject,
         },
     };
-    let placed = app.block(release(db, app.clock.as_ref(), &app.actor, &wanted))?;
+    let placed = app.block(release_after(db, app.clock.as_ref(), &app.actor, app.cause, &wanted))?;
     let watched = crate::monitors::declaration(&app.project, &wanted.endpoint);
     app.block(tidemill_server::monitoring::declare(db, app.clock.as_ref(), &app.actor, &watched))?;
     if console.json() {

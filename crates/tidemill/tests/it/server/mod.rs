@@ -16,3 +16,4 @@ mod rollouts;
 mod serving;
 mod soak;
 mod tracked;
+mod triggers;

@@ -44,6 +44,8 @@ monitors:
   - kpi: {name: missed_connection_cost}
   - inputs: {violations: 0.9, window: 1d}
   - stale: {max_age: 45d}
+triggers:
+  - {name: moved, when: {alert: drift}, actions: [check]}
 ";
 
 /// How long anything may take on a machine that does much else.
@@ -144,9 +146,19 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
         metrics.contains("tidemill_alerts_firing{endpoint=\"flights-late\",watch=\"drift\"} 0"),
         "{metrics}"
     );
-    let events = json(&place, &["log", "--limit", "500"]);
+    // The alert set one job off.
+    let begin = Instant::now();
+    let events = loop {
+        let events = json(&place, &["log", "--limit", "500"]);
+        if events.to_string().contains("job_finished") {
+            break events;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{events:#}\n{}", server.said());
+        std::thread::sleep(Duration::from_millis(200));
+    };
     let named = |name: &str| events.to_string().matches(name).count();
     assert_eq!((named("alert_firing"), named("alert_resolved")), (1, 1), "{events}");
+    assert_eq!((named("trigger_fired"), named("job_finished")), (1, 1), "{events}");
 
     // The past judged anew comes to the same.
     let tested = json(&place, &["monitor", "backtest"]);
