@@ -39,7 +39,7 @@ pub(super) async fn run(triggers: Triggers, stop: CancellationToken) {
                 }
                 Ok(None) => tracing::debug!(trigger.name = name, branch, "there is no such branch"),
                 Err(why) => {
-                    tracing::warn!(trigger.name = name, branch, "the branch cannot be looked at: {why}")
+                    tracing::warn!(trigger.name = name, branch, "the branch cannot be looked at: {why}");
                 }
             }
         }

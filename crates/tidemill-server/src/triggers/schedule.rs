@@ -33,7 +33,7 @@ pub(super) async fn run(triggers: Triggers, stop: CancellationToken) {
                     places.insert(rule.trigger.name.clone(), last);
                 }
                 Err(error) => {
-                    tracing::warn!(trigger.name = rule.trigger.name, "a schedule cannot be kept: {error}")
+                    tracing::warn!(trigger.name = rule.trigger.name, "a schedule cannot be kept: {error}");
                 }
             }
         }

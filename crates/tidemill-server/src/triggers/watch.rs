@@ -22,7 +22,7 @@ impl Watch {
             match linux::Inotify::new(folders) {
                 Ok(linux) => return Self { linux: Some(linux) },
                 Err(error) => {
-                    tracing::warn!(%error, "files cannot be watched and are looked at now and then instead")
+                    tracing::warn!(%error, "files cannot be watched and are looked at now and then instead");
                 }
             }
         }
@@ -40,7 +40,7 @@ impl Watch {
             }
             self.linux = None;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

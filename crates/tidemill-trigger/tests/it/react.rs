@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tidemill_core::declare::{Concurrency, RateLimit, Trigger, TriggerAction, When};
+use tidemill_core::declare::{Concurrency, Missed, RateLimit, Trigger, TriggerAction, When};
 use tidemill_core::{Actor, Event, EventKind, SourceKind, Timestamp};
 use tidemill_trigger::{Details, LOOP_LIMIT, Pending, QUEUE, Reaction, Rules, State, due, react};
 
@@ -58,7 +58,7 @@ fn who_listens_for_what() {
     let rules = rules(vec![
         trigger(
             "nightly",
-            When::Schedule { cron: "@daily".into(), timezone: "UTC".into(), missed: Default::default() },
+            When::Schedule { cron: "@daily".into(), timezone: "UTC".into(), missed: Missed::default() },
         ),
         trigger("flights", data("flights")),
         trigger("hook", When::Webhook),
