@@ -21,7 +21,7 @@ mod shell;
 mod ui;
 
 pub use api::openapi;
-pub use app::{App, Before, Config};
+pub use app::{About, App, Before, Config};
 pub use background::Background;
 pub use health::MLFLOW_VERSION;
 pub use listen::bind;

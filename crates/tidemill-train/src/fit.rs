@@ -9,6 +9,7 @@ mod held;
 mod learn;
 mod notes;
 mod outputs;
+mod decisions;
 mod predictions;
 mod slice;
 mod source;
@@ -17,6 +18,7 @@ use arrow::array::RecordBatch;
 use tidemill_core::declare::{Costs, Metric, Training};
 use tidemill_core::{Progress, Unit};
 
+pub use decisions::{CostCurve, CostPoint, Flips, cost_curve, flips};
 pub use predictions::{Evaluation, PREDICTIONS_KEY, compare_costs, row_costs};
 pub use slice::{Slice, by_slice};
 

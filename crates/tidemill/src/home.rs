@@ -23,6 +23,8 @@ pub(crate) struct Home {
     pub(crate) database: String,
     /// What the project says about records of requests.
     pub(crate) records: Option<tidemill_project::RecordDefaults>,
+    /// What the project says of itself.
+    pub(crate) about: Option<tidemill_server::About>,
 }
 
 impl Home {
@@ -37,7 +39,8 @@ impl Home {
                 let store = app.project.store.as_ref().and_then(|store| store.path.as_deref());
                 let home = Self::at(app.inside(""), store.map(|path| app.root.join(path)), global)?;
                 let records = app.project.serving.as_ref().and_then(|serving| serving.records.clone());
-                Ok(Self { records, ..home })
+                let about = Some(about(&app.project));
+                Ok(Self { records, about, ..home })
             }
             // With `-C` somebody meant a project.
             Err(error) if global.project.is_some() => Err(error),
@@ -56,7 +59,7 @@ impl Home {
             None => app::utf8(&dir.join("tidemill.db"))?.to_owned(),
         };
         let store = store.unwrap_or_else(|| dir.join("store"));
-        Ok(Self { dir, store, database, records: None })
+        Ok(Self { dir, store, database, records: None, about: None })
     }
 
     /// A home of its own in a folder of this one, which is made where it is not there.
@@ -64,7 +67,7 @@ impl Home {
         self.make()?;
         let dir = self.dir.join(folder);
         let database = app::utf8(&dir.join("tidemill.db"))?.to_owned();
-        Ok(Self { store: dir.join("store"), database, dir, records: self.records.clone() })
+        Ok(Self { store: dir.join("store"), database, dir, records: self.records.clone(), about: None })
     }
 
     /// Makes the folder if it is not there.
@@ -77,6 +80,17 @@ impl Home {
         let url = self.database.as_str();
         let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
         (!path.contains("://")).then(|| Path::new(path))
+    }
+}
+
+fn about(project: &tidemill_project::Project) -> tidemill_server::About {
+    tidemill_server::About {
+        project: project.project.to_string(),
+        team: project.owner.as_ref().map(|owner| owner.team.clone()),
+        contact: project.owner.as_ref().and_then(|owner| owner.contact.clone()),
+        objective: project.objective.clone(),
+        hidden: project.data.iter().map(|(name, data)| (name.to_string(), data.redact.clone())).collect(),
+        model: project.release.as_ref().map(|release| release.model.to_string()),
     }
 }
 

@@ -130,6 +130,7 @@ pub async fn release(db: &Db, clock: &dyn Clock, actor: &Actor, wanted: &Wanted)
         environment: Some(wanted.environment.clone()),
         is_live: true,
         before: None,
+        release: None,
     };
     let live = tx.rollouts(&filter, MOST_LIVE).await?;
     let incumbent = tx.environment_release(&wanted.environment, &wanted.endpoint).await?;

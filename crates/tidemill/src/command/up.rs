@@ -65,6 +65,7 @@ fn start(
     config.token = token;
     config.origins = origins(listening, &addresses);
     config.step_logs = Some(home.dir.join("runs"));
+    config.about.clone_from(&home.about);
     change(&mut config);
     allow_many_files();
 
