@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn another_form_is_not_read() {
-        let evidence = Evidence { format: Evidence::FORMAT, step: "train".into(), key: "k".into(), results: vec![] };
+        let evidence =
+            Evidence { format: Evidence::FORMAT, step: "train".into(), key: "k".into(), results: vec![] };
         let bytes = serde_json::to_vec(&evidence).unwrap_or_default();
         assert_eq!(Evidence::read(&bytes), Some(evidence.clone()));
         let older = serde_json::to_vec(&Evidence { format: 1, ..evidence }).unwrap_or_default();

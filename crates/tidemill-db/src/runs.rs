@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tidemill_core::{Digest, RunId, RunState, StepState, Timestamp};
 
-use crate::delivery::places;
 use crate::backend::{Conn, Context, on};
 use crate::cache::put_results;
+use crate::delivery::places;
 use crate::dialect::{self, Rows};
 use crate::{Db, Error, Owner, Result, StepResult, Tx};
 

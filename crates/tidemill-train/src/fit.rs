@@ -4,12 +4,12 @@
 //! threshold is chosen on held-out training rows; the final model learns from all training rows (with early stopping
 //! from all but the validation part); only then are the test rows scored. Nothing here reads files.
 
+mod decisions;
 mod evaluate;
 mod held;
 mod learn;
 mod notes;
 mod outputs;
-mod decisions;
 mod predictions;
 mod slice;
 mod source;

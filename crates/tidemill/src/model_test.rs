@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidemill_core::declare::{Action, Algorithm, Costs, Metric, Step, Training};
 use tidemill_core::{Quiet, canonical_json};

@@ -90,7 +90,8 @@ impl Db {
         (from, to): (i64, i64),
         buckets: usize,
     ) -> Result<Vec<HistoryPoint>> {
-        const SQL: &str = "SELECT step, at, value FROM point WHERE series_id = $1 AND step >= $2 AND step <= $3
+        const SQL: &str =
+            "SELECT step, at, value FROM point WHERE series_id = $1 AND step >= $2 AND step <= $3
             AND (step, at, value) > ($4, $5, $6) ORDER BY step, at, value LIMIT $7";
         let fail = || self.ctx().fail("read metrics");
         let mut reader = self.reader().await?;

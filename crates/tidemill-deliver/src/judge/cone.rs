@@ -452,9 +452,7 @@ mod tests {
     fn the_forecast_comes_true() {
         for (kind, events) in [(rate(None), 8), (rate(Some(0.01)), 0), (rate(None), 13)] {
             let decided = (1..2_000)
-                .find(|looks| {
-                    run(kind.clone(), *looks, events).courses()[0].now.standing != Standing::Open
-                })
+                .find(|looks| run(kind.clone(), *looks, events).courses()[0].now.standing != Standing::Open)
                 .unwrap();
             assert!(decided >= 4, "{decided}");
             let early = run(kind.clone(), decided / 2, events);

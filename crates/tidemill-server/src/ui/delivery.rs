@@ -34,7 +34,9 @@ pub(super) async fn on_their_way(ask: &Ask) -> Result<Vec<Rollout>, Error> {
 pub(super) async fn list(ask: Ask) -> Made {
     let db = ask.app.registry().db();
     let before = match ask.get("page") {
-        Some(text) => Some(text.parse().map_err(|_| Error::invalid(format!("`{text}` is no page of this list")))?),
+        Some(text) => {
+            Some(text.parse().map_err(|_| Error::invalid(format!("`{text}` is no page of this list")))?)
+        }
         None => None,
     };
     let mut rollouts = db.rollouts(&RolloutFilter { before, ..RolloutFilter::default() }, PAGE + 1).await?;
@@ -82,7 +84,8 @@ pub(super) async fn list(ask: Ask) -> Made {
                 Cell::Code(one.release.to_string()),
             ]
         });
-        let table = Table::new("quarantine", "Quarantine", &["release", "environment", "why", "since", "digest"]);
+        let table =
+            Table::new("quarantine", "Quarantine", &["release", "environment", "why", "since", "digest"]);
         blocks.push(Block::Section(
             Section::new("quarantine", "Quarantine", vec![Block::Table(table.with(rows))])
                 .note("Releases that did harm; they are not released there again."),
@@ -91,7 +94,8 @@ pub(super) async fn list(ask: Ask) -> Made {
     Ok(Page {
         title: "Delivery".into(),
         area: Area::Delivery,
-        lead: "Releases on their way to requests: what runs where, what is moving, and what waits for whom.".into(),
+        lead: "Releases on their way to requests: what runs where, what is moving, and what waits for whom."
+            .into(),
         blocks,
         live: LIVE.to_vec(),
         growing: !live.is_empty(),
@@ -143,15 +147,18 @@ async fn environment_table(
             let texts = approvals.iter().map(|approval| format!("{} ({})", approval.by, approval.role));
             texts.collect::<Vec<_>>().join(", ")
         });
-        let coming = live.iter().filter(|rollout| {
-            rollout.made.environment == one.name && rollout.made.endpoint == one.endpoint
-        });
+        let coming = live
+            .iter()
+            .filter(|rollout| rollout.made.environment == one.name && rollout.made.endpoint == one.endpoint);
         let coming: Vec<Cell> = coming.map(|rollout| Cell::Link(rollout_link(rollout.id))).collect();
         vec![
             Cell::text(one.name.clone()),
             Cell::link(href(&["serving", &one.endpoint], &[]), one.endpoint.clone()),
             Cell::Link(release_link(names, one.release)),
-            names.get(&one.release).and_then(|release| threshold(&release.body)).map_or(Cell::None, Cell::Number),
+            names
+                .get(&one.release)
+                .and_then(|release| threshold(&release.body))
+                .map_or(Cell::None, Cell::Number),
             Cell::Code(one.release.to_string()),
             Cell::Time(one.updated_at, Some(ask.now)),
             Cell::text(approved.unwrap_or_else(|| "nobody had to".into())),
@@ -160,7 +167,15 @@ async fn environment_table(
         ]
     });
     let columns = [
-        "environment", "endpoint", "runs", "threshold", "digest", "since", "approved by", "brought by", "on its way",
+        "environment",
+        "endpoint",
+        "runs",
+        "threshold",
+        "digest",
+        "since",
+        "approved by",
+        "brought by",
+        "on its way",
     ];
     Ok(Table::new("environments", "Environments", &columns).with(rows).or(Empty::new(
         "No environment runs a release yet",
@@ -206,7 +221,8 @@ pub(super) async fn releases(ask: Ask) -> Made {
     let more = found.len() > RELEASES;
     found.truncate(RELEASES);
     let mut table = release_table(&ask, &found);
-    let next = found.last().filter(|_| more).map(|last| format!("{}-{}", last.created_at.millis(), last.digest));
+    let next =
+        found.last().filter(|_| more).map(|last| format!("{}-{}", last.created_at.millis(), last.digest));
     table.pager = Some(ask.pager(next.as_deref(), format!("{} releases", found.len())));
     Ok(Page {
         title: "Releases".into(),
@@ -289,7 +305,8 @@ async fn freezes(ask: &Ask) -> Result<Section, Error> {
         Field { value: "until lifted".into(), ..Field::new("until", "Until, UTC", "text") },
     ];
     blocks.push(Block::Form(form("/ui/freezes".into(), "Freeze traffic", "Freeze", fields)));
-    let holding = all.iter().filter(|(freeze, lasts)| *lasts && freeze.until.is_none_or(|until| until > ask.now));
+    let holding =
+        all.iter().filter(|(freeze, lasts)| *lasts && freeze.until.is_none_or(|until| until > ask.now));
     for (freeze, _) in holding.take(20) {
         let action = href(&["ui", "freezes", &freeze.id.to_string(), "lift"], &[]);
         let label = format!("Lift freeze {}", freeze.id);

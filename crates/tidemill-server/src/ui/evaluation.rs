@@ -62,7 +62,8 @@ async fn predictions(ask: &Ask, version: &ModelVersion) -> Result<Option<RecordB
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, Error> {
-    let internal = |why: String| Error::new(Code::InternalError, format!("stored predictions cannot be read: {why}"));
+    let internal =
+        |why: String| Error::new(Code::InternalError, format!("stored predictions cannot be read: {why}"));
     spawn_blocking(work).await.map_err(|error| internal(error.to_string()))?.map_err(internal)
 }
 
@@ -101,7 +102,10 @@ pub(super) async fn sections(ask: &Ask, version: &ModelVersion) -> Result<Vec<Bl
         blocks.push(Block::Figures(figures));
     }
     blocks.extend(confusion(&report).map(Block::Table));
-    let note = format!("On {} test rows that the model did not learn from.", tidemill_ui::count(report.split.test_rows));
+    let note = format!(
+        "On {} test rows that the model did not learn from.",
+        tidemill_ui::count(report.split.test_rows)
+    );
     let mut sections = vec![Block::Section(Section::new("evaluation", "Evaluation", blocks).note(note))];
     if let Some(own) = own {
         sections.push(Block::Section(against(ask, version, own).await?));
@@ -180,7 +184,8 @@ fn calibration(report: &Report) -> Option<Figure> {
     Some(Figure {
         id: "calibration".into(),
         title: "Calibration".into(),
-        note: "Where the curve is above the diagonal, things come true more often than the model says.".into(),
+        note: "Where the curve is above the diagonal, things come true more often than the model says."
+            .into(),
         picture: chart.draw(),
         table: Table::new("calibration", "Calibration", &columns).with(rows),
         ..Figure::default()
@@ -199,9 +204,10 @@ fn importance(report: &Report) -> Option<Figure> {
         unit: format!("loss of {metric} when the column is shuffled"),
         bars: bars.collect(),
     };
-    let rows = report.importance.iter().map(|one| {
-        vec![Cell::text(one.column.clone()), Cell::Number(one.mean), Cell::Number(one.std)]
-    });
+    let rows = report
+        .importance
+        .iter()
+        .map(|one| vec![Cell::text(one.column.clone()), Cell::Number(one.mean), Cell::Number(one.std)]);
     let columns = ["column", "mean loss", "standard deviation"];
     Some(Figure {
         id: "importance".into(),
@@ -238,10 +244,16 @@ async fn against(ask: &Ask, version: &ModelVersion, own: RecordBatch) -> Result<
         ));
     };
     if champion.version == version.version {
-        return Ok(empty("This version is the champion", "Pages of other versions show where they decide otherwise."));
+        return Ok(empty(
+            "This version is the champion",
+            "Pages of other versions show where they decide otherwise.",
+        ));
     }
     let Some(old) = predictions(ask, &champion).await? else {
-        return Ok(empty("The champion has no stored predictions", "Only models that were trained here have them."));
+        return Ok(empty(
+            "The champion has no stored predictions",
+            "Only models that were trained here have them.",
+        ));
     };
     let found = spawn_blocking(move || flips(&own, &old)).await;
     let found = found.map_err(|error| Error::new(Code::InternalError, error.to_string()))?;
@@ -271,7 +283,8 @@ fn matrix(found: &Flips, champion: u64) -> Table {
     };
     let all = of("all", &found.rows);
     let classes = found.by_class.iter().flat_map(|(class, counts)| of(&format!("that were {class}"), counts));
-    let mut table = Table::new("flips", "Decisions that flipped", &heads).with(all.into_iter().chain(classes));
+    let mut table =
+        Table::new("flips", "Decisions that flipped", &heads).with(all.into_iter().chain(classes));
     table.columns[1] = tidemill_ui::Column::new("champion");
     table
 }

@@ -14,8 +14,8 @@ use super::Made;
 use super::ask::Ask;
 use super::evidence::{self, Tests};
 use super::pipeline::last_of_each;
-use super::words::{find, pipeline_badge, run_badge, run_link, took};
 use super::rollout::{badge as rollout_badge, held, names, rollout_link, title};
+use super::words::{find, pipeline_badge, run_badge, run_link, took};
 use super::{data, delivery, log, serving};
 use crate::delivery::standing;
 
@@ -93,7 +93,12 @@ async fn running(ask: &Ask) -> Result<Vec<Run>, Error> {
     Ok(ask.app.registry().search_runs(&question).await?.items)
 }
 
-fn moving(ask: &Ask, last: Option<&RunRecord>, running: &[Run], rollouts: &[Rollout]) -> Result<Block, Error> {
+fn moving(
+    ask: &Ask,
+    last: Option<&RunRecord>,
+    running: &[Run],
+    rollouts: &[Rollout],
+) -> Result<Block, Error> {
     let mut moved = Vec::new();
     for rollout in rollouts.iter().take(RUNS as usize) {
         let state = standing(rollout, ask.now)?;
@@ -298,9 +303,14 @@ async fn environment_station(ask: &Ask, blocked: &mut Vec<Blocked>) -> Result<St
     let mut waits = 0;
     for rollout in live.iter().filter(|rollout| !rollout.is_waiting) {
         let state = standing(rollout, ask.now)?;
-        if let Some(hold @ (Hold::Approvals { .. } | Hold::TimedOut { .. } | Hold::Freeze { .. })) = &state.hold {
+        if let Some(hold @ (Hold::Approvals { .. } | Hold::TimedOut { .. } | Hold::Freeze { .. })) =
+            &state.hold
+        {
             waits += 1;
-            blocked.push(Blocked { what: Cell::Link(rollout_link(rollout.id)), why: format!("it waits {}", held(hold, ask.now)) });
+            blocked.push(Blocked {
+                what: Cell::Link(rollout_link(rollout.id)),
+                why: format!("it waits {}", held(hold, ask.now)),
+            });
         }
     }
     if environments.is_empty() && live.is_empty() {

@@ -10,7 +10,9 @@ use tidemill_db::{EventFilter, Order};
 use tidemill_deliver::rollout::Hold;
 use tidemill_registry::Error;
 use tidemill_train::report::{CostReport, Report};
-use tidemill_ui::{Area, Badge, Block, Cell, Empty, Facts, Page, Section, Table, Tone, count, moment, number};
+use tidemill_ui::{
+    Area, Badge, Block, Cell, Empty, Facts, Page, Section, Table, Tone, count, moment, number,
+};
 
 use super::Made;
 use super::ask::Ask;
@@ -45,7 +47,10 @@ pub(super) async fn owner(ask: Ask) -> Made {
     Ok(Page {
         title,
         area: Area::Owner,
-        lead: format!("As of {} UTC. One page for whoever answers for it; it can be printed.", moment(ask.now)),
+        lead: format!(
+            "As of {} UTC. One page for whoever answers for it; it can be printed.",
+            moment(ask.now)
+        ),
         blocks,
         live: EventKind::NAMES.to_vec(),
         ..Page::default()
@@ -136,12 +141,16 @@ async fn money(
     }
     blocks.push(Block::Text(production(ask).await?));
     let section = Section::new("money", "What it is worth", blocks);
-    Ok(match version {
+    Ok(match version.filter(|_| cost.is_some()) {
         Some(version) => section.note(format!(
             "Measured for {} version {} on records that it did not learn from{}.",
             version.model,
             version.version,
-            if about.objective.is_some() { ", with the costs of the project file as they were then" } else { "" }
+            if about.objective.is_some() {
+                ", with the costs of the project file as they were then"
+            } else {
+                ""
+            }
         )),
         None => section,
     })
@@ -157,10 +166,16 @@ fn worth(report: &Report, cost: &CostReport) -> Vec<Block> {
     let word = if cost.saving >= 0.0 { "Saved" } else { "Lost" };
     let facts = Facts::new("money")
         .large()
-        .with(format!("{word} in 1000 decisions"), Cell::Text(money_text(cost.saving.abs() * THOUSAND, currency)))
+        .with(
+            format!("{word} in 1000 decisions"),
+            Cell::Text(money_text(cost.saving.abs() * THOUSAND, currency)),
+        )
         .maybe("Quite certainly", range.map(Cell::Text))
         .with("Compared with", Cell::text(better))
-        .with("Errors still cost", Cell::Text(format!("{} in 1000", money_text(cost.model * THOUSAND, currency))));
+        .with(
+            "Errors still cost",
+            Cell::Text(format!("{} in 1000", money_text(cost.model * THOUSAND, currency))),
+        );
     let mut blocks = vec![Block::Facts(facts)];
     blocks.extend(errors(report, &cost.costs, currency).map(Block::Table));
     blocks
@@ -174,7 +189,10 @@ fn errors(report: &Report, costs: &Costs, currency: &str) -> Option<Table> {
     if total <= 0.0 {
         return None;
     }
-    let rows = [("Missed: it should have acted", miss, costs.false_negative), ("False alarm: it acted for nothing", alarm, costs.false_positive)];
+    let rows = [
+        ("Missed: it should have acted", miss, costs.false_negative),
+        ("False alarm: it acted for nothing", alarm, costs.false_positive),
+    ];
     let rows = rows.into_iter().map(|(kind, weight, each)| {
         let often = weight / total * THOUSAND;
         vec![
@@ -184,7 +202,14 @@ fn errors(report: &Report, costs: &Costs, currency: &str) -> Option<Table> {
             Cell::Text(money_text(often * each, currency)),
         ]
     });
-    Some(Table::new("errors", "Errors and what they cost", &["error", "in 1000 decisions", "each costs", "together"]).with(rows))
+    Some(
+        Table::new(
+            "errors",
+            "Errors and what they cost",
+            &["error", "in 1000 decisions", "each costs", "together"],
+        )
+        .with(rows),
+    )
 }
 
 /// What is known from production, in a sentence.
@@ -239,7 +264,9 @@ fn health(blocked: &[Blocked], decisions: usize) -> Section {
     ];
     if !blocked.is_empty() {
         let rows = blocked.iter().map(|one| vec![one.what.clone(), Cell::text(one.why.clone())]);
-        blocks.push(Block::Table(Table::new("blocked", "What is not as it should be", &["what", "why"]).with(rows)));
+        blocks.push(Block::Table(
+            Table::new("blocked", "What is not as it should be", &["what", "why"]).with(rows),
+        ));
     }
     Section::new("health", "Health", blocks)
 }
@@ -251,7 +278,8 @@ async fn decisions(ask: &Ask) -> Result<Table, Error> {
     let mut rows = Vec::new();
     for rollout in live.iter().filter(|rollout| !rollout.is_waiting) {
         let state = standing(rollout, ask.now)?;
-        let Some(hold @ (Hold::Approvals { .. } | Hold::TimedOut { .. } | Hold::Freeze { .. })) = &state.hold else {
+        let Some(hold @ (Hold::Approvals { .. } | Hold::TimedOut { .. } | Hold::Freeze { .. })) = &state.hold
+        else {
             continue;
         };
         rows.push(vec![
@@ -261,10 +289,12 @@ async fn decisions(ask: &Ask) -> Result<Table, Error> {
             Cell::Time(rollout.updated_at, Some(ask.now)),
         ]);
     }
-    Ok(Table::new("decisions", "What needs a decision", &["where", "what", "waits", "since"]).with(rows).or(Empty::new(
-        "Nothing needs a decision",
-        "Releases that wait for approval appear here, with the page on which they are approved.",
-    )))
+    Ok(Table::new("decisions", "What needs a decision", &["where", "what", "waits", "since"]).with(rows).or(
+        Empty::new(
+            "Nothing needs a decision",
+            "Releases that wait for approval appear here, with the page on which they are approved.",
+        ),
+    ))
 }
 
 async fn changes(ask: &Ask) -> Result<Section, Error> {
@@ -298,7 +328,13 @@ async fn changes(ask: &Ask) -> Result<Section, Error> {
         // Only environments' last rollouts are read at once.
         let approved = match people.get(&rollout) {
             Some(people) => people.clone(),
-            None => db.approvals(rollout).await?.into_iter().map(|approval| approval.by).collect::<Vec<_>>().join(", "),
+            None => db
+                .approvals(rollout)
+                .await?
+                .into_iter()
+                .map(|approval| approval.by)
+                .collect::<Vec<_>>()
+                .join(", "),
         };
         rows.push(vec![
             Cell::Time(event.at, Some(ask.now)),
@@ -310,8 +346,9 @@ async fn changes(ask: &Ask) -> Result<Section, Error> {
         ]);
     }
     let columns = ["when", "where", "before", "now", "approved by", "how it went"];
-    let table = Table::new("changes", "What changed", &columns)
-        .with(rows)
-        .or(Empty::new("Nothing changed yet", "What environments run, and who agreed to it, is listed here."));
+    let table = Table::new("changes", "What changed", &columns).with(rows).or(Empty::new(
+        "Nothing changed yet",
+        "What environments run, and who agreed to it, is listed here.",
+    ));
     Ok(Section::new("changes", "What changed, and who approved", vec![Block::Table(table)]))
 }

@@ -35,7 +35,11 @@ struct Known {
 }
 
 /// The sections of a dataset's page that its profiles fill. Versions come newest first.
-pub(super) async fn sections(ask: &Ask, name: &str, versions: &[DatasetVersion]) -> Result<Vec<Block>, Error> {
+pub(super) async fn sections(
+    ask: &Ask,
+    name: &str,
+    versions: &[DatasetVersion],
+) -> Result<Vec<Block>, Error> {
     let known = read(ask, versions).await?;
     let Some(newest) = known.last() else {
         let empty = Empty::new(
@@ -56,7 +60,8 @@ pub(super) async fn sections(ask: &Ask, name: &str, versions: &[DatasetVersion])
         }
     }
     let mut blocks = vec![Block::Table(table(&stats))];
-    let figures: Vec<Figure> = stats.columns.iter().enumerate().filter_map(|(at, column)| figure(at, column)).take(DRAWN).collect();
+    let figures: Vec<Figure> =
+        stats.columns.iter().enumerate().filter_map(|(at, column)| figure(at, column)).take(DRAWN).collect();
     if !figures.is_empty() {
         blocks.push(Block::Figures(figures));
     }
@@ -70,7 +75,8 @@ pub(super) async fn sections(ask: &Ask, name: &str, versions: &[DatasetVersion])
 async fn read(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<Known>, Error> {
     let contents: Vec<Digest> = versions.iter().map(|version| version.content).collect();
     let kept = ask.app.registry().db().profiles_of(&contents).await?;
-    let find = |content: Digest| kept.iter().find(|(known, _)| *known == content).map(|(_, profile)| *profile);
+    let find =
+        |content: Digest| kept.iter().find(|(known, _)| *known == content).map(|(_, profile)| *profile);
     let mut found: Vec<(u64, Digest)> =
         versions.iter().filter_map(|version| Some((version.version, find(version.content)?))).collect();
     found.reverse();
@@ -106,8 +112,18 @@ fn table(stats: &TableStats) -> Table {
             Cell::text(column.top.first().map(|top| shown(&top.value)).unwrap_or_default()),
         ]
     });
-    let columns = ["column", "type", "missing", "different values", "least", "mean", "greatest", "deviation", "most frequent"];
-    Table::new("profile", "Columns", &columns).with(rows)
+    let columns = [
+        "column",
+        "type",
+        "missing",
+        "different values",
+        "least",
+        "mean",
+        "greatest",
+        "deviation",
+        "most frequent",
+    ];
+    Table::new("profile", "Figures of the columns", &columns).with(rows)
 }
 
 fn shown(value: &tidemill_data::Value) -> String {
@@ -132,10 +148,19 @@ fn figure(at: usize, column: &ColumnStats) -> Option<Figure> {
         return None;
     }
     let rows = bars.iter().map(|bar| vec![Cell::text(bar.name.clone()), Cell::Number(bar.value)]);
-    let table = Table::new(format!("histogram_{at}"), format!("Values of {}", column.name), &["value", "rows"]).with(rows);
+    let table =
+        Table::new(format!("histogram_{at}"), format!("Values of {}", column.name), &["value", "rows"])
+            .with(rows);
     let picture = Bars { title: column.name.clone(), unit: "rows".into(), bars }.draw();
     let note = if is_number { String::new() } else { "The most frequent values.".to_owned() };
-    Some(Figure { id: format!("column-{at}"), title: column.name.clone(), note, picture, table, ..Figure::default() })
+    Some(Figure {
+        id: format!("column-{at}"),
+        title: column.name.clone(),
+        note,
+        picture,
+        table,
+        ..Figure::default()
+    })
 }
 
 /// Neighbouring bins put together until there are few enough to be drawn.
@@ -153,7 +178,12 @@ fn joined(column: &ColumnStats) -> Vec<Bar> {
 }
 
 /// How far each column of each version is from the first one.
-async fn drift(ask: &Ask, name: &str, versions: &[DatasetVersion], known: Vec<Known>) -> Result<Section, Error> {
+async fn drift(
+    ask: &Ask,
+    name: &str,
+    versions: &[DatasetVersion],
+    known: Vec<Known>,
+) -> Result<Section, Error> {
     let section = |blocks| Section::new("drift", "Drift", blocks);
     if known.len() < 2 {
         return Ok(section(vec![Block::Empty(
@@ -169,17 +199,27 @@ async fn drift(ask: &Ask, name: &str, versions: &[DatasetVersion], known: Vec<Kn
     let compared = compared.map_err(|error| Error::new(Code::InternalError, error.to_string()))?;
     let marks = releases(ask, versions).await?;
     let columns = compared.iter().map(|(version, _)| HeatColumn {
-        head: Link::new(href(&["data", name], &[("from", &first.to_string()), ("to", &version.to_string())]), format!("v{version}")),
-        mark: marks.iter().find(|(known, _)| known == version).map(|(_, mark)| mark.clone()).unwrap_or_default(),
+        head: Link::new(
+            href(&["data", name], &[("from", &first.to_string()), ("to", &version.to_string())]),
+            format!("v{version}"),
+        ),
+        mark: marks
+            .iter()
+            .find(|(known, _)| known == version)
+            .map(|(_, mark)| mark.clone())
+            .unwrap_or_default(),
     });
     let columns: Vec<HeatColumn> = columns.collect();
-    let mut names: Vec<&String> = compared.iter().flat_map(|(_, shifts)| shifts.iter().map(|(name, _)| name)).collect();
+    let mut names: Vec<&String> =
+        compared.iter().flat_map(|(_, shifts)| shifts.iter().map(|(name, _)| name)).collect();
     names.sort();
     names.dedup();
     let mut rows: Vec<(String, Vec<Option<f64>>)> = names
         .into_iter()
         .map(|name| {
-            let shift = |shifts: &Vec<(String, f64)>| shifts.iter().find(|(known, _)| known == name).map(|(_, shift)| *shift);
+            let shift = |shifts: &Vec<(String, f64)>| {
+                shifts.iter().find(|(known, _)| known == name).map(|(_, shift)| *shift)
+            };
             (name.clone(), compared.iter().map(|(_, shifts)| shift(shifts)).collect())
         })
         .collect();

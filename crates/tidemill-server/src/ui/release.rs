@@ -40,9 +40,10 @@ pub(super) async fn release(ask: Ask) -> Made {
         .with("Made by", Cell::text(kept.author.to_string()))
         .with("Made", Cell::Time(kept.created_at, Some(ask.now)))
         .with("Digest", Cell::Pre(digest.to_string()));
-    let rows = body.evidence.iter().map(|(name, digest)| {
-        vec![Cell::text(name.clone()), Cell::Code(digest.to_string())]
-    });
+    let rows = body
+        .evidence
+        .iter()
+        .map(|(name, digest)| vec![Cell::text(name.clone()), Cell::Code(digest.to_string())]);
     let evidence = Table::new("evidence", "Evidence", &["what", "digest"]).with(rows).or(Empty::new(
         "No evidence is part of this release",
         "What gates found is with its rollouts below; tests of the model are on the page of its version.",
@@ -65,7 +66,11 @@ pub(super) async fn release(ask: Ask) -> Made {
         gates.push(vec![
             Cell::Link(rollout_link(rollout)),
             Cell::text(gate.gate),
-            Cell::Badge(if gate.passed { Badge::new(Tone::Good, "passed") } else { Badge::new(Tone::Bad, "refused") }),
+            Cell::Badge(if gate.passed {
+                Badge::new(Tone::Good, "passed")
+            } else {
+                Badge::new(Tone::Bad, "refused")
+            }),
             Cell::text(gate.detail),
             gate.evidence.map_or(Cell::None, |digest| Cell::Code(digest.to_string())),
             Cell::Time(gate.at, Some(ask.now)),
@@ -80,13 +85,15 @@ pub(super) async fn release(ask: Ask) -> Made {
         .with(gates)
         .or(Empty::new("No gate was asked", "Gates are asked when a rollout begins."));
     let quarantined = db.quarantines().await?.into_iter().filter(|one| one.release == digest);
-    let badges = quarantined.map(|one| Badge::new(Tone::Bad, format!("in quarantine in {}", one.environment)));
+    let badges =
+        quarantined.map(|one| Badge::new(Tone::Bad, format!("in quarantine in {}", one.environment)));
     Ok(Page {
         title: format!("Release {} of {} v{version}", digest.short(), kept.model),
         area: Area::Delivery,
         crumbs: vec![Crumb::new("/delivery", "Delivery"), Crumb::new("/delivery/releases", "Releases")],
         badges: badges.collect(),
-        lead: "Nothing of a release ever changes: another threshold or another model is another release.".into(),
+        lead: "Nothing of a release ever changes: another threshold or another model is another release."
+            .into(),
         blocks: vec![
             Block::Section(Section::new("about", "", vec![Block::Facts(facts)])),
             Block::Section(Section::new("rollouts", "Rollouts", vec![Block::Table(rollouts)])),

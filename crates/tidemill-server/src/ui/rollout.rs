@@ -10,7 +10,8 @@ use tidemill_deliver::judge::Course;
 use tidemill_deliver::rollout::{Ending, Hold, Phase, Plan, Stage, State, Until, words};
 use tidemill_registry::Error;
 use tidemill_ui::{
-    Area, Badge, Block, Cell, Crumb, Facts, Field, Form, Link, Page, Section, Stages, Table, Tone, count, href,
+    Area, Badge, Block, Cell, Crumb, Facts, Field, Form, Link, Page, Section, Stages, Table, Tone, count,
+    href,
 };
 
 use super::ask::Ask;
@@ -73,7 +74,11 @@ pub(super) async fn rollout(ask: Ask) -> Made {
     let courses = folded.as_ref().map(|folded| folded.cone.courses()).unwrap_or_default();
 
     let mut blocks = vec![
-        Block::Section(Section::new("figures", "", vec![Block::Facts(figures(&ask, &found, &plan, &state, &names))])),
+        Block::Section(Section::new(
+            "figures",
+            "",
+            vec![Block::Facts(figures(&ask, &found, &plan, &state, &names))],
+        )),
         Block::Section(Section::new("stages", "Stages", vec![Block::Stages(stages(&plan, &state, &phases))])),
     ];
     if !found.is_over && !state.phase.is_over() {
@@ -103,7 +108,11 @@ pub(super) async fn rollout(ask: Ask) -> Made {
 
 /// How a rollout stands.
 pub(super) fn badge(rollout: &Rollout, state: &State) -> Badge {
-    if rollout.is_waiting { Badge::new(Tone::Busy, "waiting for another rollout") } else { phase_badge(state.phase.name()) }
+    if rollout.is_waiting {
+        Badge::new(Tone::Busy, "waiting for another rollout")
+    } else {
+        phase_badge(state.phase.name())
+    }
 }
 
 fn lead(rollout: &Rollout, state: &State, ask: &Ask) -> String {
@@ -115,7 +124,9 @@ fn lead(rollout: &Rollout, state: &State, ask: &Ask) -> String {
         (Phase::RolledBack, _) => "It is over: requests went back, and the release is in quarantine.".into(),
         (Phase::Aborted, _) => "It is over: somebody ended it.".into(),
         (Phase::Superseded, _) => "It is over: another rollout took its place.".into(),
-        (Phase::Refused, _) => "It is over: the release did not pass the checks before its first request.".into(),
+        (Phase::Refused, _) => {
+            "It is over: the release did not pass the checks before its first request.".into()
+        }
         (Phase::GoingBack { .. }, _) => "Requests are going back to the release that had them.".into(),
         (_, Some(hold)) => format!("It waits: {}.", held(hold, ask.now)),
         (_, None) => "It goes on by itself.".into(),
@@ -134,7 +145,9 @@ pub(super) fn held(hold: &Hold, now: Timestamp) -> String {
             let left = u64::try_from(until.millis().saturating_sub(now.millis())).unwrap_or(0);
             format!("for time to pass: {} left", tidemill_ui::duration(left))
         }
-        Hold::Approvals { have, need, role } => format!("for {need} approval(s) of the role {role}: {have} so far"),
+        Hold::Approvals { have, need, role } => {
+            format!("for {need} approval(s) of the role {role}: {have} so far")
+        }
         Hold::TimedOut { why } if why.is_empty() => "the stage ran out of time; somebody must decide".into(),
         Hold::TimedOut { why } => format!("the stage ran out of time; somebody must decide: {}", words(why)),
     }
@@ -195,7 +208,11 @@ fn stages(plan: &Plan, state: &State, phases: &[RolloutTransition]) -> Stages {
                 (format!("canary {}", percent(*share)), until(end), Some(f64::from(*share) / 10_000.0))
             }
             Stage::Gate { approve } => {
-                let people = if approve.people.is_empty() { String::new() } else { format!(": {}", approve.people.join(", ")) };
+                let people = if approve.people.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {}", approve.people.join(", "))
+                };
                 ("gate".to_owned(), format!("{} of role {}{people}", approve.count, approve.role), None)
             }
             Stage::Full { settle } if settle.is_zero() => ("full".to_owned(), String::new(), Some(1.0)),
@@ -206,11 +223,15 @@ fn stages(plan: &Plan, state: &State, phases: &[RolloutTransition]) -> Stages {
         let here = begun && at == state.stage && !over;
         let mark = match (begun, at.cmp(&state.stage)) {
             _ if complete => Badge::new(Tone::Good, "passed"),
-            (false, _) | (true, std::cmp::Ordering::Greater) => Badge::new(Tone::Plain, if over { "not reached" } else { "to come" }),
+            (false, _) | (true, std::cmp::Ordering::Greater) => {
+                Badge::new(Tone::Plain, if over { "not reached" } else { "to come" })
+            }
             (true, std::cmp::Ordering::Less) => Badge::new(Tone::Good, "passed"),
             (true, std::cmp::Ordering::Equal) if over => ended(&state.phase),
             (true, std::cmp::Ordering::Equal) => match &state.hold {
-                Some(Hold::Approvals { .. } | Hold::Freeze { .. } | Hold::TimedOut { .. }) => Badge::new(Tone::Warn, "waits for people"),
+                Some(Hold::Approvals { .. } | Hold::Freeze { .. } | Hold::TimedOut { .. }) => {
+                    Badge::new(Tone::Warn, "waits for people")
+                }
                 _ => Badge::new(Tone::Busy, "goes on"),
             },
         };
@@ -221,7 +242,9 @@ fn stages(plan: &Plan, state: &State, phases: &[RolloutTransition]) -> Stages {
 
 fn ended(phase: &Phase) -> Badge {
     match phase {
-        Phase::RolledBack | Phase::GoingBack { then: Ending::RolledBack } => Badge::new(Tone::Bad, "ended here: harm"),
+        Phase::RolledBack | Phase::GoingBack { then: Ending::RolledBack } => {
+            Badge::new(Tone::Bad, "ended here: harm")
+        }
         Phase::Refused => Badge::new(Tone::Bad, "refused"),
         _ => Badge::new(Tone::Warn, "ended here"),
     }
@@ -231,7 +254,14 @@ fn ended(phase: &Phase) -> Badge {
 fn decisions(ask: &Ask, id: u64, plan: &Plan, state: &State) -> Section {
     let form = |action: &str, label: &str, button: &str, fields: Vec<Field>| {
         let action = href(&["ui", "rollouts", &id.to_string(), action], &[]);
-        Block::Form(Form { action, label: label.into(), token: ask.csrf(), fields, button: button.into(), ..Form::default() })
+        Block::Form(Form {
+            action,
+            label: label.into(),
+            token: ask.csrf(),
+            fields,
+            button: button.into(),
+            ..Form::default()
+        })
     };
     let reason = |label: &str| vec![Field::new("reason", label, "text")];
     let mut blocks = Vec::new();
@@ -245,18 +275,38 @@ fn decisions(ask: &Ask, id: u64, plan: &Plan, state: &State) -> Section {
         blocks.push(form("approve", "Approve the rollout", "Approve", vec![inputs]));
     }
     if matches!(state.hold, Some(Hold::TimedOut { .. })) {
-        blocks.push(form("proceed", "Let the stage pass", "Proceed", reason("Why it may go on without proof")));
+        blocks.push(form(
+            "proceed",
+            "Let the stage pass",
+            "Proceed",
+            reason("Why it may go on without proof"),
+        ));
     }
     blocks.push(Block::Columns(vec![
-        vec![form("abort", "End the rollout", "Abort", reason("Why it ends; the release may be tried again"))],
-        vec![form("rollback", "Roll back", "Roll back", reason("Which harm was seen; the release goes into quarantine"))],
+        vec![form(
+            "abort",
+            "End the rollout",
+            "Abort",
+            reason("Why it ends; the release may be tried again"),
+        )],
+        vec![form(
+            "rollback",
+            "Roll back",
+            "Roll back",
+            reason("Which harm was seen; the release goes into quarantine"),
+        )],
     ]));
     Section::new("decide", "Decide", blocks).note("What you do and why stands in the log under your name.")
 }
 
 fn traffic(state: &State, names: &Names) -> Table {
     let row = |release: Digest, share: String, how: &str| {
-        vec![Cell::Link(release_link(names, release)), Cell::text(share), Cell::text(how), Cell::Code(release.to_string())]
+        vec![
+            Cell::Link(release_link(names, release)),
+            Cell::text(share),
+            Cell::text(how),
+            Cell::Code(release.to_string()),
+        ]
     };
     let table = &state.traffic;
     let answering = table.arms.iter().map(|(release, share)| row(*release, percent(*share), "answers"));
@@ -264,11 +314,19 @@ fn traffic(state: &State, names: &Names) -> Table {
     let warm = table.warm.iter().map(|release| row(*release, "0 %".into(), "is kept ready"));
     Table::new("traffic", "Traffic that is wanted now", &["release", "share", "how", "digest"])
         .with(answering.chain(shadow).chain(warm))
-        .or(tidemill_ui::Empty::new("No traffic yet", "The first stage gives the release its first requests."))
+        .or(tidemill_ui::Empty::new(
+            "No traffic yet",
+            "The first stage gives the release its first requests.",
+        ))
 }
 
 /// Every phase with who brought it about and what the judge knew then.
-async fn timeline(ask: &Ask, id: u64, phases: &[RolloutTransition], courses: &[Course]) -> Result<Section, Error> {
+async fn timeline(
+    ask: &Ask,
+    id: u64,
+    phases: &[RolloutTransition],
+    courses: &[Course],
+) -> Result<Section, Error> {
     let filter = EventFilter {
         subject: Some(format!("rollout:{id}")),
         limit: Some(EVENTS),
@@ -292,7 +350,9 @@ async fn timeline(ask: &Ask, id: u64, phases: &[RolloutTransition], courses: &[C
             Cell::text(phase.why.clone()),
             Cell::text(verdict::at_moment(courses, phase.at)),
             event.map_or(Cell::None, |event| Cell::text(event.actor.to_string())),
-            event.map_or(Cell::None, |event| Cell::link(href(&["log", &event.seq.to_string()], &[]), format!("event {}", event.seq))),
+            event.map_or(Cell::None, |event| {
+                Cell::link(href(&["log", &event.seq.to_string()], &[]), format!("event {}", event.seq))
+            }),
         ]
     });
     let columns = ["when", "from", "to", "stage", "why", "what the judge knew", "by", "in the log"];
@@ -311,12 +371,19 @@ async fn people(ask: &Ask, id: u64, plan: &Plan) -> Result<Section, Error> {
         } else {
             Badge::new(Tone::Warn, "of another plan")
         };
-        vec![Cell::text(approval.by), Cell::text(approval.role), Cell::Badge(state), Cell::Time(approval.at, Some(ask.now))]
+        vec![
+            Cell::text(approval.by),
+            Cell::text(approval.role),
+            Cell::Badge(state),
+            Cell::Time(approval.at, Some(ask.now)),
+        ]
     });
-    let table = Table::new("approvals", "Approvals", &["who", "role", "what", "when"]).with(rows).or(tidemill_ui::Empty::new(
-        "Nobody approved it",
-        "Stages of the kind gate wait for approvals; this plan may have none.",
-    ));
+    let table = Table::new("approvals", "Approvals", &["who", "role", "what", "when"]).with(rows).or(
+        tidemill_ui::Empty::new(
+            "Nobody approved it",
+            "Stages of the kind gate wait for approvals; this plan may have none.",
+        ),
+    );
     Ok(Section::new("people", "Approvals", vec![Block::Table(table)]))
 }
 
@@ -324,14 +391,21 @@ async fn gates(ask: &Ask, id: u64) -> Result<Section, Error> {
     let rows = ask.app.registry().db().gate_results(id).await?.into_iter().map(|gate| {
         vec![
             Cell::text(gate.gate),
-            Cell::Badge(if gate.passed { Badge::new(Tone::Good, "passed") } else { Badge::new(Tone::Bad, "refused") }),
+            Cell::Badge(if gate.passed {
+                Badge::new(Tone::Good, "passed")
+            } else {
+                Badge::new(Tone::Bad, "refused")
+            }),
             Cell::text(gate.detail),
             gate.evidence.map_or(Cell::None, |digest| Cell::Code(digest.to_string())),
             Cell::Time(gate.at, Some(ask.now)),
         ]
     });
-    let table = Table::new("gates", "Gates", &["gate", "outcome", "what was found", "evidence", "when"]).with(rows).or(
-        tidemill_ui::Empty::new("No gate was asked yet", "Before its first request the candidate is loaded and compared with the incumbent."),
-    );
+    let table = Table::new("gates", "Gates", &["gate", "outcome", "what was found", "evidence", "when"])
+        .with(rows)
+        .or(tidemill_ui::Empty::new(
+            "No gate was asked yet",
+            "Before its first request the candidate is loaded and compared with the incumbent.",
+        ));
     Ok(Section::new("gates", "Gates", vec![Block::Table(table)]))
 }

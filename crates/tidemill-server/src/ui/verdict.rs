@@ -47,7 +47,12 @@ pub(super) fn standing_badge(standing: Standing) -> Badge {
 }
 
 /// Everything about the verdict; the phases are where stages changed.
-pub(super) fn sections(ask: &Ask, folded: &Folded, began: Timestamp, phases: &[RolloutTransition]) -> Vec<Block> {
+pub(super) fn sections(
+    ask: &Ask,
+    folded: &Folded,
+    began: Timestamp,
+    phases: &[RolloutTransition],
+) -> Vec<Block> {
     let courses = folded.cone.courses();
     let last = courses.iter().filter_map(|course| course.readings.last()).map(|reading| reading.at).max();
     let clock = Clock::of(began, last.unwrap_or(began));
@@ -61,7 +66,9 @@ pub(super) fn sections(ask: &Ask, folded: &Folded, began: Timestamp, phases: &[R
             interval holds at every look at once, so looking often costs nothing.",
     );
     if !folded.is_whole {
-        section.blocks.push(Block::Text("There is more to read than one look at this page takes; it goes on by itself.".into()));
+        section.blocks.push(Block::Text(
+            "There is more to read than one look at this page takes; it goes on by itself.".into(),
+        ));
     }
     let seen = courses.iter().any(|course| !course.readings.is_empty());
     if seen {
@@ -121,7 +128,8 @@ fn cone(at: usize, course: &Course, clock: &Clock, phases: &[RolloutTransition])
             Cell::Number(reading.ln_safe),
         ]
     });
-    let table = Table::new(format!("cone_{at}"), format!("Looks at {}", course.now.metric), &columns).with(rows);
+    let table =
+        Table::new(format!("cone_{at}"), format!("Looks at {}", course.now.metric), &columns).with(rows);
     Figure {
         id: format!("cone-{at}"),
         title: format!("{}: estimate and interval", course.now.metric),
@@ -138,8 +146,11 @@ fn note(course: &Course) -> String {
     let open = last.is_some_and(|reading| reading.high.is_none() || reading.harm.is_none());
     match (course.now.standing, last) {
         (_, None) => "Nothing was seen yet.".into(),
-        (Standing::Certified, Some(last)) if last.high.zip(course.reject).is_none_or(|(high, reject)| high > reject) => {
-            "It is safe because the candidate's rate alone is proven to be negligible; the ratio stays open.".into()
+        (Standing::Certified, Some(last))
+            if last.high.zip(course.reject).is_none_or(|(high, reject)| high > reject) =>
+        {
+            "It is safe because the candidate's rate alone is proven to be negligible; the ratio stays open."
+                .into()
         }
         _ if open => "Without such an event at the incumbent there is no ratio to estimate yet.".into(),
         _ => String::new(),
@@ -149,7 +160,11 @@ fn note(course: &Course) -> String {
 fn evidence(at: usize, course: &Course, clock: &Clock) -> Figure {
     let series = |name: &str, pick: fn(&Reading) -> f64| Series {
         name: name.into(),
-        points: course.readings.iter().map(|reading| (clock.place(reading.at), pick(reading).max(0.0))).collect(),
+        points: course
+            .readings
+            .iter()
+            .map(|reading| (clock.place(reading.at), pick(reading).max(0.0)))
+            .collect(),
     };
     let ends = || course.readings.first().into_iter().chain(course.readings.last());
     let needed = |name: &str, value: f64| Series {
@@ -166,7 +181,7 @@ fn evidence(at: usize, course: &Course, clock: &Clock) -> Figure {
             needed("safe from here", course.now.ln_safe_needed),
             needed("harm from here", course.now.ln_harm_needed),
         ],
-        size: (720.0, 300.0),
+        size: (560.0, 290.0),
         ..LineChart::default()
     };
     Figure {
@@ -200,8 +215,19 @@ fn table(ask: &Ask, courses: &[Course]) -> Table {
         ]
     });
     let columns = [
-        "metric", "state", "candidate", "incumbent", "harm", "at least", "at most", "tolerate", "reject", "harm proven",
-        "safety proven", "decided", "unit of harm",
+        "metric",
+        "state",
+        "candidate",
+        "incumbent",
+        "harm",
+        "at least",
+        "at most",
+        "tolerate",
+        "reject",
+        "harm proven",
+        "safety proven",
+        "decided",
+        "unit of harm",
     ];
     Table::new("metrics", "Metrics of the judge", &columns).with(rows)
 }
@@ -248,7 +274,14 @@ fn split(folded: &Folded) -> Section {
     let badge = if ln_ratio >= needed {
         Badge::new(Tone::Bad, "not as planned: no comparison can be trusted")
     } else {
-        Badge::new(Tone::Good, format!("as planned (evidence against it {} of {})", number(ln_ratio.max(0.0).round()), number(needed.round())))
+        Badge::new(
+            Tone::Good,
+            format!(
+                "as planned (evidence against it {} of {})",
+                number(ln_ratio.max(0.0).round()),
+                number(needed.round())
+            ),
+        )
     };
     let shown = if folded.cone.splits().is_empty() {
         Vec::new()

@@ -11,11 +11,11 @@ use tidemill_ui::{
 
 use super::Made;
 use super::ask::Ask;
-use super::{evaluation, evidence};
 use super::models::{LIVE, run_cell, tags};
 use super::run::is_system;
 use super::serving::share;
 use super::words::find;
+use super::{evaluation, evidence};
 
 pub(super) async fn version(ask: Ask) -> Made {
     let registry = ask.app.registry();

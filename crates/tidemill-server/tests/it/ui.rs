@@ -282,7 +282,12 @@ async fn packed_pages_are_small() {
 }
 
 /// A browser's form.
-pub(crate) async fn form(server: &Server, path: &str, fields: &[(&str, &str)], headers: &[(&str, &str)]) -> Reply {
+pub(crate) async fn form(
+    server: &Server,
+    path: &str,
+    fields: &[(&str, &str)],
+    headers: &[(&str, &str)],
+) -> Reply {
     let body: Vec<String> = fields.iter().map(|(key, value)| format!("{key}={}", part(value))).collect();
     let all = [&[HTML, ("origin", "http://localhost")], headers].concat();
     server.ask("POST", path, &all, &body.join("&")).await

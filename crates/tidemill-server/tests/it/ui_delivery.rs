@@ -57,7 +57,10 @@ async fn rollout(server: &Server, word: &str) -> (u64, [Digest; 2]) {
         author: word.to_owned(),
         stages: vec![
             Stage::Gate { approve: Rule { role: word.to_owned(), people: vec![], count: 1, expires: None } },
-            Stage::Canary { share: 2_000, until: Until { tiers: BTreeSet::from([Tier::Operational]), ..Until::default() } },
+            Stage::Canary {
+                share: 2_000,
+                until: Until { tiers: BTreeSet::from([Tier::Operational]), ..Until::default() },
+            },
             Stage::Full { settle: Duration::ZERO },
         ],
         judge: Some(Spec { error_budget: 0.01, metrics: vec![metric], slices: None }),
@@ -194,7 +197,10 @@ async fn a_rollout_is_approved_watched_and_rolled_back_on_its_page() {
     going.is(200, &["canary", "class=\"band\"", "reject 2", "safe after", "as planned", "anonymous"]);
     let numbers = data(&server, &path).await;
     let cone = numbers["cone_0"]["rows"].as_array().unwrap();
-    assert_eq!((cone.len(), cone[2]["candidate"].as_u64(), cone[2]["harm"].as_f64()), (3, Some(600), Some(1.0)));
+    assert_eq!(
+        (cone.len(), cone[2]["candidate"].as_u64(), cone[2]["harm"].as_f64()),
+        (3, Some(600), Some(1.0))
+    );
     let (low, high) = (cone[2]["low"].as_f64(), cone[2]["high"].as_f64().unwrap());
     assert!(low.is_none_or(|low| low < 1.0) && high > 1.0, "{cone:?}");
     assert!(cone[1]["high"].as_f64().unwrap() >= high);
@@ -210,7 +216,9 @@ async fn a_rollout_is_approved_watched_and_rolled_back_on_its_page() {
     let phases = data(&server, &path).await["phases"]["rows"].clone();
     let knew = phases[0]["what the judge knew"].as_str().unwrap();
     assert!(knew.contains("of 600 and 2400"), "{knew}");
-    page(&server, &format!("/delivery/releases/{candidate}")).await.is(200, &["0.25", "rolled-back", "Gates"]);
+    page(&server, &format!("/delivery/releases/{candidate}"))
+        .await
+        .is(200, &["0.25", "rolled-back", "Gates"]);
     page(&server, "/log?kind=rollout.moved").await.is(200, &[&format!("href=\"{path}\"")]);
     // What is over takes no more.
     assert!(act(&server, id, "abort", &[approve[0], ("reason", "late")]).await.status >= 400);
@@ -221,10 +229,15 @@ async fn freezes_are_set_and_lifted_by_forms() {
     let server = Server::start().await;
     let token = csrf(&page(&server, "/delivery").await);
     let send = async |path: &str, fields: &[(&str, &str)]| form(&server, path, fields, &[]).await;
-    let fields = [("csrf", token.as_str()), ("reason", "quarter end"), ("endpoint", "all"), ("until", "until lifted")];
+    let fields =
+        [("csrf", token.as_str()), ("reason", "quarter end"), ("endpoint", "all"), ("until", "until lifted")];
     send("/ui/freezes", &fields[1..]).await.is(403, &["Refused"]);
-    send("/ui/freezes", &[fields[0], ("reason", ""), fields[2], fields[3]]).await.is(400, &["needs a reason"]);
-    send("/ui/freezes", &[fields[0], fields[1], fields[2], ("until", "soon")]).await.is(400, &["is not a time"]);
+    send("/ui/freezes", &[fields[0], ("reason", ""), fields[2], fields[3]])
+        .await
+        .is(400, &["needs a reason"]);
+    send("/ui/freezes", &[fields[0], fields[1], fields[2], ("until", "soon")])
+        .await
+        .is(400, &["is not a time"]);
     assert_eq!(send("/ui/freezes", &fields).await.status, 303);
     let frozen = page(&server, "/delivery").await;
     frozen.is(200, &["quarter end", "Lift freeze 1", "holds", "Freeze calendar"]);
@@ -261,8 +274,12 @@ async fn nothing_of_a_rollout_becomes_markup() {
     let mut tx = server.db.begin().await.unwrap();
     let at = server.clock.now();
     let (environment, reason) = (HOSTILE.to_owned(), HOSTILE.to_owned());
-    let quarantine =
-        stored::Quarantine { release: candidate, environment: environment.clone(), reason: reason.clone(), at };
+    let quarantine = stored::Quarantine {
+        release: candidate,
+        environment: environment.clone(),
+        reason: reason.clone(),
+        at,
+    };
     assert!(tx.add_quarantine(&quarantine).await.unwrap());
     let standing = stored::Environment {
         name: environment.clone(),
@@ -302,10 +319,14 @@ async fn nothing_of_a_rollout_becomes_markup() {
 #[tokio::test]
 async fn what_is_not_there_is_said() {
     let server = Server::start().await;
-    for path in ["/delivery/rollouts/7", "/delivery/rollouts/x", "/delivery/releases/x", "/delivery/releases/b3:00"] {
+    for path in
+        ["/delivery/rollouts/7", "/delivery/rollouts/x", "/delivery/releases/x", "/delivery/releases/b3:00"]
+    {
         page(&server, path).await.is(404, &["Not found"]);
     }
     page(&server, "/delivery?page=x").await.is(400, &["Not understood"]);
     page(&server, "/delivery/releases?page=x").await.is(400, &["Not understood"]);
-    page(&server, "/owner").await.is(200, &["does not say what is decided", "No model is registered yet", "Nothing needs a decision"]);
+    page(&server, "/owner")
+        .await
+        .is(200, &["does not say what is decided", "No model is registered yet", "Nothing needs a decision"]);
 }

@@ -144,8 +144,7 @@ mod tests {
             Field::new("label", DataType::Utf8, false),
             Field::new("probability", DataType::Float64, false),
         ];
-        let schema =
-            Schema::new_with_metadata(fields, HashMap::from([(PREDICTIONS_KEY.to_owned(), about)]));
+        let schema = Schema::new_with_metadata(fields, HashMap::from([(PREDICTIONS_KEY.to_owned(), about)]));
         RecordBatch::try_new(
             Arc::new(schema),
             vec![
@@ -162,7 +161,8 @@ mod tests {
 
     #[test]
     fn the_curve_has_its_least_where_the_best_threshold_is() {
-        let rows: Vec<(bool, f64)> = (0..400).map(|n| (n % 7 == 0 || n > 330, f64::from(n) / 400.0)).collect();
+        let rows: Vec<(bool, f64)> =
+            (0..400).map(|n| (n % 7 == 0 || n > 330, f64::from(n) / 400.0)).collect();
         let curve = cost_curve(&table(&rows, COSTS)).unwrap().unwrap();
         let least = curve.points.iter().map(|point| point.cost).fold(f64::INFINITY, f64::min);
         assert!(curve.best.cost <= least && least - curve.best.cost < 0.05, "{least} {:?}", curve.best);

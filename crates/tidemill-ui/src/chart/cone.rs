@@ -54,7 +54,7 @@ pub struct Cone {
 impl Cone {
     /// As SVG.
     pub fn draw(&self) -> Markup {
-        let (width, height) = (720.0, 300.0);
+        let (width, height) = (560.0, 290.0);
         let (left, right, top, bottom) = (66.0, width - 118.0, 26.0, height - 38.0);
         let x = self.across(left, right);
         let y = self.upwards(bottom, top);
@@ -85,7 +85,12 @@ impl Cone {
             svg.line(&format!("limit {}", limit.tone.class()), (left, place), (right, place));
             let text = format!("{} {}", limit.name, number(limit.value));
             let label = apart(&mut taken, place);
-            svg.text(&format!("limit-name {}", limit.tone.class()), (right + 7.0, label + 3.5), "start", &text);
+            svg.text(
+                &format!("limit-name {}", limit.tone.class()),
+                (right + 7.0, label + 3.5),
+                "start",
+                &text,
+            );
         }
         let edge = |pick: fn(&ConePoint) -> Option<f64>| {
             stroke(self.points.iter().map(|point| {
@@ -135,7 +140,8 @@ impl Cone {
 
     fn across(&self, left: f64, right: f64) -> Scale {
         let seen = self.points.iter().map(|point| point.x);
-        let (first, last) = seen.clone().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
+        let (first, last) =
+            seen.clone().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
         // A forecast far away would press what was seen into a corner; its arrow ends at the border then.
         let far = self.forecast.as_ref().map(|(when, _)| when.min(last + 2.0 * (last - first)));
         Scale::fit(seen.chain(far), left, right, false)
@@ -146,8 +152,9 @@ impl Cone {
         let last = self.points.last().copied().unwrap_or_default();
         let core: Vec<f64> =
             self.limits.iter().map(|limit| limit.value).chain([self.none]).chain(last.value).collect();
-        let (low, high) =
-            core.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), value| (a.min(*value), b.max(*value)));
+        let (low, high) = core
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), value| (a.min(*value), b.max(*value)));
         let room = (high - low).max(f64::MIN_POSITIVE);
         let ends = [last.low, last.high].into_iter().flatten();
         let ends = ends.map(|end| end.clamp(low - 1.5 * room, high + 1.5 * room));
@@ -157,7 +164,13 @@ impl Cone {
         Scale::fit(values, bottom, top, false)
     }
 
-    fn band(&self, svg: &mut Svg, x: &Scale, within: &impl Fn(f64) -> Option<f64>, (top, bottom): (f64, f64)) {
+    fn band(
+        &self,
+        svg: &mut Svg,
+        x: &Scale,
+        within: &impl Fn(f64) -> Option<f64>,
+        (top, bottom): (f64, f64),
+    ) {
         let mut upper = Vec::new();
         let mut lower = Vec::new();
         for point in self.points.iter().filter(|point| point.low.is_some() || point.high.is_some()) {

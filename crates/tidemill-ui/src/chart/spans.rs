@@ -57,7 +57,12 @@ impl Spans {
             svg.text("name", (left - 10.0, y + 12.0), "end", &cut(&span.name, left - 16.0));
             let from = x.place(span.from.millis() as f64).unwrap_or(left);
             let until = span.until.and_then(|until| x.place(until.millis() as f64)).unwrap_or(right);
-            svg.rect(&format!("span {}", span.tone.class()), (from, y + 2.0), ((until - from).max(3.0), ROW - 9.0), 3.0);
+            svg.rect(
+                &format!("span {}", span.tone.class()),
+                (from, y + 2.0),
+                ((until - from).max(3.0), ROW - 9.0),
+                3.0,
+            );
         }
         if let Some(place) = x.place(now as f64) {
             svg.line("now", (place, 0.0), (place, floor));

@@ -79,7 +79,7 @@ def register_trained():
         return None
     client.create_registered_model("flights-late")
     for _ in range(2):
-        client.create_model_version("flights-late", f"models:/{found[0].model_id}", found[0].source_run_id)
+        client.create_model_version("flights-late", f"models:/{found[0].model_id}", model_id=found[0].model_id)
     client.set_registered_model_alias("flights-late", "champion", "1")
     return "flights-late"
 
