@@ -56,6 +56,8 @@ pub struct Config {
     pub only_serving: bool,
     /// Where the steps of runs that are at work print on this machine: a folder for each run. Pages follow them.
     pub step_logs: Option<PathBuf>,
+    /// Whether the server takes rollouts on by itself. Where not, whoever started it does, with a [`Driver`](crate::delivery::Driver).
+    pub drives_rollouts: bool,
     /// What requests wait for. A server inside of a run waits until what the run says of itself is written.
     pub before: Option<Before>,
 }
@@ -78,6 +80,7 @@ impl Config {
             webhook_reach: Reach::default(),
             only_serving: false,
             step_logs: None,
+            drives_rollouts: true,
             before: None,
         }
     }

@@ -5,6 +5,7 @@
 
 mod command;
 mod driver;
+mod mature;
 mod observe;
 mod step;
 mod traffic;
@@ -12,5 +13,6 @@ mod traffic;
 pub use command::{
     Action, NewFreeze, Placed, Wanted, act, endpoint_name, freeze, lift_freeze, release, standing,
 };
+pub use driver::Driver;
 pub(crate) use driver::run;
 pub use step::{plan_of, state_of};

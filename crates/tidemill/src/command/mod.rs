@@ -4,6 +4,7 @@ mod alias_log;
 mod check;
 mod completions;
 pub(crate) mod data;
+mod demo;
 mod diff;
 mod docs;
 mod endpoint;
@@ -23,6 +24,7 @@ mod status;
 mod step_log;
 mod up;
 
+pub(crate) use demo::Demo;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use freeze::Freeze;
 pub(crate) use predict::Predict;
@@ -38,6 +40,7 @@ use crate::output::Console;
 pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
     let open = || App::open(&cli.global, console);
     match &cli.command {
+        Command::Demo(args) => demo::run(args, &cli.global, console),
         Command::Init(args) => init::run(args, &cli.global, console),
         Command::Check(args) => check::run(args, &open()?),
         Command::Run(args) => run::run(args, &open()?),

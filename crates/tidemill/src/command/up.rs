@@ -4,6 +4,7 @@ mod lock;
 mod models;
 mod secret;
 mod serving;
+mod stepped;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use serde_json::json;
 use tidemill_core::SystemClock;
 use tidemill_db::Db;
 use tidemill_registry::{Reach, Registry};
+use tidemill_serve::record::Roll;
 use tidemill_server::{App, Config, MLFLOW_VERSION, Origins};
 use tidemill_store::{Store, StoreOptions};
 use tokio::net::TcpListener;
@@ -27,6 +29,7 @@ use crate::home::Home;
 use crate::output::{Console, STRONG};
 use lock::ServerLock;
 use models::Models;
+pub(crate) use stepped::Stepped;
 
 pub(crate) fn run(args: &Up, global: &Global, console: &Console) -> anyhow::Result<()> {
     let home = Home::find(args.listening.home.as_deref(), global, console)?;
@@ -100,7 +103,8 @@ async fn serve(
     let registry = Registry::new(db.clone(), store, clock);
     let grpc = grpc.map(listen).transpose()?;
     let token = config.token.clone();
-    let mut serving = serving::Parts::open(options, &registry, home, &config.scratch, models)?;
+    let mut serving =
+        serving::Parts::open((options, Roll::default()), &registry, home, &config.scratch, models)?;
     serving.begin().await?;
     let app = App::serve(registry, config, serving.serving());
     let grpc = serving.start(&app, grpc, token)?;
