@@ -402,7 +402,7 @@ impl Replay<'_> {
 
 const DAY: i64 = 86_400_000;
 /// Days into its month at which the harmful release comes.
-const HARM: u32 = 9;
+const HARM: u32 = 3;
 
 fn live() -> RolloutFilter {
     RolloutFilter { endpoint: Some(MODEL.to_owned()), environment: None, is_live: true, before: None }

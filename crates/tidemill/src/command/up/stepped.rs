@@ -22,10 +22,12 @@ pub(crate) struct Stepped {
     driver: Driver,
     roller: Roller,
     matcher: Matcher,
+    /// Records that were waited for and never came.
+    missing: u64,
 }
 
 /// How long records may take to be there.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Stepped {
     /// Starts one on a free port of the loopback interface.
@@ -53,7 +55,7 @@ impl Stepped {
         let matcher = Matcher::new(db, parts.reader().clone(), clock, Duration::ZERO);
         let app = App::serve(registry, config, parts.serving());
         let running = Running::start(app.clone())?;
-        Ok(Self { running, parts, driver: Driver::new(app), roller, matcher })
+        Ok(Self { running, parts, driver: Driver::new(app), roller, matcher, missing: 0 })
     }
 
     /// Where it answers.
@@ -62,14 +64,16 @@ impl Stepped {
     }
 
     /// Writes `expected` records of an endpoint, joins outcomes with them, and takes rollouts on. Records of shadows may take a moment;
-    /// those that were dropped are not waited for longer than that.
+    /// those that were dropped are waited for once.
     pub(crate) async fn step(&mut self, endpoint: &str, expected: u64) -> anyhow::Result<()> {
         let begin = tokio::time::Instant::now();
         loop {
             let log = self.parts.log().clone();
             tokio::task::spawn_blocking(move || log.flush()).await??;
             let recorded = self.parts.log().counts().get(endpoint).map_or(0, |counts| counts.recorded);
-            if recorded >= expected || begin.elapsed() > PATIENCE {
+            let lacking = expected.saturating_sub(self.missing).saturating_sub(recorded);
+            if lacking == 0 || begin.elapsed() > PATIENCE {
+                self.missing += lacking;
                 break;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
