@@ -1,4 +1,4 @@
-"""DuckDB's SUMMARIZE of the Parquet file given."""
+"""DuckDB's SUMMARIZE of the Parquet or CSV file given."""
 
 import os
 import sys
@@ -6,4 +6,5 @@ import sys
 import duckdb
 
 connection = duckdb.connect(config={"threads": os.cpu_count()})
-print(connection.execute(f"summarize select * from read_parquet('{sys.argv[1]}')").fetchall())
+reader = "read_csv" if sys.argv[1].endswith(".csv") else "read_parquet"
+print(connection.execute(f"summarize select * from {reader}('{sys.argv[1]}')").fetchall())

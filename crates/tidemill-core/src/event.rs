@@ -1,5 +1,7 @@
 //! The closed set of things that can happen, as they stand in the append-only log.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Actor, Digest, RunId, Timestamp};
@@ -62,6 +64,90 @@ impl StepState {
             Self::Cancelled => "was stopped",
             Self::Skipped => "was skipped",
         }
+    }
+}
+
+/// What kind of source may start work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// A time of a schedule has come; named by the trigger.
+    Schedule,
+    /// Files of a dataset have changed; named by the dataset.
+    Data,
+    /// A branch has a new commit; named by the branch.
+    Git,
+    /// A webhook was called; named by the trigger.
+    Webhook,
+    /// A CloudEvent arrived; named by the trigger.
+    Cloudevent,
+    /// Prometheus' Alertmanager says that an alert fires; named by the trigger.
+    Alertmanager,
+    /// A message of a broker arrived; named by the trigger.
+    Message,
+    /// A monitor of the project has fired; named by the monitor.
+    Alert,
+    /// Somebody asked for it; named by the trigger.
+    Hand,
+}
+
+impl SourceKind {
+    /// The word in subjects of events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Data => "data",
+            Self::Git => "git",
+            Self::Webhook => "webhook",
+            Self::Cloudevent => "cloudevent",
+            Self::Alertmanager => "alertmanager",
+            Self::Message => "message",
+            Self::Alert => "alert",
+            Self::Hand => "hand",
+        }
+    }
+}
+
+/// How a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// It waits for a worker.
+    Waiting,
+    /// A worker is on it.
+    Running,
+    /// Every action went well.
+    Succeeded,
+    /// An action failed.
+    Failed,
+    /// Somebody stopped it.
+    Cancelled,
+    /// A newer job of the same trigger took its place.
+    Superseded,
+}
+
+impl JobState {
+    /// The word in the database and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Superseded => "superseded",
+        }
+    }
+
+    /// The state of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        use JobState::{Cancelled, Failed, Running, Succeeded, Superseded, Waiting};
+        [Waiting, Running, Succeeded, Failed, Cancelled, Superseded].into_iter().find(|s| s.name() == name)
+    }
+
+    /// Whether it is still to be done or being done.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::Running)
     }
 }
 
@@ -352,6 +438,60 @@ pub enum EventKind {
         /// `created`, `updated` or `deleted`.
         change: String,
     },
+    /// Something outside of Tidemill, or a hand, may start work: a time has come, files have changed, a message has
+    /// arrived. What of it acts is decided by the triggers of the project, in a later event.
+    SourceChanged {
+        /// The project whose triggers listen.
+        project: String,
+        /// What kind of source.
+        source: SourceKind,
+        /// What it is about: a dataset, a branch, the name of a trigger.
+        name: String,
+        /// What else is known, for example `commit`. Short texts, never a secret.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        details: BTreeMap<String, String>,
+    },
+    /// A trigger started a job; the cause is the event that it fired on.
+    TriggerFired {
+        /// The project.
+        project: String,
+        /// The trigger.
+        trigger: String,
+        /// The job.
+        job: u64,
+        /// Number of events that count as this one.
+        events: u64,
+    },
+    /// A trigger did not start anything on the event that is the cause.
+    TriggerSuppressed {
+        /// The project.
+        project: String,
+        /// The trigger.
+        trigger: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A worker began with a job.
+    JobStarted {
+        /// The job.
+        job: u64,
+        /// The trigger that asked for it.
+        trigger: String,
+        /// Which attempt, from 1.
+        attempt: u32,
+    },
+    /// A job ended.
+    JobFinished {
+        /// The job.
+        job: u64,
+        /// The trigger that asked for it.
+        trigger: String,
+        /// How.
+        state: JobState,
+        /// Why, in words, where it did not go well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// Runs and models came from another tracking store.
     TrackingImported {
         /// Where from, without credentials.
@@ -532,6 +672,76 @@ pub enum EventKind {
         /// The freeze.
         freeze: u64,
     },
+    /// It was declared what is watched at an endpoint.
+    MonitorsDeclared {
+        /// The endpoint.
+        endpoint: String,
+        /// Counts its changes, from 1.
+        revision: u64,
+        /// Digest of the declaration.
+        spec: Digest,
+        /// The monitors, by the names of their series, for example `quality:roc_auc`.
+        monitors: Vec<String>,
+    },
+    /// Windows of predictions were judged, each once.
+    WindowsEvaluated {
+        /// The endpoint.
+        endpoint: String,
+        /// How many windows, over all monitors.
+        windows: u64,
+        /// In how many of them the rule is broken.
+        broken: u64,
+        /// How many say nothing.
+        no_data: u64,
+        /// The end of the last of them, in the time of predictions.
+        until: Timestamp,
+        /// Digest of the verdicts.
+        evidence: Digest,
+    },
+    /// An alert began to fire.
+    AlertFiring {
+        /// The alert.
+        alert: u64,
+        /// What it is known by, the same each time that it fires.
+        fingerprint: Digest,
+        /// The endpoint.
+        endpoint: String,
+        /// The kind of monitor, as it stands in the project file: `drift`.
+        monitor: String,
+        /// The monitor's series: `drift`, `quality:roc_auc`.
+        watch: String,
+        /// The begin of the first window in which the rule was broken, in the time of predictions.
+        since: Timestamp,
+        /// The end of the window with which it began to fire.
+        until: Timestamp,
+        /// Why, in words.
+        why: String,
+        /// What it may have cost in the last window, in hundredths of the currency.
+        at_risk_cents: Option<i64>,
+        /// The currency.
+        currency: Option<String>,
+        /// Digest of the verdict.
+        evidence: Digest,
+    },
+    /// An alert does not fire any more.
+    AlertResolved {
+        /// The alert.
+        alert: u64,
+        /// What it is known by.
+        fingerprint: Digest,
+        /// The endpoint.
+        endpoint: String,
+        /// The kind of monitor.
+        monitor: String,
+        /// The monitor's series.
+        watch: String,
+        /// The end of the first window that is good again.
+        until: Timestamp,
+        /// Why, in words.
+        why: String,
+        /// Digest of the verdict.
+        evidence: Digest,
+    },
 }
 
 /// The dotted name of each kind, written once for all that need it.
@@ -604,10 +814,20 @@ names! {
     QuarantineLifted => "quarantine.lifted",
     FreezeSet => "freeze.set",
     FreezeLifted => "freeze.lifted",
+    SourceChanged => "source.changed",
+    TriggerFired => "trigger.fired",
+    TriggerSuppressed => "trigger.suppressed",
+    JobStarted => "job.started",
+    JobFinished => "job.finished",
+    MonitorsDeclared => "monitors.declared",
+    WindowsEvaluated => "windows.evaluated",
+    AlertFiring => "alert.firing",
+    AlertResolved => "alert.resolved",
 }
 
 impl EventKind {
-    /// What it happened to, for filters: `run:…`, `dataset:…`, `store`, `project:…`, `experiment:…`, `model:…`.
+    /// What it happened to, for filters: `run:…`, `dataset:…`, `store`, `project:…`, `experiment:…`, `model:…`,
+    /// `trigger:…`, `job:…`.
     pub fn subject(&self) -> String {
         match self {
             Self::ProjectOpened { project } => format!("project:{project}"),
@@ -644,6 +864,11 @@ impl EventKind {
             Self::ArtifactsDeleted { path, .. } => format!("artifact:{path}"),
             Self::EvaluationDatasetChanged { dataset, .. } => format!("evaluation_dataset:{dataset}"),
             Self::WebhookChanged { webhook, .. } => format!("webhook:{webhook}"),
+            Self::SourceChanged { source, name, .. } => format!("{}:{name}", source.name()),
+            Self::TriggerFired { trigger, .. } | Self::TriggerSuppressed { trigger, .. } => {
+                format!("trigger:{trigger}")
+            }
+            Self::JobStarted { job, .. } | Self::JobFinished { job, .. } => format!("job:{job}"),
             Self::TrackingImported { .. } => "tracking".to_owned(),
             Self::EndpointSet { endpoint, .. }
             | Self::EndpointDeleted { endpoint, .. }
@@ -651,7 +876,10 @@ impl EventKind {
             | Self::RecordsRemoved { endpoint, .. }
             | Self::OutcomesReceived { endpoint, .. }
             | Self::OutcomesJoined { endpoint, .. }
-            | Self::OutcomesRemoved { endpoint, .. } => format!("endpoint:{endpoint}"),
+            | Self::OutcomesRemoved { endpoint, .. }
+            | Self::MonitorsDeclared { endpoint, .. }
+            | Self::WindowsEvaluated { endpoint, .. } => format!("endpoint:{endpoint}"),
+            Self::AlertFiring { alert, .. } | Self::AlertResolved { alert, .. } => format!("alert:{alert}"),
             Self::ReleaseCreated { release, .. }
             | Self::ReleaseQuarantined { release, .. }
             | Self::QuarantineLifted { release, .. } => format!("release:{release}"),

@@ -18,7 +18,7 @@ pub mod words;
 pub use actor::{Actor, ActorKind};
 pub use canonical::canonical_json;
 pub use digest::{Digest, DigestError, Hasher, Sha256};
-pub use event::{Event, EventKind, NewEvent, RunState, StepState};
+pub use event::{Event, EventKind, JobState, NewEvent, RunState, SourceKind, StepState};
 pub use name::{Name, NameError, RunId};
 pub use progress::{Cancel, Progress, Quiet, Unit};
 pub use suggest::{closest, did_you_mean};

@@ -37,6 +37,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0009_end_time"),
     migration!("0010_profiles"),
     migration!("0011_delivery"),
+    migration!("0012_triggers"),
+    migration!("0013_monitoring"),
 ];
 
 /// The schema version that this binary writes and reads.

@@ -62,11 +62,13 @@ impl Db {
             " kept)"
         );
         const RECORDS: &str = "SELECT digest FROM record_part WHERE $1 IS NOT NULL";
+        const WINDOWS: &str =
+            "SELECT profile FROM monitor_window WHERE profile IS NOT NULL AND $1 IS NOT NULL";
         let limit = keep.limit();
         let results = if keep.runs.is_some() { RESULTS } else { ALL_RESULTS };
         let mut tx = self.snapshot().await?;
         let mut roots = BTreeSet::new();
-        for sql in [VERSIONS, MODELS, RUNS, STEPS, results, EVIDENCE, RECORDS] {
+        for sql in [VERSIONS, MODELS, RUNS, STEPS, results, EVIDENCE, RECORDS, WINDOWS] {
             let texts: Vec<(String,)> =
                 on!(tx.conn(), c => sqlx::query_as(sql).bind(limit).fetch_all(c).await)
                     .map_err(self.ctx().fail("read what is in use"))?;

@@ -25,6 +25,11 @@ impl Tx {
         Ok(Self { transact, head, changed: false })
     }
 
+    /// The number that the first event of this transaction will have; the next one has the number after it, and so on.
+    pub fn next_seq(&self) -> u64 {
+        self.head.size() + 1
+    }
+
     /// Appends `events` and makes everything durable, together or not at all; gives the events' sequence numbers.
     ///
     /// Fails with [`Error::NoEvent`] if state was changed and `events` is empty.

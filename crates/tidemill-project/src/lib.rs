@@ -19,6 +19,7 @@ mod node;
 mod parse;
 mod project;
 mod quantity;
+mod receiver;
 mod release;
 mod render;
 mod report;
@@ -37,7 +38,7 @@ pub use declared_step::{
 pub use dvc::from_dvc;
 pub use model_test::{BaselineTest, CostTest, MetricTest, ModelTest, ParityTest, SliceTest};
 pub use monitor::{
-    Columns, ColumnsWord, DriftMonitor, KpiMonitor, Monitor, Outcomes, PredictionDriftMonitor,
+    Columns, ColumnsWord, DriftMonitor, InputsMonitor, KpiMonitor, Monitor, Outcomes, PredictionDriftMonitor,
     QualityMonitor, Reference, ServiceMonitor, StaleMonitor,
 };
 pub use parse::{fuzz_entry, parse, parse_bytes, print};
@@ -45,6 +46,10 @@ pub use project::{
     Dataset, OneOrMany, Owner, Params, Project, RecordDefaults, Redaction, Remote, Serving, StoreSettings,
 };
 pub use quantity::{Period, Share, Templated};
+pub use receiver::{
+    AlertmanagerReceiver, CloudeventsReceiver, EmailReceiver, MailSecurity, Receiver, SlackReceiver,
+    WebhookReceiver,
+};
 pub use release::{
     Approval, Approve, ApproveWord, Canary, CanaryStage, CostLimits, Environment, Full, Judge, JudgeLimits,
     JudgeMetric, JudgeOutcomes, JudgeWord, KpiLimits, QualityLimits, QualityMetric, Release, Rollout, Shadow,
@@ -56,7 +61,10 @@ pub use schema::{json_schema, reference};
 pub use source::Source;
 pub use template::{Filled, template, template_used};
 pub use training::TrainDecl;
-pub use trigger::{Concurrency, Message, Schedule, Trigger, TriggerAction, When, ZonedSchedule};
+pub use trigger::{
+    CloudEventDecl, CloudEventFilter, GitBranch, GitDecl, LimitDecl, Message, ModelAlias, ModelDecl,
+    Schedule, TriggerDecl, WhenDecl, ZonedSchedule,
+};
 
 /// The name of a project's file.
 pub const FILE_NAME: &str = "tidemill.yaml";

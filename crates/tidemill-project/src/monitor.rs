@@ -1,5 +1,7 @@
 //! What is watched in production.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,13 +21,16 @@ pub enum Monitor {
     Kpi(KpiMonitor),
     /// Latency and errors.
     Service(ServiceMonitor),
+    /// Requests that do not fit the model, and answers that are no numbers.
+    Inputs(InputsMonitor),
     /// The model is old.
     Stale(StaleMonitor),
 }
 
 impl Monitor {
     /// Every monitor's name as it stands in a project file, which is also the name of its alert.
-    pub const NAMES: [&'static str; 6] = ["drift", "prediction_drift", "quality", "kpi", "service", "stale"];
+    pub const NAMES: [&'static str; 7] =
+        ["drift", "prediction_drift", "quality", "kpi", "service", "inputs", "stale"];
 
     /// The name as it stands in a project file.
     pub fn name(&self) -> &'static str {
@@ -35,8 +40,23 @@ impl Monitor {
             Self::Quality(_) => "quality",
             Self::Kpi(_) => "kpi",
             Self::Service(_) => "service",
+            Self::Inputs(_) => "inputs",
             Self::Stale(_) => "stale",
         }
+    }
+
+    /// How long it must stay broken before its alert fires.
+    pub fn hold(&self) -> Duration {
+        let hold = match self {
+            Self::Drift(monitor) => monitor.hold,
+            Self::PredictionDrift(monitor) => monitor.hold,
+            Self::Quality(monitor) => monitor.hold,
+            Self::Kpi(monitor) => monitor.hold,
+            Self::Service(monitor) => monitor.hold,
+            Self::Inputs(monitor) => monitor.hold,
+            Self::Stale(monitor) => monitor.hold,
+        };
+        hold.map_or(Duration::ZERO, |Period(hold)| hold)
     }
 }
 
@@ -52,9 +72,13 @@ pub struct DriftMonitor {
     /// Which columns: `features`, or a list.
     #[serde(default)]
     pub columns: Columns,
-    /// Share of columns that must have drifted before it fires, above 0 and at most 1.
+    /// Share of columns that must have drifted before it fires, above 0 and at most 1; columns count by their importance
+    /// where the model has any. One drifted column is enough where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
+    /// How long it must stay broken before its alert fires; at once where not given.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Period>,
 }
 
 /// What a window is compared with.
@@ -101,6 +125,9 @@ pub struct PredictionDriftMonitor {
     /// What it is compared with.
     #[serde(default)]
     pub against: Reference,
+    /// How long it must stay broken before its alert fires; at once where not given.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Period>,
 }
 
 /// The model is no longer good, judged by outcomes.
@@ -121,6 +148,9 @@ pub struct QualityMonitor {
     /// When outcomes are expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Outcomes>,
+    /// How long it must stay broken before its alert fires; at once where not given.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Period>,
 }
 
 /// When outcomes are expected.
@@ -140,6 +170,9 @@ pub struct KpiMonitor {
     /// The stretch of time that is judged; one day where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Period>,
+    /// How long it must stay broken before its alert fires; at once where not given.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Period>,
 }
 
 /// Latency and errors.
@@ -155,6 +188,27 @@ pub struct ServiceMonitor {
     /// The stretch of time that is judged; five minutes where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Period>,
+    /// How long it must stay broken before its alert fires; at once where not given.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Period>,
+}
+
+/// Requests that do not fit the model, and answers that are no numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InputsMonitor {
+    /// Share of requests that were refused as invalid or held values outside of what the model was trained on, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub violations: Option<f64>,
+    /// Share of rows whose answer is NaN or infinite, at most; none at all where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_finite: Option<f64>,
+    /// The stretch of time that is judged; one hour where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Period>,
+    /// How long it must stay broken before its alert fires; at once where not given.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Period>,
 }
 
 /// The model is old.
@@ -163,4 +217,7 @@ pub struct ServiceMonitor {
 pub struct StaleMonitor {
     /// How long after its training it may serve.
     pub max_age: Period,
+    /// How long it must stay broken before its alert fires; at once where not given.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Period>,
 }

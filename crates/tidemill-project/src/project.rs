@@ -14,7 +14,7 @@ use tidemill_core::declare::{DataFormat, Expectation, Objective};
 
 use crate::quantity::Period;
 use crate::source::Source;
-use crate::{ModelTest, Monitor, Release, StepDecl, Trigger};
+use crate::{ModelTest, Monitor, Receiver, Release, StepDecl, TriggerDecl};
 
 /// A Tidemill project: the file `tidemill.yaml` at the root of a Git repository.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -50,9 +50,12 @@ pub struct Project {
     /// What is watched in production.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub monitors: Vec<Monitor>,
+    /// Who is told of alerts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Receiver>,
     /// What starts work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub triggers: Vec<Trigger>,
+    pub triggers: Vec<TriggerDecl>,
     /// Where data and models are kept, and where they are pushed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreSettings>,

@@ -8,6 +8,10 @@ use tidemill_core::Timestamp;
 use crate::Named;
 use crate::record::RecordsSpec;
 
+/// The header field in which a caller says when what the request is about happened, as RFC 3339. It is kept with every record, and
+/// is what windows of monitoring and the join of outcomes by entity go by; where it is absent, that is when the request came.
+pub const EVENT_TIME_HEADER: &str = "tidemill-event-time";
+
 /// A request that came to its end: answered, or refused by the model or its limits.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -40,7 +44,7 @@ pub struct Record {
     /// What the request is about, where the endpoint declares a header or input column for it: outcomes may be
     /// joined by it.
     pub entity: Option<Arc<str>>,
-    /// The header fields that the endpoint declares to be kept, names in lower case.
+    /// The header fields that the endpoint declares to be kept, names in lower case, and [`EVENT_TIME_HEADER`].
     pub headers: Vec<(Arc<str>, String)>,
 }
 

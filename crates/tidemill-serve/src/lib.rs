@@ -18,4 +18,4 @@ pub use gateway::Gateway;
 pub use inference::{
     IndexEntry, InferError, Inference, ModelMetadata, ModelState, NULLABLE_PROPERTY, Named, Request, Response,
 };
-pub use inference_record::{Failure, Record, Recorder, Status};
+pub use inference_record::{EVENT_TIME_HEADER, Failure, Record, Recorder, Status};

@@ -13,6 +13,7 @@ use crate::health::Pulse;
 use crate::meter::Meter;
 use crate::serving::Serving;
 use crate::shell::{Origins, Token};
+use crate::triggers::Triggers;
 use crate::ui::FormKey;
 
 /// What every request waits for before its handler runs.
@@ -22,6 +23,28 @@ pub struct Before(pub Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>);
 impl std::fmt::Debug for Before {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Before")
+    }
+}
+
+/// Where secrets are that a project file names: the environment of the server, where the binary says so.
+#[derive(Clone, Default)]
+pub struct Secrets(Option<Arc<dyn Fn(&str) -> Option<String> + Send + Sync>>);
+
+impl Secrets {
+    /// From a function of the name.
+    pub fn of(read: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(read)))
+    }
+
+    /// The secret of this name, where there is one.
+    pub fn read(&self, name: &str) -> Option<String> {
+        self.0.as_ref()?(name)
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets(…)")
     }
 }
 
@@ -52,12 +75,16 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Where webhooks may deliver to.
     pub webhook_reach: Reach,
+    /// The triggers of the project that the server works for, where there is one.
+    pub triggers: Option<Triggers>,
     /// Whether it only answers requests for predictions, with health, metrics and what is known of models beside.
     pub only_serving: bool,
     /// Where the steps of runs that are at work print on this machine: a folder for each run. Pages follow them.
     pub step_logs: Option<PathBuf>,
     /// Whether the server takes rollouts on by itself. Where not, whoever started it does, with a [`Driver`](crate::delivery::Driver).
     pub drives_rollouts: bool,
+    /// Where secrets are that receivers of alerts need.
+    pub secrets: Secrets,
     /// What requests wait for. A server inside of a run waits until what the run says of itself is written.
     pub before: Option<Before>,
 }
@@ -78,9 +105,11 @@ impl Config {
             head_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
             webhook_reach: Reach::default(),
+            triggers: None,
             only_serving: false,
             step_logs: None,
             drives_rollouts: true,
+            secrets: Secrets::default(),
             before: None,
         }
     }

@@ -15,6 +15,7 @@ use tidemill_serve::gateway::metrics::Page;
 
 use crate::App;
 use crate::health::MLFLOW_VERSION;
+use crate::monitoring;
 
 /// Counters of one server.
 pub(crate) struct Meter {
@@ -154,6 +155,7 @@ impl Meter {
         if let Some(serving) = app.serving() {
             registry.register_collector(Box::new(Page(Arc::clone(serving.gateway().metrics()))));
         }
+        monitoring::meter::register(app, &mut registry).await;
         let mut page = String::new();
         prometheus_text::encode(&mut page, &registry)?;
         Ok(page)

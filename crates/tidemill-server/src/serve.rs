@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use crate::{App, api, delivery, health, listen, mlflow, otlp, serving, shell, ui};
+use crate::{App, api, delivery, health, listen, mlflow, monitoring, otlp, serving, shell, triggers, ui};
 
 /// How long loops may go on after the last request.
 const LOOPS: Duration = Duration::from_secs(5);
@@ -17,7 +17,12 @@ pub fn router(app: App) -> Router {
     let routes = if app.config().only_serving {
         routes.merge(api::serving_routes())
     } else {
-        routes.merge(api::routes()).merge(mlflow::routes()).merge(otlp::routes()).merge(ui::routes())
+        routes
+            .merge(api::routes())
+            .merge(mlflow::routes())
+            .merge(otlp::routes())
+            .merge(triggers::routes())
+            .merge(ui::routes())
     };
     shell::around(&app, routes)
 }
@@ -55,6 +60,13 @@ fn start_loops(app: &App) {
     if !app.config().only_serving {
         let webhooks = app.clone();
         app.background().spawn("webhooks", |stop| mlflow::deliver_webhooks(webhooks, stop.cancelled_owned()));
+    }
+    if let Some(found) = &app.config().triggers {
+        triggers::start(found, app.background());
+    }
+    if !app.config().only_serving {
+        let alerts = app.clone();
+        app.background().spawn("alerts", |stop| monitoring::notify::deliver(alerts, stop));
     }
     if app.serving().is_some() {
         let serving = app.clone();

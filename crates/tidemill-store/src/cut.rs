@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 
 /// Files up to this size are one object.
 pub(crate) const WHOLE_FILE: u64 = 64 << 10;
-/// From this size on chunks are four times larger, so that lists stay short; below, small edits stay cheap.
+/// From this size on chunks are twice as large, so that lists stay short; below, small edits stay cheap.
 const LARGE_FROM: u64 = 256 << 20;
 const MEAN: usize = 64 << 10;
-const LARGE_MEAN: usize = 256 << 10;
+const LARGE_MEAN: usize = 128 << 10;
+/// What the mean of large files was at first.
+const FORMER_LARGE_MEAN: usize = 256 << 10;
 
 /// How files are cut; recorded in each store, so that it can never change silently.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,14 +27,24 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
-    /// The parameters of format 1.
+    /// The parameters of new stores.
     pub(crate) fn current() -> Self {
+        Self::with_large_mean(LARGE_MEAN)
+    }
+
+    /// Whether a store that was made with these can be used. Cuts matter only where a file is added: what is stored is
+    /// read by its lists, so in an older store only the next version of a large file shares nothing with the one before.
+    pub(crate) fn is_known(&self) -> bool {
+        *self == Self::current() || *self == Self::with_large_mean(FORMER_LARGE_MEAN)
+    }
+
+    fn with_large_mean(large_mean: usize) -> Self {
         Self {
             algorithm: "fastcdc 2020, normalization 1, min mean/4, max mean*8".into(),
             whole_file: WHOLE_FILE,
             mean: MEAN as u64,
             large_from: LARGE_FROM,
-            large_mean: LARGE_MEAN as u64,
+            large_mean: large_mean as u64,
         }
     }
 }

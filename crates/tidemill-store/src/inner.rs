@@ -272,7 +272,7 @@ fn check_format(dir: &Path) -> Result<bool, Error> {
     if format.tidemill_store > FORMAT {
         return Err(Error::NewerFormat { path: dir.to_owned(), found: format.tidemill_store, known: FORMAT });
     }
-    if format.chunking.as_ref() != Some(&Parameters::current()) {
+    if !format.chunking.as_ref().is_some_and(Parameters::is_known) {
         return Err(bad("its file `format` names other chunking parameters".into()));
     }
     Ok(true)

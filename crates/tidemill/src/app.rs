@@ -29,6 +29,8 @@ pub(crate) struct App<'a> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) actor: Actor,
     pub(crate) cancel: Cancel,
+    /// The event that the command is a consequence of.
+    pub(crate) cause: Option<u64>,
     database: Option<String>,
     runtime: Runtime,
     db: OnceCell<Db>,
@@ -40,7 +42,29 @@ impl<'a> App<'a> {
     /// Finds the project file in the folder given or in the current one and those above it, and parses it.
     pub(crate) fn open(global: &Global, console: &'a Console) -> anyhow::Result<Self> {
         let root = find_root(global.project.as_deref())?;
-        Self::open_at(root, global.database.clone(), console)
+        let mut app = Self::open_at(root, global.database.clone(), console)?;
+        if let Some(job) = global.job {
+            crate::job::end_with(job.server);
+            app.be_part_of(job.event);
+        }
+        Ok(app)
+    }
+
+    /// What the command records is a consequence of this event, and Tidemill itself acts.
+    pub(crate) fn be_part_of(&mut self, event: u64) {
+        self.cause = Some(event);
+        self.actor = Actor::system("trigger");
+    }
+
+    /// The same project in another folder, with this database.
+    pub(crate) fn open_beside(&self, root: PathBuf) -> anyhow::Result<Self> {
+        let database = match &self.database {
+            Some(url) => url.clone(),
+            None => utf8(&self.inside("tidemill.db"))?.to_owned(),
+        };
+        let mut app = Self::open_at(root, Some(database), self.console)?;
+        (app.cause, app.actor) = (self.cause, self.actor.clone());
+        Ok(app)
     }
 
     /// Opens the project in exactly this folder.
@@ -63,6 +87,7 @@ impl<'a> App<'a> {
             clock: Arc::new(SystemClock),
             actor: Actor::user(user_name()),
             cancel: cancel_on_signals()?,
+            cause: None,
             database,
             runtime: runtime()?,
             db: OnceCell::new(),
@@ -137,7 +162,7 @@ impl<'a> App<'a> {
 
     /// An event by this actor, now.
     pub(crate) fn event(&self, kind: EventKind) -> NewEvent {
-        NewEvent { at: self.clock.now(), actor: self.actor.clone(), kind, cause: None }
+        NewEvent { at: self.clock.now(), actor: self.actor.clone(), kind, cause: self.cause }
     }
 
     /// Appends events that come with no other change of state.

@@ -36,6 +36,28 @@ pub(crate) struct Global {
     /// Colour: auto, always or never; `NO_COLOR` is respected
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: ColorWhen,
+    /// The event of a job that the command is part of, and the process of the server whose job it is
+    #[arg(long, global = true, hide = true, value_name = "EVENT:PROCESS", value_parser = JobOf::parse)]
+    pub(crate) job: Option<JobOf>,
+}
+
+/// The job of a server that a command is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JobOf {
+    /// The event with which the job began.
+    pub(crate) event: u64,
+    /// The server's process.
+    pub(crate) server: i32,
+}
+
+impl JobOf {
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts = text
+            .split_once(':')
+            .and_then(|(event, server)| Some((event.parse().ok()?, server.parse().ok()?)));
+        let (event, server) = parts.ok_or_else(|| "not EVENT:PROCESS".to_owned())?;
+        Ok(Self { event, server })
+    }
 }
 
 /// When to colour.
@@ -72,6 +94,11 @@ pub(crate) enum Command {
     Gc(Gc),
     /// Repeat a recorded run in a clean folder and compare every output byte by byte
     Reproduce(Reproduce),
+    /// Test a commit in a clean checkout: the project file, the data, the pipeline, the model
+    Ci(Ci),
+    /// Show what starts work, fire a trigger by hand, show or stop what was started
+    #[command(subcommand)]
+    Trigger(Trigger),
     /// Serve the MLflow API, the registry and the metadata until stopped
     Up(Up),
     /// Answer requests for predictions alone, next to the traffic, until stopped
@@ -88,6 +115,9 @@ pub(crate) enum Command {
     /// Show and steer releases on their way to an endpoint's requests
     #[command(subcommand)]
     Rollout(crate::command::Rollout),
+    /// Show what is watched in production, and what would have fired
+    #[command(subcommand)]
+    Monitor(crate::command::Monitor),
     /// Stop all rollouts from raising traffic, for a reason
     Freeze(crate::command::Freeze),
     /// Take over experiments, runs, artifacts and models from another tool
@@ -161,7 +191,7 @@ pub(crate) struct Check {
     pub(crate) suggest: Option<String>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Run {
     /// Steps to bring up to date, with everything they need; all where none is named
     pub(crate) steps: Vec<String>,
@@ -368,6 +398,44 @@ pub(crate) struct Reproduce {
     /// Steps that run at the same time
     #[arg(short, long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ci {
+    /// A commit, branch or tag; what is checked out where not given
+    #[arg(default_value = "HEAD")]
+    pub(crate) commit: String,
+    /// Fetch it from this remote if it is not here
+    #[arg(long, default_value = "origin", value_name = "NAME")]
+    pub(crate) remote: String,
+    /// Keep the checkout
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trigger {
+    /// List the triggers, when they fire next, and their open jobs
+    List,
+    /// Show what triggers started and what they did not start, newest first
+    History {
+        /// A trigger; all where not given
+        name: Option<String>,
+        /// Show at most N entries
+        #[arg(short = 'n', long, default_value_t = 30, value_name = "N")]
+        limit: usize,
+    },
+    /// Fire a trigger by hand: the server of the project starts what it starts
+    Fire {
+        /// The trigger
+        name: String,
+    },
+    /// Stop a job that waits or runs
+    Cancel {
+        /// The job's number
+        #[arg(value_name = "JOB")]
+        number: u64,
+    },
 }
 
 #[derive(Debug, Args)]

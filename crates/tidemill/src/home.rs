@@ -21,8 +21,14 @@ pub(crate) struct Home {
     pub(crate) store: PathBuf,
     /// The database's address.
     pub(crate) database: String,
+    /// The folder of the project, where the home is that of one.
+    pub(crate) project: Option<PathBuf>,
+    /// The database that was named, for commands that work on the project.
+    pub(crate) named_database: Option<String>,
     /// What the project says about records of requests.
     pub(crate) records: Option<tidemill_project::RecordDefaults>,
+    /// What the project watches at the endpoint of its last environment.
+    pub(crate) watched: Option<tidemill_monitor::Declaration>,
 }
 
 impl Home {
@@ -37,7 +43,8 @@ impl Home {
                 let store = app.project.store.as_ref().and_then(|store| store.path.as_deref());
                 let home = Self::at(app.inside(""), store.map(|path| app.root.join(path)), global)?;
                 let records = app.project.serving.as_ref().and_then(|serving| serving.records.clone());
-                Ok(Self { records, ..home })
+                let watched = crate::monitors::in_production(&app.project);
+                Ok(Self { project: Some(app.root), records, watched, ..home })
             }
             // With `-C` somebody meant a project.
             Err(error) if global.project.is_some() => Err(error),
@@ -56,7 +63,15 @@ impl Home {
             None => app::utf8(&dir.join("tidemill.db"))?.to_owned(),
         };
         let store = store.unwrap_or_else(|| dir.join("store"));
-        Ok(Self { dir, store, database, records: None })
+        Ok(Self {
+            dir,
+            store,
+            database,
+            project: None,
+            named_database: global.database.clone(),
+            records: None,
+            watched: None,
+        })
     }
 
     /// A home of its own in a folder of this one, which is made where it is not there.
@@ -64,7 +79,7 @@ impl Home {
         self.make()?;
         let dir = self.dir.join(folder);
         let database = app::utf8(&dir.join("tidemill.db"))?.to_owned();
-        Ok(Self { store: dir.join("store"), database, dir, records: self.records.clone() })
+        Ok(Self { store: dir.join("store"), database, dir, watched: None, ..self.clone() })
     }
 
     /// Makes the folder if it is not there.

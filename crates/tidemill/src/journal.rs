@@ -45,6 +45,7 @@ pub(crate) struct Recorder {
     project: String,
     root: PathBuf,
     actor: Actor,
+    cause: Option<u64>,
     plan: Digest,
     queue: mpsc::Sender<Message>,
 }
@@ -62,6 +63,8 @@ pub(crate) struct Parts {
     pub(crate) project: String,
     pub(crate) root: PathBuf,
     pub(crate) actor: Actor,
+    /// The event that led to the run.
+    pub(crate) cause: Option<u64>,
     /// Digest of the stored [`RunPlan`].
     pub(crate) plan: Digest,
 }
@@ -69,14 +72,14 @@ pub(crate) struct Parts {
 impl Recorder {
     /// A journal for one run.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { db, store, runtime, project, root, actor, plan } = parts;
+        let Parts { db, store, runtime, project, root, actor, cause, plan } = parts;
         let (queue, receiver) = mpsc::channel(QUEUE);
         runtime.spawn(record(db.clone(), actor.clone(), receiver));
-        Self { db, store, runtime, project, root, actor, plan, queue }
+        Self { db, store, runtime, project, root, actor, cause, plan, queue }
     }
 
     fn event(&self, at: Timestamp, kind: EventKind) -> NewEvent {
-        NewEvent { at, actor: self.actor.clone(), kind, cause: None }
+        NewEvent { at, actor: self.actor.clone(), kind, cause: self.cause }
     }
 
     fn say(&self, message: Message) -> Result<(), Error> {
@@ -184,7 +187,7 @@ impl Journal for Recorder {
             plan: self.plan,
             commit: started.commit.clone(),
             started_at: started.at,
-            cause: None,
+            cause: self.cause,
             owner: Owner::current(),
         };
         let kind =

@@ -15,12 +15,16 @@ const TOOLS: &str = ".venv-bench";
 const MLFLOW: &str = ".venv-mlflow";
 const SERVE: &str = ".venv-bench-serve";
 const MLSERVER: &str = ".venv-bench-mlserver";
+const TABLES: &str = ".venv-bench-tables";
+const WHYLOGS: &str = ".venv-bench-whylogs";
 
 /// A Python environment with peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Environment {
     /// Tools for data, pipelines and training.
     Tools,
+    /// Those, and what tests and watches tables: Great Expectations, Evidently, whylogs.
+    Tables,
     /// MLflow's server, where the tests have its client.
     Mlflow,
     /// Servers of models: MLflow's, MLServer, BentoML, FastAPI.
@@ -34,13 +38,20 @@ pub(crate) struct Peers {
     mlflow: PathBuf,
     serve: PathBuf,
     mlserver: PathBuf,
+    tables: PathBuf,
+    whylogs: PathBuf,
     scripts: PathBuf,
 }
 
 impl Peers {
     /// Makes those of the environments that are wanted, if needed.
     pub(crate) fn prepare(root: &Path, wanted: &[Environment]) -> Result<Self> {
-        if wanted.contains(&Environment::Tools) {
+        let tables = wanted.contains(&Environment::Tables);
+        if tables {
+            setup::environment(root, TABLES, Path::new("xtask/bench/tables.txt"), Pins::Direct)?;
+            setup::environment(root, WHYLOGS, Path::new("xtask/bench/whylogs.txt"), Pins::Direct)?;
+        }
+        if tables || wanted.contains(&Environment::Tools) {
             setup::environment(root, TOOLS, Path::new("xtask/bench/requirements.txt"), Pins::Direct)?;
         }
         let servers = wanted.contains(&Environment::Servers);
@@ -57,6 +68,8 @@ impl Peers {
             mlflow: python(MLFLOW),
             serve: python(SERVE),
             mlserver: python(MLSERVER),
+            tables: python(TABLES),
+            whylogs: python(WHYLOGS),
             scripts: root.join("xtask/bench"),
         })
     }
@@ -83,7 +96,21 @@ impl Peers {
 
     /// One of the scripts in `xtask/bench`.
     pub(crate) fn script(&self, name: &str) -> Command {
-        let mut command = Command::new(&self.python);
+        self.script_with(&self.python, name)
+    }
+
+    /// A script that needs Great Expectations or Evidently.
+    pub(crate) fn tables(&self, name: &str) -> Command {
+        self.script_with(&self.tables, name)
+    }
+
+    /// A script that needs whylogs.
+    pub(crate) fn whylogs(&self, name: &str) -> Command {
+        self.script_with(&self.whylogs, name)
+    }
+
+    fn script_with(&self, python: &Path, name: &str) -> Command {
+        let mut command = Command::new(python);
         command.arg(self.scripts.join(name));
         command
     }
@@ -124,6 +151,8 @@ impl Peers {
             (&self.mlflow, &["mlflow"]),
             (&self.serve, &["bentoml", "fastapi", "uvicorn", "onnxruntime"]),
             (&self.mlserver, &["mlserver"]),
+            (&self.tables, &["evidently", "great_expectations"]),
+            (&self.whylogs, &["whylogs"]),
         ] {
             let mut freeze = Command::new(python);
             let listed = process::output(freeze.args(["-m", "pip", "freeze", "--disable-pip-version-check"]));

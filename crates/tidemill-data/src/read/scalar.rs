@@ -25,7 +25,9 @@ pub(crate) fn classify(text: &str) -> Class {
     let Some(first) = text.bytes().next() else { return Class::Text };
     match first {
         b'0'..=b'9' | b'+' | b'-' | b'.' => {
-            if parse_int(text).is_some() {
+            if let Some(class) = plain_number(text.as_bytes()) {
+                class
+            } else if parse_int(text).is_some() {
                 Class::Int
             } else if looks_whole(text) {
                 Class::Text
@@ -44,6 +46,31 @@ pub(crate) fn classify(text: &str) -> Class {
         b't' | b'T' | b'f' | b'F' if parse_bool(text).is_some() => Class::Bool,
         b'i' | b'I' if parse_float(text).is_some() => Class::Float,
         _ => Class::Text,
+    }
+}
+
+/// The class of the usual numbers, told by their form alone: up to 18 digits without a leading zero, or digits with
+/// one point between them and perhaps an exponent.
+fn plain_number(text: &[u8]) -> Option<Class> {
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let text = text.strip_prefix(b"-").unwrap_or(text);
+    let whole = digits(text);
+    let rest = &text[whole..];
+    match rest {
+        [] => ((1..=18).contains(&whole) && (whole == 1 || text[0] != b'0')).then_some(Class::Int),
+        [b'.', rest @ ..] if whole > 0 => {
+            let places = digits(rest);
+            let end = match &rest[places..] {
+                [b'e' | b'E', b'-' | b'+', exponent @ ..] | [b'e' | b'E', exponent @ ..]
+                    if !exponent.is_empty() =>
+                {
+                    &exponent[digits(exponent)..]
+                }
+                end => end,
+            };
+            (places > 0 && end.is_empty()).then_some(Class::Float)
+        }
+        _ => None,
     }
 }
 
@@ -202,6 +229,21 @@ mod tests {
             ("2013-01-01é05:15", Class::Text),
         ] {
             assert_eq!(classify(text), class, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_form_of_a_number_is_its_class(text in "[-+]?[0-9]{0,20}(\\.[0-9]{0,4})?([eE][-+]?[0-9]{0,3})?") {
+            let class = plain_number(text.as_bytes());
+            let parsed = if parse_int(&text).is_some() {
+                Some(Class::Int)
+            } else if !looks_whole(&text) && parse_float(&text).is_some() {
+                Some(Class::Float)
+            } else {
+                None
+            };
+            proptest::prop_assert!(class.is_none() || class == parsed, "{class:?} {parsed:?}");
         }
     }
 

@@ -43,6 +43,17 @@ pub enum Attempt {
     Failed(String),
 }
 
+impl Attempt {
+    /// The state, the time of the next attempt and the reason, as they are stored.
+    pub(crate) fn stored(&self) -> (&'static str, Option<i64>, Option<&str>) {
+        match self {
+            Self::Delivered => ("delivered", None, None),
+            Self::Later(at, reason) => ("pending", Some(at.millis()), Some(reason)),
+            Self::Failed(reason) => ("failed", None, Some(reason)),
+        }
+    }
+}
+
 type Row = (String, String, String, Option<String>, String, String, String, i64, i64);
 
 impl Tx {
@@ -129,11 +140,7 @@ impl Db {
         const SQL: &str =
             "UPDATE webhook_delivery SET state = $1, next_at = COALESCE($2, next_at), outcome = $3
             WHERE uuid = $4 AND state = 'pending'";
-        let (state, next, outcome) = match attempt {
-            Attempt::Delivered => ("delivered", None, None),
-            Attempt::Later(at, reason) => ("pending", Some(at.millis()), Some(reason)),
-            Attempt::Failed(reason) => ("failed", None, Some(reason)),
-        };
+        let (state, next, outcome) = attempt.stored();
         let mut tx = self.write().await?;
         let ctx = tx.ctx.clone();
         on!(tx.conn(), c => sqlx::query(SQL)

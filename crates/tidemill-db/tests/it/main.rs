@@ -19,6 +19,7 @@ mod experiments;
 mod fixture;
 mod history;
 mod ingest;
+mod jobs;
 mod listing;
 mod log;
 mod logged_models;

@@ -44,6 +44,8 @@ fn both_folders_have_the_same_files() {
             "0009_end_time.sql",
             "0010_profiles.sql",
             "0011_delivery.sql",
+            "0012_triggers.sql",
+            "0013_monitoring.sql",
         ]
     );
 }

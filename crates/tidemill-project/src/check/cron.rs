@@ -12,7 +12,8 @@ struct Field {
     words: &'static [&'static str],
 }
 
-const FIELDS: [Field; 5] = [
+const FIELDS: [Field; 6] = [
+    Field { name: "second", low: 0, high: 59, words: &[] },
     Field { name: "minute", low: 0, high: 59, words: &[] },
     Field { name: "hour", low: 0, high: 23, words: &[] },
     Field { name: "day of month", low: 1, high: 31, words: &[] },
@@ -28,11 +29,13 @@ pub(super) fn problem(text: &str) -> Option<String> {
             .then(|| format!("`{text}` is no time; known are {}", known.join(", ")));
     }
     let parts: Vec<&str> = text.split_whitespace().collect();
-    if parts.len() != FIELDS.len() {
-        return Some(format!("`{text}` has {} fields", parts.len()));
-    }
-    parts.iter().zip(FIELDS).find_map(|(part, field)| {
-        let good = part.split(',').all(|range| is_range(range, &field));
+    // Seconds are there or not.
+    let fields = match FIELDS.len().checked_sub(parts.len()) {
+        Some(left_out @ 0..=1) => &FIELDS[left_out..],
+        _ => return Some(format!("`{text}` has {} fields", parts.len())),
+    };
+    parts.iter().zip(fields).find_map(|(part, field)| {
+        let good = part.split(',').all(|range| is_range(range, field));
         (!good).then(|| {
             let Field { name, low, high, .. } = field;
             format!("`{part}` is no {name}: it is a number from {low} to {high}, `*`, a range `1-5`, a step `*/10`, or a list of them")
@@ -66,12 +69,21 @@ mod tests {
 
     #[test]
     fn shapes() {
-        for good in ["0 3 * * *", "*/10 0-6,22 1 jan-mar MON", "@daily", "59 23 31 12 7", "0 0 1-10/2 * *"] {
+        for good in [
+            "0 3 * * *",
+            "*/2 * * * * *",
+            "*/10 0-6,22 1 jan-mar MON",
+            "@daily",
+            "59 23 31 12 7",
+            "0 0 1-10/2 * *",
+        ] {
             assert_eq!(problem(good), None, "{good}");
         }
         for bad in [
             "",
             "* * * *",
+            "* * * * * * *",
+            "60 * * * * *",
             "60 * * * *",
             "* 24 * * *",
             "* * 0 * *",

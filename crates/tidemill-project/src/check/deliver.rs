@@ -1,10 +1,9 @@
-//! Tests, release, monitors and triggers.
+//! Tests, release and monitors.
 
-use super::{Check, cron};
+use super::Check;
 use crate::node::Cursor;
 use crate::{
-    Approve, Judge, JudgeLimits, JudgeMetric, JudgeWord, ModelTest, Monitor, Rollout, Stage, TriggerAction,
-    When,
+    Approve, Judge, JudgeLimits, JudgeMetric, JudgeWord, ModelTest, Monitor, Receiver, Rollout, Stage,
 };
 
 impl Check<'_> {
@@ -227,6 +226,15 @@ impl Check<'_> {
                     }
                     self.window(service.window, &at);
                 }
+                Monitor::Inputs(inputs) => {
+                    for (key, share) in [("violations", inputs.violations), ("not_finite", inputs.not_finite)]
+                    {
+                        if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+                            self.add(&at.key(key).span, "not a share", "a number from 0 to 1", None);
+                        }
+                    }
+                    self.window(inputs.window, &at);
+                }
                 Monitor::Stale(stale) => {
                     if stale.max_age.0.is_zero() {
                         self.add(
@@ -241,68 +249,36 @@ impl Check<'_> {
         }
     }
 
-    fn window(&mut self, window: Option<crate::Period>, at: &Cursor<'_>) {
-        if window.is_some_and(|window| window.0.is_zero()) {
-            self.add(&at.key("window").span, "the window is empty", "a length of time above 0", None);
+    pub(super) fn receivers(&mut self) {
+        let project = self.project;
+        for (i, receiver) in project.alerts.iter().enumerate() {
+            let at = self.root().key("alerts").item(i).key(receiver.kind());
+            let url = match receiver {
+                Receiver::Webhook(webhook) => Some(&webhook.url),
+                Receiver::Cloudevents(cloudevents) => Some(&cloudevents.url),
+                Receiver::Alertmanager(alertmanager) => Some(&alertmanager.url),
+                Receiver::Slack(_) => None,
+                Receiver::Email(email) => {
+                    if email.to.is_empty() {
+                        self.add(&at.key("to").span, "nobody gets it", "at least one address", None);
+                    }
+                    if email.user.is_some() != email.password_env.is_some() {
+                        let hint = Some("name both, or neither for a server that asks for none".to_owned());
+                        self.add(&at.key, "only one of `user` and `password_env`", "", hint);
+                    }
+                    None
+                }
+            };
+            if url.is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+                let expected = "a URL that begins with `https://` or `http://`";
+                self.add(&at.key("url").span, "not a URL", expected, None);
+            }
         }
     }
 
-    pub(super) fn triggers(&mut self) {
-        let project = self.project;
-        for (i, trigger) in project.triggers.iter().enumerate() {
-            let at = self.root().key("triggers").item(i);
-            let when = at.key("when");
-            match &trigger.when {
-                When::Schedule(schedule) => {
-                    let place = when.key("schedule");
-                    let place = if place.node.is_some_and(|n| n.as_str().is_none()) {
-                        place.key("cron")
-                    } else {
-                        place
-                    };
-                    if let Some(message) = cron::problem(schedule.cron()) {
-                        let expected = "five fields: minute, hour, day of month, month, day of week";
-                        self.add(&place.span, message, expected, None);
-                    }
-                }
-                When::Data(name) => {
-                    self.known(
-                        "dataset",
-                        name.as_str(),
-                        project.data.keys().map(|n| n.as_str()),
-                        &when.key("data").span,
-                    );
-                }
-                When::Alert(name) => {
-                    let declared: Vec<&str> = project.monitors.iter().map(Monitor::name).collect();
-                    let span = when.key("alert").span;
-                    if Monitor::NAMES.contains(&name.as_str()) && !declared.contains(&name.as_str()) {
-                        let hint = Some(format!("add `- {name}: …` to `monitors`"));
-                        self.add(&span, format!("no monitor `{name}` is declared"), "", hint);
-                    } else {
-                        self.known("monitor", name, declared, &span);
-                    }
-                }
-                When::Git(branch) if branch.trim().is_empty() => {
-                    self.add(&when.key("git").span, "the branch is empty", "a branch such as `main`", None);
-                }
-                When::Git(_) | When::Message(_) | When::Webhook(_) => {}
-            }
-            let actions = at.key("actions");
-            if trigger.actions.is_empty() {
-                self.add(
-                    &actions.span,
-                    "nothing is started",
-                    "at least one of `check`, `run`, `release`, `ci`",
-                    None,
-                );
-            }
-            if let Some(i) = trigger.actions.iter().position(|a| *a == TriggerAction::Release)
-                && project.release.is_none()
-            {
-                let hint = "add the section `release:`".to_owned();
-                self.add(&actions.item(i).span, "the project declares no release", "", Some(hint));
-            }
+    fn window(&mut self, window: Option<crate::Period>, at: &Cursor<'_>) {
+        if window.is_some_and(|window| window.0.is_zero()) {
+            self.add(&at.key("window").span, "the window is empty", "a length of time above 0", None);
         }
     }
 }

@@ -10,6 +10,7 @@ mod graph;
 mod path;
 mod steps;
 mod training;
+mod trigger;
 
 use tidemill_core::declare::{Metric, TaskKind};
 use tidemill_core::did_you_mean;
@@ -31,6 +32,7 @@ pub(crate) fn check(project: &Project) -> Report {
     check.tests();
     check.release();
     check.monitors();
+    check.receivers();
     check.triggers();
     check.store();
     check.serving();

@@ -15,6 +15,7 @@ use super::route::{Choice, Keys, Why, find, route};
 use super::shadow::{Shown, failure, name_outputs, named_inputs};
 use super::trace::{Context, Marks, Phase, RequestSpan, Traced};
 use super::{Found, Gateway, Inner, id};
+use crate::inference_record::EVENT_TIME_HEADER;
 use crate::{InferError, Named, Record, Request, Response, Status};
 
 /// A place among the requests that are being answered.
@@ -137,9 +138,14 @@ impl Gateway {
             Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into(),
         });
         let headers = endpoint.keep_headers.iter();
-        let headers = headers
+        let mut headers: Vec<(Arc<str>, String)> = headers
             .filter_map(|name| Some((Arc::clone(name), request.headers.get(&**name)?.clone())))
             .collect();
+        if let Some(event_time) = request.headers.get(EVENT_TIME_HEADER)
+            && headers.iter().all(|(name, _)| &**name != EVENT_TIME_HEADER)
+        {
+            headers.push((EVENT_TIME_HEADER.into(), event_time.clone()));
+        }
         Kept { id, is_recorded, entity, headers, time: self.inner.clock.now() }
     }
 

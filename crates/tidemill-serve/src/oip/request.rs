@@ -21,6 +21,8 @@ pub(super) struct Wishes {
     pub(super) outputs: Vec<(String, Option<bool>)>,
     /// How long the caller waits, µs.
     pub(super) timeout_us: Option<u64>,
+    /// When what the request is about happened, as RFC 3339.
+    pub(super) event_time: Option<String>,
 }
 
 impl Wishes {
@@ -61,6 +63,7 @@ pub(super) fn decode(body: &[u8], json_length: Option<usize>) -> Result<(Request
             "parameters" => parameters(reader, |name, value| {
                 match name {
                     "binary_data_output" => wishes.binary = value.flag(name)?,
+                    "event_time" => wishes.event_time = Some(value.time(name)?),
                     "timeout" => wishes.timeout_us = value.whole(name)?.filter(|timeout| *timeout > 0),
                     _ => {}
                 }
@@ -116,8 +119,12 @@ fn list<T>(
 enum Parameter {
     Flag(bool),
     Whole(u64),
+    Text(String),
     Other,
 }
+
+/// The longest text of a parameter that is looked at.
+const LONGEST_TEXT: usize = 64;
 
 impl Parameter {
     fn read(reader: &mut Reader<'_>) -> Result<Self, JsonError> {
@@ -127,11 +134,22 @@ impl Parameter {
                 Number::Integer(text) => text.parse().map_or(Self::Other, Self::Whole),
                 Number::Real(_) | Number::Special(_) => Self::Other,
             },
+            Kind::Text => {
+                let text = reader.text()?;
+                if text.len() <= LONGEST_TEXT { Self::Text(text.into_owned()) } else { Self::Other }
+            }
             _ => {
                 reader.skip()?;
                 Self::Other
             }
         })
+    }
+
+    fn time(self, name: &str) -> Result<String, InferError> {
+        match self {
+            Self::Text(text) if tidemill_core::Timestamp::parse(&text).is_some() => Ok(text),
+            _ => Err(invalid(format!("parameter `{name}` must be a time as in `2026-11-26T04:30:00Z`"))),
+        }
     }
 
     fn flag(&self, name: &str) -> Result<bool, InferError> {

@@ -30,7 +30,7 @@ struct Inner {
 }
 
 /// What endpoints and server declare about records.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Declared {
     default: RecordsSpec,
     endpoints: BTreeMap<String, RecordsSpec>,
@@ -114,9 +114,10 @@ impl InferenceLog {
         self.declare_with(|declared| declared.default = default)
     }
 
-    /// Changes what is declared, and puts the rules that follow from it in place. Where that cannot be, the rules stay.
+    /// Changes what is declared, and puts the rules that follow from it in place. Where that cannot be, both stay as they were.
     fn declare_with(&self, change: impl FnOnce(&mut Declared)) -> Result<(), LogError> {
-        let mut declared = self.inner.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.inner.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut declared = current.clone();
         change(&mut declared);
         let default = declared.default.rules();
         let endpoints: BTreeMap<String, EndpointRules> = declared
@@ -129,6 +130,7 @@ impl InferenceLog {
             declared.key = Some(RedactKey::open(&self.inner.shared.settings.redact_key)?);
         }
         self.set_rules(Rules::with_default(endpoints, default, declared.key.as_ref()));
+        *current = declared;
         Ok(())
     }
 

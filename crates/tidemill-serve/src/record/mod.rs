@@ -15,6 +15,7 @@ mod codec;
 mod columns;
 mod declare;
 mod error;
+mod event_time;
 mod log;
 mod merge;
 pub mod outcome;
@@ -33,6 +34,7 @@ mod writer;
 
 pub use declare::RecordsSpec;
 pub use error::LogError;
+pub use event_time::{EVENT_TIME_COLUMN, EventTimes};
 pub use log::{Counts, InferenceLog};
 pub use output::{write_json_lines, write_parquet};
 pub use query::Query;

@@ -10,13 +10,16 @@ mod envelope;
 mod events;
 mod experiments;
 mod info;
+mod jobs;
 mod log;
 mod models;
+mod monitors;
 mod pages;
 mod pipeline;
 mod problem;
 mod rollouts;
 mod runs;
+mod triggers;
 
 use std::sync::LazyLock;
 
@@ -60,6 +63,16 @@ const ROUTES: &[Route] = &[
     ("/api/v1/rollouts", || get(rollouts::list)),
     ("/api/v1/rollouts/{id}", || get(rollouts::get)),
     ("/api/v1/rollouts/{id}/actions", || post(rollouts::action)),
+    ("/api/v1/triggers", || get(triggers::list)),
+    ("/api/v1/triggers/{name}", || get(triggers::get)),
+    ("/api/v1/triggers/{name}/fire", || post(triggers::fire)),
+    ("/api/v1/jobs", || get(jobs::list)),
+    ("/api/v1/jobs/{id}", || get(jobs::get)),
+    ("/api/v1/jobs/{id}/cancel", || post(jobs::cancel)),
+    ("/api/v1/monitors", || get(monitors::monitors)),
+    ("/api/v1/windows", || get(monitors::windows)),
+    ("/api/v1/alerts", || get(monitors::alerts)),
+    ("/api/v1/alerts/{id}", || get(monitors::alert)),
     ("/api/v1/events", || get(events::list)),
     ("/api/v1/events/stream", || get(events::follow)),
     ("/api/v1/log/head", || get(log::head)),
@@ -144,6 +157,16 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         rollouts::list,
         rollouts::get,
         rollouts::action,
+        triggers::list,
+        triggers::get,
+        triggers::fire,
+        jobs::list,
+        jobs::get,
+        jobs::cancel,
+        monitors::monitors,
+        monitors::windows,
+        monitors::alerts,
+        monitors::alert,
         events::list,
         events::follow,
         log::head,
@@ -158,6 +181,8 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         (name = "pipeline", description = "Runs of the pipeline"),
         (name = "serving", description = "Endpoints that answer requests for predictions, and the models behind them"),
         (name = "delivery", description = "Releases, and how they get their requests stage by stage"),
+        (name = "triggers", description = "What starts work, and the jobs that came of it"),
+        (name = "monitoring", description = "What is watched in production, and what fires"),
         (name = "log", description = "The append-only log of every change of state"),
     ),
     security((), ("token" = []), ("basic" = [])),

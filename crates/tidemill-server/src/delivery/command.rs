@@ -104,10 +104,25 @@ pub fn endpoint_name(endpoint: &str, environment: &str, is_last: bool) -> String
 /// Where there is no such version, the plan makes no sense, the release is in quarantine, or another rollout is on its way and
 /// `concurrency` says `reject`.
 pub async fn release(db: &Db, clock: &dyn Clock, actor: &Actor, wanted: &Wanted) -> Result<Placed, Error> {
+    release_after(db, clock, actor, None, wanted).await
+}
+
+/// [`release`], as a consequence of the event `cause`.
+///
+/// # Errors
+///
+/// As [`release`].
+pub async fn release_after(
+    db: &Db,
+    clock: &dyn Clock,
+    actor: &Actor,
+    cause: Option<u64>,
+    wanted: &Wanted,
+) -> Result<Placed, Error> {
     let at = clock.now();
     let mut tx = db.begin().await?;
     let mut events = Vec::new();
-    let event = |kind: EventKind| NewEvent { at, actor: actor.clone(), kind, cause: None };
+    let event = |kind: EventKind| NewEvent { at, actor: actor.clone(), kind, cause };
     let release = settle(&mut tx, wanted).await?;
     let digest = release.digest();
     let kept = stored::Release {

@@ -11,7 +11,8 @@ mod step;
 mod traffic;
 
 pub use command::{
-    Action, NewFreeze, Placed, Wanted, act, endpoint_name, freeze, lift_freeze, release, standing,
+    Action, NewFreeze, Placed, Wanted, act, endpoint_name, freeze, lift_freeze, release, release_after,
+    standing,
 };
 pub use driver::Driver;
 pub(crate) use driver::run;

@@ -9,7 +9,8 @@ use crate::mlflow::Failure;
 
 /// Whether a path belongs to our own API; all else speaks MLflow's language.
 pub(super) fn is_ours(path: &str) -> bool {
-    path.strip_prefix("/api/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.starts_with("/hooks/")
+        || path.strip_prefix("/api/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// An error in the form that belongs to the path.

@@ -7,6 +7,7 @@
     reason = "tests fail where their helpers fail"
 )]
 
+mod alerts;
 mod api;
 mod artifacts;
 mod client;

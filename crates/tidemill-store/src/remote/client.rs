@@ -178,6 +178,19 @@ impl Remote {
     }
 
     /// Distinguishes remotes in file names.
+    /// Every object here and below: its name, its size in bytes, and a text that changes when its content does.
+    /// Tells by looking whether something has changed, where nothing tells it.
+    pub async fn stamps(&self) -> Result<Vec<(String, u64, String)>, Error> {
+        let mut found = Vec::new();
+        let mut stream = self.store.list(Some(&self.prefix)).boxed();
+        while let Some(meta) = stream.try_next().await.map_err(self.error("list", ""))? {
+            let stamp = meta.e_tag.unwrap_or_else(|| meta.last_modified.to_rfc3339());
+            found.push((meta.location.to_string(), meta.size, stamp));
+        }
+        found.sort();
+        Ok(found)
+    }
+
     pub(crate) fn id(&self) -> String {
         Digest::of(self.url.as_bytes()).short()
     }

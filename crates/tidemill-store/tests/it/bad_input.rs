@@ -95,8 +95,11 @@ fn folders_that_are_no_store() {
             "{bad}"
         );
     }
-    fs_err::write(&format, good).unwrap();
-    open(lab.store.dir());
+    // Large files were cut twice as coarsely at first.
+    for known in [good.replace("131072", "262144"), good] {
+        fs_err::write(&format, known).unwrap();
+        open(lab.store.dir());
+    }
     let file = lab.write("file", "");
     assert!(matches!(Store::open(&file, StoreOptions::default()), Err(Error::Io { .. })));
 }

@@ -290,6 +290,23 @@ fn describe_tracked(kind: &EventKind) -> String {
             (Some(from), None) => format!("{model}: `{alias}` no longer {model}@{from}"),
             (None, None) => format!("{model}: `{alias}`"),
         },
+        EventKind::SourceChanged { details, .. } => {
+            let all: Vec<String> = details.iter().map(|(key, value)| format!("{key} {value}")).collect();
+            all.join(", ")
+        }
+        EventKind::TriggerFired { trigger, job, events, .. } => {
+            let several = if *events > 1 { format!(" on {events} events") } else { String::new() };
+            format!("{trigger}: job {job}{several}")
+        }
+        EventKind::TriggerSuppressed { trigger, reason, .. } => format!("{trigger}: {reason}"),
+        EventKind::JobStarted { job, trigger, attempt } => {
+            let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
+            format!("job {job} of {trigger}{again}")
+        }
+        EventKind::JobFinished { job, trigger, state, reason } => {
+            let why = reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("job {job} of {trigger} {}{why}", state.name())
+        }
         EventKind::ArtifactsDeleted { path, files } => format!("{path}: {}", plural(*files, "file")),
         EventKind::TracesDeleted { experiment, traces } => {
             format!("{} of experiment {experiment}", plural(*traces, "trace"))

@@ -2,6 +2,7 @@
 
 mod alias_log;
 mod check;
+mod ci;
 mod completions;
 pub(crate) mod data;
 mod demo;
@@ -14,6 +15,7 @@ mod import;
 mod init;
 mod log;
 mod merge_lock;
+mod monitor;
 mod predict;
 mod records;
 mod release;
@@ -22,11 +24,13 @@ mod rollout;
 pub(crate) mod run;
 mod status;
 mod step_log;
+mod trigger;
 mod up;
 
 pub(crate) use demo::Demo;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use freeze::Freeze;
+pub(crate) use monitor::Monitor;
 pub(crate) use predict::Predict;
 pub(crate) use records::Records;
 pub(crate) use release::Release;
@@ -50,6 +54,8 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Data(args) => data::run(args, &open()?),
         Command::Gc(args) => gc::run(args, &open()?),
         Command::Reproduce(args) => reproduce::run(args, &open()?),
+        Command::Ci(args) => ci::run(args, &open()?),
+        Command::Trigger(args) => trigger::run(args, &open()?),
         Command::Up(args) => up::run(args, &cli.global, console),
         Command::Serve(args) => up::serve_alone(args, &cli.global, console),
         Command::Endpoint(args) => endpoint::run(args, &cli.global, console),
@@ -57,6 +63,7 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Records(args) => records::run(args, &cli.global, console),
         Command::Release(args) => release::run(args, &open()?),
         Command::Rollout(args) => rollout::run(args, open, console),
+        Command::Monitor(args) => monitor::run(args, &cli.global, console),
         Command::Freeze(args) => freeze::run(args, &open()?),
         Command::Import(args) => import::run(args, &cli.global, console),
         Command::MergeLock(args) => merge_lock::run(args, console),

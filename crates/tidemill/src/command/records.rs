@@ -180,7 +180,7 @@ fn table(console: &Console, rows: impl Iterator<Item = Result<RecordBatch, LogEr
 }
 
 /// RFC 3339, a day, or how long ago.
-fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+pub(crate) fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     if let Ok(tidemill_project::Period(ago)) = text.parse() {
         let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
         return Ok(Timestamp::from_millis(now.millis().saturating_sub(ago)));

@@ -5,6 +5,7 @@ mod models;
 mod secret;
 mod serving;
 mod stepped;
+mod triggers;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -13,11 +14,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use rustix::process::{Pid, Resource, getrlimit, setrlimit, test_kill_process};
 use serde_json::json;
-use tidemill_core::SystemClock;
+use tidemill_core::{Actor, SystemClock};
 use tidemill_db::Db;
 use tidemill_registry::{Reach, Registry};
 use tidemill_serve::record::Roll;
-use tidemill_server::{App, Config, MLFLOW_VERSION, Origins};
+use tidemill_server::{App, Config, MLFLOW_VERSION, Origins, Secrets};
 use tidemill_store::{Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -68,6 +69,7 @@ fn start(
     config.token = token;
     config.origins = origins(listening, &addresses);
     config.step_logs = Some(home.dir.join("runs"));
+    config.secrets = Secrets::of(|name| std::env::var(name).ok());
     change(&mut config);
     allow_many_files();
 
@@ -102,7 +104,20 @@ async fn serve(
     let store = Store::open(&home.store, StoreOptions::default())?;
     let registry = Registry::new(db.clone(), store, clock);
     let grpc = grpc.map(listen).transpose()?;
+    let mut config = config;
+    if !config.only_serving {
+        config.triggers = triggers::open(home, &registry)?;
+    }
     let token = config.token.clone();
+    if let Some(watched) = home.watched.as_ref().filter(|_| !config.only_serving) {
+        tidemill_server::monitoring::declare(
+            &db,
+            registry.clock().as_ref(),
+            &Actor::system("server"),
+            watched,
+        )
+        .await?;
+    }
     let mut serving =
         serving::Parts::open((options, Roll::default()), &registry, home, &config.scratch, models)?;
     serving.begin().await?;

@@ -1,11 +1,14 @@
 //! The body of `train` steps: reads the table, trains, and writes the model's folder.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema};
 use serde_json::{Map, Value, json};
 use tidemill_core::declare::{Step, Training};
 use tidemill_core::{Digest, Hint as _};
+use tidemill_data::{Profile, Table};
 use tidemill_pipeline::{StepContext, StepFailure};
 use tidemill_train::fit::{Fitted, PREDICTIONS_KEY, fit};
 use tidemill_train::metric;
@@ -16,7 +19,7 @@ use super::{StepProgress, only_out, say};
 use crate::output::{number, plural};
 
 /// Raised when the same training on the same rows gives other bytes: it is in the cache key.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Test rows kept with the model for parity checks.
 const GOLDEN_ROWS: usize = 200;
@@ -39,6 +42,8 @@ pub(crate) mod file {
     pub(crate) const GOLDEN: &str = "golden.parquet";
     /// Classes, threshold and costs behind the predictions.
     pub(crate) const DECISION: &str = "decision.json";
+    /// The profile of the rows that it learned from: what inputs in production are compared with.
+    pub(crate) const PROFILE: &str = tidemill_server::monitoring::PROFILE_FILE;
     /// BLAKE3 and SHA-256 of the files above.
     pub(crate) const MANIFEST: &str = "manifest.json";
 }
@@ -71,7 +76,7 @@ pub(super) fn run(
     }
     // Written beside and moved into place whole: a model's folder is never half there.
     let folder = context.scratch.join("model");
-    write(&folder, &fitted)?;
+    write(&folder, &fitted, &batches)?;
     if let Some(parent) = out.parent() {
         fs_err::create_dir_all(parent).map_err(|error| StepFailure::new(error.to_string()))?;
     }
@@ -111,7 +116,7 @@ fn explain(error: &tidemill_train::Error) -> StepFailure {
 }
 
 /// Writes the model's folder; the same model gives the same bytes.
-pub(crate) fn write(folder: &Path, fitted: &Fitted) -> Result<(), StepFailure> {
+pub(crate) fn write(folder: &Path, fitted: &Fitted, rows: &[RecordBatch]) -> Result<(), StepFailure> {
     let io = |error: std::io::Error| StepFailure::new(error.to_string());
     fs_err::create_dir_all(folder).map_err(io)?;
     let onnx = to_onnx(&fitted.model).map_err(|error| explain(&error))?;
@@ -143,8 +148,24 @@ pub(crate) fn write(folder: &Path, fitted: &Fitted) -> Result<(), StepFailure> {
         tidemill_data::write_parquet_deterministic(&batch.schema(), batches, &folder.join(name))
             .map_err(|error| StepFailure::new(error.to_string()))?;
     }
+    let profile = profile(fitted, rows).map_err(|error| StepFailure::new(error.to_string()))?;
+    fs_err::write(folder.join(file::PROFILE), profile.to_bytes()).map_err(io)?;
     let manifest = manifest(folder).map_err(io)?;
     fs_err::write(folder.join(file::MANIFEST), manifest).map_err(io)
+}
+
+/// The inputs of the model in the table that it learned from, and the table's times.
+fn profile(fitted: &Fitted, rows: &[RecordBatch]) -> anyhow::Result<Profile> {
+    let fields = rows.first().map(|batch| batch.schema_ref().fields().clone()).unwrap_or_default();
+    let is_kept = |field: &Field| {
+        let is_input = fitted.signature.inputs.iter().any(|input| input.name == *field.name());
+        is_input || field.data_type().is_temporal()
+    };
+    let kept: Vec<usize> =
+        fields.iter().enumerate().filter(|(_, field)| is_kept(field)).map(|(at, _)| at).collect();
+    let rows = rows.iter().map(|batch| batch.project(&kept)).collect::<Result<Vec<_>, _>>()?;
+    let schema = rows.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+    Ok(Profile::of(&Table::from_batches(schema, rows)?)?)
 }
 
 /// Both digests of every file: ours, and the one that signatures and other tools name files by.
@@ -160,6 +181,7 @@ fn manifest(folder: &Path) -> std::io::Result<Vec<u8>> {
         file::PREDICTIONS,
         file::REPORT,
         file::SIGNATURE,
+        file::PROFILE,
     ];
     let mut files = Map::new();
     for name in names {

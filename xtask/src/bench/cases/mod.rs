@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::bench::peers::Environment::{self, Mlflow, Servers, Tools};
+use crate::bench::peers::Environment::{self, Mlflow, Servers, Tables, Tools};
 use crate::bench::report::Row;
 use crate::bench::server::Backend::{Postgres, Sqlite};
 use crate::bench::session::Session;
@@ -33,7 +33,7 @@ const fn case(name: &'static str, peers: Environment, measure: fn(&Session) -> R
 }
 
 /// All tasks, in the order in which a session measures them.
-pub(super) const CASES: [Case; 29] = [
+pub(super) const CASES: [Case; 30] = [
     case("add-big", Tools, add_big::measure),
     case("add-small", Tools, add_small::measure),
     case("steps", Tools, steps::measure),
@@ -41,8 +41,9 @@ pub(super) const CASES: [Case; 29] = [
     case("features", Tools, features::measure),
     case("boosting", Tools, boosting::measure),
     case("memory", Tools, memory::measure),
-    case("profile", Tools, tables::profile),
-    case("expectations", Tools, tables::expectations),
+    case("profile", Tables, tables::profile),
+    case("expectations", Tables, tables::expectations),
+    case("drift", Tables, tables::drift),
     case("server-start", Mlflow, |session| server::start::measure(session, Sqlite)),
     case("server-metrics", Mlflow, |session| server::metrics::measure(session, Sqlite)),
     case("server-batch", Mlflow, |session| server::batch::measure(session, Sqlite)),

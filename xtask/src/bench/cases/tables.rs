@@ -1,77 +1,131 @@
-//! Tables of 2,000,000 rows and 30 columns: their profile against DuckDB's SUMMARIZE, and ten expectations against the same in
-//! one query of DuckDB.
+//! Tables of 2,000,000 rows and 30 columns: their profile against DuckDB's SUMMARIZE and whylogs, and ten expectations against
+//! the same in one query of DuckDB and in Great Expectations; drift between two tables of 1,000,000 rows and 20 columns
+//! against Evidently; hourly profiles merged.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::bench::peers::Peers;
 use crate::bench::report::Row;
 use crate::bench::session::{Phase, Scenario, Session};
 use crate::process;
 
-const TOOLS: [&str; 2] = ["tidemill", "duckdb"];
-
 /// Measures the profile, from the start of the process to all figures printed.
 pub(super) fn profile(session: &Session) -> Result<Vec<Row>> {
-    measure(session, "profile", "2M × 30 from Parquet", "", "summarize.py", |table| {
-        vec!["data".to_owned(), "profile".to_owned(), table.to_owned(), "--json".to_owned()]
-    })
+    let mut rows = Vec::new();
+    for (name, what, file) in [
+        ("profile", "2M × 30 from Parquet", "table.parquet"),
+        ("profile-csv", "2M × 30 from CSV", "table.csv"),
+    ] {
+        let Some((peers, table)) = wide(session, file)? else { return Ok(Vec::new()) };
+        let ours = session.project(&format!("tidemill-{name}"), "")?;
+        let path = table.to_string_lossy().into_owned();
+        let row = turns(
+            session,
+            name,
+            what,
+            &[
+                ("tidemill", &|| session.tidemill(&ours, &["data", "profile", &path, "--json"])),
+                ("duckdb", &|| script(peers.script("summarize.py"), &[&table])),
+                ("whylogs", &|| script(peers.whylogs("profile_whylogs.py"), &[&table])),
+            ],
+        )?;
+        rows.push(row.cpu_at_most(1.0, "duckdb").cpu_at_most(1.0 / 15.0, "whylogs"));
+    }
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let peak = row.line("tidemill").map_or(f64::INFINITY, |line| line.peak() as f64 / 1e6);
+            row.below("peak", peak, 200.0, "MB")
+        })
+        .collect())
 }
 
 /// Measures ten expectations, from the start of the process to the verdict.
 pub(super) fn expectations(session: &Session) -> Result<Vec<Row>> {
-    measure(session, "expectations", "10 on 2M rows", EXPECTATIONS, "expectations.py", |_| {
-        vec!["check".to_owned(), "--quiet".to_owned()]
-    })
+    let Some((peers, table)) = wide(session, "table.parquet")? else { return Ok(Vec::new()) };
+    let ours = session.project("tidemill-expectations", EXPECTATIONS)?;
+    fs_err::hard_link(&table, ours.join("table.parquet")).context("cannot link the table")?;
+    let row = turns(
+        session,
+        "expectations",
+        "10 on 2M rows",
+        &[
+            ("tidemill", &|| session.tidemill(&ours, &["check", "--quiet"])),
+            ("duckdb", &|| script(peers.script("expectations.py"), &[&table])),
+            ("great expectations", &|| script(peers.tables("expectations_gx.py"), &[&table])),
+        ],
+    )?;
+    Ok(vec![row.cpu_at_most(1.5, "duckdb").cpu_at_most(1.0 / 5.0, "great expectations")])
 }
 
-fn measure(
-    session: &Session,
-    name: &'static str,
-    what: &'static str,
-    project: &str,
-    peer: &'static str,
-    arguments: fn(&str) -> Vec<String>,
-) -> Result<Vec<Row>> {
-    // The table comes from a peer's engine, so there is nothing to measure without it.
+/// Measures drift from rows and from stored profiles, from the start of the process to the verdict.
+pub(super) fn drift(session: &Session) -> Result<Vec<Row>> {
     let Some(peers) = &session.peers else { return Ok(Vec::new()) };
     let folder = session.folder("tables")?;
-    let table: PathBuf = folder.join("table.parquet");
+    let rows = session.size(1_000_000, 20_000);
+    let mut tables = Vec::new();
+    for (name, seed) in [("reference", "1"), ("current", "2")] {
+        let path = folder.join(format!("{name}.parquet"));
+        let mut make = peers.script("drift_table.py");
+        process::run(make.arg(&path).arg(rows.to_string()).arg(seed)).context("cannot make the table")?;
+        tables.push(path);
+    }
+    let ours = session.project("tidemill-drift", "")?;
+    for (name, path) in ["reference", "current"].iter().zip(&tables) {
+        // Makes the profile that is stored with a version.
+        process::output(session.tidemill(&ours, &["data", "add", name]).arg(path))?;
+        process::output(&mut session.tidemill(&ours, &["data", "profile", name, "--json"]))?;
+    }
+    let evidently = || script(peers.tables("drift_evidently.py"), &[&tables[0], &tables[1]]);
+    let samples = turns(
+        session,
+        "drift",
+        "1M against 1M rows × 20, from rows",
+        &[
+            ("tidemill", &|| session.tidemill(&ours, &["data", "drift", "reference", "current", "--json"])),
+            ("evidently", &evidently),
+        ],
+    )?;
+    let profiles = turns(
+        session,
+        "drift-profiles",
+        "1M against 1M rows × 20, from stored profiles",
+        &[("tidemill", &|| {
+            session.tidemill(&ours, &["data", "drift", "reference", "current", "--profiles", "--json"])
+        })],
+    )?;
+    let wall = profiles.line("tidemill").map_or(f64::INFINITY, |line| line.wall() * 1e3);
+    Ok(vec![samples.cpu_at_most(1.0 / 15.0, "evidently"), profiles.below("wall", wall, 50.0, "ms")])
+}
+
+type Run<'a> = (&'static str, &'a dyn Fn() -> Command);
+
+/// All tools in turns, each with one command.
+fn turns(session: &Session, name: &'static str, what: &'static str, tools: &[Run<'_>]) -> Result<Row> {
+    let scenarios: Vec<Scenario<'_>> = tools
+        .iter()
+        .map(|&(tool, command)| Scenario { tool, phases: vec![Phase::new(name, command)] })
+        .collect();
+    let names: Vec<&'static str> = tools.iter().map(|(tool, _)| *tool).collect();
+    Ok(session.alternate(&scenarios)?.row(name, what, &names, |_| String::new()))
+}
+
+fn script(mut command: Command, paths: &[&PathBuf]) -> Command {
+    command.args(paths);
+    command
+}
+
+/// The table of 30 columns; it comes from a peer's engine, so there is nothing to measure without one.
+fn wide<'a>(session: &'a Session, file: &str) -> Result<Option<(&'a Peers, PathBuf)>> {
+    let Some(peers) = &session.peers else { return Ok(None) };
+    let table = session.folder(&format!("tables-{}", Path::new(file).display()))?.join(file);
     let mut make = peers.script("wide_table.py");
     let rows = session.size(2_000_000, 20_000);
     process::run(make.arg(&table).arg(rows.to_string())).context("cannot make the table")?;
-    let path = table.to_string_lossy().into_owned();
-    let ours = session.scratch.join(format!("tidemill-{name}"));
-    let scenarios = [
-        Scenario {
-            tool: "tidemill",
-            phases: vec![
-                Phase::new(name, || {
-                    let given = arguments(&path);
-                    session.tidemill(&ours, &given.iter().map(String::as_str).collect::<Vec<_>>())
-                })
-                .prepare(|| {
-                    let folder = session.project(&format!("tidemill-{name}"), project)?;
-                    link(&table, &folder.join("table.parquet"))
-                }),
-            ],
-        },
-        Scenario {
-            tool: "duckdb",
-            phases: vec![Phase::new(name, || {
-                let mut command = peers.script(peer);
-                command.arg(&table);
-                command
-            })],
-        },
-    ];
-    let measured = session.alternate(&scenarios)?;
-    let row = measured.row(name, what, &TOOLS, |_| String::new());
-    Ok(vec![if name == "profile" { row.cpu_at_most(1.0, "duckdb") } else { row.cpu_at_most(1.5, "duckdb") }])
-}
-
-fn link(table: &Path, to: &Path) -> Result<()> {
-    fs_err::hard_link(table, to).context("cannot link the table")
+    Ok(Some((peers, table)))
 }
 
 const EXPECTATIONS: &str = "\

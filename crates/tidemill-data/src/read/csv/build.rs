@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::is_null;
+use super::nulls::Nulls;
 use super::record::Records;
 use crate::read::scalar;
 use crate::value::shorten;
@@ -24,7 +24,7 @@ pub(super) struct CsvBatches {
     /// Index in the record of every column of `schema`.
     places: Vec<usize>,
     names: Vec<String>,
-    nulls: Arc<[String]>,
+    nulls: Arc<Nulls>,
     row: u64,
     ended: bool,
 }
@@ -35,7 +35,7 @@ impl CsvBatches {
         schema: SchemaRef,
         places: Vec<usize>,
         names: Vec<String>,
-        nulls: Arc<[String]>,
+        nulls: Arc<Nulls>,
     ) -> Self {
         Self { records, schema, places, names, nulls, row: 0, ended: false }
     }
@@ -53,7 +53,7 @@ impl CsvBatches {
             for (builder, &place) in builders.iter_mut().zip(&self.places) {
                 let text = record.text(&path, place)?;
                 bytes += text.len();
-                let taken = if is_null(text, &self.nulls) { builder.push_null() } else { builder.push(text) };
+                let taken = if self.nulls.contains(text) { builder.push_null() } else { builder.push(text) };
                 taken.map_err(|expected| Error::WrongType {
                     path: path.clone(),
                     row: self.row,

@@ -3,7 +3,7 @@
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use super::is_null;
+use super::nulls::Nulls;
 use super::record::Records;
 use crate::read::scalar::{Class, classify};
 use crate::read::{duplicate, text};
@@ -22,7 +22,7 @@ const SAMPLE: u64 = 64 << 10;
 const CANDIDATES: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// The dialect of `path`.
-pub(super) fn find(path: &Path, options: &CsvOptions, nulls: &[String]) -> Result<Dialect, Error> {
+pub(super) fn find(path: &Path, options: &CsvOptions, nulls: &Nulls) -> Result<Dialect, Error> {
     let quote = ascii("quote", options.quote)?.unwrap_or(b'"');
     let delimiter = ascii("delimiter", options.delimiter)?;
     if delimiter == Some(quote) {
@@ -82,11 +82,11 @@ fn score(path: &Path, sample: &[u8], whole: bool, dialect: Dialect) -> usize {
 }
 
 /// Whether the first record looks like names: no number, date or truth value among its fields.
-fn names_columns(path: &Path, sample: &[u8], dialect: Dialect, nulls: &[String]) -> bool {
+fn names_columns(path: &Path, sample: &[u8], dialect: Dialect, nulls: &Nulls) -> bool {
     let mut records = Records::over(path, Box::new(Cursor::new(sample.to_vec())), dialect);
     let Ok(Some(record)) = records.next() else { return true };
     (0..record.len()).all(|i| match record.text(path, i) {
-        Ok(text) => is_null(text, nulls) || classify(text) == Class::Text,
+        Ok(text) => nulls.contains(text) || classify(text) == Class::Text,
         Err(_) => true,
     })
 }

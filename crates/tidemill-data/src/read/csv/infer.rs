@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use arrow::datatypes::{DataType, TimeUnit};
 use indexmap::IndexMap;
 
+use super::declared;
+use super::nulls::Nulls;
 use super::record::Records;
-use super::{declared, is_null};
 use crate::read::scalar::{Class, classify};
 use crate::value::shorten;
 use crate::{ColumnType, Error};
@@ -76,7 +77,7 @@ impl Inference {
         file: usize,
         records: &mut Records,
         columns: &[String],
-        nulls: &[String],
+        nulls: &Nulls,
     ) -> Result<(), Error> {
         let path = records.path.clone();
         let places: Vec<usize> = columns.iter().filter_map(|name| self.columns.get_index_of(name)).collect();
@@ -87,7 +88,7 @@ impl Inference {
             for (i, &place) in places.iter().enumerate() {
                 let text = record.text(&path, i)?;
                 let seen = &mut self.columns[place];
-                if seen.declared.is_some() || is_null(text, nulls) {
+                if seen.declared.is_some() || nulls.contains(text) {
                     continue;
                 }
                 let class = classify(text) as usize;

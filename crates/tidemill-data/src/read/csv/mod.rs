@@ -3,6 +3,7 @@
 mod build;
 mod dialect;
 mod infer;
+mod nulls;
 mod record;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use self::build::CsvBatches;
 use self::dialect::Dialect;
 use self::infer::Inference;
+use self::nulls::Nulls;
 use self::record::Records;
 use super::{Reader, Source};
 use crate::{ColumnType, CsvOptions, Error, Table};
@@ -23,15 +25,15 @@ pub(crate) struct CsvFile {
     dialect: Dialect,
     /// The table's columns in the order of this file.
     columns: Vec<String>,
-    nulls: Arc<[String]>,
+    nulls: Arc<Nulls>,
 }
 
 /// Finds dialects and types, and checks every row's length.
 pub(super) fn open(paths: Vec<PathBuf>, options: &CsvOptions) -> Result<Table, Error> {
-    let nulls: Arc<[String]> = match &options.nulls {
-        Some(nulls) => nulls.iter().cloned().collect(),
-        None => CsvOptions::DEFAULT_NULLS.iter().map(|&null| null.to_owned()).collect(),
-    };
+    let nulls = Arc::new(match &options.nulls {
+        Some(nulls) => Nulls::new(nulls.iter().map(String::as_str)),
+        None => Nulls::new(CsvOptions::DEFAULT_NULLS),
+    });
     let mut inference: Option<Inference> = None;
     let mut first: Option<PathBuf> = None;
     let mut files = Vec::new();
@@ -84,8 +86,4 @@ pub(super) fn read(file: &CsvFile, wanted: &SchemaRef) -> Result<Reader, Error> 
 /// The Arrow type of a declared column.
 fn declared(kind: ColumnType) -> DataType {
     kind.arrow()
-}
-
-fn is_null(text: &str, nulls: &[String]) -> bool {
-    nulls.iter().any(|null| null == text)
 }

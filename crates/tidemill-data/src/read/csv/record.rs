@@ -1,4 +1,7 @@
-//! Records of delimited text with their line numbers, on `csv-core`'s state machine. Fields are not interpreted.
+//! Records of delimited text with their line numbers. Fields are not interpreted.
+//!
+//! A line without a quote is cut at its delimiters where it lies; all others go through `csv-core`'s state machine, which
+//! reads byte by byte and copies. Both give the same records.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,12 +21,15 @@ pub(super) struct Records {
     pub(super) path: PathBuf,
     text: Text,
     machine: csv_core::Reader,
+    dialect: Dialect,
     chunk: Vec<u8>,
     position: usize,
     filled: usize,
     ended: bool,
     fields: Vec<u8>,
     ends: Vec<usize>,
+    /// Where the fields of a line that is cut in place end.
+    places: Vec<usize>,
     /// Line of the next unread byte, from 1.
     line: u64,
     /// Records read so far.
@@ -34,6 +40,8 @@ pub(super) struct Records {
 pub(super) struct Record<'a> {
     fields: &'a [u8],
     ends: &'a [usize],
+    /// Bytes between the end of a field and the start of the next.
+    gap: usize,
     /// Its first line, from 1.
     pub(super) line: u64,
     /// Whether it goes over more than one line.
@@ -46,7 +54,7 @@ impl Record<'_> {
     }
 
     pub(super) fn bytes(&self, index: usize) -> &[u8] {
-        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        let start = if index == 0 { 0 } else { self.ends[index - 1] + self.gap };
         &self.fields[start..self.ends[index]]
     }
 
@@ -97,12 +105,14 @@ impl Records {
             path: path.to_owned(),
             text,
             machine,
+            dialect,
             chunk: vec![0; CHUNK],
             position: 0,
             filled: 0,
             ended: false,
             fields: vec![0; 1024],
             ends: vec![0; 64],
+            places: Vec::new(),
             line: 1,
             count: 0,
         }
@@ -114,6 +124,14 @@ impl Records {
             return Ok(None);
         }
         let line = self.line;
+        if let Some(length) = self.plain_line() {
+            let start = self.position;
+            self.position += length + 1;
+            self.line += u64::from(self.chunk[start + length] == b'\n');
+            self.count += 1;
+            let fields = &self.chunk[start..start + length];
+            return Ok(Some(Record { fields, ends: &self.places, gap: 1, line, folded: false }));
+        }
         let (mut used, mut ended) = (0, 0);
         loop {
             if self.position == self.filled {
@@ -137,7 +155,21 @@ impl Records {
         self.count += 1;
         let last = u64::from(self.position > 0 && self.chunk[self.position - 1] == b'\n');
         let folded = self.line - last > line;
-        Ok(Some(Record { fields: &self.fields[..used], ends: &self.ends[..ended], line, folded }))
+        Ok(Some(Record { fields: &self.fields[..used], ends: &self.ends[..ended], gap: 0, line, folded }))
+    }
+
+    /// The length of the line that begins here, if it ends in this chunk and holds no quote; its fields then end at `places`.
+    fn plain_line(&mut self) -> Option<usize> {
+        let rest = &self.chunk[self.position..self.filled];
+        let length = memchr::memchr2(b'\n', b'\r', rest)?;
+        let line = &rest[..length];
+        if memchr::memchr(self.dialect.quote, line).is_some() {
+            return None;
+        }
+        self.places.clear();
+        self.places.extend(memchr::memchr_iter(self.dialect.delimiter, line));
+        self.places.push(length);
+        Some(length)
     }
 
     /// Goes to the first byte of the next record; false at the end of the text.
@@ -185,4 +217,77 @@ fn grow<T: Clone + Default>(buffer: &mut Vec<T>, path: &Path, line: u64) -> Resu
     }
     buffer.resize(buffer.len() * 2, T::default());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Read};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DIALECT: Dialect = Dialect { delimiter: b',', quote: b'"', header: false };
+
+    /// Gives a few bytes a time, so that chunks end anywhere.
+    struct Slow(Cursor<Vec<u8>>, usize);
+
+    impl Read for Slow {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            let most = into.len().min(self.1);
+            self.0.read(&mut into[..most])
+        }
+    }
+
+    fn records(text: &str, step: usize) -> Vec<(u64, Vec<Vec<u8>>)> {
+        let slow = Slow(Cursor::new(text.as_bytes().to_vec()), step);
+        let mut records = Records::over(Path::new("t.csv"), Box::new(slow), DIALECT);
+        let mut all = Vec::new();
+        while let Some(record) = records.next().unwrap() {
+            all.push((record.line, (0..record.len()).map(|i| record.bytes(i).to_vec()).collect()));
+        }
+        all
+    }
+
+    /// What the state machine alone says, without lines.
+    fn reference(text: &str) -> Vec<Vec<Vec<u8>>> {
+        let mut machine = csv_core::Reader::new();
+        let (mut fields, mut ends) = (vec![0; 4096], vec![0; 256]);
+        let (mut input, mut used, mut ended, mut all) = (text.as_bytes(), 0, 0, Vec::new());
+        loop {
+            let (result, read, wrote, count) =
+                machine.read_record(input, &mut fields[used..], &mut ends[ended..]);
+            input = &input[read..];
+            used += wrote;
+            ended += count;
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::Record => {
+                    let starts = std::iter::once(0).chain(ends[..ended].iter().copied());
+                    all.push(
+                        starts.zip(&ends[..ended]).map(|(from, &to)| fields[from..to].to_vec()).collect(),
+                    );
+                    (used, ended) = (0, 0);
+                }
+                ReadRecordResult::End => return all,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn lines_cut_in_place_are_the_records_of_the_state_machine(
+            text in "([a-c,\"\r\n]|é|,,|\r\n|\n){0,60}", step in 1usize..80
+        ) {
+            let found: Vec<_> = records(&text, step).into_iter().map(|(_, fields)| fields).collect();
+            prop_assert_eq!(found, reference(&text));
+        }
+    }
+
+    #[test]
+    fn lines_are_counted() {
+        let lines = |text: &str| records(text, 1000).iter().map(|(line, _)| *line).collect::<Vec<_>>();
+        assert_eq!(lines("a\nb\r\n\r\n\"c\nd\"\ne"), [1, 2, 4, 6]);
+    }
 }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 
 use super::{HEAVY, answer, at_latest, failed, receive, run};
+use crate::inference_record::EVENT_TIME_HEADER;
 use crate::oip::headers::traceparent;
 use crate::oip::http::models::Asked;
 use crate::oip::request::{self, Wishes};
@@ -62,6 +63,9 @@ async fn answered(
     let longest = shared.limits.longest;
     request.deadline = at_latest(deadline(headers, wishes.timeout_us, begin, longest), begin, longest);
     request.headers = selected(headers);
+    if let Some(event_time) = wishes.event_time.clone() {
+        request.headers.insert(EVENT_TIME_HEADER.to_owned(), event_time);
+    }
     request.model = asked.name;
     request.version = asked.version;
     let response = answer(&*shared.inference, request).await?;

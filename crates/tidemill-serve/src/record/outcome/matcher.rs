@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::{Int32Type, TimestampMillisecondType};
+use arrow::datatypes::Int32Type;
 use tidemill_core::{Clock, Timestamp};
 use tidemill_db::Db;
 use tidemill_db::outcomes::{Match, Outcome, OutcomeState};
 
 use super::join::{Moment, as_of};
 use crate::record::columns::fixed;
-use crate::record::{LogError, Query, Reader};
+use crate::record::{EVENT_TIME_COLUMN, EventTimes, LogError, Query, Reader};
 
 /// What an endpoint declares about its outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +117,9 @@ impl Matcher {
             endpoint: Some(endpoint.to_owned()),
             from: self.earliest(&outcomes, rules),
             columns: Some(
-                [fixed::TIME, fixed::REQUEST_ID, fixed::ROW, fixed::ENTITY].map(str::to_owned).to_vec(),
+                [fixed::TIME, fixed::REQUEST_ID, fixed::ROW, fixed::ENTITY, EVENT_TIME_COLUMN]
+                    .map(str::to_owned)
+                    .to_vec(),
             ),
             after_part: outcomes.iter().map(|outcome| outcome.tested_part).min().unwrap_or_default(),
             ..Query::default()
@@ -163,7 +165,7 @@ impl Matcher {
         let about: Vec<Moment<'_>> = requests
             .about
             .iter()
-            .map(|(entity, at, _)| Moment { entity: entity.as_str(), at: *at })
+            .map(|about| Moment { entity: about.entity.as_str(), at: about.happened })
             .collect();
         let moments: Vec<Moment<'_>> = outcomes
             .iter()
@@ -181,7 +183,8 @@ impl Matcher {
                     continue;
                 }
                 None => {
-                    index.and_then(|index| requests.about.get(index)).map(|(_, at, id)| (id.clone(), *at))
+                    let about = index.and_then(|index| requests.about.get(index));
+                    about.map(|about| (about.id.clone(), about.came))
                 }
             };
             outcome.tested_part = newest;
@@ -204,8 +207,17 @@ struct Requests {
     /// Times of requests by id; `None` until one is found.
     ids: HashMap<String, Option<Timestamp>>,
     entities: HashSet<String>,
-    /// Entity, time and id of requests about the entities.
-    about: Vec<(String, Timestamp, String)>,
+    /// Requests about the entities.
+    about: Vec<About>,
+}
+
+/// A request about an entity.
+struct About {
+    entity: String,
+    id: String,
+    came: Timestamp,
+    /// When what it is about happened; outcomes are joined by this.
+    happened: Timestamp,
 }
 
 impl Requests {
@@ -220,22 +232,22 @@ impl Requests {
     fn take(&mut self, batch: &RecordBatch) {
         let column = |name: &str| batch.column_by_name(name);
         let (Some(times), Some(ids), Some(rows), Some(entities)) =
-            (column(fixed::TIME), column(fixed::REQUEST_ID), column(fixed::ROW), column(fixed::ENTITY))
+            (EventTimes::of(batch), column(fixed::REQUEST_ID), column(fixed::ROW), column(fixed::ENTITY))
         else {
             return;
         };
         let (ids, entities) = (ids.as_string::<i32>(), entities.as_string::<i32>());
-        let (times, rows) =
-            (times.as_primitive::<TimestampMillisecondType>(), rows.as_primitive::<Int32Type>());
+        let rows = rows.as_primitive::<Int32Type>();
         for row in (0..batch.num_rows()).filter(|row| rows.value(*row) == 0) {
-            let (id, at) = (ids.value(row), Timestamp::from_millis(times.value(row)));
+            let (id, came) = (ids.value(row), times.arrived(row));
             if let Some(found) = self.ids.get_mut(id) {
-                found.get_or_insert(at);
+                found.get_or_insert(came);
             }
             if entities.is_valid(row) && self.entities.contains(entities.value(row)) {
                 // An answer and its shadows are one request; they come one after another.
-                if self.about.last().is_none_or(|(_, _, last)| last != id) {
-                    self.about.push((entities.value(row).to_owned(), at, id.to_owned()));
+                if self.about.last().is_none_or(|last| last.id != id) {
+                    let (entity, id) = (entities.value(row).to_owned(), id.to_owned());
+                    self.about.push(About { entity, id, came, happened: times.of_row(row) });
                 }
             }
         }

@@ -1,127 +1,25 @@
-//! One delivery over HTTP: signed, without redirects and proxies, and only to addresses that the settings allow.
+//! One delivery of MLflow's webhooks over HTTP: its body and its signature.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
-
-use base64::Engine as _;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, StatusCode, redirect};
 use serde_json::{Value, json};
-use sha2::Sha256;
 use tidemill_core::Timestamp;
-use tidemill_db::webhooks::{Delivery, Secret};
-use tidemill_registry::{Error, Reach, Result, check_address, webhook_host};
+use tidemill_db::webhooks::Delivery;
 
-/// How long a receiver may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the name of its host may take to be looked up.
-const LOOKUP: Duration = Duration::from_secs(5);
-/// How much of a receiver's answer is read.
-const ANSWER: usize = 4096;
+use crate::outgoing::{Answered, Sender, signature};
 
-/// What a receiver answered.
-pub(super) struct Answered {
-    pub(super) status: StatusCode,
-    pub(super) body: String,
-}
-
-/// Sends deliveries. Clones share connections.
-#[derive(Clone)]
-pub(super) struct Sender {
-    client: Client,
-    reach: Reach,
-}
-
-impl Sender {
-    pub(super) fn new(reach: Reach) -> Result<Self> {
-        let client = Client::builder()
-            .timeout(TIMEOUT)
-            .redirect(redirect::Policy::none())
-            // Behind a proxy the address that is checked would be the proxy's.
-            .no_proxy()
-            .dns_resolver(Arc::new(Resolver { reach }))
-            .user_agent(concat!("tidemill/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| internal("cannot make an HTTP client", error))?;
-        Ok(Self { client, reach })
-    }
-
-    /// Sends once. The error is a short reason, without the URL, which may hold a token.
-    pub(super) async fn send(&self, delivery: &Delivery, now: Timestamp) -> Result<Answered, String> {
-        // Addresses that are written as such are not looked up, so they are checked here.
-        let host = webhook_host(&delivery.url, self.reach).map_err(|error| error.message)?;
-        if let Ok(address) = host.parse() {
-            check_address(&host, address, self.reach).map_err(|error| error.message)?;
-        }
-        let body = body(delivery);
-        let seconds = now.millis().div_euclid(1000).to_string();
-        let mut request = self
-            .client
-            .post(&delivery.url)
-            .header("Content-Type", "application/json")
-            .header("X-MLflow-Delivery-Id", &delivery.id)
-            .header("X-MLflow-Timestamp", &seconds);
-        // An empty secret is how a client takes one away.
-        if let Some(secret) = delivery.secret.as_ref().filter(|secret| !secret.reveal().is_empty()) {
-            request = request.header("X-MLflow-Signature", signature(secret, &delivery.id, &seconds, &body));
-        }
-        let mut answer = request.body(body).send().await.map_err(|error| reason(&error))?;
-        let status = answer.status();
-        let mut read = Vec::new();
-        while read.len() < ANSWER {
-            match answer.chunk().await {
-                Ok(Some(chunk)) => read.extend_from_slice(&chunk),
-                Ok(None) | Err(_) => break,
-            }
-        }
-        read.truncate(ANSWER);
-        Ok(Answered { status, body: String::from_utf8_lossy(&read).into_owned() })
-    }
-}
-
-/// Refuses a URL whose host has an address where deliveries may not go.
-pub(super) async fn check_host(url: &str, reach: Reach) -> Result<()> {
-    let host = webhook_host(url, reach)?;
-    if reach == Reach::Anywhere {
-        return Ok(());
-    }
-    for address in look_up(&host).await? {
-        check_address(&host, address.ip(), reach)?;
-    }
-    Ok(())
-}
-
-async fn look_up(host: &str) -> Result<Vec<SocketAddr>> {
-    let cannot = |why: String| Error::invalid(format!("Cannot resolve Webhook URL hostname '{host}': {why}"));
-    match tokio::time::timeout(LOOKUP, tokio::net::lookup_host((host, 443))).await {
-        Ok(Ok(addresses)) => Ok(addresses.collect()),
-        Ok(Err(error)) => Err(cannot(error.to_string())),
-        Err(_) => Err(cannot(format!("no answer in {} seconds", LOOKUP.as_secs()))),
-    }
-}
-
-/// Looks names up for the client and gives it only addresses that are allowed: what was checked when the webhook was
-/// made may have changed since.
-struct Resolver {
-    reach: Reach,
-}
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.reach;
-        Box::pin(async move {
-            let host = name.as_str();
-            let mut allowed = Vec::new();
-            for address in look_up(host).await? {
-                check_address(host, address.ip(), reach)?;
-                // The client puts the URL's own port in place of 0.
-                allowed.push(SocketAddr::new(address.ip(), 0));
-            }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
-    }
+/// Sends once. The error is a short reason, without the URL, which may hold a token.
+pub(super) async fn send(sender: &Sender, delivery: &Delivery, now: Timestamp) -> Result<Answered, String> {
+    let body = body(delivery);
+    let seconds = now.millis().div_euclid(1000).to_string();
+    let mut headers = vec![
+        ("Content-Type", "application/json"),
+        ("X-MLflow-Delivery-Id", delivery.id.as_str()),
+        ("X-MLflow-Timestamp", seconds.as_str()),
+    ];
+    // An empty secret is how a client takes one away.
+    let secret = delivery.secret.as_ref().filter(|secret| !secret.reveal().is_empty());
+    let signed = secret.map(|secret| signature(secret, &delivery.id, &seconds, &body));
+    headers.extend(signed.as_deref().map(|signed| ("X-MLflow-Signature", signed)));
+    sender.post(&delivery.url, &headers, body).await
 }
 
 fn body(delivery: &Delivery) -> String {
@@ -133,53 +31,4 @@ fn body(delivery: &Delivery) -> String {
         "data": data,
     })
     .to_string()
-}
-
-/// `v1,` and the Base64 of the HMAC-SHA256 of identifier, time and body, joined by dots.
-pub(super) fn signature(secret: &Secret, id: &str, seconds: &str, body: &str) -> String {
-    // Any length of key will do.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()) else {
-        return String::new();
-    };
-    for part in [id, ".", seconds, ".", body] {
-        mac.update(part.as_bytes());
-    }
-    format!("v1,{}", base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes()))
-}
-
-/// What went wrong, without the URL.
-fn reason(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return format!("no answer in {} seconds", TIMEOUT.as_secs());
-    }
-    // The innermost cause says most: `connection refused`, or which address is not allowed.
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    if std::ptr::eq(cause, error as &dyn std::error::Error) {
-        return "the request could not be sent".to_owned();
-    }
-    cause.to_string()
-}
-
-fn internal(message: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error {
-        code: tidemill_registry::Code::InternalError,
-        message: message.to_owned(),
-        source: Some(Box::new(error)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_signature_is_what_receivers_compute() {
-        // python3 -c "import hmac,hashlib,base64; print(base64.b64encode(hmac.new(b'key', b'id.12.{}',
-        // hashlib.sha256).digest()).decode())"
-        let signed = signature(&Secret::new("key"), "id", "12", "{}");
-        assert_eq!(signed, "v1,NpYJqeRn83gufU1q47yBVrZapcgogcUvE2otEmF9+AU=");
-    }
 }

@@ -11,8 +11,9 @@ use tidemill_core::Timestamp;
 use tidemill_db::webhooks::{Attempt, Delivery};
 use tidemill_registry::{Registry, Result};
 
-use super::client::Sender;
+use super::client::send;
 use crate::App;
+use crate::outgoing::{Sender, failed, is_passing};
 
 /// Deliveries that are under way at once.
 const AT_ONCE: usize = 16;
@@ -24,8 +25,6 @@ const IDLE: Duration = Duration::from_secs(5);
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often old ones are removed.
 const PRUNE: Duration = Duration::from_secs(3600);
-/// Attempts in all.
-const ATTEMPTS: u32 = 9;
 
 /// Delivers until `stop` resolves. What is under way then is finished first.
 pub(crate) async fn deliver(app: App, stop: impl Future<Output = ()> + Send) {
@@ -78,15 +77,20 @@ async fn round(registry: &Registry, sender: &Sender) -> Result<bool> {
 }
 
 async fn attempt(registry: &Registry, sender: &Sender, delivery: &Delivery) {
-    let sent = sender.send(delivery, registry.clock().now()).await;
+    let sent = send(sender, delivery, registry.clock().now()).await;
     let outcome = match sent {
         Ok(answer) if answer.status.is_success() => Attempt::Delivered,
         Ok(answer) => {
             let status = answer.status.as_u16();
-            let again = answer.status.is_server_error() || matches!(status, 408 | 425 | 429);
-            failed(registry, delivery, format!("the receiver answered {status}"), again)
+            let again = is_passing(answer.status);
+            failed(
+                registry.clock().now(),
+                delivery.attempts,
+                format!("the receiver answered {status}"),
+                again,
+            )
         }
-        Err(reason) => failed(registry, delivery, reason, true),
+        Err(reason) => failed(registry.clock().now(), delivery.attempts, reason, true),
     };
     if let Attempt::Failed(reason) = &outcome {
         tracing::warn!(
@@ -101,36 +105,10 @@ async fn attempt(registry: &Registry, sender: &Sender, delivery: &Delivery) {
     }
 }
 
-fn failed(registry: &Registry, delivery: &Delivery, reason: String, again: bool) -> Attempt {
-    match pause(delivery.attempts).filter(|_| again) {
-        Some(pause) => Attempt::Later(registry.clock().now().plus(pause), reason),
-        None => Attempt::Failed(reason),
-    }
-}
-
-/// How long to wait after so many attempts: from two seconds four times as long each time, up to an hour; about three
-/// and a half hours in all.
-fn pause(attempts: u32) -> Option<Duration> {
-    let seconds = 2_u64.saturating_mul(4_u64.saturating_pow(attempts.saturating_sub(1)));
-    (attempts < ATTEMPTS).then(|| Duration::from_secs(seconds.min(3600)))
-}
-
 /// The time until the next delivery is due, at most [`IDLE`].
 async fn until_next(registry: &Registry) -> Duration {
     match registry.db().next_delivery().await {
         Ok(Some(at)) => at.since(registry.clock().now()).min(IDLE),
         Ok(None) | Err(_) => IDLE,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_end() {
-        let pauses: Vec<u64> = (1..=ATTEMPTS).map_while(pause).map(|pause| pause.as_secs()).collect();
-        assert_eq!(pauses, [2, 8, 32, 128, 512, 2048, 3600, 3600]);
-        assert_eq!(pause(ATTEMPTS), None);
     }
 }

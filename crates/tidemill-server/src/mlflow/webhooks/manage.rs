@@ -8,11 +8,12 @@ use tidemill_registry::{
     ACTIONS, ENTITIES, Result, WebhookRequest, example_data, page_offset, page_token, webhook_event,
 };
 
-use super::client::{Sender, check_host};
+use super::client::send;
 use crate::App;
 use crate::mlflow::entity::Object;
 use crate::mlflow::models::{required, text};
 use crate::mlflow::wire::{Answer, Call, Fields, nothing};
+use crate::outgoing::{Sender, check_host};
 
 const STATES: [&str; 2] = ["ACTIVE", "DISABLED"];
 
@@ -85,7 +86,7 @@ pub(super) async fn test(State(app): State<App>, Call { fields, .. }: Call) -> A
         created_at: now,
         attempts: 1,
     };
-    let result = match Sender::new(app.config().webhook_reach)?.send(&delivery, now).await {
+    let result = match send(&Sender::new(app.config().webhook_reach)?, &delivery, now).await {
         Ok(answer) => json!({
             "success": answer.status.as_u16() < 400,
             "response_status": answer.status.as_u16(),

@@ -80,7 +80,10 @@ impl World<'_> {
             dir: app.inside(""),
             store: app.inside("store"),
             database: crate::app::utf8(&app.inside("tidemill.db"))?.to_owned(),
+            project: Some(app.root.clone()),
+            named_database: None,
             records: None,
+            watched: None,
         };
         let server = app.block(Stepped::start(registry.clone(), &home))?;
         let client = reqwest::Client::builder().no_proxy().build()?;

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 use tidemill_core::Name;
 use tidemill_deliver::rollout::Concurrency;
-use tidemill_server::delivery::{Wanted, endpoint_name, release};
+use tidemill_server::delivery::{Wanted, endpoint_name, release_after};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -57,7 +57,9 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
     };
     let wanted = wanted(app, &model, version, &args.to, args.threshold, concurrency)?;
     let (db, console) = (app.db()?, app.console);
-    let placed = app.block(release(db, app.clock.as_ref(), &app.actor, &wanted))?;
+    let placed = app.block(release_after(db, app.clock.as_ref(), &app.actor, app.cause, &wanted))?;
+    let watched = crate::monitors::declaration(&app.project, &wanted.endpoint);
+    app.block(tidemill_server::monitoring::declare(db, app.clock.as_ref(), &app.actor, &watched))?;
     if console.json() {
         return console.value(&json!({
             "rollout": placed.rollout, "release": placed.release.to_string(), "model": model, "version": version,

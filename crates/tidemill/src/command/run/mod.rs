@@ -200,6 +200,7 @@ fn start(
         project: app.project.project.to_string(),
         root: app.root.clone(),
         actor: app.actor.clone(),
+        cause: app.cause,
         plan,
     });
     let display = Display::new(app.console, &resolved.steps);

@@ -156,6 +156,11 @@ impl Parts {
                 () = stop.cancelled() => {}
             }
         });
+        if !app.config().only_serving {
+            let (watched, log, reader) = (app.clone(), self.log.clone(), self.reader.clone());
+            app.background()
+                .spawn("monitors", |stop| tidemill_server::monitoring::run(watched, reader, log, stop));
+        }
         if let Some(sending) = self.sending.take() {
             app.background().spawn("traces", |stop| sending.run(stop));
         }

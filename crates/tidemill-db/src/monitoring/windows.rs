@@ -1,0 +1,181 @@
+//! Windows that were judged, and what is remembered of their series.
+
+use tidemill_core::{Digest, Timestamp};
+
+use crate::backend::on;
+use crate::runs::parse;
+use crate::{Db, Result, Tx};
+
+/// What is remembered of a series of windows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// Its name among those of the endpoint.
+    pub watch: String,
+    /// How many windows were judged.
+    pub revision: u64,
+    /// What is remembered: JSON.
+    pub memory: String,
+}
+
+/// A window that was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Its number.
+    pub id: u64,
+    /// When it was judged.
+    pub at: Timestamp,
+    /// The rest.
+    pub made: NewJudged,
+}
+
+/// A window that is about to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewJudged {
+    /// The endpoint.
+    pub endpoint: String,
+    /// The series.
+    pub watch: String,
+    /// Its first moment.
+    pub from: Timestamp,
+    /// The first moment after it.
+    pub to: Timestamp,
+    /// `ok`, `broken` or `no_data`.
+    pub state: String,
+    /// The model that answered most of its predictions.
+    pub model: Option<String>,
+    /// The version that did.
+    pub version: Option<String>,
+    /// Its predictions.
+    pub predictions: u64,
+    /// The verdict: JSON.
+    pub verdict: String,
+    /// The stored profile of its rows.
+    pub profile: Option<Digest>,
+}
+
+/// Which windows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JudgedFilter {
+    /// Of this endpoint.
+    pub endpoint: Option<String>,
+    /// Of this series.
+    pub watch: Option<String>,
+    /// With a number below this.
+    pub before: Option<u64>,
+}
+
+type Row =
+    (i64, String, String, i64, i64, i64, String, Option<String>, Option<String>, i64, String, Option<String>);
+
+const COLUMNS: &str =
+    "id, endpoint, watch, from_at, to_at, evaluated_at, state, model, version, predictions, verdict, profile";
+
+impl Db {
+    /// What is remembered of the series of an endpoint.
+    pub async fn monitor_series(&self, endpoint: &str) -> Result<Vec<Series>> {
+        const SQL: &str =
+            "SELECT watch, revision, memory FROM monitor_series WHERE endpoint = $1 ORDER BY watch";
+        let mut reader = self.reader().await?;
+        let rows: Vec<(String, i64, String)> =
+            on!(reader.conn(), c => sqlx::query_as(SQL).bind(endpoint).fetch_all(c).await)
+                .map_err(self.ctx().fail("read series of monitors"))?;
+        let series =
+            |(watch, revision, memory)| Series { watch, revision: i64::cast_unsigned(revision), memory };
+        Ok(rows.into_iter().map(series).collect())
+    }
+
+    /// Windows that were judged, the last ones first.
+    pub async fn judged_windows(&self, filter: &JudgedFilter, limit: usize) -> Result<Vec<Judged>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM monitor_window WHERE ($1 = '' OR endpoint = $1) AND ($2 = '' OR watch = $2)
+             AND id < $3 ORDER BY id DESC LIMIT $4"
+        );
+        let before = filter.before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
+        let mut reader = self.reader().await?;
+        let rows: Vec<Row> = on!(reader.conn(), c => sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(filter.endpoint.as_deref().unwrap_or_default())
+            .bind(filter.watch.as_deref().unwrap_or_default())
+            .bind(before).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
+        .map_err(self.ctx().fail("read windows"))?;
+        rows.into_iter().map(from_row).collect()
+    }
+
+    /// The window of a series with this begin.
+    pub async fn judged_window(
+        &self,
+        endpoint: &str,
+        watch: &str,
+        from: Timestamp,
+    ) -> Result<Option<Judged>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM monitor_window WHERE endpoint = $1 AND watch = $2 AND from_at = $3
+             ORDER BY id DESC LIMIT 1"
+        );
+        let mut reader = self.reader().await?;
+        let row: Option<Row> = on!(reader.conn(), c => sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(endpoint).bind(watch).bind(from.millis()).fetch_optional(c).await)
+        .map_err(self.ctx().fail("read a window"))?;
+        row.map(from_row).transpose()
+    }
+}
+
+impl Tx {
+    /// Notes what is remembered of a series, on top of `revision`; `false` if somebody else judged a window in between.
+    pub async fn put_monitor_series(
+        &mut self,
+        endpoint: &str,
+        watch: &str,
+        revision: u64,
+        memory: &str,
+    ) -> Result<bool> {
+        const SQL: &str = "INSERT INTO monitor_series (endpoint, watch, revision, memory)
+            VALUES ($1, $2, $3 + 1, $4) ON CONFLICT (endpoint, watch) DO UPDATE SET
+            revision = excluded.revision, memory = excluded.memory WHERE monitor_series.revision = $3";
+        let ctx = self.transact.ctx.clone();
+        let done = on!(self.transact.conn(), c => sqlx::query(SQL)
+            .bind(endpoint).bind(watch).bind(revision as i64).bind(memory)
+            .execute(c).await.map(|done| done.rows_affected()))
+        .map_err(ctx.fail("note what is remembered of a series"))?;
+        self.changed |= done > 0;
+        Ok(done > 0)
+    }
+
+    /// Keeps a window; gives its number, or nothing where it was judged before.
+    pub async fn add_judged_window(&mut self, made: &NewJudged, at: Timestamp) -> Result<Option<u64>> {
+        const SQL: &str =
+            "INSERT INTO monitor_window (endpoint, watch, from_at, to_at, evaluated_at, state, model,
+                version, predictions, verdict, profile)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            ON CONFLICT (endpoint, watch, from_at, to_at) DO NOTHING RETURNING id";
+        let ctx = self.transact.ctx.clone();
+        let id: Option<i64> = on!(self.transact.conn(), c => sqlx::query_scalar(SQL)
+            .bind(&made.endpoint).bind(&made.watch).bind(made.from.millis()).bind(made.to.millis())
+            .bind(at.millis()).bind(&made.state).bind(&made.model).bind(&made.version)
+            .bind(made.predictions as i64).bind(&made.verdict)
+            .bind(made.profile.map(|profile| profile.to_string())).fetch_optional(c).await)
+        .map_err(ctx.fail("keep a window"))?;
+        self.changed |= id.is_some();
+        Ok(id.map(i64::cast_unsigned))
+    }
+}
+
+fn from_row(row: Row) -> Result<Judged> {
+    let (id, endpoint, watch, from, to, at, state, model, version, predictions, verdict, profile) = row;
+    let profile = profile.map(|text| parse("monitor_window", "profile", &text, "a digest")).transpose()?;
+    Ok(Judged {
+        id: id as u64,
+        at: Timestamp::from_millis(at),
+        made: NewJudged {
+            endpoint,
+            watch,
+            from: Timestamp::from_millis(from),
+            to: Timestamp::from_millis(to),
+            state,
+            model,
+            version,
+            predictions: predictions as u64,
+            verdict,
+            profile,
+        },
+    })
+}

@@ -1,0 +1,103 @@
+//! Whether inputs or predictions of a window look as the reference does.
+
+use serde::{Deserialize, Serialize};
+use tidemill_stats::drift::{ColumnDrift, Level, Verdict as Battery};
+use tidemill_stats::multiple::Lord;
+
+use crate::verdict::{Evidence, Exposure, Moved, State, Verdict};
+
+/// A window beside its reference, as the battery of tests sees them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compared {
+    /// Which of the two.
+    pub side: Side,
+    /// What it was compared with, in words: `the data that late@3 was trained on`.
+    pub against: String,
+    /// Rows of the reference.
+    pub rows_reference: u64,
+    /// Rows of the window.
+    pub rows: u64,
+    /// Columns that were not compared, with the reason.
+    pub skipped: Vec<String>,
+    /// The battery's verdict. Its rules hold the share that is needed.
+    pub battery: Battery,
+}
+
+/// Which side of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// What it is given.
+    Inputs,
+    /// What it answers.
+    Predictions,
+}
+
+/// Columns that are named.
+const NAMED: usize = 20;
+
+/// Judges a window. False alarms are controlled over columns by the battery, and over windows by `lord`: a window is a discovery
+/// only where its p-value is below the level that all windows before it left. A category that appeared or vanished has no p-value;
+/// the battery bounds its chance itself.
+pub(crate) fn judge(compared: &Compared, lord: &mut Lord, exposure: Exposure) -> Verdict {
+    let battery = &compared.battery;
+    let tested: Vec<f64> = battery.columns.iter().filter_map(|column| column.p_adjusted).collect();
+    let p = tested.iter().copied().reduce(f64::min);
+    let level = lord.level();
+    let is_new = p.is_some_and(|p| lord.judge(p));
+    let moved: Vec<Moved> = battery
+        .columns
+        .iter()
+        .filter(|column| matches!(column.level, Level::Major | Level::Minor))
+        .take(NAMED)
+        .map(moved)
+        .collect();
+    let has_new_category = battery.columns.iter().any(is_domain);
+    let evidence = Evidence::Drift {
+        against: compared.against.clone(),
+        rows_reference: compared.rows_reference,
+        rows: compared.rows,
+        major_share: battery.major_share,
+        p,
+        level,
+        columns: moved,
+        skipped: compared.skipped.clone(),
+    };
+    let what = match compared.side {
+        Side::Inputs => "inputs",
+        Side::Predictions => "predictions",
+    };
+    let against = &compared.against;
+    let (state, why) = match battery.level {
+        Level::NotJudged => {
+            let rows = compared.rows.min(compared.rows_reference);
+            (State::NoData, format!("{rows} rows are too few to compare {what} with {against}"))
+        }
+        Level::Major if is_new || has_new_category => {
+            (State::Broken, format!("{what} moved against {against}: {}", battery.reason))
+        }
+        Level::Major => {
+            (State::Ok, format!("{}; not more than so many windows show by luck (LORD++)", battery.reason))
+        }
+        Level::Minor | Level::None => (State::Ok, battery.reason.clone()),
+    };
+    let at_risk = if state == State::Broken { exposure.of_share(battery.major_share) } else { None };
+    Verdict { value: Some(battery.major_share), at_risk, evidence: Some(evidence), ..Verdict::of(state, why) }
+}
+
+/// Whether it is major by a new or gone category, not by a test.
+fn is_domain(column: &ColumnDrift) -> bool {
+    column.level == Level::Major
+        && !column.tests.iter().any(|test| test.significant && test.effect >= test.floor)
+}
+
+fn moved(column: &ColumnDrift) -> Moved {
+    Moved {
+        column: column.name.clone(),
+        level: column.level,
+        importance: column.importance,
+        shift: column.shift,
+        p: column.p_adjusted,
+        why: column.reason.clone(),
+    }
+}

@@ -1,0 +1,132 @@
+//! One window of one series: what was seen in it, what it comes to, and what is remembered for the next.
+
+use serde::{Deserialize, Serialize};
+use tidemill_core::Timestamp;
+use tidemill_core::declare::{Better, Objective};
+use tidemill_project::Monitor;
+use tidemill_stats::multiple::Lord;
+
+use crate::alert::{Change, Phase};
+use crate::declare::{Kind, Watch};
+use crate::drift::{self, Compared};
+use crate::kpi::{self, Series};
+use crate::levels::{self, InputsSeen, ServiceSeen, StaleSeen};
+use crate::quality::{self, Estimated, QualitySeen};
+use crate::verdict::{Exposure, State, Verdict};
+use crate::window::Window;
+
+/// What was seen in a window.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    /// Of a monitor of drift: a comparison with the reference.
+    Drift(Compared),
+    /// Of a monitor of quality: labels.
+    Quality(QualitySeen),
+    /// Of an estimate: the figure, or why there is none.
+    Estimate(Result<Estimated, String>),
+    /// Of a monitor of service.
+    Service(ServiceSeen),
+    /// Of a monitor of inputs.
+    Inputs(InputsSeen),
+    /// Of a monitor of age.
+    Stale(StaleSeen),
+    /// Of a monitor of the business number: the sum of its outcomes and how many there are.
+    Kpi(f64, u64),
+    /// There is nothing to look at, with the reason.
+    Nothing(String),
+}
+
+/// False discovery rate of the alarms of one monitor of drift over all its windows.
+const ALPHA: f64 = 0.05;
+
+/// What is remembered of a series between windows. Stored; whoever adds a field gives it a default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The end of the last window that was judged.
+    #[serde(default)]
+    pub done: Option<Timestamp>,
+    /// How the alert stands.
+    #[serde(default)]
+    pub phase: Phase,
+    /// The sequence of tests so far.
+    #[serde(default = "fresh")]
+    lord: Lord,
+    /// Values of the windows before.
+    #[serde(default)]
+    series: Series,
+}
+
+fn fresh() -> Lord {
+    Lord::new(ALPHA)
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { done: None, phase: Phase::default(), lord: fresh(), series: Series::default() }
+    }
+}
+
+/// What a window came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remembered {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What is remembered from now on.
+    pub memory: Memory,
+    /// What became of the alert.
+    pub change: Option<Change>,
+}
+
+/// Judges a window of a series. The same memory, window and sight give the same result, so a window that was judged and not
+/// written down may be judged again.
+pub fn judge(
+    watch: &Watch,
+    memory: &Memory,
+    window: Window,
+    seen: &Seen,
+    objective: Option<&Objective>,
+    exposure: Exposure,
+) -> Remembered {
+    let mut memory = memory.clone();
+    let costs = objective.and_then(|objective| objective.costs.as_ref());
+    let verdict = match (&watch.kind, seen) {
+        (_, Seen::Nothing(why)) => Verdict::no_data(why.clone()),
+        (Kind::Monitor(Monitor::Drift(_) | Monitor::PredictionDrift(_)), Seen::Drift(compared)) => {
+            drift::judge(compared, &mut memory.lord, exposure)
+        }
+        (Kind::Monitor(Monitor::Quality(rule)), Seen::Quality(seen)) => {
+            quality::judge(rule, seen, costs, exposure)
+        }
+        (Kind::Estimate(rule), Seen::Estimate(found)) => quality::estimate(rule, found),
+        (Kind::Monitor(Monitor::Service(rule)), Seen::Service(seen)) => levels::service(rule, seen, exposure),
+        (Kind::Monitor(Monitor::Inputs(rule)), Seen::Inputs(seen)) => levels::inputs(rule, *seen, exposure),
+        (Kind::Monitor(Monitor::Stale(rule)), Seen::Stale(seen)) => levels::stale(rule, seen),
+        (Kind::Monitor(Monitor::Kpi(rule)), Seen::Kpi(sum, outcomes)) => {
+            let kpi = objective.and_then(|objective| objective.kpi.as_ref());
+            let better = kpi.map_or(Better::Lower, |kpi| kpi.better);
+            kpi::judge(&rule.name, better, &mut memory.series, (*sum, *outcomes), exposure.decisions)
+        }
+        (Kind::Monitor(_) | Kind::Estimate(_), _) => {
+            Verdict::no_data("what was looked at is not what this monitor is about")
+        }
+    };
+    memory.done = Some(window.to);
+    let change =
+        if watch.alert().is_some() { memory.phase.step(verdict.state, window, watch.hold()) } else { None };
+    Remembered { verdict, memory, change }
+}
+
+impl Memory {
+    /// Whether the monitor stood as broken after its last window.
+    pub fn is_alarmed(&self) -> bool {
+        !matches!(self.phase, Phase::Quiet)
+    }
+}
+
+/// How a state is to be read after some windows.
+impl Remembered {
+    /// Whether the window says anything.
+    pub fn is_judged(&self) -> bool {
+        self.verdict.state != State::NoData
+    }
+}

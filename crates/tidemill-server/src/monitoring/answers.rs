@@ -1,0 +1,152 @@
+//! What a model answered, in the words of monitors: a score and a class for each row, or a number.
+
+use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
+use serde_json::Value;
+
+/// Names under which scores are known; built-in trainings, MLflow's flavors and scikit-learn's exports use them.
+const SCORES: [&str; 8] = [
+    "probabilities",
+    "probability",
+    "score",
+    "scores",
+    "output_probability",
+    "variable",
+    "prediction",
+    "predictions",
+];
+/// Names of classes.
+const LABELS: [&str; 4] = ["label", "output_label", "class", "predicted_class"];
+const OUTPUT: &str = "output_";
+
+/// The answers of the rows of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// The score of the positive class, or the number that is predicted.
+    pub(super) scores: Option<Vec<Option<f64>>>,
+    /// The class that was answered, as text.
+    pub(super) labels: Option<Vec<Option<String>>>,
+    /// Rows with an output that is NaN or infinite.
+    pub(super) not_finite: Vec<bool>,
+}
+
+impl Answers {
+    pub(super) fn of(batch: &RecordBatch) -> Self {
+        let outputs: Vec<(&str, &ArrayRef)> = batch
+            .schema_ref()
+            .fields()
+            .iter()
+            .zip(batch.columns())
+            .filter_map(|(field, column)| Some((field.name().strip_prefix(OUTPUT)?, column)))
+            .collect();
+        let named = |names: &[&str]| {
+            names
+                .iter()
+                .find_map(|name| outputs.iter().find(|(output, _)| output == name).map(|(_, column)| *column))
+        };
+        let score = named(&SCORES).or_else(|| {
+            let is_real = |kind: &DataType| matches!(kind, DataType::Float32 | DataType::Float64);
+            outputs
+                .iter()
+                .find(|(_, column)| match column.data_type() {
+                    DataType::List(item) => is_real(item.data_type()),
+                    kind => is_real(kind),
+                })
+                .map(|(_, column)| *column)
+        });
+        let label = named(&LABELS).or_else(|| {
+            let is_class =
+                |kind: &DataType| kind.is_integer() || matches!(kind, DataType::Utf8 | DataType::Boolean);
+            outputs.iter().find(|(_, column)| is_class(column.data_type())).map(|(_, column)| *column)
+        });
+        let mut not_finite = vec![false; batch.num_rows()];
+        for (_, column) in &outputs {
+            for (row, is_bad) in not_finite.iter_mut().enumerate() {
+                *is_bad |= numbers_of(column, row).into_iter().flatten().any(|number| !number.is_finite());
+            }
+        }
+        Self { scores: score.map(scores), labels: label.map(texts), not_finite }
+    }
+}
+
+/// One number a row: the last of a list, which is the positive class of two.
+fn scores(column: &ArrayRef) -> Vec<Option<f64>> {
+    (0..column.len()).map(|row| numbers_of(column, row)?.last().copied()).collect()
+}
+
+/// The numbers of a row of floats, or of lists of them.
+fn numbers_of(column: &ArrayRef, row: usize) -> Option<Vec<f64>> {
+    if column.is_null(row) {
+        return None;
+    }
+    let numbers = match column.data_type() {
+        DataType::List(_) => column.as_list::<i32>().value(row),
+        DataType::Float32 | DataType::Float64 => column.slice(row, 1),
+        _ => return None,
+    };
+    let numbers = cast(&numbers, &DataType::Float64).ok()?;
+    Some(numbers.as_primitive_opt::<Float64Type>()?.iter().flatten().collect())
+}
+
+/// Values as text: whole numbers without a point, so that `1`, `1.0` and `"1"` are the same class.
+pub(super) fn texts(column: &ArrayRef) -> Vec<Option<String>> {
+    let Ok(column) = cast(column, &DataType::Utf8) else { return vec![None; column.len()] };
+    column.as_string::<i32>().iter().map(|text| text.map(plain)).collect()
+}
+
+/// A number as text, and text as it is.
+pub(super) fn plain(text: &str) -> String {
+    text.strip_suffix(".0").unwrap_or(text).to_owned()
+}
+
+/// The positive class of an objective, as text.
+pub(super) fn positive(value: Option<&Value>) -> String {
+    match value {
+        Some(Value::String(text)) => plain(text),
+        Some(other) => plain(&other.to_string()),
+        None => "1".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Float32Array, Float64Array, Int64Array, ListArray, StringArray};
+    use arrow::datatypes::Float32Type;
+
+    use super::*;
+
+    #[test]
+    fn scores_and_classes_of_different_exports() {
+        let pairs = ListArray::from_iter_primitive::<Float32Type, _, _>([
+            Some(vec![Some(0.75), Some(0.25)]),
+            Some(vec![Some(f32::NAN), Some(0.5)]),
+            None,
+        ]);
+        let ours = RecordBatch::try_from_iter([
+            ("input_x", Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0])) as ArrayRef),
+            ("output_label", Arc::new(Int64Array::from(vec![Some(0), Some(1), None]))),
+            ("output_probabilities", Arc::new(pairs)),
+        ])
+        .unwrap();
+        let found = Answers::of(&ours);
+        assert_eq!(found.scores, Some(vec![Some(0.25), Some(0.5), None]));
+        assert_eq!(found.labels, Some(vec![Some("0".to_owned()), Some("1".to_owned()), None]));
+        assert_eq!(found.not_finite, [false, true, false]);
+        let other = RecordBatch::try_from_iter([
+            ("output_y", Arc::new(Float32Array::from(vec![1.5, f32::INFINITY])) as ArrayRef),
+            ("output_kind", Arc::new(StringArray::from(vec!["a", "1.0"]))),
+        ])
+        .unwrap();
+        let found = Answers::of(&other);
+        assert_eq!(found.scores, Some(vec![Some(1.5), Some(f64::INFINITY)]));
+        assert_eq!(found.labels, Some(vec![Some("a".to_owned()), Some("1".to_owned())]));
+        assert_eq!(found.not_finite, [false, true]);
+        assert_eq!(
+            (positive(Some(&Value::from(1))), positive(Some(&Value::from("yes")))),
+            ("1".into(), "yes".into())
+        );
+    }
+}

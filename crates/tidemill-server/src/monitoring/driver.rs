@@ -1,0 +1,210 @@
+//! The loop: looks which windows are due, has them judged, and keeps what they came to.
+//!
+//! All that matters is in the database: a loop that is killed reads the same records again, judges the same windows to the same
+//! verdicts, and writes each once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tidemill_core::Timestamp;
+use tidemill_db::monitoring::{MonitorSet, Stream};
+use tidemill_monitor::{Declaration, Memory};
+use tidemill_registry::Error;
+use tidemill_serve::record::{InferenceLog, LogError, Reader};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::declare::declarations;
+use super::internal;
+use super::judge::{Known, Now, Sources, due_windows, judge_windows, needs_labels};
+use super::keep::keep;
+use super::reference::References;
+use super::scan::Times;
+use crate::App;
+
+/// How often it is looked whether records have come.
+const ROUND: Duration = Duration::from_millis(500);
+/// How often windows are looked for where no record has come.
+const IDLE: Duration = Duration::from_secs(10);
+/// A request is in the log at the latest this long after it came.
+const SETTLED: Duration = Duration::from_secs(5);
+/// How long windows wait for outcomes that came and have not found their requests.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Requests that were seen may have company that came so much earlier and is written later.
+const SLACK: i64 = 60_000;
+
+/// Judges windows until `stop`. `log` tells when records have come.
+pub async fn run(app: App, reader: Reader, log: InferenceLog, stop: CancellationToken) {
+    let scratch = app.config().scratch.join("monitors");
+    let references = References::new(app.registry(), scratch);
+    let mut driver = Driver { app, reader, log, references, seen: BTreeMap::new() };
+    loop {
+        let begun = Instant::now();
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = driver.round() => {}
+        }
+        // However much there is to read, most of the time belongs to requests.
+        let pause = ROUND.max(3 * begun.elapsed());
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+struct Driver {
+    app: App,
+    reader: Reader,
+    log: InferenceLog,
+    references: References,
+    seen: BTreeMap<String, Seen>,
+}
+
+/// When an endpoint was last looked at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// Records that this server had written by then.
+    recorded: u64,
+    revision: u64,
+    at: Option<Instant>,
+    /// Since when windows wait for outcomes.
+    waiting: Option<Instant>,
+    /// Whether more windows are due than were judged.
+    has_more: bool,
+}
+
+impl Driver {
+    async fn round(&mut self) {
+        let declared = match declarations(self.app.registry().db()).await {
+            Ok(declared) => declared,
+            Err(error) => {
+                tracing::error!(%error, "monitors cannot be read");
+                return;
+            }
+        };
+        let counts = self.log.counts();
+        for (set, declaration) in declared {
+            let recorded = counts.get(&set.endpoint).map_or(0, |counts| counts.recorded);
+            let seen = self.seen.get(&set.endpoint).copied().unwrap_or_default();
+            let is_idle = seen.at.is_some_and(|at| at.elapsed() < IDLE)
+                && seen.recorded == recorded
+                && seen.revision == set.revision
+                && !seen.has_more
+                && seen.waiting.is_none();
+            if is_idle {
+                continue;
+            }
+            let mut now =
+                Seen { recorded, revision: set.revision, at: Some(Instant::now()), has_more: false, ..seen };
+            if let Err(error) = self.endpoint(&set, &declaration, &mut now).await {
+                tracing::error!(endpoint = set.endpoint, %error, "windows cannot be judged; they are tried again");
+            }
+            self.seen.insert(set.endpoint, now);
+        }
+    }
+
+    async fn endpoint(
+        &mut self,
+        set: &MonitorSet,
+        declaration: &Declaration,
+        seen: &mut Seen,
+    ) -> Result<(), Error> {
+        let endpoint = &set.endpoint;
+        let (db, clock) = (self.app.registry().db().clone(), self.app.registry().clock().clone());
+        let stored = db.monitor_stream(endpoint).await?;
+        let stream = stored.unwrap_or(Stream {
+            low: set.declared_at,
+            is_dated: false,
+            watermark: Timestamp::from_millis(i64::MIN),
+        });
+        let mut known: Vec<Known> = Vec::new();
+        let mut revisions: BTreeMap<String, u64> = BTreeMap::new();
+        let series_of = db.monitor_series(endpoint).await?;
+        for watch in declaration.watches() {
+            let series = series_of.iter().find(|series| series.watch == watch.id);
+            let memory = match series {
+                Some(series) => serde_json::from_str(&series.memory).map_err(|error| {
+                    internal(format!("what is remembered of `{}` cannot be read: {error}", watch.id))
+                })?,
+                None => Memory::default(),
+            };
+            revisions.insert(watch.id.clone(), series.map_or(0, |series| series.revision));
+            known.push((watch, memory));
+        }
+        let at = clock.now();
+        let times = Times::read(&self.reader, endpoint, Some(stream.low), None).await.map_err(log_error)?;
+        let arrived = Timestamp::from_millis(at.millis() - SETTLED.as_millis() as i64);
+        let is_dated = stream.is_dated || times.are_dated();
+        let latest = times.latest_said().unwrap_or(stream.watermark).max(stream.watermark);
+        let has_begun = stored.is_some() || !times.is_empty();
+        let now = Now { watermark: if is_dated { latest } else { arrived }, arrived, is_dated, has_begun };
+        let mut windows = due_windows(&known, &times, now);
+        let waits =
+            known.iter().zip(&windows).any(|((watch, _), due)| needs_labels(watch) && !due.is_empty());
+        if waits && db.outcome_counts(endpoint).await?.waiting > 0 {
+            let since = *seen.waiting.get_or_insert_with(Instant::now);
+            if since.elapsed() < PATIENCE {
+                for ((watch, _), due) in known.iter().zip(&mut windows) {
+                    if needs_labels(watch) {
+                        due.clear();
+                    }
+                }
+            }
+        } else {
+            seen.waiting = None;
+        }
+        if windows.iter().all(Vec::is_empty) {
+            return Ok(());
+        }
+        let store = self.app.registry().store().clone();
+        // Profiles must not be collected before they are listed.
+        let hold = store.hold().map_err(|error| internal(error.to_string()))?;
+        let mut sources =
+            Sources { db: &db, reader: &self.reader, store: Some(&store), references: &mut self.references };
+        let made =
+            judge_windows(&mut sources, declaration, &mut known, &windows, now, (Some(stream.low), None))
+                .await
+                .map_err(log_error)?;
+        let low = low(&known, &times, is_dated, at).max(stream.low);
+        let stream = Stream { low, is_dated, watermark: latest };
+        let told = keep(&db, declaration, &revisions, &made, stream, clock.now()).await?;
+        drop(hold);
+        for told in told {
+            let alert = &told.alert;
+            tracing::info!(
+                alert.id = alert.id,
+                alert.endpoint = alert.made.endpoint,
+                alert.watch = alert.made.watch,
+                "alert {}: {}",
+                told.change.name(),
+                alert.made.why
+            );
+        }
+        // Another round at once where a limit was reached.
+        seen.has_more = true;
+        if seen.waiting.is_some_and(|since| since.elapsed() >= PATIENCE) {
+            seen.waiting = None;
+        }
+        Ok(())
+    }
+}
+
+/// From when on records are still needed: the first that happened in a window that is not done, of whatever series.
+fn low(known: &[Known], times: &Times, is_dated: bool, at: Timestamp) -> Timestamp {
+    let settled = Timestamp::from_millis(at.millis() - SLACK);
+    known
+        .iter()
+        .filter(|(watch, _)| watch.alert() != Some("stale"))
+        .map(|(watch, memory)| {
+            let begin = memory.done.unwrap_or(Timestamp::from_millis(i64::MIN));
+            times.first_came_since(begin, is_dated, watch.is_by_arrival()).unwrap_or(settled)
+        })
+        .chain([settled])
+        .min()
+        .unwrap_or(settled)
+}
+
+fn log_error(error: LogError) -> Error {
+    internal(error.to_string())
+}

@@ -1,0 +1,285 @@
+//! Judges the windows of an endpoint that are due, in memory. The loop writes the result down, a backtest shows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidemill_core::declare::Metric;
+use tidemill_core::{Digest, Timestamp};
+use tidemill_data::Profile;
+use tidemill_db::Db;
+use tidemill_monitor::window::{Window, due};
+use tidemill_monitor::{
+    Declaration, Exposure, Kind, Memory, Monitor, Reference as Against, Verdict, Watch, judge,
+};
+use tidemill_serve::record::{LogError, Reader};
+use tidemill_store::Store;
+
+use super::keep::Made;
+use super::look::Look;
+use super::reference::References;
+use super::rows::{Rows, Wanted};
+use super::scan::{Key, Times, blocking, read_rows};
+
+/// Windows of one series that are judged at once.
+const MOST: usize = 32;
+
+/// Where things are read from.
+pub(super) struct Sources<'a> {
+    pub(super) db: &'a Db,
+    pub(super) reader: &'a Reader,
+    /// Where profiles of windows are kept; a backtest keeps none.
+    pub(super) store: Option<&'a Store>,
+    pub(super) references: &'a mut References,
+}
+
+/// How far time has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    /// Of predictions: none is expected that happened earlier.
+    pub(super) watermark: Timestamp,
+    /// Of requests: none is expected that came earlier.
+    pub(super) arrived: Timestamp,
+    /// Whether predictions say when they happened.
+    pub(super) is_dated: bool,
+    /// Whether there was a request at all. Before, it is not known whose time counts.
+    pub(super) has_begun: bool,
+}
+
+impl Now {
+    /// How far the time that a series goes by has come. Where callers say when things happened, some are later than others: a
+    /// twenty-fourth of the window, at most an hour.
+    pub(super) fn of(self, watch: &Watch) -> Timestamp {
+        if watch.is_by_arrival() {
+            return self.arrived;
+        }
+        if !self.is_dated {
+            return self.watermark;
+        }
+        let late = (watch.length() / 24).min(Duration::from_secs(3600));
+        Timestamp::from_millis(self.watermark.millis().saturating_sub(late.as_millis() as i64))
+    }
+}
+
+/// A series and what is remembered of it.
+pub(super) type Known = (Watch, Memory);
+
+/// The windows that are due, by series.
+pub(super) fn due_windows(known: &[Known], times: &Times, now: Now) -> Vec<Vec<Window>> {
+    known
+        .iter()
+        .map(|(watch, memory)| {
+            let watermark = now.of(watch);
+            let seen = if !now.has_begun {
+                BTreeSet::new()
+            } else if matches!(watch.kind, Kind::Monitor(Monitor::Stale(_))) {
+                // Age needs no records, only time: the last whole window.
+                let current = Window::containing(watermark, watch.length());
+                let before = Timestamp::from_millis(current.from.millis().saturating_sub(1));
+                [Window::containing(before, watch.length())].into()
+            } else {
+                times.windows(watch.length(), now.is_dated, watch.is_by_arrival())
+            };
+            due(&seen, memory.done, watermark, watch.delay(), MOST)
+        })
+        .collect()
+}
+
+/// Whether a series needs labels, which come on a way of their own.
+pub(super) fn needs_labels(watch: &Watch) -> bool {
+    matches!(watch.kind, Kind::Monitor(Monitor::Quality(_) | Monitor::Kpi(_)))
+}
+
+/// Judges windows. Requests of them came at or after `from` and before `to`. What is remembered is taken on.
+pub(super) async fn judge_windows(
+    sources: &mut Sources<'_>,
+    declaration: &Declaration,
+    known: &mut [Known],
+    windows: &[Vec<Window>],
+    now: Now,
+    (from, to): (Option<Timestamp>, Option<Timestamp>),
+) -> Result<Vec<Made>, LogError> {
+    let endpoint = &declaration.endpoint;
+    let objective = declaration.objective.clone().map(Arc::new);
+    let mut wanted: BTreeMap<Key, Wanted> = BTreeMap::new();
+    for ((watch, _), windows) in known.iter().zip(windows) {
+        let Kind::Monitor(monitor) = &watch.kind else {
+            windows.iter().for_each(|window| ask(&mut wanted, (*window, false), objective.clone()));
+            continue;
+        };
+        for window in windows {
+            match monitor {
+                Monitor::Stale(_) => {}
+                Monitor::Drift(_) | Monitor::PredictionDrift(_) => {
+                    wanted.entry((*window, false)).or_default().profile = true;
+                }
+                Monitor::Quality(_) => ask(&mut wanted, (*window, false), objective.clone()),
+                Monitor::Kpi(kpi) => {
+                    wanted.entry((*window, false)).or_default().kpi = Some(kpi.name.clone());
+                }
+                Monitor::Service(_) | Monitor::Inputs(_) => {
+                    wanted.entry((*window, watch.is_by_arrival())).or_default();
+                }
+            }
+        }
+    }
+    let mut rows = if wanted.is_empty() {
+        BTreeMap::new()
+    } else {
+        read_rows((sources.reader, sources.db), endpoint, (from, to), now.is_dated, wanted).await?
+    };
+    let profiles = profiles(sources, &mut rows).await?;
+    let mut newest = newest_version(&rows);
+    if newest.is_none() {
+        // Windows without records are of the model that answered last.
+        let filter =
+            tidemill_db::monitoring::JudgedFilter { endpoint: Some(endpoint.clone()), ..Default::default() };
+        let last = sources.db.judged_windows(&filter, 1).await?.into_iter().next();
+        newest = last.and_then(|last| last.made.model.zip(last.made.version));
+    }
+    let mut made: Vec<Made> = Vec::new();
+    for ((watch, memory), windows) in known.iter_mut().zip(windows) {
+        for window in windows {
+            let key = (*window, watch.is_by_arrival());
+            let seen_rows = rows.get(&key);
+            let version = seen_rows.and_then(Rows::version).or_else(|| newest.clone());
+            let reference = match &version {
+                Some(version) => sources.references.of(version, declaration.objective.as_ref()).await,
+                None => Arc::default(),
+            };
+            let before = before(sources, endpoint, watch, *window, &profiles).await?;
+            let estimated = estimated(sources.db, endpoint, watch, *window, &made).await?;
+            let profile = profiles.get(&key);
+            let look = Look {
+                window: *window,
+                rows: seen_rows,
+                profile: profile.map(|(profile, _)| profile),
+                before,
+                reference: &reference,
+                estimated,
+                is_dated: now.is_dated,
+            };
+            let costs = declaration.objective.as_ref().and_then(|objective| objective.costs.as_ref());
+            let seen = look.see(watch, metric(watch), costs);
+            let predictions = seen_rows.map_or(0, Rows::predictions);
+            let exposure =
+                Exposure { decisions: predictions, cost_per_decision: reference.cost_per_decision };
+            let remembered = judge(watch, memory, *window, &seen, declaration.objective.as_ref(), exposure);
+            memory.clone_from(&remembered.memory);
+            made.push(Made {
+                watch: watch.clone(),
+                window: *window,
+                version,
+                predictions,
+                profile: profile.and_then(|(_, digest)| *digest).filter(|_| is_drift(watch)),
+                remembered,
+            });
+        }
+    }
+    Ok(made)
+}
+
+fn ask(
+    wanted: &mut BTreeMap<Key, Wanted>,
+    key: Key,
+    objective: Option<Arc<tidemill_core::declare::Objective>>,
+) {
+    wanted.entry(key).or_default().objective = objective;
+}
+
+fn is_drift(watch: &Watch) -> bool {
+    matches!(watch.kind, Kind::Monitor(Monitor::Drift(_) | Monitor::PredictionDrift(_)))
+}
+
+fn metric(watch: &Watch) -> Option<Metric> {
+    let name = match &watch.kind {
+        Kind::Estimate(quality) | Kind::Monitor(Monitor::Quality(quality)) => &quality.metric,
+        Kind::Monitor(_) => return None,
+    };
+    serde_json::from_value(serde_json::Value::from(name.as_str())).ok()
+}
+
+fn newest_version(rows: &BTreeMap<Key, Rows>) -> Option<(String, String)> {
+    rows.values().rev().find_map(Rows::version)
+}
+
+type Profiles = BTreeMap<Key, (Profile, Option<Digest>)>;
+
+/// The profiles of windows, put into the store where there is one.
+async fn profiles(sources: &Sources<'_>, rows: &mut BTreeMap<Key, Rows>) -> Result<Profiles, LogError> {
+    let unusable = |error: tidemill_data::Error| LogError::Unusable(error.to_string());
+    let mut profiles = Profiles::new();
+    for (key, rows) in rows {
+        let Some(profile) = rows.profile().map_err(unusable)? else { continue };
+        let digest = match sources.store {
+            None => None,
+            Some(store) => {
+                let (store, bytes) = (store.clone(), profile.to_bytes());
+                Some(
+                    blocking(move || {
+                        store.put(&bytes).map_err(|error| LogError::Unusable(error.to_string()))
+                    })
+                    .await?,
+                )
+            }
+        };
+        profiles.insert(*key, (profile, digest));
+    }
+    Ok(profiles)
+}
+
+/// The profile of the window before, for a monitor that compares with it.
+async fn before(
+    sources: &Sources<'_>,
+    endpoint: &str,
+    watch: &Watch,
+    window: Window,
+    profiles: &Profiles,
+) -> Result<Option<Profile>, LogError> {
+    let against = match &watch.kind {
+        Kind::Monitor(Monitor::Drift(drift)) => drift.against,
+        Kind::Monitor(Monitor::PredictionDrift(drift)) => drift.against,
+        Kind::Monitor(_) | Kind::Estimate(_) => return Ok(None),
+    };
+    if against != Against::Previous {
+        return Ok(None);
+    }
+    let before = Window::containing(Timestamp::from_millis(window.from.millis() - 1), watch.length());
+    if let Some((profile, _)) = profiles.get(&(before, false)) {
+        return Ok(Some(profile.clone()));
+    }
+    let stored = sources.db.judged_window(endpoint, &watch.id, before.from).await?;
+    let Some((digest, store)) = stored.and_then(|stored| stored.made.profile).zip(sources.store) else {
+        return Ok(None);
+    };
+    let store = store.clone();
+    let read = blocking(move || {
+        let bytes = store.get(&digest).map_err(|error| LogError::Unusable(error.to_string()))?;
+        Profile::from_bytes(&bytes).map_err(|error| LogError::Unusable(error.to_string()))
+    });
+    match read.await {
+        Ok(profile) => Ok(Some(profile)),
+        Err(error) => {
+            tracing::warn!(%error, "the profile of an earlier window cannot be read");
+            Ok(None)
+        }
+    }
+}
+
+/// What was estimated of a window before its labels came: now, or when it was over.
+async fn estimated(
+    db: &Db,
+    endpoint: &str,
+    watch: &Watch,
+    window: Window,
+    made: &[Made],
+) -> Result<Option<f64>, LogError> {
+    let Some(name) = watch.id.strip_prefix("quality:") else { return Ok(None) };
+    let id = format!("estimate:{name}");
+    if let Some(made) = made.iter().find(|made| made.watch.id == id && made.window == window) {
+        return Ok(made.remembered.verdict.value);
+    }
+    let stored = db.judged_window(endpoint, &id, window.from).await?;
+    let verdict = stored.and_then(|stored| serde_json::from_str::<Verdict>(&stored.made.verdict).ok());
+    Ok(verdict.and_then(|verdict| verdict.value))
+}

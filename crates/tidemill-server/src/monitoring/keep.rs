@@ -1,0 +1,251 @@
+//! Writes what windows came to: windows, what is remembered, alerts, messages and events, in one transaction.
+
+use std::collections::BTreeMap;
+
+use tidemill_core::declare::Objective;
+use tidemill_core::{Actor, Digest, EventKind, NewEvent, Timestamp};
+use tidemill_db::monitoring::{Alert, NewAlert, NewAlertDelivery, NewJudged, Stream};
+use tidemill_db::{Db, Tx};
+use tidemill_monitor::alert::{Change, Phase, Weight, fingerprint, order};
+use tidemill_monitor::window::Window;
+use tidemill_monitor::{Declaration, Message, Notice, Remembered, State, Watch};
+use tidemill_registry::{Code, Error};
+
+/// A window that was judged.
+pub(super) struct Made {
+    pub(super) watch: Watch,
+    pub(super) window: Window,
+    pub(super) version: Option<(String, String)>,
+    pub(super) predictions: u64,
+    pub(super) profile: Option<Digest>,
+    pub(super) remembered: Remembered,
+}
+
+/// An alert that began to fire or is over, for those who are told.
+pub(super) struct Told {
+    pub(super) alert: Alert,
+    pub(super) change: Change,
+    pub(super) until: Timestamp,
+}
+
+/// Writes windows of an endpoint, in the order in which they were judged. `revisions` counts the windows of each series that the
+/// verdicts rest on; where somebody else judged one in between nothing is written, and the caller looks again.
+pub(super) async fn keep(
+    db: &Db,
+    declaration: &Declaration,
+    revisions: &BTreeMap<String, u64>,
+    made: &[Made],
+    stream: Stream,
+    at: Timestamp,
+) -> Result<Vec<Told>, Error> {
+    let endpoint = &declaration.endpoint;
+    let mut tx = db.begin().await?;
+    let (mut events, mut told, mut verdicts) = (Vec::new(), Vec::new(), Vec::new());
+    let mut revisions = revisions.clone();
+    for made in made {
+        let revision = revisions.entry(made.watch.id.clone()).or_default();
+        let memory = text(&made.remembered.memory)?;
+        if !tx.put_monitor_series(endpoint, &made.watch.id, *revision, &memory).await? {
+            return Err(overtaken(&made.watch.id));
+        }
+        *revision += 1;
+        let verdict = text(&made.remembered.verdict)?;
+        let evidence = Digest::of(verdict.as_bytes());
+        let (model, version) = made.version.clone().unzip();
+        let stored = NewJudged {
+            endpoint: endpoint.clone(),
+            watch: made.watch.id.clone(),
+            from: made.window.from,
+            to: made.window.to,
+            state: made.remembered.verdict.state.name().to_owned(),
+            model,
+            version,
+            predictions: made.predictions,
+            verdict: verdict.clone(),
+            profile: made.profile,
+        };
+        let Some(window) = tx.add_judged_window(&stored, at).await? else {
+            return Err(overtaken(&made.watch.id));
+        };
+        verdicts.push(verdict);
+        if let Some(alert) = alert(&mut tx, declaration, made, window).await? {
+            events.extend(alert_event(&alert, evidence));
+            told.push(alert);
+        }
+    }
+    tell(&mut tx, declaration, &told, at).await?;
+    tx.put_monitor_stream(endpoint, stream).await?;
+    if let Some(until) = made.iter().map(|made| made.window.to).max() {
+        let count =
+            |state: State| made.iter().filter(|made| made.remembered.verdict.state == state).count() as u64;
+        let kind = EventKind::WindowsEvaluated {
+            endpoint: endpoint.clone(),
+            windows: made.len() as u64,
+            broken: count(State::Broken),
+            no_data: count(State::NoData),
+            until,
+            evidence: Digest::of(verdicts.join("\n").as_bytes()),
+        };
+        events.insert(0, kind);
+    }
+    let events = events
+        .into_iter()
+        .map(|kind| NewEvent { at, actor: Actor::system("monitors"), kind, cause: None })
+        .collect();
+    tx.commit(events).await?;
+    Ok(told)
+}
+
+/// Takes the alert of a series on.
+async fn alert(
+    tx: &mut Tx,
+    declaration: &Declaration,
+    made: &Made,
+    window: u64,
+) -> Result<Option<Told>, Error> {
+    let endpoint = &declaration.endpoint;
+    let (Some(monitor), verdict) = (made.watch.alert(), &made.remembered.verdict) else { return Ok(None) };
+    let id = fingerprint(endpoint, &made.watch.id);
+    let open = tx.open_alert(id).await?;
+    let Some(change) = made.remembered.change else {
+        // While it is broken, the alert says what is known now.
+        if let Some(mut open) = open.filter(|_| verdict.state == State::Broken) {
+            (open.made.why, open.made.at_risk, open.made.window) =
+                (verdict.why.clone(), verdict.at_risk, window);
+            tx.update_alert(&open).await?;
+        }
+        return Ok(None);
+    };
+    let since = match made.remembered.memory.phase {
+        Phase::Firing { since, .. } | Phase::Pending { since, .. } => since,
+        Phase::Quiet => made.window.from,
+    };
+    let until = made.window.to;
+    let mut alert = match open {
+        Some(open) => open,
+        None => {
+            let currency = declaration.objective.as_ref().and_then(currency);
+            let new = NewAlert {
+                fingerprint: id,
+                endpoint: endpoint.clone(),
+                watch: made.watch.id.clone(),
+                monitor: monitor.to_owned(),
+                since,
+                why: verdict.why.clone(),
+                at_risk: verdict.at_risk,
+                currency,
+                window,
+            };
+            let fired_at = (change == Change::Firing).then_some(until);
+            let number = tx.add_alert(&new, change.name(), fired_at).await?;
+            Alert { id: number, state: change.name().to_owned(), fired_at, ended_at: None, made: new }
+        }
+    };
+    change.name().clone_into(&mut alert.state);
+    match change {
+        Change::Firing => alert.fired_at = Some(until),
+        Change::Resolved | Change::Dropped => alert.ended_at = Some(until),
+        Change::Pending => {}
+    }
+    alert.made.why.clone_from(&verdict.why);
+    if verdict.state == State::Broken {
+        (alert.made.at_risk, alert.made.window) = (verdict.at_risk, window);
+    }
+    tx.update_alert(&alert).await?;
+    Ok(matches!(change, Change::Firing | Change::Resolved).then_some(Told { alert, change, until }))
+}
+
+/// Queues one message for each receiver about everything that changed.
+async fn tell(tx: &mut Tx, declaration: &Declaration, told: &[Told], at: Timestamp) -> Result<(), Error> {
+    if told.is_empty() {
+        return Ok(());
+    }
+    let mut sorted: Vec<&Told> = told.iter().collect();
+    let weight = |told: &Told| Weight { at_risk: told.alert.made.at_risk, since: told.alert.made.since };
+    sorted.sort_by(|a, b| order(weight(a), weight(b)));
+    let message = Message {
+        project: declaration.project.clone(),
+        endpoint: declaration.endpoint.clone(),
+        alerts: sorted.into_iter().map(|told| notice(told, at)).collect(),
+    };
+    let body = text(&message)?;
+    for receiver in &declaration.receivers {
+        let delivery = NewAlertDelivery {
+            id: fresh_id()?,
+            endpoint: declaration.endpoint.clone(),
+            receiver: text(receiver)?,
+            body: body.clone(),
+        };
+        tx.queue_alert_delivery(&delivery, at).await?;
+    }
+    Ok(())
+}
+
+fn notice(told: &Told, at: Timestamp) -> Notice {
+    let made = &told.alert.made;
+    Notice {
+        alert: told.alert.id,
+        fingerprint: made.fingerprint,
+        monitor: made.monitor.clone(),
+        watch: made.watch.clone(),
+        firing: told.change == Change::Firing,
+        since: made.since,
+        until: told.until,
+        at,
+        why: made.why.clone(),
+        at_risk: made.at_risk,
+        currency: made.currency.clone(),
+    }
+}
+
+/// An identifier of a message that nobody had before.
+fn fresh_id() -> Result<String, Error> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::new(Code::InternalError, format!("there is no randomness: {error}")))?;
+    Ok(format!("msg_{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+}
+
+fn currency(objective: &Objective) -> Option<String> {
+    objective.costs.as_ref()?.currency.clone()
+}
+
+fn alert_event(told: &Told, evidence: Digest) -> Option<EventKind> {
+    let Told { alert, until, .. } = told;
+    let made = &alert.made;
+    let (endpoint, monitor, watch) = (made.endpoint.clone(), made.monitor.clone(), made.watch.clone());
+    match told.change {
+        Change::Firing => Some(EventKind::AlertFiring {
+            alert: alert.id,
+            fingerprint: made.fingerprint,
+            endpoint,
+            monitor,
+            watch,
+            since: made.since,
+            until: *until,
+            why: made.why.clone(),
+            at_risk_cents: made.at_risk.map(|money| (money * 100.0).round() as i64),
+            currency: made.currency.clone(),
+            evidence,
+        }),
+        Change::Resolved => Some(EventKind::AlertResolved {
+            alert: alert.id,
+            fingerprint: made.fingerprint,
+            endpoint,
+            monitor,
+            watch,
+            until: *until,
+            why: made.why.clone(),
+            evidence,
+        }),
+        Change::Pending | Change::Dropped => None,
+    }
+}
+
+fn text<T: serde::Serialize>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::new(Code::InternalError, error.to_string()))
+}
+
+fn overtaken(watch: &str) -> Error {
+    Error::new(Code::ResourceConflict, format!("another server judged a window of `{watch}` in between"))
+}

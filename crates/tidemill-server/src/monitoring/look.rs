@@ -1,0 +1,162 @@
+//! From the rows of a window and what they are compared with to what a monitor looks at.
+
+use tidemill_core::Timestamp;
+use tidemill_data::Profile;
+use tidemill_data::drift::{DriftOptions, Rules, between_profiles};
+use tidemill_monitor::window::Window;
+use tidemill_monitor::{Columns, Compared, Kind, Monitor, QualitySeen, Seen, Side, StaleSeen, Watch};
+
+use super::reference::Reference;
+use super::rows::{LABEL, Rows, SCORE};
+
+/// What a window is looked at with.
+pub(super) struct Look<'a> {
+    pub(super) window: Window,
+    /// What was counted of the window's records; none for what needs no records.
+    pub(super) rows: Option<&'a Rows>,
+    /// The profile of the window.
+    pub(super) profile: Option<&'a Profile>,
+    /// The profile of the window before, where the monitor compares with it.
+    pub(super) before: Option<Profile>,
+    pub(super) reference: &'a Reference,
+    /// The figure that was estimated before labels came.
+    pub(super) estimated: Option<f64>,
+    /// Whether the time of predictions is one that requests say.
+    pub(super) is_dated: bool,
+}
+
+impl Look<'_> {
+    /// What the monitor sees.
+    pub(super) fn see(
+        self,
+        watch: &Watch,
+        metric: Option<tidemill_core::declare::Metric>,
+        costs: Option<&tidemill_core::declare::Costs>,
+    ) -> Seen {
+        let nothing = || Seen::Nothing("the window holds no records".to_owned());
+        match &watch.kind {
+            Kind::Monitor(Monitor::Stale(_)) if self.reference.name.is_empty() => {
+                Seen::Nothing("no request was answered yet".to_owned())
+            }
+            Kind::Monitor(Monitor::Stale(_)) => Seen::Stale(self.age()),
+            Kind::Monitor(Monitor::Drift(rule)) => {
+                let columns = match &rule.columns {
+                    Columns::Word(_) => None,
+                    Columns::List(columns) => Some(columns.clone()),
+                };
+                self.drift(
+                    Side::Inputs,
+                    rule.against == tidemill_monitor::Reference::Previous,
+                    columns,
+                    rule.share,
+                )
+            }
+            Kind::Monitor(Monitor::PredictionDrift(rule)) => {
+                let is_previous = rule.against == tidemill_monitor::Reference::Previous;
+                self.drift(Side::Predictions, is_previous, None, None)
+            }
+            Kind::Monitor(Monitor::Quality(_)) => self.rows.map_or_else(nothing, |rows| {
+                Seen::Quality(QualitySeen {
+                    predictions: rows.predictions(),
+                    labels: rows.labels(),
+                    estimated: self.estimated,
+                })
+            }),
+            Kind::Estimate(_) => self.rows.map_or_else(nothing, |rows| {
+                let Some(calibration) = &self.reference.calibration else {
+                    return Seen::Nothing(format!(
+                        "{} has no scored test rows (`predictions.parquet`) to calibrate on",
+                        self.reference.name
+                    ));
+                };
+                let Some(metric) = metric else { return Seen::Nothing("there is no such metric".to_owned()) };
+                Seen::Estimate(calibration.estimate(metric, &rows.scores, &rows.said, costs))
+            }),
+            Kind::Monitor(Monitor::Kpi(_)) => {
+                self.rows.map_or_else(nothing, |rows| Seen::Kpi(rows.kpi.0, rows.kpi.1))
+            }
+            Kind::Monitor(Monitor::Service(_)) => {
+                self.rows.map_or_else(nothing, |rows| Seen::Service(rows.service.clone()))
+            }
+            Kind::Monitor(Monitor::Inputs(_)) => {
+                self.rows.map_or_else(nothing, |rows| Seen::Inputs(rows.inputs))
+            }
+        }
+    }
+
+    /// By the rows that it learned from where predictions have times of their own, else by when it was made.
+    fn age(&self) -> StaleSeen {
+        let begin = match (self.is_dated, self.reference.learned_until, self.reference.made_at) {
+            (true, Some(learned), _) => Some(learned),
+            (false, _, made) => made,
+            (true, None, _) => None,
+        };
+        let age = |begin: Timestamp| self.window.to.since(begin);
+        StaleSeen { model: self.reference.name.clone(), age: begin.map(age) }
+    }
+
+    fn drift(self, side: Side, is_previous: bool, columns: Option<Vec<String>>, share: Option<f64>) -> Seen {
+        let name = &self.reference.name;
+        let Some(current) = self.profile else {
+            return Seen::Nothing("the window holds no records".to_owned());
+        };
+        let (reference, against) = if is_previous {
+            (self.before.as_ref(), "the window before".to_owned())
+        } else {
+            match side {
+                Side::Inputs => {
+                    (self.reference.inputs.as_ref(), format!("the data that {name} was trained on"))
+                }
+                Side::Predictions => {
+                    (self.reference.predictions.as_ref(), format!("the answers of {name} on its test rows"))
+                }
+            }
+        };
+        let Some(reference) = reference else {
+            let why = if is_previous {
+                "there is no window before it".to_owned()
+            } else {
+                format!(
+                    "{name} says nothing of {against}: models that `train` steps make do, for others declare `against: previous`"
+                )
+            };
+            return Seen::Nothing(why);
+        };
+        let answers = [SCORE.to_owned(), LABEL.to_owned()];
+        let (columns, skip) = match side {
+            Side::Predictions => (Some(answers.to_vec()), Vec::new()),
+            Side::Inputs => (columns, answers.to_vec()),
+        };
+        // Only what both sides can have; others are told as skipped.
+        let known = |column: &String| reference.columns().any(|name| name == column);
+        let columns = columns.map(|columns| columns.into_iter().filter(known).collect::<Vec<_>>());
+        let options = DriftOptions {
+            rules: Rules { major_share: share.unwrap_or(0.0), ..Rules::default() },
+            columns,
+            skip,
+            importance: if side == Side::Inputs {
+                self.reference.importance.clone()
+            } else {
+                Default::default()
+            },
+            pairs: false,
+            ..DriftOptions::default()
+        };
+        match between_profiles(reference, current, &options) {
+            Err(error) => Seen::Nothing(error.to_string()),
+            Ok(report) => Seen::Drift(Compared {
+                side,
+                against,
+                rows_reference: report.rows_reference,
+                rows: report.rows_current,
+                skipped: report
+                    .skipped
+                    .into_iter()
+                    .filter(|skipped| !answers.contains(&skipped.column))
+                    .map(|skipped| format!("{}: {}", skipped.column, skipped.reason))
+                    .collect(),
+                battery: report.verdict,
+            }),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What is counted of the records of one window.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array as _, ArrayRef, AsArray as _, Float64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema};
+use tidemill_core::declare::{Objective, TaskKind};
+use tidemill_data::profile::ProfileBuilder;
+use tidemill_data::{Profile, ProfileOptions};
+use tidemill_monitor::{InputsSeen, Labels, ServiceSeen};
+
+use super::answers::{Answers, positive, texts};
+
+/// Names of the answers in profiles, beside those of the inputs.
+pub(super) const SCORE: &str = "prediction.score";
+pub(super) const LABEL: &str = "prediction.label";
+/// Rows whose scores and labels are held. A window with more is judged on its first so many.
+const MOST_ROWS: usize = 1_000_000;
+
+/// What is asked of the records of a window.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    /// The classes and the target, where the project says them.
+    pub(super) objective: Option<Arc<Objective>>,
+    /// Whether inputs and answers are profiled.
+    pub(super) profile: bool,
+    /// The outcome that is the business number.
+    pub(super) kpi: Option<String>,
+}
+
+/// What was counted.
+#[derive(Default)]
+pub(super) struct Rows {
+    wanted: Wanted,
+    pub(super) service: ServiceSeen,
+    pub(super) inputs: InputsSeen,
+    /// Rows by the model and version that answered them.
+    pub(super) versions: BTreeMap<(String, String), u64>,
+    /// Scores and answered classes, one a row that has a score.
+    pub(super) scores: Vec<f64>,
+    pub(super) said: Vec<bool>,
+    labels: Option<Labels>,
+    /// Sum and number of outcomes that carry the business number.
+    pub(super) kpi: (f64, u64),
+    builder: Option<ProfileBuilder>,
+}
+
+impl Rows {
+    pub(super) fn new(wanted: Wanted) -> Self {
+        Self { wanted, ..Self::default() }
+    }
+
+    /// Adds rows of the window, with the columns `outcome_NAME` of what became known later.
+    pub(super) fn take(&mut self, batch: &RecordBatch) -> Result<(), tidemill_data::Error> {
+        let answers = Answers::of(batch);
+        self.count(batch, &answers);
+        self.label(batch, &answers);
+        if self.wanted.profile {
+            let rows = profiled(batch, &answers);
+            let builder = match &mut self.builder {
+                Some(builder) => builder,
+                none => {
+                    let options = ProfileOptions { relations: false, ..ProfileOptions::window() };
+                    none.insert(ProfileBuilder::new(rows.schema_ref(), &options)?)
+                }
+            };
+            builder.update(&rows)?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, batch: &RecordBatch, answers: &Answers) {
+        let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+        let at = |column: Option<&StringArray>, row: usize| {
+            column.filter(|column| column.is_valid(row)).map(|column| column.value(row).to_owned())
+        };
+        let (status, kind) = (text("status"), text("error_kind"));
+        let (model, version) = (text("model"), text("version"));
+        let number = batch.column_by_name("row").and_then(|column| column.as_primitive_opt::<Int32Type>());
+        let latency =
+            batch.column_by_name("latency_us").and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let warnings = batch.column_by_name("warnings").and_then(|column| column.as_list_opt::<i32>());
+        for row in 0..batch.num_rows() {
+            let status = at(status, row).unwrap_or_default();
+            if number.is_none_or(|number| number.value(row) == 0) {
+                self.inputs.requests += 1;
+                self.service.requests += 1;
+                if let Some(latency) = latency {
+                    self.service.latencies_us.push(u64::try_from(latency.value(row)).unwrap_or(0));
+                }
+                let kind = at(kind, row);
+                let is_invalid = kind.as_deref() == Some("invalid");
+                self.inputs.invalid += u64::from(is_invalid);
+                self.service.failed += u64::from(status == "failed" && !is_invalid);
+                let noted =
+                    warnings.is_some_and(|warnings| warnings.is_valid(row) && warnings.value_length(row) > 0);
+                self.inputs.outside += u64::from(noted && status == "answered");
+            }
+            if status == "answered" {
+                self.inputs.rows += 1;
+                self.inputs.not_finite += u64::from(answers.not_finite.get(row).copied().unwrap_or_default());
+                let by = (at(model, row).unwrap_or_default(), at(version, row).unwrap_or_default());
+                *self.versions.entry(by).or_default() += 1;
+            }
+        }
+    }
+
+    fn label(&mut self, batch: &RecordBatch, answers: &Answers) {
+        if let Some(kpi) = &self.wanted.kpi
+            && let Some(values) = batch.column_by_name(&format!("outcome_{kpi}"))
+            && let Some(values) = values.as_primitive_opt::<Float64Type>()
+        {
+            for value in values.iter().flatten().filter(|value| value.is_finite()) {
+                self.kpi = (self.kpi.0 + value, self.kpi.1 + 1);
+            }
+        }
+        let Some(objective) = self.wanted.objective.clone() else { return };
+        let truth = [objective.task.target.as_str(), "label", "value"]
+            .into_iter()
+            .find_map(|name| batch.column_by_name(&format!("outcome_{name}")));
+        match objective.task.kind {
+            TaskKind::Classification => self.classes(batch.num_rows(), answers, truth, &objective),
+            TaskKind::Regression => self.numbers(batch.num_rows(), answers, truth),
+        }
+    }
+
+    fn classes(&mut self, rows: usize, answers: &Answers, truth: Option<&ArrayRef>, objective: &Objective) {
+        let wanted = positive(objective.task.positive.as_ref());
+        let truth = truth.map(texts);
+        let labels = self.labels.get_or_insert_with(|| Labels::Classes {
+            positive: Vec::new(),
+            scores: Vec::new(),
+            said: Vec::new(),
+        });
+        let Labels::Classes { positive, scores, said } = labels else { return };
+        for row in 0..rows {
+            let answer = answers.labels.as_ref().and_then(|labels| labels.get(row)?.clone());
+            let score = answers.scores.as_ref().and_then(|scores| *scores.get(row)?);
+            // Without a score there is only the class to order rows by.
+            let is_said = answer.as_ref().map(|answer| *answer == wanted);
+            let Some(score) = score.or_else(|| is_said.map(|said| f64::from(u8::from(said)))) else {
+                continue;
+            };
+            if self.scores.len() >= MOST_ROWS || score.is_nan() {
+                continue;
+            }
+            let is_said = is_said.unwrap_or(score >= 0.5);
+            self.scores.push(score);
+            self.said.push(is_said);
+            if let Some(truth) = truth.as_ref().and_then(|truth| truth.get(row)?.as_ref()) {
+                positive.push(*truth == wanted);
+                scores.push(score);
+                said.push(is_said);
+            }
+        }
+    }
+
+    fn numbers(&mut self, rows: usize, answers: &Answers, truth: Option<&ArrayRef>) {
+        let truth = truth.and_then(|truth| truth.as_primitive_opt::<Float64Type>());
+        let labels =
+            self.labels.get_or_insert_with(|| Labels::Numbers { truth: Vec::new(), answers: Vec::new() });
+        let Labels::Numbers { truth: known, answers: said } = labels else { return };
+        for row in 0..rows {
+            let Some(answer) = answers.scores.as_ref().and_then(|scores| *scores.get(row)?) else { continue };
+            if self.scores.len() >= MOST_ROWS || !answer.is_finite() {
+                continue;
+            }
+            self.scores.push(answer);
+            if let Some(truth) = truth.filter(|truth| truth.is_valid(row)) {
+                known.push(truth.value(row));
+                said.push(answer);
+            }
+        }
+    }
+
+    /// Rows that were answered.
+    pub(super) fn predictions(&self) -> u64 {
+        self.inputs.rows
+    }
+
+    /// The model and version that answered most rows.
+    pub(super) fn version(&self) -> Option<(String, String)> {
+        self.versions.iter().max_by_key(|(_, rows)| **rows).map(|(version, _)| version.clone())
+    }
+
+    /// Answers whose label is there.
+    pub(super) fn labels(&self) -> Labels {
+        self.labels.clone().unwrap_or(Labels::Numbers { truth: Vec::new(), answers: Vec::new() })
+    }
+
+    /// The profile of inputs and answers; `None` where none was asked for or there are no rows.
+    pub(super) fn profile(&mut self) -> Result<Option<Profile>, tidemill_data::Error> {
+        self.builder.take().map(ProfileBuilder::finish).transpose()
+    }
+}
+
+/// Inputs by their own names, and the answers. In columns of text an empty one counts as missing, as it does when a model is trained.
+fn profiled(batch: &RecordBatch, answers: &Answers) -> RecordBatch {
+    let mut fields: Vec<Field> = Vec::new();
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        let Some(name) = field.name().strip_prefix("input_") else { continue };
+        if field.data_type().is_nested() {
+            continue;
+        }
+        let column: ArrayRef = match field.data_type() {
+            DataType::Utf8 => {
+                let texts = column.as_string::<i32>();
+                Arc::new(
+                    texts.iter().map(|text| text.filter(|text| !text.is_empty())).collect::<StringArray>(),
+                )
+            }
+            _ => Arc::clone(column),
+        };
+        fields.push(Field::new(name, field.data_type().clone(), true));
+        columns.push(column);
+    }
+    if let Some(scores) = &answers.scores {
+        fields.push(Field::new(SCORE, DataType::Float64, true));
+        columns.push(Arc::new(scores.iter().copied().collect::<Float64Array>()));
+    }
+    if let Some(labels) = &answers.labels {
+        fields.push(Field::new(LABEL, DataType::Utf8, true));
+        columns.push(Arc::new(labels.iter().map(Option::as_deref).collect::<StringArray>()));
+    }
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+        .unwrap_or_else(|_| RecordBatch::new_empty(Arc::new(Schema::empty())))
+}

@@ -1,0 +1,353 @@
+//! What triggers need of the project: its file, its data, its repository, and this program for their jobs.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use tidemill_core::declare::{Secret, Trigger, TriggerAction};
+use tidemill_core::{Clock, Digest, JobState};
+use tidemill_db::jobs::Job;
+use tidemill_registry::Registry;
+use tidemill_server::triggers::{Folder, Host, Triggers, Worked};
+use tidemill_store::Remote;
+use tidemill_trigger::Details;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{PROJECT_FILE, reason};
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::job::{self, Ended};
+
+/// The longest secret, in bytes.
+const SECRET: u64 = 64 << 10;
+/// How long Git may take to say where a branch is.
+const GIT: Duration = Duration::from_secs(60);
+
+/// The triggers of the project whose server this is; none where it is the server of no project.
+pub(super) fn open(home: &Home, registry: &Registry) -> anyhow::Result<Option<Triggers>> {
+    let Some(root) = home.project.clone() else { return Ok(None) };
+    let name = read(&root)?.project.to_string();
+    let host = ProjectHost {
+        root,
+        database: home.named_database.clone(),
+        logs: home.dir.join("jobs"),
+        seen: Mutex::new(None),
+    };
+    let clock: Arc<dyn Clock> = Arc::clone(registry.clock());
+    Triggers::new(registry.db().clone(), clock, name, Arc::new(host))
+        .map(Some)
+        .map_err(|why| Failure::usage(format!("the triggers cannot be used: {why}")).into())
+}
+
+fn read(root: &Path) -> anyhow::Result<tidemill_project::Project> {
+    let bytes = fs_err::read(root.join(PROJECT_FILE))?;
+    Ok(tidemill_project::parse_bytes(&bytes, PROJECT_FILE)?)
+}
+
+struct ProjectHost {
+    root: PathBuf,
+    database: Option<String>,
+    logs: PathBuf,
+    /// Size and time of the project file when it was last read.
+    seen: Mutex<Option<(u64, SystemTime)>>,
+}
+
+#[async_trait]
+impl Host for ProjectHost {
+    fn reload(&self) -> Option<Result<Vec<Trigger>, String>> {
+        let meta = fs_err::metadata(self.root.join(PROJECT_FILE)).ok()?;
+        let now = (meta.len(), meta.modified().ok()?);
+        let before = self.seen.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+        if before == Some(now) {
+            return None;
+        }
+        Some(match read(&self.root) {
+            Ok(project) => Ok(project.resolved_triggers()),
+            Err(error) => Err(match error.downcast_ref::<tidemill_project::Report>() {
+                Some(report) => report.render(false),
+                None => error.to_string(),
+            }),
+        })
+    }
+
+    fn secret(&self, secret: &Secret) -> Result<String, String> {
+        let text = match secret {
+            Secret::Env(name) => {
+                std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set"))?
+            }
+            Secret::File(path) => {
+                let path = self.root.join(path);
+                let unreadable = |error: std::io::Error| format!("`{}`: {}", path.display(), reason(&error));
+                if fs_err::metadata(&path).map_err(unreadable)?.len() > SECRET {
+                    return Err(format!("`{}` is larger than 64 KiB", path.display()));
+                }
+                fs_err::read_to_string(&path).map_err(unreadable)?
+            }
+        };
+        let text = text.trim();
+        if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
+    }
+
+    async fn stamp(&self, paths: &[String]) -> Result<String, String> {
+        let mut seen = Vec::new();
+        let (local, remote): (Vec<String>, Vec<String>) =
+            paths.iter().cloned().partition(|path| !is_remote(path));
+        for address in &remote {
+            seen.extend(objects(address).await?);
+        }
+        let root = self.root.clone();
+        let files = tokio::task::spawn_blocking(move || files(&root, &local))
+            .await
+            .map_err(|error| error.to_string())??;
+        seen.extend(files);
+        seen.sort();
+        Ok(Digest::of(seen.join("\n").as_bytes()).to_string())
+    }
+
+    fn folders(&self, paths: &[String]) -> Vec<Folder> {
+        paths.iter().filter(|path| !is_remote(path)).filter_map(|path| folder(&self.root, path)).collect()
+    }
+
+    async fn branch(&self, branch: &str, remote: Option<&str>) -> Result<Option<String>, String> {
+        let (root, branch, remote) = (self.root.clone(), branch.to_owned(), remote.map(str::to_owned));
+        tokio::task::spawn_blocking(move || at_commit(&root, &branch, remote.as_deref()))
+            .await
+            .map_err(|error| error.to_string())?
+    }
+
+    async fn work(&self, job: &Job, started: u64, stop: CancellationToken) -> Worked {
+        let failed = |reason: String| Worked { state: JobState::Failed, reason: Some(reason) };
+        let actions: Vec<TriggerAction> = match serde_json::from_str(&job.actions) {
+            Ok(actions) => actions,
+            Err(error) => return failed(format!("what is to be done cannot be read: {error}")),
+        };
+        let details: Details = serde_json::from_str(&job.details).unwrap_or_default();
+        let log = self.logs.join(format!("{}.log", job.id));
+        for action in actions {
+            let mut arguments = match self.words(action, &details) {
+                Ok(words) => words,
+                Err(why) => return failed(format!("`{}`: {why}", action.name())),
+            };
+            arguments.extend(["--job".to_owned(), format!("{started}:{}", std::process::id())]);
+            if let Some(database) = &self.database {
+                arguments.extend(["--database".to_owned(), database.clone()]);
+            }
+            match job::run(&self.root, arguments, log.clone(), stop.clone()).await {
+                Ended::Well => {}
+                Ended::Badly(why) => return failed(format!("`{}`: {why}", action.name())),
+                Ended::Stopped => return Worked { state: JobState::Cancelled, reason: None },
+            }
+        }
+        Worked { state: JobState::Succeeded, reason: None }
+    }
+}
+
+impl ProjectHost {
+    /// What is typed for an action.
+    fn words(&self, action: TriggerAction, details: &Details) -> Result<Vec<String>, String> {
+        let words: &[&str] = match action {
+            TriggerAction::Check => &["check"],
+            // Somebody at the keyboard may be running the pipeline.
+            TriggerAction::Run => &["run", "--wait"],
+            TriggerAction::Ci => &["ci", details.get("commit").map_or("HEAD", String::as_str)],
+            TriggerAction::Release => {
+                let project = read(&self.root).map_err(|error| error.to_string())?;
+                return release(project.release.as_ref(), details);
+            }
+        };
+        Ok(words.iter().map(|word| (*word).to_owned()).collect())
+    }
+}
+
+/// What is typed for a release: to the first environment, of the version that the event is about or else the newest.
+fn release(declared: Option<&tidemill_project::Release>, details: &Details) -> Result<Vec<String>, String> {
+    let environment = declared.and_then(|release| release.environments.keys().next());
+    let environment =
+        environment.ok_or("the project declares no environment to release to; add one below `release:`")?;
+    let mut words = vec!["release".to_owned(), "--to".to_owned(), environment.to_string()];
+    if let (Some("model"), Some(model), Some(version)) =
+        (details.get("source").map(String::as_str), details.get("model"), details.get("version"))
+    {
+        words.push(format!("{model}@{version}"));
+    }
+    Ok(words)
+}
+
+fn is_remote(path: &str) -> bool {
+    path.contains("://") && !path.starts_with("file://")
+}
+
+/// The root and the path below it that a local path means.
+fn place<'p>(root: &'p Path, path: &'p str) -> (&'p Path, &'p str) {
+    match path.strip_prefix("file://") {
+        Some(path) => (Path::new("/"), path.trim_start_matches('/')),
+        None => (root, path),
+    }
+}
+
+/// Where the first wildcard of a path is.
+fn wildcard(path: &str) -> Option<usize> {
+    path.find(['*', '?', '[', '{'])
+}
+
+/// The folder in which the files of a path appear; nothing while it is not there.
+fn folder(root: &Path, path: &str) -> Option<Folder> {
+    let (root, path) = place(root, path);
+    let whole = root.join(path);
+    if wildcard(path).is_none() && whole.is_dir() {
+        return Some(Folder { path: whole, below: true });
+    }
+    let fixed = wildcard(path).map_or(path, |at| &path[..at]);
+    let (parent, rest) =
+        fixed.rsplit_once('/').map_or(("", path), |(parent, _)| (parent, &path[parent.len() + 1..]));
+    let parent = root.join(parent);
+    // With a wildcard in the name of a folder, the files are in folders below.
+    parent.is_dir().then(|| Folder { path: parent, below: rest.contains('/') || rest.contains("**") })
+}
+
+/// Every file behind these paths, with size and time.
+fn files(root: &Path, paths: &[String]) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    for path in paths {
+        let (root, below) = place(root, path);
+        let matches =
+            tidemill_pipeline::matching(root, below).map_err(|error| format!("`{path}`: {error}"))?;
+        for file in matches {
+            note(&root.join(file), &mut found).map_err(|error| format!("`{path}`: {}", reason(&error)))?;
+        }
+    }
+    Ok(found)
+}
+
+fn note(path: &Path, found: &mut Vec<String>) -> std::io::Result<()> {
+    // What is gone again is not there.
+    let Ok(meta) = fs_err::metadata(path) else { return Ok(()) };
+    if meta.is_dir() {
+        for entry in fs_err::read_dir(path)? {
+            note(&entry?.path(), found)?;
+        }
+        return Ok(());
+    }
+    let time = meta.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    found.push(format!("{} {} {time}", path.display(), meta.len()));
+    Ok(())
+}
+
+/// Every object behind an address; with wildcards, everything below the last folder that is named.
+async fn objects(address: &str) -> Result<Vec<String>, String> {
+    let fixed = wildcard(address).map_or(address, |at| &address[..at]);
+    let parent = fixed.rsplit_once('/').map_or(fixed, |(parent, _)| parent);
+    let name = if wildcard(address).is_none() { address.rsplit('/').next() } else { None };
+    let said = |error: tidemill_store::Error| error.to_string();
+    let all = Remote::open(parent).map_err(said)?.stamps().await.map_err(said)?;
+    // An address without wildcards is a file or a folder.
+    let wanted = all
+        .into_iter()
+        .filter(|(object, ..)| name.is_none_or(|name| object.split('/').any(|part| part == name)));
+    Ok(wanted.map(|(name, size, stamp)| format!("{address} {name} {size} {stamp}")).collect())
+}
+
+/// The commit of a branch, of a remote or of the repository itself.
+fn at_commit(root: &Path, branch: &str, remote: Option<&str>) -> Result<Option<String>, String> {
+    let reference = format!("refs/heads/{branch}");
+    let remotes = match remote {
+        Some(_) => String::new(),
+        None => git(root, &["remote"])?.1,
+    };
+    let remote = remote.or_else(|| remotes.lines().find(|name| *name == "origin"));
+    let Some(remote) = remote else {
+        let (found, text) = git(root, &["rev-parse", "--verify", "--quiet", &reference])?;
+        return Ok(found.then(|| text.trim().to_owned()));
+    };
+    let (good, text) = git(root, &["ls-remote", "--", remote, &reference])?;
+    if !good {
+        return Err(format!("`git ls-remote {remote}` failed; try it in the project folder"));
+    }
+    Ok(text.split_whitespace().next().map(str::to_owned))
+}
+
+/// What Git says, and whether it went well. It asks nobody for a password.
+fn git(root: &Path, arguments: &[&str]) -> Result<(bool, String), String> {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(root).args(arguments).env("GIT_TERMINAL_PROMPT", "0");
+    if std::env::var_os("GIT_SSH_COMMAND").is_none() {
+        command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=20");
+    }
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut child = spawned.map_err(|error| format!("cannot run `git`: {}", reason(&error)))?;
+    let begin = Instant::now();
+    // What it prints here is shorter than a pipe.
+    while child.try_wait().map_err(|error| reason(&error))?.is_none() {
+        if begin.elapsed() > GIT {
+            // It may end in this moment.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(format!("`git {}` did not end in {} s", arguments[0], GIT.as_secs()));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().map_err(|error| reason(&error))?;
+    Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_are_watched() {
+        let root = tempfile::tempdir().unwrap();
+        fs_err::create_dir_all(root.path().join("data/parts/a")).unwrap();
+        for (path, expected) in [
+            ("data", Some(("data", true))),
+            ("data/x.csv", Some(("data", false))),
+            ("data/*.csv", Some(("data", false))),
+            ("data/parts/*/x-*.csv", Some(("data/parts", true))),
+            ("data/**", Some(("data", true))),
+            ("x.csv", Some(("", false))),
+            ("none/x.csv", None),
+        ] {
+            let found = folder(root.path(), path).map(|found| {
+                (found.path.strip_prefix(root.path()).unwrap().to_str().unwrap().to_owned(), found.below)
+            });
+            let expected = expected.map(|(path, below)| (path.to_owned(), below));
+            assert_eq!(
+                found.map(|(path, below)| (path.trim_end_matches('/').to_owned(), below)),
+                expected,
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stamp_changes_with_the_files() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = ["data/*.csv".to_owned()];
+        assert_eq!(files(root.path(), &paths).unwrap(), Vec::<String>::new());
+        fs_err::create_dir_all(root.path().join("data")).unwrap();
+        fs_err::write(root.path().join("data/a.csv"), "x").unwrap();
+        let one = files(root.path(), &paths).unwrap();
+        fs_err::write(root.path().join("data/other.txt"), "x").unwrap();
+        assert_eq!(files(root.path(), &paths).unwrap(), one);
+        fs_err::write(root.path().join("data/a.csv"), "xy").unwrap();
+        assert_ne!(files(root.path(), &paths).unwrap(), one);
+    }
+
+    #[test]
+    fn what_is_released_where() {
+        let text = "project: p\nrelease: {model: m, environments: {staging: {}, prod: {}}}\n";
+        let declared = tidemill_project::parse(text, PROJECT_FILE).unwrap().release;
+        let release = |details: &Details| release(declared.as_ref(), details);
+        assert_eq!(release(&Details::new()).unwrap(), ["release", "--to", "staging"]);
+        let of = |source: &str| {
+            [("source", source), ("model", "m"), ("version", "7")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into()
+        };
+        assert_eq!(release(&of("model")).unwrap(), ["release", "--to", "staging", "m@7"]);
+        assert_eq!(release(&of("webhook")).unwrap(), ["release", "--to", "staging"]);
+        assert!(super::release(None, &Details::new()).unwrap_err().contains("no environment"));
+    }
+}

@@ -1,0 +1,216 @@
+//! A model of the flights in production: a known shift fires, names its column and is over, and a killed server changes nothing.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::process::{Place, Server, script};
+use crate::fixture::{Ran, copy, repository};
+
+const PROJECT: &str = "project: flights
+objective:
+  task: {kind: classification, target: late, positive: 1}
+  entity: flight_id
+  time: sched_dep
+  costs: {currency: EUR, false_negative: 120, false_positive: 15}
+  kpi: {name: missed_connection_cost, unit: EUR, better: lower}
+data:
+  flights: {path: data/flights/2013-0[12].parquet, time: time_hour}
+  weather: {path: data/weather.parquet}
+  planes: {path: data/planes.parquet}
+pipeline:
+  traffic: {sql: sql/traffic.sql, inputs: [flights], outs: [traffic.parquet]}
+  features:
+    sql: sql/features.sql
+    inputs: [flights, weather, planes, traffic.parquet]
+    params: {from: 2013-01-01, to: 2013-02-01}
+    outs: [features.parquet]
+  later:
+    sql: sql/features.sql
+    inputs: [flights, weather, planes, traffic.parquet]
+    params: {from: 2013-02-01, to: 2013-02-08}
+    outs: [later.parquet]
+  train:
+    train: {algorithm: gbdt, features: features.parquet, drop: [flight_id], split: {by: time, test: 0.2}, gbdt: {rounds: 20}, seed: 7}
+    outs: [model]
+release:
+  model: flights-late
+  environments:
+    prod: {}
+monitors:
+  - drift: {window: 1d, columns: [distance, hour, carrier]}
+  - prediction_drift: {window: 1d, against: previous}
+  - quality: {metric: roc_auc, min: 0.3, outcomes: {delay: 6h}}
+  - kpi: {name: missed_connection_cost}
+  - inputs: {violations: 0.9, window: 1d}
+  - stale: {max_age: 45d}
+triggers:
+  - {name: moved, when: {alert: drift}, actions: [check]}
+";
+
+/// How long anything may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+#[test]
+fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_killed() {
+    let place = Place::sqlite();
+    for folder in ["data", "sql"] {
+        copy(&repository().join("examples/flights").join(folder), &place.root().join(folder));
+    }
+    fs_err::write(place.root().join("tidemill.yaml"), PROJECT).unwrap();
+    Ran::of(&place.command(&["run", "--json"]).output().unwrap()).good();
+    let server = place.serve();
+    json(&place, &["release", "flights-late", "--to", "prod"]);
+    let features = place.root().join("later.parquet");
+    let day = |server: &Server, day: &str, hours: &str, factor: &str| -> Value {
+        let arguments = [&server.url, features.to_str().unwrap(), day, hours, factor];
+        let output = script(&place, "monitoring.py", &arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}\n{}", server.said());
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    // The release must answer before it is asked.
+    wait(&place, &server, |_| json(&place, &["rollout", "status", "1"])["phase"] == "complete");
+
+    day(&server, "2013-02-01", "24", "1");
+    let second = day(&server, "2013-02-02", "24", "1");
+    day(&server, "2013-02-03", "24", "2.2");
+    // The next day has begun, so the third is over; whatever the server was at when it died, it comes to the same.
+    day(&server, "2013-02-04", "12", "1");
+    server.kill();
+    let server = place.serve();
+    let firing = wait(&place, &server, |all| {
+        let drift = of(all, "drift");
+        drift["state"] == "firing" && of(all, "quality:roc_auc")["windows"] == 3
+    });
+    let drift = of(&firing, "drift");
+    assert_eq!(drift["last"]["from"], "2013-02-03T00:00:00Z", "{drift}");
+    let moved = &drift["last"]["verdict"]["evidence"]["columns"][0];
+    assert_eq!(
+        (moved["column"].as_str(), moved["level"].as_str()),
+        (Some("distance"), Some("major")),
+        "{drift}"
+    );
+    assert!(drift["last"]["verdict"]["why"].as_str().unwrap().contains("distance"), "{drift}");
+    assert!(drift["last"]["verdict"]["at_risk"].as_f64().is_some_and(|money| money > 0.0), "{drift}");
+    // What fires stands first, and a table shows it.
+    assert_eq!(firing["monitors"][0]["watch"], "drift");
+    Ran::of(&place.command(&["monitor", "status"]).output().unwrap())
+        .good()
+        .says(&["drift", "firing", "distance"]);
+
+    // Six days later than it learned until, and labels of the second day as scikit-learn sees them.
+    let stale = of(&firing, "stale");
+    assert_eq!(
+        (stale["state"].as_str(), stale["last"]["verdict"]["limit"].as_f64()),
+        (Some("ok"), Some(45.0))
+    );
+    let windows = get(&format!("{}/api/v1/windows?watch=quality:roc_auc", server.url));
+    let judged = windows["data"].as_array().unwrap();
+    let found = judged.iter().find(|window| window["from"] == "2013-02-02T00:00:00Z").unwrap();
+    let (value, expected) =
+        (found["verdict"]["value"].as_f64().unwrap(), second["roc_auc"].as_f64().unwrap());
+    assert!((value - expected).abs() < 1e-9, "{value}, not {expected}");
+    assert_eq!(found["predictions"], second["rows"]);
+    let checked = &found["verdict"]["evidence"]["estimate"];
+    let error = checked["estimated"].as_f64().unwrap() - value;
+    assert!((checked["error"].as_f64().unwrap() - error).abs() < 1e-9, "{found}");
+
+    day(&server, "2013-02-04", "24", "1");
+    day(&server, "2013-02-05", "4", "1");
+    let over = wait(&place, &server, |all| of(all, "drift")["last"]["from"] == "2013-02-04T00:00:00Z");
+    assert_eq!(of(&over, "drift")["state"], "ok", "{over}");
+    server.stop();
+
+    // One alert, one time each.
+    let server = place.serve();
+    let alerts = get(&format!("{}/api/v1/alerts", server.url));
+    let drifts: Vec<&Value> =
+        alerts["data"].as_array().unwrap().iter().filter(|alert| alert["watch"] == "drift").collect();
+    assert_eq!(drifts.len(), 1, "{alerts}");
+    assert_eq!(drifts[0]["state"], "resolved");
+    assert_eq!(drifts[0]["ended_at"], "2013-02-05T00:00:00Z");
+    let all = get(&format!("{}/api/v1/windows?limit=1000", server.url));
+    let mut seen: Vec<(String, String)> = all["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|window| (window["watch"].to_string(), window["from"].to_string()))
+        .collect();
+    let count = seen.len();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), count, "no window was judged twice");
+    let metrics = text(&format!("{}/metrics", server.url));
+    assert!(
+        metrics.contains("tidemill_alerts_firing{endpoint=\"flights-late\",watch=\"drift\"} 0"),
+        "{metrics}"
+    );
+    // The alert set one job off.
+    let begin = Instant::now();
+    let events = loop {
+        let events = json(&place, &["log", "--limit", "500"]);
+        if events.to_string().contains("job_finished") {
+            break events;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{events:#}\n{}", server.said());
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    let named = |name: &str| events.to_string().matches(name).count();
+    assert_eq!((named("alert_firing"), named("alert_resolved")), (1, 1), "{events}");
+    assert_eq!((named("trigger_fired"), named("job_finished")), (1, 1), "{events}");
+
+    // The past judged anew comes to the same.
+    let tested = json(&place, &["monitor", "backtest"]);
+    let fired: Vec<&Value> =
+        tested["windows"].as_array().unwrap().iter().filter(|window| window["alert"] == "firing").collect();
+    assert_eq!(fired.len(), 1, "{tested}");
+    assert_eq!(
+        (fired[0]["watch"].as_str(), fired[0]["from"].as_str()),
+        (Some("drift"), Some("2013-02-03T00:00:00Z"))
+    );
+    server.stop();
+}
+
+fn of<'a>(all: &'a Value, watch: &str) -> &'a Value {
+    all["monitors"]
+        .as_array()
+        .and_then(|all| all.iter().find(|monitor| monitor["watch"] == watch))
+        .unwrap_or_else(|| panic!("no `{watch}` in {all}"))
+}
+
+#[track_caller]
+fn json(place: &Place, arguments: &[&str]) -> Value {
+    let output = place.command(arguments).arg("--json").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+}
+
+/// Waits until the monitors are as wanted.
+#[track_caller]
+fn wait(place: &Place, server: &Server, is_so: impl Fn(&Value) -> bool) -> Value {
+    let begin = Instant::now();
+    loop {
+        let status = json(place, &["monitor", "status"]);
+        if is_so(&status) {
+            return status;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{status:#}\n{}", server.said());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn get(url: &str) -> Value {
+    let text = text(url);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn text(url: &str) -> String {
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut client = super::client::Client::connect(&format!("http://{host}")).unwrap();
+    let answer = client.send("GET", &format!("/{path}"), "application/json", b"").unwrap();
+    let text = String::from_utf8(answer.body).unwrap();
+    assert_eq!(answer.status, 200, "{text}");
+    text
+}
