@@ -107,6 +107,8 @@ pub struct Config {
     pub only_serving: bool,
     /// Where the steps of runs that are at work print on this machine: a folder for each run. Pages follow them.
     pub step_logs: Option<PathBuf>,
+    /// Whether the server takes rollouts on by itself. Where not, whoever started it does, with a [`Driver`](crate::delivery::Driver).
+    pub drives_rollouts: bool,
     /// Where secrets are that receivers of alerts need.
     pub secrets: Secrets,
     /// What the project file says, where there is one.
@@ -134,6 +136,7 @@ impl Config {
             triggers: None,
             only_serving: false,
             step_logs: None,
+            drives_rollouts: true,
             secrets: Secrets::default(),
             about: None,
             before: None,
