@@ -84,6 +84,7 @@ impl World<'_> {
             named_database: None,
             records: None,
             watched: None,
+            about: None,
         };
         let server = app.block(Stepped::start(registry.clone(), &home))?;
         let client = reqwest::Client::builder().no_proxy().build()?;
