@@ -73,6 +73,8 @@ pub(crate) enum ColorWhen {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// See the whole loop on a year of real flights: train, release, watch, retrain, judge, go back
+    Demo(crate::command::Demo),
     /// Create a project, from a table and its target column if you name them
     Init(Init),
     /// Validate the project file and the data, and print what would run and why
@@ -118,6 +120,8 @@ pub(crate) enum Command {
     Monitor(crate::command::Monitor),
     /// Stop all rollouts from raising traffic, for a reason
     Freeze(crate::command::Freeze),
+    /// Show why a version of a model is where it is: cause, data, run, tests, gates, rollouts, now
+    Why(crate::command::Why),
     /// Take over experiments, runs, artifacts and models from another tool
     #[command(subcommand)]
     Import(Import),

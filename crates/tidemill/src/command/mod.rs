@@ -5,6 +5,7 @@ mod check;
 mod ci;
 mod completions;
 pub(crate) mod data;
+mod demo;
 mod diff;
 mod docs;
 mod endpoint;
@@ -25,7 +26,9 @@ mod status;
 mod step_log;
 mod trigger;
 mod up;
+mod why;
 
+pub(crate) use demo::Demo;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use freeze::Freeze;
 pub(crate) use monitor::Monitor;
@@ -33,6 +36,7 @@ pub(crate) use predict::Predict;
 pub(crate) use records::Records;
 pub(crate) use release::Release;
 pub(crate) use rollout::Rollout;
+pub(crate) use why::Why;
 
 use crate::app::App;
 use crate::cli::{Cli, Command};
@@ -42,6 +46,7 @@ use crate::output::Console;
 pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
     let open = || App::open(&cli.global, console);
     match &cli.command {
+        Command::Demo(args) => demo::run(args, &cli.global, console),
         Command::Init(args) => init::run(args, &cli.global, console),
         Command::Check(args) => check::run(args, &open()?),
         Command::Run(args) => run::run(args, &open()?),
@@ -62,6 +67,7 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Rollout(args) => rollout::run(args, open, console),
         Command::Monitor(args) => monitor::run(args, &cli.global, console),
         Command::Freeze(args) => freeze::run(args, &open()?),
+        Command::Why(args) => why::run(args, &open()?),
         Command::Import(args) => import::run(args, &cli.global, console),
         Command::MergeLock(args) => merge_lock::run(args, console),
         Command::Schema => docs::schema(console),
