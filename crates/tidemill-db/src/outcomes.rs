@@ -213,17 +213,45 @@ impl Db {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<Outcome>> {
+        self.first_matched_outcomes(endpoint, from, to, usize::MAX).await
+    }
+
+    /// The first `limit` of them.
+    pub async fn first_matched_outcomes(
+        &self,
+        endpoint: &str,
+        from: Timestamp,
+        to: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Outcome>> {
         const SQL: &str = concat!(
             "SELECT ",
             columns!(),
             " FROM outcome WHERE endpoint = $1 AND state = 'matched' AND matched_at >= $2 AND matched_at < $3
-            ORDER BY matched_at, matched_id, id"
+            ORDER BY matched_at, matched_id, id LIMIT $4"
         );
         let mut reader = self.reader().await?;
         let rows: Vec<Row> = on!(reader.conn(), c => sqlx::query_as(SQL)
-            .bind(endpoint).bind(from.millis()).bind(to.millis()).fetch_all(c).await)
+            .bind(endpoint).bind(from.millis()).bind(to.millis())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
         .map_err(self.ctx().fail("read outcomes"))?;
         rows.into_iter().map(from_row).collect()
+    }
+
+    /// How many outcomes were joined with requests of an endpoint from `from` to before `to`.
+    pub async fn count_matched_outcomes(
+        &self,
+        endpoint: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<u64> {
+        const SQL: &str = "SELECT COUNT(*) FROM outcome
+            WHERE endpoint = $1 AND state = 'matched' AND matched_at >= $2 AND matched_at < $3";
+        let mut reader = self.reader().await?;
+        let count: i64 = on!(reader.conn(), c => sqlx::query_scalar(SQL)
+            .bind(endpoint).bind(from.millis()).bind(to.millis()).fetch_one(c).await)
+        .map_err(self.ctx().fail("count outcomes"))?;
+        Ok(count as u64)
     }
 
     /// Records what became of outcomes that were waiting. One whose request and row have an outcome of its name already,

@@ -6,5 +6,6 @@
 pub mod approval;
 pub mod filter;
 pub mod judge;
+pub mod outcome;
 pub mod release;
 pub mod rollout;

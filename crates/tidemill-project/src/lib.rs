@@ -51,8 +51,9 @@ pub use receiver::{
     WebhookReceiver,
 };
 pub use release::{
-    Approval, Approve, ApproveWord, Canary, CanaryStage, Environment, Full, Judge, JudgeMetric, Release,
-    Rollout, Shadow, Stage,
+    Approval, Approve, ApproveWord, Canary, CanaryStage, CostLimits, Environment, Full, Judge, JudgeLimits,
+    JudgeMetric, JudgeOutcomes, JudgeWord, KpiLimits, QualityLimits, QualityMetric, Release, Rollout, Shadow,
+    Stage, WaitFor,
 };
 pub use report::{Diagnostic, Report};
 pub use resolve::{Files, Resolved, ResolvedDataset, resolve};

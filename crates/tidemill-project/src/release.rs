@@ -103,6 +103,14 @@ pub enum Stage {
     Full(Full),
 }
 
+/// What a stage waits for beside its other conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitFor {
+    /// The judge says `advance`.
+    Verdict,
+}
+
 /// It answers copies of requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +121,12 @@ pub struct Shadow {
     /// At least so long.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub duration: Option<Period>,
+    /// `verdict`: until the judge has proof from copies and outcomes. Where not given, only harm ends it early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<WaitFor>,
+    /// After so long without being over, a person decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Period>,
 }
 
 /// A share of requests, or that with conditions.
@@ -147,6 +161,9 @@ pub struct CanaryStage {
     /// At least so long.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub duration: Option<Period>,
+    /// After so long without being over, a person decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<Period>,
 }
 
 /// It answers all requests.
@@ -166,18 +183,122 @@ pub struct Judge {
     pub error_budget: f64,
     /// What must not get worse.
     pub metrics: Vec<JudgeMetric>,
+    /// What becomes known of requests later, for `cost`, `quality` and `kpi`: within one day where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<JudgeOutcomes>,
 }
 
-/// What must not get worse during a rollout.
+/// What becomes known of requests later.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeOutcomes {
+    /// How long after a request its outcomes are known, by the slowest of them. A request is judged when this has passed; an outcome
+    /// that comes later is counted as late.
+    pub delay: Period,
+    /// The name under which the label is sent; that of the objective's target where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+/// What must not get worse during a rollout: a word, or a word with its limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum JudgeMetric {
+    /// With the limits that it has by itself.
+    Word(JudgeWord),
+    /// With limits.
+    Limits(JudgeLimits),
+}
+
+impl JudgeMetric {
+    /// What is measured.
+    pub fn word(&self) -> JudgeWord {
+        match self {
+            Self::Word(word) => *word,
+            Self::Limits(JudgeLimits::Cost(_)) => JudgeWord::Cost,
+            Self::Limits(JudgeLimits::Quality(_)) => JudgeWord::Quality,
+            Self::Limits(JudgeLimits::Kpi(_)) => JudgeWord::Kpi,
+        }
+    }
+}
+
+/// What must not get worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum JudgeMetric {
+pub enum JudgeWord {
     /// Failed requests.
     Errors,
     /// Slow requests.
     Latency,
-    /// The expected cost per decision.
+    /// The cost per decision, by the objective's costs and the outcomes.
     Cost,
-    /// The objective's KPI.
+    /// How far answers are from outcomes.
+    Quality,
+    /// The objective's KPI, which is sent as an outcome of its name.
     Kpi,
+}
+
+/// What must not get worse, with its limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JudgeLimits {
+    /// The cost per decision.
+    Cost(CostLimits),
+    /// How far answers are from outcomes.
+    Quality(QualityLimits),
+    /// The objective's KPI.
+    Kpi(KpiLimits),
+}
+
+/// Limits of the cost per decision, in the objective's currency.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CostLimits {
+    /// More than this much dearer is harm; 0 where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerate: Option<f64>,
+    /// This much dearer must be disproved before it gets more traffic; a hundredth of the dearest error where not given. 0 asks for
+    /// proof that it is cheaper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reject: Option<f64>,
+}
+
+/// By what answers are measured; lower is better.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QualityMetric {
+    /// The squared distance of the score from the outcome, 0 to 1.
+    #[default]
+    Brier,
+    /// The negated logarithm of the score of what came true, 0 to 6.91: scores are drawn to 0.001 and 0.999.
+    LogLoss,
+    /// The share of wrong decisions.
+    ErrorRate,
+}
+
+/// Limits of quality, in the metric's unit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QualityLimits {
+    /// By what answers are measured.
+    #[serde(default)]
+    pub metric: QualityMetric,
+    /// More than this much worse is harm; 0 where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerate: Option<f64>,
+    /// This much worse must be disproved before it gets more traffic; a hundredth of the metric's range where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reject: Option<f64>,
+}
+
+/// Limits of the KPI, as parts of the incumbent's mean.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KpiLimits {
+    /// More than this much worse is harm; `0%` where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerate: Option<Share>,
+    /// This much worse must be disproved before it gets more traffic; `5%` where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reject: Option<Share>,
 }

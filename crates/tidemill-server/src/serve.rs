@@ -71,7 +71,9 @@ fn start_loops(app: &App) {
     if app.serving().is_some() {
         let serving = app.clone();
         app.background().spawn("serving", |stop| serving::run(serving, stop));
-        let rollouts = app.clone();
-        app.background().spawn("rollouts", |stop| delivery::run(rollouts, stop));
+        if app.config().drives_rollouts {
+            let rollouts = app.clone();
+            app.background().spawn("rollouts", |stop| delivery::run(rollouts, stop));
+        }
     }
 }

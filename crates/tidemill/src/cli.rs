@@ -73,6 +73,8 @@ pub(crate) enum ColorWhen {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// See the whole loop on a year of real flights: train, release, watch, retrain, judge, go back
+    Demo(crate::command::Demo),
     /// Create a project, from a table and its target column if you name them
     Init(Init),
     /// Validate the project file and the data, and print what would run and why

@@ -6,9 +6,10 @@
 use tidemill_core::Timestamp;
 
 use super::plan::{Plan, Stage, Until};
-use super::state::{Due, Effect, Ending, Hold, Input, Phase, State, Traffic, Transition};
+use super::state::{Due, Effect, Ending, Hold, Input, Matured, Phase, State, Traffic, Transition};
 use crate::approval::{self, Refusal};
 use crate::judge::{Decision, Judge, SpecError, Why};
+use crate::outcome::Epoch;
 
 /// What came of an input.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +59,13 @@ pub fn start(plan: &Plan, now: Timestamp) -> Result<State, SpecError> {
         freezes: Vec::new(),
         clock: now,
         judge: plan.judge.clone().map(Judge::new).transpose()?,
+        matured: plan.measures.as_ref().map(|_| Matured {
+            began: now,
+            until: now,
+            outcomes: 0,
+            late: 0,
+            epochs: Vec::new(),
+        }),
     })
 }
 
@@ -152,6 +160,19 @@ impl Step<'_> {
                     judge.look(look);
                 }
             }
+            Input::Outcomes { until, outcomes, late, looks } => {
+                let Some(matured) = self.state.matured.as_mut().filter(|known| known.until < *until) else {
+                    return;
+                };
+                matured.until = *until;
+                matured.outcomes += outcomes;
+                matured.late = *late;
+                // Tables of which every request was taken up are not needed any more.
+                matured.epochs.retain(|epoch| epoch.until.is_none_or(|end| end > *until));
+                if let Some(judge) = &mut self.state.judge {
+                    looks.iter().for_each(|look| judge.look(look));
+                }
+            }
             Input::Approve { approval } => self.state.approvals.push(approval.clone()),
             Input::Proceed { .. } => self.state.proceed = true,
             Input::Abort { by, why } => self.go_back(Ending::Aborted, &format!("{by}: {why}")),
@@ -174,6 +195,7 @@ impl Step<'_> {
             return;
         }
         self.state.since = Some(self.state.clock);
+        self.begin_epoch();
         if let Phase::GoingBack { then } = self.state.phase {
             self.go(then.phase(), "the incumbent answers all requests");
         } else if self.state.phase == Phase::Certified {
@@ -330,9 +352,29 @@ impl Step<'_> {
         traffic.revision = self.state.traffic.revision + 1;
         self.state.traffic = traffic.clone();
         self.state.since = None;
+        // From here until the new table is in effect nobody knows by which one a request is routed.
+        let clock = self.state.clock;
+        if let Some(epoch) = self.state.matured.as_mut().and_then(|matured| matured.epochs.last_mut()) {
+            epoch.until.get_or_insert(clock);
+        }
         // An older table that is not in effect yet must not come into effect after this one.
         self.state.due.retain(|due| !matches!(due.effect, Effect::Route { .. }));
         self.due(Effect::Route { traffic });
+    }
+
+    /// The wanted table is in effect from now on.
+    fn begin_epoch(&mut self) {
+        let (plan, state) = (self.plan, &mut self.state);
+        let Some(matured) = &mut state.matured else { return };
+        let incumbent = plan.incumbent.map_or(0, |incumbent| state.traffic.share(incumbent));
+        matured.epochs.push(Epoch {
+            revision: state.traffic.revision,
+            from: state.clock,
+            until: None,
+            candidate: state.traffic.share(plan.candidate),
+            incumbent,
+            shadow: state.traffic.shadow.map_or(0, |(_, share)| share),
+        });
     }
 
     /// Gives all requests back to the incumbent.

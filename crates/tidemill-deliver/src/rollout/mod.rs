@@ -14,4 +14,4 @@ mod tests;
 pub use decide::{Denied, Outcome, decide, permit, replay, start, words};
 pub use freeze::{Freeze, Window};
 pub use plan::{Admission, Concurrency, Plan, PlanError, Stage, Until};
-pub use state::{Due, Effect, Ending, Hold, Input, Phase, State, Traffic, Transition};
+pub use state::{Due, Effect, Ending, Hold, Input, Matured, Phase, State, Traffic, Transition};

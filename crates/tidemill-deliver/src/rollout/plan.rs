@@ -9,6 +9,7 @@ use tidemill_core::Digest;
 use super::freeze::Window;
 use crate::approval::Rule;
 use crate::judge::{Spec, SpecError, Tier};
+use crate::outcome::Measures;
 
 /// A rollout as it was declared. It never changes while it runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct Plan {
     /// What decides between them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judge: Option<Spec>,
+    /// How outcomes become what the judge looks at; none where it looks at answers alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measures: Option<Measures>,
     /// When traffic may be raised; always where there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,

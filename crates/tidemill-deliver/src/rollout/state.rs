@@ -6,6 +6,7 @@ use tidemill_core::{Digest, Timestamp};
 use super::freeze::Freeze;
 use crate::approval::Approval;
 use crate::judge::{Judge, Look, Why};
+use crate::outcome::Epoch;
 
 /// A rollout's phase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,6 +223,18 @@ pub enum Input {
         /// What was seen; its stratum is the revision of the traffic under which it was.
         look: Look,
     },
+    /// Outcomes of requests became due.
+    Outcomes {
+        /// Requests up to this moment have now had their time. An input that does not go beyond what was taken up is passed over, so
+        /// each request enters the judge once.
+        until: Timestamp,
+        /// Outcomes that were taken up.
+        outcomes: u64,
+        /// Outcomes of earlier requests that came too late to be judged, since the rollout began.
+        late: u64,
+        /// What was seen, one for each table of traffic under which the requests were.
+        looks: Vec<Look>,
+    },
     /// Somebody agrees.
     Approve {
         /// Who, as what, to what.
@@ -278,6 +291,21 @@ pub struct Transition {
     pub why: String,
 }
 
+/// How far outcomes were taken up, and under what traffic their requests were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Matured {
+    /// When the rollout began; earlier requests are not about it.
+    pub began: Timestamp,
+    /// Requests up to this moment were taken up.
+    pub until: Timestamp,
+    /// Outcomes that were taken up with them.
+    pub outcomes: u64,
+    /// Outcomes that came too late for it.
+    pub late: u64,
+    /// The tables of traffic that were in effect, oldest first.
+    pub epochs: Vec<Epoch>,
+}
+
 /// Where a rollout is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -305,6 +333,8 @@ pub struct State {
     /// The latest time that was seen; a clock that goes back does not take time back.
     pub(super) clock: Timestamp,
     pub(super) judge: Option<Judge>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) matured: Option<Matured>,
 }
 
 impl State {
@@ -316,6 +346,11 @@ impl State {
     /// The number of the last look that was taken up.
     pub fn last_look(&self) -> u64 {
         self.last_look
+    }
+
+    /// How far outcomes were taken up; none where the judge looks at answers alone.
+    pub fn matured(&self) -> Option<&Matured> {
+        self.matured.as_ref()
     }
 
     /// Freezes that it knows of, whether they hold now or not.

@@ -57,6 +57,7 @@ fn plan() -> Plan {
             Stage::Full { settle: 24 * HOUR },
         ],
         judge: Some(judge()),
+        measures: None,
         windows: vec![],
         inputs: Digest::of(b"inputs"),
     }

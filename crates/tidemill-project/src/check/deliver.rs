@@ -2,7 +2,9 @@
 
 use super::Check;
 use crate::node::Cursor;
-use crate::{Approve, JudgeMetric, ModelTest, Monitor, Receiver, Rollout, Stage};
+use crate::{
+    Approve, Judge, JudgeLimits, JudgeMetric, JudgeWord, ModelTest, Monitor, Receiver, Rollout, Stage,
+};
 
 impl Check<'_> {
     pub(super) fn tests(&mut self) {
@@ -127,25 +129,47 @@ impl Check<'_> {
             self.add(
                 &at.key("metrics").span,
                 "nothing is judged",
-                "at least one of `errors`, `latency`, `cost`, `kpi`",
+                "at least one of `errors`, `latency`, `cost`, `quality`, `kpi`",
                 None,
             );
         }
+        self.judged(judge, &at);
+    }
+
+    /// What the judge's metrics need of the objective, and limits that contradict each other.
+    fn judged(&mut self, judge: &Judge, at: &Cursor<'_>) {
         let objective = self.project.objective.as_ref();
+        let has_classes = objective.is_some_and(|o| o.task.positive.is_some());
         for (i, metric) in judge.metrics.iter().enumerate() {
-            let (missing, what) = match metric {
-                JudgeMetric::Cost => (objective.is_none_or(|o| o.costs.is_none()), "costs"),
-                JudgeMetric::Kpi => (objective.is_none_or(|o| o.kpi.is_none()), "kpi"),
-                JudgeMetric::Errors | JudgeMetric::Latency => (false, ""),
+            let at = at.key("metrics").item(i);
+            let (missing, what, place) = match metric.word() {
+                JudgeWord::Cost if objective.is_none_or(|o| o.costs.is_none()) => {
+                    (true, "costs", "objective")
+                }
+                JudgeWord::Cost | JudgeWord::Quality => (!has_classes, "positive", "objective.task"),
+                JudgeWord::Kpi => (objective.is_none_or(|o| o.kpi.is_none()), "kpi", "objective"),
+                JudgeWord::Errors | JudgeWord::Latency => (false, "", ""),
             };
             if missing {
-                let hint = format!("add `{what}:` to `objective`");
-                self.add(
-                    &at.key("metrics").item(i).span,
-                    format!("the objective names no {what}"),
-                    "",
-                    Some(hint),
-                );
+                let hint = format!("add `{what}:` to `{place}`");
+                self.add(&at.span, format!("the objective names no {what}"), "", Some(hint));
+            }
+            if judge.metrics[..i].iter().any(|before| before.word() == metric.word()) {
+                self.add(&at.span, "a metric is named twice", "each metric once", None);
+            }
+            let limits = match metric {
+                JudgeMetric::Word(_) => (None, None),
+                JudgeMetric::Limits(JudgeLimits::Cost(limits)) => (limits.tolerate, limits.reject),
+                JudgeMetric::Limits(JudgeLimits::Quality(limits)) => (limits.tolerate, limits.reject),
+                JudgeMetric::Limits(JudgeLimits::Kpi(limits)) => {
+                    (limits.tolerate.map(|share| share.0), limits.reject.map(|share| share.0))
+                }
+            };
+            if let (tolerate, Some(reject)) = (limits.0.unwrap_or(0.0), limits.1)
+                && reject < tolerate
+            {
+                let message = format!("`reject` is {reject}, below `tolerate`, which is {tolerate}");
+                self.add(&at.span, message, "`reject` at or above `tolerate`", None);
             }
         }
     }

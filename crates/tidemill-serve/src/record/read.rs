@@ -19,7 +19,7 @@ use tidemill_db::Db;
 use tidemill_db::records::{RecordFilter, RecordPart};
 use tidemill_store::Store;
 
-use super::columns::fixed;
+use super::columns::{INPUT, fixed};
 use super::merge::{Merge, Rows};
 use super::plan::{HOUR_MS, OwnedRows, Plan};
 use super::segment::{OPEN, SEALED, folder_name, list, segment_name};
@@ -254,6 +254,14 @@ impl Found {
     /// The newest part of the log that was looked at.
     pub fn newest_part(&self) -> i64 {
         self.newest_part
+    }
+
+    /// The same without the columns of inputs, which are the most of a record.
+    #[must_use]
+    pub fn without_inputs(mut self) -> Self {
+        let names = self.schema.fields().iter().map(|field| field.name().clone());
+        self.query.columns = Some(names.filter(|name| !name.starts_with(INPUT)).collect());
+        self
     }
 
     /// The rows, oldest first.

@@ -7,11 +7,12 @@ use tidemill_db::delivery::{self as stored, NewRollout, Rollout, RolloutFilter};
 use tidemill_db::{Db, Tx};
 use tidemill_deliver::approval::Approval;
 use tidemill_deliver::judge::Spec;
+use tidemill_deliver::outcome::Measures;
 use tidemill_deliver::release::Release;
 use tidemill_deliver::rollout::{Admission, Concurrency, Input, Plan, Stage, State, start};
 use tidemill_registry::{Code, Error};
 
-use super::step::{plan_of, state_of, take, write};
+use super::step::{internal, plan_of, state_of, take, write};
 
 /// Rollouts of one endpoint that are looked at.
 const MOST_LIVE: usize = 1_000;
@@ -35,6 +36,8 @@ pub struct Wanted {
     pub stages: Vec<Stage>,
     /// What decides between stages.
     pub judge: Option<Spec>,
+    /// How outcomes become what the judge looks at.
+    pub measures: Option<Measures>,
     /// What happens where another rollout is on its way.
     pub concurrency: Concurrency,
 }
@@ -145,6 +148,7 @@ pub async fn release_after(
         environment: Some(wanted.environment.clone()),
         is_live: true,
         before: None,
+        release: None,
     };
     let live = tx.rollouts(&filter, MOST_LIVE).await?;
     let incumbent = tx.environment_release(&wanted.environment, &wanted.endpoint).await?;
@@ -176,7 +180,8 @@ pub async fn release_after(
         let why = format!("`{}` runs release {} already", wanted.environment, digest.short());
         return Err(Error::new(Code::ResourceAlreadyExists, why));
     }
-    let plan = plan(wanted, digest, incumbent, author)?;
+    let mut plan = plan(wanted, digest, incumbent, author)?;
+    seal(&mut tx, &mut plan).await?;
     let state = begin(&plan, at)?;
     let text = write(&plan)?;
     let new = NewRollout {
@@ -244,7 +249,7 @@ fn plan(
             })
             .collect(),
     };
-    let mut plan = Plan {
+    let plan = Plan {
         endpoint: wanted.endpoint.clone(),
         environment: wanted.environment.clone(),
         candidate,
@@ -254,16 +259,25 @@ fn plan(
         author,
         stages,
         judge: incumbent.and(wanted.judge.clone()),
+        measures: incumbent.and(wanted.measures.clone()),
         windows: Vec::new(),
         inputs: candidate,
     };
     plan.check().map_err(|error| Error::invalid(format!("the rollout cannot be: {error}")))?;
-    seal(&mut plan)?;
     Ok(plan)
 }
 
 /// Names what people approve, which is the whole plan: another release, plan or incumbent makes their approval void.
-fn seal(plan: &mut Plan) -> Result<(), Error> {
+async fn seal(tx: &mut Tx, plan: &mut Plan) -> Result<(), Error> {
+    if let Some(measures) = &mut plan.measures {
+        measures.thresholds.clear();
+        for release in plan.incumbent.into_iter().chain([plan.candidate]) {
+            let Some(stored) = tx.release(release).await? else { continue };
+            let body: Release = serde_json::from_str(&stored.body)
+                .map_err(|error| internal(&format!("release {release} cannot be read: {error}")))?;
+            measures.thresholds.extend(body.threshold.map(|threshold| (release, threshold)));
+        }
+    }
     plan.inputs = plan.candidate;
     plan.inputs = Digest::of(write(plan)?.as_bytes());
     Ok(())
@@ -281,7 +295,7 @@ pub(super) async fn begin_waiting(
 ) -> Result<Vec<NewEvent>, Error> {
     let mut plan = plan_of(rollout)?;
     plan.incumbent = tx.environment_release(&plan.environment, &plan.endpoint).await?;
-    seal(&mut plan)?;
+    seal(tx, &mut plan).await?;
     let state = begin(&plan, at)?;
     let begun = tx.begin_rollout(rollout.id, plan.incumbent, &write(&plan)?, &write(&state)?, at).await?;
     let kind = EventKind::RolloutMoved {

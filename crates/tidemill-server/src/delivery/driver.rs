@@ -15,6 +15,7 @@ use tidemill_serve::gateway::source::Which;
 use tokio_util::sync::CancellationToken;
 
 use super::command::begin_waiting;
+use super::mature::mature;
 use super::observe::Observer;
 use super::step::{plan_of, state_of, take};
 use super::traffic::{Names, names, spec};
@@ -29,7 +30,7 @@ const MOST: usize = 10_000;
 
 /// Takes rollouts on until `stop`.
 pub(crate) async fn run(app: App, stop: CancellationToken) {
-    let mut driver = Driver { app, observer: Observer::default(), known: BTreeMap::new(), rounds: 0 };
+    let mut driver = Driver::new(app);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -42,7 +43,9 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
     }
 }
 
-struct Driver {
+/// Takes rollouts on, a round at a time. A server runs one by itself, unless [`Config::drives_rollouts`](crate::Config::drives_rollouts) says that somebody
+/// else does it.
+pub struct Driver {
     app: App,
     observer: Observer,
     /// Rollouts that are not over, as they were when they were last read.
@@ -61,6 +64,21 @@ struct Known {
 }
 
 impl Driver {
+    /// For the rollouts of a server. What is counted of requests counts from here on.
+    pub fn new(app: App) -> Self {
+        Self { app, observer: Observer::default(), known: BTreeMap::new(), rounds: 0 }
+    }
+
+    /// Looks at everything now and takes each rollout on as far as it goes.
+    ///
+    /// # Errors
+    ///
+    /// Where the rollouts cannot be read; a single one that fails is logged and tried again in the next round.
+    pub async fn look(&mut self) -> Result<(), Error> {
+        self.rounds = 0;
+        self.try_round().await
+    }
+
     async fn round(&mut self) {
         if let Err(error) = self.try_round().await {
             tracing::error!(%error, "rollouts cannot be taken on");
@@ -141,6 +159,9 @@ impl Driver {
         {
             let seq = known.state.last_look() + 1;
             self.input(&mut known, Input::Look { seq, requests, look }).await?;
+        }
+        if let Some(input) = mature(&self.app, &known.plan, &known.state, self.now()).await? {
+            self.input(&mut known, input).await?;
         }
         if !decide(&known.plan, &known.state, &Input::Tick, self.now()).transitions.is_empty() {
             self.input(&mut known, Input::Tick).await?;

@@ -5,6 +5,7 @@
 
 mod command;
 mod driver;
+mod mature;
 mod observe;
 mod step;
 mod traffic;
@@ -13,5 +14,6 @@ pub use command::{
     Action, NewFreeze, Placed, Wanted, act, endpoint_name, freeze, lift_freeze, release, release_after,
     standing,
 };
+pub use driver::Driver;
 pub(crate) use driver::run;
 pub use step::{plan_of, state_of};

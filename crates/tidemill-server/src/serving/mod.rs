@@ -18,6 +18,7 @@ use tidemill_registry::Registry;
 use tidemill_serve::gateway::loader::Loader;
 use tidemill_serve::gateway::settings::Settings;
 use tidemill_serve::gateway::{Gateway, Parts};
+use tidemill_serve::record::Reader;
 use tidemill_serve::{Inference, Recorder};
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +35,7 @@ pub struct Serving {
     gateway: Gateway,
     followed: Followed,
     protocols: Router,
+    records: Option<(Reader, Duration)>,
 }
 
 impl Serving {
@@ -57,7 +59,7 @@ impl Serving {
 
     /// A gateway whose models come from elsewhere, without protocols.
     pub fn over(gateway: Gateway, followed: Followed) -> Self {
-        Self { gateway, followed, protocols: Router::new() }
+        Self { gateway, followed, protocols: Router::new(), records: None }
     }
 
     /// Adds the routes of a protocol, which must not have a fallback of their own: `serving.mount(oip::router)`.
@@ -65,6 +67,19 @@ impl Serving {
     pub fn mount(mut self, router: impl FnOnce(Arc<dyn Inference>) -> Router) -> Self {
         self.protocols = self.protocols.merge(router(Arc::new(self.gateway.clone())));
         self
+    }
+
+    /// Lets rollouts be judged by outcomes: with what the log of requests is read, and how long after a request its record can be read
+    /// and outcomes that came by then are joined with it.
+    #[must_use]
+    pub fn with_records(mut self, reader: Reader, settle: Duration) -> Self {
+        self.records = Some((reader, settle));
+        self
+    }
+
+    /// With what the log of requests is read, and how long that takes to settle.
+    pub(crate) fn records(&self) -> Option<(&Reader, Duration)> {
+        self.records.as_ref().map(|(reader, settle)| (reader, *settle))
     }
 
     /// The gateway.

@@ -5,6 +5,7 @@ mod check;
 mod ci;
 mod completions;
 pub(crate) mod data;
+mod demo;
 mod diff;
 mod docs;
 mod endpoint;
@@ -27,6 +28,7 @@ mod trigger;
 mod up;
 mod why;
 
+pub(crate) use demo::Demo;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use freeze::Freeze;
 pub(crate) use monitor::Monitor;
@@ -44,6 +46,7 @@ use crate::output::Console;
 pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
     let open = || App::open(&cli.global, console);
     match &cli.command {
+        Command::Demo(args) => demo::run(args, &cli.global, console),
         Command::Init(args) => init::run(args, &cli.global, console),
         Command::Check(args) => check::run(args, &open()?),
         Command::Run(args) => run::run(args, &open()?),

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use serde_json::json;
+use tidemill_core::Cancel;
 use tidemill_runtime::Session;
 use tidemill_serve::gateway::folder::FolderSource;
 use tidemill_serve::gateway::model::verify;
 use tidemill_serve::gateway::plan::Plan;
 use tidemill_serve::gateway::settings::ServingSettings;
 use tidemill_serve::gateway::source::{ModelSource as _, SourceError, Which};
-use tidemill_serve::predict::{Keep, Predict as Task, PredictError, predict};
+use tidemill_serve::predict::{Keep, Predict as Task, PredictError, Summary, predict};
 use tidemill_server::RegistrySource;
 
 use crate::cli::Global;
@@ -58,29 +59,7 @@ const CALL: Duration = Duration::from_mins(10);
 
 pub(crate) fn run(args: &Predict, global: &Global, console: &Console) -> anyhow::Result<()> {
     let cancel = crate::app::cancel_on_signals()?;
-    let Ready { session, plan, _scratch } = load(args, global, console)?;
-    let keep = match &args.keep {
-        None => Keep::None,
-        Some(columns) if columns.is_empty() => Keep::All,
-        Some(columns) => Keep::Columns(columns.clone()),
-    };
-    let task = Task {
-        session,
-        plan,
-        input: &args.input,
-        output: &args.output,
-        keep,
-        features: args.columns.clone(),
-        threads: args.jobs,
-    };
-    let bar = Bar::new(console, &cancel);
-    let scored = predict(&task, &bar);
-    drop(bar);
-    let summary = match scored {
-        Ok(summary) => summary,
-        Err(PredictError::Cancelled) => return Err(Failure::cancelled().into()),
-        Err(error) => return Err(error.into()),
-    };
+    let summary = score(args, global, console, &cancel)?;
     let seconds = summary.took.as_secs_f64().max(1e-9);
     if console.json() {
         return console.value(&json!({
@@ -96,6 +75,38 @@ pub(crate) fn run(args: &Predict, global: &Global, console: &Console) -> anyhow:
         args.output.display()
     ));
     Ok(())
+}
+
+/// Scores, and prints nothing.
+pub(crate) fn score(
+    args: &Predict,
+    global: &Global,
+    console: &Console,
+    cancel: &Cancel,
+) -> anyhow::Result<Summary> {
+    let Ready { session, plan, _scratch } = load(args, global, console)?;
+    let keep = match &args.keep {
+        None => Keep::None,
+        Some(columns) if columns.is_empty() => Keep::All,
+        Some(columns) => Keep::Columns(columns.clone()),
+    };
+    let task = Task {
+        session,
+        plan,
+        input: &args.input,
+        output: &args.output,
+        keep,
+        features: args.columns.clone(),
+        threads: args.jobs,
+    };
+    let bar = Bar::new(console, cancel);
+    let scored = predict(&task, &bar);
+    drop(bar);
+    match scored {
+        Ok(summary) => Ok(summary),
+        Err(PredictError::Cancelled) => Err(Failure::cancelled().into()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A model that is ready to score.

@@ -4,6 +4,7 @@ mod lock;
 mod models;
 mod secret;
 mod serving;
+mod stepped;
 mod triggers;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -16,6 +17,7 @@ use serde_json::json;
 use tidemill_core::{Actor, SystemClock};
 use tidemill_db::Db;
 use tidemill_registry::{Reach, Registry};
+use tidemill_serve::record::Roll;
 use tidemill_server::{App, Config, MLFLOW_VERSION, Origins, Secrets};
 use tidemill_store::{Store, StoreOptions};
 use tokio::net::TcpListener;
@@ -28,6 +30,7 @@ use crate::home::Home;
 use crate::output::{Console, STRONG};
 use lock::ServerLock;
 use models::Models;
+pub(crate) use stepped::Stepped;
 
 pub(crate) fn run(args: &Up, global: &Global, console: &Console) -> anyhow::Result<()> {
     let home = Home::find(args.listening.home.as_deref(), global, console)?;
@@ -67,6 +70,7 @@ fn start(
     config.origins = origins(listening, &addresses);
     config.step_logs = Some(home.dir.join("runs"));
     config.secrets = Secrets::of(|name| std::env::var(name).ok());
+    config.about.clone_from(&home.about);
     change(&mut config);
     allow_many_files();
 
@@ -115,7 +119,8 @@ async fn serve(
         )
         .await?;
     }
-    let mut serving = serving::Parts::open(options, &registry, home, &config.scratch, models)?;
+    let mut serving =
+        serving::Parts::open((options, Roll::default()), &registry, home, &config.scratch, models)?;
     serving.begin().await?;
     let app = App::serve(registry, config, serving.serving());
     let grpc = serving.start(&app, grpc, token)?;

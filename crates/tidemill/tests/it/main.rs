@@ -12,6 +12,7 @@
 mod bad_input;
 mod crash;
 mod data;
+mod demo;
 mod fixture;
 mod flights;
 mod hostile;

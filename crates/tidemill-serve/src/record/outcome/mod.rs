@@ -4,12 +4,14 @@
 //! [`Matcher`] joins those that wait with the log, by request id or by entity and time ([`as_of`]). One that finds
 //! nothing waits and is tried again against what arrives later. [`Outcomes`] puts them beside their records.
 
+mod answers;
 mod attach;
 mod body;
 mod declare;
 mod join;
 mod matcher;
 
+pub use answers::{Answered, Joined, Known, Stretch, joined};
 pub use attach::Outcomes;
 pub use body::{BodyFormat, OutcomeReader, Rejected};
 pub use declare::OutcomesSpec;

@@ -1,9 +1,11 @@
 //! `tidemill release`: a version of a model is to get an environment's requests.
 
+mod judged;
 mod plan;
 
 use clap::Args;
 use serde_json::json;
+use tidemill_core::Name;
 use tidemill_deliver::rollout::Concurrency;
 use tidemill_server::delivery::{Wanted, endpoint_name, release_after};
 
@@ -40,47 +42,21 @@ enum Concurrent {
 }
 
 pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
-    let Some(declared) = &app.project.release else {
-        return Err(Failure::usage("the project declares no release")
-            .hint("add the section `release:`")
-            .into());
-    };
-    let Some((position, (name, environment))) =
-        declared.environments.iter().enumerate().find(|(_, (name, _))| name.as_str() == args.to)
-    else {
-        let names: Vec<&str> = declared.environments.keys().map(|name| name.as_str()).collect();
-        let hint = tidemill_core::did_you_mean(&args.to, names.iter().copied())
-            .unwrap_or_else(|| format!("the project file declares {}", names.join(", ")));
-        return Err(Failure::usage(format!("there is no environment `{}`", args.to)).hint(hint).into());
-    };
-    let (db, console) = (app.db()?, app.console);
+    let declared = declared(app)?;
     let (model, version) = match args.model.as_deref().map(|text| text.split_once('@').unwrap_or((text, "")))
     {
         Some((model, version)) => (model.to_owned(), version.to_owned()),
         None => (declared.model.to_string(), String::new()),
     };
+    environment(declared, &args.to)?;
     let version = version_of(app, &model, &version)?;
-    let planned = plan::plan(environment);
-    for metric in &planned.unseen {
-        console.warn(format!("`{metric}` is not seen by rollouts; this one is judged without it"));
-    }
-    let endpoint = declared.endpoint.as_ref().unwrap_or(&declared.model);
-    let is_last = position + 1 == declared.environments.len();
-    let wanted = Wanted {
-        model: model.clone(),
-        version,
-        threshold: args.threshold,
-        commit: None,
-        endpoint: endpoint_name(endpoint.as_str(), name.as_str(), is_last),
-        environment: name.to_string(),
-        stages: planned.stages,
-        judge: planned.judge,
-        concurrency: match args.concurrent {
-            Concurrent::Queue => Concurrency::Queue,
-            Concurrent::Supersede => Concurrency::Supersede,
-            Concurrent::Reject => Concurrency::Reject,
-        },
+    let concurrency = match args.concurrent {
+        Concurrent::Queue => Concurrency::Queue,
+        Concurrent::Supersede => Concurrency::Supersede,
+        Concurrent::Reject => Concurrency::Reject,
     };
+    let wanted = wanted(app, &model, version, &args.to, args.threshold, concurrency)?;
+    let (db, console) = (app.db()?, app.console);
     let placed = app.block(release_after(db, app.clock.as_ref(), &app.actor, app.cause, &wanted))?;
     let watched = crate::monitors::declaration(&app.project, &wanted.endpoint);
     app.block(tidemill_server::monitoring::declare(db, app.clock.as_ref(), &app.actor, &watched))?;
@@ -100,6 +76,55 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
         console.note("nothing ran there before, so there is nothing to compare with: it gets all requests");
     }
     Ok(())
+}
+
+fn declared<'a>(app: &'a App<'_>) -> anyhow::Result<&'a tidemill_project::Release> {
+    app.project.release.as_ref().ok_or_else(|| {
+        Failure::usage("the project declares no release").hint("add the section `release:`").into()
+    })
+}
+
+/// The place, name and content of an environment.
+fn environment<'a>(
+    declared: &'a tidemill_project::Release,
+    to: &str,
+) -> anyhow::Result<(usize, &'a Name, &'a tidemill_project::Environment)> {
+    let mut all = declared.environments.iter().enumerate();
+    let found = all.find(|(_, (name, _))| name.as_str() == to);
+    found.map(|(at, (name, environment))| (at, name, environment)).ok_or_else(|| {
+        let names: Vec<&str> = declared.environments.keys().map(|name| name.as_str()).collect();
+        let hint = tidemill_core::did_you_mean(to, names.iter().copied())
+            .unwrap_or_else(|| format!("the project file declares {}", names.join(", ")));
+        Failure::usage(format!("there is no environment `{to}`")).hint(hint).into()
+    })
+}
+
+/// A release of a version to an environment, as the project file says.
+pub(crate) fn wanted(
+    app: &App<'_>,
+    model: &str,
+    version: u64,
+    to: &str,
+    threshold: Option<f64>,
+    concurrency: Concurrency,
+) -> anyhow::Result<Wanted> {
+    let declared = declared(app)?;
+    let (position, name, environment) = environment(declared, to)?;
+    let planned = plan::plan(environment, app.project.objective.as_ref());
+    let endpoint = declared.endpoint.as_ref().unwrap_or(&declared.model);
+    let is_last = position + 1 == declared.environments.len();
+    Ok(Wanted {
+        model: model.to_owned(),
+        version,
+        threshold,
+        commit: None,
+        endpoint: endpoint_name(endpoint.as_str(), name.as_str(), is_last),
+        environment: name.to_string(),
+        stages: planned.stages,
+        judge: planned.judge,
+        measures: planned.measures,
+        concurrency,
+    })
 }
 
 /// The number of a version; the newest of the model where none is given.

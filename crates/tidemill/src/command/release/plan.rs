@@ -1,43 +1,39 @@
 //! From what the project file says of an environment to what a rollout does.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tidemill_core::declare::Objective;
 use tidemill_deliver::approval::Rule;
-use tidemill_deliver::judge::{Kind, Metric, Spec, Tier};
+use tidemill_deliver::judge::Spec;
+use tidemill_deliver::outcome::Measures;
 use tidemill_deliver::rollout::{Stage, Until};
 use tidemill_project as project;
 
-/// Error rates below this are no harm, whatever they are a multiple of.
-const RARE_ERRORS: f64 = 0.005;
-/// The same for the share of slow requests, of which the incumbent has at most one of twenty.
-const RARELY_SLOW: f64 = 0.02;
+use super::judged::Judged;
 
-/// What a rollout does, and what of the project file it cannot do.
+/// What a rollout does.
 pub(super) struct Planned {
     pub(super) stages: Vec<Stage>,
     pub(super) judge: Option<Spec>,
-    /// Metrics of the project file that a rollout does not see.
-    pub(super) unseen: Vec<&'static str>,
+    pub(super) measures: Option<Measures>,
 }
 
 /// The stages and the judge of an environment.
-pub(super) fn plan(environment: &project::Environment) -> Planned {
-    let (judge, unseen) = environment
-        .rollout
-        .as_ref()
+pub(super) fn plan(environment: &project::Environment, objective: Option<&Objective>) -> Planned {
+    let rollout = environment.rollout.as_ref();
+    let declared = rollout.map_or(&[][..], |rollout| rollout.stages.as_slice());
+    let judged = rollout
         .and_then(|rollout| rollout.judge.as_ref())
-        .map_or((None, Vec::new()), judge);
+        .map_or_else(Judged::default, |judge| Judged::of(judge, declared, objective));
     let mut stages = Vec::new();
     if let project::Approve::People(approval) = &environment.approve {
         stages.push(Stage::Gate { approve: rule(approval) });
     }
-    let declared = environment.rollout.iter().flat_map(|rollout| &rollout.stages);
-    stages.extend(declared.map(|declared| stage(declared, judge.is_some())));
+    stages.extend(declared.iter().map(|declared| stage(declared, &judged)));
     if !matches!(stages.last(), Some(Stage::Full { .. })) {
         stages.push(Stage::Full { settle: Duration::ZERO });
     }
-    Planned { stages, judge, unseen }
+    Planned { stages, judge: judged.spec, measures: judged.measures }
 }
 
 fn rule(approval: &project::Approval) -> Rule {
@@ -49,64 +45,35 @@ fn rule(approval: &project::Approval) -> Rule {
     }
 }
 
-fn stage(declared: &project::Stage, is_judged: bool) -> Stage {
-    // In the shadow nobody is harmed, and harm that shows there ends the rollout all the same.
-    let until = |verdict: bool, samples: Option<u64>, duration: Option<project::Period>| Until {
-        verdict,
+fn stage(declared: &project::Stage, judged: &Judged) -> Stage {
+    let period = |given: Option<project::Period>| given.map(|project::Period(period)| period);
+    let until = |verdict: bool, samples: Option<u64>, at_least, at_most| Until {
+        verdict: verdict && judged.spec.is_some(),
         samples: samples.unwrap_or(1),
-        at_least: duration.map_or(Duration::ZERO, |project::Period(at_least)| at_least),
-        at_most: None,
-        tiers: BTreeSet::from([Tier::Operational]),
+        at_least: period(at_least).unwrap_or(Duration::ZERO),
+        at_most: period(at_most),
+        tiers: judged.tiers.clone(),
     };
     match declared {
+        // In the shadow nobody is harmed, and harm that shows there ends the rollout all the same.
         project::Stage::Shadow(shadow) => {
-            Stage::Shadow { share: 10_000, until: until(false, shadow.samples, shadow.duration) }
+            let verdict = shadow.until == Some(project::WaitFor::Verdict);
+            let until = until(verdict, shadow.samples, shadow.duration, shadow.max);
+            Stage::Shadow { share: 10_000, until }
         }
         project::Stage::Canary(canary) => {
-            let (samples, duration) = match canary {
-                project::Canary::Share(_) => (None, None),
-                project::Canary::Stage(stage) => (stage.samples, stage.duration),
+            let until = match canary {
+                project::Canary::Share(_) => until(true, None, None, None),
+                project::Canary::Stage(stage) => until(true, stage.samples, stage.duration, stage.max),
             };
             let share = (canary.share().0 * 10_000.0).round().clamp(1.0, 9_999.0) as u32;
-            Stage::Canary { share, until: until(is_judged, samples, duration) }
+            Stage::Canary { share, until }
         }
         project::Stage::Gate(approval) => Stage::Gate { approve: rule(approval) },
         project::Stage::Full(full) => {
             Stage::Full { settle: full.settle.map_or(Duration::ZERO, |project::Period(settle)| settle) }
         }
     }
-}
-
-fn judge(declared: &project::Judge) -> (Option<Spec>, Vec<&'static str>) {
-    let (mut metrics, mut unseen) = (Vec::new(), Vec::new());
-    for metric in &declared.metrics {
-        let (name, kind) = match metric {
-            project::JudgeMetric::Errors => {
-                ("errors", Kind::EventRate { tolerate: 1.25, reject: 2.0, negligible: Some(RARE_ERRORS) })
-            }
-            project::JudgeMetric::Latency => {
-                ("latency", Kind::EventRate { tolerate: 1.25, reject: 2.0, negligible: Some(RARELY_SLOW) })
-            }
-            project::JudgeMetric::Cost => {
-                unseen.push("cost");
-                continue;
-            }
-            project::JudgeMetric::Kpi => {
-                unseen.push("kpi");
-                continue;
-            }
-        };
-        metrics.push(Metric {
-            name: name.to_owned(),
-            kind,
-            tier: Tier::Operational,
-            critical: true,
-            required: true,
-        });
-    }
-    let spec =
-        (!metrics.is_empty()).then_some(Spec { error_budget: declared.error_budget, metrics, slices: None });
-    (spec, unseen)
 }
 
 #[cfg(test)]
@@ -118,9 +85,14 @@ mod tests {
         let text = "project: flights\nobjective:\n  task: {kind: classification, target: late, positive: 1}\n  costs: {currency: EUR, false_negative: 120, false_positive: 15}\nrelease:\n  model: late\n  environments:\n    prod:\n      approve: {by: owner, count: 2, people: [ada, bob, cid]}\n      rollout:\n        stages: [{shadow: {samples: 2000}}, {canary: 5%}, {gate: {by: risk}}, {canary: 25%}, {full: {settle: 24h}}]\n        judge: {error_budget: 0.01, metrics: [errors, latency, cost]}\n";
         let project = project::parse_bytes(text.as_bytes(), "tidemill.yaml").unwrap();
         let release = project.release.unwrap();
-        let planned = plan(&release.environments[0]);
-        assert_eq!(planned.unseen, ["cost"]);
-        assert_eq!(planned.judge.unwrap().metrics.len(), 2);
+        let planned = plan(&release.environments[0], project.objective.as_ref());
+        let names: Vec<String> =
+            planned.judge.unwrap().metrics.into_iter().map(|metric| metric.name).collect();
+        assert_eq!(names, ["errors", "latency", "paired_cost", "cost"]);
+        let measures = planned.measures.unwrap();
+        assert_eq!((measures.label.as_str(), measures.positive.as_str()), ("late", "1"));
+        assert_eq!(measures.delay, Duration::from_secs(24 * 3600));
+        assert!((measures.threshold - 15.0 / 135.0).abs() < 1e-12);
         assert_eq!(planned.stages.len(), 6);
         assert!(
             matches!(&planned.stages[0], Stage::Gate { approve } if approve.people.len() == 3 && approve.count == 2)

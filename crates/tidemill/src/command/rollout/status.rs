@@ -45,6 +45,7 @@ fn list(args: &Status, app: &App<'_>) -> anyhow::Result<()> {
         environment: None,
         is_live: args.live,
         before: None,
+        release: None,
     };
     let rollouts = app.block(app.db()?.rollouts(&filter, args.limit))?;
     let (console, now) = (app.console, app.clock.now());
@@ -95,7 +96,11 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
     let (plan, state) = (plan_of(rollout)?, standing(rollout, app.clock.now())?);
     let transitions = app.block(db.rollout_transitions(rollout.id))?;
     let metrics = state.judge().map(|judge| judge.view()).unwrap_or_default();
+    let matured = state.matured();
     if console.json() {
+        let outcomes = matured.map(|matured| {
+            json!({"judged": matured.outcomes, "late": matured.late, "until": matured.until.to_string()})
+        });
         let phases: Vec<_> = transitions
             .iter()
             .map(|one| {
@@ -108,7 +113,7 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
             "author": plan.author, "inputs": plan.inputs.to_string(), "phase": state.phase.name(),
             "waiting": rollout.is_waiting, "over": rollout.is_over, "stage": state.stage, "stages": plan.stages,
             "share": f64::from(state.traffic.share(plan.candidate)) / 10_000.0, "requests": state.requests,
-            "held": state.hold, "metrics": metrics, "phases": phases,
+            "held": state.hold, "metrics": metrics, "outcomes": outcomes, "phases": phases,
         }));
     }
     console.line(format!(
@@ -125,6 +130,14 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
     for one in &transitions {
         console.line(format!("{}  {} -> {}: {}", console.out(FAINT, one.at), one.from, one.to, one.why));
     }
+    if let Some(matured) = matured {
+        let late =
+            if matured.late == 0 { String::new() } else { format!("; {} came too late", matured.late) };
+        console.line(format!(
+            "{} outcomes of requests until {} were judged{late}",
+            matured.outcomes, matured.until
+        ));
+    }
     if metrics.is_empty() {
         return Ok(());
     }
@@ -132,7 +145,7 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
         ("metric", Align::Left),
         ("candidate", Align::Right),
         ("incumbent", Align::Right),
-        ("ratio", Align::Right),
+        ("harm", Align::Right),
         ("harm proven", Align::Right),
         ("safety proven", Align::Right),
     ]);

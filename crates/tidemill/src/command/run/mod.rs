@@ -56,7 +56,7 @@ pub(crate) struct Done {
 
 impl Done {
     /// Whether every step is done and no test failed.
-    fn good(&self) -> bool {
+    pub(crate) fn good(&self) -> bool {
         let steps = self.report.as_ref().is_none_or(|report| report.state == RunState::Succeeded);
         steps && self.evidence.as_ref().is_none_or(|evidence| evidence.count(Outcome::Failed) == 0)
     }
@@ -80,7 +80,7 @@ fn finish(args: &Run, app: &App<'_>, resolved: &Resolved, done: &Done) -> anyhow
 }
 
 /// Plans, checks the data that steps will read, runs, and tests the model.
-fn once(args: &Run, app: &App<'_>, resolved: &Resolved) -> anyhow::Result<Done> {
+pub(crate) fn once(args: &Run, app: &App<'_>, resolved: &Resolved) -> anyhow::Result<Done> {
     let dag = Dag::new(&resolved.steps)?;
     let selection = Selection { steps: args.steps.clone(), downstream: args.downstream };
     if args.dry_run {
@@ -358,5 +358,5 @@ fn evidence_of(app: &App<'_>, digest: &Digest) -> anyhow::Result<Option<Evidence
     if !store.contains(digest)? {
         return Ok(None);
     }
-    Ok(serde_json::from_slice(&store.get(digest)?).ok().filter(|e: &Evidence| e.format == Evidence::FORMAT))
+    Ok(Evidence::read(&store.get(digest)?))
 }

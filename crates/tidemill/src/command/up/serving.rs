@@ -1,8 +1,9 @@
 //! What of the server answers requests for predictions: the runtimes, the inference log, the protocols.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tidemill_core::Clock;
@@ -12,7 +13,7 @@ use tidemill_serve::gateway::settings::Settings;
 use tidemill_serve::gateway::source::{ModelSource, Which};
 use tidemill_serve::gateway::{self, Gateway};
 use tidemill_serve::record::outcome::Matcher;
-use tidemill_serve::record::{InferenceLog, LogError, LogSettings, Reader, Roller, Rules};
+use tidemill_serve::record::{InferenceLog, LogError, LogSettings, Reader, Roll, Roller, Rules};
 use tidemill_serve::scoring::{self, ScoringConfig};
 use tidemill_serve::{Inference, Recorder, oip};
 use tidemill_server::{App, Followed, Otlp, OutcomeApi, RegistrySource, Sending, Serving, Token};
@@ -27,23 +28,23 @@ use crate::serving::{Places, runtimes};
 pub(super) struct Parts {
     serving: Serving,
     log: InferenceLog,
+    reader: Reader,
     outcomes: OutcomeApi,
     followed: Followed,
     /// Taken by who starts it.
     sending: Option<Sending>,
-    home: PathBuf,
 }
 
 impl Parts {
     pub(super) fn open(
-        args: &GatewayOptions,
+        (args, roll): (&GatewayOptions, Roll),
         registry: &Registry,
         home: &Home,
         scratch: &Path,
         models: Models,
     ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::clone(registry.clock());
-        let log = open_log(home, &clock)?;
+        let log = open_log(home, &clock, roll)?;
         log.set_default(args.records.spec(home.records.as_ref())?)?;
         let loader = runtimes(Places {
             python: args.python.clone(),
@@ -83,15 +84,27 @@ impl Parts {
             }
             None => None,
         };
+        let reader = Reader::of_home(registry.db().clone(), registry.store().clone(), &home.dir);
         let serving = Serving::over(gateway, followed.clone())
             .mount(|inference| oip::router(inference, oip::Limits::default()))
             .mount(|inference| scoring::routes(inference, scoring))
-            .mount(|_| outcomes.clone().routes());
-        Ok(Self { serving, followed, log, outcomes, sending, home: home.dir.clone() })
+            .mount(|_| outcomes.clone().routes())
+            .with_records(reader.clone(), log.settings().flush * 2 + SETTLE);
+        Ok(Self { serving, followed, log, reader, outcomes, sending })
     }
 
     pub(super) fn serving(&self) -> Serving {
         self.serving.clone()
+    }
+
+    /// The inference log.
+    pub(super) fn log(&self) -> &InferenceLog {
+        &self.log
+    }
+
+    /// With what it is read.
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     /// Makes a gateway alone ready before it listens: models of folders are loaded, endpoints of a server set.
@@ -129,8 +142,7 @@ impl Parts {
                 () = stop.cancelled() => {}
             }
         });
-        let reader = Reader::of_home(db.clone(), store, &self.home);
-        let matcher = Matcher::new(db, reader, clock, self.log.settings().flush);
+        let matcher = Matcher::new(db, self.reader.clone(), clock, self.log.settings().flush);
         let arrived = self.outcomes.arrived();
         let gateway = self.serving.gateway().clone();
         let rules = move |endpoint: &str| {
@@ -145,8 +157,7 @@ impl Parts {
             }
         });
         if !app.config().only_serving {
-            let (watched, log) = (app.clone(), self.log.clone());
-            let reader = Reader::of_home(registry.db().clone(), registry.store().clone(), &self.home);
+            let (watched, log, reader) = (app.clone(), self.log.clone(), self.reader.clone());
             app.background()
                 .spawn("monitors", |stop| tidemill_server::monitoring::run(watched, reader, log, stop));
         }
@@ -175,16 +186,20 @@ impl Parts {
     }
 }
 
+/// What joining outcomes may take beyond the flushes of the log, before rollouts are judged by them.
+const SETTLE: Duration = Duration::from_secs(8);
+
 /// Servers that share a database may share a home as well; each has a folder for its segments.
 const SERVERS: usize = 64;
 
-fn open_log(home: &Home, clock: &Arc<dyn Clock>) -> anyhow::Result<InferenceLog> {
+fn open_log(home: &Home, clock: &Arc<dyn Clock>, roll: Roll) -> anyhow::Result<InferenceLog> {
     let mut number = 1;
     loop {
         let name = if number == 1 { "records".to_owned() } else { format!("records-{number}") };
         let records = home.dir.join(name);
         // One secret for all servers that share the home, so that hashes can be joined.
-        let settings = LogSettings { redact_key: home.dir.join("redact.key"), ..LogSettings::new(&records) };
+        let settings =
+            LogSettings { redact_key: home.dir.join("redact.key"), roll, ..LogSettings::new(&records) };
         match InferenceLog::open(settings, Rules::default(), Arc::clone(clock)) {
             Ok(log) => return Ok(log),
             Err(LogError::Busy(_)) if number < SERVERS => number += 1,

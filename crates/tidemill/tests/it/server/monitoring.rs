@@ -15,7 +15,7 @@ objective:
   costs: {currency: EUR, false_negative: 120, false_positive: 15}
   kpi: {name: missed_connection_cost, unit: EUR, better: lower}
 data:
-  flights: {path: data/flights/2013-0[12].parquet, time: time_hour}
+  flights: {path: 'data/flights/2013-0[12].parquet', time: time_hour}
   weather: {path: data/weather.parquet}
   planes: {path: data/planes.parquet}
 pipeline:

@@ -62,6 +62,54 @@ fn harm_goes_back_health_gets_everything_and_kill_9_changes_nothing() {
 }
 
 #[test]
+fn what_costs_more_goes_back_on_outcomes_and_each_is_taken_once() {
+    const COSTLY: &str = "project: served
+objective:
+  task: {kind: classification, target: big, positive: 1}
+  costs: {currency: EUR, false_negative: 120, false_positive: 15}
+release:
+  model: late
+  environments:
+    prod:
+      rollout:
+        stages: [{canary: 50%}, {full: {}}]
+        judge: {error_budget: 0.02, outcomes: {delay: 1s}, metrics: [errors, cost]}
+";
+    let place = Place::sqlite();
+    fs_err::write(place.root().join("tidemill.yaml"), COSTLY).unwrap();
+    let server = place.serve();
+    succeeds(script(&place, "rollouts.py", &[&server.url, "register"]), &[&server]);
+    json(&place, &["release", "late@1", "--to", "prod", "--threshold", "5"]);
+    wait(&place, 1, &server, |status| status["phase"] == "complete");
+
+    // It answers as fast and as surely, but nobody ever acts on what it says.
+    json(&place, &["release", "late@2", "--to", "prod", "--threshold", "100"]);
+    let traffic = Traffic::start_as(&place, &server, "judged", "one");
+    wait(&place, 2, &server, |status| status["phase"] == "canary" && status["requests"] != 0);
+    server.kill();
+    traffic.stop();
+    let server = place.serve();
+    let traffic = Traffic::start_as(&place, &server, "judged", "two");
+    let harmful = wait(&place, 2, &server, |status| status["over"] == true);
+    assert_eq!(traffic.stop()["lost"], 0, "it never failed");
+    assert_eq!(harmful["phase"], "rolled-back", "{harmful}");
+    let why = harmful["phases"].as_array().unwrap().iter().rev().nth(1).unwrap()["why"].as_str().unwrap();
+    assert_eq!(why, "`cost` is proven to be harmed");
+
+    let judged = harmful["outcomes"]["judged"].as_u64().unwrap();
+    let metrics = harmful["metrics"].as_array().unwrap();
+    let cost = metrics.iter().find(|metric| metric["metric"] == "cost").unwrap();
+    let seen = cost["candidate"].as_u64().unwrap() + cost["baseline"].as_u64().unwrap();
+    assert!(seen > 0 && seen <= judged, "no outcome was seen twice: {harmful}");
+    // Half of the requests are missed, at 120 each.
+    let harm = cost["harm"].as_f64().unwrap();
+    assert!((30.0..90.0).contains(&harm), "{harmful}");
+    let replayed = json(&place, &["rollout", "replay", "2"]);
+    assert_eq!(replayed["identical"], true, "{replayed}");
+    server.stop();
+}
+
+#[test]
 fn no_path_leads_past_an_approval() {
     let place = Place::sqlite();
     let gated = PROJECT.replace("    prod:\n", "    prod:\n      approve: {by: owner, people: [ada]}\n");
@@ -151,8 +199,12 @@ struct Traffic {
 
 impl Traffic {
     fn start(place: &Place, server: &Server, name: &str) -> Self {
+        Self::start_as(place, server, "traffic", name)
+    }
+
+    fn start_as(place: &Place, server: &Server, what: &str, name: &str) -> Self {
         let until = place.root().join(format!("stop-{name}"));
-        let mut command = script(place, "rollouts.py", &[&server.url, "traffic", until.to_str().unwrap()]);
+        let mut command = script(place, "rollouts.py", &[&server.url, what, until.to_str().unwrap()]);
         let child = command.stdout(Stdio::piped()).spawn().unwrap();
         Self { child: Some(child), until }
     }

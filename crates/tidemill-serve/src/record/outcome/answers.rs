@@ -1,0 +1,337 @@
+//! Answers with what became known of them: of each row what every arm said, the score and the class, and its outcomes.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, ArrayRef, AsArray as _, Float64Array, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int32Type, TimestampMillisecondType};
+use tidemill_core::Timestamp;
+use tidemill_db::Db;
+use tidemill_db::outcomes::Outcome;
+
+use crate::record::columns::{OUTPUT, fixed};
+use crate::record::{LogError, Query, Reader};
+
+/// What an arm answered to a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    /// The arm.
+    pub arm: String,
+    /// Whether nobody was given the answer.
+    pub is_shadow: bool,
+    /// The score of the positive class, the last of several.
+    pub score: Option<f64>,
+    /// The class that was named, as text.
+    pub class: Option<String>,
+}
+
+/// The value of an outcome.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Known {
+    /// A number or a truth value (0 or 1).
+    Number(f64),
+    /// A text.
+    Text(String),
+}
+
+/// A row of a request with its outcomes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Joined {
+    /// When the request came.
+    pub at: Timestamp,
+    /// What arms answered; failed ones are left out.
+    pub answers: Vec<Answered>,
+    /// What became known, by name.
+    pub outcomes: Vec<(String, Known)>,
+}
+
+/// Rows of a stretch of time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stretch {
+    /// Until when the stretch goes, inclusive: earlier than asked for where more would be held in memory at once.
+    pub until: Timestamp,
+    /// Outcomes that belong to requests of it.
+    pub outcomes: u64,
+    /// Its rows by time; only those that outcomes belong to.
+    pub rows: Vec<Joined>,
+}
+
+/// Rows whose requests came after `after` and until `until`, inclusive, as far as outcomes were joined with them; about `most` outcomes
+/// at once.
+///
+/// # Errors
+///
+/// What database, store or disk refuse.
+pub async fn joined(
+    db: &Db,
+    reader: &Reader,
+    endpoint: &str,
+    (after, until): (Timestamp, Timestamp),
+    most: usize,
+) -> Result<Stretch, LogError> {
+    let next = |at: Timestamp| Timestamp::from_millis(at.millis().saturating_add(1));
+    let mut until = until;
+    let mut outcomes = db.first_matched_outcomes(endpoint, next(after), next(until), most).await?;
+    if outcomes.len() >= most
+        && let Some(last) = outcomes.last().and_then(|last| last.matched.as_ref()).map(|last| last.at)
+    {
+        // All of one moment or none: the moment of the last one may have more.
+        let before = Timestamp::from_millis(last.millis() - 1);
+        until = if before > after { before } else { last };
+        outcomes = db.matched_outcomes(endpoint, next(after), next(until)).await?;
+    }
+    let count = outcomes.len() as u64;
+    if outcomes.is_empty() {
+        return Ok(Stretch { until, outcomes: 0, rows: Vec::new() });
+    }
+    let query = Query::of(endpoint, Some(next(after)), Some(next(until)));
+    let mut rows = Rows::of(outcomes);
+    let found = reader.find(&query).await?.without_inputs();
+    let read = tokio::task::spawn_blocking(move || {
+        for batch in found.batches() {
+            rows.take(&batch?);
+        }
+        Ok::<_, LogError>(rows)
+    });
+    let rows =
+        read.await.map_err(|error| LogError::Damaged(format!("reading answers failed: {error}")))??.joined();
+    Ok(Stretch { until, outcomes: count, rows })
+}
+
+/// Rows that are being put together.
+struct Rows {
+    /// By request: row, name and value.
+    outcomes: HashMap<String, Vec<(Option<u64>, String, Known)>>,
+    found: HashMap<(String, u64), (Timestamp, Vec<Answered>)>,
+}
+
+impl Rows {
+    fn of(outcomes: Vec<Outcome>) -> Self {
+        let mut by_request: HashMap<String, Vec<_>> = HashMap::new();
+        for outcome in outcomes {
+            let value = match (outcome.number, outcome.text) {
+                (_, Some(text)) => Known::Text(text),
+                (Some(number), None) => Known::Number(number),
+                (None, None) => continue,
+            };
+            let Some(matched) = outcome.matched else { continue };
+            by_request.entry(matched.request_id).or_default().push((matched.row, outcome.name, value));
+        }
+        Self { outcomes: by_request, found: HashMap::new() }
+    }
+
+    fn take(&mut self, batch: &RecordBatch) {
+        let column = |name: &str| batch.column_by_name(name);
+        let (Some(times), Some(ids), Some(rows), Some(arms), Some(shadows), Some(status)) = (
+            column(fixed::TIME),
+            column(fixed::REQUEST_ID),
+            column(fixed::ROW),
+            column(fixed::ARM),
+            column(fixed::SHADOW),
+            column(fixed::STATUS),
+        ) else {
+            return;
+        };
+        let (ids, arms, status) =
+            (ids.as_string::<i32>(), arms.as_string::<i32>(), status.as_string::<i32>());
+        let (times, rows) =
+            (times.as_primitive::<TimestampMillisecondType>(), rows.as_primitive::<Int32Type>());
+        let shadows = shadows.as_boolean();
+        let said = Said::of(batch);
+        for at in 0..batch.num_rows() {
+            // A fallback's answer says nothing of the arm's model.
+            if status.value(at) != "answered" || !arms.is_valid(at) {
+                continue;
+            }
+            let id = ids.value(at);
+            if !self.outcomes.contains_key(id) {
+                continue;
+            }
+            let row = u64::try_from(rows.value(at)).unwrap_or_default();
+            let found = self.found.entry((id.to_owned(), row));
+            let (_, answers) = found.or_insert_with(|| (Timestamp::from_millis(times.value(at)), Vec::new()));
+            let arm = arms.value(at);
+            // A caller may use the name of a request twice; the first one counts.
+            if answers.iter().any(|known| known.arm == arm) {
+                continue;
+            }
+            answers.push(Answered {
+                arm: arm.to_owned(),
+                is_shadow: shadows.value(at),
+                score: said.score(at),
+                class: said.class(at),
+            });
+        }
+    }
+
+    fn joined(self) -> Vec<Joined> {
+        let mut rows: Vec<((String, u64), Joined)> = Vec::with_capacity(self.found.len());
+        for ((id, row), (at, answers)) in self.found {
+            let of_request = self.outcomes.get(&id).map_or(&[][..], Vec::as_slice);
+            let outcomes: Vec<(String, Known)> = of_request
+                .iter()
+                .filter(|(of, ..)| of.is_none_or(|of| of == row))
+                .map(|(_, name, value)| (name.clone(), value.clone()))
+                .collect();
+            if !outcomes.is_empty() {
+                rows.push(((id, row), Joined { at, answers, outcomes }));
+            }
+        }
+        rows.sort_by(|(one, a), (other, b)| (a.at, one).cmp(&(b.at, other)));
+        rows.into_iter().map(|(_, row)| row).collect()
+    }
+}
+
+/// Which columns hold score and class.
+struct Said {
+    score: Option<Scores>,
+    class: Option<StringArray>,
+}
+
+enum Scores {
+    Flat(Float64Array),
+    /// Values of lists, and where the list of each row ends.
+    Lists(Float64Array, Vec<Option<usize>>),
+}
+
+impl Said {
+    /// The score is in a column that is called a probability, or else in the only one of fractions; the class is in the first of
+    /// whole numbers or texts.
+    fn of(batch: &RecordBatch) -> Self {
+        let schema = batch.schema();
+        let outputs: Vec<(&str, &ArrayRef)> = schema
+            .fields()
+            .iter()
+            .zip(batch.columns())
+            .filter(|(field, _)| field.name().starts_with(OUTPUT))
+            .map(|(field, column)| (field.name().as_str(), column))
+            .collect();
+        let is_fraction = |column: &ArrayRef| match column.data_type() {
+            DataType::List(item) => item.data_type().is_floating(),
+            kind => kind.is_floating(),
+        };
+        let fractions: Vec<_> = outputs.iter().filter(|(_, column)| is_fraction(column)).collect();
+        let named = fractions.iter().find(|(name, _)| name.to_ascii_lowercase().contains("prob"));
+        let score = match (named, fractions.as_slice()) {
+            (Some((_, column)), _) | (None, [(_, column)]) => scores(column),
+            _ => None,
+        };
+        let is_class = |column: &ArrayRef| {
+            column.data_type().is_integer()
+                || matches!(column.data_type(), DataType::Utf8 | DataType::Boolean)
+        };
+        let class = outputs.iter().find(|(_, column)| is_class(column)).and_then(|(_, column)| {
+            cast(column, &DataType::Utf8).ok().map(|texts| texts.as_string::<i32>().clone())
+        });
+        Self { score, class }
+    }
+
+    fn score(&self, at: usize) -> Option<f64> {
+        let value = match self.score.as_ref()? {
+            Scores::Flat(values) => values.is_valid(at).then(|| values.value(at))?,
+            Scores::Lists(values, last) => {
+                let last = (*last.get(at)?)?;
+                values.is_valid(last).then(|| values.value(last))?
+            }
+        };
+        value.is_finite().then_some(value)
+    }
+
+    fn class(&self, at: usize) -> Option<String> {
+        self.class.as_ref().filter(|texts| texts.is_valid(at)).map(|texts| texts.value(at).to_owned())
+    }
+}
+
+fn scores(column: &ArrayRef) -> Option<Scores> {
+    let numbers = |column: &ArrayRef| {
+        let numbers = cast(column, &DataType::Float64).ok()?;
+        Some(numbers.as_primitive::<arrow::datatypes::Float64Type>().clone())
+    };
+    let DataType::List(_) = column.data_type() else { return numbers(column).map(Scores::Flat) };
+    let lists = column.as_list::<i32>();
+    let ends = lists.value_offsets().windows(2).enumerate().map(|(at, ends)| {
+        let is_there = lists.is_valid(at) && ends[1] > ends[0];
+        is_there.then(|| usize::try_from(ends[1] - 1).ok()).flatten()
+    });
+    let last = ends.collect();
+    Some(Scores::Lists(numbers(lists.values())?, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{
+        BooleanArray, Float32Array, Int32Array, Int64Array, ListArray, TimestampMillisecondArray,
+    };
+    use arrow::datatypes::{Field, Float32Type, Schema};
+    use tidemill_db::outcomes::Match;
+
+    use super::*;
+
+    fn batch(arms: &[&str], shadows: &[bool], outputs: Vec<(&str, ArrayRef)>) -> RecordBatch {
+        let rows = arms.len();
+        let texts = |values: &[&str]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
+        let times = TimestampMillisecondArray::from(vec![5; rows]).with_timezone("UTC");
+        let mut columns = vec![
+            (fixed::TIME, Arc::new(times) as ArrayRef),
+            (fixed::REQUEST_ID, texts(&vec!["a"; rows])),
+            (fixed::ROW, Arc::new(Int32Array::from(vec![0; rows]))),
+            (fixed::ARM, texts(arms)),
+            (fixed::SHADOW, Arc::new(BooleanArray::from(shadows.to_vec()))),
+            (fixed::STATUS, texts(&vec!["answered"; rows])),
+        ];
+        columns.extend(outputs);
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
+            .collect();
+        let columns = columns.into_iter().map(|(_, column)| column).collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+    }
+
+    fn outcome(name: &str, row: Option<u64>, number: f64) -> Outcome {
+        let matched = Match { request_id: "a".into(), row, at: Timestamp::from_millis(5) };
+        Outcome { name: name.into(), number: Some(number), matched: Some(matched), ..Outcome::default() }
+    }
+
+    #[test]
+    fn answers_of_both_arms_meet_their_outcomes() {
+        let lists = ListArray::from_iter_primitive::<Float32Type, _, _>([
+            Some(vec![Some(0.75), Some(0.25)]),
+            Some(vec![Some(0.5), Some(0.5)]),
+        ]);
+        let outputs = vec![
+            ("output_label", Arc::new(Int64Array::from(vec![0, 1])) as ArrayRef),
+            ("output_probabilities", Arc::new(lists)),
+        ];
+        let mut rows = Rows::of(vec![
+            outcome("late", None, 1.0),
+            outcome("cost", Some(0), 7.5),
+            outcome("x", Some(3), 0.0),
+        ]);
+        rows.take(&batch(&["old", "new"], &[false, true], outputs));
+        let joined = rows.joined();
+        assert_eq!(joined.len(), 1);
+        let said = |arm: &str, is_shadow, score, class: &str| Answered {
+            arm: arm.into(),
+            is_shadow,
+            score: Some(score),
+            class: Some(class.into()),
+        };
+        assert_eq!(joined[0].answers, [said("old", false, 0.25, "0"), said("new", true, 0.5, "1")]);
+        let names: Vec<&str> = joined[0].outcomes.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["late", "cost"]);
+    }
+
+    #[test]
+    fn a_score_is_found_where_there_is_one() {
+        let flat = Arc::new(Float32Array::from(vec![0.5])) as ArrayRef;
+        let one = batch(&["old"], &[false], vec![("output_y", flat.clone())]);
+        assert_eq!(Said::of(&one).score(0), Some(0.5));
+        let two = batch(&["old"], &[false], vec![("output_y", flat.clone()), ("output_z", flat.clone())]);
+        assert_eq!(Said::of(&two).score(0), None, "nobody knows which of them it is");
+        let named = batch(&["old"], &[false], vec![("output_y", flat.clone()), ("output_Prob", flat)]);
+        assert_eq!(Said::of(&named).score(0), Some(0.5));
+    }
+}

@@ -1,0 +1,120 @@
+//! `tidemill demo`: the whole loop on a year of real flights.
+//!
+//! Pipeline, registry, gateway, inference log, outcomes, rollouts and judge are the product's own; the demo is the world around them. It
+//! sends the requests of each hour, tells outcomes when flights have landed, trains once a month, and puts its clock forward.
+
+mod clock;
+mod flights;
+mod report;
+mod tally;
+mod world;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueHint};
+use tidemill_core::{Cancel, Clock, Timestamp};
+
+use crate::app::App;
+use crate::cli::{ColorWhen, Global};
+use crate::failure::Failure;
+use crate::output::{Bar, Console};
+use clock::Replayed;
+use world::World;
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Leave the server running at the end, until it is interrupted, and keep the project
+    #[arg(long)]
+    keep: bool,
+    /// Make the project in this folder, which must not be there, and keep it; a temporary one where not given
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    dir: Option<PathBuf>,
+    /// Of a hundred flights, how many are used
+    #[arg(long, hide = true, default_value_t = 35, value_parser = clap::value_parser!(u32).range(1..=100))]
+    share: u32,
+    /// Months from April on
+    #[arg(long, hide = true, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=9))]
+    months: u32,
+}
+
+pub(crate) fn run(args: &Demo, global: &Global, console: &Console) -> anyhow::Result<()> {
+    let folder = Folder::make(args)?;
+    let quiet = Global {
+        project: None,
+        json: false,
+        database: None,
+        quiet: true,
+        color: ColorWhen::Never,
+        job: None,
+    };
+    let silent = Console::new(&quiet);
+    flights::unpack(&folder.path)?;
+    let clock = Arc::new(Replayed::at(month_begin(4)));
+    let mut app = App::open_at(folder.path.clone(), global.database.clone(), &silent)?;
+    app.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    let bar = Bar::new(console, &app.cancel);
+    let world = World { app: &app, quiet: &quiet, clock: &clock, console, bar: &bar, share: args.share };
+    let (told, server) = match world.run(args.months as usize) {
+        Ok(done) => done,
+        Err(_) if app.cancel.is_cancelled() => return Err(Failure::cancelled().into()),
+        Err(error) => return Err(error),
+    };
+    drop(bar);
+    report::print(&told, console)?;
+    if args.keep {
+        clock.let_go();
+        console.note(format!(
+            "the server answers on {} until it is interrupted; the project is in {}",
+            server.url(),
+            folder.path.display()
+        ));
+        wait(&app.cancel);
+    }
+    app.block(server.stop());
+    app.block(app.db()?.clone().close())?;
+    Ok(())
+}
+
+fn wait(cancel: &Cancel) {
+    while !cancel.is_cancelled() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+/// The first moment of a month of 2013; the thirteenth is January 2014.
+fn month_begin(month: usize) -> Timestamp {
+    let (year, month) = if month > 12 { (2014, month - 12) } else { (2013, month) };
+    Timestamp::parse(&format!("{year}-{month:02}-01T00:00:00Z")).unwrap_or_default()
+}
+
+/// The project's folder, which is gone at the end where nobody wants to keep it.
+struct Folder {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Folder {
+    fn make(args: &Demo) -> anyhow::Result<Self> {
+        let path = args
+            .dir
+            .clone()
+            .unwrap_or_else(|| std::env::temp_dir().join(format!("tidemill-demo-{}", std::process::id())));
+        if Path::new(&path).exists() {
+            return Err(Failure::usage(format!("`{}` is there already", path.display()))
+                .hint("name a folder that is not there, or remove it")
+                .into());
+        }
+        fs_err::create_dir_all(&path)?;
+        let path = fs_err::canonicalize(&path)?;
+        Ok(Self { path, keep: args.keep || args.dir.is_some() })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.keep {
+            drop(fs_err::remove_dir_all(&self.path));
+        }
+    }
+}

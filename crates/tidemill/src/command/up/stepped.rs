@@ -1,0 +1,95 @@
+//! A server inside of this process that takes nothing on by itself: whoever started it says when records are written, outcomes joined and
+//! rollouts looked at. So a replay of a year comes to the same end on every machine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidemill_registry::Registry;
+use tidemill_serve::record::outcome::{Matcher, OutcomeRules};
+use tidemill_serve::record::{Roll, Roller};
+use tidemill_server::delivery::Driver;
+use tidemill_server::{App, Config, Running};
+
+use super::models::Models;
+use super::{scratch, serving};
+use crate::cli::GatewayOptions;
+use crate::home::Home;
+
+/// Such a server.
+pub(crate) struct Stepped {
+    running: Running,
+    parts: serving::Parts,
+    driver: Driver,
+    roller: Roller,
+    matcher: Matcher,
+    /// Records that were waited for and never came.
+    missing: u64,
+}
+
+/// How long records may take to be there.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Stepped {
+    /// Starts one on a free port of the loopback interface.
+    pub(crate) async fn start(registry: Registry, home: &Home) -> anyhow::Result<Self> {
+        home.make()?;
+        let mut config = Config::new(scratch(home)?);
+        config.drives_rollouts = false;
+        config.step_logs = Some(home.dir.join("runs"));
+        let options = GatewayOptions {
+            grpc: None,
+            default_endpoint: None,
+            python: None,
+            onnxruntime: None,
+            otlp: None,
+            trace_share: 0.0,
+            records: crate::records::RecordDefaults::default(),
+        };
+        // By the size of what is in them: the time of a replay goes by too fast.
+        let roll = Roll { rows: 8_000, age: Duration::from_secs(10 * 365 * 86_400), ..Roll::default() };
+        let parts =
+            serving::Parts::open((&options, roll), &registry, home, &config.scratch, Models::Registry)?;
+        let (db, store) = (registry.db().clone(), registry.store().clone());
+        let clock = Arc::clone(registry.clock());
+        let roller = Roller::new(parts.log().clone(), db.clone(), store, Arc::clone(&clock));
+        let matcher = Matcher::new(db, parts.reader().clone(), clock, Duration::ZERO);
+        let app = App::serve(registry, config, parts.serving());
+        let running = Running::start(app.clone())?;
+        Ok(Self { running, parts, driver: Driver::new(app), roller, matcher, missing: 0 })
+    }
+
+    /// Where it answers.
+    pub(crate) fn url(&self) -> String {
+        self.running.url()
+    }
+
+    /// Writes `expected` records of an endpoint, joins outcomes with them, and takes rollouts on. Records of shadows may take a moment;
+    /// those that were dropped are waited for once.
+    pub(crate) async fn step(&mut self, endpoint: &str, expected: u64) -> anyhow::Result<()> {
+        let begin = tokio::time::Instant::now();
+        loop {
+            let log = self.parts.log().clone();
+            tokio::task::spawn_blocking(move || log.flush()).await??;
+            let recorded = self.parts.log().counts().get(endpoint).map_or(0, |counts| counts.recorded);
+            let lacking = expected.saturating_sub(self.missing).saturating_sub(recorded);
+            if lacking == 0 || begin.elapsed() > PATIENCE {
+                self.missing += lacking;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        self.roller.roll().await?;
+        self.matcher.pass(endpoint, OutcomeRules::default()).await?;
+        // What comes of a look may be due in the next one.
+        for _ in 0..3 {
+            self.driver.look().await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Stops it.
+    pub(crate) async fn stop(self) {
+        self.running.stop().await;
+        self.parts.close();
+    }
+}
