@@ -64,6 +64,7 @@ async fn rollout(server: &Server, word: &str) -> (u64, [Digest; 2]) {
             Stage::Full { settle: Duration::ZERO },
         ],
         judge: Some(Spec { error_budget: 0.01, metrics: vec![metric], slices: None }),
+        measures: None,
         windows: Vec::new(),
         inputs: Digest::of(b"inputs"),
     };
