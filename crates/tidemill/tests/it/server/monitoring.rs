@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::process::{Place, Server, script};
+use super::registered::Api;
 use crate::fixture::{Ran, copy, repository};
 
 const PROJECT: &str = "project: flights
@@ -60,7 +61,8 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     fs_err::write(place.root().join("tidemill.yaml"), PROJECT).unwrap();
     Ran::of(&place.command(&["run", "--json"]).output().unwrap()).good();
     let server = place.serve();
-    json(&place, &["release", "flights-late", "--to", "prod"]);
+    register(&server);
+    said(&place, &["release", "flights-late", "--to", "prod"]);
     let features = place.root().join("later.parquet");
     let day = |server: &Server, day: &str, (from, to): (&str, &str), factor: &str| -> Value {
         let arguments = [&server.url, features.to_str().unwrap(), day, from, to, factor];
@@ -70,7 +72,7 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
         serde_json::from_slice(&output.stdout).unwrap()
     };
     // The release must answer before it is asked.
-    wait(&place, &server, |_| json(&place, &["rollout", "status", "1"])["phase"] == "complete");
+    wait(&place, &server, |_| said(&place, &["rollout", "status", "1"])["phase"] == "complete");
 
     day(&server, "2013-02-01", ("0", "24"), "1");
     let second = day(&server, "2013-02-02", ("0", "24"), "1");
@@ -149,7 +151,7 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     // The alert set one job off.
     let begin = Instant::now();
     let events = loop {
-        let events = json(&place, &["log", "--limit", "500"]);
+        let events = said(&place, &["log", "--limit", "500"]);
         if events.to_string().contains("job_finished") {
             break events;
         }
@@ -161,7 +163,7 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     assert_eq!((named("trigger_fired"), named("job_finished")), (1, 1), "{events}");
 
     // The past judged anew comes to the same.
-    let tested = json(&place, &["monitor", "backtest"]);
+    let tested = said(&place, &["monitor", "backtest"]);
     let fired: Vec<&Value> =
         tested["windows"].as_array().unwrap().iter().filter(|window| window["alert"] == "firing").collect();
     assert_eq!(fired.len(), 1, "{tested}");
@@ -172,6 +174,19 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     server.stop();
 }
 
+/// Makes the model that the run logged the first version of its name.
+fn register(server: &Server) {
+    let api = Api::of(server, None);
+    let found = api.mlflow("experiments/search", json!({"max_results": 100}));
+    let experiments: Vec<&Value> =
+        found["experiments"].as_array().unwrap().iter().map(|experiment| &experiment["experiment_id"]).collect();
+    let logged = api.mlflow("logged-models/search", json!({ "experiment_ids": experiments }));
+    let info = &logged["models"][0]["info"];
+    api.mlflow("registered-models/create", json!({"name": "flights-late"}));
+    let version = json!({"name": "flights-late", "source": info["artifact_uri"], "model_id": info["model_id"]});
+    api.mlflow("model-versions/create", version);
+}
+
 fn of<'a>(all: &'a Value, watch: &str) -> &'a Value {
     all["monitors"]
         .as_array()
@@ -180,7 +195,7 @@ fn of<'a>(all: &'a Value, watch: &str) -> &'a Value {
 }
 
 #[track_caller]
-fn json(place: &Place, arguments: &[&str]) -> Value {
+fn said(place: &Place, arguments: &[&str]) -> Value {
     let output = place.command(arguments).arg("--json").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -192,7 +207,7 @@ fn json(place: &Place, arguments: &[&str]) -> Value {
 fn wait(place: &Place, server: &Server, is_so: impl Fn(&Value) -> bool) -> Value {
     let begin = Instant::now();
     loop {
-        let status = json(place, &["monitor", "status"]);
+        let status = said(place, &["monitor", "status"]);
         if is_so(&status) {
             return status;
         }
