@@ -40,7 +40,14 @@ pub(crate) struct Demo {
 
 pub(crate) fn run(args: &Demo, global: &Global, console: &Console) -> anyhow::Result<()> {
     let folder = Folder::make(args)?;
-    let quiet = Global { project: None, json: false, database: None, quiet: true, color: ColorWhen::Never };
+    let quiet = Global {
+        project: None,
+        json: false,
+        database: None,
+        quiet: true,
+        color: ColorWhen::Never,
+        job: None,
+    };
     let silent = Console::new(&quiet);
     flights::unpack(&folder.path)?;
     let clock = Arc::new(Replayed::at(month_begin(4)));
