@@ -153,6 +153,20 @@ impl Db {
         Ok(self.versions(name, version, 1).await?.pop())
     }
 
+    /// The latest version of every dataset, by name.
+    pub async fn latest_dataset_versions(&self) -> Result<Vec<DatasetVersion>> {
+        const SQL: &str =
+            "SELECT d.name, v.version, v.content, v.kind, v.bytes, v.files, v.row_count, v.schema,
+                v.source, v.message, v.created_at, v.actor_kind, v.actor
+            FROM dataset d JOIN dataset_version v ON v.dataset_id = d.id
+            WHERE v.version = (SELECT MAX(w.version) FROM dataset_version w WHERE w.dataset_id = d.id)
+            ORDER BY d.name";
+        let mut reader = self.reader().await?;
+        let rows: Vec<Row> = on!(reader.conn(), c => sqlx::query_as(SQL).fetch_all(c).await)
+            .map_err(self.ctx().fail("read dataset versions"))?;
+        rows.into_iter().map(from_row).collect()
+    }
+
     async fn versions(&self, name: &Name, version: Option<i64>, limit: i64) -> Result<Vec<DatasetVersion>> {
         const SQL: &str =
             "SELECT d.name, v.version, v.content, v.kind, v.bytes, v.files, v.row_count, v.schema,

@@ -50,6 +50,17 @@ impl Db {
         rows.iter().map(StoredEvent::to_event).collect()
     }
 
+    /// The newest event of a kind for each thing that it happened to, by that thing; at most `limit`.
+    pub async fn newest_events(&self, kind: &str, limit: usize) -> Result<Vec<Event>> {
+        const SQL: &str = "SELECT seq, at, actor_kind, actor, kind, subject, body, cause, leaf FROM event
+            WHERE seq IN (SELECT MAX(seq) FROM event WHERE kind = $1 GROUP BY subject) ORDER BY subject LIMIT $2";
+        let mut reader = self.reader().await?;
+        let rows: Vec<Row> = on!(reader.conn(), c => sqlx::query_as(SQL)
+            .bind(kind).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
+        .map_err(self.ctx().fail("read events"))?;
+        rows.into_iter().map(|row| from_row(row).to_event()).collect()
+    }
+
     /// The log as text: the canonical JSON of each event after `after`, at most `limit`, oldest first. The
     /// SHA-256 of a zero byte and such a line is the event's leaf in the Merkle tree.
     pub async fn log_lines(&self, after: u64, limit: usize) -> Result<Vec<String>> {

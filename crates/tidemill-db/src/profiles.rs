@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tidemill_core::{Digest, Timestamp};
 
 use crate::backend::on;
+use crate::delivery::places;
 use crate::runs::parse;
 use crate::{Db, Result, Tx};
 
@@ -22,6 +23,38 @@ impl Db {
             .bind(&content).bind(form).fetch_optional(c).await)
         .map_err(self.ctx().fail("read a profile"))?;
         found.map(|(digest,)| parse(TABLE, "digest", &digest, "a digest")).transpose()
+    }
+
+    /// The newest stored profile of each of these contents, whatever its form; at most 500 contents are looked for.
+    pub async fn profiles_of(&self, contents: &[Digest]) -> Result<Vec<(Digest, Digest)>> {
+        let contents = &contents[..contents.len().min(500)];
+        if contents.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT content, digest FROM profile WHERE content IN ({}) ORDER BY content, created_at, form",
+            places(contents.len())
+        );
+        let mut reader = self.reader().await?;
+        let rows: Vec<(String, String)> = on!(reader.conn(), c => {
+            let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql));
+            for content in contents {
+                query = query.bind(content.to_string());
+            }
+            query.fetch_all(c).await
+        })
+        .map_err(self.ctx().fail("read profiles"))?;
+        let mut found: Vec<(Digest, Digest)> = Vec::new();
+        for (content, digest) in rows {
+            let content = parse(TABLE, "content", &content, "a digest")?;
+            let digest = parse(TABLE, "digest", &digest, "a digest")?;
+            // They come by age, so the last of a content is its newest.
+            match found.last_mut() {
+                Some(last) if last.0 == content => last.1 = digest,
+                _ => found.push((content, digest)),
+            }
+        }
+        Ok(found)
     }
 
     /// All stored profiles: what they describe, and the profile itself.

@@ -325,7 +325,8 @@ fn free_name(name: &str, taken: &BTreeSet<String>) -> String {
     if !taken.contains(name) {
         return name.to_owned();
     }
-    let numbered = (2_u32..).map(|n| format!("{name}-{n}")).find(|name| !taken.contains(name));
+    // One of so many is free.
+    let numbered = (2..taken.len() + 3).map(|n| format!("{name}-{n}")).find(|name| !taken.contains(name));
     numbered.unwrap_or_else(|| name.to_owned())
 }
 

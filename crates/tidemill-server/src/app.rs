@@ -1,10 +1,12 @@
 //! What every handler shares: the settings, the registry, the meters and the work that goes on beside requests.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tidemill_core::declare::Objective;
 use tidemill_registry::{Reach, Registry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -14,7 +16,7 @@ use crate::meter::Meter;
 use crate::serving::Serving;
 use crate::shell::{Origins, Token};
 use crate::triggers::Triggers;
-use crate::ui::FormKey;
+use crate::ui::{Cones, FormKey};
 
 /// What every request waits for before its handler runs.
 #[derive(Clone)]
@@ -45,6 +47,30 @@ impl Secrets {
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secrets(…)")
+    }
+}
+
+/// What the project file says of the project, for pages that people read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct About {
+    /// The project's name.
+    pub project: String,
+    /// The team or person that answers for it.
+    pub team: Option<String>,
+    /// Where they are reached.
+    pub contact: Option<String>,
+    /// What is decided, and what errors cost.
+    pub objective: Option<Objective>,
+    /// The registered model that is released.
+    pub model: Option<String>,
+    /// Columns of datasets whose values are not shown, by dataset.
+    pub hidden: BTreeMap<String, Vec<String>>,
+}
+
+impl About {
+    /// Columns of a dataset whose values are not shown.
+    pub(crate) fn redact(&self, dataset: &str) -> Vec<String> {
+        self.hidden.get(dataset).cloned().unwrap_or_default()
     }
 }
 
@@ -85,6 +111,8 @@ pub struct Config {
     pub drives_rollouts: bool,
     /// Where secrets are that receivers of alerts need.
     pub secrets: Secrets,
+    /// What the project file says, where there is one.
+    pub about: Option<About>,
     /// What requests wait for. A server inside of a run waits until what the run says of itself is written.
     pub before: Option<Before>,
 }
@@ -110,6 +138,7 @@ impl Config {
             step_logs: None,
             drives_rollouts: true,
             secrets: Secrets::default(),
+            about: None,
             before: None,
         }
     }
@@ -130,6 +159,7 @@ struct Inner {
     serving: Option<Serving>,
     streams: Arc<Semaphore>,
     forms: FormKey,
+    cones: Cones,
 }
 
 impl App {
@@ -156,6 +186,7 @@ impl App {
                 serving,
                 streams,
                 forms: FormKey::default(),
+                cones: Cones::default(),
             }),
         }
     }
@@ -188,6 +219,11 @@ impl App {
     /// By what forms of pages are known as our own.
     pub(crate) fn forms(&self) -> &FormKey {
         &self.inner.forms
+    }
+
+    /// How the judges of rollouts came to where they are.
+    pub(crate) fn cones(&self) -> &Cones {
+        &self.inner.cones
     }
 
     /// What `/metrics` shows.

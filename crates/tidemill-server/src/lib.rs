@@ -24,7 +24,7 @@ pub mod triggers;
 mod ui;
 
 pub use api::openapi;
-pub use app::{App, Before, Config, Secrets};
+pub use app::{About, App, Before, Config, Secrets};
 pub use background::Background;
 pub use health::MLFLOW_VERSION;
 pub use listen::bind;

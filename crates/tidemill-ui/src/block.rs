@@ -3,7 +3,7 @@
 use askama::Template;
 
 use crate::markdown::paragraphs;
-use crate::{Empty, Facts, Figure, FilterBox, Form, Grid, Link, LogText, Markup, Table};
+use crate::{Empty, Facts, Figure, FilterBox, Form, Grid, Heat, Link, LogText, Markup, Stages, Table};
 
 /// A part of a page.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,10 @@ pub enum Block {
     Empty(Empty),
     /// A history at a glance.
     Grid(Grid),
+    /// A heat map.
+    Heat(Heat),
+    /// Stages in a row.
+    Stages(Stages),
     /// What a program printed.
     Log(LogText),
     /// Plain sentences, a blank line between paragraphs.
@@ -107,6 +111,8 @@ impl Block {
                 columns.iter().flatten().for_each(|block| block.walk(seen));
             }
             Self::Choose(_, _, blocks) => blocks.iter().for_each(|block| block.walk(seen)),
+            Self::Heat(heat) => seen(Numbers::Table(&heat.table)),
+            Self::Stages(stages) => seen(Numbers::Table(&stages.table)),
             Self::Log(log) => seen(Numbers::Lines(&log.id, &log.lines)),
             Self::Filter(_)
             | Self::Form(_)

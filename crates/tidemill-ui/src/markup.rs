@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use askama::filters::{Escaper as _, Html, HtmlSafe};
+use askama::filters::HtmlSafe;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tidemill_core::escape_html;
 
 /// HTML or SVG, made by this crate. Templates insert it as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,16 +33,7 @@ impl HtmlSafe for Markup {}
 /// Text with `<`, `>`, `&` and both quotes written so that it can stand in HTML and SVG, inside and outside of quotes.
 /// Characters that XML cannot hold become the replacement character.
 pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 8);
-    let plain = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
-    if text.chars().all(plain) {
-        // Writing into a string does not fail.
-        let _ = Html.write_escaped_str(&mut out, text);
-    } else {
-        let clean: String = text.chars().map(|c| if plain(c) { c } else { '\u{FFFD}' }).collect();
-        let _ = Html.write_escaped_str(&mut out, &clean);
-    }
-    out
+    escape_html(text)
 }
 
 /// What stands for itself in a part of a path or a query.

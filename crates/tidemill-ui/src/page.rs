@@ -21,13 +21,26 @@ pub enum Area {
     Models,
     /// Endpoints.
     Serving,
+    /// Releases on their way to requests.
+    Delivery,
+    /// The project for its owner.
+    Owner,
     /// The log of events.
     Log,
 }
 
 impl Area {
-    const ALL: [Self; 7] =
-        [Self::Home, Self::Experiments, Self::Pipelines, Self::Data, Self::Models, Self::Serving, Self::Log];
+    const ALL: [Self; 9] = [
+        Self::Home,
+        Self::Experiments,
+        Self::Pipelines,
+        Self::Data,
+        Self::Models,
+        Self::Delivery,
+        Self::Serving,
+        Self::Owner,
+        Self::Log,
+    ];
 
     /// As the navigation says it.
     pub const fn title(self) -> &'static str {
@@ -38,6 +51,8 @@ impl Area {
             Self::Data => "Data",
             Self::Models => "Models",
             Self::Serving => "Serving",
+            Self::Delivery => "Delivery",
+            Self::Owner => "For the owner",
             Self::Log => "Log",
         }
     }
@@ -51,6 +66,8 @@ impl Area {
             Self::Data => "/data",
             Self::Models => "/models",
             Self::Serving => "/serving",
+            Self::Delivery => "/delivery",
+            Self::Owner => "/owner",
             Self::Log => "/log",
         }
     }
@@ -64,6 +81,10 @@ impl Area {
             Self::Data => "M2 4c0-3 12-3 12 0v8c0 3-12 3-12 0zM2 4c0 3 12 3 12 0M2 8c0 3 12 3 12 0",
             Self::Models => "M8 1.500 14 5v6l-6 3.500L2 11V5zM2 5l6 3.500L14 5M8 8.500v6",
             Self::Serving => "M2 8h4M10 8h4M6 8a2 2 0 1 0 4 0 2 2 0 1 0-4 0M11.500 5.500 14 8l-2.500 2.500",
+            Self::Delivery => {
+                "M1.500 4h8v7h-8zM9.500 6.500h3l2 2.500v2h-5M4 13.500a1.500 1.500 0 1 0 0-.1M11.500 13.500a1.500 1.500 0 1 0 0-.1"
+            }
+            Self::Owner => "M8 2a2.700 2.700 0 1 0 .1 0M2.500 14c0-6 11-6 11 0",
             Self::Log => "M3 3h10M3 8h10M3 13h6",
         }
     }
@@ -156,7 +177,7 @@ impl Page {
         self.blocks.iter().for_each(|block| block.walk(seen));
     }
 
-    fn areas(&self) -> [Area; 7] {
+    fn areas(&self) -> [Area; 9] {
         Area::ALL
     }
 

@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Monitor(crate::command::Monitor),
     /// Stop all rollouts from raising traffic, for a reason
     Freeze(crate::command::Freeze),
+    /// Show why a version of a model is where it is: cause, data, run, tests, gates, rollouts, now
+    Why(crate::command::Why),
     /// Take over experiments, runs, artifacts and models from another tool
     #[command(subcommand)]
     Import(Import),

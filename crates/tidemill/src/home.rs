@@ -29,6 +29,8 @@ pub(crate) struct Home {
     pub(crate) records: Option<tidemill_project::RecordDefaults>,
     /// What the project watches at the endpoint of its last environment.
     pub(crate) watched: Option<tidemill_monitor::Declaration>,
+    /// What the project says of itself.
+    pub(crate) about: Option<tidemill_server::About>,
 }
 
 impl Home {
@@ -44,7 +46,8 @@ impl Home {
                 let home = Self::at(app.inside(""), store.map(|path| app.root.join(path)), global)?;
                 let records = app.project.serving.as_ref().and_then(|serving| serving.records.clone());
                 let watched = crate::monitors::in_production(&app.project);
-                Ok(Self { project: Some(app.root), records, watched, ..home })
+                let about = Some(about(&app.project));
+                Ok(Self { project: Some(app.root), records, watched, about, ..home })
             }
             // With `-C` somebody meant a project.
             Err(error) if global.project.is_some() => Err(error),
@@ -71,6 +74,7 @@ impl Home {
             named_database: global.database.clone(),
             records: None,
             watched: None,
+            about: None,
         })
     }
 
@@ -79,7 +83,7 @@ impl Home {
         self.make()?;
         let dir = self.dir.join(folder);
         let database = app::utf8(&dir.join("tidemill.db"))?.to_owned();
-        Ok(Self { store: dir.join("store"), database, dir, watched: None, ..self.clone() })
+        Ok(Self { store: dir.join("store"), database, dir, watched: None, about: None, ..self.clone() })
     }
 
     /// Makes the folder if it is not there.
@@ -92,6 +96,17 @@ impl Home {
         let url = self.database.as_str();
         let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
         (!path.contains("://")).then(|| Path::new(path))
+    }
+}
+
+fn about(project: &tidemill_project::Project) -> tidemill_server::About {
+    tidemill_server::About {
+        project: project.project.to_string(),
+        team: project.owner.as_ref().map(|owner| owner.team.clone()),
+        contact: project.owner.as_ref().and_then(|owner| owner.contact.clone()),
+        objective: project.objective.clone(),
+        hidden: project.data.iter().map(|(name, data)| (name.to_string(), data.redact.clone())).collect(),
+        model: project.release.as_ref().map(|release| release.model.to_string()),
     }
 }
 

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidemill_core::declare::{Action, Algorithm, Costs, Metric, Step, Training};
 use tidemill_core::{Quiet, canonical_json};
@@ -23,48 +22,7 @@ use crate::failure::Failure;
 use crate::output::{number, plural};
 use crate::step::train::file;
 
-/// How a test came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
-    /// It holds.
-    Passed,
-    /// It does not.
-    Failed,
-    /// There is nothing to judge it on; this is never a pass.
-    NotJudged,
-}
-
-/// One test with its outcome.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct TestResult {
-    /// The test as declared, in short.
-    pub(crate) test: String,
-    pub(crate) outcome: Outcome,
-    /// What was found, with numbers.
-    pub(crate) message: String,
-}
-
-/// What a gate can be decided on: the results of all tests of one model. Stored as an object.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Evidence {
-    pub(crate) format: u32,
-    /// The step whose model was tested.
-    pub(crate) step: String,
-    /// Identity of model and tests together: the same key gives the same results.
-    pub(crate) key: String,
-    pub(crate) results: Vec<TestResult>,
-}
-
-impl Evidence {
-    /// The form written by this version.
-    pub(crate) const FORMAT: u32 = 2;
-
-    /// Number of results with an outcome.
-    pub(crate) fn count(&self, outcome: Outcome) -> u64 {
-        self.results.iter().filter(|r| r.outcome == outcome).count() as u64
-    }
-}
+pub(crate) use tidemill_core::{Evidence, Outcome, TestResult};
 
 /// The step whose model the project is about: the `train` step of that name, or else the first one declared.
 pub(crate) fn subject(steps: &[Step]) -> Option<(&Step, &Training)> {

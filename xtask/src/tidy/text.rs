@@ -10,7 +10,7 @@ const MACHINE_FOLDERS: [&str; 4] =
     [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
 
 /// Hosts that code, documents and examples may name, their subdomains included.
-const HOSTS: [&str; 46] = [
+const HOSTS: [&str; 48] = [
     // examples and tests
     "127.0.0.1",
     "[::1]",
@@ -30,6 +30,8 @@ const HOSTS: [&str; 46] = [
     "invalid",
     "test",
     // where code and its documents live
+    "api.slack.com",
+    "www.standardwebhooks.com",
     "github.com",
     "crates.io",
     "docs.rs",

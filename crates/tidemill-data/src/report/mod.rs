@@ -8,6 +8,7 @@ mod style;
 
 use std::fmt::Write as _;
 
+use tidemill_core::escape_html as escape;
 use tidemill_core::words::{count, number};
 
 use self::chart::{Chart, chart};
@@ -280,21 +281,4 @@ fn percent(share: f64) -> String {
         s if s < 0.001 => "< 0.1 %".to_owned(),
         s => format!("{:.1} %", s * 100.0),
     }
-}
-
-/// Text that stands for itself in HTML, also in attributes.
-fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c if c.is_control() && c != '\n' => safe.push('\u{fffd}'),
-            c => safe.push(c),
-        }
-    }
-    safe
 }

@@ -49,6 +49,11 @@ fn from_row((digest, model, version, body, created_at, kind, actor): Row) -> Res
     })
 }
 
+/// `$1, $2, …`: so many places for values.
+pub(crate) fn places(count: usize) -> String {
+    (1..=count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+}
+
 fn parse_digest(table: &'static str, column: &'static str, text: &str) -> Result<Digest> {
     text.parse().map_err(|_| Error::value(table, column, text, "a digest"))
 }
@@ -58,6 +63,25 @@ impl Db {
     pub async fn release(&self, digest: Digest) -> Result<Option<Release>> {
         let mut reader = self.reader().await?;
         release(reader.conn(), self.ctx(), digest).await
+    }
+
+    /// The releases of these digests, as many as there are; at most 500 are looked for.
+    pub async fn releases_of(&self, digests: &[Digest]) -> Result<Vec<Release>> {
+        let digests = &digests[..digests.len().min(500)];
+        if digests.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = format!("SELECT {COLUMNS} FROM release WHERE digest IN ({})", places(digests.len()));
+        let mut reader = self.reader().await?;
+        let rows: Vec<Row> = on!(reader.conn(), c => {
+            let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql));
+            for digest in digests {
+                query = query.bind(digest.to_string());
+            }
+            query.fetch_all(c).await
+        })
+        .map_err(self.ctx().fail("read releases"))?;
+        rows.into_iter().map(from_row).collect()
     }
 
     /// Releases of a model, or of all, newest first; those made before `before`.

@@ -129,6 +129,8 @@ pub struct RolloutFilter {
     pub is_live: bool,
     /// With a smaller number than this.
     pub before: Option<u64>,
+    /// Of this release.
+    pub release: Option<Digest>,
 }
 
 type Row = (i64, String, String, String, Option<String>, String, String, String, i64, i64, i64, i64, i64);
@@ -250,6 +252,22 @@ impl Db {
             .collect()
     }
 
+    /// Who agreed to the rollouts that brought environments where they are, by rollout, oldest first.
+    pub async fn environment_approvals(&self) -> Result<Vec<(u64, Approval)>> {
+        const SQL: &str = "SELECT rollout_id, actor, role, inputs, at FROM approval
+            WHERE rollout_id IN (SELECT rollout_id FROM environment) ORDER BY rollout_id, id";
+        let mut reader = self.reader().await?;
+        let rows: Vec<(i64, String, String, String, i64)> =
+            on!(reader.conn(), c => sqlx::query_as(SQL).fetch_all(c).await)
+                .map_err(self.ctx().fail("read approvals"))?;
+        rows.into_iter()
+            .map(|(rollout, by, role, inputs, at)| {
+                let inputs = parse_digest("approval", "inputs", &inputs)?;
+                Ok((rollout as u64, Approval { by, role, inputs, at: Timestamp::from_millis(at) }))
+            })
+            .collect()
+    }
+
     /// What gates said of a rollout, oldest first.
     pub async fn gate_results(&self, rollout: u64) -> Result<Vec<GateResult>> {
         const SQL: &str =
@@ -263,6 +281,25 @@ impl Db {
                 let evidence =
                     evidence.map(|text| parse_digest("gate_result", "evidence", &text)).transpose()?;
                 Ok(GateResult { gate, passed: passed != 0, detail, evidence, at: Timestamp::from_millis(at) })
+            })
+            .collect()
+    }
+
+    /// What gates said of the rollouts of a release, by rollout, newest first.
+    pub async fn gate_results_of(&self, release: Digest, limit: usize) -> Result<Vec<(u64, GateResult)>> {
+        const SQL: &str = "SELECT g.rollout_id, g.gate, g.passed, g.detail, g.evidence, g.at FROM gate_result g
+            JOIN rollout r ON r.id = g.rollout_id WHERE r.candidate = $1 ORDER BY g.rollout_id DESC, g.id LIMIT $2";
+        let mut reader = self.reader().await?;
+        let rows: Vec<(i64, String, i64, String, Option<String>, i64)> =
+            on!(reader.conn(), c => sqlx::query_as(SQL).bind(release.to_string())
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
+            .map_err(self.ctx().fail("read what gates said"))?;
+        rows.into_iter()
+            .map(|(rollout, gate, passed, detail, evidence, at)| {
+                let evidence =
+                    evidence.map(|text| parse_digest("gate_result", "evidence", &text)).transpose()?;
+                let at = Timestamp::from_millis(at);
+                Ok((rollout as u64, GateResult { gate, passed: passed != 0, detail, evidence, at }))
             })
             .collect()
     }
@@ -401,12 +438,13 @@ async fn rollouts(
 ) -> Result<Vec<Rollout>, Error> {
     let sql = format!(
         "SELECT {COLUMNS} FROM rollout WHERE ($1 = '' OR endpoint = $1) AND ($2 = '' OR environment = $2)
-         AND is_over <= $3 AND id < $4 ORDER BY id DESC LIMIT $5"
+         AND ($3 = '' OR candidate = $3) AND is_over <= $4 AND id < $5 ORDER BY id DESC LIMIT $6"
     );
     let before = filter.before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
     let rows: Vec<Row> = on!(conn, c => sqlx::query_as(AssertSqlSafe(sql))
         .bind(filter.endpoint.as_deref().unwrap_or_default())
         .bind(filter.environment.as_deref().unwrap_or_default())
+        .bind(filter.release.map(|digest| digest.to_string()).unwrap_or_default())
         .bind(i64::from(!filter.is_live)).bind(before)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
     .map_err(ctx.fail("read rollouts"))?;

@@ -1,5 +1,7 @@
 //! The histories of metrics: in pages, and thinned out for charts.
 
+use std::collections::HashMap;
+
 use tidemill_core::{RunId, Timestamp};
 
 use super::point::{decode, encode};
@@ -78,6 +80,77 @@ impl Db {
         }
         all.sort_by_key(|point| (point.step, point.at, encode(point.value)));
         Ok(extremes(&all, buckets))
+    }
+
+    /// As [`Self::metric_extremes`], of the points whose step is from `from` to `to` alone; no other point is read.
+    pub async fn metric_extremes_within(
+        &self,
+        run: RunId,
+        key: &str,
+        (from, to): (i64, i64),
+        buckets: usize,
+    ) -> Result<Vec<HistoryPoint>> {
+        const SQL: &str =
+            "SELECT step, at, value FROM point WHERE series_id = $1 AND step >= $2 AND step <= $3
+            AND (step, at, value) > ($4, $5, $6) ORDER BY step, at, value LIMIT $7";
+        let fail = || self.ctx().fail("read metrics");
+        let mut reader = self.reader().await?;
+        let Some(series) = find(reader.conn(), run, key).await.map_err(fail())? else {
+            return Ok(Vec::new());
+        };
+        let mut all: Vec<HistoryPoint> = Vec::new();
+        loop {
+            let last = all.last().map(|p| (p.step, p.at.millis(), encode(p.value)));
+            let (step, at, value) = last.unwrap_or((i64::MIN, i64::MIN, i64::MIN));
+            let rows: Vec<PointRow> = on!(reader.conn(), c => sqlx::query_as(SQL)
+                .bind(series.id).bind(from).bind(to).bind(step).bind(at).bind(value)
+                .bind(PAGE as i64).fetch_all(c).await)
+            .map_err(fail())?;
+            let is_last = rows.len() < PAGE;
+            all.extend(rows.into_iter().map(from_row));
+            if is_last {
+                return Ok(extremes(&all, buckets));
+            }
+        }
+    }
+
+    /// For small charts: at most about `most` points of each of a run's metrics, evenly taken, by metric. At most 500
+    /// metrics are looked for.
+    pub async fn metric_sparks(
+        &self,
+        run: RunId,
+        keys: &[&str],
+        most: usize,
+    ) -> Result<HashMap<String, Vec<f64>>> {
+        let keys = &keys[..keys.len().min(500)];
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let wanted: Vec<String> = (3..3 + keys.len()).map(|n| format!("${n}")).collect();
+        let sql = format!(
+            "SELECT name, value FROM (
+                SELECT s.name, p.step, p.at, p.value, COUNT(*) OVER (PARTITION BY s.id) AS total,
+                    ROW_NUMBER() OVER (PARTITION BY s.id ORDER BY p.step, p.at, p.value) - 1 AS n
+                FROM run t JOIN series s ON s.run_id = t.id JOIN point p ON p.series_id = s.id
+                WHERE t.uuid = $1 AND s.name IN ({})) q
+            WHERE n % ((total + $2 - 1) / $2) = 0 OR n = total - 1 ORDER BY name, step, at, value",
+            wanted.join(", ")
+        );
+        let mut reader = self.reader().await?;
+        let rows: Vec<(String, i64)> = on!(reader.conn(), c => {
+            let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql));
+            query = query.bind(run.to_string()).bind(i64::try_from(most.max(1)).unwrap_or(i64::MAX));
+            for key in keys {
+                query = query.bind(*key);
+            }
+            query.fetch_all(c).await
+        })
+        .map_err(self.ctx().fail("read metrics"))?;
+        let mut found: HashMap<String, Vec<f64>> = HashMap::new();
+        for (name, value) in rows {
+            found.entry(name).or_default().push(decode(value));
+        }
+        Ok(found)
     }
 
     /// The greatest step of each run's metric; a run that does not have the metric is left out.

@@ -63,6 +63,9 @@ async fn versions_are_numbered_from_one(f: Fixture) {
     let versions = f.db.dataset_versions(&name("a")).await.unwrap();
     let held: Vec<_> = versions.iter().map(|v| (v.version, v.content)).collect();
     assert_eq!(held, [(3, digest("1")), (2, digest("2")), (1, digest("1"))]);
+    let newest = f.db.latest_dataset_versions().await.unwrap();
+    let newest: Vec<_> = newest.iter().map(|v| (v.dataset.as_str(), v.version)).collect();
+    assert_eq!(newest, [("a", 3), ("b", 1)]);
     assert!(f.db.dataset_versions(&name("c")).await.unwrap().is_empty());
 }
 

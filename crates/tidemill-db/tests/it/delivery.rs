@@ -113,8 +113,12 @@ async fn a_release_never_changes(f: Fixture) {
     assert_eq!(db.release(digest("none")).await.unwrap(), None);
     assert_eq!(db.releases(Some("churn"), None, 9).await.unwrap(), [second.clone(), first.clone()]);
     let before = Some((second.created_at, second.digest));
-    assert_eq!(db.releases(None, before, 9).await.unwrap(), [first]);
+    assert_eq!(db.releases(None, before, 9).await.unwrap(), [first.clone()]);
     assert_eq!(db.releases(Some("late"), None, 9).await.unwrap(), []);
+    let mut named = db.releases_of(&[first.digest, digest("none"), second.digest]).await.unwrap();
+    named.sort_by_key(|release| release.version);
+    assert_eq!(named, [first, second]);
+    assert_eq!(db.releases_of(&[]).await.unwrap(), []);
 }
 
 async fn a_rollout_goes_on_from_the_state_it_was_decided_on(f: Fixture) {
@@ -142,7 +146,10 @@ async fn a_rollout_goes_on_from_the_state_it_was_decided_on(f: Fixture) {
     let live = RolloutFilter { is_live: true, ..RolloutFilter::default() };
     assert_eq!(db.rollouts(&live, 10).await.unwrap(), []);
     let all = RolloutFilter { endpoint: Some("churn".to_owned()), ..RolloutFilter::default() };
-    assert_eq!(db.rollouts(&all, 10).await.unwrap(), [found]);
+    assert_eq!(db.rollouts(&all, 10).await.unwrap(), [found.clone()]);
+    let of = |release| RolloutFilter { release: Some(release), ..RolloutFilter::default() };
+    assert_eq!(db.rollouts(&of(found.made.candidate), 10).await.unwrap(), [found]);
+    assert_eq!(db.rollouts(&of(digest("none")), 10).await.unwrap(), []);
 }
 
 async fn observations_need_no_event_and_transitions_do(f: Fixture) {
@@ -166,7 +173,10 @@ async fn observations_need_no_event_and_transitions_do(f: Fixture) {
     let kind = EventKind::RolloutApproved { rollout: id, role: "owner".to_owned(), inputs: approval.inputs };
     tx.commit(vec![event(5, kind)]).await.unwrap();
     assert_eq!(f.db.approvals(id).await.unwrap(), [approval]);
-    assert_eq!(f.db.gate_results(id).await.unwrap(), [gate]);
+    assert_eq!(f.db.gate_results(id).await.unwrap(), [gate.clone()]);
+    let candidate = release(2).digest;
+    assert_eq!(f.db.gate_results_of(candidate, 10).await.unwrap(), [(id, gate)]);
+    assert_eq!(f.db.gate_results_of(digest("none"), 10).await.unwrap(), []);
 }
 
 async fn a_rollout_that_waits_begins_once(f: Fixture) {
@@ -207,6 +217,14 @@ async fn what_environments_run_and_must_not_run(f: Fixture) {
         EventKind::ReleaseQuarantined { release, environment: "prod".to_owned(), reason: "harm".to_owned() };
     tx.commit(vec![event(9, kind)]).await.unwrap();
     assert_eq!(f.db.environments().await.unwrap(), [environment]);
+    assert_eq!(f.db.environment_approvals().await.unwrap(), []);
+    let mut tx = f.db.begin().await.unwrap();
+    let approval =
+        Approval { by: "bob".to_owned(), role: "owner".to_owned(), inputs: digest("x"), at: at(5) };
+    tx.add_approval(id, &approval).await.unwrap();
+    let kind = EventKind::RolloutApproved { rollout: id, role: "owner".to_owned(), inputs: approval.inputs };
+    tx.commit(vec![event(9, kind)]).await.unwrap();
+    assert_eq!(f.db.environment_approvals().await.unwrap(), [(id, approval)]);
     assert_eq!(f.db.quarantines().await.unwrap(), [quarantine]);
     let mut tx = f.db.begin().await.unwrap();
     assert!(tx.lift_quarantine(release, "prod").await.unwrap());

@@ -12,6 +12,7 @@ on_both!(
     samples_are_even_and_keep_both_ends,
     samples_of_a_range,
     extremes_show_every_peak,
+    small_curves_come_together,
     last_steps,
 );
 
@@ -153,6 +154,22 @@ async fn extremes_show_every_peak(f: Fixture) {
     let kept = f.db.metric_extremes(run_id(1), "m", 20).await.unwrap();
     assert!(kept.len() <= 42 && kept.iter().any(|point| point.step == 777 && point.value == 1e9));
     assert_eq!((kept[0].step, kept[kept.len() - 1].step), (0, 1999));
+    let within = f.db.metric_extremes_within(run_id(1), "m", (700, 799), 20).await.unwrap();
+    assert!(within.iter().any(|point| point.step == 777 && point.value == 1e9));
+    assert_eq!((within[0].step, within[within.len() - 1].step), (700, 799));
+    assert_eq!(f.db.metric_extremes_within(run_id(1), "m", (5, 4), 20).await.unwrap(), []);
+}
+
+async fn small_curves_come_together(f: Fixture) {
+    let mut points: Vec<Metric> = (0..1000).map(|i| metric("m", i, 5000 - i, i as f64)).collect();
+    points.extend([metric("alone", 1, 1, 5.0), metric("other", 1, 1, 6.0)]);
+    logged(&f, run_id(1), points).await;
+    let found = f.db.metric_sparks(run_id(1), &["m", "alone", "none"], 60).await.unwrap();
+    assert_eq!((found.len(), found["alone"].as_slice()), (2, [5.0].as_slice()));
+    let curve = &found["m"];
+    assert!(curve.len() <= 61 && curve[0] == 0.0 && curve[curve.len() - 1] == 999.0, "{curve:?}");
+    assert!(curve.windows(2).all(|pair| pair[0] < pair[1]));
+    assert!(f.db.metric_sparks(run_id(1), &[], 60).await.unwrap().is_empty());
 }
 
 async fn last_steps(f: Fixture) {

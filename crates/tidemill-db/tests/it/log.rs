@@ -57,6 +57,13 @@ async fn filters(f: Fixture) {
         let seqs: Vec<u64> = f.db.events(&filter).await.unwrap().iter().map(|event| event.seq).collect();
         assert_eq!(seqs, expected, "{filter:?}");
     }
+    let newest = async |kind, limit| {
+        let found = f.db.newest_events(kind, limit).await.unwrap();
+        found.iter().map(|event| event.seq).collect::<Vec<u64>>()
+    };
+    assert_eq!(newest("store.pushed", 9).await, [4]);
+    assert_eq!(newest("run.started", 9).await, [1]);
+    assert!(newest("run.started", 0).await.is_empty());
 }
 
 async fn growth_is_told_after_the_commit(f: Fixture) {

@@ -16,6 +16,10 @@ async fn profiles_are_kept_by_content_and_form(f: Fixture) {
     assert_eq!(found("flights", "1").await.unwrap(), Some(digest("second")));
     assert_eq!(found("flights", "2").await.unwrap(), None);
     assert_eq!(f.db.profiles().await.unwrap().len(), 3);
+    let newest = f.db.profiles_of(&[digest("planes"), digest("none"), digest("flights")]).await.unwrap();
+    assert_eq!(newest.len(), 2, "{newest:?}");
+    assert!(newest.contains(&(digest("planes"), digest("fourth"))));
+    assert_eq!(f.db.profiles_of(&[]).await.unwrap(), []);
     let mut tx = f.db.begin().await.unwrap();
     tx.drop_profiles(&[digest("flights")]).await.unwrap();
     tx.commit(vec![]).await.unwrap();

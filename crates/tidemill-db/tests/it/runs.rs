@@ -129,7 +129,12 @@ async fn attempts_are_kept_apart(f: Fixture) {
         tx.finish_step(step, None).await.unwrap();
         tx.commit(vec![step_finished(step)]).await.unwrap();
     }
-    assert_eq!(f.db.step_runs(run).await.unwrap(), [failed, ran.clone()]);
+    assert_eq!(f.db.step_runs(run).await.unwrap(), [failed.clone(), ran.clone()]);
+    let other = begun(&f.db, 2, 2).await;
+    add_step(&f.db, &step(other, "b")).await;
+    assert_eq!(f.db.step_runs_of(&[run, run_id(9)]).await.unwrap(), [failed, ran.clone()]);
+    assert_eq!(f.db.step_runs_of(&[other, run]).await.unwrap().len(), 3);
+    assert_eq!(f.db.step_runs_of(&[]).await.unwrap(), []);
     assert_eq!(f.db.step_cache(ran.key).await.unwrap(), None);
 }
 

@@ -74,6 +74,19 @@ impl Difference {
         Some((harm, libm::sqrt(variance)))
     }
 
+    /// Harm, its variance and the expected effect, all strata together.
+    pub(crate) fn spread(&self, question: Question) -> Option<(f64, f64, f64)> {
+        self.estimate(question, Amount::Absolute(0.0), 1.0)
+    }
+
+    /// The size of the baseline's mean, all strata together: what relative limits are parts of.
+    pub(crate) fn level(&self) -> f64 {
+        let (n, sum) = self.strata.iter().fold((0.0, 0.0), |(n, sum), (_, baseline, _)| {
+            (n + baseline.n, sum + baseline.n * baseline.mean)
+        });
+        if n > 0.0 { (sum / n).abs() } else { 0.0 }
+    }
+
     fn update_exact(&mut self, question: Question, candidate: &Sample, baseline: &Sample) {
         let [c, b] = &mut self.pending;
         *c = (c.0 + candidate.n(), c.1 + candidate.events());
@@ -100,10 +113,7 @@ impl Difference {
 
     fn normal(&self, question: Question, limit: Amount, side: f64) -> f64 {
         let Some((beyond, variance, effect)) = self.estimate(question, limit, side) else { return 0.0 };
-        // Where nothing can be said there is neither evidence for harm nor against it.
-        let evidence =
-            |tau: f64| libm::exp(ln_evidence(side * beyond, variance, tau).unwrap_or(0.0).min(600.0));
-        libm::log((1.0 - WIDE_SHARE) * evidence(effect) + WIDE_SHARE * evidence(WIDE * effect))
+        ln_mixture(side * beyond, variance, effect)
     }
 
     /// Harm beyond a limit, the variance of that, and the expected effect; strata weigh by their precision.
@@ -150,6 +160,13 @@ impl Difference {
         (n_b >= BURN_IN && n_c >= BURN_IN && weights > 0.0 && enough)
             .then(|| (harm / weights, 1.0 / weights, effects / weights))
     }
+}
+
+/// Evidence that something normal is above zero, for effects about as large as expected and for much larger ones.
+pub(crate) fn ln_mixture(beyond: f64, variance: f64, effect: f64) -> f64 {
+    // Where nothing can be said there is neither evidence for harm nor against it.
+    let evidence = |tau: f64| libm::exp(ln_evidence(beyond, variance, tau).unwrap_or(0.0).min(600.0));
+    libm::log((1.0 - WIDE_SHARE) * evidence(effect) + WIDE_SHARE * evidence(WIDE * effect))
 }
 
 /// An effect on a share, in units of the logarithm of the odds at that share.

@@ -6,7 +6,7 @@ use tidemill_stats::sequential::{Betting, Counts, Law, Way, ln_sum_exp};
 
 use super::difference::{Difference, Question};
 use super::sample::{Moments, Sample};
-use super::spec::{Better, Kind};
+use super::spec::{Amount, Better, Kind};
 
 /// Under what traffic a look was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -209,6 +209,40 @@ impl MetricState {
             _ => None,
         }
     }
+
+    /// Estimated harm, its variance and the effect that is expected, where harm is a difference of means.
+    pub(crate) fn spread(&self, kind: &Kind) -> Option<(f64, f64, f64)> {
+        if let Seen::Difference(difference) = &self.seen {
+            return difference.spread(question(kind));
+        }
+        let (Kind::BoundedMean { least, most, tolerate, reject, .. }
+        | Kind::Paired { least, most, tolerate, reject, .. }) = kind
+        else {
+            return None;
+        };
+        let (harm, error) = self.harm(kind)?;
+        let variance = error? * error?;
+        let effect = (reject - tolerate).max(1e-6 * (most - least));
+        (variance > 0.0 && variance.is_finite()).then_some((harm, variance, effect))
+    }
+
+    /// `tolerate` and `reject` in the unit of the estimated harm.
+    pub(crate) fn limits(&self, kind: &Kind) -> (Option<f64>, Option<f64>) {
+        let absolute = |amount: Amount| match (amount, &self.seen) {
+            (Amount::Absolute(limit), _) => Some(limit),
+            (Amount::Relative(part), Seen::Difference(difference)) => Some(part * difference.level()),
+            (Amount::Relative(_), _) => None,
+        };
+        match kind {
+            Kind::EventRate { tolerate, reject, .. }
+            | Kind::BoundedMean { tolerate, reject, .. }
+            | Kind::Paired { tolerate, reject, .. } => (Some(*tolerate), Some(*reject)),
+            Kind::Binary { tolerate, reject, .. } | Kind::Continuous { tolerate, reject, .. } => {
+                (absolute(*tolerate), absolute(*reject))
+            }
+            Kind::Event { max } => (None, Some(*max as f64)),
+        }
+    }
 }
 
 fn question(kind: &Kind) -> Question {
@@ -223,9 +257,9 @@ fn question(kind: &Kind) -> Question {
             Question {
                 share: false,
                 better: Better::Lower,
-                tolerate: super::spec::Amount::Absolute(0.0),
-                reject: super::spec::Amount::Absolute(0.0),
-                effect: super::spec::Amount::Absolute(1.0),
+                tolerate: Amount::Absolute(0.0),
+                reject: Amount::Absolute(0.0),
+                effect: Amount::Absolute(1.0),
             }
         }
     }

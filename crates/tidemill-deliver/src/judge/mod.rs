@@ -2,6 +2,7 @@
 //!
 //! Looks are taken up in order; the judge is a fold over them, so the same looks give the same verdicts, byte for byte.
 
+mod cone;
 mod difference;
 mod metric;
 mod panel;
@@ -10,6 +11,7 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
+pub use cone::{Cone, Course, Forecast, Reading, Split};
 pub use metric::{Evidence, MetricState, Traffic};
 pub use panel::{Decision, Judge, Look, MetricView, Observation, Standing, Verdict, Why};
 pub use sample::Sample;

@@ -163,6 +163,16 @@ impl Judge {
         self.looks
     }
 
+    /// The metrics over all requests, in the order of the specification.
+    pub(super) fn states(&self) -> &[MetricState] {
+        &self.metrics
+    }
+
+    /// Natural logarithm of the largest evidence against the planned split.
+    pub(super) fn ln_ratio(&self) -> f64 {
+        self.ln_ratio
+    }
+
     /// Takes up a look.
     pub fn look(&mut self, look: &Look) {
         self.looks += 1;

@@ -148,6 +148,7 @@ pub async fn release_after(
         environment: Some(wanted.environment.clone()),
         is_live: true,
         before: None,
+        release: None,
     };
     let live = tx.rollouts(&filter, MOST_LIVE).await?;
     let incumbent = tx.environment_release(&wanted.environment, &wanted.endpoint).await?;

@@ -24,6 +24,9 @@ use super::scan::{Key, Times, blocking, read_rows};
 /// Windows of one series that are judged at once.
 const MOST: usize = 32;
 
+/// Windows among which the model that answered last is looked for.
+const LAST: usize = 50;
+
 /// Where things are read from.
 pub(super) struct Sources<'a> {
     pub(super) db: &'a Db,
@@ -134,8 +137,8 @@ pub(super) async fn judge_windows(
         // Windows without records are of the model that answered last.
         let filter =
             tidemill_db::monitoring::JudgedFilter { endpoint: Some(endpoint.clone()), ..Default::default() };
-        let last = sources.db.judged_windows(&filter, 1).await?.into_iter().next();
-        newest = last.and_then(|last| last.made.model.zip(last.made.version));
+        let last = sources.db.judged_windows(&filter, LAST).await?;
+        newest = last.into_iter().find_map(|last| last.made.model.zip(last.made.version));
     }
     let mut made: Vec<Made> = Vec::new();
     for ((watch, memory), windows) in known.iter_mut().zip(windows) {

@@ -43,6 +43,9 @@ pub(super) fn answer(shown: &Shown, made: Made) -> Response {
         }
         (Err(error), Form::Json | Form::Csv(_)) => Problem::from(error).into_response(),
     };
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
+    }
     guard(response.headers_mut());
     response
 }

@@ -1,7 +1,7 @@
 //! Curves of metrics: read with their peaks, within a range of steps where one looks closer.
 
 use tidemill_core::RunId;
-use tidemill_db::tracking::{HistoryPoint, extremes};
+use tidemill_db::tracking::HistoryPoint;
 use tidemill_registry::Error;
 use tidemill_ui::chart::{LineChart, Series};
 use tidemill_ui::{Cell, Choice, Control, Figure, FilterBox, Table};
@@ -11,8 +11,6 @@ use crate::App;
 
 /// Parts of a curve, of each of which the lowest and the highest point are kept.
 const BUCKETS: usize = 250;
-/// Points of one statement where a range is read.
-const STRIDE: usize = 50_000;
 
 /// How curves are shown, as the address of the page says.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,20 +88,10 @@ pub(super) async fn read(
     shape: &Shape,
 ) -> Result<Vec<HistoryPoint>, Error> {
     let db = app.registry().db();
-    let Some((from, to)) = shape.range else {
-        return Ok(db.metric_extremes(run, key, BUCKETS).await?);
-    };
-    let (mut kept, mut after): (Vec<HistoryPoint>, _) = (Vec::new(), None);
-    loop {
-        let page = db.metric_history(run, key, after, STRIDE).await?;
-        after = page.last().copied();
-        kept.extend(page.iter().filter(|point| (from..=to).contains(&point.step)));
-        if page.len() < STRIDE {
-            break;
-        }
-    }
-    kept.sort_by_key(|point| (point.step, point.at));
-    Ok(extremes(&kept, BUCKETS))
+    Ok(match shape.range {
+        Some(range) => db.metric_extremes_within(run, key, range, BUCKETS).await?,
+        None => db.metric_extremes(run, key, BUCKETS).await?,
+    })
 }
 
 /// Points in a plane: steps, or seconds since the first.

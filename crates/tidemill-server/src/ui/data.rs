@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidemill_core::{EventKind, Name, Timestamp};
-use tidemill_db::{DatasetVersion, EventFilter, Order};
+use tidemill_db::DatasetVersion;
 use tidemill_registry::Error;
 use tidemill_store::{Entry, EntryKind};
 use tidemill_ui::chart::spark;
@@ -15,9 +15,12 @@ use tokio::task::spawn_blocking;
 
 use super::Made;
 use super::ask::Ask;
+use super::profile;
 
 /// Files whose differences are listed.
 const FILES: usize = 500;
+/// Datasets whose newest check is read.
+const DATASETS: usize = 10_000;
 
 /// How the expectations of a dataset came out.
 pub(super) struct Checked {
@@ -44,16 +47,10 @@ impl Checked {
 
 /// The newest check of each dataset that was ever checked.
 pub(super) async fn checks(ask: &Ask) -> Result<BTreeMap<String, Checked>, Error> {
-    let filter = EventFilter {
-        kind: Some("data.checked".into()),
-        limit: Some(500),
-        order: Order::NewestFirst,
-        ..EventFilter::default()
-    };
     let mut found = BTreeMap::new();
-    for event in ask.app.registry().db().events(&filter).await? {
+    for event in ask.app.registry().db().newest_events("data.checked", DATASETS).await? {
         if let EventKind::DataChecked { dataset, passed, failed, warned } = event.kind {
-            found.entry(dataset).or_insert(Checked { at: event.at, passed, failed, warned });
+            found.insert(dataset, Checked { at: event.at, passed, failed, warned });
         }
     }
     Ok(found)
@@ -61,21 +58,20 @@ pub(super) async fn checks(ask: &Ask) -> Result<BTreeMap<String, Checked>, Error
 
 pub(super) async fn list(ask: Ask) -> Made {
     let db = ask.app.registry().db();
-    let datasets = db.datasets().await?;
+    let datasets = db.latest_dataset_versions().await?;
     let mut checks = checks(&ask).await?;
     let mut rows = Vec::with_capacity(datasets.len());
-    for dataset in &datasets {
-        let latest = db.dataset_version(&dataset.name, None).await?;
-        let name = dataset.name.as_str();
+    for latest in &datasets {
+        let name = latest.dataset.as_str();
         let checked = checks.remove(name);
         rows.push(vec![
             Cell::link(href(&["data", name], &[]), name),
-            Cell::Text(format!("v{}", dataset.latest)),
-            latest.as_ref().and_then(|version| version.rows).map_or(Cell::None, Cell::Count),
-            latest.as_ref().map_or(Cell::None, |version| Cell::Bytes(version.bytes)),
-            latest.as_ref().map_or(Cell::None, |version| Cell::Count(version.files)),
+            Cell::Text(format!("v{}", latest.version)),
+            latest.rows.map_or(Cell::None, Cell::Count),
+            Cell::Bytes(latest.bytes),
+            Cell::Count(latest.files),
             checked.as_ref().map_or(Cell::None, |checked| Cell::Badge(checked.badge())),
-            Cell::Time(dataset.updated_at, Some(ask.now)),
+            Cell::Time(latest.created_at, Some(ask.now)),
         ]);
     }
     let table = Table::new(
@@ -171,6 +167,7 @@ pub(super) async fn dataset(ask: Ask) -> Made {
             difference(&ask, &versions).await?,
         )));
     }
+    blocks.extend(profile::sections(&ask, name.as_str(), &versions).await?);
     if let Some(schema) = schema(latest) {
         blocks.push(Block::Section(Section::new(
             "schema",

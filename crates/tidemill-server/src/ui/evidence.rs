@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use tidemill_core::declare::Step;
-use tidemill_core::{Digest, EventKind, RunId, Timestamp};
+use tidemill_core::{Digest, EventKind, Evidence, Outcome, RunId, TestResult, Timestamp};
 use tidemill_db::{EventFilter, Order};
 use tidemill_registry::{Code, Error};
 use tidemill_ui::{Badge, Cell, Table, Tone};
@@ -22,29 +22,15 @@ pub(super) struct Plan {
     pub(super) selection: Vec<String>,
 }
 
-/// One test of a model.
-#[derive(Debug, Deserialize)]
-pub(super) struct Tested {
-    pub(super) test: String,
-    pub(super) outcome: String,
-    pub(super) message: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Results {
-    step: String,
-    results: Vec<Tested>,
-}
-
 /// The tests of a run's model.
 #[derive(Debug)]
-pub(super) struct Evidence {
+pub(super) struct Tests {
     pub(super) run: RunId,
     pub(super) at: Timestamp,
     pub(super) step: String,
     pub(super) passed: u64,
     pub(super) failed: u64,
-    pub(super) results: Vec<Tested>,
+    pub(super) results: Vec<TestResult>,
 }
 
 /// The last bytes of an object, at most `most`; nothing where the store does not have it any more.
@@ -92,7 +78,7 @@ pub(super) async fn plan(app: &App, digest: Digest) -> Result<Option<Plan>, Erro
 }
 
 /// The newest tests, of one run or of all.
-pub(super) async fn tests(app: &App, run: Option<RunId>) -> Result<Option<Evidence>, Error> {
+pub(super) async fn tests(app: &App, run: Option<RunId>) -> Result<Option<Tests>, Error> {
     let filter = EventFilter {
         kind: Some("model.tested".to_owned()),
         subject: run.map(|run| format!("run:{run}")),
@@ -102,25 +88,25 @@ pub(super) async fn tests(app: &App, run: Option<RunId>) -> Result<Option<Eviden
     };
     let Some(event) = app.registry().db().events(&filter).await?.pop() else { return Ok(None) };
     let EventKind::ModelTested { run, evidence, passed, failed } = event.kind else { return Ok(None) };
-    let results: Option<Results> = document(app, evidence).await?;
-    let (step, results) = results.map(|results| (results.step, results.results)).unwrap_or_default();
-    Ok(Some(Evidence { run, at: event.at, step, passed, failed, results }))
+    let found = tail(app, evidence, LARGEST).await?.and_then(|bytes| Evidence::read(&bytes));
+    let (step, results) = found.map(|found| (found.step, found.results)).unwrap_or_default();
+    Ok(Some(Tests { run, at: event.at, step, passed, failed, results }))
 }
 
 /// How a test came out.
-pub(super) fn outcome(word: &str) -> Badge {
-    match word {
-        "passed" => Badge::new(Tone::Good, "passed"),
-        "failed" => Badge::new(Tone::Bad, "failed"),
-        _ => Badge::new(Tone::Warn, "not judged"),
+pub(super) fn outcome(outcome: Outcome) -> Badge {
+    match outcome {
+        Outcome::Passed => Badge::new(Tone::Good, "passed"),
+        Outcome::Failed => Badge::new(Tone::Bad, "failed"),
+        Outcome::NotJudged => Badge::new(Tone::Warn, "not judged"),
     }
 }
 
 /// Tests with their outcomes.
-pub(super) fn table(evidence: &Evidence) -> Table {
+pub(super) fn table(evidence: &Tests) -> Table {
     let rows = evidence.results.iter().map(|result| {
         vec![
-            Cell::Badge(outcome(&result.outcome)),
+            Cell::Badge(outcome(result.outcome)),
             Cell::text(result.test.clone()),
             Cell::text(result.message.clone()),
         ]

@@ -1,8 +1,10 @@
 //! The home page: the loop as a river, what moves on it now, what is blocked and why, and what happened last.
 
-use tidemill_core::{EventKind, RunState};
+use tidemill_core::{EventKind, Outcome, RunState};
+use tidemill_db::delivery::Rollout;
 use tidemill_db::tracking::Run;
 use tidemill_db::{EventFilter, Order, RunRecord};
+use tidemill_deliver::rollout::Hold;
 use tidemill_registry::{Error, Question, View};
 use tidemill_serve::ModelState;
 use tidemill_ui::chart::{River, Station};
@@ -10,10 +12,12 @@ use tidemill_ui::{Area, Block, Cell, Empty, Page, Section, Table, Tone, count, h
 
 use super::Made;
 use super::ask::Ask;
-use super::evidence::{self, Evidence};
+use super::evidence::{self, Tests};
 use super::pipeline::last_of_each;
+use super::rollout::{badge as rollout_badge, held, names, rollout_link, title};
 use super::words::{find, pipeline_badge, run_badge, run_link, took};
-use super::{data, log, serving};
+use super::{data, delivery, log, serving};
+use crate::delivery::standing;
 
 /// Events that are listed.
 const EVENTS: usize = 15;
@@ -21,26 +25,34 @@ const EVENTS: usize = 15;
 const RUNS: i64 = 8;
 
 /// Something that waits for somebody.
-struct Blocked {
-    what: Cell,
-    why: String,
+pub(super) struct Blocked {
+    pub(super) what: Cell,
+    pub(super) why: String,
+}
+
+/// The places along the river, and what waits for somebody.
+pub(super) async fn look(ask: &Ask) -> Result<(Vec<Station>, Vec<Blocked>), Error> {
+    let mut blocked = Vec::new();
+    let last = ask.app.registry().db().runs(1).await?.pop();
+    let tests = evidence::tests(&ask.app, None).await?;
+    let stations = vec![
+        data_station(ask, &mut blocked).await?,
+        pipeline_station(ask, last.as_ref(), &mut blocked).await?,
+        tests_station(ask, tests.as_ref(), &mut blocked),
+        registry_station(ask).await?,
+        environment_station(ask, &mut blocked).await?,
+    ];
+    Ok((stations, blocked))
 }
 
 pub(super) async fn home(ask: Ask) -> Made {
     let db = ask.app.registry().db();
     let last = db.runs(1).await?.pop();
-    let tests = evidence::tests(&ask.app, None).await?;
-    let mut blocked = Vec::new();
     let running = running(&ask).await?;
-    let stations = vec![
-        data_station(&ask, &mut blocked).await?,
-        pipeline_station(&ask, last.as_ref(), &mut blocked).await?,
-        tests_station(&ask, tests.as_ref(), &mut blocked),
-        registry_station(&ask).await?,
-        serving_station(&ask, &mut blocked).await?,
-    ];
+    let rollouts = delivery::on_their_way(&ask).await?;
+    let (stations, blocked) = look(&ask).await?;
     let river = River { stations }.draw();
-    let now = Section::new("now", "What moves now", vec![moving(&ask, last.as_ref(), &running)]);
+    let now = Section::new("now", "What moves now", vec![moving(&ask, last.as_ref(), &running, &rollouts)?]);
     let rows = blocked.into_iter().map(|one| vec![one.what, Cell::Text(one.why)]);
     let waiting = Table::new("blocked", "What is blocked", &["what", "why"]).with(rows).or(Empty::new(
         "Nothing is blocked",
@@ -61,7 +73,7 @@ pub(super) async fn home(ask: Ask) -> Made {
             Block::Section(events.more("/log", "the whole log")),
         ],
         live: EventKind::NAMES.to_vec(),
-        growing: !running.is_empty(),
+        growing: !running.is_empty() || !rollouts.is_empty(),
         ..Page::default()
     })
 }
@@ -81,7 +93,23 @@ async fn running(ask: &Ask) -> Result<Vec<Run>, Error> {
     Ok(ask.app.registry().search_runs(&question).await?.items)
 }
 
-fn moving(ask: &Ask, last: Option<&RunRecord>, running: &[Run]) -> Block {
+fn moving(
+    ask: &Ask,
+    last: Option<&RunRecord>,
+    running: &[Run],
+    rollouts: &[Rollout],
+) -> Result<Block, Error> {
+    let mut moved = Vec::new();
+    for rollout in rollouts.iter().take(RUNS as usize) {
+        let state = standing(rollout, ask.now)?;
+        let mut link = rollout_link(rollout.id);
+        link.text = format!("{} to {}", link.text, rollout.made.environment);
+        moved.push(vec![
+            Cell::Link(link),
+            Cell::Badge(rollout_badge(rollout, &state)),
+            took(Some(rollout.made.at), None, ask.now),
+        ]);
+    }
     let pipeline = last.filter(|run| run.state == RunState::Running).map(|run| {
         vec![
             Cell::link(
@@ -103,10 +131,10 @@ fn moving(ask: &Ask, last: Option<&RunRecord>, running: &[Run]) -> Block {
         ]
     });
     let table = Table::new("moving", "What moves now", &["what", "state", "for"])
-        .with(pipeline.into_iter().chain(runs))
+        .with(pipeline.into_iter().chain(runs).chain(moved))
         .or(Empty::new("Nothing moves", "Start a run of the pipeline in the project's folder:")
             .code("tidemill run"));
-    Block::Table(table)
+    Ok(Block::Table(table))
 }
 
 async fn data_station(ask: &Ask, blocked: &mut Vec<Blocked>) -> Result<Station, Error> {
@@ -205,7 +233,7 @@ async fn pipeline_station(
     Ok(station)
 }
 
-fn tests_station(ask: &Ask, tests: Option<&Evidence>, blocked: &mut Vec<Blocked>) -> Station {
+fn tests_station(ask: &Ask, tests: Option<&Tests>, blocked: &mut Vec<Blocked>) -> Station {
     let mut station = Station {
         name: "Tests".into(),
         figure: "0".into(),
@@ -219,8 +247,7 @@ fn tests_station(ask: &Ask, tests: Option<&Evidence>, blocked: &mut Vec<Blocked>
     let Some(tests) = tests else { return station };
     let run = tests.run.to_string();
     station.href = href(&["pipelines", &run], &[]) + "#tests";
-    let open =
-        tests.results.iter().filter(|result| !matches!(result.outcome.as_str(), "passed" | "failed")).count();
+    let open = tests.results.iter().filter(|result| result.outcome == Outcome::NotJudged).count();
     let total = (tests.passed + tests.failed).max(tests.results.len() as u64);
     station.figure = format!("{}/{total}", tests.passed);
     station.unit = "passed".into();
@@ -233,7 +260,7 @@ fn tests_station(ask: &Ask, tests: Option<&Evidence>, blocked: &mut Vec<Blocked>
         station.lines.push(format!("of step {}", tests.step));
     }
     station.lines.push(tidemill_ui::ago(tests.at, ask.now));
-    for result in tests.results.iter().filter(|result| result.outcome != "passed") {
+    for result in tests.results.iter().filter(|result| result.outcome != Outcome::Passed) {
         blocked.push(Blocked {
             what: Cell::link(station.href.clone(), format!("test {}", result.test)),
             why: result.message.clone(),
@@ -265,6 +292,50 @@ async fn registry_station(ask: &Ask) -> Result<Station, Error> {
         state,
         href: "/models".into(),
         moving: false,
+    })
+}
+
+/// What environments run and what is on its way to them; without any, what is served.
+async fn environment_station(ask: &Ask, blocked: &mut Vec<Blocked>) -> Result<Station, Error> {
+    let serving = serving_station(ask, blocked).await?;
+    let environments = ask.app.registry().db().environments().await?;
+    let live = delivery::on_their_way(ask).await?;
+    let mut waits = 0;
+    for rollout in live.iter().filter(|rollout| !rollout.is_waiting) {
+        let state = standing(rollout, ask.now)?;
+        if let Some(hold @ (Hold::Approvals { .. } | Hold::TimedOut { .. } | Hold::Freeze { .. })) =
+            &state.hold
+        {
+            waits += 1;
+            blocked.push(Blocked {
+                what: Cell::Link(rollout_link(rollout.id)),
+                why: format!("it waits {}", held(hold, ask.now)),
+            });
+        }
+    }
+    if environments.is_empty() && live.is_empty() {
+        return Ok(serving);
+    }
+    let names = names(ask, environments.iter().map(|one| one.release)).await?;
+    let runs = environments.iter().map(|one| format!("{}: {}", one.name, title(&names, one.release)));
+    let coming = live.iter().map(|rollout| format!("rollout {}: {}", rollout.id, rollout.phase));
+    let lines = runs.take(2).chain(coming).take(3).collect();
+    let (tone, state) = match (waits, live.len()) {
+        (0, 0) => (serving.tone, serving.state),
+        (0, 1) => (Tone::Busy, "1 rollout goes on".to_owned()),
+        (0, many) => (Tone::Busy, format!("{many} rollouts go on")),
+        (1, _) => (Tone::Warn, "1 rollout waits".to_owned()),
+        (many, _) => (Tone::Warn, format!("{many} rollouts wait")),
+    };
+    Ok(Station {
+        name: "Environments".into(),
+        figure: count(environments.len() as u64),
+        unit: if environments.len() == 1 { "environment" } else { "environments" }.into(),
+        lines,
+        tone,
+        state,
+        href: "/delivery".into(),
+        moving: serving.moving || waits < live.len(),
     })
 }
 

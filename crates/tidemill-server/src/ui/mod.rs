@@ -4,21 +4,30 @@
 mod answer;
 mod ask;
 mod compare;
+mod cones;
 mod curves;
 mod data;
+mod decide;
+mod delivery;
+mod evaluation;
 mod evidence;
 mod experiments;
 mod files;
 mod home;
 mod log;
 mod models;
+mod owner;
 mod pipeline;
+mod profile;
+mod release;
+mod rollout;
 mod run;
 mod runs;
 mod serving;
 mod session;
 mod sign_in;
 mod steps;
+mod verdict;
 mod version;
 mod words;
 
@@ -35,6 +44,7 @@ use tidemill_ui::Page;
 use crate::App;
 use ask::Ask;
 
+pub(crate) use cones::Cones;
 pub(crate) use session::{FormKey, actor};
 pub(crate) use sign_in::to_sign_in;
 
@@ -56,14 +66,22 @@ pub(crate) fn routes() -> Router<App> {
         .route("/models", page(models::list))
         .route("/models/{name}", page(models::model))
         .route("/models/{name}/{version}", page(version::version))
+        .route("/delivery", page(delivery::list))
+        .route("/delivery/releases", page(delivery::releases))
+        .route("/delivery/releases/{digest}", page(release::release))
+        .route("/delivery/rollouts/{id}", page(rollout::rollout))
         .route("/serving", page(serving::list))
         .route("/serving/{name}", page(serving::endpoint))
         .route("/log", page(log::list))
         .route("/log/{seq}", page(log::event))
+        .route("/owner", page(owner::owner))
         .route("/login", page(sign_in::page))
         .route("/ui/login", post(sign_in::sign_in))
         .route("/ui/logout", post(sign_in::sign_out))
         .route("/ui/models/{name}/alias", post(models::set_alias))
+        .route("/ui/rollouts/{id}/{action}", post(decide::rollout))
+        .route("/ui/freezes", post(decide::set_freeze))
+        .route("/ui/freezes/{id}/lift", post(decide::end_freeze))
         .route("/ui/static/{file}", get(answer::asset))
 }
 

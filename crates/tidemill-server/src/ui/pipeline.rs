@@ -91,8 +91,13 @@ async fn glance(ask: &Ask, runs: &[RunRecord]) -> Result<Grid, Error> {
         names.extend(plan.steps.into_iter().map(|step| step.name));
     }
     let mut columns = Vec::with_capacity(runs.len());
+    let ids: Vec<RunId> = runs.iter().map(|run| run.id).collect();
+    let mut by_run: HashMap<RunId, Vec<StepRun>> = HashMap::new();
+    for step in ask.app.registry().db().step_runs_of(&ids).await? {
+        by_run.entry(step.run).or_default().push(step);
+    }
     for run in runs {
-        let steps = ask.app.registry().db().step_runs(run.id).await?;
+        let steps = by_run.remove(&run.id).unwrap_or_default();
         for step in &steps {
             if !names.contains(&step.step) && names.len() < 60 {
                 names.push(step.step.clone());

@@ -120,15 +120,12 @@ async fn metric_table(ask: &Ask, run: &Run) -> Result<Block, Error> {
     let id = run.info.id.to_string();
     let own: Vec<_> = run.metrics.iter().filter(|metric| !is_system(&metric.key)).collect();
     let mut rows = Vec::with_capacity(own.len());
-    for (at, metric) in own.iter().enumerate() {
-        let small = if at < SPARKS && metric.step != 0 {
-            let found = ask.app.registry().db().metric_samples(&[run.info.id], &metric.key, None, 60).await?;
-            let values: Vec<f64> =
-                found.iter().flat_map(|(_, points)| points.iter().map(|point| point.value)).collect();
-            if values.len() > 1 { spark(&values) } else { Cell::None }
-        } else {
-            Cell::None
-        };
+    let with_curve = own.iter().take(SPARKS).filter(|metric| metric.step != 0);
+    let keys: Vec<&str> = with_curve.map(|metric| metric.key.as_str()).collect();
+    let sparks = ask.app.registry().db().metric_sparks(run.info.id, &keys, 60).await?;
+    for metric in own {
+        let values = sparks.get(&metric.key).filter(|values| values.len() > 1);
+        let small = values.map_or(Cell::None, |values| spark(values));
         let address = href(&["runs", &id], &[("tab", "metrics"), ("curve", &metric.key)]);
         rows.push(vec![
             Cell::link(address, metric.key.clone()),

@@ -27,7 +27,9 @@ fn read(text: &str) -> Result<EndpointSpec, Error> {
 }
 
 pub(super) async fn list(ask: Ask) -> Made {
-    let found = ask.app.registry().db().endpoints_after(ask.get("page"), PAGE).await?;
+    let mut found = ask.app.registry().db().endpoints_after(ask.get("page"), PAGE + 1).await?;
+    let more = found.len() > PAGE;
+    found.truncate(PAGE);
     let totals = totals(&ask);
     let mut rows = Vec::with_capacity(found.len());
     for endpoint in &found {
@@ -44,11 +46,13 @@ pub(super) async fn list(ask: Ask) -> Made {
         ]);
     }
     let columns = ["endpoint", "arms", "requests", "errors", "revision", "changed"];
-    let table = Table::new("endpoints", "Endpoints", &columns).with(rows).or(Empty::new(
+    let mut table = Table::new("endpoints", "Endpoints", &columns).with(rows).or(Empty::new(
         "No endpoint yet",
         "An endpoint is a name that requests for predictions go to, with the versions that answer. Declare one:",
     )
     .code("curl -X PUT http://HOST:PORT/api/v1/endpoints/flights-late -H 'content-type: application/json' \\\n  -d '{\"arms\": [{\"name\": \"champion\", \"model\": \"flights-late\", \"version\": \"@champion\", \"weight\": 1}]}'"));
+    let next = found.last().filter(|_| more).map(|last| last.name.as_str());
+    table.pager = Some(ask.pager(next, format!("{} endpoints", found.len())));
     let blocks = vec![
         Block::Section(Section::new("list", "", vec![Block::Table(table)]).note(SINCE)),
         Block::Section(Section::new("models", "Models in memory", vec![models(&ask)])),

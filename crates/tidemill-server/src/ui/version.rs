@@ -11,11 +11,11 @@ use tidemill_ui::{
 
 use super::Made;
 use super::ask::Ask;
-use super::evidence;
 use super::models::{LIVE, run_cell, tags};
 use super::run::is_system;
 use super::serving::share;
 use super::words::find;
+use super::{evaluation, evidence};
 
 pub(super) async fn version(ask: Ask) -> Made {
     let registry = ask.app.registry();
@@ -46,6 +46,7 @@ pub(super) async fn version(ask: Ask) -> Made {
     left.extend(tests(&ask, run.as_ref()).await?);
     left.push(Block::Section(Section::new("used", "Where it is used", vec![used(&ask, &version).await?])));
     blocks.push(Block::Columns(vec![left, measured(&ask, &version, run).await?]));
+    blocks.extend(evaluation::sections(&ask, &version).await?);
     let badges = version.aliases.iter().map(|alias| Badge::new(Tone::Plain, alias.clone())).collect();
     Ok(Page {
         title: format!("{} v{}", version.model, version.version),

@@ -42,6 +42,18 @@ pub(super) fn step_badge(state: StepState) -> Badge {
     Badge::new(tone, word)
 }
 
+/// The phase of a rollout.
+pub(super) fn phase_badge(name: &str) -> Badge {
+    let tone = match name {
+        "complete" => Tone::Good,
+        "rolled-back" | "refused" => Tone::Bad,
+        "awaiting" | "aborted" | "superseded" | "rolling-back" => Tone::Warn,
+        "preflight" | "shadow" | "canary" | "certified" | "settling" => Tone::Busy,
+        _ => Tone::Plain,
+    };
+    Badge::new(tone, name)
+}
+
 /// How a model of serving stands.
 pub(super) fn model_badge(state: &ModelState) -> Badge {
     match state {
@@ -78,6 +90,9 @@ pub(super) fn subject_link(subject: &str) -> Link {
         Some(("experiment", id)) => href(&["experiments", id], &[]),
         Some(("model", name)) => href(&["models", name], &[]),
         Some(("endpoint", name)) => href(&["serving", name], &[]),
+        Some(("rollout", id)) => href(&["delivery", "rollouts", id], &[]),
+        Some(("release", digest)) => href(&["delivery", "releases", digest], &[]),
+        Some(("environment" | "freeze", _)) => href(&["delivery"], &[]),
         _ => href(&["log"], &[("subject", subject)]),
     };
     let text = match subject.split_once(':') {

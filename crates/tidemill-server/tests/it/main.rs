@@ -20,4 +20,5 @@ mod talk;
 mod traces;
 mod tracking;
 mod ui;
+mod ui_delivery;
 mod webhooks;

@@ -7,9 +7,9 @@ use crate::client::{Reply, Server};
 
 const HTML: (&str, &str) = ("accept", "text/html,application/xhtml+xml");
 /// What a user might call things.
-const HOSTILE: &str = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>";
+pub(crate) const HOSTILE: &str = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>";
 
-async fn page(server: &Server, path: &str) -> Reply {
+pub(crate) async fn page(server: &Server, path: &str) -> Reply {
     server.ask("GET", path, &[HTML], "").await
 }
 
@@ -51,7 +51,7 @@ async fn filled(server: &Server, word: &str) -> (String, Vec<String>) {
 
 /// Whether markup that a user wrote is among the markup of a page.
 #[track_caller]
-fn is_tame(reply: &Reply) {
+pub(crate) fn is_tame(reply: &Reply) {
     for bad in ["<script>alert", "<img src=x", "onerror=alert(1)>"] {
         assert!(!reply.body.contains(bad), "`{bad}` got out: {}", reply.body);
     }
@@ -73,6 +73,8 @@ async fn empty_pages_say_what_to_do_next() {
         ("/pipelines", &["The pipeline has not run yet"]),
         ("/data", &["tidemill data add"]),
         ("/models", &["No model is registered yet"]),
+        ("/delivery", &["Nothing was released yet", "tidemill release"]),
+        ("/owner", &["No model is registered yet"]),
         ("/serving", &["No endpoint yet"]),
         ("/log", &["Root of the Merkle tree"]),
         ("/log/1", &["Event 1", "it is entry 1 of the log"]),
@@ -280,13 +282,18 @@ async fn packed_pages_are_small() {
 }
 
 /// A browser's form.
-async fn form(server: &Server, path: &str, fields: &[(&str, &str)], headers: &[(&str, &str)]) -> Reply {
+pub(crate) async fn form(
+    server: &Server,
+    path: &str,
+    fields: &[(&str, &str)],
+    headers: &[(&str, &str)],
+) -> Reply {
     let body: Vec<String> = fields.iter().map(|(key, value)| format!("{key}={}", part(value))).collect();
     let all = [&[HTML, ("origin", "http://localhost")], headers].concat();
     server.ask("POST", path, &all, &body.join("&")).await
 }
 
-fn csrf(page: &Reply) -> String {
+pub(crate) fn csrf(page: &Reply) -> String {
     let token =
         page.body.split("name=\"csrf\" value=\"").nth(1).unwrap_or_else(|| panic!("no form: {page:?}"));
     token.split('"').next().unwrap().to_owned()

@@ -163,7 +163,7 @@ fn numbers(predictions: &RecordBatch, column: &str) -> Result<Vec<f64>> {
     Ok(array.as_primitive::<Float64Type>().values().to_vec())
 }
 
-fn codes(predictions: &RecordBatch, column: &str, classes: &[String]) -> Result<Vec<u32>> {
+pub(super) fn codes(predictions: &RecordBatch, column: &str, classes: &[String]) -> Result<Vec<u32>> {
     let index: HashMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
     let code = |text: Option<String>| {
         let text = text.unwrap_or_default();
@@ -192,6 +192,16 @@ pub fn row_costs(predictions: &RecordBatch, costs: &Costs) -> Result<Vec<f64>> {
 /// # Errors
 /// [`Error::Unpaired`] where the two do not hold the same rows with the same targets and classes.
 pub fn compare_costs(new: &RecordBatch, old: &RecordBatch, costs: &Costs, seed: u64) -> Result<Paired> {
+    same_rows(new, old)?;
+    let ((scored, left), (_, right)) = (read(new)?, read(old)?);
+    if left.classes != right.classes {
+        return Err(Error::Unpaired("they have different classes".into()));
+    }
+    paired_bootstrap(&row_costs(new, costs)?, &row_costs(old, costs)?, scored.weights.as_deref(), seed)
+}
+
+/// Whether two tables of predictions are of the same rows with the same targets.
+pub(super) fn same_rows(new: &RecordBatch, old: &RecordBatch) -> Result<()> {
     if new.num_rows() != old.num_rows() {
         return Err(Error::Unpaired(format!("{} rows against {}", new.num_rows(), old.num_rows())));
     }
@@ -203,9 +213,5 @@ pub fn compare_costs(new: &RecordBatch, old: &RecordBatch, costs: &Costs, seed: 
             return Err(Error::Unpaired(format!("`{column}` is `{left}` against `{right}` in line {at}")));
         }
     }
-    let ((scored, left), (_, right)) = (read(new)?, read(old)?);
-    if left.classes != right.classes {
-        return Err(Error::Unpaired("they have different classes".into()));
-    }
-    paired_bootstrap(&row_costs(new, costs)?, &row_costs(old, costs)?, scored.weights.as_deref(), seed)
+    Ok(())
 }

@@ -32,6 +32,10 @@ pub struct LineChart {
     pub smoothing: f64,
     /// Width and height in user units.
     pub size: (f64, f64),
+    /// Ranges of x that mean something, with what they mean.
+    pub regions: Vec<(f64, f64, String)>,
+    /// Places of x that mean something, with what they mean.
+    pub uprights: Vec<(f64, String)>,
     /// The parameter of the page's address that holds the range of x; dragging over the picture sets it. None where empty.
     pub zoom: &'static str,
 }
@@ -46,6 +50,8 @@ impl Default for LineChart {
             log: false,
             smoothing: 0.0,
             size: (560.0, 240.0),
+            regions: Vec::new(),
+            uprights: Vec::new(),
             zoom: "",
         }
     }
@@ -73,6 +79,7 @@ impl LineChart {
         let zoom = if self.zoom.is_empty() { String::new() } else { format!(" data-zoom=\"{}\"", self.zoom) };
         let attributes = format!(" data-chart=\"line\"{}{}{zoom}", x.attributes('x'), y.attributes('y'));
         let mut svg = Svg::new("chart line", width, height, &self.spoken(), &attributes);
+        self.ranges(&mut svg, &x, (top, bottom));
         for (place, text) in y.ticks(5) {
             svg.line("rule", (left, place), (right, place));
             svg.text("tick", (left - 7.0, place + 3.5), "end", &text);
@@ -102,6 +109,25 @@ impl LineChart {
     fn spoken(&self) -> String {
         let names: Vec<&str> = self.series.iter().map(|series| series.name.as_str()).take(STYLES).collect();
         format!("{}: {} over {} for {}", self.title, self.y, self.x, names.join(", "))
+    }
+
+    /// What ranges and places of x mean, each name on a line of its own.
+    fn ranges(&self, svg: &mut Svg, x: &Scale, (top, bottom): (f64, f64)) {
+        for (row, (from, to, name)) in self.regions.iter().enumerate() {
+            if let (Some(from), Some(to)) = (x.place(*from), x.place(*to)) {
+                svg.rect("region", (from, top), ((to - from).max(2.0), bottom - top), 0.0);
+                svg.text("tick", (from + 4.0, top + 11.0 + 13.0 * row as f64), "start", name);
+            }
+        }
+        let before = self.regions.len();
+        for (row, (at, name)) in self.uprights.iter().enumerate() {
+            if let Some(place) = x.place(*at) {
+                svg.line("stage-mark", (place, top), (place, bottom));
+                let (anchor, aside) = if place > self.size.0 * 0.6 { ("end", -4.0) } else { ("start", 4.0) };
+                let line = top + 11.0 + 13.0 * (before + row) as f64;
+                svg.text("tick", (place + aside, line), anchor, name);
+            }
+        }
     }
 
     /// Names at the ends of the curves, moved apart where they would overlap.

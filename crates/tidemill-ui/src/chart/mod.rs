@@ -4,6 +4,7 @@
 //! colour. Pictures are drawn in user units of about a pixel and scale with the page.
 
 mod bars;
+mod cone;
 mod dag;
 mod line;
 mod parallel;
@@ -11,15 +12,18 @@ mod river;
 mod sample;
 mod scale;
 mod scatter;
+mod spans;
 mod spark;
 mod svg;
 
 pub use bars::{Bar, Bars};
+pub use cone::{Cone, ConeLimit, ConePoint};
 pub use dag::{Graph, GraphNode};
 pub use line::{LineChart, Series};
 pub use parallel::{Axis, Parallel, Strand};
 pub use river::{River, Station};
 pub use scatter::{Dot, Scatter};
+pub use spans::{Span, Spans};
 pub use spark::spark;
 
 /// How many series are told from each other.

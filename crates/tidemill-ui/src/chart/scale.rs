@@ -52,6 +52,11 @@ impl Scale {
         Some(self.low + (self.high - self.low) * share)
     }
 
+    /// The value at a place of an axis that is not logarithmic.
+    pub(super) fn value(&self, place: f64) -> f64 {
+        self.from + (self.to - self.from) * (place - self.low) / (self.high - self.low)
+    }
+
     /// Round values with their places and texts, about `most` of them.
     pub(super) fn ticks(&self, most: usize) -> Vec<(f64, String)> {
         let values = if self.log { self.powers(most) } else { self.round(most) };

@@ -203,7 +203,7 @@ fn runs(limit: usize, app: &App<'_>) -> anyhow::Result<()> {
 }
 
 /// One event in words.
-fn describe(event: &Event) -> String {
+pub(super) fn describe(event: &Event) -> String {
     match &event.kind {
         EventKind::ProjectOpened { project } => format!("`{project}`"),
         EventKind::DatasetVersionCreated { dataset, version, bytes: size, rows, content } => {

@@ -26,6 +26,7 @@ mod status;
 mod step_log;
 mod trigger;
 mod up;
+mod why;
 
 pub(crate) use demo::Demo;
 pub(crate) use endpoint::Endpoint;
@@ -35,6 +36,7 @@ pub(crate) use predict::Predict;
 pub(crate) use records::Records;
 pub(crate) use release::Release;
 pub(crate) use rollout::Rollout;
+pub(crate) use why::Why;
 
 use crate::app::App;
 use crate::cli::{Cli, Command};
@@ -65,6 +67,7 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Rollout(args) => rollout::run(args, open, console),
         Command::Monitor(args) => monitor::run(args, &cli.global, console),
         Command::Freeze(args) => freeze::run(args, &open()?),
+        Command::Why(args) => why::run(args, &open()?),
         Command::Import(args) => import::run(args, &cli.global, console),
         Command::MergeLock(args) => merge_lock::run(args, console),
         Command::Schema => docs::schema(console),

@@ -70,6 +70,7 @@ fn start(
     config.origins = origins(listening, &addresses);
     config.step_logs = Some(home.dir.join("runs"));
     config.secrets = Secrets::of(|name| std::env::var(name).ok());
+    config.about.clone_from(&home.about);
     change(&mut config);
     allow_many_files();
 

@@ -1,4 +1,4 @@
-"""A day of flights as traffic: `monitoring.py URL FEATURES DAY [HOURS [FACTOR]]` sends the flights of a day, one request an hour that
+"""A day of flights as traffic: `monitoring.py URL FEATURES DAY FROM TO FACTOR` sends the flights of some hours of a day, one request an hour that
 says when it happened, and then what became of them; the distances are multiplied by FACTOR. Prints what scikit-learn says of the day."""
 
 import json
@@ -24,11 +24,13 @@ def column(frame, name, kind):
     return {"name": name, "datatype": kind, "shape": [len(values), 1], "data": list(values)}
 
 
-def main(url, features, day, hours="24", factor="1"):
+def main(url, features, day, begin, end, factor):
     session = requests.Session()
     inputs = session.get(f"{url}/v2/models/{NAME}", timeout=60).json()["inputs"]
     frame = pd.read_parquet(features)
-    frame = frame[(frame["sched_dep"].dt.strftime("%Y-%m-%d") == day) & (frame["sched_dep"].dt.hour < int(hours))]
+    hours = frame["sched_dep"].dt.hour
+    frame = frame[(frame["sched_dep"].dt.strftime("%Y-%m-%d") == day) & (hours >= int(begin)) & (hours < int(end))]
+    frame = frame.reset_index(drop=True)
     frame["distance"] = frame["distance"] * float(factor)
     truth, scores = [], []
     for hour, rows in frame.groupby("sched_dep"):

@@ -12,6 +12,7 @@ import pathlib
 import sys
 import time
 import traceback
+import urllib.error
 import urllib.request
 
 import browser
@@ -52,6 +53,9 @@ class Seen:
         self.pipeline = self.first("/pipelines", "runs", "run")
         self.endpoint = self.first("/serving", "endpoints", "endpoint")
         self.dataset = self.first("/data", "datasets", "dataset")
+        self.trained = register_trained()
+        self.waiting = "/delivery/rollouts/1"
+        self.release = self.numbers("/delivery/releases")["releases"]["rows"][-1]["digest"]
 
     def numbers(self, path):
         """A page as programs get it."""
@@ -63,6 +67,32 @@ class Seen:
         """What stands in the first row of a list; nothing where it is empty."""
         rows = self.numbers(path)[table]["rows"]
         return rows[0][column] if rows else None
+
+
+def register_trained():
+    """The model of the pipeline's run in two versions, where there is one; its name."""
+    client = MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    step = lambda model: client.get_run(model.source_run_id).data.tags.get("tidemill.step")  # noqa: E731
+    found = [model for model in client.search_logged_models(experiments) if model.source_run_id and step(model)]
+    if not found:
+        return None
+    client.create_registered_model("flights-late")
+    for _ in range(2):
+        client.create_model_version("flights-late", f"models:/{found[0].model_id}", model_id=found[0].model_id)
+    client.set_registered_model_alias("flights-late", "champion", "1")
+    return "flights-late"
+
+
+def ask(url, count):
+    """Requests for predictions; one of four has no answer."""
+    for n in range(count):
+        body = {"inputs": [{"name": "x", "shape": [1, 1], "datatype": "BYTES", "data": ["n/a" if n % 4 == 0 else str(n % 10)]}]}
+        request = urllib.request.Request(f"{url}/v2/models/late/infer", json.dumps(body).encode(), {"content-type": "application/json"})
+        try:
+            urllib.request.urlopen(request, timeout=60).close()
+        except urllib.error.HTTPError:
+            pass
 
 
 def log_run(n):
@@ -105,6 +135,11 @@ def paths(seen):
         ("models", "/models", [seen.model, "champion"]),
         ("model", f"/models/{seen.model}", ["v3", "Point the alias there", "Moves of aliases"]),
         ("version", f"/models/{seen.model}/2", [f"{seen.model} v2", "champion"]),
+        ("delivery", "/delivery", ["Environments", "late v1", "waiting for another rollout"]),
+        ("rollout_waiting", seen.waiting, ["awaiting", "cannot approve it", "Roll back"]),
+        ("releases", "/delivery/releases", ["late v2"]),
+        ("release", f"/delivery/releases/{seen.release}", ["late v1", "Gates", "Evidence"]),
+        ("owner", "/owner", ["What it decides", "Health", "What needs a decision", "late v1 for prod"]),
         ("serving", "/serving", ["Endpoints"]),
         ("log", "/log", ["alias.moved", "Root of the Merkle tree"]),
         ("log_verified", "/log?verify=1", ["intact"]),
@@ -121,6 +156,9 @@ def paths(seen):
         pages.append(("pipeline", f"/pipelines/{seen.pipeline}", ["What reads what", "cache key"]))
     if seen.endpoint:
         pages.append(("endpoint", f"/serving/{seen.endpoint}", ["Arms", "As it is declared"]))
+    if seen.trained:
+        pages.append(("evaluation", f"/models/{seen.trained}/2", ["Cost against threshold", "Calibration", "Against the champion"]))
+        pages.append(("profile", "/data/months", ["Profile", "most frequent", "Drift"]))
     if seen.dataset:
         pages.append(("dataset", f"/data/{seen.dataset}", ["Versions"]))
     return pages
@@ -256,6 +294,35 @@ def try_alias(pages):
     harness.same(MlflowClient().get_model_version_by_alias(pages.seen.model, "rising").version, "3", "version")
 
 
+def try_rollout(pages):
+    """A rollout is approved, watched while requests come, and rolled back, all on its page."""
+    pages.open("/delivery/rollouts/1", "awaiting")
+    pages.browser.click("form.change button", "Approve")
+    # Nobody loads the page again: it follows the log.
+    pages.browser.until("document.body?.textContent.includes('the release answers all requests')", "the first rollout is not over", 120)
+    pages.open("/delivery/rollouts/2", "rollout")
+    pages.browser.until("[...document.querySelectorAll('form.change button')].some((b) => b.textContent === 'Approve')", "no gate", 120)
+    pages.browser.click("form.change button", "Approve")
+    pages.browser.until("document.querySelector('.title .badge')?.textContent.includes('canary')", "no canary", 120)
+    begin = time.monotonic()
+    while time.monotonic() - begin < 120:
+        ask(pages.seen.url, 100)
+        rows = pages.seen.numbers("/delivery/rollouts/2").get("cone_0", {"rows": []})["rows"]
+        if len(rows) > 5 and rows[-1]["harm"] is not None:
+            break
+    yield from pages.look("rollout", "/delivery/rollouts/2", ["reject", "as planned", "What happened"])
+    pages.size(1280)
+    pages.dark(False)
+    pages.open("/delivery/rollouts/2", "canary")
+    pages.browser.run("document.querySelector('form[action$=rollback]').elements.reason.value = 'callers complain'")
+    pages.browser.click("form.change button", "Roll back")
+    pages.browser.until("document.querySelector('.title .badge')?.textContent.includes('rolled-back')", "it is not rolled back", 120)
+    pages.browser.shows("callers complain")
+    yield from pages.look("delivery_after", "/delivery", ["Quarantine", "callers complain", "late v1"])
+    pages.size(1280)
+    pages.dark(False)
+
+
 def try_old_addresses(pages):
     """What MLflow's client prints after a run leads to the run."""
     run = pages.seen.runs[2]
@@ -305,7 +372,7 @@ def main():
         pages.dark(False)
         for name, attempt in list(globals().items()):
             if name.startswith("try_") and (not only or name in only):
-                failed += report(name, lambda attempt=attempt: [*filter(None, [attempt(pages)]), *pages.wrong(rules=False)])
+                failed += report(name, lambda attempt=attempt: [*(attempt(pages) or ()), *pages.wrong(rules=False)])
     sys.exit(f"{failed} pages failed" if failed else 0)
 
 

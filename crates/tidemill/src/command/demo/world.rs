@@ -84,6 +84,7 @@ impl World<'_> {
             named_database: None,
             records: None,
             watched: None,
+            about: None,
         };
         let server = app.block(Stepped::start(registry.clone(), &home))?;
         let client = reqwest::Client::builder().no_proxy().build()?;
@@ -408,7 +409,13 @@ const DAY: i64 = 86_400_000;
 const HARM: u32 = 3;
 
 fn live() -> RolloutFilter {
-    RolloutFilter { endpoint: Some(MODEL.to_owned()), environment: None, is_live: true, before: None }
+    RolloutFilter {
+        endpoint: Some(MODEL.to_owned()),
+        environment: None,
+        is_live: true,
+        before: None,
+        release: None,
+    }
 }
 
 fn said(error: tidemill_registry::Error) -> anyhow::Error {

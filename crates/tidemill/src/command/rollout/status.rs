@@ -45,6 +45,7 @@ fn list(args: &Status, app: &App<'_>) -> anyhow::Result<()> {
         environment: None,
         is_live: args.live,
         before: None,
+        release: None,
     };
     let rollouts = app.block(app.db()?.rollouts(&filter, args.limit))?;
     let (console, now) = (app.console, app.clock.now());

@@ -358,5 +358,5 @@ fn evidence_of(app: &App<'_>, digest: &Digest) -> anyhow::Result<Option<Evidence
     if !store.contains(digest)? {
         return Ok(None);
     }
-    Ok(serde_json::from_slice(&store.get(digest)?).ok().filter(|e: &Evidence| e.format == Evidence::FORMAT))
+    Ok(Evidence::read(&store.get(digest)?))
 }

@@ -17,3 +17,4 @@ mod serving;
 mod soak;
 mod tracked;
 mod triggers;
+mod why;

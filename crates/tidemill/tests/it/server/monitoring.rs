@@ -15,7 +15,7 @@ objective:
   costs: {currency: EUR, false_negative: 120, false_positive: 15}
   kpi: {name: missed_connection_cost, unit: EUR, better: lower}
 data:
-  flights: {path: data/flights/2013-0[12].parquet, time: time_hour}
+  flights: {path: 'data/flights/2013-0[12].parquet', time: time_hour}
   weather: {path: data/weather.parquet}
   planes: {path: data/planes.parquet}
 pipeline:
@@ -38,7 +38,7 @@ release:
   environments:
     prod: {}
 monitors:
-  - drift: {window: 1d, columns: [distance, hour, carrier]}
+  - drift: {window: 1d, columns: [distance, minute, carrier]}
   - prediction_drift: {window: 1d, against: previous}
   - quality: {metric: roc_auc, min: 0.3, outcomes: {delay: 6h}}
   - kpi: {name: missed_connection_cost}
@@ -62,8 +62,8 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     let server = place.serve();
     json(&place, &["release", "flights-late", "--to", "prod"]);
     let features = place.root().join("later.parquet");
-    let day = |server: &Server, day: &str, hours: &str, factor: &str| -> Value {
-        let arguments = [&server.url, features.to_str().unwrap(), day, hours, factor];
+    let day = |server: &Server, day: &str, (from, to): (&str, &str), factor: &str| -> Value {
+        let arguments = [&server.url, features.to_str().unwrap(), day, from, to, factor];
         let output = script(&place, "monitoring.py", &arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}\n{}", server.said());
@@ -72,11 +72,11 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     // The release must answer before it is asked.
     wait(&place, &server, |_| json(&place, &["rollout", "status", "1"])["phase"] == "complete");
 
-    day(&server, "2013-02-01", "24", "1");
-    let second = day(&server, "2013-02-02", "24", "1");
-    day(&server, "2013-02-03", "24", "2.2");
+    day(&server, "2013-02-01", ("0", "24"), "1");
+    let second = day(&server, "2013-02-02", ("0", "24"), "1");
+    day(&server, "2013-02-03", ("0", "24"), "2.2");
     // The next day has begun, so the third is over; whatever the server was at when it died, it comes to the same.
-    day(&server, "2013-02-04", "12", "1");
+    day(&server, "2013-02-04", ("0", "12"), "1");
     server.kill();
     let server = place.serve();
     let firing = wait(&place, &server, |all| {
@@ -116,8 +116,8 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     let error = checked["estimated"].as_f64().unwrap() - value;
     assert!((checked["error"].as_f64().unwrap() - error).abs() < 1e-9, "{found}");
 
-    day(&server, "2013-02-04", "24", "1");
-    day(&server, "2013-02-05", "4", "1");
+    day(&server, "2013-02-04", ("12", "24"), "1");
+    day(&server, "2013-02-05", ("0", "4"), "1");
     let over = wait(&place, &server, |all| of(all, "drift")["last"]["from"] == "2013-02-04T00:00:00Z");
     assert_eq!(of(&over, "drift")["state"], "ok", "{over}");
     server.stop();

@@ -46,7 +46,7 @@ fn project() -> String {
 }
 
 /// 400 rows whose target follows from two of three columns.
-fn table() -> String {
+pub(super) fn table() -> String {
     let mut text = "a,b,c,y\n".to_owned();
     for i in 0..400_u32 {
         let (a, b) = (f64::from(i * 7919 % 400) / 400.0, f64::from(i * 104_729 % 400) / 400.0);

@@ -16,39 +16,39 @@ use super::process::{Place, Server};
 const STEP: &str = "pipeline: {copy: {run: cat in.txt > out.txt, deps: [in.txt], outs: [out.txt]}}\n";
 
 /// A project with triggers in a folder of its own.
-struct Lab {
-    place: Place,
+pub(super) struct Lab {
+    pub(super) place: Place,
 }
 
 impl Lab {
-    fn new(rest: &str) -> Self {
+    pub(super) fn new(rest: &str) -> Self {
         let place = Place::sqlite();
         fs_err::write(place.root().join("tidemill.yaml"), format!("project: lab\n{rest}")).unwrap();
         fs_err::write(place.root().join("in.txt"), "0").unwrap();
         Self { place }
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         let path = self.place.root().join(name);
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
         fs_err::write(path, text).unwrap();
     }
 
     #[track_caller]
-    fn run(&self, arguments: &[&str]) -> String {
+    pub(super) fn run(&self, arguments: &[&str]) -> String {
         let output = self.place.command(arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn log(&self) -> Log {
+    pub(super) fn log(&self) -> Log {
         let text = self.run(&["log", "export"]);
         Log(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
     }
 
     /// Waits until the log is as it should be.
     #[track_caller]
-    fn wait(&self, server: &Server, what: &str, is: impl Fn(&Log) -> bool) -> Log {
+    pub(super) fn wait(&self, server: &Server, what: &str, is: impl Fn(&Log) -> bool) -> Log {
         let begin = Instant::now();
         loop {
             let log = self.log();
@@ -75,7 +75,7 @@ impl Lab {
 }
 
 /// The log of events, oldest first.
-struct Log(Vec<Value>);
+pub(super) struct Log(Vec<Value>);
 
 impl Log {
     fn of<'l>(&'l self, kind: &'l str) -> impl Iterator<Item = &'l Value> {
@@ -86,8 +86,13 @@ impl Log {
         self.of(kind).count()
     }
 
+    /// Whether it has an event of this number.
+    pub(super) fn has(&self, seq: u64) -> bool {
+        self.0.iter().any(|event| event["seq"] == seq)
+    }
+
     /// Jobs that ended in this state.
-    fn ended(&self, state: &str) -> usize {
+    pub(super) fn ended(&self, state: &str) -> usize {
         self.of("job_finished").filter(|event| event["state"] == state).count()
     }
 
@@ -207,7 +212,7 @@ fn files_and_versions_of_a_dataset() {
 }
 
 /// How many sources have a place.
-fn offsets(lab: &Lab) -> usize {
+pub(super) fn offsets(lab: &Lab) -> usize {
     let script = "import sqlite3,sys\n\
         print(sqlite3.connect(sys.argv[1]).execute('select count(*) from source_offset').fetchone()[0])";
     let file = lab.place.root().join(".tidemill/tidemill.db");

@@ -1,0 +1,69 @@
+//! What a gate is decided on: the results of the tests of one model, as they are stored.
+
+use serde::{Deserialize, Serialize};
+
+/// How a test came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It holds.
+    Passed,
+    /// It does not.
+    Failed,
+    /// There is nothing to judge it on; this is never a pass.
+    NotJudged,
+}
+
+/// One test with its outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestResult {
+    /// The test as declared, in short.
+    pub test: String,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// What was found, with numbers.
+    pub message: String,
+}
+
+/// The results of all tests of one model. Stored as an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// [`Self::FORMAT`].
+    pub format: u32,
+    /// The step whose model was tested.
+    pub step: String,
+    /// Identity of model and tests together: the same key gives the same results.
+    pub key: String,
+    /// As declared, in order.
+    pub results: Vec<TestResult>,
+}
+
+impl Evidence {
+    /// The form written by this version.
+    pub const FORMAT: u32 = 2;
+
+    /// The evidence in stored bytes; nothing where they are of another form.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok().filter(|evidence: &Self| evidence.format == Self::FORMAT)
+    }
+
+    /// Number of results with an outcome.
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        self.results.iter().filter(|result| result.outcome == outcome).count() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_form_is_not_read() {
+        let evidence =
+            Evidence { format: Evidence::FORMAT, step: "train".into(), key: "k".into(), results: vec![] };
+        let bytes = serde_json::to_vec(&evidence).unwrap_or_default();
+        assert_eq!(Evidence::read(&bytes), Some(evidence.clone()));
+        let older = serde_json::to_vec(&Evidence { format: 1, ..evidence }).unwrap_or_default();
+        assert_eq!(Evidence::read(&older), None);
+    }
+}

@@ -1,0 +1,352 @@
+//! Delivery: what every environment runs, which rollouts are on their way, releases, freezes and quarantine.
+
+use std::collections::HashMap;
+
+use tidemill_core::{Digest, EventKind, Timestamp};
+use tidemill_db::delivery::{Approval, Environment, Freeze, Rollout, RolloutFilter};
+use tidemill_db::{EventFilter, Order};
+use tidemill_deliver::rollout::State;
+use tidemill_registry::Error;
+use tidemill_ui::chart::{Span, Spans};
+use tidemill_ui::{Area, Block, Cell, Crumb, Empty, Field, Figure, Form, Page, Section, Table, Tone, href};
+
+use super::Made;
+use super::ask::Ask;
+use super::rollout::{LIVE, Names, badge, held, names, release_link, rollout_link};
+use crate::delivery::standing;
+
+/// Rollouts of one page.
+const PAGE: usize = 50;
+/// Releases of one page; fewer on the page of all.
+const RELEASES: usize = 100;
+const NEWEST: usize = 10;
+/// Rollouts that are on their way and are looked at.
+const ON_THEIR_WAY: usize = 200;
+/// Events in which freezes that are over are looked for.
+const PAST: usize = 200;
+
+/// Rollouts that are not over.
+pub(super) async fn on_their_way(ask: &Ask) -> Result<Vec<Rollout>, Error> {
+    let filter = RolloutFilter { is_live: true, ..RolloutFilter::default() };
+    Ok(ask.app.registry().db().rollouts(&filter, ON_THEIR_WAY).await?)
+}
+
+pub(super) async fn list(ask: Ask) -> Made {
+    let db = ask.app.registry().db();
+    let before = match ask.get("page") {
+        Some(text) => {
+            Some(text.parse().map_err(|_| Error::invalid(format!("`{text}` is no page of this list")))?)
+        }
+        None => None,
+    };
+    let mut rollouts = db.rollouts(&RolloutFilter { before, ..RolloutFilter::default() }, PAGE + 1).await?;
+    let more = rollouts.len() > PAGE;
+    rollouts.truncate(PAGE);
+    let (environments, live) = (db.environments().await?, on_their_way(&ask).await?);
+    let quarantines = db.quarantines().await?;
+    let wanted = environments.iter().map(|one| one.release).chain(quarantines.iter().map(|one| one.release));
+    let made = rollouts.iter().chain(&live).map(|rollout| rollout.made.candidate);
+    let names = names(&ask, wanted.chain(made)).await?;
+    let releases = db.releases(None, None, NEWEST).await?;
+
+    let mut rows = Vec::with_capacity(rollouts.len());
+    for rollout in &rollouts {
+        rows.push(row(&ask, rollout, &names)?);
+    }
+    let mut table = Table::new("rollouts", "Rollouts", &COLUMNS).with(rows).or(Empty::new(
+        "Nothing was released yet",
+        "A release gets its requests stage by stage, as the project file says, and goes back where it does harm:",
+    )
+    .code("tidemill release flights-late@1 --to staging"));
+    let next = rollouts.last().filter(|_| more).map(|last| last.id.to_string());
+    table.pager = Some(ask.pager(next.as_deref(), format!("{} rollouts", rollouts.len())));
+
+    let environments = environment_table(&ask, &environments, &live, &names).await?;
+    let mut blocks = vec![
+        Block::Section(
+            Section::new("environments", "Environments", vec![Block::Table(environments)])
+                .note("What each environment runs, named by digest, since when, and who agreed to it."),
+        ),
+        Block::Section(Section::new("rollouts", "Rollouts", vec![Block::Table(table)])),
+        Block::Section(
+            Section::new("releases", "Releases", vec![Block::Table(release_table(&ask, &releases))])
+                .more("/delivery/releases", "all releases"),
+        ),
+        Block::Section(freezes(&ask).await?),
+    ];
+    if !quarantines.is_empty() {
+        let rows = quarantines.iter().map(|one| {
+            vec![
+                Cell::Link(release_link(&names, one.release)),
+                Cell::text(one.environment.clone()),
+                Cell::text(one.reason.clone()),
+                Cell::Time(one.at, Some(ask.now)),
+                Cell::Code(one.release.to_string()),
+            ]
+        });
+        let table =
+            Table::new("quarantine", "Quarantine", &["release", "environment", "why", "since", "digest"]);
+        blocks.push(Block::Section(
+            Section::new("quarantine", "Quarantine", vec![Block::Table(table.with(rows))])
+                .note("Releases that did harm; they are not released there again."),
+        ));
+    }
+    Ok(Page {
+        title: "Delivery".into(),
+        area: Area::Delivery,
+        lead: "Releases on their way to requests: what runs where, what is moving, and what waits for whom."
+            .into(),
+        blocks,
+        live: LIVE.to_vec(),
+        growing: !live.is_empty(),
+        ..Page::default()
+    })
+}
+
+const COLUMNS: [&str; 8] =
+    ["rollout", "release", "endpoint", "environment", "state", "share of requests", "waits", "changed"];
+
+fn row(ask: &Ask, rollout: &Rollout, names: &Names) -> Result<Vec<Cell>, Error> {
+    let state = standing(rollout, ask.now)?;
+    let share = f64::from(state.traffic.share(rollout.made.candidate)) / 100.0;
+    Ok(vec![
+        Cell::Link(rollout_link(rollout.id)),
+        Cell::Link(release_link(names, rollout.made.candidate)),
+        Cell::text(rollout.made.endpoint.clone()),
+        Cell::text(rollout.made.environment.clone()),
+        Cell::Badge(badge(rollout, &state)),
+        Cell::Text(format!("{} %", tidemill_ui::number(share))),
+        Cell::text(waits(rollout, &state, ask.now)),
+        Cell::Time(rollout.updated_at, Some(ask.now)),
+    ])
+}
+
+/// What a rollout waits for; nothing where it is over or goes on.
+pub(super) fn waits(rollout: &Rollout, state: &State, now: Timestamp) -> String {
+    if rollout.is_waiting {
+        return "for another rollout of the endpoint".into();
+    }
+    if state.phase.is_over() {
+        return String::new();
+    }
+    state.hold.as_ref().map(|hold| held(hold, now)).unwrap_or_default()
+}
+
+async fn environment_table(
+    ask: &Ask,
+    environments: &[Environment],
+    live: &[Rollout],
+    names: &Names,
+) -> Result<Table, Error> {
+    let mut people: HashMap<u64, Vec<Approval>> = HashMap::new();
+    for (rollout, approval) in ask.app.registry().db().environment_approvals().await? {
+        people.entry(rollout).or_default().push(approval);
+    }
+    let rows = environments.iter().map(|one| {
+        let approved = people.get(&one.rollout).map(|approvals| {
+            let texts = approvals.iter().map(|approval| format!("{} ({})", approval.by, approval.role));
+            texts.collect::<Vec<_>>().join(", ")
+        });
+        let coming = live
+            .iter()
+            .filter(|rollout| rollout.made.environment == one.name && rollout.made.endpoint == one.endpoint);
+        let coming: Vec<Cell> = coming.map(|rollout| Cell::Link(rollout_link(rollout.id))).collect();
+        vec![
+            Cell::text(one.name.clone()),
+            Cell::link(href(&["serving", &one.endpoint], &[]), one.endpoint.clone()),
+            Cell::Link(release_link(names, one.release)),
+            names
+                .get(&one.release)
+                .and_then(|release| threshold(&release.body))
+                .map_or(Cell::None, Cell::Number),
+            Cell::Code(one.release.to_string()),
+            Cell::Time(one.updated_at, Some(ask.now)),
+            Cell::text(approved.unwrap_or_else(|| "nobody had to".into())),
+            Cell::Link(rollout_link(one.rollout)),
+            if coming.is_empty() { Cell::None } else { Cell::Many(coming) },
+        ]
+    });
+    let columns = [
+        "environment",
+        "endpoint",
+        "runs",
+        "threshold",
+        "digest",
+        "since",
+        "approved by",
+        "brought by",
+        "on its way",
+    ];
+    Ok(Table::new("environments", "Environments", &columns).with(rows).or(Empty::new(
+        "No environment runs a release yet",
+        "An environment is named in the project file, under `release`; its first rollout gives it what it runs.",
+    )))
+}
+
+/// From which score on a release answers the positive class.
+fn threshold(body: &str) -> Option<f64> {
+    serde_json::from_str::<tidemill_deliver::release::Release>(body).ok()?.threshold
+}
+
+fn release_table(ask: &Ask, releases: &[tidemill_db::delivery::Release]) -> Table {
+    let rows = releases.iter().map(|release| {
+        let digest = release.digest.to_string();
+        let version = release.version.to_string();
+        vec![
+            Cell::link(href(&["delivery", "releases", &digest], &[]), release.digest.short()),
+            Cell::link(
+                href(&["models", &release.model, &version], &[]),
+                format!("{} v{version}", release.model),
+            ),
+            threshold(&release.body).map_or(Cell::None, Cell::Number),
+            Cell::text(release.author.to_string()),
+            Cell::Time(release.created_at, Some(ask.now)),
+            Cell::Code(digest),
+        ]
+    });
+    Table::new("releases", "Releases", &["release", "model", "threshold", "made by", "made", "digest"])
+        .with(rows)
+        .or(Empty::new(
+            "No release yet",
+            "A release is a model version with its threshold, named by the digest of everything that belongs to it.",
+        ))
+}
+
+pub(super) async fn releases(ask: Ask) -> Made {
+    let before = match ask.get("page") {
+        Some(text) => Some(place(text)?),
+        None => None,
+    };
+    let mut found = ask.app.registry().db().releases(ask.get("model"), before, RELEASES + 1).await?;
+    let more = found.len() > RELEASES;
+    found.truncate(RELEASES);
+    let mut table = release_table(&ask, &found);
+    let next =
+        found.last().filter(|_| more).map(|last| format!("{}-{}", last.created_at.millis(), last.digest));
+    table.pager = Some(ask.pager(next.as_deref(), format!("{} releases", found.len())));
+    Ok(Page {
+        title: "Releases".into(),
+        area: Area::Delivery,
+        crumbs: vec![Crumb::new("/delivery", "Delivery")],
+        blocks: vec![Block::Section(Section::new("list", "", vec![Block::Table(table)]))],
+        live: vec!["release.created"],
+        ..Page::default()
+    })
+}
+
+fn place(text: &str) -> Result<(Timestamp, Digest), Error> {
+    let wrong = || Error::invalid(format!("`{text}` is no page of this list"));
+    let (at, digest) = text.split_once('-').ok_or_else(wrong)?;
+    Ok((Timestamp::from_millis(at.parse().map_err(|_| wrong())?), digest.parse().map_err(|_| wrong())?))
+}
+
+/// Freezes that hold, are to come, or are over: as a calendar, as rows, and with the forms that set and lift them.
+async fn freezes(ask: &Ask) -> Result<Section, Error> {
+    let standing = ask.app.registry().db().freezes().await?;
+    let past = past(ask, &standing).await?;
+    let state = |freeze: &Freeze| match freeze.until {
+        _ if freeze.from > ask.now => (Tone::Busy, "to come"),
+        Some(until) if until <= ask.now => (Tone::Calm, "over"),
+        _ => (Tone::Warn, "holds"),
+    };
+    let all: Vec<(Freeze, bool)> = standing
+        .into_iter()
+        .map(|freeze| (freeze, true))
+        .chain(past.into_iter().map(|freeze| (freeze, false)))
+        .collect();
+    let spans = all.iter().map(|(freeze, _)| Span {
+        name: format!("{} {}", freeze.endpoint.as_deref().unwrap_or("all endpoints"), freeze.reason),
+        from: freeze.from,
+        until: freeze.until,
+        tone: state(freeze).0,
+    });
+    let picture = Spans { title: "Freezes".into(), now: ask.now, spans: spans.collect() }.draw();
+    let rows = all.iter().map(|(freeze, _)| {
+        let (tone, word) = state(freeze);
+        vec![
+            Cell::Count(freeze.id),
+            Cell::badge(tone, word),
+            Cell::text(freeze.endpoint.clone().unwrap_or_else(|| "all endpoints".into())),
+            Cell::text(freeze.reason.clone()),
+            Cell::text(freeze.owner.clone()),
+            Cell::Time(freeze.from, None),
+            freeze.until.map_or(Cell::text("lifted by hand"), |until| Cell::Time(until, None)),
+        ]
+    });
+    let columns = ["freeze", "state", "endpoint", "why", "by", "from", "until"];
+    let table = Table::new("freezes", "Freezes", &columns).with(rows);
+    let mut blocks = Vec::new();
+    if all.is_empty() {
+        blocks.push(Block::Empty(Empty::new(
+            "Nothing is frozen",
+            "While a freeze holds no release gets more requests; going back is always possible.",
+        )));
+    } else {
+        blocks.push(Block::Figure(Box::new(Figure {
+            id: "calendar".into(),
+            title: "Freeze calendar".into(),
+            picture,
+            wide: true,
+            ..Figure::default()
+        })));
+        blocks.push(Block::Table(table));
+    }
+    let form = |action: String, label: &str, button: &str, fields: Vec<Field>| Form {
+        action,
+        label: label.into(),
+        token: ask.csrf(),
+        fields,
+        button: button.into(),
+        ..Form::default()
+    };
+    let fields = vec![
+        Field::new("reason", "Why", "text"),
+        Field { value: "all".into(), ..Field::new("endpoint", "Endpoint, or all", "text") },
+        Field { value: "until lifted".into(), ..Field::new("until", "Until, UTC", "text") },
+    ];
+    blocks.push(Block::Form(form("/ui/freezes".into(), "Freeze traffic", "Freeze", fields)));
+    let holding =
+        all.iter().filter(|(freeze, lasts)| *lasts && freeze.until.is_none_or(|until| until > ask.now));
+    for (freeze, _) in holding.take(20) {
+        let action = href(&["ui", "freezes", &freeze.id.to_string(), "lift"], &[]);
+        let label = format!("Lift freeze {}", freeze.id);
+        blocks.push(Block::Form(form(action, &label, &label, Vec::new())));
+    }
+    Ok(Section::new("freezes", "Freezes", blocks))
+}
+
+/// Freezes that were lifted, from the log.
+async fn past(ask: &Ask, standing: &[Freeze]) -> Result<Vec<Freeze>, Error> {
+    let of = |kind: &str| EventFilter {
+        kind: Some(kind.into()),
+        limit: Some(PAST),
+        order: Order::NewestFirst,
+        ..EventFilter::default()
+    };
+    let db = ask.app.registry().db();
+    let lifted = db.events(&of("freeze.lifted")).await?;
+    if lifted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ends: HashMap<u64, Timestamp> = lifted
+        .iter()
+        .filter_map(|event| match event.kind {
+            EventKind::FreezeLifted { freeze } => Some((freeze, event.at)),
+            _ => None,
+        })
+        .collect();
+    let set = db.events(&of("freeze.set")).await?;
+    Ok(set
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            EventKind::FreezeSet { freeze, endpoint, reason, until }
+                if standing.iter().all(|one| one.id != freeze) && ends.contains_key(&freeze) =>
+            {
+                let end = ends.get(&freeze).copied();
+                let until = [until, end].into_iter().flatten().min();
+                Some(Freeze { id: freeze, endpoint, reason, owner: event.actor.name, from: event.at, until })
+            }
+            _ => None,
+        })
+        .collect())
+}

@@ -1,0 +1,311 @@
+//! The verdict of a rollout's judge in pictures and numbers: cones, evidence, and whether requests fell as planned.
+
+use tidemill_core::Timestamp;
+use tidemill_db::delivery::RolloutTransition;
+use tidemill_deliver::judge::{Course, Decision, Reading, Standing};
+use tidemill_ui::chart::{Cone, ConeLimit, ConePoint, LineChart, Series};
+use tidemill_ui::{Badge, Block, Cell, Empty, Figure, Section, Table, Tone, count, moment, number};
+
+use super::ask::Ask;
+use super::cones::Folded;
+
+/// In which unit the time axis of a rollout is.
+struct Clock {
+    from: Timestamp,
+    unit: &'static str,
+    millis: f64,
+}
+
+impl Clock {
+    fn of(from: Timestamp, until: Timestamp) -> Self {
+        let (unit, millis) = match until.since(from).as_secs() {
+            0..600 => ("s", 1_000.0),
+            600..36_000 => ("min", 60_000.0),
+            36_000..864_000 => ("h", 3_600_000.0),
+            _ => ("d", 86_400_000.0),
+        };
+        Self { from, unit, millis }
+    }
+
+    fn place(&self, at: Timestamp) -> f64 {
+        (at.millis() - self.from.millis()) as f64 / self.millis
+    }
+
+    fn label(&self) -> String {
+        format!("time since the rollout began ({})", self.unit)
+    }
+}
+
+/// How a metric stands.
+pub(super) fn standing_badge(standing: Standing) -> Badge {
+    match standing {
+        Standing::NoData => Badge::new(Tone::Plain, "nothing seen"),
+        Standing::Open => Badge::new(Tone::Busy, "open"),
+        Standing::Certified => Badge::new(Tone::Good, "safe"),
+        Standing::Harmful => Badge::new(Tone::Bad, "harmful"),
+    }
+}
+
+/// Everything about the verdict; the phases are where stages changed.
+pub(super) fn sections(
+    ask: &Ask,
+    folded: &Folded,
+    began: Timestamp,
+    phases: &[RolloutTransition],
+) -> Vec<Block> {
+    let courses = folded.cone.courses();
+    let last = courses.iter().filter_map(|course| course.readings.last()).map(|reading| reading.at).max();
+    let clock = Clock::of(began, last.unwrap_or(began));
+    let mut figures = Vec::new();
+    for (at, course) in courses.iter().enumerate() {
+        figures.push(cone(at, course, &clock, phases));
+        figures.push(evidence(at, course, &clock));
+    }
+    let mut section = Section::new("verdict", "Verdict", vec![Block::Table(table(ask, &courses))]).note(
+        "Harm is proven where the whole interval is above what is tolerated, safety where it is below what is rejected. The \
+            interval holds at every look at once, so looking often costs nothing.",
+    );
+    if !folded.is_whole {
+        section.blocks.push(Block::Text(
+            "There is more to read than one look at this page takes; it goes on by itself.".into(),
+        ));
+    }
+    let seen = courses.iter().any(|course| !course.readings.is_empty());
+    if seen {
+        section.blocks.push(Block::Figures(figures));
+    } else {
+        section.blocks.push(Block::Empty(Empty::new(
+            "The judge has seen nothing yet",
+            "Looks begin with the first request that candidate or incumbent answers while the rollout is in a stage.",
+        )));
+    }
+    vec![Block::Section(section), Block::Section(split(folded))]
+}
+
+fn unit(course: &Course) -> &'static str {
+    if course.is_ratio { "ratio of rates, candidate : incumbent" } else { "harm, in the metric's unit" }
+}
+
+fn cone(at: usize, course: &Course, clock: &Clock, phases: &[RolloutTransition]) -> Figure {
+    let points = course.readings.iter().map(|reading| ConePoint {
+        x: clock.place(reading.at),
+        value: reading.harm,
+        low: reading.low,
+        high: reading.high,
+    });
+    let limit = |name: &str, value: Option<f64>, tone| {
+        value.map(|value| ConeLimit { name: name.into(), value, tone })
+    };
+    let limits = [limit("tolerate", course.tolerate, Tone::Warn), limit("reject", course.reject, Tone::Bad)];
+    let forecast = course.forecast.as_ref().and_then(|forecast| {
+        let word = if forecast.decision == Decision::Rollback { "harm" } else { "safe" };
+        Some((clock.place(forecast.at?), format!("{word} ≈ {}", moment(forecast.at?).get(5..16)?)))
+    });
+    let marks = phases.iter().map(|phase| (clock.place(phase.at), phase.to.clone()));
+    let picture = Cone {
+        title: format!("Verdict on {}", course.now.metric),
+        x: clock.label(),
+        y: unit(course).to_owned(),
+        points: points.collect(),
+        limits: limits.into_iter().flatten().collect(),
+        none: if course.is_ratio { 1.0 } else { 0.0 },
+        least: course.is_ratio.then_some(0.0),
+        forecast,
+        marks: marks.collect(),
+    };
+    let columns = ["at", "looks", "candidate", "incumbent", "harm", "low", "high", "ln_harm", "ln_safe"];
+    let cell = |value: Option<f64>| value.map_or(Cell::None, Cell::Number);
+    let rows = course.readings.iter().map(|reading| {
+        vec![
+            Cell::Time(reading.at, None),
+            Cell::Count(reading.looks),
+            Cell::Count(reading.candidate),
+            Cell::Count(reading.baseline),
+            cell(reading.harm),
+            cell(reading.low),
+            cell(reading.high),
+            Cell::Number(reading.ln_harm),
+            Cell::Number(reading.ln_safe),
+        ]
+    });
+    let table =
+        Table::new(format!("cone_{at}"), format!("Looks at {}", course.now.metric), &columns).with(rows);
+    Figure {
+        id: format!("cone-{at}"),
+        title: format!("{}: estimate and interval", course.now.metric),
+        note: note(course),
+        picture: picture.draw(),
+        table,
+        ..Figure::default()
+    }
+}
+
+/// What should be known to read a cone.
+fn note(course: &Course) -> String {
+    let last = course.readings.last();
+    let open = last.is_some_and(|reading| reading.high.is_none() || reading.harm.is_none());
+    match (course.now.standing, last) {
+        (_, None) => "Nothing was seen yet.".into(),
+        (Standing::Certified, Some(last))
+            if last.high.zip(course.reject).is_none_or(|(high, reject)| high > reject) =>
+        {
+            "It is safe because the candidate's rate alone is proven to be negligible; the ratio stays open."
+                .into()
+        }
+        _ if open => "Without such an event at the incumbent there is no ratio to estimate yet.".into(),
+        _ => String::new(),
+    }
+}
+
+fn evidence(at: usize, course: &Course, clock: &Clock) -> Figure {
+    let series = |name: &str, pick: fn(&Reading) -> f64| Series {
+        name: name.into(),
+        points: course
+            .readings
+            .iter()
+            .map(|reading| (clock.place(reading.at), pick(reading).max(0.0)))
+            .collect(),
+    };
+    let ends = || course.readings.first().into_iter().chain(course.readings.last());
+    let needed = |name: &str, value: f64| Series {
+        name: name.into(),
+        points: ends().map(|reading| (clock.place(reading.at), value)).collect(),
+    };
+    let chart = LineChart {
+        title: format!("Evidence on {}", course.now.metric),
+        x: clock.label(),
+        y: "evidence (natural logarithm)".into(),
+        series: vec![
+            series("of safety", |reading| reading.ln_safe),
+            series("of harm", |reading| reading.ln_harm.min(1e6)),
+            needed("safe from here", course.now.ln_safe_needed),
+            needed("harm from here", course.now.ln_harm_needed),
+        ],
+        size: (560.0, 290.0),
+        ..LineChart::default()
+    };
+    Figure {
+        id: format!("evidence-{at}"),
+        title: format!("{}: evidence", course.now.metric),
+        note: "Each curve is the largest evidence so far; the flat lines are what is needed.".into(),
+        picture: chart.draw(),
+        ..Figure::default()
+    }
+}
+
+fn table(ask: &Ask, courses: &[Course]) -> Table {
+    let cell = |value: Option<f64>| value.map_or(Cell::None, Cell::Number);
+    let part = |have: f64, need: f64| Cell::Text(format!("{:.0} %", (100.0 * have / need).clamp(0.0, 100.0)));
+    let rows = courses.iter().map(|course| {
+        let (now, last) = (&course.now, course.readings.last());
+        vec![
+            Cell::text(now.metric.clone()),
+            Cell::Badge(standing_badge(now.standing)),
+            Cell::Count(now.candidate),
+            Cell::Count(now.baseline),
+            cell(now.harm),
+            cell(last.and_then(|last| last.low)),
+            cell(last.and_then(|last| last.high)),
+            cell(course.tolerate),
+            cell(course.reject),
+            part(now.ln_harm, now.ln_harm_needed),
+            part(now.ln_safe, now.ln_safe_needed),
+            Cell::text(forecast(ask, course)),
+            Cell::text(unit(course)),
+        ]
+    });
+    let columns = [
+        "metric",
+        "state",
+        "candidate",
+        "incumbent",
+        "harm",
+        "at least",
+        "at most",
+        "tolerate",
+        "reject",
+        "harm proven",
+        "safety proven",
+        "decided",
+        "unit of harm",
+    ];
+    Table::new("metrics", "Metrics of the judge", &columns).with(rows)
+}
+
+/// When a metric will be decided, in words.
+fn forecast(ask: &Ask, course: &Course) -> String {
+    match (&course.forecast, course.now.standing) {
+        (_, Standing::Certified | Standing::Harmful) => "it is".into(),
+        (None, Standing::NoData) => "nothing seen yet".into(),
+        (None, Standing::Open) => "not foreseeable from what was seen".into(),
+        (Some(forecast), Standing::NoData | Standing::Open) => {
+            let word = if forecast.decision == Decision::Rollback { "as harmful" } else { "as safe" };
+            let requests = count(forecast.requests);
+            match forecast.at.filter(|at| *at > ask.now) {
+                Some(at) => {
+                    let left = u64::try_from(at.millis() - ask.now.millis()).unwrap_or(0);
+                    format!("{word} after {requests} more requests, in about {}", tidemill_ui::duration(left))
+                }
+                None => format!("{word} after {requests} more requests"),
+            }
+        }
+    }
+}
+
+/// Whether requests fell to the arms as planned.
+fn split(folded: &Folded) -> Section {
+    let (ln_ratio, needed) = folded.cone.ratio();
+    let rows = folded.cone.splits().iter().map(|split| {
+        let both = split.candidate + split.baseline;
+        let seen = if both > 0 { Cell::Number(split.candidate as f64 / both as f64) } else { Cell::None };
+        vec![
+            Cell::Text(format!("change {}", split.stratum)),
+            Cell::Number(split.share),
+            seen,
+            Cell::Count(split.candidate),
+            Cell::Count(split.baseline),
+        ]
+    });
+    let columns = ["traffic", "planned share", "seen share", "candidate", "incumbent"];
+    let table = Table::new("split", "Requests by arm", &columns).with(rows).or(Empty::new(
+        "No split to check",
+        "Shares are compared where requests are assigned one by one, while candidate and incumbent both answer.",
+    ));
+    let badge = if ln_ratio >= needed {
+        Badge::new(Tone::Bad, "not as planned: no comparison can be trusted")
+    } else {
+        Badge::new(
+            Tone::Good,
+            format!(
+                "as planned (evidence against it {} of {})",
+                number(ln_ratio.max(0.0).round()),
+                number(needed.round())
+            ),
+        )
+    };
+    let shown = if folded.cone.splits().is_empty() {
+        Vec::new()
+    } else {
+        vec![Block::Facts(tidemill_ui::Facts::new("ratio").with("Split of requests", Cell::Badge(badge)))]
+    };
+    Section::new("ratio", "Sample ratio", [shown, vec![Block::Table(table)]].concat())
+        .note("Candidate and incumbent must get the shares of requests that the plan gives them, or their metrics are of different requests.")
+}
+
+/// The numbers of a moment: what every metric was at the last look until then.
+pub(super) fn at_moment(courses: &[Course], at: Timestamp) -> String {
+    let texts = courses.iter().filter_map(|course| {
+        let reading = course.readings.iter().rev().find(|reading| reading.at <= at)?;
+        let end = |value: Option<f64>, none: &str| value.map_or_else(|| none.to_owned(), number);
+        let harm = reading.harm.map_or_else(|| "unknown".to_owned(), number);
+        Some(format!(
+            "{} {harm} [{}, {}] of {} and {}",
+            course.now.metric,
+            end(reading.low, "−∞"),
+            end(reading.high, "∞"),
+            count(reading.candidate),
+            count(reading.baseline),
+        ))
+    });
+    texts.collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,115 @@
+//! `tidemill why`: from a file that changed to a model in production, by the real binary alone.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::registered::Api;
+use super::tracked::table;
+use super::triggers::{Lab, offsets};
+
+const PROJECT: &str = "
+data: {rows: {path: data.csv, expect: [{not_null: [y]}]}}
+pipeline:
+  model:
+    train: {algorithm: gbdt, features: data.csv, gbdt: {rounds: 20}, seed: 7}
+    outs: [model]
+objective: {task: {kind: classification, target: y, positive: 1}}
+tests: [{parity: {max_abs: 1.0e-5}}]
+release: {model: late, environments: {prod: {approve: auto}}}
+triggers: [{when: {data: rows}, actions: [run]}]
+";
+
+#[test]
+fn from_a_file_that_changed_to_production() {
+    let lab = Lab::new(PROJECT);
+    lab.write("data.csv", &table());
+    let server = lab.place.serve();
+    lab.wait(&server, "the watch", |_| offsets(&lab) == 1);
+    lab.write("data.csv", &table().replace(",blue,", ",violet,"));
+    lab.wait(&server, "a run", |log| log.ended("succeeded") == 1);
+
+    let api = Api::of(&server, None);
+    let found = api.mlflow("experiments/search", json!({"max_results": 100}));
+    let experiments: Vec<&str> = found["experiments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|experiment| experiment["experiment_id"].as_str().unwrap())
+        .collect();
+    let logged = api.mlflow("logged-models/search", json!({ "experiment_ids": experiments }));
+    let info = &logged["models"][0]["info"];
+    api.mlflow("registered-models/create", json!({"name": "late"}));
+    let version = json!({"name": "late", "source": info["artifact_uri"], "model_id": info["model_id"]});
+    api.mlflow("model-versions/create", version);
+    api.mlflow("registered-models/alias", json!({"name": "late", "alias": "champion", "version": "1"}));
+    insta::assert_snapshot!("registered", chain(&lab, "late@champion"));
+
+    lab.run(&["release", "late@1", "--to", "prod"]);
+    let begin = Instant::now();
+    while !lab.run(&["rollout", "status", "1"]).contains("complete") {
+        assert!(begin.elapsed() < Duration::from_secs(120), "{}", server.said());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    insta::assert_snapshot!("released", chain(&lab, "late@1"));
+
+    let text = lab.run(&["why", "late@1"]);
+    let parts = ["late@1", "cause", "data", "run", "tests", "version", "release", "rollout", "now"];
+    let mut places = parts.map(|part| text.lines().position(|line| line.starts_with(part)).unwrap());
+    assert!(places.is_sorted() && places[0] == 0, "{text}");
+    places.sort_unstable();
+    for (wrong, code, why) in [
+        ("late", 2, "is not MODEL@VERSION"),
+        ("late@7", 1, "has no version or alias `7`"),
+        ("none@1", 1, "there is no registered model `none`"),
+    ] {
+        let output = lab.place.command(&["why", wrong]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(code) && said.contains(why), "{wrong}: {output:?}");
+    }
+    server.stop();
+}
+
+/// The links of the chain, one a line, without what is another each time. Every event that is named is in the log, and
+/// they are in its order within each part.
+fn chain(lab: &Lab, version: &str) -> String {
+    let said: Value = serde_json::from_str(&lab.run(&["why", version, "--json"])).unwrap();
+    let log = lab.log();
+    let mut lines = Vec::new();
+    for link in said["chain"].as_array().unwrap() {
+        if let Some(seq) = link["event"].as_u64() {
+            assert!(log.has(seq), "{link}");
+        }
+        let part = link["part"].as_str().unwrap();
+        lines.push(format!("{part}: {}", plain(link["what"].as_str().unwrap())));
+    }
+    lines.join("\n")
+}
+
+/// Without digests, runs, durations and the name of the user.
+fn plain(what: &str) -> String {
+    // A duration is the end of what it stands in.
+    let is_time = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
+    if let Some((before, _)) = what.split_once(" in ").filter(|(_, rest)| is_time(rest)) {
+        return format!("{} in SOME TIME", plain(before));
+    }
+    let mut before = "";
+    let words: Vec<String> = what
+        .split(' ')
+        .map(|word| {
+            let bare = word.trim_end_matches([',', ':', ';']);
+            let end = &word[bare.len()..];
+            let hex = bare.strip_prefix("b3:").unwrap_or(bare);
+            let is_hex = hex.len() >= 8 && hex.chars().all(|c| c.is_ascii_hexdigit());
+            let shown = match before {
+                "run" if is_hex => "RUN",
+                _ if is_hex => "DIGEST",
+                "by" if bare != "rollout" => "WHO",
+                _ => bare,
+            };
+            before = bare;
+            format!("{shown}{end}")
+        })
+        .collect();
+    words.join(" ")
+}
