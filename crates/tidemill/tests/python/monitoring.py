@@ -20,7 +20,7 @@ def column(frame, name, kind):
     elif kind == "INT64":
         values = [int(value) for value in values]
     else:
-        values = ["NaN" if pd.isna(value) else float(value) for value in values]
+        values = [None if pd.isna(value) else float(value) for value in values]
     return {"name": name, "datatype": kind, "shape": [len(values), 1], "data": list(values)}
 
 
