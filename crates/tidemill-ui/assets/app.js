@@ -62,9 +62,9 @@
     const kinds = (document.body.dataset.live || '').split(' ').filter(Boolean);
     const growing = 'growing' in document.body.dataset;
     const told = document.getElementById('live');
-    let source = null, waiting = null, busy = false, clock = null;
+    let source = null, waiting = null, busy = false, again = false, clock = null;
     const refresh = async () => {
-      if (busy) return;
+      if (busy) { again = true; return; }
       busy = true;
       try {
         const page = await get(location.href);
@@ -74,13 +74,15 @@
         }
       } catch { /* the next event tries again */ }
       busy = false;
+      if (again) { again = false; soon(); }
     };
     const soon = () => { clearTimeout(waiting); waiting = setTimeout(refresh, 350); };
     const open = () => {
       if (!kinds.length || source) return;
       source = new EventSource('/api/v1/events/stream');
       for (const kind of kinds) source.addEventListener(kind, soon);
-      source.onopen = () => { if (told) told.textContent = '● live'; };
+      // What happened between the page and the stream would never be told.
+      source.onopen = () => { if (told) told.textContent = '● live'; soon(); };
       source.onerror = () => { if (told) told.textContent = '○ not connected'; };
     };
     // Browsers keep few connections to a server open; pages that nobody looks at give theirs back.
@@ -98,6 +100,8 @@
     for (const old of document.querySelectorAll('[data-part][id]')) {
       const fresh = page.getElementById(old.id);
       if (!fresh || old.contains(document.activeElement) && document.activeElement !== document.body) continue;
+      // What somebody has typed stays.
+      if ([...old.querySelectorAll('input, textarea')].some((one) => one.type !== 'checkbox' && one.value !== one.defaultValue)) continue;
       const chosen = getSelection();
       if (chosen && !chosen.isCollapsed && old.contains(chosen.anchorNode)) continue;
       if (old.querySelector('[data-part]') && fresh.querySelector('[data-part]')) {
