@@ -450,13 +450,12 @@ mod tests {
 
     #[test]
     fn the_forecast_comes_true() {
-        for (kind, events) in [(rate(None), 8), (rate(Some(0.01)), 0), (rate(None), 13)] {
+        for (kind, events) in [(rate(None), 12), (rate(Some(0.01)), 11), (rate(None), 13)] {
             let decided = (1..2_000)
                 .find(|looks| run(kind.clone(), *looks, events).courses()[0].now.standing != Standing::Open)
                 .unwrap();
-            assert!(decided >= 3, "{decided}");
-            // One look has no pace yet.
-            let seen = (decided / 2).max(2);
+            assert!(decided >= 4, "{decided}");
+            let seen = decided / 2;
             let early = run(kind.clone(), seen, events);
             let forecast = early.courses().remove(0).forecast.unwrap();
             let expected = if events == 13 { Decision::Rollback } else { Decision::Advance };
