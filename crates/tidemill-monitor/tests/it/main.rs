@@ -1,4 +1,11 @@
 //! The crate from outside: windows judged one after another, and figures beside those of scikit-learn.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail where their helpers fail"
+)]
+
 mod judge;
 mod numbers;

@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn times_are_read_as_people_write_them() {
         for text in ["2026-12-24 18:00", "2026-12-24T18:00:00Z", "2026-12-24 18:00:00"] {
-            assert_eq!(moment(text).unwrap().to_string(), "2026-12-24T18:00:00.000Z", "{text}");
+            assert_eq!(moment(text).unwrap().to_string(), "2026-12-24T18:00:00Z", "{text}");
         }
         assert!(moment("2026-12-24").is_ok());
         for text in ["tomorrow", "", "2026-13-01", "24.12.2026"] {
