@@ -137,7 +137,7 @@ impl Look<'_> {
             importance: if side == Side::Inputs {
                 self.reference.importance.clone()
             } else {
-                Default::default()
+                std::collections::BTreeMap::new()
             },
             pairs: false,
             ..DriftOptions::default()
