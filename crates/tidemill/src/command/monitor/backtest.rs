@@ -66,8 +66,8 @@ pub(super) fn run(args: &Backtest, global: &Global, console: &Console) -> anyhow
     ]);
     for window in found.windows.iter().filter(|window| args.all || window.change.is_some()) {
         let change = match (window.change, window.verdict.state) {
-            (Some(Change::Firing), _) => console.out(BAD, "firing").to_string(),
-            (Some(Change::Resolved), _) => console.out(GOOD, "resolved").to_string(),
+            (Some(Change::Firing), _) => console.out(BAD, "firing"),
+            (Some(Change::Resolved), _) => console.out(GOOD, "resolved"),
             (Some(change), _) => change.name().to_owned(),
             (None, State::NoData) => "no data".to_owned(),
             (None, _) => String::new(),

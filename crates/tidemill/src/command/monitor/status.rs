@@ -84,7 +84,7 @@ fn state(standing: &Standing, console: &Console) -> String {
         (Phase::Quiet, Some(State::NoData)) => "no data",
         (phase, _) => phase.name(),
     };
-    console.out(style, word).to_string()
+    console.out(style, word)
 }
 
 fn to_json(standing: &Standing) -> serde_json::Value {

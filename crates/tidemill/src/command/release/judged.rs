@@ -48,7 +48,7 @@ impl Judged {
             match metric {
                 project::JudgeMetric::Word(project::JudgeWord::Errors) => judged.rate("errors", RARE_ERRORS),
                 project::JudgeMetric::Word(project::JudgeWord::Latency) => {
-                    judged.rate("latency", RARELY_SLOW)
+                    judged.rate("latency", RARELY_SLOW);
                 }
                 project::JudgeMetric::Word(project::JudgeWord::Cost) => {
                     judged.cost(&project::CostLimits::default(), objective);

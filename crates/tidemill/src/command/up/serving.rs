@@ -90,7 +90,7 @@ impl Parts {
             .mount(|inference| scoring::routes(inference, scoring))
             .mount(|_| outcomes.clone().routes())
             .with_records(reader.clone(), log.settings().flush * 2 + SETTLE);
-        Ok(Self { serving, followed, log, reader, outcomes, sending })
+        Ok(Self { serving, log, reader, outcomes, followed, sending })
     }
 
     pub(super) fn serving(&self) -> Serving {

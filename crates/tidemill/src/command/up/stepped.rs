@@ -31,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Stepped {
     /// Starts one on a free port of the loopback interface.
+    #[expect(clippy::unused_async, reason = "it starts tasks, which needs a runtime around it")]
     pub(crate) async fn start(registry: Registry, home: &Home) -> anyhow::Result<Self> {
         home.make()?;
         let mut config = Config::new(scratch(home)?);

@@ -178,12 +178,17 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
 fn register(server: &Server) {
     let api = Api::of(server, None);
     let found = api.mlflow("experiments/search", json!({"max_results": 100}));
-    let experiments: Vec<&Value> =
-        found["experiments"].as_array().unwrap().iter().map(|experiment| &experiment["experiment_id"]).collect();
+    let experiments: Vec<&Value> = found["experiments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|experiment| &experiment["experiment_id"])
+        .collect();
     let logged = api.mlflow("logged-models/search", json!({ "experiment_ids": experiments }));
     let info = &logged["models"][0]["info"];
     api.mlflow("registered-models/create", json!({"name": "flights-late"}));
-    let version = json!({"name": "flights-late", "source": info["artifact_uri"], "model_id": info["model_id"]});
+    let version =
+        json!({"name": "flights-late", "source": info["artifact_uri"], "model_id": info["model_id"]});
     api.mlflow("model-versions/create", version);
 }
 
