@@ -1,5 +1,5 @@
-"""A day of flights as traffic: `monitoring.py URL FEATURES DAY FROM TO FACTOR` sends the flights of some hours of a day, one request an hour that
-says when it happened, and then what became of them; the distances are multiplied by FACTOR. Prints what scikit-learn says of the day."""
+"""A day of flights as traffic: `monitoring.py URL FEATURES DAY FROM TO SHARE` sends the flights of some hours of a day, one request an hour that
+says when it happened, and then what became of them; of SHARE of them the carrier is said to be UA. Prints what scikit-learn says of the day."""
 
 import json
 import sys
@@ -24,14 +24,14 @@ def column(frame, name, kind):
     return {"name": name, "datatype": kind, "shape": [len(values), 1], "data": list(values)}
 
 
-def main(url, features, day, begin, end, factor):
+def main(url, features, day, begin, end, share):
     session = requests.Session()
     inputs = session.get(f"{url}/v2/models/{NAME}", timeout=60).json()["inputs"]
     frame = pd.read_parquet(features)
     hours = frame["sched_dep"].dt.hour
     frame = frame[(frame["sched_dep"].dt.strftime("%Y-%m-%d") == day) & (hours >= int(begin)) & (hours < int(end))]
     frame = frame.reset_index(drop=True)
-    frame["distance"] = frame["distance"] * float(factor)
+    frame.loc[frame.index % 100 < 100 * float(share), "carrier"] = "UA"
     truth, scores = [], []
     for hour, rows in frame.groupby("sched_dep"):
         request = hour.strftime("%Y%m%dT%H")

@@ -64,8 +64,8 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     register(&server);
     said(&place, &["release", "flights-late", "--to", "prod"]);
     let features = place.root().join("later.parquet");
-    let day = |server: &Server, day: &str, (from, to): (&str, &str), factor: &str| -> Value {
-        let arguments = [&server.url, features.to_str().unwrap(), day, from, to, factor];
+    let day = |server: &Server, day: &str, (from, to): (&str, &str), share: &str| -> Value {
+        let arguments = [&server.url, features.to_str().unwrap(), day, from, to, share];
         let output = script(&place, "monitoring.py", &arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}\n{}", server.said());
@@ -74,11 +74,11 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     // The release must answer before it is asked.
     wait(&place, &server, |_| said(&place, &["rollout", "status", "1"])["phase"] == "complete");
 
-    day(&server, "2013-02-01", ("0", "24"), "1");
-    let second = day(&server, "2013-02-02", ("0", "24"), "1");
-    day(&server, "2013-02-03", ("0", "24"), "2.2");
+    day(&server, "2013-02-01", ("0", "24"), "0");
+    let second = day(&server, "2013-02-02", ("0", "24"), "0");
+    day(&server, "2013-02-03", ("0", "24"), "0.5");
     // The next day has begun, so the third is over; whatever the server was at when it died, it comes to the same.
-    day(&server, "2013-02-04", ("0", "12"), "1");
+    day(&server, "2013-02-04", ("0", "12"), "0");
     server.kill();
     let server = place.serve();
     let firing = wait(&place, &server, |all| {
@@ -90,16 +90,16 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     let moved = &drift["last"]["verdict"]["evidence"]["columns"][0];
     assert_eq!(
         (moved["column"].as_str(), moved["level"].as_str()),
-        (Some("distance"), Some("major")),
+        (Some("carrier"), Some("major")),
         "{drift}"
     );
-    assert!(drift["last"]["verdict"]["why"].as_str().unwrap().contains("distance"), "{drift}");
+    assert!(drift["last"]["verdict"]["why"].as_str().unwrap().contains("carrier"), "{drift}");
     assert!(drift["last"]["verdict"]["at_risk"].as_f64().is_some_and(|money| money > 0.0), "{drift}");
     // What fires stands first, and a table shows it.
-    assert_eq!(firing["monitors"][0]["watch"], "drift");
+    assert_eq!(firing["monitors"][0]["state"], "firing");
     Ran::of(&place.command(&["monitor", "status"]).output().unwrap())
         .good()
-        .says(&["drift", "firing", "distance"]);
+        .says(&["drift", "firing", "carrier"]);
 
     // Six days later than it learned until, and labels of the second day as scikit-learn sees them.
     let stale = of(&firing, "stale");
@@ -118,8 +118,8 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     let error = checked["estimated"].as_f64().unwrap() - value;
     assert!((checked["error"].as_f64().unwrap() - error).abs() < 1e-9, "{found}");
 
-    day(&server, "2013-02-04", ("12", "24"), "1");
-    day(&server, "2013-02-05", ("0", "4"), "1");
+    day(&server, "2013-02-04", ("12", "24"), "0");
+    day(&server, "2013-02-05", ("0", "4"), "0");
     let over = wait(&place, &server, |all| of(all, "drift")["last"]["from"] == "2013-02-04T00:00:00Z");
     assert_eq!(of(&over, "drift")["state"], "ok", "{over}");
     server.stop();
@@ -159,13 +159,25 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
         std::thread::sleep(Duration::from_millis(200));
     };
     let named = |name: &str| events.to_string().matches(name).count();
-    assert_eq!((named("alert_firing"), named("alert_resolved")), (1, 1), "{events}");
+    let of_drift = |name: &str| {
+        let all = events.as_array().unwrap();
+        all.iter()
+            .filter(|event| {
+                event.to_string().contains(name) && event.to_string().contains("\"watch\":\"drift\"")
+            })
+            .count()
+    };
+    assert_eq!((of_drift("alert_firing"), of_drift("alert_resolved")), (1, 1), "{events}");
     assert_eq!((named("trigger_fired"), named("job_finished")), (1, 1), "{events}");
 
     // The past judged anew comes to the same.
     let tested = said(&place, &["monitor", "backtest"]);
-    let fired: Vec<&Value> =
-        tested["windows"].as_array().unwrap().iter().filter(|window| window["alert"] == "firing").collect();
+    let fired: Vec<&Value> = tested["windows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|window| window["watch"] == "drift" && window["alert"] == "firing")
+        .collect();
     assert_eq!(fired.len(), 1, "{tested}");
     assert_eq!(
         (fired[0]["watch"].as_str(), fired[0]["from"].as_str()),
