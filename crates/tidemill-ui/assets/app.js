@@ -28,6 +28,10 @@
       location.replace(`/models/${location.hash.slice(9)}`);
       return;
     }
+    // Parts as they came, before anything is arranged in them: what comes again the same is not exchanged.
+    const parts = [...document.querySelectorAll('[data-part][id]')];
+    const texts = parts.map((part) => part.outerHTML);
+    parts.forEach((part, at) => { part.dataset.seen = texts[at]; });
     arrange(document);
     follow();
   });

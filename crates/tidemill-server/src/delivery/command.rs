@@ -180,7 +180,11 @@ pub async fn release_after(
         let why = format!("`{}` runs release {} already", wanted.environment, digest.short());
         return Err(Error::new(Code::ResourceAlreadyExists, why));
     }
-    let mut plan = plan(wanted, digest, incumbent, author)?;
+    let is_waiting = admission != Admission::Start;
+    // What waits is compared with what runs when it begins: as far as is known, the release that it waits for.
+    let before =
+        live.iter().filter(|_| is_waiting).map(|other| other.made.candidate).find(|other| *other != digest);
+    let mut plan = plan(wanted, digest, incumbent.or(before), author)?;
     seal(&mut tx, &mut plan).await?;
     let state = begin(&plan, at)?;
     let text = write(&plan)?;
@@ -192,7 +196,6 @@ pub async fn release_after(
         plan: text.clone(),
         at,
     };
-    let is_waiting = admission != Admission::Start;
     let id = tx.add_rollout(&new, &write(&state)?, state.phase.name(), is_waiting).await?;
     events.push(event(EventKind::RolloutStarted {
         rollout: id,
@@ -236,20 +239,7 @@ fn plan(
     incumbent: Option<Digest>,
     author: String,
 ) -> Result<Plan, Error> {
-    // Without a release that has the requests there is nothing to compare with: people may still have to agree.
-    let stages = match incumbent {
-        Some(_) => wanted.stages.clone(),
-        None => wanted
-            .stages
-            .iter()
-            .filter_map(|stage| match stage {
-                Stage::Gate { .. } => Some(stage.clone()),
-                Stage::Full { .. } => Some(Stage::Full { settle: Duration::ZERO }),
-                Stage::Shadow { .. } | Stage::Canary { .. } => None,
-            })
-            .collect(),
-    };
-    let plan = Plan {
+    let mut plan = Plan {
         endpoint: wanted.endpoint.clone(),
         environment: wanted.environment.clone(),
         candidate,
@@ -257,14 +247,28 @@ fn plan(
         others: Vec::new(),
         holdout: 0,
         author,
-        stages,
-        judge: incumbent.and(wanted.judge.clone()),
-        measures: incumbent.and(wanted.measures.clone()),
+        stages: wanted.stages.clone(),
+        judge: wanted.judge.clone(),
+        measures: wanted.measures.clone(),
         windows: Vec::new(),
         inputs: candidate,
     };
+    if incumbent.is_none() {
+        compare_with_nothing(&mut plan);
+    }
     plan.check().map_err(|error| Error::invalid(format!("the rollout cannot be: {error}")))?;
     Ok(plan)
+}
+
+/// Without a release that has the requests there is nothing to compare with: people may still have to agree.
+fn compare_with_nothing(plan: &mut Plan) {
+    (plan.judge, plan.measures) = (None, None);
+    plan.stages.retain(|stage| matches!(stage, Stage::Gate { .. } | Stage::Full { .. }));
+    for stage in &mut plan.stages {
+        if let Stage::Full { settle } = stage {
+            *settle = Duration::ZERO;
+        }
+    }
 }
 
 /// Names what people approve, which is the whole plan: another release, plan or incumbent makes their approval void.
@@ -295,6 +299,9 @@ pub(super) async fn begin_waiting(
 ) -> Result<Vec<NewEvent>, Error> {
     let mut plan = plan_of(rollout)?;
     plan.incumbent = tx.environment_release(&plan.environment, &plan.endpoint).await?;
+    if plan.incumbent.is_none() {
+        compare_with_nothing(&mut plan);
+    }
     seal(tx, &mut plan).await?;
     let state = begin(&plan, at)?;
     let begun = tx.begin_rollout(rollout.id, plan.incumbent, &write(&plan)?, &write(&state)?, at).await?;
