@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
         "rollout {} of {model}@{version} at `{}` in `{}` {state}",
         placed.rollout, wanted.endpoint, wanted.environment
     ));
-    if placed.incumbent.is_none() {
+    if placed.incumbent.is_none() && !placed.is_waiting {
         console.note("nothing ran there before, so there is nothing to compare with: it gets all requests");
     }
     Ok(())
