@@ -1,6 +1,6 @@
 //! Monitoring of models in production: windows, what each monitor makes of one, and alerts.
 //!
-//! Every decision is a pure function of state, observations and time: [`window`] says which windows are due, [`judge`] what one of
+//! Every decision is a pure function of state, observations and time: [`window`] says which windows are due, [`judge()`] what one of
 //! them comes to, [`alert`] what becomes of the monitor's alert. This crate has no IO, no clock and no SQL; the server reads the
 //! inference log, asks, and keeps what was decided.
 //!
