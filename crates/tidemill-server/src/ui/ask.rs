@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 use tidemill_core::{Actor, RunId, Timestamp};
 use tidemill_registry::Error;
-use tidemill_ui::{Pager, Viewer, href};
+use tidemill_ui::{Field, Pager, Viewer, href};
 use url::form_urlencoded;
 
 use crate::App;
@@ -106,6 +106,24 @@ impl Ask {
         self.shown.viewer.csrf.clone()
     }
 
+    /// A form of this page that changes something.
+    pub(super) fn form(
+        &self,
+        action: String,
+        label: &str,
+        button: &str,
+        fields: Vec<Field>,
+    ) -> tidemill_ui::Form {
+        tidemill_ui::Form {
+            action,
+            label: label.into(),
+            token: self.csrf(),
+            fields,
+            button: button.into(),
+            error: String::new(),
+        }
+    }
+
     /// Why nothing can be looked up: no database takes this character.
     pub(super) fn refused(&self) -> Option<Error> {
         let mut texts = self.parts.iter().chain(self.query.iter().flat_map(|(key, value)| [key, value]));
@@ -152,6 +170,13 @@ impl Ask {
         let added = changes.iter().copied().filter(|(_, value)| !value.is_empty());
         let pairs: Vec<(&str, &str)> = kept.chain(added).collect();
         format!("{}{}", self.path, href(&[], &pairs).trim_start_matches('/'))
+    }
+
+    /// Where the shown part of a list begins, as `read` understands it; nothing where that is the first part.
+    pub(super) fn place<T>(&self, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Error> {
+        let Some(text) = self.get("page") else { return Ok(None) };
+        let found = read(text).ok_or_else(|| Error::invalid(format!("`{text}` is no page of this list")))?;
+        Ok(Some(found))
     }
 
     /// The way to the pages beside this one of a list; `next` is by what the next one is asked for.

@@ -8,11 +8,13 @@ use tidemill_db::{EventFilter, Order};
 use tidemill_deliver::rollout::State;
 use tidemill_registry::Error;
 use tidemill_ui::chart::{Span, Spans};
-use tidemill_ui::{Area, Block, Cell, Crumb, Empty, Field, Figure, Form, Page, Section, Table, Tone, href};
+use tidemill_ui::{Area, Block, Cell, Crumb, Empty, Field, Figure, Page, Section, Table, Tone, href};
 
 use super::Made;
 use super::ask::Ask;
-use super::rollout::{LIVE, Names, badge, held, names, release_link, rollout_link};
+use super::rollout::{
+    LIVE, Names, badge, held, names, percent, release_link, rollout_link, waits_for_people,
+};
 use crate::delivery::standing;
 
 /// Rollouts of one page.
@@ -33,12 +35,7 @@ pub(super) async fn on_their_way(ask: &Ask) -> Result<Vec<Rollout>, Error> {
 
 pub(super) async fn list(ask: Ask) -> Made {
     let db = ask.app.registry().db();
-    let before = match ask.get("page") {
-        Some(text) => {
-            Some(text.parse().map_err(|_| Error::invalid(format!("`{text}` is no page of this list")))?)
-        }
-        None => None,
-    };
+    let before = ask.place(|text| text.parse::<u64>().ok())?;
     let mut rollouts = db.rollouts(&RolloutFilter { before, ..RolloutFilter::default() }, PAGE + 1).await?;
     let more = rollouts.len() > PAGE;
     rollouts.truncate(PAGE);
@@ -108,14 +105,13 @@ const COLUMNS: [&str; 8] =
 
 fn row(ask: &Ask, rollout: &Rollout, names: &Names) -> Result<Vec<Cell>, Error> {
     let state = standing(rollout, ask.now)?;
-    let share = f64::from(state.traffic.share(rollout.made.candidate)) / 100.0;
     Ok(vec![
         Cell::Link(rollout_link(rollout.id)),
         Cell::Link(release_link(names, rollout.made.candidate)),
         Cell::text(rollout.made.endpoint.clone()),
         Cell::text(rollout.made.environment.clone()),
         Cell::Badge(badge(rollout, &state)),
-        Cell::Text(format!("{} %", tidemill_ui::number(share))),
+        Cell::Text(percent(state.traffic.share(rollout.made.candidate))),
         Cell::text(waits(rollout, &state, ask.now)),
         Cell::Time(rollout.updated_at, Some(ask.now)),
     ])
@@ -132,16 +128,34 @@ pub(super) fn waits(rollout: &Rollout, state: &State, now: Timestamp) -> String 
     state.hold.as_ref().map(|hold| held(hold, now)).unwrap_or_default()
 }
 
+/// Rollouts that go on only when somebody decides, with what they wait for.
+pub(super) fn undecided(live: &[Rollout], now: Timestamp) -> Result<Vec<(&Rollout, String)>, Error> {
+    let mut found = Vec::new();
+    for rollout in live.iter().filter(|rollout| !rollout.is_waiting) {
+        let state = standing(rollout, now)?;
+        if let Some(hold) = state.hold.as_ref().filter(|hold| waits_for_people(hold)) {
+            found.push((rollout, held(hold, now)));
+        }
+    }
+    Ok(found)
+}
+
+/// Who agreed to what environments run now, by rollout.
+pub(super) async fn approvals(ask: &Ask) -> Result<HashMap<u64, Vec<Approval>>, Error> {
+    let mut people: HashMap<u64, Vec<Approval>> = HashMap::new();
+    for (rollout, approval) in ask.app.registry().db().environment_approvals().await? {
+        people.entry(rollout).or_default().push(approval);
+    }
+    Ok(people)
+}
+
 async fn environment_table(
     ask: &Ask,
     environments: &[Environment],
     live: &[Rollout],
     names: &Names,
 ) -> Result<Table, Error> {
-    let mut people: HashMap<u64, Vec<Approval>> = HashMap::new();
-    for (rollout, approval) in ask.app.registry().db().environment_approvals().await? {
-        people.entry(rollout).or_default().push(approval);
-    }
+    let people = approvals(ask).await?;
     let rows = environments.iter().map(|one| {
         let approved = people.get(&one.rollout).map(|approvals| {
             let texts = approvals.iter().map(|approval| format!("{} ({})", approval.by, approval.role));
@@ -213,10 +227,7 @@ fn release_table(ask: &Ask, releases: &[tidemill_db::delivery::Release]) -> Tabl
 }
 
 pub(super) async fn releases(ask: Ask) -> Made {
-    let before = match ask.get("page") {
-        Some(text) => Some(place(text)?),
-        None => None,
-    };
+    let before = ask.place(place)?;
     let mut found = ask.app.registry().db().releases(ask.get("model"), before, RELEASES + 1).await?;
     let more = found.len() > RELEASES;
     found.truncate(RELEASES);
@@ -234,10 +245,9 @@ pub(super) async fn releases(ask: Ask) -> Made {
     })
 }
 
-fn place(text: &str) -> Result<(Timestamp, Digest), Error> {
-    let wrong = || Error::invalid(format!("`{text}` is no page of this list"));
-    let (at, digest) = text.split_once('-').ok_or_else(wrong)?;
-    Ok((Timestamp::from_millis(at.parse().map_err(|_| wrong())?), digest.parse().map_err(|_| wrong())?))
+fn place(text: &str) -> Option<(Timestamp, Digest)> {
+    let (at, digest) = text.split_once('-')?;
+    Some((Timestamp::from_millis(at.parse().ok()?), digest.parse().ok()?))
 }
 
 /// Freezes that hold, are to come, or are over: as a calendar, as rows, and with the forms that set and lift them.
@@ -291,26 +301,18 @@ async fn freezes(ask: &Ask) -> Result<Section, Error> {
         })));
         blocks.push(Block::Table(table));
     }
-    let form = |action: String, label: &str, button: &str, fields: Vec<Field>| Form {
-        action,
-        label: label.into(),
-        token: ask.csrf(),
-        fields,
-        button: button.into(),
-        ..Form::default()
-    };
     let fields = vec![
         Field::new("reason", "Why", "text"),
         Field { value: "all".into(), ..Field::new("endpoint", "Endpoint, or all", "text") },
         Field { value: "until lifted".into(), ..Field::new("until", "Until, UTC", "text") },
     ];
-    blocks.push(Block::Form(form("/ui/freezes".into(), "Freeze traffic", "Freeze", fields)));
+    blocks.push(Block::Form(ask.form("/ui/freezes".into(), "Freeze traffic", "Freeze", fields)));
     let holding =
         all.iter().filter(|(freeze, lasts)| *lasts && freeze.until.is_none_or(|until| until > ask.now));
     for (freeze, _) in holding.take(20) {
         let action = href(&["ui", "freezes", &freeze.id.to_string(), "lift"], &[]);
         let label = format!("Lift freeze {}", freeze.id);
-        blocks.push(Block::Form(form(action, &label, &label, Vec::new())));
+        blocks.push(Block::Form(ask.form(action, &label, &label, Vec::new())));
     }
     Ok(Section::new("freezes", "Freezes", blocks))
 }

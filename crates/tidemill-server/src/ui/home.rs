@@ -4,7 +4,6 @@ use tidemill_core::{EventKind, Outcome, RunState};
 use tidemill_db::delivery::Rollout;
 use tidemill_db::tracking::Run;
 use tidemill_db::{EventFilter, Order, RunRecord};
-use tidemill_deliver::rollout::Hold;
 use tidemill_registry::{Error, Question, View};
 use tidemill_serve::ModelState;
 use tidemill_ui::chart::{River, Station};
@@ -14,7 +13,7 @@ use super::Made;
 use super::ask::Ask;
 use super::evidence::{self, Tests};
 use super::pipeline::last_of_each;
-use super::rollout::{badge as rollout_badge, held, names, rollout_link, title};
+use super::rollout::{badge as rollout_badge, names, rollout_link, title};
 use super::words::{find, pipeline_badge, run_badge, run_link, took};
 use super::{data, delivery, log, serving};
 use crate::delivery::standing;
@@ -31,16 +30,19 @@ pub(super) struct Blocked {
 }
 
 /// The places along the river, and what waits for somebody.
-pub(super) async fn look(ask: &Ask) -> Result<(Vec<Station>, Vec<Blocked>), Error> {
+pub(super) async fn look(
+    ask: &Ask,
+    last: Option<&RunRecord>,
+    rollouts: &[Rollout],
+) -> Result<(Vec<Station>, Vec<Blocked>), Error> {
     let mut blocked = Vec::new();
-    let last = ask.app.registry().db().runs(1).await?.pop();
     let tests = evidence::tests(&ask.app, None).await?;
     let stations = vec![
         data_station(ask, &mut blocked).await?,
-        pipeline_station(ask, last.as_ref(), &mut blocked).await?,
+        pipeline_station(ask, last, &mut blocked).await?,
         tests_station(ask, tests.as_ref(), &mut blocked),
         registry_station(ask).await?,
-        environment_station(ask, &mut blocked).await?,
+        environment_station(ask, rollouts, &mut blocked).await?,
     ];
     Ok((stations, blocked))
 }
@@ -50,7 +52,7 @@ pub(super) async fn home(ask: Ask) -> Made {
     let last = db.runs(1).await?.pop();
     let running = running(&ask).await?;
     let rollouts = delivery::on_their_way(&ask).await?;
-    let (stations, blocked) = look(&ask).await?;
+    let (stations, blocked) = look(&ask, last.as_ref(), &rollouts).await?;
     let river = River { stations }.draw();
     let now = Section::new("now", "What moves now", vec![moving(&ask, last.as_ref(), &running, &rollouts)?]);
     let rows = blocked.into_iter().map(|one| vec![one.what, Cell::Text(one.why)]);
@@ -296,23 +298,19 @@ async fn registry_station(ask: &Ask) -> Result<Station, Error> {
 }
 
 /// What environments run and what is on its way to them; without any, what is served.
-async fn environment_station(ask: &Ask, blocked: &mut Vec<Blocked>) -> Result<Station, Error> {
+async fn environment_station(
+    ask: &Ask,
+    live: &[Rollout],
+    blocked: &mut Vec<Blocked>,
+) -> Result<Station, Error> {
     let serving = serving_station(ask, blocked).await?;
     let environments = ask.app.registry().db().environments().await?;
-    let live = delivery::on_their_way(ask).await?;
-    let mut waits = 0;
-    for rollout in live.iter().filter(|rollout| !rollout.is_waiting) {
-        let state = standing(rollout, ask.now)?;
-        if let Some(hold @ (Hold::Approvals { .. } | Hold::TimedOut { .. } | Hold::Freeze { .. })) =
-            &state.hold
-        {
-            waits += 1;
-            blocked.push(Blocked {
-                what: Cell::Link(rollout_link(rollout.id)),
-                why: format!("it waits {}", held(hold, ask.now)),
-            });
-        }
-    }
+    let undecided = delivery::undecided(live, ask.now)?;
+    let waits = undecided.len();
+    blocked.extend(undecided.into_iter().map(|(rollout, why)| Blocked {
+        what: Cell::Link(rollout_link(rollout.id)),
+        why: format!("it waits {why}"),
+    }));
     if environments.is_empty() && live.is_empty() {
         return Ok(serving);
     }

@@ -113,11 +113,9 @@ pub(super) fn tags(tags: &[KeyValue]) -> Option<Block> {
 
 pub(super) async fn model(ask: Ask) -> Made {
     let model = ask.app.registry().model(ask.part(0)).await?;
-    let before = ask.get("page").map(|text| {
-        text.parse::<u64>().map_err(|_| Error::invalid(format!("`{text}` is no page of this list")))
-    });
+    let before = ask.place(|text| text.parse::<u64>().ok())?;
     let db = ask.app.registry().db();
-    let mut versions = db.model_versions_before(&model.name, before.transpose()?, VERSIONS + 1).await?;
+    let mut versions = db.model_versions_before(&model.name, before, VERSIONS + 1).await?;
     let more = versions.len() > VERSIONS;
     versions.truncate(VERSIONS);
     let rows = versions.iter().map(|version| row(&ask, version));
@@ -210,17 +208,12 @@ fn form(ask: &Ask, model: &RegisteredModel, versions: &[ModelVersion]) -> Form {
         let number = version.version.to_string();
         Choice::new(number.clone(), format!("v{number}"), false)
     });
-    Form {
-        action: href(&["ui", "models", &model.name, "alias"], &[]),
-        label: "Point an alias at a version".into(),
-        token: ask.csrf(),
-        fields: vec![
-            Field::new("alias", "Alias", "text"),
-            Field { choices: choices.collect(), ..Field::new("version", "Version", "text") },
-        ],
-        button: "Point the alias there".into(),
-        ..Form::default()
-    }
+    let fields = vec![
+        Field::new("alias", "Alias", "text"),
+        Field { choices: choices.collect(), ..Field::new("version", "Version", "text") },
+    ];
+    let action = href(&["ui", "models", &model.name, "alias"], &[]);
+    ask.form(action, "Point an alias at a version", "Point the alias there", fields)
 }
 
 /// Points an alias at a version, for a form of the model's page.

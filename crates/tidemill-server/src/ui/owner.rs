@@ -1,13 +1,11 @@
 //! The project for its owner, who is not technical: what it decides, what that is worth, whether it is well, what changed and who
 //! agreed, and what waits for a decision. One page that can be printed.
 
-use std::collections::HashMap;
-
 use tidemill_core::EventKind;
 use tidemill_core::declare::{Better, Costs, Risk};
+use tidemill_db::delivery::Rollout;
 use tidemill_db::models::ModelVersion;
 use tidemill_db::{EventFilter, Order};
-use tidemill_deliver::rollout::Hold;
 use tidemill_registry::Error;
 use tidemill_train::report::{CostReport, Report};
 use tidemill_ui::{
@@ -17,10 +15,9 @@ use tidemill_ui::{
 use super::Made;
 use super::ask::Ask;
 use super::home::{self, Blocked};
-use super::rollout::{held, names, release_link, rollout_link, title};
+use super::rollout::{names, release_link, rollout_link, title};
 use super::{delivery, evaluation, serving};
 use crate::About;
-use crate::delivery::standing;
 
 /// Changes that are listed.
 const CHANGES: usize = 10;
@@ -29,13 +26,15 @@ const THOUSAND: f64 = 1_000.0;
 
 pub(super) async fn owner(ask: Ask) -> Made {
     let about = ask.app.config().about.clone().unwrap_or_default();
-    let (_, blocked) = home::look(&ask).await?;
+    let last = ask.app.registry().db().runs(1).await?.pop();
+    let live = delivery::on_their_way(&ask).await?;
+    let (_, blocked) = home::look(&ask, last.as_ref(), &live).await?;
     let version = champion(&ask, &about).await?;
     let report = match &version {
         Some(version) => evaluation::report(&ask, version).await,
         None => None,
     };
-    let decisions = decisions(&ask).await?;
+    let decisions = decisions(&ask, &live).await?;
     let title = if about.project.is_empty() { "For the owner".to_owned() } else { about.project.clone() };
     let blocks = vec![
         Block::Section(purpose(&about)),
@@ -272,23 +271,16 @@ fn health(blocked: &[Blocked], decisions: usize) -> Section {
 }
 
 /// Rollouts that go on only when somebody decides.
-async fn decisions(ask: &Ask) -> Result<Table, Error> {
-    let live = delivery::on_their_way(ask).await?;
+async fn decisions(ask: &Ask, live: &[Rollout]) -> Result<Table, Error> {
     let names = names(ask, live.iter().map(|rollout| rollout.made.candidate)).await?;
-    let mut rows = Vec::new();
-    for rollout in live.iter().filter(|rollout| !rollout.is_waiting) {
-        let state = standing(rollout, ask.now)?;
-        let Some(hold @ (Hold::Approvals { .. } | Hold::TimedOut { .. } | Hold::Freeze { .. })) = &state.hold
-        else {
-            continue;
-        };
-        rows.push(vec![
+    let rows = delivery::undecided(live, ask.now)?.into_iter().map(|(rollout, why)| {
+        vec![
             Cell::Link(rollout_link(rollout.id)),
             Cell::Text(format!("{} for {}", title(&names, rollout.made.candidate), rollout.made.environment)),
-            Cell::text(held(hold, ask.now)),
+            Cell::text(why),
             Cell::Time(rollout.updated_at, Some(ask.now)),
-        ]);
-    }
+        ]
+    });
     Ok(Table::new("decisions", "What needs a decision", &["where", "what", "waits", "since"]).with(rows).or(
         Empty::new(
             "Nothing needs a decision",
@@ -317,25 +309,15 @@ async fn changes(ask: &Ask) -> Result<Section, Error> {
         .collect();
     let digests = moves.iter().flat_map(|(_, _, from, to, _)| from.iter().copied().chain([*to]));
     let names = names(ask, digests).await?;
-    let mut people: HashMap<u64, String> = HashMap::new();
-    for (rollout, approval) in db.environment_approvals().await? {
-        let all = people.entry(rollout).or_default();
-        let text = if all.is_empty() { approval.by } else { format!(", {}", approval.by) };
-        all.push_str(&text);
-    }
+    let people = delivery::approvals(ask).await?;
     let mut rows = Vec::with_capacity(moves.len());
     for (event, environment, from, to, rollout) in moves {
         // Only environments' last rollouts are read at once.
         let approved = match people.get(&rollout) {
             Some(people) => people.clone(),
-            None => db
-                .approvals(rollout)
-                .await?
-                .into_iter()
-                .map(|approval| approval.by)
-                .collect::<Vec<_>>()
-                .join(", "),
+            None => db.approvals(rollout).await?,
         };
+        let approved = approved.into_iter().map(|approval| approval.by).collect::<Vec<_>>().join(", ");
         rows.push(vec![
             Cell::Time(event.at, Some(ask.now)),
             Cell::text(environment),

@@ -26,10 +26,7 @@ const LEGEND: [(Tone, &str); 5] = [
 ];
 
 pub(super) async fn list(ask: Ask) -> Made {
-    let before = match ask.get("page") {
-        Some(text) => Some(place(text)?),
-        None => None,
-    };
+    let before = ask.place(place)?;
     let db = ask.app.registry().db();
     let mut runs = db.runs_before(before, PAGE + 1).await?;
     let more = runs.len() > PAGE;
@@ -78,10 +75,9 @@ pub(super) async fn list(ask: Ask) -> Made {
     })
 }
 
-fn place(text: &str) -> Result<(Timestamp, RunId), Error> {
-    let wrong = || Error::invalid(format!("`{text}` is no page of this list"));
-    let (at, id) = text.rsplit_once('-').ok_or_else(wrong)?;
-    Ok((Timestamp::from_millis(at.parse().map_err(|_| wrong())?), id.parse().map_err(|_| wrong())?))
+fn place(text: &str) -> Option<(Timestamp, RunId)> {
+    let (at, id) = text.rsplit_once('-')?;
+    Some((Timestamp::from_millis(at.parse().ok()?), id.parse().ok()?))
 }
 
 /// Steps by run: the newest plan gives the rows.

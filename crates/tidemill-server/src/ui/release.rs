@@ -9,7 +9,7 @@ use tidemill_ui::{Area, Badge, Block, Cell, Crumb, Empty, Facts, Page, Section, 
 use super::Made;
 use super::ask::Ask;
 use super::delivery::waits;
-use super::rollout::{LIVE, badge, rollout_link};
+use super::rollout::{LIVE, badge, gate_cells, rollout_link};
 use crate::delivery::standing;
 
 /// Rollouts of one release that are listed.
@@ -63,18 +63,9 @@ pub(super) async fn release(ask: Ask) -> Made {
         ]);
     }
     for (rollout, gate) in db.gate_results_of(digest, 200).await? {
-        gates.push(vec![
-            Cell::Link(rollout_link(rollout)),
-            Cell::text(gate.gate),
-            Cell::Badge(if gate.passed {
-                Badge::new(Tone::Good, "passed")
-            } else {
-                Badge::new(Tone::Bad, "refused")
-            }),
-            Cell::text(gate.detail),
-            gate.evidence.map_or(Cell::None, |digest| Cell::Code(digest.to_string())),
-            Cell::Time(gate.at, Some(ask.now)),
-        ]);
+        let mut row = vec![Cell::Link(rollout_link(rollout))];
+        row.extend(gate_cells(&ask, gate));
+        gates.push(row);
     }
     let columns = ["rollout", "environment", "endpoint", "state", "waits", "began"];
     let rollouts = Table::new("rollouts", "Rollouts", &columns)

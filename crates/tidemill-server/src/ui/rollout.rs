@@ -1,21 +1,19 @@
 //! A rollout: its stages, its verdict, what keeps it from going on, what may be done, and everything that happened to it.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use tidemill_core::{Digest, EventKind, Timestamp};
-use tidemill_db::delivery::{Release, Rollout, RolloutTransition};
+use tidemill_db::delivery::{GateResult, Release, Rollout, RolloutTransition};
 use tidemill_db::{EventFilter, Order};
 use tidemill_deliver::judge::Course;
 use tidemill_deliver::rollout::{Ending, Hold, Phase, Plan, Stage, State, Until, words};
 use tidemill_registry::Error;
 use tidemill_ui::{
-    Area, Badge, Block, Cell, Crumb, Facts, Field, Form, Link, Page, Section, Stages, Table, Tone, count,
-    href,
+    Area, Badge, Block, Cell, Crumb, Facts, Field, Link, Page, Section, Stages, Table, Tone, count, href,
 };
 
 use super::ask::Ask;
-use super::words::phase_badge;
+use super::words::{long, phase_badge};
 use super::{Made, cones, verdict};
 use crate::delivery::{plan_of, standing};
 
@@ -141,10 +139,7 @@ pub(super) fn held(hold: &Hold, now: Timestamp) -> String {
         Hold::Window => "it is not the time of the week in which traffic may be raised".into(),
         Hold::Verdict { why } => format!("for the judge: {}", words(why)),
         Hold::Samples { have, need } => format!("for requests: {} of {}", count(*have), count(*need)),
-        Hold::Time { until } => {
-            let left = u64::try_from(until.millis().saturating_sub(now.millis())).unwrap_or(0);
-            format!("for time to pass: {} left", tidemill_ui::duration(left))
-        }
+        Hold::Time { until } => format!("for time to pass: {} left", long(until.since(now))),
         Hold::Approvals { have, need, role } => {
             format!("for {need} approval(s) of the role {role}: {have} so far")
         }
@@ -153,8 +148,13 @@ pub(super) fn held(hold: &Hold, now: Timestamp) -> String {
     }
 }
 
+/// Whether it goes on only when somebody decides.
+pub(super) fn waits_for_people(hold: &Hold) -> bool {
+    matches!(hold, Hold::Approvals { .. } | Hold::Freeze { .. } | Hold::TimedOut { .. })
+}
+
 /// A share of requests that is given in ten thousandths.
-fn percent(share: u32) -> String {
+pub(super) fn percent(share: u32) -> String {
     format!("{} %", tidemill_ui::number(f64::from(share) / 100.0))
 }
 
@@ -172,10 +172,6 @@ fn figures(ask: &Ask, rollout: &Rollout, plan: &Plan, state: &State, names: &Nam
         .with("Requests in this stage", Cell::Count(state.requests))
         .with("Began", Cell::Time(rollout.made.at, Some(ask.now)))
         .with("Author", Cell::text(plan.author.clone()))
-}
-
-fn long(time: Duration) -> String {
-    tidemill_ui::duration(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn until(until: &Until) -> String {
@@ -229,9 +225,7 @@ fn stages(plan: &Plan, state: &State, phases: &[RolloutTransition]) -> Stages {
             (true, std::cmp::Ordering::Less) => Badge::new(Tone::Good, "passed"),
             (true, std::cmp::Ordering::Equal) if over => ended(&state.phase),
             (true, std::cmp::Ordering::Equal) => match &state.hold {
-                Some(Hold::Approvals { .. } | Hold::Freeze { .. } | Hold::TimedOut { .. }) => {
-                    Badge::new(Tone::Warn, "waits for people")
-                }
+                Some(hold) if waits_for_people(hold) => Badge::new(Tone::Warn, "waits for people"),
                 _ => Badge::new(Tone::Busy, "goes on"),
             },
         };
@@ -254,14 +248,7 @@ fn ended(phase: &Phase) -> Badge {
 fn decisions(ask: &Ask, id: u64, plan: &Plan, state: &State) -> Section {
     let form = |action: &str, label: &str, button: &str, fields: Vec<Field>| {
         let action = href(&["ui", "rollouts", &id.to_string(), action], &[]);
-        Block::Form(Form {
-            action,
-            label: label.into(),
-            token: ask.csrf(),
-            fields,
-            button: button.into(),
-            ..Form::default()
-        })
+        Block::Form(ask.form(action, label, button, fields))
     };
     let reason = |label: &str| vec![Field::new("reason", label, "text")];
     let mut blocks = Vec::new();
@@ -387,20 +374,21 @@ async fn people(ask: &Ask, id: u64, plan: &Plan) -> Result<Section, Error> {
     Ok(Section::new("people", "Approvals", vec![Block::Table(table)]))
 }
 
+/// What a gate said: its name, how it came out, what it found, the evidence, and when.
+pub(super) fn gate_cells(ask: &Ask, gate: GateResult) -> Vec<Cell> {
+    let (tone, word) = if gate.passed { (Tone::Good, "passed") } else { (Tone::Bad, "refused") };
+    vec![
+        Cell::text(gate.gate),
+        Cell::badge(tone, word),
+        Cell::text(gate.detail),
+        gate.evidence.map_or(Cell::None, |digest| Cell::Code(digest.to_string())),
+        Cell::Time(gate.at, Some(ask.now)),
+    ]
+}
+
 async fn gates(ask: &Ask, id: u64) -> Result<Section, Error> {
-    let rows = ask.app.registry().db().gate_results(id).await?.into_iter().map(|gate| {
-        vec![
-            Cell::text(gate.gate),
-            Cell::Badge(if gate.passed {
-                Badge::new(Tone::Good, "passed")
-            } else {
-                Badge::new(Tone::Bad, "refused")
-            }),
-            Cell::text(gate.detail),
-            gate.evidence.map_or(Cell::None, |digest| Cell::Code(digest.to_string())),
-            Cell::Time(gate.at, Some(ask.now)),
-        ]
-    });
+    let results = ask.app.registry().db().gate_results(id).await?;
+    let rows = results.into_iter().map(|gate| gate_cells(ask, gate));
     let table = Table::new("gates", "Gates", &["gate", "outcome", "what was found", "evidence", "when"])
         .with(rows)
         .or(tidemill_ui::Empty::new(

@@ -8,6 +8,7 @@ use tidemill_ui::{Badge, Block, Cell, Empty, Figure, Section, Table, Tone, count
 
 use super::ask::Ask;
 use super::cones::Folded;
+use super::words::long;
 
 /// In which unit the time axis of a rollout is.
 struct Clock {
@@ -243,8 +244,8 @@ fn forecast(ask: &Ask, course: &Course) -> String {
             let requests = count(forecast.requests);
             match forecast.at.filter(|at| *at > ask.now) {
                 Some(at) => {
-                    let left = u64::try_from(at.millis() - ask.now.millis()).unwrap_or(0);
-                    format!("{word} after {requests} more requests, in about {}", tidemill_ui::duration(left))
+                    let left = long(at.since(ask.now));
+                    format!("{word} after {requests} more requests, in about {left}")
                 }
                 None => format!("{word} after {requests} more requests"),
             }

@@ -1,5 +1,7 @@
 //! States and things of the database in the words and colours of the pages.
 
+use std::time::Duration;
+
 use tidemill_core::{Event, RunState, StepState, Timestamp};
 use tidemill_db::tracking::{KeyValue, RunInfo, RunStatus};
 use tidemill_serve::ModelState;
@@ -62,6 +64,11 @@ pub(super) fn model_badge(state: &ModelState) -> Badge {
         ModelState::Unloaded => Badge::new(Tone::Calm, "unloaded"),
         ModelState::Failed(_) => Badge::new(Tone::Bad, "failed"),
     }
+}
+
+/// A length of time in words.
+pub(super) fn long(time: Duration) -> String {
+    tidemill_ui::duration(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// How long something took, or has been going on.

@@ -61,14 +61,9 @@ impl Cone {
         let within = |value: f64| y.place(value).map(|place| place.clamp(top, bottom));
         let attributes = format!(" data-chart=\"line\"{}{}", x.attributes('x'), y.attributes('y'));
         let mut svg = Svg::new("chart line cone", width, height, &self.spoken(), &attributes);
-        for (place, text) in y.ticks(5).into_iter().filter(|(place, _)| (top..=bottom).contains(place)) {
-            svg.line("rule", (left, place), (right, place));
-            svg.text("tick", (left - 7.0, place + 3.5), "end", &text);
-        }
-        for (place, text) in x.ticks(6) {
-            svg.line("notch", (place, bottom), (place, bottom + 4.0));
-            svg.text("tick", (place, bottom + 16.0), "middle", &text);
-        }
+        let inside = y.ticks(5).into_iter().filter(|(place, _)| (top..=bottom).contains(place));
+        svg.rules((left, right), inside);
+        svg.notches(bottom, x.ticks(6));
         svg.line("axis", (left, bottom), (right, bottom));
         svg.text("label", (f64::midpoint(left, right), height - 5.0), "middle", &self.x);
         svg.upright("label", (12.0, f64::midpoint(top, bottom)), &cut(&self.y, bottom - top));

@@ -80,14 +80,8 @@ impl LineChart {
         let attributes = format!(" data-chart=\"line\"{}{}{zoom}", x.attributes('x'), y.attributes('y'));
         let mut svg = Svg::new("chart line", width, height, &self.spoken(), &attributes);
         self.ranges(&mut svg, &x, (top, bottom));
-        for (place, text) in y.ticks(5) {
-            svg.line("rule", (left, place), (right, place));
-            svg.text("tick", (left - 7.0, place + 3.5), "end", &text);
-        }
-        for (place, text) in x.ticks(6) {
-            svg.line("notch", (place, bottom), (place, bottom + 4.0));
-            svg.text("tick", (place, bottom + 16.0), "middle", &text);
-        }
+        svg.rules((left, right), y.ticks(5));
+        svg.notches(bottom, x.ticks(6));
         svg.line("axis", (left, bottom), (right, bottom));
         svg.text("label", (f64::midpoint(left, right), height - 4.0), "middle", &self.x);
         svg.upright("label", (11.0, f64::midpoint(top, bottom)), &cut(&self.y, bottom - top));

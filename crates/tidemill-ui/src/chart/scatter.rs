@@ -44,10 +44,7 @@ impl Scatter {
         let y = Scale::fit(self.dots.iter().map(|dot| dot.y), bottom, top, self.log_y).padded(0.06);
         let spoken = format!("{}: {} against {}, {} points", self.title, self.y, self.x, self.dots.len());
         let mut svg = Svg::linked("chart scatter", width, height, &spoken, "");
-        for (place, text) in y.ticks(6) {
-            svg.line("rule", (left, place), (right, place));
-            svg.text("tick", (left - 7.0, place + 3.5), "end", &text);
-        }
+        svg.rules((left, right), y.ticks(6));
         for (place, text) in x.ticks(7) {
             svg.line("rule", (place, top), (place, bottom));
             svg.text("tick", (place, bottom + 16.0), "middle", &text);

@@ -50,7 +50,8 @@ impl Spans {
             let at = Timestamp::from_millis(x.value(place) as i64);
             svg.line("rule", (place, 4.0), (place, floor));
             let anchor = if share == 1.0 { "end" } else { "middle" };
-            svg.text("tick", (place, floor + 14.0), anchor, &moment(at)[..16.min(moment(at).len())]);
+            let text = moment(at);
+            svg.text("tick", (place, floor + 14.0), anchor, text.get(..16).unwrap_or(&text));
         }
         for (row, span) in spans.iter().enumerate() {
             let y = row as f64 * ROW + 6.0;

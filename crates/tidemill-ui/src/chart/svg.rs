@@ -116,6 +116,26 @@ impl Svg {
         self
     }
 
+    /// Lines across a picture at ticks of what goes up, with their texts beside it.
+    pub(super) fn rules(
+        &mut self,
+        (left, right): (f64, f64),
+        ticks: impl IntoIterator<Item = (f64, String)>,
+    ) {
+        for (place, text) in ticks {
+            self.line("rule", (left, place), (right, place));
+            self.text("tick", (left - 7.0, place + 3.5), "end", &text);
+        }
+    }
+
+    /// Notches at ticks of what goes to the right, with their texts below a picture.
+    pub(super) fn notches(&mut self, bottom: f64, ticks: impl IntoIterator<Item = (f64, String)>) {
+        for (place, text) in ticks {
+            self.line("notch", (place, bottom), (place, bottom + 4.0));
+            self.text("tick", (place, bottom + 16.0), "middle", &text);
+        }
+    }
+
     /// A path with a name, for tooltips; the name may be empty.
     pub(super) fn path(&mut self, class: &str, d: &str, name: &str) -> &mut Self {
         if name.is_empty() {
