@@ -67,6 +67,14 @@ impl Phase {
         }
     }
 
+    /// The begin of the first window in which the rule was broken, while it is pending or fires.
+    pub const fn since(self) -> Option<Timestamp> {
+        match self {
+            Self::Quiet => None,
+            Self::Pending { since, .. } | Self::Firing { since, .. } => Some(since),
+        }
+    }
+
     /// Takes the phase on by a window. An alert fires when its rule is still broken `hold` after the end of the first window in which
     /// it was; a window that says nothing leaves everything as it is.
     pub fn step(&mut self, state: State, window: Window, hold: Duration) -> Option<Change> {

@@ -12,7 +12,7 @@ use crate::drift::{self, Compared};
 use crate::kpi::{self, Series};
 use crate::levels::{self, InputsSeen, ServiceSeen, StaleSeen};
 use crate::quality::{self, Estimated, QualitySeen};
-use crate::verdict::{Exposure, State, Verdict};
+use crate::verdict::{Exposure, Verdict};
 use crate::window::Window;
 
 /// What was seen in a window.
@@ -114,19 +114,4 @@ pub fn judge(
     let change =
         if watch.alert().is_some() { memory.phase.step(verdict.state, window, watch.hold()) } else { None };
     Remembered { verdict, memory, change }
-}
-
-impl Memory {
-    /// Whether the monitor stood as broken after its last window.
-    pub fn is_alarmed(&self) -> bool {
-        !matches!(self.phase, Phase::Quiet)
-    }
-}
-
-/// How a state is to be read after some windows.
-impl Remembered {
-    /// Whether the window says anything.
-    pub fn is_judged(&self) -> bool {
-        self.verdict.state != State::NoData
-    }
 }

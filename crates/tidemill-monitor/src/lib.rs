@@ -28,6 +28,6 @@ pub use judge::{Memory, Remembered, Seen, judge};
 pub use kpi::Series;
 pub use levels::{InputsSeen, ServiceSeen, StaleSeen};
 pub use message::{Message, Notice};
-pub use quality::{Calibration, Checked, Estimated, Labels, QualitySeen, measure};
+pub use quality::{Calibration, Checked, Estimated, Labels, QualitySeen, measure, metric_of};
 pub use tidemill_project::{Columns, Monitor, Receiver, Reference};
 pub use verdict::{Evidence, Exposure, Moved, State, Verdict};

@@ -125,7 +125,7 @@ fn classes(
         Metric::LogLoss => mean(rows().map(|(truth, score)| log_loss(truth, score)).collect()),
         Metric::Cost => {
             let costs = costs.ok_or_else(|| "the objective names no costs".to_owned())?;
-            mean(positive.iter().zip(said).map(|(truth, said)| cost(costs, *truth, *said)).collect())
+            mean(positive.iter().zip(said).map(|(truth, said)| costs.of(*truth, *said)).collect())
         }
         Metric::F1 => {
             let truth = thinned(positive);
@@ -204,15 +204,6 @@ fn log_loss(truth: f64, score: f64) -> f64 {
     -(truth * p.ln() + (1.0 - truth) * (1.0 - p).ln())
 }
 
-fn cost(costs: &Costs, truth: bool, said: bool) -> f64 {
-    match (truth, said) {
-        (true, true) => costs.true_positive,
-        (true, false) => costs.false_negative,
-        (false, true) => costs.false_positive,
-        (false, false) => costs.true_negative,
-    }
-}
-
 /// Σ (recall step × precision) over falling scores, ties as one step: scikit-learn's `average_precision_score`.
 fn average_precision(positive: &[bool], scores: &[f64], index: &[u32]) -> f64 {
     let mut order = index.to_vec();
@@ -247,23 +238,23 @@ pub(crate) fn judge(
     let labelled = seen.labels.len() as u64;
     let spent = measure(Metric::Cost, &seen.labels, costs).ok().map(|cost| cost.estimate);
     let found = metric_of(&rule.metric).and_then(|metric| measure(metric, &seen.labels, costs));
-    let mut evidence = Evidence::Quality {
-        predictions: seen.predictions,
-        labelled,
-        cost_per_decision: spent,
-        estimate: None,
+    let evidence = |estimate| {
+        Some(Evidence::Quality {
+            predictions: seen.predictions,
+            labelled,
+            cost_per_decision: spent,
+            estimate,
+        })
     };
     let share = 100.0 * labelled as f64 / seen.predictions.max(1) as f64;
     let maturity = format!("{labelled} of {} predictions have a label ({share:.1} %)", seen.predictions);
     let found = match found {
         Ok(found) => found,
         Err(why) => {
-            return Verdict { evidence: Some(evidence), ..Verdict::no_data(format!("{why}; {maturity}")) };
+            return Verdict { evidence: evidence(None), ..Verdict::no_data(format!("{why}; {maturity}")) };
         }
     };
-    if let (Evidence::Quality { estimate, .. }, Some(estimated)) = (&mut evidence, seen.estimated) {
-        *estimate = Some(Checked { estimated, error: estimated - found.estimate });
-    }
+    let checked = seen.estimated.map(|estimated| Checked { estimated, error: estimated - found.estimate });
     let name = &rule.metric;
     let low = rule.min.filter(|min| found.estimate < *min);
     let high = rule.max.filter(|max| found.estimate > *max);
@@ -286,7 +277,7 @@ pub(crate) fn judge(
         high: Some(found.high),
         limit,
         at_risk: more.filter(|_| state == State::Broken).map(|more| more * exposure.decisions as f64),
-        evidence: Some(evidence),
+        evidence: evidence(checked),
         ..Verdict::of(state, why)
     }
 }
@@ -337,8 +328,7 @@ impl Calibration {
             Metric::Brier => each(|truth, score| (truth - score).powi(2)),
             Metric::LogLoss => each(log_loss),
             Metric::Cost => costs.map(|costs| {
-                let spent =
-                    |p: f64, said: bool| p * cost(costs, true, said) + (1.0 - p) * cost(costs, false, said);
+                let spent = |p: f64, said: bool| p * costs.of(true, said) + (1.0 - p) * costs.of(false, said);
                 chances.iter().zip(said).map(|(p, said)| spent(*p, *said)).sum::<f64>() / said.len() as f64
             }),
             Metric::PrAuc | Metric::CalibrationError | Metric::Rmse | Metric::Mae | Metric::R2 => {
@@ -379,6 +369,6 @@ pub(crate) fn estimate(rule: &QualityMonitor, found: &Result<Estimated, String>)
 /// # Errors
 ///
 /// Where there is none of this name.
-pub(crate) fn metric_of(name: &str) -> Result<Metric, String> {
+pub fn metric_of(name: &str) -> Result<Metric, String> {
     serde_json::from_value(serde_json::Value::from(name)).map_err(|_| format!("there is no metric `{name}`"))
 }

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tidemill_db::monitoring::{self as stored, AlertFilter, Judged, JudgedFilter};
-use tidemill_monitor::alert::Phase;
 use utoipa::{IntoParams, ToSchema};
 
 use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Position, Query, Text, Time, one};
@@ -108,16 +107,12 @@ pub(crate) struct Alert {
 
 impl Monitor {
     fn of(standing: Standing) -> Result<Self, Problem> {
-        let since = match standing.phase {
-            Phase::Firing { since, .. } | Phase::Pending { since, .. } => Some(Time(since)),
-            Phase::Quiet => None,
-        };
         Ok(Self {
             endpoint: standing.endpoint,
             watch: standing.watch,
             monitor: standing.monitor.map(str::to_owned),
             state: standing.phase.name().to_owned(),
-            since,
+            since: standing.phase.since().map(Time),
             windows: standing.windows,
             last: standing.last.map(Window::of_last).transpose()?,
         })

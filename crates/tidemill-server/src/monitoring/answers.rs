@@ -1,6 +1,7 @@
 //! What a model answered, in the words of monitors: a score and a class for each row, or a number.
 
-use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray as _, Float64Array, RecordBatch};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use serde_json::Value;
@@ -61,9 +62,9 @@ impl Answers {
             outputs.iter().find(|(_, column)| is_class(column.data_type())).map(|(_, column)| *column)
         });
         let mut not_finite = vec![false; batch.num_rows()];
-        for (_, column) in &outputs {
+        for numbers in outputs.iter().filter_map(|(_, column)| Numbers::of(column)) {
             for (row, is_bad) in not_finite.iter_mut().enumerate() {
-                *is_bad |= numbers_of(column, row).into_iter().flatten().any(|number| !number.is_finite());
+                *is_bad |= numbers.of_row(row).any(|number| !number.is_finite());
             }
         }
         Self { scores: score.map(scores), labels: label.map(texts), not_finite }
@@ -72,21 +73,43 @@ impl Answers {
 
 /// One number a row: the last of a list, which is the positive class of two.
 fn scores(column: &ArrayRef) -> Vec<Option<f64>> {
-    (0..column.len()).map(|row| numbers_of(column, row)?.last().copied()).collect()
+    let Some(numbers) = Numbers::of(column) else { return vec![None; column.len()] };
+    (0..column.len()).map(|row| numbers.of_row(row).last()).collect()
 }
 
-/// The numbers of a row of floats, or of lists of them.
-fn numbers_of(column: &ArrayRef, row: usize) -> Option<Vec<f64>> {
-    if column.is_null(row) {
-        return None;
+/// The numbers of a column of floats, or of lists of them.
+struct Numbers {
+    values: Float64Array,
+    /// Of lists, between which values those of each row are.
+    offsets: Option<OffsetBuffer<i32>>,
+    /// Rows without any.
+    nulls: Option<NullBuffer>,
+}
+
+impl Numbers {
+    fn of(column: &ArrayRef) -> Option<Self> {
+        let (values, offsets) = match column.data_type() {
+            DataType::List(_) => {
+                let lists = column.as_list::<i32>();
+                (lists.values(), Some(lists.offsets().clone()))
+            }
+            DataType::Float32 | DataType::Float64 => (column, None),
+            _ => return None,
+        };
+        let values = cast(values, &DataType::Float64).ok()?;
+        let values = values.as_primitive_opt::<Float64Type>()?.clone();
+        Some(Self { values, offsets, nulls: column.nulls().cloned() })
     }
-    let numbers = match column.data_type() {
-        DataType::List(_) => column.as_list::<i32>().value(row),
-        DataType::Float32 | DataType::Float64 => column.slice(row, 1),
-        _ => return None,
-    };
-    let numbers = cast(&numbers, &DataType::Float64).ok()?;
-    Some(numbers.as_primitive_opt::<Float64Type>()?.iter().flatten().collect())
+
+    fn of_row(&self, row: usize) -> impl Iterator<Item = f64> + '_ {
+        let is_null = self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+        let places = match &self.offsets {
+            _ if is_null => 0..0,
+            Some(offsets) => offsets[row] as usize..offsets[row + 1] as usize,
+            None => row..row + 1,
+        };
+        places.filter(move |at| self.values.is_valid(*at)).map(move |at| self.values.value(at))
+    }
 }
 
 /// Values as text: whole numbers without a point, so that `1`, `1.0` and `"1"` are the same class.
@@ -113,7 +136,7 @@ pub(super) fn positive(value: Option<&Value>) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Float32Array, Float64Array, Int64Array, ListArray, StringArray};
+    use arrow::array::{Float32Array, Int64Array, ListArray, StringArray};
     use arrow::datatypes::Float32Type;
 
     use super::*;

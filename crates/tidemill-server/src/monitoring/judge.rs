@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemill_core::declare::Metric;
+use tidemill_core::declare::Objective;
 use tidemill_core::{Digest, Timestamp};
 use tidemill_data::Profile;
 use tidemill_db::Db;
@@ -163,7 +163,7 @@ pub(super) async fn judge_windows(
                 is_dated: now.is_dated,
             };
             let costs = declaration.objective.as_ref().and_then(|objective| objective.costs.as_ref());
-            let seen = look.see(watch, metric(watch), costs);
+            let seen = look.see(watch, costs);
             let predictions = seen_rows.map_or(0, Rows::predictions);
             let exposure =
                 Exposure { decisions: predictions, cost_per_decision: reference.cost_per_decision };
@@ -182,24 +182,12 @@ pub(super) async fn judge_windows(
     Ok(made)
 }
 
-fn ask(
-    wanted: &mut BTreeMap<Key, Wanted>,
-    key: Key,
-    objective: Option<Arc<tidemill_core::declare::Objective>>,
-) {
+fn ask(wanted: &mut BTreeMap<Key, Wanted>, key: Key, objective: Option<Arc<Objective>>) {
     wanted.entry(key).or_default().objective = objective;
 }
 
 fn is_drift(watch: &Watch) -> bool {
     matches!(watch.kind, Kind::Monitor(Monitor::Drift(_) | Monitor::PredictionDrift(_)))
-}
-
-fn metric(watch: &Watch) -> Option<Metric> {
-    let name = match &watch.kind {
-        Kind::Estimate(quality) | Kind::Monitor(Monitor::Quality(quality)) => &quality.metric,
-        Kind::Monitor(_) => return None,
-    };
-    serde_json::from_value(serde_json::Value::from(name.as_str())).ok()
 }
 
 fn newest_version(rows: &BTreeMap<Key, Rows>) -> Option<(String, String)> {

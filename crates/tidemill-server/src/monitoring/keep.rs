@@ -6,7 +6,7 @@ use tidemill_core::declare::Objective;
 use tidemill_core::{Actor, Digest, EventKind, NewEvent, Timestamp};
 use tidemill_db::monitoring::{Alert, NewAlert, NewAlertDelivery, NewJudged, Stream};
 use tidemill_db::{Db, Tx};
-use tidemill_monitor::alert::{Change, Phase, Weight, fingerprint, order};
+use tidemill_monitor::alert::{Change, Weight, fingerprint, order};
 use tidemill_monitor::window::Window;
 use tidemill_monitor::{Declaration, Message, Notice, Remembered, State, Watch};
 use tidemill_registry::{Code, Error};
@@ -116,10 +116,7 @@ async fn alert(
         }
         return Ok(None);
     };
-    let since = match made.remembered.memory.phase {
-        Phase::Firing { since, .. } | Phase::Pending { since, .. } => since,
-        Phase::Quiet => made.window.from,
-    };
+    let since = made.remembered.memory.phase.since().unwrap_or(made.window.from);
     let until = made.window.to;
     let mut alert = match open {
         Some(open) => open,

@@ -1,10 +1,13 @@
 //! From the rows of a window and what they are compared with to what a monitor looks at.
 
 use tidemill_core::Timestamp;
+use tidemill_core::declare::Costs;
 use tidemill_data::Profile;
 use tidemill_data::drift::{DriftOptions, Rules, between_profiles};
 use tidemill_monitor::window::Window;
-use tidemill_monitor::{Columns, Compared, Kind, Monitor, QualitySeen, Seen, Side, StaleSeen, Watch};
+use tidemill_monitor::{
+    Columns, Compared, Kind, Monitor, QualitySeen, Seen, Side, StaleSeen, Watch, metric_of,
+};
 
 use super::reference::Reference;
 use super::rows::{LABEL, Rows, SCORE};
@@ -27,12 +30,7 @@ pub(super) struct Look<'a> {
 
 impl Look<'_> {
     /// What the monitor sees.
-    pub(super) fn see(
-        self,
-        watch: &Watch,
-        metric: Option<tidemill_core::declare::Metric>,
-        costs: Option<&tidemill_core::declare::Costs>,
-    ) -> Seen {
+    pub(super) fn see(self, watch: &Watch, costs: Option<&Costs>) -> Seen {
         let nothing = || Seen::Nothing("the window holds no records".to_owned());
         match &watch.kind {
             Kind::Monitor(Monitor::Stale(_)) if self.reference.name.is_empty() => {
@@ -62,14 +60,16 @@ impl Look<'_> {
                     estimated: self.estimated,
                 })
             }),
-            Kind::Estimate(_) => self.rows.map_or_else(nothing, |rows| {
+            Kind::Estimate(rule) => self.rows.map_or_else(nothing, |rows| {
                 let Some(calibration) = &self.reference.calibration else {
                     return Seen::Nothing(format!(
                         "{} has no scored test rows (`predictions.parquet`) to calibrate on",
                         self.reference.name
                     ));
                 };
-                let Some(metric) = metric else { return Seen::Nothing("there is no such metric".to_owned()) };
+                let Ok(metric) = metric_of(&rule.metric) else {
+                    return Seen::Nothing("there is no such metric".to_owned());
+                };
                 Seen::Estimate(calibration.estimate(metric, &rows.scores, &rows.said, costs))
             }),
             Kind::Monitor(Monitor::Kpi(_)) => {

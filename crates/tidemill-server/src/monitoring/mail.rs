@@ -54,15 +54,9 @@ async fn talk(receiver: &EmailReceiver, login: Option<(String, String)>, mail: &
     });
     let stream = TcpStream::connect((host, port)).await.map_err(broken)?;
     match receiver.security {
-        MailSecurity::None => {
-            let mut session = Session::greeted(stream).await?;
-            session.hello().await?;
-            session.deliver(login, mail).await
-        }
+        MailSecurity::None => Session::greeted(stream).await?.deliver(login, mail).await,
         MailSecurity::Tls => {
-            let mut session = Session::greeted(protected(stream, host).await?).await?;
-            session.hello().await?;
-            session.deliver(login, mail).await
+            Session::greeted(protected(stream, host).await?).await?.deliver(login, mail).await
         }
         MailSecurity::Starttls => {
             let mut session = Session::greeted(stream).await?;
@@ -75,7 +69,6 @@ async fn talk(receiver: &EmailReceiver, login: Option<(String, String)>, mail: &
                 return Err(Refused::for_good("the mail server spoke before the connection was protected"));
             }
             let mut session = Session(BufReader::new(protected(session.0.into_inner(), host).await?));
-            session.hello().await?;
             session.deliver(login, mail).await
         }
     }
@@ -116,7 +109,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.command("EHLO tidemill", &[250]).await
     }
 
+    /// Introduces itself, logs in where there is a login, and hands the mail over.
     async fn deliver(&mut self, login: Option<(String, String)>, mail: &Mail) -> Result<(), Refused> {
+        self.hello().await?;
         if let Some((user, password)) = login {
             let secret = STANDARD.encode(format!("\0{user}\0{password}"));
             self.write(&format!("AUTH PLAIN {secret}\r\n")).await?;

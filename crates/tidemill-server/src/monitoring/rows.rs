@@ -72,9 +72,6 @@ impl Rows {
 
     fn count(&mut self, batch: &RecordBatch, answers: &Answers) {
         let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-        let at = |column: Option<&StringArray>, row: usize| {
-            column.filter(|column| column.is_valid(row)).map(|column| column.value(row).to_owned())
-        };
         let (status, kind) = (text("status"), text("error_kind"));
         let (model, version) = (text("model"), text("version"));
         let number = batch.column_by_name("row").and_then(|column| column.as_primitive_opt::<Int32Type>());
@@ -89,8 +86,7 @@ impl Rows {
                 if let Some(latency) = latency {
                     self.service.latencies_us.push(u64::try_from(latency.value(row)).unwrap_or(0));
                 }
-                let kind = at(kind, row);
-                let is_invalid = kind.as_deref() == Some("invalid");
+                let is_invalid = at(kind, row) == Some("invalid");
                 self.inputs.invalid += u64::from(is_invalid);
                 self.service.failed += u64::from(status == "failed" && !is_invalid);
                 let noted =
@@ -100,8 +96,8 @@ impl Rows {
             if status == "answered" {
                 self.inputs.rows += 1;
                 self.inputs.not_finite += u64::from(answers.not_finite.get(row).copied().unwrap_or_default());
-                let by = (at(model, row).unwrap_or_default(), at(version, row).unwrap_or_default());
-                *self.versions.entry(by).or_default() += 1;
+                let by = |column| at(column, row).unwrap_or_default().to_owned();
+                *self.versions.entry((by(model), by(version))).or_default() += 1;
             }
         }
     }
@@ -135,10 +131,10 @@ impl Rows {
         });
         let Labels::Classes { positive, scores, said } = labels else { return };
         for row in 0..rows {
-            let answer = answers.labels.as_ref().and_then(|labels| labels.get(row)?.clone());
+            let answer = answers.labels.as_ref().and_then(|labels| labels.get(row)?.as_ref());
             let score = answers.scores.as_ref().and_then(|scores| *scores.get(row)?);
             // Without a score there is only the class to order rows by.
-            let is_said = answer.as_ref().map(|answer| *answer == wanted);
+            let is_said = answer.map(|answer| *answer == wanted);
             let Some(score) = score.or_else(|| is_said.map(|said| f64::from(u8::from(said)))) else {
                 continue;
             };
@@ -193,6 +189,11 @@ impl Rows {
     pub(super) fn profile(&mut self) -> Result<Option<Profile>, tidemill_data::Error> {
         self.builder.take().map(ProfileBuilder::finish).transpose()
     }
+}
+
+/// The text of a row, where there is one.
+fn at(column: Option<&StringArray>, row: usize) -> Option<&str> {
+    column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
 }
 
 /// Inputs by their own names, and the answers. In columns of text an empty one counts as missing, as it does when a model is trained.

@@ -13,11 +13,13 @@ use tidemill_serve::record::{EVENT_TIME_COLUMN, EventTimes, LogError, Query, Rea
 
 use super::rows::{Rows, Wanted};
 
+/// When a request came, and when its caller said that it happened.
+type Came = (Timestamp, Option<Timestamp>);
+
 /// The times of records, in the order of the log.
 #[derive(Debug, Default)]
 pub(super) struct Times {
-    /// When each request came, and when its caller said that it happened.
-    rows: Vec<(Timestamp, Option<Timestamp>)>,
+    rows: Vec<Came>,
 }
 
 /// A window, and whether it is one of the time at which requests came.
@@ -38,11 +40,10 @@ impl Times {
             let mut rows = Vec::new();
             for batch in found.batches() {
                 let batch = batch?;
-                let Some(times) = EventTimes::of(&batch) else { continue };
+                let Some(times) = times_of(&batch) else { continue };
                 // Rows of one request have the same times.
                 let mut last = None;
-                for row in 0..batch.num_rows() {
-                    let time = (times.arrived(row), times.said(row));
+                for time in times {
                     if last != Some(time) {
                         rows.push(time);
                         last = Some(time);
@@ -116,9 +117,12 @@ pub(super) async fn read_rows(
             wanted.into_iter().map(|(key, wanted)| (key, Rows::new(wanted))).collect();
         for batch in found.batches() {
             let batch = batch?;
+            let Some(times) = times_of(&batch) else { continue };
+            // Read once for all windows.
+            let times: Vec<Came> = times.collect();
             // Which rows belong where is told by the times alone; only those are joined with their outcomes.
             for ((window, by_arrival), rows) in &mut rows {
-                let Some(chosen) = chosen(&batch, *window, is_dated && !*by_arrival) else { continue };
+                let Some(chosen) = chosen(&times, *window, is_dated && !*by_arrival) else { continue };
                 let chosen = outcomes.attach(&take_record_batch(&batch, &chosen)?)?;
                 rows.take(&chosen).map_err(|error| LogError::Unusable(error.to_string()))?;
             }
@@ -128,15 +132,19 @@ pub(super) async fn read_rows(
     .await
 }
 
-/// The rows of a batch that are in a window; `None` where no one is.
-fn chosen(batch: &RecordBatch, window: Window, by_said: bool) -> Option<UInt32Array> {
+/// The times of the rows of a batch; `None` where it does not have them.
+fn times_of(batch: &RecordBatch) -> Option<impl Iterator<Item = Came> + '_> {
     let times = EventTimes::of(batch)?;
-    let is_in = |row: &usize| {
-        let at = if by_said { times.said(*row) } else { Some(times.arrived(*row)) };
-        at.is_some_and(|at| window.contains(at))
+    Some((0..batch.num_rows()).map(move |row| (times.arrived(row), times.said(row))))
+}
+
+/// The rows of a batch that are in a window; `None` where no one is.
+fn chosen(times: &[Came], window: Window, by_said: bool) -> Option<UInt32Array> {
+    let row_in = |(row, (came, said)): (u32, &Came)| {
+        let at = if by_said { *said } else { Some(*came) };
+        at.is_some_and(|at| window.contains(at)).then_some(row)
     };
-    let rows: Vec<u32> =
-        (0..batch.num_rows()).filter(is_in).filter_map(|row| u32::try_from(row).ok()).collect();
+    let rows: Vec<u32> = (0_u32..).zip(times).filter_map(row_in).collect();
     (!rows.is_empty()).then(|| UInt32Array::from(rows))
 }
 

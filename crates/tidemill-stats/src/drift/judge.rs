@@ -91,8 +91,9 @@ pub fn judge(
         b.level.cmp(&a.level).then(weight(b).total_cmp(&weight(a))).then(a.name.cmp(&b.name))
     });
     let pairs = judge_pairs(pairs, rules);
-    let major_share: f64 =
-        columns.iter().filter(|column| column.level == Level::Major).map(|column| column.importance).sum();
+    let major = columns.iter().filter(|column| column.level == Level::Major);
+    // The sum of nothing is minus zero.
+    let major_share = major.map(|column| column.importance).sum::<f64>().abs();
     let top = columns.first().map_or(Level::NotJudged, |column| column.level);
     let columns_level = if top == Level::Major && (major_share <= 0.0 || major_share < rules.major_share) {
         Level::Minor

@@ -204,6 +204,9 @@ fn columns_are_ordered_by_importance_times_shift_within_a_level() {
         &Rules::default(),
     );
     assert_eq!((idle.columns[0].level, idle.level), (Level::Major, Level::Minor));
+    // The share of nothing is zero and not minus zero, which is shown as `-0`.
+    let still = compare(&[numeric("still", base, base, (0, 0))], &Rules::default());
+    assert!(still.major_share == 0.0 && still.major_share.is_sign_positive());
 }
 
 #[test]

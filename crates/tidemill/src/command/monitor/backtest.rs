@@ -8,7 +8,7 @@ use tidemill_monitor::alert::Change;
 use tidemill_serve::record::Reader;
 use tidemill_server::monitoring::{Fired, backtest};
 
-use super::short;
+use super::{short, watched};
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::home::Opened;
@@ -31,14 +31,7 @@ pub(crate) struct Backtest {
 
 pub(super) fn run(args: &Backtest, global: &Global, console: &Console) -> anyhow::Result<()> {
     let app = Opened::at(None, global, console)?;
-    let Some(mut declaration) = app.home.watched.clone() else {
-        return Err(Failure::usage("the project file watches nothing, or releases nothing")
-            .hint("add the sections `monitors:` and `release:`")
-            .into());
-    };
-    if let Some(endpoint) = &args.endpoint {
-        declaration.endpoint.clone_from(endpoint);
-    }
+    let declaration = watched(&app.home, args.endpoint.as_ref())?;
     let now = app.registry.clock().now();
     let time = |text: &Option<String>| -> Result<Option<Timestamp>, Failure> {
         text.as_deref().map(|text| crate::command::records::moment(text, now)).transpose()

@@ -3,8 +3,8 @@
 use clap::Args;
 use tidemill_monitor::{grafana_dashboard, prometheus_rules};
 
+use super::watched;
 use crate::cli::Global;
-use crate::failure::Failure;
 use crate::home::Home;
 use crate::output::Console;
 
@@ -26,14 +26,7 @@ enum What {
 }
 
 pub(super) fn run(args: &Export, global: &Global, console: &Console) -> anyhow::Result<()> {
-    let Some(mut declaration) = Home::find(None, global, console)?.watched else {
-        return Err(Failure::usage("the project file watches nothing, or releases nothing")
-            .hint("add the sections `monitors:` and `release:`")
-            .into());
-    };
-    if let Some(endpoint) = &args.endpoint {
-        declaration.endpoint.clone_from(endpoint);
-    }
+    let declaration = watched(&Home::find(None, global, console)?, args.endpoint.as_ref())?;
     match args.what {
         What::Grafana => console.line(serde_json::to_string_pretty(&grafana_dashboard(&declaration))?),
         What::Prometheus => console.line(prometheus_rules(&declaration).trim_end()),

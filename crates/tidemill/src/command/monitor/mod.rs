@@ -5,9 +5,12 @@ mod export;
 mod status;
 
 use clap::Subcommand;
+use tidemill_monitor::Declaration;
 use tidemill_monitor::window::Window;
 
 use crate::cli::Global;
+use crate::failure::Failure;
+use crate::home::Home;
 use crate::output::Console;
 
 #[derive(Debug, Subcommand)]
@@ -26,6 +29,18 @@ pub(crate) fn run(monitor: &Monitor, global: &Global, console: &Console) -> anyh
         Monitor::Backtest(args) => backtest::run(args, global, console),
         Monitor::Export(args) => export::run(args, global, console),
     }
+}
+
+/// What the project file watches, at this endpoint where one is named.
+fn watched(home: &Home, endpoint: Option<&String>) -> Result<Declaration, Failure> {
+    let Some(mut declaration) = home.watched.clone() else {
+        return Err(Failure::usage("the project file watches nothing, or releases nothing")
+            .hint("add the sections `monitors:` and `release:`"));
+    };
+    if let Some(endpoint) = endpoint {
+        declaration.endpoint.clone_from(endpoint);
+    }
+    Ok(declaration)
 }
 
 /// A window in few characters: its day where it is one, else its begin and end.

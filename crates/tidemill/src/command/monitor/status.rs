@@ -94,10 +94,7 @@ fn to_json(standing: &Standing) -> serde_json::Value {
         "watch": standing.watch,
         "monitor": standing.monitor,
         "state": standing.phase.name(),
-        "since": match standing.phase {
-            Phase::Firing { since, .. } | Phase::Pending { since, .. } => Some(since.to_string()),
-            Phase::Quiet => None,
-        },
+        "since": standing.phase.since().map(|since| since.to_string()),
         "windows": standing.windows,
         "last": last.map(|last| json!({
             "from": last.window.from.to_string(),
