@@ -50,6 +50,20 @@ impl Db {
         rows.iter().map(StoredEvent::to_event).collect()
     }
 
+    /// The events that led to one of this cause: the cause first, then its own cause, and so on; at most `limit`.
+    pub async fn causes(&self, mut cause: Option<u64>, limit: usize) -> Result<Vec<Event>> {
+        let mut found = Vec::new();
+        while let Some(seq) = cause.filter(|_| found.len() < limit) {
+            let filter =
+                EventFilter { after: Some(seq.saturating_sub(1)), limit: Some(1), ..EventFilter::default() };
+            let event = self.events(&filter).await?.pop();
+            let Some(event) = event.filter(|event| event.seq == seq) else { break };
+            cause = event.cause;
+            found.push(event);
+        }
+        Ok(found)
+    }
+
     /// The newest event of a kind for each thing that it happened to, by that thing; at most `limit`.
     pub async fn newest_events(&self, kind: &str, limit: usize) -> Result<Vec<Event>> {
         const SQL: &str = "SELECT seq, at, actor_kind, actor, kind, subject, body, cause, leaf FROM event

@@ -124,28 +124,44 @@ const COLUMNS: &str =
     stop_as, created_at, run_at, started_at, ended_at, reason FROM job";
 
 fn from_row(row: Row) -> Result<Job> {
-    let (id, project, trigger, actions, details, state, cause, attempts, owner, lease, stop_as, ..) = &row;
-    let (.., created_at, run_at, started_at, ended_at, reason) = &row;
+    let (
+        id,
+        project,
+        trigger,
+        actions,
+        details,
+        state,
+        cause,
+        attempts,
+        owner,
+        lease,
+        stop_as,
+        created_at,
+        run_at,
+        started_at,
+        ended_at,
+        reason,
+    ) = row;
     let parse = |text: &str| {
         JobState::parse(text).ok_or_else(|| Error::value("job", "state", text, "a state of a job"))
     };
     Ok(Job {
-        id: *id as u64,
-        project: project.clone(),
-        trigger: trigger.clone(),
-        actions: actions.clone(),
-        details: details.clone(),
-        state: parse(state)?,
-        cause: *cause as u64,
-        attempts: u32::try_from(*attempts).unwrap_or(u32::MAX),
-        owner: owner.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+        id: id as u64,
+        project,
+        trigger,
+        actions,
+        details,
+        state: parse(&state)?,
+        cause: cause as u64,
+        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        owner: owner.and_then(|text| serde_json::from_str(&text).ok()),
         lease_until: lease.map(Timestamp::from_millis),
         stop_as: stop_as.as_deref().map(parse).transpose()?,
-        created_at: Timestamp::from_millis(*created_at),
-        run_at: Timestamp::from_millis(*run_at),
+        created_at: Timestamp::from_millis(created_at),
+        run_at: Timestamp::from_millis(run_at),
         started_at: started_at.map(Timestamp::from_millis),
         ended_at: ended_at.map(Timestamp::from_millis),
-        reason: reason.clone(),
+        reason,
     })
 }
 
@@ -213,12 +229,6 @@ impl Tx {
     pub async fn open_jobs(&mut self, project: &str) -> Result<Vec<Job>> {
         let ctx = self.transact.ctx.clone();
         open_jobs(self.transact.conn(), &ctx, project).await
-    }
-
-    /// The job of this number.
-    pub async fn job(&mut self, id: u64) -> Result<Option<Job>> {
-        let ctx = self.transact.ctx.clone();
-        job(self.transact.conn(), &ctx, id).await
     }
 
     /// When jobs of a project were made since `since`, with their triggers.

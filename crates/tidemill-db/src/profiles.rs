@@ -2,12 +2,13 @@
 //!
 //! A profile follows from the content alone and can be made again, so recording one is no change of state and has no event.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidemill_core::{Digest, Timestamp};
 
 use crate::backend::on;
-use crate::delivery::places;
+use crate::dialect::{self, Rows};
 use crate::runs::parse;
 use crate::{Db, Result, Tx};
 
@@ -27,23 +28,19 @@ impl Db {
 
     /// The newest stored profile of each of these contents, whatever its form; at most 500 contents are looked for.
     pub async fn profiles_of(&self, contents: &[Digest]) -> Result<Vec<(Digest, Digest)>> {
+        const SQL: &str = "SELECT content, digest FROM profile WHERE content IN (SELECT r.wanted FROM {rows})
+            ORDER BY content, created_at, form";
         let contents = &contents[..contents.len().min(500)];
         if contents.is_empty() {
             return Ok(Vec::new());
         }
-        let sql = format!(
-            "SELECT content, digest FROM profile WHERE content IN ({}) ORDER BY content, created_at, form",
-            places(contents.len())
-        );
+        // Each once and in order, so that what is read in parts comes as what is read at once.
+        let texts: BTreeSet<String> = contents.iter().map(ToString::to_string).collect();
+        let wanted = Rows::new(texts.len()).padded().text("wanted", texts.iter().map(String::as_str));
         let mut reader = self.reader().await?;
-        let rows: Vec<(String, String)> = on!(reader.conn(), c => {
-            let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql));
-            for content in contents {
-                query = query.bind(content.to_string());
-            }
-            query.fetch_all(c).await
-        })
-        .map_err(self.ctx().fail("read profiles"))?;
+        let rows: Vec<(String, String)> = dialect::read_rows(reader.conn(), SQL, &wanted)
+            .await
+            .map_err(self.ctx().fail("read profiles"))?;
         let mut found: Vec<(Digest, Digest)> = Vec::new();
         for (content, digest) in rows {
             let content = parse(TABLE, "content", &content, "a digest")?;

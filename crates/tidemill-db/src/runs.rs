@@ -1,5 +1,6 @@
 //! Pipeline runs and the steps that they did.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -7,7 +8,6 @@ use tidemill_core::{Digest, RunId, RunState, StepState, Timestamp};
 
 use crate::backend::{Conn, Context, on};
 use crate::cache::put_results;
-use crate::delivery::places;
 use crate::dialect::{self, Rows};
 use crate::{Db, Error, Owner, Result, StepResult, Tx};
 
@@ -258,24 +258,20 @@ impl Db {
 
     /// The steps of several runs, at most 500 of them, each run's in the order in which they ended.
     pub async fn step_runs_of(&self, runs: &[RunId]) -> Result<Vec<StepRun>> {
+        const SQL: &str =
+            "SELECT run_id, step, attempt, cache_key, state, exit_code, outputs, log, started_at,
+            ended_at, reason FROM step_run WHERE run_id IN (SELECT r.wanted FROM {rows})
+            ORDER BY run_id, ended_at, started_at, step, attempt";
         let runs = &runs[..runs.len().min(500)];
         if runs.is_empty() {
             return Ok(Vec::new());
         }
-        let sql = format!(
-            "SELECT run_id, step, attempt, cache_key, state, exit_code, outputs, log, started_at,
-            ended_at, reason FROM step_run WHERE run_id IN ({}) ORDER BY run_id, ended_at, started_at, step, attempt",
-            places(runs.len())
-        );
+        // Each once and in order, so that what is read in parts comes as what is read at once.
+        let texts: BTreeSet<String> = runs.iter().map(ToString::to_string).collect();
+        let wanted = Rows::new(texts.len()).padded().text("wanted", texts.iter().map(String::as_str));
         let mut reader = self.reader().await?;
-        let rows: Vec<StepRow> = on!(reader.conn(), c => {
-            let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql));
-            for run in runs {
-                query = query.bind(run.to_string());
-            }
-            query.fetch_all(c).await
-        })
-        .map_err(self.ctx().fail("read steps"))?;
+        let rows: Vec<StepRow> =
+            dialect::read_rows(reader.conn(), SQL, &wanted).await.map_err(self.ctx().fail("read steps"))?;
         rows.into_iter().map(step_from_row).collect()
     }
 

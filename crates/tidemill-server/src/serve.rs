@@ -60,13 +60,11 @@ fn start_loops(app: &App) {
     if !app.config().only_serving {
         let webhooks = app.clone();
         app.background().spawn("webhooks", |stop| mlflow::deliver_webhooks(webhooks, stop.cancelled_owned()));
+        let alerts = app.clone();
+        app.background().spawn("alerts", |stop| monitoring::notify::deliver(alerts, stop));
     }
     if let Some(found) = &app.config().triggers {
         triggers::start(found, app.background());
-    }
-    if !app.config().only_serving {
-        let alerts = app.clone();
-        app.background().spawn("alerts", |stop| monitoring::notify::deliver(alerts, stop));
     }
     if app.serving().is_some() {
         let serving = app.clone();

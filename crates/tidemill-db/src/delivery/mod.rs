@@ -14,6 +14,7 @@ pub use rollouts::{
 pub use standing::{Environment, Freeze, Quarantine};
 
 use crate::backend::{Conn, Context, on};
+use crate::dialect::{self, Rows};
 use crate::events::{actor_kind, parse_actor_kind};
 use crate::{Db, Error, Result, Tx};
 
@@ -49,11 +50,6 @@ fn from_row((digest, model, version, body, created_at, kind, actor): Row) -> Res
     })
 }
 
-/// `$1, $2, …`: so many places for values.
-pub(crate) fn places(count: usize) -> String {
-    (1..=count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
-}
-
 fn parse_digest(table: &'static str, column: &'static str, text: &str) -> Result<Digest> {
     text.parse().map_err(|_| Error::value(table, column, text, "a digest"))
 }
@@ -71,16 +67,13 @@ impl Db {
         if digests.is_empty() {
             return Ok(Vec::new());
         }
-        let sql = format!("SELECT {COLUMNS} FROM release WHERE digest IN ({})", places(digests.len()));
+        let sql = format!("SELECT {COLUMNS} FROM release WHERE digest IN (SELECT r.wanted FROM {{rows}})");
+        let texts: Vec<String> = digests.iter().map(ToString::to_string).collect();
+        let wanted = Rows::new(texts.len()).padded().text("wanted", texts.iter().map(String::as_str));
         let mut reader = self.reader().await?;
-        let rows: Vec<Row> = on!(reader.conn(), c => {
-            let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql));
-            for digest in digests {
-                query = query.bind(digest.to_string());
-            }
-            query.fetch_all(c).await
-        })
-        .map_err(self.ctx().fail("read releases"))?;
+        let rows: Vec<Row> = dialect::read_rows(reader.conn(), &sql, &wanted)
+            .await
+            .map_err(self.ctx().fail("read releases"))?;
         rows.into_iter().map(from_row).collect()
     }
 

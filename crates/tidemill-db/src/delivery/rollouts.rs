@@ -176,6 +176,23 @@ fn from_row(row: Row) -> Result<Rollout> {
     })
 }
 
+type ApprovalRow = (i64, String, String, String, i64);
+
+/// The rollout, and who agreed to it.
+fn approval_from_row((rollout, by, role, inputs, at): ApprovalRow) -> Result<(u64, Approval)> {
+    let inputs = parse_digest("approval", "inputs", &inputs)?;
+    Ok((rollout as u64, Approval { by, role, inputs, at: Timestamp::from_millis(at) }))
+}
+
+type GateRow = (i64, String, i64, String, Option<String>, i64);
+
+/// The rollout, and what a gate said of it.
+fn gate_from_row((rollout, gate, passed, detail, evidence, at): GateRow) -> Result<(u64, GateResult)> {
+    let evidence = evidence.map(|text| parse_digest("gate_result", "evidence", &text)).transpose()?;
+    let at = Timestamp::from_millis(at);
+    Ok((rollout as u64, GateResult { gate, passed: passed != 0, detail, evidence, at }))
+}
+
 impl Db {
     /// The rollout of this number.
     pub async fn rollout(&self, id: u64) -> Result<Option<Rollout>> {
@@ -239,17 +256,13 @@ impl Db {
 
     /// Approvals of a rollout, oldest first; whether they still count is not decided here.
     pub async fn approvals(&self, rollout: u64) -> Result<Vec<Approval>> {
-        const SQL: &str = "SELECT actor, role, inputs, at FROM approval WHERE rollout_id = $1 ORDER BY id";
+        const SQL: &str =
+            "SELECT rollout_id, actor, role, inputs, at FROM approval WHERE rollout_id = $1 ORDER BY id";
         let mut reader = self.reader().await?;
-        let rows: Vec<(String, String, String, i64)> =
+        let rows: Vec<ApprovalRow> =
             on!(reader.conn(), c => sqlx::query_as(SQL).bind(rollout as i64).fetch_all(c).await)
                 .map_err(self.ctx().fail("read approvals"))?;
-        rows.into_iter()
-            .map(|(by, role, inputs, at)| {
-                let inputs = parse_digest("approval", "inputs", &inputs)?;
-                Ok(Approval { by, role, inputs, at: Timestamp::from_millis(at) })
-            })
-            .collect()
+        rows.into_iter().map(|row| Ok(approval_from_row(row)?.1)).collect()
     }
 
     /// Who agreed to the rollouts that brought environments where they are, by rollout, oldest first.
@@ -257,32 +270,21 @@ impl Db {
         const SQL: &str = "SELECT rollout_id, actor, role, inputs, at FROM approval
             WHERE rollout_id IN (SELECT rollout_id FROM environment) ORDER BY rollout_id, id";
         let mut reader = self.reader().await?;
-        let rows: Vec<(i64, String, String, String, i64)> =
-            on!(reader.conn(), c => sqlx::query_as(SQL).fetch_all(c).await)
-                .map_err(self.ctx().fail("read approvals"))?;
-        rows.into_iter()
-            .map(|(rollout, by, role, inputs, at)| {
-                let inputs = parse_digest("approval", "inputs", &inputs)?;
-                Ok((rollout as u64, Approval { by, role, inputs, at: Timestamp::from_millis(at) }))
-            })
-            .collect()
+        let rows: Vec<ApprovalRow> = on!(reader.conn(), c => sqlx::query_as(SQL).fetch_all(c).await)
+            .map_err(self.ctx().fail("read approvals"))?;
+        rows.into_iter().map(approval_from_row).collect()
     }
 
     /// What gates said of a rollout, oldest first.
     pub async fn gate_results(&self, rollout: u64) -> Result<Vec<GateResult>> {
         const SQL: &str =
-            "SELECT gate, passed, detail, evidence, at FROM gate_result WHERE rollout_id = $1 ORDER BY id";
+            "SELECT rollout_id, gate, passed, detail, evidence, at FROM gate_result WHERE rollout_id = $1
+            ORDER BY id";
         let mut reader = self.reader().await?;
-        let rows: Vec<(String, i64, String, Option<String>, i64)> =
+        let rows: Vec<GateRow> =
             on!(reader.conn(), c => sqlx::query_as(SQL).bind(rollout as i64).fetch_all(c).await)
                 .map_err(self.ctx().fail("read what gates said"))?;
-        rows.into_iter()
-            .map(|(gate, passed, detail, evidence, at)| {
-                let evidence =
-                    evidence.map(|text| parse_digest("gate_result", "evidence", &text)).transpose()?;
-                Ok(GateResult { gate, passed: passed != 0, detail, evidence, at: Timestamp::from_millis(at) })
-            })
-            .collect()
+        rows.into_iter().map(|row| Ok(gate_from_row(row)?.1)).collect()
     }
 
     /// What gates said of the rollouts of a release, by rollout, newest first.
@@ -290,18 +292,10 @@ impl Db {
         const SQL: &str = "SELECT g.rollout_id, g.gate, g.passed, g.detail, g.evidence, g.at FROM gate_result g
             JOIN rollout r ON r.id = g.rollout_id WHERE r.candidate = $1 ORDER BY g.rollout_id DESC, g.id LIMIT $2";
         let mut reader = self.reader().await?;
-        let rows: Vec<(i64, String, i64, String, Option<String>, i64)> =
-            on!(reader.conn(), c => sqlx::query_as(SQL).bind(release.to_string())
-                .bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
-            .map_err(self.ctx().fail("read what gates said"))?;
-        rows.into_iter()
-            .map(|(rollout, gate, passed, detail, evidence, at)| {
-                let evidence =
-                    evidence.map(|text| parse_digest("gate_result", "evidence", &text)).transpose()?;
-                let at = Timestamp::from_millis(at);
-                Ok((rollout as u64, GateResult { gate, passed: passed != 0, detail, evidence, at }))
-            })
-            .collect()
+        let rows: Vec<GateRow> = on!(reader.conn(), c => sqlx::query_as(SQL).bind(release.to_string())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
+        .map_err(self.ctx().fail("read what gates said"))?;
+        rows.into_iter().map(gate_from_row).collect()
     }
 }
 

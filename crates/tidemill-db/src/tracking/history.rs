@@ -1,6 +1,6 @@
 //! The histories of metrics: in pages, and thinned out for charts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use tidemill_core::{RunId, Timestamp};
 
@@ -122,30 +122,27 @@ impl Db {
         keys: &[&str],
         most: usize,
     ) -> Result<HashMap<String, Vec<f64>>> {
+        const SQL: &str = "SELECT name, value FROM (
+                SELECT s.name, p.step, p.at, p.value, r.most, COUNT(*) OVER (PARTITION BY s.id) AS total,
+                    ROW_NUMBER() OVER (PARTITION BY s.id ORDER BY p.step, p.at, p.value) - 1 AS n
+                FROM {rows} JOIN run t ON t.uuid = r.wanted
+                    JOIN series s ON s.run_id = t.id AND s.name = r.name JOIN point p ON p.series_id = s.id) q
+            WHERE n % ((total + most - 1) / most) = 0 OR n = total - 1 ORDER BY name, step, at, value";
         let keys = &keys[..keys.len().min(500)];
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let wanted: Vec<String> = (3..3 + keys.len()).map(|n| format!("${n}")).collect();
-        let sql = format!(
-            "SELECT name, value FROM (
-                SELECT s.name, p.step, p.at, p.value, COUNT(*) OVER (PARTITION BY s.id) AS total,
-                    ROW_NUMBER() OVER (PARTITION BY s.id ORDER BY p.step, p.at, p.value) - 1 AS n
-                FROM run t JOIN series s ON s.run_id = t.id JOIN point p ON p.series_id = s.id
-                WHERE t.uuid = $1 AND s.name IN ({})) q
-            WHERE n % ((total + $2 - 1) / $2) = 0 OR n = total - 1 ORDER BY name, step, at, value",
-            wanted.join(", ")
-        );
+        // Each once: a metric that is asked for twice has no more points for that.
+        let keys: BTreeSet<&str> = keys.iter().copied().collect();
+        let (run, most) = (run.to_string(), i64::try_from(most.max(1)).unwrap_or(i64::MAX));
+        let wanted = Rows::new(keys.len())
+            .padded()
+            .text("wanted", keys.iter().map(|_| run.as_str()))
+            .text("name", keys.iter().copied())
+            .int("most", keys.iter().map(|_| most));
         let mut reader = self.reader().await?;
-        let rows: Vec<(String, i64)> = on!(reader.conn(), c => {
-            let mut query = sqlx::query_as(sqlx::AssertSqlSafe(sql));
-            query = query.bind(run.to_string()).bind(i64::try_from(most.max(1)).unwrap_or(i64::MAX));
-            for key in keys {
-                query = query.bind(*key);
-            }
-            query.fetch_all(c).await
-        })
-        .map_err(self.ctx().fail("read metrics"))?;
+        let rows: Vec<(String, i64)> =
+            dialect::read_rows(reader.conn(), SQL, &wanted).await.map_err(self.ctx().fail("read metrics"))?;
         let mut found: HashMap<String, Vec<f64>> = HashMap::new();
         for (name, value) in rows {
             found.entry(name).or_default().push(decode(value));

@@ -3,7 +3,7 @@
 use axum::Extension;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tidemill_core::{Actor, EventKind, JobState, NewEvent};
+use tidemill_core::{Actor, JobState};
 use tidemill_db::jobs::{Job as Stored, Stopped};
 use tidemill_registry::{Code, Error};
 use utoipa::{IntoParams, ToSchema};
@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Position, Query, Text, Time, one};
 use super::{Failures, Problem};
 use crate::App;
+use crate::triggers::cancel_by_hand;
 
 /// What a trigger started.
 #[derive(Debug, Serialize, ToSchema)]
@@ -148,23 +149,9 @@ pub(super) async fn cancel(
     let (registry, id) = (app.registry(), id.0);
     let (db, at) = (registry.db(), registry.clock().now());
     let job = db.job(id).await?.ok_or_else(|| missing(id))?;
-    let asked = db.ask_job_to_stop(id, JobState::Cancelled).await?;
-    if !asked {
-        let reason = format!("{actor} stopped it");
-        let mut tx = db.begin().await?;
-        match tx.stop_job(id, JobState::Cancelled, &reason, at).await? {
-            Stopped::Over => {
-                let why = format!("job {id} is over: {}", job.state.name());
-                return Err(Error::new(Code::InvalidState, why).into());
-            }
-            // It began in this very moment.
-            Stopped::Asked => tx.commit(Vec::new()).await?,
-            Stopped::Ended => {
-                let (state, trigger) = (JobState::Cancelled, job.trigger);
-                let kind = EventKind::JobFinished { job: id, trigger, state, reason: Some(reason) };
-                tx.commit(vec![NewEvent { at, actor, kind, cause: Some(job.cause) }]).await?
-            }
-        };
+    if cancel_by_hand(db, &job, &actor, at).await? == Stopped::Over {
+        let why = format!("job {id} is over: {}", job.state.name());
+        return Err(Error::new(Code::InvalidState, why).into());
     }
     if let Some(triggers) = &app.config().triggers {
         triggers.stopping();

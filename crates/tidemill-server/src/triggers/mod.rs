@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use tidemill_core::declare::{Secret, Trigger};
 use tidemill_core::{Actor, Clock, EventKind, JobState, NewEvent, SourceKind, Timestamp};
 use tidemill_db::Db;
-use tidemill_db::jobs::Job;
+use tidemill_db::jobs::{Job, Stopped};
 use tidemill_trigger::{Details, Rules};
 use tokio::sync::{Notify, watch as value};
 use tokio_util::sync::CancellationToken;
@@ -240,6 +240,34 @@ pub async fn fire_by_hand(
     }
     tx.commit(vec![NewEvent { at, actor: actor.clone(), kind, cause: None }]).await?;
     Ok(seq)
+}
+
+/// Stops a job by hand: at once where it waits, and by its worker where it runs.
+///
+/// # Errors
+/// Those of the database.
+pub async fn cancel_by_hand(
+    db: &Db,
+    job: &Job,
+    actor: &Actor,
+    at: Timestamp,
+) -> Result<Stopped, tidemill_db::Error> {
+    let state = JobState::Cancelled;
+    if db.ask_job_to_stop(job.id, state).await? {
+        return Ok(Stopped::Asked);
+    }
+    let reason = format!("{actor} stopped it");
+    let mut tx = db.begin().await?;
+    let stopped = tx.stop_job(job.id, state, &reason, at).await?;
+    let mut events = Vec::new();
+    if stopped == Stopped::Ended {
+        let kind =
+            EventKind::JobFinished { job: job.id, trigger: job.trigger.clone(), state, reason: Some(reason) };
+        events.push(NewEvent { at, actor: actor.clone(), kind, cause: Some(job.cause) });
+    }
+    // One that began in this very moment is asked, which has no event.
+    tx.commit(events).await?;
+    Ok(stopped)
 }
 
 /// Starts all that goes on for triggers.

@@ -255,16 +255,12 @@ impl Batch<'_> {
 
 /// The triggers whose jobs led to an event, by its chain of causes.
 async fn lineage(t: &Triggers, event: &Event) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    let mut cause = event.cause;
-    for _ in 0..CHAIN {
-        let Some(seq) = cause else { break };
-        let filter = EventFilter { after: Some(seq - 1), limit: Some(1), ..EventFilter::default() };
-        let Some(event) = t.db().events(&filter).await?.pop().filter(|event| event.seq == seq) else { break };
-        if let EventKind::TriggerFired { trigger, .. } | EventKind::JobStarted { trigger, .. } = event.kind {
-            found.push(trigger);
-        }
-        cause = event.cause;
-    }
-    Ok(found)
+    let causes = t.db().causes(event.cause, CHAIN).await?;
+    Ok(causes
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            EventKind::TriggerFired { trigger, .. } | EventKind::JobStarted { trigger, .. } => Some(trigger),
+            _ => None,
+        })
+        .collect())
 }

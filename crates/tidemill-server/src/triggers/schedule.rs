@@ -71,7 +71,11 @@ async fn look(
         {
             Some(last) => last,
             // A schedule that is new, or another one than before, has missed nothing.
-            None => return begin(t, name, &declared, now).await,
+            None => {
+                let position = written(now, &declared);
+                t.db().begin_source(t.project(), SOURCE, name, &position, now).await?;
+                return Ok(now);
+            }
         },
     };
     let times = schedule.due(last, now, missed);
@@ -79,8 +83,8 @@ async fn look(
     let mut tx = t.db().begin().await?;
     // Another server on the same database may have been quicker.
     let stored = tx.source_offset(t.project(), SOURCE, name).await?.and_then(|text| parse(&text, &declared));
-    if stored.is_some_and(|stored| stored >= latest) {
-        return Ok(stored.unwrap_or(latest));
+    if let Some(stored) = stored.filter(|stored| *stored >= latest) {
+        return Ok(stored);
     }
     tx.move_source(t.project(), SOURCE, name, &written(latest, &declared), now).await?;
     let events = times.iter().filter(|time| stored.is_none_or(|stored| **time > stored));
@@ -92,14 +96,6 @@ async fn look(
         .collect();
     tx.commit(events).await?;
     Ok(latest)
-}
-
-async fn begin(t: &Triggers, name: &str, declared: &str, now: Timestamp) -> Result<Timestamp> {
-    let position = written(now, declared);
-    if t.db().source_offset(t.project(), SOURCE, name).await?.is_none() {
-        t.db().begin_source(t.project(), SOURCE, name, &position, now).await?;
-    }
-    Ok(now)
 }
 
 /// The schedule in words: a place belongs to it, and not to what replaced it.

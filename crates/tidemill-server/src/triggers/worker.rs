@@ -51,20 +51,16 @@ async fn round(t: &Triggers, stop: &CancellationToken) -> Result<bool> {
     // What was begun before goes first.
     let running = open.iter().find(|job| job.state == JobState::Running);
     let Some(job) = running.or_else(|| open.iter().find(|job| job.is_free(now))) else { return Ok(false) };
-    if let Some(state) = job.stop_as {
-        end(
-            t,
-            job,
-            job.attempts,
-            job.cause,
-            &Worked { state, reason: Some("it was to be stopped".to_owned()) },
-        )
-        .await?;
-        return Ok(true);
-    }
-    if job.attempts >= ATTEMPTS {
-        let reason = format!("its worker died {ATTEMPTS} times; the server's log may say why");
-        let worked = Worked { state: JobState::Failed, reason: Some(reason) };
+    let over = match job.stop_as {
+        Some(state) => Some((state, "it was to be stopped".to_owned())),
+        None if job.attempts >= ATTEMPTS => {
+            let reason = format!("its worker died {ATTEMPTS} times; the server's log may say why");
+            Some((JobState::Failed, reason))
+        }
+        None => None,
+    };
+    if let Some((state, reason)) = over {
+        let worked = Worked { state, reason: Some(reason) };
         end(t, job, job.attempts, job.cause, &worked).await?;
         return Ok(true);
     }

@@ -62,7 +62,8 @@ pub enum Refusal {
 pub fn verify(header: Header<'_>, body: &[u8], secret: &str, now: Timestamp) -> Result<Verified, Refusal> {
     for (sender, names) in TIMED {
         if let Some(signature) = header(names.signature) {
-            return timed(header, names, signature, body, secret, now).map(|key| Verified { sender, key });
+            let key = timed(header, names, signature, body, secret, now)?;
+            return Ok(Verified { sender, key: Some(key) });
         }
     }
     for (sender, name, prefix) in PLAIN {
@@ -114,7 +115,7 @@ fn timed(
     body: &[u8],
     secret: &str,
     now: Timestamp,
-) -> Result<Option<String>, Refusal> {
+) -> Result<String, Refusal> {
     let id = header(names.id).filter(|id| !id.is_empty()).ok_or(Refusal::Malformed(names.id))?;
     let time = header(names.time).ok_or(Refusal::Malformed(names.time))?;
     let seconds: i64 = time.trim().parse().map_err(|_| Refusal::Malformed(names.time))?;
@@ -133,7 +134,7 @@ fn timed(
     if u128::from(away) > WINDOW.as_millis() {
         return Err(Refusal::Stale);
     }
-    Ok(Some(id.to_owned()))
+    Ok(id.to_owned())
 }
 
 /// Standard Webhooks writes keys as `whsec_` and Base64; anything else is the key itself.

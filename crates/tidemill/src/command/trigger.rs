@@ -6,6 +6,7 @@ use serde_json::json;
 use tidemill_core::{Event, EventKind, JobState};
 use tidemill_db::jobs::{Job, Stopped};
 use tidemill_db::{Db, EventFilter, Order};
+use tidemill_server::triggers::{cancel_by_hand, fire_by_hand};
 use tidemill_trigger::{Pending, Rule, Rules};
 
 use crate::app::App;
@@ -191,8 +192,7 @@ fn entry(event: &Event, jobs: &BTreeMap<u64, Job>) -> serde_json::Value {
 fn fire(name: &str, app: &App<'_>) -> anyhow::Result<()> {
     let rules = rules(app)?;
     known(&rules, name)?;
-    let fired =
-        tidemill_server::triggers::fire_by_hand(app.db()?, &rules.project, name, &app.actor, app.clock.now());
+    let fired = fire_by_hand(app.db()?, &rules.project, name, &app.actor, app.clock.now());
     let event = app.block(fired)?;
     if app.console.json() {
         return app.console.value(&json!({"trigger": name, "event": event}));
@@ -209,19 +209,7 @@ fn cancel(id: u64, app: &App<'_>) -> anyhow::Result<()> {
     let job = app.block(db.job(id))?.ok_or_else(|| {
         Failure::usage(format!("there is no job {id}")).hint("`tidemill trigger history` lists them")
     })?;
-    let reason = format!("{} stopped it", app.actor);
-    let stopped = app.block(async {
-        let mut tx = db.begin().await?;
-        let stopped = tx.stop_job(id, JobState::Cancelled, &reason, app.clock.now()).await?;
-        let mut events = Vec::new();
-        if stopped == Stopped::Ended {
-            let (state, trigger) = (JobState::Cancelled, job.trigger.clone());
-            let kind = EventKind::JobFinished { job: id, trigger, state, reason: Some(reason) };
-            events.push(tidemill_core::NewEvent { cause: Some(job.cause), ..app.event(kind) });
-        }
-        tx.commit(events).await.map(|_| stopped)
-    })?;
-    match stopped {
+    match app.block(cancel_by_hand(db, &job, &app.actor, app.clock.now()))? {
         Stopped::Ended => app.console.line(format!("job {id} is cancelled")),
         Stopped::Asked => app.console.line(format!("job {id} is being stopped")),
         Stopped::Over => return Err(Failure::new(format!("job {id} is over: {}", job.state.name())).into()),

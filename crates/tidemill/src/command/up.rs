@@ -86,7 +86,7 @@ fn start(
 
 async fn serve(
     (listening, options): (&Listening, &GatewayOptions),
-    config: Config,
+    mut config: Config,
     home: &Home,
     models: Models,
     (addresses, grpc): (&[SocketAddr], Option<&[SocketAddr]>),
@@ -105,7 +105,6 @@ async fn serve(
     let store = Store::open(&home.store, StoreOptions::default())?;
     let registry = Registry::new(db.clone(), store, clock);
     let grpc = grpc.map(listen).transpose()?;
-    let mut config = config;
     if !config.only_serving {
         config.triggers = triggers::open(home, &registry)?;
     }

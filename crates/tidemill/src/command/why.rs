@@ -165,16 +165,8 @@ impl Chain<'_, '_> {
     }
 
     /// The events that led to one, oldest first, from its cause on.
-    fn causes(&self, mut cause: Option<u64>) -> anyhow::Result<Vec<Event>> {
-        let mut found = Vec::new();
-        while let Some(seq) = cause.filter(|_| found.len() < CHAIN) {
-            let filter =
-                EventFilter { after: Some(seq.saturating_sub(1)), limit: Some(1), ..EventFilter::default() };
-            let event = self.app.block(self.app.db()?.events(&filter))?.pop();
-            let Some(event) = event.filter(|event| event.seq == seq) else { break };
-            cause = event.cause;
-            found.push(event);
-        }
+    fn causes(&self, cause: Option<u64>) -> anyhow::Result<Vec<Event>> {
+        let mut found = self.app.block(self.app.db()?.causes(cause, CHAIN))?;
         found.reverse();
         Ok(found)
     }

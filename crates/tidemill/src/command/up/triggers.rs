@@ -27,16 +27,15 @@ const GIT: Duration = Duration::from_secs(60);
 
 /// The triggers of the project whose server this is; none where it is the server of no project.
 pub(super) fn open(home: &Home, registry: &Registry) -> anyhow::Result<Option<Triggers>> {
-    let Some(root) = home.project.clone() else { return Ok(None) };
-    let name = read(&root)?.project.to_string();
+    let (Some(root), Some(about)) = (&home.project, &home.about) else { return Ok(None) };
     let host = ProjectHost {
-        root,
+        root: root.clone(),
         database: home.named_database.clone(),
         logs: home.dir.join("jobs"),
         seen: Mutex::new(None),
     };
     let clock: Arc<dyn Clock> = Arc::clone(registry.clock());
-    Triggers::new(registry.db().clone(), clock, name, Arc::new(host))
+    Triggers::new(registry.db().clone(), clock, about.project.as_str(), Arc::new(host))
         .map(Some)
         .map_err(|why| Failure::usage(format!("the triggers cannot be used: {why}")).into())
 }

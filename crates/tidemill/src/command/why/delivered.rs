@@ -9,8 +9,6 @@ use tidemill_db::models::ModelVersion;
 use super::{Chain, Part};
 use crate::output::plural;
 
-/// How many rollouts are read at once.
-const PAGE: usize = 500;
 /// The most releases of a model that are looked through.
 const RELEASES: usize = 10_000;
 
@@ -37,21 +35,13 @@ impl Chain<'_, '_> {
 
     /// The rollouts of these releases, oldest first.
     fn rollouts(&self, releases: &BTreeSet<Digest>) -> anyhow::Result<Vec<Rollout>> {
-        let mut found = Vec::new();
-        if releases.is_empty() {
-            return Ok(found);
+        let mut found: Vec<Rollout> = Vec::new();
+        for release in releases {
+            let filter = RolloutFilter { release: Some(*release), ..RolloutFilter::default() };
+            found.extend(self.app.block(self.app.db()?.rollouts(&filter, usize::MAX))?);
         }
-        let mut filter = RolloutFilter::default();
-        loop {
-            let page = self.app.block(self.app.db()?.rollouts(&filter, PAGE))?;
-            filter.before = page.last().map(|rollout| rollout.id);
-            let is_last = page.len() < PAGE;
-            found.extend(page.into_iter().filter(|rollout| releases.contains(&rollout.made.candidate)));
-            if is_last {
-                found.reverse();
-                return Ok(found);
-            }
-        }
+        found.sort_by_key(|rollout| rollout.id);
+        Ok(found)
     }
 
     fn rollout(&mut self, rollout: &Rollout) -> anyhow::Result<()> {

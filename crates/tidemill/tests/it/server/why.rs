@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::registered::Api;
-use super::tracked::table;
+use super::tracked::{register_champion, table};
 use super::triggers::{Lab, offsets};
 
 const PROJECT: &str = "
@@ -30,19 +30,7 @@ fn from_a_file_that_changed_to_production() {
     lab.wait(&server, "a run", |log| log.ended("succeeded") == 1);
 
     let api = Api::of(&server, None);
-    let found = api.mlflow("experiments/search", json!({"max_results": 100}));
-    let experiments: Vec<&str> = found["experiments"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|experiment| experiment["experiment_id"].as_str().unwrap())
-        .collect();
-    let logged = api.mlflow("logged-models/search", json!({ "experiment_ids": experiments }));
-    let info = &logged["models"][0]["info"];
-    api.mlflow("registered-models/create", json!({"name": "late"}));
-    let version = json!({"name": "late", "source": info["artifact_uri"], "model_id": info["model_id"]});
-    api.mlflow("model-versions/create", version);
-    api.mlflow("registered-models/alias", json!({"name": "late", "alias": "champion", "version": "1"}));
+    register_champion(&api, "late");
     insta::assert_snapshot!("registered", chain(&lab, "late@champion"));
 
     lab.run(&["release", "late@1", "--to", "prod"]);
@@ -55,9 +43,8 @@ fn from_a_file_that_changed_to_production() {
 
     let text = lab.run(&["why", "late@1"]);
     let parts = ["late@1", "cause", "data", "run", "tests", "version", "release", "rollout", "now"];
-    let mut places = parts.map(|part| text.lines().position(|line| line.starts_with(part)).unwrap());
+    let places = parts.map(|part| text.lines().position(|line| line.starts_with(part)).unwrap());
     assert!(places.is_sorted() && places[0] == 0, "{text}");
-    places.sort_unstable();
     for (wrong, code, why) in [
         ("late", 2, "is not MODEL@VERSION"),
         ("late@7", 1, "has no version or alias `7`"),
