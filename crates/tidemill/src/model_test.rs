@@ -129,14 +129,9 @@ fn outcome(good: bool) -> Outcome {
     if good { Outcome::Passed } else { Outcome::Failed }
 }
 
-fn concat(table: &Table) -> anyhow::Result<arrow::array::RecordBatch> {
-    let batches = table.batches(None)?.collect::<Result<Vec<_>, _>>()?;
-    Ok(arrow::compute::concat_batches(table.schema(), &batches)?)
-}
-
 impl Judged {
     fn read(folder: &Path) -> anyhow::Result<Self> {
-        let predictions = concat(&Table::open(&[folder.join(file::PREDICTIONS)], None)?)?;
+        let predictions = crate::table::whole(&Table::open(&[folder.join(file::PREDICTIONS)], None)?)?;
         let decision = fs_err::read_to_string(folder.join(file::DECISION))?;
         let schema = predictions.schema().as_ref().clone();
         let schema = schema.with_metadata(HashMap::from([(PREDICTIONS_KEY.to_owned(), decision.clone())]));

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use tidemill_core::declare::{DataFormat, Step, Training};
 use tidemill_core::{Cancel, Digest};
 use tidemill_data::{CsvOptions, Format, JsonOptions, Table};
@@ -101,6 +103,12 @@ pub(crate) fn learned_from(
         Some(input) => open(root, runtime, &input.paths, input.format),
         None => open(root, runtime, std::slice::from_ref(&training.features), None),
     }
+}
+
+/// All rows of a table at once.
+pub(crate) fn whole(table: &Table) -> anyhow::Result<RecordBatch> {
+    let batches = table.batches(None)?.collect::<Result<Vec<_>, _>>()?;
+    Ok(concat_batches(table.schema(), &batches)?)
 }
 
 /// What the files of a `file://` address hold, as one digest.

@@ -72,6 +72,18 @@ pub struct Costs {
     pub true_negative: f64,
 }
 
+impl Costs {
+    /// The cost of one decision.
+    pub fn of(&self, is_positive: bool, acts: bool) -> f64 {
+        match (is_positive, acts) {
+            (true, true) => self.true_positive,
+            (true, false) => self.false_negative,
+            (false, true) => self.false_positive,
+            (false, false) => self.true_negative,
+        }
+    }
+}
+
 /// The business number that the model must move.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

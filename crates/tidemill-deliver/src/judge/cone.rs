@@ -5,9 +5,10 @@
 //! that was reached once stays.
 
 use tidemill_core::Timestamp;
-use tidemill_stats::sequential::{Betting, Counts, Law, REFUSE, Way, ln_sum_exp};
+use tidemill_stats::sequential::{Betting, Counts, Law, REFUSE, Way};
 
 use super::difference::ln_mixture;
+use super::metric::{ln_either, take_rare};
 use super::panel::{Decision, Judge, Look, MetricView};
 use super::spec::{Kind, Spec, SpecError};
 
@@ -309,11 +310,9 @@ impl Cone {
         let Some(rate) = negligible else { return ratio };
         let mut rare = Betting::default();
         for (_, [candidate, _]) in strata {
-            let (n, events) = scaled(*candidate, times);
-            rare.update(rate - 1.0, events, 1.0 - rate);
-            rare.update(*rate, n.saturating_sub(events), 1.0 - rate);
+            take_rare(&mut rare, *rate, scaled(*candidate, times));
         }
-        ln_sum_exp([ratio, rare.ln_evidence()].into_iter()) - std::f64::consts::LN_2
+        ln_either(ratio, &rare)
     }
 
     fn normal(&self, metric: usize, kind: &Kind, times: f64, is_safe: bool) -> f64 {

@@ -112,11 +112,8 @@ impl MetricState {
                 let ratio = below.ln_evidence();
                 let safe = match (rare, negligible) {
                     (Some(rare), Some(rate)) => {
-                        let (n, events) = (candidate.n(), candidate.events());
-                        rare.update(rate - 1.0, events, 1.0 - rate);
-                        rare.update(*rate, n.saturating_sub(events), 1.0 - rate);
-                        // A candidate at the limit has both a ratio and a rate that are too high, so the mean of both is evidence too.
-                        ln_sum_exp([ratio, rare.ln_evidence()].into_iter()) - std::f64::consts::LN_2
+                        take_rare(rare, *rate, (candidate.n(), candidate.events()));
+                        ln_either(ratio, rare)
                     }
                     _ => ratio,
                 };
@@ -243,6 +240,17 @@ impl MetricState {
             Kind::Event { max } => (None, Some(*max as f64)),
         }
     }
+}
+
+/// Takes up requests and events as evidence that a rate is below `rate`.
+pub(super) fn take_rare(rare: &mut Betting, rate: f64, (n, events): (u64, u64)) {
+    rare.update(rate - 1.0, events, 1.0 - rate);
+    rare.update(rate, n.saturating_sub(events), 1.0 - rate);
+}
+
+/// A candidate at the limit has both a ratio and a rate that are too high, so the mean of both is evidence too.
+pub(super) fn ln_either(ratio: f64, rare: &Betting) -> f64 {
+    ln_sum_exp([ratio, rare.ln_evidence()].into_iter()) - std::f64::consts::LN_2
 }
 
 fn question(kind: &Kind) -> Question {

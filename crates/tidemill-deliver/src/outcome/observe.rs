@@ -2,7 +2,7 @@
 
 use tidemill_core::Digest;
 
-use super::value::{Answer, Label, cost};
+use super::value::{Answer, Label};
 use super::{COST, Epoch, KPI, Measures, PAIRED_COST, PAIRED_QUALITY, QUALITY};
 use crate::judge::{Observation, Sample};
 
@@ -38,7 +38,7 @@ pub fn observations(
             };
             let money = |answer: &Answer, threshold: f64| {
                 let acts = answer.acts(threshold, &measures.positive)?;
-                measures.costs.as_ref().map(|costs| cost(costs, is_positive, acts))
+                measures.costs.as_ref().map(|costs| costs.of(is_positive, acts))
             };
             let badness = |answer: &Answer, threshold: f64| {
                 answer.badness(measures.quality, is_positive, threshold, &measures.positive)

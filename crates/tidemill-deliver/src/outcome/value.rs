@@ -1,7 +1,5 @@
 //! One answer against what was true.
 
-use tidemill_core::declare::Costs;
-
 use super::Quality;
 
 /// What an arm answered to one row.
@@ -44,9 +42,7 @@ impl Answer {
     pub fn acts(&self, threshold: f64, positive: &str) -> Option<bool> {
         match (self.score, &self.class) {
             (Some(score), _) => Some(score >= threshold),
-            (None, Some(class)) => {
-                Some(Label::Text(class.clone()).is(positive) || number_is(class, positive))
-            }
+            (None, Some(class)) => Some(class == positive || number_is(class, positive)),
             (None, None) => None,
         }
     }
@@ -77,16 +73,6 @@ impl Answer {
 
 fn number_is(class: &str, positive: &str) -> bool {
     class.parse().is_ok_and(|number| Label::Number(number).is(positive))
-}
-
-/// What a decision costs.
-pub(super) fn cost(costs: &Costs, is_positive: bool, acts: bool) -> f64 {
-    match (is_positive, acts) {
-        (true, true) => costs.true_positive,
-        (true, false) => costs.false_negative,
-        (false, true) => costs.false_positive,
-        (false, false) => costs.true_negative,
-    }
 }
 
 /// Few distinct values, so that a look stays small.

@@ -177,7 +177,6 @@ impl Remote {
         Ok(names)
     }
 
-    /// Distinguishes remotes in file names.
     /// Every object here and below: its name, its size in bytes, and a text that changes when its content does.
     /// Tells by looking whether something has changed, where nothing tells it.
     pub async fn stamps(&self) -> Result<Vec<(String, u64, String)>, Error> {
@@ -191,6 +190,7 @@ impl Remote {
         Ok(found)
     }
 
+    /// Distinguishes remotes in file names.
     pub(crate) fn id(&self) -> String {
         Digest::of(self.url.as_bytes()).short()
     }

@@ -3,7 +3,7 @@
 use arrow::array::RecordBatch;
 
 use super::predictions::{codes, read, texts};
-use crate::metric::{Threshold, Truth, best_threshold, calibrated_threshold, cost_of};
+use crate::metric::{Threshold, Truth, best_threshold, calibrated_threshold};
 use crate::{Error, Result};
 
 /// Thresholds of a curve.
@@ -58,8 +58,8 @@ pub fn cost_curve(predictions: &RecordBatch) -> Result<Option<CostCurve>> {
         let (mut cost, mut acted, mut more, mut square) = (0.0, 0.0, 0.0, 0.0);
         for (row, (positive, probability)) in positive.iter().zip(&scored.answers).enumerate() {
             let (weight, act) = (weight(row), *probability >= threshold);
-            let here = cost_of(costs, *positive, act);
-            let difference = here - cost_of(costs, *positive, *probability >= best.value);
+            let here = costs.of(*positive, act);
+            let difference = here - costs.of(*positive, *probability >= best.value);
             cost += weight * here;
             acted += if act { weight } else { 0.0 };
             more += weight * difference;

@@ -4,8 +4,7 @@ use tidemill_core::declare::{Costs, Metric};
 
 use crate::frame::ClassLabel;
 use crate::metric::{
-    Decision, Interval, Measure, Scored, Threshold, Truth, calibrated_threshold, check, cost_of, defaults,
-    intervals,
+    Decision, Interval, Measure, Scored, Threshold, Truth, calibrated_threshold, check, defaults, intervals,
 };
 use crate::report::{ChosenOn, CostReport, DecisionReport, MetricValue};
 use crate::{Error, Result};
@@ -79,7 +78,7 @@ impl<'a> Policies<'a> {
         let labels = scored.labels(threshold);
         let weights = scored.weights();
         let under = |act: &dyn Fn(usize) -> bool| -> Vec<f64> {
-            values.iter().enumerate().map(|(row, class)| cost_of(costs, *class == 1, act(row))).collect()
+            values.iter().enumerate().map(|(row, class)| costs.of(*class == 1, act(row))).collect()
         };
         let sum =
             |losses: &[f64]| losses.iter().zip(&weights).map(|(loss, weight)| loss * weight).sum::<f64>();

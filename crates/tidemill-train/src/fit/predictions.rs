@@ -11,7 +11,7 @@ use tidemill_core::declare::Costs;
 
 use super::outputs::Picker;
 use crate::frame::{ClassLabel, Table};
-use crate::metric::{Decision, Paired, Scored, Truth, cost_of, paired_bootstrap};
+use crate::metric::{Decision, Paired, Scored, Truth, paired_bootstrap};
 use crate::report::MetricValue;
 use crate::{Error, Result};
 
@@ -184,7 +184,7 @@ pub fn row_costs(predictions: &RecordBatch, costs: &Costs) -> Result<Vec<f64>> {
         return Err(Error::Unfit("costs are for two classes".into()));
     };
     let labels = codes(predictions, "label", &about.classes)?;
-    Ok(values.iter().zip(labels).map(|(class, label)| cost_of(costs, *class == 1, label == 1)).collect())
+    Ok(values.iter().zip(labels).map(|(class, label)| costs.of(*class == 1, label == 1)).collect())
 }
 
 /// Compares the costs of two models' decisions on the same rows, for a test like `cost: {max_regression: 0.0}`.

@@ -12,16 +12,6 @@ pub struct Threshold {
     pub cost: f64,
 }
 
-/// The cost of one decision.
-pub fn cost_of(costs: &Costs, positive: bool, act: bool) -> f64 {
-    match (positive, act) {
-        (true, true) => costs.true_positive,
-        (true, false) => costs.false_negative,
-        (false, true) => costs.false_positive,
-        (false, false) => costs.true_negative,
-    }
-}
-
 /// The threshold that a perfectly calibrated model would use: act where the expected cost of acting is not above
 /// that of doing nothing (Elkan 2001, IJCAI). `None` where acting never or always is right whatever the probability.
 pub fn calibrated_threshold(costs: &Costs) -> Option<f64> {
@@ -47,11 +37,11 @@ pub fn best_threshold(
     if total <= 0.0 {
         return None;
     }
-    let never: f64 = order.iter().map(|row| weight(*row) * cost_of(costs, positive[*row], false)).sum();
+    let never: f64 = order.iter().map(|row| weight(*row) * costs.of(positive[*row], false)).sum();
     let mut best = (never, None);
     let mut running = never;
     for (at, row) in order.iter().enumerate() {
-        let change = cost_of(costs, positive[*row], true) - cost_of(costs, positive[*row], false);
+        let change = costs.of(positive[*row], true) - costs.of(positive[*row], false);
         running += weight(*row) * change;
         let ends = order.get(at + 1).is_none_or(|next| probability[*next] != probability[*row]);
         // A difference in the last digits of the running sum is not a gain.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tidemill_core::declare::{Costs, Metric};
 
 use super::calibration::{Calibration, CalibrationBin};
-use super::cost::cost_of;
 use super::label::Labels;
 use super::rank::Ranking;
 use super::{Scored, Truth, name, sum};
@@ -231,7 +230,7 @@ fn brier_losses(scored: &Scored) -> Vec<f64> {
 fn costs_of(scored: &Scored, decision: &Decision) -> Vec<f64> {
     let (truth, _) = classes_of(scored);
     let Some(costs) = &decision.costs else { return vec![0.0; truth.len()] };
-    let cost = |(class, p): (&u32, &f64)| cost_of(costs, *class == 1, *p >= decision.threshold);
+    let cost = |(class, p): (&u32, &f64)| costs.of(*class == 1, *p >= decision.threshold);
     truth.iter().zip(&scored.answers).map(cost).collect()
 }
 

@@ -16,7 +16,7 @@ mod sum;
 
 pub use bootstrap::{Interval, intervals, resamples};
 pub use calibration::{BINS, CalibrationBin};
-pub use cost::{Threshold, best_threshold, calibrated_threshold, cost_of};
+pub use cost::{Threshold, best_threshold, calibrated_threshold};
 pub use label::confusion;
 pub use measure::{Decision, Measure, calibration_table, check, defaults, measure};
 pub use paired::{Paired, paired_bootstrap};

@@ -6,8 +6,8 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde_json::{Value, json};
 use tidemill_core::declare::{Costs, Metric};
 use tidemill_train::metric::{
-    Decision, Measure, Scored, Truth, best_threshold, calibration_table, confusion, cost_of, intervals,
-    measure, name, paired_bootstrap,
+    Decision, Measure, Scored, Truth, best_threshold, calibration_table, confusion, intervals, measure, name,
+    paired_bootstrap,
 };
 
 use crate::python::python;
@@ -330,6 +330,6 @@ proptest! {
         for step in 0..=42 {
             prop_assert!(at(f64::from(step) / 40.0) >= best.cost - 1e-9);
         }
-        prop_assert!(cost_of(&costs, true, false) == f64::from(miss));
+        prop_assert!(costs.of(true, false) == f64::from(miss));
     }
 }

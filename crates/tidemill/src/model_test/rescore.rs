@@ -30,7 +30,7 @@ pub(crate) fn held_out(
     predictions: &RecordBatch,
 ) -> anyhow::Result<RecordBatch> {
     let table = crate::table::learned_from(&app.root, app.runtime().handle(), step, training)?;
-    let whole = super::concat(&table)?;
+    let whole = crate::table::whole(&table)?;
     let rows = predictions.column_by_name("row").and_then(|rows| rows.as_primitive_opt::<UInt64Type>());
     let rows = rows.ok_or_else(|| anyhow::anyhow!("the predictions do not say which rows they are of"))?;
     let most = rows.iter().flatten().max().unwrap_or(0);

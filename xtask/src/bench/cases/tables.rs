@@ -1,8 +1,8 @@
 //! Tables of 2,000,000 rows and 30 columns: their profile against DuckDB's SUMMARIZE and whylogs, and ten expectations against
 //! the same in one query of DuckDB and in Great Expectations; drift between two tables of 1,000,000 rows and 20 columns
-//! against Evidently; hourly profiles merged.
+//! against Evidently.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -32,15 +32,11 @@ pub(super) fn profile(session: &Session) -> Result<Vec<Row>> {
                 ("whylogs", &|| script(peers.whylogs("profile_whylogs.py"), &[&table])),
             ],
         )?;
-        rows.push(row.cpu_at_most(1.0, "duckdb").cpu_at_most(1.0 / 15.0, "whylogs"));
+        let peak = row.line("tidemill").map_or(f64::INFINITY, |line| line.peak() as f64 / 1e6);
+        let row = row.cpu_at_most(1.0, "duckdb").cpu_at_most(1.0 / 15.0, "whylogs");
+        rows.push(row.below("peak", peak, 200.0, "MB"));
     }
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let peak = row.line("tidemill").map_or(f64::INFINITY, |line| line.peak() as f64 / 1e6);
-            row.below("peak", peak, 200.0, "MB")
-        })
-        .collect())
+    Ok(rows)
 }
 
 /// Measures ten expectations, from the start of the process to the verdict.
@@ -121,7 +117,7 @@ fn script(mut command: Command, paths: &[&PathBuf]) -> Command {
 /// The table of 30 columns; it comes from a peer's engine, so there is nothing to measure without one.
 fn wide<'a>(session: &'a Session, file: &str) -> Result<Option<(&'a Peers, PathBuf)>> {
     let Some(peers) = &session.peers else { return Ok(None) };
-    let table = session.folder(&format!("tables-{}", Path::new(file).display()))?.join(file);
+    let table = session.folder(&format!("tables-{file}"))?.join(file);
     let mut make = peers.script("wide_table.py");
     let rows = session.size(2_000_000, 20_000);
     process::run(make.arg(&table).arg(rows.to_string())).context("cannot make the table")?;

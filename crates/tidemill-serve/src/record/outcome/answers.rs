@@ -77,8 +77,13 @@ pub async fn joined(
     {
         // All of one moment or none: the moment of the last one may have more.
         let before = Timestamp::from_millis(last.millis() - 1);
-        until = if before > after { before } else { last };
-        outcomes = db.matched_outcomes(endpoint, next(after), next(until)).await?;
+        if before > after {
+            until = before;
+            outcomes.retain(|outcome| outcome.matched.as_ref().is_some_and(|found| found.at <= before));
+        } else {
+            until = last;
+            outcomes = db.matched_outcomes(endpoint, next(after), next(until)).await?;
+        }
     }
     let count = outcomes.len() as u64;
     if outcomes.is_empty() {

@@ -1,11 +1,11 @@
 //! The shipped data: unpacked into a folder, read as flights, and asked about.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 use arrow::array::{Array as _, AsArray as _, Float64Array, RecordBatch, StringArray};
-use arrow::compute::{cast, concat_batches};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMillisecondType};
 use tidemill_core::Timestamp;
 use tidemill_data::Table;
@@ -152,11 +152,8 @@ impl Flights {
     }
 }
 
-/// All rows of a table at once.
 fn whole(path: &Path) -> anyhow::Result<RecordBatch> {
-    let table = Table::open(&[PathBuf::from(path)], None)?;
-    let batches = table.batches(None)?.collect::<Result<Vec<_>, _>>()?;
-    Ok(concat_batches(table.schema(), &batches)?)
+    crate::table::whole(&Table::open(&[path.to_owned()], None)?)
 }
 
 /// The scores of the positive class in a table of answers.

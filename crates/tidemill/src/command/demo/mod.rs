@@ -9,7 +9,7 @@ mod report;
 mod tally;
 mod world;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueHint};
@@ -100,7 +100,7 @@ impl Folder {
             .dir
             .clone()
             .unwrap_or_else(|| std::env::temp_dir().join(format!("tidemill-demo-{}", std::process::id())));
-        if Path::new(&path).exists() {
+        if path.exists() {
             return Err(Failure::usage(format!("`{}` is there already", path.display()))
                 .hint("name a folder that is not there, or remove it")
                 .into());

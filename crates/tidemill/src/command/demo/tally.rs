@@ -23,12 +23,7 @@ impl Tally {
     pub(super) fn take(&mut self, costs: &Costs, threshold: f64, score: f64, is_late: bool) {
         let acts = score >= threshold;
         self.flights += 1;
-        self.cost += match (is_late, acts) {
-            (true, true) => costs.true_positive,
-            (true, false) => costs.false_negative,
-            (false, true) => costs.false_positive,
-            (false, false) => costs.true_negative,
-        };
+        self.cost += costs.of(is_late, acts);
         self.missed += u64::from(is_late && !acts);
         self.false_alarms += u64::from(acts && !is_late);
         self.squared += (score - f64::from(u8::from(is_late))).powi(2);

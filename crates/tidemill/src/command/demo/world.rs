@@ -1,9 +1,7 @@
 //! The world around the product: flights that depart, land and are asked about, and a calendar.
 
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::{StreamExt as _, stream};
@@ -168,9 +166,9 @@ impl World<'_> {
 
     /// What the model that was just trained says of flights.
     fn score(&self, flights: &Flights, rows: &Range<usize>) -> anyhow::Result<Vec<f64>> {
-        let file = |name: &str| -> PathBuf { self.app.inside("tmp").join(name) };
-        fs_err::create_dir_all(self.app.inside("tmp"))?;
-        let (input, output) = (file("demo-rows.parquet"), file("demo-scores.parquet"));
+        let folder = self.app.inside("tmp");
+        fs_err::create_dir_all(&folder)?;
+        let (input, output) = (folder.join("demo-rows.parquet"), folder.join("demo-scores.parquet"));
         flights.write(rows, &input)?;
         let task = predict::Predict {
             model: crate::app::utf8(&self.app.root.join("model"))?.to_owned(),
@@ -285,8 +283,7 @@ impl Replay<'_> {
 
     /// Whether a candidate is shown copies now.
     async fn is_shadowed(&self) -> anyhow::Result<bool> {
-        let filter = RolloutFilter { is_live: true, ..live() };
-        let rollouts = self.registry.db().rollouts(&filter, 10).await?;
+        let rollouts = self.registry.db().rollouts(&live(), 10).await?;
         Ok(rollouts.iter().any(|rollout| rollout.phase == "shadow" && !rollout.is_waiting))
     }
 
@@ -409,13 +406,7 @@ const DAY: i64 = 86_400_000;
 const HARM: u32 = 3;
 
 fn live() -> RolloutFilter {
-    RolloutFilter {
-        endpoint: Some(MODEL.to_owned()),
-        environment: None,
-        is_live: true,
-        before: None,
-        release: None,
-    }
+    RolloutFilter { endpoint: Some(MODEL.to_owned()), is_live: true, ..RolloutFilter::default() }
 }
 
 fn said(error: tidemill_registry::Error) -> anyhow::Error {
@@ -428,7 +419,7 @@ fn date(month: usize) -> String {
 }
 
 fn day(at: Timestamp) -> String {
-    at.plus(Duration::ZERO).to_string().chars().take(10).collect()
+    at.to_string().chars().take(10).collect()
 }
 
 /// The name of a month.

@@ -80,7 +80,8 @@ impl Judged {
         let measures = spec
             .as_ref()
             .filter(|spec| Measures::feeds(spec))
-            .and_then(|_| measures(declared.outcomes.as_ref(), objective?, quality));
+            .zip(objective)
+            .map(|(_, objective)| measures(declared.outcomes.as_ref(), objective, quality));
         Self { spec, measures, tiers }
     }
 }
@@ -165,13 +166,9 @@ fn range(costs: &Costs) -> (f64, f64) {
     (least, most.max(least + f64::EPSILON.max(least.abs() * 1e-9)))
 }
 
-fn measures(
-    declared: Option<&project::JudgeOutcomes>,
-    objective: &Objective,
-    quality: Quality,
-) -> Option<Measures> {
+fn measures(declared: Option<&project::JudgeOutcomes>, objective: &Objective, quality: Quality) -> Measures {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    Some(Measures {
+    Measures {
         label: declared
             .and_then(|declared| declared.label.clone())
             .unwrap_or_else(|| objective.task.target.clone()),
@@ -186,7 +183,7 @@ fn measures(
         quality,
         kpi: objective.kpi.as_ref().map(|kpi| kpi.name.clone()),
         delay: declared.map_or(DELAY, |declared| declared.delay.0),
-    })
+    }
 }
 
 #[cfg(test)]
