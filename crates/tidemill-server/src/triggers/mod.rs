@@ -132,6 +132,21 @@ impl Triggers {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Notes where in the log these triggers begin, where nobody has read it for them yet: at its end. To be done
+    /// before anything is accepted, or what is accepted in the first moment would count as read.
+    pub async fn begin(&self) -> tidemill_db::Result<()> {
+        let consumer = consumer(self.project());
+        if self.db().log_cursor(&consumer).await?.is_some() {
+            return Ok(());
+        }
+        let mut tx = self.db().begin().await?;
+        if tx.log_cursor(&consumer).await?.is_none() {
+            let end = tx.next_seq() - 1;
+            tx.move_log_cursor(&consumer, end).await?;
+        }
+        tx.commit(Vec::new()).await.map(drop)
+    }
+
     /// The triggers as they were last read.
     pub fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.inner.rules.read().unwrap_or_else(PoisonError::into_inner))

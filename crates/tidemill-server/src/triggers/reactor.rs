@@ -62,7 +62,7 @@ impl Reader {
         let size = t.db().log_head().await?.size;
         let seen = match self.seen {
             Some(seen) => seen,
-            None => self.begin(size).await?,
+            None => self.begin().await?,
         };
         let mut events = Vec::new();
         if size > seen {
@@ -84,16 +84,10 @@ impl Reader {
         Ok(last < size)
     }
 
-    /// The place in the log where reading stopped; its end where nobody has read it yet.
-    async fn begin(&mut self, size: u64) -> Result<u64> {
+    /// The place in the log where reading stopped; [`Triggers::begin`] has seen to it that there is one.
+    async fn begin(&mut self) -> Result<u64> {
         let (db, consumer) = (self.triggers.db(), consumer(self.triggers.project()));
-        let seen = match db.log_cursor(&consumer).await? {
-            Some(seen) => seen,
-            None => {
-                db.move_log_cursor(&consumer, size).await?;
-                size
-            }
-        };
+        let seen = db.log_cursor(&consumer).await?.unwrap_or(0);
         let pending = db.pending_triggers(self.triggers.project()).await?;
         self.next_due = pending.iter().filter_map(|(_, text)| parse(text)).map(|pending| pending.due).min();
         self.written = seen;

@@ -107,6 +107,9 @@ async fn serve(
     let grpc = grpc.map(listen).transpose()?;
     if !config.only_serving {
         config.triggers = triggers::open(home, &registry)?;
+        if let Some(triggers) = &config.triggers {
+            triggers.begin().await?;
+        }
     }
     let token = config.token.clone();
     if let Some(watched) = home.watched.as_ref().filter(|_| !config.only_serving) {
