@@ -30,4 +30,5 @@ pub use levels::{InputsSeen, ServiceSeen, StaleSeen};
 pub use message::{Message, Notice};
 pub use quality::{Calibration, Checked, Estimated, Labels, QualitySeen, measure, metric_of};
 pub use tidemill_project::{Columns, Monitor, Receiver, Reference};
+pub use tidemill_stats::drift::Level;
 pub use verdict::{Evidence, Exposure, Moved, State, Verdict};

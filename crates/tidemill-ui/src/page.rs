@@ -23,6 +23,8 @@ pub enum Area {
     Serving,
     /// Releases on their way to requests.
     Delivery,
+    /// What is watched in production.
+    Monitoring,
     /// The project for its owner.
     Owner,
     /// The log of events.
@@ -30,7 +32,7 @@ pub enum Area {
 }
 
 impl Area {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Home,
         Self::Experiments,
         Self::Pipelines,
@@ -38,6 +40,7 @@ impl Area {
         Self::Models,
         Self::Delivery,
         Self::Serving,
+        Self::Monitoring,
         Self::Owner,
         Self::Log,
     ];
@@ -52,6 +55,7 @@ impl Area {
             Self::Models => "Models",
             Self::Serving => "Serving",
             Self::Delivery => "Delivery",
+            Self::Monitoring => "Monitoring",
             Self::Owner => "For the owner",
             Self::Log => "Log",
         }
@@ -67,6 +71,7 @@ impl Area {
             Self::Models => "/models",
             Self::Serving => "/serving",
             Self::Delivery => "/delivery",
+            Self::Monitoring => "/monitoring",
             Self::Owner => "/owner",
             Self::Log => "/log",
         }
@@ -84,6 +89,7 @@ impl Area {
             Self::Delivery => {
                 "M1.500 4h8v7h-8zM9.500 6.500h3l2 2.500v2h-5M4 13.500a1.500 1.500 0 1 0 0-.1M11.500 13.500a1.500 1.500 0 1 0 0-.1"
             }
+            Self::Monitoring => "M1 9h3l2-5.500 3.500 9L12 7l1 2h2",
             Self::Owner => "M8 2a2.700 2.700 0 1 0 .1 0M2.500 14c0-6 11-6 11 0",
             Self::Log => "M3 3h10M3 8h10M3 13h6",
         }
@@ -177,7 +183,7 @@ impl Page {
         self.blocks.iter().for_each(|block| block.walk(seen));
     }
 
-    fn areas(&self) -> [Area; 9] {
+    fn areas(&self) -> [Area; 10] {
         Area::ALL
     }
 

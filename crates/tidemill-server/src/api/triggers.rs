@@ -98,7 +98,7 @@ impl Trigger {
     responses((status = 200, description = "The triggers", body = One<Vec<Trigger>>), Failures))]
 pub(super) async fn list(State(app): State<App>) -> OneAnswer<Vec<Trigger>> {
     let Some(triggers) = &app.config().triggers else { return one(Vec::new()) };
-    let (pending, open) = known(triggers).await?;
+    let (pending, open) = triggers.standing().await?;
     let rules = triggers.rules();
     one(rules.rules.iter().map(|rule| Trigger::new(rule, of(&pending, rule), &open, triggers)).collect())
 }
@@ -111,7 +111,7 @@ pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> One
     let triggers = app.config().triggers.as_ref().ok_or_else(|| missing(&name))?;
     let rules = triggers.rules();
     let rule = rules.get(&name).ok_or_else(|| missing(&name))?;
-    let (pending, open) = known(triggers).await?;
+    let (pending, open) = triggers.standing().await?;
     one(Trigger::new(rule, of(&pending, rule), &open, triggers))
 }
 
@@ -132,13 +132,6 @@ pub(super) async fn fire(
     }
     let event = triggers.fire(&actor, &name).await?;
     one(Fired { trigger: name, event })
-}
-
-async fn known(triggers: &Triggers) -> Result<(Vec<(String, Pending)>, Vec<Job>), Problem> {
-    let pending = triggers.db().pending_triggers(triggers.project()).await?;
-    let pending =
-        pending.into_iter().filter_map(|(name, text)| Some((name, serde_json::from_str(&text).ok()?)));
-    Ok((pending.collect(), triggers.db().open_jobs(triggers.project()).await?))
 }
 
 fn of<'p>(pending: &'p [(String, Pending)], rule: &Rule) -> Option<&'p Pending> {

@@ -28,7 +28,7 @@ use tidemill_core::declare::{Secret, Trigger};
 use tidemill_core::{Actor, Clock, EventKind, JobState, NewEvent, SourceKind, Timestamp};
 use tidemill_db::Db;
 use tidemill_db::jobs::{Job, Stopped};
-use tidemill_trigger::{Details, Rules};
+use tidemill_trigger::{Details, Pending, Rules};
 use tokio::sync::{Notify, watch as value};
 use tokio_util::sync::CancellationToken;
 
@@ -145,6 +145,14 @@ impl Triggers {
             tx.move_log_cursor(&consumer, end).await?;
         }
         tx.commit(Vec::new()).await.map(drop)
+    }
+
+    /// What waits at triggers, by their names, and the jobs that are open.
+    pub(crate) async fn standing(&self) -> tidemill_db::Result<(Vec<(String, Pending)>, Vec<Job>)> {
+        let pending = self.db().pending_triggers(self.project()).await?;
+        let pending =
+            pending.into_iter().filter_map(|(name, text)| Some((name, serde_json::from_str(&text).ok()?)));
+        Ok((pending.collect(), self.db().open_jobs(self.project()).await?))
     }
 
     /// The triggers as they were last read.

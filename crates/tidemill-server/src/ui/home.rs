@@ -15,7 +15,7 @@ use super::evidence::{self, Tests};
 use super::pipeline::last_of_each;
 use super::rollout::{badge as rollout_badge, names, rollout_link, title};
 use super::words::{find, pipeline_badge, run_badge, run_link, took};
-use super::{data, delivery, log, serving};
+use super::{data, delivery, log, monitoring, next, serving};
 use crate::delivery::standing;
 
 /// Events that are listed.
@@ -44,7 +44,10 @@ pub(super) async fn look(
         registry_station(ask).await?,
         environment_station(ask, rollouts, &mut blocked).await?,
     ];
-    Ok((stations, blocked))
+    // What costs money now stands above everything else.
+    let mut all = monitoring::firing(ask).await?;
+    all.append(&mut blocked);
+    Ok((stations, all))
 }
 
 pub(super) async fn home(ask: Ask) -> Made {
@@ -58,12 +61,13 @@ pub(super) async fn home(ask: Ask) -> Made {
     let rows = blocked.into_iter().map(|one| vec![one.what, Cell::Text(one.why)]);
     let waiting = Table::new("blocked", "What is blocked", &["what", "why"]).with(rows).or(Empty::new(
         "Nothing is blocked",
-        "The last run, its tests, the data and the models in memory are as they should be.",
+        "The last run, its tests, the data, the models in memory and what is watched are as they should be.",
     ));
     let waiting = Section::new("waiting", "What is blocked, and why", vec![Block::Table(waiting)]);
     let filter = EventFilter { limit: Some(EVENTS), order: Order::NewestFirst, ..EventFilter::default() };
     let events = db.events(&filter).await?;
     let events = Section::new("events", "What happened last", vec![Block::Table(log::table(&ask, &events))]);
+    let coming = next::section(&ask).await?;
     let title = last.as_ref().map_or_else(|| "Tidemill".to_owned(), |run| run.project.clone());
     Ok(Page {
         title,
@@ -71,7 +75,10 @@ pub(super) async fn home(ask: Ask) -> Made {
         lead: "From data to predictions and back: each place leads to its page.".into(),
         blocks: vec![
             Block::Section(Section::new("river", "", vec![Block::Markup(river)])),
-            Block::Columns(vec![vec![Block::Section(now)], vec![Block::Section(waiting)]]),
+            Block::Columns(vec![
+                std::iter::once(now).chain(coming).map(Block::Section).collect(),
+                vec![Block::Section(waiting)],
+            ]),
             Block::Section(events.more("/log", "the whole log")),
         ],
         live: EventKind::NAMES.to_vec(),

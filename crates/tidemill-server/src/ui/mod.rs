@@ -16,6 +16,8 @@ mod files;
 mod home;
 mod log;
 mod models;
+mod monitoring;
+mod next;
 mod owner;
 mod pipeline;
 mod profile;
@@ -23,6 +25,7 @@ mod release;
 mod rollout;
 mod run;
 mod runs;
+mod series;
 mod serving;
 mod session;
 mod sign_in;
@@ -72,6 +75,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/delivery/rollouts/{id}", page(rollout::rollout))
         .route("/serving", page(serving::list))
         .route("/serving/{name}", page(serving::endpoint))
+        .route("/monitoring", page(monitoring::list))
+        .route("/monitoring/{endpoint}/{watch}", page(series::series))
         .route("/log", page(log::list))
         .route("/log/{seq}", page(log::event))
         .route("/owner", page(owner::owner))

@@ -100,6 +100,7 @@ pub(super) fn subject_link(subject: &str) -> Link {
         Some(("rollout", id)) => href(&["delivery", "rollouts", id], &[]),
         Some(("release", digest)) => href(&["delivery", "releases", digest], &[]),
         Some(("environment" | "freeze", _)) => href(&["delivery"], &[]),
+        Some(("alert", _)) => href(&["monitoring"], &[]),
         _ => href(&["log"], &[("subject", subject)]),
     };
     let text = match subject.split_once(':') {

@@ -15,6 +15,7 @@ mod scatter;
 mod spans;
 mod spark;
 mod svg;
+mod trend;
 
 pub use bars::{Bar, Bars};
 pub use cone::{Cone, ConeLimit, ConePoint};
@@ -25,6 +26,7 @@ pub use river::{River, Station};
 pub use scatter::{Dot, Scatter};
 pub use spans::{Span, Spans};
 pub use spark::spark;
+pub use trend::{Trend, TrendPoint};
 
 /// How many series are told from each other.
 const STYLES: usize = 8;

@@ -141,6 +141,7 @@ def paths(seen):
         ("release", f"/delivery/releases/{seen.release}", ["late v1", "Gates", "Evidence"]),
         ("owner", "/owner", ["What it decides", "Health", "What needs a decision", "late v1 for prod"]),
         ("serving", "/serving", ["Endpoints"]),
+        ("monitoring", "/monitoring", ["Alerts", "Nothing fires", "Monitors", "All alerts"]),
         ("log", "/log", ["alias.moved", "Root of the Merkle tree"]),
         ("log_verified", "/log?verify=1", ["intact"]),
         ("event", "/log/2", ["it is entry 2 of the log", "What led to it"]),

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::own_pages::in_browser;
 use super::process::{Place, Server, script};
 use super::registered::Api;
 use crate::fixture::{Ran, copy, repository};
@@ -100,6 +101,8 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     Ran::of(&place.command(&["monitor", "status"]).output().unwrap())
         .good()
         .says(&["drift", "firing", "carrier"]);
+
+    in_browser(&place, &server, "monitoring_pages.py", "monitoring");
 
     // Six days later than it learned until, and labels of the second day as scikit-learn sees them.
     let stale = of(&firing, "stale");

@@ -1,6 +1,6 @@
 //! Our own web pages in a browser: `tests/python/own_pages.py` says what is looked at.
 
-use super::process::{Place, script, succeeds};
+use super::process::{Place, Server, script, succeeds};
 use crate::fixture::{copy, repository};
 
 /// What both projects release: two stages that compare, after a gate for anybody but whoever made the release.
@@ -23,20 +23,24 @@ fn release(place: &Place, url: &str) {
     }
 }
 
-/// Pictures stay in the build's folder, where CI finds them.
-fn look_at(place: &Place, name: &str) {
+/// Has a script of `tests/python` look at pages. Pictures stay in the build's folder, where CI finds them.
+pub(super) fn in_browser(place: &Place, server: &Server, look: &str, name: &str) {
     let axe = std::env::var_os("TIDEMILL_TEST_AXE")
         .map_or_else(|| repository().join(".axe/axe.min.js"), std::path::PathBuf::from);
     assert!(axe.exists(), "no axe-core at `{}`: run `cargo xtask setup`", axe.display());
     let pictures = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures").join(name);
-    let server = place.serve();
-    release(place, &server.url);
     let arguments = [server.url.as_str(), axe.to_str().unwrap(), pictures.to_str().unwrap()];
-    let mut command = script(place, "own_pages.py", &arguments);
+    let mut command = script(place, look, &arguments);
     if let Some(browser) = std::env::var_os("TIDEMILL_TEST_CHROMIUM") {
         command.env("TIDEMILL_TEST_CHROMIUM", browser);
     }
-    succeeds(command, &[&server]);
+    succeeds(command, &[server]);
+}
+
+fn look_at(place: &Place, name: &str) {
+    let server = place.serve();
+    release(place, &server.url);
+    in_browser(place, &server, "own_pages.py", name);
     server.stop();
 }
 

@@ -1,0 +1,417 @@
+//! Monitoring: what fires by the money at risk, how every monitor stands, which columns drift, and figures over time.
+
+use std::collections::BTreeMap;
+
+use tidemill_core::{Digest, Timestamp};
+use tidemill_db::Db;
+use tidemill_db::monitoring::{Alert, AlertFilter, Judged, JudgedFilter};
+use tidemill_monitor::alert::{Phase, Weight, order};
+use tidemill_monitor::{Declaration, Evidence, State, Verdict};
+use tidemill_registry::Error;
+use tidemill_ui::chart::{Trend, TrendPoint};
+use tidemill_ui::{
+    Area, Badge, Block, Cell, Empty, Figure, Heat, HeatColumn, Link, Page, Section, Table, Tone, href, moment,
+    number,
+};
+
+use super::Made;
+use super::ask::Ask;
+use super::home::Blocked;
+use crate::monitoring::{Standing, declarations, standing, verdict};
+
+/// Alerts that stand open, and those of one page of the past.
+const OPEN: usize = 200;
+const PAGE: usize = 50;
+/// Series that are drawn, and windows of one picture.
+const DRAWN: usize = 12;
+const WINDOWS: usize = 60;
+/// Windows and columns of a heat map.
+const HEAT: usize = 20;
+const ROWS: usize = 40;
+/// The share of rows that would have to change from which on a column is marked.
+const MOVED: f64 = 0.1;
+
+pub(super) const LIVE: [&str; 4] =
+    ["monitors.declared", "windows.evaluated", "alert.firing", "alert.resolved"];
+
+pub(super) async fn list(ask: Ask) -> Made {
+    let db = ask.app.registry().db();
+    let stand = standing(db, None).await?;
+    let declared = declarations(db).await?;
+    let currencies = currencies(declared.iter().map(|(_, declaration)| declaration));
+    let mut blocks = vec![
+        Block::Section(
+            Section::new("open", "Alerts", vec![Block::Table(open_table(&ask, &open(db).await?))])
+                .note("What fires now, by the money at risk, and what is about to."),
+        ),
+        Block::Section(
+            Section::new("monitors", "Monitors", vec![Block::Table(standing_table(&ask, &stand, &currencies))])
+                .note("Each with its last window. Windows are judged when they are over and their labels must be there."),
+        ),
+    ];
+    let mut figures = Vec::new();
+    for one in stand.iter().filter(|one| one.windows > 0).take(DRAWN) {
+        let windows = windows(db, &one.endpoint, &one.watch, WINDOWS).await?;
+        if one.monitor == Some("drift") {
+            blocks.extend(heat(one, &windows).map(Block::Section));
+        }
+        let id = format!("trend-{}", figures.len());
+        figures.extend(figure(&id, one, &windows));
+    }
+    if !figures.is_empty() {
+        blocks.push(Block::Section(
+            Section::new("figures", "Over time", vec![Block::Figures(figures)]).note(
+                "The figure of each window with its 95 % interval. A triangle breaks the rule; an upright line is where another version \
+                 began to answer.",
+            ),
+        ));
+    }
+    blocks.push(Block::Section(past(&ask).await?));
+    Ok(Page {
+        title: "Monitoring".into(),
+        area: Area::Monitoring,
+        lead: "What is watched in production: data, predictions, quality, service and the business number.".into(),
+        blocks,
+        live: LIVE.to_vec(),
+        ..Page::default()
+    })
+}
+
+/// What costs are in, by endpoint.
+fn currencies<'d>(declared: impl Iterator<Item = &'d Declaration>) -> BTreeMap<String, String> {
+    declared
+        .filter_map(|one| {
+            let currency = one.objective.as_ref()?.costs.as_ref()?.currency.clone()?;
+            Some((one.endpoint.clone(), currency))
+        })
+        .collect()
+}
+
+/// The page of a series.
+pub(super) fn series_href(endpoint: &str, watch: &str) -> String {
+    href(&["monitoring", endpoint, watch], &[])
+}
+
+/// How an alert stands.
+pub(super) fn phase_badge(name: &str) -> Badge {
+    let tone = match name {
+        "firing" => Tone::Bad,
+        "pending" => Tone::Warn,
+        "resolved" => Tone::Good,
+        _ => Tone::Calm,
+    };
+    Badge::new(tone, name)
+}
+
+/// How a monitor stands: its alert, or that nothing is known yet.
+pub(super) fn standing_badge(one: &Standing) -> Badge {
+    match (&one.phase, &one.last) {
+        (Phase::Quiet, None) => Badge::new(Tone::Plain, "no window yet"),
+        (Phase::Quiet, Some(last)) if last.verdict.state == State::NoData => Badge::new(Tone::Plain, "no data"),
+        (Phase::Quiet, Some(last)) if last.verdict.state == State::Broken => Badge::new(Tone::Warn, "broken"),
+        (Phase::Quiet, Some(_)) => Badge::new(Tone::Good, "ok"),
+        (phase, _) => phase_badge(phase.name()),
+    }
+}
+
+/// What a verdict came to.
+pub(super) fn verdict_badge(state: State) -> Badge {
+    match state {
+        State::Ok => Badge::new(Tone::Good, "ok"),
+        State::Broken => Badge::new(Tone::Bad, "broken"),
+        State::NoData => Badge::new(Tone::Plain, "no data"),
+    }
+}
+
+/// An amount of money.
+pub(super) fn money(amount: Option<f64>, currency: Option<&str>) -> Cell {
+    let Some(amount) = amount else { return Cell::None };
+    let text = number(amount.round());
+    Cell::Text(currency.map_or_else(|| text.clone(), |currency| format!("{text} {currency}")))
+}
+
+/// Alerts that fire, by money, and then those that are about to.
+async fn open(db: &Db) -> Result<Vec<Alert>, Error> {
+    let of = |state: &str| AlertFilter { state: Some(state.into()), ..AlertFilter::default() };
+    let weight = |alert: &Alert| Weight { at_risk: alert.made.at_risk, since: alert.made.since };
+    let mut firing = db.alerts(&of("firing"), OPEN).await?;
+    firing.sort_by(|a, b| order(weight(a), weight(b)));
+    firing.extend(db.alerts(&of("pending"), OPEN).await?);
+    Ok(firing)
+}
+
+/// What fires now, for the pages that say what is not well.
+pub(super) async fn firing(ask: &Ask) -> Result<Vec<Blocked>, Error> {
+    let open = open(ask.app.registry().db()).await?;
+    let firing = open.into_iter().filter(|alert| alert.state == "firing");
+    Ok(firing
+        .map(|alert| Blocked {
+            what: Cell::link(
+                series_href(&alert.made.endpoint, &alert.made.watch),
+                format!("{} of {}", alert.made.watch, alert.made.endpoint),
+            ),
+            why: match (alert.made.at_risk, &alert.made.currency) {
+                (Some(risk), Some(currency)) => {
+                    format!("{}; about {} {currency} at risk in the last window", alert.made.why, number(risk.round()))
+                }
+                _ => alert.made.why,
+            },
+        })
+        .collect())
+}
+
+fn series_cell(endpoint: &str, watch: &str) -> Cell {
+    Cell::link(series_href(endpoint, watch), watch.to_owned())
+}
+
+fn open_table(ask: &Ask, alerts: &[Alert]) -> Table {
+    let rows = alerts.iter().map(|alert| {
+        vec![
+            Cell::Badge(phase_badge(&alert.state)),
+            series_cell(&alert.made.endpoint, &alert.made.watch),
+            Cell::link(href(&["serving", &alert.made.endpoint], &[]), alert.made.endpoint.clone()),
+            money(alert.made.at_risk, alert.made.currency.as_deref()),
+            Cell::text(alert.made.why.clone()),
+            Cell::Time(alert.made.since, Some(ask.now)),
+        ]
+    });
+    let columns = ["state", "monitor", "endpoint", "at risk in the last window", "why", "since"];
+    Table::new("open", "Alerts that are open", &columns).with(rows).or(Empty::new(
+        "Nothing fires",
+        "An alert opens when the rule of a monitor is broken for as long as the project file says.",
+    ))
+}
+
+/// How many labels of a window are there.
+pub(super) fn labels(verdict: &Verdict) -> Cell {
+    match verdict.evidence {
+        Some(Evidence::Quality { predictions, labelled, .. }) => Cell::Text(format!(
+            "{} of {} ({} %)",
+            tidemill_ui::count(labelled),
+            tidemill_ui::count(predictions),
+            (100 * labelled).checked_div(predictions).unwrap_or(0)
+        )),
+        _ => Cell::None,
+    }
+}
+
+/// Both ends of an interval.
+pub(super) fn interval(verdict: &Verdict) -> Cell {
+    match (verdict.low, verdict.high) {
+        (Some(low), Some(high)) => Cell::Text(format!("{} to {}", number(low), number(high))),
+        (Some(low), None) => Cell::Text(format!("from {}", number(low))),
+        (None, Some(high)) => Cell::Text(format!("up to {}", number(high))),
+        (None, None) => Cell::None,
+    }
+}
+
+fn standing_table(ask: &Ask, stand: &[Standing], currencies: &BTreeMap<String, String>) -> Table {
+    let rows = stand.iter().map(|one| {
+        let last = one.last.as_ref();
+        let verdict = last.map(|last| &last.verdict);
+        vec![
+            series_cell(&one.endpoint, &one.watch),
+            Cell::link(href(&["serving", &one.endpoint], &[]), one.endpoint.clone()),
+            Cell::Badge(standing_badge(one)),
+            verdict.and_then(|verdict| verdict.value).map_or(Cell::None, Cell::Number),
+            verdict.map_or(Cell::None, interval),
+            verdict.and_then(|verdict| verdict.limit).map_or(Cell::None, Cell::Number),
+            last.map_or(Cell::None, |last| Cell::Count(last.predictions)),
+            verdict.map_or(Cell::None, labels),
+            money(
+                verdict.and_then(|verdict| verdict.at_risk),
+                currencies.get(&one.endpoint).map(String::as_str),
+            ),
+            last.map_or(Cell::None, |last| Cell::Time(last.window.to, Some(ask.now))),
+            verdict.map_or(Cell::None, |verdict| Cell::text(verdict.why.clone())),
+        ]
+    });
+    let columns = [
+        "monitor",
+        "endpoint",
+        "state",
+        "figure",
+        "95 % interval",
+        "limit",
+        "predictions",
+        "labels there",
+        "at risk",
+        "window until",
+        "why",
+    ];
+    Table::new("monitors", "Monitors", &columns).with(rows).or(Empty::new(
+        "Nothing is watched yet",
+        "Monitors stand in the project file, and watch the endpoint of its release:",
+    )
+    .code("monitors:\n  - drift: {window: 1d, for: 2d}\n  - quality: {metric: roc_auc, min: 0.65, outcomes: {delay: 12h}}\n  - service: {p99_ms: 50, errors: 0.1%}"))
+}
+
+/// The last windows of a series, the oldest first, with what they came to.
+pub(super) async fn windows(
+    db: &Db,
+    endpoint: &str,
+    watch: &str,
+    most: usize,
+) -> Result<Vec<(Judged, Verdict)>, Error> {
+    let filter = JudgedFilter { endpoint: Some(endpoint.into()), watch: Some(watch.into()), before: None };
+    let mut found = Vec::new();
+    for judged in db.judged_windows(&filter, most).await? {
+        let verdict = verdict(&judged.made.verdict)?;
+        found.push((judged, verdict));
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// Where another version began to answer, by the end of the window.
+fn changes(windows: &[(Judged, Verdict)]) -> Vec<(Timestamp, String)> {
+    let mut before: Option<&str> = None;
+    let mut found = Vec::new();
+    for (judged, _) in windows {
+        let Some(version) = judged.made.version.as_deref() else { continue };
+        if before.is_some_and(|before| before != version) {
+            found.push((judged.made.to, format!("v{version}")));
+        }
+        before = Some(version);
+    }
+    found
+}
+
+/// The figure of a series over its windows; nothing where none was measured.
+pub(super) fn figure(id: &str, one: &Standing, windows: &[(Judged, Verdict)]) -> Option<Figure> {
+    if windows.iter().all(|(_, verdict)| verdict.value.is_none()) {
+        return None;
+    }
+    let points = windows.iter().map(|(judged, verdict)| TrendPoint {
+        at: judged.made.to,
+        value: verdict.value,
+        low: verdict.low,
+        high: verdict.high,
+        broken: verdict.state == State::Broken,
+    });
+    let title = format!("{} of {}", one.watch, one.endpoint);
+    let limit = windows.iter().rev().find_map(|(_, verdict)| verdict.limit);
+    let chart = Trend {
+        title: title.clone(),
+        y: unit(&one.watch).into(),
+        points: points.collect(),
+        limit,
+        marks: changes(windows),
+    };
+    let rows = windows.iter().map(|(judged, verdict)| {
+        vec![
+            Cell::Time(judged.made.to, None),
+            verdict.value.map_or(Cell::None, Cell::Number),
+            interval(verdict),
+            Cell::Badge(verdict_badge(verdict.state)),
+            judged.made.version.clone().map_or(Cell::None, Cell::text),
+        ]
+    });
+    let table =
+        Table::new(id, title.clone(), &["until", "figure", "95 % interval", "state", "version"]).with(rows);
+    Some(Figure {
+        id: id.to_owned(),
+        title,
+        picture: chart.draw(),
+        table,
+        links: vec![Link::new(series_href(&one.endpoint, &one.watch), "every window")],
+        ..Figure::default()
+    })
+}
+
+/// What the figure of a series is.
+fn unit(watch: &str) -> &str {
+    match watch.split(['#', ':']).next().unwrap_or(watch) {
+        "drift" | "prediction_drift" => "share of columns that moved, by importance",
+        "quality" | "estimate" | "kpi" => watch.split_once(':').map_or(watch, |(_, name)| name),
+        "service" => "99th percentile in ms, or share that failed",
+        "inputs" => "share of requests",
+        "stale" => "age in days",
+        _ => watch,
+    }
+}
+
+/// Columns that moved, by window.
+fn heat(one: &Standing, windows: &[(Judged, Verdict)]) -> Option<Section> {
+    let shown = &windows[windows.len().saturating_sub(HEAT)..];
+    let changed: BTreeMap<Timestamp, String> = changes(windows).into_iter().collect();
+    let mut columns = Vec::new();
+    let mut by_name: BTreeMap<&str, Vec<Option<f64>>> = BTreeMap::new();
+    for (judged, verdict) in shown {
+        let Some(Evidence::Drift { columns: moved, .. }) = &verdict.evidence else { continue };
+        for column in moved {
+            let values = by_name.entry(column.column.as_str()).or_default();
+            values.resize(columns.len(), None);
+            values.push(Some(column.shift));
+        }
+        let until = moment(judged.made.from);
+        columns.push(HeatColumn {
+            head: Link::new(
+                href(&["monitoring", &one.endpoint, &one.watch], &[("window", &judged.id.to_string())]),
+                until.get(5..16).unwrap_or(&until).to_owned(),
+            ),
+            mark: changed.get(&judged.made.to).cloned().unwrap_or_default(),
+        });
+    }
+    let mut rows: Vec<(String, Vec<Option<f64>>)> = by_name
+        .into_iter()
+        .map(|(name, mut values)| {
+            values.resize(columns.len(), None);
+            (name.to_owned(), values)
+        })
+        .collect();
+    let most = |values: &[Option<f64>]| values.iter().flatten().copied().fold(0.0, f64::max);
+    rows.sort_by(|a, b| most(&b.1).total_cmp(&most(&a.1)).then(a.0.cmp(&b.0)));
+    rows.truncate(ROWS);
+    if rows.is_empty() {
+        return None;
+    }
+    let heat = Heat {
+        caption: "Share of rows that would have to change for a column to be as in its reference".into(),
+        columns,
+        rows,
+        most: 0.5,
+        limit: MOVED,
+        ..Heat::default()
+    }
+    .numbered("moved");
+    let id = Digest::of(format!("{}\0{}", one.endpoint, one.watch).as_bytes()).short();
+    Some(Section::new(format!("heat-{id}"), format!("Drift of {}", one.endpoint), vec![Block::Heat(heat)]).note(
+        format!(
+            "Columns that moved in each window, by where the window begins. From {MOVED} on a number is marked; an empty place did not \
+             move; a triangle is where another version began to answer."
+        ),
+    ))
+}
+
+/// All alerts, the newest first.
+async fn past(ask: &Ask) -> Result<Section, Error> {
+    let before = ask.place(|text| text.parse::<u64>().ok())?;
+    let filter = AlertFilter { before, ..AlertFilter::default() };
+    let mut alerts = ask.app.registry().db().alerts(&filter, PAGE + 1).await?;
+    let more = alerts.len() > PAGE;
+    alerts.truncate(PAGE);
+    let next = alerts.last().filter(|_| more).map(|last| last.id.to_string());
+    let mut table = past_table(ask, &alerts);
+    table.pager = Some(ask.pager(next.as_deref(), format!("{} alerts", alerts.len())));
+    Ok(Section::new("past", "All alerts", vec![Block::Table(table)]))
+}
+
+pub(super) fn past_table(ask: &Ask, alerts: &[Alert]) -> Table {
+    let rows = alerts.iter().map(|alert| {
+        vec![
+            Cell::Count(alert.id),
+            Cell::Badge(phase_badge(&alert.state)),
+            series_cell(&alert.made.endpoint, &alert.made.watch),
+            Cell::text(alert.made.endpoint.clone()),
+            Cell::Time(alert.made.since, Some(ask.now)),
+            alert.ended_at.map_or(Cell::None, |ended| Cell::Time(ended, Some(ask.now))),
+            money(alert.made.at_risk, alert.made.currency.as_deref()),
+            Cell::text(alert.made.why.clone()),
+        ]
+    });
+    let columns = ["alert", "state", "monitor", "endpoint", "since", "over", "at risk", "why"];
+    Table::new("alerts", "Alerts", &columns)
+        .with(rows)
+        .or(Empty::new("No alert yet", "Everything that fired, and when it was over, is listed here."))
+}

@@ -1,0 +1,262 @@
+//! One monitor: its figure over time, every window with what it came to, the numbers behind one of them, and its alerts.
+
+use tidemill_db::monitoring::{AlertFilter, Judged, JudgedFilter};
+use tidemill_monitor::alert::Phase;
+use tidemill_monitor::{Evidence, Level, Verdict};
+use tidemill_registry::Error;
+use tidemill_ui::{
+    Area, Block, Cell, Crumb, Empty, Facts, Page, Section, Table, Tone, href, moment, number,
+};
+
+use super::Made;
+use super::ask::Ask;
+use super::monitoring::{
+    LIVE, figure, interval, labels, money, past_table, standing_badge, verdict_badge, windows,
+};
+use crate::monitoring::{Standing, declarations, standing, verdict};
+
+/// Windows of one page, those of the picture, and alerts that are looked through.
+const PAGE: usize = 50;
+const DRAWN: usize = 200;
+const ALERTS: usize = 500;
+
+pub(super) async fn series(ask: Ask) -> Made {
+    let db = ask.app.registry().db();
+    let (endpoint, watch) = (ask.part(0), ask.part(1));
+    let stand = standing(db, Some(endpoint)).await?;
+    let one = stand.into_iter().find(|one| one.watch == watch).ok_or_else(|| {
+        Error::missing(format!("nothing named `{watch}` is watched at the endpoint `{endpoint}`"))
+    })?;
+    let declared = declarations(db).await?;
+    let declaration = declared.iter().map(|(_, one)| one).find(|one| one.endpoint == endpoint);
+    let costs = declaration.and_then(|one| one.objective.as_ref()?.costs.as_ref());
+    let currency = costs.and_then(|costs| costs.currency.clone());
+    let currency = currency.as_deref();
+
+    let mut blocks =
+        vec![Block::Section(Section::new("now", "", vec![Block::Facts(facts(&ask, &one, currency))]))];
+    let drawn = windows(db, endpoint, watch, DRAWN).await?;
+    if let Some(mut figure) = figure("trend", &one, &drawn) {
+        figure.wide = true;
+        figure.links.clear();
+        blocks.push(Block::Section(Section::new("trend", "Over time", vec![Block::Figure(Box::new(figure))])));
+    }
+    let shown = chosen(&ask, &one, drawn).await?;
+    if let Some((judged, verdict)) = &shown {
+        blocks.extend(evidence(judged, verdict).map(Block::Section));
+    }
+    blocks.push(Block::Section(window_list(&ask, &one, currency).await?));
+    let filter = AlertFilter { endpoint: Some(endpoint.into()), ..AlertFilter::default() };
+    let alerts = db.alerts(&filter, ALERTS).await?;
+    let own: Vec<_> = alerts.into_iter().filter(|alert| alert.made.watch == watch).collect();
+    if one.monitor.is_some() {
+        blocks.push(Block::Section(Section::new(
+            "alerts",
+            "Its alerts",
+            vec![Block::Table(past_table(&ask, &own))],
+        )));
+    }
+    Ok(Page {
+        title: watch.to_owned(),
+        area: Area::Monitoring,
+        crumbs: vec![
+            Crumb::new("/monitoring", "Monitoring"),
+            Crumb::new(href(&["serving", endpoint], &[]), endpoint.to_owned()),
+        ],
+        badges: vec![standing_badge(&one)],
+        lead: match one.monitor {
+            Some(_) => String::new(),
+            None => "An estimate of quality before the labels are there; it has no alert of its own.".into(),
+        },
+        blocks,
+        live: LIVE.to_vec(),
+        ..Page::default()
+    })
+}
+
+fn facts(ask: &Ask, one: &Standing, currency: Option<&str>) -> Facts {
+    let last = one.last.as_ref();
+    let verdict = last.map(|last| &last.verdict);
+    let since = match one.phase {
+        Phase::Quiet => None,
+        Phase::Pending { since, .. } | Phase::Firing { since, .. } => Some(Cell::Time(since, Some(ask.now))),
+    };
+    let text = |cell: Cell| Some(cell).filter(|cell| *cell != Cell::None);
+    let version = last.and_then(|last| last.version.clone()).map(|(model, version)| {
+        Cell::link(href(&["models", &model, &version], &[]), format!("{model} v{version}"))
+    });
+    Facts::new("now")
+        .maybe("Figure", verdict.and_then(|verdict| verdict.value).map(Cell::Number))
+        .maybe("95 % interval", verdict.and_then(|verdict| text(interval(verdict))))
+        .maybe("Limit", verdict.and_then(|verdict| verdict.limit).map(Cell::Number))
+        .maybe("At risk", verdict.and_then(|verdict| text(money(verdict.at_risk, currency))))
+        .maybe("Not well since", since)
+        .maybe("Labels there", verdict.and_then(|verdict| text(labels(verdict))))
+        .maybe("Answered by", version)
+        .with("Windows judged", Cell::Count(one.windows))
+        .maybe("Last window until", last.map(|last| Cell::Time(last.window.to, Some(ask.now))))
+        .maybe("Why", verdict.map(|verdict| Cell::text(verdict.why.clone())))
+}
+
+/// The window whose numbers are shown: the one that the address names, or else the last that has any.
+async fn chosen(
+    ask: &Ask,
+    one: &Standing,
+    mut drawn: Vec<(Judged, Verdict)>,
+) -> Result<Option<(Judged, Verdict)>, Error> {
+    let Some(text) = ask.get("window") else {
+        let last = drawn.iter().rposition(|(_, verdict)| verdict.evidence.is_some());
+        return Ok(last.map(|at| drawn.swap_remove(at)));
+    };
+    let missing = || Error::missing(format!("there is no window `{text}` of `{}`", one.watch));
+    let id: u64 = text.parse().map_err(|_| missing())?;
+    let filter = JudgedFilter {
+        endpoint: Some(one.endpoint.clone()),
+        watch: Some(one.watch.clone()),
+        before: Some(id.saturating_add(1)),
+    };
+    let found = ask.app.registry().db().judged_windows(&filter, 1).await?;
+    let judged = found.into_iter().find(|judged| judged.id == id).ok_or_else(missing)?;
+    let verdict = verdict(&judged.made.verdict)?;
+    Ok(Some((judged, verdict)))
+}
+
+async fn window_list(ask: &Ask, one: &Standing, currency: Option<&str>) -> Result<Section, Error> {
+    let before = ask.place(|text| text.parse::<u64>().ok())?;
+    let filter =
+        JudgedFilter { endpoint: Some(one.endpoint.clone()), watch: Some(one.watch.clone()), before };
+    let mut found = ask.app.registry().db().judged_windows(&filter, PAGE + 1).await?;
+    let more = found.len() > PAGE;
+    found.truncate(PAGE);
+    let mut rows = Vec::with_capacity(found.len());
+    for judged in &found {
+        let verdict = verdict(&judged.made.verdict)?;
+        rows.push(vec![
+            Cell::link(
+                ask.with(&[("window", &judged.id.to_string())]),
+                format!("{} to {}", short(judged.made.from), short(judged.made.to)),
+            ),
+            Cell::Badge(verdict_badge(verdict.state)),
+            verdict.value.map_or(Cell::None, Cell::Number),
+            interval(&verdict),
+            verdict.limit.map_or(Cell::None, Cell::Number),
+            Cell::Count(judged.made.predictions),
+            labels(&verdict),
+            judged.made.version.clone().map_or(Cell::None, Cell::text),
+            money(verdict.at_risk, currency),
+            Cell::text(verdict.why),
+        ]);
+    }
+    let columns = [
+        "window (UTC)",
+        "state",
+        "figure",
+        "95 % interval",
+        "limit",
+        "predictions",
+        "labels there",
+        "version",
+        "at risk",
+        "why",
+    ];
+    let mut table = Table::new("windows", "Windows", &columns).with(rows).or(Empty::new(
+        "No window was judged yet",
+        "A window is judged when it is over, a later prediction has come, and its labels must be there.",
+    ));
+    let next = found.last().filter(|_| more).map(|last| last.id.to_string());
+    table.pager = Some(ask.pager(next.as_deref(), format!("{} windows", found.len())));
+    Ok(Section::new("windows", "Windows", vec![Block::Table(table)]))
+}
+
+/// A time to the minute.
+fn short(at: tidemill_core::Timestamp) -> String {
+    let text = moment(at);
+    text.get(..16).unwrap_or(&text).to_owned()
+}
+
+/// The numbers behind a window.
+fn evidence(judged: &Judged, verdict: &Verdict) -> Option<Section> {
+    let facts = Facts::new("evidence");
+    let mut blocks = Vec::new();
+    match verdict.evidence.as_ref()? {
+        Evidence::Drift { against, rows_reference, rows, major_share, p, level, columns, skipped } => {
+            let facts = facts
+                .with("Compared with", Cell::text(against.clone()))
+                .with("Rows of the reference", Cell::Count(*rows_reference))
+                .with("Rows of the window", Cell::Count(*rows))
+                .with("Columns that moved much, by importance", percent(*major_share))
+                .maybe("Smallest p-value over columns", p.map(Cell::Number))
+                .with("Level it had to reach", Cell::Number(*level))
+                .maybe("Not compared", Some(skipped.join(", ")).filter(|text| !text.is_empty()).map(Cell::Text));
+            blocks.push(Block::Facts(facts));
+            let moved = columns.iter().map(|column| {
+                let (tone, word) = match column.level {
+                    Level::Major => (Tone::Bad, "much"),
+                    Level::Minor => (Tone::Warn, "a little"),
+                    Level::None => (Tone::Calm, "not"),
+                    Level::NotJudged => (Tone::Plain, "not judged"),
+                };
+                vec![
+                    Cell::text(column.column.clone()),
+                    Cell::badge(tone, word),
+                    Cell::Number(column.importance),
+                    Cell::Number(column.shift),
+                    column.p.map_or(Cell::None, Cell::Number),
+                    Cell::text(column.why.clone()),
+                ]
+            });
+            let names = ["column", "moved", "importance", "share of rows that moved", "p-value", "why"];
+            blocks.push(Block::Table(
+                Table::new("columns", "Columns that moved", &names).with(moved).or(Empty::new(
+                    "No column moved",
+                    "Every column of the window is as in the reference, as far as its rows can tell.",
+                )),
+            ));
+        }
+        Evidence::Quality { predictions, labelled, cost_per_decision, estimate } => {
+            let mut facts = facts
+                .with("Predictions", Cell::Count(*predictions))
+                .with("Labels there", Cell::Count(*labelled))
+                .maybe("Cost per decision", cost_per_decision.map(Cell::Number));
+            if let Some(checked) = estimate {
+                facts = facts
+                    .with("Estimated before the labels came", Cell::Number(checked.estimated))
+                    .with("Error of the estimate", Cell::Number(checked.error));
+            }
+            blocks.push(Block::Facts(facts));
+        }
+        Evidence::Estimate { predictions, calibrated_on, assumption } => blocks.push(Block::Facts(
+            facts
+                .with("Predictions", Cell::Count(*predictions))
+                .with("Calibrated on", Cell::Text(format!("{} rows", tidemill_ui::count(*calibrated_on))))
+                .with("It is right where", Cell::text(assumption.clone())),
+        )),
+        Evidence::Service { requests, failed, p99_ms, slow } => blocks.push(Block::Facts(
+            facts
+                .with("Requests", Cell::Count(*requests))
+                .with("Failed", Cell::Count(*failed))
+                .maybe("99 % within", p99_ms.map(|ms| Cell::Text(format!("{} ms", number(ms)))))
+                .maybe("Slower than the limit", slow.map(Cell::Count)),
+        )),
+        Evidence::Inputs { requests, invalid, outside, rows, not_finite } => blocks.push(Block::Facts(
+            facts
+                .with("Requests", Cell::Count(*requests))
+                .with("Refused as invalid", Cell::Count(*invalid))
+                .with("Outside of the training range", Cell::Count(*outside))
+                .with("Rows answered", Cell::Count(*rows))
+                .with("Answers that are NaN or infinite", Cell::Count(*not_finite)),
+        )),
+        Evidence::Kpi { outcomes, median, windows } => blocks.push(Block::Facts(
+            facts
+                .with("Outcomes that carry it", Cell::Count(*outcomes))
+                .with("Median of the windows before", Cell::Number(*median))
+                .with("Windows before", Cell::Count(*windows)),
+        )),
+    }
+    let title = format!("The window from {} to {}", short(judged.made.from), short(judged.made.to));
+    Some(Section::new("evidence", title, blocks).note(verdict.why.clone()))
+}
+
+fn percent(share: f64) -> Cell {
+    Cell::Text(format!("{} %", number((share * 1000.0).round() / 10.0)))
+}
