@@ -288,6 +288,7 @@ async fn registry_station(ask: &Ask) -> Result<Station, Error> {
     let lines: Vec<String> = aliases.take(3).collect();
     let (tone, state) = match (found.items.len(), lines.len()) {
         (0, _) => (Tone::Plain, "no model yet".to_owned()),
+        (1, 0) => (Tone::Warn, "1 model, no alias".to_owned()),
         (models, 0) => (Tone::Warn, format!("{models} models, no alias")),
         (1, _) => (Tone::Good, "1 model".to_owned()),
         (models, _) => (Tone::Good, format!("{models} models")),

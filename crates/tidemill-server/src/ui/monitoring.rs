@@ -6,18 +6,18 @@ use tidemill_core::{Digest, Timestamp};
 use tidemill_db::Db;
 use tidemill_db::monitoring::{Alert, AlertFilter, Judged, JudgedFilter};
 use tidemill_monitor::alert::{Phase, Weight, order};
-use tidemill_monitor::{Declaration, Evidence, State, Verdict};
+use tidemill_monitor::{Evidence, State, Verdict};
 use tidemill_registry::Error;
 use tidemill_ui::chart::{Trend, TrendPoint};
 use tidemill_ui::{
-    Area, Badge, Block, Cell, Empty, Figure, Heat, HeatColumn, Link, Page, Section, Table, Tone, href, moment,
-    number,
+    Area, Badge, Block, Cell, Empty, Figure, Heat, HeatColumn, Link, Page, Section, Table, Tone, href,
+    moment, number,
 };
 
 use super::Made;
 use super::ask::Ask;
 use super::home::Blocked;
-use crate::monitoring::{Standing, declarations, standing, verdict};
+use crate::monitoring::{Standing, standing, verdict};
 
 /// Alerts that stand open, and those of one page of the past.
 const OPEN: usize = 200;
@@ -37,15 +37,13 @@ pub(super) const LIVE: [&str; 4] =
 pub(super) async fn list(ask: Ask) -> Made {
     let db = ask.app.registry().db();
     let stand = standing(db, None).await?;
-    let declared = declarations(db).await?;
-    let currencies = currencies(declared.iter().map(|(_, declaration)| declaration));
     let mut blocks = vec![
         Block::Section(
-            Section::new("open", "Alerts", vec![Block::Table(open_table(&ask, &open(db).await?))])
+            Section::new("open", "Alerts", vec![Block::Table(open_table(&open(db).await?))])
                 .note("What fires now, by the money at risk, and what is about to."),
         ),
         Block::Section(
-            Section::new("monitors", "Monitors", vec![Block::Table(standing_table(&ask, &stand, &currencies))])
+            Section::new("monitors", "Monitors", vec![Block::Table(standing_table(&stand))])
                 .note("Each with its last window. Windows are judged when they are over and their labels must be there."),
         ),
     ];
@@ -56,7 +54,7 @@ pub(super) async fn list(ask: Ask) -> Made {
             blocks.extend(heat(one, &windows).map(Block::Section));
         }
         let id = format!("trend-{}", figures.len());
-        figures.extend(figure(&id, one, &windows));
+        figures.extend(figure(&id, one, &windows, false));
     }
     if !figures.is_empty() {
         blocks.push(Block::Section(
@@ -70,21 +68,12 @@ pub(super) async fn list(ask: Ask) -> Made {
     Ok(Page {
         title: "Monitoring".into(),
         area: Area::Monitoring,
-        lead: "What is watched in production: data, predictions, quality, service and the business number.".into(),
+        lead: "What is watched in production: data, predictions, quality, service and the business number."
+            .into(),
         blocks,
         live: LIVE.to_vec(),
         ..Page::default()
     })
-}
-
-/// What costs are in, by endpoint.
-fn currencies<'d>(declared: impl Iterator<Item = &'d Declaration>) -> BTreeMap<String, String> {
-    declared
-        .filter_map(|one| {
-            let currency = one.objective.as_ref()?.costs.as_ref()?.currency.clone()?;
-            Some((one.endpoint.clone(), currency))
-        })
-        .collect()
 }
 
 /// The page of a series.
@@ -107,7 +96,9 @@ pub(super) fn phase_badge(name: &str) -> Badge {
 pub(super) fn standing_badge(one: &Standing) -> Badge {
     match (&one.phase, &one.last) {
         (Phase::Quiet, None) => Badge::new(Tone::Plain, "no window yet"),
-        (Phase::Quiet, Some(last)) if last.verdict.state == State::NoData => Badge::new(Tone::Plain, "no data"),
+        (Phase::Quiet, Some(last)) if last.verdict.state == State::NoData => {
+            Badge::new(Tone::Plain, "no data")
+        }
         (Phase::Quiet, Some(last)) if last.verdict.state == State::Broken => Badge::new(Tone::Warn, "broken"),
         (Phase::Quiet, Some(_)) => Badge::new(Tone::Good, "ok"),
         (phase, _) => phase_badge(phase.name()),
@@ -152,7 +143,11 @@ pub(super) async fn firing(ask: &Ask) -> Result<Vec<Blocked>, Error> {
             ),
             why: match (alert.made.at_risk, &alert.made.currency) {
                 (Some(risk), Some(currency)) => {
-                    format!("{}; about {} {currency} at risk in the last window", alert.made.why, number(risk.round()))
+                    format!(
+                        "{}; about {} {currency} at risk in the last window",
+                        alert.made.why,
+                        number(risk.round())
+                    )
                 }
                 _ => alert.made.why,
             },
@@ -164,7 +159,7 @@ fn series_cell(endpoint: &str, watch: &str) -> Cell {
     Cell::link(series_href(endpoint, watch), watch.to_owned())
 }
 
-fn open_table(ask: &Ask, alerts: &[Alert]) -> Table {
+fn open_table(alerts: &[Alert]) -> Table {
     let rows = alerts.iter().map(|alert| {
         vec![
             Cell::Badge(phase_badge(&alert.state)),
@@ -172,10 +167,10 @@ fn open_table(ask: &Ask, alerts: &[Alert]) -> Table {
             Cell::link(href(&["serving", &alert.made.endpoint], &[]), alert.made.endpoint.clone()),
             money(alert.made.at_risk, alert.made.currency.as_deref()),
             Cell::text(alert.made.why.clone()),
-            Cell::Time(alert.made.since, Some(ask.now)),
+            Cell::Time(alert.made.since, None),
         ]
     });
-    let columns = ["state", "monitor", "endpoint", "at risk in the last window", "why", "since"];
+    let columns = ["state", "monitor", "endpoint", "at risk in the last window", "why", "since (UTC)"];
     Table::new("open", "Alerts that are open", &columns).with(rows).or(Empty::new(
         "Nothing fires",
         "An alert opens when the rule of a monitor is broken for as long as the project file says.",
@@ -205,7 +200,7 @@ pub(super) fn interval(verdict: &Verdict) -> Cell {
     }
 }
 
-fn standing_table(ask: &Ask, stand: &[Standing], currencies: &BTreeMap<String, String>) -> Table {
+fn standing_table(stand: &[Standing]) -> Table {
     let rows = stand.iter().map(|one| {
         let last = one.last.as_ref();
         let verdict = last.map(|last| &last.verdict);
@@ -216,13 +211,8 @@ fn standing_table(ask: &Ask, stand: &[Standing], currencies: &BTreeMap<String, S
             verdict.and_then(|verdict| verdict.value).map_or(Cell::None, Cell::Number),
             verdict.map_or(Cell::None, interval),
             verdict.and_then(|verdict| verdict.limit).map_or(Cell::None, Cell::Number),
-            last.map_or(Cell::None, |last| Cell::Count(last.predictions)),
             verdict.map_or(Cell::None, labels),
-            money(
-                verdict.and_then(|verdict| verdict.at_risk),
-                currencies.get(&one.endpoint).map(String::as_str),
-            ),
-            last.map_or(Cell::None, |last| Cell::Time(last.window.to, Some(ask.now))),
+            last.map_or(Cell::None, |last| Cell::Time(last.window.to, None)),
             verdict.map_or(Cell::None, |verdict| Cell::text(verdict.why.clone())),
         ]
     });
@@ -233,10 +223,8 @@ fn standing_table(ask: &Ask, stand: &[Standing], currencies: &BTreeMap<String, S
         "figure",
         "95 % interval",
         "limit",
-        "predictions",
         "labels there",
-        "at risk",
-        "window until",
+        "window until (UTC)",
         "why",
     ];
     Table::new("monitors", "Monitors", &columns).with(rows).or(Empty::new(
@@ -278,7 +266,7 @@ fn changes(windows: &[(Judged, Verdict)]) -> Vec<(Timestamp, String)> {
 }
 
 /// The figure of a series over its windows; nothing where none was measured.
-pub(super) fn figure(id: &str, one: &Standing, windows: &[(Judged, Verdict)]) -> Option<Figure> {
+pub(super) fn figure(id: &str, one: &Standing, windows: &[(Judged, Verdict)], wide: bool) -> Option<Figure> {
     if windows.iter().all(|(_, verdict)| verdict.value.is_none()) {
         return None;
     }
@@ -292,6 +280,7 @@ pub(super) fn figure(id: &str, one: &Standing, windows: &[(Judged, Verdict)]) ->
     let title = format!("{} of {}", one.watch, one.endpoint);
     let limit = windows.iter().rev().find_map(|(_, verdict)| verdict.limit);
     let chart = Trend {
+        wide,
         title: title.clone(),
         y: unit(&one.watch).into(),
         points: points.collect(),
@@ -314,6 +303,7 @@ pub(super) fn figure(id: &str, one: &Standing, windows: &[(Judged, Verdict)]) ->
         title,
         picture: chart.draw(),
         table,
+        wide,
         links: vec![Link::new(series_href(&one.endpoint, &one.watch), "every window")],
         ..Figure::default()
     })
@@ -322,7 +312,7 @@ pub(super) fn figure(id: &str, one: &Standing, windows: &[(Judged, Verdict)]) ->
 /// What the figure of a series is.
 fn unit(watch: &str) -> &str {
     match watch.split(['#', ':']).next().unwrap_or(watch) {
-        "drift" | "prediction_drift" => "share of columns that moved, by importance",
+        "drift" | "prediction_drift" => "share moved (by importance)",
         "quality" | "estimate" | "kpi" => watch.split_once(':').map_or(watch, |(_, name)| name),
         "service" => "99th percentile in ms, or share that failed",
         "inputs" => "share of requests",
@@ -392,25 +382,25 @@ async fn past(ask: &Ask) -> Result<Section, Error> {
     let more = alerts.len() > PAGE;
     alerts.truncate(PAGE);
     let next = alerts.last().filter(|_| more).map(|last| last.id.to_string());
-    let mut table = past_table(ask, &alerts);
+    let mut table = past_table(&alerts);
     table.pager = Some(ask.pager(next.as_deref(), format!("{} alerts", alerts.len())));
     Ok(Section::new("past", "All alerts", vec![Block::Table(table)]))
 }
 
-pub(super) fn past_table(ask: &Ask, alerts: &[Alert]) -> Table {
+pub(super) fn past_table(alerts: &[Alert]) -> Table {
     let rows = alerts.iter().map(|alert| {
         vec![
             Cell::Count(alert.id),
             Cell::Badge(phase_badge(&alert.state)),
             series_cell(&alert.made.endpoint, &alert.made.watch),
             Cell::text(alert.made.endpoint.clone()),
-            Cell::Time(alert.made.since, Some(ask.now)),
-            alert.ended_at.map_or(Cell::None, |ended| Cell::Time(ended, Some(ask.now))),
+            Cell::Time(alert.made.since, None),
+            alert.ended_at.map_or(Cell::None, |ended| Cell::Time(ended, None)),
             money(alert.made.at_risk, alert.made.currency.as_deref()),
             Cell::text(alert.made.why.clone()),
         ]
     });
-    let columns = ["alert", "state", "monitor", "endpoint", "since", "over", "at risk", "why"];
+    let columns = ["alert", "state", "monitor", "endpoint", "since (UTC)", "over", "at risk", "why"];
     Table::new("alerts", "Alerts", &columns)
         .with(rows)
         .or(Empty::new("No alert yet", "Everything that fired, and when it was over, is listed here."))

@@ -31,12 +31,15 @@ pub(super) async fn section(ask: &Ask) -> Result<Option<Section>, Error> {
             (None, 0) => Cell::None,
         };
         let at = waiting.map(|waiting| waiting.due).into_iter().chain(next).min();
-        rows.push((at, vec![
-            Cell::text(name),
-            Cell::text(format!("{kind}: {event}")),
-            at.map_or_else(|| Cell::text("when it happens"), |at| Cell::Time(at, None)),
-            state,
-        ]));
+        rows.push((
+            at,
+            vec![
+                Cell::text(name),
+                Cell::text(format!("{kind}: {event}")),
+                at.map_or_else(|| Cell::text("when it happens"), |at| Cell::Time(at, None)),
+                state,
+            ],
+        ));
     }
     // What comes soonest stands first; what waits for an event has no time.
     rows.sort_by_key(|(at, _)| (at.is_none(), *at));

@@ -4,9 +4,7 @@ use tidemill_db::monitoring::{AlertFilter, Judged, JudgedFilter};
 use tidemill_monitor::alert::Phase;
 use tidemill_monitor::{Evidence, Level, Verdict};
 use tidemill_registry::Error;
-use tidemill_ui::{
-    Area, Block, Cell, Crumb, Empty, Facts, Page, Section, Table, Tone, href, moment, number,
-};
+use tidemill_ui::{Area, Block, Cell, Crumb, Empty, Facts, Page, Section, Table, Tone, href, moment, number};
 
 use super::Made;
 use super::ask::Ask;
@@ -33,13 +31,15 @@ pub(super) async fn series(ask: Ask) -> Made {
     let currency = costs.and_then(|costs| costs.currency.clone());
     let currency = currency.as_deref();
 
-    let mut blocks =
-        vec![Block::Section(Section::new("now", "", vec![Block::Facts(facts(&ask, &one, currency))]))];
+    let mut blocks = vec![Block::Section(Section::new("now", "", vec![Block::Facts(facts(&one, currency))]))];
     let drawn = windows(db, endpoint, watch, DRAWN).await?;
-    if let Some(mut figure) = figure("trend", &one, &drawn) {
-        figure.wide = true;
+    if let Some(mut figure) = figure("trend", &one, &drawn, true) {
         figure.links.clear();
-        blocks.push(Block::Section(Section::new("trend", "Over time", vec![Block::Figure(Box::new(figure))])));
+        blocks.push(Block::Section(Section::new(
+            "trend",
+            "Over time",
+            vec![Block::Figure(Box::new(figure))],
+        )));
     }
     let shown = chosen(&ask, &one, drawn).await?;
     if let Some((judged, verdict)) = &shown {
@@ -53,7 +53,7 @@ pub(super) async fn series(ask: Ask) -> Made {
         blocks.push(Block::Section(Section::new(
             "alerts",
             "Its alerts",
-            vec![Block::Table(past_table(&ask, &own))],
+            vec![Block::Table(past_table(&own))],
         )));
     }
     Ok(Page {
@@ -74,12 +74,12 @@ pub(super) async fn series(ask: Ask) -> Made {
     })
 }
 
-fn facts(ask: &Ask, one: &Standing, currency: Option<&str>) -> Facts {
+fn facts(one: &Standing, currency: Option<&str>) -> Facts {
     let last = one.last.as_ref();
     let verdict = last.map(|last| &last.verdict);
     let since = match one.phase {
         Phase::Quiet => None,
-        Phase::Pending { since, .. } | Phase::Firing { since, .. } => Some(Cell::Time(since, Some(ask.now))),
+        Phase::Pending { since, .. } | Phase::Firing { since, .. } => Some(Cell::Time(since, None)),
     };
     let text = |cell: Cell| Some(cell).filter(|cell| *cell != Cell::None);
     let version = last.and_then(|last| last.version.clone()).map(|(model, version)| {
@@ -94,7 +94,7 @@ fn facts(ask: &Ask, one: &Standing, currency: Option<&str>) -> Facts {
         .maybe("Labels there", verdict.and_then(|verdict| text(labels(verdict))))
         .maybe("Answered by", version)
         .with("Windows judged", Cell::Count(one.windows))
-        .maybe("Last window until", last.map(|last| Cell::Time(last.window.to, Some(ask.now))))
+        .maybe("Last window until", last.map(|last| Cell::Time(last.window.to, None)))
         .maybe("Why", verdict.map(|verdict| Cell::text(verdict.why.clone())))
 }
 
@@ -187,7 +187,10 @@ fn evidence(judged: &Judged, verdict: &Verdict) -> Option<Section> {
                 .with("Columns that moved much, by importance", percent(*major_share))
                 .maybe("Smallest p-value over columns", p.map(Cell::Number))
                 .with("Level it had to reach", Cell::Number(*level))
-                .maybe("Not compared", Some(skipped.join(", ")).filter(|text| !text.is_empty()).map(Cell::Text));
+                .maybe(
+                    "Not compared",
+                    Some(skipped.join(", ")).filter(|text| !text.is_empty()).map(Cell::Text),
+                );
             blocks.push(Block::Facts(facts));
             let moved = columns.iter().map(|column| {
                 let (tone, word) = match column.level {
@@ -206,12 +209,12 @@ fn evidence(judged: &Judged, verdict: &Verdict) -> Option<Section> {
                 ]
             });
             let names = ["column", "moved", "importance", "share of rows that moved", "p-value", "why"];
-            blocks.push(Block::Table(
-                Table::new("columns", "Columns that moved", &names).with(moved).or(Empty::new(
+            blocks.push(Block::Table(Table::new("columns", "Columns that moved", &names).with(moved).or(
+                Empty::new(
                     "No column moved",
                     "Every column of the window is as in the reference, as far as its rows can tell.",
-                )),
-            ));
+                ),
+            )));
         }
         Evidence::Quality { predictions, labelled, cost_per_decision, estimate } => {
             let mut facts = facts

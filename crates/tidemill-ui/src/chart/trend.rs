@@ -34,13 +34,16 @@ pub struct Trend {
     pub limit: Option<f64>,
     /// What happened at a time; marks outside of the points' times are left out.
     pub marks: Vec<(Timestamp, String)>,
+    /// As wide as the page.
+    pub wide: bool,
 }
 
 impl Trend {
     /// As SVG.
     pub fn draw(&self) -> Markup {
-        let (width, height) = (560.0, 220.0);
-        let (left, right, top, bottom) = (62.0, width - 16.0, 22.0, height - 36.0);
+        let (width, height) = if self.wide { (900.0, 260.0) } else { (560.0, 220.0) };
+        // The text of a time at the border needs room.
+        let (left, right, top, bottom) = (62.0, width - 34.0, 22.0, height - 36.0);
         let times = || self.points.iter().map(|point| point.at.millis() as f64);
         let x = Scale::fit(times(), left, right, false).padded(0.02);
         let ends = |point: &TrendPoint| [point.value, point.low, point.high];
@@ -95,7 +98,11 @@ impl Trend {
         let limit = self.limit.map(|limit| format!(", limit {}", number(limit))).unwrap_or_default();
         let last = self.points.iter().rev().find_map(|point| point.value);
         let last = last.map_or_else(|| "not known".to_owned(), number);
-        format!("{}: {} windows, {broken} break the rule, the last is {last}{limit}", self.title, self.points.len())
+        format!(
+            "{}: {} windows, {broken} break the rule, the last is {last}{limit}",
+            self.title,
+            self.points.len()
+        )
     }
 
     /// The interval, where both ends are known.
@@ -174,7 +181,14 @@ mod tests {
             day(15_710, Some(0.7), false),
         ];
         let marks = vec![(Timestamp::from_millis(15_708 * DAY), "<b> to prod".to_owned())];
-        let trend = Trend { title: "ROC AUC".into(), y: "roc_auc".into(), points, limit: Some(0.5), marks };
+        let trend = Trend {
+            title: "ROC AUC".into(),
+            y: "roc_auc".into(),
+            points,
+            limit: Some(0.5),
+            marks,
+            wide: false,
+        };
         let text = trend.draw().0;
         assert_eq!(text.matches("class=\"broken\"").count(), 1, "{text}");
         assert_eq!(text.matches("class=\"band\"").count(), 2, "{text}");
