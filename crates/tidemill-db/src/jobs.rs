@@ -178,9 +178,10 @@ impl Db {
         job(reader.conn(), self.ctx(), id).await
     }
 
-    /// Jobs, newest first, those before `before`; of one trigger or in one state, where that is given.
+    /// Jobs, newest first, those before `before`; of one project, of one trigger or in one state, where that is given.
     pub async fn jobs(
         &self,
+        project: Option<&str>,
         trigger: Option<&str>,
         state: Option<JobState>,
         before: Option<u64>,
@@ -188,14 +189,14 @@ impl Db {
     ) -> Result<Vec<Job>> {
         let sql = format!(
             "{COLUMNS} WHERE id < $1 AND trigger_name = COALESCE($2, trigger_name)
-             AND state = COALESCE($3, state) ORDER BY id DESC LIMIT $4"
+             AND state = COALESCE($3, state) AND project = COALESCE($4, project) ORDER BY id DESC LIMIT $5"
         );
         let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let state = state.map(JobState::name);
         let mut reader = self.reader().await?;
         let rows: Vec<Row> = on!(reader.conn(), c => sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(before).bind(trigger).bind(state).bind(limit).fetch_all(c).await)
+            .bind(before).bind(trigger).bind(state).bind(project).bind(limit).fetch_all(c).await)
         .map_err(self.ctx().fail("read jobs"))?;
         rows.into_iter().map(from_row).collect()
     }
@@ -212,6 +213,19 @@ impl Db {
         .map_err(ctx.fail("hold a job"))?;
         tx.commit().await?;
         Ok(stop.map_or(Lease::Lost, |text| JobState::parse(&text).map_or(Lease::Held, Lease::Stop)))
+    }
+
+    /// Gives a job back that its worker was told to leave, because the server stops: whoever serves next begins with it at once, and
+    /// this attempt does not count as one at which a worker died.
+    pub async fn give_back_job(&self, id: u64, attempt: u32) -> Result<()> {
+        const SQL: &str =
+            "UPDATE job SET state = 'waiting', attempts = attempts - 1, owner = NULL, lease_until = NULL
+            WHERE id = $1 AND attempts = $2 AND state = 'running' AND stop_as IS NULL";
+        let mut tx = self.write().await?;
+        let ctx = tx.ctx.clone();
+        on!(tx.conn(), c => sqlx::query(SQL).bind(id as i64).bind(i64::from(attempt)).execute(c).await.map(drop))
+            .map_err(ctx.fail("give a job back"))?;
+        tx.commit().await
     }
 
     /// Asks the worker of a job that runs to stop it, so that it ends as `state`. Its end is what the log will tell.

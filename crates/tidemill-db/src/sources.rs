@@ -48,6 +48,27 @@ impl Db {
         tx.commit().await
     }
 
+    /// Notes where a source begins that is another one now under the same name, unless somebody has noted it since `seen` was read.
+    pub async fn begin_source_anew(
+        &self,
+        project: &str,
+        source: &str,
+        part: &str,
+        seen: &str,
+        position: &str,
+        at: Timestamp,
+    ) -> Result<()> {
+        const SQL: &str = "UPDATE source_offset SET position = $1, at = $2
+            WHERE project = $3 AND source = $4 AND part = $5 AND position = $6";
+        let mut tx = self.write().await?;
+        let ctx = tx.ctx.clone();
+        on!(tx.conn(), c => sqlx::query(SQL)
+            .bind(position).bind(at.millis()).bind(project).bind(source).bind(part).bind(seen)
+            .execute(c).await.map(drop))
+        .map_err(ctx.fail("note where a source is"))?;
+        tx.commit().await
+    }
+
     /// What waits at the triggers of a project: JSON by the trigger's name.
     pub async fn pending_triggers(&self, project: &str) -> Result<Vec<(String, String)>> {
         let mut reader = self.reader().await?;

@@ -107,6 +107,9 @@ impl Watch {
             Kind::Monitor(Monitor::Quality(quality)) => {
                 quality.outcomes.as_ref().map_or(Duration::ZERO, |outcomes| outcomes.delay.0)
             }
+            Kind::Monitor(Monitor::Kpi(kpi)) => {
+                kpi.outcomes.as_ref().map_or(Duration::ZERO, |outcomes| outcomes.delay.0)
+            }
             Kind::Monitor(_) | Kind::Estimate(_) => Duration::ZERO,
         }
     }
@@ -132,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_series_has_a_name_of_its_own() {
-        let text = "project: p\nobjective:\n  task: {kind: classification, target: late, positive: 1}\n  kpi: {name: money, better: higher}\nmonitors:\n  - drift: {window: 1d, for: 2d}\n  - drift: {window: 7d}\n  - quality: {metric: roc_auc, min: 0.6, outcomes: {delay: 12h}}\n  - kpi: {name: money}\n  - inputs: {violations: 0.01}\n  - service: {p99_ms: 50}\n  - stale: {max_age: 45d}\n";
+        let text = "project: p\nobjective:\n  task: {kind: classification, target: late, positive: 1}\n  kpi: {name: money, better: higher}\nmonitors:\n  - drift: {window: 1d, for: 2d}\n  - drift: {window: 7d}\n  - quality: {metric: roc_auc, min: 0.6, outcomes: {delay: 12h}}\n  - kpi: {name: money, outcomes: {delay: 2h}}\n  - inputs: {violations: 0.01}\n  - service: {p99_ms: 50}\n  - stale: {max_age: 45d}\n";
         let project = tidemill_project::parse(text, "tidemill.yaml").unwrap();
         let declared = Declaration {
             project: project.project.to_string(),
@@ -155,7 +158,7 @@ mod tests {
                 ("drift#2", 604_800, 0, 0),
                 ("estimate:roc_auc", 86_400, 0, 0),
                 ("quality:roc_auc", 86_400, 43_200, 0),
-                ("kpi:money", 86_400, 0, 0),
+                ("kpi:money", 86_400, 7_200, 0),
                 ("inputs", 3_600, 0, 0),
                 ("service", 300, 0, 0),
                 ("stale", 38_880, 0, 0),

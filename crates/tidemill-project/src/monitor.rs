@@ -170,6 +170,9 @@ pub struct KpiMonitor {
     /// The stretch of time that is judged; one day where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Period>,
+    /// When outcomes are expected; a window is judged when it is that long over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<Outcomes>,
     /// How long it must stay broken before its alert fires; at once where not given.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub hold: Option<Period>,

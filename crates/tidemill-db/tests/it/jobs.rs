@@ -75,10 +75,10 @@ async fn a_job_is_made_once_taken_once_and_ended_once(f: Fixture) {
     assert_eq!((found.started_at, found.ended_at, found.owner), (Some(at(6)), Some(at(9)), None));
     let numbers = |jobs: Vec<tidemill_db::jobs::Job>| jobs.iter().map(|job| job.id).collect::<Vec<_>>();
     assert_eq!(numbers(f.db.open_jobs("p").await.unwrap()), [second]);
-    assert_eq!(numbers(f.db.jobs(None, None, None, 10).await.unwrap()), [second, job]);
-    assert_eq!(numbers(f.db.jobs(Some("nightly"), None, Some(second), 10).await.unwrap()), [job]);
-    assert_eq!(numbers(f.db.jobs(None, Some(JobState::Waiting), None, 10).await.unwrap()), [second]);
-    assert!(f.db.jobs(Some("none"), None, None, 10).await.unwrap().is_empty());
+    assert_eq!(numbers(f.db.jobs(None, None, None, None, 10).await.unwrap()), [second, job]);
+    assert_eq!(numbers(f.db.jobs(Some("p"), Some("nightly"), None, Some(second), 10).await.unwrap()), [job]);
+    assert_eq!(numbers(f.db.jobs(None, None, Some(JobState::Waiting), None, 10).await.unwrap()), [second]);
+    assert!(f.db.jobs(Some("none"), None, None, None, 10).await.unwrap().is_empty());
     let mut tx = f.db.begin().await.unwrap();
     assert_eq!(tx.jobs_made("p", at(5)).await.unwrap().len(), 2);
     assert_eq!(tx.jobs_made("p", at(6)).await.unwrap().len(), 0);
@@ -97,6 +97,15 @@ async fn a_lease_keeps_others_away_until_it_is_over(f: Fixture) {
     assert_eq!(f.db.renew_job(job, 1, at(900)).await.unwrap(), Lease::Lost, "and the first has lost it");
     assert!(!end(&f, job, 1, JobState::Succeeded).await, "what it says is not heard");
     assert!(end(&f, job, 2, JobState::Succeeded).await);
+
+    let job = make(&f, "e3").await.unwrap();
+    assert!(start(&f, job, 0, 100).await);
+    f.db.give_back_job(job, 2).await.unwrap();
+    assert!(!f.db.job(job).await.unwrap().unwrap().is_free(at(50)), "only who holds it gives it back");
+    f.db.give_back_job(job, 1).await.unwrap();
+    let found = f.db.job(job).await.unwrap().unwrap();
+    assert_eq!((found.state, found.attempts, found.owner), (JobState::Waiting, 0, None));
+    assert!(start(&f, job, 0, 100).await && end(&f, job, 1, JobState::Succeeded).await);
 
     let job = make(&f, "e2").await.unwrap();
     let dead = Owner { started: 1, ..Owner::current() };
@@ -153,6 +162,10 @@ async fn cursors_offsets_and_deliveries(f: Fixture) {
     assert!(tx.add_delivery("p", "other", "d1", at(4)).await.unwrap());
     tx.commit(vec![event(3, changed())]).await.unwrap();
     assert_eq!(f.db.source_offset("p", "git", "main").await.unwrap().as_deref(), Some("c"));
+    for (seen, position, expected) in [("b", "x", "c"), ("c", "d", "d")] {
+        f.db.begin_source_anew("p", "git", "main", seen, position, at(9)).await.unwrap();
+        assert_eq!(f.db.source_offset("p", "git", "main").await.unwrap().as_deref(), Some(expected));
+    }
     assert_eq!(f.db.prune_deliveries_of_sources(at(4)).await.unwrap(), 1);
     let mut tx = f.db.begin().await.unwrap();
     assert!(tx.add_delivery("p", "hook", "d1", at(9)).await.unwrap(), "forgotten");

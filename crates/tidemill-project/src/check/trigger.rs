@@ -55,7 +55,8 @@ impl Check<'_> {
                 let is_text = place.node.is_none_or(|n| n.as_str().is_some());
                 let cron = if is_text { place.clone() } else { place.key("cron") };
                 if let Some(message) = cron::problem(schedule.cron()) {
-                    let expected = "five fields: minute, hour, day of month, month, day of week";
+                    let expected =
+                        "five fields: minute, hour, day of month, month, day of week; or six, seconds first";
                     self.add(&cron.span, message, expected, None);
                 }
                 if let Schedule::Zoned(zoned) = schedule

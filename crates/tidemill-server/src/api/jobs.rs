@@ -121,7 +121,9 @@ pub(super) async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -
     let trigger = wanted.trigger.as_ref().map(|text| text.0.as_str());
     let before = wanted.cursor.map(|cursor| cursor.0);
     let state = wanted.state.map(JobState::from);
-    let found = app.registry().db().jobs(trigger, state, before, wanted.limit.and_one()).await?;
+    // Servers of several projects may share a database.
+    let project = app.config().triggers.as_ref().map(|triggers| triggers.project());
+    let found = app.registry().db().jobs(project, trigger, state, before, wanted.limit.and_one()).await?;
     Ok(Page::of(found, wanted.limit, |job| job.id.to_string(), Job::from))
 }
 

@@ -56,13 +56,13 @@ pub async fn backtest(
     let mut known: Vec<Known> =
         declaration.watches().into_iter().map(|watch| (watch, Memory::default())).collect();
     let mut references = References::new(registry, scratch);
-    let mut windows = Vec::new();
+    let (mut windows, mut last) = (Vec::new(), std::collections::BTreeMap::new());
     loop {
         let due = due_windows(&known, &times, now);
         if due.iter().all(Vec::is_empty) {
             break;
         }
-        let mut sources = Sources { db, reader, store: None, references: &mut references };
+        let mut sources = Sources { db, reader, store: None, references: &mut references, last: &mut last };
         let made = judge_windows(&mut sources, declaration, &mut known, &due, now, (from, to)).await?;
         windows.extend(made.into_iter().map(|made| Fired {
             watch: made.watch.id,

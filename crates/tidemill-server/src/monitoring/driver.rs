@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::declare::declarations;
 use super::internal;
-use super::judge::{Known, Now, Sources, due_windows, judge_windows, needs_labels};
+use super::judge::{Known, MOST, Now, Sources, due_windows, judge_windows, needs_labels};
 use super::keep::keep;
 use super::reference::References;
 use super::scan::Times;
@@ -160,8 +160,14 @@ impl Driver {
         let store = self.app.registry().store().clone();
         // Profiles must not be collected before they are listed.
         let hold = store.hold().map_err(|error| internal(error.to_string()))?;
-        let mut sources =
-            Sources { db: &db, reader: &self.reader, store: Some(&store), references: &mut self.references };
+        let mut sources = Sources {
+            db: &db,
+            reader: &self.reader,
+            store: Some(&store),
+            references: &mut self.references,
+            // The store keeps them.
+            last: &mut BTreeMap::new(),
+        };
         let made =
             judge_windows(&mut sources, declaration, &mut known, &windows, now, (Some(stream.low), None))
                 .await
@@ -182,7 +188,7 @@ impl Driver {
             );
         }
         // Another round at once where a limit was reached.
-        seen.has_more = true;
+        seen.has_more = windows.iter().any(|due| due.len() >= MOST);
         if seen.waiting.is_some_and(|since| since.elapsed() >= PATIENCE) {
             seen.waiting = None;
         }

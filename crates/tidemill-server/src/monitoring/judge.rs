@@ -22,7 +22,7 @@ use super::rows::{Rows, Wanted};
 use super::scan::{Key, Times, blocking, read_rows};
 
 /// Windows of one series that are judged at once.
-const MOST: usize = 32;
+pub(super) const MOST: usize = 32;
 
 /// Windows among which the model that answered last is looked for.
 const LAST: usize = 50;
@@ -34,6 +34,9 @@ pub(super) struct Sources<'a> {
     /// Where profiles of windows are kept; a backtest keeps none.
     pub(super) store: Option<&'a Store>,
     pub(super) references: &'a mut References,
+    /// The last profile of each series that compares with the window before, by series and the begin of its window: what a backtest,
+    /// which stores none, needs across two reads of the log.
+    pub(super) last: &'a mut BTreeMap<(String, Timestamp), Profile>,
 }
 
 /// How far time has come.
@@ -153,6 +156,12 @@ pub(super) async fn judge_windows(
             let before = before(sources, endpoint, watch, *window, &profiles).await?;
             let estimated = estimated(sources.db, endpoint, watch, *window, &made).await?;
             let profile = profiles.get(&key);
+            if sources.store.is_none() && compares_with_before(watch) {
+                sources.last.retain(|(known, _), _| *known != watch.id);
+                if let Some((profile, _)) = profile {
+                    sources.last.insert((watch.id.clone(), window.from), profile.clone());
+                }
+            }
             let look = Look {
                 window: *window,
                 rows: seen_rows,
@@ -219,6 +228,16 @@ async fn profiles(sources: &Sources<'_>, rows: &mut BTreeMap<Key, Rows>) -> Resu
     Ok(profiles)
 }
 
+/// Whether a monitor compares with the window before.
+fn compares_with_before(watch: &Watch) -> bool {
+    let against = match &watch.kind {
+        Kind::Monitor(Monitor::Drift(drift)) => drift.against,
+        Kind::Monitor(Monitor::PredictionDrift(drift)) => drift.against,
+        Kind::Monitor(_) | Kind::Estimate(_) => return false,
+    };
+    against == Against::Previous
+}
+
 /// The profile of the window before, for a monitor that compares with it.
 async fn before(
     sources: &Sources<'_>,
@@ -227,16 +246,14 @@ async fn before(
     window: Window,
     profiles: &Profiles,
 ) -> Result<Option<Profile>, LogError> {
-    let against = match &watch.kind {
-        Kind::Monitor(Monitor::Drift(drift)) => drift.against,
-        Kind::Monitor(Monitor::PredictionDrift(drift)) => drift.against,
-        Kind::Monitor(_) | Kind::Estimate(_) => return Ok(None),
-    };
-    if against != Against::Previous {
+    if !compares_with_before(watch) {
         return Ok(None);
     }
     let before = Window::containing(Timestamp::from_millis(window.from.millis() - 1), watch.length());
     if let Some((profile, _)) = profiles.get(&(before, false)) {
+        return Ok(Some(profile.clone()));
+    }
+    if let Some(profile) = sources.last.get(&(watch.id.clone(), before.from)) {
         return Ok(Some(profile.clone()));
     }
     let stored = sources.db.judged_window(endpoint, &watch.id, before.from).await?;

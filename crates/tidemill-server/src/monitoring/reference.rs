@@ -1,6 +1,6 @@
 //! What windows are compared with: what is known of a version of a model from its training.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
@@ -71,8 +71,12 @@ struct Cost {
 pub(super) struct References {
     registry: Registry,
     source: RegistrySource,
-    known: BTreeMap<(String, String), Arc<Reference>>,
+    /// The one that was asked for last stands last.
+    known: VecDeque<(Key, Arc<Reference>)>,
 }
+
+/// Model, version, and the objective as JSON: what is right and which column holds times is the project's to say.
+type Key = (String, String, String);
 
 /// How many versions are remembered.
 const REMEMBERED: usize = 16;
@@ -80,7 +84,7 @@ const REMEMBERED: usize = 16;
 impl References {
     pub(super) fn new(registry: &Registry, scratch: std::path::PathBuf) -> Self {
         let source = RegistrySource::new(registry.clone(), Vec::new(), scratch, ServingSettings::default());
-        Self { registry: registry.clone(), source, known: BTreeMap::new() }
+        Self { registry: registry.clone(), source, known: VecDeque::new() }
     }
 
     /// What is known of a version. A file that cannot be read is said in the log, and counts as absent.
@@ -89,9 +93,14 @@ impl References {
         (model, version): &(String, String),
         objective: Option<&Objective>,
     ) -> Arc<Reference> {
-        let key = (model.clone(), version.clone());
-        if let Some(known) = self.known.get(&key) {
-            return Arc::clone(known);
+        let declared = serde_json::to_string(&objective).unwrap_or_default();
+        let key = (model.clone(), version.clone(), declared);
+        if let Some(at) = self.known.iter().position(|(known, _)| *known == key)
+            && let Some(found) = self.known.remove(at)
+        {
+            let known = Arc::clone(&found.1);
+            self.known.push_back(found);
+            return known;
         }
         let read = match self.read(model, version, objective).await {
             Ok(read) => Arc::new(read),
@@ -101,9 +110,9 @@ impl References {
             }
         };
         if self.known.len() >= REMEMBERED {
-            self.known.pop_first();
+            self.known.pop_front();
         }
-        self.known.insert(key, Arc::clone(&read));
+        self.known.push_back((key, Arc::clone(&read)));
         read
     }
 

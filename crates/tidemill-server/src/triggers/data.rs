@@ -43,9 +43,12 @@ pub(super) async fn run(triggers: Triggers, stop: CancellationToken) {
             if !is_due {
                 continue;
             }
-            looked.insert(of.name.clone(), now);
-            if let Err(error) = look(&triggers, of).await {
-                tracing::warn!(dataset = of.name, "a change of the data cannot be recorded: {error}");
+            match look(&triggers, of).await {
+                Ok(()) => drop(looked.insert(of.name.clone(), now)),
+                // What was not recorded is looked at again at once, not only when it is due.
+                Err(error) => {
+                    tracing::warn!(dataset = of.name, "a change of the data cannot be recorded: {error}");
+                }
             }
         }
         tokio::select! {

@@ -32,7 +32,7 @@ pub(super) async fn run(triggers: Triggers, stop: CancellationToken) {
             };
             match asked {
                 Ok(Some(commit)) => {
-                    let noted = note(&triggers, name, branch, &commit, Details::new(), system(), false).await;
+                    let noted = note(&triggers, name, branch, &commit, Details::new(), system(), None).await;
                     if let Err(error) = noted {
                         tracing::warn!(trigger.name = name, "a commit cannot be recorded: {error}");
                     }
@@ -50,7 +50,7 @@ pub(super) async fn run(triggers: Triggers, stop: CancellationToken) {
 }
 
 /// Records that a branch is at a commit, where that is new; gives the event. The first commit that is seen by looking is
-/// where things stand, and not a change; one that was pushed is.
+/// where things stand, and not a change; one that was pushed, by a delivery of this key, is.
 pub(super) async fn note(
     t: &Triggers,
     trigger: &str,
@@ -58,7 +58,7 @@ pub(super) async fn note(
     commit: &str,
     mut details: Details,
     actor: Actor,
-    pushed: bool,
+    pushed: Option<&str>,
 ) -> Result<Option<u64>> {
     let (db, project) = (t.db(), t.project());
     // A trigger that is told to watch another branch begins anew.
@@ -67,7 +67,7 @@ pub(super) async fn note(
     if known.as_deref() == Some(commit) {
         return Ok(None);
     }
-    if known.is_none() && !pushed {
+    if known.is_none() && pushed.is_none() {
         db.begin_source(project, SOURCE, &part, commit, t.now()).await?;
         return Ok(None);
     }
@@ -76,6 +76,12 @@ pub(super) async fn note(
     details.insert("trigger".to_owned(), trigger.to_owned());
     let mut tx = db.begin().await?;
     if tx.source_offset(project, SOURCE, &part).await?.as_deref() == Some(commit) {
+        return Ok(None);
+    }
+    // A delivery that comes again must not set the branch back to where it was.
+    if let Some(key) = pushed.filter(|key| !key.is_empty())
+        && !tx.add_delivery(project, &format!("push:{trigger}"), key, t.now()).await?
+    {
         return Ok(None);
     }
     tx.move_source(project, SOURCE, &part, commit, t.now()).await?;

@@ -139,7 +139,7 @@ impl Call<'_> {
                 let all = alerts.into_iter().map(|alert| (Some(alert.key), alert.details)).collect();
                 self.record(SourceKind::Alertmanager, all, &actor).await
             }
-            When::Git { branch, .. } => self.push(branch, actor).await,
+            When::Git { branch, .. } => self.push(branch, verified, actor).await,
             When::Schedule { .. }
             | When::Data { .. }
             | When::Alert { .. }
@@ -148,14 +148,15 @@ impl Call<'_> {
         }
     }
 
-    async fn push(&self, branch: &str, actor: Actor) -> Result<Received, Problem> {
+    async fn push(&self, branch: &str, verified: &Verified, actor: Actor) -> Result<Received, Problem> {
         let push = pushes(self.header, self.body).map_err(|error| Error::invalid(error.to_string()))?;
         let push = push.filter(|push| push.branch == branch);
         let Some((commit, details)) = push.and_then(|push| Some((push.commit?, push.details))) else {
             return Ok(Received { ignored: 1, ..Received::default() });
         };
         let name = &self.rule.trigger.name;
-        let event = git::note(self.triggers, name, branch, &commit, details, actor, true).await?;
+        let key = verified.key.as_deref().map(shortened).unwrap_or_default();
+        let event = git::note(self.triggers, name, branch, &commit, details, actor, Some(&key)).await?;
         let repeated = usize::from(event.is_none());
         Ok(Received { events: event.into_iter().collect(), repeated, ignored: 0 })
     }

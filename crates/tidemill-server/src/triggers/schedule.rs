@@ -63,20 +63,25 @@ async fn look(
     let declared = declared(rule);
     let last = match place {
         Some(place) => place,
-        None => match t
-            .db()
-            .source_offset(t.project(), SOURCE, name)
-            .await?
-            .and_then(|text| parse(&text, &declared))
-        {
-            Some(last) => last,
-            // A schedule that is new, or another one than before, has missed nothing.
-            None => {
-                let position = written(now, &declared);
-                t.db().begin_source(t.project(), SOURCE, name, &position, now).await?;
-                return Ok(now);
+        None => {
+            let stored = t.db().source_offset(t.project(), SOURCE, name).await?;
+            let known = stored.as_deref().and_then(|text| parse(text, &declared));
+            match known {
+                Some(last) => last,
+                // A schedule that is new, or another one than before, has missed nothing.
+                None => {
+                    let position = written(now, &declared);
+                    let (db, project) = (t.db(), t.project());
+                    match stored {
+                        Some(seen) => {
+                            db.begin_source_anew(project, SOURCE, name, &seen, &position, now).await?;
+                        }
+                        None => db.begin_source(project, SOURCE, name, &position, now).await?,
+                    }
+                    return Ok(now);
+                }
             }
-        },
+        }
     };
     let times = schedule.due(last, now, missed);
     let Some(latest) = times.last().copied() else { return Ok(last) };

@@ -67,13 +67,14 @@ mod linux {
         queue: OwnedFd,
         /// Folders whose new folders are to be watched too, by the kernel's number.
         below: BTreeMap<i32, PathBuf>,
-        count: usize,
+        /// All folders, by the same number.
+        watched: BTreeSet<i32>,
     }
 
     impl Inotify {
         pub(super) fn new(folders: &BTreeSet<Folder>) -> io::Result<Self> {
             let queue = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-            let mut watch = Self { queue, below: BTreeMap::new(), count: 0 };
+            let mut watch = Self { queue, below: BTreeMap::new(), watched: BTreeSet::new() };
             for folder in folders {
                 watch.add(&folder.path, folder.below);
             }
@@ -81,7 +82,7 @@ mod linux {
         }
 
         fn add(&mut self, path: &Path, below: bool) {
-            if self.count >= MOST {
+            if self.watched.len() >= MOST {
                 return;
             }
             let wanted = WatchFlags::CREATE
@@ -101,7 +102,7 @@ mod linux {
                     return;
                 }
             };
-            self.count += 1;
+            self.watched.insert(number);
             if !below {
                 return;
             }
@@ -117,7 +118,11 @@ mod linux {
 
         pub(super) async fn written(&mut self) -> io::Result<()> {
             loop {
-                let (heard, new) = drain(&self.queue, &self.below)?;
+                let Told { heard, new, gone } = drain(&self.queue, &self.below)?;
+                for number in gone {
+                    self.watched.remove(&number);
+                    self.below.remove(&number);
+                }
                 for folder in new {
                     self.add(&folder, true);
                 }
@@ -129,26 +134,41 @@ mod linux {
         }
     }
 
-    /// Reads all that the kernel has to tell: whether there was anything, and folders that are new.
-    fn drain(queue: &OwnedFd, below: &BTreeMap<i32, PathBuf>) -> io::Result<(bool, Vec<PathBuf>)> {
+    /// What the kernel had to tell.
+    #[derive(Default)]
+    struct Told {
+        /// Whether there was anything.
+        heard: bool,
+        /// Folders that are new.
+        new: Vec<PathBuf>,
+        /// Numbers of folders that are no longer there.
+        gone: Vec<i32>,
+    }
+
+    /// Reads all that the kernel has to tell.
+    fn drain(queue: &OwnedFd, below: &BTreeMap<i32, PathBuf>) -> io::Result<Told> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(queue, &mut buffer);
-        let (mut heard, mut new) = (false, Vec::new());
+        let mut told = Told::default();
         loop {
             let event = match reader.next() {
                 Ok(event) => event,
-                Err(Errno::AGAIN) => return Ok((heard, new)),
+                Err(Errno::AGAIN) => return Ok(told),
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             };
-            heard = true;
+            told.heard = true;
+            if event.events().contains(ReadFlags::IGNORED) {
+                told.gone.push(event.wd());
+                continue;
+            }
             let made = ReadFlags::CREATE | ReadFlags::MOVED_TO;
             if event.events().contains(ReadFlags::ISDIR)
                 && event.events().intersects(made)
                 && let (Some(parent), Some(name)) = (below.get(&event.wd()), event.file_name())
             {
                 use std::os::unix::ffi::OsStrExt as _;
-                new.push(parent.join(std::ffi::OsStr::from_bytes(name.to_bytes())));
+                told.new.push(parent.join(std::ffi::OsStr::from_bytes(name.to_bytes())));
             }
         }
     }

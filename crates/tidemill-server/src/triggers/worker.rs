@@ -103,9 +103,7 @@ async fn work(t: &Triggers, job: &Job, attempt: u32, started: u64, stop: &Cancel
         }
     };
     if stop.is_cancelled() && worked.state == JobState::Cancelled {
-        // Whoever serves next goes on with it, at once.
-        t.db().renew_job(job.id, attempt, t.now()).await?;
-        return Ok(());
+        return t.db().give_back_job(job.id, attempt).await;
     }
     let worked = match stop_as.filter(|_| worked.state == JobState::Cancelled) {
         Some(JobState::Superseded) => Worked {
