@@ -31,4 +31,4 @@ pub use message::{Message, Notice};
 pub use quality::{Calibration, Checked, Estimated, Labels, QualitySeen, measure, metric_of};
 pub use tidemill_project::{Columns, Monitor, Receiver, Reference};
 pub use tidemill_stats::drift::Level;
-pub use verdict::{Evidence, Exposure, Moved, State, Verdict};
+pub use verdict::{Evidence, Exposure, Moved, State, Verdict, Without};

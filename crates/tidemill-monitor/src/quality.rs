@@ -8,7 +8,7 @@ use tidemill_stats::interval::{Interval, auc, bootstrap, wilson};
 use tidemill_stats::quality::Confusion;
 use tidemill_stats::special::normal_quantile;
 
-use crate::verdict::{Evidence, Exposure, State, Verdict};
+use crate::verdict::{Evidence, Exposure, State, Verdict, Without};
 
 /// Answers of a window with their labels. All columns have the same rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -243,6 +243,7 @@ pub(crate) fn judge(
             predictions: seen.predictions,
             labelled,
             cost_per_decision: spent,
+            without: spent.and(costs).and_then(|costs| without(&seen.labels, costs)),
             estimate,
         })
     };
@@ -280,6 +281,16 @@ pub(crate) fn judge(
         evidence: evidence(checked),
         ..Verdict::of(state, why)
     }
+}
+
+/// What decisions on labelled rows would have cost without a model.
+fn without(labels: &Labels, costs: &Costs) -> Option<Without> {
+    let Labels::Classes { positive, .. } = labels else { return None };
+    let mean = |acts| {
+        let all: f64 = positive.iter().map(|positive| costs.of(*positive, acts)).sum();
+        all / positive.len() as f64
+    };
+    (!positive.is_empty()).then(|| Without { never: mean(false), always: mean(true) })
 }
 
 /// What makes probabilities of scores: isotonic regression on rows whose labels are known, which the model did not learn from.

@@ -103,6 +103,9 @@ pub enum Evidence {
         labelled: u64,
         /// Mean cost of a decision, where the objective names costs.
         cost_per_decision: Option<f64>,
+        /// What decisions on the same rows would have cost without a model.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        without: Option<Without>,
         /// How the estimate from before the labels did.
         estimate: Option<super::Checked>,
     },
@@ -148,6 +151,15 @@ pub enum Evidence {
         /// How many these are.
         windows: u64,
     },
+}
+
+/// Mean cost of a decision where nothing is predicted.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Without {
+    /// Where one never acts.
+    pub never: f64,
+    /// Where one always acts.
+    pub always: f64,
 }
 
 /// A column that moved.

@@ -191,10 +191,16 @@ fn quality_is_broken_only_where_its_whole_interval_is_and_the_estimate_is_checke
         "{}",
         good.verdict.why
     );
-    let Some(Evidence::Quality { estimate: Some(checked), cost_per_decision, .. }) = good.verdict.evidence
+    let Some(Evidence::Quality { estimate: Some(checked), cost_per_decision, without, .. }) =
+        good.verdict.evidence
     else {
         panic!("{good:?}")
     };
+    let Labels::Classes { positive, .. } = labels(900, 1.2, 1) else { unreachable!() };
+    let share = positive.iter().filter(|positive| **positive).count() as f64 / 900.0;
+    let without = without.unwrap();
+    assert!((without.never - 120.0 * share).abs() < 1e-9, "{without:?}");
+    assert!((without.always - 15.0 * (1.0 - share)).abs() < 1e-9, "{without:?}");
     assert!((checked.error - (0.82 - good.verdict.value.unwrap())).abs() < 1e-12);
     assert!(cost_per_decision.is_some());
     // A few labels whose interval is wide hold the limit.

@@ -9,6 +9,7 @@ mod curves;
 mod data;
 mod decide;
 mod delivery;
+mod earned;
 mod evaluation;
 mod evidence;
 mod experiments;

@@ -16,7 +16,7 @@ use super::Made;
 use super::ask::Ask;
 use super::home::{self, Blocked};
 use super::rollout::{names, release_link, rollout_link, title};
-use super::{delivery, evaluation, serving};
+use super::{delivery, earned, evaluation, serving};
 use crate::About;
 
 /// Changes that are listed.
@@ -115,7 +115,7 @@ fn purpose(about: &About) -> Section {
 }
 
 /// An amount of money.
-fn money_text(amount: f64, currency: &str) -> String {
+pub(super) fn money_text(amount: f64, currency: &str) -> String {
     format!("{} {currency}", number((amount * 100.0).round() / 100.0))
 }
 
@@ -138,11 +138,13 @@ async fn money(
             "The project file says what each kind of error costs, under `objective`; the next training then measures it.",
         ))),
     }
-    blocks.push(Block::Text(production(ask).await?));
+    let earned = earned::earned(ask.app.registry().db()).await?;
+    blocks.extend(earned.iter().enumerate().map(|(at, earned)| earned.block(at)));
+    blocks.push(Block::Text(production(ask, earned.is_empty()).await?));
     let section = Section::new("money", "What it is worth", blocks);
     Ok(match version.filter(|_| cost.is_some()) {
         Some(version) => section.note(format!(
-            "Measured for {} version {} on records that it did not learn from{}.",
+            "In testing: measured for {} version {} on records that it did not learn from{}.",
             version.model,
             version.version,
             if about.objective.is_some() {
@@ -212,7 +214,7 @@ fn errors(report: &Report, costs: &Costs, currency: &str) -> Option<Table> {
 }
 
 /// What is known from production, in a sentence.
-async fn production(ask: &Ask) -> Result<String, Error> {
+async fn production(ask: &Ask, only_tested: bool) -> Result<String, Error> {
     let totals = serving::totals(ask);
     let (requests, failed) = serving::answered(totals.iter());
     let db = ask.app.registry().db();
@@ -232,9 +234,10 @@ async fn production(ask: &Ask) -> Result<String, Error> {
     let outcomes = match (matched, waiting) {
         (0, 0) => "What came of decisions is not reported back yet, so the money they saved in daily use is not known.".to_owned(),
         (matched, waiting) => format!(
-            "What came of {} decisions is known, {} reports wait for their decision; the money above is from testing, not from these.",
+            "What came of {} decisions is known, {} reports wait for their decision{}.",
             count(matched),
-            count(waiting)
+            count(waiting),
+            if only_tested { "; the money above is from testing, not from these" } else { "" }
         ),
     };
     Ok(format!("{answered} {outcomes}"))

@@ -216,11 +216,13 @@ fn evidence(judged: &Judged, verdict: &Verdict) -> Option<Section> {
                 ),
             )));
         }
-        Evidence::Quality { predictions, labelled, cost_per_decision, estimate } => {
+        Evidence::Quality { predictions, labelled, cost_per_decision, without, estimate } => {
             let mut facts = facts
                 .with("Predictions", Cell::Count(*predictions))
                 .with("Labels there", Cell::Count(*labelled))
-                .maybe("Cost per decision", cost_per_decision.map(Cell::Number));
+                .maybe("Cost per decision", cost_per_decision.map(Cell::Number))
+                .maybe("Had one never acted", without.map(|without| Cell::Number(without.never)))
+                .maybe("Had one always acted", without.map(|without| Cell::Number(without.always)));
             if let Some(checked) = estimate {
                 facts = facts
                     .with("Estimated before the labels came", Cell::Number(checked.estimated))

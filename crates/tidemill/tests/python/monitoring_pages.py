@@ -19,7 +19,7 @@ PAGES = [
     ("series_estimate", "/monitoring/flights-late/estimate:roc_auc", ["it has no alert of its own", "It is right where"]),
     ("series_missing", "/monitoring/flights-late/none", ["nothing named"]),
     ("home_firing", "/", ["drift of flights-late", "at risk in the last window", "What comes next", "alert: drift"]),
-    ("owner_firing", "/owner", ["drift of flights-late", "not as it should be"]),
+    ("owner_firing", "/owner", ["drift of flights-late", "not as it should be", "in daily use", "They cost"]),
 ]
 
 

@@ -121,6 +121,21 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     let error = checked["estimated"].as_f64().unwrap() - value;
     assert!((checked["error"].as_f64().unwrap() - error).abs() < 1e-9, "{found}");
 
+    // The owner reads the sum of what windows say.
+    let (mut decisions, mut cost) = (0, 0.0);
+    for window in judged {
+        let evidence = &window["verdict"]["evidence"];
+        if let Some(each) = evidence["cost_per_decision"].as_f64() {
+            let labelled = evidence["labelled"].as_u64().unwrap();
+            (decisions, cost) = (decisions + labelled, cost + each * labelled as f64);
+        }
+    }
+    let owner = get(&format!("{}/owner", server.url));
+    let earned = &owner["data"]["earned_0"];
+    assert_eq!(earned["Decisions whose outcome is known"], decisions, "{owner}");
+    let said: f64 = earned["They cost"].as_str().unwrap().strip_suffix(" EUR").unwrap().parse().unwrap();
+    assert!(decisions > 1_000 && (said - cost).abs() < 0.01, "{said}, not {cost}: {owner}");
+
     day(&server, "2013-02-04", ("12", "24"), "0");
     day(&server, "2013-02-05", ("0", "4"), "0");
     let over = wait(&place, &server, |all| of(all, "drift")["last"]["from"] == "2013-02-04T00:00:00Z");
