@@ -156,3 +156,41 @@ impl Transact {
         Ok(())
     }
 }
+
+/// What each database does for a statement, with `$1`, `$2` and so on replaced by `values`. PostgreSQL, whose tables are empty here, is
+/// asked what it does where reading a whole table does not pay.
+#[cfg(test)]
+pub(crate) async fn plans(sql: &str, values: &[&str]) -> Vec<String> {
+    use sqlx::AssertSqlSafe;
+
+    let mut text = sql.to_owned();
+    for (at, value) in values.iter().enumerate().rev() {
+        text = text.replace(&format!("${}", at + 1), value);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("t.db");
+    let postgres = tidemill_testkit::Postgres::shared().database();
+    let mut plans = Vec::new();
+    for place in [file.to_str().unwrap(), postgres.url()] {
+        let db = crate::Db::open(place, Arc::new(tidemill_core::SystemClock)).await.unwrap();
+        let mut tx = db.snapshot().await.unwrap();
+        let lines: Vec<String> = match tx.conn() {
+            Either::Sqlite(c) => {
+                let text = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
+                let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(text).fetch_all(c).await.unwrap();
+                rows.into_iter().map(|(_, _, _, line)| line).collect()
+            }
+            Either::Postgres(c) => {
+                let off = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off";
+                sqlx::raw_sql(off).execute(&mut *c).await.unwrap();
+                let text = AssertSqlSafe(format!("EXPLAIN {text}"));
+                let rows: Vec<(String,)> = sqlx::query_as(text).fetch_all(c).await.unwrap();
+                rows.into_iter().map(|(line,)| line).collect()
+            }
+        };
+        drop(tx);
+        db.close().await.unwrap();
+        plans.push(lines.join("\n"));
+    }
+    plans
+}

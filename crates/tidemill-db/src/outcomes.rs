@@ -105,6 +105,17 @@ macro_rules! columns {
     };
 }
 
+/// All outcomes of an endpoint from a number on.
+const ALL: &str =
+    concat!("SELECT ", columns!(), " FROM outcome WHERE endpoint = $1 AND id > $2 ORDER BY id LIMIT $3");
+/// Those of one state. A statement of its own: under one with an optional state, neither database seeks in `outcome_by_state`, and all
+/// outcomes of the endpoint are read to find the few that wait.
+const OF_STATE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM outcome WHERE endpoint = $1 AND id > $2 AND state = $4 ORDER BY id LIMIT $3"
+);
+
 type Row = (
     i64,
     String,
@@ -193,15 +204,14 @@ impl Db {
         after: i64,
         limit: usize,
     ) -> Result<Vec<Outcome>> {
-        const SQL: &str = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM outcome WHERE endpoint = $1 AND state = COALESCE($2, state) AND id > $3 ORDER BY id LIMIT $4"
-        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut reader = self.reader().await?;
-        let rows: Vec<Row> = on!(reader.conn(), c => sqlx::query_as(SQL)
-            .bind(endpoint).bind(state.map(OutcomeState::word)).bind(after)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
+        let rows: Vec<Row> = match state {
+            None => on!(reader.conn(), c => sqlx::query_as(ALL)
+                .bind(endpoint).bind(after).bind(limit).fetch_all(c).await),
+            Some(state) => on!(reader.conn(), c => sqlx::query_as(OF_STATE)
+                .bind(endpoint).bind(after).bind(limit).bind(state.word()).fetch_all(c).await),
+        }
         .map_err(self.ctx().fail("read outcomes"))?;
         rows.into_iter().map(from_row).collect()
     }
@@ -386,3 +396,6 @@ impl Match {
         self.row.map_or(-1, |row| row as i64)
     }
 }
+
+#[cfg(test)]
+mod tests;

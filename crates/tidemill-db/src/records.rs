@@ -69,6 +69,36 @@ pub struct RecordFilter {
     pub after: i64,
 }
 
+/// Milliseconds of an hour; the records of a part are of one.
+const HOUR_MS: i64 = 3_600_000;
+
+macro_rules! parts {
+    ($condition:literal) => {
+        concat!(
+            "SELECT p.id, s.name, p.number, p.endpoint, p.hour, p.first_at, p.last_at, p.requests,
+                p.row_count, p.bytes, p.digest, p.versions
+            FROM record_part p JOIN record_segment s ON s.id = p.segment_id WHERE ",
+            $condition
+        )
+    };
+}
+
+/// Parts of all endpoints in a stretch of time.
+const ALL: &str = parts!(
+    "p.last_at >= $1 AND p.first_at < $2 AND p.id > $3 AND p.hour >= $4 AND p.hour <= $5
+    ORDER BY p.endpoint, p.hour, p.id"
+);
+/// Those of one endpoint; found by their hour.
+const OF_ENDPOINT: &str = parts!(
+    "p.last_at >= $1 AND p.first_at < $2 AND p.id > $3 AND p.hour >= $4 AND p.hour <= $5 AND p.endpoint = $6
+    ORDER BY p.hour, p.id"
+);
+/// The same for what is new; found by the number. `COALESCE` keeps SQLite from reading all parts of the endpoint.
+const NEW: &str = parts!(
+    "p.last_at >= $1 AND p.first_at < $2 AND p.id > $3 AND p.hour >= $4 AND p.hour <= $5
+    AND COALESCE(p.endpoint, '') = $6 ORDER BY p.hour, p.id"
+);
+
 type Row = (i64, String, i64, String, i64, i64, i64, i64, i64, i64, String, String);
 
 fn from_row(row: Row) -> Result<RecordPart> {
@@ -137,29 +167,52 @@ impl Db {
         filter: &RecordFilter,
         segments: &[String],
     ) -> Result<(Vec<RecordPart>, HashSet<String>)> {
-        const PARTS: &str =
-            "SELECT p.id, s.name, p.number, p.endpoint, p.hour, p.first_at, p.last_at, p.requests,
-                p.row_count, p.bytes, p.digest, p.versions
-            FROM record_part p JOIN record_segment s ON s.id = p.segment_id
-            WHERE p.endpoint = COALESCE($1, p.endpoint) AND p.last_at >= $2 AND p.first_at < $3 AND p.id > $4
-            ORDER BY p.endpoint, p.hour, p.id";
         const LISTED: &str = "SELECT s.name FROM {rows} JOIN record_segment s ON s.name = r.name";
         let mut tx = self.snapshot().await?;
         let ctx = Arc::clone(&tx.ctx);
         let from = filter.from.map_or(i64::MIN, Timestamp::millis);
         let to = filter.to.map_or(i64::MAX, Timestamp::millis);
-        let parts: Vec<Row> = on!(tx.conn(), c => sqlx::query_as(PARTS)
-            .bind(&filter.endpoint).bind(from).bind(to).bind(filter.after).fetch_all(c).await)
-        .map_err(ctx.fail("read which records there are"))?;
+        let hour = |millis: i64| millis.div_euclid(HOUR_MS);
+        let fail = "read which records there are";
+        let parts: Vec<Row> = match &filter.endpoint {
+            None => on!(tx.conn(), c => sqlx::query_as(ALL)
+                .bind(from).bind(to).bind(filter.after).bind(hour(from)).bind(hour(to)).fetch_all(c).await),
+            Some(endpoint) => {
+                let sql = if filter.after > 0 { NEW } else { OF_ENDPOINT };
+                on!(tx.conn(), c => sqlx::query_as(sql)
+                    .bind(from).bind(to).bind(filter.after).bind(hour(from)).bind(hour(to)).bind(endpoint)
+                    .fetch_all(c).await)
+            }
+        }
+        .map_err(ctx.fail(fail))?;
         let mut listed = HashSet::new();
         if !segments.is_empty() {
             let rows = Rows::new(segments.len()).text("name", segments.iter().map(String::as_str));
-            let found: Vec<(String,)> = dialect::read_rows(tx.conn(), LISTED, &rows)
-                .await
-                .map_err(ctx.fail("read which records there are"))?;
+            let found: Vec<(String,)> =
+                dialect::read_rows(tx.conn(), LISTED, &rows).await.map_err(ctx.fail(fail))?;
             listed.extend(found.into_iter().map(|(name,)| name));
         }
         Ok((parts.into_iter().map(from_row).collect::<Result<_>>()?, listed))
+    }
+
+    /// The parts of these numbers that are still listed, by number.
+    pub async fn record_parts_by_number(&self, ids: &[i64]) -> Result<Vec<RecordPart>> {
+        const SQL: &str =
+            "SELECT p.id, s.name, p.number, p.endpoint, p.hour, p.first_at, p.last_at, p.requests,
+                p.row_count, p.bytes, p.digest, p.versions
+            FROM {rows} JOIN record_part p ON p.id = r.id JOIN record_segment s ON s.id = p.segment_id";
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = Rows::new(ids.len()).int("id", ids.iter().copied());
+        let mut tx = self.snapshot().await?;
+        let ctx = Arc::clone(&tx.ctx);
+        let found: Vec<Row> = dialect::read_rows(tx.conn(), SQL, &rows)
+            .await
+            .map_err(ctx.fail("read which records there are"))?;
+        let mut parts = found.into_iter().map(from_row).collect::<Result<Vec<_>>>()?;
+        parts.sort_unstable_by_key(|part| part.id);
+        Ok(parts)
     }
 
     /// Endpoints that have records, by name.
@@ -257,3 +310,6 @@ fn stored<'a>(segment: &'a str, parts: &'a [NewRecordPart]) -> impl Iterator<Ite
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,7 @@ mod segment;
 mod settings;
 mod stored;
 mod unify;
+mod whereabouts;
 mod writer;
 
 pub use declare::RecordsSpec;

@@ -1,11 +1,10 @@
 //! Reading the log: Parquet parts in the store and segments that are not rolled yet, as one table in the order of
 //! time. Each record is seen exactly once, also while segments are being rolled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
-use std::io::{Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
@@ -14,6 +13,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
 };
+use parquet::file::reader::ChunkReader;
 use tidemill_core::{Digest, Timestamp};
 use tidemill_db::Db;
 use tidemill_db::records::{RecordFilter, RecordPart};
@@ -24,6 +24,7 @@ use super::merge::{Merge, Rows};
 use super::plan::{HOUR_MS, OwnedRows, Plan};
 use super::segment::{OPEN, SEALED, folder_name, list, segment_name};
 use super::unify::{conform, unify};
+use super::whereabouts::Whereabouts;
 use super::{LogError, Query, stored};
 
 /// Reads the log of a database, its store, and the folders of segments where there are some.
@@ -32,7 +33,15 @@ pub struct Reader {
     db: Db,
     store: Store,
     dirs: Vec<PathBuf>,
+    schemas: Arc<Schemas>,
 }
+
+/// The columns of parts, which never change: a part's footer is read once.
+#[derive(Default)]
+struct Schemas(Mutex<HashMap<Digest, SchemaRef>>);
+
+/// Parts whose columns are remembered, about 100 bytes each; beyond that all are forgotten and read again.
+const REMEMBERED: usize = 65_536;
 
 /// Records that were found: what can be read of them does not change any more.
 pub struct Found {
@@ -51,11 +60,13 @@ enum Place {
 
 /// How often a listing that changes under our eyes is read again.
 const TRIES: usize = 20;
+/// Of so many known parts it is looked whether they have the same columns.
+const LOOKED_AT: usize = 16;
 
 impl Reader {
     /// Segments are read from `dir`, which need not be there.
     pub fn new(db: Db, store: Store, dir: impl Into<PathBuf>) -> Self {
-        Self { db, store, dirs: vec![dir.into()] }
+        Self { db, store, dirs: vec![dir.into()], schemas: Arc::default() }
     }
 
     /// The folders of every server that keeps its things in `home`: `records`, `records-2` and so on.
@@ -74,7 +85,7 @@ impl Reader {
             .map(|entry| entry.path())
             .collect();
         dirs.sort();
-        Self { db, store, dirs }
+        Self { db, store, dirs, schemas: Arc::default() }
     }
 
     /// Every segment with its endpoint's folder.
@@ -108,34 +119,91 @@ impl Reader {
     ///
     /// What database, store or disk refuse, and damage.
     pub async fn find(&self, query: &Query) -> Result<Found, LogError> {
-        // First the files, then the table: a segment that is rolled in between is in both, and its file is left out;
-        // one that is gone from the folder when it is opened is in the table by then.
-        let mut opened = None;
-        for _ in 0..TRIES {
-            opened = self.open_segments(query)?;
-            if opened.is_some() {
-                break;
-            }
-        }
-        let what = || query.endpoint.clone().unwrap_or_else(|| "all endpoints".to_owned());
-        let opened = opened.ok_or_else(|| LogError::Moving(what()))?;
-        let names: Vec<String> = opened.iter().map(|(path, _)| segment_name(path)).collect();
+        let opened = self.open(query)?;
         let filter = RecordFilter {
             endpoint: query.endpoint.clone(),
             from: query.from,
             to: query.to,
             after: query.after_part,
         };
-        let (parts, listed) = self.db.record_parts(&filter, &names).await?;
-        let newest_part = parts.iter().map(|part| part.id).max().unwrap_or_default().max(query.after_part);
-        let segments = opened.into_iter().zip(names).filter(|(_, name)| !listed.contains(name));
-        let segments: Vec<(PathBuf, File)> = segments.map(|(segment, _)| segment).collect();
+        let (parts, listed) = self.db.record_parts(&filter, &opened.names).await?;
+        let newest_part = newest(&parts).max(query.after_part);
+        self.gather(query, parts, opened.without(&listed), newest_part).await
+    }
+
+    /// [`find`](Self::find) for a query of one endpoint that restricts nothing but `after_part`, of which only the records of the requests
+    /// `names` are wanted. Parts that hold none of them are not read; records of other requests may come along. `places` is
+    /// what this gave before, and takes up what is new.
+    pub(crate) async fn find_requests(
+        &self,
+        query: &Query,
+        names: &HashSet<&str>,
+        places: &mut Whereabouts,
+    ) -> Result<Found, LogError> {
+        let opened = self.open(query)?;
+        let after =
+            |after| RecordFilter { endpoint: query.endpoint.clone(), after, ..RecordFilter::default() };
+        let (new, listed) = self.db.record_parts(&after(places.known()), &opened.names).await?;
+        let newest_part = places.known().max(newest(&new)).max(query.after_part);
+        // Where reading fails, all is read again the next time.
+        let (mut learned, store) = (std::mem::take(places), self.store.clone());
+        *places = blocking(move || {
+            learned.learn(&new, &store)?;
+            Ok(learned)
+        })
+        .await?;
+        let mut wanted = places.holding(names);
+        wanted.retain(|part| *part > query.after_part);
+        let parts = if places.forgotten() > query.after_part {
+            let (mut parts, _) = self.db.record_parts(&after(query.after_part), &[]).await?;
+            parts.retain(|part| part.id <= places.forgotten() || wanted.contains(&part.id));
+            parts
+        } else {
+            self.db.record_parts_by_number(&wanted.into_iter().collect::<Vec<_>>()).await?
+        };
+        self.gather(query, parts, opened.without(&listed), newest_part).await
+    }
+
+    /// First the files, then the table: a segment that is rolled in between is in both, and its file is left out; one that is gone
+    /// from the folder when it is opened is in the table by then.
+    fn open(&self, query: &Query) -> Result<Opened, LogError> {
+        for _ in 0..TRIES {
+            if let Some(segments) = self.open_segments(query)? {
+                let names = segments.iter().map(|(path, _)| segment_name(path)).collect();
+                return Ok(Opened { segments, names });
+            }
+        }
+        Err(LogError::Moving(query.endpoint.clone().unwrap_or_else(|| "all endpoints".to_owned())))
+    }
+
+    async fn gather(
+        &self,
+        query: &Query,
+        parts: Vec<RecordPart>,
+        segments: Vec<(PathBuf, File)>,
+        newest_part: i64,
+    ) -> Result<Found, LogError> {
         // Footers and whole segments are read: nothing for a thread that also answers requests.
-        let (store, wanted) = (self.store.clone(), query.clone());
-        let gathered = tokio::task::spawn_blocking(move || gather(&parts, segments, &wanted, &store)).await;
-        let (schema, hours) =
-            gathered.map_err(|error| LogError::Damaged(format!("reading the log failed: {error}")))??;
+        let (reader, wanted) = (self.clone(), query.clone());
+        let (schema, hours) = blocking(move || gather(&parts, segments, &wanted, &reader)).await?;
         Ok(Found { query: query.clone(), store: self.store.clone(), schema, hours, newest_part })
+    }
+
+    fn schema(&self, part: &RecordPart) -> Result<SchemaRef, LogError> {
+        let held = || self.schemas.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = held().get(&part.digest) {
+            return Ok(Arc::clone(known));
+        }
+        let read = part_schema(&self.store, part)?;
+        let mut held = held();
+        // Most have the same columns, and share them.
+        let same = held.values().take(LOOKED_AT).find(|known| **known == read).cloned();
+        let schema = same.unwrap_or(read);
+        if held.len() >= REMEMBERED {
+            held.clear();
+        }
+        held.insert(part.digest, Arc::clone(&schema));
+        Ok(schema)
     }
 
     /// Writes the records of an endpoint in `from..to` as Parquet files into `dir`, one for each hour that has some, and
@@ -197,6 +265,31 @@ impl Reader {
     }
 }
 
+/// Segments that were opened, and their names.
+struct Opened {
+    segments: Vec<(PathBuf, File)>,
+    names: Vec<String>,
+}
+
+impl Opened {
+    /// Without those that have become parts.
+    fn without(self, listed: &HashSet<String>) -> Vec<(PathBuf, File)> {
+        let segments = self.segments.into_iter().zip(self.names);
+        segments.filter(|(_, name)| !listed.contains(name)).map(|(segment, _)| segment).collect()
+    }
+}
+
+fn newest(parts: &[RecordPart]) -> i64 {
+    parts.iter().map(|part| part.id).max().unwrap_or_default()
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, LogError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| LogError::Damaged(format!("reading the log failed: {error}")))?
+}
+
 /// The columns and places of records, by hour.
 type Gathered = (SchemaRef, BTreeMap<i64, Vec<Place>>);
 
@@ -204,12 +297,15 @@ fn gather(
     parts: &[RecordPart],
     segments: Vec<(PathBuf, File)>,
     query: &Query,
-    store: &Store,
+    reader: &Reader,
 ) -> Result<Gathered, LogError> {
     let mut hours: BTreeMap<i64, Vec<Place>> = BTreeMap::new();
-    let mut schemas = Vec::new();
+    let mut schemas: Vec<SchemaRef> = Vec::new();
     for part in parts.iter().filter(|part| may_hold(part, query)) {
-        schemas.push(part_schema(store, part)?);
+        let schema = reader.schema(part)?;
+        if !schemas.iter().any(|known| Arc::ptr_eq(known, &schema)) {
+            schemas.push(schema);
+        }
         hours.entry(part.hour).or_default().push(Place::Part { digest: part.digest, bytes: part.bytes });
     }
     for (path, file) in segments {
@@ -346,12 +442,17 @@ fn part_rows(
     query: &Query,
     schema: &SchemaRef,
 ) -> Result<Rows, LogError> {
-    let mut file = stored::local_copy(store, digest, bytes)?;
-    file.seek(SeekFrom::Start(0)).map_err(|error| LogError::Io {
-        action: "read a copy of",
-        path: PathBuf::from(digest.to_string()),
-        source: error,
-    })?;
+    match stored::content(store, digest, bytes)? {
+        stored::Content::Small(bytes) => parquet_rows(bytes, query, schema),
+        stored::Content::Large(file) => parquet_rows(file, query, schema),
+    }
+}
+
+fn parquet_rows<R: ChunkReader + 'static>(
+    file: R,
+    query: &Query,
+    schema: &SchemaRef,
+) -> Result<Rows, LogError> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let mut builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?;
     let leaves = builder.parquet_schema();

@@ -1,12 +1,14 @@
 //! Parquet files of the log in the store: writing them, and reading them by pieces or as a whole.
 
 use std::fs::File;
-use std::io::{self, Cursor};
+use std::io::{self, Cursor, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray as _, RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 use tidemill_core::Digest;
@@ -14,6 +16,7 @@ use tidemill_data::{Written, write_parquet_deterministic};
 use tidemill_store::Store;
 
 use super::LogError;
+use super::columns::fixed;
 
 /// Writes rows as a Parquet file whose bytes depend on the rows alone.
 pub(crate) fn write_table(
@@ -37,16 +40,53 @@ pub(crate) fn write_table(
     }
 }
 
-/// The content of a file of the store as a file of this process, which goes away with it.
-pub(crate) fn local_copy(store: &Store, digest: Digest, _bytes: u64) -> Result<File, LogError> {
+/// The content of a file of the store.
+pub(crate) enum Content {
+    /// In memory.
+    Small(Bytes),
+    /// As a file of this process, which goes away with it.
+    Large(File),
+}
+
+/// Up to so many bytes a file is read into memory. Hours of little traffic have a few kilobytes each, and a copy on the disk would cost
+/// more than all else about them; of one hour as many as it has parts are open at once.
+const SMALL: u64 = 1 << 20;
+
+/// The content of a file of the store of `bytes` bytes, from its beginning.
+pub(crate) fn content(store: &Store, digest: Digest, bytes: u64) -> Result<Content, LogError> {
     let failed = |error| LogError::Io {
         action: "copy records into a temporary file, from",
         path: PathBuf::from(digest.to_string()),
         source: error,
     };
+    if bytes <= SMALL {
+        return Ok(Content::Small(store.get(&digest)?.into()));
+    }
     let mut file = tempfile::tempfile().map_err(failed)?;
     io::copy(&mut store.read(&digest)?, &mut file).map_err(failed)?;
-    Ok(file)
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    Ok(Content::Large(file))
+}
+
+/// The names of the requests in a part, a column for each batch; nothing else of it is decoded.
+pub(crate) fn requests(store: &Store, digest: Digest, bytes: u64) -> Result<Vec<StringArray>, LogError> {
+    fn names<R: ChunkReader + 'static>(file: R) -> Result<Vec<StringArray>, LogError> {
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), [fixed::REQUEST_ID]);
+        let rows = builder.with_projection(mask).with_batch_size(8192).build()?;
+        rows.map(|batch| {
+            let batch = batch?;
+            let column = batch.column_by_name(fixed::REQUEST_ID).and_then(|column| column.as_string_opt());
+            let missing = || LogError::Damaged(format!("records have no column `{}`", fixed::REQUEST_ID));
+            column.cloned().ok_or_else(missing)
+        })
+        .collect()
+    }
+    match content(store, digest, bytes)? {
+        Content::Small(bytes) => names(bytes),
+        Content::Large(file) => names(file),
+    }
 }
 
 /// A file of the store that is read by pieces: for its footer.

@@ -35,9 +35,7 @@ const SLACK: i64 = 60_000;
 
 /// Judges windows until `stop`. `log` tells when records have come.
 pub async fn run(app: App, reader: Reader, log: InferenceLog, stop: CancellationToken) {
-    let scratch = app.config().scratch.join("monitors");
-    let references = References::new(app.registry(), scratch);
-    let mut driver = Driver { app, reader, log, references, seen: BTreeMap::new() };
+    let mut driver = Driver::new(app, reader, log);
     loop {
         let begun = Instant::now();
         tokio::select! {
@@ -53,7 +51,8 @@ pub async fn run(app: App, reader: Reader, log: InferenceLog, stop: Cancellation
     }
 }
 
-struct Driver {
+/// Judges windows, a round at a time. A server that `tidemill up` starts runs one by itself.
+pub struct Driver {
     app: App,
     reader: Reader,
     log: InferenceLog,
@@ -75,6 +74,34 @@ struct Seen {
 }
 
 impl Driver {
+    /// For the monitors of a server. `log` tells when records have come.
+    pub fn new(app: App, reader: Reader, log: InferenceLog) -> Self {
+        let scratch = app.config().scratch.join("monitors");
+        let references = References::new(app.registry(), scratch);
+        Self { app, reader, log, references, seen: BTreeMap::new() }
+    }
+
+    /// Judges every window that is due by now. One that needs outcomes which came and have not found their requests is left for the
+    /// next time.
+    ///
+    /// # Errors
+    ///
+    /// Where a monitor, records or what they are compared with cannot be read.
+    pub async fn look(&mut self) -> Result<(), Error> {
+        for (set, declaration) in declarations(self.app.registry().db()).await? {
+            let mut seen = self.seen.get(&set.endpoint).copied().unwrap_or_default();
+            loop {
+                seen.has_more = false;
+                self.endpoint(&set, &declaration, &mut seen).await?;
+                if !seen.has_more {
+                    break;
+                }
+            }
+            self.seen.insert(set.endpoint, seen);
+        }
+        Ok(())
+    }
+
     async fn round(&mut self) {
         let declared = match declarations(self.app.registry().db()).await {
             Ok(declared) => declared,

@@ -20,7 +20,7 @@ mod standing;
 
 pub use backtest::{Backtest, Fired, backtest};
 pub use declare::{declarations, declare};
-pub use driver::run;
+pub use driver::{Driver, run};
 pub use standing::{Last, Standing, standing};
 use tidemill_monitor::Verdict;
 use tidemill_registry::{Code, Error};

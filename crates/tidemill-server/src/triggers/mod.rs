@@ -155,6 +155,23 @@ impl Triggers {
         Ok((pending.collect(), self.db().open_jobs(self.project()).await?))
     }
 
+    /// Acts on all that the log says by now, and works on what follows from it until nothing is left. For whoever takes a server on step
+    /// by step; one that `tidemill up` starts does the same by itself.
+    ///
+    /// # Errors
+    ///
+    /// What the database refuses.
+    pub async fn settle(&self, stop: &CancellationToken) -> tidemill_db::Result<()> {
+        let mut reader = reactor::Reader::new(self.clone());
+        loop {
+            while reader.round().await? {}
+            reader.note().await;
+            if stop.is_cancelled() || !worker::round(self, stop).await? {
+                return Ok(());
+            }
+        }
+    }
+
     /// The triggers as they were last read.
     pub fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.inner.rules.read().unwrap_or_else(PoisonError::into_inner))

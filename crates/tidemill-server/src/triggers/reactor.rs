@@ -24,7 +24,7 @@ const CHAIN: usize = 64;
 
 pub(super) async fn run(triggers: Triggers, stop: CancellationToken) {
     let mut growth = triggers.db().log_growth();
-    let mut reader = Reader { triggers, seen: None, written: 0, next_due: None };
+    let mut reader = Reader::new(triggers);
     loop {
         // Before the log is read: what is committed meanwhile is news.
         growth.borrow_and_update();
@@ -45,7 +45,7 @@ pub(super) async fn run(triggers: Triggers, stop: CancellationToken) {
     reader.note().await;
 }
 
-struct Reader {
+pub(super) struct Reader {
     triggers: Triggers,
     /// Events up to here have been looked at.
     seen: Option<u64>,
@@ -56,8 +56,12 @@ struct Reader {
 }
 
 impl Reader {
+    pub(super) fn new(triggers: Triggers) -> Self {
+        Self { triggers, seen: None, written: 0, next_due: None }
+    }
+
     /// Looks at what is new; says whether there may be more.
-    async fn round(&mut self) -> Result<bool> {
+    pub(super) async fn round(&mut self) -> Result<bool> {
         let t = self.triggers.clone();
         let size = t.db().log_head().await?.size;
         let seen = match self.seen {
@@ -94,7 +98,8 @@ impl Reader {
         Ok(seen)
     }
 
-    async fn note(&mut self) {
+    /// Writes down where in the log reading stopped.
+    pub(super) async fn note(&mut self) {
         let Some(seen) = self.seen.filter(|seen| *seen > self.written) else { return };
         let consumer = consumer(self.triggers.project());
         match self.triggers.db().move_log_cursor(&consumer, seen).await {

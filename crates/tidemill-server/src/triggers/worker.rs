@@ -41,7 +41,7 @@ pub(super) async fn run(triggers: Triggers, stop: CancellationToken) {
 }
 
 /// Takes a job that is free and works on it to its end; `false` where there is none.
-async fn round(t: &Triggers, stop: &CancellationToken) -> Result<bool> {
+pub(super) async fn round(t: &Triggers, stop: &CancellationToken) -> Result<bool> {
     let now = t.now();
     let open = t.db().open_jobs(t.project()).await?;
     // A second pipeline run of the project would only wait for the first, wherever that is.

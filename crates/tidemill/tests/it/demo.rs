@@ -1,5 +1,5 @@
 //! `tidemill demo` from outside, on fewer flights and months. Nothing in here says what the judge will say of a candidate; only that a
-//! mis-joined one goes back.
+//! mis-joined one goes back, and that a retraining was set off by an alert.
 
 use std::process::Command;
 
@@ -9,19 +9,23 @@ use serde_json::Value;
 fn a_short_year_ends_as_it_must() {
     let dir = tempfile::tempdir().unwrap();
     let project = dir.path().join("demo");
+    let other = dir.path().join("mine.db");
     let output = Command::new(env!("CARGO_BIN_EXE_tidemill"))
         .args(["demo", "--json", "--share", "25", "--months", "1", "--dir"])
         .arg(&project)
-        .env_remove("TIDEMILL_DATABASE")
+        .env("TIDEMILL_DATABASE", &other)
         .output()
         .unwrap();
     let (said, told) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{said}");
     let told: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}\n{said}"));
+    assert!(said.contains("TIDEMILL_DATABASE is not used") && !other.exists(), "{said}");
     assert_eq!(told["failed"], 0, "{told}");
     assert!(told["requests"].as_u64().unwrap() > 5_000, "{told}");
     assert!(told["outcomes"].as_u64().unwrap() > told["requests"].as_u64().unwrap() * 9 / 10);
 
+    let alerts = told["alerts"].as_array().unwrap();
+    assert!(!alerts.is_empty(), "the year moves on from what was learned: {told}");
     let rollouts = told["rollouts"].as_array().unwrap();
     assert_eq!(rollouts[0]["phase"], "complete", "the first release has nothing to be compared with");
     let harmful: Vec<&Value> = rollouts.iter().filter(|one| one["is_harmful"] == true).collect();
@@ -31,7 +35,7 @@ fn a_short_year_ends_as_it_must() {
 
     let policies = told["policies"].as_array().unwrap();
     let names: Vec<&str> = policies.iter().map(|policy| policy["policy"].as_str().unwrap()).collect();
-    assert_eq!(names, ["Tidemill", "never retrain", "retrain monthly, swap blindly"]);
+    assert_eq!(names, ["Tidemill", "never retrain", "same retraining, swap blindly"]);
     for policy in policies {
         assert!(
             policy["cost"].as_f64().unwrap() > 0.0 && policy["brier"].as_f64().unwrap() < 0.25,
@@ -40,14 +44,62 @@ fn a_short_year_ends_as_it_must() {
         assert_eq!(policy["months"].as_array().unwrap().len(), 1);
     }
 
+    // What was retrained was so because of an alert: the log has the chain from its windows to the release.
+    let retrained = rollouts.iter().find(|one| one["why"].as_str().unwrap().starts_with("alert of "));
+    let retrained = retrained.unwrap_or_else(|| panic!("no trigger fired: {told}"));
+    assert_eq!(retrained["is_harmful"], false);
+    let log = |kind: &str| -> Vec<Value> {
+        let output = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+            .args(["log", "--json", "-n", "1000", "--kind", kind, "-C"])
+            .arg(&project)
+            .env_remove("TIDEMILL_DATABASE")
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let caused_by = |kind: &str, causes: &[Value]| -> Vec<Value> {
+        let is_caused = |event: &Value| causes.iter().any(|cause| cause["seq"] == event["cause"]);
+        let caused: Vec<Value> = log(kind).into_iter().filter(is_caused).collect();
+        assert!(!caused.is_empty(), "no `{kind}` is caused by {causes:?}");
+        caused
+    };
+    let fired = caused_by("trigger.fired", &log("alert.firing"));
+    let started = caused_by("job.started", &fired);
+    let runs = caused_by("run.started", &started);
+    let releases = caused_by("rollout.started", &started);
+    assert!(!runs.is_empty() && releases.len() >= runs.len());
+    assert!(
+        runs.iter().all(|run| run["at"].as_str().unwrap().starts_with("2013-04")),
+        "in the time of the year"
+    );
+
     // Each verdict follows from the log.
     for one in 1..=rollouts.len() {
         let replayed = Command::new(env!("CARGO_BIN_EXE_tidemill"))
             .args(["rollout", "replay", &one.to_string(), "--json", "-C"])
             .arg(&project)
+            .env_remove("TIDEMILL_DATABASE")
             .output()
             .unwrap();
         let replayed: Value = serde_json::from_slice(&replayed.stdout).unwrap();
         assert_eq!(replayed["identical"], true, "{replayed}");
     }
+}
+
+/// The year of the demo gets into nobody's database.
+#[test]
+fn a_database_that_is_named_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = dir.path().join("mine.db");
+    let output = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .args(["demo", "--months", "1", "--database"])
+        .arg(&database)
+        .env_remove("TIDEMILL_DATABASE")
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("has a database of its own") && said.contains("--dir"), "{said}");
+    assert!(!database.exists());
 }

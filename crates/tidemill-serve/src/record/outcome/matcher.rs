@@ -4,15 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow::array::{Array as _, AsArray as _, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
 use tidemill_core::{Clock, Timestamp};
 use tidemill_db::Db;
 use tidemill_db::outcomes::{Match, Outcome, OutcomeState};
+use tokio::sync::Mutex;
 
 use super::join::{Moment, as_of};
 use crate::record::columns::fixed;
-use crate::record::{EVENT_TIME_COLUMN, EventTimes, LogError, Query, Reader};
+use crate::record::whereabouts::{MOST, Whereabouts};
+use crate::record::{EVENT_TIME_COLUMN, EventTimes, Found, LogError, Query, Reader};
 
 /// What an endpoint declares about its outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Matcher {
     clock: Arc<dyn Clock>,
     /// How long ago a request must be for its record to be on the disk for sure.
     settle: Duration,
+    /// Where requests of endpoints are, as far as they were asked for.
+    places: Arc<Mutex<HashMap<String, Whereabouts>>>,
 }
 
 /// What [`Matcher::pass`] did.
@@ -61,7 +65,7 @@ const PAGE: usize = 20_000;
 impl Matcher {
     /// `flush` is the log's interval: what happened within twice of it may not be readable yet.
     pub fn new(db: Db, reader: Reader, clock: Arc<dyn Clock>, flush: Duration) -> Self {
-        Self { db, reader, clock, settle: flush * 2 + Duration::from_secs(1) }
+        Self { db, reader, clock, settle: flush * 2 + Duration::from_secs(1), places: Arc::default() }
     }
 
     /// Joins whatever waits, when outcomes have come and every half minute, until it is dropped. `rules` says what an
@@ -113,9 +117,10 @@ impl Matcher {
         rules: OutcomeRules,
         passed: &mut Passed,
     ) -> Result<(), LogError> {
+        let mut requests = Requests::wanted(&outcomes);
+        let mut newest = i64::MAX;
         let query = Query {
             endpoint: Some(endpoint.to_owned()),
-            from: self.earliest(&outcomes, rules),
             columns: Some(
                 [fixed::TIME, fixed::REQUEST_ID, fixed::ROW, fixed::ENTITY, EVENT_TIME_COLUMN]
                     .map(str::to_owned)
@@ -124,17 +129,17 @@ impl Matcher {
             after_part: outcomes.iter().map(|outcome| outcome.tested_part).min().unwrap_or_default(),
             ..Query::default()
         };
-        let found = self.reader.find(&query).await?;
-        let newest = found.newest_part();
-        let mut requests = Requests::wanted(&outcomes);
-        let scan = tokio::task::spawn_blocking(move || {
-            for batch in found.batches() {
-                requests.take(&batch?);
-            }
-            Ok::<_, LogError>(requests)
-        });
-        let requests =
-            scan.await.map_err(|error| LogError::Damaged(format!("joining outcomes failed: {error}")))??;
+        if !requests.ids.is_empty() {
+            let found = self.find_requests(&query, &requests).await?;
+            newest = newest.min(found.newest_part());
+            requests = take(requests, found, Requests::take_ids).await?;
+        }
+        if !requests.entities.is_empty() || requests.ids.is_empty() {
+            let query = Query { from: earliest(&outcomes, rules), ..query };
+            let found = self.reader.find(&query).await?;
+            newest = newest.min(found.newest_part());
+            requests = take(requests, found, Requests::take_entities).await?;
+        }
         self.decide(&mut outcomes, &requests, rules, newest);
         let states = self.db.settle_outcomes(endpoint, &outcomes, self.clock.now()).await?;
         for (outcome, state) in outcomes.iter().zip(states) {
@@ -150,14 +155,19 @@ impl Matcher {
         Ok(())
     }
 
-    /// The earliest record that any of these can belong to; `None` where one names a request, which may be of any time.
-    fn earliest(&self, outcomes: &[Outcome], rules: OutcomeRules) -> Option<Timestamp> {
-        let tolerance = i64::try_from(rules.tolerance.as_millis()).unwrap_or(i64::MAX);
-        let of = |outcome: &Outcome| match outcome.request_id {
-            Some(_) => None,
-            None => Some(Timestamp::from_millis(moment_of(outcome).millis().saturating_sub(tolerance))),
-        };
-        outcomes.iter().map(of).min().flatten()
+    /// The records that may be of requests which outcomes name.
+    async fn find_requests(&self, query: &Query, requests: &Requests) -> Result<Found, LogError> {
+        let endpoint = query.endpoint.as_deref().unwrap_or_default();
+        let names: HashSet<&str> = requests.ids.keys().map(String::as_str).collect();
+        let mut places = self.places.lock().await;
+        let of_endpoint = places.entry(endpoint.to_owned()).or_default();
+        let found = self.reader.find_requests(query, &names, of_endpoint).await?;
+        while places.values().map(Whereabouts::len).sum::<usize>() > MOST
+            && let Some(largest) = places.values_mut().max_by_key(|places| places.len())
+        {
+            largest.forget_half();
+        }
+        Ok(found)
     }
 
     fn decide(&self, outcomes: &mut [Outcome], requests: &Requests, rules: OutcomeRules, newest: i64) {
@@ -197,6 +207,29 @@ impl Matcher {
     }
 }
 
+/// Reads what was found, on a thread that may block.
+async fn take(
+    mut requests: Requests,
+    found: Found,
+    each: fn(&mut Requests, &RecordBatch),
+) -> Result<Requests, LogError> {
+    let scan = tokio::task::spawn_blocking(move || {
+        for batch in found.batches() {
+            each(&mut requests, &batch?);
+        }
+        Ok(requests)
+    });
+    scan.await.map_err(|error| LogError::Damaged(format!("joining outcomes failed: {error}")))?
+}
+
+/// The earliest record that any of those which name no request can belong to.
+fn earliest(outcomes: &[Outcome], rules: OutcomeRules) -> Option<Timestamp> {
+    let tolerance = i64::try_from(rules.tolerance.as_millis()).unwrap_or(i64::MAX);
+    let by_entity = outcomes.iter().filter(|outcome| outcome.request_id.is_none());
+    let of = |outcome: &Outcome| moment_of(outcome).millis().saturating_sub(tolerance);
+    by_entity.map(of).min().map(Timestamp::from_millis)
+}
+
 /// When an outcome happened; when it came, where nobody says.
 fn moment_of(outcome: &Outcome) -> Timestamp {
     outcome.occurred_at.unwrap_or(outcome.received_at)
@@ -229,28 +262,59 @@ impl Requests {
         Self { ids, entities, about: Vec::new() }
     }
 
-    fn take(&mut self, batch: &RecordBatch) {
-        let column = |name: &str| batch.column_by_name(name);
-        let (Some(times), Some(ids), Some(rows), Some(entities)) =
-            (EventTimes::of(batch), column(fixed::REQUEST_ID), column(fixed::ROW), column(fixed::ENTITY))
+    /// Takes up when the requests came that are asked for by name.
+    fn take_ids(&mut self, batch: &RecordBatch) {
+        let Some(columns) = Columns::of(batch) else { return };
+        for (row, id) in columns.first_rows() {
+            if let Some(found) = self.ids.get_mut(id) {
+                found.get_or_insert(columns.times.arrived(row));
+            }
+        }
+    }
+
+    /// Takes up the requests about the entities that are asked for.
+    fn take_entities(&mut self, batch: &RecordBatch) {
+        let (Some(columns), Some(entities)) = (Columns::of(batch), batch.column_by_name(fixed::ENTITY))
         else {
             return;
         };
-        let (ids, entities) = (ids.as_string::<i32>(), entities.as_string::<i32>());
-        let rows = rows.as_primitive::<Int32Type>();
-        for row in (0..batch.num_rows()).filter(|row| rows.value(*row) == 0) {
-            let (id, came) = (ids.value(row), times.arrived(row));
-            if let Some(found) = self.ids.get_mut(id) {
-                found.get_or_insert(came);
-            }
-            if entities.is_valid(row) && self.entities.contains(entities.value(row)) {
-                // An answer and its shadows are one request; they come one after another.
-                if self.about.last().is_none_or(|last| last.id != id) {
-                    let (entity, id) = (entities.value(row).to_owned(), id.to_owned());
-                    self.about.push(About { entity, id, came, happened: times.of_row(row) });
-                }
+        let entities = entities.as_string::<i32>();
+        for (row, id) in columns.first_rows() {
+            // An answer and its shadows are one request; they come one after another.
+            if entities.is_valid(row)
+                && self.entities.contains(entities.value(row))
+                && self.about.last().is_none_or(|last| last.id != id)
+            {
+                let (entity, id) = (entities.value(row).to_owned(), id.to_owned());
+                let (came, happened) = (columns.times.arrived(row), columns.times.of_row(row));
+                self.about.push(About { entity, id, came, happened });
             }
         }
+    }
+}
+
+/// What is read of records whatever is asked for.
+struct Columns<'a> {
+    times: EventTimes<'a>,
+    ids: &'a StringArray,
+    rows: &'a Int32Array,
+}
+
+impl<'a> Columns<'a> {
+    fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let column = |name: &str| batch.column_by_name(name);
+        let (ids, rows) = (column(fixed::REQUEST_ID)?, column(fixed::ROW)?);
+        Some(Self {
+            times: EventTimes::of(batch)?,
+            ids: ids.as_string::<i32>(),
+            rows: rows.as_primitive::<Int32Type>(),
+        })
+    }
+
+    /// The first row of each answer, with the name of its request.
+    fn first_rows(&self) -> impl Iterator<Item = (usize, &'a str)> + use<'a> {
+        let (ids, rows) = (self.ids, self.rows);
+        (0..rows.len()).filter(|row| rows.value(*row) == 0).map(|row| (row, ids.value(row)))
     }
 }
 

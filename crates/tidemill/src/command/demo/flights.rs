@@ -137,6 +137,12 @@ impl Flights {
         serde_json::json!({"id": self.ids.value(at), "inputs": inputs}).to_string()
     }
 
+    /// How many months there are from `first` on.
+    pub(super) fn months(&self, first: usize) -> usize {
+        let last = self.hours.last().copied().unwrap_or_default();
+        (first..=12).take_while(|month| super::month_begin(*month) <= last).count()
+    }
+
     /// The rows of flights that depart from `from` to before `to`.
     pub(super) fn between(&self, from: Timestamp, to: Timestamp) -> Range<usize> {
         let place = |at: Timestamp| self.hours.partition_point(|hour| *hour < at);

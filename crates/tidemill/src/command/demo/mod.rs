@@ -1,12 +1,15 @@
 //! `tidemill demo`: the whole loop on a year of real flights.
 //!
-//! Pipeline, registry, gateway, inference log, outcomes, rollouts and judge are the product's own; the demo is the world around them. It
-//! sends the requests of each hour, tells outcomes when flights have landed, trains once a month, and puts its clock forward.
+//! Pipeline, registry, gateway, inference log, outcomes, monitors, triggers, rollouts and judge are the product's own; the demo is the
+//! world around them. It sends the requests of each hour, tells outcomes when flights have landed, releases what triggers had trained,
+//! and puts its clock forward.
 
 mod clock;
 mod flights;
+mod replay;
 mod report;
 mod tally;
+mod trainer;
 mod world;
 
 use std::path::PathBuf;
@@ -39,19 +42,13 @@ pub(crate) struct Demo {
 }
 
 pub(crate) fn run(args: &Demo, global: &Global, console: &Console) -> anyhow::Result<()> {
+    own_database(global.database.as_deref(), console)?;
     let folder = Folder::make(args)?;
-    let quiet = Global {
-        project: None,
-        json: false,
-        database: None,
-        quiet: true,
-        color: ColorWhen::Never,
-        job: None,
-    };
+    let quiet = silent();
     let silent = Console::new(&quiet);
     flights::unpack(&folder.path)?;
-    let clock = Arc::new(Replayed::at(month_begin(4)));
-    let mut app = App::open_at(folder.path.clone(), global.database.clone(), &silent)?;
+    let clock = Arc::new(Replayed::at(month_begin(world::FIRST)));
+    let mut app = App::open_at(folder.path.clone(), None, &silent)?;
     app.clock = Arc::clone(&clock) as Arc<dyn Clock>;
     let bar = Bar::new(console, &app.cancel);
     let world = World { app: &app, quiet: &quiet, clock: &clock, console, bar: &bar, share: args.share };
@@ -80,6 +77,53 @@ fn wait(cancel: &Cancel) {
     while !cancel.is_cancelled() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
+}
+
+/// The demo's year must not get into anybody's database: one that is asked for is refused, one that only stands in the environment is
+/// left alone.
+fn own_database(named: Option<&str>, console: &Console) -> anyhow::Result<()> {
+    let Some(named) = named else { return Ok(()) };
+    if std::env::var(DATABASE).is_ok_and(|set| set == named) {
+        console.note(format!("the demo has a database of its own; {DATABASE} is not used"));
+        return Ok(());
+    }
+    Err(Failure::usage("the demo has a database of its own, so --database cannot be given")
+        .hint("leave it out; `--dir DIR` keeps the demo's database as DIR/.tidemill/tidemill.db")
+        .into())
+}
+
+/// The variable that names a database.
+const DATABASE: &str = "TIDEMILL_DATABASE";
+/// Milliseconds of a day.
+const DAY: i64 = 86_400_000;
+
+/// Options under which commands print nothing.
+fn silent() -> Global {
+    Global { project: None, json: false, database: None, quiet: true, color: ColorWhen::Never, job: None }
+}
+
+/// `2013-05-01`.
+fn date(at: Timestamp) -> String {
+    at.to_string().chars().take(10).collect()
+}
+
+/// The name of a month.
+fn name(month: usize) -> &'static str {
+    const NAMES: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
+    NAMES[(month - 1) % 12]
 }
 
 /// The first moment of a month of 2013; the thirteenth is January 2014.

@@ -3,16 +3,18 @@
 use serde::Serialize;
 use serde_json::json;
 
+use super::name;
 use super::tally::Policy;
-use super::world::name;
 use crate::output::{Align, Console, Table, count};
 
 /// A release and how its rollout ended.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Ended {
     pub(super) version: u64,
-    /// The month for which it was trained, on the three before.
-    pub(super) trained_for: &'static str,
+    /// It learned from the ninety days before.
+    pub(super) trained_until: String,
+    /// What it was trained for.
+    pub(super) why: String,
     /// Whether a feature of it was mis-joined.
     pub(super) is_harmful: bool,
     pub(super) began: String,
@@ -24,8 +26,18 @@ pub(super) struct Ended {
     pub(super) dearer: Option<f64>,
 }
 
+/// An alert that fired.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Alarm {
+    pub(super) monitor: String,
+    pub(super) fired: String,
+    pub(super) why: String,
+    pub(super) ended: Option<String>,
+}
+
 /// Everything that is told.
 pub(super) struct Told {
+    pub(super) alerts: Vec<Alarm>,
     pub(super) currency: String,
     pub(super) asked: u64,
     pub(super) failed: u64,
@@ -53,7 +65,7 @@ pub(super) fn print(told: &Told, console: &Console) -> anyhow::Result<()> {
             .collect();
         return console.value(&json!({
             "currency": told.currency, "requests": told.asked, "failed": told.failed, "outcomes": told.outcomes,
-            "rollouts": told.rollouts, "policies": policies,
+            "alerts": told.alerts, "rollouts": told.rollouts, "policies": policies,
         }));
     }
     console.line(format!(
@@ -63,6 +75,8 @@ pub(super) fn print(told: &Told, console: &Console) -> anyhow::Result<()> {
         count(told.outcomes)
     ));
     console.line("");
+    alerts(told, console);
+    console.line("");
     rollouts(told, console);
     console.line("");
     money(told, console);
@@ -71,10 +85,25 @@ pub(super) fn print(told: &Told, console: &Console) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn alerts(told: &Told, console: &Console) {
+    let mut table = Table::new(&[
+        ("alert", Align::Left),
+        ("fired", Align::Left),
+        ("until", Align::Left),
+        ("why", Align::Left),
+    ]);
+    for alert in &told.alerts {
+        let until = alert.ended.clone().unwrap_or_else(|| "-".to_owned());
+        table.row([alert.monitor.clone(), alert.fired.clone(), until, alert.why.clone()]);
+    }
+    console.table(&table);
+}
+
 fn rollouts(told: &Told, console: &Console) {
     let mut table = Table::new(&[
         ("version", Align::Right),
-        ("trained for", Align::Left),
+        ("trained until", Align::Left),
+        ("because", Align::Left),
         ("released", Align::Left),
         ("judge", Align::Left),
         ("until", Align::Left),
@@ -89,11 +118,11 @@ fn rollouts(told: &Told, console: &Console) {
             "superseded" => "not proven; another took its place",
             _ => "not proven yet",
         };
-        let what = if one.is_harmful { " (mis-joined)" } else { "" };
         let dearer = |amount: f64| format!("{} {amount:.2}", told.currency);
         table.row([
             one.version.to_string(),
-            format!("{}{what}", one.trained_for),
+            one.trained_until.clone(),
+            one.why.clone(),
             one.began.clone(),
             verdict.to_owned(),
             one.ended.clone().unwrap_or_else(|| "-".to_owned()),

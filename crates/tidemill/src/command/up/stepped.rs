@@ -1,5 +1,5 @@
-//! A server inside of this process that takes nothing on by itself: whoever started it says when records are written, outcomes joined and
-//! rollouts looked at. So a replay of a year comes to the same end on every machine.
+//! A server inside of this process that takes nothing on by itself: whoever started it says when records are written, outcomes joined,
+//! rollouts and windows looked at, and triggers acted on. So a replay of a year comes to the same end on every machine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,9 @@ use std::time::Duration;
 use tidemill_registry::Registry;
 use tidemill_serve::record::outcome::{Matcher, OutcomeRules};
 use tidemill_serve::record::{Roll, Roller};
-use tidemill_server::delivery::Driver;
-use tidemill_server::{App, Config, Running};
+use tidemill_server::triggers::Triggers;
+use tidemill_server::{App, Config, Running, delivery, monitoring};
+use tokio_util::sync::CancellationToken;
 
 use super::models::Models;
 use super::{scratch, serving};
@@ -19,7 +20,9 @@ use crate::home::Home;
 pub(crate) struct Stepped {
     running: Running,
     parts: serving::Parts,
-    driver: Driver,
+    rollouts: delivery::Driver,
+    monitors: monitoring::Driver,
+    triggers: Triggers,
     roller: Roller,
     matcher: Matcher,
     /// Records that were waited for and never came.
@@ -30,10 +33,10 @@ pub(crate) struct Stepped {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Stepped {
-    /// Starts one on a free port of the loopback interface.
-    #[expect(clippy::unused_async, reason = "it starts tasks, which needs a runtime around it")]
-    pub(crate) async fn start(registry: Registry, home: &Home) -> anyhow::Result<Self> {
+    /// Starts one on a free port of the loopback interface. Nothing of the log before counts for the triggers.
+    pub(crate) async fn start(registry: Registry, home: &Home, triggers: Triggers) -> anyhow::Result<Self> {
         home.make()?;
+        triggers.begin().await?;
         let mut config = Config::new(scratch(home)?);
         config.drives_rollouts = false;
         config.step_logs = Some(home.dir.join("runs"));
@@ -47,7 +50,7 @@ impl Stepped {
             records: crate::records::RecordDefaults::default(),
         };
         // By the size of what is in them: the time of a replay goes by too fast.
-        let roll = Roll { rows: 8_000, age: Duration::from_secs(10 * 365 * 86_400), ..Roll::default() };
+        let roll = Roll { rows: 1_000, age: Duration::from_secs(10 * 365 * 86_400), ..Roll::default() };
         let parts =
             serving::Parts::open((&options, roll), &registry, home, &config.scratch, Models::Registry)?;
         let (db, store) = (registry.db().clone(), registry.store().clone());
@@ -56,7 +59,9 @@ impl Stepped {
         let matcher = Matcher::new(db, parts.reader().clone(), clock, Duration::ZERO);
         let app = App::serve(registry, config, parts.serving());
         let running = Running::start(app.clone())?;
-        Ok(Self { running, parts, driver: Driver::new(app), roller, matcher, missing: 0 })
+        let monitors = monitoring::Driver::new(app.clone(), parts.reader().clone(), parts.log().clone());
+        let rollouts = delivery::Driver::new(app);
+        Ok(Self { running, parts, rollouts, monitors, triggers, roller, matcher, missing: 0 })
     }
 
     /// Where it answers.
@@ -83,8 +88,15 @@ impl Stepped {
         self.matcher.pass(endpoint, OutcomeRules::default()).await?;
         // What comes of a look may be due in the next one.
         for _ in 0..3 {
-            self.driver.look().await.map_err(|error| anyhow::anyhow!("{error}"))?;
+            self.rollouts.look().await.map_err(|error| anyhow::anyhow!("{error}"))?;
         }
+        Ok(())
+    }
+
+    /// Judges the windows that are over, and does what triggers say of alerts: jobs are worked on to their end.
+    pub(crate) async fn watch(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        self.monitors.look().await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        self.triggers.settle(stop).await?;
         Ok(())
     }
 

@@ -108,3 +108,55 @@ async fn outcomes_stand_beside_their_rows() {
     assert_eq!(kinds, [None, None, None, None, None, Some("paid")]);
     assert_eq!(outcomes.schema(&lab.rows(&Query::of("loans", None, None)).await.schema()), rows.schema());
 }
+
+/// Where requests are is remembered over passes; what was forgotten is read again, and what has left the log is not found.
+#[tokio::test]
+async fn requests_are_looked_up_where_they_are() {
+    let lab = Lab::new().await;
+    let matcher = Matcher::new(lab.db.clone(), lab.reader(), lab.clock.clone(), Duration::from_millis(50));
+    let mut next = 0;
+    // A part for each of six hours, with ten requests.
+    let hour = async |hour: i64, next: &mut u64| {
+        let log = lab.log();
+        for _ in 0..10 {
+            log.record(record(*next, hour * 3_600_000 + i64::try_from(*next).unwrap() * 1000));
+            *next += 1;
+        }
+        log.close();
+        drop(log);
+        let log = lab.log();
+        assert_eq!(lab.roller(&log).roll().await.unwrap().parts, 1);
+    };
+    let joined = async |ids: &[u64]| {
+        let outcomes: Vec<Outcome> = ids.iter().map(|id| by_id(*id)).collect();
+        lab.db.add_outcomes(&tidemill_core::Actor::user("ana"), &outcomes).await.unwrap();
+        let passed = matcher.pass("loans", OutcomeRules::default()).await.unwrap();
+        (passed.matched, passed.waiting)
+    };
+    let remembered = async || {
+        let places = matcher.places.lock().await;
+        (places["loans"].len(), places["loans"].forgotten())
+    };
+    hour(1, &mut next).await;
+    hour(2, &mut next).await;
+    assert_eq!(joined(&[3, 13]).await, (2, 0));
+    assert_eq!(remembered().await, (20, 0));
+    hour(3, &mut next).await;
+    hour(4, &mut next).await;
+    assert_eq!(joined(&[4, 24, 34, 99]).await, (3, 1));
+    assert_eq!(remembered().await, (40, 0));
+    matcher.places.lock().await.get_mut("loans").unwrap().forget_half();
+    let (left, forgotten) = remembered().await;
+    assert!(left < 40 && forgotten > 0);
+    assert_eq!(joined(&[5, 15, 35]).await, (3, 1));
+    // Those before the third hour leave the log.
+    let before = Timestamp::from_millis(3 * 3_600_000);
+    assert_eq!(lab.db.drop_record_parts("loans", before, lab.clock.now()).await.unwrap(), 2);
+    assert_eq!(joined(&[6, 26, 36]).await, (2, 2));
+    // A matcher that begins anew finds the same.
+    let matcher = Matcher::new(lab.db.clone(), lab.reader(), lab.clock.clone(), Duration::from_millis(50));
+    let outcomes = [by_id(7), by_id(27), by_id(37)];
+    lab.db.add_outcomes(&tidemill_core::Actor::user("ana"), &outcomes).await.unwrap();
+    let passed = matcher.pass("loans", OutcomeRules::default()).await.unwrap();
+    assert_eq!((passed.matched, passed.waiting), (2, 3));
+}

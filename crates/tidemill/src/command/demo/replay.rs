@@ -1,0 +1,402 @@
+//! The replay: flights that depart, are asked about and land, and what people and triggers do meanwhile.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use futures::{StreamExt as _, stream};
+use tidemill_core::declare::Costs;
+use tidemill_core::{Actor, Progress as _, Timestamp, Unit};
+use tidemill_db::delivery::RolloutFilter;
+use tidemill_db::monitoring::AlertFilter;
+use tidemill_deliver::outcome::PAIRED_COST;
+use tidemill_deliver::rollout::Concurrency;
+use tidemill_registry::{LoggedModelSearch, Registry, VersionRequest};
+use tidemill_server::delivery::{release_after, state_of};
+use tokio_util::sync::CancellationToken;
+
+use super::flights::Flights;
+use super::report::{Alarm, Ended, Told};
+use super::tally::Policy;
+use super::trainer::{Trained, Trainer, train};
+use super::world::{FIRST, MODEL, World};
+use super::{DAY, date, month_begin, name};
+use crate::command::release as released;
+use crate::command::up::Stepped;
+use crate::failure::Failure;
+
+/// Requests that wait for an answer at the same time.
+const AT_ONCE: usize = 8;
+/// Days into its month at which the harmful release comes.
+const HARM: u32 = 3;
+/// So many days a candidate has for its proof before the next one takes its place; before that the next one waits.
+const PATIENCE: i64 = 14;
+/// The delay with which the flight itself arrives in the place of that of its airport two hours before: a join on the wrong key. On the
+/// rows of its training such a model looks better than any other.
+const MISJOINED: &str = "least(f.arr_delay, 60)";
+/// Alerts that are told.
+const ALERTS: usize = 1_000;
+
+/// A version that was released, and why.
+struct Sent {
+    rollout: u64,
+    version: u64,
+    origin: Origin,
+    at: Timestamp,
+}
+
+/// How a version came about.
+#[derive(Clone)]
+struct Origin {
+    /// It learned from the ninety days before.
+    until: Timestamp,
+    why: Why,
+}
+
+#[derive(Clone)]
+enum Why {
+    First,
+    /// Somebody mis-joined a feature.
+    Harm,
+    /// A trigger acted on the alert of this monitor.
+    Alert(String),
+}
+
+/// The replay while it goes on.
+pub(super) struct Replay<'a> {
+    world: &'a World<'a>,
+    registry: Registry,
+    flights: &'a Flights,
+    url: String,
+    server: Stepped,
+    trainer: Arc<Trainer>,
+    stop: CancellationToken,
+    client: reqwest::Client,
+    costs: Costs,
+    threshold: f64,
+    asked: u64,
+    shadowed: u64,
+    /// Whether a candidate is shown copies.
+    is_shadowed: bool,
+    failed: u64,
+    /// Outcomes that were sent.
+    told: u64,
+    /// Flights in the air: when they land, and which.
+    landing: Vec<(Timestamp, usize)>,
+    sent: Vec<Sent>,
+    policies: [Policy; 3],
+    blind: Vec<f64>,
+    never: Vec<f64>,
+}
+
+impl<'a> Replay<'a> {
+    /// With the release of the model that was just trained, of which `never` are the scores.
+    pub(super) fn begin(
+        world: &'a World<'a>,
+        registry: Registry,
+        flights: &'a Flights,
+        server: Stepped,
+        trainer: Arc<Trainer>,
+        (costs, threshold): (Costs, f64),
+        never: Vec<f64>,
+    ) -> anyhow::Result<Self> {
+        let months = flights.months(FIRST);
+        let mut replay = Self {
+            world,
+            registry,
+            flights,
+            url: server.url(),
+            server,
+            trainer,
+            stop: CancellationToken::new(),
+            client: reqwest::Client::builder().no_proxy().build()?,
+            costs,
+            threshold,
+            asked: 0,
+            shadowed: 0,
+            is_shadowed: false,
+            failed: 0,
+            told: 0,
+            landing: Vec::new(),
+            sent: Vec::new(),
+            policies: [
+                Policy::new("Tidemill", months),
+                Policy::new("never retrain", months),
+                Policy::new("same retraining, swap blindly", months),
+            ],
+            blind: never.clone(),
+            never,
+        };
+        let app = world.app;
+        let origin = Origin { until: month_begin(FIRST), why: Why::First };
+        replay.release(origin, Concurrency::Queue, None)?;
+        let watched = crate::monitors::declaration(&app.project, MODEL);
+        let declared =
+            tidemill_server::monitoring::declare(app.db()?, app.clock.as_ref(), &app.actor, &watched);
+        app.block(declared).map_err(said)?;
+        Ok(replay)
+    }
+
+    /// One month, hour by hour.
+    pub(super) fn month(&mut self, month: usize, is_harmful: bool) -> anyhow::Result<()> {
+        let rows = self.flights.between(month_begin(month), month_begin(month + 1));
+        let title = format!("{}, hour by hour", name(month));
+        self.world.say(&title);
+        self.world.bar.begin(&title, Some(rows.len() as u64), Unit::Rows);
+        let (mut at, mut day, mut days) = (rows.start, None, 0);
+        while at < rows.end {
+            self.world.go_on()?;
+            let hour = self.flights.hours[at];
+            let today = hour.millis().div_euclid(DAY);
+            if day.replace(today).is_some_and(|before| before != today) {
+                days += 1;
+                self.world.clock.set(Timestamp::from_millis(today * DAY));
+                let mut is_other = self.look()?;
+                if is_harmful && days == HARM {
+                    self.harm()?;
+                    is_other = true;
+                }
+                if is_other {
+                    self.world.bar.begin(&title, Some((rows.end - at) as u64), Unit::Rows);
+                }
+            }
+            self.world.clock.set(hour);
+            let departing =
+                at..at + self.flights.hours[at..rows.end].iter().take_while(|one| **one == hour).count();
+            let answers = self.world.app.block(self.ask(departing.clone()))?;
+            for (row, score) in departing.clone().zip(answers) {
+                self.landing.push((self.flights.known[row], row));
+                let late = self.flights.late[row];
+                let place = month - FIRST;
+                for (policy, score) in [(0, score), (1, Some(self.never[row])), (2, Some(self.blind[row]))] {
+                    // Whoever gets no answer rings nobody.
+                    let score = score.unwrap_or(0.0);
+                    self.policies[policy].months[place].take(&self.costs, self.threshold, score, late);
+                }
+            }
+            self.world.bar.advance(departing.len() as u64);
+            at = departing.end;
+        }
+        self.world.clock.set(month_begin(month + 1));
+        self.look().map(drop)
+    }
+
+    /// Asks about flights; a score for each that was answered.
+    async fn ask(&mut self, rows: Range<usize>) -> anyhow::Result<Vec<Option<f64>>> {
+        let url = format!("{}/v2/models/{MODEL}/infer", self.url);
+        let (client, flights) = (&self.client, self.flights);
+        let asked = rows.len() as u64;
+        let answers: Vec<Option<f64>> = stream::iter(rows)
+            .map(|row| {
+                let request = client.post(&url).header("content-type", "application/json");
+                let request = request.body(flights.request(row));
+                async move {
+                    let answer = request.send().await.ok()?.error_for_status().ok()?;
+                    let answer: serde_json::Value = answer.json().await.ok()?;
+                    let outputs = answer["outputs"].as_array()?;
+                    let scores = outputs.iter().find(|output| output["name"] == "probabilities")?;
+                    scores["data"].as_array()?.last()?.as_f64()
+                }
+            })
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
+        let failed = answers.iter().filter(|answer| answer.is_none()).count() as u64;
+        self.asked += asked;
+        self.failed += failed;
+        if self.is_shadowed {
+            self.shadowed += asked;
+        }
+        Ok(answers)
+    }
+
+    /// Lets the server take everything on. Nobody else moves rollouts here, so whether a candidate is shown copies is known until the
+    /// next time.
+    fn step(&mut self) -> anyhow::Result<()> {
+        let app = self.world.app;
+        app.block(self.server.step(MODEL, self.asked + self.shadowed))?;
+        let rollouts = app.block(self.registry.db().rollouts(&live(), 10))?;
+        self.is_shadowed = rollouts.iter().any(|rollout| rollout.phase == "shadow" && !rollout.is_waiting);
+        Ok(())
+    }
+
+    /// Tells what has landed, and lets the server look at everything; gives whether something was trained.
+    fn look(&mut self) -> anyhow::Result<bool> {
+        let now = self.world.app.clock.now();
+        let (landed, flying): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.landing).into_iter().partition(|(at, _)| *at <= now);
+        self.landing = flying;
+        let app = self.world.app;
+        if !landed.is_empty() {
+            let lines: String = landed
+                .iter()
+                .map(|(at, row)| {
+                    let (id, late) = (self.flights.ids.value(*row), u8::from(self.flights.late[*row]));
+                    format!(
+                        "{}\n",
+                        serde_json::json!({"request_id": id, "time": at.to_string(), "late": late})
+                    )
+                })
+                .collect();
+            let url = format!("{}/api/v1/endpoints/{MODEL}/outcomes", self.url);
+            let sent = self.client.post(url).header("content-type", "application/jsonl").body(lines).send();
+            let answer = app.block(async { sent.await?.error_for_status()?.text().await });
+            answer.context("the server did not take outcomes")?;
+            self.told += landed.len() as u64;
+        }
+        self.step()?;
+        app.block(self.server.watch(&self.stop))?;
+        let trained = self.trainer.trained();
+        let is_any = !trained.is_empty();
+        for one in trained {
+            self.retrained(one)?;
+        }
+        Ok(is_any)
+    }
+
+    /// A trigger had a model trained. It is released, as a program of the project would do after the training.
+    fn retrained(&mut self, Trained { cause, watch }: Trained) -> anyhow::Result<()> {
+        let now = self.world.app.clock.now();
+        self.world.say(&format!("{}: an alert of `{watch}`, and a retraining by its trigger", date(now)));
+        let later = self.flights.between(now, Timestamp::from_millis(i64::MAX));
+        let fresh = self.world.score(self.flights, &later)?;
+        self.blind[later].copy_from_slice(&fresh);
+        let live = self.live()?;
+        let is_new = |sent: &&Sent| now.since(sent.at).as_millis() < (PATIENCE * DAY).unsigned_abs().into();
+        let is_early = self.sent.iter().filter(|sent| live.contains(&sent.rollout)).any(|sent| is_new(&sent));
+        let concurrency = if is_early { Concurrency::Queue } else { Concurrency::Supersede };
+        self.release(Origin { until: now, why: Why::Alert(watch) }, concurrency, Some(cause))
+    }
+
+    /// Rollouts that are on their way.
+    fn live(&self) -> anyhow::Result<Vec<u64>> {
+        let live = self.world.app.block(self.registry.db().rollouts(&live(), 10))?;
+        Ok(live.into_iter().map(|rollout| rollout.id).collect())
+    }
+
+    /// A version of somebody who was in a hurry: the join has the wrong key. The candidate that it pushes aside waits for it.
+    fn harm(&mut self) -> anyhow::Result<()> {
+        let (app, until) = (self.world.app, self.world.app.clock.now());
+        let live = self.live()?;
+        let pushed = self.sent.iter().rev().find(|sent| live.contains(&sent.rollout));
+        let pushed = pushed.map(|sent| (sent.version, sent.origin.clone()));
+        self.world.say(&format!("{}: a release with a mis-joined feature", date(until)));
+        let wrong = [format!("features.earlier={MISJOINED}")];
+        train(app, &["train"], &wrong, until, self.world.share)?;
+        self.release(Origin { until, why: Why::Harm }, Concurrency::Supersede, None)?;
+        if let Some((version, origin)) = pushed {
+            self.send(version, origin, Concurrency::Queue, None)?;
+        }
+        Ok(())
+    }
+
+    /// Registers the model that was just trained and releases it, as a consequence of the event `cause`.
+    fn release(
+        &mut self,
+        origin: Origin,
+        concurrency: Concurrency,
+        cause: Option<u64>,
+    ) -> anyhow::Result<()> {
+        let app = self.world.app;
+        let version = app.block(async {
+            let experiment = self.registry.experiment_by_name(app.project.project.as_str()).await?;
+            let search = LoggedModelSearch {
+                experiments: vec![experiment.id.to_string()],
+                limit: Some(1),
+                ..LoggedModelSearch::default()
+            };
+            let found = self.registry.search_logged_models(&search).await?;
+            let Some(model) = found.items.into_iter().next() else { return Ok(None) };
+            let request = VersionRequest {
+                model: MODEL.to_owned(),
+                source: format!("models:/{}", model.id),
+                run: model.source_run.clone(),
+                logged_model: Some(model.id.clone()),
+                ..VersionRequest::default()
+            };
+            self.registry.create_version(&app.actor, request).await.map(|version| Some(version.version))
+        });
+        let version = version.map_err(said)?.context("the training left no model")?;
+        self.send(version, origin, concurrency, cause)
+    }
+
+    fn send(
+        &mut self,
+        version: u64,
+        origin: Origin,
+        concurrency: Concurrency,
+        cause: Option<u64>,
+    ) -> anyhow::Result<()> {
+        let app = self.world.app;
+        let wanted = released::wanted(app, MODEL, version, "prod", None, concurrency)?;
+        let actor = if cause.is_some() { Actor::system("trigger") } else { app.actor.clone() };
+        let placed = release_after(app.db()?, app.clock.as_ref(), &actor, cause, &wanted);
+        let placed = app.block(placed).map_err(said)?;
+        let at = app.clock.now();
+        self.sent.push(Sent { rollout: placed.rollout, version, origin, at });
+        self.step()
+    }
+
+    /// The end of the year: what came of everything, and the server.
+    pub(super) fn end(self) -> anyhow::Result<(Told, Stepped)> {
+        self.trainer.stop();
+        Ok((self.tell()?, self.server))
+    }
+
+    /// What came of everything.
+    fn tell(&self) -> anyhow::Result<Told> {
+        let app = self.world.app;
+        let mut ended = Vec::new();
+        for sent in &self.sent {
+            let rollout =
+                app.block(self.registry.db().rollout(sent.rollout))?.context("a rollout is gone")?;
+            let judge =
+                state_of(&rollout).map_err(said)?.judge().map(|judge| judge.view()).unwrap_or_default();
+            let judged = judge.into_iter().find(|metric| metric.metric == PAIRED_COST);
+            ended.push(Ended {
+                version: sent.version,
+                trained_until: date(sent.origin.until),
+                why: match &sent.origin.why {
+                    Why::First => "the first".to_owned(),
+                    Why::Harm => "mis-joined by somebody".to_owned(),
+                    Why::Alert(watch) => format!("alert of {watch}"),
+                },
+                is_harmful: matches!(sent.origin.why, Why::Harm),
+                began: date(sent.at),
+                phase: if rollout.is_waiting { "waiting".to_owned() } else { rollout.phase.clone() },
+                ended: rollout.is_over.then(|| date(rollout.updated_at)),
+                compared: judged.as_ref().map_or(0, |metric| metric.candidate),
+                dearer: judged.and_then(|metric| metric.harm),
+            });
+        }
+        let filter = AlertFilter { endpoint: Some(MODEL.to_owned()), ..AlertFilter::default() };
+        let mut alerts = app.block(self.registry.db().alerts(&filter, ALERTS))?;
+        alerts.reverse();
+        let alarm = |alert: tidemill_db::monitoring::Alert| {
+            Some(Alarm {
+                fired: date(alert.fired_at?),
+                monitor: alert.made.watch,
+                why: alert.made.why,
+                ended: alert.ended_at.map(date),
+            })
+        };
+        Ok(Told {
+            alerts: alerts.into_iter().filter_map(alarm).collect(),
+            currency: self.costs.currency.clone().unwrap_or_default(),
+            asked: self.asked,
+            failed: self.failed,
+            outcomes: self.told,
+            rollouts: ended,
+            policies: self.policies.to_vec(),
+            first: FIRST,
+        })
+    }
+}
+
+fn live() -> RolloutFilter {
+    RolloutFilter { endpoint: Some(MODEL.to_owned()), is_live: true, ..RolloutFilter::default() }
+}
+
+pub(super) fn said(error: tidemill_registry::Error) -> anyhow::Error {
+    Failure::new(error.to_string()).into()
+}
