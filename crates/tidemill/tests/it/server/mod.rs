@@ -1,11 +1,13 @@
 //! The server as its clients see it: the real binary, the real MLflow client, and kill -9 at any moment.
 
 mod alone;
+mod brokers;
 mod client;
 mod contract;
 mod crash;
 mod import;
 mod load;
+mod messages;
 mod mlflow;
 mod monitoring;
 mod own_pages;
