@@ -1,8 +1,8 @@
 //! Message brokers as sources of events: NATS JetStream, RabbitMQ, MQTT.
 //!
 //! Each is a small client of our own for the one thing that is needed: to take messages one after the other and to say
-//! which of them have acted. The usual client libraries change the features of crates that half of the workspace is built
-//! on, and hold a message in memory whatever its size. What is decided about a message is `tidemill-trigger`'s.
+//! which of them have acted. Why not the usual client libraries: `docs/contributing/dependencies.md`. What is decided about
+//! a message is `tidemill-trigger`'s.
 
 mod address;
 mod error;

@@ -2,7 +2,11 @@
 //!
 //! The protocol numbers deliveries, not messages. One that comes again is marked as such and has its old number, so number
 //! and content of those that acted last tell it.
+//!
+//! What a broker retains of a topic it sends at each subscription, so at each connection. That is no news: what was
+//! published while we were away is in the session.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,9 +22,13 @@ use crate::{BODY, Config, Error};
 const QUIET: Duration = Duration::from_secs(20);
 /// What the broker is told: after one and a half times this it gives us up.
 const KEEP_ALIVE: u16 = 60;
+/// So many messages may come before the broker has said that it listens for us; each is at most [`BODY`] long.
+const EARLY: usize = 32;
 
 pub(crate) struct Mqtt {
     wire: Wire,
+    /// What came before the answer to the subscription.
+    early: VecDeque<Publish>,
     /// The delivery that was given out last.
     last: Option<u16>,
 }
@@ -29,18 +37,29 @@ pub(crate) struct Mqtt {
 enum Packet {
     Connack { code: u8 },
     Suback { code: u8 },
-    Publish { again: bool, quality: u8, id: u16, topic: String, body: Vec<u8> },
+    Publish(Publish),
     Other,
+}
+
+/// A message on its way.
+struct Publish {
+    again: bool,
+    retained: bool,
+    quality: u8,
+    id: u16,
+    topic: String,
+    size: usize,
+    body: Vec<u8>,
 }
 
 impl Mqtt {
     pub(crate) async fn connect(config: &Config, address: &Address, name: &str) -> Result<Self, Error> {
         let mut wire = Wire::connect(address).await?;
         wire.send(&hello(address.user.as_deref(), config.password.as_deref(), name)).await?;
-        let mut mqtt = Self { wire, last: None };
+        let mut mqtt = Self { wire, early: VecDeque::new(), last: None };
         match mqtt.receive().await? {
-            Packet::Connack { code: 0, .. } => {}
-            Packet::Connack { code, .. } => return Err(mqtt.wire.refused(refusal(code))),
+            Packet::Connack { code: 0 } => {}
+            Packet::Connack { code } => return Err(mqtt.wire.refused(refusal(code))),
             _ => return Err(mqtt.wire.refused("it does not speak MQTT 3.1.1")),
         }
         // Asked for again, a subscription stays what it is.
@@ -49,7 +68,27 @@ impl Mqtt {
         text(&mut body, topic);
         body.push(1);
         mqtt.wire.send(&packet(0x82, &body)).await?;
+        // A session that was there before may have messages waiting, which need not wait for the answer.
+        while mqtt.early.len() < EARLY {
+            match mqtt.receive().await? {
+                Packet::Suback { code } => {
+                    mqtt.granted(code)?;
+                    break;
+                }
+                Packet::Publish(message) => mqtt.early.push_back(message),
+                Packet::Connack { .. } | Packet::Other => {}
+            }
+        }
         Ok(mqtt)
+    }
+
+    /// Whether the broker listens as it was asked to.
+    fn granted(&self, code: u8) -> Result<(), Error> {
+        match code {
+            1 | 2 => Ok(()),
+            0 => Err(self.wire.refused("it keeps no messages of this topic for anybody (quality of service 0)")),
+            _ => Err(self.wire.refused("this user may not listen for the topic")),
+        }
     }
 
     async fn receive(&mut self) -> Result<Packet, Error> {
@@ -74,7 +113,8 @@ impl Mqtt {
                 let id = if quality > 0 { u16::from_be_bytes(self.wire.array().await?) } else { 0 };
                 let body = self.wire.take(left, BODY).await?;
                 let topic = String::from_utf8_lossy(&topic).into_owned();
-                Ok(Packet::Publish { again: flags & 8 != 0, quality, id, topic, body })
+                let (again, retained) = (flags & 8 != 0, flags & 1 != 0);
+                Ok(Packet::Publish(Publish { again, retained, quality, id, topic, size: left, body }))
             }
             _ => {
                 self.wire.take(left, 0).await?;
@@ -97,6 +137,11 @@ impl Mqtt {
     }
 
     async fn message(&mut self) -> Result<Incoming, Error> {
+        while let Some(message) = self.early.pop_front() {
+            if let Some(message) = self.given(message).await? {
+                return Ok(message);
+            }
+        }
         let mut is_asked = false;
         loop {
             if !self.wire.wait(QUIET).await? {
@@ -107,28 +152,42 @@ impl Mqtt {
                 is_asked = true;
                 continue;
             }
-            let (again, quality, id, topic, body) = match self.receive().await? {
-                Packet::Publish { again, quality, id, topic, body } => (again, quality, id, topic, body),
-                Packet::Suback { code: 0x80 } => {
-                    return Err(self.wire.refused("this user may not listen for the topic"));
-                }
-                _ => {
-                    is_asked = false;
+            is_asked = false;
+            let message = match self.receive().await? {
+                Packet::Publish(message) => message,
+                Packet::Suback { code } => {
+                    self.granted(code)?;
                     continue;
                 }
+                Packet::Connack { .. } | Packet::Other => continue,
             };
-            // What was published without a promise comes without one.
-            let place = if quality == 0 {
-                Place::None
-            } else {
-                let mut content = topic.clone().into_bytes();
-                content.push(0);
-                content.extend_from_slice(&body);
-                Place::Recent { key: format!("{id}:{}", Digest::of(&content).short()), again }
-            };
-            self.last = (quality > 0).then_some(id);
-            return Ok(Incoming { broker: BrokerKind::Mqtt, address: topic, place, body });
+            if let Some(message) = self.given(message).await? {
+                return Ok(message);
+            }
         }
+    }
+
+    /// The message as it is given out; nothing where it is no news.
+    async fn given(&mut self, message: Publish) -> Result<Option<Incoming>, Error> {
+        let Publish { again, retained, quality, id, topic, size, body } = message;
+        self.last = (quality > 0).then_some(id);
+        if retained {
+            self.confirm().await?;
+            return Ok(None);
+        }
+        // What was published without a promise comes without one.
+        let place = if quality == 0 {
+            Place::None
+        } else {
+            let content = [topic.as_bytes(), b"\0", &body].concat();
+            Place::Recent { key: format!("{id}:{}", Digest::of(&content).short()), again }
+        };
+        Ok(Some(Incoming { broker: BrokerKind::Mqtt, address: topic, place, size: size as u64, body }))
+    }
+
+    async fn confirm(&mut self) -> Result<(), Error> {
+        let Some(id) = self.last.take() else { return Ok(()) };
+        self.wire.send(&packet(0x40, &id.to_be_bytes())).await
     }
 }
 
@@ -139,8 +198,12 @@ impl Source for Mqtt {
     }
 
     async fn acknowledge(&mut self) -> Result<(), String> {
-        let Some(id) = self.last.take() else { return Ok(()) };
-        self.wire.send(&packet(0x40, &id.to_be_bytes())).await.map_err(|error| error.to_string())
+        self.confirm().await.map_err(|error| error.to_string())
+    }
+
+    async fn close(&mut self) {
+        // Where it fails, the connection has ended without.
+        drop(self.wire.send(&packet(0xe0, &[])).await);
     }
 }
 

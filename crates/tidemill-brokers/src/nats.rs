@@ -41,6 +41,7 @@ struct Message {
     reply: Option<String>,
     /// The word and the text of the first line of its headers, for example `408 Request Timeout`.
     status: Option<String>,
+    size: usize,
     body: Vec<u8>,
 }
 
@@ -184,6 +185,7 @@ impl Nats {
             subject: (*subject).to_owned(),
             reply: (words.len() > known).then(|| words[2].to_owned()),
             status: status.map(|status| status.trim().to_owned()).filter(|status| !status.is_empty()),
+            size: all - head,
             body,
         }))
     }
@@ -220,6 +222,7 @@ impl Nats {
                 broker: BrokerKind::Nats,
                 address: message.subject,
                 place: Place::Position { part: self.part.clone(), position },
+                size: message.size as u64,
                 body: message.body,
             });
         }

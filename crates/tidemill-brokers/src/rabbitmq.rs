@@ -12,7 +12,7 @@ use tidemill_core::Digest;
 use tidemill_core::declare::BrokerKind;
 use tidemill_trigger::message::{Incoming, Place, Source};
 
-use self::frame::{Fields, Method, Out, properties};
+use self::frame::{Fields, Method, Out, Properties, properties};
 use crate::address::Address;
 use crate::wire::Wire;
 use crate::{BODY, Config, Error};
@@ -21,7 +21,9 @@ use crate::{BODY, Config, Error};
 const HEARTBEAT: u16 = 20;
 /// The largest frame that we take, in bytes.
 const FRAME: u32 = 128 << 10;
-/// The largest frame that is not a part of a body.
+/// So long the broker may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// The largest frame that is not a part of a body, in bytes.
 const SMALL: usize = 128 << 10;
 
 pub(crate) struct Rabbitmq {
@@ -183,7 +185,7 @@ impl Rabbitmq {
                 return Err(self.wire.lost("a delivery that is cut short"));
             };
             let head = self.receive().await?;
-            let (size, id) = (head.kind == 2)
+            let Properties { size, id, rest } = (head.kind == 2)
                 .then(|| properties(&head.payload))
                 .flatten()
                 .ok_or_else(|| self.wire.lost("a message without its header"))?;
@@ -202,11 +204,12 @@ impl Rabbitmq {
                 Some(id) => Place::Id(id),
                 None => {
                     let content =
-                        [exchange.as_bytes(), b"\0", key.as_bytes(), b"\0", &head.payload, &body].concat();
+                        [exchange.as_bytes(), b"\0", key.as_bytes(), b"\0", &rest, &body].concat();
                     Place::Recent { key: Digest::of(&content).short(), again }
                 }
             };
-            return Ok(Incoming { broker: BrokerKind::Rabbitmq, address: self.queue.clone(), place, body });
+            let (broker, address) = (BrokerKind::Rabbitmq, self.queue.clone());
+            return Ok(Incoming { broker, address, place, size, body });
         }
     }
 
@@ -230,5 +233,13 @@ impl Source for Rabbitmq {
         let Some(tag) = self.last.take() else { return Ok(()) };
         let acknowledged = self.call(1, Method::ACK, Out::new().u64(tag).u8(0)).await;
         acknowledged.map_err(|error| error.to_string())
+    }
+
+    async fn close(&mut self) {
+        let bye = Out::new().u16(200).text8("").u32(0);
+        if self.call(0, Method::CLOSE, bye).await.is_ok() {
+            // Or else the broker takes what was said last for lost. It does not matter whether it answers.
+            drop(tokio::time::timeout(GOODBYE, self.expect(Method::CLOSE_OK)).await);
+        }
     }
 }

@@ -16,6 +16,8 @@ use crate::{Error, PATIENCE};
 
 /// The longest line of a protocol of lines, in bytes.
 const LINE: usize = 64 << 10;
+/// So much is read at a time, in bytes.
+const CHUNK: usize = 8 << 10;
 
 /// Both directions of a connection.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -69,10 +71,6 @@ impl Wire {
         Ok(Self { stream: Box::new(stream), read: Vec::new(), server: self.server })
     }
 
-    pub(crate) fn server(&self) -> &str {
-        &self.server
-    }
-
     pub(crate) fn lost(&self, why: impl Into<String>) -> Error {
         Error::Lost { server: self.server.clone(), why: why.into() }
     }
@@ -110,6 +108,7 @@ impl Wire {
 
     /// Reads some. A future of it that is dropped has read nothing.
     async fn fill(&mut self) -> Result<(), Error> {
+        self.read.reserve(CHUNK);
         match self.stream.read_buf(&mut self.read).await {
             Ok(0) => Err(self.lost("the other side has closed it")),
             Ok(_) => Ok(()),

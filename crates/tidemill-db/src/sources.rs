@@ -89,7 +89,8 @@ impl Db {
         pending(reader.conn(), self.ctx(), project).await
     }
 
-    /// Notes how the source of a trigger stands that is not there all the time: what is wrong with it, or nothing.
+    /// Notes how the source of a trigger stands that is not there all the time: what is wrong with it, or nothing. Since
+    /// when it is so stays where it was so before.
     pub async fn set_source_problem(
         &self,
         project: &str,
@@ -99,7 +100,7 @@ impl Db {
     ) -> Result<()> {
         const SQL: &str = "INSERT INTO source_offset (project, source, part, position, at)
             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (project, source, part) DO UPDATE SET
-            position = excluded.position, at = excluded.at";
+            position = excluded.position, at = excluded.at WHERE source_offset.position <> excluded.position";
         let mut tx = self.write().await?;
         let ctx = tx.ctx.clone();
         on!(tx.conn(), c => sqlx::query(SQL)

@@ -24,6 +24,9 @@ pub trait Source: Send {
 
     /// Tells the broker that the last message has acted or is none of ours, and need not come again.
     async fn acknowledge(&mut self) -> Result<(), String>;
+
+    /// Says goodbye, so that the broker does not wait for us. Takes at most a few seconds.
+    async fn close(&mut self) {}
 }
 
 /// A message as an adapter hands it over.
@@ -35,6 +38,8 @@ pub struct Incoming {
     pub address: String,
     /// Where it stands.
     pub place: Place,
+    /// How long its body is, in bytes.
+    pub size: u64,
     /// The first bytes of its body.
     pub body: Vec<u8>,
 }
@@ -69,6 +74,23 @@ impl Place {
             Self::Position { part, .. } => Some(part),
             Self::Recent { .. } => Some(""),
             Self::Id(_) | Self::None => None,
+        }
+    }
+
+    /// The same place, of a message that is known not to have acted at its last delivery.
+    #[must_use]
+    pub fn owed(self) -> Self {
+        match self {
+            Self::Recent { key, .. } => Self::Recent { key, again: false },
+            other => other,
+        }
+    }
+
+    /// Whether both are the same message, whichever delivery.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Recent { key, .. }, Self::Recent { key: other, .. }) => key == other,
+            _ => self == other,
         }
     }
 
@@ -112,6 +134,11 @@ impl Incoming {
             Place::Recent { .. } | Place::None => {}
         }
         details
+    }
+
+    /// Whether its end is missing, since it is longer than what is looked at.
+    pub fn is_cut(&self) -> bool {
+        self.size > self.body.len() as u64
     }
 
     /// Whether its body is JSON that has these values: texts, numbers or truth values at fields of the object, or at JSON
@@ -165,6 +192,11 @@ mod tests {
             [("1:x", false), ("1:x", true), ("2:x", true), ("2:x", true), ("1:x", true), ("3:x", false)];
         assert_eq!(acted(places.map(at)), [0, 2, 5]);
         assert_eq!(acted([("x", false), ("x", false)].map(at)), [0, 1]);
+        // One that could not be recorded has not acted, though it is marked when it comes again.
+        let (first, other) = (at(("1:x", false)), at(("1:x", true)));
+        assert!(first.is_same(&other) && !first.is_same(&at(("2:x", true))));
+        assert_eq!(other.clone().advance(Some("1:x")), None);
+        assert_eq!(other.owed().advance(Some("1:x")).as_deref(), Some("1:x"));
         let many = (0..1000).map(|i| Place::Recent { key: i.to_string(), again: false });
         let stored = many.fold(None, |stored: Option<String>, place| place.advance(stored.as_deref()));
         assert_eq!(stored.unwrap().split(' ').count(), RECENT, "what is remembered is bounded");
@@ -177,6 +209,7 @@ mod tests {
             broker: BrokerKind::Nats,
             address: "data".to_owned(),
             place: Place::None,
+            size: body.len() as u64,
             body: body.to_vec(),
         };
         for (filter, expected) in [

@@ -418,7 +418,6 @@ pub(crate) struct Ci {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Trigger {
     /// List the triggers, when they fire next, their open jobs, and how their brokers stand
-    #[command(visible_alias = "status")]
     List,
     /// Show what triggers started and what they did not start, newest first
     History {

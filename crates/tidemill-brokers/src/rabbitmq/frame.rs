@@ -12,6 +12,7 @@ impl Method {
     pub(super) const OPEN: Self = Self(10, 40);
     pub(super) const OPEN_OK: Self = Self(10, 41);
     pub(super) const CLOSE: Self = Self(10, 50);
+    pub(super) const CLOSE_OK: Self = Self(10, 51);
     pub(super) const CHANNEL_OPEN: Self = Self(20, 10);
     pub(super) const CHANNEL_OPEN_OK: Self = Self(20, 11);
     pub(super) const CHANNEL_CLOSE: Self = Self(20, 40);
@@ -140,8 +141,20 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The size of the body and the identifier of the message, of the payload of a header.
-pub(super) fn properties(payload: &[u8]) -> Option<(u64, Option<String>)> {
+/// What the header of a message says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Properties {
+    /// Of the body, in bytes.
+    pub(super) size: u64,
+    /// The identifier that the sender gave.
+    pub(super) id: Option<String>,
+    /// What is the same at each delivery: all but the table of headers, in which some queues count deliveries.
+    pub(super) rest: Vec<u8>,
+}
+
+/// Reads the payload of a header.
+pub(super) fn properties(payload: &[u8]) -> Option<Properties> {
+    const TABLE: u16 = 13;
     let mut fields = Fields::new(payload);
     // Class and weight.
     fields.u32()?;
@@ -155,10 +168,14 @@ pub(super) fn properties(payload: &[u8]) -> Option<(u64, Option<String>)> {
             fields.text8()?;
         }
     }
-    if has(13) {
+    let before = fields.0.len();
+    if has(TABLE) {
         let length = fields.u32()?;
         fields.bytes(length as usize)?;
     }
+    let after = fields.0;
+    let first = payload.get(14..payload.len() - before)?;
+    let rest = [&(flags & !(1 << TABLE)).to_be_bytes(), first, after].concat();
     for bit in [12, 11] {
         if has(bit) {
             fields.u8()?;
@@ -170,7 +187,7 @@ pub(super) fn properties(payload: &[u8]) -> Option<(u64, Option<String>)> {
         }
     }
     let id = if has(7) { Some(fields.text8()?) } else { None };
-    Some((size, id.filter(|id| !id.is_empty())))
+    Some(Properties { size, id: id.filter(|id| !id.is_empty()), rest })
 }
 
 #[cfg(test)]
@@ -181,12 +198,26 @@ mod tests {
     fn identifiers_of_messages() {
         let header =
             |flags: u16, rest: Out| Out::new().u16(60).u16(0).u64(7).u16(flags).raw(&rest.done()).done();
-        assert_eq!(properties(&header(0, Out::new())), Some((7, None)));
+        let read = |payload: &[u8]| properties(payload).map(|found| (found.size, found.id));
+        assert_eq!(read(&header(0, Out::new())), Some((7, None)));
         let all = Out::new().text8("application/json").bytes32(b"table").u8(2).text8("corr").text8("m-1");
         let flags = 1 << 15 | 1 << 13 | 1 << 12 | 1 << 10 | 1 << 7;
-        assert_eq!(properties(&header(flags, all)), Some((7, Some("m-1".to_owned()))));
+        assert_eq!(read(&header(flags, all)), Some((7, Some("m-1".to_owned()))));
         assert_eq!(properties(&header(1 << 7, Out::new())), None);
         assert_eq!(properties(b"short"), None);
+    }
+
+    #[test]
+    fn a_count_of_deliveries_changes_no_message() {
+        let header = |flags: u16, table: &[u8], kind: &str| {
+            let table = if table.is_empty() { Vec::new() } else { Out::new().bytes32(table).done() };
+            let fields = Out::new().text8(kind).raw(&table).u8(2).done();
+            let flags = 1 << 15 | 1 << 12 | flags;
+            properties(&Out::new().u16(60).u16(0).u64(7).u16(flags).raw(&fields).done()).unwrap()
+        };
+        let first = header(0, b"", "text");
+        assert_eq!(first, header(1 << 13, b"\x10x-delivery-countl", "text"));
+        assert_ne!(first, header(0, b"", "json"));
     }
 
     #[test]

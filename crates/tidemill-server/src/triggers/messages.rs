@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidemill_core::SourceKind;
 use tidemill_core::declare::{MessageSource, Trigger, When};
 use tidemill_db::Result;
-use tidemill_trigger::message::{Incoming, Place};
+use tidemill_trigger::message::{Incoming, Place, Source};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +28,8 @@ pub(super) async fn run(triggers: Triggers, stop: CancellationToken) {
         let mut listeners = JoinSet::new();
         for rule in &triggers.rules().rules {
             if let When::Message(source) = &rule.trigger.when {
-                let listener =
-                    Listener { t: triggers.clone(), trigger: rule.trigger.clone(), source: source.clone() };
+                let (t, trigger, source) = (triggers.clone(), rule.trigger.clone(), source.clone());
+                let listener = Listener { t, trigger, source, owed: None };
                 listeners.spawn(listener.run(own.clone()));
             }
         }
@@ -49,18 +49,16 @@ struct Listener {
     t: Triggers,
     trigger: Trigger,
     source: MessageSource,
+    /// The message that was delivered and could not be recorded.
+    owed: Option<Place>,
 }
 
 impl Listener {
-    async fn run(self, stop: CancellationToken) {
+    async fn run(mut self, stop: CancellationToken) {
         let mut pause = SOON;
         loop {
             let begun = tokio::time::Instant::now();
-            let why = tokio::select! {
-                // A message that is not recorded by then comes again.
-                () = stop.cancelled() => return,
-                why = self.listen() => why,
-            };
+            let Some(why) = self.listen(&stop).await else { return };
             if begun.elapsed() > GOOD {
                 pause = SOON;
             }
@@ -77,27 +75,49 @@ impl Listener {
         }
     }
 
-    /// Listens until something fails; gives what.
-    async fn listen(&self) -> String {
-        let mut source = match self.t.host().connect(self.t.project(), &self.trigger, &self.source).await {
+    /// Listens until something fails; gives what, or nothing where it is to stop.
+    async fn listen(&mut self, stop: &CancellationToken) -> Option<String> {
+        let connected = tokio::select! {
+            () = stop.cancelled() => return None,
+            connected = self.t.host().connect(self.t.project(), &self.trigger, &self.source) => connected,
+        };
+        let mut source = match connected {
             Ok(source) => source,
-            Err(why) => return why,
+            Err(why) => return Some(why),
         };
         tracing::info!(trigger.name = self.trigger.name, "listening for messages");
         self.note(None).await;
         loop {
-            let message = match source.next().await {
-                Ok(message) => message,
-                Err(why) => return why,
+            let message = tokio::select! {
+                // What has begun to arrive comes again.
+                () = stop.cancelled() => {
+                    source.close().await;
+                    return None;
+                }
+                message = source.next() => message,
             };
-            if let Err(error) = self.record(&message).await {
-                // Not acknowledged, it comes again.
-                return format!("a message cannot be recorded: {error}");
-            }
-            if let Err(why) = source.acknowledge().await {
-                return why;
+            // What has arrived is brought to its end, also when all stops.
+            let done = match message {
+                Ok(message) => self.take(message, source.as_mut()).await,
+                Err(why) => Err(why),
+            };
+            if let Err(why) = done {
+                return Some(why);
             }
         }
+    }
+
+    /// Records a message, and tells the broker.
+    async fn take(&mut self, mut message: Incoming, source: &mut dyn Source) -> Result<(), String> {
+        if self.owed.take().is_some_and(|owed| owed.is_same(&message.place)) {
+            message.place = message.place.owed();
+        }
+        if let Err(error) = self.record(&message).await {
+            // Not acknowledged, it comes again.
+            self.owed = Some(message.place);
+            return Err(format!("a message cannot be recorded: {error}"));
+        }
+        source.acknowledge().await
     }
 
     /// Makes the event of a message that has not acted yet.

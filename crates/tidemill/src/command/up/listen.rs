@@ -36,6 +36,13 @@ impl Source for Wanted {
     async fn next(&mut self) -> Result<Incoming, String> {
         loop {
             let message = self.source.next().await?;
+            if message.is_cut() && !self.filter.is_empty() {
+                tracing::warn!(
+                    message.address = message.address,
+                    message.bytes = message.size,
+                    "a message is longer than 1 MiB, and its `filter` finds nothing in what is cut off"
+                );
+            }
             if message.is_wanted(&self.filter) {
                 return Ok(message);
             }
@@ -45,5 +52,9 @@ impl Source for Wanted {
 
     async fn acknowledge(&mut self) -> Result<(), String> {
         self.source.acknowledge().await
+    }
+
+    async fn close(&mut self) {
+        self.source.close().await;
     }
 }

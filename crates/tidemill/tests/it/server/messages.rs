@@ -120,7 +120,7 @@ fn each_message_acts_once(mut broker: Broker, kind: &str, address: &str, anew: O
     let lost = problem("lost");
     let why = lost["problem"].as_str().unwrap_or_default();
     assert!(why.contains(&format!("no broker answers at {scheme}://127.0.0.1:1")), "{lost}");
-    let said = lab.run(&["trigger", "status"]);
+    let said = lab.run(&["trigger", "list"]);
     assert!(said.contains("no broker answers"), "{said}");
     let log = lab.wait(&server, "all jobs", |log| log.count("job_finished") == log.count("trigger_fired"));
     assert!(
@@ -144,7 +144,7 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 
 /// How the brokers of the triggers stand, by name.
 fn status(lab: &Lab) -> Vec<(String, Value)> {
-    let listed: Value = serde_json::from_str(&lab.run(&["trigger", "status", "--json"])).unwrap();
+    let listed: Value = serde_json::from_str(&lab.run(&["trigger", "list", "--json"])).unwrap();
     let all = listed.as_array().unwrap().iter();
     all.map(|one| (one["name"].as_str().unwrap().to_owned(), one["source"].clone())).collect()
 }
