@@ -178,6 +178,8 @@ fn brokers() -> Result<()> {
         ("nats-server", "/usr/sbin/nats-server"),
         ("rabbitmq-server", "/usr/lib/rabbitmq/bin/rabbitmq-server"),
         ("mosquitto", "/usr/sbin/mosquitto"),
+        // Makes their certificates.
+        ("openssl", "/usr/bin/openssl"),
     ];
     let missing = || -> Vec<&str> {
         let there = |name: &str, file: &str| {

@@ -69,7 +69,6 @@ pub async fn connect(config: &Config) -> Result<Box<dyn Source>, Error> {
 /// then.
 fn plain(name: &str) -> String {
     let digest = tidemill_core::Digest::of(name.as_bytes()).short();
-    let digest = digest.rsplit(':').next().unwrap_or_default();
     let plain: String =
         name.chars().take(40).map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     format!("{plain}-{digest}")

@@ -86,7 +86,9 @@ impl Mqtt {
     fn granted(&self, code: u8) -> Result<(), Error> {
         match code {
             1 | 2 => Ok(()),
-            0 => Err(self.wire.refused("it keeps no messages of this topic for anybody (quality of service 0)")),
+            0 => Err(self
+                .wire
+                .refused("it keeps no messages of this topic for anybody (quality of service 0)")),
             _ => Err(self.wire.refused("this user may not listen for the topic")),
         }
     }
@@ -204,6 +206,7 @@ impl Source for Mqtt {
     async fn close(&mut self) {
         // Where it fails, the connection has ended without.
         drop(self.wire.send(&packet(0xe0, &[])).await);
+        self.wire.end().await;
     }
 }
 

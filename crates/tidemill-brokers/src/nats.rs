@@ -15,9 +15,10 @@ use crate::wire::Wire;
 use crate::{BODY, Config, Error};
 
 /// How long the broker keeps a request for a message open.
-const PULL: Duration = Duration::from_secs(20);
-/// After so long without a word the connection is dead: a request that found nothing is answered too.
-const SILENCE: Duration = Duration::from_secs(45);
+const PULL: Duration = Duration::from_secs(10);
+/// After so long without a word the connection is dead, or the consumer is gone: a request that found nothing is answered
+/// too.
+const SILENCE: Duration = Duration::from_secs(15);
 /// When a message that was not acknowledged is sent again.
 const ACK_WAIT: Duration = Duration::from_secs(5);
 
@@ -239,6 +240,10 @@ impl Source for Nats {
         let Some(reply) = self.reply.take() else { return Ok(()) };
         let sent = self.wire.send(format!("PUB {reply} 4\r\n+ACK\r\n").as_bytes()).await;
         sent.map_err(|error| error.to_string())
+    }
+
+    async fn close(&mut self) {
+        self.wire.end().await;
     }
 }
 

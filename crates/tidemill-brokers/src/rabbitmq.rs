@@ -21,8 +21,6 @@ use crate::{BODY, Config, Error};
 const HEARTBEAT: u16 = 20;
 /// The largest frame that we take, in bytes.
 const FRAME: u32 = 128 << 10;
-/// So long the broker may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(2);
 /// The largest frame that is not a part of a body, in bytes.
 const SMALL: usize = 128 << 10;
 
@@ -203,8 +201,7 @@ impl Rabbitmq {
             let place = match id {
                 Some(id) => Place::Id(id),
                 None => {
-                    let content =
-                        [exchange.as_bytes(), b"\0", key.as_bytes(), b"\0", &rest, &body].concat();
+                    let content = [exchange.as_bytes(), b"\0", key.as_bytes(), b"\0", &rest, &body].concat();
                     Place::Recent { key: Digest::of(&content).short(), again }
                 }
             };
@@ -237,9 +234,8 @@ impl Source for Rabbitmq {
 
     async fn close(&mut self) {
         let bye = Out::new().u16(200).text8("").u32(0);
-        if self.call(0, Method::CLOSE, bye).await.is_ok() {
-            // Or else the broker takes what was said last for lost. It does not matter whether it answers.
-            drop(tokio::time::timeout(GOODBYE, self.expect(Method::CLOSE_OK)).await);
-        }
+        // Where it fails, the connection has ended without.
+        drop(self.call(0, Method::CLOSE, bye).await);
+        self.wire.end().await;
     }
 }

@@ -14,6 +14,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use crate::address::Address;
 use crate::{Error, PATIENCE};
 
+/// So long the broker may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// The longest line of a protocol of lines, in bytes.
 const LINE: usize = 64 << 10;
 /// So much is read at a time, in bytes.
@@ -88,6 +90,20 @@ impl Wire {
             Ok(sent) => sent.map_err(|error| self.lost(error.to_string())),
             Err(_) => Err(self.lost("it takes nothing any more")),
         }
+    }
+
+    /// Says that nothing follows, and waits until the other side has read what was sent: a connection that is dropped with
+    /// something unread may take that with it.
+    pub(crate) async fn end(&mut self) {
+        let ending = async {
+            // Where it fails, there is nobody to wait for.
+            if self.stream.shutdown().await.is_ok() {
+                while self.fill().await.is_ok() {
+                    self.read.clear();
+                }
+            }
+        };
+        drop(tokio::time::timeout(GOODBYE, ending).await);
     }
 
     /// Waits until there is something to read; `false` where there is nothing for so long.

@@ -381,6 +381,45 @@ mod tests {
     use super::*;
 
     #[test]
+    fn messages_with_and_without_a_server() {
+        let text = "project: p\ntriggers:\n\
+            - {when: {message: {nats: data.ready}}, actions: [run]}\n\
+            - {when: {message: {rabbitmq: {address: q, server: 'amqps://ada@rabbit/ml', filter: {/a/b: '1'}}}},\n   \
+               actions: [run], secret: {env: RABBIT}}\n";
+        let project = crate::parse(text, "tidemill.yaml").unwrap();
+        let triggers = project.resolved_triggers();
+        let nats = MessageSource { broker: BrokerKind::Nats, address: "data.ready".to_owned() };
+        let rabbit = MessageSource { broker: BrokerKind::Rabbitmq, address: "q".to_owned() };
+        assert_eq!(triggers[0].when, When::Message(nats));
+        assert_eq!(triggers[1].when, When::Message(rabbit));
+        let listened = project.listened();
+        assert_eq!(listened[&triggers[0].name].server, None);
+        let at = &listened[&triggers[1].name];
+        assert_eq!(at.server.as_deref(), Some("amqps://ada@rabbit/ml"));
+        assert_eq!(at.filter, BTreeMap::from([("/a/b".to_owned(), "1".to_owned())]));
+        assert_eq!(
+            crate::parse(&crate::print(&project).unwrap(), "tidemill.yaml").unwrap().listened(),
+            listened
+        );
+    }
+
+    #[test]
+    fn messages_that_nobody_can_listen_for() {
+        for (message, why) in [
+            ("{nats: ''}", "nothing is listened for"),
+            ("{mqtt: {address: ' '}}", "nothing is listened for"),
+            ("{rabbitmq: {address: q, server: 'amqp://ada:pw@rabbit'}}", "the address holds a password"),
+        ] {
+            let text = format!("project: p\ntriggers:\n- {{when: {{message: {message}}}, actions: [run]}}\n");
+            let report = crate::parse(&text, "tidemill.yaml").unwrap_err().render(false);
+            assert!(report.contains(why), "{report}");
+        }
+        let text = "project: p\ntriggers:\n- {when: {data: d}, actions: [run], secret: {env: S}}\n";
+        let report = crate::parse(text, "tidemill.yaml").unwrap_err().render(false);
+        assert!(report.contains("nothing is signed with this secret"), "{report}");
+    }
+
+    #[test]
     fn names_and_defaults() {
         let text = "project: p\ndata: {flights: {path: data/*.parquet}}\nmonitors: [{drift: {window: 1d, columns: features}}]\ntriggers:\n\
             - {when: {schedule: \"0 3 * * *\"}, actions: [run]}\n\

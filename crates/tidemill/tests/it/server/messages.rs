@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
+use tidemill_testkit::{Broker, BrokerKind};
 
-use super::brokers::Broker;
+use super::client::Client;
 use super::process::Server;
 use super::triggers::{Lab, STEP};
 
 #[test]
 fn nats() {
-    let broker = Broker::nats();
+    let broker = Broker::start(BrokerKind::Nats);
     let recreated = |broker: &Broker| {
         // A stream that is made anew counts from 1 again.
         broker.forget("data.ready");
@@ -25,12 +26,12 @@ fn nats() {
 
 #[test]
 fn mqtt() {
-    each_message_acts_once(Broker::mosquitto(), "mqtt", "data/ready", None);
+    each_message_acts_once(Broker::start(BrokerKind::Mosquitto), "mqtt", "data/ready", None);
 }
 
 #[test]
 fn rabbitmq() {
-    each_message_acts_once(Broker::rabbitmq(), "rabbitmq", "data.ready", None);
+    each_message_acts_once(Broker::start(BrokerKind::Rabbitmq), "rabbitmq", "data.ready", None);
 }
 
 fn scheme(kind: &str) -> &str {
@@ -87,7 +88,7 @@ fn each_message_acts_once(mut broker: Broker, kind: &str, address: &str, anew: O
     way.cut();
     let problem = |trigger: &str| status(&lab).into_iter().find(|(name, _)| name == trigger).unwrap().1;
     until("the broker's absence to be known", || problem("go")["problem"].is_string());
-    broker.start();
+    broker.restart();
     listening(&lab, &server);
     sent += 1;
     send(&broker, sent, None);
@@ -129,6 +130,68 @@ fn each_message_acts_once(mut broker: Broker, kind: &str, address: &str, anew: O
     );
     log.acted_once();
     lab.run(&["log", "verify"]);
+    server.stop();
+}
+
+/// Encrypted, with a password that is a secret of ours; and what is said where certificate or password are wrong.
+#[test]
+fn encrypted_and_with_a_password() {
+    let kinds = [
+        (BrokerKind::Nats, "nats", "tls", "data.ready", "Authorization Violation"),
+        (BrokerKind::Rabbitmq, "rabbitmq", "amqps", "data.ready", "ACCESS_REFUSED"),
+        (BrokerKind::Mosquitto, "mqtt", "mqtts", "data/ready", "this user may not connect"),
+    ];
+    let brokers = kinds.map(|(kind, ..)| Broker::start_guarded(kind));
+    let mut yaml = format!("{STEP}triggers:\n");
+    for (broker, (_, kind, scheme, address, _)) in brokers.iter().zip(kinds) {
+        broker.keep(address);
+        for (name, secret) in [("good", "env: BROKER_PASSWORD"), ("wrong", "file: wrong.txt")] {
+            let server = format!("{scheme}://{}@{}", Broker::USER, broker.guarded());
+            yaml += &format!(
+                " - {{name: {name}-{kind}, secret: {{{secret}}}, actions: [check], \
+                   when: {{message: {{{kind}: {{address: {address}, server: '{server}'}}}}}}}}\n"
+            );
+        }
+    }
+    let lab = Lab::new(&yaml);
+    lab.write("wrong.txt", "another-s3cret\n");
+    let all: String =
+        brokers.iter().map(|broker| fs_err::read_to_string(broker.authority()).unwrap()).collect();
+    lab.write("authorities.pem", &all);
+    let said = |name: &str| status(&lab).into_iter().find(|(found, _)| found == name).unwrap().1;
+
+    // Nobody vouches for the brokers.
+    let password = ("BROKER_PASSWORD", Broker::PASSWORD);
+    let server = lab.place.serve_in(&[password]);
+    for (_, kind, ..) in kinds {
+        until("a certificate to be refused", || {
+            said(&format!("good-{kind}"))["problem"]
+                .as_str()
+                .is_some_and(|why| why.contains("no encrypted connection"))
+        });
+    }
+    server.stop();
+
+    let authorities = lab.place.root().join("authorities.pem");
+    let server = lab.place.serve_in(&[password, ("SSL_CERT_FILE", authorities.to_str().unwrap())]);
+    for (broker, (_, kind, _, address, why)) in brokers.iter().zip(kinds) {
+        until("a broker to be listened to", || said(&format!("good-{kind}"))["listening"] == true);
+        until("a password to be refused", || {
+            said(&format!("wrong-{kind}"))["problem"].as_str().is_some_and(|said| said.contains(why))
+        });
+        broker.send(address, "{}", None);
+    }
+    let log = lab.wait(&server, "a message of each broker", |log| log.ended("succeeded") == kinds.len());
+    assert_eq!(log.count("source_changed"), kinds.len(), "{log}");
+    let answer = Client::connect(&server.url)
+        .unwrap()
+        .send("GET", "/api/v1/triggers", "application/json", b"")
+        .unwrap();
+    let answer = String::from_utf8(answer.body).unwrap();
+    assert!(answer.contains("ACCESS_REFUSED"), "{answer}");
+    for text in [server.said(), lab.run(&["trigger", "list"]), lab.run(&["log", "export"]), answer] {
+        assert!(!text.contains("s3cret"), "{text}");
+    }
     server.stop();
 }
 

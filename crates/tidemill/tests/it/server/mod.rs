@@ -1,7 +1,6 @@
 //! The server as its clients see it: the real binary, the real MLflow client, and kill -9 at any moment.
 
 mod alone;
-mod brokers;
 mod client;
 mod contract;
 mod crash;
