@@ -14,7 +14,7 @@ use tidemill_trigger::message::{Incoming, Place, Source};
 
 use self::frame::{Fields, Method, Out, Properties, properties};
 use crate::address::Address;
-use crate::wire::Wire;
+use crate::wire::{GOODBYE, Wire};
 use crate::{BODY, Config, Error};
 
 /// How often either side says that it is there.
@@ -234,8 +234,9 @@ impl Source for Rabbitmq {
 
     async fn close(&mut self) {
         let bye = Out::new().u16(200).text8("").u32(0);
-        // Where it fails, the connection has ended without.
-        drop(self.call(0, Method::CLOSE, bye).await);
-        self.wire.end().await;
+        if self.call(0, Method::CLOSE, bye).await.is_ok() {
+            // A connection that ends before the answer takes an acknowledgement that is on its way with it.
+            drop(tokio::time::timeout(GOODBYE, self.expect(Method::CLOSE_OK)).await);
+        }
     }
 }

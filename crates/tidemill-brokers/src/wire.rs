@@ -15,7 +15,7 @@ use crate::address::Address;
 use crate::{Error, PATIENCE};
 
 /// So long the broker may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
 /// The longest line of a protocol of lines, in bytes.
 const LINE: usize = 64 << 10;
 /// So much is read at a time, in bytes.

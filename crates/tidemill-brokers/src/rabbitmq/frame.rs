@@ -12,6 +12,7 @@ impl Method {
     pub(super) const OPEN: Self = Self(10, 40);
     pub(super) const OPEN_OK: Self = Self(10, 41);
     pub(super) const CLOSE: Self = Self(10, 50);
+    pub(super) const CLOSE_OK: Self = Self(10, 51);
     pub(super) const CHANNEL_OPEN: Self = Self(20, 10);
     pub(super) const CHANNEL_OPEN_OK: Self = Self(20, 11);
     pub(super) const CHANNEL_CLOSE: Self = Self(20, 40);

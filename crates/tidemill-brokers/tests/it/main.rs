@@ -1,6 +1,8 @@
 //! The clients against the real brokers: what is not acknowledged comes again and is known, whatever its size; and what is
 //! wrong is said.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail where their helpers fail")]
+
 use std::time::Duration;
 
 use tidemill_brokers::{BODY, Config, Error, connect};
