@@ -145,9 +145,13 @@ impl Broker {
 
     fn nats(&self) -> Command {
         let store = self.folder.join("store");
-        let mut text = format!("listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: {store:?} }}\n", self.port);
+        let mut text = format!(
+            "listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: \"{}\" }}\n",
+            self.port,
+            store.display()
+        );
         if let Some(guard) = &self.guard {
-            let [certificate, key] = guard.files();
+            let [certificate, key] = guard.files().map(|file| file.display().to_string());
             let (user, password) = (Self::USER, Self::PASSWORD);
             let _ = write!(
                 text,
