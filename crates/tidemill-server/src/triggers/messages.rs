@@ -109,7 +109,7 @@ impl Listener {
 
     /// Records a message, and tells the broker.
     async fn take(&mut self, mut message: Incoming, source: &mut dyn Source) -> Result<(), String> {
-        if self.owed.take().is_some_and(|owed| owed.is_same(&message.place)) {
+        if self.owed.take_if(|owed| owed.is_same(&message.place)).is_some() {
             message.place = message.place.owed();
         }
         if let Err(error) = self.record(&message).await {
