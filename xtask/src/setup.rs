@@ -1,5 +1,5 @@
-//! What the tests need besides a Rust toolchain and a C compiler: Python packages, PostgreSQL's server programs, a browser
-//! and the rules by which web pages are checked.
+//! What the tests need besides a Rust toolchain and a C compiler: Python packages, PostgreSQL's server programs, message
+//! brokers, a browser and the rules by which web pages are checked.
 //!
 //! Everything Python goes into `.venv`, `.venv-mlflow` and `.venv-triton` in the repository: they want different
 //! versions of the same packages. System packages are installed only as root on Debian and
@@ -17,11 +17,14 @@ use crate::process;
 #[derive(Debug, Default, Args)]
 pub struct Options {
     /// Only the Python environments
-    #[arg(long, conflicts_with_all = ["only_postgres", "only_browser"])]
+    #[arg(long, conflicts_with_all = ["only_postgres", "only_brokers", "only_browser"])]
     pub only_python: bool,
     /// Only PostgreSQL's server programs
-    #[arg(long, conflicts_with = "only_browser")]
+    #[arg(long, conflicts_with_all = ["only_brokers", "only_browser"])]
     pub only_postgres: bool,
+    /// Only the message brokers
+    #[arg(long, conflicts_with = "only_browser")]
+    pub only_brokers: bool,
     /// Only the browser and axe-core
     #[arg(long)]
     pub only_browser: bool,
@@ -29,13 +32,16 @@ pub struct Options {
 
 /// Makes what is missing; does nothing, in milliseconds, when nothing is.
 pub fn run(root: &Path, options: &Options) -> Result<()> {
-    let Options { only_python, only_postgres, only_browser } = *options;
-    let everything = !(only_python || only_postgres || only_browser);
+    let Options { only_python, only_postgres, only_brokers, only_browser } = *options;
+    let everything = !(only_python || only_postgres || only_brokers || only_browser);
     if everything || only_python {
         environments(root)?;
     }
     if everything || only_postgres {
         postgres()?;
+    }
+    if everything || only_brokers {
+        brokers()?;
     }
     if everything || only_browser {
         browser()?;
@@ -163,6 +169,48 @@ fn install_postgres() -> Result<()> {
     fs_err::write(setting, format!("{before}\ncreate_main_cluster = false\n"))?;
     let installed = install(&["postgresql"]);
     fs_err::write(setting, before)?;
+    installed
+}
+
+/// Makes sure that NATS, RabbitMQ and Mosquitto are on this machine.
+fn brokers() -> Result<()> {
+    let programs = [
+        ("nats-server", "/usr/sbin/nats-server"),
+        ("rabbitmq-server", "/usr/lib/rabbitmq/bin/rabbitmq-server"),
+        ("mosquitto", "/usr/sbin/mosquitto"),
+        // Makes their certificates.
+        ("openssl", "/usr/bin/openssl"),
+    ];
+    let missing = || -> Vec<&str> {
+        let there = |name: &str, file: &str| {
+            Path::new(file).is_file() || (name != "rabbitmq-server" && on_path(name))
+        };
+        programs.iter().filter(|(name, file)| !there(name, file)).map(|(name, _)| *name).collect()
+    };
+    if !missing().is_empty() && can_install() {
+        process::note("setup: installing message brokers");
+        install_unstarted(&missing())?;
+    }
+    let missing = missing();
+    if !missing.is_empty() {
+        bail!("the tests need message brokers; on Debian: apt-get install {}", missing.join(" "));
+    }
+    Ok(())
+}
+
+/// Debian's packages start their servers when they are installed, unless a file forbids it. The tests start their own.
+fn install_unstarted(packages: &[&str]) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let forbids = Path::new("/usr/sbin/policy-rc.d");
+    let is_ours = !forbids.exists();
+    if is_ours {
+        fs_err::write(forbids, "#!/bin/sh\nexit 101\n")?;
+        fs_err::set_permissions(forbids, std::fs::Permissions::from_mode(0o755))?;
+    }
+    let installed = install(packages);
+    if is_ours {
+        fs_err::remove_file(forbids)?;
+    }
     installed
 }
 

@@ -8,6 +8,20 @@ use tidemill_core::Timestamp;
 use crate::backend::{Conn, Context, on};
 use crate::{Db, Result, Tx};
 
+/// The kind under which it is noted how sources stand.
+const PROBLEM: &str = "problem";
+
+/// How the source of a trigger stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceStanding {
+    /// The trigger.
+    pub trigger: String,
+    /// What is wrong; nothing where it is listened to.
+    pub problem: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 impl Db {
     /// Up to which event `consumer` has acted; `None` where it never has.
     pub async fn log_cursor(&self, consumer: &str) -> Result<Option<u64>> {
@@ -73,6 +87,45 @@ impl Db {
     pub async fn pending_triggers(&self, project: &str) -> Result<Vec<(String, String)>> {
         let mut reader = self.reader().await?;
         pending(reader.conn(), self.ctx(), project).await
+    }
+
+    /// Notes how the source of a trigger stands that is not there all the time: what is wrong with it, or nothing. Since
+    /// when it is so stays where it was so before.
+    pub async fn set_source_problem(
+        &self,
+        project: &str,
+        trigger: &str,
+        problem: Option<&str>,
+        at: Timestamp,
+    ) -> Result<()> {
+        const SQL: &str = "INSERT INTO source_offset (project, source, part, position, at)
+            VALUES ($1, $2, $3, $4, $5) ON CONFLICT (project, source, part) DO UPDATE SET
+            position = excluded.position, at = excluded.at WHERE source_offset.position <> excluded.position";
+        let mut tx = self.write().await?;
+        let ctx = tx.ctx.clone();
+        on!(tx.conn(), c => sqlx::query(SQL)
+            .bind(project).bind(PROBLEM).bind(trigger).bind(problem.unwrap_or_default()).bind(at.millis())
+            .execute(c).await.map(drop))
+        .map_err(ctx.fail("note how a source stands"))?;
+        tx.commit().await
+    }
+
+    /// How the sources of a project's triggers stand, of those that are not there all the time.
+    pub async fn source_standings(&self, project: &str) -> Result<Vec<SourceStanding>> {
+        const SQL: &str =
+            "SELECT part, position, at FROM source_offset WHERE project = $1 AND source = $2 ORDER BY part";
+        let mut reader = self.reader().await?;
+        let rows: Vec<(String, String, i64)> = on!(reader.conn(), c => sqlx::query_as(SQL)
+            .bind(project).bind(PROBLEM).fetch_all(c).await)
+        .map_err(self.ctx().fail("read how sources stand"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(trigger, problem, at)| SourceStanding {
+                trigger,
+                problem: Some(problem).filter(|problem| !problem.is_empty()),
+                since: Timestamp::from_millis(at),
+            })
+            .collect())
     }
 
     /// Forgets deliveries that came before `before`; gives their number.

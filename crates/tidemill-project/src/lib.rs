@@ -62,8 +62,8 @@ pub use source::Source;
 pub use template::{Filled, template, template_used};
 pub use training::TrainDecl;
 pub use trigger::{
-    CloudEventDecl, CloudEventFilter, GitBranch, GitDecl, LimitDecl, Message, ModelAlias, ModelDecl,
-    Schedule, TriggerDecl, WhenDecl, ZonedSchedule,
+    CloudEventDecl, CloudEventFilter, GitBranch, GitDecl, LimitDecl, Listen, ListenAt, Message, ModelAlias,
+    ModelDecl, Schedule, TriggerDecl, WhenDecl, ZonedSchedule,
 };
 
 /// The name of a project's file.

@@ -1,6 +1,6 @@
 //! What starts work, as the project file says it; and what that means with every default filled in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -35,7 +35,7 @@ pub struct TriggerDecl {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<LimitDecl>,
     /// Where the secret is that callers of the trigger's webhook sign with; where not given, they need what every
-    /// request to the server needs.
+    /// request to the server needs. Of a message, where the password or token for the broker is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Secret>,
 }
@@ -178,28 +178,57 @@ pub struct CloudEventFilter {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
-    /// A NATS subject.
-    Nats(String),
-    /// A Kafka topic.
-    Kafka(String),
+    /// A NATS subject that a stream of JetStream keeps.
+    Nats(Listen),
+    /// A Kafka topic. There is no adapter in this build.
+    Kafka(Listen),
     /// A RabbitMQ queue.
-    Rabbitmq(String),
+    Rabbitmq(Listen),
     /// An MQTT topic filter.
-    Mqtt(String),
-    /// A Redis stream.
-    Redis(String),
+    Mqtt(Listen),
+    /// A Redis stream. There is no adapter in this build.
+    Redis(Listen),
+}
+
+/// A subject, topic or queue, or that with where it is and what counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Listen {
+    /// At the broker on this machine.
+    Address(String),
+    /// Somewhere else, or only some messages.
+    At(ListenAt),
+}
+
+/// A subject, topic or queue, where it is, and which messages count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListenAt {
+    /// The subject, topic or queue.
+    pub address: String,
+    /// Where the broker is, for example `nats://broker:4222`, `amqp://user@broker/vhost` or `mqtts://user@broker`; never
+    /// with a password, whose place `secret` names. The usual port on this machine where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// Only messages whose body is a JSON object with these values; by field, or by JSON pointer, which begins with `/`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub filter: BTreeMap<String, String>,
 }
 
 impl Message {
-    fn source(&self) -> MessageSource {
-        let (broker, address) = match self {
-            Self::Nats(address) => (BrokerKind::Nats, address),
-            Self::Kafka(address) => (BrokerKind::Kafka, address),
-            Self::Rabbitmq(address) => (BrokerKind::Rabbitmq, address),
-            Self::Mqtt(address) => (BrokerKind::Mqtt, address),
-            Self::Redis(address) => (BrokerKind::Redis, address),
+    /// What is listened for, and how it is declared.
+    pub(crate) fn source(&self) -> (MessageSource, &Listen) {
+        let (broker, listen) = match self {
+            Self::Nats(listen) => (BrokerKind::Nats, listen),
+            Self::Kafka(listen) => (BrokerKind::Kafka, listen),
+            Self::Rabbitmq(listen) => (BrokerKind::Rabbitmq, listen),
+            Self::Mqtt(listen) => (BrokerKind::Mqtt, listen),
+            Self::Redis(listen) => (BrokerKind::Redis, listen),
         };
-        MessageSource { broker, address: address.clone() }
+        let address = match listen {
+            Listen::Address(address) | Listen::At(ListenAt { address, .. }) => address.clone(),
+        };
+        (MessageSource { broker, address }, listen)
     }
 }
 
@@ -246,6 +275,23 @@ impl Project {
             .collect()
     }
 
+    /// Where the messages are that triggers listen for, and which of them count; by the trigger's name.
+    pub fn listened(&self) -> BTreeMap<String, ListenAt> {
+        let named = self.triggers.iter().zip(self.resolved_triggers());
+        named
+            .filter_map(|(decl, resolved)| {
+                let WhenDecl::Message(message) = &decl.when else { return None };
+                let at = match message.source().1 {
+                    Listen::At(at) => at.clone(),
+                    Listen::Address(address) => {
+                        ListenAt { address: address.clone(), server: None, filter: BTreeMap::new() }
+                    }
+                };
+                Some((resolved.name, at))
+            })
+            .collect()
+    }
+
     fn when(&self, when: &WhenDecl) -> When {
         match when {
             WhenDecl::Schedule(schedule) => When::Schedule {
@@ -274,7 +320,7 @@ impl Project {
             WhenDecl::Model(ModelDecl::Alias(of)) => {
                 When::Model { model: of.name.clone(), alias: Some(of.alias.clone()) }
             }
-            WhenDecl::Message(message) => When::Message(message.source()),
+            WhenDecl::Message(message) => When::Message(message.source().0),
             WhenDecl::Webhook(_) => When::Webhook,
             WhenDecl::CloudEvent(CloudEventDecl::Type(kind)) => {
                 When::CloudEvent { kind: kind.clone(), source: None }
@@ -308,7 +354,7 @@ impl WhenDecl {
                 with("model", name)
             }
             Self::Message(message) => {
-                let source = message.source();
+                let (source, _) = message.source();
                 with(source.broker.name(), &source.address)
             }
             Self::Webhook(name) => name.to_string(),
@@ -333,6 +379,45 @@ fn free_name(name: &str, taken: &BTreeSet<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_with_and_without_a_server() {
+        let text = "project: p\ntriggers:\n\
+            - {when: {message: {nats: data.ready}}, actions: [run]}\n\
+            - {when: {message: {rabbitmq: {address: q, server: 'amqps://ada@rabbit/ml', filter: {/a/b: '1'}}}},\n   \
+               actions: [run], secret: {env: RABBIT}}\n";
+        let project = crate::parse(text, "tidemill.yaml").unwrap();
+        let triggers = project.resolved_triggers();
+        let nats = MessageSource { broker: BrokerKind::Nats, address: "data.ready".to_owned() };
+        let rabbit = MessageSource { broker: BrokerKind::Rabbitmq, address: "q".to_owned() };
+        assert_eq!(triggers[0].when, When::Message(nats));
+        assert_eq!(triggers[1].when, When::Message(rabbit));
+        let listened = project.listened();
+        assert_eq!(listened[&triggers[0].name].server, None);
+        let at = &listened[&triggers[1].name];
+        assert_eq!(at.server.as_deref(), Some("amqps://ada@rabbit/ml"));
+        assert_eq!(at.filter, BTreeMap::from([("/a/b".to_owned(), "1".to_owned())]));
+        assert_eq!(
+            crate::parse(&crate::print(&project).unwrap(), "tidemill.yaml").unwrap().listened(),
+            listened
+        );
+    }
+
+    #[test]
+    fn messages_that_nobody_can_listen_for() {
+        for (message, why) in [
+            ("{nats: ''}", "nothing is listened for"),
+            ("{mqtt: {address: ' '}}", "nothing is listened for"),
+            ("{rabbitmq: {address: q, server: 'amqp://ada:pw@rabbit'}}", "the address holds a password"),
+        ] {
+            let text = format!("project: p\ntriggers:\n- {{when: {{message: {message}}}, actions: [run]}}\n");
+            let report = crate::parse(&text, "tidemill.yaml").unwrap_err().render(false);
+            assert!(report.contains(why), "{report}");
+        }
+        let text = "project: p\ntriggers:\n- {when: {data: d}, actions: [run], secret: {env: S}}\n";
+        let report = crate::parse(text, "tidemill.yaml").unwrap_err().render(false);
+        assert!(report.contains("nothing is signed with this secret"), "{report}");
+    }
 
     #[test]
     fn names_and_defaults() {

@@ -1,5 +1,5 @@
-//! What the tests of several crates need from the machine: a PostgreSQL server and a Python interpreter; and
-//! inputs that are almost right.
+//! What the tests of several crates need from the machine: a PostgreSQL server, message brokers and a Python
+//! interpreter; and inputs that are almost right.
 //!
 //! For `[dev-dependencies]` only. It never skips: where something is missing, it fails with one line that says
 //! what to install.
@@ -11,10 +11,12 @@
     reason = "support of tests fails loudly, and its watchdog outlives it on purpose"
 )]
 
+mod broker;
 mod postgres;
 mod python;
 mod random;
 
+pub use broker::{Broker, BrokerKind};
 pub use postgres::{Database, Postgres};
 pub use python::{mlflow_python, python, python_answer, triton_python};
 pub use random::Random;

@@ -417,7 +417,7 @@ pub(crate) struct Ci {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Trigger {
-    /// List the triggers, when they fire next, and their open jobs
+    /// List the triggers, when they fire next, their open jobs, and how their brokers stand
     List,
     /// Show what triggers started and what they did not start, newest first
     History {

@@ -7,7 +7,7 @@ use tidemill_core::did_you_mean;
 
 use super::{Check, cron};
 use crate::node::Cursor;
-use crate::{GitDecl, Monitor, Schedule, TriggerDecl, WhenDecl};
+use crate::{GitDecl, Listen, Message, Monitor, Schedule, TriggerDecl, WhenDecl};
 
 impl Check<'_> {
     pub(super) fn triggers(&mut self) {
@@ -38,9 +38,10 @@ impl Check<'_> {
                 let expected = "at least once in a time above 0";
                 self.add(&at.key("limit").span, "the trigger can never start anything", expected, None);
             }
-            if trigger.secret.is_some() && !has_webhook(&trigger.when) {
-                let hint =
-                    "only `webhook`, `git`, `cloudevent` and `alertmanager` have a webhook that is called";
+            let has_use = has_webhook(&trigger.when) || matches!(trigger.when, WhenDecl::Message(_));
+            if trigger.secret.is_some() && !has_use {
+                let hint = "only `webhook`, `git`, `cloudevent` and `alertmanager` have a webhook that is called, and only \
+                     `message` a broker";
                 let span = at.key("secret").key;
                 self.add(&span, "nothing is signed with this secret", "", Some(hint.to_owned()));
             }
@@ -100,11 +101,32 @@ impl Check<'_> {
                     );
                 }
             }
+            WhenDecl::Message(message) => self.message(message, &when.key("message")),
             WhenDecl::Model(_)
-            | WhenDecl::Message(_)
             | WhenDecl::Webhook(_)
             | WhenDecl::CloudEvent(_)
             | WhenDecl::Alertmanager(_) => {}
+        }
+    }
+
+    fn message(&mut self, message: &Message, at: &Cursor<'_>) {
+        let (source, listen) = message.source();
+        let server = match listen {
+            Listen::At(at) => at.server.as_deref(),
+            Listen::Address(_) => None,
+        };
+        let at = at.key(source.broker.name());
+        if source.address.trim().is_empty() || source.address.chars().any(char::is_control) {
+            let place =
+                if at.node.is_none_or(|n| n.as_str().is_some()) { at.clone() } else { at.key("address") };
+            self.add(&place.span, "nothing is listened for", "a subject, a topic or a queue", None);
+        }
+        let user = server.and_then(|server| server.rsplit_once('@'));
+        if let Some((before, _)) = user
+            && before.split_once("://").map_or(before, |(_, user)| user).contains(':')
+        {
+            let hint = "leave the password out and name its place with `secret`".to_owned();
+            self.add(&at.key("server").span, "the address holds a password", "", Some(hint));
         }
     }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use tidemill_core::declare::{Concurrency, TriggerAction, When};
 use tidemill_core::{Actor, JobState};
 use tidemill_db::jobs::Job;
+use tidemill_db::sources::SourceStanding;
 use tidemill_trigger::{Pending, Rule};
 use utoipa::ToSchema;
 
@@ -47,7 +48,7 @@ pub(crate) struct Trigger {
     running: Option<u64>,
     /// Why the event is not listened for by this server.
     #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<&'static str>,
+    problem: Option<String>,
 }
 
 /// Events that wait for more of their kind.
@@ -70,11 +71,15 @@ pub(crate) struct Fired {
 }
 
 impl Trigger {
-    fn new(rule: &Rule, pending: Option<&Pending>, open: &[Job], triggers: &Triggers) -> Self {
+    fn new(rule: &Rule, known: &Known, triggers: &Triggers) -> Self {
+        let (pending, open) = (known.pending(rule), &known.open);
         let trigger = &rule.trigger;
         let (kind, event) = rule.words();
         let own = || open.iter().filter(|job| job.trigger == trigger.name);
-        let is_message = matches!(trigger.when, When::Message(_));
+        let problem = known.standings.iter().find(|standing| standing.trigger == trigger.name);
+        let problem = problem
+            .filter(|_| matches!(trigger.when, When::Message(_)))
+            .and_then(|standing| standing.problem.clone());
         Self {
             name: trigger.name.clone(),
             kind,
@@ -87,8 +92,7 @@ impl Trigger {
             pending: pending.map(|pending| Waiting { events: pending.events, due: Time(pending.due) }),
             waiting: own().filter(|job| job.state == JobState::Waiting).map(|job| job.id).collect(),
             running: own().find(|job| job.state == JobState::Running).map(|job| job.id),
-            problem: is_message
-                .then_some("this build has no adapter for message brokers; fire it by hand or by webhook"),
+            problem,
         }
     }
 }
@@ -98,9 +102,9 @@ impl Trigger {
     responses((status = 200, description = "The triggers", body = One<Vec<Trigger>>), Failures))]
 pub(super) async fn list(State(app): State<App>) -> OneAnswer<Vec<Trigger>> {
     let Some(triggers) = &app.config().triggers else { return one(Vec::new()) };
-    let (pending, open) = triggers.standing().await?;
+    let known = Known::read(triggers).await?;
     let rules = triggers.rules();
-    one(rules.rules.iter().map(|rule| Trigger::new(rule, of(&pending, rule), &open, triggers)).collect())
+    one(rules.rules.iter().map(|rule| Trigger::new(rule, &known, triggers)).collect())
 }
 
 /// One trigger
@@ -111,8 +115,7 @@ pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> One
     let triggers = app.config().triggers.as_ref().ok_or_else(|| missing(&name))?;
     let rules = triggers.rules();
     let rule = rules.get(&name).ok_or_else(|| missing(&name))?;
-    let (pending, open) = triggers.standing().await?;
-    one(Trigger::new(rule, of(&pending, rule), &open, triggers))
+    one(Trigger::new(rule, &Known::read(triggers).await?, triggers))
 }
 
 /// Fires a trigger by hand
@@ -134,8 +137,23 @@ pub(super) async fn fire(
     one(Fired { trigger: name, event })
 }
 
-fn of<'p>(pending: &'p [(String, Pending)], rule: &Rule) -> Option<&'p Pending> {
-    pending.iter().find(|(name, _)| *name == rule.trigger.name).map(|(_, pending)| pending)
+/// What the database knows of the triggers of a project.
+struct Known {
+    pending: Vec<(String, Pending)>,
+    open: Vec<Job>,
+    standings: Vec<SourceStanding>,
+}
+
+impl Known {
+    async fn read(triggers: &Triggers) -> Result<Self, Problem> {
+        let (pending, open) = triggers.standing().await?;
+        let standings = triggers.db().source_standings(triggers.project()).await?;
+        Ok(Self { pending, open, standings })
+    }
+
+    fn pending(&self, rule: &Rule) -> Option<&Pending> {
+        self.pending.iter().find(|(name, _)| *name == rule.trigger.name).map(|(_, pending)| pending)
+    }
 }
 
 fn missing(name: &str) -> Problem {

@@ -194,7 +194,7 @@ impl Call<'_> {
 }
 
 /// A key of any length as one that a table takes: no character NUL, and bounded.
-fn shortened(key: &str) -> String {
+pub(super) fn shortened(key: &str) -> String {
     if key.len() <= 200 && !key.contains('\0') {
         return key.to_owned();
     }

@@ -1,7 +1,7 @@
 //! Triggers inside of the server: sources that look outside, the reactor over the log, and the worker.
 //!
 //! ```text
-//! schedule, data, git, hooks ──▶ source.changed + offset   (one transaction)
+//! schedule, data, git, hooks, messages ──▶ source.changed + offset   (one transaction)
 //! reactor: events after its cursor ──▶ trigger.fired + job, or trigger.suppressed, + cursor   (one transaction)
 //! worker: a job that is free ──▶ job.started + lease … job.finished
 //! ```
@@ -13,6 +13,7 @@
 mod data;
 mod git;
 mod hooks;
+mod messages;
 mod reactor;
 mod schedule;
 mod watch;
@@ -24,10 +25,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tidemill_core::declare::{Secret, Trigger};
+use tidemill_core::declare::{MessageSource, Secret, Trigger};
 use tidemill_core::{Actor, Clock, EventKind, JobState, NewEvent, SourceKind, Timestamp};
 use tidemill_db::Db;
 use tidemill_db::jobs::{Job, Stopped};
+use tidemill_trigger::message::Source;
 use tidemill_trigger::{Details, Pending, Rules};
 use tokio::sync::{Notify, watch as value};
 use tokio_util::sync::CancellationToken;
@@ -60,6 +62,14 @@ pub trait Host: Send + Sync {
 
     /// The commit that a branch is at; `None` where there is no such branch. Takes its time.
     async fn branch(&self, branch: &str, remote: Option<&str>) -> Result<Option<String>, String>;
+
+    /// Begins to listen for the messages of a trigger. Takes its time.
+    async fn connect(
+        &self,
+        project: &str,
+        trigger: &Trigger,
+        source: &MessageSource,
+    ) -> Result<Box<dyn Source>, String>;
 
     /// Does what a job asks for. `started` is the event with which it began; it is to end soon after `stop`.
     async fn work(&self, job: &Job, started: u64, stop: CancellationToken) -> Worked;
@@ -320,6 +330,8 @@ pub(crate) fn start(triggers: &Triggers, background: &Background) {
     background.spawn("data", |stop| data::run(t, stop));
     let t = triggers.clone();
     background.spawn("git", |stop| git::run(t, stop));
+    let t = triggers.clone();
+    background.spawn("messages", |stop| messages::run(t, stop));
     let t = triggers.clone();
     background.spawn("jobs", |stop| worker::run(t, stop));
     let t = triggers.clone();

@@ -46,6 +46,11 @@ fn list(app: &App<'_>) -> anyhow::Result<()> {
         .into_iter()
         .filter_map(|(name, text)| Some((name, serde_json::from_str(&text).ok()?)))
         .collect();
+    let standings = app.block(db.source_standings(&rules.project))?;
+    let source = |rule: &Rule| {
+        let is_message = matches!(rule.trigger.when, tidemill_core::declare::When::Message(_));
+        standings.iter().find(|standing| is_message && standing.trigger == rule.trigger.name)
+    };
     let next = |rule: &Rule| rule.schedule.as_ref().and_then(|(s, _)| s.next_fire(app.clock.now()));
     let actions = |rule: &Rule| rule.trigger.actions.iter().map(|a| a.name()).collect::<Vec<_>>();
     let jobs =
@@ -63,6 +68,10 @@ fn list(app: &App<'_>) -> anyhow::Result<()> {
                     "name": rule.trigger.name, "kind": kind, "event": event, "actions": actions(rule),
                     "next_fire": next(rule).map(|at| at.to_string()), "jobs": jobs,
                     "pending": pending.get(&rule.trigger.name).map(|pending| pending.events),
+                    "source": source(rule).map(|standing| json!({
+                        "listening": standing.problem.is_none(), "problem": standing.problem,
+                        "since": standing.since.to_string(),
+                    })),
                     "webhook": rule.has_webhook().then(|| format!("/hooks/{}", rule.trigger.name)),
                 })
             })
@@ -94,6 +103,15 @@ fn list(app: &App<'_>) -> anyhow::Result<()> {
         ]);
     }
     console.table(&table);
+    for rule in &rules.rules {
+        if let Some((standing, problem)) = source(rule).and_then(|s| Some((s, s.problem.as_ref()?))) {
+            console.line(format!(
+                "{} since {}: {problem}",
+                console.out(BAD, format!("{} hears nothing", standing.trigger)),
+                standing.since
+            ));
+        }
+    }
     Ok(())
 }
 

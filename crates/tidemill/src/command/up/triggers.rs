@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use tidemill_core::declare::{Secret, Trigger, TriggerAction};
+use tidemill_core::declare::{MessageSource, Secret, Trigger, TriggerAction};
 use tidemill_core::{Clock, Digest, JobState};
 use tidemill_db::jobs::Job;
 use tidemill_registry::Registry;
 use tidemill_server::triggers::{Folder, Host, Triggers, Worked};
 use tidemill_store::Remote;
 use tidemill_trigger::Details;
+use tidemill_trigger::message::Source;
 use tokio_util::sync::CancellationToken;
 
+use super::listen;
 use crate::app::{PROJECT_FILE, reason};
 use crate::failure::Failure;
 use crate::home::Home;
@@ -114,6 +116,19 @@ impl Host for ProjectHost {
         tokio::task::spawn_blocking(move || at_commit(&root, &branch, remote.as_deref()))
             .await
             .map_err(|error| error.to_string())?
+    }
+
+    async fn connect(
+        &self,
+        project: &str,
+        trigger: &Trigger,
+        source: &MessageSource,
+    ) -> Result<Box<dyn Source>, String> {
+        let password = trigger.secret.as_ref().map(|secret| self.secret(secret)).transpose();
+        let password = password.map_err(|why| format!("the secret cannot be read: {why}"))?;
+        let declared = read(&self.root).map_err(|error| error.to_string())?.listened().remove(&trigger.name);
+        let declared = declared.ok_or("the project file no longer has the trigger")?;
+        listen::connect(project, trigger, source, declared, password).await
     }
 
     async fn work(&self, job: &Job, started: u64, stop: CancellationToken) -> Worked {

@@ -6,6 +6,7 @@ mod contract;
 mod crash;
 mod import;
 mod load;
+mod messages;
 mod mlflow;
 mod monitoring;
 mod own_pages;

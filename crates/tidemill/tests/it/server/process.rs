@@ -51,6 +51,11 @@ impl Place {
         Server::start(self, &[])
     }
 
+    /// Starts a server with these variables in its environment.
+    pub(super) fn serve_in(&self, environment: &[(&str, &str)]) -> Server {
+        Server::begin_in(self, "up", &[], environment)
+    }
+
     /// Starts the gateway alone.
     pub(super) fn serve_alone(&self, more: &[&str]) -> Server {
         Server::begin(self, "serve", more)
@@ -78,10 +83,15 @@ impl Server {
     }
 
     fn begin(place: &Place, command: &str, more: &[&str]) -> Self {
+        Self::begin_in(place, command, more, &[])
+    }
+
+    fn begin_in(place: &Place, command: &str, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let log =
             tempfile::Builder::new().prefix("server-").suffix(".log").tempfile_in(place.root()).unwrap();
         let (file, log) = log.keep().unwrap();
         let mut command = place.command(&[command, "--json", "--listen", "127.0.0.1:0", "--drain", "20s"]);
+        command.envs(environment.iter().copied());
         let mut child = command.args(more).stdout(Stdio::piped()).stderr(file).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
