@@ -7,6 +7,7 @@
 //! What is simplified, and said in the guide: metrics are drawn independently of each other, people agree at once, arms are assigned by
 //! request, and looks are as close as those of a server only at the beginning of a stage ([`GROWTH`]).
 
+mod known;
 mod pace;
 mod play;
 mod power;
@@ -16,9 +17,10 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+pub use known::{DISAGREEMENT, Known};
 pub use pace::Pace;
 pub use play::{Ending, GROWTH, Passed, Run, Scene};
-pub use power::{Adequacy, Otherwise, Power, adequacy};
+pub use power::{Adequacy, Otherwise, Power, adequacy, span};
 pub use run::{MOST_REPETITIONS, SimulateError, simulate};
 pub use source::{Distribution, Harm, MOST_POINTS, Source};
 pub use summary::{Part, Quantiles, StageSummary, Summary};

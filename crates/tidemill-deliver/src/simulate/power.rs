@@ -155,7 +155,7 @@ fn requests(an_hour: f64) -> String {
 }
 
 /// A length of time for people.
-fn span(hours: f64) -> String {
+pub fn span(hours: f64) -> String {
     match hours {
         hours if hours >= 72.0 => format!("{:.0} days", hours / 24.0),
         hours if hours >= 10.0 => format!("{hours:.0} h"),

@@ -121,6 +121,16 @@ impl Check<'_> {
                 Stage::Full(_) => {}
             }
         }
+        if let Some(power) = &rollout.power {
+            let at = at.key("power");
+            if power.decide_within.0.is_zero() {
+                self.add(&at.key("decide_within").span, "no time at all", "a length of time above 0", None);
+            }
+            if rollout.judge.is_none() {
+                let hint = "add `judge:` beside `stages:`".to_owned();
+                self.add(&at.key, "nothing decides here, so nothing can be late", "", Some(hint));
+            }
+        }
         let Some(judge) = &rollout.judge else { return };
         let at = at.key("judge");
         if !(judge.error_budget > 0.0 && judge.error_budget < 1.0) {

@@ -125,3 +125,16 @@ fn calibration_error_is_no_metric_of_windows_and_rollouts() {
     parse(&format!("{head}tests:\n  - metric: {{name: calibration_error, max: 0.05}}\n"), "tidemill.yaml")
         .unwrap();
 }
+
+#[test]
+fn a_gate_of_time_needs_a_judge_and_a_time() {
+    let text = |rollout: &str| {
+        format!("project: p\nrelease:\n  model: late\n  environments:\n    prod:\n      rollout: {rollout}\n")
+    };
+    insta::assert_snapshot!(bad(&text("{stages: [{full: {}}], power: {decide_within: 0s, else: shout}}")));
+    insta::assert_snapshot!(bad(&text("{stages: [{full: {}}], power: {decide_within: 0s}}")));
+    let good = text(
+        "{stages: [{canary: 5%}, {full: {}}], judge: {error_budget: 0.01, metrics: [errors]}, power: {decide_within: 48h, else: refuse}}",
+    );
+    parse(&good, "tidemill.yaml").unwrap();
+}
