@@ -160,6 +160,7 @@ pub fn span(hours: f64) -> String {
         hours if hours >= 72.0 => format!("{:.0} days", hours / 24.0),
         hours if hours >= 10.0 => format!("{hours:.0} h"),
         hours if hours >= 1.0 => format!("{hours:.1} h"),
-        hours => format!("{:.0} min", (60.0 * hours).max(1.0)),
+        hours if hours >= 1.0 / 60.0 => format!("{:.0} min", 60.0 * hours),
+        hours => format!("{:.0} s", (3_600.0 * hours).max(1.0)),
     }
 }
