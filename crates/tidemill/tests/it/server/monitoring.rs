@@ -133,8 +133,8 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     let owner = get(&format!("{}/owner", server.url));
     let earned = &owner["data"]["earned_0"];
     assert_eq!(earned["Decisions whose outcome is known"], decisions, "{owner}");
-    let said: f64 = earned["They cost"].as_str().unwrap().strip_suffix(" EUR").unwrap().parse().unwrap();
-    assert!(decisions > 1_000 && (said - cost).abs() < 0.01, "{said}, not {cost}: {owner}");
+    let shown: f64 = earned["They cost"].as_str().unwrap().strip_suffix(" EUR").unwrap().parse().unwrap();
+    assert!(decisions > 1_000 && (shown - cost).abs() < 0.01, "{shown}, not {cost}: {owner}");
 
     day(&server, "2013-02-04", ("12", "24"), "0");
     day(&server, "2013-02-05", ("0", "4"), "0");
