@@ -87,6 +87,31 @@ pub struct Rollout {
     /// What decides between them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judge: Option<Judge>,
+    /// Whether recent traffic is enough to decide in the time that there is, looked at before the first request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<Power>,
+}
+
+/// A gate before the first request: the plan is played on recent traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Power {
+    /// In so long four of five healthy candidates must have passed all stages.
+    pub decide_within: Period,
+    /// What happens where they would not.
+    #[serde(default, rename = "else")]
+    pub otherwise: PowerElse,
+}
+
+/// What happens to a rollout that recent traffic cannot decide in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PowerElse {
+    /// It begins, and the gate says how long it will take.
+    #[default]
+    Warn,
+    /// It does not begin.
+    Refuse,
 }
 
 /// One stage of a rollout.

@@ -4,6 +4,8 @@
 //! sample draws hundreds of millions of indexes, so the generator is a few instructions that are compiled with their
 //! caller. Not for secrets.
 
+mod draw;
+
 use serde::{Deserialize, Serialize};
 
 /// A generator with 256 bits of state, which can be stored and continued.

@@ -29,6 +29,8 @@ pub(crate) enum Environment {
     Mlflow,
     /// Servers of models: MLflow's, MLServer, BentoML, FastAPI.
     Servers,
+    /// Nowhere: the rules that it is compared with are played by the case itself, which needs no binary of ours either.
+    Rules,
 }
 
 /// The Python environments with the peers.

@@ -48,6 +48,24 @@ pub(crate) struct Bar {
     pub(crate) pass: bool,
 }
 
+/// Figures of a case that does not measure time.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Table {
+    /// Names of columns; the first one is text, the others are numbers.
+    pub(crate) columns: Vec<String>,
+    /// Rows with as many cells.
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn markdown(&self) -> Vec<String> {
+        let line = |cells: &[String]| format!("| {} |", cells.join(" | "));
+        let ruler = self.columns.iter().enumerate().map(|(at, _)| if at == 0 { "---" } else { "---:" });
+        let ruler: Vec<String> = ruler.map(str::to_owned).collect();
+        [line(&self.columns), line(&ruler)].into_iter().chain(self.rows.iter().map(|row| line(row))).collect()
+    }
+}
+
 /// One task, every tool that was measured on it, and what must be reached.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
@@ -57,6 +75,8 @@ pub(crate) struct Row {
     pub(crate) title: String,
     /// Ours first.
     pub(crate) lines: Vec<Line>,
+    /// In place of the lines, where something else than time is measured.
+    pub(crate) table: Option<Table>,
     /// What must be reached.
     pub(crate) bars: Vec<Bar>,
 }
@@ -137,10 +157,14 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
     let mut lines = Vec::new();
     for row in rows {
         lines.push(format!("### {}: {}\n", row.name, row.title));
-        lines.push("| tool | wall s (median, range) | CPU s | peak MB | to ours | note |".to_owned());
-        lines.push("| --- | --- | --- | --- | --- | --- |".to_owned());
-        let ours = row.lines.first().map_or(0.0, Line::wall);
-        lines.extend(row.lines.iter().map(|line| table_line(line, ours)));
+        if let Some(table) = &row.table {
+            lines.extend(table.markdown());
+        } else {
+            lines.push("| tool | wall s (median, range) | CPU s | peak MB | to ours | note |".to_owned());
+            lines.push("| --- | --- | --- | --- | --- | --- |".to_owned());
+            let ours = row.lines.first().map_or(0.0, Line::wall);
+            lines.extend(row.lines.iter().map(|line| table_line(line, ours)));
+        }
         lines.push(String::new());
         for bar in &row.bars {
             let verdict = if bar.pass { "reached" } else { "**missed**" };
@@ -225,6 +249,18 @@ mod tests {
     }
 
     #[test]
+    fn tables_take_the_place_of_tools() {
+        let table = Table {
+            columns: vec!["kind".into(), "judge".into()],
+            rows: vec![vec!["errors".into(), "0.5 %".into()]],
+        };
+        let row =
+            Row { name: "judge".into(), title: "t".into(), lines: vec![], table: Some(table), bars: vec![] };
+        let expected = "### judge: t\n\n| kind | judge |\n| --- | ---: |\n| errors | 0.5 % |\n";
+        assert_eq!(markdown(&[row]), expected);
+    }
+
+    #[test]
     fn medians() {
         for (values, expected) in [(vec![3.0, 1.0, 2.0], 2.0), (vec![1.0, 2.0, 3.0, 10.0], 2.5)] {
             assert!((median(values.into_iter()) - expected).abs() < 1e-12);
@@ -238,6 +274,7 @@ mod tests {
             name: "add".into(),
             title: "one file".into(),
             lines: vec![line("tidemill", &[1.0, 9.0, 2.0]), line("dvc", &[10.0, 11.0, 10.5])],
+            table: None,
             bars: vec![],
         }
         .at_most(0.2, "dvc")

@@ -152,7 +152,13 @@ impl Measured {
             let note = self.value(name, tool).map(&note).unwrap_or_default();
             Some(Line { tool: (*tool).to_owned(), samples: series.samples.clone(), note })
         });
-        Row { name: name.to_owned(), title: title.to_owned(), lines: lines.collect(), bars: Vec::new() }
+        Row {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            lines: lines.collect(),
+            table: None,
+            bars: Vec::new(),
+        }
     }
 }
 

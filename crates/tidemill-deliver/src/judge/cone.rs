@@ -1,15 +1,16 @@
 //! A verdict as it came about: per metric the estimated harm with an interval that shrinks look by look, and when it will be decided.
 //!
 //! The interval is the judge's own tests turned round: harm is inside where they refute nothing. Its lower end passes `tolerate` where
-//! harm is proven, its upper end comes below `reject` where safety is. Like the evidence it holds at all looks at once, so an end
-//! that was reached once stays.
+//! harm is proven and nowhere else, its upper end comes down to `reject` where safety is and nowhere else: where looks are pooled, or a
+//! test has no inverse of its own, the end stops at the limit until the judge has decided. Like the evidence it holds at all looks at
+//! once, so an end that was reached once stays.
 
 use tidemill_core::Timestamp;
 use tidemill_stats::sequential::{Betting, Counts, Law, REFUSE, Way};
 
 use super::difference::ln_mixture;
 use super::metric::{ln_either, take_rare};
-use super::panel::{Decision, Judge, Look, MetricView};
+use super::panel::{Decision, Judge, Look, MetricView, Standing};
 use super::spec::{Kind, Spec, SpecError};
 
 /// Readings of a metric that are kept; of more, every second one is left out.
@@ -222,14 +223,21 @@ impl Cone {
             (Some(a), Some(b)) => Some(pick(a, b)),
             (a, b) => a.or(b),
         };
+        let kind = &self.judge.spec().metrics[metric].kind;
+        let (tolerate, reject) = self.judge.states()[metric].limits(kind);
+        let low = further(track.low, low, f64::max);
+        let high = further(track.high, high, f64::min);
+        let is_certified = view.ln_safe >= view.ln_safe_needed;
         Reading {
             at,
             looks: self.judge.looks(),
             candidate: view.candidate,
             baseline: view.baseline,
             harm: view.harm,
-            low: further(track.low, low, f64::max),
-            high: further(track.high, high, f64::min),
+            low: agreed(low, tolerate, view.standing == Standing::Harmful),
+            // Turned round, so that the upper end is a lower one too.
+            high: agreed(high.map(|high| -high), reject.map(|reject| -reject), is_certified)
+                .map(|high| -high),
             ln_harm: view.ln_harm,
             ln_safe: view.ln_safe,
         }
@@ -238,12 +246,24 @@ impl Cone {
     /// The ends of the interval by what was seen until now.
     fn interval(&self, metric: usize, view: &MetricView) -> (Option<f64>, Option<f64>) {
         let kind = &self.judge.spec().metrics[metric].kind;
-        if let Kind::EventRate { tolerate, reject, .. } = kind {
+        if let Kind::EventRate { tolerate, reject, negligible } = kind {
             let strata = &self.tracks[metric].rates;
             let above = |ln: f64| ln_rate(strata, Way::Above, ln, libm::log(reject / tolerate), 1.0);
             let below = |ln: f64| ln_rate(strata, Way::Below, ln, libm::log(*reject), 1.0);
             let low = first(-WIDEST, WIDEST, |ln| above(ln) < view.ln_harm_needed);
-            let high = first(-WIDEST, WIDEST, |ln| below(ln) >= view.ln_safe_needed);
+            let by_ratio = first(-WIDEST, WIDEST, |ln| below(ln) >= view.ln_safe_needed);
+            let high = match negligible {
+                None => by_ratio,
+                Some(rate) => {
+                    // What is decided on is the mean of both tests. A rate that is negligible says nothing of the ratio, so it
+                    // brings the upper end down to the limit and no further than the ratio does.
+                    let rare = rare(strata, *rate, 1.0);
+                    let least = by_ratio.unwrap_or(WIDEST).min(libm::log(*reject));
+                    let by_both =
+                        first(-WIDEST, WIDEST, |ln| ln_either(below(ln), &rare) >= view.ln_safe_needed);
+                    by_both.map(|high| high.max(least))
+                }
+            };
             return (low.filter(|low| *low > -WIDEST).map(libm::exp), high.map(libm::exp));
         }
         let Some((harm, variance, effect)) = self.judge.states()[metric].spread(kind) else {
@@ -308,11 +328,7 @@ impl Cone {
         let (ln, strata) = (libm::log(*reject), &self.tracks[metric].rates);
         let ratio = ln_rate(strata, Way::Below, ln, ln, times);
         let Some(rate) = negligible else { return ratio };
-        let mut rare = Betting::default();
-        for (_, [candidate, _]) in strata {
-            take_rare(&mut rare, *rate, scaled(*candidate, times));
-        }
-        ln_either(ratio, &rare)
+        ln_either(ratio, &rare(strata, *rate, times))
     }
 
     fn normal(&self, metric: usize, kind: &Kind, times: f64, is_safe: bool) -> f64 {
@@ -351,6 +367,26 @@ fn ln_rate(strata: &[(u32, Arms)], way: Way, ln_limit: f64, scale: f64, times: f
         test.update(scaled(*candidate, times), scaled(*baseline, times));
     }
     test.ln_evidence()
+}
+
+/// Evidence that the candidate's rate is below one that is negligible, with so many times the counts of each stratum.
+fn rare(strata: &[(u32, Arms)], rate: f64, times: f64) -> Betting {
+    let mut rare = Betting::default();
+    for (_, [candidate, _]) in strata {
+        take_rare(&mut rare, rate, scaled(*candidate, times));
+    }
+    rare
+}
+
+/// A lower end that is on the side of the limit on which the judge says that harm is.
+fn agreed(end: Option<f64>, limit: Option<f64>, is_beyond: bool) -> Option<f64> {
+    match (end, limit) {
+        (Some(end), Some(limit)) if is_beyond => Some(end.max(limit)),
+        (None, Some(limit)) if is_beyond => Some(limit),
+        (Some(end), Some(limit)) => Some(end.min(limit)),
+        (end, None) => end,
+        (None, Some(_)) => None,
+    }
 }
 
 fn scaled((n, events): (u64, u64), times: f64) -> (u64, u64) {
@@ -445,6 +481,47 @@ mod tests {
             course.readings.iter().filter_map(|one| Some(one.high? - one.low.unwrap_or(0.0))).collect();
         assert!(widths.windows(2).all(|pair| pair[1] <= pair[0]), "{widths:?}");
         assert!(course.readings.iter().all(|one| one.low.unwrap_or(0.0) <= 1.0));
+    }
+
+    /// The judge decides on the mean of two tests where a rate may be negligible; the interval once showed one of them alone.
+    #[test]
+    fn what_is_shown_of_a_negligible_rate_is_what_is_decided() {
+        let mut standings = std::collections::BTreeSet::new();
+        // Events of candidate and baseline in each look: none, rarer than negligible, and far from it.
+        for (candidate, baseline) in [(0, 0), (0, 1), (1, 1), (8, 32), (12, 32), (24, 32)] {
+            for negligible in [None, Some(0.005), Some(0.05)] {
+                let mut cone = Cone::new(spec(rate(negligible))).unwrap();
+                for n in 1..=50 {
+                    cone.look(
+                        Timestamp::from_millis(n),
+                        &look(0.2, counts(100, candidate), counts(400, baseline)),
+                        false,
+                    );
+                    let course = cone.courses().remove(0);
+                    let (now, last) = (course.now, course.readings.last().unwrap().clone());
+                    let is_certified = now.ln_safe >= now.ln_safe_needed;
+                    let case = format!("{candidate}:{baseline} {negligible:?} look {n}: {last:?} {now:?}");
+                    assert!(!is_certified || last.high.is_some_and(|high| high <= 2.0), "{case}");
+                    assert!(is_certified || last.high.is_none_or(|high| high >= 2.0), "{case}");
+                    assert_eq!(
+                        last.low.is_some_and(|low| low >= 1.25),
+                        now.standing == Standing::Harmful,
+                        "{case}"
+                    );
+                    standings.insert(format!("{:?}", now.standing));
+                }
+            }
+        }
+        assert_eq!(standings.into_iter().collect::<Vec<_>>(), ["Certified", "Harmful", "Open"]);
+        // Without any event the ratio alone proves nothing for ever, and both together do.
+        let upper_end = |negligible| {
+            let mut cone = Cone::new(spec(rate(negligible))).unwrap();
+            for n in 1..=60 {
+                cone.look(Timestamp::from_millis(n), &look(0.2, counts(100, 0), counts(400, 0)), false);
+            }
+            cone.courses()[0].readings.last().unwrap().high
+        };
+        assert_eq!((upper_end(None), upper_end(Some(0.05))), (None, Some(2.0)));
     }
 
     #[test]

@@ -15,4 +15,4 @@ pub use cone::{Cone, Course, Forecast, Reading, Split};
 pub use metric::{Evidence, MetricState, Traffic};
 pub use panel::{Decision, Judge, Look, MetricView, Observation, Standing, Verdict, Why};
 pub use sample::Sample;
-pub use spec::{Amount, Better, Kind, Metric, Slices, Spec, SpecError, Tier};
+pub use spec::{Amount, Better, ERRORS, Kind, LATENCY, Metric, Slices, Spec, SpecError, Tier};

@@ -345,7 +345,7 @@ impl Judge {
 
 impl Metric {
     /// Whether advancing needs proof on it; a hard limit of events proves nothing.
-    fn needs_proof(&self) -> bool {
+    pub(crate) fn needs_proof(&self) -> bool {
         self.required && !matches!(self.kind, super::Kind::Event { .. })
     }
 }

@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The metric that counts failed requests.
+pub const ERRORS: &str = "errors";
+/// The metric that counts slow requests.
+pub const LATENCY: &str = "latency";
+
 /// A judge: metrics that must not get worse, and how often it may be wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spec {

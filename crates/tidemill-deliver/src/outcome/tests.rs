@@ -158,6 +158,7 @@ fn plan() -> Plan {
         stages: vec![Stage::Shadow { share: 10_000, until }, Stage::Full { settle: Duration::ZERO }],
         judge: Some(Spec { error_budget: 0.01, metrics: vec![metric], slices: None }),
         measures: Some(measures()),
+        power: None,
         windows: vec![],
         inputs: Digest::of(b"inputs"),
     }

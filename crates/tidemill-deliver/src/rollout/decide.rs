@@ -5,8 +5,8 @@
 
 use tidemill_core::Timestamp;
 
-use super::plan::{Plan, Stage, Until};
-use super::state::{Due, Effect, Ending, Hold, Input, Matured, Phase, State, Traffic, Transition};
+use super::plan::{Plan, Stage};
+use super::state::{Due, Effect, Ending, Hold, Input, Matured, Phase, Progress, State, Traffic, Transition};
 use crate::approval::{self, Refusal};
 use crate::judge::{Decision, Judge, SpecError, Why};
 use crate::outcome::Epoch;
@@ -275,35 +275,10 @@ impl Step<'_> {
                 let until = since.plus(*settle);
                 (state.clock < until).then_some(Hold::Time { until })
             }
-            Stage::Shadow { until, .. } | Stage::Canary { until, .. } => self.not_over(until, since),
-        }
-    }
-
-    fn not_over(&self, until: &Until, since: Timestamp) -> Option<Hold> {
-        let state = &self.state;
-        let need = until.samples.max(1);
-        let why = match &state.judge {
-            Some(judge) if until.verdict => {
-                let verdict = judge.verdict(&until.tiers);
-                if verdict.decision == Decision::Advance { Vec::new() } else { verdict.why }
+            Stage::Shadow { until, .. } | Stage::Canary { until, .. } => {
+                let at = Progress { requests: state.requests, since, now: state.clock };
+                until.obstacle(state.judge.as_ref(), at, state.proceed)
             }
-            _ => Vec::new(),
-        };
-        let earliest = since.plus(until.at_least);
-        let hold = if state.requests < need {
-            Hold::Samples { have: state.requests, need }
-        } else if !why.is_empty() {
-            Hold::Verdict { why: why.clone() }
-        } else if state.clock < earliest {
-            Hold::Time { until: earliest }
-        } else {
-            return None;
-        };
-        let is_late = until.at_most.is_some_and(|at_most| state.clock >= since.plus(at_most));
-        match (is_late, state.proceed) {
-            (false, _) => Some(hold),
-            (true, false) => Some(Hold::TimedOut { why }),
-            (true, true) => None,
         }
     }
 

@@ -14,4 +14,5 @@ mod tests;
 pub use decide::{Denied, Outcome, decide, permit, replay, start, words};
 pub use freeze::{Freeze, Window};
 pub use plan::{Admission, Concurrency, Plan, PlanError, Stage, Until};
+pub(crate) use state::Progress;
 pub use state::{Due, Effect, Ending, Hold, Input, Matured, Phase, State, Traffic, Transition};

@@ -10,6 +10,7 @@ use super::freeze::Window;
 use crate::approval::Rule;
 use crate::judge::{Spec, SpecError, Tier};
 use crate::outcome::Measures;
+use crate::simulate::Power;
 
 /// A rollout as it was declared. It never changes while it runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct Plan {
     /// How outcomes become what the judge looks at; none where it looks at answers alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measures: Option<Measures>,
+    /// Whether it must be able to decide in some time, by recent traffic, before it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<Power>,
     /// When traffic may be raised; always where there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,

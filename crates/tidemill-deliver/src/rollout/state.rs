@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::{Digest, Timestamp};
 
 use super::freeze::Freeze;
+use super::plan::Until;
 use crate::approval::Approval;
-use crate::judge::{Judge, Look, Why};
+use crate::judge::{Decision, Judge, Look, Why};
 use crate::outcome::Epoch;
 
 /// A rollout's phase.
@@ -141,6 +142,47 @@ pub enum Hold {
         /// What was missing.
         why: Vec<Why>,
     },
+}
+
+/// How far a stage is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    /// Requests of the candidate in it.
+    pub(crate) requests: u64,
+    /// When it took effect.
+    pub(crate) since: Timestamp,
+    /// The time.
+    pub(crate) now: Timestamp,
+}
+
+impl Until {
+    /// What keeps a stage from being over; `proceed` is a person's word to let it pass when its time is.
+    pub(crate) fn obstacle(&self, judge: Option<&Judge>, at: Progress, proceed: bool) -> Option<Hold> {
+        let need = self.samples.max(1);
+        let why = match judge {
+            Some(judge) if self.verdict => {
+                let verdict = judge.verdict(&self.tiers);
+                if verdict.decision == Decision::Advance { Vec::new() } else { verdict.why }
+            }
+            _ => Vec::new(),
+        };
+        let earliest = at.since.plus(self.at_least);
+        let hold = if at.requests < need {
+            Hold::Samples { have: at.requests, need }
+        } else if !why.is_empty() {
+            Hold::Verdict { why: why.clone() }
+        } else if at.now < earliest {
+            Hold::Time { until: earliest }
+        } else {
+            return None;
+        };
+        let is_late = self.at_most.is_some_and(|at_most| at.now >= at.since.plus(at_most));
+        match (is_late, proceed) {
+            (false, _) => Some(hold),
+            (true, false) => Some(Hold::TimedOut { why }),
+            (true, true) => None,
+        }
+    }
 }
 
 /// Who answers requests. A table of shares that is put into effect as a whole.

@@ -58,6 +58,7 @@ fn plan() -> Plan {
         ],
         judge: Some(judge()),
         measures: None,
+        power: None,
         windows: vec![],
         inputs: Digest::of(b"inputs"),
     }

@@ -51,6 +51,9 @@ impl Random {
 pub(crate) enum World {
     /// Requests fail with this chance; harm multiplies it by `1 + harm`.
     Failures(f64),
+    /// The same, judged by the ratio of the rates as `errors` are; printed by the example alone.
+    #[allow(dead_code, reason = "the tests take failures by the difference of the shares")]
+    Errors(f64),
     /// Normal values of mean 100 and this standard deviation; harm moves the mean by `harm` of it.
     Normal(f64),
     /// Log-normal values of mean 100 and this standard deviation of the logarithm.
@@ -62,7 +65,9 @@ pub(crate) enum World {
 impl World {
     pub(crate) fn draw(self, random: &mut Random, n: u64, harm: f64) -> Sample {
         match self {
-            Self::Failures(p) => Sample::Counts { n, events: random.binomial(n, p * (1.0 + harm)) },
+            Self::Failures(p) | Self::Errors(p) => {
+                Sample::Counts { n, events: random.binomial(n, p * (1.0 + harm)) }
+            }
             Self::Normal(sd) => sums(n, || 100.0 * (1.0 + harm) + sd * random.normal()),
             Self::LogNormal(sigma) => {
                 sums(n, || 100.0 * (1.0 + harm) * (sigma * random.normal() - 0.5 * sigma * sigma).exp())
@@ -79,7 +84,7 @@ impl World {
     /// The mean without harm.
     pub(crate) fn mean(self) -> f64 {
         match self {
-            Self::Failures(p) => p,
+            Self::Failures(p) | Self::Errors(p) => p,
             Self::Normal(_) | Self::LogNormal(_) => 100.0,
             Self::Cost(p) => p * 120.0 + 3.0 * p * 15.0,
         }
@@ -104,6 +109,14 @@ pub(crate) fn kind(world: World, effect: f64, margin: Option<f64>) -> Kind {
     let effect = Amount::Relative(effect);
     match world {
         World::Failures(_) => Kind::Binary { better, tolerate, reject, effect },
+        // Harm up to `tolerate` is none, and a ratio has no limit below it.
+        World::Errors(_) => {
+            let (tolerate, reject) = match margin {
+                Some(margin) => (1.0 + 0.5 * margin, 1.0 + margin),
+                None => (1.0, 1.0 + effect.number()),
+            };
+            Kind::EventRate { tolerate, reject, negligible: None }
+        }
         World::Normal(_) | World::LogNormal(_) => Kind::Continuous { better, tolerate, reject, effect },
         World::Cost(_) => {
             let limit = margin.unwrap_or(0.0) * world.mean();
@@ -162,7 +175,9 @@ pub(crate) fn play(setting: Setting, seed: u64, to_verdict: bool) -> Race {
         if race.judge.is_none() {
             state.update(&kind, Traffic { stratum: 0, share: Some(setting.share) }, &c, &b);
             let evidence = state.evidence();
-            if evidence.ln_harm >= needed || evidence.ln_safe >= needed {
+            // Without a margin only harm is looked for, to the end.
+            let is_safe = setting.margin.is_some() && evidence.ln_safe >= needed;
+            if evidence.ln_harm >= needed || is_safe {
                 race.judge = Some(Outcome { harm: evidence.ln_harm >= needed, looks: look });
             }
         }
@@ -172,7 +187,7 @@ pub(crate) fn play(setting: Setting, seed: u64, to_verdict: bool) -> Race {
             if candidate.n >= 100.0 && baseline.n >= 100.0 && enough(setting.world, &candidate, &baseline) {
                 if ln_evidence(d, v, tau).unwrap_or(0.0) >= needed {
                     race.reference = Some(Outcome { harm: true, looks: look });
-                } else if ln_evidence(-d, v, tau).unwrap_or(0.0) >= needed {
+                } else if setting.margin.is_some() && ln_evidence(-d, v, tau).unwrap_or(0.0) >= needed {
                     race.reference = Some(Outcome { harm: false, looks: look });
                 }
             }
@@ -236,14 +251,14 @@ impl Total {
 }
 
 fn compare(setting: Setting, candidate: &Total, baseline: &Total) -> (f64, f64) {
-    let share = matches!(setting.world, World::Failures(_));
+    let share = matches!(setting.world, World::Failures(_) | World::Errors(_));
     let grown = 1.0 + setting.margin.unwrap_or(0.0);
     let variance = candidate.variance(share) + grown * grown * baseline.variance(share);
     (candidate.mean() - grown * baseline.mean(), variance)
 }
 
 fn enough(world: World, candidate: &Total, baseline: &Total) -> bool {
-    !matches!(world, World::Failures(_)) || candidate.sum + baseline.sum >= 10.0
+    !matches!(world, World::Failures(_) | World::Errors(_)) || candidate.sum + baseline.sum >= 10.0
 }
 
 /// The upper quantile of the standard normal distribution, for the levels that are used here.

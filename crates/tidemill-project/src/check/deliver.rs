@@ -1,7 +1,9 @@
 //! Tests, release and monitors.
 
-use super::Check;
-use crate::node::Cursor;
+use tidemill_core::declare::Metric;
+
+use super::{Check, metric_named};
+use crate::node::{Cursor, Span};
 use crate::{
     Approve, Judge, JudgeLimits, JudgeMetric, JudgeWord, ModelTest, Monitor, Receiver, Rollout, Stage,
 };
@@ -119,6 +121,16 @@ impl Check<'_> {
                 Stage::Full(_) => {}
             }
         }
+        if let Some(power) = &rollout.power {
+            let at = at.key("power");
+            if power.decide_within.0.is_zero() {
+                self.add(&at.key("decide_within").span, "no time at all", "a length of time above 0", None);
+            }
+            if rollout.judge.is_none() {
+                let hint = "add `judge:` beside `stages:`".to_owned();
+                self.add(&at.key, "nothing decides here, so nothing can be late", "", Some(hint));
+            }
+        }
         let Some(judge) = &rollout.judge else { return };
         let at = at.key("judge");
         if !(judge.error_budget > 0.0 && judge.error_budget < 1.0) {
@@ -192,7 +204,9 @@ impl Check<'_> {
                 }
                 Monitor::PredictionDrift(drift) => self.window(Some(drift.window), &at),
                 Monitor::Quality(quality) => {
-                    self.metric(&quality.metric, &at.key("metric").span);
+                    let span = at.key("metric").span;
+                    self.metric(&quality.metric, &span);
+                    self.measured_on_windows(&quality.metric, &span);
                     self.bounds(quality.min, quality.max, &at);
                     self.window(quality.window, &at);
                 }
@@ -273,6 +287,17 @@ impl Check<'_> {
                 let expected = "a URL that begins with `https://` or `http://`";
                 self.add(&at.key("url").span, "not a URL", expected, None);
             }
+        }
+    }
+
+    /// A metric that a window of production has no figure of would never fire.
+    fn measured_on_windows(&mut self, name: &str, span: &Span) {
+        if metric_named(name) == Some(Metric::CalibrationError) {
+            let hint = "watch `brier` or `log_loss`: both get worse where scores are no longer calibrated, and \
+                `tests: - metric: {name: calibration_error, max: …}` looks at it before a release";
+            let message =
+                "`calibration_error` is not measured on windows of production, so this would never judge";
+            self.add(span, message, "", Some(hint.to_owned()));
         }
     }
 

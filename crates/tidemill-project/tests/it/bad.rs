@@ -112,3 +112,29 @@ fn long_lines_are_cut_around_the_place() {
     assert!(drawn.lines().all(|line| line.chars().count() < 400), "{drawn}");
     assert!(drawn.contains("did you mean `path`?"));
 }
+
+/// Both would be accepted and never say anything.
+#[test]
+fn calibration_error_is_no_metric_of_windows_and_rollouts() {
+    let head = "project: p\nobjective:\n  task: {kind: classification, target: late, positive: 1}\n";
+    let rollout = "release:\n  model: late\n  environments:\n    prod:\n      rollout:\n        stages: [{canary: 5%}, {full: {}}]\n        judge: {error_budget: 0.01, metrics: [{quality: {metric: calibration_error}}]}\n";
+    let monitor = "monitors:\n  - quality: {metric: calibration_error, max: 0.05}\n";
+    insta::assert_snapshot!(bad(&format!("{head}{rollout}")));
+    insta::assert_snapshot!(bad(&format!("{head}{monitor}")));
+    // Tests of a model before its release measure it.
+    parse(&format!("{head}tests:\n  - metric: {{name: calibration_error, max: 0.05}}\n"), "tidemill.yaml")
+        .unwrap();
+}
+
+#[test]
+fn a_gate_of_time_needs_a_judge_and_a_time() {
+    let text = |rollout: &str| {
+        format!("project: p\nrelease:\n  model: late\n  environments:\n    prod:\n      rollout: {rollout}\n")
+    };
+    insta::assert_snapshot!(bad(&text("{stages: [{full: {}}], power: {decide_within: 0s, else: shout}}")));
+    insta::assert_snapshot!(bad(&text("{stages: [{full: {}}], power: {decide_within: 0s}}")));
+    let good = text(
+        "{stages: [{canary: 5%}, {full: {}}], judge: {error_budget: 0.01, metrics: [errors]}, power: {decide_within: 48h, else: refuse}}",
+    );
+    parse(&good, "tidemill.yaml").unwrap();
+}

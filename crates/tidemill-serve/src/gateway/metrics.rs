@@ -54,6 +54,9 @@ struct LaneLabels {
     version: Arc<str>,
 }
 
+/// Kinds of errors of the model or of the server, among [`ERROR_KINDS`]: what a rollout counts as failures.
+pub const FAILURES: [&str; 4] = ["unavailable", "deadline", "model", "internal"];
+
 /// Kinds of errors, as in labels and in the inference log.
 pub const ERROR_KINDS: [&str; 7] =
     ["not_found", "invalid", "too_many", "unavailable", "deadline", "model", "internal"];
@@ -125,7 +128,7 @@ impl ArmMeter {
     /// Requests that the model did not answer for a reason of its own or of the server: not those that were wrong.
     pub fn failures(&self) -> u64 {
         let at = |kind: &str| ERROR_KINDS.iter().position(|known| *known == kind);
-        let kinds = ["unavailable", "deadline", "model", "internal"].into_iter().filter_map(at);
+        let kinds = FAILURES.into_iter().filter_map(at);
         kinds.filter_map(|at| self.errors.get(at)).map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
@@ -210,8 +213,8 @@ impl LaneMeter {
     }
 }
 
-/// Upper bounds in microseconds.
-const LATENCY: [u64; 15] = [
+/// Bounds of the histogram of times that requests took, in microseconds; the last bucket, beyond them, has none.
+pub const LATENCY: [u64; 15] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     10_000_000,
 ];

@@ -72,6 +72,26 @@ pub(crate) struct PhaseChange {
     why: String,
 }
 
+/// What a gate said.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct GateSaid {
+    /// The gate: `preflight`, `power`.
+    gate: String,
+    /// Whether it let the rollout begin.
+    passed: bool,
+    /// What it found; a warning where it passed with one.
+    detail: String,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    at: Time,
+}
+
+impl From<stored::GateResult> for GateSaid {
+    fn from(result: stored::GateResult) -> Self {
+        Self { gate: result.gate, passed: result.passed, detail: result.detail, at: Time(result.at) }
+    }
+}
+
 /// A rollout with everything about it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RolloutDetail {
@@ -94,6 +114,8 @@ pub(crate) struct RolloutDetail {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     held: Option<serde_json::Value>,
+    /// What gates said of it before its first request, oldest first.
+    gates: Vec<GateSaid>,
     /// The judge's evidence for each metric.
     #[schema(value_type = Vec<Object>)]
     metrics: serde_json::Value,
@@ -216,6 +238,7 @@ pub(super) async fn get(State(app): State<App>, Path(id): Path<Position>) -> One
     let found = db.rollout(id).await?.ok_or_else(|| no_rollout(id))?;
     let (plan, state) = (plan_of(&found)?, standing(&found, app.registry().clock().now())?);
     let phases = db.rollout_transitions(id).await?.into_iter().map(PhaseChange::from).collect();
+    let gates = db.gate_results(id).await?.into_iter().map(GateSaid::from).collect();
     let metrics = state.judge().map(|judge| judge.view()).unwrap_or_default();
     let shown = |value: serde_json::Result<serde_json::Value>| {
         value.map_err(|error| {
@@ -231,6 +254,7 @@ pub(super) async fn get(State(app): State<App>, Path(id): Path<Position>) -> One
         share: f64::from(state.traffic.share(plan.candidate)) / 10_000.0,
         requests: state.requests,
         held: state.hold.as_ref().map(|hold| shown(serde_json::to_value(hold))).transpose()?,
+        gates,
         metrics: shown(serde_json::to_value(&metrics))?,
         phases,
         rollout: found.into(),

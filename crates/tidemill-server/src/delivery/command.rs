@@ -10,6 +10,7 @@ use tidemill_deliver::judge::Spec;
 use tidemill_deliver::outcome::Measures;
 use tidemill_deliver::release::Release;
 use tidemill_deliver::rollout::{Admission, Concurrency, Input, Plan, Stage, State, start};
+use tidemill_deliver::simulate::Power;
 use tidemill_registry::{Code, Error};
 
 use super::step::{internal, plan_of, state_of, take, write};
@@ -38,6 +39,8 @@ pub struct Wanted {
     pub judge: Option<Spec>,
     /// How outcomes become what the judge looks at.
     pub measures: Option<Measures>,
+    /// Whether recent requests must be enough to decide in some time.
+    pub power: Option<Power>,
     /// What happens where another rollout is on its way.
     pub concurrency: Concurrency,
 }
@@ -250,6 +253,7 @@ fn plan(
         stages: wanted.stages.clone(),
         judge: wanted.judge.clone(),
         measures: wanted.measures.clone(),
+        power: wanted.power,
         windows: Vec::new(),
         inputs: candidate,
     };
@@ -262,7 +266,7 @@ fn plan(
 
 /// Without a release that has the requests there is nothing to compare with: people may still have to agree.
 fn compare_with_nothing(plan: &mut Plan) {
-    (plan.judge, plan.measures) = (None, None);
+    (plan.judge, plan.measures, plan.power) = (None, None, None);
     plan.stages.retain(|stage| matches!(stage, Stage::Gate { .. } | Stage::Full { .. }));
     for stage in &mut plan.stages {
         if let Stage::Full { settle } = stage {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::command::begin_waiting;
 use super::mature::mature;
 use super::observe::Observer;
+use super::power::Powers;
 use super::step::{plan_of, state_of, take};
 use super::traffic::{Names, names, spec};
 use crate::{App, serving};
@@ -48,6 +49,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
 pub struct Driver {
     app: App,
     observer: Observer,
+    powers: Powers,
     /// Rollouts that are not over, as they were when they were last read.
     known: BTreeMap<u64, Known>,
     rounds: u32,
@@ -66,7 +68,8 @@ struct Known {
 impl Driver {
     /// For the rollouts of a server. What is counted of requests counts from here on.
     pub fn new(app: App) -> Self {
-        Self { app, observer: Observer::default(), known: BTreeMap::new(), rounds: 0 }
+        let (observer, powers) = (Observer::default(), Powers::default());
+        Self { app, observer, powers, known: BTreeMap::new(), rounds: 0 }
     }
 
     /// Looks at everything now and takes each rollout on as far as it goes.
@@ -91,6 +94,7 @@ impl Driver {
         let live: BTreeMap<u64, u64> = db.live_rollouts(MOST).await?.into_iter().collect();
         self.known.retain(|id, _| live.contains_key(id));
         self.observer.keep(|id| live.contains_key(&id));
+        self.powers.keep(|id| live.contains_key(&id));
         let mut acted = Vec::new();
         for (id, inputs) in &live {
             if self
@@ -169,26 +173,40 @@ impl Driver {
         // An effect may lead to the next one; a plan has so many stages, and a rollout never goes round.
         for _ in 0..known.plan.stages.len() + 4 {
             let Some(due) = known.state.due.first().cloned() else { break };
-            self.bring_about(&mut known, due).await?;
+            if !self.bring_about(&mut known, due).await? {
+                break;
+            }
         }
         self.known.insert(id, known);
         Ok(())
     }
 
-    async fn bring_about(&self, rollout: &mut Known, due: Due) -> Result<(), Error> {
+    /// Brings an effect about; `false` where that goes on in the background and is to be asked for again.
+    async fn bring_about(&mut self, rollout: &mut Known, due: Due) -> Result<bool, Error> {
         let (plan, names, id) = (rollout.plan.clone(), rollout.names.clone(), rollout.rollout.id);
         let done = Input::Done { id: due.id };
         match due.effect {
             Effect::Preflight => {
-                let problems = self.preflight(&plan, &names).await;
-                let result = GateResult {
+                let power = match plan.power {
+                    Some(power) => match self.powers.of(&self.app, id, &plan, power).await {
+                        None => return Ok(false),
+                        said => said,
+                    },
+                    None => None,
+                };
+                let mut problems = self.preflight(&plan, &names).await;
+                let mut results = vec![GateResult {
                     gate: "preflight".to_owned(),
                     passed: problems.is_empty(),
                     detail: problems.join("; "),
                     evidence: None,
                     at: self.now(),
-                };
-                self.input_with(rollout, Input::Preflight { problems }, Beside::Gate(result)).await
+                }];
+                if let Some(said) = power {
+                    problems.extend(said.problem);
+                    results.push(said.result);
+                }
+                self.input_with(rollout, Input::Preflight { problems }, Beside::Gates(results)).await
             }
             Effect::Route { traffic } => {
                 let declared = self.declared(&plan.endpoint).await?;
@@ -211,7 +229,8 @@ impl Driver {
                 };
                 self.input_with(rollout, done, Beside::Environment(environment)).await
             }
-        }
+        }?;
+        Ok(true)
     }
 
     /// What is declared of an endpoint now; nothing where it is not there.
@@ -301,7 +320,11 @@ impl Driver {
         let event = |kind: EventKind| NewEvent { at, actor: actor(), kind, cause: None };
         match beside {
             Beside::Nothing => {}
-            Beside::Gate(result) => tx.add_gate_result(id, &result).await?,
+            Beside::Gates(results) => {
+                for result in &results {
+                    tx.add_gate_result(id, result).await?;
+                }
+            }
             Beside::Quarantine(quarantine) => {
                 if tx.add_quarantine(&quarantine).await? {
                     events.push(event(EventKind::ReleaseQuarantined {
@@ -337,7 +360,7 @@ impl Driver {
 /// What is written together with a step.
 enum Beside {
     Nothing,
-    Gate(GateResult),
+    Gates(Vec<GateResult>),
     Quarantine(Quarantine),
     Environment(Environment),
 }

@@ -92,27 +92,30 @@ fn row_of(joined: &Joined, measures: &Measures, [candidate, incumbent]: &[String
         let of = |answered: &Answered| Answer { score: answered.score, class: answered.class.clone() };
         joined.answers.iter().find(|answered| answered.arm == arm).map(of)
     };
+    let (label, kpi) = known_of(joined, measures);
+    Row { candidate: answer(candidate), incumbent: answer(incumbent), label, kpi }
+}
+
+/// What became known of a row: the label and the business number.
+pub(super) fn known_of(joined: &Joined, measures: &Measures) -> (Option<Label>, Option<f64>) {
     let outcome =
         |wanted: &str| joined.outcomes.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
-    Row {
-        candidate: answer(candidate),
-        incumbent: answer(incumbent),
-        label: outcome(&measures.label).map(|value| match value {
-            Known::Number(number) => Label::Number(*number),
-            Known::Text(text) => Label::Text(text.clone()),
-        }),
-        kpi: measures.kpi.as_deref().and_then(outcome).and_then(|value| match value {
-            Known::Number(number) => Some(*number),
-            Known::Text(_) => None,
-        }),
-    }
+    let label = outcome(&measures.label).map(|value| match value {
+        Known::Number(number) => Label::Number(*number),
+        Known::Text(text) => Label::Text(text.clone()),
+    });
+    let kpi = measures.kpi.as_deref().and_then(outcome).and_then(|value| match value {
+        Known::Number(number) => Some(*number),
+        Known::Text(_) => None,
+    });
+    (label, kpi)
 }
 
 fn next(at: Timestamp) -> Timestamp {
     at.plus(Duration::from_millis(1))
 }
 
-fn back(at: Timestamp, by: Duration) -> Timestamp {
+pub(super) fn back(at: Timestamp, by: Duration) -> Timestamp {
     let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
     Timestamp::from_millis(at.millis().saturating_sub(by))
 }

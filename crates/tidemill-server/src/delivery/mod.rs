@@ -7,6 +7,8 @@ mod command;
 mod driver;
 mod mature;
 mod observe;
+mod power;
+mod recent;
 mod step;
 mod traffic;
 
@@ -16,4 +18,5 @@ pub use command::{
 };
 pub use driver::Driver;
 pub(crate) use driver::run;
+pub use recent::{Asked, Recent, recent};
 pub use step::{plan_of, state_of};

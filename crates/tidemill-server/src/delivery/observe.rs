@@ -6,17 +6,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidemill_core::Digest;
-use tidemill_deliver::judge::{Look, Observation, Sample, Traffic as Under};
+use tidemill_deliver::judge::{ERRORS, LATENCY, Look, Observation, Sample, Traffic as Under};
 use tidemill_deliver::rollout::{Plan, State};
 use tidemill_serve::gateway::Gateway;
 use tidemill_serve::gateway::metrics::{ArmLabels, ArmMeter};
 
 use super::traffic::{Names, arm_name};
 
-/// The metric that counts failed requests.
-pub(super) const ERRORS: &str = "errors";
-/// The metric that counts slow requests.
-pub(super) const LATENCY: &str = "latency";
 /// Requests of the incumbent from which on it is known what slow is.
 const ENOUGH: u64 = 200;
 
@@ -58,12 +54,20 @@ impl Counted {
         self.latencies.iter().filter(|(upper, _)| *upper > bound).map(|(_, count)| count).sum()
     }
 
-    /// The least bound that nineteen of twenty requests stay below.
     fn slow(&self) -> Option<u64> {
-        let timed = self.timed();
-        let bounds = self.latencies.iter().map(|(bound, _)| *bound);
-        (timed >= ENOUGH).then(|| bounds.into_iter().find(|bound| 20 * self.slower_than(*bound) <= timed))?
+        (self.timed() >= ENOUGH).then(|| slow(&self.latencies).map(|(bound, _)| bound))?
     }
+}
+
+/// The least bound that nineteen of twenty requests stay below, and how many do not; of bounds with how many stay below each and not below
+/// the one before.
+pub(super) fn slow(latencies: &[(u64, u64)]) -> Option<(u64, u64)> {
+    let mut slower: u64 = latencies.iter().map(|(_, count)| count).sum();
+    let timed = slower;
+    latencies.iter().find_map(|(bound, count)| {
+        slower -= count;
+        (20 * slower <= timed).then_some((*bound, slower))
+    })
 }
 
 /// What was counted at the last look, per rollout and release.

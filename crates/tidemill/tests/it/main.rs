@@ -22,5 +22,6 @@ mod pipeline;
 mod profile;
 mod project_file;
 mod server;
+mod simulate;
 mod tables;
 mod up;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::bench::peers::Environment::{self, Mlflow, Servers, Tables, Tools};
+use crate::bench::peers::Environment::{self, Mlflow, Rules, Servers, Tables, Tools};
 use crate::bench::report::Row;
 use crate::bench::server::Backend::{Postgres, Sqlite};
 use crate::bench::session::Session;
@@ -11,6 +11,7 @@ mod add_big;
 mod add_small;
 mod boosting;
 mod features;
+mod judge;
 mod memory;
 mod remote;
 mod serve;
@@ -33,7 +34,7 @@ const fn case(name: &'static str, peers: Environment, measure: fn(&Session) -> R
 }
 
 /// All tasks, in the order in which a session measures them.
-pub(super) const CASES: [Case; 30] = [
+pub(super) const CASES: [Case; 31] = [
     case("add-big", Tools, add_big::measure),
     case("add-small", Tools, add_small::measure),
     case("steps", Tools, steps::measure),
@@ -44,6 +45,7 @@ pub(super) const CASES: [Case; 30] = [
     case("profile", Tables, tables::profile),
     case("expectations", Tables, tables::expectations),
     case("drift", Tables, tables::drift),
+    case("judge", Rules, judge::measure),
     case("server-start", Mlflow, |session| server::start::measure(session, Sqlite)),
     case("server-metrics", Mlflow, |session| server::metrics::measure(session, Sqlite)),
     case("server-batch", Mlflow, |session| server::batch::measure(session, Sqlite)),

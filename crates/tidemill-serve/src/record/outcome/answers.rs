@@ -72,15 +72,17 @@ pub async fn joined(
     let next = |at: Timestamp| Timestamp::from_millis(at.millis().saturating_add(1));
     let mut until = until;
     let mut outcomes = db.first_matched_outcomes(endpoint, next(after), next(until), most).await?;
+    let moment = |outcome: &Outcome| outcome.matched.as_ref().map(|found| found.at);
     if outcomes.len() >= most
-        && let Some(last) = outcomes.last().and_then(|last| last.matched.as_ref()).map(|last| last.at)
+        && let (Some(first), Some(last)) =
+            (outcomes.first().and_then(moment), outcomes.last().and_then(moment))
     {
         // All of one moment or none: the moment of the last one may have more.
-        let before = Timestamp::from_millis(last.millis() - 1);
-        if before > after {
-            until = before;
-            outcomes.retain(|outcome| outcome.matched.as_ref().is_some_and(|found| found.at <= before));
+        if first < last {
+            until = Timestamp::from_millis(last.millis() - 1);
+            outcomes.retain(|outcome| moment(outcome).is_some_and(|at| at < last));
         } else {
+            // A moment that alone has more than a page is taken whole: with less, or with none of it, nothing would ever follow.
             until = last;
             outcomes = db.matched_outcomes(endpoint, next(after), next(until)).await?;
         }
@@ -327,6 +329,49 @@ mod tests {
         assert_eq!(joined[0].answers, [said("old", false, 0.25, "0"), said("new", true, 0.5, "1")]);
         let names: Vec<&str> = joined[0].outcomes.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["late", "cost"]);
+    }
+
+    /// A batch of rows is one request of one moment: where it had as many outcomes as a page and the moment before had passed, paging
+    /// stood still for ever.
+    #[tokio::test]
+    async fn a_moment_with_more_outcomes_than_a_page_does_not_stop_the_paging() {
+        use crate::Recorder as _;
+        use crate::record::outcome::{Matcher, OutcomeRules};
+        use crate::record::segment::tests::record;
+        const START: i64 = 9 * 3_600_000;
+
+        let lab = crate::record::tests::Lab::new().await;
+        let log = lab.log();
+        // Three at once after a pause, then two with one between; pages hold two.
+        let moments = [100, 100, 100, 101, 103, 103, 103];
+        for (id, at) in moments.into_iter().enumerate() {
+            log.record(record(id as u64, START + at));
+        }
+        log.flush().unwrap();
+        let outcomes: Vec<Outcome> = (0..moments.len())
+            .map(|id| Outcome {
+                endpoint: "loans".into(),
+                name: "label".into(),
+                number: Some(1.0),
+                request_id: Some(format!("request-{id:06}")),
+                received_at: Timestamp::from_millis(START + 60_000),
+                ..Outcome::default()
+            })
+            .collect();
+        lab.db.add_outcomes(&tidemill_core::Actor::user("ana"), &outcomes).await.unwrap();
+        let settle = std::time::Duration::from_millis(50);
+        let matcher = Matcher::new(lab.db.clone(), lab.reader(), lab.clock.clone(), settle);
+        matcher.pass("loans", OutcomeRules::default()).await.unwrap();
+
+        let end = Timestamp::from_millis(START + 200);
+        let (mut after, mut pages) = (Timestamp::from_millis(START), Vec::new());
+        while after < end {
+            let stretch = joined(&lab.db, &lab.reader(), "loans", (after, end), 2).await.unwrap();
+            assert!(stretch.until > after && (stretch.outcomes > 0 || stretch.until == end), "{pages:?}");
+            pages.push((stretch.until.millis() - START, stretch.outcomes));
+            after = stretch.until;
+        }
+        assert_eq!(pages, [(100, 3), (102, 1), (103, 3), (200, 0)]);
     }
 
     #[test]

@@ -108,22 +108,29 @@ pub(crate) fn wanted(
     threshold: Option<f64>,
     concurrency: Concurrency,
 ) -> anyhow::Result<Wanted> {
+    let planned = planned(app, to)?;
+    Ok(Wanted { model: model.to_owned(), version, threshold, concurrency, ..planned })
+}
+
+/// What the project file says of an environment, for no version yet.
+pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
     let declared = declared(app)?;
     let (position, name, environment) = environment(declared, to)?;
     let planned = plan::plan(environment, app.project.objective.as_ref());
     let endpoint = declared.endpoint.as_ref().unwrap_or(&declared.model);
     let is_last = position + 1 == declared.environments.len();
     Ok(Wanted {
-        model: model.to_owned(),
-        version,
-        threshold,
+        model: declared.model.to_string(),
+        version: 0,
+        threshold: None,
         commit: None,
         endpoint: endpoint_name(endpoint.as_str(), name.as_str(), is_last),
         environment: name.to_string(),
         stages: planned.stages,
         judge: planned.judge,
         measures: planned.measures,
-        concurrency,
+        power: planned.power,
+        concurrency: Concurrency::Queue,
     })
 }
 

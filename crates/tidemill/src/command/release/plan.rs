@@ -7,6 +7,7 @@ use tidemill_deliver::approval::Rule;
 use tidemill_deliver::judge::Spec;
 use tidemill_deliver::outcome::Measures;
 use tidemill_deliver::rollout::{Stage, Until};
+use tidemill_deliver::simulate::{Otherwise, Power};
 use tidemill_project as project;
 
 use super::judged::Judged;
@@ -16,6 +17,7 @@ pub(super) struct Planned {
     pub(super) stages: Vec<Stage>,
     pub(super) judge: Option<Spec>,
     pub(super) measures: Option<Measures>,
+    pub(super) power: Option<Power>,
 }
 
 /// The stages and the judge of an environment.
@@ -33,7 +35,16 @@ pub(super) fn plan(environment: &project::Environment, objective: Option<&Object
     if !matches!(stages.last(), Some(Stage::Full { .. })) {
         stages.push(Stage::Full { settle: Duration::ZERO });
     }
-    Planned { stages, judge: judged.spec, measures: judged.measures }
+    let power = rollout.and_then(|rollout| rollout.power.as_ref()).map(power);
+    Planned { stages, judge: judged.spec, measures: judged.measures, power }
+}
+
+fn power(declared: &project::Power) -> Power {
+    let otherwise = match declared.otherwise {
+        project::PowerElse::Warn => Otherwise::Warn,
+        project::PowerElse::Refuse => Otherwise::Refuse,
+    };
+    Power { decide_within: declared.decide_within.0, otherwise }
 }
 
 fn rule(approval: &project::Approval) -> Rule {

@@ -2,6 +2,7 @@
 
 mod act;
 mod judge;
+mod simulate;
 mod status;
 
 use clap::Subcommand;
@@ -23,6 +24,8 @@ pub(crate) enum Rollout {
     Rollback(act::Reasoned),
     /// Compute a rollout anew from its log, and compare
     Replay(act::Replay),
+    /// Play the plan of an environment on traffic like that of the last days: errors, and time to the verdict
+    Simulate(Box<simulate::Simulate>),
     /// Judge canaries of any router: JSON lines in, one decision out for each
     Judge(judge::Judge),
 }
@@ -39,6 +42,7 @@ pub(crate) fn run<'a>(
         Rollout::Abort(args) => act::abort(args, &open()?),
         Rollout::Rollback(args) => act::rollback(args, &open()?),
         Rollout::Replay(args) => act::replay(args, &open()?),
+        Rollout::Simulate(args) => simulate::run(args, &open()?),
         Rollout::Judge(args) => judge::run(args, console),
     }
 }

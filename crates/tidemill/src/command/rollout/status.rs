@@ -95,6 +95,7 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
     let (db, console) = (app.db()?, app.console);
     let (plan, state) = (plan_of(rollout)?, standing(rollout, app.clock.now())?);
     let transitions = app.block(db.rollout_transitions(rollout.id))?;
+    let gates = app.block(db.gate_results(rollout.id))?;
     let metrics = state.judge().map(|judge| judge.view()).unwrap_or_default();
     let matured = state.matured();
     if console.json() {
@@ -113,7 +114,9 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
             "author": plan.author, "inputs": plan.inputs.to_string(), "phase": state.phase.name(),
             "waiting": rollout.is_waiting, "over": rollout.is_over, "stage": state.stage, "stages": plan.stages,
             "share": f64::from(state.traffic.share(plan.candidate)) / 10_000.0, "requests": state.requests,
-            "held": state.hold, "metrics": metrics, "outcomes": outcomes, "phases": phases,
+            "held": state.hold, "gates": gates.iter().map(|gate| {
+                json!({"gate": gate.gate, "passed": gate.passed, "detail": gate.detail, "at": gate.at.to_string()})
+            }).collect::<Vec<_>>(), "metrics": metrics, "outcomes": outcomes, "phases": phases,
         }));
     }
     console.line(format!(
@@ -126,6 +129,11 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
     ));
     if state.hold.is_some() {
         console.line(format!("held by {}", held(state.hold.as_ref())));
+    }
+    for gate in &gates {
+        let said = if gate.passed { "passed" } else { "did not pass" };
+        let detail = if gate.detail.is_empty() { String::new() } else { format!(": {}", gate.detail) };
+        console.line(format!("{}  gate {} {said}{detail}", console.out(FAINT, gate.at), gate.gate));
     }
     for one in &transitions {
         console.line(format!("{}  {} -> {}: {}", console.out(FAINT, one.at), one.from, one.to, one.why));

@@ -109,6 +109,91 @@ release:
     server.stop();
 }
 
+/// The plan is played on what was asked and on the outcomes of it, by the server as a gate and by the command.
+#[test]
+fn a_plan_that_cannot_decide_in_time_is_refused_or_warned_of() {
+    const SLOW: &str = "project: served
+objective:
+  task: {kind: classification, target: big, positive: 1}
+  costs: {currency: EUR, false_negative: 120, false_positive: 15}
+release:
+  model: late
+  environments:
+    prod:
+      rollout:
+        stages: [{canary: 50%}, {full: {}}]
+        judge: {error_budget: 0.02, outcomes: {delay: 1s}, metrics: [errors, latency, cost]}
+        power: {decide_within: 1s, else: refuse}
+";
+    let place = Place::sqlite();
+    let declare = |text: &str| fs_err::write(place.root().join("tidemill.yaml"), text).unwrap();
+    declare(SLOW);
+    let server = place.serve();
+    succeeds(script(&place, "rollouts.py", &[&server.url, "register"]), &[&server]);
+    // Of the first release there is nothing to compare with, so nothing can be late.
+    json(&place, &["release", "late@1", "--to", "prod", "--threshold", "5"]);
+    let first = wait(&place, 1, &server, |status| status["phase"] == "complete");
+    assert_eq!(first["gates"].as_array().unwrap().len(), 1, "{first}");
+
+    let traffic = Traffic::start_as(&place, &server, "judged", "one");
+    let begin = Instant::now();
+    let played = loop {
+        let arguments = ["rollout", "simulate", "--json", "--repetitions", "20", "--harm", "errors=2x"];
+        let output = place.command(&arguments).output().unwrap();
+        let found: Option<Value> = serde_json::from_slice(&output.stdout).ok();
+        if let Some(found) = found.filter(|found| found["recent"]["rows_with_outcomes"].as_u64() >= Some(100))
+        {
+            break found;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{output:?}\n{}", server.said());
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    let recent = &played["recent"];
+    assert!(recent["requests"].as_u64().unwrap() >= 100 && recent["failed"] == 0, "{recent}");
+    assert!(played["requests_an_hour"].as_f64().unwrap() > 100.0, "{played}");
+    let cost =
+        played["metrics"].as_array().unwrap().iter().find(|one| one["metric"]["name"] == "cost").unwrap();
+    // Version 1 with a threshold of 5 is always right, and outcomes are of nearly every request.
+    assert_eq!(cost["seen"]["level"], 0.0, "{cost}");
+    assert!(cost["seen"]["per_request"].as_f64().unwrap() > 0.5, "{cost}");
+
+    json(&place, &["release", "late@2", "--to", "prod", "--threshold", "5"]);
+    let refused = wait(&place, 2, &server, |status| status["over"] == true);
+    assert_eq!((&refused["phase"], refused["share"].as_f64()), (&"refused".into(), Some(0.0)), "{refused}");
+    let gate = |status: &Value| {
+        let gates = status["gates"].as_array().unwrap().clone();
+        gates.into_iter().find(|gate| gate["gate"] == "power").unwrap_or_else(|| panic!("{status}"))
+    };
+    let said = gate(&refused);
+    assert_eq!(said["passed"], false, "{said}");
+    let detail = said["detail"].as_str().unwrap();
+    assert!(detail.starts_with("at ") && detail.contains("requests an hour this plan needs"), "{detail}");
+    assert!(detail.contains("raise the shares"), "{detail}");
+    assert_eq!(get(&format!("{}/api/v1/rollouts/2", server.url))["data"]["gates"][1]["gate"], "power");
+    let told = place.command(&["rollout", "status", "2"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&told.stdout).contains("gate power did not pass: at "), "{told:?}");
+
+    declare(&SLOW.replace("else: refuse", "else: warn"));
+    json(&place, &["release", "late@2", "--to", "prod", "--threshold", "5"]);
+    let warned = wait(&place, 3, &server, |status| {
+        !["pending", "preflight"].contains(&status["phase"].as_str().unwrap())
+    });
+    let said = gate(&warned);
+    assert_eq!(said["passed"], true, "{said}");
+    assert!(said["detail"].as_str().unwrap().starts_with("warning: at "), "{said}");
+
+    declare(&SLOW.replace("decide_within: 1s", "decide_within: 90d"));
+    json(&place, &["release", "late@2", "--to", "prod", "--threshold", "6", "--concurrent", "supersede"]);
+    let passed = wait(&place, 4, &server, |status| {
+        !["pending", "preflight"].contains(&status["phase"].as_str().unwrap())
+    });
+    let said = gate(&passed);
+    assert_eq!(said["passed"], true, "{said}");
+    assert!(said["detail"].as_str().unwrap().contains("this plan decides in"), "{said}");
+    traffic.stop();
+    server.stop();
+}
+
 #[test]
 fn no_path_leads_past_an_approval() {
     let place = Place::sqlite();

@@ -71,7 +71,7 @@ impl Lines {
 
     /// The row without any bar.
     pub(super) fn plain(self, name: String, title: String) -> Row {
-        Row { name, title, lines: self.lines, bars: Vec::new() }
+        Row { name, title, lines: self.lines, table: None, bars: Vec::new() }
     }
 
     /// The row, with the bar for our memory.

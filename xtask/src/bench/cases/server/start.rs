@@ -30,6 +30,7 @@ pub(in super::super) fn measure(session: &Session, backend: Backend) -> Result<V
         name,
         title: format!("cold start to `/health`, empty, {}; memory when idle", backend.shown()),
         lines: lines.lines,
+        table: None,
         bars: Vec::new(),
     };
     if session.smoke {

@@ -1,0 +1,307 @@
+//! One rollout from its first stage to its end, on drawn requests.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidemill_core::Timestamp;
+use tidemill_stats::random::Random;
+
+use super::pace::Pace;
+use super::source::{Distribution, Source};
+use crate::judge::{Decision, Judge, Kind, Look, Observation, Sample, Spec, Traffic, Verdict, Why};
+use crate::rollout::{Hold, Progress, Stage, Until};
+
+/// The time to the next look as a part of the time since a stage began. A server looks every second; evidence hardly changes from one
+/// look to the next, so later ones may be rarer. What is lost of the time to the verdict is at most this part.
+pub const GROWTH: f64 = 1.0 / 32.0;
+
+/// A plan and the traffic that it is played on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scene {
+    /// The stages of the plan. At gates people agree at once.
+    pub stages: Vec<Stage>,
+    /// The judge of the plan.
+    pub judge: Spec,
+    /// What each metric of the judge is like without harm, in its order; none where nothing is known of it, and then nothing is seen of
+    /// it.
+    pub sources: Vec<Option<Source>>,
+    /// How many requests come.
+    pub pace: Pace,
+    /// The least time between two looks.
+    pub round: Duration,
+    /// After so long it is given up.
+    pub horizon: Duration,
+}
+
+/// How a rollout ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// The candidate got all requests.
+    Shipped,
+    /// It was rolled back.
+    RolledBack,
+    /// The longest time of a stage was over, and a person had to decide.
+    TimedOut,
+    /// Nothing was decided until the horizon.
+    Open,
+}
+
+/// One stage of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Passed {
+    /// The stage of the plan, from 0.
+    pub stage: usize,
+    /// How long it took, in hours.
+    pub hours: f64,
+    /// Requests of the endpoint in it.
+    pub requests: u64,
+    /// Requests of the candidate, or copies for it.
+    pub candidate: u64,
+    /// Metrics, as bits by their place, without which it would have been over at the look before its last one, or that kept it from
+    /// being over.
+    pub blocked_by: u64,
+}
+
+/// One rollout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// How it ended.
+    pub ending: Ending,
+    /// Stages that took time, in order; the last one is where it ended.
+    pub stages: Vec<Passed>,
+}
+
+impl Run {
+    /// How long it took, in hours.
+    pub fn hours(&self) -> f64 {
+        self.stages.iter().map(|stage| stage.hours).sum()
+    }
+
+    /// Requests of the endpoint in that time.
+    pub fn requests(&self) -> u64 {
+        self.stages.iter().map(|stage| stage.requests).sum()
+    }
+}
+
+const HOUR_MS: f64 = 3_600_000.0;
+
+/// Requests that were routed alike.
+#[derive(Clone, Copy, Debug)]
+struct Epoch {
+    from: i64,
+    until: i64,
+    share: f64,
+    is_shadow: bool,
+}
+
+/// Plays a rollout of a candidate with these distributions, in the order of the judge's metrics.
+pub(super) fn play(
+    scene: &Scene,
+    judge: Judge,
+    candidate: &[Option<Distribution>],
+    random: &mut Random,
+) -> Run {
+    let horizon = millis(scene.horizon);
+    let mut play = Play { scene, candidate, random, judge, clock: 0, epochs: Vec::new() };
+    let mut run = Run { ending: Ending::Shipped, stages: Vec::new() };
+    for (at, stage) in scene.stages.iter().enumerate() {
+        let (share, until, is_shadow) = match stage {
+            Stage::Gate { .. } => continue,
+            Stage::Full { .. } => break,
+            Stage::Shadow { share, until } => (*share, until, true),
+            Stage::Canary { share, until } => (*share, until, false),
+        };
+        play.epochs.push(Epoch {
+            from: play.clock,
+            until: i64::MAX,
+            share: f64::from(share) / 10_000.0,
+            is_shadow,
+        });
+        let (passed, ending) = play.stage(at, until, horizon);
+        run.stages.push(passed);
+        if let Some(epoch) = play.epochs.last_mut() {
+            epoch.until = play.clock;
+        }
+        if let Some(ending) = ending {
+            run.ending = ending;
+            break;
+        }
+    }
+    run
+}
+
+struct Play<'a> {
+    scene: &'a Scene,
+    candidate: &'a [Option<Distribution>],
+    random: &'a mut Random,
+    judge: Judge,
+    /// Milliseconds since the beginning.
+    clock: i64,
+    epochs: Vec<Epoch>,
+}
+
+impl Play<'_> {
+    /// One stage until it is over; says how the rollout ended where it did.
+    fn stage(&mut self, at: usize, until: &Until, horizon: i64) -> (Passed, Option<Ending>) {
+        let since = self.clock;
+        let mut passed = Passed { stage: at, hours: 0.0, requests: 0, candidate: 0, blocked_by: 0 };
+        let bounds = [
+            Some(since.saturating_add(millis(until.at_least))),
+            until.at_most.map(|most| since.saturating_add(millis(most))),
+            Some(horizon),
+        ];
+        loop {
+            let step = millis(self.scene.round).max(((self.clock - since) as f64 * GROWTH) as i64).max(1);
+            let before = self.clock;
+            let reach = bounds.iter().flatten().copied().filter(|bound| *bound > before).min();
+            self.clock = before.saturating_add(step).min(reach.unwrap_or(i64::MAX));
+            let (candidate, both) = self.look(before);
+            (passed.candidate, passed.requests) = (passed.candidate + candidate, passed.requests + both);
+            passed.hours = (self.clock - since) as f64 / HOUR_MS;
+            let harm = self.judge.verdict(&BTreeSet::new());
+            if harm.decision == Decision::Rollback {
+                passed.blocked_by = self.metrics(&harm);
+                return (passed, Some(Ending::RolledBack));
+            }
+            let progress = Progress {
+                requests: passed.candidate,
+                since: Timestamp::from_millis(since),
+                now: Timestamp::from_millis(self.clock),
+            };
+            let Some(hold) = until.obstacle(Some(&self.judge), progress, false) else {
+                return (passed, None);
+            };
+            let (why, is_late) = match hold {
+                Hold::Verdict { why } => (why, false),
+                Hold::TimedOut { why } => (why, true),
+                _ => (Vec::new(), false),
+            };
+            passed.blocked_by = self.metrics(&Verdict { decision: Decision::Hold, why });
+            if is_late {
+                return (passed, Some(Ending::TimedOut));
+            }
+            if self.clock >= horizon {
+                return (passed, Some(Ending::Open));
+            }
+        }
+    }
+
+    /// Metrics that a verdict names, as bits by their place.
+    fn metrics(&self, verdict: &Verdict) -> u64 {
+        let metrics = &self.judge.spec().metrics;
+        verdict.why.iter().fold(0, |bits, why| match why {
+            Why::NoData { metric } | Why::NotProven { metric } | Why::Harm { metric, .. } => {
+                let at = metrics.iter().position(|known| known.name == *metric).unwrap_or(63);
+                bits | 1 << at.min(63)
+            }
+            Why::SampleRatio => bits,
+        })
+    }
+
+    /// Shows the judge what came between `before` and now; gives the candidate's requests of this stage, and all of them.
+    fn look(&mut self, before: i64) -> (u64, u64) {
+        let Some((place, epoch)) = self.epochs.len().checked_sub(1).map(|last| (last, self.epochs[last]))
+        else {
+            return (0, 0);
+        };
+        let expected = self.scene.pace.between(before as f64 / HOUR_MS, self.clock as f64 / HOUR_MS);
+        let requests = self.random.poisson(expected);
+        let candidate = self.random.binomial(requests, epoch.share);
+        let baseline = if epoch.is_shadow { requests } else { requests - candidate };
+        if requests > 0 {
+            let now = |source: &Source| source.delay <= 0.0;
+            let observations = self.observe(epoch, (candidate, baseline), &now);
+            let assigned = (!epoch.is_shadow).then_some((candidate, baseline));
+            self.judge.look(&Look { traffic: traffic(place, epoch), assigned, observations });
+        }
+        self.late(before);
+        (candidate, requests)
+    }
+
+    /// What became known between `before` and now of requests that came earlier, under the traffic of then.
+    fn late(&mut self, before: i64) {
+        let mut delays: Vec<f64> = Vec::new();
+        for delay in
+            self.scene.sources.iter().flatten().map(|source| source.delay).filter(|delay| *delay > 0.0)
+        {
+            if !delays.contains(&delay) {
+                delays.push(delay);
+            }
+        }
+        for delay in delays {
+            let back = (delay * HOUR_MS) as i64;
+            for place in 0..self.epochs.len() {
+                let epoch = self.epochs[place];
+                let (from, to) = ((before - back).max(epoch.from), (self.clock - back).min(epoch.until));
+                if from >= to {
+                    continue;
+                }
+                let expected = self.scene.pace.between(from as f64 / HOUR_MS, to as f64 / HOUR_MS);
+                let requests = self.random.poisson(expected);
+                let candidate = self.random.binomial(requests, epoch.share);
+                let baseline = if epoch.is_shadow { requests } else { requests - candidate };
+                let then = |source: &Source| source.delay == delay;
+                let observations = self.observe(epoch, (candidate, baseline), &then);
+                if !observations.is_empty() {
+                    self.judge.look(&Look { traffic: traffic(place, epoch), assigned: None, observations });
+                }
+            }
+        }
+    }
+
+    /// Samples of the metrics whose sources are wanted.
+    fn observe(
+        &mut self,
+        epoch: Epoch,
+        arms: (u64, u64),
+        is_wanted: &dyn Fn(&Source) -> bool,
+    ) -> Vec<Observation> {
+        let mut observations = Vec::new();
+        for ((metric, source), candidate) in
+            self.scene.judge.metrics.iter().zip(&self.scene.sources).zip(self.candidate)
+        {
+            let (Some(source), Some(candidate)) = (source, candidate) else { continue };
+            // Shadows answer the same requests, canaries different ones; events are counted in both.
+            let fits = match metric.kind {
+                Kind::Paired { .. } => epoch.is_shadow,
+                Kind::EventRate { .. } | Kind::Event { .. } => true,
+                Kind::Binary { .. } | Kind::Continuous { .. } | Kind::BoundedMean { .. } => !epoch.is_shadow,
+            };
+            if !fits || !is_wanted(source) {
+                continue;
+            }
+            let n_c = values(self.random, arms.0, source.per_request);
+            let n_b = values(self.random, arms.1, source.per_request);
+            let candidate = candidate.draw(self.random, n_c, &metric.kind);
+            let baseline = match metric.kind {
+                Kind::Paired { .. } => Sample::Values(Vec::new()),
+                _ => source.distribution.draw(self.random, n_b, &metric.kind),
+            };
+            if candidate.n() + baseline.n() > 0 {
+                observations.push(Observation {
+                    metric: metric.name.clone(),
+                    slice: None,
+                    candidate,
+                    baseline,
+                });
+            }
+        }
+        observations
+    }
+}
+
+fn traffic(place: usize, epoch: Epoch) -> Traffic {
+    Traffic { stratum: place as u32 + 1, share: (!epoch.is_shadow).then_some(epoch.share) }
+}
+
+/// How many values so many requests have.
+fn values(random: &mut Random, requests: u64, per_request: f64) -> u64 {
+    let whole = libm::floor(per_request.max(0.0));
+    requests * whole as u64 + random.binomial(requests, per_request.max(0.0) - whole)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

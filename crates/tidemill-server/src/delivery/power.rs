@@ -1,0 +1,96 @@
+//! The gate of time: whether a plan can decide in the time that it has, by what recent requests were like.
+//!
+//! Reading a week of requests and playing a few hundred rollouts takes seconds, so it happens beside the driver's rounds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tidemill_core::Timestamp;
+use tidemill_db::Db;
+use tidemill_db::delivery::GateResult;
+use tidemill_deliver::rollout::Plan;
+use tidemill_deliver::simulate::{Adequacy, Otherwise, Power, Scene, adequacy};
+use tidemill_serve::record::Reader;
+use tokio::task::JoinHandle;
+
+use super::recent::{Asked, recent};
+use crate::App;
+
+/// How far back is looked.
+const SINCE: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// What a gate found, and whether it stops the rollout.
+pub(super) struct Said {
+    pub(super) result: GateResult,
+    pub(super) problem: Option<String>,
+}
+
+/// Plans that are being looked at, by rollout.
+#[derive(Default)]
+pub(super) struct Powers {
+    running: BTreeMap<u64, JoinHandle<Result<Adequacy, String>>>,
+}
+
+impl Powers {
+    /// Forgets rollouts that are over.
+    pub(super) fn keep(&mut self, is_live: impl Fn(u64) -> bool) {
+        self.running.retain(|rollout, handle| {
+            if !is_live(*rollout) {
+                handle.abort();
+            }
+            is_live(*rollout)
+        });
+    }
+
+    /// What is known of a rollout by now; none where it is still being found out, and is to be asked for again.
+    pub(super) async fn of(&mut self, app: &App, rollout: u64, plan: &Plan, power: Power) -> Option<Said> {
+        let now = app.registry().clock().now();
+        let Some((reader, _)) = app.serving().and_then(|serving| serving.records()) else {
+            let why = "this server keeps no log of requests, so nothing is known of them".to_owned();
+            return Some(said(power, Err(why), now));
+        };
+        if !self.running.contains_key(&rollout) {
+            let work = look(app.registry().db().clone(), reader.clone(), plan.clone(), power, now);
+            self.running.insert(rollout, tokio::spawn(work));
+        }
+        if !self.running.get(&rollout)?.is_finished() {
+            return None;
+        }
+        let found = self.running.remove(&rollout)?.await.unwrap_or_else(|error| Err(error.to_string()));
+        Some(said(power, found, now))
+    }
+}
+
+async fn look(db: Db, reader: Reader, plan: Plan, power: Power, now: Timestamp) -> Result<Adequacy, String> {
+    let Some(judge) = plan.judge.clone() else { return Err("nothing decides in this plan".to_owned()) };
+    let asked = Asked {
+        endpoint: &plan.endpoint,
+        measures: plan.measures.as_ref(),
+        incumbent: plan.incumbent,
+        until: now,
+        since: SINCE,
+    };
+    let seen = recent(&db, &reader, &asked, || true).await.map_err(|error| error.to_string())?;
+    let scene = Scene {
+        stages: plan.stages,
+        sources: seen.known.sources(&judge),
+        judge,
+        pace: seen.pace,
+        round: Duration::from_secs(1),
+        horizon: power.decide_within,
+    };
+    tokio::task::spawn_blocking(move || adequacy(&scene, power).map_err(|error| error.to_string()))
+        .await
+        .map_err(|error| error.to_string())?
+}
+
+fn said(power: Power, found: Result<Adequacy, String>, at: Timestamp) -> Said {
+    let (is_enough, words) = match found {
+        Ok(found) => (found.is_enough, found.words),
+        Err(why) => (false, format!("it cannot be told whether this plan can decide in time: {why}")),
+    };
+    let refuses = !is_enough && power.otherwise == Otherwise::Refuse;
+    let detail = if is_enough || refuses { words.clone() } else { format!("warning: {words}") };
+    let result = GateResult { gate: "power".to_owned(), passed: !refuses, detail, evidence: None, at };
+    Said { result, problem: refuses.then_some(words) }
+}

@@ -1,0 +1,245 @@
+//! What came of it, for people and for programs.
+
+use serde_json::{Value, json};
+use tidemill_deliver::judge::Kind;
+use tidemill_deliver::rollout::Stage;
+use tidemill_deliver::simulate::{Part, Quantiles, span};
+
+use super::{Played, Simulate, candidates};
+use crate::app::App;
+use crate::output::{Align, Table, count, number, plural};
+
+/// More healthy candidates than this without a verdict are worth a warning.
+const OFTEN_OPEN: f64 = 0.2;
+
+pub(super) fn people(played: &Played, app: &App<'_>) -> anyhow::Result<()> {
+    let console = app.console;
+    head(played, app);
+    let mut table = Table::new(&[
+        ("candidate", Align::Left),
+        ("shipped", Align::Right),
+        ("rolled back", Align::Right),
+        ("no verdict", Align::Right),
+        ("median", Align::Right),
+        ("9 of 10", Align::Right),
+        ("requests", Align::Right),
+    ]);
+    for (candidate, summary) in &played.results {
+        let name = candidate
+            .metric
+            .as_ref()
+            .map_or_else(|| candidate.amount.clone(), |metric| format!("{metric} {}", candidate.amount));
+        let open = 100.0 * (summary.timed_out.share + summary.undecided.share);
+        let requests = summary.requests.median.map_or_else(|| "-".to_owned(), |median| count(median as u64));
+        table.row([
+            name,
+            part(summary.shipped),
+            part(summary.rolled_back),
+            format!("{open:.1} %"),
+            time(summary.hours.median),
+            time(summary.hours.p90),
+            requests,
+        ]);
+    }
+    console.table(&table);
+    let Some((_, healthy)) = played.results.first() else { return Ok(()) };
+    console.line("");
+    console.line(format!("a healthy candidate, stage by stage ({})", plural(healthy.repetitions, "rollout")));
+    let mut stages = Table::new(&[
+        ("stage", Align::Left),
+        ("came to it", Align::Right),
+        ("went on", Align::Right),
+        ("rolled back", Align::Right),
+        ("median", Align::Right),
+        ("9 of 10", Align::Right),
+        ("requests", Align::Right),
+        ("of the candidate", Align::Right),
+    ]);
+    let number_of =
+        |found: Quantiles| found.median.map_or_else(|| "-".to_owned(), |median| count(median as u64));
+    for stage in &healthy.stages {
+        stages.row([
+            played.scene.stages.get(stage.stage).map(stage_name).unwrap_or_default(),
+            count(stage.entered),
+            count(stage.advanced),
+            count(stage.rolled_back),
+            time(stage.hours.median),
+            time(stage.hours.p90),
+            number_of(stage.requests),
+            number_of(stage.candidate),
+        ]);
+    }
+    console.table(&stages);
+    verdict(played, app);
+    Ok(())
+}
+
+fn head(played: &Played, app: &App<'_>) {
+    let console = app.console;
+    let judge = &played.scene.judge;
+    let stages: Vec<String> = played.scene.stages.iter().map(stage_name).collect();
+    console.line(format!(
+        "`{}` in `{}`: {}; error budget {} %",
+        played.endpoint,
+        played.environment,
+        stages.join(", "),
+        number(100.0 * judge.error_budget)
+    ));
+    let an_hour = number(played.scene.pace.mean());
+    match &played.recent {
+        Some(recent) if recent.requests > 0 => {
+            let sampled = if recent.sample < 1.0 {
+                format!(", {} % of them recorded", number(100.0 * recent.sample))
+            } else {
+                String::new()
+            };
+            let outcomes = if recent.rows > 0 {
+                format!(", {} with outcomes", plural(recent.rows, "row"))
+            } else {
+                String::new()
+            };
+            console.line(format!(
+                "{an_hour} requests an hour; {} since {}{sampled}{outcomes}",
+                plural(recent.requests, "request"),
+                recent.from
+            ));
+        }
+        _ => console.line(format!("{an_hour} requests an hour, as assumed")),
+    }
+    for (metric, source) in judge.metrics.iter().zip(&played.scene.sources) {
+        let Some(source) = source else { continue };
+        let what = match &metric.kind {
+            Kind::EventRate { tolerate, reject, .. } => {
+                let slow = played
+                    .recent
+                    .as_ref()
+                    .and_then(|recent| recent.slow_us)
+                    .filter(|_| metric.name == "latency");
+                let slow = slow.filter(|slow| *slow < u64::MAX).map_or_else(String::new, |slow| {
+                    format!(" (slower than {} ms)", number(slow as f64 / 1_000.0))
+                });
+                format!(
+                    "{} % of requests{slow}; tolerates {}x, rejects {}x",
+                    number(100.0 * source.level),
+                    number(*tolerate),
+                    number(*reject)
+                )
+            }
+            Kind::BoundedMean { reject, .. } | Kind::Paired { reject, .. } => {
+                let known = if source.delay > 0.0 {
+                    format!(", known after {}", span(source.delay))
+                } else {
+                    String::new()
+                };
+                let same =
+                    if matches!(metric.kind, Kind::Paired { .. }) { " on the same requests" } else { "" };
+                format!("mean {}; rejects {} more{same}{known}", number(source.level), number(*reject))
+            }
+            _ => format!("mean {}", number(source.level)),
+        };
+        console.line(format!("  {}: {what}", metric.name));
+    }
+    console.line("");
+}
+
+/// What it comes to, in a few sentences.
+fn verdict(played: &Played, app: &App<'_>) {
+    let console = app.console;
+    let Some((_, healthy)) = played.results.first() else { return };
+    let budget = played.scene.judge.error_budget;
+    console.line("");
+    console.line(format!(
+        "false rollback: {} of healthy candidates; the budget is {} %",
+        part(healthy.rolled_back),
+        number(100.0 * budget)
+    ));
+    for (candidate, summary) in played.results.iter().filter(|(candidate, _)| candidate.is_limit) {
+        let metric = candidate.metric.as_deref().unwrap_or_default();
+        console.line(format!(
+            "missed: {} of candidates at the `reject` limit of {metric} were shipped",
+            part(summary.shipped)
+        ));
+    }
+    for (what, found) in played.results.iter().map(|(candidate, summary)| {
+        let is_wrong = match (candidate.metric.is_none(), candidate.is_limit) {
+            (true, _) => summary.rolled_back.low > budget,
+            (false, true) => summary.shipped.low > budget,
+            (false, false) => false,
+        };
+        (candidate, is_wrong)
+    }) {
+        if found {
+            let name = what.metric.as_deref().unwrap_or("a healthy candidate");
+            console.warn(format!(
+                "more errors than the budget allows were seen for {name}; please report this plan"
+            ));
+        }
+    }
+    let open = healthy.timed_out.share + healthy.undecided.share;
+    if open > OFTEN_OPEN {
+        let waited = healthy.waited_for.first().map(|(metric, _)| candidates::base(metric).to_owned());
+        let waited = waited.map_or_else(String::new, |metric| format!("; they wait for `{metric}`"));
+        console.warn(format!(
+            "{:.0} % of healthy candidates have no verdict after {}{waited}",
+            100.0 * open,
+            span(played.scene.horizon.as_secs_f64() / 3_600.0)
+        ));
+        console.hint(
+            "raise the shares, widen `reject`, prove it in a shadow (`until: verdict`), or give it more time",
+        );
+    }
+}
+
+fn stage_name(stage: &Stage) -> String {
+    let percent = |share: u32| number(f64::from(share) / 100.0);
+    match stage {
+        Stage::Shadow { .. } => "shadow".to_owned(),
+        Stage::Canary { share, .. } => format!("canary {} %", percent(*share)),
+        Stage::Gate { .. } => "gate".to_owned(),
+        Stage::Full { .. } => "full".to_owned(),
+    }
+}
+
+/// A share with its interval.
+fn part(part: Part) -> String {
+    format!("{:.1} % ({:.1}–{:.1})", 100.0 * part.share, 100.0 * part.low, 100.0 * part.high)
+}
+
+fn time(hours: Option<f64>) -> String {
+    hours.map_or_else(|| "-".to_owned(), span)
+}
+
+pub(super) fn json(args: &Simulate, played: &Played, app: &App<'_>) -> anyhow::Result<()> {
+    let recent = played.recent.as_ref().map(|recent| {
+        json!({
+            "from": recent.from.to_string(), "until": recent.until.to_string(), "requests": recent.requests,
+            "failed": recent.failed, "slow_us": recent.slow_us, "rows_with_outcomes": recent.rows, "recorded": recent.sample,
+        })
+    });
+    let metrics: Vec<Value> = played
+        .scene
+        .judge
+        .metrics
+        .iter()
+        .zip(&played.scene.sources)
+        .map(|(metric, source)| json!({"metric": metric, "seen": source}))
+        .collect();
+    let candidates: Vec<Value> = played
+        .results
+        .iter()
+        .map(|(candidate, summary)| {
+            json!({
+                "metric": candidate.metric, "harm": candidate.amount, "at_limit": candidate.is_limit, "summary": summary,
+            })
+        })
+        .collect();
+    let assumed: serde_json::Map<String, Value> =
+        played.assumed.iter().map(|(name, figure)| (name.clone(), json!(figure))).collect();
+    app.console.value(&json!({
+        "environment": played.environment, "endpoint": played.endpoint, "seed": args.seed,
+        "repetitions": args.repetitions, "horizon_hours": played.scene.horizon.as_secs_f64() / 3_600.0,
+        "error_budget": played.scene.judge.error_budget, "requests_an_hour": played.scene.pace.mean(),
+        "stages": played.scene.stages, "recent": recent, "assumed": assumed,
+        "disagreement": played.known.disagreement, "metrics": metrics, "candidates": candidates,
+    }))
+}

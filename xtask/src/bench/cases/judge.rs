@@ -1,0 +1,167 @@
+//! How often the judge of rollouts errs and how soon it decides, beside other rules on the same streams of requests.
+//!
+//! The streams are played by `crates/tidemill-deliver/examples/judge_errors.rs`; here its figures become tables and bars.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+use crate::bench::report::{Bar, Row, Table, number};
+use crate::bench::session::Session;
+use crate::process;
+
+/// A verdict may take so many times the requests that the reference needs.
+const MOST_RATIO: f64 = 1.5;
+
+#[derive(Deserialize)]
+struct Tables {
+    repetitions: u64,
+    healthy: Vec<Healthy>,
+    at_limit: Vec<AtLimit>,
+    speed: Vec<Speed>,
+}
+
+#[derive(Deserialize)]
+struct Healthy {
+    kind: String,
+    share: f64,
+    budget: f64,
+    judge: f64,
+    reference: f64,
+    peeking_z: f64,
+    argo_limit_0: f64,
+    argo_limit_3: f64,
+    flagger_count_5: f64,
+}
+
+#[derive(Deserialize)]
+struct AtLimit {
+    kind: String,
+    share: f64,
+    budget: f64,
+    shipped: f64,
+}
+
+#[derive(Deserialize)]
+struct Speed {
+    kind: String,
+    share: f64,
+    harm: f64,
+    certifies: bool,
+    judge: Option<u64>,
+    reference: Option<u64>,
+}
+
+/// Measures the three tables.
+pub(super) fn measure(session: &Session) -> Result<Vec<Row>> {
+    let mut command = Command::new(process::cargo());
+    command.current_dir(&session.root).args(["run", "--quiet", "--package", "tidemill-deliver"]);
+    if !session.smoke {
+        command.arg("--release");
+    }
+    command.args(["--example", "judge_errors", "--", &session.size(400, 4).to_string(), "--json"]);
+    let text = process::output(&mut command)?;
+    let tables: Tables =
+        serde_json::from_str(&text).context("the example printed something else than its tables")?;
+    Ok(vec![healthy(&tables), at_limit(&tables), speed(&tables)])
+}
+
+fn healthy(tables: &Tables) -> Row {
+    let columns = [
+        "metric",
+        "share",
+        "budget",
+        "judge",
+        "reference sequence",
+        "z-test after every look",
+        "Argo Rollouts, limit 0",
+        "limit 3",
+        "Flagger, count 5",
+    ];
+    let rows = tables.healthy.iter().map(|row| {
+        let parts = [
+            row.share,
+            row.budget,
+            row.judge,
+            row.reference,
+            row.peeking_z,
+            row.argo_limit_0,
+            row.argo_limit_3,
+            row.flagger_count_5,
+        ];
+        std::iter::once(row.kind.clone()).chain(parts.map(percent)).collect()
+    });
+    let worst = tables.healthy.iter().map(|row| row.judge / row.budget).fold(0.0, f64::max);
+    let title = format!(
+        "false rollbacks of a healthy candidate, {} streams, 1,000 requests a look, judged after every look",
+        tables.repetitions
+    );
+    let bars = vec![bar("false rollbacks at worst", worst, 1.0, "of the budget")];
+    row("judge-healthy", &title, table(&columns, rows), bars)
+}
+
+fn at_limit(tables: &Tables) -> Row {
+    let rows = tables.at_limit.iter().map(|row| {
+        std::iter::once(row.kind.clone()).chain([row.share, row.budget, row.shipped].map(percent)).collect()
+    });
+    let worst = tables.at_limit.iter().map(|row| row.shipped / row.budget).fold(0.0, f64::max);
+    let bars = vec![bar("shipped at the limit at worst", worst, 1.0, "of the budget")];
+    let columns = ["metric", "share", "budget", "shipped"];
+    row("judge-limit", "candidates at the `reject` limit that are shipped", table(&columns, rows), bars)
+}
+
+fn speed(tables: &Tables) -> Row {
+    let count =
+        |requests: Option<u64>| requests.map_or_else(|| "–".to_owned(), |requests| requests.to_string());
+    let rows = tables.speed.iter().map(|row| {
+        let what = if row.certifies {
+            "healthy, certified".to_owned()
+        } else {
+            format!("{} worse", percent(row.harm))
+        };
+        let ratio = ratio(row).map_or_else(|| "–".to_owned(), number);
+        vec![row.kind.clone(), what, percent(row.share), count(row.judge), count(row.reference), ratio]
+    });
+    let columns = ["metric", "candidate", "share", "judge", "reference sequence", "ratio"];
+    let table = table(&columns, rows);
+    // Money is judged without knowing its variance; that is told apart.
+    let worst = |is_exact: bool| {
+        let of = tables.speed.iter().filter(|row| row.kind.starts_with("bounded_mean") == is_exact);
+        of.filter_map(ratio).fold(0.0, f64::max)
+    };
+    let bars = vec![
+        bar("requests to a verdict, at worst", worst(false), MOST_RATIO, "× the reference's"),
+        bar(
+            "the same of money, whose test is exact for any distribution",
+            worst(true),
+            MOST_RATIO,
+            "× the reference's",
+        ),
+    ];
+    row("judge-speed", "median requests of both arms to the verdict, budget 5 %", table, bars)
+}
+
+fn ratio(row: &Speed) -> Option<f64> {
+    Some(row.judge? as f64 / row.reference? as f64)
+}
+
+fn percent(part: f64) -> String {
+    format!("{} %", number(100.0 * part))
+}
+
+fn bar(what: &str, value: f64, limit: f64, unit: &str) -> Bar {
+    Bar {
+        demand: format!("{what} ≤ {} {unit}", number(limit)),
+        reached: format!("{} {unit}", number(value)),
+        pass: value <= limit,
+    }
+}
+
+fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Table {
+    Table { columns: columns.iter().map(|name| (*name).to_owned()).collect(), rows: rows.collect() }
+}
+
+fn row(name: &str, title: &str, table: Table, bars: Vec<Bar>) -> Row {
+    Row { name: name.to_owned(), title: title.to_owned(), lines: Vec::new(), table: Some(table), bars }
+}
