@@ -7,6 +7,7 @@ mod crash;
 mod import;
 mod load;
 mod mlflow;
+mod model_tests;
 mod monitoring;
 mod own_pages;
 mod pages;
