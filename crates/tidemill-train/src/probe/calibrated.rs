@@ -32,7 +32,10 @@ pub struct Calibrated {
 /// [`Error::Unfit`] for a table that holds no probabilities.
 pub fn calibrated(predictions: &RecordBatch, of: Option<&[u32]>, bins: usize) -> Result<Option<Calibrated>> {
     let (scored, about) = read(predictions)?;
-    let scored = of.map(|rows| scored.select(rows)).unwrap_or(scored);
+    let scored = match of {
+        Some(rows) => scored.select(rows),
+        None => scored,
+    };
     let Truth::Classes { values, classes } = &scored.truth else {
         return Err(Error::Unfit("a regression has no probabilities".into()));
     };

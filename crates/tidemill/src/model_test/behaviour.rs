@@ -1,6 +1,6 @@
 //! Tests of what the exported model answers when its inputs change.
 
-use arrow::array::{RecordBatch, UInt64Array};
+use arrow::array::{Array as _, RecordBatch, UInt64Array};
 use arrow::compute::take_record_batch;
 use tidemill_project::{DirectionTest, InvarianceTest, MustNot, RobustnessTest};
 use tidemill_train::fit::with_answers;
@@ -80,12 +80,29 @@ impl Judged {
         let metric = known(&test.metric)?;
         let rows = self.held_out(case)?;
         let before = self.answers(case)?;
-        let after = self.answers_to(case, &damage(rows)?)?;
-        let refused = before.iter().zip(&after).filter(|(before, after)| before.is_some() && after.is_none());
-        let refused = refused.count();
+        let damaged = damage(rows)?;
+        let after = self.answers_to(case, &damaged)?;
+        let is_refused = |row: usize| {
+            let answered = |answers: &Answers| answers.get(row).is_some_and(|answer| answer.is_some());
+            answered(before) && !answered(&after)
+        };
+        let refused = (0..rows.num_rows()).filter(|row| is_refused(*row)).count();
         if refused > 0 {
+            // The columns of which no missing value was taken are those that a caller must always give.
+            let never = |name: &String| {
+                damaged.column_by_name(name).is_some_and(|column| {
+                    let mut missing = (0..column.len()).filter(|row| column.is_null(*row)).peekable();
+                    missing.peek().is_some() && missing.all(|row| after.get(row).is_none_or(|a| a.is_none()))
+                })
+            };
+            let needed: Vec<String> =
+                case.inputs()?.into_iter().filter(never).map(|name| format!("`{name}`")).collect();
+            let needed = match needed.len() {
+                0 => String::new(),
+                _ => format!(": it needs {}, which were never missing where it learned", needed.join(", ")),
+            };
             let rows = plural(refused as u64, "damaged row");
-            return Ok(Found::new(false, format!("the exported model refuses {rows}")));
+            return Ok(Found::new(false, format!("the exported model refuses {rows}{needed}")));
         }
         let (before, after) = (self.measured(before, metric)?, self.measured(&after, metric)?);
         let loss = if metric::is_better(metric, 1.0, 0.0) { before - after } else { after - before };

@@ -82,7 +82,8 @@ impl Judged {
             })
             .collect();
         let head = match flagged {
-            0 => "none beyond chance; worst is".to_owned(),
+            0 if worst.worse() > test.max_worse => "none beyond chance; worst is".to_owned(),
+            0 => "none beyond the limit; worst is".to_owned(),
             some => format!("{} worse;", plural(some as u64, "slice")),
         };
         Ok(Found::new(flagged == 0, format!("{head} {}", shown.join("; ")))
