@@ -1,5 +1,7 @@
 //! What a gate is decided on: the results of the tests of one model, as they are stored.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// How a test came out.
@@ -15,7 +17,7 @@ pub enum Outcome {
 }
 
 /// One test with its outcome.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TestResult {
     /// The test as declared, in short.
     pub test: String,
@@ -23,10 +25,13 @@ pub struct TestResult {
     pub outcome: Outcome,
     /// What was found, with numbers.
     pub message: String,
+    /// The numbers by name, for programs; finite ones only. Empty where the message has them all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, f64>,
 }
 
 /// The results of all tests of one model. Stored as an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// [`Self::FORMAT`].
     pub format: u32,
@@ -36,6 +41,13 @@ pub struct Evidence {
     pub key: String,
     /// As declared, in order.
     pub results: Vec<TestResult>,
+}
+
+impl TestResult {
+    /// A result without figures.
+    pub fn new(test: impl Into<String>, outcome: Outcome, message: impl Into<String>) -> Self {
+        Self { test: test.into(), outcome, message: message.into(), figures: BTreeMap::new() }
+    }
 }
 
 impl Evidence {

@@ -36,7 +36,11 @@ pub use declared_step::{
     StepParams,
 };
 pub use dvc::from_dvc;
-pub use model_test::{BaselineTest, CostTest, MetricTest, ModelTest, ParityTest, SliceTest};
+pub use model_test::{
+    BaselineTest, CalibrationTest, ChampionTest, CostTest, DirectionTest, FairnessTest, FlipsTest,
+    InvarianceTest, LatencyTest, LeakageTest, MetricTest, ModelTest, MustNot, ParityTest, RobustnessTest,
+    SizeTest, SliceLoss, SliceTest, SmokeTest, StalenessTest, WorstSliceTest,
+};
 pub use monitor::{
     Columns, ColumnsWord, DriftMonitor, InputsMonitor, KpiMonitor, Monitor, Outcomes, PredictionDriftMonitor,
     QualityMonitor, Reference, ServiceMonitor, StaleMonitor,

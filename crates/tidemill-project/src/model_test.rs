@@ -1,10 +1,20 @@
 //! Tests of a trained model.
 
+mod behaviour;
+mod compared;
+mod operation;
+mod quality;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidemill_core::declare::Algorithm;
 
 use crate::OneOrMany;
+
+pub use behaviour::{DirectionTest, InvarianceTest, MustNot, RobustnessTest};
+pub use compared::{ChampionTest, FlipsTest, StalenessTest};
+pub use operation::{LatencyTest, LeakageTest, SizeTest, SmokeTest};
+pub use quality::{CalibrationTest, FairnessTest, SliceLoss, WorstSliceTest};
 
 /// A test that a trained model must pass.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +30,32 @@ pub enum ModelTest {
     Slice(SliceTest),
     /// The exported model answers as the trained one did.
     Parity(ParityTest),
+    /// No worse than the champion on the same held-out rows.
+    Champion(ChampionTest),
+    /// Few rows that the champion answers rightly are answered wrongly now.
+    Flips(FlipsTest),
+    /// No slice is much worse than the other rows, whichever columns describe it.
+    WorstSlice(WorstSliceTest),
+    /// Probabilities mean what they say.
+    Calibration(CalibrationTest),
+    /// Groups of people are treated alike.
+    Fairness(FairnessTest),
+    /// Rows that are a little wrong do not make the model much worse.
+    Robustness(RobustnessTest),
+    /// A column does not change the prediction.
+    Invariance(InvarianceTest),
+    /// The prediction goes one way only as a column rises.
+    Direction(DirectionTest),
+    /// No column gives the answer away, and no held-out row was learnt from.
+    Leakage(LeakageTest),
+    /// Older versions are still good on today's held-out rows.
+    Staleness(StalenessTest),
+    /// The exported model is small enough.
+    Size(SizeTest),
+    /// The exported model answers in time.
+    Latency(LatencyTest),
+    /// The training does what any training must; needs no code and no limits.
+    Smoke(SmokeTest),
 }
 
 /// A metric on the held-out rows is within bounds.

@@ -4,6 +4,7 @@
 //! threshold is chosen on held-out training rows; the final model learns from all training rows (with early stopping
 //! from all but the validation part); only then are the test rows scored. Nothing here reads files.
 
+mod answered;
 mod decisions;
 mod evaluate;
 mod held;
@@ -18,9 +19,12 @@ use arrow::array::RecordBatch;
 use tidemill_core::declare::{Costs, Metric, Training};
 use tidemill_core::{Progress, Unit};
 
+pub use answered::with_answers;
 pub use decisions::{CostCurve, CostPoint, Flips, cost_curve, flips};
 pub use predictions::{Evaluation, PREDICTIONS_KEY, compare_costs, row_costs};
 pub use slice::{Slice, by_slice};
+
+pub(crate) use predictions::{read, same_rows, texts};
 
 use crate::frame::{ClassLabel, Frame, Target};
 use crate::importance::{REPEATS, Setting, permutation, sample};

@@ -17,6 +17,7 @@ pub mod metric;
 pub mod model;
 pub mod onnx;
 pub mod prior;
+pub mod probe;
 pub mod report;
 pub mod search;
 pub mod split;
@@ -25,7 +26,7 @@ mod error;
 mod random;
 
 pub use error::Error;
-pub use fit::{Evaluation, Fitted, by_slice, compare_costs, evaluate_on, fit};
+pub use fit::{Evaluation, Fitted, by_slice, compare_costs, evaluate_on, fit, with_answers};
 
 /// What the functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,7 +1,13 @@
 //! Tests of a trained model, as the project file declares them, judged on what a `train` step wrote.
 
+mod behaviour;
+mod compared;
 mod judged;
+mod operation;
+mod quality;
 mod rescore;
+mod rivals;
+mod settle;
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -10,7 +16,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tidemill_core::declare::{Action, Algorithm, Costs, Metric, Step, Training};
-use tidemill_core::{Quiet, canonical_json};
+use tidemill_core::{Digest, Quiet, canonical_json};
 use tidemill_data::Table;
 use tidemill_project::{ModelTest, Project};
 use tidemill_train::fit::{PREDICTIONS_KEY, by_slice, compare_costs, fit};
@@ -34,42 +40,48 @@ pub(crate) fn subject(steps: &[Step]) -> Option<(&Step, &Training)> {
     trainings.find(|(step, _)| step.name == "train").or(first)
 }
 
-pub(crate) use judged::{Champion, champion};
+pub(crate) use rivals::{Rivals, rivals};
 
-/// Identity of a model's content together with the tests, and the champion that it is compared with: results with the
+/// Identity of a model's content together with the tests, and the versions that it is compared with: results with the
 /// same key need not be computed again.
-pub(crate) fn key(
-    project: &Project,
-    model: &tidemill_core::Digest,
-    champion: Option<&Result<Champion, String>>,
-) -> anyhow::Result<String> {
-    let champion = champion.map(|found| match found {
-        Ok(champion) => champion.name(),
-        Err(why) => why.clone(),
-    });
+pub(crate) fn key(project: &Project, model: &Digest, rivals: &Rivals) -> anyhow::Result<String> {
     let record = serde_json::json!({
-        "format": Evidence::FORMAT, "model": model, "tests": project.tests, "champion": champion,
+        "format": Evidence::FORMAT, "model": model, "tests": project.tests, "champion": rivals.champion_name(),
+        "versions": rivals.version_names(),
     });
-    Ok(tidemill_core::Digest::of(&canonical_json(&record)?).to_string())
+    Ok(Digest::of(&canonical_json(&record)?).to_string())
 }
 
-/// Judges every declared test on the model that `step` wrote.
+/// What tests of one model have in common.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    app: &'a App<'a>,
+    step: &'a Step,
+    training: &'a Training,
+    /// Where the model lies.
+    folder: &'a Path,
+    /// What it is, to the byte.
+    content: &'a Digest,
+    rivals: &'a Rivals,
+}
+
+/// Judges every declared test on the model that `step` wrote, whose folder has this content.
 pub(crate) fn judge(
     app: &App<'_>,
-    step: &Step,
-    training: &Training,
+    (step, training): (&Step, &Training),
+    content: &Digest,
     key: String,
-    champion: Option<&Result<Champion, String>>,
+    rivals: &Rivals,
 ) -> anyhow::Result<Evidence> {
     let out = step.outs.first().map(|out| app.root.join(&out.path)).unwrap_or_default();
     let model = Judged::read(&out)?;
+    let case = &Case { app, step, training, folder: &out, content, rivals };
     let mut results = Vec::new();
     for test in &app.project.tests {
         match test {
             ModelTest::Metric(test) => results.push(model.metric(&test.name, test.min, test.max)),
             ModelTest::Cost(test) => {
-                let against = (&*out, champion, test.max_regression);
-                results.push(model.against_champion(app, step, training, against)?);
+                results.push(model.against_champion(case, test.max_regression)?);
             }
             ModelTest::Baseline(test) => {
                 results.push(model.baseline(app, step, training, test.beats, test.metric.as_deref())?);
@@ -80,8 +92,21 @@ pub(crate) fn judge(
                 }
             }
             ModelTest::Parity(test) => {
-                results.push(model.parity(app, step, training, (&out, test.max_abs))?);
+                results.push(model.parity(case, test.max_abs)?);
             }
+            ModelTest::Champion(test) => results.push(model.champion(case, test)?),
+            ModelTest::Flips(test) => results.push(model.flips(case, test)?),
+            ModelTest::WorstSlice(test) => results.push(model.worst_slice(case, test)?),
+            ModelTest::Calibration(test) => results.extend(model.calibration(case, test)?),
+            ModelTest::Fairness(test) => results.extend(model.fairness(case, test)?),
+            ModelTest::Robustness(test) => results.extend(model.robustness(case, test)?),
+            ModelTest::Invariance(test) => results.push(model.invariance(case, test)?),
+            ModelTest::Direction(test) => results.push(model.direction(case, test)?),
+            ModelTest::Leakage(test) => results.extend(model.leakage(case, test)?),
+            ModelTest::Staleness(test) => results.push(model.staleness(case, test)?),
+            ModelTest::Size(test) => results.push(operation::size(case, test)?),
+            ModelTest::Latency(test) => results.push(model.latency(case, test)?),
+            ModelTest::Smoke(_) => results.extend(operation::smoke(case)?),
         }
     }
     Ok(Evidence { format: Evidence::FORMAT, step: step.name.clone(), key, results })
@@ -106,6 +131,10 @@ struct Judged {
     decision: String,
     /// The rows that the predictions are about; read at the first test that asks the model again.
     held_out: OnceCell<arrow::array::RecordBatch>,
+    /// The exported model; loaded at the first test that asks it.
+    exported: OnceCell<rescore::Model>,
+    /// What it answers to the held-out rows.
+    answers: OnceCell<rescore::Answers>,
 }
 
 /// A metric by its name in the project file.
@@ -136,7 +165,14 @@ impl Judged {
         let schema = predictions.schema().as_ref().clone();
         let schema = schema.with_metadata(HashMap::from([(PREDICTIONS_KEY.to_owned(), decision.clone())]));
         let predictions = predictions.with_schema(Arc::new(schema))?;
-        Ok(Self { report: report(folder)?, predictions, decision, held_out: OnceCell::new() })
+        Ok(Self {
+            report: report(folder)?,
+            predictions,
+            decision,
+            held_out: OnceCell::new(),
+            exported: OnceCell::new(),
+            answers: OnceCell::new(),
+        })
     }
 
     fn metric(&self, name: &str, min: Option<f64>, max: Option<f64>) -> TestResult {
@@ -146,13 +182,13 @@ impl Judged {
         let test = format!("{name} {bounds}");
         let Some(value) = value else {
             let message = format!("the training does not report {name}");
-            return TestResult { test, outcome: Outcome::NotJudged, message };
+            return TestResult::new(test, Outcome::NotJudged, message);
         };
         let interval = found
             .and_then(|found| found.interval.as_ref())
             .map(|i| format!(" ({} to {})", number(i.lower), number(i.upper)))
             .unwrap_or_default();
-        TestResult { test, outcome: outcome(good), message: format!("{}{interval}", number(value)) }
+        TestResult::new(test, outcome(good), format!("{}{interval}", number(value)))
     }
 
     /// Trains the simple model on the same rows and compares the two on the same test rows.
@@ -188,13 +224,10 @@ impl Judged {
         let test = format!("better than {word} by {}", metric::name(metric));
         let (Some(ours), Some(theirs)) = (value(&self.report), value(&other.report)) else {
             let message = format!("the trainings do not report {}", metric::name(metric));
-            return Ok(TestResult { test, outcome: Outcome::NotJudged, message });
+            return Ok(TestResult::new(test, Outcome::NotJudged, message));
         };
-        Ok(TestResult {
-            test,
-            outcome: outcome(metric::is_better(metric, ours, theirs)),
-            message: format!("{} against {}", number(ours), number(theirs)),
-        })
+        let good = metric::is_better(metric, ours, theirs);
+        Ok(TestResult::new(test, outcome(good), format!("{} against {}", number(ours), number(theirs))))
     }
 
     fn cheaper(
@@ -206,19 +239,16 @@ impl Judged {
     ) -> anyhow::Result<TestResult> {
         let paired = compare_costs(&self.predictions, simple, costs, seed)?;
         let unit = costs.currency.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
-        Ok(TestResult {
-            test: format!("cheaper than {word}"),
-            // The whole interval must be on the good side: "no evidence" is not a pass.
-            outcome: outcome(paired.upper < 0.0),
-            message: format!(
-                "{} against {}{unit} per decision, difference {} ({} to {})",
-                number(paired.new),
-                number(paired.old),
-                number(paired.difference),
-                number(paired.lower),
-                number(paired.upper)
-            ),
-        })
+        let message = format!(
+            "{} against {}{unit} per decision, difference {} ({} to {})",
+            number(paired.new),
+            number(paired.old),
+            number(paired.difference),
+            number(paired.lower),
+            number(paired.upper)
+        );
+        // The whole interval must be on the good side: "no evidence" is not a pass.
+        Ok(TestResult::new(format!("cheaper than {word}"), outcome(paired.upper < 0.0), message))
     }
 
     fn slice(
@@ -233,7 +263,7 @@ impl Judged {
         let test = format!("{name} {bounds} for every {column}");
         let Some(metric) = named(name) else {
             let message = format!("`{name}` is not a metric of the trainer");
-            return Ok(TestResult { test, outcome: Outcome::NotJudged, message });
+            return Ok(TestResult::new(test, Outcome::NotJudged, message));
         };
         let slices = by_slice(&self.predictions, column, metric, rows)?;
         let judged: Vec<_> =
@@ -245,19 +275,16 @@ impl Judged {
         let Some((slice, value)) = worst else {
             let message =
                 format!("no value of `{column}` has {} on the test side", plural(rows as u64, "row"));
-            return Ok(TestResult { test, outcome: Outcome::NotJudged, message });
+            return Ok(TestResult::new(test, Outcome::NotJudged, message));
         };
         let good = judged.iter().all(|(_, value)| within(*value, min, max).0);
-        Ok(TestResult {
-            test,
-            outcome: outcome(good),
-            message: format!(
-                "worst of {}: {} with {} on {}",
-                plural(judged.len() as u64, "slice"),
-                slice.value.as_deref().unwrap_or("missing"),
-                number(*value),
-                plural(slice.rows, "row")
-            ),
-        })
+        let message = format!(
+            "worst of {}: {} with {} on {}",
+            plural(judged.len() as u64, "slice"),
+            slice.value.as_deref().unwrap_or("missing"),
+            number(*value),
+            plural(slice.rows, "row")
+        );
+        Ok(TestResult::new(test, outcome(good), message))
     }
 }

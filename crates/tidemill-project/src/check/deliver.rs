@@ -1,68 +1,12 @@
-//! Tests, release and monitors.
+//! Release and monitors.
 
 use tidemill_core::declare::Metric;
 
 use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
-use crate::{
-    Approve, Judge, JudgeLimits, JudgeMetric, JudgeWord, ModelTest, Monitor, Receiver, Rollout, Stage,
-};
+use crate::{Approve, Judge, JudgeLimits, JudgeMetric, JudgeWord, Monitor, Receiver, Rollout, Stage};
 
 impl Check<'_> {
-    pub(super) fn tests(&mut self) {
-        let project = self.project;
-        let costs = project.objective.as_ref().is_some_and(|o| o.costs.is_some());
-        for (i, test) in project.tests.iter().enumerate() {
-            let at = self.root().key("tests").item(i);
-            match test {
-                ModelTest::Metric(test) => {
-                    let at = at.key("metric");
-                    self.metric(&test.name, &at.key("name").span);
-                    self.bounds(test.min, test.max, &at);
-                }
-                ModelTest::Cost(test) => {
-                    let at = at.key("cost");
-                    if !costs {
-                        let hint = "add `costs:` to `objective`".to_owned();
-                        self.add(&at.key, "the objective names no costs", "", Some(hint));
-                    }
-                    if test.max_regression < 0.0 {
-                        let span = at.key("max_regression").span;
-                        self.add(
-                            &span,
-                            "a regression below 0 is an improvement",
-                            "a number of at least 0",
-                            None,
-                        );
-                    }
-                }
-                ModelTest::Baseline(test) => {
-                    if let Some(metric) = &test.metric {
-                        self.metric(metric, &at.key("baseline").key("metric").span);
-                    }
-                }
-                ModelTest::Slice(test) => {
-                    let at = at.key("slice");
-                    self.metric(&test.metric, &at.key("metric").span);
-                    self.bounds(test.min, test.max, &at);
-                    if test.by.as_slice().is_empty() {
-                        self.add(&at.key("by").span, "no columns are named", "at least one column", None);
-                    }
-                }
-                ModelTest::Parity(test) => {
-                    if test.max_abs < 0.0 {
-                        self.add(
-                            &at.key("parity").key("max_abs").span,
-                            "a difference is never below 0",
-                            "a number of at least 0",
-                            None,
-                        );
-                    }
-                }
-            }
-        }
-    }
-
     pub(super) fn release(&mut self) {
         let Some(release) = &self.project.release else { return };
         let all = self.root().key("release").key("environments");

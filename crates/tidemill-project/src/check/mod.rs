@@ -7,6 +7,7 @@ mod cron;
 mod data;
 mod deliver;
 mod graph;
+mod model_test;
 mod path;
 mod steps;
 mod training;

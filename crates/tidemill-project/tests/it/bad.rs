@@ -21,6 +21,21 @@ fn values_that_make_no_sense() {
 }
 
 #[test]
+fn model_tests_of_the_wrong_shape() {
+    insta::assert_snapshot!(bad(include_str!("model_tests_shape.yaml")));
+}
+
+#[test]
+fn model_tests_that_make_no_sense() {
+    insta::assert_snapshot!(bad(include_str!("model_tests.yaml")));
+}
+
+#[test]
+fn model_tests_that_are_not_for_regression() {
+    insta::assert_snapshot!(bad(include_str!("model_tests_regression.yaml")));
+}
+
+#[test]
 fn steps_that_make_no_graph() {
     insta::assert_snapshot!(bad(include_str!("graph.yaml")));
 }

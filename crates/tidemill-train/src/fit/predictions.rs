@@ -40,14 +40,14 @@ pub struct Evaluation {
 
 /// What the columns of a table of predictions do not say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct About {
+pub(crate) struct About {
     version: u32,
     /// The classes as text, the positive one of two last; none for regression.
-    pub(super) classes: Vec<String>,
-    pub(super) threshold: f64,
-    pub(super) costs: Option<Costs>,
+    pub(crate) classes: Vec<String>,
+    pub(crate) threshold: f64,
+    pub(crate) costs: Option<Costs>,
     /// Seed of the intervals of slices.
-    pub(super) seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// Writes the table of predictions for these rows of the source table.
@@ -115,7 +115,7 @@ pub(super) fn write(
 }
 
 /// Reads a table of predictions back.
-pub(super) fn read(predictions: &RecordBatch) -> Result<(Scored, About)> {
+pub(crate) fn read(predictions: &RecordBatch) -> Result<(Scored, About)> {
     let text = predictions.schema_ref().metadata().get(PREDICTIONS_KEY);
     let text = text.ok_or_else(|| {
         Error::Unfit(format!("it has no `{PREDICTIONS_KEY}` in its schema, so it holds no predictions"))
@@ -141,7 +141,7 @@ pub(super) fn read(predictions: &RecordBatch) -> Result<(Scored, About)> {
 }
 
 /// A column as text; `None` where missing.
-pub(super) fn texts(predictions: &RecordBatch, column: &str) -> Result<Vec<Option<String>>> {
+pub(crate) fn texts(predictions: &RecordBatch, column: &str) -> Result<Vec<Option<String>>> {
     let array = find(predictions, column)?;
     let array = cast(array, &DataType::Utf8)?;
     Ok(array.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect())
@@ -201,7 +201,7 @@ pub fn compare_costs(new: &RecordBatch, old: &RecordBatch, costs: &Costs, seed: 
 }
 
 /// Whether two tables of predictions are of the same rows with the same targets.
-pub(super) fn same_rows(new: &RecordBatch, old: &RecordBatch) -> Result<()> {
+pub(crate) fn same_rows(new: &RecordBatch, old: &RecordBatch) -> Result<()> {
     if new.num_rows() != old.num_rows() {
         return Err(Error::Unpaired(format!("{} rows against {}", new.num_rows(), old.num_rows())));
     }

@@ -102,6 +102,22 @@ impl Measure {
     }
 }
 
+/// The loss of each row: what log loss and root mean squared error are means of.
+pub(crate) fn row_losses(scored: &Scored) -> Vec<f64> {
+    match &scored.truth {
+        Truth::Classes { .. } => log_losses(scored),
+        Truth::Numbers(_) => residuals(scored).map(|r| r * r).collect(),
+    }
+}
+
+/// How far each row is from right: 1 for a wrong class, the absolute error of a number.
+pub(crate) fn row_errors(scored: &Scored, threshold: f64) -> Vec<f64> {
+    match &scored.truth {
+        Truth::Classes { .. } => hits(scored, threshold).into_iter().map(|hit| 1.0 - hit).collect(),
+        Truth::Numbers(_) => residuals(scored).map(f64::abs).collect(),
+    }
+}
+
 /// The value of one metric under the rows' own weights.
 ///
 /// # Errors

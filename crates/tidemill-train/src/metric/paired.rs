@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{percentile, resample, resamples};
-use super::sum;
+use super::{Measure, sum};
 use crate::random::{Purpose, Random};
 use crate::{Error, Result};
 
@@ -71,4 +71,30 @@ pub fn paired_bootstrap(new: &[f64], old: &[f64], weights: Option<&[f64]>, seed:
         upper: percentile(&drawn, 0.975),
         share_above: drawn.iter().filter(|value| **value > 0.0).count() as f64 / drawn.len() as f64,
     })
+}
+
+/// The interval at `level` of `new - old` for one metric of two models on the same rows, by percentiles of resamples that
+/// both see. `None` where the metric was not defined on half of them or more.
+pub(crate) fn paired_measures(
+    new: &Measure,
+    old: &Measure,
+    weights: &[f64],
+    seed: u64,
+    level: f64,
+) -> Option<(f64, f64)> {
+    let count = resamples(weights.len());
+    let drawn: Vec<Option<f64>> = (0..count)
+        .into_par_iter()
+        .map_init(
+            || vec![0.0; weights.len()],
+            |buffer, item| {
+                resample(buffer, weights, Random::new(seed, Purpose::Paired, item as u64));
+                Some(new.value(buffer)? - old.value(buffer)?)
+            },
+        )
+        .collect();
+    let mut known: Vec<f64> = drawn.into_iter().flatten().collect();
+    known.sort_unstable_by(f64::total_cmp);
+    let tail = (1.0 - level) / 2.0;
+    (2 * known.len() > count).then(|| (percentile(&known, tail), percentile(&known, 1.0 - tail)))
 }

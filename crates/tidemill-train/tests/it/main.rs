@@ -15,5 +15,6 @@ mod gbdt;
 mod linear;
 mod metric;
 mod onnx;
+mod probe;
 mod python;
 mod split;

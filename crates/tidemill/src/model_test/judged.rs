@@ -1,72 +1,34 @@
-//! The two tests that ask an exported model again: parity with the trainer, and the cost against the champion.
+//! Asking exported models again: parity with the trainer, the cost against the champion, and what other tests ask.
 
 use std::path::Path;
 
 use arrow::array::RecordBatch;
-use tidemill_core::Digest;
-use tidemill_core::declare::{Costs, Step, Training};
-use tidemill_project::ModelTest;
+use tidemill_core::declare::Costs;
 use tidemill_registry::Registry;
 use tidemill_serve::gateway::folder::FolderSource;
 use tidemill_serve::gateway::model::verify;
 use tidemill_serve::gateway::settings::ServingSettings;
 use tidemill_serve::gateway::source::{ModelBundle, ModelFiles, ModelSource as _};
 use tidemill_server::RegistrySource;
-use tidemill_train::fit::compare_costs;
+use tidemill_train::fit::{compare_costs, with_answers};
 
-use super::rescore::{self, Model};
-use super::{Judged, Outcome, TestResult, outcome};
+use super::rescore::{self, Answers, Model};
+use super::rivals::Rival;
+use super::settle::{Found, Unusable, settle};
+use super::{Case, Judged, Outcome, TestResult, outcome};
 use crate::app::App;
 use crate::output::{number, plural};
 use crate::serving::{Places, runtimes};
 use crate::step::train::file;
 
-/// The alias of the version that others are compared with.
-const CHAMPION: &str = "champion";
-
-/// The version that the alias of the released model points at.
-pub(crate) struct Champion {
-    model: String,
-    version: u64,
-    content: Option<Digest>,
-}
-
-impl Champion {
-    /// What it is, to the byte.
-    pub(super) fn name(&self) -> String {
-        let content = self.content.map(|content| content.to_string()).unwrap_or_default();
-        format!("{}@{} {content}", self.model, self.version)
-    }
-}
-
-/// The champion, where a test asks for it; or why there is none.
-pub(crate) fn champion(app: &App<'_>) -> anyhow::Result<Option<Result<Champion, String>>> {
-    if !app.project.tests.iter().any(|test| matches!(test, ModelTest::Cost(_))) {
-        return Ok(None);
-    }
-    let Some(release) = &app.project.release else {
-        return Ok(Some(Err("the project has no `release`, which names the registered model".to_owned())));
-    };
-    let model = release.model.to_string();
-    let found = app.block(app.db()?.aliased_version(&model, CHAMPION))?;
-    Ok(Some(match found {
-        Some(version) => Ok(Champion { model, version: version.version, content: version.content }),
-        None => Err(format!("model `{model}` has no alias `{CHAMPION}` yet")),
-    }))
-}
-
 /// The answers of two models to the same rows.
-struct Both {
-    new: RecordBatch,
-    old: RecordBatch,
+pub(super) struct Both {
+    pub(super) new: RecordBatch,
+    pub(super) old: RecordBatch,
 }
 
 fn not_judged(test: String, why: impl Into<String>) -> TestResult {
-    TestResult { test, outcome: Outcome::NotJudged, message: why.into() }
-}
-
-fn failed(test: String, why: String) -> TestResult {
-    TestResult { test, outcome: Outcome::Failed, message: why }
+    TestResult::new(test, Outcome::NotJudged, why)
 }
 
 /// Loads a model as the gateway does, golden rows included.
@@ -93,36 +55,62 @@ fn of_folder(app: &App<'_>, folder: &Path) -> Result<ModelBundle, String> {
 
 impl Judged {
     /// The rows that the predictions are about. Reading them takes the whole table, so tests share them.
-    fn held_out(&self, app: &App<'_>, step: &Step, training: &Training) -> anyhow::Result<&RecordBatch> {
+    pub(super) fn held_out(&self, case: &Case<'_>) -> anyhow::Result<&RecordBatch> {
         if let Some(rows) = self.held_out.get() {
             return Ok(rows);
         }
-        let rows = rescore::held_out(app, step, training, &self.predictions)?;
+        let rows = rescore::held_out(case.app, case.step, case.training, &self.predictions)?;
         Ok(self.held_out.get_or_init(|| rows))
     }
 
+    /// The exported model.
+    ///
+    /// # Errors
+    /// [`Unusable`] where it cannot be loaded.
+    pub(super) fn exported(&self, case: &Case<'_>) -> anyhow::Result<&Model> {
+        if let Some(model) = self.exported.get() {
+            return Ok(model);
+        }
+        let model = of_folder(case.app, case.folder).and_then(|bundle| load(case.app, &bundle));
+        let model = model.map_err(|why| Unusable(format!("the exported model cannot be used: {why}")))?;
+        Ok(self.exported.get_or_init(|| model))
+    }
+
+    /// Numbers of an answer: one, or one a class.
+    pub(super) fn width(&self) -> anyhow::Result<usize> {
+        let decision: serde_json::Value = serde_json::from_str(&self.decision)?;
+        Ok(decision.get("classes").and_then(serde_json::Value::as_array).map_or(1, |all| all.len().max(1)))
+    }
+
+    /// What the exported model answers to rows.
+    ///
+    /// # Errors
+    /// [`Unusable`] where it does not.
+    pub(super) fn answers_to(&self, case: &Case<'_>, rows: &RecordBatch) -> anyhow::Result<Answers> {
+        let answers = self.exported(case)?.answers(rows, self.width()?);
+        Ok(answers.map_err(|why| Unusable(format!("the exported model: {why}")))?)
+    }
+
+    /// What the exported model answers to the held-out rows.
+    pub(super) fn answers(&self, case: &Case<'_>) -> anyhow::Result<&Answers> {
+        if let Some(answers) = self.answers.get() {
+            return Ok(answers);
+        }
+        let answers = self.answers_to(case, self.held_out(case)?)?;
+        Ok(self.answers.get_or_init(|| answers))
+    }
+
     /// The exported model's answers to every held-out row against those of the trainer.
-    pub(super) fn parity(
-        &self,
-        app: &App<'_>,
-        step: &Step,
-        training: &Training,
-        (folder, max_abs): (&Path, f64),
-    ) -> anyhow::Result<TestResult> {
+    pub(super) fn parity(&self, case: &Case<'_>, max_abs: f64) -> anyhow::Result<TestResult> {
         let test = format!("parity within {}", number(max_abs));
-        let model = match of_folder(app, folder).and_then(|bundle| load(app, &bundle)) {
-            Ok(model) => model,
-            Err(why) => return Ok(failed(test, format!("the exported model cannot be used: {why}"))),
-        };
-        let rows = self.held_out(app, step, training)?;
+        settle(test.clone(), self.difference(case, max_abs).map(|found| found.named(test)))
+    }
+
+    fn difference(&self, case: &Case<'_>, max_abs: f64) -> anyhow::Result<Found> {
+        let got = self.answers(case)?;
         let expected = rescore::trained(&self.predictions)?;
-        let width = expected.first().map_or(0, Vec::len);
-        let got = match model.answers(rows, width) {
-            Ok(got) => got,
-            Err(why) => return Ok(failed(test, format!("the exported model: {why}"))),
-        };
         let (mut worst, mut compared) = ((0.0_f64, 0_usize), 0_u64);
-        for (row, (expected, got)) in expected.iter().zip(&got).enumerate() {
+        for (row, (expected, got)) in expected.iter().zip(got).enumerate() {
             let Some(got) = got else { continue };
             compared += 1;
             for (expected, got) in expected.iter().zip(got) {
@@ -134,7 +122,7 @@ impl Judged {
             }
         }
         if compared == 0 {
-            return Ok(not_judged(test, "there is no held-out row that the exported model takes"));
+            return Ok(Found::open("there is no held-out row that the exported model takes"));
         }
         let skipped = got.len() as u64 - compared;
         let skipped = match skipped {
@@ -146,71 +134,75 @@ impl Judged {
             number(worst.0),
             worst.1 + 1,
             plural(compared, "row"),
-            model.session.runtime(),
+            self.exported(case)?.session.runtime(),
         );
-        Ok(TestResult { test, outcome: outcome(worst.0 <= max_abs), message })
+        Ok(Found::new(worst.0 <= max_abs, message).figure("largest_difference", worst.0))
     }
 
     /// The cost of this model's decisions against the champion's on the same held-out rows.
     pub(super) fn against_champion(
         &self,
-        app: &App<'_>,
-        step: &Step,
-        training: &Training,
-        (folder, champion, max_regression): (&Path, Option<&Result<Champion, String>>, f64),
+        case: &Case<'_>,
+        max_regression: f64,
     ) -> anyhow::Result<TestResult> {
         let test = format!("cost: at most {} above the champion", number(max_regression));
-        let champion = match champion {
-            Some(Ok(champion)) => champion,
-            Some(Err(why)) => return Ok(not_judged(test, why.clone())),
-            None => return Ok(not_judged(test, "there is no champion")),
+        let champion = match case.rivals.champion() {
+            Ok(champion) => champion,
+            Err(why) => return Ok(not_judged(test, why)),
         };
-        let Some(costs) = training.costs.as_ref().filter(|_| self.report.decision.is_some()) else {
+        let Some(costs) = case.training.costs.as_ref().filter(|_| self.report.decision.is_some()) else {
             return Ok(not_judged(test, "the objective declares no costs of decisions"));
         };
-        let rows = self.held_out(app, step, training)?;
-        let both = match self.of_both(app, folder, champion, rows) {
-            Ok(both) => both,
-            Err(why) => {
-                let name = format!("{}@{}", champion.model, champion.version);
-                return Ok(not_judged(test, format!("the champion {name} cannot be compared: {why}")));
+        match self.beside(case, champion)? {
+            Ok(both) => {
+                self.cheaper_than_champion(test, &both, costs, (case.training.seed, max_regression), champion)
             }
-        };
-        self.cheaper_than_champion(test, &both, costs, (training.seed, max_regression), champion)
+            Err(why) => Ok(not_judged(test, why)),
+        }
     }
 
-    /// What this model and the champion say of these rows, both in their exported form and each decided by its own
-    /// threshold.
-    fn of_both(
+    /// What this model and another version say of the held-out rows, both in their exported form and each decided by
+    /// its own threshold; or why they cannot be compared.
+    pub(super) fn beside(&self, case: &Case<'_>, other: &Rival) -> anyhow::Result<Result<Both, String>> {
+        let rows = self.held_out(case)?;
+        let own = self.answers(case)?;
+        Ok(self.both(case, other, rows, own).map_err(|why| {
+            let which = if case.rivals.is_champion(other) { "the champion " } else { "" };
+            format!("{which}{} cannot be compared: {why}", other.name())
+        }))
+    }
+
+    fn both(
         &self,
-        app: &App<'_>,
-        folder: &Path,
-        champion: &Champion,
+        case: &Case<'_>,
+        other: &Rival,
         rows: &RecordBatch,
+        own: &Answers,
     ) -> anyhow::Result<Both> {
         let said = |why: String| anyhow::anyhow!(why);
+        let app = case.app;
         let registry = Registry::new(app.db()?.clone(), app.store()?.clone(), app.clock.clone());
         let scratch = app.inside("tmp").join(format!("champion-{}", std::process::id()));
         let source = RegistrySource::new(registry, Vec::new(), scratch, ServingSettings::default());
-        let version = champion.version.to_string();
+        let version = other.version.to_string();
         let bundle =
-            app.block(source.fetch(&champion.model, &version)).map_err(|error| said(error.to_string()))?;
-        let decision = app.block(source.file(&champion.model, &version, file::DECISION));
+            app.block(source.fetch(&other.model, &version)).map_err(|error| said(error.to_string()))?;
+        let decision = app.block(source.file(&other.model, &version, file::DECISION));
         let decision = decision
             .map_err(|error| said(error.to_string()))?
             .ok_or_else(|| said(format!("it has no `{}`, so it was not trained here", file::DECISION)))?;
         let theirs: serde_json::Value = serde_json::from_slice(&decision)?;
         let ours: serde_json::Value = serde_json::from_str(&self.decision)?;
         anyhow::ensure!(ours.get("classes") == theirs.get("classes"), "it has other classes");
-        let positive = |bundle: &ModelBundle| -> anyhow::Result<Vec<f64>> {
-            let answers = load(app, bundle).map_err(said)?.answers(rows, 2).map_err(said)?;
-            let positive: Option<Vec<f64>> = answers.into_iter().map(|row| row?.pop()).collect();
-            positive.ok_or_else(|| said("a model does not take every held-out row".to_owned()))
+        let all = |answers: Answers| -> anyhow::Result<Vec<Vec<f64>>> {
+            let all: Option<Vec<Vec<f64>>> = answers.into_iter().collect();
+            all.ok_or_else(|| said("a model does not take every held-out row".to_owned()))
         };
-        let own = positive(&of_folder(app, folder).map_err(said)?)?;
+        let answers = load(app, &bundle).map_err(said)?.answers(rows, self.width()?).map_err(said)?;
+        let threshold = theirs.get("threshold").and_then(serde_json::Value::as_f64);
         Ok(Both {
-            new: rescore::decided_by(&self.predictions, &own, &ours, &ours)?,
-            old: rescore::decided_by(&self.predictions, &positive(&bundle)?, &ours, &theirs)?,
+            new: with_answers(&self.predictions, &all(own.clone())?, None)?,
+            old: with_answers(&self.predictions, &all(answers)?, threshold)?,
         })
     }
 
@@ -220,22 +212,21 @@ impl Judged {
         both: &Both,
         costs: &Costs,
         (seed, max_regression): (u64, f64),
-        champion: &Champion,
+        champion: &Rival,
     ) -> anyhow::Result<TestResult> {
         let paired = compare_costs(&both.new, &both.old, costs, seed)?;
         let unit = costs.currency.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
         // The whole interval must be within the margin: "no evidence" is not a pass.
         let good = paired.upper <= max_regression * paired.old;
         let message = format!(
-            "{} against {}{unit} per decision of {}@{}, difference {} ({} to {})",
+            "{} against {}{unit} per decision of {}, difference {} ({} to {})",
             number(paired.new),
             number(paired.old),
-            champion.model,
-            champion.version,
+            champion.name(),
             number(paired.difference),
             number(paired.lower),
             number(paired.upper)
         );
-        Ok(TestResult { test, outcome: outcome(good), message })
+        Ok(TestResult::new(test, outcome(good), message))
     }
 }

@@ -1,11 +1,11 @@
 //! Held-out rows through an exported model again: what tests of models compare with the trainer's own answers.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, Float64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, Float64Array, RecordBatch, UInt64Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Float64Type, Schema, UInt64Type};
-use serde_json::Value;
 use tidemill_core::declare::{Step, Training};
 use tidemill_runtime::Session;
 use tidemill_serve::gateway::golden::{Golden, rows_of};
@@ -15,6 +15,9 @@ use crate::app::App;
 
 /// Rows of one call.
 const ROWS: usize = 8_192;
+
+/// Answers to some rows; none where the exported form has no way to take one.
+pub(crate) type Answers = Vec<Option<Vec<f64>>>;
 
 /// A model that can be asked.
 pub(crate) struct Model {
@@ -61,10 +64,10 @@ pub(crate) fn trained(predictions: &RecordBatch) -> anyhow::Result<Vec<Vec<f64>>
 impl Model {
     /// Asks the model about rows whose answers have `width` numbers; none where a value is missing that the exported
     /// form has no way to take.
-    pub(crate) fn answers(&self, rows: &RecordBatch, width: usize) -> Result<Vec<Option<Vec<f64>>>, String> {
+    pub(crate) fn answers(&self, rows: &RecordBatch, width: usize) -> Result<Answers, String> {
         let inputs = self.columns(rows)?;
         let count = rows.num_rows();
-        let mut answers: Vec<Option<Vec<f64>>> = Vec::with_capacity(count);
+        let mut answers: Answers = Vec::with_capacity(count);
         let mut from = 0;
         while from < count {
             let to = (from + ROWS).min(count);
@@ -81,6 +84,38 @@ impl Model {
             from = to;
         }
         Ok(answers)
+    }
+
+    /// How long calls of `each` rows take, in milliseconds, sorted; at most `most` calls and about `limit` in all. The
+    /// first calls, in which memory is found and caches are filled, are left out.
+    pub(crate) fn latencies(
+        &self,
+        rows: &RecordBatch,
+        each: usize,
+        (most, limit): (usize, Duration),
+    ) -> Result<Vec<f64>, String> {
+        const WARM_UP: usize = 20;
+        let inputs = self.columns(rows)?;
+        let places = (rows.num_rows() / each.max(1)).max(1);
+        let started = Instant::now();
+        let mut times = Vec::with_capacity(most);
+        for call in 0..most + WARM_UP {
+            let from = call % places * each;
+            let part = inputs.slice(from, (from + each).min(rows.num_rows()));
+            let begun = Instant::now();
+            // What a request goes through, too: laying out is part of the answer's time.
+            let Ok(prepared) = self.plan.prepare(part) else { continue };
+            self.session.run(&prepared.tensors).map_err(|error| format!("it fails: {error}"))?;
+            let took = begun.elapsed();
+            if call >= WARM_UP {
+                times.push(took.as_secs_f64() * 1e3);
+            }
+            if started.elapsed() > limit {
+                break;
+            }
+        }
+        times.sort_unstable_by(f64::total_cmp);
+        Ok(times)
     }
 
     /// The columns that it takes, as tensors.
@@ -117,35 +152,4 @@ impl Model {
             Golden::find(&outputs, width).ok_or_else(|| format!("no output has {width} numbers in a row"))?;
         Ok(outputs.get(at).map(rows_of))
     }
-}
-
-/// The predictions with the answers of another model of two classes in place of ours, decided by its own threshold.
-pub(crate) fn decided_by(
-    predictions: &RecordBatch,
-    answers: &[f64],
-    ours: &Value,
-    theirs: &Value,
-) -> anyhow::Result<RecordBatch> {
-    let classes: Vec<&str> = ours
-        .get("classes")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let threshold = theirs.get("threshold").and_then(Value::as_f64);
-    let (Some(threshold), [negative, positive]) = (threshold, classes.as_slice()) else {
-        anyhow::bail!("its `decision.json` is not one of two classes");
-    };
-    let labels: StringArray =
-        answers.iter().map(|p| Some(if *p >= threshold { *positive } else { *negative })).collect();
-    let schema = predictions.schema();
-    let columns = schema.fields().iter().zip(predictions.columns()).map(|(field, column)| -> ArrayRef {
-        match field.name().as_str() {
-            "label" => Arc::new(labels.clone()),
-            "probability" => Arc::new(Float64Array::from(answers.to_vec())),
-            _ => Arc::clone(column),
-        }
-    });
-    Ok(RecordBatch::try_new(schema.clone(), columns.collect())?)
 }

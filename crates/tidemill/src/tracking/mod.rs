@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 pub(crate) use self::environment::Server;
 use self::queue::{Queue, Write};
 use self::sampler::Sampler;
+pub(crate) use self::training::signature;
 
 /// The longest value of a parameter and of a tag, as the tracking interface allows.
 const LONGEST: usize = 6000;

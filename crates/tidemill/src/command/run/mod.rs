@@ -25,7 +25,7 @@ use crate::command::status::{environment, make_plan, print_plan};
 use crate::data_check::{check, event, lines};
 use crate::failure::{Exit, Failure, Said};
 use crate::journal::{Parts, Recorder, RunPlan};
-use crate::model_test::{Evidence, Outcome, champion, judge, key, subject};
+use crate::model_test::{Evidence, Outcome, judge, key, rivals, subject};
 use crate::step::Bodies;
 use crate::tracking::{self, Server, Tracking};
 
@@ -308,12 +308,12 @@ fn test_model(
         return Ok(None);
     }
     let content = tidemill_store::hash(&folder, Some(app.stat()?), &Quiet)?.digest;
-    let champion = champion(app)?;
-    let key = key(&app.project, &content, champion.as_ref())?;
+    let rivals = rivals(app)?;
+    let key = key(&app.project, &content, &rivals)?;
     if let Some(known) = known_evidence(app, &key)? {
         return Ok(Some(known));
     }
-    let evidence = judge(app, step, training, key, champion.as_ref())?;
+    let evidence = judge(app, (step, training), &content, key, &rivals)?;
     let digest = app.store()?.put(&canonical_json(&evidence)?)?;
     let run = match report {
         Some(report) => Some(report.run),

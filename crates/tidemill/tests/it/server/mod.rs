@@ -8,6 +8,7 @@ mod import;
 mod load;
 mod messages;
 mod mlflow;
+mod model_tests;
 mod monitoring;
 mod own_pages;
 mod pages;

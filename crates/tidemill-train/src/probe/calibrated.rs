@@ -1,0 +1,66 @@
+//! Whether probabilities mean what they say, and how far off chance alone would be.
+
+use arrow::array::RecordBatch;
+use tidemill_stats::quality::{Calibration, Slope, calibration, slope};
+use tidemill_stats::random::Random;
+
+use crate::fit::read;
+use crate::metric::Truth;
+use crate::{Error, Result};
+
+/// Outcomes that are drawn to see what chance does.
+const DRAWS: u64 = 200;
+/// The quantile of their errors that counts as possible by chance.
+const BY_CHANCE: f64 = 0.95;
+
+/// Calibration of some rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibrated {
+    /// Figures of the rows; each counts once, whatever its weight.
+    pub figures: Calibration,
+    /// The 95 % quantile of the calibration error that a perfectly calibrated model has with these probabilities
+    /// (J. Bröcker, L. Smith, Weather and Forecasting 22, 2007: consistency resampling). An error below it says nothing.
+    pub chance: f64,
+    /// The calibration line, where there is one.
+    pub slope: Option<Slope>,
+}
+
+/// Calibration of the rows `of` of a table of predictions, all where not given: of the positive class for two classes,
+/// of the answered class for more. `None` without rows.
+///
+/// # Errors
+/// [`Error::Unfit`] for a table that holds no probabilities.
+pub fn calibrated(predictions: &RecordBatch, of: Option<&[u32]>, bins: usize) -> Result<Option<Calibrated>> {
+    let (scored, about) = read(predictions)?;
+    let scored = match of {
+        Some(rows) => scored.select(rows),
+        None => scored,
+    };
+    let Truth::Classes { values, classes } = &scored.truth else {
+        return Err(Error::Unfit("a regression has no probabilities".into()));
+    };
+    let labels = scored.labels(0.5);
+    let mut rows: Vec<(f64, bool)> = if *classes == 2 {
+        scored.answers.iter().copied().zip(values.iter().map(|class| *class == 1)).collect()
+    } else {
+        let answered = labels.iter().zip(scored.answers.chunks_exact(*classes));
+        let answered = answered.map(|(label, row)| row[*label as usize]);
+        answered.zip(values.iter().zip(&labels).map(|(class, label)| class == label)).collect()
+    };
+    // Answers of an exported model may be off by the rounding of a 32-bit number.
+    rows.iter_mut().for_each(|(p, _)| *p = p.clamp(0.0, 1.0));
+    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (probabilities, positive): (Vec<f64>, Vec<bool>) = rows.into_iter().unzip();
+    let Some(figures) = calibration(&positive, &probabilities, bins) else { return Ok(None) };
+    let mut errors: Vec<f64> = (0..DRAWS)
+        .filter_map(|draw| {
+            let mut random = Random::new(about.seed, draw);
+            let drawn: Vec<bool> = probabilities.iter().map(|p| random.unit() < *p).collect();
+            calibration(&drawn, &probabilities, bins).map(|found| found.ece)
+        })
+        .collect();
+    errors.sort_unstable_by(f64::total_cmp);
+    let at = ((errors.len() as f64 * BY_CHANCE) as usize).min(errors.len().saturating_sub(1));
+    let chance = errors.get(at).copied().unwrap_or(0.0);
+    Ok(Some(Calibrated { figures, chance, slope: slope(&positive, &probabilities) }))
+}

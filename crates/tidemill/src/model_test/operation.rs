@@ -1,0 +1,153 @@
+//! Tests of the exported model as a thing to run, and of the training as a thing to trust.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::UInt64Type;
+use tidemill_core::declare::TaskKind;
+use tidemill_project::{LatencyTest, LeakageTest, SizeTest};
+use tidemill_train::probe::{alone, overlap, smoke as signs};
+
+use super::settle::{Found, Unusable, settled};
+use super::{Case, Judged, Outcome, TestResult};
+use crate::output::{bytes, number, percent, plural};
+use crate::step::train::file;
+
+/// The best that one input alone may do.
+const ALONE: f64 = 0.98;
+/// Calls that are timed.
+const CALLS: usize = 1_000;
+/// How long they may take together.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Fewest calls that have a 99th percentile worth the name.
+const FEWEST: usize = 100;
+/// Columns that a message names.
+const NAMED: usize = 3;
+
+impl Case<'_> {
+    /// The model's inputs by name.
+    pub(super) fn inputs(&self) -> anyhow::Result<Vec<String>> {
+        let signature = crate::tracking::signature(self.folder)?;
+        Ok(signature.inputs.into_iter().map(|input| input.name).collect())
+    }
+
+    /// The whole table that the model learned from.
+    fn table(&self) -> anyhow::Result<Vec<RecordBatch>> {
+        let runtime = self.app.runtime();
+        let table = crate::table::learned_from(&self.app.root, runtime.handle(), self.step, self.training)?;
+        Ok(table.batches(None)?.collect::<Result<Vec<_>, _>>()?)
+    }
+}
+
+/// The size of the exported model.
+pub(super) fn size(case: &Case<'_>, test: &SizeTest) -> anyhow::Result<TestResult> {
+    let size = fs_err::metadata(case.folder.join(file::ONNX))?.len();
+    let good = size as f64 <= test.max_mb * 1e6;
+    let found = Found::new(good, bytes(size)).figure("bytes", size as f64);
+    Ok(found.named(format!("exported model at most {} MB", number(test.max_mb))))
+}
+
+/// Whether the training does what any training must: one result for each check.
+pub(super) fn smoke(case: &Case<'_>) -> anyhow::Result<Vec<TestResult>> {
+    let found = match signs(&case.table()?, case.training) {
+        Ok(found) => found,
+        Err(error) => return Ok(vec![settled("smoke".to_owned(), Err(error.into()))?]),
+    };
+    let named = |sign: tidemill_train::probe::Sign| {
+        Found::of(sign.outcome, sign.message).named(format!("smoke: {}", sign.name))
+    };
+    Ok(found.into_iter().map(named).collect())
+}
+
+impl Judged {
+    /// How long the exported model takes, in the runtime that serves it.
+    pub(super) fn latency(&self, case: &Case<'_>, test: &LatencyTest) -> anyhow::Result<TestResult> {
+        let rows = test.rows.unwrap_or(1);
+        let each = plural(u64::from(rows), "row");
+        let name = format!("99 of 100 calls of {each} within {} ms", number(test.p99_ms));
+        settled(name, self.timed(case, rows as usize, test.p99_ms))
+    }
+
+    fn timed(&self, case: &Case<'_>, rows: usize, limit: f64) -> anyhow::Result<Found> {
+        let held_out = self.held_out(case)?;
+        if held_out.num_rows() < rows {
+            let there = plural(held_out.num_rows() as u64, "held-out row");
+            return Ok(Found::open(format!("there are {there} only")));
+        }
+        let model = self.exported(case)?;
+        let times = model.latencies(held_out, rows, (CALLS, PATIENCE));
+        let times = times.map_err(|why| Unusable(format!("the exported model: {why}")))?;
+        // The smallest time that so many of the calls do not exceed.
+        let at = |share: f64| {
+            let place = ((times.len() as f64 * share).ceil() as usize).clamp(1, times.len().max(1));
+            times.get(place - 1).copied().unwrap_or(f64::NAN)
+        };
+        let (middle, p99) = (at(0.5), at(0.99));
+        if times.len() < FEWEST && p99 <= limit {
+            let calls = plural(times.len() as u64, "call");
+            return Ok(Found::open(format!("only {calls} were made in {} s", PATIENCE.as_secs())));
+        }
+        let message = format!(
+            "{} ms, half of them within {} ms, {} by the {} runtime",
+            number(p99),
+            number(middle),
+            plural(times.len() as u64, "call"),
+            model.session.runtime()
+        );
+        Ok(Found::new(p99 <= limit, message).figure("p50_ms", middle).figure("p99_ms", p99))
+    }
+
+    /// Whether something gives the answer away: one result for columns, one for rows.
+    pub(super) fn leakage(&self, case: &Case<'_>, test: &LeakageTest) -> anyhow::Result<Vec<TestResult>> {
+        let table = case.table()?;
+        let limit = test.max_alone.unwrap_or(ALONE);
+        let metric = match self.report.task.kind {
+            TaskKind::Classification => "roc_auc",
+            TaskKind::Regression => "r2",
+        };
+        let name = format!("{metric} of any input alone at most {}", number(limit));
+        let mut results = vec![settled(name, self.single(case, &table, limit))?];
+        if let Some(most) = test.max_overlap {
+            let name = format!("at most {} of the held-out rows are training rows too", percent(most.0));
+            results.push(settled(name, self.overlapping(case, &table, most.0))?);
+        }
+        Ok(results)
+    }
+
+    fn single(&self, case: &Case<'_>, table: &[RecordBatch], limit: f64) -> anyhow::Result<Found> {
+        let found = alone(table, case.training, &case.inputs()?)?;
+        let known: Vec<(&str, f64)> =
+            found.iter().filter_map(|one| Some((one.column.as_str(), one.value?))).collect();
+        let Some((_, best)) = known.first() else {
+            return Ok(Found::open("it is not defined for any input"));
+        };
+        let shown: Vec<String> =
+            known.iter().take(NAMED).map(|(column, value)| format!("{column} {}", number(*value))).collect();
+        let outcome = super::outcome(*best <= limit);
+        let head = if outcome == Outcome::Failed { "gives the answer away: " } else { "best " };
+        let mut result = Found::of(outcome, format!("{head}{}", shown.join(", ")));
+        for (column, value) in &known {
+            result = result.figure(column, *value);
+        }
+        Ok(result)
+    }
+
+    fn overlapping(&self, case: &Case<'_>, table: &[RecordBatch], most: f64) -> anyhow::Result<Found> {
+        let rows =
+            self.predictions.column_by_name("row").and_then(|rows| rows.as_primitive_opt::<UInt64Type>());
+        let rows =
+            rows.ok_or_else(|| anyhow::anyhow!("the predictions do not say which rows they are of"))?;
+        let held_out: HashSet<u64> = rows.iter().flatten().collect();
+        if held_out.is_empty() {
+            return Ok(Found::open("there are no held-out rows"));
+        }
+        let mut columns = case.inputs()?;
+        columns.push(self.report.task.target.clone());
+        let same = overlap(table, &held_out, &columns)?;
+        let share = same as f64 / held_out.len() as f64;
+        let message =
+            format!("{} ({} of {})", percent(share), same, plural(held_out.len() as u64, "held-out row"));
+        Ok(Found::new(share <= most, message).figure("share", share))
+    }
+}
