@@ -7,11 +7,12 @@ use std::thread::JoinHandle;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use tidemill_core::declare::{Secret, Trigger, TriggerAction};
+use tidemill_core::declare::{MessageSource, Secret, Trigger, TriggerAction};
 use tidemill_core::{Clock, JobState, Timestamp};
 use tidemill_db::jobs::Job;
 use tidemill_server::triggers::{Folder, Host, Worked};
 use tidemill_trigger::Details;
+use tidemill_trigger::message::Source;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -182,6 +183,10 @@ impl Host for Trainer {
 
     async fn branch(&self, _: &str, _: Option<&str>) -> Result<Option<String>, String> {
         Ok(None)
+    }
+
+    async fn connect(&self, _: &str, _: &Trigger, _: &MessageSource) -> Result<Box<dyn Source>, String> {
+        Err("the demo has no broker".to_owned())
     }
 
     async fn work(&self, job: &Job, started: u64, _: CancellationToken) -> Worked {
