@@ -116,6 +116,12 @@ const OF_STATE: &str = concat!(
     " FROM outcome WHERE endpoint = $1 AND id > $2 AND state = $4 ORDER BY id LIMIT $3"
 );
 
+/// Which rows of requests have an outcome of a name already. The order of `CROSS JOIN` is kept by SQLite, which else reads all outcomes
+/// of all endpoints where more than a few rows are given; `COALESCE` keeps it from looking for them by their state.
+const TAKEN: &str = "SELECT DISTINCT r.matched_id, r.matched_row, r.name FROM {rows} CROSS JOIN outcome o
+    WHERE o.endpoint = r.endpoint AND o.matched_id = r.matched_id AND o.name = r.name
+    AND COALESCE(o.matched_row, -1) = r.matched_row AND COALESCE(o.state, '') = 'matched'";
+
 type Row = (
     i64,
     String,
@@ -272,9 +278,6 @@ impl Db {
         settled: &[Outcome],
         at: Timestamp,
     ) -> Result<Vec<OutcomeState>> {
-        const TAKEN: &str = "SELECT DISTINCT r.matched_id, r.matched_row, r.name FROM {rows} JOIN outcome o
-            ON o.endpoint = r.endpoint AND o.matched_id = r.matched_id AND o.name = r.name
-            AND COALESCE(o.matched_row, -1) = r.matched_row AND o.state = 'matched'";
         const SETTLE: &str =
             "UPDATE outcome SET state = r.state, is_late = r.is_late, matched_id = r.matched_id,
                 matched_row = r.matched_row, matched_at = r.matched_at, tested_part = r.tested_part

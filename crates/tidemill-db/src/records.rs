@@ -200,7 +200,7 @@ impl Db {
         const SQL: &str =
             "SELECT p.id, s.name, p.number, p.endpoint, p.hour, p.first_at, p.last_at, p.requests,
                 p.row_count, p.bytes, p.digest, p.versions
-            FROM {rows} JOIN record_part p ON p.id = r.id JOIN record_segment s ON s.id = p.segment_id";
+            FROM {rows} CROSS JOIN record_part p JOIN record_segment s ON s.id = p.segment_id WHERE p.id = r.id";
         if ids.is_empty() {
             return Ok(Vec::new());
         }

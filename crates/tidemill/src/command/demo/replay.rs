@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use futures::{StreamExt as _, stream};
 use tidemill_core::declare::Costs;
-use tidemill_core::{Actor, Progress as _, Timestamp, Unit};
+use tidemill_core::{Actor, EventKind, Progress as _, Timestamp, Unit};
+use tidemill_db::EventFilter;
 use tidemill_db::delivery::RolloutFilter;
 use tidemill_db::monitoring::AlertFilter;
 use tidemill_deliver::outcome::PAIRED_COST;
@@ -343,6 +344,25 @@ impl<'a> Replay<'a> {
         Ok((self.tell()?, self.server))
     }
 
+    /// The alerts that fired, with what they said then.
+    fn alerts(&self) -> anyhow::Result<Vec<Alarm>> {
+        let (app, db) = (self.world.app, self.registry.db());
+        let filter = AlertFilter { endpoint: Some(MODEL.to_owned()), ..AlertFilter::default() };
+        let stored = app.block(db.alerts(&filter, ALERTS))?;
+        let fired = EventFilter { kind: Some("alert.firing".to_owned()), ..EventFilter::default() };
+        let alarm = |event: tidemill_core::Event| match event.kind {
+            EventKind::AlertFiring { alert, watch, until, why, .. } => {
+                let ended =
+                    stored.iter().find(|stored| stored.id == alert).and_then(|stored| stored.ended_at);
+                Some(Alarm { monitor: watch, fired: date(until), why, ended: ended.map(date) })
+            }
+            _ => None,
+        };
+        let mut events = app.block(db.events(&fired))?;
+        events.sort_unstable_by_key(|event| event.seq);
+        Ok(events.into_iter().filter_map(alarm).collect())
+    }
+
     /// What came of everything.
     fn tell(&self) -> anyhow::Result<Told> {
         let app = self.world.app;
@@ -369,19 +389,9 @@ impl<'a> Replay<'a> {
                 dearer: judged.and_then(|metric| metric.harm),
             });
         }
-        let filter = AlertFilter { endpoint: Some(MODEL.to_owned()), ..AlertFilter::default() };
-        let mut alerts = app.block(self.registry.db().alerts(&filter, ALERTS))?;
-        alerts.reverse();
-        let alarm = |alert: tidemill_db::monitoring::Alert| {
-            Some(Alarm {
-                fired: date(alert.fired_at?),
-                monitor: alert.made.watch,
-                why: alert.made.why,
-                ended: alert.ended_at.map(date),
-            })
-        };
+        let alerts = self.alerts()?;
         Ok(Told {
-            alerts: alerts.into_iter().filter_map(alarm).collect(),
+            alerts,
             currency: self.costs.currency.clone().unwrap_or_default(),
             asked: self.asked,
             failed: self.failed,
