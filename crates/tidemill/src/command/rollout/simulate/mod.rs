@@ -10,6 +10,7 @@ use clap::Args;
 use tidemill_core::{Progress as _, Unit};
 use tidemill_deliver::judge::Spec;
 use tidemill_deliver::outcome::Measures;
+use tidemill_deliver::release::Release;
 use tidemill_deliver::rollout::Stage;
 use tidemill_deliver::simulate::{Known, Pace, Scene, SimulateError, Summary, simulate};
 use tidemill_project::{Period, Share};
@@ -148,11 +149,20 @@ fn read(args: &Simulate, app: &App<'_>, plan: &Plan) -> anyhow::Result<Recent> {
         .iter()
         .find(|found| found.name == plan.environment && found.endpoint == plan.endpoint)
         .map(|found| found.release);
+    // What it costs depends on from which score on the release that runs acts.
+    let mut measures = plan.measures.clone();
+    if let (Some(measures), Some(incumbent)) = (&mut measures, incumbent)
+        && let Some(stored) = app.block(db.release(incumbent))?
+    {
+        let release: Release = serde_json::from_str(&stored.body)
+            .map_err(|error| Failure::new(format!("release {incumbent} cannot be read: {error}")))?;
+        measures.thresholds.extend(release.threshold.map(|threshold| (incumbent, threshold)));
+    }
     let bar = app.bar();
     bar.begin("reading requests", None, Unit::Items);
     let asked = Asked {
         endpoint: &plan.endpoint,
-        measures: plan.measures.as_ref(),
+        measures: measures.as_ref(),
         incumbent,
         until: app.clock.now(),
         since: args.since.0,
