@@ -99,7 +99,7 @@ fn what_cannot_be_simulated_says_why() {
     let said = [&SAID[..], &["--repetitions", "20"]].concat();
     let harm = |harm| [&said[..], &["--harm", harm]].concat();
     fails(&harm("errors=worse"), 2, &["`worse` is no amount of harm"]);
-    fails(&harm("latency=2x"), 2, &["`latency` is no metric of this judge", "errors, cost"]);
+    fails(&harm("latency=2x"), 2, &["`latency` is no metric of this judge", "known: `errors`, `cost`"]);
     fails(&["--traffic", "9/h", "--assume", "errors=0.1,cost=8:900"], 2, &["standard deviation of 900"]);
     fails(&["--repetitions", "5"], 2, &["20..=100000"]);
 }
