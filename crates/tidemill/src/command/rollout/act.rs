@@ -1,7 +1,9 @@
 //! `tidemill rollout approve|proceed|abort|rollback`: what people do to a rollout. And `replay`, which changes nothing.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use tidemill_core::Timestamp;
 use tidemill_deliver::rollout::{Input, State, replay as fold};
 use tidemill_server::delivery::{Action, act, plan_of, state_of};
@@ -81,13 +83,44 @@ pub(super) fn replay(args: &Replay, app: &App<'_>) -> anyhow::Result<()> {
     }
     let replayed: State = fold(&plan, rollout.made.at, &log)?;
     let is_same = serde_json::to_string(&replayed)? == serde_json::to_string(&stored)?;
+    let differs = difference(&serde_json::to_value(&stored)?, &serde_json::to_value(&replayed)?, "");
     if app.console.json() {
         app.console.value(&json!({
             "rollout": rollout.id, "inputs": log.len(), "phase": replayed.phase.name(), "identical": is_same,
+            "difference": differs,
         }))?;
     } else {
         let verdict = if is_same { "the same, byte for byte" } else { "another state than the stored one" };
         app.console.line(format!("{} inputs lead to {}: {verdict}", log.len(), replayed.phase.name()));
+        if let Some(differs) = differs {
+            app.console.line(format!("  first difference: {differs}"));
+        }
     }
     if is_same { Ok(()) } else { Err(Said(Exit::Failed).into()) }
+}
+
+/// The first place at which two states are different, with both values.
+fn difference(stored: &Value, replayed: &Value, place: &str) -> Option<String> {
+    match (stored, replayed) {
+        (Value::Object(one), Value::Object(other)) => {
+            let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+            keys.into_iter().find_map(|key| {
+                let of =
+                    |members: &serde_json::Map<String, Value>| members.get(key).cloned().unwrap_or_default();
+                difference(&of(one), &of(other), &format!("{place}/{key}"))
+            })
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => one
+            .iter()
+            .zip(other)
+            .enumerate()
+            .find_map(|(at, (one, other))| difference(one, other, &format!("{place}/{at}"))),
+        (one, other) if one == other => None,
+        (one, other) => Some(format!("{place}: stored {}, replayed {}", short(one), short(other))),
+    }
+}
+
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() <= 200 { text } else { text.chars().take(200).chain(['…']).collect() }
 }

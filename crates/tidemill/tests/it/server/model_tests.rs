@@ -106,7 +106,7 @@ fn every_kind_passes_where_its_limit_holds_and_fails_where_it_does_not() {
         ("passed", "equalized odds over sex at most 0.9"),
         ("passed", "parity ratio over sex at least 0.01"),
         ("failed", "demographic parity over sex at most 0.05"),
-        ("failed", "equalized odds over sex at most 0.05"),
+        ("not_judged", "equalized odds over sex at most 0.05"),
         ("failed", "parity ratio over sex at least 0.95"),
         ("passed", "roc_auc loses at most 0.3 under noise of 0.05 deviations"),
         ("passed", "roc_auc loses at most 0.3 with 5.0 % of the values missing"),
@@ -177,7 +177,7 @@ fn what_cannot_be_judged_says_why() {
         "✗ error in every slice at most 0.1 above the rest: ",
         "did you mean `color`?",
         "at most 100 make groups: cut it into groups in a step before",
-        "? demographic parity over color at most 0.1000: fewer than two groups have enough rows",
+        "? demographic parity over color at most 0.1: fewer than two groups have enough rows",
         "✗ more color must not lower the prediction: column `color` holds no numbers",
         "? more b must not lower the prediction: the model does not take it",
         "✓ b changes the prediction by at most 0: the model does not take it",
@@ -215,10 +215,9 @@ fn versions_are_set_beside_the_model() {
     register_champion(&api, "judged");
     server.stop();
 
-    // A model beside itself is no worse; the only version is the model itself, so nothing has aged.
+    // A model beside itself is no worse; the only version is the model itself, which has lost nothing.
     let same = run();
-    let expected = ["passed", "passed", "passed", "passed", "not_judged", "not_judged"];
-    assert_eq!(outcomes(&same), expected, "{same}");
+    assert_eq!(outcomes(&same), ["passed"; 6], "{same}");
 
     // A better one is better, flips rows all the same, and shows how far the old one fell behind.
     write(", gbdt: {rounds: 20}");

@@ -130,7 +130,7 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
             (decisions, cost) = (decisions + labelled, cost + each * labelled as f64);
         }
     }
-    let owner = get(&format!("{}/owner", server.url));
+    let owner = get(&format!("{}/owner?format=json", server.url));
     let earned = &owner["data"]["earned_0"];
     assert_eq!(earned["Decisions whose outcome is known"], decisions, "{owner}");
     let shown: f64 = earned["They cost"].as_str().unwrap().strip_suffix(" EUR").unwrap().parse().unwrap();
