@@ -49,11 +49,10 @@ impl Powers {
             let why = "this server keeps no log of requests, so nothing is known of them".to_owned();
             return Some(said(power, Err(why), now));
         };
-        if !self.running.contains_key(&rollout) {
-            let work = look(app.registry().db().clone(), reader.clone(), plan.clone(), power, now);
-            self.running.insert(rollout, tokio::spawn(work));
-        }
-        if !self.running.get(&rollout)?.is_finished() {
+        let running = self.running.entry(rollout).or_insert_with(|| {
+            tokio::spawn(look(app.registry().db().clone(), reader.clone(), plan.clone(), power, now))
+        });
+        if !running.is_finished() {
             return None;
         }
         let found = self.running.remove(&rollout)?.await.unwrap_or_else(|error| Err(error.to_string()));

@@ -172,10 +172,10 @@ mod tests {
     #[test]
     fn no_line_through_separated_classes() {
         // Far too sure, and wrong in a third of all cases: whole steps of Newton's method run away from here.
-        let wrong = |n: usize| n.is_multiple_of(3);
+        let wrong = |n: u32| n.is_multiple_of(3);
         let sure: Vec<f64> =
-            (0..600).map(|n| if n % 2 == 0 { 1e-9 } else { 1.0 - 1e-6 * (1 + n % 7) as f64 }).collect();
-        let truth: Vec<bool> = (0..600).map(|n| (n % 2 == 1) != wrong(n)).collect();
+            (0..600_u32).map(|n| if n % 2 == 0 { 1e-9 } else { 1.0 - 1e-6 * f64::from(1 + n % 7) }).collect();
+        let truth: Vec<bool> = (0..600_u32).map(|n| (n % 2 == 1) != wrong(n)).collect();
         let found = slope(&truth, &sure).unwrap();
         assert!(found.slope > 0.0 && found.slope < 0.1, "{found:?}");
         assert!(slope(&[false, false, true, true], &[0.1, 0.2, 0.8, 0.9]).is_none());

@@ -70,7 +70,11 @@ pub fn alone(batches: &[RecordBatch], training: &Training, columns: &[String]) -
 ///
 /// # Errors
 /// [`Error::UnknownColumn`]; [`Error::Arrow`] for values that have no text.
-pub fn overlap(batches: &[RecordBatch], held_out: &HashSet<u64>, columns: &[String]) -> Result<u64> {
+pub fn overlap<S: std::hash::BuildHasher>(
+    batches: &[RecordBatch],
+    held_out: &HashSet<u64, S>,
+    columns: &[String],
+) -> Result<u64> {
     let mut learnt: HashSet<String> = HashSet::new();
     let mut held: Vec<String> = Vec::new();
     let mut number = 0;

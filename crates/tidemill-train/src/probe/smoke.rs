@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn what_is_better_than_chance_on_random_labels_is_told() {
         let constant: Vec<f64> = (0..200).map(|row| 0.6 + 0.1 * f64::from(row % 5)).collect();
-        let wobble = |row: usize| if row % 2 == 0 { 0.05 } else { -0.05 };
+        let wobble = |row: usize| if row.is_multiple_of(2) { 0.05 } else { -0.05 };
         let with = |gain: f64| -> Vec<f64> {
             constant.iter().enumerate().map(|(row, loss)| loss - gain + wobble(row)).collect()
         };

@@ -233,7 +233,7 @@ fn columns_become_conditions_in_words() {
         (vec!["text = a".into(), "text is a rare value".into()], vec![0, 0, 1, 1])
     );
     let many: ArrayRef =
-        Arc::new(Float64Array::from_iter((0..101).map(|n| (n < 100).then_some(f64::from(n)))));
+        Arc::new((0..101).map(|n| (n < 100).then_some(f64::from(n))).collect::<Float64Array>());
     let many = coded(&RecordBatch::try_from_iter([("x", many)]).unwrap(), "x", 1).unwrap();
     let words =
         ["x ≤ 19.8", "19.8 < x ≤ 39.6", "39.6 < x ≤ 59.4", "59.4 < x ≤ 79.2", "x > 79.2", "x is missing"];
@@ -326,7 +326,7 @@ fn a_column_that_gives_the_answer_away_and_rows_on_both_sides_are_found() {
     let columns = ["airport", "distance", "wind", "late"].map(str::to_owned);
     assert_eq!(overlap(&table, &held_out, &columns).unwrap(), 20);
     let with_id = ["id".to_owned()];
-    assert_eq!(overlap(&table[..1], &(0..5).collect(), &with_id).unwrap(), 5);
+    assert_eq!(overlap(&table[..1], &(0..5).collect::<HashSet<u64>>(), &with_id).unwrap(), 5);
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tidemill_core::Timestamp;
+use tidemill_core::{EventKind, Timestamp};
+use tidemill_db::EventFilter;
+use tidemill_db::delivery::Rollout;
 use tidemill_deliver::rollout::{Input, State, replay as fold};
 use tidemill_server::delivery::{Action, act, plan_of, state_of};
 
@@ -81,7 +83,7 @@ pub(super) fn replay(args: &Replay, app: &App<'_>) -> anyhow::Result<()> {
         })?;
         log.push((input.at, read));
     }
-    let replayed: State = fold(&plan, rollout.made.at, &log)?;
+    let replayed: State = fold(&plan, began(app, &rollout)?, &log)?;
     let is_same = serde_json::to_string(&replayed)? == serde_json::to_string(&stored)?;
     let differs = difference(&serde_json::to_value(&stored)?, &serde_json::to_value(&replayed)?, "");
     if app.console.json() {
@@ -97,6 +99,20 @@ pub(super) fn replay(args: &Replay, app: &App<'_>) -> anyhow::Result<()> {
         }
     }
     if is_same { Ok(()) } else { Err(Said(Exit::Failed).into()) }
+}
+
+/// When a rollout began: when it was made, or when it had waited for another one to end.
+fn began(app: &App<'_>, rollout: &Rollout) -> anyhow::Result<Timestamp> {
+    let filter = EventFilter {
+        kind: Some("rollout.moved".to_owned()),
+        subject: Some(format!("rollout:{}", rollout.id)),
+        limit: Some(1),
+        ..EventFilter::default()
+    };
+    let first = app.block(app.db()?.events(&filter))?.into_iter().next();
+    let waited = first
+        .filter(|event| matches!(&event.kind, EventKind::RolloutMoved { from, .. } if from == "waiting"));
+    Ok(waited.map_or(rollout.made.at, |event| event.at))
 }
 
 /// The first place at which two states are different, with both values.

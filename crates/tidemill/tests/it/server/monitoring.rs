@@ -133,7 +133,10 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     let owner = get(&format!("{}/owner?format=json", server.url));
     let earned = &owner["data"]["earned_0"];
     assert_eq!(earned["Decisions whose outcome is known"], decisions, "{owner}");
-    let shown: f64 = earned["They cost"].as_str().unwrap().strip_suffix(" EUR").unwrap().parse().unwrap();
+    // Thousands are set apart by a space.
+    let shown = earned["They cost"].as_str().unwrap().strip_suffix(" EUR").unwrap();
+    let shown: String = shown.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect();
+    let shown: f64 = shown.parse().unwrap();
     assert!(decisions > 1_000 && (shown - cost).abs() < 0.01, "{shown}, not {cost}: {owner}");
 
     day(&server, "2013-02-04", ("12", "24"), "0");
