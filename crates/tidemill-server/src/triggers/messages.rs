@@ -56,6 +56,8 @@ struct Listener {
 impl Listener {
     async fn run(mut self, stop: CancellationToken) {
         let mut pause = SOON;
+        // What a server that was killed has noted holds no longer.
+        self.note(Some("the broker has not answered yet")).await;
         loop {
             let begun = tokio::time::Instant::now();
             let Some(why) = self.listen(&stop).await else { return };
