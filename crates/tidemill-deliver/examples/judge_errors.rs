@@ -8,7 +8,10 @@
 #[path = "../tests/it/stream.rs"]
 mod stream;
 
-use serde::Serialize;
+#[path = "judge_errors/rows.rs"]
+mod rows;
+
+use rows::{AtLimit, Healthy, Speed, Tables};
 use stream::{Outcome, Race, Setting, World, median, play};
 
 /// Kind of metric, what requests are like, the effect that is looked for as a part of the mean, and the looks of a horizon.
@@ -23,50 +26,6 @@ const WORLDS: [(&str, World, f64, u64); 6] = [
 const SHARES: [f64; 2] = [0.1, 0.5];
 /// Requests of both arms in a look.
 const BATCH: u64 = 1_000;
-
-/// Parts of streams of a healthy candidate that are rolled back, from 0 to 1.
-#[derive(Serialize)]
-struct Healthy {
-    kind: &'static str,
-    share: f64,
-    budget: f64,
-    judge: f64,
-    reference: f64,
-    peeking_z: f64,
-    argo_limit_0: f64,
-    argo_limit_3: f64,
-    flagger_count_5: f64,
-}
-
-/// Parts of streams of a candidate at its `reject` limit.
-#[derive(Serialize)]
-struct AtLimit {
-    kind: &'static str,
-    share: f64,
-    budget: f64,
-    shipped: f64,
-}
-
-/// Middle numbers of requests to a verdict.
-#[derive(Serialize)]
-struct Speed {
-    kind: &'static str,
-    share: f64,
-    /// How much worse the candidate is, as a part of the mean.
-    harm: f64,
-    /// Whether it is to be certified below a margin, or found to be harmful.
-    certifies: bool,
-    judge: Option<u64>,
-    reference: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Tables {
-    repetitions: u64,
-    healthy: Vec<Healthy>,
-    at_limit: Vec<AtLimit>,
-    speed: Vec<Speed>,
-}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -113,7 +72,7 @@ fn healthy(repetitions: u64) -> Vec<Healthy> {
                     races.iter().filter(|race| test(race)).count() as f64 / races.len() as f64
                 };
                 rows.push(Healthy {
-                    kind,
+                    kind: kind.to_owned(),
                     share,
                     budget,
                     judge: of(&|race| race.judge.is_some_and(|outcome| outcome.harm)),
@@ -143,7 +102,8 @@ fn at_limit(repetitions: u64) -> Vec<AtLimit> {
             };
             let races = races(setting, repetitions, false);
             let shipped = races.iter().filter(|race| race.judge.is_some_and(|outcome| !outcome.harm)).count();
-            rows.push(AtLimit { kind, share, budget, shipped: shipped as f64 / races.len() as f64 });
+            let shipped = shipped as f64 / races.len() as f64;
+            rows.push(AtLimit { kind: kind.to_owned(), share, budget, shipped });
         }
     }
     rows
@@ -165,7 +125,8 @@ fn speed(repetitions: u64) -> Vec<Speed> {
                     median(races.iter().map(|race| of(race).map(|outcome| outcome.looks * BATCH)).collect())
                 };
                 let (judge, reference) = (requests(|race| race.judge), requests(|race| race.reference));
-                rows.push(Speed { kind, share, harm: harm * effect, certifies, judge, reference });
+                let (kind, harm) = (kind.to_owned(), harm * effect);
+                rows.push(Speed { kind, share, harm, certifies, judge, reference });
             }
         }
     }

@@ -61,14 +61,14 @@ pub struct Options {
 /// Measures the cases, prints the rows and records them.
 pub fn run(root: &Path, options: &Options) -> Result<()> {
     let cases: Vec<&Case> = CASES.iter().filter(|case| selected(case, &options.cases)).collect();
+    let wanted: Vec<Environment> = cases.iter().map(|case| case.peers).collect();
+    let needs_nothing = wanted.iter().all(|wanted| *wanted == Environment::Rules);
     let ours = match &options.binary {
         Some(path) => fs_err::canonicalize(path)?,
-        None if cases.iter().all(|case| case.peers == Environment::Rules) => PathBuf::new(),
+        None if needs_nothing => PathBuf::new(),
         None => workspace::binary(root, if options.smoke { Profile::Dev } else { Profile::Release })?,
     };
-    let wanted: Vec<Environment> = cases.iter().map(|case| case.peers).collect();
-    let has_peers = !options.no_peers && wanted.iter().any(|wanted| *wanted != Environment::Rules);
-    let peers = if has_peers { Some(Peers::prepare(root, &wanted)?) } else { None };
+    let peers = if options.no_peers || needs_nothing { None } else { Some(Peers::prepare(root, &wanted)?) };
     let session_of = |scratch: &Path| Session {
         root: root.to_path_buf(),
         scratch: scratch.to_path_buf(),

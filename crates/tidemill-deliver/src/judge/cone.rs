@@ -380,13 +380,8 @@ fn rare(strata: &[(u32, Arms)], rate: f64, times: f64) -> Betting {
 
 /// A lower end that is on the side of the limit on which the judge says that harm is.
 fn agreed(end: Option<f64>, limit: Option<f64>, is_beyond: bool) -> Option<f64> {
-    match (end, limit) {
-        (Some(end), Some(limit)) if is_beyond => Some(end.max(limit)),
-        (None, Some(limit)) if is_beyond => Some(limit),
-        (Some(end), Some(limit)) => Some(end.min(limit)),
-        (end, None) => end,
-        (None, Some(_)) => None,
-    }
+    let Some(limit) = limit else { return end };
+    if is_beyond { Some(end.map_or(limit, |end| end.max(limit))) } else { end.map(|end| end.min(limit)) }
 }
 
 fn scaled((n, events): (u64, u64), times: f64) -> (u64, u64) {

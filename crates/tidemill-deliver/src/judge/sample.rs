@@ -59,7 +59,7 @@ impl Sample {
     }
 
     /// The sum of all squares.
-    fn sumsq(&self) -> f64 {
+    pub(crate) fn sumsq(&self) -> f64 {
         match self {
             Self::Counts { events, .. } => *events as f64,
             Self::Moments { sumsq, .. } => *sumsq,

@@ -8,6 +8,8 @@ pub struct Pace {
     hours: Vec<f64>,
     /// Requests until the beginning of each hour.
     until: Vec<f64>,
+    /// Requests of all hours.
+    total: f64,
 }
 
 impl Pace {
@@ -30,12 +32,12 @@ impl Pace {
                 sum - requests
             })
             .collect();
-        Self { hours, until }
+        Self { hours, until, total: sum }
     }
 
     /// Requests an hour over all hours.
     pub fn mean(&self) -> f64 {
-        if self.hours.is_empty() { 0.0 } else { self.total() / self.hours.len() as f64 }
+        if self.hours.is_empty() { 0.0 } else { self.total / self.hours.len() as f64 }
     }
 
     /// So many times as many.
@@ -57,11 +59,7 @@ impl Pace {
         let rounds = libm::floor(at / length);
         let within = (at - rounds * length).max(0.0);
         let hour = (within as usize).min(self.hours.len() - 1);
-        rounds * self.total() + self.until[hour] + (within - hour as f64) * self.hours[hour]
-    }
-
-    fn total(&self) -> f64 {
-        self.hours.iter().sum()
+        rounds * self.total + self.until[hour] + (within - hour as f64) * self.hours[hour]
     }
 }
 

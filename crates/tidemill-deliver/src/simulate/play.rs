@@ -9,7 +9,7 @@ use tidemill_stats::random::Random;
 
 use super::pace::Pace;
 use super::source::{Distribution, Source};
-use crate::judge::{Decision, Judge, Kind, Look, Observation, Sample, Spec, Traffic, Verdict, Why};
+use crate::judge::{Decision, Judge, Kind, Look, Observation, Sample, Spec, Traffic, Why};
 use crate::rollout::{Hold, Progress, Stage, Until};
 
 /// The time to the next look as a part of the time since a stage began. A server looks every second; evidence hardly changes from one
@@ -104,7 +104,8 @@ pub(super) fn play(
     random: &mut Random,
 ) -> Run {
     let horizon = millis(scene.horizon);
-    let mut play = Play { scene, candidate, random, judge, clock: 0, epochs: Vec::new() };
+    let delays = delays(&scene.sources);
+    let mut play = Play { scene, candidate, delays: &delays, random, judge, clock: 0, epochs: Vec::new() };
     let mut run = Run { ending: Ending::Shipped, stages: Vec::new() };
     for (at, stage) in scene.stages.iter().enumerate() {
         let (share, until, is_shadow) = match stage {
@@ -135,6 +136,8 @@ pub(super) fn play(
 struct Play<'a> {
     scene: &'a Scene,
     candidate: &'a [Option<Distribution>],
+    /// How long outcomes take, each length once.
+    delays: &'a [f64],
     random: &'a mut Random,
     judge: Judge,
     /// Milliseconds since the beginning.
@@ -162,7 +165,7 @@ impl Play<'_> {
             passed.hours = (self.clock - since) as f64 / HOUR_MS;
             let harm = self.judge.verdict(&BTreeSet::new());
             if harm.decision == Decision::Rollback {
-                passed.blocked_by = self.metrics(&harm);
+                passed.blocked_by = self.metrics(&harm.why);
                 return (passed, Some(Ending::RolledBack));
             }
             let progress = Progress {
@@ -178,7 +181,7 @@ impl Play<'_> {
                 Hold::TimedOut { why } => (why, true),
                 _ => (Vec::new(), false),
             };
-            passed.blocked_by = self.metrics(&Verdict { decision: Decision::Hold, why });
+            passed.blocked_by = self.metrics(&why);
             if is_late {
                 return (passed, Some(Ending::TimedOut));
             }
@@ -189,9 +192,9 @@ impl Play<'_> {
     }
 
     /// Metrics that a verdict names, as bits by their place.
-    fn metrics(&self, verdict: &Verdict) -> u64 {
+    fn metrics(&self, why: &[Why]) -> u64 {
         let metrics = &self.judge.spec().metrics;
-        verdict.why.iter().fold(0, |bits, why| match why {
+        why.iter().fold(0, |bits, why| match why {
             Why::NoData { metric } | Why::NotProven { metric } | Why::Harm { metric, .. } => {
                 let at = metrics.iter().position(|known| known.name == *metric).unwrap_or(63);
                 bits | 1 << at.min(63)
@@ -206,31 +209,29 @@ impl Play<'_> {
         else {
             return (0, 0);
         };
-        let expected = self.scene.pace.between(before as f64 / HOUR_MS, self.clock as f64 / HOUR_MS);
-        let requests = self.random.poisson(expected);
-        let candidate = self.random.binomial(requests, epoch.share);
-        let baseline = if epoch.is_shadow { requests } else { requests - candidate };
+        let (requests, arms) = self.arrivals(epoch, before, self.clock);
         if requests > 0 {
             let now = |source: &Source| source.delay <= 0.0;
-            let observations = self.observe(epoch, (candidate, baseline), &now);
-            let assigned = (!epoch.is_shadow).then_some((candidate, baseline));
+            let observations = self.observe(epoch, arms, &now);
+            let assigned = (!epoch.is_shadow).then_some(arms);
             self.judge.look(&Look { traffic: traffic(place, epoch), assigned, observations });
         }
         self.late(before);
-        (candidate, requests)
+        (arms.0, requests)
+    }
+
+    /// Requests that come between two moments, and those that candidate and baseline answer.
+    fn arrivals(&mut self, epoch: Epoch, from: i64, to: i64) -> (u64, (u64, u64)) {
+        let expected = self.scene.pace.between(from as f64 / HOUR_MS, to as f64 / HOUR_MS);
+        let requests = self.random.poisson(expected);
+        let candidate = self.random.binomial(requests, epoch.share);
+        let baseline = if epoch.is_shadow { requests } else { requests - candidate };
+        (requests, (candidate, baseline))
     }
 
     /// What became known between `before` and now of requests that came earlier, under the traffic of then.
     fn late(&mut self, before: i64) {
-        let mut delays: Vec<f64> = Vec::new();
-        for delay in
-            self.scene.sources.iter().flatten().map(|source| source.delay).filter(|delay| *delay > 0.0)
-        {
-            if !delays.contains(&delay) {
-                delays.push(delay);
-            }
-        }
-        for delay in delays {
+        for &delay in self.delays {
             let back = (delay * HOUR_MS) as i64;
             for place in 0..self.epochs.len() {
                 let epoch = self.epochs[place];
@@ -238,12 +239,9 @@ impl Play<'_> {
                 if from >= to {
                     continue;
                 }
-                let expected = self.scene.pace.between(from as f64 / HOUR_MS, to as f64 / HOUR_MS);
-                let requests = self.random.poisson(expected);
-                let candidate = self.random.binomial(requests, epoch.share);
-                let baseline = if epoch.is_shadow { requests } else { requests - candidate };
+                let (_, arms) = self.arrivals(epoch, from, to);
                 let then = |source: &Source| source.delay == delay;
-                let observations = self.observe(epoch, (candidate, baseline), &then);
+                let observations = self.observe(epoch, arms, &then);
                 if !observations.is_empty() {
                     self.judge.look(&Look { traffic: traffic(place, epoch), assigned: None, observations });
                 }
@@ -290,6 +288,17 @@ impl Play<'_> {
         }
         observations
     }
+}
+
+/// How long outcomes take, each length once, in the order of the metrics.
+fn delays(sources: &[Option<Source>]) -> Vec<f64> {
+    let mut delays: Vec<f64> = Vec::new();
+    for delay in sources.iter().flatten().map(|source| source.delay) {
+        if delay > 0.0 && !delays.contains(&delay) {
+            delays.push(delay);
+        }
+    }
+    delays
 }
 
 fn traffic(place: usize, epoch: Epoch) -> Traffic {

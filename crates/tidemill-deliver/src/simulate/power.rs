@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::play::{Ending, Run, Scene};
+use super::play::{Ending, Scene};
 use super::run::{SimulateError, simulate};
 use super::summary::{Summary, quantile};
 
@@ -82,11 +82,11 @@ pub fn adequacy(scene: &Scene, power: Power) -> Result<Adequacy, SimulateError> 
     let needed = quantile(&mut times, ENOUGH);
     let summary = Summary::of(&scene.judge, &runs);
     let slowest = summary.waited_for.first().map(|(metric, _)| metric.clone());
-    let timed_out = runs.iter().filter(|run| run.ending == Ending::TimedOut).count();
     let is_enough = in_time >= ENOUGH;
     let unseen = unseen.map(|(metric, _)| metric.name.as_str());
-    let words = Words { an_hour, in_time, needed, most, slowest: slowest.as_deref(), unseen };
-    let words = if is_enough { words.enough() } else { words.too_little(&runs, timed_out) };
+    let timed_out = summary.timed_out.count;
+    let words = Words { an_hour, in_time, needed, most, slowest: slowest.as_deref(), unseen, timed_out };
+    let words = if is_enough { words.enough() } else { words.too_little() };
     Ok(Adequacy { is_enough, in_time, hours: needed, an_hour, slowest, words })
 }
 
@@ -97,6 +97,7 @@ struct Words<'a> {
     most: f64,
     slowest: Option<&'a str>,
     unseen: Option<&'a str>,
+    timed_out: u64,
 }
 
 impl Words<'_> {
@@ -110,7 +111,7 @@ impl Words<'_> {
         )
     }
 
-    fn too_little(&self, runs: &[Run], timed_out: usize) -> String {
+    fn too_little(&self) -> String {
         let (traffic, most) = (requests(self.an_hour), span(self.most));
         if self.an_hour <= 0.0 {
             return format!(
@@ -127,11 +128,11 @@ impl Words<'_> {
         let what = self.slowest.map_or_else(|| "all stages".to_owned(), |metric| format!("`{metric}`"));
         let remedy =
             "raise the shares, widen `reject`, prove it in a shadow (`until: verdict`), or allow more time";
-        if 2 * timed_out > runs.len() {
+        if 2 * self.timed_out > RUNS {
             return format!(
                 "at {traffic} the longest time of a stage (`max`) is over before {what} is decided in {:.0} % of runs, and a \
                 person would have to: {remedy}",
-                100.0 * timed_out as f64 / runs.len() as f64
+                100.0 * self.timed_out as f64 / RUNS as f64
             );
         }
         let needed = self.needed.map_or_else(

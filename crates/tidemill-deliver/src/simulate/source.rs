@@ -131,14 +131,12 @@ impl Distribution {
             // Chances that sum to a little less than one.
             counts.push((*value, left));
         }
-        if !matches!(kind, Kind::Continuous { .. }) {
-            return Sample::Values(counts);
+        let values = Sample::Values(counts);
+        if matches!(kind, Kind::Continuous { .. }) {
+            Sample::Moments { n, sum: values.sum(), sumsq: values.sumsq() }
+        } else {
+            values
         }
-        let (sum, sumsq) = counts.iter().fold((0.0, 0.0), |(sum, sumsq), (value, count)| {
-            let count = *count as f64;
-            (sum + value * count, sumsq + value * value * count)
-        });
-        Sample::Moments { n, sum, sumsq }
     }
 }
 

@@ -5,53 +5,17 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use serde::Deserialize;
 
-use crate::bench::report::{Bar, Row, Table, number};
+use self::rows::{Speed, Tables};
+use crate::bench::report::{Row, Table, number};
 use crate::bench::session::Session;
 use crate::process;
 
+#[path = "../../../../crates/tidemill-deliver/examples/judge_errors/rows.rs"]
+mod rows;
+
 /// A verdict may take so many times the requests that the reference needs.
 const MOST_RATIO: f64 = 1.5;
-
-#[derive(Deserialize)]
-struct Tables {
-    repetitions: u64,
-    healthy: Vec<Healthy>,
-    at_limit: Vec<AtLimit>,
-    speed: Vec<Speed>,
-}
-
-#[derive(Deserialize)]
-struct Healthy {
-    kind: String,
-    share: f64,
-    budget: f64,
-    judge: f64,
-    reference: f64,
-    peeking_z: f64,
-    argo_limit_0: f64,
-    argo_limit_3: f64,
-    flagger_count_5: f64,
-}
-
-#[derive(Deserialize)]
-struct AtLimit {
-    kind: String,
-    share: f64,
-    budget: f64,
-    shipped: f64,
-}
-
-#[derive(Deserialize)]
-struct Speed {
-    kind: String,
-    share: f64,
-    harm: f64,
-    certifies: bool,
-    judge: Option<u64>,
-    reference: Option<u64>,
-}
 
 /// Measures the three tables.
 pub(super) fn measure(session: &Session) -> Result<Vec<Row>> {
@@ -97,8 +61,12 @@ fn healthy(tables: &Tables) -> Row {
         "false rollbacks of a healthy candidate, {} streams, 1,000 requests a look, judged after every look",
         tables.repetitions
     );
-    let bars = vec![bar("false rollbacks at worst", worst, 1.0, "of the budget")];
-    row("judge-healthy", &title, table(&columns, rows), bars)
+    row("judge-healthy", &title, &columns, rows).below(
+        "false rollbacks at worst",
+        worst,
+        1.0,
+        "of the budget",
+    )
 }
 
 fn at_limit(tables: &Tables) -> Row {
@@ -106,9 +74,13 @@ fn at_limit(tables: &Tables) -> Row {
         std::iter::once(row.kind.clone()).chain([row.share, row.budget, row.shipped].map(percent)).collect()
     });
     let worst = tables.at_limit.iter().map(|row| row.shipped / row.budget).fold(0.0, f64::max);
-    let bars = vec![bar("shipped at the limit at worst", worst, 1.0, "of the budget")];
     let columns = ["metric", "share", "budget", "shipped"];
-    row("judge-limit", "candidates at the `reject` limit that are shipped", table(&columns, rows), bars)
+    row("judge-limit", "candidates at the `reject` limit that are shipped", &columns, rows).below(
+        "shipped at the limit at worst",
+        worst,
+        1.0,
+        "of the budget",
+    )
 }
 
 fn speed(tables: &Tables) -> Row {
@@ -124,22 +96,15 @@ fn speed(tables: &Tables) -> Row {
         vec![row.kind.clone(), what, percent(row.share), count(row.judge), count(row.reference), ratio]
     });
     let columns = ["metric", "candidate", "share", "judge", "reference sequence", "ratio"];
-    let table = table(&columns, rows);
     // Money is judged without knowing its variance; that is told apart.
     let worst = |is_exact: bool| {
         let of = tables.speed.iter().filter(|row| row.kind.starts_with("bounded_mean") == is_exact);
         of.filter_map(ratio).fold(0.0, f64::max)
     };
-    let bars = vec![
-        bar("requests to a verdict, at worst", worst(false), MOST_RATIO, "× the reference's"),
-        bar(
-            "the same of money, whose test is exact for any distribution",
-            worst(true),
-            MOST_RATIO,
-            "× the reference's",
-        ),
-    ];
-    row("judge-speed", "median requests of both arms to the verdict, budget 5 %", table, bars)
+    let exact = "the same of money, whose test is exact for any distribution";
+    row("judge-speed", "median requests of both arms to the verdict, budget 5 %", &columns, rows)
+        .below("requests to a verdict, at worst", worst(false), MOST_RATIO, "× the reference's")
+        .below(exact, worst(true), MOST_RATIO, "× the reference's")
 }
 
 fn ratio(row: &Speed) -> Option<f64> {
@@ -150,18 +115,13 @@ fn percent(part: f64) -> String {
     format!("{} %", number(100.0 * part))
 }
 
-fn bar(what: &str, value: f64, limit: f64, unit: &str) -> Bar {
-    Bar {
-        demand: format!("{what} ≤ {} {unit}", number(limit)),
-        reached: format!("{} {unit}", number(value)),
-        pass: value <= limit,
+fn row(name: &str, title: &str, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Row {
+    let columns = columns.iter().map(|column| (*column).to_owned()).collect();
+    Row {
+        name: name.to_owned(),
+        title: title.to_owned(),
+        lines: Vec::new(),
+        table: Some(Table { columns, rows: rows.collect() }),
+        bars: Vec::new(),
     }
-}
-
-fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Table {
-    Table { columns: columns.iter().map(|name| (*name).to_owned()).collect(), rows: rows.collect() }
-}
-
-fn row(name: &str, title: &str, table: Table, bars: Vec<Bar>) -> Row {
-    Row { name: name.to_owned(), title: title.to_owned(), lines: Vec::new(), table: Some(table), bars }
 }

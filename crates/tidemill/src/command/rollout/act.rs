@@ -120,11 +120,9 @@ fn difference(stored: &Value, replayed: &Value, place: &str) -> Option<String> {
     match (stored, replayed) {
         (Value::Object(one), Value::Object(other)) => {
             let keys: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-            keys.into_iter().find_map(|key| {
-                let of =
-                    |members: &serde_json::Map<String, Value>| members.get(key).cloned().unwrap_or_default();
-                difference(&of(one), &of(other), &format!("{place}/{key}"))
-            })
+            // A member that is missing counts as null.
+            keys.into_iter()
+                .find_map(|key| difference(&stored[key], &replayed[key], &format!("{place}/{key}")))
         }
         (Value::Array(one), Value::Array(other)) if one.len() == other.len() => one
             .iter()

@@ -17,15 +17,26 @@ release:
         judge: {error_budget: 0.05, metrics: [errors]}
 ";
 
+/// The same, judged by what mistakes cost.
+const COSTLY: &str = "project: served
+objective:
+  task: {kind: classification, target: big, positive: 1}
+  costs: {currency: EUR, false_negative: 120, false_positive: 15}
+release:
+  model: late
+  environments:
+    prod:
+      rollout:
+        stages: [{canary: 50%}, {full: {}}]
+        judge: {error_budget: 0.02, outcomes: {delay: 1s}, metrics: [errors, cost]}
+";
+
 /// How long anything may take on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 #[test]
 fn harm_goes_back_health_gets_everything_and_kill_9_changes_nothing() {
-    let place = Place::sqlite();
-    fs_err::write(place.root().join("tidemill.yaml"), PROJECT).unwrap();
-    let server = place.serve();
-    succeeds(script(&place, "rollouts.py", &[&server.url, "register"]), &[&server]);
+    let (place, server) = served(PROJECT);
 
     let first = json(&place, &["release", "late@1", "--to", "prod"]);
     assert_eq!((first["rollout"].as_u64(), &first["incumbent"]), (Some(1), &Value::Null));
@@ -63,22 +74,7 @@ fn harm_goes_back_health_gets_everything_and_kill_9_changes_nothing() {
 
 #[test]
 fn what_costs_more_goes_back_on_outcomes_and_each_is_taken_once() {
-    const COSTLY: &str = "project: served
-objective:
-  task: {kind: classification, target: big, positive: 1}
-  costs: {currency: EUR, false_negative: 120, false_positive: 15}
-release:
-  model: late
-  environments:
-    prod:
-      rollout:
-        stages: [{canary: 50%}, {full: {}}]
-        judge: {error_budget: 0.02, outcomes: {delay: 1s}, metrics: [errors, cost]}
-";
-    let place = Place::sqlite();
-    fs_err::write(place.root().join("tidemill.yaml"), COSTLY).unwrap();
-    let server = place.serve();
-    succeeds(script(&place, "rollouts.py", &[&server.url, "register"]), &[&server]);
+    let (place, server) = served(COSTLY);
     json(&place, &["release", "late@1", "--to", "prod", "--threshold", "5"]);
     wait(&place, 1, &server, |status| status["phase"] == "complete");
 
@@ -112,24 +108,12 @@ release:
 /// The plan is played on what was asked and on the outcomes of it, by the server as a gate and by the command.
 #[test]
 fn a_plan_that_cannot_decide_in_time_is_refused_or_warned_of() {
-    const SLOW: &str = "project: served
-objective:
-  task: {kind: classification, target: big, positive: 1}
-  costs: {currency: EUR, false_negative: 120, false_positive: 15}
-release:
-  model: late
-  environments:
-    prod:
-      rollout:
-        stages: [{canary: 50%}, {full: {}}]
-        judge: {error_budget: 0.02, outcomes: {delay: 1s}, metrics: [errors, latency, cost]}
-        power: {decide_within: 1s, else: refuse}
-";
-    let place = Place::sqlite();
+    let slow = COSTLY.replace(
+        "[errors, cost]}\n",
+        "[errors, latency, cost]}\n        power: {decide_within: 1s, else: refuse}\n",
+    );
+    let (place, server) = served(&slow);
     let declare = |text: &str| fs_err::write(place.root().join("tidemill.yaml"), text).unwrap();
-    declare(SLOW);
-    let server = place.serve();
-    succeeds(script(&place, "rollouts.py", &[&server.url, "register"]), &[&server]);
     // Of the first release there is nothing to compare with, so nothing can be late.
     json(&place, &["release", "late@1", "--to", "prod", "--threshold", "5"]);
     let first = wait(&place, 1, &server, |status| status["phase"] == "complete");
@@ -173,7 +157,7 @@ release:
     let told = place.command(&["rollout", "status", "2"]).output().unwrap();
     assert!(String::from_utf8_lossy(&told.stdout).contains("gate power did not pass: at "), "{told:?}");
 
-    declare(&SLOW.replace("else: refuse", "else: warn"));
+    declare(&slow.replace("else: refuse", "else: warn"));
     json(&place, &["release", "late@2", "--to", "prod", "--threshold", "5"]);
     let warned = wait(&place, 3, &server, |status| {
         !["pending", "preflight"].contains(&status["phase"].as_str().unwrap())
@@ -182,7 +166,7 @@ release:
     assert_eq!(said["passed"], true, "{said}");
     assert!(said["detail"].as_str().unwrap().starts_with("warning: at "), "{said}");
 
-    declare(&SLOW.replace("decide_within: 1s", "decide_within: 90d"));
+    declare(&slow.replace("decide_within: 1s", "decide_within: 90d"));
     json(&place, &["release", "late@2", "--to", "prod", "--threshold", "6", "--concurrent", "supersede"]);
     let passed = wait(&place, 4, &server, |status| {
         !["pending", "preflight"].contains(&status["phase"].as_str().unwrap())
@@ -196,11 +180,8 @@ release:
 
 #[test]
 fn no_path_leads_past_an_approval() {
-    let place = Place::sqlite();
     let gated = PROJECT.replace("    prod:\n", "    prod:\n      approve: {by: owner, people: [ada]}\n");
-    fs_err::write(place.root().join("tidemill.yaml"), gated).unwrap();
-    let server = place.serve();
-    succeeds(script(&place, "rollouts.py", &[&server.url, "register"]), &[&server]);
+    let (place, server) = served(&gated);
     json(&place, &["release", "late@1", "--to", "prod"]);
     let waiting = wait(&place, 1, &server, |status| status["phase"] == "awaiting");
     // The author, a stranger, an approval of something else, and the words that mean something elsewhere.
@@ -221,6 +202,16 @@ fn no_path_leads_past_an_approval() {
     json(&place, &["rollout", "abort", "1", "--reason", "enough"]);
     wait(&place, 1, &server, |status| status["phase"] == "aborted");
     server.stop();
+}
+
+/// A server of this project that knows the versions of its model.
+#[track_caller]
+fn served(project: &str) -> (Place, Server) {
+    let place = Place::sqlite();
+    fs_err::write(place.root().join("tidemill.yaml"), project).unwrap();
+    let server = place.serve();
+    succeeds(script(&place, "rollouts.py", &[&server.url, "register"]), &[&server]);
+    (place, server)
 }
 
 /// What a command prints with `--json`.

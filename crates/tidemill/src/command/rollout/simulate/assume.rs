@@ -1,14 +1,15 @@
 //! Figures that somebody says instead of measuring them.
 
-use tidemill_deliver::judge::{Kind, Spec};
+use tidemill_deliver::judge::{ERRORS, Kind, LATENCY, Spec};
+use tidemill_deliver::outcome::{COST, KPI, QUALITY};
 use tidemill_deliver::simulate::{Distribution, Known};
 
-use super::candidates::base;
+use super::candidates::{base, number};
 use crate::failure::Failure;
 
 /// What can be assumed, beside metrics.
 const OTHERS: [&str; 2] = ["outcomes", "disagreement"];
-const METRICS: [&str; 5] = ["errors", "latency", "cost", "quality", "kpi"];
+const METRICS: [&str; 5] = [ERRORS, LATENCY, COST, QUALITY, KPI];
 
 /// `cost=8.5:30`.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,18 +29,12 @@ pub(super) fn assumption(text: &str) -> Result<Assumption, String> {
             .unwrap_or_else(|| format!("one of {}", known.join(", ")));
         return Err(format!("nothing can be assumed of `{name}`; {meant}"));
     }
-    let number = |text: &str| {
-        text.trim()
-            .parse::<f64>()
-            .ok()
-            .filter(|number| number.is_finite())
-            .ok_or_else(|| format!("`{text}` is no number"))
-    };
+    let said = |text: &str| number(text).ok_or_else(|| format!("`{text}` is no number"));
     let (figure, deviation) = match figures.split_once(':') {
-        Some((figure, deviation)) => (number(figure)?, Some(number(deviation)?)),
-        None => (number(figures)?, None),
+        Some((figure, deviation)) => (said(figure)?, Some(said(deviation)?)),
+        None => (said(figures)?, None),
     };
-    let is_part = matches!(name, "errors" | "latency" | "disagreement");
+    let is_part = matches!(name, ERRORS | LATENCY | "disagreement");
     if is_part && !(0.0..=1.0).contains(&figure) {
         return Err(format!("`{name}` is {figure}, but is a part of requests: a number from 0 to 1"));
     }
@@ -56,8 +51,8 @@ pub(super) fn assumption(text: &str) -> Result<Assumption, String> {
 pub(super) fn traffic(text: &str) -> Result<f64, String> {
     let wrong =
         || format!("`{text}` is no rate; expected a number of requests and a time, as in `120/h` or `2/s`");
-    let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
-    let number: f64 = number.trim().parse().map_err(|_| wrong())?;
+    let (requests, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let requests = number(requests).ok_or_else(wrong)?;
     let an_hour = match unit.trim() {
         "s" => 3_600.0,
         "m" | "min" => 60.0,
@@ -67,14 +62,14 @@ pub(super) fn traffic(text: &str) -> Result<f64, String> {
         _ => return Err(wrong()),
     };
     // More than a billion a second is a slip of the hand.
-    let rate = number * an_hour;
+    let rate = requests * an_hour;
     if rate > 0.0 && rate < 3.6e12 { Ok(rate) } else { Err(wrong()) }
 }
 
 /// Whether nothing has to be measured.
 pub(super) fn covers(assumptions: &[Assumption], judge: &Spec) -> bool {
     // What is slow is a part of requests by its definition.
-    let is_said = |name: &str| name == "latency" || assumptions.iter().any(|one| one.name == name);
+    let is_said = |name: &str| name == LATENCY || assumptions.iter().any(|one| one.name == name);
     judge.metrics.iter().all(|metric| is_said(base(&metric.name)))
 }
 
@@ -82,18 +77,18 @@ impl Assumption {
     /// Puts it in the place of what was seen.
     pub(super) fn apply(&self, known: &mut Known, judge: &Spec) -> anyhow::Result<()> {
         match self.name.as_str() {
-            "errors" => known.errors = Some(self.figure),
-            "latency" => known.slow = Some(self.figure),
+            ERRORS => known.errors = Some(self.figure),
+            LATENCY => known.slow = Some(self.figure),
             "outcomes" => (known.labels, known.kpis) = (self.figure, self.figure),
             "disagreement" => {
                 known.disagreement = self.figure;
                 (known.paired_cost, known.paired_quality) = (None, None);
             }
-            "cost" => {
+            COST => {
                 known.cost = Some(self.bounded(judge)?);
                 known.paired_cost = None;
             }
-            "quality" => {
+            QUALITY => {
                 known.quality = Some(self.bounded(judge)?);
                 known.paired_quality = None;
             }

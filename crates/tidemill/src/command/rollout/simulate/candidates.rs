@@ -33,7 +33,6 @@ pub(super) struct Candidate {
 pub(super) fn wanted(text: &str) -> Result<Wanted, String> {
     let (metric, amount) =
         text.split_once('=').ok_or_else(|| format!("`{text}` is not METRIC=AMOUNT, as in `errors=2x`"))?;
-    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
     let wrong =
         || format!("`{amount}` is no amount of harm; expected `2x`, `5%` or a number in the metric's unit");
     let harm = if amount == "reject" {
@@ -48,6 +47,11 @@ pub(super) fn wanted(text: &str) -> Result<Wanted, String> {
         Harm::By(number(amount).ok_or_else(wrong)?)
     };
     Ok(Wanted { metric: metric.to_owned(), amount: amount.to_owned(), harm })
+}
+
+/// A finite number.
+pub(super) fn number(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 /// The metric as the project file names it: a shadow and a canary look at the same one in two ways.

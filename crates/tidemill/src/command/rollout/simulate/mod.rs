@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use clap::Args;
 use tidemill_core::{Progress as _, Unit};
-use tidemill_deliver::judge::Spec;
+use tidemill_deliver::judge::{ERRORS, Spec};
 use tidemill_deliver::outcome::Measures;
 use tidemill_deliver::release::Release;
 use tidemill_deliver::rollout::Stage;
-use tidemill_deliver::simulate::{Known, Pace, Scene, SimulateError, Summary, simulate};
+use tidemill_deliver::simulate::{Known, Pace, Scene, SimulateError, Source, Summary, simulate};
 use tidemill_project::{Period, Share};
 use tidemill_serve::record::Reader;
 use tidemill_server::delivery::{Asked, Recent, recent};
@@ -66,7 +66,6 @@ struct Played {
     scene: Scene,
     known: Known,
     recent: Option<Recent>,
-    assumed: Vec<(String, f64)>,
     results: Vec<(Candidate, Summary)>,
 }
 
@@ -77,13 +76,9 @@ pub(super) fn run(args: &Simulate, app: &App<'_>) -> anyhow::Result<()> {
     let mut known = recent.as_ref().map_or_else(Known::default, |recent| recent.known.clone());
     known.delay = plan.measures.as_ref().map_or(0.0, |measures| measures.delay.as_secs_f64() / 3_600.0);
     // What is slow is what one of twenty requests is.
-    let mut assumed = Vec::new();
-    if known.slow.is_none() {
-        known.slow = Some(0.05);
-    }
+    known.slow = known.slow.or(Some(0.05));
     for assumption in &args.assume {
         assumption.apply(&mut known, &plan.judge)?;
-        assumed.push((assumption.name.clone(), assumption.figure));
     }
     let pace = match (args.traffic, &recent) {
         (Some(an_hour), _) => Pace::constant(an_hour),
@@ -97,7 +92,7 @@ pub(super) fn run(args: &Simulate, app: &App<'_>) -> anyhow::Result<()> {
     let candidates = candidates::all(&args.harm, &scene)?;
     let results = play(args, app, &scene, candidates)?;
     let (environment, endpoint) = (plan.environment, plan.endpoint);
-    let played = Played { environment, endpoint, scene, known, recent, assumed, results };
+    let played = Played { environment, endpoint, scene, known, recent, results };
     if app.console.json() { print::json(args, &played, app) } else { print::people(&played, app) }
 }
 
@@ -173,16 +168,12 @@ fn read(args: &Simulate, app: &App<'_>, plan: &Plan) -> anyhow::Result<Recent> {
 }
 
 /// A metric that needs proof and of which nothing is known would only say that nothing is ever decided.
-fn refuse_unknown(
-    plan: &Plan,
-    sources: &[Option<tidemill_deliver::simulate::Source>],
-    pace: &Pace,
-) -> anyhow::Result<()> {
+fn refuse_unknown(plan: &Plan, sources: &[Option<Source>], pace: &Pace) -> anyhow::Result<()> {
     let unknown = plan.judge.metrics.iter().zip(sources).find(|(_, source)| source.is_none());
     let endpoint = &plan.endpoint;
     if let Some((metric, _)) = unknown {
         let name = candidates::base(&metric.name);
-        let figure = if name == "errors" { "0.01" } else { "MEAN:DEVIATION" };
+        let figure = if name == ERRORS { "0.01" } else { "MEAN:DEVIATION" };
         return Err(Failure::new(format!("nothing is known of `{name}`: there are no such requests of `{endpoint}`"))
             .hint(format!("look further back with `--since`, or say what to expect: `--traffic 120/h --assume {name}={figure}`"))
             .into());

@@ -1,9 +1,9 @@
 //! What came of it, for people and for programs.
 
 use serde_json::{Value, json};
-use tidemill_deliver::judge::Kind;
+use tidemill_deliver::judge::{Kind, LATENCY};
 use tidemill_deliver::rollout::Stage;
-use tidemill_deliver::simulate::{Part, Quantiles, span};
+use tidemill_deliver::simulate::{Part, Quantiles, Summary, span};
 
 use super::{Played, Simulate, candidates};
 use crate::app::App;
@@ -29,16 +29,14 @@ pub(super) fn people(played: &Played, app: &App<'_>) -> anyhow::Result<()> {
             .metric
             .as_ref()
             .map_or_else(|| candidate.amount.clone(), |metric| format!("{metric} {}", candidate.amount));
-        let open = 100.0 * (summary.timed_out.share + summary.undecided.share);
-        let requests = summary.requests.median.map_or_else(|| "-".to_owned(), |median| count(median as u64));
         table.row([
             name,
             part(summary.shipped),
             part(summary.rolled_back),
-            format!("{open:.1} %"),
+            format!("{:.1} %", 100.0 * open(summary)),
             time(summary.hours.median),
             time(summary.hours.p90),
-            requests,
+            median(summary.requests),
         ]);
     }
     console.table(&table);
@@ -55,8 +53,6 @@ pub(super) fn people(played: &Played, app: &App<'_>) -> anyhow::Result<()> {
         ("requests", Align::Right),
         ("of the candidate", Align::Right),
     ]);
-    let number_of =
-        |found: Quantiles| found.median.map_or_else(|| "-".to_owned(), |median| count(median as u64));
     for stage in &healthy.stages {
         stages.row([
             played.scene.stages.get(stage.stage).map(stage_name).unwrap_or_default(),
@@ -65,8 +61,8 @@ pub(super) fn people(played: &Played, app: &App<'_>) -> anyhow::Result<()> {
             count(stage.rolled_back),
             time(stage.hours.median),
             time(stage.hours.p90),
-            number_of(stage.requests),
-            number_of(stage.candidate),
+            median(stage.requests),
+            median(stage.candidate),
         ]);
     }
     console.table(&stages);
@@ -114,7 +110,7 @@ fn head(played: &Played, app: &App<'_>) {
                     .recent
                     .as_ref()
                     .and_then(|recent| recent.slow_us)
-                    .filter(|_| metric.name == "latency");
+                    .filter(|_| metric.name == LATENCY);
                 let slow = slow.filter(|slow| *slow < u64::MAX).map_or_else(String::new, |slow| {
                     format!(" (slower than {} ms)", number(slow as f64 / 1_000.0))
                 });
@@ -160,22 +156,19 @@ fn verdict(played: &Played, app: &App<'_>) {
             part(summary.shipped)
         ));
     }
-    for (what, found) in played.results.iter().map(|(candidate, summary)| {
-        let is_wrong = match (candidate.metric.is_none(), candidate.is_limit) {
-            (true, _) => summary.rolled_back.low > budget,
-            (false, true) => summary.shipped.low > budget,
-            (false, false) => false,
+    for (candidate, summary) in &played.results {
+        let (name, wrong) = match &candidate.metric {
+            None => ("a healthy candidate", summary.rolled_back),
+            Some(metric) if candidate.is_limit => (metric.as_str(), summary.shipped),
+            Some(_) => continue,
         };
-        (candidate, is_wrong)
-    }) {
-        if found {
-            let name = what.metric.as_deref().unwrap_or("a healthy candidate");
+        if wrong.low > budget {
             console.warn(format!(
                 "more errors than the budget allows were seen for {name}; please report this plan"
             ));
         }
     }
-    let open = healthy.timed_out.share + healthy.undecided.share;
+    let open = open(healthy);
     if open > OFTEN_OPEN {
         let waited = healthy.waited_for.first().map(|(metric, _)| candidates::base(metric).to_owned());
         let waited = waited.map_or_else(String::new, |metric| format!("; they wait for `{metric}`"));
@@ -203,6 +196,16 @@ fn stage_name(stage: &Stage) -> String {
 /// A share with its interval.
 fn part(part: Part) -> String {
     format!("{:.1} % ({:.1}–{:.1})", 100.0 * part.share, 100.0 * part.low, 100.0 * part.high)
+}
+
+/// The part of rollouts that had no verdict.
+fn open(summary: &Summary) -> f64 {
+    summary.timed_out.share + summary.undecided.share
+}
+
+/// The middle number of requests.
+fn median(requests: Quantiles) -> String {
+    requests.median.map_or_else(|| "-".to_owned(), |median| count(median as u64))
 }
 
 fn time(hours: Option<f64>) -> String {
@@ -234,7 +237,7 @@ pub(super) fn json(args: &Simulate, played: &Played, app: &App<'_>) -> anyhow::R
         })
         .collect();
     let assumed: serde_json::Map<String, Value> =
-        played.assumed.iter().map(|(name, figure)| (name.clone(), json!(figure))).collect();
+        args.assume.iter().map(|one| (one.name.clone(), json!(one.figure))).collect();
     app.console.value(&json!({
         "environment": played.environment, "endpoint": played.endpoint, "seed": args.seed,
         "repetitions": args.repetitions, "horizon_hours": played.scene.horizon.as_secs_f64() / 3_600.0,
