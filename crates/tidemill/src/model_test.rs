@@ -84,7 +84,7 @@ pub(crate) fn judge(
                 results.push(model.against_champion(case, test.max_regression)?);
             }
             ModelTest::Baseline(test) => {
-                results.push(model.baseline(app, step, training, test.beats, test.metric.as_deref())?);
+                results.push(model.baseline(case, test.beats, test.metric.as_deref())?);
             }
             ModelTest::Slice(test) => {
                 for column in test.by.as_slice() {
@@ -135,6 +135,8 @@ struct Judged {
     exported: OnceCell<rescore::Model>,
     /// What it answers to the held-out rows.
     answers: OnceCell<rescore::Answers>,
+    /// What it and the champion answer to them, or why the two cannot be compared.
+    champion: OnceCell<Result<judged::Both, String>>,
 }
 
 /// A metric by its name in the project file.
@@ -172,6 +174,7 @@ impl Judged {
             held_out: OnceCell::new(),
             exported: OnceCell::new(),
             answers: OnceCell::new(),
+            champion: OnceCell::new(),
         })
     }
 
@@ -192,16 +195,8 @@ impl Judged {
     }
 
     /// Trains the simple model on the same rows and compares the two on the same test rows.
-    fn baseline(
-        &self,
-        app: &App<'_>,
-        step: &Step,
-        training: &Training,
-        simple: Algorithm,
-        by: Option<&str>,
-    ) -> anyhow::Result<TestResult> {
-        let table = crate::table::learned_from(&app.root, app.runtime().handle(), step, training)?;
-        let batches = table.batches(None)?.collect::<Result<Vec<_>, _>>()?;
+    fn baseline(&self, case: &Case<'_>, simple: Algorithm, by: Option<&str>) -> anyhow::Result<TestResult> {
+        let training = case.training;
         let declared = Training {
             algorithm: simple,
             cv: None,
@@ -210,7 +205,7 @@ impl Judged {
             linear: None,
             ..training.clone()
         };
-        let other = fit(&batches, &declared, 0, &Quiet)?;
+        let other = fit(&case.table()?, &declared, 0, &Quiet)?;
         let word = serde_json::to_value(simple)?.as_str().unwrap_or_default().to_owned();
         let costs = training.costs.as_ref().filter(|_| by.is_none_or(|by| by == "cost"));
         if let Some(costs) = costs.filter(|_| self.report.decision.is_some()) {

@@ -1,9 +1,11 @@
 //! Tests of a model: limits that make sense, metrics and losses that fit the task.
 
+use std::ops::RangeInclusive;
+
 use tidemill_core::declare::{Metric, TaskKind};
 
 use super::{Check, metric_named};
-use crate::node::Cursor;
+use crate::node::{Cursor, Span};
 use crate::{
     CalibrationTest, ChampionTest, CostTest, DirectionTest, FairnessTest, LatencyTest, LeakageTest,
     ModelTest, RobustnessTest, SliceLoss, SliceTest, StalenessTest, WorstSliceTest,
@@ -55,10 +57,7 @@ impl Check<'_> {
     }
 
     fn cost(&mut self, test: &CostTest, at: &Cursor<'_>) {
-        if !self.has_costs() {
-            let hint = "add `costs:` to `objective`".to_owned();
-            self.add(&at.key, "the objective names no costs", "", Some(hint));
-        }
+        self.costs(&at.key);
         if test.max_regression < 0.0 {
             let span = at.key("max_regression").span;
             self.add(&span, "a regression below 0 is an improvement", "a number of at least 0", None);
@@ -99,18 +98,12 @@ impl Check<'_> {
         if let Some(columns) = &test.columns {
             self.some_columns(columns.as_slice(), "columns", at);
         }
-        if test.depth.is_some_and(|depth| !(1..=DEEPEST).contains(&depth)) {
-            let expected = format!("a number from 1 to {DEEPEST}");
-            self.add(&at.key("depth").span, "not a number of conditions", &expected, None);
-        }
+        self.count("conditions", test.depth, &(1..=DEEPEST), "depth", at);
         match test.loss {
             Some(SliceLoss::LogLoss) if self.task() == Some(TaskKind::Regression) => {
                 self.add(&at.key("loss").span, "`log_loss` is no loss for regression", "`error`", None);
             }
-            Some(SliceLoss::Cost) if !self.has_costs() => {
-                let hint = Some("add `costs:` to `objective`".to_owned());
-                self.add(&at.key("loss").span, "the objective names no costs", "", hint);
-            }
+            Some(SliceLoss::Cost) => self.costs(&at.key("loss").span),
             _ => {}
         }
     }
@@ -121,9 +114,7 @@ impl Check<'_> {
         if let Some(columns) = &test.by {
             self.some_columns(columns.as_slice(), "by", at);
         }
-        if test.bins.is_some_and(|bins| !(2..=1_000).contains(&bins)) {
-            self.add(&at.key("bins").span, "not a number of bins", "a number from 2 to 1000", None);
-        }
+        self.count("bins", test.bins, &(2..=1_000), "bins", at);
         if let (Some(min), Some(max)) = (test.min_slope, test.max_slope)
             && min > max
         {
@@ -188,22 +179,20 @@ impl Check<'_> {
         if test.max_age.0.is_zero() {
             self.add(&at.key("max_age").span, "every version is older than that", "a longer time", None);
         }
-        if test.versions.is_some_and(|versions| !(1..=100).contains(&versions)) {
-            let expected = "a number from 1 to 100";
-            self.add(&at.key("versions").span, "not a number of versions", expected, None);
-        }
+        self.count("versions", test.versions, &(1..=100), "versions", at);
     }
 
     fn latency(&mut self, test: &LatencyTest, at: &Cursor<'_>) {
         self.above_zero("a time", test.p99_ms, "p99_ms", at);
-        if test.rows.is_some_and(|rows| !(1..=10_000).contains(&rows)) {
-            let expected = "a number from 1 to 10000";
-            self.add(&at.key("rows").span, "not a number of rows of a call", expected, None);
-        }
+        self.count("rows of a call", test.rows, &(1..=10_000), "rows", at);
     }
 
-    fn has_costs(&self) -> bool {
-        self.project.objective.as_ref().is_some_and(|objective| objective.costs.is_some())
+    /// That decisions have costs.
+    fn costs(&mut self, span: &Span) {
+        if self.project.objective.as_ref().is_none_or(|objective| objective.costs.is_none()) {
+            let hint = "add `costs:` to `objective`".to_owned();
+            self.add(span, "the objective names no costs", "", Some(hint));
+        }
     }
 
     /// That the task has what only classification has.
@@ -238,6 +227,20 @@ impl Check<'_> {
         if value <= 0.0 {
             let message = format!("{what} of {value}");
             self.add(&at.key(key).span, message, "a number above 0", None);
+        }
+    }
+
+    fn count(
+        &mut self,
+        what: &str,
+        value: Option<u32>,
+        range: &RangeInclusive<u32>,
+        key: &str,
+        at: &Cursor<'_>,
+    ) {
+        if value.is_some_and(|value| !range.contains(&value)) {
+            let expected = format!("a number from {} to {}", range.start(), range.end());
+            self.add(&at.key(key).span, format!("not a number of {what}"), &expected, None);
         }
     }
 

@@ -118,6 +118,18 @@ pub(crate) fn row_errors(scored: &Scored, threshold: f64) -> Vec<f64> {
     }
 }
 
+/// Each row's probability and whether it came true: of class 1 for two classes, of the answered class for more.
+pub(crate) fn row_claims(scored: &Scored) -> (Vec<f64>, Vec<bool>) {
+    let (truth, classes) = classes_of(scored);
+    if classes == 2 {
+        return (scored.answers.clone(), truth.iter().map(|class| *class == 1).collect());
+    }
+    let labels = scored.labels(0.5);
+    let answered =
+        labels.iter().enumerate().map(|(row, label)| scored.answers[row * classes + *label as usize]);
+    (answered.collect(), truth.iter().zip(&labels).map(|(t, l)| t == l).collect())
+}
+
 /// The value of one metric under the rows' own weights.
 ///
 /// # Errors
@@ -256,14 +268,8 @@ fn labels_of(scored: &Scored, threshold: f64) -> Labels {
 }
 
 fn calibration_of(scored: &Scored) -> Calibration {
-    let (truth, classes) = classes_of(scored);
-    if classes == 2 {
-        return Calibration::new(scored.answers.clone(), truth.iter().map(|class| *class == 1).collect());
-    }
-    let labels = scored.labels(0.5);
-    let answered =
-        labels.iter().enumerate().map(|(row, label)| scored.answers[row * classes + *label as usize]);
-    Calibration::new(answered.collect(), truth.iter().zip(&labels).map(|(t, l)| t == l).collect())
+    let (probability, came_true) = row_claims(scored);
+    Calibration::new(probability, came_true)
 }
 
 /// Centring on the weighted mean first keeps the spread exact for targets far from zero.

@@ -19,7 +19,7 @@ pub use calibration::{BINS, CalibrationBin};
 pub use cost::{Threshold, best_threshold, calibrated_threshold};
 pub use label::confusion;
 pub use measure::{Decision, Measure, calibration_table, check, defaults, measure};
-pub(crate) use measure::{row_errors, row_losses};
+pub(crate) use measure::{row_claims, row_errors, row_losses};
 pub(crate) use paired::paired_measures;
 pub use paired::{Paired, paired_bootstrap};
 pub use scored::{Scored, Truth};

@@ -5,7 +5,7 @@ use tidemill_stats::quality::{Calibration, Slope, calibration, slope};
 use tidemill_stats::random::Random;
 
 use crate::fit::read;
-use crate::metric::Truth;
+use crate::metric::{Truth, row_claims};
 use crate::{Error, Result};
 
 /// Outcomes that are drawn to see what chance does.
@@ -36,19 +36,13 @@ pub fn calibrated(predictions: &RecordBatch, of: Option<&[u32]>, bins: usize) ->
         Some(rows) => scored.select(rows),
         None => scored,
     };
-    let Truth::Classes { values, classes } = &scored.truth else {
+    if matches!(scored.truth, Truth::Numbers(_)) {
         return Err(Error::Unfit("a regression has no probabilities".into()));
-    };
-    let labels = scored.labels(0.5);
-    let mut rows: Vec<(f64, bool)> = if *classes == 2 {
-        scored.answers.iter().copied().zip(values.iter().map(|class| *class == 1)).collect()
-    } else {
-        let answered = labels.iter().zip(scored.answers.chunks_exact(*classes));
-        let answered = answered.map(|(label, row)| row[*label as usize]);
-        answered.zip(values.iter().zip(&labels).map(|(class, label)| class == label)).collect()
-    };
+    }
+    let (probabilities, came_true) = row_claims(&scored);
     // Answers of an exported model may be off by the rounding of a 32-bit number.
-    rows.iter_mut().for_each(|(p, _)| *p = p.clamp(0.0, 1.0));
+    let probabilities = probabilities.into_iter().map(|p| p.clamp(0.0, 1.0));
+    let mut rows: Vec<(f64, bool)> = probabilities.zip(came_true).collect();
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (probabilities, positive): (Vec<f64>, Vec<bool>) = rows.into_iter().unzip();
     let Some(figures) = calibration(&positive, &probabilities, bins) else { return Ok(None) };

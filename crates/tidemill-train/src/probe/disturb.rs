@@ -58,8 +58,13 @@ pub fn with_missing(rows: &RecordBatch, columns: &[String], share: f64, seed: u6
 /// # Errors
 /// [`crate::Error::UnknownColumn`].
 pub fn shuffled(rows: &RecordBatch, name: &str, seed: u64) -> Result<RecordBatch> {
+    shuffled_by(rows, name, Random::new(seed, 0))
+}
+
+/// The rows with the values of one column in an order that `random` draws.
+pub(super) fn shuffled_by(rows: &RecordBatch, name: &str, mut random: Random) -> Result<RecordBatch> {
     let mut order: Vec<u64> = (0..rows.num_rows() as u64).collect();
-    Random::new(seed, 0).shuffle(&mut order);
+    random.shuffle(&mut order);
     let array = take(column(rows, name)?, &UInt64Array::from(order), None)?;
     with_column(rows, name, array)
 }

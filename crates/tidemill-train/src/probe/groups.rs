@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use arrow::array::RecordBatch;
 use tidemill_stats::quality::{Confusion, Fairness, Group, fairness};
 
-use super::worst::groups_of;
-use crate::fit::read;
+use super::column;
+use crate::fit::{read, texts};
 use crate::metric::Truth;
 use crate::{Error, Result};
 
@@ -40,7 +40,9 @@ pub fn groups(
     let Truth::Classes { values, classes: 2 } = &scored.truth else {
         return Err(Error::Unfit("fairness is of positive answers, and there are not two classes".into()));
     };
-    let names = groups_of(rows, attribute)?;
+    // A column that is missing is one of the rows, not of the predictions.
+    column(rows, attribute)?;
+    let names = texts(rows, attribute)?;
     if names.len() != values.len() {
         return Err(Error::Unfit("predictions and rows are not of the same rows".into()));
     }

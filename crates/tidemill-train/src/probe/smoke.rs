@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, UInt64Array, new_null_array};
-use arrow::compute::{take, take_record_batch};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Float64Type, Schema};
 use tidemill_core::declare::{Algorithm, GbdtParams, Metric, Split, SplitBy, TaskKind, Training};
 use tidemill_core::{Digest, Outcome, Quiet};
 use tidemill_stats::interval::paired_difference;
 use tidemill_stats::random::Random;
 
-use super::disturb::shuffled;
+use super::disturb::{shuffled, shuffled_by};
 use super::leak::{sample, texts};
 use crate::fit::{self, Fitted, read};
 use crate::frame::Table;
@@ -262,12 +262,7 @@ fn same_bytes(rows: &RecordBatch, training: &Training, fitted: &Fitted) -> Resul
 fn chance_level(rows: &RecordBatch, training: &Training) -> Result<Sign> {
     const NAME: &str = "shuffled labels give chance level";
     let target = training.task.as_ref().map(|task| task.target.as_str()).ok_or(Error::NoTask)?;
-    let mut order: Vec<u64> = (0..rows.num_rows() as u64).collect();
-    Random::new(training.seed, 1).shuffle(&mut order);
-    let at = rows.schema().index_of(target)?;
-    let mut columns = rows.columns().to_vec();
-    columns[at] = take(&columns[at], &UInt64Array::from(order), None)?;
-    let random = [RecordBatch::try_new(rows.schema(), columns)?];
+    let random = [shuffled_by(rows, target, Random::new(training.seed, 1))?];
     let constant = Training { algorithm: Algorithm::Prior, gbdt: None, linear: None, ..training.clone() };
     let losses = |training: &Training| -> Result<Vec<f64>> {
         let fitted = fit::fit(&random, training, 0, &Quiet)?;

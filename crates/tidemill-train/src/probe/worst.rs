@@ -9,7 +9,7 @@ use tidemill_stats::sample::{Sample, sorted};
 use tidemill_stats::slices::{Codes, Search, codes_of, worst_slices};
 
 use super::column;
-use crate::fit::{read, texts};
+use crate::fit::read;
 use crate::metric::{Truth, row_errors, row_losses};
 use crate::{Error, Result};
 
@@ -181,10 +181,4 @@ pub fn worst(columns: &[Coded], losses: &[f64], search: &Search) -> Result<Vec<B
         .collect();
     slices.sort_by(|a, b| b.is_flagged.cmp(&a.is_flagged).then(b.worse().total_cmp(&a.worse())));
     Ok(slices)
-}
-
-/// The values of a column of a table of predictions or of rows as text.
-pub(super) fn groups_of(rows: &RecordBatch, name: &str) -> Result<Vec<Option<String>>> {
-    column(rows, name)?;
-    texts(rows, name)
 }

@@ -4,12 +4,11 @@ use arrow::array::{Array as _, RecordBatch, UInt64Array};
 use arrow::compute::take_record_batch;
 use tidemill_project::{DirectionTest, InvarianceTest, MustNot, RobustnessTest};
 use tidemill_train::fit::with_answers;
-use tidemill_train::metric;
 use tidemill_train::probe::{
     self, Changes, is_number, raised, replaced, shuffled, value, values_of, with_missing, with_noise,
 };
 
-use super::compared::known;
+use super::compared::{known, lost};
 use super::rescore::Answers;
 use super::settle::{Found, Unusable, settled};
 use super::{Case, Judged, TestResult};
@@ -30,10 +29,7 @@ impl Judged {
         test: &RobustnessTest,
     ) -> anyhow::Result<Vec<TestResult>> {
         let named = |what: String| format!("{} loses at most {} {what}", test.metric, number(test.max_loss));
-        let columns = match &test.columns {
-            Some(columns) => columns.as_slice().to_vec(),
-            None => case.inputs()?,
-        };
+        let columns = case.columns(test.columns.as_ref())?;
         let seed = case.training.seed;
         let mut results = Vec::new();
         if let Some(noise) = test.noise {
@@ -105,7 +101,7 @@ impl Judged {
             return Ok(Found::new(false, format!("the exported model refuses {rows}{needed}")));
         }
         let (before, after) = (self.measured(before, metric)?, self.measured(&after, metric)?);
-        let loss = if metric::is_better(metric, 1.0, 0.0) { before - after } else { after - before };
+        let loss = lost(metric, before, after);
         let message =
             format!("from {} to {}, a loss of {}", number(before), number(after), number(loss.max(0.0)));
         Ok(Found::new(loss <= test.max_loss, message)

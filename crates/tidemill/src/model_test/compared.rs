@@ -1,5 +1,6 @@
 //! Tests that set the model beside other versions: no worse than the champion, few flips, how fast versions age.
 
+use tidemill_core::declare::{Better, Metric};
 use tidemill_project::{ChampionTest, FlipsTest, StalenessTest};
 use tidemill_stats::interval::{Conclusion, non_inferiority};
 use tidemill_stats::slices::Search;
@@ -7,6 +8,8 @@ use tidemill_train::fit::flips;
 use tidemill_train::metric;
 use tidemill_train::probe::{Loss, compare, losses, value, worst};
 
+use super::judged::Both;
+use super::rivals::{Rival, days};
 use super::settle::{Found, Unusable, settled};
 use super::{Case, Judged, TestResult, named};
 use crate::output::{number, percent, plural};
@@ -19,11 +22,27 @@ const LEVEL: f64 = 0.9;
 const NAMED: usize = 3;
 
 /// The metric of a test, which must be one of the trainer's.
-pub(super) fn known(name: &str) -> anyhow::Result<tidemill_core::declare::Metric> {
+pub(super) fn known(name: &str) -> anyhow::Result<Metric> {
     Ok(named(name).ok_or_else(|| Unusable(format!("`{name}` is not a metric of the trainer")))?)
 }
 
+/// By how much `second` is worse than `first`; below zero it is better.
+pub(super) fn lost(metric: Metric, first: f64, second: f64) -> f64 {
+    match metric::better(metric) {
+        Better::Higher => first - second,
+        Better::Lower => second - first,
+    }
+}
+
 impl Judged {
+    /// The champion, and what it and this model say; or why the two cannot be compared.
+    fn beside_champion<'a>(&self, case: &Case<'a>) -> anyhow::Result<Result<(&'a Rival, Both), String>> {
+        Ok(match case.rivals.champion() {
+            Ok(champion) => self.beside(case, champion)?.map(|both| (champion, both)),
+            Err(why) => Err(why),
+        })
+    }
+
     /// No worse than the champion by a metric, beyond chance.
     pub(super) fn champion(&self, case: &Case<'_>, test: &ChampionTest) -> anyhow::Result<TestResult> {
         let margin = test.margin.unwrap_or(MARGIN);
@@ -33,12 +52,8 @@ impl Judged {
 
     fn no_worse(&self, case: &Case<'_>, test: &ChampionTest, margin: f64) -> anyhow::Result<Found> {
         let metric = known(&test.metric)?;
-        let champion = match case.rivals.champion() {
-            Ok(champion) => champion,
-            Err(why) => return Ok(Found::open(why)),
-        };
-        let both = match self.beside(case, champion)? {
-            Ok(both) => both,
+        let (champion, both) = match self.beside_champion(case)? {
+            Ok(found) => found,
             Err(why) => return Ok(Found::open(why)),
         };
         let found = compare(&both.new, &both.old, metric, LEVEL)?;
@@ -73,12 +88,8 @@ impl Judged {
     }
 
     fn flipped(&self, case: &Case<'_>, test: &FlipsTest) -> anyhow::Result<Found> {
-        let champion = match case.rivals.champion() {
-            Ok(champion) => champion,
-            Err(why) => return Ok(Found::open(why)),
-        };
-        let both = match self.beside(case, champion)? {
-            Ok(both) => both,
+        let (champion, both) = match self.beside_champion(case)? {
+            Ok(found) => found,
             Err(why) => return Ok(Found::open(why)),
         };
         let [[both_wrong, gained], [lost, both_right]] = flips(&both.new, &both.old)?.rows;
@@ -91,10 +102,7 @@ impl Judged {
         let (now, before) = (losses(&both.new, Loss::Error)?, losses(&both.old, Loss::Error)?);
         let flipped: Vec<f64> =
             now.iter().zip(&before).map(|(now, before)| (now - before).max(0.0)).collect();
-        let columns = match &test.by {
-            Some(columns) => columns.as_slice().to_vec(),
-            None => case.inputs()?,
-        };
+        let columns = case.columns(test.by.as_ref())?;
         let search = Search { difference: 0.0, ..Search::default() };
         let coded = self.coded(case, &columns, search.support)?;
         let slices = worst(&coded, &flipped, &search)?;
@@ -139,7 +147,7 @@ impl Judged {
             Ok(versions) => versions,
             Err(why) => return Ok(Found::open(why)),
         };
-        let limit = test.max_age.0.as_secs_f64() / 86_400.0;
+        let limit = days(test.max_age.0);
         let own = value(&self.predictions, metric)?;
         let mut curve = vec![format!("this one {}", number(own))];
         let (mut found, mut good, mut judged) = (Vec::new(), true, 0);
@@ -156,7 +164,7 @@ impl Judged {
             };
             let then = value(&both.old, metric)?;
             let new = value(&both.new, metric)?;
-            let loss = if metric::is_better(metric, 1.0, 0.0) { new - then } else { then - new };
+            let loss = lost(metric, new, then);
             if version.days <= limit {
                 judged += 1;
                 good &= loss <= test.max_loss;

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use arrow::array::RecordBatch;
-use tidemill_core::declare::Costs;
 use tidemill_registry::Registry;
 use tidemill_serve::gateway::folder::FolderSource;
 use tidemill_serve::gateway::model::verify;
@@ -14,21 +13,18 @@ use tidemill_train::fit::{compare_costs, with_answers};
 
 use super::rescore::{self, Answers, Model};
 use super::rivals::Rival;
-use super::settle::{Found, Unusable, settle};
-use super::{Case, Judged, Outcome, TestResult, outcome};
+use super::settle::{Found, Unusable, settled};
+use super::{Case, Judged, TestResult};
 use crate::app::App;
 use crate::output::{number, plural};
 use crate::serving::{Places, runtimes};
 use crate::step::train::file;
 
 /// The answers of two models to the same rows.
+#[derive(Clone)]
 pub(super) struct Both {
     pub(super) new: RecordBatch,
     pub(super) old: RecordBatch,
-}
-
-fn not_judged(test: String, why: impl Into<String>) -> TestResult {
-    TestResult::new(test, Outcome::NotJudged, why)
 }
 
 /// Loads a model as the gateway does, golden rows included.
@@ -103,7 +99,7 @@ impl Judged {
     /// The exported model's answers to every held-out row against those of the trainer.
     pub(super) fn parity(&self, case: &Case<'_>, max_abs: f64) -> anyhow::Result<TestResult> {
         let test = format!("parity within {}", number(max_abs));
-        settle(test.clone(), self.difference(case, max_abs).map(|found| found.named(test)))
+        settled(test, self.difference(case, max_abs))
     }
 
     fn difference(&self, case: &Case<'_>, max_abs: f64) -> anyhow::Result<Found> {
@@ -146,30 +142,52 @@ impl Judged {
         max_regression: f64,
     ) -> anyhow::Result<TestResult> {
         let test = format!("cost: at most {} above the champion", number(max_regression));
+        settled(test, self.no_dearer(case, max_regression))
+    }
+
+    fn no_dearer(&self, case: &Case<'_>, max_regression: f64) -> anyhow::Result<Found> {
         let champion = match case.rivals.champion() {
             Ok(champion) => champion,
-            Err(why) => return Ok(not_judged(test, why)),
+            Err(why) => return Ok(Found::open(why)),
         };
         let Some(costs) = case.training.costs.as_ref().filter(|_| self.report.decision.is_some()) else {
-            return Ok(not_judged(test, "the objective declares no costs of decisions"));
+            return Ok(Found::open("the objective declares no costs of decisions"));
         };
-        match self.beside(case, champion)? {
-            Ok(both) => {
-                self.cheaper_than_champion(test, &both, costs, (case.training.seed, max_regression), champion)
-            }
-            Err(why) => Ok(not_judged(test, why)),
-        }
+        let both = match self.beside(case, champion)? {
+            Ok(both) => both,
+            Err(why) => return Ok(Found::open(why)),
+        };
+        let paired = compare_costs(&both.new, &both.old, costs, case.training.seed)?;
+        let unit = costs.currency.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
+        // The whole interval must be within the margin: "no evidence" is not a pass.
+        let good = paired.upper <= max_regression * paired.old;
+        let message = format!(
+            "{} against {}{unit} per decision of {}, difference {} ({} to {})",
+            number(paired.new),
+            number(paired.old),
+            champion.name(),
+            number(paired.difference),
+            number(paired.lower),
+            number(paired.upper)
+        );
+        Ok(Found::new(good, message))
     }
 
     /// What this model and another version say of the held-out rows, both in their exported form and each decided by
     /// its own threshold; or why they cannot be compared.
+    /// Several tests ask for the champion, so they share its answers.
     pub(super) fn beside(&self, case: &Case<'_>, other: &Rival) -> anyhow::Result<Result<Both, String>> {
+        let is_champion = case.rivals.is_champion(other);
+        if let Some(both) = self.champion.get().filter(|_| is_champion) {
+            return Ok(both.clone());
+        }
         let rows = self.held_out(case)?;
         let own = self.answers(case)?;
-        Ok(self.both(case, other, rows, own).map_err(|why| {
-            let which = if case.rivals.is_champion(other) { "the champion " } else { "" };
+        let both = self.both(case, other, rows, own).map_err(|why| {
+            let which = if is_champion { "the champion " } else { "" };
             format!("{which}{} cannot be compared: {why}", other.name())
-        }))
+        });
+        Ok(if is_champion { self.champion.get_or_init(|| both).clone() } else { both })
     }
 
     fn both(
@@ -204,29 +222,5 @@ impl Judged {
             new: with_answers(&self.predictions, &all(own.clone())?, None)?,
             old: with_answers(&self.predictions, &all(answers)?, threshold)?,
         })
-    }
-
-    fn cheaper_than_champion(
-        &self,
-        test: String,
-        both: &Both,
-        costs: &Costs,
-        (seed, max_regression): (u64, f64),
-        champion: &Rival,
-    ) -> anyhow::Result<TestResult> {
-        let paired = compare_costs(&both.new, &both.old, costs, seed)?;
-        let unit = costs.currency.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
-        // The whole interval must be within the margin: "no evidence" is not a pass.
-        let good = paired.upper <= max_regression * paired.old;
-        let message = format!(
-            "{} against {}{unit} per decision of {}, difference {} ({} to {})",
-            number(paired.new),
-            number(paired.old),
-            champion.name(),
-            number(paired.difference),
-            number(paired.lower),
-            number(paired.upper)
-        );
-        Ok(TestResult::new(test, outcome(good), message))
     }
 }

@@ -3,14 +3,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use arrow::array::{AsArray as _, RecordBatch};
-use arrow::datatypes::UInt64Type;
+use arrow::array::RecordBatch;
 use tidemill_core::declare::TaskKind;
-use tidemill_project::{LatencyTest, LeakageTest, SizeTest};
+use tidemill_project::{LatencyTest, LeakageTest, OneOrMany, SizeTest};
 use tidemill_train::probe::{alone, overlap, smoke as signs};
 
 use super::settle::{Found, Unusable, settled};
-use super::{Case, Judged, Outcome, TestResult};
+use super::{Case, Judged, Outcome, TestResult, rescore};
 use crate::output::{bytes, number, percent, plural};
 use crate::step::train::file;
 
@@ -32,8 +31,13 @@ impl Case<'_> {
         Ok(signature.inputs.into_iter().map(|input| input.name).collect())
     }
 
+    /// The columns that a test names, or else the model's inputs.
+    pub(super) fn columns(&self, named: Option<&OneOrMany>) -> anyhow::Result<Vec<String>> {
+        named.map_or_else(|| self.inputs(), |columns| Ok(columns.as_slice().to_vec()))
+    }
+
     /// The whole table that the model learned from.
-    fn table(&self) -> anyhow::Result<Vec<RecordBatch>> {
+    pub(super) fn table(&self) -> anyhow::Result<Vec<RecordBatch>> {
         let runtime = self.app.runtime();
         let table = crate::table::learned_from(&self.app.root, runtime.handle(), self.step, self.training)?;
         Ok(table.batches(None)?.collect::<Result<Vec<_>, _>>()?)
@@ -134,11 +138,7 @@ impl Judged {
     }
 
     fn overlapping(&self, case: &Case<'_>, table: &[RecordBatch], most: f64) -> anyhow::Result<Found> {
-        let rows =
-            self.predictions.column_by_name("row").and_then(|rows| rows.as_primitive_opt::<UInt64Type>());
-        let rows =
-            rows.ok_or_else(|| anyhow::anyhow!("the predictions do not say which rows they are of"))?;
-        let held_out: HashSet<u64> = rows.iter().flatten().collect();
+        let held_out: HashSet<u64> = rescore::places(&self.predictions)?.iter().flatten().collect();
         if held_out.is_empty() {
             return Ok(Found::open("there are no held-out rows"));
         }

@@ -42,10 +42,7 @@ impl Judged {
             SliceLoss::LogLoss => Loss::LogLoss,
             SliceLoss::Cost => Loss::Cost,
         };
-        let columns = match &test.columns {
-            Some(columns) => columns.as_slice().to_vec(),
-            None => case.inputs()?,
-        };
+        let columns = case.columns(test.columns.as_ref())?;
         let search = Search {
             support: test.min_rows.unwrap_or(LEAST),
             depth: test.depth.unwrap_or(2) as usize,

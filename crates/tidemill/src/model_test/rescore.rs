@@ -25,6 +25,12 @@ pub(crate) struct Model {
     pub(crate) plan: Plan,
 }
 
+/// Where the rows that predictions are about are in the training's table.
+pub(crate) fn places(predictions: &RecordBatch) -> anyhow::Result<&UInt64Array> {
+    let rows = predictions.column_by_name("row").and_then(|rows| rows.as_primitive_opt::<UInt64Type>());
+    rows.ok_or_else(|| anyhow::anyhow!("the predictions do not say which rows they are of"))
+}
+
 /// The rows of the training's table that predictions are about, in their order.
 pub(crate) fn held_out(
     app: &App<'_>,
@@ -34,8 +40,7 @@ pub(crate) fn held_out(
 ) -> anyhow::Result<RecordBatch> {
     let table = crate::table::learned_from(&app.root, app.runtime().handle(), step, training)?;
     let whole = crate::table::whole(&table)?;
-    let rows = predictions.column_by_name("row").and_then(|rows| rows.as_primitive_opt::<UInt64Type>());
-    let rows = rows.ok_or_else(|| anyhow::anyhow!("the predictions do not say which rows they are of"))?;
+    let rows = places(predictions)?;
     let most = rows.iter().flatten().max().unwrap_or(0);
     anyhow::ensure!(
         rows.is_empty() || (most as usize) < whole.num_rows(),

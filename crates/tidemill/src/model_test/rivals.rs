@@ -1,5 +1,7 @@
 //! The registered versions that a model is compared with.
 
+use std::time::Duration;
+
 use tidemill_core::Digest;
 use tidemill_db::models::ModelVersion;
 use tidemill_project::ModelTest;
@@ -10,8 +12,11 @@ use crate::app::App;
 const CHAMPION: &str = "champion";
 /// Versions that a test of staleness looks at where it names no number.
 const VERSIONS: u32 = 5;
-/// Milliseconds of a day.
-const DAY: f64 = 86_400_000.0;
+
+/// A stretch of time in days.
+pub(super) fn days(time: Duration) -> f64 {
+    time.as_secs_f64() / 86_400.0
+}
 
 /// A registered version.
 #[derive(Clone, Debug)]
@@ -91,7 +96,7 @@ pub(crate) fn rivals(app: &App<'_>) -> anyhow::Result<Rivals> {
             ModelTest::Cost(_) | ModelTest::Champion(_) | ModelTest::Flips(_) => wants_champion = true,
             ModelTest::Staleness(test) => {
                 most = most.max(test.versions.unwrap_or(VERSIONS));
-                found.limits.push(test.max_age.0.as_secs_f64() * 1e3 / DAY);
+                found.limits.push(days(test.max_age.0));
             }
             _ => {}
         }
@@ -110,7 +115,7 @@ pub(crate) fn rivals(app: &App<'_>) -> anyhow::Result<Rivals> {
         model: model.clone(),
         version: version.version,
         content: version.content,
-        days: now.since(version.created_at).as_secs_f64() * 1e3 / DAY,
+        days: days(now.since(version.created_at)),
     };
     if wants_champion {
         let champion = app.block(app.db()?.aliased_version(&model, CHAMPION))?;

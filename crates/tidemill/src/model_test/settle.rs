@@ -54,11 +54,12 @@ impl Found {
     }
 }
 
-/// The result of a test. What the trainer's crate or the exported model refuse fails the test, with the reason; a figure
-/// that is not defined on the rows is not judged. Other errors (a file that cannot be read) are not about the model.
-pub(super) fn settle(test: String, found: anyhow::Result<TestResult>) -> anyhow::Result<TestResult> {
+/// The result of a test from what it found. What the trainer's crate or the exported model refuse fails the test, with
+/// the reason; a figure that is not defined on the rows is not judged. Other errors (a file that cannot be read) are not
+/// about the model.
+pub(super) fn settled(test: String, found: anyhow::Result<Found>) -> anyhow::Result<TestResult> {
     let error = match found {
-        Ok(result) => return Ok(result),
+        Ok(found) => return Ok(found.named(test)),
         Err(error) => error,
     };
     if let Some(why) = error.downcast_ref::<Unusable>() {
@@ -74,9 +75,4 @@ pub(super) fn settle(test: String, found: anyhow::Result<TestResult>) -> anyhow:
             Ok(TestResult::new(test, Outcome::Failed, format!("{refused}{hint}")))
         }
     }
-}
-
-/// The result of a test from what it found.
-pub(super) fn settled(test: String, found: anyhow::Result<Found>) -> anyhow::Result<TestResult> {
-    settle(test.clone(), found.map(|found| found.named(test)))
 }
