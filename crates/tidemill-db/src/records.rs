@@ -70,34 +70,32 @@ pub struct RecordFilter {
 }
 
 /// Milliseconds of an hour; the records of a part are of one.
-const HOUR_MS: i64 = 3_600_000;
+pub const HOUR_MS: i64 = 3_600_000;
 
 macro_rules! parts {
-    ($condition:literal) => {
+    ($($condition:literal),+) => {
         concat!(
             "SELECT p.id, s.name, p.number, p.endpoint, p.hour, p.first_at, p.last_at, p.requests,
                 p.row_count, p.bytes, p.digest, p.versions
             FROM record_part p JOIN record_segment s ON s.id = p.segment_id WHERE ",
-            $condition
+            $($condition),+
         )
     };
 }
 
+/// Parts with records of a stretch of time, after a number.
+macro_rules! in_time {
+    ($rest:literal) => {
+        parts!("p.last_at >= $1 AND p.first_at < $2 AND p.id > $3 AND p.hour >= $4 AND p.hour <= $5 ", $rest)
+    };
+}
+
 /// Parts of all endpoints in a stretch of time.
-const ALL: &str = parts!(
-    "p.last_at >= $1 AND p.first_at < $2 AND p.id > $3 AND p.hour >= $4 AND p.hour <= $5
-    ORDER BY p.endpoint, p.hour, p.id"
-);
+const ALL: &str = in_time!("ORDER BY p.endpoint, p.hour, p.id");
 /// Those of one endpoint; found by their hour.
-const OF_ENDPOINT: &str = parts!(
-    "p.last_at >= $1 AND p.first_at < $2 AND p.id > $3 AND p.hour >= $4 AND p.hour <= $5 AND p.endpoint = $6
-    ORDER BY p.hour, p.id"
-);
+const OF_ENDPOINT: &str = in_time!("AND p.endpoint = $6 ORDER BY p.hour, p.id");
 /// The same for what is new; found by the number. `COALESCE` keeps SQLite from reading all parts of the endpoint.
-const NEW: &str = parts!(
-    "p.last_at >= $1 AND p.first_at < $2 AND p.id > $3 AND p.hour >= $4 AND p.hour <= $5
-    AND COALESCE(p.endpoint, '') = $6 ORDER BY p.hour, p.id"
-);
+const NEW: &str = in_time!("AND COALESCE(p.endpoint, '') = $6 ORDER BY p.hour, p.id");
 
 type Row = (i64, String, i64, String, i64, i64, i64, i64, i64, i64, String, String);
 
@@ -197,10 +195,7 @@ impl Db {
 
     /// The parts of these numbers that are still listed, by number.
     pub async fn record_parts_by_number(&self, ids: &[i64]) -> Result<Vec<RecordPart>> {
-        const SQL: &str =
-            "SELECT p.id, s.name, p.number, p.endpoint, p.hour, p.first_at, p.last_at, p.requests,
-                p.row_count, p.bytes, p.digest, p.versions
-            FROM {rows} CROSS JOIN record_part p JOIN record_segment s ON s.id = p.segment_id WHERE p.id = r.id";
+        const SQL: &str = parts!("p.id IN (SELECT r.id FROM {rows})");
         if ids.is_empty() {
             return Ok(Vec::new());
         }

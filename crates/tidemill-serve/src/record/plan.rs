@@ -17,8 +17,7 @@ use super::batch::BatchBuilder;
 use super::columns::{Columns, Form};
 use super::segment::SegmentReader;
 
-/// Milliseconds of an hour.
-pub(crate) const HOUR_MS: i64 = 3_600_000;
+pub(crate) use tidemill_db::records::HOUR_MS;
 
 /// Rows and bytes after which a batch ends.
 const BATCH_ROWS: usize = 8192;

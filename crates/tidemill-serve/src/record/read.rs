@@ -147,7 +147,7 @@ impl Reader {
         let newest_part = places.known().max(newest(&new)).max(query.after_part);
         // Where reading fails, all is read again the next time.
         let (mut learned, store) = (std::mem::take(places), self.store.clone());
-        *places = blocking(move || {
+        *places = blocking(READING, move || {
             learned.learn(&new, &store)?;
             Ok(learned)
         })
@@ -185,7 +185,7 @@ impl Reader {
     ) -> Result<Found, LogError> {
         // Footers and whole segments are read: nothing for a thread that also answers requests.
         let (reader, wanted) = (self.clone(), query.clone());
-        let (schema, hours) = blocking(move || gather(&parts, segments, &wanted, &reader)).await?;
+        let (schema, hours) = blocking(READING, move || gather(&parts, segments, &wanted, &reader)).await?;
         Ok(Found { query: query.clone(), store: self.store.clone(), schema, hours, newest_part })
     }
 
@@ -283,11 +283,16 @@ fn newest(parts: &[RecordPart]) -> i64 {
     parts.iter().map(|part| part.id).max().unwrap_or_default()
 }
 
-async fn blocking<T: Send + 'static>(
+/// What is said to have failed where a thread that reads the log panics.
+const READING: &str = "reading the log";
+
+/// Does work with the log on a thread that may block; `doing` says what, for where it panics.
+pub(super) async fn blocking<T: Send + 'static>(
+    doing: &str,
     work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
 ) -> Result<T, LogError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| LogError::Damaged(format!("reading the log failed: {error}")))?
+    done.map_err(|error| LogError::Damaged(format!("{doing} failed: {error}")))?
 }
 
 /// The columns and places of records, by hour.

@@ -15,6 +15,7 @@ use tidemill_db::records::NewRecordPart;
 use tidemill_store::{AddOptions, Store};
 
 use super::plan::Plan;
+use super::read::blocking;
 use super::segment::{SEALED, list, segment_name};
 use super::{InferenceLog, LogError, stored};
 
@@ -121,9 +122,7 @@ impl Roller {
     async fn roll_one(&self, path: &Path, name: &str) -> Result<Rolled, LogError> {
         let hold = self.store.hold()?;
         let (store, segment) = (self.store.clone(), path.to_owned());
-        let work = tokio::task::spawn_blocking(move || make_parts(&segment, &store));
-        let parts =
-            work.await.map_err(|error| LogError::Damaged(format!("rolling `{name}` failed: {error}")))??;
+        let parts = blocking(&format!("rolling `{name}`"), move || make_parts(&segment, &store)).await?;
         let is_new = self.db.add_record_parts(name, self.clock.now(), &parts).await?;
         drop(hold);
         let rows = parts.iter().map(|part| part.rows).sum();

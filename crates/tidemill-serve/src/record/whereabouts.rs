@@ -45,8 +45,16 @@ impl Whereabouts {
     pub(crate) fn learn(&mut self, parts: &[RecordPart], store: &Store) -> Result<(), LogError> {
         let mut run = Vec::new();
         for part in parts {
+            if part.id <= self.forgotten {
+                continue;
+            }
             let names = stored::requests(store, part.digest, part.bytes)?;
             self.add(part.id, names.iter().flat_map(|column| column.iter().flatten()), &mut run);
+            // A log that is read for the first time may hold far more than is kept.
+            if run.len() > MOST {
+                self.take(std::mem::take(&mut run));
+                self.forget_half();
+            }
         }
         self.take(run);
         Ok(())
@@ -85,7 +93,7 @@ impl Whereabouts {
             for run in &self.runs {
                 let from = run.partition_point(|entry| *entry < hash);
                 let same = run.iter().skip(from).take_while(|entry| **entry & !u64::from(u32::MAX) == hash);
-                parts.extend(same.map(|entry| (entry & u64::from(u32::MAX)) as i64));
+                parts.extend(same.map(|entry| i64::from(number(*entry))));
             }
         }
         parts.retain(|part| *part > self.forgotten);
@@ -94,8 +102,7 @@ impl Whereabouts {
 
     /// Forgets the older half of what is remembered.
     pub(crate) fn forget_half(&mut self) {
-        let mut parts: Vec<u32> =
-            self.runs.iter().flatten().map(|entry| (entry & u64::from(u32::MAX)) as u32).collect();
+        let mut parts: Vec<u32> = self.runs.iter().flatten().copied().map(number).collect();
         let middle = parts.len() / 2;
         if parts.is_empty() {
             return;
@@ -104,11 +111,16 @@ impl Whereabouts {
         let last = *last;
         self.forgotten = self.forgotten.max(i64::from(last));
         for run in &mut self.runs {
-            run.retain(|entry| (entry & u64::from(u32::MAX)) as u32 > last);
+            run.retain(|entry| number(*entry) > last);
             run.shrink_to_fit();
         }
         self.runs.retain(|run| !run.is_empty());
     }
+}
+
+/// The part of an entry.
+fn number(entry: u64) -> u32 {
+    (entry & u64::from(u32::MAX)) as u32
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tidemill_db::Db;
 use tidemill_db::outcomes::Outcome;
 
 use crate::record::columns::{OUTPUT, fixed};
+use crate::record::read::blocking;
 use crate::record::{LogError, Query, Reader};
 
 /// What an arm answered to a row.
@@ -94,14 +95,14 @@ pub async fn joined(
     let query = Query::of(endpoint, Some(next(after)), Some(next(until)));
     let mut rows = Rows::of(outcomes);
     let found = reader.find(&query).await?.without_inputs();
-    let read = tokio::task::spawn_blocking(move || {
+    let rows = blocking("reading answers", move || {
         for batch in found.batches() {
             rows.take(&batch?);
         }
-        Ok::<_, LogError>(rows)
-    });
-    let rows =
-        read.await.map_err(|error| LogError::Damaged(format!("reading answers failed: {error}")))??.joined();
+        Ok(rows)
+    })
+    .await?
+    .joined();
     Ok(Stretch { until, outcomes: count, rows })
 }
 

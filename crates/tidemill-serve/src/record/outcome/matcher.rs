@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 
 use super::join::{Moment, as_of};
 use crate::record::columns::fixed;
+use crate::record::read::blocking;
 use crate::record::whereabouts::{MOST, Whereabouts};
 use crate::record::{EVENT_TIME_COLUMN, EventTimes, Found, LogError, Query, Reader};
 
@@ -213,13 +214,13 @@ async fn take(
     found: Found,
     each: fn(&mut Requests, &RecordBatch),
 ) -> Result<Requests, LogError> {
-    let scan = tokio::task::spawn_blocking(move || {
+    blocking("joining outcomes", move || {
         for batch in found.batches() {
             each(&mut requests, &batch?);
         }
         Ok(requests)
-    });
-    scan.await.map_err(|error| LogError::Damaged(format!("joining outcomes failed: {error}")))?
+    })
+    .await
 }
 
 /// The earliest record that any of those which name no request can belong to.

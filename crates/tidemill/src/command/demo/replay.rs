@@ -8,7 +8,7 @@ use futures::{StreamExt as _, stream};
 use tidemill_core::declare::Costs;
 use tidemill_core::{Actor, EventKind, Progress as _, Timestamp, Unit};
 use tidemill_db::EventFilter;
-use tidemill_db::delivery::RolloutFilter;
+use tidemill_db::delivery::{Rollout, RolloutFilter};
 use tidemill_db::monitoring::AlertFilter;
 use tidemill_deliver::outcome::PAIRED_COST;
 use tidemill_deliver::rollout::Concurrency;
@@ -216,8 +216,8 @@ impl<'a> Replay<'a> {
     fn step(&mut self) -> anyhow::Result<()> {
         let app = self.world.app;
         app.block(self.server.step(MODEL, self.asked + self.shadowed))?;
-        let rollouts = app.block(self.registry.db().rollouts(&live(), 10))?;
-        self.is_shadowed = rollouts.iter().any(|rollout| rollout.phase == "shadow" && !rollout.is_waiting);
+        let live = self.live()?;
+        self.is_shadowed = live.iter().any(|rollout| rollout.phase == "shadow" && !rollout.is_waiting);
         Ok(())
     }
 
@@ -262,25 +262,29 @@ impl<'a> Replay<'a> {
         let later = self.flights.between(now, Timestamp::from_millis(i64::MAX));
         let fresh = self.world.score(self.flights, &later)?;
         self.blind[later].copy_from_slice(&fresh);
-        let live = self.live()?;
-        let is_new = |sent: &&Sent| now.since(sent.at).as_millis() < (PATIENCE * DAY).unsigned_abs().into();
-        let is_early = self.sent.iter().filter(|sent| live.contains(&sent.rollout)).any(|sent| is_new(&sent));
+        let is_new = |sent: &Sent| now.since(sent.at).as_millis() < (PATIENCE * DAY).unsigned_abs().into();
+        let is_early = self.under_way()?.into_iter().any(is_new);
         let concurrency = if is_early { Concurrency::Queue } else { Concurrency::Supersede };
         self.release(Origin { until: now, why: Why::Alert(watch) }, concurrency, Some(cause))
     }
 
     /// Rollouts that are on their way.
-    fn live(&self) -> anyhow::Result<Vec<u64>> {
-        let live = self.world.app.block(self.registry.db().rollouts(&live(), 10))?;
-        Ok(live.into_iter().map(|rollout| rollout.id).collect())
+    fn live(&self) -> anyhow::Result<Vec<Rollout>> {
+        let filter =
+            RolloutFilter { endpoint: Some(MODEL.to_owned()), is_live: true, ..RolloutFilter::default() };
+        Ok(self.world.app.block(self.registry.db().rollouts(&filter, 10))?)
+    }
+
+    /// What was sent and is on its way still, oldest first.
+    fn under_way(&self) -> anyhow::Result<Vec<&Sent>> {
+        let live = self.live()?;
+        Ok(self.sent.iter().filter(|sent| live.iter().any(|live| live.id == sent.rollout)).collect())
     }
 
     /// A version of somebody who was in a hurry: the join has the wrong key. The candidate that it pushes aside waits for it.
     fn harm(&mut self) -> anyhow::Result<()> {
         let (app, until) = (self.world.app, self.world.app.clock.now());
-        let live = self.live()?;
-        let pushed = self.sent.iter().rev().find(|sent| live.contains(&sent.rollout));
-        let pushed = pushed.map(|sent| (sent.version, sent.origin.clone()));
+        let pushed = self.under_way()?.last().map(|sent| (sent.version, sent.origin.clone()));
         self.world.say(&format!("{}: a release with a mis-joined feature", date(until)));
         let wrong = [format!("features.earlier={MISJOINED}")];
         train(app, &["train"], &wrong, until, self.world.share)?;
@@ -401,10 +405,6 @@ impl<'a> Replay<'a> {
             first: FIRST,
         })
     }
-}
-
-fn live() -> RolloutFilter {
-    RolloutFilter { endpoint: Some(MODEL.to_owned()), is_live: true, ..RolloutFilter::default() }
 }
 
 pub(super) fn said(error: tidemill_registry::Error) -> anyhow::Error {
