@@ -108,7 +108,6 @@ impl Nats {
         })?;
         let info = self.ask(&format!("STREAM.INFO.{stream}"), &Value::Null).await?;
         self.part = format!("{stream} {}", info["created"].as_str().unwrap_or_default());
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let config = json!({
             "stream_name": stream,
             "config": {
@@ -129,8 +128,7 @@ impl Nats {
     async fn ask(&mut self, what: &str, body: &Value) -> Result<Value, Error> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let reply = format!("{}.api", self.inbox);
-        let request = format!("PUB $JS.API.{what} {reply} {}\r\n{body}\r\n", body.len());
-        self.wire.send(request.as_bytes()).await?;
+        request(&mut self.wire, &format!("$JS.API.{what}"), &reply, &body).await?;
         loop {
             let Some(message) = self.receive().await? else { continue };
             if message.subject != reply {
@@ -195,10 +193,8 @@ impl Nats {
         let reply = format!("{}.next", self.inbox);
         loop {
             if !self.is_asked {
-                let body = json!({"batch": 1, "expires": u64::try_from(PULL.as_nanos()).unwrap_or(u64::MAX)});
-                let body = body.to_string();
-                let request = format!("PUB {} {reply} {}\r\n{body}\r\n", self.next, body.len());
-                self.wire.send(request.as_bytes()).await?;
+                let body = json!({"batch": 1, "expires": nanos(PULL)}).to_string();
+                request(&mut self.wire, &self.next, &reply, &body).await?;
                 self.is_asked = true;
             }
             if !self.wire.wait(SILENCE).await? {
@@ -255,6 +251,17 @@ fn sequence(reply: &str) -> Option<u64> {
         return None;
     }
     words.get(if words.len() >= 11 { 7 } else { 5 })?.parse().ok()
+}
+
+/// Sends a question whose answer arrives at `reply`.
+async fn request(wire: &mut Wire, subject: &str, reply: &str, body: &str) -> Result<(), Error> {
+    let request = format!("PUB {subject} {reply} {}\r\n{body}\r\n", body.len());
+    wire.send(request.as_bytes()).await
+}
+
+/// A time as JetStream writes it.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn random() -> String {

@@ -103,15 +103,12 @@ impl Watch {
 
     /// How long after the end of a window it can be judged.
     pub fn delay(&self) -> Duration {
-        match &self.kind {
-            Kind::Monitor(Monitor::Quality(quality)) => {
-                quality.outcomes.as_ref().map_or(Duration::ZERO, |outcomes| outcomes.delay.0)
-            }
-            Kind::Monitor(Monitor::Kpi(kpi)) => {
-                kpi.outcomes.as_ref().map_or(Duration::ZERO, |outcomes| outcomes.delay.0)
-            }
-            Kind::Monitor(_) | Kind::Estimate(_) => Duration::ZERO,
-        }
+        let outcomes = match &self.kind {
+            Kind::Monitor(Monitor::Quality(quality)) => quality.outcomes.as_ref(),
+            Kind::Monitor(Monitor::Kpi(kpi)) => kpi.outcomes.as_ref(),
+            Kind::Monitor(_) | Kind::Estimate(_) => None,
+        };
+        outcomes.map_or(Duration::ZERO, |outcomes| outcomes.delay.0)
     }
 
     /// How long it must stay broken before its alert fires.

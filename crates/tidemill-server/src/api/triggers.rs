@@ -1,5 +1,7 @@
 //! Triggers of the project that the server works for.
 
+use std::collections::BTreeMap;
+
 use axum::Extension;
 use axum::extract::State;
 use serde::Serialize;
@@ -72,8 +74,8 @@ pub(crate) struct Fired {
 
 impl Trigger {
     fn new(rule: &Rule, known: &Known, triggers: &Triggers) -> Self {
-        let (pending, open) = (known.pending(rule), &known.open);
         let trigger = &rule.trigger;
+        let (pending, open) = (known.pending.get(&trigger.name), &known.open);
         let (kind, event) = rule.words();
         let own = || open.iter().filter(|job| job.trigger == trigger.name);
         let problem = known.standings.iter().find(|standing| standing.trigger == trigger.name);
@@ -139,7 +141,7 @@ pub(super) async fn fire(
 
 /// What the database knows of the triggers of a project.
 struct Known {
-    pending: Vec<(String, Pending)>,
+    pending: BTreeMap<String, Pending>,
     open: Vec<Job>,
     standings: Vec<SourceStanding>,
 }
@@ -149,10 +151,6 @@ impl Known {
         let (pending, open) = triggers.standing().await?;
         let standings = triggers.db().source_standings(triggers.project()).await?;
         Ok(Self { pending, open, standings })
-    }
-
-    fn pending(&self, rule: &Rule) -> Option<&Pending> {
-        self.pending.iter().find(|(name, _)| *name == rule.trigger.name).map(|(_, pending)| pending)
     }
 }
 

@@ -34,9 +34,9 @@ pub(super) struct Sources<'a> {
     /// Where profiles of windows are kept; a backtest keeps none.
     pub(super) store: Option<&'a Store>,
     pub(super) references: &'a mut References,
-    /// The last profile of each series that compares with the window before, by series and the begin of its window: what a backtest,
-    /// which stores none, needs across two reads of the log.
-    pub(super) last: &'a mut BTreeMap<(String, Timestamp), Profile>,
+    /// The last profile of each series that compares with the window before, and the begin of its window: what a backtest, which stores
+    /// none, needs across two reads of the log.
+    pub(super) last: &'a mut BTreeMap<String, (Timestamp, Profile)>,
 }
 
 /// How far time has come.
@@ -156,11 +156,11 @@ pub(super) async fn judge_windows(
             let before = before(sources, endpoint, watch, *window, &profiles).await?;
             let estimated = estimated(sources.db, endpoint, watch, *window, &made).await?;
             let profile = profiles.get(&key);
-            if sources.store.is_none() && compares_with_before(watch) {
-                sources.last.retain(|(known, _), _| *known != watch.id);
-                if let Some((profile, _)) = profile {
-                    sources.last.insert((watch.id.clone(), window.from), profile.clone());
-                }
+            if sources.store.is_none()
+                && compares_with_before(watch)
+                && let Some((profile, _)) = profile
+            {
+                sources.last.insert(watch.id.clone(), (window.from, profile.clone()));
             }
             let look = Look {
                 window: *window,
@@ -253,7 +253,7 @@ async fn before(
     if let Some((profile, _)) = profiles.get(&(before, false)) {
         return Ok(Some(profile.clone()));
     }
-    if let Some(profile) = sources.last.get(&(watch.id.clone(), before.from)) {
+    if let Some((_, profile)) = sources.last.get(&watch.id).filter(|(from, _)| *from == before.from) {
         return Ok(Some(profile.clone()));
     }
     let stored = sources.db.judged_window(endpoint, &watch.id, before.from).await?;

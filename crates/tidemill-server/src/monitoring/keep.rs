@@ -203,7 +203,7 @@ fn fresh_id() -> Result<String, Error> {
     Ok(format!("msg_{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
 }
 
-fn currency(objective: &Objective) -> Option<String> {
+pub(super) fn currency(objective: &Objective) -> Option<String> {
     objective.costs.as_ref()?.currency.clone()
 }
 

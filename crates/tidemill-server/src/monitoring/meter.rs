@@ -29,7 +29,7 @@ pub(crate) async fn register(app: &App, registry: &mut Registry) {
     let (firing, windows) = (Family::<Labels, Gauge>::default(), Family::<Labels, Gauge>::default());
     let (value, limit, at_risk, until) =
         (Numbers::default(), Numbers::default(), Numbers::default(), Numbers::default());
-    for Standing { endpoint, watch, monitor, phase, windows: count, last } in all {
+    for Standing { endpoint, watch, monitor, phase, windows: count, last, .. } in all {
         let labels = Labels { endpoint, watch };
         if monitor.is_some() {
             firing.get_or_create(&labels).set(i64::from(matches!(phase, Phase::Firing { .. })));

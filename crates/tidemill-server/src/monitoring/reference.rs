@@ -75,8 +75,8 @@ pub(super) struct References {
     known: VecDeque<(Key, Arc<Reference>)>,
 }
 
-/// Model, version, and the objective as JSON: what is right and which column holds times is the project's to say.
-type Key = (String, String, String);
+/// Model, version, and the objective: what is right and which column holds times is the project's to say.
+type Key = (String, String, Option<Objective>);
 
 /// How many versions are remembered.
 const REMEMBERED: usize = 16;
@@ -93,8 +93,7 @@ impl References {
         (model, version): &(String, String),
         objective: Option<&Objective>,
     ) -> Arc<Reference> {
-        let declared = serde_json::to_string(&objective).unwrap_or_default();
-        let key = (model.clone(), version.clone(), declared);
+        let key = (model.clone(), version.clone(), objective.cloned());
         if let Some(at) = self.known.iter().position(|(known, _)| *known == key)
             && let Some(found) = self.known.remove(at)
         {

@@ -9,6 +9,7 @@ use tidemill_monitor::{Memory, Verdict};
 use tidemill_registry::Error;
 
 use super::declare::declarations;
+use super::keep::currency;
 
 /// A series and how it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Standing {
     pub monitor: Option<&'static str>,
     /// How its alert stands.
     pub phase: Phase,
+    /// In which currency money is counted, where the project names one.
+    pub currency: Option<String>,
     /// How many windows were judged.
     pub windows: u64,
     /// The last of them.
@@ -54,6 +57,7 @@ pub async fn standing(db: &Db, endpoint: Option<&str>) -> Result<Vec<Standing>, 
             continue;
         }
         let series = db.monitor_series(&set.endpoint).await?;
+        let currency = declaration.objective.as_ref().and_then(currency);
         for watch in declaration.watches() {
             let stored = series.iter().find(|series| series.watch == watch.id);
             let memory = stored
@@ -81,6 +85,7 @@ pub async fn standing(db: &Db, endpoint: Option<&str>) -> Result<Vec<Standing>, 
                 monitor: watch.alert(),
                 watch: watch.id,
                 phase: memory.phase,
+                currency: currency.clone(),
                 windows: stored.map_or(0, |series| series.revision),
                 last,
             });

@@ -19,6 +19,7 @@ mod schedule;
 mod watch;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -27,8 +28,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tidemill_core::declare::{MessageSource, Secret, Trigger};
 use tidemill_core::{Actor, Clock, EventKind, JobState, NewEvent, SourceKind, Timestamp};
-use tidemill_db::Db;
 use tidemill_db::jobs::{Job, Stopped};
+use tidemill_db::{Db, Tx};
 use tidemill_trigger::message::Source;
 use tidemill_trigger::{Details, Pending, Rules};
 use tokio::sync::{Notify, watch as value};
@@ -145,24 +146,18 @@ impl Triggers {
     /// Notes where in the log these triggers begin, where nobody has read it for them yet: at its end. To be done
     /// before anything is accepted, or what is accepted in the first moment would count as read.
     pub async fn begin(&self) -> tidemill_db::Result<()> {
-        let consumer = consumer(self.project());
-        if self.db().log_cursor(&consumer).await?.is_some() {
+        if self.db().log_cursor(&consumer(self.project())).await?.is_some() {
             return Ok(());
         }
         let mut tx = self.db().begin().await?;
-        if tx.log_cursor(&consumer).await?.is_none() {
-            let end = tx.next_seq() - 1;
-            tx.move_log_cursor(&consumer, end).await?;
-        }
+        begin_reading(&mut tx, self.project()).await?;
         tx.commit(Vec::new()).await.map(drop)
     }
 
     /// What waits at triggers, by their names, and the jobs that are open.
-    pub(crate) async fn standing(&self) -> tidemill_db::Result<(Vec<(String, Pending)>, Vec<Job>)> {
-        let pending = self.db().pending_triggers(self.project()).await?;
-        let pending =
-            pending.into_iter().filter_map(|(name, text)| Some((name, serde_json::from_str(&text).ok()?)));
-        Ok((pending.collect(), self.db().open_jobs(self.project()).await?))
+    pub(crate) async fn standing(&self) -> tidemill_db::Result<(BTreeMap<String, Pending>, Vec<Job>)> {
+        let (db, project) = (self.db(), self.project());
+        Ok((pending(db, project).await?, db.open_jobs(project).await?))
     }
 
     /// Acts on all that the log says by now, and works on what follows from it until nothing is left. For whoever takes a server on step
@@ -263,6 +258,25 @@ fn consumer(project: &str) -> String {
     format!("triggers:{project}")
 }
 
+/// Notes that a project reads the log from its end on, where nobody has read it for the project yet.
+async fn begin_reading(tx: &mut Tx, project: &str) -> tidemill_db::Result<()> {
+    let consumer = consumer(project);
+    if tx.log_cursor(&consumer).await?.is_none() {
+        let end = tx.next_seq() - 1;
+        tx.move_log_cursor(&consumer, end).await?;
+    }
+    Ok(())
+}
+
+/// What waits at the triggers of a project, by their names.
+///
+/// # Errors
+/// Those of the database.
+pub async fn pending(db: &Db, project: &str) -> tidemill_db::Result<BTreeMap<String, Pending>> {
+    let stored = db.pending_triggers(project).await?;
+    Ok(stored.into_iter().filter_map(|(name, text)| Some((name, reactor::parse(&text)?))).collect())
+}
+
 /// Appends the event that somebody fires a trigger by hand; gives its number. The server of the project acts on it, also
 /// if it starts later.
 ///
@@ -283,11 +297,8 @@ pub async fn fire_by_hand(
     };
     let mut tx = db.begin().await?;
     let seq = tx.next_seq();
-    let consumer = consumer(project);
     // Without a place in the log a server begins at its end, and would pass over this.
-    if tx.log_cursor(&consumer).await?.is_none() {
-        tx.move_log_cursor(&consumer, seq - 1).await?;
-    }
+    begin_reading(&mut tx, project).await?;
     tx.commit(vec![NewEvent { at, actor: actor.clone(), kind, cause: None }]).await?;
     Ok(seq)
 }

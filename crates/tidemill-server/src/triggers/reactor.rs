@@ -8,7 +8,7 @@ use tidemill_db::{EventFilter, Result, Tx};
 use tidemill_trigger::{LOOP_LIMIT, Reaction, Rules, State, due, react, signals};
 use tokio_util::sync::CancellationToken;
 
-use super::{Triggers, consumer, system};
+use super::{Triggers, consumer, pending, system};
 
 /// How often the log is looked at for what other processes did. What this one commits is told at once.
 const LOOK: Duration = Duration::from_millis(250);
@@ -90,10 +90,9 @@ impl Reader {
 
     /// The place in the log where reading stopped; [`Triggers::begin`] has seen to it that there is one.
     async fn begin(&mut self) -> Result<u64> {
-        let (db, consumer) = (self.triggers.db(), consumer(self.triggers.project()));
-        let seen = db.log_cursor(&consumer).await?.unwrap_or(0);
-        let pending = db.pending_triggers(self.triggers.project()).await?;
-        self.next_due = pending.iter().filter_map(|(_, text)| parse(text)).map(|pending| pending.due).min();
+        let (db, project) = (self.triggers.db(), self.triggers.project());
+        let seen = db.log_cursor(&consumer(project)).await?.unwrap_or(0);
+        self.next_due = pending(db, project).await?.values().map(|pending| pending.due).min();
         self.written = seen;
         Ok(seen)
     }
@@ -115,7 +114,7 @@ fn is_heard(event: &Event, rules: &Rules) -> bool {
     })
 }
 
-fn parse(text: &str) -> Option<tidemill_trigger::Pending> {
+pub(super) fn parse(text: &str) -> Option<tidemill_trigger::Pending> {
     serde_json::from_str(text).ok()
 }
 

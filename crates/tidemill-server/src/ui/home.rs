@@ -35,7 +35,8 @@ pub(super) async fn look(
     last: Option<&RunRecord>,
     rollouts: &[Rollout],
 ) -> Result<(Vec<Station>, Vec<Blocked>), Error> {
-    let mut blocked = Vec::new();
+    // What costs money now stands above everything else.
+    let mut blocked = monitoring::firing(ask).await?;
     let tests = evidence::tests(&ask.app, None).await?;
     let stations = vec![
         data_station(ask, &mut blocked).await?,
@@ -44,10 +45,7 @@ pub(super) async fn look(
         registry_station(ask).await?,
         environment_station(ask, rollouts, &mut blocked).await?,
     ];
-    // What costs money now stands above everything else.
-    let mut all = monitoring::firing(ask).await?;
-    all.append(&mut blocked);
-    Ok((stations, all))
+    Ok((stations, blocked))
 }
 
 pub(super) async fn home(ask: Ask) -> Made {

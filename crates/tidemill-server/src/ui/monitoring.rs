@@ -17,6 +17,7 @@ use tidemill_ui::{
 use super::Made;
 use super::ask::Ask;
 use super::home::Blocked;
+use super::owner::money_text;
 use crate::monitoring::{Standing, standing, verdict};
 
 /// Alerts that stand open, and those of one page of the past.
@@ -116,26 +117,35 @@ pub(super) fn verdict_badge(state: State) -> Badge {
 
 /// An amount of money.
 pub(super) fn money(amount: Option<f64>, currency: Option<&str>) -> Cell {
-    let Some(amount) = amount else { return Cell::None };
-    let text = number(amount.round());
-    Cell::Text(currency.map_or_else(|| text.clone(), |currency| format!("{text} {currency}")))
+    let Some(amount) = amount.map(f64::round) else { return Cell::None };
+    Cell::Text(currency.map_or_else(|| number(amount), |currency| money_text(amount, currency)))
+}
+
+async fn in_state(db: &Db, state: &str) -> Result<Vec<Alert>, Error> {
+    let filter = AlertFilter { state: Some(state.into()), ..AlertFilter::default() };
+    Ok(db.alerts(&filter, OPEN).await?)
+}
+
+/// Alerts that fire, by money.
+async fn by_money(db: &Db) -> Result<Vec<Alert>, Error> {
+    let weight = |alert: &Alert| Weight { at_risk: alert.made.at_risk, since: alert.made.since };
+    let mut firing = in_state(db, "firing").await?;
+    firing.sort_by(|a, b| order(weight(a), weight(b)));
+    Ok(firing)
 }
 
 /// Alerts that fire, by money, and then those that are about to.
 async fn open(db: &Db) -> Result<Vec<Alert>, Error> {
-    let of = |state: &str| AlertFilter { state: Some(state.into()), ..AlertFilter::default() };
-    let weight = |alert: &Alert| Weight { at_risk: alert.made.at_risk, since: alert.made.since };
-    let mut firing = db.alerts(&of("firing"), OPEN).await?;
-    firing.sort_by(|a, b| order(weight(a), weight(b)));
-    firing.extend(db.alerts(&of("pending"), OPEN).await?);
-    Ok(firing)
+    let mut open = by_money(db).await?;
+    open.extend(in_state(db, "pending").await?);
+    Ok(open)
 }
 
 /// What fires now, for the pages that say what is not well.
 pub(super) async fn firing(ask: &Ask) -> Result<Vec<Blocked>, Error> {
-    let open = open(ask.app.registry().db()).await?;
-    let firing = open.into_iter().filter(|alert| alert.state == "firing");
+    let firing = by_money(ask.app.registry().db()).await?;
     Ok(firing
+        .into_iter()
         .map(|alert| Blocked {
             what: Cell::link(
                 series_href(&alert.made.endpoint, &alert.made.watch),
@@ -143,11 +153,8 @@ pub(super) async fn firing(ask: &Ask) -> Result<Vec<Blocked>, Error> {
             ),
             why: match (alert.made.at_risk, &alert.made.currency) {
                 (Some(risk), Some(currency)) => {
-                    format!(
-                        "{}; about {} {currency} at risk in the last window",
-                        alert.made.why,
-                        number(risk.round())
-                    )
+                    let risk = money_text(risk.round(), currency);
+                    format!("{}; about {risk} at risk in the last window", alert.made.why)
                 }
                 _ => alert.made.why,
             },
@@ -334,11 +341,11 @@ fn heat(one: &Standing, windows: &[(Judged, Verdict)]) -> Option<Section> {
             values.resize(columns.len(), None);
             values.push(Some(column.shift));
         }
-        let until = moment(judged.made.from);
+        let from = moment(judged.made.from);
         columns.push(HeatColumn {
             head: Link::new(
                 href(&["monitoring", &one.endpoint, &one.watch], &[("window", &judged.id.to_string())]),
-                until.get(5..16).unwrap_or(&until).to_owned(),
+                from.get(5..16).unwrap_or(&from).to_owned(),
             ),
             mark: changed.get(&judged.made.to).cloned().unwrap_or_default(),
         });

@@ -2,7 +2,6 @@
 
 use tidemill_core::JobState;
 use tidemill_registry::Error;
-use tidemill_trigger::Pending;
 use tidemill_ui::{Cell, Section, Table, Tone};
 
 use super::ask::Ask;
@@ -20,8 +19,7 @@ pub(super) async fn section(ask: &Ask) -> Result<Option<Section>, Error> {
         let name = rule.trigger.name.clone();
         let (kind, event) = rule.words();
         let next = rule.schedule.as_ref().and_then(|(schedule, _)| schedule.next_fire(ask.now));
-        let waiting: Option<&Pending> =
-            pending.iter().find(|(known, _)| *known == name).map(|(_, pending)| pending);
+        let waiting = pending.get(&name);
         let own = || open.iter().filter(|job| job.trigger == name);
         let state = match (own().find(|job| job.state == JobState::Running), own().count()) {
             (Some(job), _) => Cell::badge(Tone::Busy, format!("job {} runs", job.id)),

@@ -1,7 +1,6 @@
 //! One monitor: its figure over time, every window with what it came to, the numbers behind one of them, and its alerts.
 
 use tidemill_db::monitoring::{AlertFilter, Judged, JudgedFilter};
-use tidemill_monitor::alert::Phase;
 use tidemill_monitor::{Evidence, Level, Verdict};
 use tidemill_registry::Error;
 use tidemill_ui::{Area, Block, Cell, Crumb, Empty, Facts, Page, Section, Table, Tone, href, moment, number};
@@ -11,7 +10,7 @@ use super::ask::Ask;
 use super::monitoring::{
     LIVE, figure, interval, labels, money, past_table, standing_badge, verdict_badge, windows,
 };
-use crate::monitoring::{Standing, declarations, standing, verdict};
+use crate::monitoring::{Standing, standing, verdict};
 
 /// Windows of one page, those of the picture, and alerts that are looked through.
 const PAGE: usize = 50;
@@ -25,13 +24,7 @@ pub(super) async fn series(ask: Ask) -> Made {
     let one = stand.into_iter().find(|one| one.watch == watch).ok_or_else(|| {
         Error::missing(format!("nothing named `{watch}` is watched at the endpoint `{endpoint}`"))
     })?;
-    let declared = declarations(db).await?;
-    let declaration = declared.iter().map(|(_, one)| one).find(|one| one.endpoint == endpoint);
-    let costs = declaration.and_then(|one| one.objective.as_ref()?.costs.as_ref());
-    let currency = costs.and_then(|costs| costs.currency.clone());
-    let currency = currency.as_deref();
-
-    let mut blocks = vec![Block::Section(Section::new("now", "", vec![Block::Facts(facts(&one, currency))]))];
+    let mut blocks = vec![Block::Section(Section::new("now", "", vec![Block::Facts(facts(&one))]))];
     let drawn = windows(db, endpoint, watch, DRAWN).await?;
     if let Some(mut figure) = figure("trend", &one, &drawn, true) {
         figure.links.clear();
@@ -45,11 +38,11 @@ pub(super) async fn series(ask: Ask) -> Made {
     if let Some((judged, verdict)) = &shown {
         blocks.extend(evidence(judged, verdict).map(Block::Section));
     }
-    blocks.push(Block::Section(window_list(&ask, &one, currency).await?));
-    let filter = AlertFilter { endpoint: Some(endpoint.into()), ..AlertFilter::default() };
-    let alerts = db.alerts(&filter, ALERTS).await?;
-    let own: Vec<_> = alerts.into_iter().filter(|alert| alert.made.watch == watch).collect();
+    blocks.push(Block::Section(window_list(&ask, &one).await?));
     if one.monitor.is_some() {
+        let filter = AlertFilter { endpoint: Some(endpoint.into()), ..AlertFilter::default() };
+        let alerts = db.alerts(&filter, ALERTS).await?;
+        let own: Vec<_> = alerts.into_iter().filter(|alert| alert.made.watch == watch).collect();
         blocks.push(Block::Section(Section::new(
             "alerts",
             "Its alerts",
@@ -74,13 +67,9 @@ pub(super) async fn series(ask: Ask) -> Made {
     })
 }
 
-fn facts(one: &Standing, currency: Option<&str>) -> Facts {
+fn facts(one: &Standing) -> Facts {
     let last = one.last.as_ref();
     let verdict = last.map(|last| &last.verdict);
-    let since = match one.phase {
-        Phase::Quiet => None,
-        Phase::Pending { since, .. } | Phase::Firing { since, .. } => Some(Cell::Time(since, None)),
-    };
     let text = |cell: Cell| Some(cell).filter(|cell| *cell != Cell::None);
     let version = last.and_then(|last| last.version.clone()).map(|(model, version)| {
         Cell::link(href(&["models", &model, &version], &[]), format!("{model} v{version}"))
@@ -89,8 +78,8 @@ fn facts(one: &Standing, currency: Option<&str>) -> Facts {
         .maybe("Figure", verdict.and_then(|verdict| verdict.value).map(Cell::Number))
         .maybe("95 % interval", verdict.and_then(|verdict| text(interval(verdict))))
         .maybe("Limit", verdict.and_then(|verdict| verdict.limit).map(Cell::Number))
-        .maybe("At risk", verdict.and_then(|verdict| text(money(verdict.at_risk, currency))))
-        .maybe("Not well since", since)
+        .maybe("At risk", verdict.and_then(|verdict| text(money(verdict.at_risk, one.currency.as_deref()))))
+        .maybe("Not well since", one.phase.since().map(|since| Cell::Time(since, None)))
         .maybe("Labels there", verdict.and_then(|verdict| text(labels(verdict))))
         .maybe("Answered by", version)
         .with("Windows judged", Cell::Count(one.windows))
@@ -121,7 +110,7 @@ async fn chosen(
     Ok(Some((judged, verdict)))
 }
 
-async fn window_list(ask: &Ask, one: &Standing, currency: Option<&str>) -> Result<Section, Error> {
+async fn window_list(ask: &Ask, one: &Standing) -> Result<Section, Error> {
     let before = ask.place(|text| text.parse::<u64>().ok())?;
     let filter =
         JudgedFilter { endpoint: Some(one.endpoint.clone()), watch: Some(one.watch.clone()), before };
@@ -143,7 +132,7 @@ async fn window_list(ask: &Ask, one: &Standing, currency: Option<&str>) -> Resul
             Cell::Count(judged.made.predictions),
             labels(&verdict),
             judged.made.version.clone().map_or(Cell::None, Cell::text),
-            money(verdict.at_risk, currency),
+            money(verdict.at_risk, one.currency.as_deref()),
             Cell::text(verdict.why),
         ]);
     }

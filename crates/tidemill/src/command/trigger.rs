@@ -6,8 +6,8 @@ use serde_json::json;
 use tidemill_core::{Event, EventKind, JobState};
 use tidemill_db::jobs::{Job, Stopped};
 use tidemill_db::{Db, EventFilter, Order};
-use tidemill_server::triggers::{cancel_by_hand, fire_by_hand};
-use tidemill_trigger::{Pending, Rule, Rules};
+use tidemill_server::triggers::{cancel_by_hand, fire_by_hand, pending};
+use tidemill_trigger::{Rule, Rules};
 
 use crate::app::App;
 use crate::cli::Trigger;
@@ -41,11 +41,7 @@ fn list(app: &App<'_>) -> anyhow::Result<()> {
     let rules = rules(app)?;
     let db = app.db()?;
     let open = app.block(db.open_jobs(&rules.project))?;
-    let pending: BTreeMap<String, Pending> = app
-        .block(db.pending_triggers(&rules.project))?
-        .into_iter()
-        .filter_map(|(name, text)| Some((name, serde_json::from_str(&text).ok()?)))
-        .collect();
+    let pending = app.block(pending(db, &rules.project))?;
     let standings = app.block(db.source_standings(&rules.project))?;
     let source = |rule: &Rule| {
         let is_message = matches!(rule.trigger.when, tidemill_core::declare::When::Message(_));
