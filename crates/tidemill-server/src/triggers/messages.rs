@@ -21,6 +21,19 @@ const LATER: Duration = Duration::from_secs(30);
 /// A connection that held so long was a good one.
 const GOOD: Duration = Duration::from_secs(60);
 
+/// How a broker stands that nobody has connected to.
+const NOT_YET: &str = "the broker has not answered yet";
+
+/// Notes that nothing is listened to yet: what a server that was killed has noted holds no longer.
+pub(super) async fn begin(t: &Triggers) -> Result<()> {
+    for rule in &t.rules().rules {
+        if matches!(rule.trigger.when, When::Message(_)) {
+            t.db().set_source_problem(t.project(), &rule.trigger.name, Some(NOT_YET), t.now()).await?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn run(triggers: Triggers, stop: CancellationToken) {
     let mut generation = triggers.inner.generation.subscribe();
     loop {
@@ -56,8 +69,8 @@ struct Listener {
 impl Listener {
     async fn run(mut self, stop: CancellationToken) {
         let mut pause = SOON;
-        // What a server that was killed has noted holds no longer.
-        self.note(Some("the broker has not answered yet")).await;
+        // A trigger that has changed may name another broker.
+        self.note(Some(NOT_YET)).await;
         loop {
             let begun = tokio::time::Instant::now();
             let Some(why) = self.listen(&stop).await else { return };

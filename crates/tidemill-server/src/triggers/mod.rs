@@ -144,8 +144,10 @@ impl Triggers {
     }
 
     /// Notes where in the log these triggers begin, where nobody has read it for them yet: at its end. To be done
-    /// before anything is accepted, or what is accepted in the first moment would count as read.
+    /// before anything is accepted, or what is accepted in the first moment would count as read. Notes also that no
+    /// broker is listened to yet.
     pub async fn begin(&self) -> tidemill_db::Result<()> {
+        messages::begin(self).await?;
         if self.db().log_cursor(&consumer(self.project())).await?.is_some() {
             return Ok(());
         }
