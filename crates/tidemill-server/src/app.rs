@@ -55,6 +55,8 @@ impl std::fmt::Debug for Secrets {
 pub struct About {
     /// The project's name.
     pub project: String,
+    /// Its folder, where the server may ask Git.
+    pub root: Option<PathBuf>,
     /// The team or person that answers for it.
     pub team: Option<String>,
     /// Where they are reached.

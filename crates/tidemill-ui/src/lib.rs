@@ -23,6 +23,7 @@ mod numbers;
 mod page;
 mod stages;
 mod table;
+mod written;
 
 pub use block::{Block, Section};
 pub use cell::{Badge, Cell, Link, Tone};

@@ -46,7 +46,7 @@ impl Home {
                 let home = Self::at(app.inside(""), store.map(|path| app.root.join(path)), global)?;
                 let records = app.project.serving.as_ref().and_then(|serving| serving.records.clone());
                 let watched = crate::monitors::in_production(&app.project);
-                let about = Some(about(&app.project));
+                let about = Some(about(&app.project, &app.root));
                 Ok(Self { project: Some(app.root), records, watched, about, ..home })
             }
             // With `-C` somebody meant a project.
@@ -99,9 +99,10 @@ impl Home {
     }
 }
 
-fn about(project: &tidemill_project::Project) -> tidemill_server::About {
+fn about(project: &tidemill_project::Project, root: &Path) -> tidemill_server::About {
     tidemill_server::About {
         project: project.project.to_string(),
+        root: Some(root.to_owned()),
         team: project.owner.as_ref().map(|owner| owner.team.clone()),
         contact: project.owner.as_ref().and_then(|owner| owner.contact.clone()),
         objective: project.objective.clone(),

@@ -26,6 +26,10 @@ pub(super) fn answer(shown: &Shown, made: Made) -> Response {
     let mut response = match (made, &shown.form) {
         (Ok(page), Form::Html) => html(shown, StatusCode::OK, &page),
         (Ok(page), Form::Json) => Json(page.json()).into_response(),
+        (Ok(page), Form::Markdown) => {
+            const KIND: HeaderValue = HeaderValue::from_static("text/markdown; charset=utf-8");
+            packed(shown.gzip, page.written().into_bytes(), KIND)
+        }
         (Ok(page), Form::Csv(table)) => match page.csv(table.as_deref()) {
             Some(text) => {
                 const KIND: HeaderValue = HeaderValue::from_static("text/csv; charset=utf-8");
@@ -41,7 +45,7 @@ pub(super) fn answer(shown: &Shown, made: Made) -> Response {
             }
             html(shown, status, &failure(status, &error))
         }
-        (Err(error), Form::Json | Form::Csv(_)) => Problem::from(error).into_response(),
+        (Err(error), Form::Json | Form::Csv(_) | Form::Markdown) => Problem::from(error).into_response(),
     };
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("1"));

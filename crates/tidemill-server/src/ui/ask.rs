@@ -17,6 +17,7 @@ pub(super) enum Form {
     Json,
     /// Of this table, or the first.
     Csv(Option<String>),
+    Markdown,
 }
 
 /// What the form of the answer depends on.
@@ -46,9 +47,11 @@ impl Shown {
         let form = match find("format") {
             Some("json") => Form::Json,
             Some("csv") => Form::Csv(table),
+            Some("md") => Form::Markdown,
             _ if accept.contains("text/html") => Form::Html,
             _ if accept.contains("application/json") => Form::Json,
             _ if accept.contains("text/csv") => Form::Csv(table),
+            _ if accept.contains("text/markdown") => Form::Markdown,
             _ => Form::Html,
         };
         let kept = query.iter().filter(|(key, _)| key != "format" && key != "table");

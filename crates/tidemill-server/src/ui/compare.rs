@@ -12,6 +12,7 @@ use tidemill_ui::{
 
 use super::Made;
 use super::ask::Ask;
+use super::code;
 use super::curves::{self, Shape};
 use super::run::is_system;
 use super::runs::Key;
@@ -73,6 +74,7 @@ pub(super) async fn compare(ask: Ask) -> Made {
         section = section.note(format!("The first {COLUMNS} of {} runs have a column each.", runs.len()));
     }
     page.blocks.push(Block::Section(section));
+    page.blocks.extend(code::section(&ask, &runs).await?.map(Block::Section));
     Ok(page)
 }
 

@@ -17,6 +17,7 @@ use tidemill_ui::{Block, Cell, Empty, Figure, Section, Table, number};
 use tokio::task::spawn_blocking;
 
 use super::ask::Ask;
+use super::slices;
 use crate::RegistrySource;
 
 /// Bytes of stored predictions that a page reads.
@@ -49,7 +50,7 @@ pub(super) async fn report(ask: &Ask, version: &ModelVersion) -> Option<Report> 
 }
 
 /// The test rows with their answers.
-async fn predictions(ask: &Ask, version: &ModelVersion) -> Result<Option<RecordBatch>, Error> {
+pub(super) async fn predictions(ask: &Ask, version: &ModelVersion) -> Result<Option<RecordBatch>, Error> {
     let about = file(ask, version, "decision.json").await.and_then(|bytes| String::from_utf8(bytes).ok());
     let Some(about) = about.filter(|about| !about.is_empty()) else { return Ok(None) };
     let Some(bytes) = file(ask, version, "predictions.parquet").await else { return Ok(None) };
@@ -59,7 +60,7 @@ async fn predictions(ask: &Ask, version: &ModelVersion) -> Result<Option<RecordB
     blocking(move || read(bytes, about)).await.map(Some)
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, Error> {
     let internal =
@@ -108,6 +109,7 @@ pub(super) async fn sections(ask: &Ask, version: &ModelVersion) -> Result<Vec<Bl
     );
     let mut sections = vec![Block::Section(Section::new("evaluation", "Evaluation", blocks).note(note))];
     if let Some(own) = own {
+        sections.push(Block::Section(slices::section(ask, &report, own.clone()).await?));
         sections.push(Block::Section(against(ask, version, own).await?));
     }
     Ok(sections)

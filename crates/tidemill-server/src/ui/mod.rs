@@ -3,6 +3,8 @@
 
 mod answer;
 mod ask;
+mod card;
+mod code;
 mod compare;
 mod cones;
 mod curves;
@@ -30,6 +32,7 @@ mod series;
 mod serving;
 mod session;
 mod sign_in;
+mod slices;
 mod steps;
 mod verdict;
 mod version;
@@ -70,6 +73,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/models", page(models::list))
         .route("/models/{name}", page(models::model))
         .route("/models/{name}/{version}", page(version::version))
+        .route("/models/{name}/{version}/card", page(card::card))
         .route("/delivery", page(delivery::list))
         .route("/delivery/releases", page(delivery::releases))
         .route("/delivery/releases/{digest}", page(release::release))

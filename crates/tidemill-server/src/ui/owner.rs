@@ -73,7 +73,7 @@ async fn champion(ask: &Ask, about: &About) -> Result<Option<ModelVersion>, Erro
     Ok(db.model_versions_before(&model, None, 1).await?.pop())
 }
 
-fn purpose(about: &About) -> Section {
+pub(super) fn purpose(about: &About) -> Section {
     let Some(objective) = &about.objective else {
         return Section::new(
             "purpose",

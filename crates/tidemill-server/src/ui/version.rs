@@ -6,7 +6,7 @@ use tidemill_db::tracking::Run;
 use tidemill_registry::Error;
 use tidemill_serve::gateway::endpoint::EndpointSpec;
 use tidemill_ui::{
-    Area, Badge, Block, Cell, Crumb, Empty, Facts, Page, Section, Table, Tone, href, markdown,
+    Area, Badge, Block, Cell, Crumb, Empty, Facts, Page, Section, Tab, Table, Tone, href, markdown,
 };
 
 use super::Made;
@@ -56,20 +56,34 @@ pub(super) async fn version(ask: Ask) -> Made {
             Crumb::new(href(&["models", &version.model], &[]), version.model.clone()),
         ],
         badges,
+        tabs: tabs(&version, false),
         blocks,
         live: [LIVE.as_slice(), &["endpoint.set", "model.tested"]].concat(),
         ..Page::default()
     })
 }
 
+/// The two pages of a version.
+pub(super) fn tabs(version: &ModelVersion, is_card: bool) -> Vec<Tab> {
+    let (model, number) = (version.model.as_str(), version.version.to_string());
+    vec![
+        Tab::new(href(&["models", model, &number], &[]), "Overview", !is_card),
+        Tab::new(href(&["models", model, &number, "card"], &[]), "Card", is_card),
+    ]
+}
+
 /// The run that made it, where it is known.
-async fn maker(ask: &Ask, version: &ModelVersion) -> Result<Option<Run>, Error> {
+pub(super) async fn maker(ask: &Ask, version: &ModelVersion) -> Result<Option<Run>, Error> {
     let Some(run) = version.run.as_deref().and_then(|run| run.parse::<RunId>().ok()) else { return Ok(None) };
     Ok(ask.app.registry().db().tracked_run(run).await?)
 }
 
 /// Metrics of the logged model, or else of the run that made it.
-async fn measured(ask: &Ask, version: &ModelVersion, run: Option<Run>) -> Result<Vec<Block>, Error> {
+pub(super) async fn measured(
+    ask: &Ask,
+    version: &ModelVersion,
+    run: Option<Run>,
+) -> Result<Vec<Block>, Error> {
     let db = ask.app.registry().db();
     let mut metrics = Vec::new();
     if let Some(model) = &version.logged_model
@@ -95,24 +109,28 @@ async fn measured(ask: &Ask, version: &ModelVersion, run: Option<Run>) -> Result
     Ok(vec![Block::Section(Section::new("measured", "Metrics", vec![Block::Table(table)]))])
 }
 
-/// The tests of the pipeline's run that made it.
-async fn tests(ask: &Ask, run: Option<&Run>) -> Result<Option<Block>, Error> {
+/// Tests of the pipeline's run that made it.
+pub(super) async fn found(ask: &Ask, run: Option<&Run>) -> Result<Option<evidence::Tests>, Error> {
     let Some(tracked) = run else { return Ok(None) };
     let Some(pipeline) = find(&tracked.tags, "tidemill.run").and_then(|run| run.parse().ok()) else {
         return Ok(None);
     };
-    let Some(found) = evidence::tests(&ask.app, Some(pipeline)).await? else { return Ok(None) };
+    let found = evidence::tests(&ask.app, Some(pipeline)).await?;
     // One project is about one model; tests of another step say nothing about this one.
-    if find(&tracked.tags, "tidemill.step").is_some_and(|step| !found.step.is_empty() && step != found.step) {
-        return Ok(None);
-    }
+    let step = find(&tracked.tags, "tidemill.step");
+    Ok(found.filter(|found| step.is_none_or(|step| found.step.is_empty() || step == found.step)))
+}
+
+/// The tests as a section.
+pub(super) async fn tests(ask: &Ask, run: Option<&Run>) -> Result<Option<Block>, Error> {
+    let Some(found) = found(ask, run).await? else { return Ok(None) };
     let section = Section::new("tests", "Tests", vec![Block::Table(evidence::table(&found))]);
     Ok(Some(Block::Section(
-        section.more(href(&["pipelines", &pipeline.to_string()], &[]), "the run that judged them"),
+        section.more(href(&["pipelines", &found.run.to_string()], &[]), "the run that judged them"),
     )))
 }
 
-async fn used(ask: &Ask, version: &ModelVersion) -> Result<Block, Error> {
+pub(super) async fn used(ask: &Ask, version: &ModelVersion) -> Result<Block, Error> {
     let mut rows = Vec::new();
     for endpoint in ask.app.registry().db().endpoints_after(None, 1000).await? {
         let Ok(spec) = serde_json::from_str::<EndpointSpec>(&endpoint.spec) else { continue };

@@ -386,3 +386,75 @@ async fn an_alias_is_moved_by_a_form_of_our_own_page_only() {
     let wrong = [fields[0], fields[1], ("version", "99")];
     form(&server, "/ui/models/churn/alias", &wrong, &[]).await.is(404, &["Not found"]);
 }
+
+/// A repository with two commits, of which the second changes a file by lines that a page could mistake for markup.
+fn repository() -> (tempfile::TempDir, [String; 2]) {
+    let folder = tempfile::tempdir().unwrap();
+    let git = |arguments: &[&str]| {
+        let output = std::process::Command::new("git")
+            .arg("-C")
+            .arg(folder.path())
+            .args(["-c", "user.name=ada", "-c", "user.email=ada@example.com"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    git(&["init", "--quiet"]);
+    let commits = ["depth = 3\n", &format!("depth = 5\n# {HOSTILE}\n")].map(|text| {
+        fs_err::write(folder.path().join("train.py"), text).unwrap();
+        git(&["add", "."]);
+        git(&["commit", "--quiet", "-m", "a change"]);
+        git(&["rev-parse", "HEAD"])
+    });
+    (folder, commits)
+}
+
+#[tokio::test]
+async fn the_code_of_two_runs_is_compared() {
+    let (folder, [first, second]) = repository();
+    let root = folder.path().to_owned();
+    let server = Server::start_with(|config| {
+        config.about = Some(tidemill_server::About { root: Some(root), ..tidemill_server::About::default() });
+    })
+    .await;
+    let run = async |commit: &str| {
+        let body =
+            json!({"experiment_id": "0", "tags": [{"key": "mlflow.source.git.commit", "value": commit}]});
+        let made = post(&server, "/api/2.0/mlflow/runs/create", &body).await;
+        made["run"]["info"]["run_id"].as_str().unwrap().to_owned()
+    };
+    let (before, after) = (run(&first).await, run(&second).await);
+    let reply = page(&server, &format!("/compare?run={before}&run={after}")).await;
+    reply.is(200, &["Files that differ", "train.py", "-depth = 3", "+depth = 5"]);
+    is_tame(&reply);
+    let numbers = page(&server, &format!("/compare?run={before}&run={after}&format=json")).await.json();
+    assert_eq!(
+        numbers["data"]["code"]["rows"],
+        json!([{"file": "train.py", "lines added": 2, "lines removed": 1}])
+    );
+    let same = run(&second).await;
+    let reply = page(&server, &format!("/compare?run={after}&run={same}")).await;
+    assert!(!reply.body.contains("Files that differ"), "{reply:?}");
+    let unknown = run("0123456789abcdef0123456789abcdef01234567").await;
+    let reply = page(&server, &format!("/compare?run={after}&run={unknown}")).await;
+    reply.is(200, &["does not have both commits", "Fetch the branch"]);
+    // What is no commit is never handed to Git.
+    let other = run("--output=/tmp/x").await;
+    let reply = page(&server, &format!("/compare?run={after}&run={other}")).await;
+    assert!(reply.status == 200 && !reply.body.contains("Code</h2>"), "{reply:?}");
+}
+
+#[tokio::test]
+async fn a_page_can_be_kept_as_markdown() {
+    let server = Server::start().await;
+    let (_, runs) = filled(&server, HOSTILE).await;
+    let reply = page(&server, &format!("/runs/{}?format=md", runs[0])).await;
+    assert_eq!(reply.header("content-type"), Some("text/markdown; charset=utf-8"));
+    assert!(reply.body.starts_with("# "), "{reply:?}");
+    for part in ["\n## Parameters\n", "| parameter | value |", "| depth | 0 |", "| loss | 0.02 |"] {
+        assert!(reply.body.contains(part), "{part}: {}", reply.body);
+    }
+    is_tame(&reply);
+}

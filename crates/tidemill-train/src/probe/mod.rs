@@ -20,6 +20,7 @@ pub use disturb::{is_number, raised, replaced, shuffled, values_of, with_missing
 pub use groups::{Groups, groups};
 pub use leak::{Alone, alone, overlap};
 pub use smoke::{Sign, smoke};
+pub use tidemill_stats::slices::Search;
 pub use worst::{BadSlice, Coded, Loss, coded, losses, worst};
 
 use arrow::array::{ArrayRef, RecordBatch};

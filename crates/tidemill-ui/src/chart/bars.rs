@@ -1,7 +1,7 @@
 //! Bars: counts of buckets, shares, importances.
 
 use super::scale::Scale;
-use super::svg::{Svg, cut};
+use super::svg::{Svg, WIDTH, cut};
 use crate::{Markup, number};
 
 /// One bar.
@@ -28,9 +28,10 @@ impl Bars {
     /// As SVG.
     pub fn draw(&self) -> Markup {
         const ROW: f64 = 20.0;
-        let (left, width) = (150.0, 560.0);
-        let right = width - 74.0;
         let bars = &self.bars[..self.bars.len().min(40)];
+        let longest = bars.iter().map(|bar| bar.name.chars().count()).max().unwrap_or(0);
+        let (left, width) = ((longest as f64 * WIDTH + 14.0).clamp(150.0, 300.0), 560.0);
+        let right = width - 74.0;
         let height = bars.len() as f64 * ROW + 26.0;
         let values = bars.iter().map(|bar| bar.value).chain([0.0]);
         let x = Scale::fit(values, left, right, false);

@@ -189,9 +189,12 @@ impl Svg {
     }
 }
 
+/// About what a character takes in user units at eleven a line's height.
+pub(super) const WIDTH: f64 = 6.2;
+
 /// A text cut so that it takes about `width` user units at eleven a line's height.
 pub(super) fn cut(text: &str, width: f64) -> String {
-    let most = (width / 6.2).max(2.0) as usize;
+    let most = (width / WIDTH).max(2.0) as usize;
     if text.chars().count() <= most {
         return text.to_owned();
     }

@@ -135,6 +135,7 @@ def paths(seen):
         ("models", "/models", [seen.model, "champion"]),
         ("model", f"/models/{seen.model}", ["v3", "Point the alias there", "Moves of aliases"]),
         ("version", f"/models/{seen.model}/2", [f"{seen.model} v2", "champion"]),
+        ("card_untrained", f"/models/{seen.model}/2/card", ["What to look out for", "It was registered without tests"]),
         ("delivery", "/delivery", ["Environments", "late v1", "waiting for another rollout"]),
         ("rollout_waiting", seen.waiting, ["awaiting", "cannot approve it", "Roll back"]),
         ("releases", "/delivery/releases", ["late v2"]),
@@ -158,7 +159,9 @@ def paths(seen):
     if seen.endpoint:
         pages.append(("endpoint", f"/serving/{seen.endpoint}", ["Arms", "As it is declared"]))
     if seen.trained:
-        pages.append(("evaluation", f"/models/{seen.trained}/2", ["Cost against threshold", "Calibration", "Against the champion"]))
+        pages.append(("evaluation", f"/models/{seen.trained}/2", ["Cost against threshold", "Calibration", "Worst slices", "Against the champion"]))
+        pages.append(("slices", f"/models/{seen.trained}/2?by=carrier", ["by carrier", "All test rows together"]))
+        pages.append(("card", f"/models/{seen.trained}/2/card", ["What it learned from", "How good it is", "For whom it is worse"]))
         pages.append(("profile", "/data/months", ["Profile", "most frequent", "Drift"]))
     if seen.dataset:
         pages.append(("dataset", f"/data/{seen.dataset}", ["Versions"]))

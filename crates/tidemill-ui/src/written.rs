@@ -1,0 +1,154 @@
+//! A page as Markdown, for what people keep beside the code: tables, facts and sentences; pictures are left out, their numbers are not.
+
+use std::fmt::Write as _;
+
+use crate::{Block, Cell, Page, Section, Table};
+
+impl Page {
+    /// As Markdown with tables.
+    pub fn written(&self) -> String {
+        let mut out = format!("# {}\n", plain(&self.title));
+        if !self.lead.is_empty() {
+            let _ = write!(out, "\n{}\n", plain(&self.lead));
+        }
+        self.blocks.iter().for_each(|block| write_block(&mut out, block, 2));
+        out
+    }
+}
+
+fn write_block(out: &mut String, block: &Block, level: usize) {
+    match block {
+        Block::Section(section) => write_section(out, section, level),
+        Block::Table(table) => write_table(out, table),
+        Block::Facts(facts) => {
+            out.push('\n');
+            for fact in &facts.items {
+                let _ = writeln!(out, "- **{}**: {}", plain(&fact.name), shown(&fact.value));
+            }
+        }
+        Block::Figure(figure) => {
+            heading(out, level, &figure.title);
+            sentence(out, &figure.note);
+            write_table(out, &figure.table);
+        }
+        Block::Figures(figures) => {
+            for figure in figures {
+                write_block(out, &Block::Figure(Box::new(figure.clone())), level);
+            }
+        }
+        Block::Columns(columns) => {
+            columns.iter().flatten().for_each(|block| write_block(out, block, level));
+        }
+        Block::Choose(_, _, blocks) => blocks.iter().for_each(|block| write_block(out, block, level)),
+        Block::Heat(heat) => write_table(out, &heat.table),
+        Block::Stages(stages) => write_table(out, &stages.table),
+        Block::Empty(empty) => {
+            sentence(out, &format!("{}. {}", empty.title.trim_end_matches('.'), empty.text))
+        }
+        Block::Text(text) => sentence(out, text),
+        Block::Code(text) => fenced(out, text),
+        Block::Log(log) => fenced(out, &log.lines.join("\n")),
+        Block::Filter(_)
+        | Block::Form(_)
+        | Block::Grid(_)
+        | Block::Markup(_)
+        | Block::Image(..)
+        | Block::Links(_) => {}
+    }
+}
+
+fn write_section(out: &mut String, section: &Section, level: usize) {
+    heading(out, level, &section.title);
+    sentence(out, &section.note);
+    section.blocks.iter().for_each(|block| write_block(out, block, level + 1));
+}
+
+fn heading(out: &mut String, level: usize, title: &str) {
+    if !title.is_empty() {
+        let _ = write!(out, "\n{} {}\n", "#".repeat(level.min(6)), plain(title));
+    }
+}
+
+fn sentence(out: &mut String, text: &str) {
+    if !text.is_empty() {
+        let _ = write!(out, "\n{}\n", plain(text));
+    }
+}
+
+/// Between fences that the text does not close.
+fn fenced(out: &mut String, text: &str) {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    let _ = write!(out, "\n{fence}\n{text}\n{fence}\n");
+}
+
+fn write_table(out: &mut String, table: &Table) {
+    if table.rows.is_empty() {
+        if let Some(empty) = &table.empty {
+            write_block(out, &Block::Empty(empty.clone()), 0);
+        }
+        return;
+    }
+    let heads: Vec<String> = table.columns.iter().map(|column| plain(&column.label)).collect();
+    let _ = write!(out, "\n| {} |\n|{}\n", heads.join(" | "), " --- |".repeat(heads.len()));
+    for row in &table.rows {
+        let cells: Vec<String> = row.iter().map(shown).collect();
+        let _ = writeln!(out, "| {} |", cells.join(" | "));
+    }
+}
+
+/// A cell as people read it.
+fn shown(cell: &Cell) -> String {
+    match cell {
+        Cell::Number(value) => crate::number(*value),
+        Cell::Count(value) => crate::count(*value),
+        Cell::Bytes(value) => crate::bytes(*value),
+        Cell::Duration(value) => crate::duration(*value),
+        Cell::Time(at, _) => format!("{} UTC", crate::moment(*at)),
+        Cell::Many(cells) => cells.iter().map(shown).collect::<Vec<_>>().join(", "),
+        _ => plain(&cell.plain()),
+    }
+}
+
+/// Text whose signs mean nothing in Markdown, on one line.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.split_whitespace().collect::<Vec<_>>().join(" ").chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '!' => out.extend(['\\', c]),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Empty, Facts};
+
+    #[test]
+    fn what_users_wrote_stays_text() {
+        let table = Table::new("t", "T", &["name", "loss"])
+            .with([vec![Cell::text("a|b\n# <script>"), Cell::Number(0.25)]]);
+        let page = Page {
+            title: "Card *of* x".into(),
+            lead: "One.".into(),
+            blocks: vec![
+                Block::Facts(Facts::new("f").with("Size", Cell::Bytes(2048))),
+                Block::Section(Section::new("s", "Part", vec![Block::Table(table)]).note("Why.")),
+                Block::Table(Table::new("e", "", &["x"]).or(Empty::new("Nothing", "Do this."))),
+                Block::Code("a ``` b".into()),
+            ],
+            ..Page::default()
+        };
+        assert_eq!(
+            page.written(),
+            "# Card \\*of\\* x\n\nOne.\n\n- **Size**: 2.0 KiB\n\n## Part\n\nWhy.\n\n| name | loss |\n| --- | --- |\n\
+             | a\\|b \\# &lt;script&gt; | 0.25 |\n\nNothing. Do this.\n\n````\na ``` b\n````\n"
+        );
+    }
+}
