@@ -1,9 +1,9 @@
 """Fills the database of an `mlflow server` with the runs or the history that a benchmark reads.
 
 Uses MLflow's own store and tables in this process, because through the server it would take hours. The values are those
-that `xtask/src/bench/cases/server/runs.rs` and `history.rs` write through our server.
+that `xtask/src/bench/cases/server/runs.rs`, `history.rs` and `pages.rs` write through our server.
 
-usage: mlflow_fill.py STORE runs COUNT | mlflow_fill.py STORE history POINTS
+usage: mlflow_fill.py STORE runs COUNT | mlflow_fill.py STORE history POINTS | mlflow_fill.py STORE curves METRICS POINTS
 """
 
 import sys
@@ -29,18 +29,29 @@ def runs(store, count):
 
 
 def history(store, points):
-    run = store.create_run("0", "bench", BEGIN, [], "history").info.run_id
+    written(store, "history", ["loss"], points)
 
-    def row(step):
-        return {"run_uuid": run, "key": "loss", "value": step / 7.0, "timestamp": BEGIN + step, "step": step, "is_nan": False}
+
+def curves(store, metrics, points):
+    written(store, "curves", [f"c{metric}" for metric in range(metrics)], points)
+
+
+def written(store, name, keys, points):
+    """Prints the new run whose metrics have so many points each."""
+    run = store.create_run("0", "bench", BEGIN - 1, [], name).info.run_id
+
+    def row(key, step):
+        return {"run_uuid": run, "key": key, "value": step / 7.0, "timestamp": BEGIN + step, "step": step, "is_nan": False}
 
     with store.ManagedSessionMaker() as session:
-        for begin in range(0, points, 10_000):
-            session.execute(insert(SqlMetric), [row(step) for step in range(begin, min(begin + 10_000, points))])
-        session.execute(insert(SqlLatestMetric), [row(points - 1)])
+        for key in keys:
+            for begin in range(0, points, 10_000):
+                session.execute(insert(SqlMetric), [row(key, step) for step in range(begin, min(begin + 10_000, points))])
+            session.execute(insert(SqlLatestMetric), [row(key, points - 1)])
     print(run)
 
 
 if __name__ == "__main__":
-    [uri, kind, number] = sys.argv[1:]
-    {"runs": runs, "history": history}[kind](SqlAlchemyStore(uri, "mlflow-artifacts:/"), int(number))
+    [uri, kind, *numbers] = sys.argv[1:]
+    store = SqlAlchemyStore(uri, "mlflow-artifacts:/")
+    {"runs": runs, "history": history, "curves": curves}[kind](store, *map(int, numbers))

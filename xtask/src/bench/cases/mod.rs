@@ -34,7 +34,7 @@ const fn case(name: &'static str, peers: Environment, measure: fn(&Session) -> R
 }
 
 /// All tasks, in the order in which a session measures them.
-pub(super) const CASES: [Case; 31] = [
+pub(super) const CASES: [Case; 32] = [
     case("add-big", Tools, add_big::measure),
     case("add-small", Tools, add_small::measure),
     case("steps", Tools, steps::measure),
@@ -53,6 +53,7 @@ pub(super) const CASES: [Case; 31] = [
     case("server-search", Mlflow, |session| server::search::measure(session, Sqlite)),
     case("server-history", Mlflow, |session| server::history::measure(session, Sqlite)),
     case("server-artifacts", Mlflow, |session| server::artifacts::measure(session, Sqlite)),
+    case("server-pages", Mlflow, |session| server::pages::measure(session, Sqlite)),
     case("serve-latency", Servers, serve::latency::measure),
     case("serve-evaluator", Servers, serve::evaluator::measure),
     case("serve-shadow", Servers, serve::shadow::measure),

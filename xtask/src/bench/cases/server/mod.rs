@@ -19,6 +19,7 @@ pub(super) mod artifacts;
 pub(super) mod batch;
 pub(super) mod history;
 pub(super) mod metrics;
+pub(super) mod pages;
 pub(super) mod runs;
 pub(super) mod search;
 pub(super) mod start;
