@@ -17,7 +17,7 @@ use super::{Triggers, hooks, system};
 const SOURCE: &str = "message";
 /// Between two attempts, at first and at most.
 const SOON: Duration = Duration::from_millis(250);
-const LATER: Duration = Duration::from_secs(30);
+const LATER: Duration = Duration::from_secs(5);
 /// A connection that held so long was a good one.
 const GOOD: Duration = Duration::from_secs(60);
 
@@ -69,19 +69,22 @@ struct Listener {
 impl Listener {
     async fn run(mut self, stop: CancellationToken) {
         let mut pause = SOON;
+        let mut before = String::new();
         // A trigger that has changed may name another broker.
         self.note(Some(NOT_YET)).await;
         loop {
             let begun = tokio::time::Instant::now();
             let Some(why) = self.listen(&stop).await else { return };
             if begun.elapsed() > GOOD {
-                pause = SOON;
+                (pause, before) = (SOON, String::new());
             }
-            tracing::warn!(
-                trigger.name = self.trigger.name,
-                retry_ms = pause.as_millis() as u64,
-                "no messages: {why}"
-            );
+            let (name, retry_ms) = (self.trigger.name.as_str(), pause.as_millis() as u64);
+            if why == before {
+                tracing::debug!(trigger.name = name, retry_ms, "no messages: {why}");
+            } else {
+                tracing::warn!(trigger.name = name, retry_ms, "no messages: {why}");
+                before.clone_from(&why);
+            }
             self.note(Some(&why)).await;
             if !super::sleep(pause, &stop).await {
                 return;
