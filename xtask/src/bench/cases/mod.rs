@@ -10,6 +10,7 @@ use crate::bench::session::Session;
 mod add_big;
 mod add_small;
 mod boosting;
+mod drift_level;
 mod features;
 mod judge;
 mod memory;
@@ -34,7 +35,7 @@ const fn case(name: &'static str, peers: Environment, measure: fn(&Session) -> R
 }
 
 /// All tasks, in the order in which a session measures them.
-pub(super) const CASES: [Case; 32] = [
+pub(super) const CASES: [Case; 33] = [
     case("add-big", Tools, add_big::measure),
     case("add-small", Tools, add_small::measure),
     case("steps", Tools, steps::measure),
@@ -45,6 +46,7 @@ pub(super) const CASES: [Case; 32] = [
     case("profile", Tables, tables::profile),
     case("expectations", Tables, tables::expectations),
     case("drift", Tables, tables::drift),
+    case("drift-level", Tables, drift_level::measure),
     case("judge", Rules, judge::measure),
     case("server-start", Mlflow, |session| server::start::measure(session, Sqlite)),
     case("server-metrics", Mlflow, |session| server::metrics::measure(session, Sqlite)),
