@@ -1,7 +1,8 @@
 //! Times profiles: of a generated table of 2,000,000 rows and 30 columns or of a file, and the merge of 1,000 hours.
 //!
 //! `cargo run --release -p tidemill-data --no-default-features --example profile_bench [FILE]` prints seconds of the wall
-//! clock and of the processor, and the size of what is stored.
+//! clock and of the processor, and the size of what is stored. With `merge` in place of a file it only merges, and prints
+//! `{"wall": …, "cpu": …}` of each of five rounds.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,6 +26,7 @@ const ROWS: usize = 2_000_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let table = match std::env::args().nth(1) {
+        Some(word) if word == "merge" => return merge(),
         Some(file) => Table::open(&[PathBuf::from(file)], None)?,
         None => memory(0, ROWS)?,
     };
@@ -38,9 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             profile.rows()
         );
     }
-    let hours: Vec<Profile> = (0..1000)
-        .map(|hour| Profile::build(&memory(hour * 2000, 2000)?, &ProfileOptions::window(), &Quiet))
-        .collect::<Result<_, _>>()?;
+    let hours = hours()?;
     let stored: Vec<Vec<u8>> = hours.iter().map(Profile::to_bytes).collect();
     let (start, used) = (Instant::now(), processor());
     let mut all = hours[0].clone();
@@ -54,6 +54,29 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let size: usize = stored.iter().map(Vec::len).sum::<usize>() / stored.len();
     println!("read and merged: {:.1} ms, {size} bytes an hour", start.elapsed().as_secs_f64() * 1e3);
+    Ok(())
+}
+
+/// Profiles of a thousand hours.
+fn hours() -> Result<Vec<Profile>, tidemill_data::Error> {
+    (0..1000)
+        .map(|hour| Profile::build(&memory(hour * 2000, 2000)?, &ProfileOptions::window(), &Quiet))
+        .collect()
+}
+
+/// Reads and merges what a thousand hours stored.
+fn merge() -> Result<(), Box<dyn Error>> {
+    let stored: Vec<Vec<u8>> = hours()?.iter().map(Profile::to_bytes).collect();
+    for _ in 0..5 {
+        let (start, used) = (Instant::now(), processor());
+        let mut all = Profile::from_bytes(&stored[0])?;
+        for bytes in &stored[1..] {
+            all.merge(&Profile::from_bytes(bytes)?)?;
+        }
+        let (wall, used) = (start.elapsed().as_secs_f64(), processor() - used);
+        assert_eq!(all.rows(), 2_000_000, "rows of all hours");
+        println!("{{\"wall\": {wall}, \"cpu\": {used}}}");
+    }
     Ok(())
 }
 

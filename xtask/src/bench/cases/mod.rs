@@ -35,7 +35,7 @@ const fn case(name: &'static str, peers: Environment, measure: fn(&Session) -> R
 }
 
 /// All tasks, in the order in which a session measures them.
-pub(super) const CASES: [Case; 33] = [
+pub(super) const CASES: [Case; 34] = [
     case("add-big", Tools, add_big::measure),
     case("add-small", Tools, add_small::measure),
     case("steps", Tools, steps::measure),
@@ -44,6 +44,7 @@ pub(super) const CASES: [Case; 33] = [
     case("boosting", Tools, boosting::measure),
     case("memory", Tools, memory::measure),
     case("profile", Tables, tables::profile),
+    case("profile-merge", Rules, tables::merge),
     case("expectations", Tables, tables::expectations),
     case("drift", Tables, tables::drift),
     case("drift-level", Tables, drift_level::measure),

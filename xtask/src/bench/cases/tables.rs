@@ -7,10 +7,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::bench::measure::Sample;
 use crate::bench::peers::Peers;
-use crate::bench::report::Row;
+use crate::bench::report::{Line, Row};
 use crate::bench::session::{Phase, Scenario, Session};
-use crate::process;
+use crate::{process, workspace};
 
 /// Measures the profile, from the start of the process to all figures printed.
 pub(super) fn profile(session: &Session) -> Result<Vec<Row>> {
@@ -95,6 +96,31 @@ pub(super) fn drift(session: &Session) -> Result<Vec<Row>> {
     )?;
     let wall = profiles.line("tidemill").map_or(f64::INFINITY, |line| line.wall() * 1e3);
     Ok(vec![samples.cpu_at_most(1.0 / 15.0, "evidently"), profiles.below("wall", wall, 50.0, "ms")])
+}
+
+/// Measures reading and merging the stored profiles of a thousand hours, in one process.
+pub(super) fn merge(session: &Session) -> Result<Vec<Row>> {
+    #[derive(serde::Deserialize)]
+    struct Round {
+        wall: f64,
+        cpu: f64,
+    }
+    let program = workspace::example_of_all(&session.root, "profile_bench", !session.smoke)?;
+    let said = process::output(Command::new(program).arg("merge"))?;
+    let mut line = Line { tool: "tidemill".to_owned(), samples: Vec::new(), note: String::new() };
+    for round in said.lines().map(serde_json::from_str::<Round>) {
+        let Round { wall, cpu } = round.context("the example printed something else than its rounds")?;
+        line.samples.push(Sample { wall, cpu, peak: 0 });
+    }
+    let wall = line.wall() * 1e3;
+    let row = Row {
+        name: "profile-merge".to_owned(),
+        title: "1,000 stored hourly profiles of 30 columns, read and merged".to_owned(),
+        lines: vec![line],
+        table: None,
+        bars: Vec::new(),
+    };
+    Ok(vec![if session.smoke { row } else { row.below("wall", wall, 200.0, "ms") }])
 }
 
 type Run<'a> = (&'static str, &'a dyn Fn() -> Command);
