@@ -1,8 +1,9 @@
-//! The files of a run, and a look into those that people can read.
+//! The files of a run and of the models that it made, and a look into those that people can read.
 
+use tidemill_db::logged_models::LoggedModel;
 use tidemill_db::tracking::Run;
-use tidemill_registry::artifacts::{ArtifactPath, Place};
-use tidemill_registry::{Code, Error};
+use tidemill_registry::artifacts::{ArtifactPath, Content, Place};
+use tidemill_registry::{Code, Error, Registry};
 use tidemill_ui::{Block, Cell, Empty, Link, Section, Table, href, markdown};
 
 use super::ask::Ask;
@@ -11,27 +12,105 @@ use super::ask::Ask;
 const LISTED: usize = 500;
 /// Bytes of a file that are shown.
 const SHOWN: u64 = 256 << 10;
+/// Models whose files are linked to.
+const MODELS: usize = 20;
 /// Rows of a table that are shown.
 const ROWS: usize = 200;
 
+/// Whose files they are.
+struct Shelf {
+    run: String,
+    /// The model that the run made and whose files they are; those of the run itself without one.
+    model: Option<String>,
+    /// Where they are: a URI.
+    root: String,
+}
+
+impl Shelf {
+    /// The page of a folder or a file.
+    fn page(&self, path: &str) -> String {
+        let all = [("tab", "files"), ("model", self.model.as_deref().unwrap_or_default()), ("path", path)];
+        let given: Vec<_> = all.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        href(&["runs", &self.run], &given)
+    }
+
+    /// Where a file itself is.
+    fn download(&self, path: &str) -> String {
+        match &self.model {
+            Some(model) => href(
+                &["ajax-api", "2.0", "mlflow", "logged-models", model, "artifacts", "files"],
+                &[("artifact_file_path", path)],
+            ),
+            None => href(&["get-artifact"], &[("run_uuid", self.run.as_str()), ("path", path)]),
+        }
+    }
+}
+
+/// The page of the files of a model that a run made.
+pub(super) fn of_model(run: &Run, model: &LoggedModel) -> String {
+    href(&["runs", &run.info.id.to_string()], &[("tab", "files"), ("model", &model.id)])
+}
+
 pub(super) async fn files(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
-    let id = run.info.id.to_string();
     let path = ArtifactPath::parse(ask.get("path").unwrap_or_default())?;
-    let root = run.info.artifact_uri.clone();
-    let listed = list(ask, &root, &path).await;
+    let mut shelf = Shelf { run: run.info.id.to_string(), model: None, root: run.info.artifact_uri.clone() };
+    if let Some(id) = ask.get("model") {
+        let made = run.model_outputs.iter().any(|output| output.model_id == id);
+        let model = if made { ask.app.registry().db().logged_model(id).await? } else { None };
+        let model = model.ok_or_else(|| Error::missing(format!("the run made no model `{id}`")))?;
+        (shelf.model, shelf.root) = (Some(model.id), model.artifact_uri);
+    }
+    let listed = list(ask, &shelf.root, &path).await;
     let above = Section::new(
         "listing",
         "",
         match listed {
             Ok(Some(table)) => vec![Block::Table(table)],
-            Ok(None) => return file(ask, &id, &root, &path).await,
+            Ok(None) => return file(ask, &shelf, &path).await,
             Err(error) if error.code == Code::InvalidParameterValue => {
                 vec![Block::Empty(Empty::new("The files are not kept by this server", error.message))]
             }
             Err(error) => return Err(error),
         },
     );
-    Ok(vec![trail(&id, &path), Block::Section(above)])
+    let mut blocks = vec![trail(&shelf, &path), Block::Section(above)];
+    if path.is_root() && shelf.model.is_none() {
+        let mut links = Vec::new();
+        for output in run.model_outputs.iter().take(MODELS) {
+            let model = ask.app.registry().db().logged_model(&output.model_id).await?;
+            links.extend(
+                model.map(|model| Link::new(of_model(run, &model), format!("of the model {}", model.name))),
+            );
+        }
+        if !links.is_empty() {
+            blocks.push(Block::Links(links));
+        }
+    }
+    Ok(blocks)
+}
+
+/// The beginning of a file as text; nothing where there is none such, it is no text, or it lies where this server does not read.
+pub(super) async fn text(ask: &Ask, root: &str, name: &str) -> Option<String> {
+    let registry = ask.app.registry();
+    let path = ArtifactPath::parse(name).ok()?;
+    let place = registry.artifact_place(root).await.ok()?.join(&path).ok()?;
+    let content = registry.artifact(&place, &ask.app.config().artifact_roots, path.as_str()).await.ok()?;
+    let size = content.bytes();
+    let bytes = beginning(registry.clone(), content).await.ok()?;
+    text_of(bytes, size > SHOWN)
+}
+
+/// The beginning of a file.
+async fn beginning(owner: Registry, content: Content) -> Result<Vec<u8>, Error> {
+    let read = tokio::task::spawn_blocking(move || -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        let size = content.bytes();
+        for piece in owner.pieces(&content, 0..size.min(SHOWN))? {
+            bytes.extend_from_slice(&piece?);
+        }
+        Ok(bytes)
+    });
+    read.await.map_err(|error| Error::new(Code::InternalError, error.to_string()))?
 }
 
 /// What is in a folder; nothing where the path is a file.
@@ -63,37 +142,32 @@ async fn list(ask: &Ask, root: &str, path: &ArtifactPath) -> Result<Option<Table
 }
 
 /// The folders above, each a link.
-fn trail(run: &str, path: &ArtifactPath) -> Block {
-    let address = |path: &str| href(&["runs", run], &[("tab", "files"), ("path", path)]);
-    let mut links = vec![Link::new(href(&["runs", run], &[("tab", "files")]), "All files")];
+fn trail(shelf: &Shelf, path: &ArtifactPath) -> Block {
+    let mut links = vec![Link::new(href(&["runs", &shelf.run], &[("tab", "files")]), "All files")];
+    if shelf.model.is_some() {
+        links.push(Link::new(shelf.page(""), "of the model"));
+    }
     let parts: Vec<&str> = path.as_str().split('/').filter(|part| !part.is_empty()).collect();
     for end in 1..=parts.len() {
-        links.push(Link::new(address(&parts[..end].join("/")), parts[end - 1]));
+        links.push(Link::new(shelf.page(&parts[..end].join("/")), parts[end - 1]));
     }
     Block::Links(links)
 }
 
-async fn file(ask: &Ask, run: &str, root: &str, path: &ArtifactPath) -> Result<Vec<Block>, Error> {
+async fn file(ask: &Ask, shelf: &Shelf, path: &ArtifactPath) -> Result<Vec<Block>, Error> {
     let registry = ask.app.registry();
-    let place = registry.artifact_place(root).await?.join(path)?;
+    let place = registry.artifact_place(&shelf.root).await?.join(path)?;
     let content = registry.artifact(&place, &ask.app.config().artifact_roots, path.as_str()).await?;
-    let (size, owner) = (content.bytes(), registry.clone());
-    let download = href(&["get-artifact"], &[("run_uuid", run), ("path", path.as_str())]);
-    let mut blocks = vec![trail(run, path), Block::Links(vec![Link::new(download.clone(), "Download")])];
+    let size = content.bytes();
+    let download = shelf.download(path.as_str());
+    let mut blocks = vec![trail(shelf, path), Block::Links(vec![Link::new(download.clone(), "Download")])];
     let ending =
         path.name().rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
     if matches!(ending.as_str(), "png" | "jpg" | "jpeg" | "gif" | "webp" | "svg" | "bmp") {
         blocks.push(Block::Image(download, format!("The picture {}", path.as_str())));
         return Ok(blocks);
     }
-    let read = tokio::task::spawn_blocking(move || -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        for piece in owner.pieces(&content, 0..size.min(SHOWN))? {
-            bytes.extend_from_slice(&piece?);
-        }
-        Ok(bytes)
-    });
-    let bytes = read.await.map_err(|error| Error::new(Code::InternalError, error.to_string()))??;
+    let bytes = beginning(registry.clone(), content).await?;
     let Some(text) = text_of(bytes, size > SHOWN) else {
         let why = "It holds no text. Download it, or read it with mlflow.artifacts.load_text or the program that wrote it.";
         blocks

@@ -13,12 +13,15 @@ use tidemill_ui::{
 use super::Made;
 use super::ask::Ask;
 use super::curves::{self, Shape};
+use super::files;
 use super::words::{find, run_badge, run_link, took};
 
 /// Curves that are drawn at once; those after them when they come into view.
 const DRAWN: usize = 6;
 /// Curves of one page.
 const CURVES: usize = 60;
+/// Packages that are listed.
+const PACKAGES: usize = 200;
 /// Small curves in the table of metrics.
 const SPARKS: usize = 40;
 
@@ -31,7 +34,7 @@ pub(super) async fn run(ask: Ask) -> Made {
     let blocks = match tab.as_str() {
         "metrics" => metrics(&ask, &run, false).await?,
         "system" => metrics(&ask, &run, true).await?,
-        "files" => super::files::files(&ask, &run).await?,
+        "files" => files::files(&ask, &run).await?,
         _ => overview(&ask, &run).await?,
     };
     let system = run.metrics.iter().filter(|metric| is_system(&metric.key)).count();
@@ -104,6 +107,7 @@ async fn overview(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
     let mut right =
         vec![Block::Section(Section::new("metrics", "Metrics", vec![metric_table(ask, run).await?]))];
     right.extend(lineage(ask, run).await?);
+    right.extend(environment(ask, run).await?.map(Block::Section));
     blocks.push(Block::Columns(vec![left, right]));
     let shown = |key: &str| key != "mlflow.note.content" && key != "mlflow.runName";
     let tags =
@@ -203,7 +207,7 @@ async fn lineage(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
     if !models.is_empty() {
         let rows = models.iter().map(|model| {
             vec![
-                Cell::text(model.name.clone()),
+                Cell::link(files::of_model(run, model), model.name.clone()),
                 Cell::text(model.model_type.clone()),
                 Cell::Code(model.id.clone()),
                 Cell::Time(model.created_at, Some(ask.now)),
@@ -218,6 +222,30 @@ async fn lineage(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
         )));
     }
     Ok(blocks)
+}
+
+/// The environment of the first model that the run made, as the client noted it: Python and the packages with their versions.
+async fn environment(ask: &Ask, run: &Run) -> Result<Option<Section>, Error> {
+    let Some(output) = run.model_outputs.first() else { return Ok(None) };
+    let Some(model) = ask.app.registry().db().logged_model(&output.model_id).await? else { return Ok(None) };
+    let Some(packages) = files::text(ask, &model.artifact_uri, "requirements.txt").await else {
+        return Ok(None);
+    };
+    let python = files::text(ask, &model.artifact_uri, "python_env.yaml").await.unwrap_or_default();
+    let python = python.lines().find_map(|line| line.strip_prefix("python:")).map(str::trim);
+    let lines = packages.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let rows = python.map(|version| ("Python", version)).into_iter().chain(lines.map(|line| {
+        // The first sign that can follow a name (PEP 508).
+        let end = line.find(['=', '<', '>', '!', '~', ';', '@', ' ']).unwrap_or(line.len());
+        let (name, rest) = line.split_at(end);
+        (name, rest.strip_prefix("==").unwrap_or(rest).trim())
+    }));
+    let rows = rows.take(PACKAGES).map(|(name, version)| vec![Cell::text(name), Cell::text(version)]);
+    let table = Table::new("environment", "Environment", &["package", "version"]).with(rows);
+    Ok(Some(
+        Section::new("environment", "Environment", vec![Block::Table(table)])
+            .note(format!("What the model {} needs, as it was when it was logged.", model.name)),
+    ))
 }
 
 async fn metrics(ask: &Ask, run: &Run, system: bool) -> Result<Vec<Block>, Error> {

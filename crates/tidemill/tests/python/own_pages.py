@@ -20,6 +20,7 @@ import harness
 import mlflow
 import numpy as np
 from mlflow import MlflowClient
+from sklearn.linear_model import LinearRegression
 
 HOSTILE = "<img src=x onerror=\"window.hurt=1\"><script>window.hurt=1</script>'\"`{{7*7}}"
 # What lets a rule of axe-core be broken, by its name; nothing does.
@@ -39,6 +40,8 @@ class Seen:
             self.runs.append(log_run(n))
         self.model = harness.unique("height")
         client = MlflowClient()
+        [made] = client.get_run(self.runs[0]).outputs.model_outputs
+        self.line = made.model_id
         client.create_registered_model(self.model, description="Says how high the **tide** will be")
         for run in self.runs[:3]:
             client.create_model_version(self.model, f"runs:/{run}/model", run, tags={"team": "tides"})
@@ -109,6 +112,8 @@ def log_run(n):
         mlflow.log_dict({"harbour": "north"}, "conf.json")
         if n == 0:
             mlflow.log_image(np.zeros((8, 8, 3), dtype=np.uint8), "chart.png")
+            line = LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])
+            mlflow.sklearn.log_model(line, name="line", pip_requirements=["scikit-learn>=1.0", "numpy"])
         return run.info.run_id
 
 
@@ -122,12 +127,14 @@ def paths(seen):
         ("runs_filtered", f"/experiments/{experiment}?filter=params.depth%20%3D%20'3'", ["depth-3"]),
         ("runs_wrong_filter", f"/experiments/{experiment}?filter=params.depth%20%3D%3D%20", ["The filter could not be understood"]),
         ("runs_grouped", f"/experiments/{experiment}?group=params.kind", ["spring", "neap", "median"]),
-        ("run", f"/runs/{run}", ["depth-0", "Parameters", "accuracy"]),
+        ("run", f"/runs/{run}", ["depth-0", "Parameters", "accuracy", "Environment", "scikit-learn", ">=1.0", "Python"]),
         ("run_curves", f"/runs/{run}?tab=metrics", ["accuracy", "step"]),
         ("run_curve", f"/runs/{run}?tab=metrics&curve=loss", ["among all"]),
         ("run_system", f"/runs/{run}?tab=system", ["system/cpu_utilization_percentage"]),
         ("run_files", f"/runs/{run}?tab=files", ["conf.json", "notes/"]),
         ("run_file", f"/runs/{run}?tab=files&path=conf.json", ['"harbour": "north"']),
+        ("run_model", f"/runs/{run}?tab=files&model={seen.line}", ["requirements.txt", "MLmodel", "of the model"]),
+        ("run_model_file", f"/runs/{run}?tab=files&model={seen.line}&path=MLmodel", ["model_uuid", "Download"]),
         ("run_picture", f"/runs/{run}?tab=files&path=chart.png", ["Download"]),
         ("compare", "/compare?" + "&".join(f"run={run}" for run in seen.runs), ["params.depth", "Side by side"]),
         ("pipelines", "/pipelines", ["Pipelines"]),
