@@ -211,6 +211,25 @@ pub struct Judge {
     /// What becomes known of requests later, for `cost`, `quality` and `kpi`: within one day where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<JudgeOutcomes>,
+    /// Groups of requests that are judged by themselves, too, so that harm to few is not lost among many; none where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slices: Option<JudgeSlices>,
+}
+
+/// Groups of requests that are judged by themselves. They only look for harm: half of the error budget is for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeSlices {
+    /// Inputs of the model. Each value of one is a group, up to 50; all others of it are one.
+    pub by: Vec<String>,
+    /// From so many requests of candidate and incumbent each on a group is judged.
+    #[serde(default = "enough")]
+    #[schemars(range(min = 1))]
+    pub min_samples: u64,
+}
+
+fn enough() -> u64 {
+    300
 }
 
 /// What becomes known of requests later.

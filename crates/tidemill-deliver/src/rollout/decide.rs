@@ -393,7 +393,7 @@ pub fn words(why: &[Why]) -> String {
             Why::NotProven { metric } => format!("`{metric}` is not proven to be below its limit"),
             Why::Harm { metric, slice: None } => format!("`{metric}` is proven to be harmed"),
             Why::Harm { metric, slice: Some(slice) } => {
-                format!("`{metric}` is proven to be harmed where {slice}")
+                format!("`{metric} in {slice}` is proven to be harmed")
             }
             Why::SampleRatio => "arms did not get their planned shares of requests".to_owned(),
         })

@@ -4,7 +4,12 @@ use tidemill_core::declare::Metric;
 
 use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
-use crate::{Approve, Judge, JudgeLimits, JudgeMetric, JudgeWord, Monitor, Receiver, Rollout, Stage};
+use crate::{
+    Approve, Judge, JudgeLimits, JudgeMetric, JudgeSlices, JudgeWord, Monitor, Receiver, Rollout, Stage,
+};
+
+/// The most inputs by which a judge groups requests.
+const MOST_SLICED: usize = 8;
 
 impl Check<'_> {
     pub(super) fn release(&mut self) {
@@ -90,6 +95,20 @@ impl Check<'_> {
             );
         }
         self.judged(judge, &at);
+        if let Some(JudgeSlices { by, min_samples }) = &judge.slices {
+            let at = at.key("slices");
+            if by.is_empty() || by.len() > MOST_SLICED {
+                let expected = format!("1 to {MOST_SLICED} inputs of the model");
+                self.add(&at.key("by").span, format!("slices by {} inputs", by.len()), &expected, None);
+            }
+            if let Some(twice) = by.iter().enumerate().find(|(i, column)| by[..*i].contains(column)) {
+                let at = at.key("by").item(twice.0);
+                self.add(&at.span, format!("`{}` is named twice", twice.1), "each input once", None);
+            }
+            if *min_samples == 0 {
+                self.add(&at.key("min_samples").span, "slices of no requests", "at least 1", None);
+            }
+        }
     }
 
     /// What the judge's metrics need of the objective, and limits that contradict each other.

@@ -252,7 +252,7 @@ async fn outcomes(
     let (mut after, mut rows): (Timestamp, Vec<Row>) = (from, Vec::new());
     let mut kpi = Vec::new();
     while after < end && rows.len() < ROWS && goes_on() {
-        let stretch = joined(db, reader, asked.endpoint, (after, end), PAGE).await?;
+        let stretch = joined(db, reader, asked.endpoint, (after, end), &[], PAGE).await?;
         after = stretch.until;
         for row in stretch.rows.iter().filter_map(|row| row_of(row, measures)) {
             kpi.extend(row.kpi.filter(|_| row.incumbent.is_some()));
@@ -271,7 +271,7 @@ async fn outcomes(
             incumbent: 1,
             shadow,
         };
-        observations(measures, &epoch, candidate, incumbent, rows)
+        observations(measures, &epoch, candidate, incumbent, rows, None)
     };
     let labels = rows.iter().filter(|row| row.incumbent.is_some() && row.label.is_some()).count() as u64;
     let paired: Vec<Row> = rows.iter().filter(|row| row.candidate.is_some()).cloned().collect();
@@ -305,6 +305,7 @@ fn row_of(joined: &Joined, measures: &Measures) -> Option<Row> {
         incumbent: answer(false),
         label,
         kpi,
+        slices: Vec::new(),
     })
 }
 

@@ -3,12 +3,16 @@
 use clap::Args;
 use serde_json::json;
 use tidemill_db::delivery::{Rollout, RolloutFilter};
+use tidemill_deliver::judge::MetricView;
 use tidemill_deliver::rollout::{Hold, words};
 use tidemill_server::delivery::{plan_of, standing};
 
 use crate::app::App;
 use crate::failure::Failure;
 use crate::output::{Align, FAINT, Table};
+
+/// Slices that are shown, those with the most evidence of harm.
+const SLICES: usize = 10;
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -157,18 +161,47 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
         ("harm proven", Align::Right),
         ("safety proven", Align::Right),
     ]);
-    for metric in metrics {
-        let part = |have: f64, need: f64| format!("{:.0} %", (100.0 * have / need).clamp(0.0, 100.0));
+    let (whole, mut slices): (Vec<_>, Vec<_>) = metrics.into_iter().partition(|view| view.slice.is_none());
+    let part = |have: f64, need: f64| format!("{:.0} %", (100.0 * have / need).clamp(0.0, 100.0));
+    let harm = |harm: Option<f64>| harm.map_or("-".to_owned(), |harm| format!("{harm:.2}"));
+    for metric in whole {
         table.row([
             metric.metric,
             metric.candidate.to_string(),
             metric.baseline.to_string(),
-            metric.harm.map_or("-".to_owned(), |harm| format!("{harm:.2}")),
+            harm(metric.harm),
             part(metric.ln_harm, metric.ln_harm_needed),
             part(metric.ln_safe, metric.ln_safe_needed),
         ]);
     }
     console.table(&table);
+    if slices.is_empty() {
+        return Ok(());
+    }
+    let proven = |view: &MetricView| view.ln_harm / view.ln_harm_needed;
+    slices.sort_by(|a, b| proven(b).total_cmp(&proven(a)));
+    let more = slices.len().saturating_sub(SLICES);
+    let mut table = Table::new(&[
+        ("slice", Align::Left),
+        ("candidate", Align::Right),
+        ("incumbent", Align::Right),
+        ("harm", Align::Right),
+        ("harm proven", Align::Right),
+    ]);
+    for view in slices.into_iter().take(SLICES) {
+        let slice = view.slice.as_ref().map(ToString::to_string).unwrap_or_default();
+        table.row([
+            format!("{} in {slice}", view.metric),
+            view.candidate.to_string(),
+            view.baseline.to_string(),
+            harm(view.harm),
+            part(view.ln_harm, view.ln_harm_needed),
+        ]);
+    }
+    console.table(&table);
+    if more > 0 {
+        console.note(format!("{more} more have less evidence of harm; `--json` has all"));
+    }
     Ok(())
 }
 
