@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Name;
+use tidemill_core::declare::Window;
 
 use crate::{Period, Share};
 
@@ -90,6 +91,17 @@ pub struct Rollout {
     /// Whether recent traffic is enough to decide in the time that there is, looked at before the first request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power: Option<Power>,
+    /// When the release may get more requests; at any time where not given. Going back is never held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Windows>,
+}
+
+/// When a release may get more requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Windows {
+    /// In one of these hours of the week, for example `Mon-Thu 09:00-16:00 Europe/Prague`.
+    pub allow: Vec<Window>,
 }
 
 /// A gate before the first request: the plan is played on recent traffic.

@@ -45,7 +45,8 @@ impl FromStr for Window {
         let days = days.map_or(Ok([true; 7]), days_of).map_err(|why| wrong(&why))?;
         let hours = words.next().ok_or_else(|| wrong("the hours are missing, as in `09:00-16:00`"))?;
         let (from, until) = hours.split_once('-').ok_or_else(|| wrong("hours are written `09:00-16:00`"))?;
-        let minute = |text: &str| minute(text).ok_or_else(|| wrong(&format!("`{text}` is no time of the day")));
+        let minute =
+            |text: &str| minute(text).ok_or_else(|| wrong(&format!("`{text}` is no time of the day")));
         let (from, until) = (minute(from)?, minute(until)?);
         if from == until || from == DAY {
             return Err(wrong("they are over when they begin"));
@@ -90,7 +91,8 @@ fn minute(text: &str) -> Option<u16> {
 
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named: Vec<&str> = DAYS.into_iter().zip(self.days).filter(|(_, is)| *is).map(|(day, _)| day).collect();
+        let named: Vec<&str> =
+            DAYS.into_iter().zip(self.days).filter(|(_, is)| *is).map(|(day, _)| day).collect();
         if named.len() < 7 {
             // Days in a row are written as they are read by most.
             let first = (0..7).find(|at| self.days[*at] && !self.days[(at + 6) % 7]).unwrap_or_default();
@@ -129,7 +131,8 @@ impl JsonSchema for Window {
             "type": "string",
             "pattern": "^([A-Za-z,-]+ +)?[0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2}( +[A-Za-z0-9_/+-]+)?$",
             "description": "Hours of days of the week, by the clocks of a time zone: `Mon-Thu 09:00-16:00 Europe/Prague`. All days where \
-                none are named, UTC where no zone is; hours that end before they begin end on the next day."
+                none are named, UTC where no zone is; hours that end before they begin end on the next day.",
+            "x-tidemill": "window"
         })
     }
 }
@@ -172,7 +175,14 @@ mod tests {
     #[test]
     fn what_ends_on_the_next_day_belongs_to_the_day_on_which_it_began() {
         let night: Window = "Sun 22:00-02:00".parse().unwrap();
-        for (day, minute, is) in [(6, 1_319, false), (6, 1_320, true), (0, 0, true), (0, 119, true), (0, 120, false), (1, 0, false)] {
+        for (day, minute, is) in [
+            (6, 1_319, false),
+            (6, 1_320, true),
+            (0, 0, true),
+            (0, 119, true),
+            (0, 120, false),
+            (1, 0, false),
+        ] {
             assert_eq!(night.holds(day, minute), is, "{day} {minute}");
         }
     }

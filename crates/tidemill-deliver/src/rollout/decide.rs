@@ -7,6 +7,7 @@ use tidemill_core::Timestamp;
 
 use super::plan::{Plan, Stage};
 use super::state::{Due, Effect, Ending, Hold, Input, Matured, Phase, Progress, State, Traffic, Transition};
+use super::window;
 use crate::approval::{self, Refusal};
 use crate::judge::{Decision, Judge, SpecError, Why};
 use crate::outcome::Epoch;
@@ -55,6 +56,7 @@ pub fn start(plan: &Plan, now: Timestamp) -> Result<State, SpecError> {
         next_effect: 1,
         last_look: 0,
         proceed: false,
+        checked: false,
         approvals: Vec::new(),
         freezes: Vec::new(),
         clock: now,
@@ -142,9 +144,8 @@ impl Step<'_> {
                     return;
                 }
                 self.state.due.retain(|due| due.effect != Effect::Preflight);
-                if problems.is_empty() {
-                    self.enter(0, "the candidate passed its checks");
-                } else {
+                self.state.checked = problems.is_empty();
+                if !self.state.checked {
                     self.go(Phase::Refused, &problems.join("; "));
                 }
             }
@@ -219,11 +220,17 @@ impl Step<'_> {
                     self.go(Phase::Preflight, "the rollout began");
                     return;
                 }
-                Phase::Preflight => return,
+                Phase::Preflight if !self.state.checked => return,
+                Phase::Preflight => self.closed(),
                 _ => self.obstacle(),
             };
             if self.state.hold.is_some() {
                 return;
+            }
+            if self.state.phase == Phase::Preflight {
+                self.state.checked = false;
+                self.enter(0, "the candidate passed its checks");
+                continue;
             }
             if self.state.phase == Phase::Settling {
                 self.due(Effect::Record { release: self.plan.candidate });
@@ -240,6 +247,17 @@ impl Step<'_> {
         (verdict.decision == Decision::Rollback).then(|| words(&verdict.why))
     }
 
+    /// Why it is not the time to give the candidate more requests.
+    fn closed(&self) -> Option<Hold> {
+        let (plan, now) = (self.plan, self.state.clock);
+        let frozen = self.state.freezes.iter().find(|freeze| freeze.holds(&plan.endpoint, now));
+        if let Some(freeze) = frozen {
+            return Some(Hold::Freeze { id: freeze.id, reason: freeze.reason.clone() });
+        }
+        let is_closed = !window::is_open(&plan.windows, now);
+        is_closed.then(|| Hold::Window { opens: window::next_open(&plan.windows, now) })
+    }
+
     /// What keeps the stage from being over.
     fn obstacle(&self) -> Option<Hold> {
         let state = &self.state;
@@ -247,16 +265,9 @@ impl Step<'_> {
         if state.applied < state.traffic.revision {
             return Some(Hold::Traffic);
         }
-        if !settles {
-            let frozen = state.freezes.iter().find(|freeze| freeze.holds(&self.plan.endpoint, state.clock));
-            if let Some(freeze) = frozen {
-                return Some(Hold::Freeze { id: freeze.id, reason: freeze.reason.clone() });
-            }
-            if !self.plan.windows.is_empty()
-                && !self.plan.windows.iter().any(|window| window.is_open(state.clock))
-            {
-                return Some(Hold::Window);
-            }
+        // When it settles it has all requests already.
+        if !settles && let Some(closed) = self.closed() {
+            return Some(closed);
         }
         let since = state.since.unwrap_or(state.clock);
         match self.plan.stages.get(state.stage)? {

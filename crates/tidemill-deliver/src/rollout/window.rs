@@ -3,7 +3,9 @@
 //! Hours are open exactly while clocks show them: what clocks leave out in spring is never open, and what they show twice in autumn is open
 //! twice.
 
-use chrono::{DateTime, Datelike as _, Days, MappedLocalTime, Offset as _, TimeZone as _, Timelike as _, Utc};
+use chrono::{
+    DateTime, Datelike as _, Days, MappedLocalTime, Offset as _, TimeZone as _, Timelike as _, Utc,
+};
 use chrono_tz::Tz;
 use tidemill_core::Timestamp;
 use tidemill_core::declare::Window;
@@ -28,7 +30,9 @@ pub(super) fn next_open(windows: &[Window], now: Timestamp) -> Option<Timestamp>
 }
 
 fn holds(window: &Window, now: Timestamp) -> bool {
-    let Some((zone, at)) = zone(window).zip(DateTime::from_timestamp_millis(now.millis())) else { return false };
+    let Some((zone, at)) = zone(window).zip(DateTime::from_timestamp_millis(now.millis())) else {
+        return false;
+    };
     let local = at.with_timezone(&zone);
     let minute = local.hour() * 60 + local.minute();
     window.holds(local.weekday().num_days_from_monday() as usize, minute as u16)
@@ -41,9 +45,11 @@ fn beginnings(window: &Window, now: Timestamp) -> Option<Vec<Timestamp>> {
     let today = now.with_timezone(&zone).date_naive();
     let mut found: Vec<DateTime<Utc>> = Vec::new();
     for ahead in 0..AHEAD {
-        let first = today
-            .checked_add_days(Days::new(ahead))?
-            .and_hms_opt(u32::from(window.from / 60), u32::from(window.from % 60), 0)?;
+        let first = today.checked_add_days(Days::new(ahead))?.and_hms_opt(
+            u32::from(window.from / 60),
+            u32::from(window.from % 60),
+            0,
+        )?;
         match zone.from_local_datetime(&first) {
             MappedLocalTime::Single(at) => found.push(at.to_utc()),
             MappedLocalTime::Ambiguous(at, again) => found.extend([at.to_utc(), again.to_utc()]),

@@ -80,6 +80,16 @@ impl Check<'_> {
                 self.add(&at.key, "nothing decides here, so nothing can be late", "", Some(hint));
             }
         }
+        if let Some(windows) = &rollout.windows {
+            let allow = at.key("windows").key("allow");
+            if windows.allow.is_empty() {
+                let expected = "at least one, for example `Mon-Thu 09:00-16:00 Europe/Prague`";
+                self.add(&allow.span, "it would never be the time", expected, None);
+            }
+            for (i, window) in windows.allow.iter().enumerate() {
+                self.timezone(&window.zone, &allow.item(i));
+            }
+        }
         let Some(judge) = &rollout.judge else { return };
         let at = at.key("judge");
         if !(judge.error_budget > 0.0 && judge.error_budget < 1.0) {

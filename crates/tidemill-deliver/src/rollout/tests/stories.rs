@@ -122,11 +122,59 @@ fn stopping_the_line_holds_until_it_is_lifted() {
 
 #[test]
 fn outside_of_its_windows_nothing_advances() {
-    let night = Window { days: (0, 6), minutes: (0, 1) };
-    let mut drive = Drive::new(Plan { windows: vec![night], ..plan() });
+    // The first moment is 01:46:40 on a Sunday in UTC, 03:46:40 in Prague.
+    let early = "Sun 03:00-04:00 Europe/Prague".parse().unwrap();
+    let mut drive = Drive::new(Plan { windows: vec![early], ..plan() });
     drive.tick(at(0));
-    drive.look(at(0), (1000, 5), (1000, 5));
-    assert_eq!(drive.state.hold, Some(Hold::Window));
+    assert_eq!(drive.state.phase, Phase::Shadow);
+    for _ in 0..300 {
+        drive.look(at(1), (1000, 5), (1000, 5));
+    }
+    let opens = Timestamp::parse("2001-09-16T01:00:00Z");
+    assert_eq!(drive.state.hold, Some(Hold::Window { opens }));
+    drive.tick(at(7 * 24 - 1));
+    assert_eq!(drive.state.phase, Phase::Shadow, "not yet");
+    drive.tick(at(7 * 24));
+    assert_eq!(drive.state.phase, Phase::Canary { share: 1_000 });
+    // What the people of a gate say changes nothing about the time, and harm goes back at any.
+    drive.reach(2, at(7 * 24));
+    drive.input(at(7 * 24 + 2), approve("ada", "owner", b"inputs", at(7 * 24 + 2)));
+    assert!(matches!(drive.state.hold, Some(Hold::Window { .. })), "{:?}", drive.state.hold);
+    drive.tick(at(14 * 24));
+    assert_eq!(drive.state.stage, 2, "the approval has expired");
+    drive.input(at(14 * 24), approve("ada", "owner", b"inputs", at(14 * 24)));
+    assert_eq!(drive.state.phase, Phase::Canary { share: 5_000 });
+    drive.effects(at(14 * 24));
+    for _ in 0..50 {
+        drive.look(at(14 * 24 + 9), (1000, 100), (1000, 5));
+    }
+    assert_eq!(drive.state.phase, Phase::GoingBack { then: Ending::RolledBack });
+}
+
+#[test]
+fn the_first_stage_waits_for_its_time_too() {
+    let freeze = Freeze {
+        id: 1,
+        endpoint: None,
+        reason: "incident".into(),
+        owner: "ada".into(),
+        from: at(0),
+        until: Some(at(3)),
+    };
+    let mut drive = Drive::new(Plan {
+        stages: vec![Stage::Full { settle: Duration::ZERO }],
+        windows: vec!["Mon 00:00-24:00".parse().unwrap()],
+        ..plan()
+    });
+    drive.input(at(0), Input::Freeze { freeze });
+    drive.tick(at(0));
+    assert!(matches!(drive.state.hold, Some(Hold::Freeze { id: 1, .. })), "{:?}", drive.state.hold);
+    drive.tick(at(3));
+    let opens = Timestamp::parse("2001-09-10T00:00:00Z");
+    assert_eq!((&drive.state.phase, &drive.state.hold), (&Phase::Preflight, &Some(Hold::Window { opens })));
+    assert_eq!(drive.state.traffic.revision, 0, "nothing was routed");
+    drive.tick(at(24));
+    assert_eq!(drive.state.phase, Phase::Complete);
 }
 
 #[test]

@@ -130,6 +130,7 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
         judge: planned.judge,
         measures: planned.measures,
         power: planned.power,
+        windows: planned.windows,
         concurrency: Concurrency::Queue,
     })
 }
