@@ -91,6 +91,10 @@ pub struct Rollout {
     /// Whether recent traffic is enough to decide in the time that there is, looked at before the first request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power: Option<Power>,
+    /// The part of requests that stays with the release before until the rollout is complete; nobody where not given. With a sticky key it
+    /// is the same people or things in every stage and every rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holdout: Option<Share>,
     /// When the release may get more requests; at any time where not given. Going back is never held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows: Option<Windows>,

@@ -145,7 +145,12 @@ impl Step<'_> {
                 }
                 self.state.due.retain(|due| due.effect != Effect::Preflight);
                 self.state.checked = problems.is_empty();
-                if !self.state.checked {
+                if self.state.checked {
+                    // That it passed is told also where it is not its time yet.
+                    if self.closed().is_some() {
+                        self.go(Phase::Preflight, "the candidate passed its checks, and waits for its time");
+                    }
+                } else {
                     self.go(Phase::Refused, &problems.join("; "));
                 }
             }
@@ -200,7 +205,11 @@ impl Step<'_> {
         if let Phase::GoingBack { then } = self.state.phase {
             self.go(then.phase(), "the incumbent answers all requests");
         } else if self.state.phase == Phase::Certified {
-            self.go(Phase::Settling, "the candidate answers all requests");
+            let why = match self.plan.holdout {
+                0 => "the candidate answers all requests",
+                _ => "the candidate answers all requests but those that are held out",
+            };
+            self.go(Phase::Settling, why);
         }
     }
 
@@ -233,6 +242,15 @@ impl Step<'_> {
                 continue;
             }
             if self.state.phase == Phase::Settling {
+                if self.state.traffic.share(self.plan.candidate) < 10_000 {
+                    // Those that were held out are the last to get it, and that is more requests, too.
+                    self.state.hold = self.closed();
+                    if self.state.hold.is_some() {
+                        return;
+                    }
+                    self.release_all();
+                    continue;
+                }
                 self.due(Effect::Record { release: self.plan.candidate });
                 self.go(Phase::Complete, "nothing was found while it settled");
                 return;
@@ -284,7 +302,9 @@ impl Step<'_> {
             }
             Stage::Full { settle } => {
                 let until = since.plus(*settle);
-                (state.clock < until).then_some(Hold::Time { until })
+                // What was held out got it after the time had passed.
+                let is_settled = self.plan.holdout > 0 && state.traffic.share(self.plan.candidate) == 10_000;
+                (!is_settled && state.clock < until).then_some(Hold::Time { until })
             }
             Stage::Shadow { until, .. } | Stage::Canary { until, .. } => {
                 let at = Progress { requests: state.requests, since, now: state.clock };
@@ -328,10 +348,20 @@ impl Step<'_> {
                 arms.extend((share > 0).then_some((plan.candidate, share)));
                 arms.extend_from_slice(others);
             }
-            _ => arms.push((plan.candidate, 10_000)),
+            Some(incumbent) if plan.holdout > 0 => {
+                arms.push((incumbent, plan.holdout));
+                arms.push((plan.candidate, 10_000_u32.saturating_sub(plan.holdout)));
+            }
+            _ => return self.release_all(),
         }
-        let warm = if is_full { plan.incumbent.into_iter().collect() } else { Vec::new() };
-        self.want(Traffic { revision: 0, arms, shadow, warm });
+        self.want(Traffic { revision: 0, arms, shadow, warm: Vec::new() });
+    }
+
+    /// All requests, while the incumbent is kept ready.
+    fn release_all(&mut self) {
+        let warm = self.plan.incumbent.into_iter().collect();
+        let arms = vec![(self.plan.candidate, 10_000)];
+        self.want(Traffic { revision: 0, arms, shadow: None, warm });
     }
 
     fn want(&mut self, mut traffic: Traffic) {

@@ -27,7 +27,8 @@ pub struct Plan {
     /// Further releases that get shares of their own beside the candidate (A/B/n), in ten thousandths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<(Digest, u32)>,
-    /// Requests that never reach a candidate before `full`, in ten thousandths, for measuring in the long run.
+    /// Requests that never reach the candidate before the rollout is complete, in ten thousandths, for measuring in the long run. They are
+    /// the first slots of the endpoint's keys, so it is the same units in every stage, and in every rollout.
     #[serde(default)]
     pub holdout: u32,
     /// Who made the release.

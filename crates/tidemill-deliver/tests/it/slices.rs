@@ -11,18 +11,18 @@ const RATE: f64 = 0.05;
 /// Parts of the requests by origin: a few common ones, and many that are rare.
 const PARTS: [f64; 12] = [0.3, 0.25, 0.15, 0.1, 0.05, 0.04, 0.03, 0.03, 0.02, 0.01, 0.01, 0.01];
 
-fn judge() -> Judge {
+fn spec() -> Spec {
     // At the limit itself, so that a healthy candidate is as near to harm as it can be.
     let kind = Kind::EventRate { tolerate: 1.0, reject: 2.0, negligible: None };
     let metric =
         Metric { name: "errors".into(), kind, tier: Tier::Operational, critical: true, required: true };
     let slices = Slices { by: vec!["origin".into()], most: 10, min_samples: 300 };
-    Judge::new(Spec { error_budget: BUDGET, metrics: vec![metric], slices: Some(slices) }).unwrap()
+    Spec { error_budget: BUDGET, metrics: vec![metric], slices: Some(slices) }
 }
 
 /// Plays one rollout of looks at a thousand requests each, and gives what sent the candidate back, with the look.
-fn play(seed: u64, looks: u64, harm: impl Fn(usize) -> f64) -> Option<(u64, Vec<Why>)> {
-    let (mut random, mut judge) = (Random::new(seed), judge());
+fn play(mut judge: Judge, seed: u64, looks: u64, harm: impl Fn(usize) -> f64) -> Option<(u64, Vec<Why>)> {
+    let mut random = Random::new(seed);
     for number in 1..=looks {
         let mut whole = [(0, 0); 2];
         let mut observations = Vec::new();
@@ -56,7 +56,8 @@ fn observation(slice: Option<Slice>, [candidate, baseline]: [(u64, u64); 2]) -> 
 #[test]
 fn a_healthy_candidate_is_sent_back_within_the_budget_by_all_slices_together() {
     const RUNS: u64 = 400;
-    let wrong = (0..RUNS).filter(|seed| play(*seed, 100, |_| 1.0).is_some()).count();
+    let judge = Judge::new(spec()).unwrap();
+    let wrong = (0..RUNS).filter(|seed| play(judge.clone(), *seed, 100, |_| 1.0).is_some()).count();
     let most = RUNS as f64 * BUDGET + 3.0 * (RUNS as f64 * BUDGET * (1.0 - BUDGET)).sqrt();
     assert!(wrong as f64 <= most, "{wrong} of {RUNS}");
 }
@@ -65,10 +66,11 @@ fn a_healthy_candidate_is_sent_back_within_the_budget_by_all_slices_together() {
 #[test]
 fn a_candidate_that_is_bad_on_one_slice_alone_is_sent_back_for_that_slice() {
     const RUNS: u64 = 60;
+    let judge = Judge::new(spec()).unwrap();
     for (bad, ratio, within) in [(2, 2.0, 100), (4, 3.0, 100), (8, 5.0, 150)] {
         let rest = 1.0 - PARTS[bad] * (ratio - 1.0) / (1.0 - PARTS[bad]);
         let found = (0..RUNS)
-            .filter_map(|seed| play(seed, within, |at| if at == bad { ratio } else { rest }))
+            .filter_map(|seed| play(judge.clone(), seed, within, |at| if at == bad { ratio } else { rest }))
             .filter(|(_, why)| {
                 let slice = Slice { column: "origin".into(), value: Some(format!("{bad}")) };
                 *why == [Why::Harm { metric: "errors".into(), slice: Some(slice) }]

@@ -163,7 +163,7 @@ fn hours_slices_and_holdouts_that_make_no_sense() {
     };
     let hours = "windows: {allow: ['Mon-Thy 09:00-16:00', 'Mon 09:00-16:00 Europe/Pragu', 7]}";
     insta::assert_snapshot!(bad(&text(hours, "{by: [origin]}")));
-    insta::assert_snapshot!(bad(&text("windows: {allow: []}", "{by: [origin, origin], min_samples: 0}")));
+    insta::assert_snapshot!(bad(&text("windows: {allow: []}", "{by: [origin, origin]}")));
     insta::assert_snapshot!(bad(&text("windows: {allow: [Mon 09:00-16:00 Europe/Pragu]}", "{by: []}")));
     insta::assert_snapshot!(bad(&text("holdout: 50%", "{by: [origin]}")));
     let good = text(

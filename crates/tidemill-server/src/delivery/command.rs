@@ -44,6 +44,8 @@ pub struct Wanted {
     pub power: Option<Power>,
     /// When it may get more requests; always where there is none.
     pub windows: Vec<Window>,
+    /// The part of requests that stays with the release before until it is complete, in ten thousandths.
+    pub holdout: u32,
     /// What happens where another rollout is on its way.
     pub concurrency: Concurrency,
 }
@@ -251,7 +253,7 @@ fn plan(
         candidate,
         incumbent,
         others: Vec::new(),
-        holdout: 0,
+        holdout: wanted.holdout,
         author,
         stages: wanted.stages.clone(),
         judge: wanted.judge.clone(),

@@ -174,6 +174,7 @@ fn figures(ask: &Ask, rollout: &Rollout, plan: &Plan, state: &State, names: &Nam
             plan.incumbent.map_or(Cell::text("none"), |incumbent| Cell::Link(release_link(names, incumbent))),
         )
         .with("Share of requests", Cell::Text(percent(state.traffic.share(plan.candidate))))
+        .with("Held out until the end", Cell::Text(percent(plan.holdout)))
         .with("Requests in this stage", Cell::Count(state.requests))
         .with("Began", Cell::Time(rollout.made.at, Some(ask.now)))
         .with("Author", Cell::text(plan.author.clone()))

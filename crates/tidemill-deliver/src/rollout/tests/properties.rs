@@ -108,6 +108,12 @@ fn check_step(plan: &Plan, before: &State, input: &Input, after: &State) -> Resu
         let in_effect = before.applied == before.traffic.revision || matches!(input, Input::Done { .. });
         prop_assert!(in_effect, "traffic was raised before the last change was in effect");
     }
+    // Whoever is held out stays with the incumbent until the whole time has passed.
+    if is > 0 && after.traffic.share(incumbent()) < plan.holdout && after.traffic != before.traffic {
+        let Some(Stage::Full { settle }) = plan.stages.last() else { unreachable!() };
+        prop_assert_eq!(&before.phase, &Phase::Settling);
+        prop_assert!(before.since.is_some_and(|since| since.plus(*settle) <= after.clock), "too early");
+    }
     // Past the gate only with an approval that counts, whatever was sent before.
     if after.stage > 2 && before.stage <= 2 {
         let Stage::Gate { approve } = &plan.stages[2] else { unreachable!() };

@@ -152,6 +152,38 @@ fn outside_of_its_windows_nothing_advances() {
 }
 
 #[test]
+fn who_is_held_out_stays_with_the_incumbent_until_it_has_settled() {
+    let full = Stage::Full { settle: 24 * HOUR };
+    let mut drive = Drive::new(Plan { stages: vec![full], windows: vec![], ..plan() });
+    drive.tick(at(0));
+    assert_eq!(drive.state.phase, Phase::Settling);
+    assert_eq!(drive.state.traffic.arms, [(incumbent(), 100), (candidate(), 9_900)]);
+    assert!(drive.state.traffic.warm.is_empty(), "it answers, so it is ready");
+    let mut harmful =
+        Drive { plan: drive.plan.clone(), state: drive.state.clone(), log: vec![], looks: drive.looks };
+    for _ in 0..100 {
+        harmful.look(at(1), (9_900, 900), (100, 1));
+    }
+    assert_eq!(harmful.state.phase, Phase::GoingBack { then: Ending::RolledBack }, "they are compared with");
+    let freeze = Freeze {
+        id: 1,
+        endpoint: None,
+        reason: "incident".into(),
+        owner: "ada".into(),
+        from: at(0),
+        until: Some(at(30)),
+    };
+    drive.input(at(20), Input::Freeze { freeze });
+    drive.tick(at(24));
+    assert!(matches!(drive.state.hold, Some(Hold::Freeze { .. })), "for them it is more requests");
+    drive.input(at(30), Input::Tick);
+    assert_eq!(drive.state.traffic.arms, [(candidate(), 10_000)]);
+    assert_eq!((&drive.state.phase, &drive.state.hold), (&Phase::Settling, &Some(Hold::Traffic)));
+    drive.effects(at(30));
+    assert_eq!(drive.state.phase, Phase::Complete);
+}
+
+#[test]
 fn the_first_stage_waits_for_its_time_too() {
     let freeze = Freeze {
         id: 1,
@@ -167,7 +199,10 @@ fn the_first_stage_waits_for_its_time_too() {
         ..plan()
     });
     drive.input(at(0), Input::Freeze { freeze });
-    drive.tick(at(0));
+    drive.input(at(0), Input::Tick);
+    let told = drive.input(at(0), Input::Preflight { problems: vec![] });
+    assert_eq!(told.len(), 1, "what gates said is kept with an event: {told:?}");
+    assert_eq!((&told[0].from, &told[0].to), (&Phase::Preflight, &Phase::Preflight));
     assert!(matches!(drive.state.hold, Some(Hold::Freeze { id: 1, .. })), "{:?}", drive.state.hold);
     drive.tick(at(3));
     let opens = Timestamp::parse("2001-09-10T00:00:00Z");

@@ -131,6 +131,7 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
         measures: planned.measures,
         power: planned.power,
         windows: planned.windows,
+        holdout: planned.holdout,
         concurrency: Concurrency::Queue,
     })
 }

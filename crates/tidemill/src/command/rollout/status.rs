@@ -118,6 +118,7 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
             "author": plan.author, "inputs": plan.inputs.to_string(), "phase": state.phase.name(),
             "waiting": rollout.is_waiting, "over": rollout.is_over, "stage": state.stage, "stages": plan.stages,
             "share": f64::from(state.traffic.share(plan.candidate)) / 10_000.0, "requests": state.requests,
+            "holdout": f64::from(plan.holdout) / 10_000.0,
             "held": state.hold, "gates": gates.iter().map(|gate| {
                 json!({"gate": gate.gate, "passed": gate.passed, "detail": gate.detail, "at": gate.at.to_string()})
             }).collect::<Vec<_>>(), "metrics": metrics, "outcomes": outcomes, "phases": phases,

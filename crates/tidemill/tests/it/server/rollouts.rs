@@ -4,6 +4,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tidemill_core::{Clock as _, SystemClock};
 
 use super::process::{Place, Server, script, succeeds};
 
@@ -14,6 +15,7 @@ release:
     prod:
       rollout:
         stages: [{canary: 20%}, {canary: 50%}, {full: {}}]
+        holdout: 2%
         judge: {error_budget: 0.05, metrics: [errors]}
 ";
 
@@ -247,6 +249,32 @@ fn no_path_leads_past_an_approval() {
     assert_eq!((still["phase"].as_str(), still["share"].as_f64()), (Some("awaiting"), Some(0.0)));
     json(&place, &["rollout", "abort", "1", "--reason", "enough"]);
     wait(&place, 1, &server, |status| status["phase"] == "aborted");
+    server.stop();
+}
+
+#[test]
+fn outside_of_its_windows_a_release_waits_and_says_until_when() {
+    let today = SystemClock.now().millis() / 86_400_000;
+    // Neither today nor tomorrow; the first day of the epoch was a Thursday.
+    let day = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][((today + 3 + 3) % 7) as usize];
+    let windows = format!("        windows: {{allow: ['{day} 00:00-24:00']}}\n");
+    let (place, server) = served(&format!("{PROJECT}{windows}"));
+    json(&place, &["release", "late@1", "--to", "prod"]);
+    let waiting = wait(&place, 1, &server, |status| status["held"]["held_by"] == "window");
+    assert_eq!(
+        (waiting["phase"].as_str(), waiting["share"].as_f64()),
+        (Some("preflight"), Some(0.0)),
+        "{waiting}"
+    );
+    let opens = waiting["held"]["opens"].as_i64().unwrap();
+    assert_eq!(opens / 86_400_000, today + 3);
+    let shown = place.command(&["rollout", "status", "1"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("held by its windows; the next one opens at "), "{shown}");
+    json(&place, &["rollout", "abort", "1", "--reason", "it cannot wait"]);
+    fs_err::write(place.root().join("tidemill.yaml"), PROJECT).unwrap();
+    json(&place, &["release", "late@1", "--to", "prod"]);
+    wait(&place, 2, &server, |status| status["phase"] == "complete");
     server.stop();
 }
 
