@@ -214,8 +214,8 @@ fn the_budget_of_slices_follows_the_order_in_which_they_had_enough() {
         ("all", 15_000, 0.5),
         ("origin = EWR", 4_000, 0.5 / 6.0),
         ("origin = JFK", 2_000, 0.5 / 2.0),
-        ("origin = LGA", 3_000, 0.5 / 12.0),
-        ("other values of origin", 6_000, 0.5 / 20.0),
+        ("origin = LGA", 3_000, 0.5 / 20.0),
+        ("other values of origin", 6_000, 0.5 / 12.0),
     ];
     assert_eq!(found.len(), wanted.len(), "{found:?}");
     for ((name, candidate, part), (wanted, requests, budget)) in found.iter().zip(wanted) {

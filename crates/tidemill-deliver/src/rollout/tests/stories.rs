@@ -24,12 +24,12 @@ fn a_healthy_candidate_gets_everything() {
     drive.tick(at(4));
     drive.tick(at(4));
     assert_eq!(drive.state.phase, Phase::Settling);
-    assert_eq!(drive.state.traffic.arms, [(candidate(), 10_000)]);
-    assert_eq!(drive.state.traffic.warm, [incumbent()]);
+    assert_eq!(drive.state.traffic.arms, [(incumbent(), 100), (candidate(), 9_900)]);
     drive.tick(at(27));
     assert_eq!(drive.state.phase, Phase::Settling);
     drive.tick(at(28));
     assert_eq!(drive.state.phase, Phase::Complete);
+    assert_eq!(drive.state.traffic.arms, [(candidate(), 10_000)]);
     assert!(drive.state.due.is_empty());
     assert_eq!(replay(&drive.plan, at(0), &drive.log).unwrap(), drive.state);
 }
@@ -297,7 +297,7 @@ fn what_never_had_a_request_gives_none_back() {
 #[test]
 fn blue_green_is_full_alone() {
     let stages = vec![Stage::Full { settle: HOUR }];
-    let mut drive = Drive::new(Plan { stages, judge: None, ..plan() });
+    let mut drive = Drive::new(Plan { stages, judge: None, holdout: 0, ..plan() });
     drive.tick(at(0));
     assert_eq!(drive.state.phase, Phase::Settling);
     assert_eq!(drive.state.traffic.warm, [incumbent()]);
