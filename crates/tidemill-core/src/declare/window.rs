@@ -150,7 +150,7 @@ mod tests {
             ("mon,WED,Fri 08:30-09:00", "Mon,Wed,Fri 08:30-09:00 UTC"),
             ("Sat-Mon 00:00-01:00", "Sat-Mon 00:00-01:00 UTC"),
             ("Fri 22:00-02:00  Asia/Tokyo", "Fri 22:00-02:00 Asia/Tokyo"),
-            ("Mon-Tue,Thu 22:00-00:00", "Mon,Tue,Thu 22:00-00:00 UTC"),
+            ("Mon-Tue,Thu 22:00-00:00", "Mon,Tue,Thu 22:00-24:00 UTC"),
         ] {
             let window: Window = text.parse().unwrap();
             assert_eq!(window.to_string(), shown);
