@@ -56,8 +56,8 @@ pub use receiver::{
 };
 pub use release::{
     Approval, Approve, ApproveWord, Canary, CanaryStage, CostLimits, Environment, Full, Judge, JudgeLimits,
-    JudgeMetric, JudgeOutcomes, JudgeWord, KpiLimits, Power, PowerElse, QualityLimits, QualityMetric,
-    Release, Rollout, Shadow, Stage, WaitFor,
+    JudgeMetric, JudgeOutcomes, JudgeSlices, JudgeWord, KpiLimits, Power, PowerElse, QualityLimits,
+    QualityMetric, Release, Rollout, Shadow, Stage, WaitFor, Windows,
 };
 pub use report::{Diagnostic, Report};
 pub use resolve::{Files, Resolved, ResolvedDataset, resolve};

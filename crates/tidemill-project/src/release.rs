@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Name;
+use tidemill_core::declare::Window;
 
 use crate::{Period, Share};
 
@@ -90,6 +91,21 @@ pub struct Rollout {
     /// Whether recent traffic is enough to decide in the time that there is, looked at before the first request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power: Option<Power>,
+    /// The part of requests that stays with the release before until the rollout is complete; nobody where not given. With a sticky key it
+    /// is the same people or things in every stage and every rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holdout: Option<Share>,
+    /// When the release may get more requests; at any time where not given. Going back is never held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Windows>,
+}
+
+/// When a release may get more requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Windows {
+    /// In one of these hours of the week, for example `Mon-Thu 09:00-16:00 Europe/Prague`.
+    pub allow: Vec<Window>,
 }
 
 /// A gate before the first request: the plan is played on recent traffic.
@@ -211,6 +227,25 @@ pub struct Judge {
     /// What becomes known of requests later, for `cost`, `quality` and `kpi`: within one day where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<JudgeOutcomes>,
+    /// Groups of requests that are judged by themselves, too, so that harm to few is not lost among many; none where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slices: Option<JudgeSlices>,
+}
+
+/// Groups of requests that are judged by themselves. They only look for harm: half of the error budget is for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeSlices {
+    /// Inputs of the model. Each value of one is a group, up to 50; all others of it are one.
+    pub by: Vec<String>,
+    /// From so many requests of candidate and incumbent each on a group is judged.
+    #[serde(default = "enough")]
+    #[schemars(range(min = 1))]
+    pub min_samples: u64,
+}
+
+fn enough() -> u64 {
+    300
 }
 
 /// What becomes known of requests later.

@@ -6,6 +6,7 @@ mod objective;
 mod step;
 mod train;
 mod trigger;
+mod window;
 
 pub use expect::{Bounds, Comparison, DriftLevel, Expectation, Order, Rule, Severity, age};
 pub use objective::{Better, Costs, Kpi, Objective, Risk, Task, TaskKind};
@@ -16,3 +17,4 @@ pub use train::{
 pub use trigger::{
     BrokerKind, Concurrency, MessageSource, Missed, RateLimit, Secret, Trigger, TriggerAction, When,
 };
+pub use window::Window;

@@ -122,7 +122,8 @@ impl Cone {
     /// Takes up a look. What it led to is kept in any case where something else happened at the same time.
     pub fn look(&mut self, at: Timestamp, look: &Look, is_kept: bool) {
         let stratum = look.traffic.stratum;
-        if self.stage.as_ref().is_none_or(|(known, ..)| *known != stratum) {
+        // Outcomes are of earlier traffic; they begin no stage anew.
+        if self.stage.as_ref().is_none_or(|(known, ..)| *known < stratum) {
             let seen = self.judge.states().iter().map(|state| state.samples().0).collect();
             self.stage = Some((stratum, self.last.unwrap_or(at), seen));
         }

@@ -42,7 +42,8 @@ pub struct MetricState {
 enum Seen {
     Rate {
         above: Counts,
-        below: Counts,
+        /// None where only harm is looked for.
+        below: Option<Counts>,
         /// Evidence that the candidate's rate is negligible.
         rare: Option<Betting>,
         pending: [(u64, u64); 2],
@@ -51,13 +52,13 @@ enum Seen {
     Difference(Difference),
     Means {
         above: Betting,
-        below: Betting,
+        below: Option<Betting>,
         baseline: Moments,
         candidate: Moments,
     },
     Paired {
         above: Betting,
-        below: Betting,
+        below: Option<Betting>,
         differences: Moments,
     },
     Events(u64),
@@ -66,26 +67,35 @@ enum Seen {
 impl MetricState {
     /// Nothing seen yet.
     pub fn new(kind: &Kind) -> Self {
+        Self::made(kind, true)
+    }
+
+    /// Nothing seen yet, and only harm is looked for, which needs less room.
+    pub(super) fn of_harm(kind: &Kind) -> Self {
+        Self::made(kind, false)
+    }
+
+    fn made(kind: &Kind, proves_safety: bool) -> Self {
+        let below = || proves_safety.then(Betting::default);
         let seen = match kind {
             Kind::EventRate { tolerate, reject, negligible } => Seen::Rate {
-                rare: negligible.map(|_| Betting::default()),
+                rare: negligible.filter(|_| proves_safety).map(|_| Betting::default()),
                 above: Counts::new(Law::Binomial, Way::Above, *tolerate, libm::log(reject / tolerate)),
-                below: Counts::new(Law::Binomial, Way::Below, *reject, libm::log(*reject)),
+                below: proves_safety
+                    .then(|| Counts::new(Law::Binomial, Way::Below, *reject, libm::log(*reject))),
                 pending: Default::default(),
                 total: Default::default(),
             },
             Kind::Binary { .. } | Kind::Continuous { .. } => Seen::Difference(Difference::default()),
             Kind::BoundedMean { .. } => Seen::Means {
                 above: Betting::default(),
-                below: Betting::default(),
+                below: below(),
                 baseline: Moments::default(),
                 candidate: Moments::default(),
             },
-            Kind::Paired { .. } => Seen::Paired {
-                above: Betting::default(),
-                below: Betting::default(),
-                differences: Moments::default(),
-            },
+            Kind::Paired { .. } => {
+                Seen::Paired { above: Betting::default(), below: below(), differences: Moments::default() }
+            }
             Kind::Event { .. } => Seen::Events(0),
         };
         Self { seen, evidence: Evidence::default(), candidate: 0, baseline: 0 }
@@ -106,10 +116,12 @@ impl MetricState {
                 let [c, b] = *pending;
                 if c.0 > 0 && b.0 > 0 {
                     above.update(c, b);
-                    below.update(c, b);
+                    if let Some(below) = below {
+                        below.update(c, b);
+                    }
                     *pending = Default::default();
                 }
-                let ratio = below.ln_evidence();
+                let ratio = below.as_ref().map_or(0.0, Counts::ln_evidence);
                 let safe = match (rare, negligible) {
                     (Some(rare), Some(rate)) => {
                         take_rare(rare, *rate, (candidate.n(), candidate.events()));
@@ -137,13 +149,15 @@ impl MetricState {
                         for (value, count) in values {
                             let harm = better.sign() * weight * (value.clamp(*least, *most) - centre);
                             above.update(harm - tolerate, *count, reach + tolerate.max(0.0));
-                            below.update(reject - harm, *count, reach + (-reject).max(0.0));
+                            if let Some(below) = below {
+                                below.update(reject - harm, *count, reach + (-reject).max(0.0));
+                            }
                         }
                     }
                     means_b.add(baseline);
                     means_c.add(candidate);
                 }
-                (above.ln_evidence(), below.ln_evidence())
+                (above.ln_evidence(), below.as_ref().map_or(0.0, Betting::ln_evidence))
             }
             (
                 Seen::Paired { above, below, differences },
@@ -157,11 +171,13 @@ impl MetricState {
                     for (value, count) in values {
                         let harm = (better.sign() * value).clamp(low, high);
                         above.update(harm - tolerate, *count, (tolerate - low).max(f64::MIN_POSITIVE));
-                        below.update(reject - harm, *count, (high - reject).max(f64::MIN_POSITIVE));
+                        if let Some(below) = below {
+                            below.update(reject - harm, *count, (high - reject).max(f64::MIN_POSITIVE));
+                        }
                     }
                 }
                 differences.add(candidate);
-                (above.ln_evidence(), below.ln_evidence())
+                (above.ln_evidence(), below.as_ref().map_or(0.0, Betting::ln_evidence))
             }
             (Seen::Events(events), Kind::Event { max }) => {
                 *events += candidate.events();

@@ -7,6 +7,7 @@ mod difference;
 mod metric;
 mod panel;
 mod sample;
+mod slices;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -15,4 +16,5 @@ pub use cone::{Cone, Course, Forecast, Reading, Split};
 pub use metric::{Evidence, MetricState, Traffic};
 pub use panel::{Decision, Judge, Look, MetricView, Observation, Standing, Verdict, Why};
 pub use sample::Sample;
+pub use slices::Slice;
 pub use spec::{Amount, Better, ERRORS, Kind, LATENCY, Metric, Slices, Spec, SpecError, Tier};

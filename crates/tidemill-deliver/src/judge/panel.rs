@@ -1,6 +1,6 @@
 //! All metrics together: the budget is split, and their evidence becomes one verdict.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use tidemill_stats::exact;
@@ -8,6 +8,7 @@ use tidemill_stats::sequential::{REFUSE, SampleRatio};
 
 use super::metric::{MetricState, Traffic};
 use super::sample::Sample;
+use super::slices::{Judged, Slice, Slicing};
 use super::spec::{Metric, Spec, SpecError, Tier};
 
 /// What happens next.
@@ -41,7 +42,7 @@ pub enum Why {
         /// The metric.
         metric: String,
         /// The slice, where it is not all requests.
-        slice: Option<String>,
+        slice: Option<Slice>,
     },
     /// Arms did not get the traffic that they should have got; no comparison of them can be trusted.
     SampleRatio,
@@ -77,7 +78,7 @@ pub struct MetricView {
     pub metric: String,
     /// The slice, where it is not all requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub slice: Option<String>,
+    pub slice: Option<Slice>,
     /// How it stands.
     pub standing: Standing,
     /// Requests or values of the candidate.
@@ -105,7 +106,7 @@ pub struct Observation {
     pub metric: String,
     /// The slice; none for all requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub slice: Option<String>,
+    pub slice: Option<Slice>,
     /// What the candidate did; for paired metrics the differences.
     pub candidate: Sample,
     /// What the baseline did.
@@ -129,8 +130,7 @@ pub struct Look {
 pub struct Judge {
     spec: Spec,
     metrics: Vec<MetricState>,
-    /// Per slice its metrics; ordered, so that the same looks give the same bytes.
-    slices: BTreeMap<String, Vec<MetricState>>,
+    slices: Slicing,
     ratio: SampleRatio,
     /// The largest evidence against the planned split.
     #[serde(with = "exact::number")]
@@ -146,7 +146,7 @@ impl Judge {
         Ok(Self {
             spec,
             metrics,
-            slices: BTreeMap::new(),
+            slices: Slicing::default(),
             ratio: SampleRatio::default(),
             ln_ratio: 0.0,
             looks: 0,
@@ -185,28 +185,24 @@ impl Judge {
             else {
                 continue;
             };
-            let state = match (&observation.slice, &self.spec.slices) {
-                (None, _) => &mut self.metrics[at],
-                (Some(_), None) => continue,
-                (Some(slice), Some(limits)) => {
-                    if !self.slices.contains_key(slice) {
-                        if self.slices.len() >= limits.most as usize {
-                            continue;
-                        }
-                        let states = self.spec.metrics.iter().map(|metric| MetricState::new(&metric.kind));
-                        self.slices.insert(slice.clone(), states.collect());
-                    }
-                    let Some(states) = self.slices.get_mut(slice) else { continue };
-                    &mut states[at]
+            let Observation { slice, candidate, baseline, .. } = observation;
+            match (slice, &self.spec.slices) {
+                (None, _) => {
+                    let kind = &self.spec.metrics[at].kind;
+                    self.metrics[at].update(kind, look.traffic, candidate, baseline);
                 }
-            };
-            state.update(
-                &self.spec.metrics[at].kind,
-                look.traffic,
-                &observation.candidate,
-                &observation.baseline,
-            );
+                (Some(_), None) => {}
+                (Some(slice), Some(limits)) => {
+                    let declared = (self.spec.metrics.as_slice(), limits);
+                    self.slices.look(declared, at, slice, look.traffic, [candidate, baseline]);
+                }
+            }
         }
+    }
+
+    /// The values of an input that are judged by themselves, or will be when they have had enough requests.
+    pub fn slice_values(&self, column: &str) -> impl Iterator<Item = &str> {
+        self.slices.values(column)
     }
 
     /// The verdict, where advancing needs proof on the required metrics of `tiers`.
@@ -246,15 +242,15 @@ impl Judge {
         Verdict { decision, why: holds }
     }
 
-    /// Every metric in numbers, all requests first.
+    /// Every metric in numbers, all requests first, then the slices that are judged.
     pub fn view(&self) -> Vec<MetricView> {
         let mut views = Vec::new();
         for (at, metric) in self.spec.metrics.iter().enumerate() {
-            let harmed = self.harmed(at);
-            views.push(self.view_of(metric, None, &self.metrics[at], &harmed));
-            for (slice, states) in &self.slices {
-                views.push(self.view_of(metric, Some(slice.clone()), &states[at], &harmed));
-            }
+            let state = &self.metrics[at];
+            views.push(self.view_of(metric, None, state, (state.samples(), self.whole_weight())));
+            views.extend(self.slices.judged(at).map(|Judged { slice, state, samples, weight }| {
+                self.view_of(metric, Some(slice), state, (samples, weight * self.slices_weight()))
+            }));
         }
         views
     }
@@ -262,13 +258,12 @@ impl Judge {
     fn view_of(
         &self,
         metric: &Metric,
-        slice: Option<String>,
+        slice: Option<Slice>,
         state: &MetricState,
-        harmed: &[Option<String>],
+        ((candidate, baseline), weight): ((u64, u64), f64),
     ) -> MetricView {
-        let (candidate, baseline) = state.samples();
         let evidence = state.evidence();
-        let standing = if harmed.contains(&slice) {
+        let standing = if self.is_harmful(state, weight) {
             Standing::Harmful
         } else if candidate == 0 {
             Standing::NoData
@@ -278,7 +273,6 @@ impl Judge {
             Standing::Open
         };
         let harm = state.harm(&metric.kind);
-        let weight = if slice.is_some() { self.slice_weight() } else { self.whole_weight() };
         MetricView {
             metric: metric.name.clone(),
             slice,
@@ -288,40 +282,29 @@ impl Judge {
             harm: harm.map(|(harm, _)| harm),
             standard_error: harm.and_then(|(_, error)| error).filter(|error| error.is_finite()),
             ln_harm: evidence.ln_harm.min(f64::MAX),
-            ln_harm_needed: -libm::log(weight * self.metric_level()),
+            ln_harm_needed: self.ln_harm_needed(weight),
             ln_safe: evidence.ln_safe,
             ln_safe_needed: self.ln_safe_needed(),
         }
     }
 
-    /// Where a metric is proven to be harmful: `None` for all requests, or slices. Weighted Holm over all requests (half of the metric's
-    /// budget) and slices (the other half).
-    fn harmed(&self, at: usize) -> Vec<Option<String>> {
-        let min_samples = self.spec.slices.as_ref().map_or(0, |slices| slices.min_samples);
-        let mut family: Vec<(Option<String>, f64, f64)> =
-            vec![(None, self.whole_weight(), self.metrics[at].evidence().ln_harm)];
-        for (slice, states) in &self.slices {
-            let (candidate, baseline) = states[at].samples();
-            if candidate.min(baseline) >= min_samples {
-                family.push((Some(slice.clone()), self.slice_weight(), states[at].evidence().ln_harm));
-            }
-        }
-        // Weights of slices that were never seen stay in the sum, so that it does not depend on what was seen when.
-        let mut left = 1.0;
-        let mut harmed = Vec::new();
-        while let Some(found) = family
-            .iter()
-            .position(|(_, weight, ln_harm)| *ln_harm >= -libm::log(self.metric_level() * weight / left))
-        {
-            let (slice, weight, _) = family.remove(found);
-            harmed.push(slice);
-            left -= weight;
-            if left <= 1e-12 {
-                break;
-            }
-        }
-        harmed.sort();
-        harmed
+    /// Where a metric is proven to be harmful: `None` for all requests, or slices.
+    fn harmed(&self, at: usize) -> Vec<Option<Slice>> {
+        let whole = self.is_harmful(&self.metrics[at], self.whole_weight()).then_some(None);
+        let slices = self
+            .slices
+            .judged(at)
+            .filter(|judged| self.is_harmful(judged.state, judged.weight * self.slices_weight()));
+        whole.into_iter().chain(slices.map(|judged| Some(judged.slice))).collect()
+    }
+
+    fn is_harmful(&self, state: &MetricState, weight: f64) -> bool {
+        state.evidence().ln_harm >= self.ln_harm_needed(weight)
+    }
+
+    /// What evidence of harm must reach that has this part of a metric's budget.
+    fn ln_harm_needed(&self, weight: f64) -> f64 {
+        -libm::log(weight * self.metric_level())
     }
 
     /// One metric's share of the budget.
@@ -333,8 +316,9 @@ impl Judge {
         if self.spec.slices.is_some() { 0.5 } else { 1.0 }
     }
 
-    fn slice_weight(&self) -> f64 {
-        self.spec.slices.as_ref().map_or(0.0, |slices| 0.5 / f64::from(slices.most))
+    /// What all slices together have of a metric's budget.
+    fn slices_weight(&self) -> f64 {
+        1.0 - self.whole_weight()
     }
 
     /// Advancing needs every required metric, so each may use the whole budget: a candidate at a limit passes only if that metric errs.

@@ -22,11 +22,16 @@ pub struct Spec {
 /// Groups of requests that are judged by themselves, each for every metric.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slices {
-    /// The most groups; the budget is split for so many, and later ones are not judged.
+    /// Inputs of the model; requests with the same value of one are a group.
+    pub by: Vec<String>,
+    /// The most values of an input that are groups; all others of it are one.
     pub most: u32,
-    /// Requests of each arm below which a group is not judged.
+    /// Requests of each arm from which on a group is judged.
     pub min_samples: u64,
 }
+
+/// The most inputs by which requests are grouped.
+const MOST_COLUMNS: usize = 8;
 
 /// Something that must not get worse.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -203,9 +208,16 @@ pub enum SpecError {
         /// What is wrong.
         problem: String,
     },
-    /// No slice can be judged.
-    #[error("`slices` allows no slice; its `most` must be at least 1")]
-    NoSlice,
+    /// No slice can be judged, or too many.
+    #[error(
+        "`slices` is by {columns} inputs with {most} values each; expected 1 to {MOST_COLUMNS} different inputs, and at least one value"
+    )]
+    Slices {
+        /// Different inputs.
+        columns: usize,
+        /// Values of each.
+        most: u32,
+    },
 }
 
 impl Spec {
@@ -217,8 +229,11 @@ impl Spec {
         if self.metrics.is_empty() {
             return Err(SpecError::NoMetric);
         }
-        if self.slices.as_ref().is_some_and(|slices| slices.most == 0) {
-            return Err(SpecError::NoSlice);
+        if let Some(Slices { by, most, .. }) = &self.slices {
+            let different = by.iter().collect::<std::collections::BTreeSet<_>>().len();
+            if *most == 0 || different != by.len() || !(1..=MOST_COLUMNS).contains(&different) {
+                return Err(SpecError::Slices { columns: different, most: *most });
+            }
         }
         for (at, metric) in self.metrics.iter().enumerate() {
             if self.metrics[..at].iter().any(|before| before.name == metric.name) {

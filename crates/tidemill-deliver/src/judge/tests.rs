@@ -142,23 +142,115 @@ fn disagreement_in_the_shadow_is_a_mean_of_differences() {
     assert_eq!(many.verdict(&operational()).decision, Decision::Rollback);
 }
 
+fn by_origin(most: u32, min_samples: u64) -> Slices {
+    Slices { by: vec!["origin".into()], most, min_samples }
+}
+
+fn origin(value: &str) -> Slice {
+    Slice { column: "origin".into(), value: Some(value.into()) }
+}
+
+/// A look at all requests and at those of each origin, of which both arms had a thousand with so many failures.
+fn look_by_origin(origins: &[(&str, u64, u64)]) -> Look {
+    let sum = |pick: fn(&(&str, u64, u64)) -> u64| origins.iter().map(pick).sum();
+    let n = 1_000 * origins.len() as u64;
+    let mut whole = look("errors", counts(n, sum(|one| one.1)), counts(n, sum(|one| one.2)));
+    whole.observations.extend(origins.iter().map(|(value, candidate, baseline)| Observation {
+        metric: "errors".into(),
+        slice: Some(origin(value)),
+        candidate: counts(1_000, *candidate),
+        baseline: counts(1_000, *baseline),
+    }));
+    whole
+}
+
 #[test]
-fn harm_in_one_slice_is_named() {
-    let mut judge = judge(vec![errors(1.25, 2.0)], Some(Slices { most: 5, min_samples: 300 }));
+fn harm_in_one_slice_is_named_and_ends_it() {
+    let mut judge = judge(vec![errors(1.25, 2.0)], Some(by_origin(5, 300)));
     for _ in 0..200 {
-        let mut whole = look("errors", counts(2000, 12), counts(2000, 10));
-        for (slice, events) in [("east", 7), ("west", 5)] {
-            whole.observations.push(Observation {
-                metric: "errors".into(),
-                slice: Some(slice.into()),
-                candidate: counts(1000, if slice == "east" { 14 } else { events }),
-                baseline: counts(1000, 5),
-            });
-        }
-        judge.look(&whole);
+        judge.look(&look_by_origin(&[("EWR", 3, 5), ("LGA", 12, 5), ("JFK", 3, 5)]));
     }
     let verdict = judge.verdict(&operational());
-    assert_eq!(verdict.why, [Why::Harm { metric: "errors".into(), slice: Some("east".into()) }]);
+    assert_eq!(verdict.decision, Decision::Rollback);
+    assert_eq!(verdict.why, [Why::Harm { metric: "errors".into(), slice: Some(origin("LGA")) }]);
+    assert_eq!(crate::rollout::words(&verdict.why), "`errors in origin = LGA` is proven to be harmed");
+}
+
+#[test]
+fn slices_are_not_needed_to_advance_and_hold_where_the_metric_is_not_critical() {
+    let mut soft = errors(1.25, 2.0);
+    soft.critical = false;
+    let mut judge = judge(vec![soft], Some(by_origin(5, 300)));
+    for _ in 0..100 {
+        judge.look(&look_by_origin(&[("EWR", 5, 5), ("LGA", 5, 5), ("JFK", 5, 5)]));
+    }
+    assert_eq!(judge.verdict(&operational()).decision, Decision::Advance, "no slice has proof of safety");
+    for _ in 0..100 {
+        judge.look(&look_by_origin(&[("EWR", 0, 5), ("LGA", 15, 5), ("JFK", 0, 5)]));
+    }
+    let verdict = judge.verdict(&operational());
+    let harm = Why::Harm { metric: "errors".into(), slice: Some(origin("LGA")) };
+    assert_eq!((verdict.decision, verdict.why), (Decision::Hold, vec![harm]));
+}
+
+#[test]
+fn the_budget_of_slices_follows_the_order_in_which_they_had_enough() {
+    let mut judge = judge(vec![errors(1.25, 2.0)], Some(by_origin(3, 2_000)));
+    judge.look(&look_by_origin(&[("JFK", 5, 5)]));
+    judge.look(&look_by_origin(&[("JFK", 5, 5), ("EWR", 5, 5)]));
+    for _ in 0..3 {
+        judge.look(&look_by_origin(&[("EWR", 5, 5), ("LGA", 900, 5), ("BOS", 5, 5), ("SFO", 5, 5)]));
+    }
+    let views = judge.view();
+    let found: Vec<(String, u64, f64)> = views
+        .iter()
+        .map(|view| {
+            let name = view.slice.as_ref().map_or("all".into(), ToString::to_string);
+            // The part of the budget of 0.01.
+            (name, view.candidate, (-view.ln_harm_needed).exp() / 0.01)
+        })
+        .collect();
+    let wanted = [
+        ("all", 15_000, 0.5),
+        ("origin = EWR", 4_000, 0.5 / 6.0),
+        ("origin = JFK", 2_000, 0.5 / 2.0),
+        ("origin = LGA", 3_000, 0.5 / 20.0),
+        ("other values of origin", 6_000, 0.5 / 12.0),
+    ];
+    assert_eq!(found.len(), wanted.len(), "{found:?}");
+    for ((name, candidate, part), (wanted, requests, budget)) in found.iter().zip(wanted) {
+        assert_eq!((name.as_str(), *candidate), (wanted, requests));
+        assert!((part - budget).abs() < 1e-9, "{name}: {part} instead of {budget}");
+    }
+    // What came before there were enough only set the order.
+    let lga = views.iter().find(|view| view.slice == Some(origin("LGA"))).unwrap();
+    assert!(lga.standing == Standing::Harmful && lga.harm == Some(180.0), "{lga:?}");
+}
+
+#[test]
+fn what_is_kept_of_slices_is_bounded() {
+    let mut judge = judge(vec![errors(1.25, 2.0)], Some(by_origin(50, 1)));
+    let size = |judge: &Judge| serde_json::to_string(judge).unwrap().len();
+    let names: Vec<String> = (0..1_000).map(|at| format!("airport {at}")).collect();
+    for name in &names[..60] {
+        (0..3).for_each(|_| judge.look(&look_by_origin(&[(name.as_str(), 5, 5)])));
+    }
+    let before = size(&judge);
+    for name in &names {
+        judge.look(&look_by_origin(&[(name.as_str(), 5, 5)]));
+    }
+    assert!(size(&judge) < before + before / 10, "{before} grew to {}", size(&judge));
+    assert_eq!(judge.slice_values("origin").count(), 50);
+    judge.look(&Look {
+        observations: vec![Observation {
+            metric: "errors".into(),
+            slice: Some(Slice { column: "carrier".into(), value: Some("UA".into()) }),
+            candidate: counts(10, 5),
+            baseline: counts(10, 5),
+        }],
+        ..look("errors", counts(10, 5), counts(10, 5))
+    });
+    assert_eq!(judge.slice_values("carrier").count(), 0, "a column that is not declared");
 }
 
 #[test]
@@ -175,8 +267,9 @@ fn a_split_that_is_not_the_planned_one_holds() {
 
 #[test]
 fn the_state_survives_being_written_and_read() {
-    let mut judge = judge(vec![errors(1.25, 2.0)], Some(Slices { most: 5, min_samples: 1 }));
-    judge.look(&look("errors", counts(1000, 5), counts(1000, 7)));
+    let mut judge = judge(vec![errors(1.25, 2.0)], Some(by_origin(1, 1_000)));
+    judge.look(&look_by_origin(&[("LGA", 5, 7), ("JFK", 5, 7)]));
+    judge.look(&look_by_origin(&[("LGA", 9, 7)]));
     let text = serde_json::to_string(&judge).unwrap();
     let read: Judge = serde_json::from_str(&text).unwrap();
     assert_eq!(read, judge);
@@ -192,5 +285,11 @@ fn declarations_that_make_no_sense_are_refused() {
     assert_eq!(spec(0.01, vec![errors(1.0, 2.0), errors(1.0, 2.0)]), Err(SpecError::Twice("errors".into())));
     for wrong in [errors(0.9, 2.0), errors(2.0, 2.0), errors(1.0, f64::NAN)] {
         assert!(matches!(spec(0.01, vec![wrong]), Err(SpecError::Metric { .. })));
+    }
+    for (by, most) in [(vec![], 5), (vec!["a"], 0), (vec!["a", "a"], 5), (vec!["a"; 9], 5)] {
+        let by = by.into_iter().map(str::to_owned).collect();
+        let slices = Some(Slices { by, most, min_samples: 300 });
+        let spec = Spec { error_budget: 0.01, metrics: vec![errors(1.0, 2.0)], slices };
+        assert!(matches!(spec.check(), Err(SpecError::Slices { .. })));
     }
 }

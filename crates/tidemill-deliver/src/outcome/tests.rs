@@ -7,7 +7,7 @@ use tidemill_core::declare::Costs;
 use tidemill_core::{Digest, Timestamp};
 
 use super::*;
-use crate::judge::{Better, Kind, Look, Observation, Sample, Tier, Traffic};
+use crate::judge::{Better, Judge, Kind, Look, Observation, Sample, Slice, Slices, Tier, Traffic};
 use crate::rollout::{Effect, Input, Phase, Plan, Stage, State, Until, decide, replay, start};
 
 fn measures() -> Measures {
@@ -50,7 +50,7 @@ fn says(score: f64) -> Option<Answer> {
 }
 
 fn row(candidate: Option<Answer>, incumbent: Option<Answer>, label: f64) -> Row {
-    Row { candidate, incumbent, label: Some(Label::Number(label)), kpi: None }
+    Row { candidate, incumbent, label: Some(Label::Number(label)), ..Row::default() }
 }
 
 fn values(observations: &[Observation], metric: &str) -> (Vec<(f64, u64)>, Vec<(f64, u64)>) {
@@ -73,7 +73,7 @@ fn decisions_cost_what_the_objective_says_at_the_threshold_of_each_release() {
         row(None, says(0.5), 0.0),
         Row { label: None, ..row(None, says(0.9), 0.0) },
     ];
-    let seen = observations(&measures(), &epoch(5_000, 0), new(), old(), &rows);
+    let seen = observations(&measures(), &epoch(5_000, 0), new(), old(), &rows, None);
     assert_eq!(values(&seen, COST), (vec![(0.0, 1), (15.0, 1)], vec![(0.0, 1), (15.0, 1), (120.0, 1)]));
     assert_eq!(values(&seen, PAIRED_COST), (vec![], vec![]), "no request had two answers");
     assert_eq!(values(&seen, QUALITY).0, [(0.09, 1), (0.49, 1)]);
@@ -88,7 +88,7 @@ fn shadows_are_compared_on_the_same_request_only() {
         row(None, says(0.9), 1.0),
         row(says(0.9), None, 1.0),
     ];
-    let seen = observations(&measures(), &epoch(0, 10_000), new(), old(), &rows);
+    let seen = observations(&measures(), &epoch(0, 10_000), new(), old(), &rows, None);
     assert_eq!(values(&seen, PAIRED_COST).0, [(-120.0, 1), (0.0, 1), (15.0, 1)]);
     assert_eq!(values(&seen, PAIRED_QUALITY).0, [(0.0, 3)]);
     assert_eq!(values(&seen, COST), (vec![], vec![]));
@@ -96,18 +96,58 @@ fn shadows_are_compared_on_the_same_request_only() {
 
 #[test]
 fn the_business_number_belongs_to_who_answered() {
-    let kpi = |candidate, incumbent, value| Row { candidate, incumbent, label: None, kpi: Some(value) };
+    let kpi = |candidate, incumbent, value| Row { candidate, incumbent, kpi: Some(value), ..Row::default() };
     let rows = [
         kpi(says(0.1), None, 3.0),
         kpi(None, says(0.1), 5.0),
         kpi(None, says(0.1), 7.0),
         kpi(None, None, 9.0),
     ];
-    let seen = observations(&measures(), &epoch(5_000, 0), new(), old(), &rows);
+    let seen = observations(&measures(), &epoch(5_000, 0), new(), old(), &rows, None);
     let moments = |n, sum, sumsq| Sample::Moments { n, sum, sumsq };
     assert_eq!(seen.len(), 1);
     assert_eq!((&seen[0].candidate, &seen[0].baseline), (&moments(1, 3.0, 9.0), &moments(2, 12.0, 74.0)));
-    assert!(observations(&measures(), &epoch(0, 10_000), new(), old(), &rows).is_empty());
+    assert!(observations(&measures(), &epoch(0, 10_000), new(), old(), &rows, None).is_empty());
+}
+
+#[test]
+fn rows_of_a_slice_are_looked_at_by_themselves_and_rare_values_together() {
+    let spec = Spec {
+        slices: Some(Slices { by: vec!["origin".into()], most: 2, min_samples: 1 }),
+        ..plan().judge.unwrap()
+    };
+    let mut judge = Judge::new(spec).unwrap();
+    let of = |value: Option<&str>, missed: f64| Row {
+        slices: vec![value.map(str::to_owned)],
+        ..row(says(0.3), says(0.3), missed)
+    };
+    let slice =
+        |value: Option<&str>| Some(Slice { column: "origin".into(), value: value.map(str::to_owned) });
+    let shadow = epoch(0, 10_000);
+    let paired = |judge: &Judge, rows: &[Row]| -> Vec<(Option<Slice>, u64)> {
+        let seen = observations(&measures(), &shadow, new(), old(), rows, Some(judge));
+        let of_cost = seen.into_iter().filter(|one| one.metric == PAIRED_COST);
+        of_cost.map(|one| (one.slice, one.candidate.n())).collect()
+    };
+    let rows = [
+        of(Some("JFK"), 1.0),
+        of(Some("LGA"), 1.0),
+        of(Some("BOS"), 0.0),
+        of(Some("LGA"), 0.0),
+        of(None, 0.0),
+        of(Some("BOS"), 0.0),
+    ];
+    let seen = paired(&judge, &rows);
+    let wanted = [(None, 6), (slice(None), 2), (slice(Some("BOS")), 2), (slice(Some("LGA")), 2)];
+    assert_eq!(seen, wanted);
+    // What the judge knows keeps its place, whatever comes.
+    judge.look(&Look {
+        traffic: Traffic { stratum: 1, share: None },
+        assigned: None,
+        observations: observations(&measures(), &shadow, new(), old(), &rows, Some(&judge)),
+    });
+    let many: Vec<Row> = (0..9).map(|_| of(Some("JFK"), 0.0)).collect();
+    assert_eq!(paired(&judge, &many), [(None, 9), (slice(None), 9)]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use tidemill_core::Timestamp;
 
 use super::plan::{Plan, Stage};
 use super::state::{Due, Effect, Ending, Hold, Input, Matured, Phase, Progress, State, Traffic, Transition};
+use super::window;
 use crate::approval::{self, Refusal};
 use crate::judge::{Decision, Judge, SpecError, Why};
 use crate::outcome::Epoch;
@@ -55,6 +56,7 @@ pub fn start(plan: &Plan, now: Timestamp) -> Result<State, SpecError> {
         next_effect: 1,
         last_look: 0,
         proceed: false,
+        checked: false,
         approvals: Vec::new(),
         freezes: Vec::new(),
         clock: now,
@@ -142,8 +144,12 @@ impl Step<'_> {
                     return;
                 }
                 self.state.due.retain(|due| due.effect != Effect::Preflight);
-                if problems.is_empty() {
-                    self.enter(0, "the candidate passed its checks");
+                self.state.checked = problems.is_empty();
+                if self.state.checked {
+                    // That it passed is told also where it is not its time yet.
+                    if self.closed().is_some() {
+                        self.go(Phase::Preflight, "the candidate passed its checks, and waits for its time");
+                    }
                 } else {
                     self.go(Phase::Refused, &problems.join("; "));
                 }
@@ -199,7 +205,11 @@ impl Step<'_> {
         if let Phase::GoingBack { then } = self.state.phase {
             self.go(then.phase(), "the incumbent answers all requests");
         } else if self.state.phase == Phase::Certified {
-            self.go(Phase::Settling, "the candidate answers all requests");
+            let why = match self.plan.holdout {
+                0 => "the candidate answers all requests",
+                _ => "the candidate answers all requests but those that are held out",
+            };
+            self.go(Phase::Settling, why);
         }
     }
 
@@ -219,13 +229,28 @@ impl Step<'_> {
                     self.go(Phase::Preflight, "the rollout began");
                     return;
                 }
-                Phase::Preflight => return,
+                Phase::Preflight if !self.state.checked => return,
+                Phase::Preflight => self.closed(),
                 _ => self.obstacle(),
             };
             if self.state.hold.is_some() {
                 return;
             }
+            if self.state.phase == Phase::Preflight {
+                self.state.checked = false;
+                self.enter(0, "the candidate passed its checks");
+                continue;
+            }
             if self.state.phase == Phase::Settling {
+                if self.state.traffic.share(self.plan.candidate) < 10_000 {
+                    // Those that were held out are the last to get it, and that is more requests, too.
+                    self.state.hold = self.closed();
+                    if self.state.hold.is_some() {
+                        return;
+                    }
+                    self.release_all();
+                    continue;
+                }
                 self.due(Effect::Record { release: self.plan.candidate });
                 self.go(Phase::Complete, "nothing was found while it settled");
                 return;
@@ -240,6 +265,17 @@ impl Step<'_> {
         (verdict.decision == Decision::Rollback).then(|| words(&verdict.why))
     }
 
+    /// Why it is not the time to give the candidate more requests.
+    fn closed(&self) -> Option<Hold> {
+        let (plan, now) = (self.plan, self.state.clock);
+        let frozen = self.state.freezes.iter().find(|freeze| freeze.holds(&plan.endpoint, now));
+        if let Some(freeze) = frozen {
+            return Some(Hold::Freeze { id: freeze.id, reason: freeze.reason.clone() });
+        }
+        let is_closed = !window::is_open(&plan.windows, now);
+        is_closed.then(|| Hold::Window { opens: window::next_open(&plan.windows, now) })
+    }
+
     /// What keeps the stage from being over.
     fn obstacle(&self) -> Option<Hold> {
         let state = &self.state;
@@ -247,16 +283,9 @@ impl Step<'_> {
         if state.applied < state.traffic.revision {
             return Some(Hold::Traffic);
         }
-        if !settles {
-            let frozen = state.freezes.iter().find(|freeze| freeze.holds(&self.plan.endpoint, state.clock));
-            if let Some(freeze) = frozen {
-                return Some(Hold::Freeze { id: freeze.id, reason: freeze.reason.clone() });
-            }
-            if !self.plan.windows.is_empty()
-                && !self.plan.windows.iter().any(|window| window.is_open(state.clock))
-            {
-                return Some(Hold::Window);
-            }
+        // When it settles it has all requests already.
+        if !settles && let Some(closed) = self.closed() {
+            return Some(closed);
         }
         let since = state.since.unwrap_or(state.clock);
         match self.plan.stages.get(state.stage)? {
@@ -273,7 +302,9 @@ impl Step<'_> {
             }
             Stage::Full { settle } => {
                 let until = since.plus(*settle);
-                (state.clock < until).then_some(Hold::Time { until })
+                // What was held out got it after the time had passed.
+                let is_settled = self.plan.holdout > 0 && state.traffic.share(self.plan.candidate) == 10_000;
+                (!is_settled && state.clock < until).then_some(Hold::Time { until })
             }
             Stage::Shadow { until, .. } | Stage::Canary { until, .. } => {
                 let at = Progress { requests: state.requests, since, now: state.clock };
@@ -317,10 +348,20 @@ impl Step<'_> {
                 arms.extend((share > 0).then_some((plan.candidate, share)));
                 arms.extend_from_slice(others);
             }
-            _ => arms.push((plan.candidate, 10_000)),
+            Some(incumbent) if plan.holdout > 0 => {
+                arms.push((incumbent, plan.holdout));
+                arms.push((plan.candidate, 10_000_u32.saturating_sub(plan.holdout)));
+            }
+            _ => return self.release_all(),
         }
-        let warm = if is_full { plan.incumbent.into_iter().collect() } else { Vec::new() };
-        self.want(Traffic { revision: 0, arms, shadow, warm });
+        self.want(Traffic { revision: 0, arms, shadow, warm: Vec::new() });
+    }
+
+    /// All requests, while the incumbent is kept ready.
+    fn release_all(&mut self) {
+        let warm = self.plan.incumbent.into_iter().collect();
+        let arms = vec![(self.plan.candidate, 10_000)];
+        self.want(Traffic { revision: 0, arms, shadow: None, warm });
     }
 
     fn want(&mut self, mut traffic: Traffic) {
@@ -393,7 +434,7 @@ pub fn words(why: &[Why]) -> String {
             Why::NotProven { metric } => format!("`{metric}` is not proven to be below its limit"),
             Why::Harm { metric, slice: None } => format!("`{metric}` is proven to be harmed"),
             Why::Harm { metric, slice: Some(slice) } => {
-                format!("`{metric}` is proven to be harmed where {slice}")
+                format!("`{metric} in {slice}` is proven to be harmed")
             }
             Why::SampleRatio => "arms did not get their planned shares of requests".to_owned(),
         })

@@ -10,9 +10,10 @@ mod plan;
 mod state;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use decide::{Denied, Outcome, decide, permit, replay, start, words};
-pub use freeze::{Freeze, Window};
+pub use freeze::Freeze;
 pub use plan::{Admission, Concurrency, Plan, PlanError, Stage, Until};
 pub(crate) use state::Progress;
 pub use state::{Due, Effect, Ending, Hold, Input, Matured, Phase, State, Traffic, Transition};

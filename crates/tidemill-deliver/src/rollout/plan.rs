@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidemill_core::Digest;
+use tidemill_core::declare::Window;
 
-use super::freeze::Window;
+use super::window;
 use crate::approval::Rule;
 use crate::judge::{Spec, SpecError, Tier};
 use crate::outcome::Measures;
@@ -26,7 +27,8 @@ pub struct Plan {
     /// Further releases that get shares of their own beside the candidate (A/B/n), in ten thousandths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<(Digest, u32)>,
-    /// Requests that never reach a candidate before `full`, in ten thousandths, for measuring in the long run.
+    /// Requests that never reach the candidate before the rollout is complete, in ten thousandths, for measuring in the long run. They are
+    /// the first slots of the endpoint's keys, so it is the same units in every stage, and in every rollout.
     #[serde(default)]
     pub holdout: u32,
     /// Who made the release.
@@ -42,7 +44,7 @@ pub struct Plan {
     /// Whether it must be able to decide in some time, by recent traffic, before it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power: Option<Power>,
-    /// When traffic may be raised; always where there is none.
+    /// When a release may get more requests; always where there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,
     /// Digest of everything that people approve: release, plan and evidence.
@@ -150,6 +152,9 @@ pub enum PlanError {
         /// The stage, from 1.
         stage: usize,
     },
+    /// Hours of no place on earth.
+    #[error("there is no time zone `{0}`")]
+    Zone(String),
     /// A release against itself.
     #[error("candidate and incumbent are the same release")]
     Same,
@@ -182,6 +187,9 @@ impl Plan {
         }
         if let Some(judge) = &self.judge {
             judge.check()?;
+        }
+        if let Some(nowhere) = self.windows.iter().find(|window| window::zone(window).is_none()) {
+            return Err(PlanError::Zone(nowhere.zone.clone()));
         }
         let mut highest = 0;
         for (at, stage) in self.stages.iter().enumerate() {

@@ -109,8 +109,12 @@ pub enum Hold {
         /// Its reason.
         reason: String,
     },
-    /// It is not the time.
-    Window,
+    /// It is not the time of the week.
+    Window {
+        /// When it will be; none where it will not be in the next two weeks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        opens: Option<Timestamp>,
+    },
     /// The judge.
     Verdict {
         /// What it says.
@@ -370,6 +374,9 @@ pub struct State {
     pub(super) next_effect: u64,
     pub(super) last_look: u64,
     pub(super) proceed: bool,
+    /// It passed its checks, and waits for the time at which it may have requests.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) checked: bool,
     pub(super) approvals: Vec<Approval>,
     pub(super) freezes: Vec<Freeze>,
     /// The latest time that was seen; a clock that goes back does not take time back.

@@ -7,6 +7,9 @@ use crate::outcome::{COST, KPI, PAIRED_COST, PAIRED_QUALITY, QUALITY};
 /// In this part of requests two versions of a model answer differently, where nobody has seen how often.
 pub const DISAGREEMENT: f64 = 0.1;
 
+/// The part of requests that is slow, where none were seen: what is slow is what one of twenty is.
+const SLOW: f64 = 0.05;
+
 /// What is known of the incumbent, measured or assumed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Known {
@@ -75,7 +78,7 @@ impl Known {
         };
         match metric {
             ERRORS => rate(self.errors),
-            LATENCY => rate(self.slow),
+            LATENCY => rate(self.slow.or(Some(SLOW))),
             COST => late(&self.cost, self.labels),
             QUALITY => late(&self.quality, self.labels),
             KPI => late(&self.kpi, self.kpis),

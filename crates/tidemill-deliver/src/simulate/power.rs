@@ -54,12 +54,16 @@ pub struct Adequacy {
     pub words: String,
 }
 
-/// Plays a few hundred rollouts of a healthy candidate. The scene's horizon is not looked at.
+/// Plays a few hundred rollouts of a healthy candidate, as long as `goes_on` says so. The scene's horizon is not looked at.
 ///
 /// # Errors
 ///
-/// Where the judge cannot be.
-pub fn adequacy(scene: &Scene, power: Power) -> Result<Adequacy, SimulateError> {
+/// Where the judge cannot be, or `goes_on` ended it.
+pub fn adequacy(
+    scene: &Scene,
+    power: Power,
+    goes_on: &(dyn Fn() -> bool + Sync),
+) -> Result<Adequacy, SimulateError> {
     let an_hour = scene.pace.mean();
     // Of what nothing can be seen nothing is decided, however long it takes.
     let unseen = scene
@@ -74,7 +78,7 @@ pub fn adequacy(scene: &Scene, power: Power) -> Result<Adequacy, SimulateError> 
         LONGEST.max(power.decide_within)
     };
     let scene = Scene { horizon, ..scene.clone() };
-    let runs = simulate(&scene, &[], (SEED, RUNS), 1, &|| true)?;
+    let runs = simulate(&scene, &[], (SEED, RUNS), 1, goes_on)?;
     let most = hours(power.decide_within);
     let mut times: Vec<Option<f64>> =
         runs.iter().map(|run| (run.ending == Ending::Shipped).then(|| run.hours())).collect();

@@ -294,12 +294,13 @@ fn the_power_of_a_plan_in_words() {
         let (metric, source) = one(rate(), Distribution::Rate(0.02));
         let scene = scene(vec![(metric, source)], vec![canary(1_000, at_most), full()], an_hour);
         let power = Power { decide_within: within * HOUR, otherwise: Otherwise::Warn };
-        let found = adequacy(&scene, power).unwrap();
+        let found = adequacy(&scene, power, &|| true).unwrap();
         assert!(found.words.starts_with(wanted), "{}", found.words);
         assert_eq!(found.is_enough, an_hour > 1_000.0, "{found:?}");
     }
     let (metric, _) = one(rate(), Distribution::Rate(0.02));
     let unseen = scene(vec![(metric, None)], vec![canary(1_000, None), full()], 120.0);
-    let found = adequacy(&unseen, Power { decide_within: HOUR, otherwise: Otherwise::Refuse }).unwrap();
+    let found =
+        adequacy(&unseen, Power { decide_within: HOUR, otherwise: Otherwise::Refuse }, &|| true).unwrap();
     assert!(found.words.starts_with("nothing is known of `m`"), "{}", found.words);
 }

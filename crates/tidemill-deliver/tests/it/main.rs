@@ -1,4 +1,5 @@
 //! Tests over the public API, in one program.
 
 mod errors;
+mod slices;
 mod stream;

@@ -4,7 +4,12 @@ use tidemill_core::declare::Metric;
 
 use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
-use crate::{Approve, Judge, JudgeLimits, JudgeMetric, JudgeWord, Monitor, Receiver, Rollout, Stage};
+use crate::{
+    Approve, Judge, JudgeLimits, JudgeMetric, JudgeWord, Monitor, Receiver, Rollout, Stage, Windows,
+};
+
+/// The most inputs by which a judge groups requests.
+const MOST_SLICED: usize = 8;
 
 impl Check<'_> {
     pub(super) fn release(&mut self) {
@@ -37,6 +42,10 @@ impl Check<'_> {
             self.add(&stages.span, "there are no stages", "at least `{full: {}}`", None);
         }
         let mut reached = 0.0;
+        let rest = 1.0 - rollout.holdout.map_or(0.0, |holdout| holdout.0);
+        if rest <= 0.0 {
+            self.add(&at.key("holdout").span, "everybody is held out", "less than 100%", None);
+        }
         for (i, stage) in rollout.stages.iter().enumerate() {
             let at = stages.item(i);
             let last = i + 1 == rollout.stages.len();
@@ -47,9 +56,10 @@ impl Check<'_> {
                 Stage::Shadow(_) => {}
                 Stage::Canary(canary) => {
                     let share = canary.share().0;
-                    if share <= reached || share >= 1.0 {
+                    if share <= reached || share >= rest {
                         let message = format!("a canary stage of {}%", share * 100.0);
-                        let expected = format!("more than {}% and less than 100%", reached * 100.0);
+                        let expected =
+                            format!("more than {}% and less than {}%", reached * 100.0, rest * 100.0);
                         self.add(&at.key("canary").span, message, &expected, None);
                     }
                     reached = share;
@@ -75,6 +85,9 @@ impl Check<'_> {
                 self.add(&at.key, "nothing decides here, so nothing can be late", "", Some(hint));
             }
         }
+        if let Some(windows) = &rollout.windows {
+            self.windows(windows, &at.key("windows").key("allow"));
+        }
         let Some(judge) = &rollout.judge else { return };
         let at = at.key("judge");
         if !(judge.error_budget > 0.0 && judge.error_budget < 1.0) {
@@ -90,6 +103,29 @@ impl Check<'_> {
             );
         }
         self.judged(judge, &at);
+        if let Some(slices) = &judge.slices {
+            self.slices(&slices.by, &at.key("slices").key("by"));
+        }
+    }
+
+    fn windows(&mut self, windows: &Windows, allow: &Cursor<'_>) {
+        if windows.allow.is_empty() {
+            let expected = "at least one, for example `Mon-Thu 09:00-16:00 Europe/Prague`";
+            self.add(&allow.span, "it would never be the time", expected, None);
+        }
+        for (i, window) in windows.allow.iter().enumerate() {
+            self.timezone(&window.zone, &allow.item(i));
+        }
+    }
+
+    fn slices(&mut self, by: &[String], at: &Cursor<'_>) {
+        if by.is_empty() || by.len() > MOST_SLICED {
+            let expected = format!("1 to {MOST_SLICED} inputs of the model");
+            self.add(&at.span, format!("slices by {} inputs", by.len()), &expected, None);
+        }
+        if let Some((i, column)) = by.iter().enumerate().find(|(i, column)| by[..*i].contains(column)) {
+            self.add(&at.item(i).span, format!("`{column}` is named twice"), "each input once", None);
+        }
     }
 
     /// What the judge's metrics need of the objective, and limits that contradict each other.

@@ -130,7 +130,7 @@ impl Check<'_> {
         }
     }
 
-    fn timezone(&mut self, zone: &str, at: &Cursor<'_>) {
+    pub(super) fn timezone(&mut self, zone: &str, at: &Cursor<'_>) {
         if zone.parse::<chrono_tz::Tz>().is_ok() {
             return;
         }

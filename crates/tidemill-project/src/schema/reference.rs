@@ -116,6 +116,7 @@ impl<'s> Page<'s> {
         match target["x-tidemill"].as_str() {
             Some("period") => return "length of time".to_owned(),
             Some("share") => return "share".to_owned(),
+            Some("window") => return "hours of the week".to_owned(),
             Some("template") => return String::new(),
             _ => {}
         }

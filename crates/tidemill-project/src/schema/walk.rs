@@ -4,6 +4,7 @@
 //! alternative the author meant, and complains about that one only.
 
 use serde_json::{Map, Value};
+use tidemill_core::declare::Window;
 use tidemill_core::{Name, closest};
 
 use crate::node::{Entry, Kind, Node, Span};
@@ -44,6 +45,7 @@ impl<'s> Walk<'s> {
             Some("template") => return self.wrong_type(node, "another value"),
             Some("period") => return self.period(node),
             Some("share") => return self.share(node),
+            Some("window") => return self.window(node),
             _ => {}
         }
         if let Some(constant) = map.get("const") {
@@ -305,6 +307,7 @@ impl<'s> Walk<'s> {
         match schema.get("x-tidemill").and_then(Value::as_str) {
             Some("period") => return "a length of time such as `30m`".to_owned(),
             Some("share") => return "a share such as `5%` or `0.05`".to_owned(),
+            Some("window") => return "hours such as `Mon-Thu 09:00-16:00 Europe/Prague`".to_owned(),
             _ => {}
         }
         if let Some(constant) = schema.get("const").and_then(Value::as_str) {
@@ -373,6 +376,15 @@ impl<'s> Walk<'s> {
             (_, key) => format!("`{key}` cannot be {found}"),
         };
         self.problems.push(Diagnostic::new(&node.span, message).expected(wanted).hint(hint));
+    }
+
+    fn window(&mut self, node: &Node) {
+        const WANTED: &str = "hours of a week, for example `Mon-Thu 09:00-16:00 Europe/Prague`";
+        match node.as_str().map(str::parse::<Window>) {
+            None => self.wrong_type(node, WANTED),
+            Some(Err(why)) => self.problems.push(Diagnostic::new(&node.span, why).expected(WANTED)),
+            Some(Ok(_)) => {}
+        }
     }
 
     fn period(&mut self, node: &Node) {

@@ -153,3 +153,22 @@ fn a_gate_of_time_needs_a_judge_and_a_time() {
     );
     parse(&good, "tidemill.yaml").unwrap();
 }
+
+#[test]
+fn hours_slices_and_holdouts_that_make_no_sense() {
+    let text = |more: &str, slices: &str| {
+        format!(
+            "project: p\nrelease:\n  model: late\n  environments:\n    prod:\n      rollout:\n        stages: [{{canary: 50%}}, {{full: {{}}}}]\n        judge: {{error_budget: 0.01, metrics: [errors], slices: {slices}}}\n        {more}\n"
+        )
+    };
+    let hours = "windows: {allow: ['Mon-Thy 09:00-16:00', 'Mon 09:00-16:00 Europe/Pragu', 7]}";
+    insta::assert_snapshot!(bad(&text(hours, "{by: [origin]}")));
+    insta::assert_snapshot!(bad(&text("windows: {allow: []}", "{by: [origin, origin]}")));
+    insta::assert_snapshot!(bad(&text("windows: {allow: [Mon 09:00-16:00 Europe/Pragu]}", "{by: []}")));
+    insta::assert_snapshot!(bad(&text("holdout: 50%", "{by: [origin]}")));
+    let good = text(
+        "windows: {allow: ['Mon-Thu 09:00-16:00 Europe/Prague']}\n        holdout: 1%",
+        "{by: [origin, carrier], min_samples: 500}",
+    );
+    parse(&good, "tidemill.yaml").unwrap();
+}

@@ -13,6 +13,7 @@ use super::metrics::ArmMeter;
 use super::model::Loaded;
 use super::route::{Choice, Keys, Why, find, route};
 use super::shadow::{Shown, failure, name_outputs, named_inputs};
+use super::slices::Mark;
 use super::trace::{Context, Marks, Phase, RequestSpan, Traced};
 use super::{Found, Gateway, Inner, id};
 use crate::inference_record::EVENT_TIME_HEADER;
@@ -37,6 +38,8 @@ struct Kept {
     entity: Option<Arc<str>>,
     headers: Vec<(Arc<str>, String)>,
     time: Timestamp,
+    /// The groups that it is counted in; none where nobody wants to know.
+    mark: Option<Mark>,
 }
 
 /// What a model made of a request.
@@ -146,7 +149,9 @@ impl Gateway {
         {
             headers.push((EVENT_TIME_HEADER.into(), event_time.clone()));
         }
-        Kept { id, is_recorded, entity, headers, time: self.inner.clock.now() }
+        let slices = self.inner.slices.load();
+        let mark = slices.get(&*endpoint.name).map(|slices| slices.mark(&request.inputs));
+        Kept { id, is_recorded, entity, headers, time: self.inner.clock.now(), mark }
     }
 
     /// Copies of the inputs for the shadows that have room for them; the others are counted.
@@ -262,6 +267,10 @@ impl Gateway {
         let loaded = loaded.as_deref();
         // Names that nobody has would each be a folder of the inference log for ever.
         let is_unknown = endpoint.spec.is_none() && matches!(answer, Err(InferError::NotFound(_)));
+        // What no version answered for is counted of none.
+        if let (Some(mark), Some(arm), Some(_)) = (&kept.mark, &arm.name, loaded) {
+            mark.count(arm, answer.as_ref().err(), latency);
+        }
         let (outputs, status) = match answer {
             Ok(tensors) => {
                 meter.answered(latency);
@@ -341,6 +350,7 @@ impl Gateway {
                 entity: kept.entity.clone(),
                 headers: kept.headers.clone(),
                 is_recorded: kept.is_recorded,
+                mark: kept.mark.clone(),
             };
             if !shadow.show(one) {
                 shadow.drop_one();

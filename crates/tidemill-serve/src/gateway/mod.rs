@@ -25,6 +25,7 @@ pub mod route;
 pub mod settings;
 mod shadow;
 pub mod signature;
+pub mod slices;
 pub mod slot;
 pub mod source;
 pub mod trace;
@@ -54,6 +55,7 @@ use metrics::Metrics;
 use models::Models;
 use settings::Settings;
 use shadow::{Role, Shadow, Stage};
+use slices::Slices;
 use source::{ModelSource, Which};
 use trace::Tracer;
 
@@ -85,6 +87,8 @@ pub struct Gateway {
 struct Inner {
     endpoints: ArcSwap<HashMap<Box<str>, Arc<Endpoint>>>,
     direct: ArcSwap<HashMap<Box<str>, Arc<Endpoint>>>,
+    /// What is counted by values of inputs, by endpoint.
+    slices: ArcSwap<HashMap<Box<str>, Arc<Slices>>>,
     /// Held while endpoints are changed.
     changing: Mutex<()>,
     stage: Stage,
@@ -113,6 +117,7 @@ impl Gateway {
             inner: Arc::new(Inner {
                 endpoints: ArcSwap::default(),
                 direct: ArcSwap::default(),
+                slices: ArcSwap::default(),
                 changing: Mutex::new(()),
                 stage,
                 clock,
@@ -139,6 +144,41 @@ impl Gateway {
     /// Its models.
     pub fn models(&self) -> &Arc<Models> {
         &self.inner.stage.models
+    }
+
+    /// Counts requests of an endpoint by the values of some inputs from now on, up to `most` of each, those of `known` first; or goes on
+    /// with what is counted already.
+    pub fn slices(
+        &self,
+        endpoint: &str,
+        columns: &[String],
+        most: usize,
+        known: impl Fn(&str) -> Vec<String>,
+    ) -> Arc<Slices> {
+        if let Some(slices) = self.inner.slices.load().get(endpoint)
+            && slices.columns() == columns
+        {
+            return Arc::clone(slices);
+        }
+        let new = Arc::new(Slices::new(columns, most, known));
+        self.inner.slices.rcu(|slices| {
+            let mut after = HashMap::clone(slices);
+            after.insert(endpoint.into(), Arc::clone(&new));
+            after
+        });
+        new
+    }
+
+    /// Stops counting by values of inputs where that is not wanted any more.
+    pub fn keep_slices(&self, is_wanted: impl Fn(&str) -> bool) {
+        if self.inner.slices.load().keys().all(|endpoint| is_wanted(endpoint)) {
+            return;
+        }
+        self.inner.slices.rcu(|slices| {
+            let mut after = HashMap::clone(slices);
+            after.retain(|endpoint, _| is_wanted(endpoint));
+            after
+        });
     }
 
     /// An endpoint that is set.

@@ -223,7 +223,7 @@ pub fn find<'a>(key: &Key, keys: Keys<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 /// The first value as text, the same whatever type a client gave a number.
-fn first(tensor: &Tensor) -> Option<Cow<'_, [u8]>> {
+pub(super) fn first(tensor: &Tensor) -> Option<Cow<'_, [u8]>> {
     macro_rules! number {
         ($values:expr) => {
             $values.first()?.to_string()

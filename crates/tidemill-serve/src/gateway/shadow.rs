@@ -18,6 +18,7 @@ use super::metrics::{ArmLabels, ArmMeter, ERROR_KINDS, Metrics, error_kind};
 use super::model::Loaded;
 use super::models::Models;
 use super::plan::Prepared;
+use super::slices::Mark;
 use super::source::Which;
 use crate::{Failure, InferError, Named, Record, Recorder, Status};
 
@@ -39,6 +40,8 @@ pub(super) struct Shown {
     pub(super) headers: Vec<(Arc<str>, String)>,
     /// Whether the answer is recorded.
     pub(super) is_recorded: bool,
+    /// The groups that it is counted in.
+    pub(super) mark: Option<Mark>,
 }
 
 /// The queue in front of a shadow. Its thread ends after the value is dropped, when the queue is empty.
@@ -167,6 +170,9 @@ impl Stage {
             match &answer {
                 Ok(_) => meter.answered(took),
                 Err(error) => meter.failed(error, took),
+            }
+            if let Some(mark) = &shown.mark {
+                mark.count(&role.arm, answer.as_ref().err(), took);
             }
             self.record(role, loaded, shown, prepared, answer, took);
         }

@@ -357,11 +357,15 @@ impl Found {
         self.newest_part
     }
 
-    /// The same without the columns of inputs, which are the most of a record.
+    /// The same without the columns of inputs, which are the most of a record, but for those of these names.
     #[must_use]
-    pub fn without_inputs(mut self) -> Self {
+    pub fn with_inputs(mut self, kept: &[String]) -> Self {
+        let is_kept = |name: &String| match name.strip_prefix(INPUT) {
+            Some(input) => kept.iter().any(|kept| kept == input),
+            None => true,
+        };
         let names = self.schema.fields().iter().map(|field| field.name().clone());
-        self.query.columns = Some(names.filter(|name| !name.starts_with(INPUT)).collect());
+        self.query.columns = Some(names.filter(is_kept).collect());
         self
     }
 

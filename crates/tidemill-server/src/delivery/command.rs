@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidemill_core::declare::Window;
 use tidemill_core::{Actor, Clock, Digest, EventKind, NewEvent, Timestamp};
 use tidemill_db::delivery::{self as stored, NewRollout, Rollout, RolloutFilter};
 use tidemill_db::{Db, Tx};
@@ -41,6 +42,10 @@ pub struct Wanted {
     pub measures: Option<Measures>,
     /// Whether recent requests must be enough to decide in some time.
     pub power: Option<Power>,
+    /// When it may get more requests; always where there is none.
+    pub windows: Vec<Window>,
+    /// The part of requests that stays with the release before until it is complete, in ten thousandths.
+    pub holdout: u32,
     /// What happens where another rollout is on its way.
     pub concurrency: Concurrency,
 }
@@ -248,13 +253,13 @@ fn plan(
         candidate,
         incumbent,
         others: Vec::new(),
-        holdout: 0,
+        holdout: wanted.holdout,
         author,
         stages: wanted.stages.clone(),
         judge: wanted.judge.clone(),
         measures: wanted.measures.clone(),
         power: wanted.power,
-        windows: Vec::new(),
+        windows: wanted.windows.clone(),
         inputs: candidate,
     };
     if incumbent.is_none() {

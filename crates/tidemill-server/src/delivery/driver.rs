@@ -106,6 +106,11 @@ impl Driver {
                 acted.push(*id);
             }
         }
+        if let Some(serving) = self.app.serving() {
+            let is_sliced = |plan: &Plan| plan.judge.as_ref().is_some_and(|judge| judge.slices.is_some());
+            let plans = || self.known.values().map(|known| &known.plan).filter(|plan| is_sliced(plan));
+            serving.gateway().keep_slices(|endpoint| plans().any(|plan| plan.endpoint == endpoint));
+        }
         let looks = self.rounds.is_multiple_of(LOOK);
         if live.is_empty() || !looks && acted.is_empty() {
             return Ok(());
@@ -157,9 +162,10 @@ impl Driver {
             self.input(&mut known, input).await?;
         }
         // What was seen belongs to the traffic that is about to be changed.
+        let now = self.now();
         if let Some(serving) = self.app.serving()
             && let Some((look, requests)) =
-                self.observer.look(serving.gateway(), id, &known.plan, &known.state, &known.names)
+                self.observer.look(serving.gateway(), id, &known.plan, &known.state, &known.names, now)
         {
             let seq = known.state.last_look() + 1;
             self.input(&mut known, Input::Look { seq, requests, look }).await?;
@@ -283,9 +289,15 @@ impl Driver {
                 Err(_) => {}
             }
         }
-        let [candidate, incumbent] = loaded.as_slice() else { return Vec::new() };
+        let hidden = match self.declared(&plan.endpoint).await {
+            Ok(declared) => declared.unwrap_or_default().records.redact,
+            Err(error) => return vec![format!("the endpoint cannot be read: {error}")],
+        };
+        let inputs = loaded.first().map(|candidate| candidate.metadata.load_full());
+        let inputs = inputs.iter().flat_map(|metadata| &metadata.inputs).map(|input| input.name.as_str());
+        let mut problems = no_slices(plan, &inputs.collect::<Vec<_>>(), |column| hidden.contains_key(column));
+        let [candidate, incumbent] = loaded.as_slice() else { return problems };
         let (candidate, incumbent) = (candidate.metadata.load(), incumbent.metadata.load());
-        let mut problems = Vec::new();
         for input in &candidate.inputs {
             match incumbent.inputs.iter().find(|known| known.name == input.name) {
                 None => {
@@ -372,6 +384,22 @@ fn actor() -> Actor {
 fn freeze(stored: tidemill_db::delivery::Freeze) -> Freeze {
     let tidemill_db::delivery::Freeze { id, endpoint, reason, owner, from, until } = stored;
     Freeze { id, endpoint, reason, owner, from, until }
+}
+
+/// Inputs by which requests cannot be grouped: there is none of the name, or its values are to be kept nowhere.
+fn no_slices(plan: &Plan, inputs: &[&str], is_hidden: impl Fn(&str) -> bool) -> Vec<String> {
+    let limits = plan.judge.as_ref().and_then(|judge| judge.slices.as_ref());
+    let problem = |column: &String| {
+        if !inputs.contains(&column.as_str()) {
+            let inputs = inputs.join(", ");
+            return Some(format!(
+                "its judge has slices by `{column}`, which is no input of it; it has {inputs}"
+            ));
+        }
+        let why = "which `records.redact` of the endpoint hides: its values would stand in the log";
+        is_hidden(column).then(|| format!("its judge has slices by `{column}`, {why}"))
+    };
+    limits.into_iter().flat_map(|limits| &limits.by).filter_map(problem).collect()
 }
 
 /// Freezes that a rollout does not know yet, and those that were lifted.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tidemill_core::{Digest, Timestamp};
-use tidemill_deliver::judge::{Look, Traffic as Under};
+use tidemill_deliver::judge::{Judge, Look, Traffic as Under};
 use tidemill_deliver::outcome::{Answer, Epoch, Label, Measures, Row, observations};
 use tidemill_deliver::rollout::{Input, Matured, Plan, State};
 use tidemill_registry::Error;
@@ -44,7 +44,7 @@ pub(super) async fn mature(
     if stretch.outcomes == 0 && stretch.until.since(matured.until) < EMPTY.max(measures.delay / 4) {
         return Ok(None);
     }
-    let looks = looks(plan, measures, matured, incumbent, &stretch.rows);
+    let looks = looks((plan, state.judge()), measures, matured, incumbent, &stretch.rows);
     let db = app.registry().db();
     let joined = db.count_matched_outcomes(&plan.endpoint, next(matured.began), next(stretch.until)).await?;
     let late = joined.saturating_sub(matured.outcomes + stretch.outcomes);
@@ -59,14 +59,16 @@ async fn read(
     ripe: Timestamp,
 ) -> Result<Stretch, Error> {
     let db = app.registry().db();
-    joined(db, reader, &plan.endpoint, (matured.until, ripe), MOST)
+    let slices = plan.judge.as_ref().and_then(|judge| judge.slices.as_ref());
+    let inputs = slices.map_or(&[][..], |slices| &slices.by);
+    joined(db, reader, &plan.endpoint, (matured.until, ripe), inputs, MOST)
         .await
         .map_err(|error| internal(&format!("outcomes of `{}` cannot be judged: {error}", plan.endpoint)))
 }
 
 /// One look for each table of traffic; requests of the moments in between say nothing.
 fn looks(
-    plan: &Plan,
+    (plan, judge): (&Plan, Option<&Judge>),
     measures: &Measures,
     matured: &Matured,
     incumbent: Digest,
@@ -76,7 +78,7 @@ fn looks(
     let of_epoch = |epoch: &Epoch| {
         let rows: Vec<Row> =
             rows.iter().filter(|row| epoch.holds(row.at)).map(|row| row_of(row, measures, &arms)).collect();
-        let observations = observations(measures, epoch, plan.candidate, incumbent, &rows);
+        let observations = observations(measures, epoch, plan.candidate, incumbent, &rows, judge);
         let stratum = u32::try_from(epoch.revision).unwrap_or(u32::MAX);
         (!observations.is_empty()).then(|| Look {
             traffic: Under { stratum, share: epoch.share() },
@@ -93,7 +95,8 @@ fn row_of(joined: &Joined, measures: &Measures, [candidate, incumbent]: &[String
         joined.answers.iter().find(|answered| answered.arm == arm).map(of)
     };
     let (label, kpi) = known_of(joined, measures);
-    Row { candidate: answer(candidate), incumbent: answer(incumbent), label, kpi }
+    let slices = joined.inputs.clone();
+    Row { candidate: answer(candidate), incumbent: answer(incumbent), label, kpi, slices }
 }
 
 /// What became known of a row: the label and the business number.

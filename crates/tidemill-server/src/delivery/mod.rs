@@ -9,6 +9,7 @@ mod mature;
 mod observe;
 mod power;
 mod recent;
+mod sliced;
 mod step;
 mod traffic;
 

@@ -5,12 +5,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidemill_core::Digest;
+use tidemill_core::{Digest, Timestamp};
 use tidemill_deliver::judge::{ERRORS, LATENCY, Look, Observation, Sample, Traffic as Under};
 use tidemill_deliver::rollout::{Plan, State};
 use tidemill_serve::gateway::Gateway;
-use tidemill_serve::gateway::metrics::{ArmLabels, ArmMeter};
+use tidemill_serve::gateway::metrics::{ArmLabels, ArmMeter, LATENCY as BOUNDS};
+use tidemill_serve::gateway::slices::Tally;
 
+use super::sliced::Sliced;
 use super::traffic::{Names, arm_name};
 
 /// Requests of the incumbent from which on it is known what slow is.
@@ -18,10 +20,18 @@ const ENOUGH: u64 = 200;
 
 /// Counters of an arm at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Counted {
-    answered: u64,
-    failed: u64,
-    latencies: Vec<(u64, u64)>,
+pub(super) struct Counted {
+    pub(super) answered: u64,
+    pub(super) failed: u64,
+    pub(super) latencies: Vec<(u64, u64)>,
+}
+
+impl From<Tally> for Counted {
+    fn from(tally: Tally) -> Self {
+        let bounds = BOUNDS.into_iter().chain([u64::MAX]);
+        let latencies = bounds.zip(tally.latencies).collect();
+        Self { answered: tally.answered, failed: tally.failed, latencies }
+    }
 }
 
 impl Counted {
@@ -30,7 +40,7 @@ impl Counted {
     }
 
     /// What was counted since `before`.
-    fn since(&self, before: &Self) -> Self {
+    pub(super) fn since(&self, before: &Self) -> Self {
         let latencies = self.latencies.iter().enumerate().map(|(at, (bound, count))| {
             let earlier = before.latencies.get(at).map_or(0, |(_, count)| *count);
             (*bound, count.saturating_sub(earlier))
@@ -42,15 +52,15 @@ impl Counted {
         }
     }
 
-    fn requests(&self) -> u64 {
+    pub(super) fn requests(&self) -> u64 {
         self.answered + self.failed
     }
 
-    fn timed(&self) -> u64 {
+    pub(super) fn timed(&self) -> u64 {
         self.latencies.iter().map(|(_, count)| count).sum()
     }
 
-    fn slower_than(&self, bound: u64) -> u64 {
+    pub(super) fn slower_than(&self, bound: u64) -> u64 {
         self.latencies.iter().filter(|(upper, _)| *upper > bound).map(|(_, count)| count).sum()
     }
 
@@ -70,12 +80,17 @@ pub(super) fn slow(latencies: &[(u64, u64)]) -> Option<(u64, u64)> {
     })
 }
 
+pub(super) fn counts(n: u64, events: u64) -> Sample {
+    Sample::Counts { n, events: events.min(n) }
+}
+
 /// What was counted at the last look, per rollout and release.
 #[derive(Debug, Default)]
 pub(super) struct Observer {
     last: HashMap<(u64, Digest), Counted>,
     /// From how many microseconds on a request is slow, per rollout; settled by requests before those that are judged by it.
     slow: HashMap<u64, u64>,
+    sliced: Sliced,
 }
 
 impl Observer {
@@ -83,6 +98,7 @@ impl Observer {
     pub(super) fn keep(&mut self, is_live: impl Fn(u64) -> bool) {
         self.last.retain(|(rollout, _), _| is_live(*rollout));
         self.slow.retain(|rollout, _| is_live(*rollout));
+        self.sliced.keep(is_live);
     }
 
     /// The look since the last one; none where the candidate had no request. The second number is the candidate's requests.
@@ -93,6 +109,7 @@ impl Observer {
         plan: &Plan,
         state: &State,
         names: &Names,
+        now: Timestamp,
     ) -> Option<(Look, u64)> {
         let incumbent = plan.incumbent?;
         let candidate = self.counted(gateway, rollout, plan, plan.candidate, names)?;
@@ -107,7 +124,6 @@ impl Observer {
         if requests + baseline.requests() == 0 {
             return None;
         }
-        let counts = |n: u64, events: u64| Sample::Counts { n, events: events.min(n) };
         let mut observations = vec![Observation {
             metric: ERRORS.to_owned(),
             slice: None,
@@ -122,6 +138,7 @@ impl Observer {
                 baseline: counts(baseline.timed(), baseline.slower_than(slow)),
             });
         }
+        observations.extend(self.sliced.observations(gateway, (rollout, plan, state), slow, now));
         let given = state.traffic.share(plan.candidate);
         let both = given + state.traffic.share(incumbent);
         let share = (given > 0 && both > given).then(|| f64::from(given) / f64::from(both));

@@ -12,6 +12,7 @@ use tidemill_deliver::rollout::Plan;
 use tidemill_deliver::simulate::{Adequacy, Otherwise, Power, Scene, adequacy};
 use tidemill_serve::record::Reader;
 use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::recent::{Asked, recent};
 use crate::App;
@@ -28,18 +29,20 @@ pub(super) struct Said {
 /// Plans that are being looked at, by rollout.
 #[derive(Default)]
 pub(super) struct Powers {
-    running: BTreeMap<u64, JoinHandle<Result<Adequacy, String>>>,
+    running: BTreeMap<u64, Looking>,
+}
+
+/// A plan that is being looked at. Reading and playing block threads of their own, so they end when they are told to, as soon as this is
+/// dropped.
+struct Looking {
+    handle: JoinHandle<Result<Adequacy, String>>,
+    _stop: DropGuard,
 }
 
 impl Powers {
     /// Forgets rollouts that are over.
     pub(super) fn keep(&mut self, is_live: impl Fn(u64) -> bool) {
-        self.running.retain(|rollout, handle| {
-            if !is_live(*rollout) {
-                handle.abort();
-            }
-            is_live(*rollout)
-        });
+        self.running.retain(|rollout, _| is_live(*rollout));
     }
 
     /// What is known of a rollout by now; none where it is still being found out, and is to be asked for again.
@@ -50,17 +53,28 @@ impl Powers {
             return Some(said(power, Err(why), now));
         };
         let running = self.running.entry(rollout).or_insert_with(|| {
-            tokio::spawn(look(app.registry().db().clone(), reader.clone(), plan.clone(), power, now))
+            let stop = CancellationToken::new();
+            let (db, reader) = (app.registry().db().clone(), reader.clone());
+            let handle = tokio::spawn(look(db, reader, plan.clone(), power, now, stop.clone()));
+            Looking { handle, _stop: stop.drop_guard() }
         });
-        if !running.is_finished() {
+        if !running.handle.is_finished() {
             return None;
         }
-        let found = self.running.remove(&rollout)?.await.unwrap_or_else(|error| Err(error.to_string()));
+        let Looking { handle, _stop } = self.running.remove(&rollout)?;
+        let found = handle.await.unwrap_or_else(|error| Err(error.to_string()));
         Some(said(power, found, now))
     }
 }
 
-async fn look(db: Db, reader: Reader, plan: Plan, power: Power, now: Timestamp) -> Result<Adequacy, String> {
+async fn look(
+    db: Db,
+    reader: Reader,
+    plan: Plan,
+    power: Power,
+    now: Timestamp,
+    stop: CancellationToken,
+) -> Result<Adequacy, String> {
     let Some(judge) = plan.judge.clone() else { return Err("nothing decides in this plan".to_owned()) };
     let asked = Asked {
         endpoint: &plan.endpoint,
@@ -69,7 +83,8 @@ async fn look(db: Db, reader: Reader, plan: Plan, power: Power, now: Timestamp) 
         until: now,
         since: SINCE,
     };
-    let seen = recent(&db, &reader, &asked, || true).await.map_err(|error| error.to_string())?;
+    let goes_on = move || !stop.is_cancelled();
+    let seen = recent(&db, &reader, &asked, goes_on.clone()).await.map_err(|error| error.to_string())?;
     let scene = Scene {
         stages: plan.stages,
         sources: seen.known.sources(&judge),
@@ -78,7 +93,7 @@ async fn look(db: Db, reader: Reader, plan: Plan, power: Power, now: Timestamp) 
         round: Duration::from_secs(1),
         horizon: power.decide_within,
     };
-    tokio::task::spawn_blocking(move || adequacy(&scene, power).map_err(|error| error.to_string()))
+    tokio::task::spawn_blocking(move || adequacy(&scene, power, &goes_on).map_err(|error| error.to_string()))
         .await
         .map_err(|error| error.to_string())?
 }

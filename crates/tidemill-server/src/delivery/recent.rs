@@ -123,7 +123,9 @@ async fn sampled(db: &Db, endpoint: &str) -> f64 {
 
 fn summary(asked: &Asked<'_>, from: Timestamp, counted: Counted, outcomes: Outcomes, sample: f64) -> Recent {
     let Counted { first, requests, failed, hours, latencies, until_known, .. } = counted;
-    let from = Timestamp::from_millis(first.unwrap_or(from.millis()));
+    let first = first.map(Timestamp::from_millis);
+    let pace = pace(&hours, from, first, asked.until);
+    let from = first.unwrap_or(from);
     let slow = slow(&latencies).filter(|_| requests > 0);
     // Of what was never seen it is not known that it never happens.
     let rate = |count: u64, of: u64| (count as f64 + 0.5) / (of as f64 + 1.0);
@@ -150,24 +152,28 @@ fn summary(asked: &Asked<'_>, from: Timestamp, counted: Counted, outcomes: Outco
         slow_us: slow.map(|(bound, _)| bound),
         rows: outcomes.rows,
         sample,
-        pace: pace(&hours, from, asked.until).times(1.0 / sample),
+        pace: pace.times(1.0 / sample),
         known,
     }
 }
 
-/// Of a day and more by the hour, of less the mean.
-fn pace(hours: &[u64], first: Timestamp, until: Timestamp) -> Pace {
+/// Of a day and more by the hour, of less the mean. Of hours, which are counted from `from`, the last whole days are taken, so that the first
+/// hour of the pace is the hour of the day at which a rollout begins; those without a request until the end are among them.
+fn pace(hours: &[u64], from: Timestamp, first: Option<Timestamp>, until: Timestamp) -> Pace {
     let all: u64 = hours.iter().sum();
-    let passed = (until.millis() - first.millis()).max(60_000) as f64 / HOUR_MS as f64;
-    if all == 0 {
-        return Pace::constant(0.0);
+    let Some(first) = first.filter(|_| all > 0) else { return Pace::constant(0.0) };
+    let passed = |since: Timestamp| (until.millis() - since.millis()).max(0);
+    // Whole hours alone: those of the first request and of the end are parts of one.
+    let (end, whole) = (passed(from) / HOUR_MS, passed(first) / HOUR_MS);
+    let begun = (first.millis() - from.millis() + HOUR_MS - 1) / HOUR_MS;
+    let days = (end - begun).min(whole) / DAY * DAY;
+    let of_hour =
+        |hour: i64| usize::try_from(hour).ok().and_then(|hour| hours.get(hour)).map_or(0.0, |n| *n as f64);
+    let last: Vec<f64> = (end - days..end).map(of_hour).collect();
+    if last.iter().all(|requests| *requests == 0.0) {
+        return Pace::constant(all as f64 * HOUR_MS as f64 / passed(first).max(60_000) as f64);
     }
-    let skipped = hours.iter().position(|requests| *requests > 0).unwrap_or_default();
-    let whole = &hours[skipped..];
-    if (whole.len() as i64) < DAY {
-        return Pace::constant(all as f64 / passed);
-    }
-    Pace::of(whole.iter().map(|requests| *requests as f64).collect())
+    Pace::of(last)
 }
 
 /// What is counted of the log.
@@ -252,7 +258,7 @@ async fn outcomes(
     let (mut after, mut rows): (Timestamp, Vec<Row>) = (from, Vec::new());
     let mut kpi = Vec::new();
     while after < end && rows.len() < ROWS && goes_on() {
-        let stretch = joined(db, reader, asked.endpoint, (after, end), PAGE).await?;
+        let stretch = joined(db, reader, asked.endpoint, (after, end), &[], PAGE).await?;
         after = stretch.until;
         for row in stretch.rows.iter().filter_map(|row| row_of(row, measures)) {
             kpi.extend(row.kpi.filter(|_| row.incumbent.is_some()));
@@ -271,7 +277,7 @@ async fn outcomes(
             incumbent: 1,
             shadow,
         };
-        observations(measures, &epoch, candidate, incumbent, rows)
+        observations(measures, &epoch, candidate, incumbent, rows, None)
     };
     let labels = rows.iter().filter(|row| row.incumbent.is_some() && row.label.is_some()).count() as u64;
     let paired: Vec<Row> = rows.iter().filter(|row| row.candidate.is_some()).cloned().collect();
@@ -305,6 +311,7 @@ fn row_of(joined: &Joined, measures: &Measures) -> Option<Row> {
         incumbent: answer(false),
         label,
         kpi,
+        slices: Vec::new(),
     })
 }
 
@@ -320,16 +327,47 @@ fn values(observations: &[Observation], metric: &str, is_candidate: bool) -> Opt
 mod tests {
     use super::*;
 
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::from_millis(hours * HOUR_MS)
+    }
+
     #[test]
     fn hours_begin_with_the_first_request() {
-        let at = |hours: i64| Timestamp::from_millis(hours * HOUR_MS);
         let mut day = vec![0, 0];
         day.extend((0..24).map(|hour| if hour < 12 { 10 } else { 30 }));
-        assert!((pace(&day, at(2), at(26)).mean() - 20.0).abs() < 1e-9);
-        assert!((pace(&[0, 0, 60, 0], at(2), at(5)).mean() - 20.0).abs() < 1e-9, "less than a day");
-        assert_eq!(pace(&[], at(0), at(9)).mean(), 0.0);
+        let mean =
+            |hours: &[u64], first: Timestamp, until: Timestamp| pace(hours, at(0), Some(first), until).mean();
+        assert!((mean(&day, at(2), at(26)) - 20.0).abs() < 1e-9);
+        assert!((mean(&[0, 0, 60, 0], at(2), at(5)) - 20.0).abs() < 1e-9, "less than a day");
+        assert_eq!(pace(&[], at(0), None, at(9)).mean(), 0.0);
         // Ten minutes of traffic are no whole hour of it.
         let ten_minutes = Timestamp::from_millis(600_000);
-        assert!((pace(&[100], at(0), ten_minutes).mean() - 600.0).abs() < 1e-9);
+        assert!((mean(&[100], at(0), ten_minutes) - 600.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn silence_counts_and_parts_of_hours_do_not() {
+        let half = |hours: i64| Timestamp::from_millis(hours * HOUR_MS + HOUR_MS / 2);
+        // A day at 24 an hour, then a day of nothing.
+        let mean = |hours: &[u64], first, until| pace(hours, at(0), Some(first), until).mean();
+        assert!((mean(&[24; 24], at(0), at(48)) - 12.0).abs() < 1e-9);
+        // Half of the first and half of the last hour were seen, with half as many requests in each.
+        let mut hours = vec![24; 26];
+        (hours[0], hours[25]) = (12, 12);
+        assert!((mean(&hours, half(0), half(25)) - 24.0).abs() < 1e-9);
+        // Traffic came to an end long ago: there is some all the same, but by no hour.
+        let constant = mean(&[30], half(0), half(30));
+        assert!((constant - 1.0).abs() < 1e-9, "{constant}");
+    }
+
+    #[test]
+    fn a_rollout_begins_at_the_hour_of_the_day_at_which_it_is() {
+        // Of three days the first half is not seen; every day at 12 o'clock there are 240 requests, and else none.
+        let hours: Vec<u64> =
+            (0..72).map(|hour| if hour >= 36 && hour % 24 == 12 { 240 } else { 0 }).collect();
+        assert_eq!(
+            pace(&hours, at(0), Some(at(36)), at(72)),
+            Pace::of((0..24).map(|hour| if hour == 12 { 240.0 } else { 0.0 }).collect())
+        );
     }
 }

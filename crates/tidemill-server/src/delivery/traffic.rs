@@ -61,6 +61,39 @@ pub(super) fn spec(before: EndpointSpec, traffic: &Traffic, names: &Names) -> En
 mod tests {
     use super::*;
 
+    /// Slots of keys are handed over so that the first ones are never the candidate's, in no stage and no rollout.
+    #[test]
+    fn who_is_held_out_is_the_same_in_every_stage_and_every_rollout() {
+        let releases = [Digest::of(b"one"), Digest::of(b"two"), Digest::of(b"three")];
+        let names =
+            releases.iter().zip(1..).map(|(release, version)| (*release, ("churn".to_owned(), version)));
+        let names: Names = names.collect();
+        let table = |arms: &[(Digest, u32)]| Traffic { arms: arms.to_vec(), ..Traffic::default() };
+        let mut known: Option<EndpointSpec> = None;
+        let mut moved = Vec::new();
+        for pair in releases.windows(2) {
+            let [old, new] = pair else { unreachable!() };
+            for given in [0, 500, 2_500, 9_900, 10_000] {
+                let arms = [(*old, 10_000 - given), (*new, given)];
+                let arms: Vec<(Digest, u32)> = arms.into_iter().filter(|(_, share)| *share > 0).collect();
+                let before = known.clone();
+                let next = spec(before.clone().unwrap_or_default(), &table(&arms), &names);
+                let next = next.settle(before.as_ref()).unwrap();
+                let first = &next.allotment[0];
+                let is_spared = first.arm == arm_name(*old) && first.slots >= 100;
+                assert!(is_spared || given == 10_000, "{given}: {:?}", next.allotment);
+                // What has the candidate keeps it while the share grows: what stays with the incumbent are first slots.
+                moved.push(next.allotment.len());
+                known = Some(next);
+            }
+        }
+        assert_eq!(
+            moved,
+            [1, 2, 2, 2, 1, 1, 2, 2, 2, 1],
+            "an arm has one stretch, so it grows at its edge alone"
+        );
+    }
+
     #[test]
     fn shares_shadows_and_warm_releases_become_arms() {
         let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));

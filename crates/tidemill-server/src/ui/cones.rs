@@ -76,7 +76,12 @@ pub(super) async fn fold(
             let read: Input = serde_json::from_str(&input.body).map_err(|error| {
                 internal(&format!("input {} of rollout {} cannot be read: {error}", input.number, rollout.id))
             })?;
-            if let Input::Look { look, .. } = read {
+            let looks = match read {
+                Input::Look { look, .. } => vec![look],
+                Input::Outcomes { looks, .. } => looks,
+                _ => Vec::new(),
+            };
+            for look in looks {
                 known.cone.look(input.at, &look, moments.contains(&input.at));
             }
         }

@@ -136,7 +136,12 @@ pub(super) fn held(hold: &Hold, now: Timestamp) -> String {
     match hold {
         Hold::Traffic => "the last change of traffic is being brought about".into(),
         Hold::Freeze { id, reason } => format!("freeze {id}: {reason}"),
-        Hold::Window => "it is not the time of the week in which traffic may be raised".into(),
+        Hold::Window { opens: Some(opens) } => {
+            format!("for the hours in which it may get more requests: in {}", long(opens.since(now)))
+        }
+        Hold::Window { opens: None } => {
+            "for the hours in which it may get more requests: none in the next two weeks".into()
+        }
         Hold::Verdict { why } => format!("for the judge: {}", words(why)),
         Hold::Samples { have, need } => format!("for requests: {} of {}", count(*have), count(*need)),
         Hold::Time { until } => format!("for time to pass: {} left", long(until.since(now))),
@@ -169,6 +174,7 @@ fn figures(ask: &Ask, rollout: &Rollout, plan: &Plan, state: &State, names: &Nam
             plan.incumbent.map_or(Cell::text("none"), |incumbent| Cell::Link(release_link(names, incumbent))),
         )
         .with("Share of requests", Cell::Text(percent(state.traffic.share(plan.candidate))))
+        .with("Held out until the end", Cell::Text(percent(plan.holdout)))
         .with("Requests in this stage", Cell::Count(state.requests))
         .with("Began", Cell::Time(rollout.made.at, Some(ask.now)))
         .with("Author", Cell::text(plan.author.clone()))

@@ -2,7 +2,7 @@
 
 use tidemill_core::Timestamp;
 use tidemill_db::delivery::RolloutTransition;
-use tidemill_deliver::judge::{Course, Decision, Reading, Standing};
+use tidemill_deliver::judge::{Course, Decision, MetricView, Reading, Standing};
 use tidemill_ui::chart::{Cone, ConeLimit, ConePoint, LineChart, Series};
 use tidemill_ui::{Badge, Block, Cell, Empty, Figure, Section, Table, Tone, count, moment, number};
 
@@ -80,7 +80,38 @@ pub(super) fn sections(
             "Looks begin with the first request that candidate or incumbent answers while the rollout is in a stage.",
         )));
     }
-    vec![Block::Section(section), Block::Section(split(folded))]
+    let slices = slices(folded).map(Block::Section);
+    [Block::Section(section)].into_iter().chain(slices).chain([Block::Section(split(folded))]).collect()
+}
+
+/// Slices that are judged, those with the most evidence of harm first; none where nobody wants any.
+fn slices(folded: &Folded) -> Option<Section> {
+    let judge = folded.cone.judge();
+    let limits = judge.spec().slices.as_ref()?;
+    let mut views: Vec<MetricView> = judge.view().into_iter().filter(|view| view.slice.is_some()).collect();
+    let proven = |view: &MetricView| view.ln_harm / view.ln_harm_needed;
+    views.sort_by(|a, b| proven(b).total_cmp(&proven(a)));
+    let rows = views.iter().map(|view| {
+        vec![
+            Cell::text(view.metric.clone()),
+            Cell::text(view.slice.as_ref().map(ToString::to_string).unwrap_or_default()),
+            Cell::Badge(standing_badge(view.standing)),
+            Cell::Count(view.candidate),
+            Cell::Count(view.baseline),
+            view.harm.map_or(Cell::None, Cell::Number),
+            Cell::Text(format!("{:.0} %", (100.0 * proven(view)).clamp(0.0, 100.0))),
+        ]
+    });
+    let columns = ["metric", "slice", "state", "candidate", "incumbent", "harm", "harm proven"];
+    let table = Table::new("slices", "Slices of the judge", &columns).with(rows).or(Empty::new(
+        "No slice has had enough requests yet",
+        format!(
+            "A slice is judged when candidate and incumbent have answered {} requests of it each.",
+            count(limits.min_samples)
+        ),
+    ));
+    let note = "Slices only look for harm, with half of the error budget; advancing does not wait for proof of each.";
+    Some(Section::new("slices", "Slices", vec![Block::Table(table)]).note(note))
 }
 
 fn unit(course: &Course) -> &'static str {

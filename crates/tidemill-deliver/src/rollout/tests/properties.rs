@@ -36,6 +36,12 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+const WINDOWS: [&str; 4] = [
+    "Mon-Thu 09:00-16:00 Europe/Prague",
+    "Fri-Sun 22:00-04:00 Europe/Prague",
+    "00:30-20:15 Australia/Lord_Howe",
+    "Sun 01:00-03:00 Europe/Prague",
+];
 const PEOPLE: [&str; 3] = ["author", "ada", "bob"];
 
 fn settle(op: &Op, state: &State, now: Timestamp) -> Input {
@@ -73,6 +79,17 @@ fn settle(op: &Op, state: &State, now: Timestamp) -> Input {
 /// What must hold of any step.
 fn check_step(plan: &Plan, before: &State, input: &Input, after: &State) -> Result<(), TestCaseError> {
     let (was, is) = (before.traffic.share(candidate()), after.traffic.share(candidate()));
+    let copies = |state: &State| state.traffic.shadow.map_or(0, |(_, share)| share);
+    if is > was || copies(after) > copies(before) {
+        prop_assert!(
+            window::is_open(&plan.windows, after.clock),
+            "it got more requests outside of its windows"
+        );
+        prop_assert!(
+            !after.freezes.iter().any(|freeze| freeze.holds(&plan.endpoint, after.clock)),
+            "it got more requests in a freeze"
+        );
+    }
     if after.traffic != before.traffic {
         let sum: u32 = after.traffic.arms.iter().map(|(_, share)| *share).sum();
         prop_assert_eq!(sum, 10_000);
@@ -88,12 +105,14 @@ fn check_step(plan: &Plan, before: &State, input: &Input, after: &State) -> Resu
         prop_assert_eq!(is, 0, "traffic went to a candidate that was going back");
     }
     if is > was {
-        prop_assert!(
-            !after.freezes.iter().any(|freeze| freeze.holds(&plan.endpoint, after.clock)),
-            "traffic was raised in a freeze"
-        );
         let in_effect = before.applied == before.traffic.revision || matches!(input, Input::Done { .. });
         prop_assert!(in_effect, "traffic was raised before the last change was in effect");
+    }
+    // Whoever is held out stays with the incumbent until the whole time has passed.
+    if is > 0 && after.traffic.share(incumbent()) < plan.holdout && after.traffic != before.traffic {
+        let Some(Stage::Full { settle }) = plan.stages.last() else { unreachable!() };
+        prop_assert_eq!(&before.phase, &Phase::Settling);
+        prop_assert!(before.since.is_some_and(|since| since.plus(*settle) <= after.clock), "too early");
     }
     // Past the gate only with an approval that counts, whatever was sent before.
     if after.stage > 2 && before.stage <= 2 {
@@ -129,10 +148,14 @@ proptest! {
 
     #[test]
     fn any_order_of_events_with_crashes_and_clock_jumps(
-        ops in prop::collection::vec((op(), -3i64..6, prop::bool::weighted(0.1)), 1..120)
+        ops in prop::collection::vec((op(), -3i64..6, prop::bool::weighted(0.1)), 1..120),
+        windows in prop::sample::subsequence(WINDOWS.to_vec(), 0..=2),
+        // Clocks in Prague are put back, and those of Lord Howe forward, in October of the year.
+        begin in prop::sample::select(vec![0, 47 * 24, 26 * 24]),
     ) {
-        let plan = plan();
-        let (mut state, mut log, mut hours) = (start(&plan, at(0)).unwrap(), Vec::new(), 0);
+        let windows = windows.into_iter().map(|window| window.parse().unwrap()).collect();
+        let plan = Plan { windows, ..plan() };
+        let (mut state, mut log, mut hours) = (start(&plan, at(begin)).unwrap(), Vec::new(), begin);
         for (op, jump, crash) in ops {
             hours += jump;
             let now = at(hours);
@@ -149,7 +172,7 @@ proptest! {
         }
         let written: Vec<(Timestamp, Input)> =
             serde_json::from_str(&serde_json::to_string(&log).unwrap()).unwrap();
-        let replayed = replay(&plan, at(0), &written).unwrap();
+        let replayed = replay(&plan, at(begin), &written).unwrap();
         prop_assert_eq!(
             serde_json::to_string(&replayed).unwrap(),
             serde_json::to_string(&state).unwrap(),

@@ -24,12 +24,12 @@ fn a_healthy_candidate_gets_everything() {
     drive.tick(at(4));
     drive.tick(at(4));
     assert_eq!(drive.state.phase, Phase::Settling);
-    assert_eq!(drive.state.traffic.arms, [(candidate(), 10_000)]);
-    assert_eq!(drive.state.traffic.warm, [incumbent()]);
+    assert_eq!(drive.state.traffic.arms, [(incumbent(), 100), (candidate(), 9_900)]);
     drive.tick(at(27));
     assert_eq!(drive.state.phase, Phase::Settling);
     drive.tick(at(28));
     assert_eq!(drive.state.phase, Phase::Complete);
+    assert_eq!(drive.state.traffic.arms, [(candidate(), 10_000)]);
     assert!(drive.state.due.is_empty());
     assert_eq!(replay(&drive.plan, at(0), &drive.log).unwrap(), drive.state);
 }
@@ -122,11 +122,94 @@ fn stopping_the_line_holds_until_it_is_lifted() {
 
 #[test]
 fn outside_of_its_windows_nothing_advances() {
-    let night = Window { days: (0, 6), minutes: (0, 1) };
-    let mut drive = Drive::new(Plan { windows: vec![night], ..plan() });
+    // The first moment is 01:46:40 on a Sunday in UTC, 03:46:40 in Prague.
+    let early = "Sun 03:00-04:00 Europe/Prague".parse().unwrap();
+    let mut drive = Drive::new(Plan { windows: vec![early], ..plan() });
     drive.tick(at(0));
-    drive.look(at(0), (1000, 5), (1000, 5));
-    assert_eq!(drive.state.hold, Some(Hold::Window));
+    assert_eq!(drive.state.phase, Phase::Shadow);
+    for _ in 0..300 {
+        drive.look(at(1), (1000, 5), (1000, 5));
+    }
+    let opens = Timestamp::parse("2001-09-16T01:00:00Z");
+    assert_eq!(drive.state.hold, Some(Hold::Window { opens }));
+    drive.tick(at(7 * 24 - 1));
+    assert_eq!(drive.state.phase, Phase::Shadow, "not yet");
+    drive.tick(at(7 * 24));
+    assert_eq!(drive.state.phase, Phase::Canary { share: 1_000 });
+    // What the people of a gate say changes nothing about the time, and harm goes back at any.
+    drive.reach(2, at(7 * 24));
+    drive.input(at(7 * 24 + 2), approve("ada", "owner", b"inputs", at(7 * 24 + 2)));
+    assert!(matches!(drive.state.hold, Some(Hold::Window { .. })), "{:?}", drive.state.hold);
+    drive.tick(at(14 * 24));
+    assert_eq!(drive.state.stage, 2, "the approval has expired");
+    drive.input(at(14 * 24), approve("ada", "owner", b"inputs", at(14 * 24)));
+    assert_eq!(drive.state.phase, Phase::Canary { share: 5_000 });
+    drive.effects(at(14 * 24));
+    for _ in 0..50 {
+        drive.look(at(14 * 24 + 9), (1000, 100), (1000, 5));
+    }
+    assert_eq!(drive.state.phase, Phase::GoingBack { then: Ending::RolledBack });
+}
+
+#[test]
+fn who_is_held_out_stays_with_the_incumbent_until_it_has_settled() {
+    let full = Stage::Full { settle: 24 * HOUR };
+    let mut drive = Drive::new(Plan { stages: vec![full], windows: vec![], ..plan() });
+    drive.tick(at(0));
+    assert_eq!(drive.state.phase, Phase::Settling);
+    assert_eq!(drive.state.traffic.arms, [(incumbent(), 100), (candidate(), 9_900)]);
+    assert!(drive.state.traffic.warm.is_empty(), "it answers, so it is ready");
+    let mut harmful =
+        Drive { plan: drive.plan.clone(), state: drive.state.clone(), log: vec![], looks: drive.looks };
+    for _ in 0..100 {
+        harmful.look(at(1), (9_900, 900), (100, 1));
+    }
+    assert_eq!(harmful.state.phase, Phase::GoingBack { then: Ending::RolledBack }, "they are compared with");
+    let freeze = Freeze {
+        id: 1,
+        endpoint: None,
+        reason: "incident".into(),
+        owner: "ada".into(),
+        from: at(0),
+        until: Some(at(30)),
+    };
+    drive.input(at(20), Input::Freeze { freeze });
+    drive.tick(at(24));
+    assert!(matches!(drive.state.hold, Some(Hold::Freeze { .. })), "for them it is more requests");
+    drive.input(at(30), Input::Tick);
+    assert_eq!(drive.state.traffic.arms, [(candidate(), 10_000)]);
+    assert_eq!((&drive.state.phase, &drive.state.hold), (&Phase::Settling, &Some(Hold::Traffic)));
+    drive.effects(at(30));
+    assert_eq!(drive.state.phase, Phase::Complete);
+}
+
+#[test]
+fn the_first_stage_waits_for_its_time_too() {
+    let freeze = Freeze {
+        id: 1,
+        endpoint: None,
+        reason: "incident".into(),
+        owner: "ada".into(),
+        from: at(0),
+        until: Some(at(3)),
+    };
+    let mut drive = Drive::new(Plan {
+        stages: vec![Stage::Full { settle: Duration::ZERO }],
+        windows: vec!["Mon 00:00-24:00".parse().unwrap()],
+        ..plan()
+    });
+    drive.input(at(0), Input::Freeze { freeze });
+    drive.input(at(0), Input::Tick);
+    let told = drive.input(at(0), Input::Preflight { problems: vec![] });
+    assert_eq!(told.len(), 1, "what gates said is kept with an event: {told:?}");
+    assert_eq!((&told[0].from, &told[0].to), (&Phase::Preflight, &Phase::Preflight));
+    assert!(matches!(drive.state.hold, Some(Hold::Freeze { id: 1, .. })), "{:?}", drive.state.hold);
+    drive.tick(at(3));
+    let opens = Timestamp::parse("2001-09-10T00:00:00Z");
+    assert_eq!((&drive.state.phase, &drive.state.hold), (&Phase::Preflight, &Some(Hold::Window { opens })));
+    assert_eq!(drive.state.traffic.revision, 0, "nothing was routed");
+    drive.tick(at(24));
+    assert_eq!(drive.state.phase, Phase::Complete);
 }
 
 #[test]
@@ -214,7 +297,7 @@ fn what_never_had_a_request_gives_none_back() {
 #[test]
 fn blue_green_is_full_alone() {
     let stages = vec![Stage::Full { settle: HOUR }];
-    let mut drive = Drive::new(Plan { stages, judge: None, ..plan() });
+    let mut drive = Drive::new(Plan { stages, judge: None, holdout: 0, ..plan() });
     drive.tick(at(0));
     assert_eq!(drive.state.phase, Phase::Settling);
     assert_eq!(drive.state.traffic.warm, [incumbent()]);

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use arrow::array::{Array, ArrayRef, AsArray as _, Float64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type, TimestampMillisecondType};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, TimestampMillisecondType};
 use tidemill_core::Timestamp;
 use tidemill_db::Db;
 use tidemill_db::outcomes::Outcome;
 
-use crate::record::columns::{OUTPUT, fixed};
+use crate::gateway::slices;
+use crate::record::columns::{INPUT, OUTPUT, fixed};
 use crate::record::read::blocking;
 use crate::record::{LogError, Query, Reader};
 
@@ -44,6 +45,8 @@ pub struct Joined {
     pub answers: Vec<Answered>,
     /// What became known, by name.
     pub outcomes: Vec<(String, Known)>,
+    /// The values of the inputs that were asked for, as names of groups; none where a value is no name.
+    pub inputs: Vec<Option<String>>,
 }
 
 /// Rows of a stretch of time.
@@ -57,8 +60,8 @@ pub struct Stretch {
     pub rows: Vec<Joined>,
 }
 
-/// Rows whose requests came after `after` and until `until`, inclusive, as far as outcomes were joined with them; about `most` outcomes
-/// at once.
+/// Rows whose requests came after `after` and until `until`, inclusive, as far as outcomes were joined with them, with the values of these
+/// inputs; about `most` outcomes at once.
 ///
 /// # Errors
 ///
@@ -68,6 +71,7 @@ pub async fn joined(
     reader: &Reader,
     endpoint: &str,
     (after, until): (Timestamp, Timestamp),
+    inputs: &[String],
     most: usize,
 ) -> Result<Stretch, LogError> {
     let next = |at: Timestamp| Timestamp::from_millis(at.millis().saturating_add(1));
@@ -93,8 +97,8 @@ pub async fn joined(
         return Ok(Stretch { until, outcomes: 0, rows: Vec::new() });
     }
     let query = Query::of(endpoint, Some(next(after)), Some(next(until)));
-    let mut rows = Rows::of(outcomes);
-    let found = reader.find(&query).await?.without_inputs();
+    let mut rows = Rows::of(outcomes, inputs);
+    let found = reader.find(&query).await?.with_inputs(inputs);
     let rows = blocking("reading answers", move || {
         for batch in found.batches() {
             rows.take(&batch?);
@@ -110,11 +114,19 @@ pub async fn joined(
 struct Rows {
     /// By request: row, name and value.
     outcomes: HashMap<String, Vec<(Option<u64>, String, Known)>>,
-    found: HashMap<(String, u64), (Timestamp, Vec<Answered>)>,
+    found: HashMap<(String, u64), Found>,
+    inputs: Vec<String>,
+}
+
+/// What is found of a row.
+struct Found {
+    at: Timestamp,
+    answers: Vec<Answered>,
+    inputs: Vec<Option<String>>,
 }
 
 impl Rows {
-    fn of(outcomes: Vec<Outcome>) -> Self {
+    fn of(outcomes: Vec<Outcome>, inputs: &[String]) -> Self {
         let mut by_request: HashMap<String, Vec<_>> = HashMap::new();
         for outcome in outcomes {
             let value = match (outcome.number, outcome.text) {
@@ -125,7 +137,7 @@ impl Rows {
             let Some(matched) = outcome.matched else { continue };
             by_request.entry(matched.request_id).or_default().push((matched.row, outcome.name, value));
         }
-        Self { outcomes: by_request, found: HashMap::new() }
+        Self { outcomes: by_request, found: HashMap::new(), inputs: inputs.to_vec() }
     }
 
     fn take(&mut self, batch: &RecordBatch) {
@@ -146,6 +158,11 @@ impl Rows {
             (times.as_primitive::<TimestampMillisecondType>(), rows.as_primitive::<Int32Type>());
         let shadows = shadows.as_boolean();
         let said = Said::of(batch);
+        let inputs: Vec<Option<Texts>> = self
+            .inputs
+            .iter()
+            .map(|name| batch.column_by_name(&format!("{INPUT}{name}")).and_then(Texts::of))
+            .collect();
         for at in 0..batch.num_rows() {
             // A fallback's answer says nothing of the arm's model.
             if status.value(at) != "answered" || !arms.is_valid(at) {
@@ -157,7 +174,11 @@ impl Rows {
             }
             let row = u64::try_from(rows.value(at)).unwrap_or_default();
             let found = self.found.entry((id.to_owned(), row));
-            let (_, answers) = found.or_insert_with(|| (Timestamp::from_millis(times.value(at)), Vec::new()));
+            let Found { answers, .. } = found.or_insert_with(|| Found {
+                at: Timestamp::from_millis(times.value(at)),
+                answers: Vec::new(),
+                inputs: inputs.iter().map(|texts| group(texts.as_ref(), at)).collect(),
+            });
             let arm = arms.value(at);
             // A caller may use the name of a request twice; the first one counts.
             if answers.iter().any(|known| known.arm == arm) {
@@ -174,7 +195,7 @@ impl Rows {
 
     fn joined(self) -> Vec<Joined> {
         let mut rows: Vec<((String, u64), Joined)> = Vec::with_capacity(self.found.len());
-        for ((id, row), (at, answers)) in self.found {
+        for ((id, row), Found { at, answers, inputs }) in self.found {
             let of_request = self.outcomes.get(&id).map_or(&[][..], Vec::as_slice);
             let outcomes: Vec<(String, Known)> = of_request
                 .iter()
@@ -182,12 +203,38 @@ impl Rows {
                 .map(|(_, name, value)| (name.clone(), value.clone()))
                 .collect();
             if !outcomes.is_empty() {
-                rows.push(((id, row), Joined { at, answers, outcomes }));
+                rows.push(((id, row), Joined { at, answers, outcomes, inputs }));
             }
         }
         rows.sort_by(|(one, a), (other, b)| (a.at, one).cmp(&(b.at, other)));
         rows.into_iter().map(|(_, row)| row).collect()
     }
+}
+
+/// A column as texts, written as the gateway writes values.
+struct Texts(StringArray);
+
+impl Texts {
+    fn of(column: &ArrayRef) -> Option<Self> {
+        let texts = match column.data_type() {
+            DataType::Float32 => {
+                let numbers = column.as_primitive::<Float32Type>();
+                numbers.iter().map(|number| number.map(|number| number.to_string())).collect()
+            }
+            DataType::Float64 => {
+                let numbers = column.as_primitive::<Float64Type>();
+                numbers.iter().map(|number| number.map(|number| number.to_string())).collect()
+            }
+            _ => cast(column, &DataType::Utf8).ok()?.as_string_opt::<i32>()?.clone(),
+        };
+        Some(Self(texts))
+    }
+}
+
+/// The group of a row by an input.
+fn group(texts: Option<&Texts>, at: usize) -> Option<String> {
+    let value = texts.filter(|texts| texts.0.is_valid(at)).map_or("", |texts| texts.0.value(at));
+    slices::name(value).map(str::to_owned)
 }
 
 /// Which columns hold score and class.
@@ -253,7 +300,7 @@ impl Said {
 fn scores(column: &ArrayRef) -> Option<Scores> {
     let numbers = |column: &ArrayRef| {
         let numbers = cast(column, &DataType::Float64).ok()?;
-        Some(numbers.as_primitive::<arrow::datatypes::Float64Type>().clone())
+        Some(numbers.as_primitive::<Float64Type>().clone())
     };
     let DataType::List(_) = column.data_type() else { return numbers(column).map(Scores::Flat) };
     let lists = column.as_list::<i32>();
@@ -272,7 +319,7 @@ mod tests {
     use arrow::array::{
         BooleanArray, Float32Array, Int32Array, Int64Array, ListArray, TimestampMillisecondArray,
     };
-    use arrow::datatypes::{Field, Float32Type, Schema};
+    use arrow::datatypes::{Field, Schema};
     use tidemill_db::outcomes::Match;
 
     use super::*;
@@ -312,12 +359,13 @@ mod tests {
         let outputs = vec![
             ("output_label", Arc::new(Int64Array::from(vec![0, 1])) as ArrayRef),
             ("output_probabilities", Arc::new(lists)),
+            ("input_origin", Arc::new(StringArray::from(vec!["LGA", "LGA"]))),
+            ("input_distance", Arc::new(Float64Array::from(vec![500.0, 500.0]))),
         ];
-        let mut rows = Rows::of(vec![
-            outcome("late", None, 1.0),
-            outcome("cost", Some(0), 7.5),
-            outcome("x", Some(3), 0.0),
-        ]);
+        let mut rows = Rows::of(
+            vec![outcome("late", None, 1.0), outcome("cost", Some(0), 7.5), outcome("x", Some(3), 0.0)],
+            &["origin".into(), "distance".into(), "gate".into()],
+        );
         rows.take(&batch(&["old", "new"], &[false, true], outputs));
         let joined = rows.joined();
         assert_eq!(joined.len(), 1);
@@ -330,6 +378,8 @@ mod tests {
         assert_eq!(joined[0].answers, [said("old", false, 0.25, "0"), said("new", true, 0.5, "1")]);
         let names: Vec<&str> = joined[0].outcomes.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["late", "cost"]);
+        let inputs: Vec<Option<&str>> = joined[0].inputs.iter().map(Option::as_deref).collect();
+        assert_eq!(inputs, [Some("LGA"), Some("500"), Some("null")]);
     }
 
     /// A batch of rows is one request of one moment: where it had as many outcomes as a page and the moment before had passed, paging
@@ -367,7 +417,7 @@ mod tests {
         let end = Timestamp::from_millis(START + 200);
         let (mut after, mut pages) = (Timestamp::from_millis(START), Vec::new());
         while after < end {
-            let stretch = joined(&lab.db, &lab.reader(), "loans", (after, end), 2).await.unwrap();
+            let stretch = joined(&lab.db, &lab.reader(), "loans", (after, end), &[], 2).await.unwrap();
             assert!(stretch.until > after && (stretch.outcomes > 0 || stretch.until == end), "{pages:?}");
             pages.push((stretch.until.millis() - START, stretch.outcomes));
             after = stretch.until;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidemill_core::declare::{Better as Good, Costs, Objective};
-use tidemill_deliver::judge::{Amount, Better, Kind, Metric, Spec, Tier};
+use tidemill_deliver::judge::{Amount, Better, Kind, Metric, Slices, Spec, Tier};
 use tidemill_deliver::outcome::{COST, KPI, Measures, PAIRED_COST, PAIRED_QUALITY, QUALITY, Quality};
 use tidemill_project as project;
 
@@ -17,6 +17,8 @@ const RARELY_SLOW: f64 = 0.02;
 const REJECT: f64 = 0.01;
 /// The same of the mean of a KPI.
 const REJECT_KPI: f64 = 0.05;
+/// The most values of an input that are slices.
+const MOST_VALUES: u32 = 50;
 /// When outcomes are known, where nobody says so.
 const DELAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -75,7 +77,7 @@ impl Judged {
         let spec = (!metrics.is_empty()).then_some(Spec {
             error_budget: declared.error_budget,
             metrics,
-            slices: None,
+            slices: declared.slices.as_ref().map(slices),
         });
         let measures = spec
             .as_ref()
@@ -158,6 +160,10 @@ impl Build {
     }
 }
 
+fn slices(declared: &project::JudgeSlices) -> Slices {
+    Slices { by: declared.by.clone(), most: MOST_VALUES, min_samples: declared.min_samples }
+}
+
 fn range(costs: &Costs) -> (f64, f64) {
     let all = [costs.false_negative, costs.false_positive, costs.true_positive, costs.true_negative];
     let least = all.iter().copied().fold(f64::INFINITY, f64::min);
@@ -223,10 +229,12 @@ mod tests {
     #[test]
     fn limits_come_from_the_file_or_from_the_costs() {
         let judged = judged(
-            "{stages: [{shadow: {until: verdict}}, {canary: 20%}, {full: {}}], judge: {error_budget: 0.01, outcomes: {delay: 12h, label: was_late}, metrics: [errors, {cost: {tolerate: 0.1, reject: 0.5}}, {quality: {metric: log_loss}}, kpi]}}",
+            "{stages: [{shadow: {until: verdict}}, {canary: 20%}, {full: {}}], judge: {error_budget: 0.01, outcomes: {delay: 12h, label: was_late}, slices: {by: [origin, carrier]}, metrics: [errors, {cost: {tolerate: 0.1, reject: 0.5}}, {quality: {metric: log_loss}}, kpi]}}",
         );
         let spec = judged.spec.unwrap();
         spec.check().unwrap();
+        let by = vec!["origin".to_owned(), "carrier".to_owned()];
+        assert_eq!(spec.slices, Some(Slices { by, most: 50, min_samples: 300 }));
         let kind =
             |name: &str| spec.metrics.iter().find(|metric| metric.name == name).map(|m| m.kind.clone());
         let (better, tolerate, reject) = (Better::Lower, 0.1, 0.5);

@@ -130,6 +130,8 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
         judge: planned.judge,
         measures: planned.measures,
         power: planned.power,
+        windows: planned.windows,
+        holdout: planned.holdout,
         concurrency: Concurrency::Queue,
     })
 }

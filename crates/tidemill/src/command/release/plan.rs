@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidemill_core::declare::Objective;
+use tidemill_core::declare::{Objective, Window};
 use tidemill_deliver::approval::Rule;
 use tidemill_deliver::judge::Spec;
 use tidemill_deliver::outcome::Measures;
@@ -18,6 +18,9 @@ pub(super) struct Planned {
     pub(super) judge: Option<Spec>,
     pub(super) measures: Option<Measures>,
     pub(super) power: Option<Power>,
+    pub(super) windows: Vec<Window>,
+    /// In ten thousandths.
+    pub(super) holdout: u32,
 }
 
 /// The stages and the judge of an environment.
@@ -36,7 +39,14 @@ pub(super) fn plan(environment: &project::Environment, objective: Option<&Object
         stages.push(Stage::Full { settle: Duration::ZERO });
     }
     let power = rollout.and_then(|rollout| rollout.power.as_ref()).map(power);
-    Planned { stages, judge: judged.spec, measures: judged.measures, power }
+    let holdout = rollout.and_then(|rollout| rollout.holdout).map_or(0, |share| ten_thousandths(share.0));
+    let windows = rollout.and_then(|rollout| rollout.windows.as_ref());
+    let windows = windows.map_or_else(Vec::new, |windows| windows.allow.clone());
+    Planned { stages, judge: judged.spec, measures: judged.measures, power, windows, holdout }
+}
+
+fn ten_thousandths(share: f64) -> u32 {
+    (share * 10_000.0).round().clamp(1.0, 9_999.0) as u32
 }
 
 fn power(declared: &project::Power) -> Power {
@@ -77,8 +87,7 @@ fn stage(declared: &project::Stage, judged: &Judged) -> Stage {
                 project::Canary::Share(_) => until(true, None, None, None),
                 project::Canary::Stage(stage) => until(true, stage.samples, stage.duration, stage.max),
             };
-            let share = (canary.share().0 * 10_000.0).round().clamp(1.0, 9_999.0) as u32;
-            Stage::Canary { share, until }
+            Stage::Canary { share: ten_thousandths(canary.share().0), until }
         }
         project::Stage::Gate(approval) => Stage::Gate { approve: rule(approval) },
         project::Stage::Full(full) => {
@@ -93,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_project_file() {
-        let text = "project: flights\nobjective:\n  task: {kind: classification, target: late, positive: 1}\n  costs: {currency: EUR, false_negative: 120, false_positive: 15}\nrelease:\n  model: late\n  environments:\n    prod:\n      approve: {by: owner, count: 2, people: [ada, bob, cid]}\n      rollout:\n        stages: [{shadow: {samples: 2000}}, {canary: 5%}, {gate: {by: risk}}, {canary: 25%}, {full: {settle: 24h}}]\n        judge: {error_budget: 0.01, metrics: [errors, latency, cost]}\n";
+        let text = "project: flights\nobjective:\n  task: {kind: classification, target: late, positive: 1}\n  costs: {currency: EUR, false_negative: 120, false_positive: 15}\nrelease:\n  model: late\n  environments:\n    prod:\n      approve: {by: owner, count: 2, people: [ada, bob, cid]}\n      rollout:\n        stages: [{shadow: {samples: 2000}}, {canary: 5%}, {gate: {by: risk}}, {canary: 25%}, {full: {settle: 24h}}]\n        judge: {error_budget: 0.01, metrics: [errors, latency, cost]}\n        windows: {allow: ['Mon-Thu 09:00-16:00 Europe/Prague']}\n        holdout: 1%\n";
         let project = project::parse_bytes(text.as_bytes(), "tidemill.yaml").unwrap();
         let release = project.release.unwrap();
         let planned = plan(&release.environments[0], project.objective.as_ref());
@@ -104,6 +113,8 @@ mod tests {
         assert_eq!((measures.label.as_str(), measures.positive.as_str()), ("late", "1"));
         assert_eq!(measures.delay, Duration::from_secs(24 * 3600));
         assert!((measures.threshold - 15.0 / 135.0).abs() < 1e-12);
+        assert_eq!(planned.holdout, 100);
+        assert_eq!(planned.windows, ["Mon-Thu 09:00-16:00 Europe/Prague".parse().unwrap()]);
         assert_eq!(planned.stages.len(), 6);
         assert!(
             matches!(&planned.stages[0], Stage::Gate { approve } if approve.people.len() == 3 && approve.count == 2)

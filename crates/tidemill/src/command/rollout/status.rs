@@ -3,12 +3,16 @@
 use clap::Args;
 use serde_json::json;
 use tidemill_db::delivery::{Rollout, RolloutFilter};
+use tidemill_deliver::judge::MetricView;
 use tidemill_deliver::rollout::{Hold, words};
 use tidemill_server::delivery::{plan_of, standing};
 
 use crate::app::App;
 use crate::failure::Failure;
 use crate::output::{Align, FAINT, Table};
+
+/// Slices that are shown, those with the most evidence of harm.
+const SLICES: usize = 10;
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -114,6 +118,7 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
             "author": plan.author, "inputs": plan.inputs.to_string(), "phase": state.phase.name(),
             "waiting": rollout.is_waiting, "over": rollout.is_over, "stage": state.stage, "stages": plan.stages,
             "share": f64::from(state.traffic.share(plan.candidate)) / 10_000.0, "requests": state.requests,
+            "holdout": f64::from(plan.holdout) / 10_000.0,
             "held": state.hold, "gates": gates.iter().map(|gate| {
                 json!({"gate": gate.gate, "passed": gate.passed, "detail": gate.detail, "at": gate.at.to_string()})
             }).collect::<Vec<_>>(), "metrics": metrics, "outcomes": outcomes, "phases": phases,
@@ -157,18 +162,47 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
         ("harm proven", Align::Right),
         ("safety proven", Align::Right),
     ]);
-    for metric in metrics {
-        let part = |have: f64, need: f64| format!("{:.0} %", (100.0 * have / need).clamp(0.0, 100.0));
+    let (whole, mut slices): (Vec<_>, Vec<_>) = metrics.into_iter().partition(|view| view.slice.is_none());
+    let part = |have: f64, need: f64| format!("{:.0} %", (100.0 * have / need).clamp(0.0, 100.0));
+    let harm = |harm: Option<f64>| harm.map_or("-".to_owned(), |harm| format!("{harm:.2}"));
+    for metric in whole {
         table.row([
             metric.metric,
             metric.candidate.to_string(),
             metric.baseline.to_string(),
-            metric.harm.map_or("-".to_owned(), |harm| format!("{harm:.2}")),
+            harm(metric.harm),
             part(metric.ln_harm, metric.ln_harm_needed),
             part(metric.ln_safe, metric.ln_safe_needed),
         ]);
     }
     console.table(&table);
+    if slices.is_empty() {
+        return Ok(());
+    }
+    let proven = |view: &MetricView| view.ln_harm / view.ln_harm_needed;
+    slices.sort_by(|a, b| proven(b).total_cmp(&proven(a)));
+    let more = slices.len().saturating_sub(SLICES);
+    let mut table = Table::new(&[
+        ("slice", Align::Left),
+        ("candidate", Align::Right),
+        ("incumbent", Align::Right),
+        ("harm", Align::Right),
+        ("harm proven", Align::Right),
+    ]);
+    for view in slices.into_iter().take(SLICES) {
+        let slice = view.slice.as_ref().map(ToString::to_string).unwrap_or_default();
+        table.row([
+            format!("{} in {slice}", view.metric),
+            view.candidate.to_string(),
+            view.baseline.to_string(),
+            harm(view.harm),
+            part(view.ln_harm, view.ln_harm_needed),
+        ]);
+    }
+    console.table(&table);
+    if more > 0 {
+        console.note(format!("{more} more have less evidence of harm; `--json` has all"));
+    }
     Ok(())
 }
 
@@ -178,7 +212,8 @@ fn held(hold: Option<&Hold>) -> String {
         None => "-".to_owned(),
         Some(Hold::Traffic) => "a change of traffic that is on its way".to_owned(),
         Some(Hold::Freeze { id, reason }) => format!("freeze {id}: {reason}"),
-        Some(Hold::Window) => "the hours in which traffic may be raised".to_owned(),
+        Some(Hold::Window { opens: Some(opens) }) => format!("its windows; the next one opens at {opens}"),
+        Some(Hold::Window { opens: None }) => "its windows; none opens in the next two weeks".to_owned(),
         Some(Hold::Verdict { why }) => words(why),
         Some(Hold::Samples { have, need }) => format!("{have} of {need} requests"),
         Some(Hold::Time { until }) => format!("time, until {until}"),

@@ -4,6 +4,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tidemill_core::{Clock as _, SystemClock};
 
 use super::process::{Place, Server, script, succeeds};
 
@@ -14,6 +15,7 @@ release:
     prod:
       rollout:
         stages: [{canary: 20%}, {canary: 50%}, {full: {}}]
+        holdout: 2%
         judge: {error_budget: 0.05, metrics: [errors]}
 ";
 
@@ -102,6 +104,52 @@ fn what_costs_more_goes_back_on_outcomes_and_each_is_taken_once() {
     assert!((30.0..90.0).contains(&harm), "{harmful}");
     let replayed = json(&place, &["rollout", "replay", "2"]);
     assert_eq!(replayed["identical"], true, "{replayed}");
+    server.stop();
+}
+
+/// The incumbent acts on everything and the candidate on nothing. That is far cheaper on average, and dearer wherever somebody should
+/// have acted.
+#[test]
+fn a_candidate_that_is_better_on_average_goes_back_for_a_slice() {
+    let sliced = COSTLY
+        .replace("false_negative: 120, false_positive: 15", "false_negative: 15, false_positive: 120")
+        .replace("[{canary: 50%}", "[{canary: {share: 50%, samples: 1000000}}")
+        .replace("metrics: [errors, cost]", "slices: {by: [x], min_samples: 30}, metrics: [errors, cost]");
+    let (place, server) = served(&sliced);
+    json(&place, &["release", "late@1", "--to", "prod", "--threshold", "0"]);
+    wait(&place, 1, &server, |status| status["phase"] == "complete");
+    json(&place, &["release", "late@2", "--to", "prod", "--threshold", "100"]);
+    let traffic = Traffic::start_as(&place, &server, "judged", "one");
+    let harmful = wait(&place, 2, &server, |status| status["over"] == true);
+    traffic.stop();
+    assert_eq!(harmful["phase"], "rolled-back", "{harmful}");
+    let why = harmful["phases"].as_array().unwrap().iter().rev().nth(1).unwrap()["why"].as_str().unwrap();
+    let is_bad =
+        |reason: &str| (5..10).any(|x| reason == format!("`cost in x = {x}` is proven to be harmed"));
+    assert!(why.split("; ").all(is_bad), "{why}");
+
+    let metrics = harmful["metrics"].as_array().unwrap();
+    let of = |metric: &'static str| metrics.iter().filter(move |one| one["metric"] == metric);
+    assert!(of("cost").next().unwrap()["harm"].as_f64().unwrap() < -20.0, "{harmful}");
+    // What the gateway counted while requests were answered falls to the same groups as what the log says of outcomes.
+    let slices: std::collections::BTreeSet<&str> =
+        of("errors").filter_map(|one| one["slice"]["value"].as_str()).collect();
+    assert!(slices.len() >= 5 && slices.iter().all(|x| x.parse::<u64>().unwrap() < 10), "{harmful}");
+    let shown = place.command(&["rollout", "status", "2"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("cost in x = "), "{shown}");
+    let page = get(&format!("{}/api/v1/rollouts/2", server.url));
+    assert_eq!(page["data"]["metrics"], harmful["metrics"]);
+    let replayed = json(&place, &["rollout", "replay", "2"]);
+    assert_eq!(replayed["identical"], true, "{replayed}");
+
+    let unknown = sliced.replace("by: [x]", "by: [y]");
+    fs_err::write(place.root().join("tidemill.yaml"), unknown).unwrap();
+    json(&place, &["release", "late@2", "--to", "prod", "--threshold", "99"]);
+    let refused = wait(&place, 3, &server, |status| status["over"] == true);
+    assert_eq!(refused["phase"], "refused", "{refused}");
+    let detail = refused["gates"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("slices by `y`, which is no input of it; it has x"), "{detail}");
     server.stop();
 }
 
@@ -201,6 +249,32 @@ fn no_path_leads_past_an_approval() {
     assert_eq!((still["phase"].as_str(), still["share"].as_f64()), (Some("awaiting"), Some(0.0)));
     json(&place, &["rollout", "abort", "1", "--reason", "enough"]);
     wait(&place, 1, &server, |status| status["phase"] == "aborted");
+    server.stop();
+}
+
+#[test]
+fn outside_of_its_windows_a_release_waits_and_says_until_when() {
+    let today = SystemClock.now().millis() / 86_400_000;
+    // Neither today nor tomorrow; the first day of the epoch was a Thursday.
+    let day = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][((today + 3 + 3) % 7) as usize];
+    let windows = format!("        windows: {{allow: ['{day} 00:00-24:00']}}\n");
+    let (place, server) = served(&format!("{PROJECT}{windows}"));
+    json(&place, &["release", "late@1", "--to", "prod"]);
+    let waiting = wait(&place, 1, &server, |status| status["held"]["held_by"] == "window");
+    assert_eq!(
+        (waiting["phase"].as_str(), waiting["share"].as_f64()),
+        (Some("preflight"), Some(0.0)),
+        "{waiting}"
+    );
+    let opens = waiting["held"]["opens"].as_i64().unwrap();
+    assert_eq!(opens / 86_400_000, today + 3);
+    let shown = place.command(&["rollout", "status", "1"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("held by its windows; the next one opens at "), "{shown}");
+    json(&place, &["rollout", "abort", "1", "--reason", "it cannot wait"]);
+    fs_err::write(place.root().join("tidemill.yaml"), PROJECT).unwrap();
+    json(&place, &["release", "late@1", "--to", "prod"]);
+    wait(&place, 2, &server, |status| status["phase"] == "complete");
     server.stop();
 }
 

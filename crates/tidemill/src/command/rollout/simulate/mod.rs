@@ -75,8 +75,6 @@ pub(super) fn run(args: &Simulate, app: &App<'_>) -> anyhow::Result<()> {
     let recent = if is_known { None } else { Some(read(args, app, &plan)?) };
     let mut known = recent.as_ref().map_or_else(Known::default, |recent| recent.known.clone());
     known.delay = plan.measures.as_ref().map_or(0.0, |measures| measures.delay.as_secs_f64() / 3_600.0);
-    // What is slow is what one of twenty requests is.
-    known.slow = known.slow.or(Some(0.05));
     for assumption in &args.assume {
         assumption.apply(&mut known, &plan.judge)?;
     }

@@ -135,6 +135,12 @@ fn head(played: &Played, app: &App<'_>) {
         };
         console.line(format!("  {}: {what}", metric.name));
     }
+    if let Some(slices) = &judge.slices {
+        console.line(format!(
+            "  slices by {}: have half of the error budget, and are not simulated",
+            slices.by.join(", ")
+        ));
+    }
     console.line("");
 }
 
@@ -244,5 +250,6 @@ pub(super) fn json(args: &Simulate, played: &Played, app: &App<'_>) -> anyhow::R
         "error_budget": played.scene.judge.error_budget, "requests_an_hour": played.scene.pace.mean(),
         "stages": played.scene.stages, "recent": recent, "assumed": assumed,
         "disagreement": played.known.disagreement, "metrics": metrics, "candidates": candidates,
+        "slices": played.scene.judge.slices, "simulates_slices": false,
     }))
 }

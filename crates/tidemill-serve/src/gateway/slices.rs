@@ -1,0 +1,202 @@
+//! Requests counted by the value of an input, while somebody judges groups of them by themselves.
+//!
+//! Values are told apart for all arms alike and in the order in which they come, up to a number; all others are counted together. So
+//! what is held does not grow with requests, and a value means the same for every arm.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::metrics::{FAILURES, LATENCY, error_kind};
+use super::route::first;
+use crate::gateway::metrics::ERROR_KINDS;
+use crate::{InferError, Named};
+
+/// The longest text that is the name of a group, in bytes.
+const LONGEST: usize = 64;
+/// What stands for a value that is missing.
+const MISSING: &str = "null";
+
+/// The name of the group of a value; none where it is no name, and belongs to all others.
+pub fn name(value: &str) -> Option<&str> {
+    match value {
+        "" | "NaN" => Some(MISSING),
+        _ if value.len() > LONGEST || value.chars().any(char::is_control) => None,
+        _ => Some(value),
+    }
+}
+
+/// What was counted of one arm in one group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests that the model answered.
+    pub answered: u64,
+    /// Requests that it did not answer for a reason of its own or of the server.
+    pub failed: u64,
+    /// Requests by how long they took, in the buckets of [`LATENCY`] and one for all beyond.
+    pub latencies: [u64; LATENCY.len() + 1],
+}
+
+/// Counters of an endpoint's requests by the values of some inputs.
+#[derive(Debug)]
+pub struct Slices {
+    columns: Vec<String>,
+    most: usize,
+    counted: Mutex<Counted>,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    /// Of each column the place of each value; that of all others is 0.
+    values: Vec<HashMap<Box<str>, usize>>,
+    /// By arm, of each column by place.
+    arms: HashMap<Arc<str>, Vec<Vec<Tally>>>,
+}
+
+/// The groups of one request.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    slices: Arc<Slices>,
+    /// Of each column.
+    places: Arc<[usize]>,
+}
+
+impl Slices {
+    /// Counters of up to `most` values of each column, those of `known` first.
+    pub(super) fn new(columns: &[String], most: usize, known: impl Fn(&str) -> Vec<String>) -> Self {
+        let places = |column: &String| {
+            let known = known(column).into_iter().take(most).enumerate();
+            known.map(|(at, value)| (value.into_boxed_str(), at + 1)).collect()
+        };
+        let values = columns.iter().map(places).collect();
+        let counted = Mutex::new(Counted { values, arms: HashMap::new() });
+        Self { columns: columns.to_vec(), most, counted }
+    }
+
+    /// The inputs.
+    pub(super) fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The groups of a request with these inputs, by their first row.
+    pub(super) fn mark(self: &Arc<Self>, inputs: &[Named]) -> Mark {
+        let values: Vec<Option<String>> = self
+            .columns
+            .iter()
+            .map(|column| {
+                let input = inputs.iter().find(|input| input.name == *column);
+                let Some(value) = input.and_then(|input| first(&input.tensor)) else {
+                    return Some(MISSING.to_owned());
+                };
+                name(std::str::from_utf8(&value).ok()?).map(str::to_owned)
+            })
+            .collect();
+        let mut counted = self.lock();
+        let places = values.into_iter().zip(&mut counted.values).map(|(value, known)| {
+            let Some(value) = value else { return 0 };
+            match known.get(value.as_str()) {
+                Some(place) => *place,
+                None if known.len() < self.most => {
+                    let place = known.len() + 1;
+                    known.insert(value.into_boxed_str(), place);
+                    place
+                }
+                None => 0,
+            }
+        });
+        let places = places.collect();
+        drop(counted);
+        Mark { slices: Arc::clone(self), places }
+    }
+
+    /// What was counted of an arm, by column and value; the value is none for all others.
+    pub fn counted(&self, arm: &str) -> BTreeMap<(String, Option<String>), Tally> {
+        let counted = self.lock();
+        let Some(columns) = counted.arms.get(arm) else { return BTreeMap::new() };
+        let mut found = BTreeMap::new();
+        for ((column, values), tallies) in self.columns.iter().zip(&counted.values).zip(columns) {
+            let named = values.iter().map(|(value, place)| (Some(value.to_string()), *place));
+            for (value, place) in named.chain([(None, 0)]) {
+                if let Some(tally) = tallies.get(place) {
+                    found.insert((column.clone(), value), tally.clone());
+                }
+            }
+        }
+        found
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mark {
+    /// The model of an arm answered, or did not; what the caller got wrong is not counted.
+    pub(super) fn count(&self, arm: &Arc<str>, error: Option<&InferError>, took: Duration) {
+        let is_failure = error.is_some_and(|error| FAILURES.contains(&ERROR_KINDS[error_kind(error)]));
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = LATENCY.iter().position(|bound| micros <= *bound).unwrap_or(LATENCY.len());
+        let mut counted = self.slices.lock();
+        let columns = match counted.arms.get_mut(arm) {
+            Some(columns) => columns,
+            None => counted.arms.entry(Arc::clone(arm)).or_default(),
+        };
+        columns.resize_with(self.places.len(), Vec::new);
+        for (tallies, place) in columns.iter_mut().zip(&*self.places) {
+            if tallies.len() <= *place {
+                tallies.resize_with(place + 1, Tally::default);
+            }
+            let tally = &mut tallies[*place];
+            tally.answered += u64::from(error.is_none());
+            tally.failed += u64::from(is_failure);
+            tally.latencies[bucket] += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_runtime::{Tensor, Values};
+
+    use super::*;
+
+    fn inputs(origin: &str) -> Vec<Named> {
+        let values = Values::Bytes(vec![origin.as_bytes().to_vec()]);
+        vec![Named { name: "origin".into(), tensor: Tensor::new(vec![1], values).unwrap() }]
+    }
+
+    #[test]
+    fn values_are_counted_by_arm_up_to_a_number_and_the_others_together() {
+        let slices = Arc::new(Slices::new(&["origin".to_owned()], 2, |_| vec!["LGA".into()]));
+        let (old, new): (Arc<str>, Arc<str>) = ("old".into(), "new".into());
+        let took = Duration::from_millis(3);
+        let failed = InferError::Model("no".into());
+        let wrong = InferError::Invalid("no".into());
+        for origin in ["JFK", "BOS", "LGA", "JFK", "a\nb", &"x".repeat(65)] {
+            slices.mark(&inputs(origin)).count(&old, None, took);
+        }
+        slices.mark(&inputs("LGA")).count(&new, Some(&failed), took);
+        slices.mark(&inputs("LGA")).count(&new, Some(&wrong), took);
+        slices.mark(&[]).count(&new, None, took);
+        let of = |arm: &str| -> Vec<(String, u64, u64, u64)> {
+            let counted = slices.counted(arm).into_iter();
+            let shown = |((_, value), tally): ((String, Option<String>), Tally)| {
+                let value = value.unwrap_or_else(|| "others".into());
+                (value, tally.answered, tally.failed, tally.latencies.iter().sum())
+            };
+            counted.map(shown).collect()
+        };
+        let row = |value: &str, answered, failed, timed| (value.to_owned(), answered, failed, timed);
+        assert_eq!(of("old"), [row("others", 3, 0, 3), row("JFK", 2, 0, 2), row("LGA", 1, 0, 1)]);
+        assert_eq!(of("new"), [row("others", 1, 0, 1), row("LGA", 0, 1, 2)], "no room is left for `null`");
+        assert!(of("nobody").is_empty());
+    }
+
+    #[test]
+    fn what_is_missing_is_a_group_too() {
+        assert_eq!(
+            [name(""), name("NaN"), name("LGA"), name("a\u{1b}[31m")],
+            [Some("null"), Some("null"), Some("LGA"), None]
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! What the gateway counted of slices since they were last looked at.
+//!
+//! Looks are written down, so slices, of which there are many, are looked at every second only when a stage is young, and later in a 32nd
+//! of its time, at most every ten seconds.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use tidemill_core::{Digest, Timestamp};
+use tidemill_deliver::judge::{ERRORS, LATENCY, Observation, Sample, Slice};
+use tidemill_deliver::rollout::{Plan, State};
+use tidemill_serve::gateway::Gateway;
+
+use super::observe::{Counted, counts};
+use super::traffic::arm_name;
+
+/// Slices are looked at this often at least.
+const SELDOM: Duration = Duration::from_secs(10);
+
+/// Counters of slices as they were when they were last looked at, by rollout.
+#[derive(Debug, Default)]
+pub(super) struct Sliced(HashMap<u64, Last>);
+
+#[derive(Debug, Default)]
+struct Last {
+    at: Timestamp,
+    /// The table of traffic that was in effect.
+    applied: u64,
+    arms: [BTreeMap<Slice, Counted>; 2],
+}
+
+impl Sliced {
+    /// Forgets rollouts that are over.
+    pub(super) fn keep(&mut self, is_live: impl Fn(u64) -> bool) {
+        self.0.retain(|rollout, _| is_live(*rollout));
+    }
+
+    /// What was seen of slices since the last time; nothing where that was just now. `slow` is from how many microseconds on a request is
+    /// slow, where that is known.
+    pub(super) fn observations(
+        &mut self,
+        gateway: &Gateway,
+        (rollout, plan, state): (u64, &Plan, &State),
+        slow: Option<u64>,
+        now: Timestamp,
+    ) -> Vec<Observation> {
+        let Some((limits, incumbent)) =
+            plan.judge.as_ref().and_then(|judge| judge.slices.as_ref()).zip(plan.incumbent)
+        else {
+            return Vec::new();
+        };
+        // After a crash the values that the judge knows come first again.
+        let known = |column: &str| match state.judge() {
+            Some(judge) => judge.slice_values(column).map(str::to_owned).collect(),
+            None => Vec::new(),
+        };
+        let slices = gateway.slices(&plan.endpoint, &limits.by, limits.most as usize, known);
+        let pause = SELDOM.min(now.since(state.since.unwrap_or(now)) / 32);
+        let last = self.0.get(&rollout).filter(|last| last.applied == state.applied);
+        if last.is_some_and(|last| now.since(last.at) < pause) {
+            return Vec::new();
+        }
+        let of = |release: Digest| -> BTreeMap<Slice, Counted> {
+            let counted = slices.counted(&arm_name(release)).into_iter();
+            counted.map(|((column, value), tally)| (Slice { column, value }, Counted::from(tally))).collect()
+        };
+        let arms = [of(plan.candidate), of(incumbent)];
+        // What was counted under another table of traffic, or before the first look, belongs to none.
+        let observations = last.map_or_else(Vec::new, |last| since(&arms, &last.arms, slow));
+        self.0.insert(rollout, Last { at: now, applied: state.applied, arms });
+        observations
+    }
+}
+
+fn since(
+    now: &[BTreeMap<Slice, Counted>; 2],
+    before: &[BTreeMap<Slice, Counted>; 2],
+    slow: Option<u64>,
+) -> Vec<Observation> {
+    let mut slices: Vec<&Slice> = now.iter().flat_map(BTreeMap::keys).collect();
+    slices.sort_unstable();
+    slices.dedup();
+    let mut observations = Vec::new();
+    for slice in slices {
+        let [candidate, baseline] = [0, 1].map(|arm: usize| {
+            let of = |arms: &[BTreeMap<Slice, Counted>; 2]| arms[arm].get(slice).cloned().unwrap_or_default();
+            of(now).since(&of(before))
+        });
+        let mut add = |metric: &str, candidate: Sample, baseline: Sample| {
+            if candidate.n() + baseline.n() > 0 {
+                let (metric, slice) = (metric.to_owned(), Some(slice.clone()));
+                observations.push(Observation { metric, slice, candidate, baseline });
+            }
+        };
+        let errors = |arm: &Counted| counts(arm.requests(), arm.failed);
+        add(ERRORS, errors(&candidate), errors(&baseline));
+        if let Some(slow) = slow {
+            let latency = |arm: &Counted| counts(arm.timed(), arm.slower_than(slow));
+            add(LATENCY, latency(&candidate), latency(&baseline));
+        }
+    }
+    observations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_arms_are_compared_in_each_slice_since_the_last_time() {
+        let slice = |value: &str| Slice { column: "origin".into(), value: Some(value.into()) };
+        let arm = |entries: &[(&str, u64, u64)]| -> BTreeMap<Slice, Counted> {
+            let counted = |answered: u64, failed: u64| Counted {
+                answered,
+                failed,
+                latencies: vec![(100, answered), (u64::MAX, failed)],
+            };
+            entries
+                .iter()
+                .map(|(value, answered, failed)| (slice(value), counted(*answered, *failed)))
+                .collect()
+        };
+        let before = [arm(&[("LGA", 10, 1)]), arm(&[("JFK", 5, 0), ("LGA", 90, 2)])];
+        let now = [arm(&[("LGA", 15, 4)]), arm(&[("JFK", 5, 0), ("LGA", 100, 2), ("EWR", 1, 0)])];
+        let found = since(&now, &before, Some(100));
+        let shown: Vec<(String, String, Sample, Sample)> = found
+            .into_iter()
+            .map(|one| (one.metric, one.slice.unwrap().value.unwrap(), one.candidate, one.baseline))
+            .collect();
+        let row = |metric: &str, value: &str, candidate, baseline| {
+            (metric.to_owned(), value.to_owned(), candidate, baseline)
+        };
+        assert_eq!(
+            shown,
+            [
+                row(ERRORS, "EWR", counts(0, 0), counts(1, 0)),
+                row(LATENCY, "EWR", counts(0, 0), counts(1, 0)),
+                row(ERRORS, "LGA", counts(8, 3), counts(10, 0)),
+                row(LATENCY, "LGA", counts(8, 3), counts(10, 0)),
+            ]
+        );
+    }
+}
