@@ -31,6 +31,7 @@ mod training;
 mod trigger;
 mod yaml;
 
+pub use check::check_test_columns;
 pub use declared_step::{
     Axis, EnvDecl, EnvFrom, Foreach, InputDecl, OutDecl, OutDetails, ParamRef, RetriesDecl, StepDecl,
     StepParams,

@@ -20,7 +20,7 @@ pub use disturb::{is_number, raised, replaced, shuffled, values_of, with_missing
 pub use groups::{Groups, groups};
 pub use leak::{Alone, alone, overlap};
 pub use smoke::{Sign, smoke};
-pub use worst::{BadSlice, Coded, Loss, coded, losses, worst};
+pub use worst::{BadSlice, Coded, Loss, coded, losses, row_weights, worst};
 
 use arrow::array::{ArrayRef, RecordBatch};
 
