@@ -142,7 +142,7 @@ pub fn worst_slices(
         }
     };
     // Without any weight the mean is not a number.
-    if !columns.iter().all(fits) || !is_good(loss) || !(mean > 0.0) {
+    if !columns.iter().all(fits) || !is_good(loss) || mean.is_nan() || mean <= 0.0 {
         return None;
     }
     let mut total = Sums::default();
