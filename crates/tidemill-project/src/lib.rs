@@ -43,8 +43,9 @@ pub use model_test::{
     SizeTest, SliceLoss, SliceTest, SmokeTest, StalenessTest, WorstSliceTest,
 };
 pub use monitor::{
-    Columns, ColumnsWord, DriftMonitor, InputsMonitor, KpiMonitor, Monitor, Outcomes, PredictionDriftMonitor,
-    QualityMonitor, Reference, ServiceMonitor, StaleMonitor,
+    ChangeDirection, Columns, ColumnsWord, Detector, DriftMonitor, InputsMonitor, KpiMonitor, Monitor,
+    Outcomes, PredictionDriftMonitor, QualityMonitor, Reference, ServiceMonitor, StaleMonitor, StreamMonitor,
+    StreamOf,
 };
 pub use parse::{fuzz_entry, parse, parse_bytes, print};
 pub use project::{

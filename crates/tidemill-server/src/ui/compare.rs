@@ -13,9 +13,9 @@ use tidemill_ui::{
 use super::Made;
 use super::ask::Ask;
 use super::curves::{self, Shape};
-use super::run::is_system;
 use super::runs::Key;
 use super::words::{run_badge, run_link, took};
+use crate::mlflow::is_system;
 
 /// Runs that are drawn through all axes.
 const MOST: usize = 500;
