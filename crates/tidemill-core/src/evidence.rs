@@ -28,6 +28,35 @@ pub struct TestResult {
     /// The numbers by name, for programs; finite ones only. Empty where the message has them all.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub figures: BTreeMap<String, f64>,
+    /// How older versions do on the same rows, of a test of staleness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ages: Option<AgeCurve>,
+}
+
+/// Quality over age: what versions come to on the rows that were held out for the newest model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgeCurve {
+    /// The metric.
+    pub metric: String,
+    /// Its value for the model that was tested.
+    pub new: f64,
+    /// The worst value that a version may have.
+    pub allowed: f64,
+    /// The age in days up to which versions are judged.
+    pub max_days: f64,
+    /// The versions, the youngest first.
+    pub versions: Vec<AgedVersion>,
+}
+
+/// A version on fresh labels.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgedVersion {
+    /// Its number.
+    pub version: u64,
+    /// How old it was.
+    pub days: f64,
+    /// The metric of it.
+    pub value: f64,
 }
 
 /// The results of all tests of one model. Stored as an object.
@@ -46,7 +75,7 @@ pub struct Evidence {
 impl TestResult {
     /// A result without figures.
     pub fn new(test: impl Into<String>, outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { test: test.into(), outcome, message: message.into(), figures: BTreeMap::new() }
+        Self { test: test.into(), outcome, message: message.into(), figures: BTreeMap::new(), ages: None }
     }
 }
 

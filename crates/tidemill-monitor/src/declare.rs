@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidemill_core::declare::Objective;
-use tidemill_project::{Monitor, Period, QualityMonitor, Receiver};
+use tidemill_project::{Monitor, Period, QualityMonitor, Receiver, StreamOf};
 
 /// What is watched at an endpoint, and who is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,7 @@ pub enum Kind {
 const DAY: Duration = Duration::from_secs(86_400);
 const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTES: Duration = Duration::from_secs(300);
+const MINUTE: Duration = Duration::from_secs(60);
 
 impl Declaration {
     /// Everything that is judged in windows, in the order of the file.
@@ -57,6 +58,7 @@ impl Declaration {
             let name = match monitor {
                 Monitor::Quality(quality) => format!("quality:{}", quality.metric),
                 Monitor::Kpi(kpi) => format!("kpi:{}", kpi.name),
+                Monitor::Stream(stream) => format!("stream:{}", name_of(&stream.of)),
                 Monitor::Drift(_)
                 | Monitor::PredictionDrift(_)
                 | Monitor::Service(_)
@@ -98,6 +100,7 @@ impl Watch {
             Kind::Monitor(Monitor::Inputs(inputs)) => given(inputs.window, HOUR),
             // An age is looked at a hundred times before it is reached, and at most once an hour.
             Kind::Monitor(Monitor::Stale(stale)) => (stale.max_age.0 / 100).clamp(HOUR, DAY),
+            Kind::Monitor(Monitor::Stream(stream)) => given(stream.every, MINUTE),
         }
     }
 
@@ -106,6 +109,7 @@ impl Watch {
         let outcomes = match &self.kind {
             Kind::Monitor(Monitor::Quality(quality)) => quality.outcomes.as_ref(),
             Kind::Monitor(Monitor::Kpi(kpi)) => kpi.outcomes.as_ref(),
+            Kind::Monitor(Monitor::Stream(stream)) => stream.outcomes.as_ref(),
             Kind::Monitor(_) | Kind::Estimate(_) => None,
         };
         outcomes.map_or(Duration::ZERO, |outcomes| outcomes.delay.0)
@@ -120,9 +124,20 @@ impl Watch {
     }
 
     /// Whether its windows are of the time at which requests came, also where they say that they happened at another time: how fast
-    /// and how reliably a server answers is a matter of its own clock.
+    /// and how reliably a server answers is a matter of its own clock, and a stream is one in the order in which it came.
     pub fn is_by_arrival(&self) -> bool {
-        matches!(self.kind, Kind::Monitor(Monitor::Service(_)))
+        matches!(self.kind, Kind::Monitor(Monitor::Service(_) | Monitor::Stream(_)))
+    }
+}
+
+/// A stream in the name of its series.
+fn name_of(of: &StreamOf) -> String {
+    match of {
+        StreamOf::Score => "score".to_owned(),
+        StreamOf::Latency => "latency".to_owned(),
+        StreamOf::Error => "error".to_owned(),
+        StreamOf::Column(name) => format!("column:{name}"),
+        StreamOf::Outcome(name) => format!("outcome:{name}"),
     }
 }
 
@@ -132,7 +147,7 @@ mod tests {
 
     #[test]
     fn every_series_has_a_name_of_its_own() {
-        let text = "project: p\nobjective:\n  task: {kind: classification, target: late, positive: 1}\n  kpi: {name: money, better: higher}\nmonitors:\n  - drift: {window: 1d, for: 2d}\n  - drift: {window: 7d}\n  - quality: {metric: roc_auc, min: 0.6, outcomes: {delay: 12h}}\n  - kpi: {name: money, outcomes: {delay: 2h}}\n  - inputs: {violations: 0.01}\n  - service: {p99_ms: 50}\n  - stale: {max_age: 45d}\n";
+        let text = "project: p\nobjective:\n  task: {kind: classification, target: late, positive: 1}\n  kpi: {name: money, better: higher}\nmonitors:\n  - drift: {window: 1d, for: 2d}\n  - drift: {window: 7d}\n  - quality: {metric: roc_auc, min: 0.6, outcomes: {delay: 12h}}\n  - kpi: {name: money, outcomes: {delay: 2h}}\n  - inputs: {violations: 0.01}\n  - service: {p99_ms: 50}\n  - stale: {max_age: 45d}\n  - stream: {of: score}\n  - stream: {of: {outcome: delay}, detector: page_hinkley, every: 10s, outcomes: {delay: 2h}}\n";
         let project = tidemill_project::parse(text, "tidemill.yaml").unwrap();
         let declared = Declaration {
             project: project.project.to_string(),
@@ -159,6 +174,8 @@ mod tests {
                 ("inputs", 3_600, 0, 0),
                 ("service", 300, 0, 0),
                 ("stale", 38_880, 0, 0),
+                ("stream:score", 60, 0, 0),
+                ("stream:outcome:delay", 10, 7_200, 0),
             ]
         );
         let text = serde_json::to_string(&declared).unwrap();

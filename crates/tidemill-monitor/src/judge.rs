@@ -12,6 +12,8 @@ use crate::drift::{self, Compared};
 use crate::kpi::{self, Series};
 use crate::levels::{self, InputsSeen, ServiceSeen, StaleSeen};
 use crate::quality::{self, Estimated, QualitySeen};
+use crate::releases::{AnsweredBy, Releases};
+use crate::stream::{self, Stream};
 use crate::verdict::{Exposure, Verdict};
 use crate::window::Window;
 
@@ -30,8 +32,10 @@ pub enum Seen {
     Inputs(InputsSeen),
     /// Of a monitor of age.
     Stale(StaleSeen),
-    /// Of a monitor of the business number: the sum of its outcomes and how many there are.
-    Kpi(f64, u64),
+    /// Of a monitor of the business number: its outcomes by the version that answered.
+    Kpi(Vec<AnsweredBy>),
+    /// Of a monitor of a stream: its values in their order.
+    Stream(Vec<f64>),
     /// There is nothing to look at, with the reason.
     Nothing(String),
 }
@@ -54,6 +58,12 @@ pub struct Memory {
     /// Values of the windows before.
     #[serde(default)]
     series: Series,
+    /// Outcomes of the business number by version.
+    #[serde(default, skip_serializing_if = "Releases::is_empty")]
+    pub releases: Releases,
+    /// The detector of a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stream: Option<Stream>,
 }
 
 fn fresh() -> Lord {
@@ -62,7 +72,14 @@ fn fresh() -> Lord {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { done: None, phase: Phase::default(), lord: fresh(), series: Series::default() }
+        Self {
+            done: None,
+            phase: Phase::default(),
+            lord: fresh(),
+            series: Series::default(),
+            releases: Releases::default(),
+            stream: None,
+        }
     }
 }
 
@@ -101,10 +118,16 @@ pub fn judge(
         (Kind::Monitor(Monitor::Service(rule)), Seen::Service(seen)) => levels::service(rule, seen, exposure),
         (Kind::Monitor(Monitor::Inputs(rule)), Seen::Inputs(seen)) => levels::inputs(rule, *seen, exposure),
         (Kind::Monitor(Monitor::Stale(rule)), Seen::Stale(seen)) => levels::stale(rule, seen),
-        (Kind::Monitor(Monitor::Kpi(rule)), Seen::Kpi(sum, outcomes)) => {
+        (Kind::Monitor(Monitor::Kpi(rule)), Seen::Kpi(answered)) => {
+            memory.releases.add((window.from, window.to), answered);
+            let sum = answered.iter().map(|by| by.sum).sum();
+            let outcomes = answered.iter().map(|by| by.outcomes).sum();
             let kpi = objective.and_then(|objective| objective.kpi.as_ref());
             let better = kpi.map_or(Better::Lower, |kpi| kpi.better);
-            kpi::judge(&rule.name, better, &mut memory.series, (*sum, *outcomes), exposure.decisions)
+            kpi::judge(&rule.name, better, &mut memory.series, (sum, outcomes), exposure.decisions)
+        }
+        (Kind::Monitor(Monitor::Stream(rule)), Seen::Stream(values)) => {
+            stream::judge(rule, &mut memory.stream, window, values, objective, exposure)
         }
         (Kind::Monitor(_) | Kind::Estimate(_), _) => {
             Verdict::no_data("what was looked at is not what this monitor is about")

@@ -18,6 +18,8 @@ mod kpi;
 mod levels;
 mod message;
 mod quality;
+mod releases;
+mod stream;
 mod verdict;
 pub mod window;
 
@@ -29,6 +31,7 @@ pub use kpi::Series;
 pub use levels::{InputsSeen, ServiceSeen, StaleSeen};
 pub use message::{Message, Notice};
 pub use quality::{Calibration, Checked, Estimated, Labels, QualitySeen, measure, metric_of};
-pub use tidemill_project::{Columns, Monitor, Receiver, Reference};
+pub use releases::{AnsweredBy, Metrics, OverReleases, Relation, ReleaseMean, Releases, over_releases};
+pub use tidemill_project::{Columns, Detector, Monitor, Receiver, Reference, StreamOf};
 pub use tidemill_stats::drift::Level;
 pub use verdict::{Evidence, Exposure, Moved, State, Verdict, Without};

@@ -1,6 +1,8 @@
 //! What a window comes to.
 
 use serde::{Deserialize, Serialize};
+use tidemill_core::Timestamp;
+use tidemill_project::Detector;
 
 /// How a monitor stands after a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,6 +152,23 @@ pub enum Evidence {
         median: f64,
         /// How many these are.
         windows: u64,
+    },
+    /// Of a stream.
+    Stream {
+        /// What notices changes.
+        detector: Detector,
+        /// Values of the window.
+        values: u64,
+        /// Values since the stream was first looked at.
+        seen: u64,
+        /// The level before the change that breaks the rule.
+        usual: Option<f64>,
+        /// The level that it moved to.
+        moved_to: Option<f64>,
+        /// How many values came since it probably began.
+        values_since: Option<u64>,
+        /// The last known time before that.
+        began: Option<Timestamp>,
     },
 }
 

@@ -31,6 +31,7 @@ mod training;
 mod trigger;
 mod yaml;
 
+pub use check::check_test_columns;
 pub use declared_step::{
     Axis, EnvDecl, EnvFrom, Foreach, InputDecl, OutDecl, OutDetails, ParamRef, RetriesDecl, StepDecl,
     StepParams,
@@ -42,8 +43,9 @@ pub use model_test::{
     SizeTest, SliceLoss, SliceTest, SmokeTest, StalenessTest, WorstSliceTest,
 };
 pub use monitor::{
-    Columns, ColumnsWord, DriftMonitor, InputsMonitor, KpiMonitor, Monitor, Outcomes, PredictionDriftMonitor,
-    QualityMonitor, Reference, ServiceMonitor, StaleMonitor,
+    ChangeDirection, Columns, ColumnsWord, Detector, DriftMonitor, InputsMonitor, KpiMonitor, Monitor,
+    Outcomes, PredictionDriftMonitor, QualityMonitor, Reference, ServiceMonitor, StaleMonitor, StreamMonitor,
+    StreamOf,
 };
 pub use parse::{fuzz_entry, parse, parse_bytes, print};
 pub use project::{

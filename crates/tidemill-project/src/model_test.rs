@@ -58,6 +58,62 @@ pub enum ModelTest {
     Smoke(SmokeTest),
 }
 
+impl ModelTest {
+    /// The name as it stands in a project file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Metric(_) => "metric",
+            Self::Cost(_) => "cost",
+            Self::Baseline(_) => "baseline",
+            Self::Slice(_) => "slice",
+            Self::Parity(_) => "parity",
+            Self::Champion(_) => "champion",
+            Self::Flips(_) => "flips",
+            Self::WorstSlice(_) => "worst_slice",
+            Self::Calibration(_) => "calibration",
+            Self::Fairness(_) => "fairness",
+            Self::Robustness(_) => "robustness",
+            Self::Invariance(_) => "invariance",
+            Self::Direction(_) => "direction",
+            Self::Leakage(_) => "leakage",
+            Self::Staleness(_) => "staleness",
+            Self::Size(_) => "size",
+            Self::Latency(_) => "latency",
+            Self::Smoke(_) => "smoke",
+        }
+    }
+
+    /// The columns that it names, each with the key under which it does.
+    pub fn columns(&self) -> Vec<(&'static str, &[String])> {
+        match self {
+            Self::Slice(test) => vec![("by", test.by.as_slice())],
+            Self::Flips(test) => vec![("by", some(test.by.as_ref()))],
+            Self::WorstSlice(test) => vec![("columns", some(test.columns.as_ref()))],
+            Self::Calibration(test) => vec![("by", some(test.by.as_ref()))],
+            Self::Fairness(test) => vec![("attributes", test.attributes.as_slice())],
+            Self::Robustness(test) => {
+                vec![("columns", some(test.columns.as_ref())), ("shuffle", some(test.shuffle.as_ref()))]
+            }
+            Self::Invariance(test) => vec![("column", std::slice::from_ref(&test.column))],
+            Self::Direction(test) => vec![("column", std::slice::from_ref(&test.column))],
+            Self::Metric(_)
+            | Self::Cost(_)
+            | Self::Baseline(_)
+            | Self::Parity(_)
+            | Self::Champion(_)
+            | Self::Leakage(_)
+            | Self::Staleness(_)
+            | Self::Size(_)
+            | Self::Latency(_)
+            | Self::Smoke(_) => Vec::new(),
+        }
+    }
+}
+
+fn some(columns: Option<&OneOrMany>) -> &[String] {
+    columns.map(OneOrMany::as_slice).unwrap_or_default()
+}
+
 /// A metric on the held-out rows is within bounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -25,12 +25,14 @@ pub enum Monitor {
     Inputs(InputsMonitor),
     /// The model is old.
     Stale(StaleMonitor),
+    /// One stream of values moved, watched value by value where windows are too slow.
+    Stream(StreamMonitor),
 }
 
 impl Monitor {
     /// Every monitor's name as it stands in a project file, which is also the name of its alert.
-    pub const NAMES: [&'static str; 7] =
-        ["drift", "prediction_drift", "quality", "kpi", "service", "inputs", "stale"];
+    pub const NAMES: [&'static str; 8] =
+        ["drift", "prediction_drift", "quality", "kpi", "service", "inputs", "stale", "stream"];
 
     /// The name as it stands in a project file.
     pub fn name(&self) -> &'static str {
@@ -42,6 +44,7 @@ impl Monitor {
             Self::Service(_) => "service",
             Self::Inputs(_) => "inputs",
             Self::Stale(_) => "stale",
+            Self::Stream(_) => "stream",
         }
     }
 
@@ -55,6 +58,7 @@ impl Monitor {
             Self::Service(monitor) => monitor.hold,
             Self::Inputs(monitor) => monitor.hold,
             Self::Stale(monitor) => monitor.hold,
+            Self::Stream(monitor) => monitor.hold,
         };
         hold.map_or(Duration::ZERO, |Period(hold)| hold)
     }
@@ -223,4 +227,77 @@ pub struct StaleMonitor {
     /// How long it must stay broken before its alert fires; at once where not given.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub hold: Option<Period>,
+}
+
+/// One stream of values moved, watched value by value where windows are too slow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamMonitor {
+    /// Which values: `score`, `latency`, `error`, `{column: NAME}` of a numeric input, or `{outcome: NAME}` of a numeric outcome.
+    pub of: StreamOf,
+    /// What notices a change of their mean; `adwin` where not given.
+    #[serde(default)]
+    pub detector: Detector,
+    /// Of `adwin`, the chance of a false alarm at a cut: above 0 and below 1, 0.002 where not given. Of `page_hinkley`, how far a value
+    /// may be from the mean without counting: 0.005 where not given, for values that are counted in standard deviations 0.25.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delta: Option<f64>,
+    /// Of `page_hinkley`, the sum of distances at which it alarms: 50 where not given, for values that are counted in standard
+    /// deviations 25.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// Which change breaks the rule: `up` for `latency` and `error` where not given, `both` for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<ChangeDirection>,
+    /// How often new values are looked at; one minute where not given, at least one second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Period>,
+    /// How long a new level must hold to be the usual one, which ends the alert; one day where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle: Option<Period>,
+    /// When outcomes are expected, for a stream of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<Outcomes>,
+    /// How long it must stay broken before its alert fires; at once where not given.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Period>,
+}
+
+/// The values of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamOf {
+    /// The score of each prediction, or the number that is predicted.
+    Score,
+    /// How long each request took.
+    Latency,
+    /// Whether each request failed.
+    Error,
+    /// A numeric input.
+    Column(String),
+    /// A numeric outcome.
+    Outcome(String),
+}
+
+/// What notices a change of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Detector {
+    /// A window that grows while its mean holds (Bifet and Gavaldà).
+    #[default]
+    Adwin,
+    /// The sum of distances from the running mean (Page; Hinkley).
+    PageHinkley,
+}
+
+/// Which way a stream moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeDirection {
+    /// Values become larger.
+    Up,
+    /// Values become smaller.
+    Down,
+    /// Either.
+    Both,
 }

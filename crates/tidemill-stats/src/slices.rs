@@ -70,30 +70,89 @@ pub struct Slice {
     pub flagged: bool,
 }
 
-/// Sums over the rows of a slice; losses as distances from the overall mean so that squares keep their digits.
+/// Sums over the rows of a slice, each with its weight; losses as distances from the overall mean so that squares keep their digits.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
-    rows: f64,
+    rows: u64,
+    weight: f64,
+    /// Of squared weights.
+    spread: f64,
     sum: f64,
     squares: f64,
     largest: f64,
 }
 
+impl Sums {
+    fn add(&mut self, weight: f64, loss: f64, mean: f64) {
+        let distance = loss - mean;
+        self.rows += 1;
+        self.weight += weight;
+        self.spread += weight * weight;
+        self.sum += weight * distance;
+        self.squares += weight * distance * distance;
+        self.largest = self.largest.max(loss);
+    }
+
+    /// All rows but those of a slice.
+    fn without(&self, slice: &Self) -> Self {
+        Self {
+            rows: self.rows - slice.rows,
+            weight: self.weight - slice.weight,
+            spread: self.spread - slice.spread,
+            sum: self.sum - slice.sum,
+            squares: self.squares - slice.squares,
+            largest: 0.0,
+        }
+    }
+
+    /// Of the distances; as many rows as ones of equal weight would be (L. Kish, Survey Sampling, 1965).
+    fn moments(&self) -> Option<Moments> {
+        if self.rows == 0 || self.weight <= 0.0 {
+            return None;
+        }
+        let mean = self.sum / self.weight;
+        let variance = (self.squares / self.weight - mean * mean).max(0.0);
+        Some(Moments { count: self.weight * self.weight / self.spread, mean, variance })
+    }
+}
+
 /// Finds the `top` slices of the highest score. `loss` is at least zero for every row (wrong or not, absolute error), and
-/// larger is worse. `None` if columns have other lengths or too many codes, a code is out of range, a loss is negative or
-/// NaN, or there is no loss at all.
-pub fn worst_slices(columns: &[Codes<'_>], loss: &[f64], search: &Search) -> Option<Vec<Slice>> {
+/// larger is worse; rows count by their `weights`, which are at least zero, or alike. `None` if columns or weights have other lengths or
+/// too many codes, a code is out of range, a loss or a weight is negative or NaN, or there is no loss at all.
+pub fn worst_slices(
+    columns: &[Codes<'_>],
+    loss: &[f64],
+    weights: Option<&[f64]>,
+    search: &Search,
+) -> Option<Vec<Slice>> {
+    let is_good = |numbers: &[f64]| numbers.iter().all(|x| *x >= 0.0 && x.is_finite());
+    if weights.is_some_and(|weights| weights.len() != loss.len() || !is_good(weights)) {
+        return None;
+    }
     let fits = |column: &Codes<'_>| {
         column.levels <= MOST_LEVELS
             && column.codes.len() == loss.len()
             && column.codes.iter().all(|code| *code < column.levels)
     };
-    let mean = Moments::of(loss)?.mean;
-    if !columns.iter().all(fits) || !loss.iter().all(|x| *x >= 0.0 && x.is_finite()) || mean <= 0.0 {
+    let mean = match weights {
+        None => Moments::of(loss)?.mean,
+        Some(weights) => {
+            let total: f64 = weights.iter().sum();
+            weights.iter().zip(loss).map(|(weight, loss)| weight * loss).sum::<f64>() / total
+        }
+    };
+    // Without any weight the mean is not a number.
+    if !columns.iter().all(fits) || !is_good(loss) || mean.is_nan() || mean <= 0.0 {
         return None;
     }
+    let mut total = Sums::default();
+    for (row, loss) in loss.iter().enumerate() {
+        total.add(weights.map_or(1.0, |weights| weights[row]), *loss, mean);
+    }
+    let lightest = weights.map_or(1.0, |weights| weights.iter().copied().fold(f64::INFINITY, f64::min));
+    let found = (Vec::new(), vec![0; columns.len()]);
     let mut state =
-        State { columns, loss, search, mean, found: Vec::new(), frequent: vec![0; columns.len()] };
+        State { columns, loss, weights, search, mean, total, lightest, found: found.0, frequent: found.1 };
     let rows: Vec<u32> = (0..loss.len() as u32).collect();
     state.expand(&rows, &mut Vec::new(), 0);
     Some(state.finish())
@@ -102,8 +161,13 @@ pub fn worst_slices(columns: &[Codes<'_>], loss: &[f64], search: &Search) -> Opt
 struct State<'a> {
     columns: &'a [Codes<'a>],
     loss: &'a [f64],
+    weights: Option<&'a [f64]>,
     search: &'a Search,
     mean: f64,
+    /// Of all rows.
+    total: Sums,
+    /// The least weight of a row.
+    lightest: f64,
     /// Best slices so far, the best first.
     found: Vec<(f64, Vec<(usize, u32)>, Sums)>,
     /// Codes with enough rows, by column.
@@ -117,14 +181,11 @@ impl State<'_> {
             let Codes { codes, levels } = self.columns[column];
             let mut sums = vec![Sums::default(); levels as usize];
             for &row in rows {
-                let (sum, loss) = (&mut sums[codes[row as usize] as usize], self.loss[row as usize]);
-                let distance = loss - self.mean;
-                sum.rows += 1.0;
-                sum.sum += distance;
-                sum.squares += distance * distance;
-                sum.largest = sum.largest.max(loss);
+                let row = row as usize;
+                let weight = self.weights.map_or(1.0, |weights| weights[row]);
+                sums[codes[row] as usize].add(weight, self.loss[row], self.mean);
             }
-            let enough = |sums: &Sums| sums.rows >= self.search.support.max(1) as f64;
+            let enough = |sums: &Sums| sums.rows >= self.search.support.max(1) && sums.weight > 0.0;
             if conditions.is_empty() {
                 self.frequent[column] = sums.iter().filter(|sums| enough(sums)).count() as u64;
             }
@@ -144,10 +205,10 @@ impl State<'_> {
         }
     }
 
-    fn score(&self, rows: f64, loss: f64) -> f64 {
-        let all = self.loss.len() as f64;
+    /// Of rows of this weight in all with this weighted loss.
+    fn score(&self, size: f64, loss: f64) -> f64 {
         let weight = self.search.weight;
-        weight * (loss / rows / self.mean - 1.0) - (1.0 - weight) * (all / rows - 1.0)
+        weight * (loss / size / self.mean - 1.0) - (1.0 - weight) * (self.total.weight / size - 1.0)
     }
 
     /// The score that a slice has to beat.
@@ -157,7 +218,7 @@ impl State<'_> {
     }
 
     fn offer(&mut self, conditions: &[(usize, u32)], sums: Sums) {
-        let score = self.score(sums.rows, sums.sum + sums.rows * self.mean);
+        let score = self.score(sums.weight, sums.sum + sums.weight * self.mean);
         if score <= self.least() || self.search.top == 0 {
             return;
         }
@@ -166,18 +227,18 @@ impl State<'_> {
         self.found.truncate(self.search.top);
     }
 
-    /// No slice inside of this one has a higher score. Its loss is at most all of the loss here, and at most its rows
-    /// times the largest loss; the best size is where both meet, or all rows.
+    /// No slice inside of this one has a higher score. Its loss is at most all of the loss here, and at most its size
+    /// times the largest loss; the best size is where both meet, or all of it.
     fn bound(&self, sums: &Sums) -> f64 {
-        let loss = sums.sum + sums.rows * self.mean;
+        let loss = sums.sum + sums.weight * self.mean;
         if sums.largest <= 0.0 {
             return f64::NEG_INFINITY;
         }
-        let least = self.search.support.max(1) as f64;
-        let meeting = (loss / sums.largest).clamp(least, sums.rows);
-        let best = |rows: f64| self.score(rows, loss.min(rows * sums.largest));
+        let least = self.search.support.max(1) as f64 * self.lightest;
+        let meeting = (loss / sums.largest).max(least).min(sums.weight);
+        let best = |size: f64| self.score(size, loss.min(size * sums.largest));
         // A little more, so that rounding never hides a slice.
-        best(meeting).max(best(sums.rows)) + 1e-9
+        best(meeting).max(best(sums.weight)) + 1e-9
     }
 
     /// How many conjunctions of frequent codes there are, up to the depth.
@@ -193,29 +254,11 @@ impl State<'_> {
     }
 
     fn finish(self) -> Vec<Slice> {
-        let total = self.loss.iter().fold(Sums::default(), |mut all, loss| {
-            let distance = loss - self.mean;
-            all.rows += 1.0;
-            all.sum += distance;
-            all.squares += distance * distance;
-            all
-        });
-        let moments = |sums: &Sums| -> Option<Moments> {
-            let mean = sums.sum / sums.rows;
-            let variance = (sums.squares / sums.rows - mean * mean).max(0.0);
-            (sums.rows > 0.0).then_some(Moments { count: sums.rows, mean, variance })
-        };
         let mut slices: Vec<Slice> = self
             .found
             .iter()
             .filter_map(|(score, conditions, sums)| {
-                let rest = Sums {
-                    rows: total.rows - sums.rows,
-                    sum: total.sum - sums.sum,
-                    squares: total.squares - sums.squares,
-                    largest: 0.0,
-                };
-                let (inside, outside) = (moments(sums)?, moments(&rest)?);
+                let (inside, outside) = (sums.moments()?, self.total.without(sums).moments()?);
                 let spread = f64::midpoint(
                     inside.sample_variance().unwrap_or(0.0),
                     outside.sample_variance().unwrap_or(0.0),
@@ -224,7 +267,7 @@ impl State<'_> {
                 let difference = inside.mean - outside.mean;
                 Some(Slice {
                     conditions: conditions.clone(),
-                    rows: sums.rows as u64,
+                    rows: sums.rows,
                     mean: inside.mean + self.mean,
                     others: outside.mean + self.mean,
                     score: *score,
@@ -269,12 +312,15 @@ mod tests {
     fn what_cannot_be_searched_is_refused() {
         let search = Search { support: 1, ..Search::default() };
         let column = |codes| Codes { codes, levels: 2 };
-        assert!(worst_slices(&[column(&[0, 2])], &[1.0, 0.0], &search).is_none());
-        assert!(worst_slices(&[column(&[0])], &[1.0, 0.0], &search).is_none());
+        assert!(worst_slices(&[column(&[0, 2])], &[1.0, 0.0], None, &search).is_none());
+        assert!(worst_slices(&[column(&[0])], &[1.0, 0.0], None, &search).is_none());
         let wide = Codes { codes: &[0, 1], levels: MOST_LEVELS + 1 };
-        assert!(worst_slices(&[wide], &[1.0, 0.0], &search).is_none());
-        assert!(worst_slices(&[column(&[0, 1])], &[-1.0, 2.0], &search).is_none());
-        assert!(worst_slices(&[column(&[0, 1])], &[0.0, 0.0], &search).is_none());
-        assert!(worst_slices(&[], &[1.0, 0.0], &search).is_some_and(|slices| slices.is_empty()));
+        assert!(worst_slices(&[wide], &[1.0, 0.0], None, &search).is_none());
+        assert!(worst_slices(&[column(&[0, 1])], &[-1.0, 2.0], None, &search).is_none());
+        assert!(worst_slices(&[column(&[0, 1])], &[0.0, 0.0], None, &search).is_none());
+        let light =
+            |weights: &[f64]| worst_slices(&[column(&[0, 1])], &[1.0, 0.0], Some(weights), &search).is_none();
+        assert!(light(&[1.0]) && light(&[-1.0, 1.0]) && light(&[0.0, 0.0]) && !light(&[1.0, 0.5]));
+        assert!(worst_slices(&[], &[1.0, 0.0], None, &search).is_some_and(|slices| slices.is_empty()));
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of a trained model, as the project file declares them, judged on what a `train` step wrote.
 
 mod behaviour;
+mod columns;
 mod compared;
 mod judged;
 mod operation;
@@ -9,8 +10,8 @@ mod rescore;
 mod rivals;
 mod settle;
 
-use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ pub(crate) fn subject(steps: &[Step]) -> Option<(&Step, &Training)> {
     trainings.find(|(step, _)| step.name == "train").or(first)
 }
 
+pub(crate) use columns::check_columns;
 pub(crate) use rivals::{Rivals, rivals};
 
 /// Identity of a model's content together with the tests, and the versions that it is compared with: results with the
@@ -135,8 +137,8 @@ struct Judged {
     exported: OnceCell<rescore::Model>,
     /// What it answers to the held-out rows.
     answers: OnceCell<rescore::Answers>,
-    /// What it and the champion answer to them, or why the two cannot be compared.
-    champion: OnceCell<Result<judged::Both, String>>,
+    /// What it and other versions answer to them, or why the two cannot be compared.
+    others: RefCell<BTreeMap<u64, Result<judged::Both, String>>>,
 }
 
 /// A metric by its name in the project file.
@@ -174,7 +176,7 @@ impl Judged {
             held_out: OnceCell::new(),
             exported: OnceCell::new(),
             answers: OnceCell::new(),
-            champion: OnceCell::new(),
+            others: RefCell::default(),
         })
     }
 

@@ -51,6 +51,8 @@ pub struct AlertFilter {
     pub state: Option<String>,
     /// Of this endpoint.
     pub endpoint: Option<String>,
+    /// Of this series.
+    pub watch: Option<String>,
     /// With a number below this.
     pub before: Option<u64>,
 }
@@ -79,14 +81,15 @@ impl Db {
     /// Alerts, the newest first.
     pub async fn alerts(&self, filter: &AlertFilter, limit: usize) -> Result<Vec<Alert>> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM alert WHERE ($1 = '' OR state = $1) AND ($2 = '' OR endpoint = $2) AND id < $3
-             ORDER BY id DESC LIMIT $4"
+            "SELECT {COLUMNS} FROM alert WHERE ($1 = '' OR state = $1) AND ($2 = '' OR endpoint = $2)
+             AND ($3 = '' OR watch = $3) AND id < $4 ORDER BY id DESC LIMIT $5"
         );
         let before = filter.before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
         let mut reader = self.reader().await?;
         let rows: Vec<Row> = on!(reader.conn(), c => sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(filter.state.as_deref().unwrap_or_default())
             .bind(filter.endpoint.as_deref().unwrap_or_default())
+            .bind(filter.watch.as_deref().unwrap_or_default())
             .bind(before).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
         .map_err(self.ctx().fail("read alerts"))?;
         rows.into_iter().map(from_row).collect()

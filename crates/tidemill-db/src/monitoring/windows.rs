@@ -67,6 +67,9 @@ pub struct JudgedFilter {
 type Row =
     (i64, String, String, i64, i64, i64, String, Option<String>, Option<String>, i64, String, Option<String>);
 
+/// Series that one statement reads.
+const SERIES: usize = 100;
+
 const COLUMNS: &str =
     "id, endpoint, watch, from_at, to_at, evaluated_at, state, model, version, predictions, verdict, profile";
 
@@ -98,6 +101,48 @@ impl Db {
             .bind(before).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
         .map_err(self.ctx().fail("read windows"))?;
         rows.into_iter().map(from_row).collect()
+    }
+
+    /// The last `each` windows of some series, which are named by endpoint and watch, each once: the series in their order, of each the
+    /// last windows first.
+    pub async fn last_windows(&self, series: &[(&str, &str)], each: usize) -> Result<Vec<Vec<Judged>>> {
+        let mut all: Vec<Vec<Judged>> = vec![Vec::new(); series.len()];
+        let each = i64::try_from(each).unwrap_or(i64::MAX);
+        for (number, some) in series.chunks(SERIES).enumerate() {
+            // Windows of a series are judged in the order of their time, by which the index has them.
+            let part = |at: usize| {
+                format!(
+                    "SELECT * FROM (SELECT {COLUMNS} FROM monitor_window WHERE endpoint = ${} AND watch = ${}
+                     ORDER BY from_at DESC, id DESC LIMIT $1) AS s{at}",
+                    2 * at + 2,
+                    2 * at + 3
+                )
+            };
+            let sql = (0..some.len()).map(part).collect::<Vec<_>>().join(" UNION ALL ");
+            let mut reader = self.reader().await?;
+            let rows: Vec<Row> = on!(reader.conn(), c => {
+                let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(each);
+                let bind = |query, (endpoint, watch): &(&str, &str)| {
+                    let query: sqlx::query::QueryAs<'_, _, Row, _> = query;
+                    query.bind((*endpoint).to_owned()).bind((*watch).to_owned())
+                };
+                some.iter().fold(query, bind).fetch_all(c).await
+            })
+            .map_err(self.ctx().fail("read the last windows"))?;
+            for row in rows {
+                let judged = from_row(row)?;
+                let place = some.iter().position(|(endpoint, watch)| {
+                    *endpoint == judged.made.endpoint && *watch == judged.made.watch
+                });
+                if let Some(found) = place.and_then(|place| all.get_mut(number * SERIES + place)) {
+                    found.push(judged);
+                }
+            }
+        }
+        for windows in &mut all {
+            windows.sort_by_key(|judged| std::cmp::Reverse((judged.made.from, judged.id)));
+        }
+        Ok(all)
     }
 
     /// The window of a series with this begin.

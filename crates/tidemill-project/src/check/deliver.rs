@@ -1,11 +1,14 @@
 //! Release and monitors.
 
+use std::time::Duration;
+
 use tidemill_core::declare::Metric;
 
 use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
 use crate::{
-    Approve, Judge, JudgeLimits, JudgeMetric, JudgeWord, Monitor, Receiver, Rollout, Stage, Windows,
+    Approve, Detector, Judge, JudgeLimits, JudgeMetric, JudgeWord, Monitor, Receiver, Rollout, Stage,
+    StreamMonitor, StreamOf, Windows,
 };
 
 /// The most inputs by which a judge groups requests.
@@ -239,7 +242,35 @@ impl Check<'_> {
                         );
                     }
                 }
+                Monitor::Stream(stream) => self.stream(stream, &at),
             }
+        }
+    }
+
+    fn stream(&mut self, stream: &StreamMonitor, at: &Cursor<'_>) {
+        let delta = stream.delta.filter(|_| stream.detector == Detector::Adwin);
+        if delta.is_some_and(|delta| !(delta > 0.0 && delta < 1.0)) {
+            self.add(&at.key("delta").span, "not a chance", "a number above 0 and below 1", None);
+        }
+        if stream.detector == Detector::PageHinkley && stream.delta.is_some_and(|delta| delta < 0.0) {
+            self.add(&at.key("delta").span, "not a distance", "0 or more", None);
+        }
+        match (stream.detector, stream.threshold) {
+            (Detector::Adwin, Some(_)) => {
+                let hint = Some("`delta` says how sure `adwin` must be".to_owned());
+                self.add(&at.key("threshold").span, "`adwin` has no threshold", "`page_hinkley`", hint);
+            }
+            (Detector::PageHinkley, Some(threshold)) if threshold <= 0.0 => {
+                self.add(&at.key("threshold").span, "always reached", "a number above 0", None);
+            }
+            _ => {}
+        }
+        if stream.every.is_some_and(|every| every.0 < Duration::from_secs(1)) {
+            self.add(&at.key("every").span, "too short", "one second or more", None);
+        }
+        if stream.outcomes.is_some() && !matches!(stream.of, StreamOf::Outcome(_)) {
+            let hint = Some("`of: {outcome: NAME}` watches what becomes known later".to_owned());
+            self.add(&at.key("outcomes").span, "this stream waits for no outcomes", "", hint);
         }
     }
 

@@ -20,6 +20,8 @@ use crate::Project;
 use crate::node::{Cursor, Span};
 use crate::report::{Diagnostic, Report};
 
+pub use model_test::check_test_columns;
+
 pub(crate) use graph::{Read, StepIo, check_graph};
 pub(crate) use path::{clean, is_url};
 pub(crate) use steps::is_sql_file;
@@ -37,12 +39,7 @@ pub(crate) fn check(project: &Project) -> Report {
     check.triggers();
     check.store();
     check.serving();
-    let mut report = Report::default();
-    let text = project.source.text();
-    for problem in check.problems {
-        report.push(project.source.file(), &text, problem);
-    }
-    report
+    check.report()
 }
 
 pub(crate) struct Check<'p> {
@@ -53,6 +50,16 @@ pub(crate) struct Check<'p> {
 impl<'p> Check<'p> {
     pub(crate) fn new(project: &'p Project) -> Self {
         Self { project, problems: Vec::new() }
+    }
+
+    /// The problems with their places.
+    fn report(self) -> Report {
+        let mut report = Report::default();
+        let text = self.project.source.text();
+        for problem in self.problems {
+            report.push(self.project.source.file(), &text, problem);
+        }
+        report
     }
 
     fn root(&self) -> Cursor<'p> {

@@ -3,13 +3,38 @@
 use std::ops::RangeInclusive;
 
 use tidemill_core::declare::{Metric, TaskKind};
+use tidemill_core::did_you_mean;
 
 use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
+use crate::report::Report;
 use crate::{
     CalibrationTest, ChampionTest, CostTest, DirectionTest, FairnessTest, LatencyTest, LeakageTest,
-    ModelTest, RobustnessTest, SliceLoss, SliceTest, StalenessTest, WorstSliceTest,
+    ModelTest, Project, RobustnessTest, SliceLoss, SliceTest, StalenessTest, WorstSliceTest,
 };
+
+/// That the table which the model learns from has every column that a test of the model names. What a project file does not say is
+/// known to whoever has the table.
+///
+/// # Errors
+/// Every column that it does not have, with its place and the name that was probably meant.
+pub fn check_test_columns(project: &Project, table: &str, columns: &[&str]) -> Result<(), Report> {
+    let mut check = Check::new(project);
+    for (i, test) in project.tests.iter().enumerate() {
+        let at = check.root().key("tests").item(i).key(test.name());
+        for (key, named) in test.columns() {
+            for (number, name) in named.iter().enumerate() {
+                if columns.contains(&name.as_str()) {
+                    continue;
+                }
+                let hint = did_you_mean(name, columns.iter().copied());
+                let message = format!("`{table}` has no column `{name}`");
+                check.add(&at.key(key).item(number).span, message, "", hint);
+            }
+        }
+    }
+    check.report().into_result(())
+}
 
 /// Most conditions of a slice that is searched for: beyond it there are more slices than anybody reads.
 const DEEPEST: u32 = 3;
@@ -36,7 +61,13 @@ impl Check<'_> {
                     self.not_below_zero("a difference", Some(test.max_abs), "max_abs", &at.key("parity"));
                 }
                 ModelTest::Champion(test) => self.champion(test, &at.key("champion")),
-                ModelTest::Flips(_) => self.classes("right and wrong answers", &at.key("flips")),
+                ModelTest::Flips(test) => {
+                    let at = at.key("flips");
+                    self.classes("right and wrong answers", &at);
+                    if let Some(columns) = &test.by {
+                        self.some_columns(columns.as_slice(), "by", &at);
+                    }
+                }
                 ModelTest::WorstSlice(test) => self.worst_slice(test, &at.key("worst_slice")),
                 ModelTest::Calibration(test) => self.calibration(test, &at.key("calibration")),
                 ModelTest::Fairness(test) => self.fairness(test, &at.key("fairness")),

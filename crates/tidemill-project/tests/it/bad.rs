@@ -21,6 +21,15 @@ fn values_that_make_no_sense() {
 }
 
 #[test]
+fn streams_that_make_no_sense() {
+    insta::assert_snapshot!(bad(include_str!("streams.yaml")));
+    let sane = "project: p\nmonitors:\n  - stream: {of: error}\n  - stream: {of: {column: x}, detector: page_hinkley, threshold: 9}\n";
+    tidemill_project::parse(sane, "tidemill.yaml").unwrap();
+    let values = include_str!("streams.yaml").lines().take(4).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!("streams_with_values_that_make_no_sense", bad(&values));
+}
+
+#[test]
 fn model_tests_of_the_wrong_shape() {
     insta::assert_snapshot!(bad(include_str!("model_tests_shape.yaml")));
 }

@@ -23,7 +23,8 @@ fn it_parses_with_every_section() {
     assert_eq!(environments.get("prod").unwrap().rollout.as_ref().unwrap().stages.len(), 4);
     assert_eq!(
         project.monitors.iter().map(|m| m.name()).collect::<Vec<_>>(),
-        tidemill_project::Monitor::NAMES
+        // A year of seasons and weekdays is no stream that moves once.
+        tidemill_project::Monitor::NAMES.into_iter().filter(|name| *name != "stream").collect::<Vec<_>>()
     );
     assert_eq!(project.triggers.len(), 6);
 }

@@ -9,6 +9,7 @@
 //! [`InferenceLog`] is the recorder. [`Roller`] turns segments that are full or old into Parquet, each exactly
 //! once. [`Reader`] reads parts and segments as one table. [`outcome`] joins what became known later.
 
+pub mod answers;
 mod batch;
 mod bytes;
 mod codec;

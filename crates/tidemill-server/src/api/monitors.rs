@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Position, Query, Text, Time, one};
 use super::{Failures, Problem};
 use crate::App;
-use crate::monitoring::{Last, Standing, standing, verdict};
+use crate::monitoring::{Last, OfReleases, Standing, over_releases, standing, verdict};
 
 /// A monitor and how it stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,6 +31,11 @@ pub(crate) struct Monitor {
     /// The last of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<Window>,
+    /// Of a business number, its mean while each version answered, and which metrics of versions went with it: `releases`, `metrics`
+    /// (each with `correlation`, `low`, `high`, `why`), `why`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    releases: Option<serde_json::Value>,
 }
 
 /// A window of predictions that was judged.
@@ -106,8 +111,11 @@ pub(crate) struct Alert {
 }
 
 impl Monitor {
-    fn of(standing: Standing) -> Result<Self, Problem> {
+    fn of(standing: Standing, releases: &[OfReleases]) -> Result<Self, Problem> {
+        let releases =
+            releases.iter().find(|of| of.endpoint == standing.endpoint && of.watch == standing.watch);
         Ok(Self {
+            releases: releases.map(|of| shown(&of.found)).transpose()?,
             endpoint: standing.endpoint,
             watch: standing.watch,
             monitor: standing.monitor.map(str::to_owned),
@@ -175,9 +183,9 @@ impl From<stored::Alert> for Alert {
     }
 }
 
-fn shown(verdict: &tidemill_monitor::Verdict) -> Result<serde_json::Value, Problem> {
-    serde_json::to_value(verdict).map_err(|error| {
-        let message = format!("a verdict cannot be shown: {error}");
+fn shown(found: &impl Serialize) -> Result<serde_json::Value, Problem> {
+    serde_json::to_value(found).map_err(|error| {
+        let message = format!("what was found cannot be shown: {error}");
         Problem::from(tidemill_registry::Error::new(tidemill_registry::Code::InternalError, message))
     })
 }
@@ -202,7 +210,8 @@ pub(super) async fn monitors(
 ) -> OneAnswer<Vec<Monitor>> {
     let endpoint = wanted.endpoint.as_ref().map(|endpoint| endpoint.0.as_str());
     let all = standing(app.registry().db(), endpoint).await?;
-    one(all.into_iter().map(Monitor::of).collect::<Result<_, _>>()?)
+    let releases = over_releases(app.registry().db(), endpoint).await?;
+    one(all.into_iter().map(|standing| Monitor::of(standing, &releases)).collect::<Result<_, _>>()?)
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -249,6 +258,9 @@ pub(super) struct Alerts {
     /// Of this endpoint
     #[param(value_type = Option<String>, min_length = 1, pattern = r"^[^\x00]+$")]
     endpoint: Option<Text>,
+    /// Of this monitor
+    #[param(value_type = Option<String>, min_length = 1, pattern = r"^[^\x00]+$")]
+    watch: Option<Text>,
     /// `next` of the page before
     #[param(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
     cursor: Option<Position>,
@@ -270,6 +282,7 @@ pub(super) async fn alerts(State(app): State<App>, Query(wanted): Query<Alerts>)
     let filter = AlertFilter {
         state: wanted.state.map(|text| text.0),
         endpoint: wanted.endpoint.map(|text| text.0),
+        watch: wanted.watch.map(|text| text.0),
         before: wanted.cursor.map(|cursor| cursor.0),
     };
     let found = app.registry().db().alerts(&filter, wanted.limit.and_one()).await?;

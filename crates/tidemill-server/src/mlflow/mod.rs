@@ -27,6 +27,12 @@ use axum::Router;
 use crate::App;
 
 pub(crate) use failure::Failure;
+
+/// Whether a metric says what the machine was like, not the model: MLflow's system metrics.
+pub(crate) fn is_system(key: &str) -> bool {
+    key.starts_with("system/")
+}
+
 /// Delivers to webhooks what changes put into their outbox, until `stop` resolves; what is under way then is finished.
 pub(crate) async fn deliver_webhooks(app: App, stop: impl Future<Output = ()> + Send) {
     webhooks::deliver(app, stop).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tidemill_core::Timestamp;
 use tidemill_db::monitoring::{MonitorSet, Stream};
-use tidemill_monitor::{Declaration, Memory};
+use tidemill_monitor::Declaration;
 use tidemill_registry::Error;
 use tidemill_serve::record::{InferenceLog, LogError, Reader};
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::declare::declarations;
 use super::internal;
-use super::judge::{Known, MOST, Now, Sources, due_windows, judge_windows, needs_labels};
+use super::judge::{Known, Now, Sources, due_windows, judge_windows, most, needs_labels};
 use super::keep::keep;
 use super::reference::References;
 use super::scan::Times;
@@ -150,12 +150,7 @@ impl Driver {
         let series_of = db.monitor_series(endpoint).await?;
         for watch in declaration.watches() {
             let series = series_of.iter().find(|series| series.watch == watch.id);
-            let memory = match series {
-                Some(series) => serde_json::from_str(&series.memory).map_err(|error| {
-                    internal(format!("what is remembered of `{}` cannot be read: {error}", watch.id))
-                })?,
-                None => Memory::default(),
-            };
+            let memory = super::memory(&watch.id, series)?;
             revisions.insert(watch.id.clone(), series.map_or(0, |series| series.revision));
             known.push((watch, memory));
         }
@@ -215,7 +210,7 @@ impl Driver {
             );
         }
         // Another round at once where a limit was reached.
-        seen.has_more = windows.iter().any(|due| due.len() >= MOST);
+        seen.has_more = known.iter().zip(&windows).any(|((watch, _), due)| due.len() >= most(watch));
         if seen.waiting.is_some_and(|since| since.elapsed() >= PATIENCE) {
             seen.waiting = None;
         }

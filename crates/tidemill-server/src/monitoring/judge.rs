@@ -10,7 +10,7 @@ use tidemill_data::Profile;
 use tidemill_db::Db;
 use tidemill_monitor::window::{Window, due};
 use tidemill_monitor::{
-    Declaration, Exposure, Kind, Memory, Monitor, Reference as Against, Verdict, Watch, judge,
+    Declaration, Exposure, Kind, Memory, Monitor, Reference as Against, StreamOf, Verdict, Watch, judge,
 };
 use tidemill_serve::record::{LogError, Reader};
 use tidemill_store::Store;
@@ -22,7 +22,9 @@ use super::rows::{Rows, Wanted};
 use super::scan::{Key, Times, blocking, read_rows};
 
 /// Windows of one series that are judged at once.
-pub(super) const MOST: usize = 32;
+const MOST: usize = 32;
+/// Those of a stream, which are short.
+const MOST_OF_STREAM: usize = 512;
 
 /// Windows among which the model that answered last is looked for.
 const LAST: usize = 50;
@@ -70,6 +72,11 @@ impl Now {
 /// A series and what is remembered of it.
 pub(super) type Known = (Watch, Memory);
 
+/// How many windows of a series are judged at once.
+pub(super) fn most(watch: &Watch) -> usize {
+    if matches!(watch.kind, Kind::Monitor(Monitor::Stream(_))) { MOST_OF_STREAM } else { MOST }
+}
+
 /// The windows that are due, by series.
 pub(super) fn due_windows(known: &[Known], times: &Times, now: Now) -> Vec<Vec<Window>> {
     known
@@ -86,14 +93,18 @@ pub(super) fn due_windows(known: &[Known], times: &Times, now: Now) -> Vec<Vec<W
             } else {
                 times.windows(watch.length(), now.is_dated, watch.is_by_arrival())
             };
-            due(&seen, memory.done, watermark, watch.delay(), MOST)
+            due(&seen, memory.done, watermark, watch.delay(), most(watch))
         })
         .collect()
 }
 
 /// Whether a series needs labels, which come on a way of their own.
 pub(super) fn needs_labels(watch: &Watch) -> bool {
-    matches!(watch.kind, Kind::Monitor(Monitor::Quality(_) | Monitor::Kpi(_)))
+    match &watch.kind {
+        Kind::Monitor(Monitor::Stream(stream)) => matches!(stream.of, StreamOf::Outcome(_)),
+        Kind::Monitor(monitor) => matches!(monitor, Monitor::Quality(_) | Monitor::Kpi(_)),
+        Kind::Estimate(_) => false,
+    }
 }
 
 /// Judges windows. Requests of them came at or after `from` and before `to`. What is remembered is taken on.
@@ -123,6 +134,10 @@ pub(super) async fn judge_windows(
                 Monitor::Kpi(kpi) => {
                     wanted.entry((*window, false)).or_default().kpi = Some(kpi.name.clone());
                 }
+                Monitor::Stream(stream) => {
+                    let wanted = wanted.entry((*window, true)).or_default();
+                    wanted.streams.insert(stream.of.clone());
+                }
                 Monitor::Service(_) | Monitor::Inputs(_) => {
                     wanted.entry((*window, watch.is_by_arrival())).or_default();
                 }
@@ -132,7 +147,8 @@ pub(super) async fn judge_windows(
     let mut rows = if wanted.is_empty() {
         BTreeMap::new()
     } else {
-        read_rows((sources.reader, sources.db), endpoint, (from, to), now.is_dated, wanted).await?
+        let came = came_between(&wanted, now.is_dated, (from, to));
+        read_rows((sources.reader, sources.db), endpoint, came, now.is_dated, wanted).await?
     };
     let profiles = profiles(sources, &mut rows).await?;
     let mut newest = newest_version(&rows);
@@ -189,6 +205,20 @@ pub(super) async fn judge_windows(
         }
     }
     Ok(made)
+}
+
+/// Between which times requests of the windows came: those of the windows themselves, where these go by them.
+fn came_between(
+    wanted: &BTreeMap<Key, Wanted>,
+    is_dated: bool,
+    (from, to): (Option<Timestamp>, Option<Timestamp>),
+) -> (Option<Timestamp>, Option<Timestamp>) {
+    if is_dated && wanted.keys().any(|(_, by_arrival)| !by_arrival) {
+        return (from, to);
+    }
+    let first = wanted.keys().map(|(window, _)| window.from).min();
+    let last = wanted.keys().map(|(window, _)| window.to).max();
+    (first.max(from), [last, to].into_iter().flatten().min())
 }
 
 fn ask(wanted: &mut BTreeMap<Key, Wanted>, key: Key, objective: Option<Arc<Objective>>) {

@@ -72,11 +72,12 @@ impl Look<'_> {
                 };
                 Seen::Estimate(calibration.estimate(metric, &rows.scores, &rows.said, costs))
             }),
-            Kind::Monitor(Monitor::Kpi(_)) => {
-                self.rows.map_or_else(nothing, |rows| Seen::Kpi(rows.kpi.0, rows.kpi.1))
-            }
+            Kind::Monitor(Monitor::Kpi(_)) => self.rows.map_or_else(nothing, |rows| Seen::Kpi(rows.kpi())),
             Kind::Monitor(Monitor::Service(_)) => {
                 self.rows.map_or_else(nothing, |rows| Seen::Service(rows.service.clone()))
+            }
+            Kind::Monitor(Monitor::Stream(rule)) => {
+                self.rows.map_or_else(nothing, |rows| Seen::Stream(rows.stream(&rule.of)))
             }
             Kind::Monitor(Monitor::Inputs(_)) => {
                 self.rows.map_or_else(nothing, |rows| Seen::Inputs(rows.inputs))

@@ -1,6 +1,6 @@
 //! What is counted of the records of one window.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, Float64Array, RecordBatch, StringArray};
@@ -8,9 +8,10 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schem
 use tidemill_core::declare::{Objective, TaskKind};
 use tidemill_data::profile::ProfileBuilder;
 use tidemill_data::{Profile, ProfileOptions};
-use tidemill_monitor::{InputsSeen, Labels, ServiceSeen};
+use tidemill_monitor::{AnsweredBy, InputsSeen, Labels, ServiceSeen, StreamOf};
+use tidemill_serve::record::answers::{Answers, positive, texts};
 
-use super::answers::{Answers, positive, texts};
+use super::stream::Values;
 
 /// Names of the answers in profiles, beside those of the inputs.
 pub(super) const SCORE: &str = "prediction.score";
@@ -27,6 +28,8 @@ pub(super) struct Wanted {
     pub(super) profile: bool,
     /// The outcome that is the business number.
     pub(super) kpi: Option<String>,
+    /// Streams whose values are taken.
+    pub(super) streams: BTreeSet<StreamOf>,
 }
 
 /// What was counted.
@@ -41,8 +44,9 @@ pub(super) struct Rows {
     pub(super) scores: Vec<f64>,
     pub(super) said: Vec<bool>,
     labels: Option<Labels>,
-    /// Sum and number of outcomes that carry the business number.
-    pub(super) kpi: (f64, u64),
+    /// Sum and number of outcomes that carry the business number, by the model and version that answered.
+    kpi: BTreeMap<(String, String), (f64, u64)>,
+    streams: BTreeMap<StreamOf, Values>,
     builder: Option<ProfileBuilder>,
 }
 
@@ -56,6 +60,9 @@ impl Rows {
         let answers = Answers::of(batch);
         self.count(batch, &answers);
         self.label(batch, &answers);
+        for of in &self.wanted.streams {
+            self.streams.entry(of.clone()).or_default().take(of, batch, &answers);
+        }
         if self.wanted.profile {
             let rows = profiled(batch, &answers);
             let builder = match &mut self.builder {
@@ -107,8 +114,14 @@ impl Rows {
             && let Some(values) = batch.column_by_name(&format!("outcome_{kpi}"))
             && let Some(values) = values.as_primitive_opt::<Float64Type>()
         {
-            for value in values.iter().flatten().filter(|value| value.is_finite()) {
-                self.kpi = (self.kpi.0 + value, self.kpi.1 + 1);
+            let text =
+                |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+            let (model, version) = (text("model"), text("version"));
+            for (row, value) in values.iter().enumerate() {
+                let Some(value) = value.filter(|value| value.is_finite()) else { continue };
+                let by = |column| at(column, row).unwrap_or_default().to_owned();
+                let (sum, outcomes) = self.kpi.entry((by(model), by(version))).or_default();
+                (*sum, *outcomes) = (*sum + value, *outcomes + 1);
             }
         }
         let Some(objective) = self.wanted.objective.clone() else { return };
@@ -131,10 +144,9 @@ impl Rows {
         });
         let Labels::Classes { positive, scores, said } = labels else { return };
         for row in 0..rows {
-            let answer = answers.labels.as_ref().and_then(|labels| labels.get(row)?.as_ref());
-            let score = answers.scores.as_ref().and_then(|scores| *scores.get(row)?);
+            let (answer, score) = (answers.label(row), answers.score(row));
             // Without a score there is only the class to order rows by.
-            let is_said = answer.map(|answer| *answer == wanted);
+            let is_said = answer.map(|answer| answer == wanted);
             let Some(score) = score.or_else(|| is_said.map(|said| f64::from(u8::from(said)))) else {
                 continue;
             };
@@ -158,7 +170,7 @@ impl Rows {
             self.labels.get_or_insert_with(|| Labels::Numbers { truth: Vec::new(), answers: Vec::new() });
         let Labels::Numbers { truth: known, answers: said } = labels else { return };
         for row in 0..rows {
-            let Some(answer) = answers.scores.as_ref().and_then(|scores| *scores.get(row)?) else { continue };
+            let Some(answer) = answers.score(row) else { continue };
             if self.scores.len() >= MOST_ROWS || !answer.is_finite() {
                 continue;
             }
@@ -183,6 +195,22 @@ impl Rows {
     /// Answers whose label is there.
     pub(super) fn labels(&self) -> Labels {
         self.labels.clone().unwrap_or(Labels::Numbers { truth: Vec::new(), answers: Vec::new() })
+    }
+
+    /// Outcomes that carry the business number.
+    pub(super) fn kpi(&self) -> Vec<AnsweredBy> {
+        let of = |((model, version), (sum, outcomes)): (&(String, String), &(f64, u64))| AnsweredBy {
+            model: model.clone(),
+            version: version.clone(),
+            sum: *sum,
+            outcomes: *outcomes,
+        };
+        self.kpi.iter().map(of).collect()
+    }
+
+    /// The values of a stream in the order in which their requests came.
+    pub(super) fn stream(&self, of: &StreamOf) -> Vec<f64> {
+        self.streams.get(of).map(Values::in_order).unwrap_or_default()
     }
 
     /// The profile of inputs and answers; `None` where none was asked for or there are no rows.

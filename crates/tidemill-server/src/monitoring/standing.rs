@@ -2,10 +2,9 @@
 
 use tidemill_core::Timestamp;
 use tidemill_db::Db;
-use tidemill_db::monitoring::JudgedFilter;
+use tidemill_monitor::Verdict;
 use tidemill_monitor::alert::{Phase, Weight, order};
 use tidemill_monitor::window::Window;
-use tidemill_monitor::{Memory, Verdict};
 use tidemill_registry::Error;
 
 use super::declare::declarations;
@@ -58,19 +57,14 @@ pub async fn standing(db: &Db, endpoint: Option<&str>) -> Result<Vec<Standing>, 
         }
         let series = db.monitor_series(&set.endpoint).await?;
         let currency = declaration.objective.as_ref().and_then(currency);
-        for watch in declaration.watches() {
+        let watches = declaration.watches();
+        let named: Vec<(&str, &str)> =
+            watches.iter().map(|watch| (set.endpoint.as_str(), watch.id.as_str())).collect();
+        let mut lasts = db.last_windows(&named, 1).await?.into_iter().map(|mut last| last.pop());
+        for watch in watches {
             let stored = series.iter().find(|series| series.watch == watch.id);
-            let memory = stored
-                .map(|series| serde_json::from_str::<Memory>(&series.memory))
-                .transpose()
-                .map_err(|error| super::internal(format!("what is remembered of `{}`: {error}", watch.id)))?
-                .unwrap_or_default();
-            let filter = JudgedFilter {
-                endpoint: Some(set.endpoint.clone()),
-                watch: Some(watch.id.clone()),
-                before: None,
-            };
-            let last = match db.judged_windows(&filter, 1).await?.into_iter().next() {
+            let memory = super::memory(&watch.id, stored)?;
+            let last = match lasts.next().flatten() {
                 None => None,
                 Some(judged) => Some(Last {
                     window: Window { from: judged.made.from, to: judged.made.to },

@@ -6,11 +6,11 @@
 use tidemill_core::Outcome;
 use tidemill_db::models::ModelVersion;
 use tidemill_db::tracking::Run;
-use tidemill_registry::Error;
 use tidemill_train::report::{CostReport, Report};
 use tidemill_ui::{Area, Block, Cell, Crumb, Facts, Page, Section, Table, href, number};
 
 use super::ask::Ask;
+use super::evidence::Tests;
 use super::models::{LIVE, run_cell};
 use super::owner::{money_text, purpose};
 use super::words::find;
@@ -33,7 +33,7 @@ pub(super) async fn card(ask: Ask) -> Made {
     blocks.extend(learned(run.as_ref(), report.as_ref()));
     match &report {
         Some(report) => blocks.extend(quality(report)),
-        None => blocks.extend(version::measured(&ask, &version, run.clone()).await?),
+        None => blocks.extend(version::measured(&ask, &version).await?),
     }
     if let Some(report) = &report
         && let Some(rows) = evaluation::predictions(&ask, &version).await?
@@ -49,8 +49,8 @@ pub(super) async fn card(ask: Ask) -> Made {
         blocks.push(Block::Section(section));
     }
     let tests = version::tests(&ask, run.as_ref()).await?;
-    blocks.push(Block::Section(limits(&ask, run.as_ref(), report.as_ref()).await?));
-    blocks.extend(tests);
+    blocks.push(Block::Section(limits(tests.as_ref(), report.as_ref())));
+    blocks.extend(tests.as_ref().map(version::test_section));
     blocks.push(Block::Section(Section::new(
         "used",
         "Where it is used",
@@ -160,12 +160,12 @@ fn costs(facts: Facts, cost: &CostReport) -> Facts {
 }
 
 /// What is known to be wrong, and what is not known.
-async fn limits(ask: &Ask, run: Option<&Run>, report: Option<&Report>) -> Result<Section, Error> {
+fn limits(tests: Option<&Tests>, report: Option<&Report>) -> Section {
     let mut lines: Vec<String> = report.map(|report| report.warnings.clone()).unwrap_or_default();
     if report.is_none() {
         lines.push("It was not trained by a step `train`, so there are no held-out rows to look at.".into());
     }
-    match version::found(ask, run).await? {
+    match tests {
         None => lines.push("It was registered without tests.".into()),
         Some(found) => {
             let of = |wanted: Outcome, word: &str| {
@@ -183,5 +183,5 @@ async fn limits(ask: &Ask, run: Option<&Run>, report: Option<&Report>) -> Result
     }
     let rows = lines.into_iter().map(|line| vec![Cell::Text(line)]);
     let table = Table::new("limits", "Limits", &["what is known"]).with(rows);
-    Ok(Section::new("limits", "What to look out for", vec![Block::Table(table)]))
+    Section::new("limits", "What to look out for", vec![Block::Table(table)])
 }

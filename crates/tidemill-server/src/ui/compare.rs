@@ -14,9 +14,9 @@ use super::Made;
 use super::ask::Ask;
 use super::code;
 use super::curves::{self, Shape};
-use super::run::is_system;
 use super::runs::Key;
 use super::words::{run_badge, run_link, took};
+use crate::mlflow::is_system;
 
 /// Runs that are drawn through all axes.
 const MOST: usize = 500;

@@ -38,7 +38,9 @@ pub(super) async fn earned(db: &Db) -> Result<Vec<Earned>, Error> {
         let watches = declaration.watches();
         let Some(watch) = watches.iter().find(|watch| watch.alert() == Some("quality")) else { continue };
         let mut sum: Option<Earned> = None;
-        for (judged, verdict) in windows(db, &declaration.endpoint, &watch.id, WINDOWS).await? {
+        for (judged, verdict) in
+            windows(db, &[(&declaration.endpoint, &watch.id)], WINDOWS).await?.into_iter().flatten()
+        {
             let Some(Evidence::Quality { labelled, cost_per_decision, without, .. }) = verdict.evidence
             else {
                 continue;

@@ -1,6 +1,7 @@
 //! The web pages at `/`. Handlers read through the registry and the database and fill the views of `tidemill-ui`, which
 //! alone knows HTML; what a page shows can be had as JSON or CSV at the same address.
 
+mod ageing;
 mod answer;
 mod ask;
 mod card;

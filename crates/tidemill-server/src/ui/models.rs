@@ -13,7 +13,7 @@ use tidemill_ui::{
 use super::ask::Ask;
 use super::experiments::{is_question, not_understood};
 use super::sign_in::{Sent, see, value};
-use super::{Made, answer};
+use super::{Made, ageing, answer};
 
 const PAGE: i64 = 100;
 /// Versions of one page.
@@ -131,6 +131,9 @@ pub(super) async fn model(ask: Ask) -> Made {
         blocks.push(Block::Markup(markdown(text)));
     }
     blocks.push(Block::Section(Section::new("versions-list", "Versions", vec![Block::Table(table)])));
+    if before.is_none() {
+        blocks.extend(ageing::of_model(&ask, &versions).await?);
+    }
     let history = history(&ask, &model).await?;
     let mut section = Section::new("aliases", "Aliases", vec![Block::Table(history)])
         .note("A name such as champion that points at one version. Endpoints that route by it follow when it is moved.");

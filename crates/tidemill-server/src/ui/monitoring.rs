@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidemill_core::{Digest, Timestamp};
 use tidemill_db::Db;
-use tidemill_db::monitoring::{Alert, AlertFilter, Judged, JudgedFilter};
+use tidemill_db::monitoring::{Alert, AlertFilter, Judged};
 use tidemill_monitor::alert::{Phase, Weight, order};
 use tidemill_monitor::{Evidence, State, Verdict};
 use tidemill_registry::Error;
@@ -49,8 +49,10 @@ pub(super) async fn list(ask: Ask) -> Made {
         ),
     ];
     let mut figures = Vec::new();
-    for one in stand.iter().filter(|one| one.windows > 0).take(DRAWN) {
-        let windows = windows(db, &one.endpoint, &one.watch, WINDOWS).await?;
+    let drawn: Vec<&Standing> = stand.iter().filter(|one| one.windows > 0).take(DRAWN).collect();
+    let named: Vec<(&str, &str)> =
+        drawn.iter().map(|one| (one.endpoint.as_str(), one.watch.as_str())).collect();
+    for (one, windows) in drawn.iter().zip(windows(db, &named, WINDOWS).await?) {
         if one.monitor == Some("drift") {
             blocks.extend(heat(one, &windows).map(Block::Section));
         }
@@ -241,21 +243,18 @@ fn standing_table(stand: &[Standing]) -> Table {
     .code("monitors:\n  - drift: {window: 1d, for: 2d}\n  - quality: {metric: roc_auc, min: 0.65, outcomes: {delay: 12h}}\n  - service: {p99_ms: 50, errors: 0.1%}"))
 }
 
-/// The last windows of a series, the oldest first, with what they came to.
+/// The last windows of series, which are named by endpoint and watch, the oldest first, with what they came to.
 pub(super) async fn windows(
     db: &Db,
-    endpoint: &str,
-    watch: &str,
+    series: &[(&str, &str)],
     most: usize,
-) -> Result<Vec<(Judged, Verdict)>, Error> {
-    let filter = JudgedFilter { endpoint: Some(endpoint.into()), watch: Some(watch.into()), before: None };
-    let mut found = Vec::new();
-    for judged in db.judged_windows(&filter, most).await? {
+) -> Result<Vec<Vec<(Judged, Verdict)>>, Error> {
+    let read = |judged: Judged| {
         let verdict = verdict(&judged.made.verdict)?;
-        found.push((judged, verdict));
-    }
-    found.reverse();
-    Ok(found)
+        Ok((judged, verdict))
+    };
+    let found = db.last_windows(series, most).await?;
+    found.into_iter().map(|windows| windows.into_iter().rev().map(read).collect()).collect()
 }
 
 /// Where another version began to answer, by the end of the window.
@@ -324,6 +323,7 @@ fn unit(watch: &str) -> &str {
         "service" => "99th percentile in ms, or share that failed",
         "inputs" => "share of requests",
         "stale" => "age in days",
+        "stream" => "mean since the last change",
         _ => watch,
     }
 }

@@ -15,6 +15,7 @@ use super::ask::Ask;
 use super::curves::{self, Shape};
 use super::files;
 use super::words::{find, run_badge, run_link, took};
+use crate::mlflow::is_system;
 
 /// Curves that are drawn at once; those after them when they come into view.
 const DRAWN: usize = 6;
@@ -72,10 +73,6 @@ pub(super) async fn run(ask: Ask) -> Made {
         growing: running,
         ..Page::default()
     })
-}
-
-pub(super) fn is_system(key: &str) -> bool {
-    key.starts_with("system/")
 }
 
 async fn overview(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {

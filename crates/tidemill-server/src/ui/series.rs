@@ -1,7 +1,7 @@
 //! One monitor: its figure over time, every window with what it came to, the numbers behind one of them, and its alerts.
 
 use tidemill_db::monitoring::{AlertFilter, Judged, JudgedFilter};
-use tidemill_monitor::{Evidence, Level, Verdict};
+use tidemill_monitor::{Detector, Evidence, Level, OverReleases, Verdict};
 use tidemill_registry::Error;
 use tidemill_ui::{Area, Block, Cell, Crumb, Empty, Facts, Page, Section, Table, Tone, href, moment, number};
 
@@ -10,12 +10,11 @@ use super::ask::Ask;
 use super::monitoring::{
     LIVE, figure, interval, labels, money, past_table, standing_badge, verdict_badge, windows,
 };
-use crate::monitoring::{Standing, standing, verdict};
+use crate::monitoring::{Standing, over_releases, standing, verdict};
 
-/// Windows of one page, those of the picture, and alerts that are looked through.
+/// Windows of one page, which are as many as alerts, and those of the picture.
 const PAGE: usize = 50;
 const DRAWN: usize = 200;
-const ALERTS: usize = 500;
 
 pub(super) async fn series(ask: Ask) -> Made {
     let db = ask.app.registry().db();
@@ -25,7 +24,7 @@ pub(super) async fn series(ask: Ask) -> Made {
         Error::missing(format!("nothing named `{watch}` is watched at the endpoint `{endpoint}`"))
     })?;
     let mut blocks = vec![Block::Section(Section::new("now", "", vec![Block::Facts(facts(&one))]))];
-    let drawn = windows(db, endpoint, watch, DRAWN).await?;
+    let drawn = windows(db, &[(endpoint, watch)], DRAWN).await?.pop().unwrap_or_default();
     if let Some(mut figure) = figure("trend", &one, &drawn, true) {
         figure.links.clear();
         blocks.push(Block::Section(Section::new(
@@ -38,11 +37,18 @@ pub(super) async fn series(ask: Ask) -> Made {
     if let Some((judged, verdict)) = &shown {
         blocks.extend(evidence(judged, verdict).map(Block::Section));
     }
+    if one.monitor == Some("kpi") {
+        let all = over_releases(db, Some(endpoint)).await?;
+        blocks.extend(all.iter().find(|of| of.watch == watch).map(|of| Block::Section(releases(&of.found))));
+    }
     blocks.push(Block::Section(window_list(&ask, &one).await?));
     if one.monitor.is_some() {
-        let filter = AlertFilter { endpoint: Some(endpoint.into()), ..AlertFilter::default() };
-        let alerts = db.alerts(&filter, ALERTS).await?;
-        let own: Vec<_> = alerts.into_iter().filter(|alert| alert.made.watch == watch).collect();
+        let filter = AlertFilter {
+            endpoint: Some(endpoint.into()),
+            watch: Some(watch.into()),
+            ..AlertFilter::default()
+        };
+        let own = db.alerts(&filter, PAGE).await?;
         blocks.push(Block::Section(Section::new(
             "alerts",
             "Its alerts",
@@ -85,6 +91,46 @@ fn facts(one: &Standing) -> Facts {
         .with("Windows judged", Cell::Count(one.windows))
         .maybe("Last window until", last.map(|last| Cell::Time(last.window.to, None)))
         .maybe("Why", verdict.map(|verdict| Cell::text(verdict.why.clone())))
+}
+
+/// The business number while each version answered, and which metrics went with it.
+fn releases(found: &OverReleases) -> Section {
+    let means = found.releases.iter().map(|release| {
+        vec![
+            Cell::link(
+                href(&["models", &release.model, &release.version], &[]),
+                format!("{} v{}", release.model, release.version),
+            ),
+            Cell::Time(release.since, None),
+            Cell::Count(release.outcomes),
+            Cell::Number(release.mean),
+        ]
+    });
+    let columns = ["version", "answers since (UTC)", "outcomes", "mean"];
+    let means = Table::new("release_means", "While a version answered", &columns).with(means).or(Empty::new(
+        "No version has enough outcomes yet",
+        "Thirty outcomes of requests that it answered make a version count.",
+    ));
+    let rows = found.metrics.iter().map(|relation| {
+        vec![
+            Cell::text(relation.metric.clone()),
+            Cell::Count(relation.releases as u64),
+            relation.correlation.map_or(Cell::None, Cell::Number),
+            match (relation.low, relation.high) {
+                (Some(low), Some(high)) => Cell::Text(format!("{} to {}", number(low), number(high))),
+                _ => Cell::None,
+            },
+            Cell::text(relation.why.clone()),
+        ]
+    });
+    let columns = ["metric", "releases", "rank correlation", "95 % interval", "in words"];
+    let metrics =
+        Table::new("over_releases", "Metrics that went with it", &columns).with(rows).or(Empty::new(
+            "No metrics to set beside it",
+            "Metrics are those that are logged with a version, or with the run that made it.",
+        ));
+    Section::new("releases", "Over releases", vec![Block::Table(metrics), Block::Table(means)])
+        .note(found.why.clone())
 }
 
 /// The window whose numbers are shown: the one that the address names, or else the last that has any.
@@ -246,6 +292,22 @@ fn evidence(judged: &Judged, verdict: &Verdict) -> Option<Section> {
                 .with("Median of the windows before", Cell::Number(*median))
                 .with("Windows before", Cell::Count(*windows)),
         )),
+        Evidence::Stream { detector, values, seen, usual, moved_to, values_since, began } => {
+            let detector = match detector {
+                Detector::Adwin => "ADWIN",
+                Detector::PageHinkley => "Page and Hinkley's test",
+            };
+            blocks.push(Block::Facts(
+                facts
+                    .with("Changes are noticed by", Cell::text(detector))
+                    .with("Values", Cell::Count(*values))
+                    .with("Values so far", Cell::Count(*seen))
+                    .maybe("Level before", usual.map(Cell::Number))
+                    .maybe("Level it moved to", moved_to.map(Cell::Number))
+                    .maybe("Values since", values_since.map(Cell::Count))
+                    .maybe("Last known time before it", began.map(|began| Cell::Time(began, None))),
+            ));
+        }
     }
     let title = format!("The window from {} to {}", short(judged.made.from), short(judged.made.to));
     Some(Section::new("evidence", title, blocks).note(verdict.why.clone()))

@@ -3,7 +3,7 @@
 use arrow::array::{Array as _, RecordBatch};
 use tidemill_registry::Error;
 use tidemill_train::fit::by_slice;
-use tidemill_train::probe::{BadSlice, Loss, Search, coded, losses, worst};
+use tidemill_train::probe::{BadSlice, Loss, Search, coded, losses, row_weights, worst};
 use tidemill_train::report::Report;
 use tidemill_ui::chart::{Bar, Bars};
 use tidemill_ui::{Block, Cell, Empty, Figure, Link, Section, Table, number};
@@ -59,13 +59,14 @@ pub(super) async fn bad(
     let columns = columns(ask, report, &rows);
     let found = blocking(move || {
         let losses = losses(&rows, loss).map_err(|error| error.to_string())?;
+        let weights = row_weights(&rows).map_err(|error| error.to_string())?;
         if (losses.len() as u64) < 2 * LEAST {
             return Ok(Vec::new());
         }
         let codes = columns.iter().map(|name| coded(&rows, name, LEAST as usize));
         let codes: Vec<_> = codes.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
         let search = Search { support: LEAST, top: 50, difference: 0.0, ..Search::default() };
-        worst(&codes, &losses, &search).map_err(|error| error.to_string())
+        worst(&codes, &losses, weights.as_deref(), &search).map_err(|error| error.to_string())
     });
     let mut found = found.await?;
     found.truncate(LISTED);

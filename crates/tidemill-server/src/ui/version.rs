@@ -11,11 +11,12 @@ use tidemill_ui::{
 
 use super::Made;
 use super::ask::Ask;
+use super::evidence::Tests;
 use super::models::{LIVE, run_cell, tags};
-use super::run::is_system;
 use super::serving::share;
 use super::words::find;
-use super::{evaluation, evidence};
+use super::{ageing, evaluation, evidence};
+use crate::monitoring::metrics_of;
 
 pub(super) async fn version(ask: Ask) -> Made {
     let registry = ask.app.registry();
@@ -43,9 +44,11 @@ pub(super) async fn version(ask: Ask) -> Made {
     let mut left = vec![Block::Section(Section::new("about", "", vec![Block::Facts(facts)]))];
     left.extend(tags(&version.tags));
     let run = maker(&ask, &version).await?;
-    left.extend(tests(&ask, run.as_ref()).await?);
+    let tests = tests(&ask, run.as_ref()).await?;
+    left.extend(tests.as_ref().map(test_section));
     left.push(Block::Section(Section::new("used", "Where it is used", vec![used(&ask, &version).await?])));
-    blocks.push(Block::Columns(vec![left, measured(&ask, &version, run).await?]));
+    blocks.push(Block::Columns(vec![left, measured(&ask, &version).await?]));
+    blocks.extend(tests.and_then(|tests| ageing::section(&version, &tests)));
     blocks.extend(evaluation::sections(&ask, &version).await?);
     let badges = version.aliases.iter().map(|alias| Badge::new(Tone::Plain, alias.clone())).collect();
     Ok(Page {
@@ -79,24 +82,9 @@ pub(super) async fn maker(ask: &Ask, version: &ModelVersion) -> Result<Option<Ru
 }
 
 /// Metrics of the logged model, or else of the run that made it.
-pub(super) async fn measured(
-    ask: &Ask,
-    version: &ModelVersion,
-    run: Option<Run>,
-) -> Result<Vec<Block>, Error> {
-    let db = ask.app.registry().db();
-    let mut metrics = Vec::new();
-    if let Some(model) = &version.logged_model
-        && let Some(model) = db.logged_model(model).await?
-    {
-        metrics = model.metrics;
-    }
-    if metrics.is_empty()
-        && let Some(run) = run
-    {
-        metrics = run.metrics;
-    }
-    let rows = metrics.iter().filter(|metric| !is_system(&metric.key)).map(|metric| {
+pub(super) async fn measured(ask: &Ask, version: &ModelVersion) -> Result<Vec<Block>, Error> {
+    let metrics = metrics_of(ask.app.registry().db(), version).await?;
+    let rows = metrics.iter().map(|metric| {
         vec![
             Cell::text(metric.key.clone()),
             Cell::Number(metric.value),
@@ -109,25 +97,30 @@ pub(super) async fn measured(
     Ok(vec![Block::Section(Section::new("measured", "Metrics", vec![Block::Table(table)]))])
 }
 
-/// Tests of the pipeline's run that made it.
-pub(super) async fn found(ask: &Ask, run: Option<&Run>) -> Result<Option<evidence::Tests>, Error> {
+/// The tests of a version.
+pub(super) async fn judged(ask: &Ask, version: &ModelVersion) -> Result<Option<Tests>, Error> {
+    tests(ask, maker(ask, version).await?.as_ref()).await
+}
+
+/// The tests of the pipeline's run that made it.
+pub(super) async fn tests(ask: &Ask, run: Option<&Run>) -> Result<Option<Tests>, Error> {
     let Some(tracked) = run else { return Ok(None) };
     let Some(pipeline) = find(&tracked.tags, "tidemill.run").and_then(|run| run.parse().ok()) else {
         return Ok(None);
     };
-    let found = evidence::tests(&ask.app, Some(pipeline)).await?;
+    let Some(found) = evidence::tests(&ask.app, Some(pipeline)).await? else { return Ok(None) };
     // One project is about one model; tests of another step say nothing about this one.
-    let step = find(&tracked.tags, "tidemill.step");
-    Ok(found.filter(|found| step.is_none_or(|step| found.step.is_empty() || step == found.step)))
+    if find(&tracked.tags, "tidemill.step").is_some_and(|step| !found.step.is_empty() && step != found.step) {
+        return Ok(None);
+    }
+    Ok(Some(found))
 }
 
-/// The tests as a section.
-pub(super) async fn tests(ask: &Ask, run: Option<&Run>) -> Result<Option<Block>, Error> {
-    let Some(found) = found(ask, run).await? else { return Ok(None) };
-    let section = Section::new("tests", "Tests", vec![Block::Table(evidence::table(&found))]);
-    Ok(Some(Block::Section(
-        section.more(href(&["pipelines", &found.run.to_string()], &[]), "the run that judged them"),
-    )))
+pub(super) fn test_section(tests: &Tests) -> Block {
+    let section = Section::new("tests", "Tests", vec![Block::Table(evidence::table(tests))]);
+    Block::Section(
+        section.more(href(&["pipelines", &tests.run.to_string()], &[]), "the run that judged them"),
+    )
 }
 
 pub(super) async fn used(ask: &Ask, version: &ModelVersion) -> Result<Block, Error> {

@@ -13,6 +13,7 @@ mod artifacts;
 mod client;
 mod datasets;
 mod models;
+mod monitoring;
 mod pages;
 mod serving;
 mod shell;

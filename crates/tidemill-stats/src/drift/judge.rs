@@ -140,7 +140,8 @@ fn believe(measured: &mut [Measured], rules: &Rules) {
     }
 }
 
-/// The shares of importance of all columns that have a test; zero for the others.
+/// The shares of importance of all columns that have a test; zero for the others. Where none of them matters to the model there is
+/// nothing to weigh by, and all count alike.
 fn importances(measured: &[Measured]) -> Vec<f64> {
     let judged = |column: &&Measured| !column.tests.is_empty();
     let given: Vec<f64> = measured.iter().filter(judged).filter_map(|column| column.importance).collect();
@@ -149,7 +150,11 @@ fn importances(measured: &[Measured]) -> Vec<f64> {
         if column.tests.is_empty() { 0.0 } else { column.importance.map_or(usual, |given| given.max(0.0)) }
     };
     let total: f64 = measured.iter().map(raw).sum();
-    measured.iter().map(|column| if total > 0.0 { raw(column) / total } else { 0.0 }).collect()
+    if total > 0.0 {
+        return measured.iter().map(|column| raw(column) / total).collect();
+    }
+    let count = measured.iter().filter(judged).count() as f64;
+    measured.iter().map(|column| if column.tests.is_empty() { 0.0 } else { 1.0 / count }).collect()
 }
 
 /// What correction makes of the p-values of one column.

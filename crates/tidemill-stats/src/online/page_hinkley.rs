@@ -69,6 +69,16 @@ impl PageHinkley {
         Self { settings, offset: 0, count: 0, mean: 0.0, up: Side::START, down: Side::START }
     }
 
+    /// Mean since the last change; `None` before the first value.
+    pub fn mean(&self) -> Option<f64> {
+        (self.count > 0).then_some(self.mean)
+    }
+
+    /// Values since the last change.
+    pub fn values(&self) -> u64 {
+        self.count
+    }
+
     /// Takes the next value, which must be finite; others are passed over.
     pub fn update(&mut self, value: f64) -> Option<Change> {
         if !value.is_finite() {

@@ -209,6 +209,21 @@ fn columns_are_ordered_by_importance_times_shift_within_a_level() {
     assert!(still.major_share == 0.0 && still.major_share.is_sign_positive());
 }
 
+/// Beside a column that matters one that does not counts for nothing; where none does there is nothing to weigh by.
+#[test]
+fn columns_without_importance_count_alike_among_themselves() {
+    let (still, moved) = (sorted(normals(2_000, 0.0, 0.0, 1)), sorted(normals(2_000, 0.5, 0.0, 2)));
+    let weighed = |importance: [f64; 2]| {
+        let first = Column { importance: Some(importance[0]), ..numeric("moved", &still, &moved, (0, 0)) };
+        let second = Column { importance: Some(importance[1]), ..numeric("still", &still, &still, (0, 0)) };
+        let found = compare(&[first, second], &Rules { major_share: 0.3, ..Rules::default() });
+        (found.major_share, found.level)
+    };
+    assert_eq!(weighed([1.0, 3.0]), (0.25, Level::Minor));
+    assert_eq!(weighed([0.0, 3.0]), (0.0, Level::Minor));
+    assert_eq!(weighed([0.0, 0.0]), (0.5, Level::Major));
+}
+
 #[test]
 fn a_new_category_is_major_without_a_test() {
     let column = |current: &'static [f64], complete| Column {

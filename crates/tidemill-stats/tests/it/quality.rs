@@ -51,11 +51,19 @@ f = LogisticRegression(C=np.inf, tol=1e-14, max_iter=10000, solver='newton-chole
 X = np.column_stack([np.ones(len(p)), x])
 q = f.predict_proba(x)[:, 1]
 C = np.linalg.inv(X.T @ (X * (q * (1 - q))[:, None]))
+wf = LogisticRegression(C=np.inf, tol=1e-14, max_iter=10000, solver='newton-cholesky').fit(x, y, sample_weight=w)
+wq = wf.predict_proba(x)[:, 1]
+H = np.linalg.inv(X.T @ (X * (w * wq * (1 - wq))[:, None]))
+W = H @ (X.T @ (X * ((w * (y - wq)) ** 2)[:, None])) @ H
+cut = np.minimum((np.cumsum(w[order]) - w[order] / 2) / w.sum() * 15, 14).astype(int)
+wece = sum(w[o].sum() / w.sum() * abs(np.average(p[o], weights=w[o]) - np.average(y[o], weights=w[o]))
+  for o in (order[cut == b] for b in range(15)))
+weighted = [wf.coef_[0, 0], np.sqrt(W[1, 1]), np.sqrt(W[0, 0]), m.brier_score_loss(y, p, sample_weight=w), wece]
 def group(f, **k): return [f(y[g == i], s[g == i]) for i in range(3)]
 sel = [s[g == i].mean() for i in range(3)]
 tpr = [m.recall_score(y[g == i], s[g == i]) for i in range(3)]
 fpr = [1 - m.recall_score(y[g == i], s[g == i], pos_label=False) for i in range(3)]
-answer = dict(acc=m.accuracy_score(y, s, sample_weight=w), prec=m.precision_score(y, s, sample_weight=w),
+answer = dict(weighted=weighted, acc=m.accuracy_score(y, s, sample_weight=w), prec=m.precision_score(y, s, sample_weight=w),
   rec=m.recall_score(y, s, sample_weight=w), spec=m.recall_score(y, s, sample_weight=w, pos_label=False),
   f1=m.f1_score(y, s, sample_weight=w), bal=m.balanced_accuracy_score(y, s, sample_weight=w),
   mcc=m.matthews_corrcoef(y, s, sample_weight=w), auc=m.roc_auc_score(y, p), wauc=m.roc_auc_score(y, p, sample_weight=w),
@@ -80,7 +88,7 @@ answer = dict(acc=m.accuracy_score(y, s, sample_weight=w), prec=m.precision_scor
     ] {
         close(figure, &expected[name], name);
     }
-    let found = calibration(&sample.truth, &sample.probability, 15).unwrap();
+    let found = calibration(&sample.truth, &sample.probability, None, 15).unwrap();
     close(found.brier, &expected["brier"], "Brier");
     close(found.ece, &expected["ece"], "ECE");
     for (index, bin) in found.bins.iter().enumerate() {
@@ -88,11 +96,18 @@ answer = dict(acc=m.accuracy_score(y, s, sample_weight=w), prec=m.precision_scor
         close(bin.said, &expected["bins"][index][1], "mean of a bin");
         close(bin.happened, &expected["bins"][index][2], "share of a bin");
     }
-    let line = slope(&sample.truth, &sample.probability).unwrap();
+    let line = slope(&sample.truth, &sample.probability, None).unwrap();
     close_to(Some(line.slope), &expected["slope"], 1e-7, "slope");
     close_to(Some(line.intercept), &expected["intercept"], 1e-7, "intercept");
     close_to(Some(line.slope_error), &expected["se"][0], 1e-7, "error of the slope");
     close_to(Some(line.intercept_error), &expected["se"][1], 1e-7, "error of the intercept");
+    let heavy = slope(&sample.truth, &sample.probability, Some(&sample.weight)).unwrap();
+    close_to(Some(heavy.slope), &expected["weighted"][0], 1e-6, "weighted slope");
+    close_to(Some(heavy.slope_error), &expected["weighted"][1], 1e-6, "its error");
+    close_to(Some(heavy.intercept_error), &expected["weighted"][2], 1e-6, "error of the intercept");
+    let found = calibration(&sample.truth, &sample.probability, Some(&sample.weight), 15).unwrap();
+    close(found.brier, &expected["weighted"][3], "weighted Brier");
+    close(found.ece, &expected["weighted"][4], "weighted ECE");
     assert!(line.interval(0.95).high < 1.0, "overconfident probabilities have a slope below one: {line:?}");
     let mut groups: Vec<Group> =
         (0..3).map(|group| Group { name: format!("{group}"), counts: Confusion::default() }).collect();

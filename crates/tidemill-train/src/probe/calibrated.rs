@@ -16,7 +16,7 @@ const BY_CHANCE: f64 = 0.95;
 /// Calibration of some rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibrated {
-    /// Figures of the rows; each counts once, whatever its weight.
+    /// Figures of the rows, by their weights where the training has any.
     pub figures: Calibration,
     /// The 95 % quantile of the calibration error that a perfectly calibrated model has with these probabilities
     /// (J. Bröcker, L. Smith, Weather and Forecasting 22, 2007: consistency resampling). An error below it says nothing.
@@ -42,19 +42,22 @@ pub fn calibrated(predictions: &RecordBatch, of: Option<&[u32]>, bins: usize) ->
     let (probabilities, came_true) = row_claims(&scored);
     // Answers of an exported model may be off by the rounding of a 32-bit number.
     let probabilities = probabilities.into_iter().map(|p| p.clamp(0.0, 1.0));
-    let mut rows: Vec<(f64, bool)> = probabilities.zip(came_true).collect();
+    let mut rows: Vec<(f64, (bool, f64))> =
+        probabilities.zip(came_true.into_iter().zip(scored.weights())).collect();
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (probabilities, positive): (Vec<f64>, Vec<bool>) = rows.into_iter().unzip();
-    let Some(figures) = calibration(&positive, &probabilities, bins) else { return Ok(None) };
+    let (probabilities, rows): (Vec<f64>, Vec<(bool, f64)>) = rows.into_iter().unzip();
+    let (positive, weights): (Vec<bool>, Vec<f64>) = rows.into_iter().unzip();
+    let weights = scored.weights.is_some().then_some(weights.as_slice());
+    let Some(figures) = calibration(&positive, &probabilities, weights, bins) else { return Ok(None) };
     let mut errors: Vec<f64> = (0..DRAWS)
         .filter_map(|draw| {
             let mut random = Random::new(about.seed, draw);
             let drawn: Vec<bool> = probabilities.iter().map(|p| random.unit() < *p).collect();
-            calibration(&drawn, &probabilities, bins).map(|found| found.ece)
+            calibration(&drawn, &probabilities, weights, bins).map(|found| found.ece)
         })
         .collect();
     errors.sort_unstable_by(f64::total_cmp);
     let at = ((errors.len() as f64 * BY_CHANCE) as usize).min(errors.len().saturating_sub(1));
     let chance = errors.get(at).copied().unwrap_or(0.0);
-    Ok(Some(Calibrated { figures, chance, slope: slope(&positive, &probabilities) }))
+    Ok(Some(Calibrated { figures, chance, slope: slope(&positive, &probabilities, weights) }))
 }

@@ -21,7 +21,7 @@ pub use groups::{Groups, groups};
 pub use leak::{Alone, alone, overlap};
 pub use smoke::{Sign, smoke};
 pub use tidemill_stats::slices::Search;
-pub use worst::{BadSlice, Coded, Loss, coded, losses, worst};
+pub use worst::{BadSlice, Coded, Loss, coded, losses, row_weights, worst};
 
 use arrow::array::{ArrayRef, RecordBatch};
 

@@ -46,6 +46,14 @@ pub fn losses(predictions: &RecordBatch, loss: Loss) -> Result<Vec<f64>> {
     }
 }
 
+/// The weight of every row of a table of predictions, where its training has weights.
+///
+/// # Errors
+/// [`Error::Unfit`] where the table holds no predictions.
+pub fn row_weights(predictions: &RecordBatch) -> Result<Option<Vec<f64>>> {
+    Ok(read(predictions)?.0.weights)
+}
+
 /// A column as codes, and the condition that each code is, in words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Coded {
@@ -142,11 +150,17 @@ impl BadSlice {
 }
 
 /// Searches conjunctions of conditions for those whose mean loss is above that of the other rows, and returns them by how
-/// far, those that are flagged first. Losses are one a row, in any unit and of any sign.
+/// far, those that are flagged first. Losses are one a row, in any unit and of any sign; rows count by their weights where there are
+/// any.
 ///
 /// # Errors
 /// [`Error::Unfit`] where columns and losses are not of the same rows or losses are no numbers.
-pub fn worst(columns: &[Coded], losses: &[f64], search: &Search) -> Result<Vec<BadSlice>> {
+pub fn worst(
+    columns: &[Coded],
+    losses: &[f64],
+    weights: Option<&[f64]>,
+    search: &Search,
+) -> Result<Vec<BadSlice>> {
     if columns.iter().any(|column| column.codes.len() != losses.len()) {
         return Err(Error::Unfit("columns and losses are not of the same rows".into()));
     }
@@ -161,7 +175,7 @@ pub fn worst(columns: &[Coded], losses: &[f64], search: &Search) -> Result<Vec<B
         .map(|column| Codes { codes: &column.codes, levels: column.conditions.len() as u32 })
         .collect();
     // Nothing is found where there is no loss at all.
-    let found = worst_slices(&codes, &shifted, search).unwrap_or_default();
+    let found = worst_slices(&codes, &shifted, weights, search).unwrap_or_default();
     let mut slices: Vec<BadSlice> = found
         .into_iter()
         .filter(|slice| slice.mean > slice.others)

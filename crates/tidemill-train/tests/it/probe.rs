@@ -62,12 +62,15 @@ from sklearn import metrics as m
 y = np.array([int(v) for v in data['y']]); p, q, w = (np.array(data[k]) for k in 'pqw')
 said = np.array([int(v) for v in data['said']]); g = np.array([v or 'missing' for v in data['g']])
 order = np.argsort(p, kind='stable')
-ece = sum(len(b) / len(p) * abs(p[b].mean() - y[b].mean()) for b in np.array_split(order, 15))
+middle = (np.cumsum(w[order]) - w[order] / 2) / w.sum()
+bins = [order[np.minimum(middle * 15, 14).astype(int) == k] for k in range(15)]
+mean = lambda v, b: np.average(v[b], weights=w[b])
+ece = sum(w[b].sum() / w.sum() * abs(mean(p, b) - mean(y, b)) for b in bins)
 def gap(f): v = [f(g == k) for k in np.unique(g)]; return max(v) - min(v)
 selected = lambda k: np.average(said[k], weights=w[k])
 tpr = lambda k: m.recall_score(y[k], said[k], sample_weight=w[k])
 fpr = lambda k: 1 - m.recall_score(1 - y[k], 1 - said[k], sample_weight=w[k])
-answer = {'ece': ece, 'brier': m.brier_score_loss(y, p), 'dp': gap(selected), 'eo': gap(tpr),
+answer = {'ece': ece, 'brier': m.brier_score_loss(y, p, sample_weight=w), 'dp': gap(selected), 'eo': gap(tpr),
           'odds': max(gap(tpr), gap(fpr)),
           'auc': [m.roc_auc_score(y, v, sample_weight=w) for v in (p, q)],
           'log_loss': [m.log_loss(y, v, sample_weight=w) for v in (p, q)],
@@ -193,7 +196,7 @@ fn a_bad_slice_is_found_and_named_and_luck_is_not() {
     let find = |(rows, loss): (RecordBatch, Vec<f64>)| {
         let columns: Vec<_> =
             ["color", "size", "id"].iter().map(|name| coded(&rows, name, 100).unwrap()).collect();
-        worst(&columns, &loss, &search).unwrap()
+        worst(&columns, &loss, None, &search).unwrap()
     };
     let found = find(planted(0.1, 0.5, 3));
     let first = &found[0];
@@ -210,10 +213,10 @@ fn a_bad_slice_is_found_and_named_and_luck_is_not() {
     assert!(flagged <= 3, "{flagged} of 20 searches found something in noise");
     let (rows, _) = planted(0.1, 0.1, 1);
     let columns = [coded(&rows, "color", 100).unwrap()];
-    assert!(worst(&columns, &vec![0.0; 4_000], &search).unwrap().is_empty());
+    assert!(worst(&columns, &vec![0.0; 4_000], None, &search).unwrap().is_empty());
     assert!(
-        worst(&columns, &[1.0], &search).is_err()
-            && worst(&columns, &vec![f64::NAN; 4_000], &search).is_err()
+        worst(&columns, &[1.0], None, &search).is_err()
+            && worst(&columns, &vec![f64::NAN; 4_000], None, &search).is_err()
     );
 }
 

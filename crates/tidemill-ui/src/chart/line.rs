@@ -34,6 +34,8 @@ pub struct LineChart {
     pub size: (f64, f64),
     /// Ranges of x that mean something, with what they mean.
     pub regions: Vec<(f64, f64, String)>,
+    /// Whether each point has a mark, which says its numbers to a pointer.
+    pub marked: bool,
     /// Places of x that mean something, with what they mean.
     pub uprights: Vec<(f64, String)>,
     /// The parameter of the page's address that holds the range of x; dragging over the picture sets it. None where empty.
@@ -51,6 +53,7 @@ impl Default for LineChart {
             smoothing: 0.0,
             size: (560.0, 240.0),
             regions: Vec::new(),
+            marked: false,
             uprights: Vec::new(),
             zoom: "",
         }
@@ -88,6 +91,12 @@ impl LineChart {
         for (index, points) in thinned.iter().enumerate() {
             let faint = if smooth.is_empty() { "" } else { " faint" };
             curve(&mut svg, index, faint, &self.series[index].name, &placed(points, &x, &y));
+            for (px, py) in points.iter().filter(|_| self.marked) {
+                if let (Some(across), Some(up)) = (x.place(*px), y.place(*py)) {
+                    let title = format!("{} at {}", crate::number(*py), crate::number(*px));
+                    svg.mark(index, (across, up), 3.0, &title);
+                }
+            }
             gaps(&mut svg, points, &x, bottom);
         }
         for (index, points) in smooth.iter().enumerate() {

@@ -9,6 +9,7 @@ use crate::cli::Check;
 use crate::command::status::{planned, print_plan};
 use crate::data_check::{Checked, check, event, lines};
 use crate::failure::{Exit, Failure, Said};
+use crate::model_test::check_columns;
 use crate::profile::Source;
 use crate::table::open;
 
@@ -28,6 +29,7 @@ pub(crate) fn run(args: &Check, app: &App<'_>) -> anyhow::Result<()> {
         }
     }
     let (_, plan) = planned(app, &resolved)?;
+    check_columns(app, &resolved, &plan)?;
     let console = app.console;
     if console.json() {
         console.value(&json!({"project": app.project.project, "data": all, "plan": plan}))?;

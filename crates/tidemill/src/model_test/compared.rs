@@ -1,6 +1,7 @@
 //! Tests that set the model beside other versions: no worse than the champion, few flips, how fast versions age.
 
 use tidemill_core::declare::{Better, Metric};
+use tidemill_core::{AgeCurve, AgedVersion};
 use tidemill_project::{ChampionTest, FlipsTest, StalenessTest};
 use tidemill_stats::interval::{Conclusion, non_inferiority};
 use tidemill_stats::slices::Search;
@@ -9,7 +10,7 @@ use tidemill_train::metric;
 use tidemill_train::probe::{Loss, compare, losses, value, worst};
 
 use super::judged::Both;
-use super::rivals::{Rival, days};
+use super::rivals::{Rival, VERSIONS, days};
 use super::settle::{Found, Unusable, settled};
 use super::{Case, Judged, TestResult, named};
 use crate::output::{number, percent, plural};
@@ -105,7 +106,7 @@ impl Judged {
         let columns = case.columns(test.by.as_ref())?;
         let search = Search { difference: 0.0, ..Search::default() };
         let coded = self.coded(case, &columns, search.support)?;
-        let slices = worst(&coded, &flipped, &search)?;
+        let slices = worst(&coded, &flipped, None, &search)?;
         let slices: Vec<String> = slices
             .iter()
             .filter(|slice| slice.is_flagged)
@@ -153,7 +154,7 @@ impl Judged {
         let (mut found, mut good, mut judged) = (Vec::new(), true, 0);
         // The model itself may be registered already; it cannot be older than itself.
         let older = versions.iter().filter(|version| version.content != Some(*case.content));
-        for version in older.take(test.versions.unwrap_or(u32::MAX) as usize) {
+        for version in older.take(test.versions.unwrap_or(VERSIONS) as usize) {
             let age = format!("@{} ({:.1} d)", version.version, version.days);
             let both = match self.beside(case, version)? {
                 Ok(both) => both,
@@ -170,18 +171,25 @@ impl Judged {
                 good &= loss <= test.max_loss;
             }
             curve.push(format!("{age} {}", number(then)));
-            found.push((version.version, version.days, then));
+            found.push(AgedVersion { version: version.version, days: version.days, value: then });
         }
         let message = curve.join(", ");
         let mut result = match judged {
             0 => Found::open(format!("no other version of at most {}: {message}", test.max_age)),
             _ => Found::new(good, message),
         };
-        for (version, days, then) in found {
+        for AgedVersion { version, days, value } in &found {
             result = result
-                .figure(&format!("version_{version}_days"), days)
-                .figure(&format!("version_{version}"), then);
+                .figure(&format!("version_{version}_days"), *days)
+                .figure(&format!("version_{version}"), *value);
         }
-        Ok(result.figure("new", own))
+        found.sort_by(|a, b| a.days.total_cmp(&b.days));
+        let allowed = match metric::better(metric) {
+            Better::Higher => own - test.max_loss,
+            Better::Lower => own + test.max_loss,
+        };
+        let curve =
+            AgeCurve { metric: test.metric.clone(), new: own, allowed, max_days: limit, versions: found };
+        Ok(result.figure("new", own).aged(curve))
     }
 }

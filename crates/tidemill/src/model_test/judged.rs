@@ -175,19 +175,19 @@ impl Judged {
 
     /// What this model and another version say of the held-out rows, both in their exported form and each decided by
     /// its own threshold; or why they cannot be compared.
-    /// Several tests ask for the champion, so they share its answers.
+    /// Several tests ask for the champion, and for older versions by several metrics, so they share what each answered.
     pub(super) fn beside(&self, case: &Case<'_>, other: &Rival) -> anyhow::Result<Result<Both, String>> {
-        let is_champion = case.rivals.is_champion(other);
-        if let Some(both) = self.champion.get().filter(|_| is_champion) {
+        if let Some(both) = self.others.borrow().get(&other.version) {
             return Ok(both.clone());
         }
         let rows = self.held_out(case)?;
         let own = self.answers(case)?;
         let both = self.both(case, other, rows, own).map_err(|why| {
-            let which = if is_champion { "the champion " } else { "" };
+            let which = if case.rivals.is_champion(other) { "the champion " } else { "" };
             format!("{which}{} cannot be compared: {why}", other.name())
         });
-        Ok(if is_champion { self.champion.get_or_init(|| both).clone() } else { both })
+        self.others.borrow_mut().insert(other.version, both.clone());
+        Ok(both)
     }
 
     fn both(

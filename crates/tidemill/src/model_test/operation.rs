@@ -82,12 +82,11 @@ impl Judged {
         let model = self.exported(case)?;
         let times = model.latencies(held_out, rows, (CALLS, PATIENCE));
         let times = times.map_err(|why| Unusable(format!("the exported model: {why}")))?;
-        // The smallest time that so many of the calls do not exceed.
-        let at = |share: f64| {
-            let place = ((times.len() as f64 * share).ceil() as usize).clamp(1, times.len().max(1));
-            times.get(place - 1).copied().unwrap_or(f64::NAN)
+        let (Some(middle), Some(p99)) = (quantile(&times, 0.5), quantile(&times, 0.99)) else {
+            let why =
+                "the exported model refuses every held-out row: a value is missing that it has no form for";
+            return Err(Unusable(why.to_owned()).into());
         };
-        let (middle, p99) = (at(0.5), at(0.99));
         if times.len() < FEWEST && p99 <= limit {
             let calls = plural(times.len() as u64, "call");
             return Ok(Found::open(format!("only {calls} were made in {} s", PATIENCE.as_secs())));
@@ -149,5 +148,24 @@ impl Judged {
         let message =
             format!("{} ({} of {})", percent(share), same, plural(held_out.len() as u64, "held-out row"));
         Ok(Found::new(share <= most, message).figure("share", share))
+    }
+}
+
+/// The smallest of sorted times that such a share of the calls does not exceed; none without calls.
+fn quantile(times: &[f64], share: f64) -> Option<f64> {
+    let place = (times.len() as f64 * share).ceil() as usize;
+    times.get(place.max(1) - 1).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_a_share_of_calls_does_not_exceed() {
+        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!((quantile(&hundred, 0.5), quantile(&hundred, 0.99)), (Some(50.0), Some(99.0)));
+        assert_eq!((quantile(&[7.0], 0.5), quantile(&[7.0], 0.99)), (Some(7.0), Some(7.0)));
+        assert_eq!(quantile(&[], 0.99), None);
     }
 }

@@ -4,7 +4,7 @@ use tidemill_project::{CalibrationTest, FairnessTest, SliceLoss, WorstSliceTest}
 use tidemill_stats::quality::Gap;
 use tidemill_stats::slices::Search;
 use tidemill_train::metric;
-use tidemill_train::probe::{Coded, Loss, calibrated, coded, groups, losses, worst};
+use tidemill_train::probe::{Coded, Loss, calibrated, coded, groups, losses, row_weights, worst};
 
 use super::settle::{Found, settled};
 use super::{Case, Judged, Outcome, TestResult};
@@ -55,8 +55,15 @@ impl Judged {
             let rows = plural(losses.len() as u64, "held-out row");
             return Ok(Found::open(format!("{rows} are too few for slices of {}", search.support)));
         }
-        let slices = worst(&self.coded(case, &columns, search.support)?, &losses, &search)?;
-        let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+        let weights = row_weights(&self.predictions)?;
+        let coded = self.coded(case, &columns, search.support)?;
+        let slices = worst(&coded, &losses, weights.as_deref(), &search)?;
+        let weight = |row: usize| weights.as_ref().map_or(1.0, |weights| weights[row]);
+        let (mut sum, mut total) = (0.0, 0.0);
+        for (row, loss) in losses.iter().enumerate() {
+            (sum, total) = (sum + weight(row) * loss, total + weight(row));
+        }
+        let mean = sum / total;
         let flagged = slices.iter().filter(|slice| slice.is_flagged).count();
         let Some(worst) = slices.first() else {
             return Ok(Found::new(

@@ -11,7 +11,7 @@ use crate::app::App;
 /// The alias of the version that others are compared with.
 const CHAMPION: &str = "champion";
 /// Versions that a test of staleness looks at where it names no number.
-const VERSIONS: u32 = 5;
+pub(super) const VERSIONS: u32 = 5;
 
 /// A stretch of time in days.
 pub(super) fn days(time: Duration) -> f64 {
@@ -123,7 +123,8 @@ pub(crate) fn rivals(app: &App<'_>) -> anyhow::Result<Rivals> {
         found.champion = Some(champion.map(rival).ok_or_else(none));
     }
     if most > 0 {
-        let versions = app.block(app.db()?.model_versions_before(&model, None, most as usize))?;
+        // The model that is tested may be one of them, and takes nobody's place.
+        let versions = app.block(app.db()?.model_versions_before(&model, None, most as usize + 1))?;
         found.versions = Some(if versions.is_empty() {
             Err(format!("model `{model}` has no versions yet"))
         } else {

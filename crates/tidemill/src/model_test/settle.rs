@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidemill_core::Hint as _;
+use tidemill_core::{AgeCurve, Hint as _};
 
 use super::{Outcome, TestResult, outcome};
 
@@ -23,22 +23,23 @@ pub(super) struct Found {
     outcome: Outcome,
     message: String,
     figures: BTreeMap<String, f64>,
+    ages: Option<AgeCurve>,
 }
 
 impl Found {
     /// Passed or failed.
     pub(super) fn new(good: bool, message: impl Into<String>) -> Self {
-        Self { outcome: outcome(good), message: message.into(), figures: BTreeMap::new() }
+        Self::of(outcome(good), message)
     }
 
     /// Nothing to judge on.
     pub(super) fn open(message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::NotJudged, message: message.into(), figures: BTreeMap::new() }
+        Self::of(Outcome::NotJudged, message)
     }
 
     /// Of an outcome that is known.
     pub(super) fn of(outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { outcome, message: message.into(), figures: BTreeMap::new() }
+        Self { outcome, message: message.into(), figures: BTreeMap::new(), ages: None }
     }
 
     /// Adds a number for programs, if it is finite.
@@ -49,8 +50,20 @@ impl Found {
         self
     }
 
+    /// With what older versions come to.
+    pub(super) fn aged(mut self, ages: AgeCurve) -> Self {
+        self.ages = Some(ages);
+        self
+    }
+
     pub(super) fn named(self, test: String) -> TestResult {
-        TestResult { test, outcome: self.outcome, message: self.message, figures: self.figures }
+        TestResult {
+            test,
+            outcome: self.outcome,
+            message: self.message,
+            figures: self.figures,
+            ages: self.ages,
+        }
     }
 }
 

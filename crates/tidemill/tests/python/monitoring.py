@@ -1,5 +1,6 @@
-"""A day of flights as traffic: `monitoring.py URL FEATURES DAY FROM TO SHARE` sends the flights of some hours of a day, one request an hour that
-says when it happened, and then what became of them; of SHARE of them the carrier is said to be UA. Prints what scikit-learn says of the day."""
+"""A day of flights as traffic: `monitoring.py URL FEATURES DAY FROM TO SHARE TIMES` sends the flights of some hours of a day, one request an hour that
+says when it happened, and then what became of them; of SHARE of them the carrier is said to be UA, and
+all are said to go TIMES as far. Prints what scikit-learn says of the day."""
 
 import json
 import sys
@@ -24,7 +25,7 @@ def column(frame, name, kind):
     return {"name": name, "datatype": kind, "shape": [len(values), 1], "data": list(values)}
 
 
-def main(url, features, day, begin, end, share):
+def main(url, features, day, begin, end, share, times):
     session = requests.Session()
     inputs = session.get(f"{url}/v2/models/{NAME}", timeout=60).json()["inputs"]
     frame = pd.read_parquet(features)
@@ -32,6 +33,7 @@ def main(url, features, day, begin, end, share):
     frame = frame[(frame["sched_dep"].dt.strftime("%Y-%m-%d") == day) & (hours >= int(begin)) & (hours < int(end))]
     frame = frame.reset_index(drop=True)
     frame.loc[frame.index % 100 < 100 * float(share), "carrier"] = "UA"
+    frame["distance"] = frame["distance"] * int(times)
     truth, scores = [], []
     for hour, rows in frame.groupby("sched_dep"):
         request = hour.strftime("%Y%m%dT%H")

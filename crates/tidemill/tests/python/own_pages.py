@@ -140,7 +140,7 @@ def paths(seen):
         ("pipelines", "/pipelines", ["Pipelines"]),
         ("data", "/data", ["Data"]),
         ("models", "/models", [seen.model, "champion"]),
-        ("model", f"/models/{seen.model}", ["v3", "Point the alias there", "Moves of aliases"]),
+        ("model", f"/models/{seen.model}", ["v3", "Point the alias there", "Moves of aliases", "not known how its versions age"]),
         ("version", f"/models/{seen.model}/2", [f"{seen.model} v2", "champion"]),
         ("card_untrained", f"/models/{seen.model}/2/card", ["What to look out for", "It was registered without tests"]),
         ("delivery", "/delivery", ["Environments", "late v1", "waiting for another rollout"]),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, Float64Array, RecordBatch, StringArray};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, TimestampMillisecondType};
 use tidemill_core::Timestamp;
@@ -10,7 +10,8 @@ use tidemill_db::Db;
 use tidemill_db::outcomes::Outcome;
 
 use crate::gateway::slices;
-use crate::record::columns::{INPUT, OUTPUT, fixed};
+use crate::record::answers::Answers;
+use crate::record::columns::{INPUT, fixed};
 use crate::record::read::blocking;
 use crate::record::{LogError, Query, Reader};
 
@@ -157,7 +158,7 @@ impl Rows {
         let (times, rows) =
             (times.as_primitive::<TimestampMillisecondType>(), rows.as_primitive::<Int32Type>());
         let shadows = shadows.as_boolean();
-        let said = Said::of(batch);
+        let said = Answers::of(batch);
         let inputs: Vec<Option<Texts>> = self
             .inputs
             .iter()
@@ -187,8 +188,8 @@ impl Rows {
             answers.push(Answered {
                 arm: arm.to_owned(),
                 is_shadow: shadows.value(at),
-                score: said.score(at),
-                class: said.class(at),
+                score: said.score(at).filter(|score| score.is_finite()),
+                class: said.label(at).map(str::to_owned),
             });
         }
     }
@@ -237,87 +238,12 @@ fn group(texts: Option<&Texts>, at: usize) -> Option<String> {
     slices::name(value).map(str::to_owned)
 }
 
-/// Which columns hold score and class.
-struct Said {
-    score: Option<Scores>,
-    class: Option<StringArray>,
-}
-
-enum Scores {
-    Flat(Float64Array),
-    /// Values of lists, and where the list of each row ends.
-    Lists(Float64Array, Vec<Option<usize>>),
-}
-
-impl Said {
-    /// The score is in a column that is called a probability, or else in the only one of fractions; the class is in the first of
-    /// whole numbers or texts.
-    fn of(batch: &RecordBatch) -> Self {
-        let schema = batch.schema();
-        let outputs: Vec<(&str, &ArrayRef)> = schema
-            .fields()
-            .iter()
-            .zip(batch.columns())
-            .filter(|(field, _)| field.name().starts_with(OUTPUT))
-            .map(|(field, column)| (field.name().as_str(), column))
-            .collect();
-        let is_fraction = |column: &ArrayRef| match column.data_type() {
-            DataType::List(item) => item.data_type().is_floating(),
-            kind => kind.is_floating(),
-        };
-        let fractions: Vec<_> = outputs.iter().filter(|(_, column)| is_fraction(column)).collect();
-        let named = fractions.iter().find(|(name, _)| name.to_ascii_lowercase().contains("prob"));
-        let score = match (named, fractions.as_slice()) {
-            (Some((_, column)), _) | (None, [(_, column)]) => scores(column),
-            _ => None,
-        };
-        let is_class = |column: &ArrayRef| {
-            column.data_type().is_integer()
-                || matches!(column.data_type(), DataType::Utf8 | DataType::Boolean)
-        };
-        let class = outputs.iter().find(|(_, column)| is_class(column)).and_then(|(_, column)| {
-            cast(column, &DataType::Utf8).ok().map(|texts| texts.as_string::<i32>().clone())
-        });
-        Self { score, class }
-    }
-
-    fn score(&self, at: usize) -> Option<f64> {
-        let value = match self.score.as_ref()? {
-            Scores::Flat(values) => values.is_valid(at).then(|| values.value(at))?,
-            Scores::Lists(values, last) => {
-                let last = (*last.get(at)?)?;
-                values.is_valid(last).then(|| values.value(last))?
-            }
-        };
-        value.is_finite().then_some(value)
-    }
-
-    fn class(&self, at: usize) -> Option<String> {
-        self.class.as_ref().filter(|texts| texts.is_valid(at)).map(|texts| texts.value(at).to_owned())
-    }
-}
-
-fn scores(column: &ArrayRef) -> Option<Scores> {
-    let numbers = |column: &ArrayRef| {
-        let numbers = cast(column, &DataType::Float64).ok()?;
-        Some(numbers.as_primitive::<Float64Type>().clone())
-    };
-    let DataType::List(_) = column.data_type() else { return numbers(column).map(Scores::Flat) };
-    let lists = column.as_list::<i32>();
-    let ends = lists.value_offsets().windows(2).enumerate().map(|(at, ends)| {
-        let is_there = lists.is_valid(at) && ends[1] > ends[0];
-        is_there.then(|| usize::try_from(ends[1] - 1).ok()).flatten()
-    });
-    let last = ends.collect();
-    Some(Scores::Lists(numbers(lists.values())?, last))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use arrow::array::{
-        BooleanArray, Float32Array, Int32Array, Int64Array, ListArray, TimestampMillisecondArray,
+        BooleanArray, Float64Array, Int32Array, Int64Array, ListArray, TimestampMillisecondArray,
     };
     use arrow::datatypes::{Field, Schema};
     use tidemill_db::outcomes::Match;
@@ -423,16 +349,5 @@ mod tests {
             after = stretch.until;
         }
         assert_eq!(pages, [(100, 3), (102, 1), (103, 3), (200, 0)]);
-    }
-
-    #[test]
-    fn a_score_is_found_where_there_is_one() {
-        let flat = Arc::new(Float32Array::from(vec![0.5])) as ArrayRef;
-        let one = batch(&["old"], &[false], vec![("output_y", flat.clone())]);
-        assert_eq!(Said::of(&one).score(0), Some(0.5));
-        let two = batch(&["old"], &[false], vec![("output_y", flat.clone()), ("output_z", flat.clone())]);
-        assert_eq!(Said::of(&two).score(0), None, "nobody knows which of them it is");
-        let named = batch(&["old"], &[false], vec![("output_y", flat.clone()), ("output_Prob", flat)]);
-        assert_eq!(Said::of(&named).score(0), Some(0.5));
     }
 }

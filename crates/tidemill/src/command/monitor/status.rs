@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use serde_json::json;
 use tidemill_monitor::State;
 use tidemill_monitor::alert::Phase;
-use tidemill_server::monitoring::{Standing, standing};
+use tidemill_server::monitoring::{OfReleases, Standing, over_releases, standing};
 
 use super::short;
 use crate::cli::Global;
@@ -25,8 +25,9 @@ pub(crate) struct Status {
 pub(super) fn run(args: &Status, global: &Global, console: &Console) -> anyhow::Result<()> {
     let app = Opened::at(args.home.as_deref(), global, console)?;
     let all = app.block(standing(app.registry.db(), args.endpoint.as_deref()))?;
+    let releases = app.block(over_releases(app.registry.db(), args.endpoint.as_deref()))?;
     if console.json() {
-        let rows: Vec<_> = all.iter().map(to_json).collect();
+        let rows: Vec<_> = all.iter().map(|standing| to_json(standing, &releases)).collect();
         return console.value(&json!({ "monitors": rows }));
     }
     if all.is_empty() {
@@ -66,6 +67,9 @@ pub(super) fn run(args: &Status, global: &Global, console: &Console) -> anyhow::
             console.line(format!("{} {word}: {}", console.out(BAD, &standing.watch), last.verdict.why));
         }
     }
+    for OfReleases { endpoint, watch, found } in &releases {
+        console.line(format!("{watch} of {endpoint} over releases: {}", found.why));
+    }
     Ok(())
 }
 
@@ -87,8 +91,9 @@ fn state(standing: &Standing, console: &Console) -> String {
     console.out(style, word)
 }
 
-fn to_json(standing: &Standing) -> serde_json::Value {
+fn to_json(standing: &Standing, releases: &[OfReleases]) -> serde_json::Value {
     let last = standing.last.as_ref();
+    let releases = releases.iter().find(|of| of.endpoint == standing.endpoint && of.watch == standing.watch);
     json!({
         "endpoint": standing.endpoint,
         "watch": standing.watch,
@@ -96,6 +101,7 @@ fn to_json(standing: &Standing) -> serde_json::Value {
         "state": standing.phase.name(),
         "since": standing.phase.since().map(|since| since.to_string()),
         "windows": standing.windows,
+        "releases": releases.map(|of| &of.found),
         "last": last.map(|last| json!({
             "from": last.window.from.to_string(),
             "to": last.window.to.to_string(),

@@ -25,7 +25,7 @@ use crate::command::status::{environment, make_plan, print_plan};
 use crate::data_check::{check, event, lines};
 use crate::failure::{Exit, Failure, Said};
 use crate::journal::{Parts, Recorder, RunPlan};
-use crate::model_test::{Evidence, Outcome, judge, key, rivals, subject};
+use crate::model_test::{Evidence, Outcome, check_columns, judge, key, rivals, subject};
 use crate::step::Bodies;
 use crate::tracking::{self, Server, Tracking};
 
@@ -99,6 +99,9 @@ pub(crate) fn once(args: &Run, app: &App<'_>, resolved: &Resolved) -> anyhow::Re
         &app.cancel,
     )?;
     let plan = make_plan(app, &dag, &selection, args.force)?;
+    if !args.no_tests {
+        check_columns(app, resolved, &plan)?;
+    }
     let locked = app.root.join(LOCK_FILE).is_file();
     let report = if plan.is_up_to_date() && !args.force && locked {
         None

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::own_pages::in_browser;
 use super::process::Place;
 use super::registered::Api;
-use super::tracked::register_champion;
+use super::tracked::{register_champion, register_newest};
 use crate::fixture::{Project, Ran};
 
 /// 3,000 rows, of which 300 come twice. The target follows from `a` and `sex` but for `red` rows, where it is luck.
@@ -157,7 +158,6 @@ fn every_kind_passes_where_its_limit_holds_and_fails_where_it_does_not() {
 #[test]
 fn what_cannot_be_judged_says_why() {
     let tests = "  \
-      - worst_slice: {max_worse: 0.1, columns: [colour]}\n  \
       - fairness: {attributes: a, demographic_parity: 0.1}\n  \
       - fairness: {attributes: color, demographic_parity: 0.1, min_rows: 100000}\n  \
       - direction: {column: color, must_not: fall}\n  \
@@ -174,8 +174,6 @@ fn what_cannot_be_judged_says_why() {
     let ran = project.run(&["run"]);
     assert_eq!(ran.code, Some(1), "{ran}");
     let ran = ran.says(&[
-        "✗ error in every slice at most 0.1 above the rest: ",
-        "did you mean `color`?",
         "at most 100 make groups: cut it into groups in a step before",
         "? demographic parity over color at most 0.1: fewer than two groups have enough rows",
         "✗ more color must not lower the prediction: column `color` holds no numbers",
@@ -188,6 +186,41 @@ fn what_cannot_be_judged_says_why() {
         "✓ smoke: the same seed gives the same model",
     ]);
     assert!(!ran.stderr.contains("panicked"), "{ran}");
+}
+
+#[test]
+fn columns_that_the_table_does_not_have_are_refused_before_anything_runs() {
+    let tests = "  \
+      - worst_slice: {max_worse: 0.1, columns: [colour, sex]}\n  \
+      - flips: {max: 1%, by: sx}\n  \
+      - robustness: {metric: roc_auc, max_loss: 0.1, shuffle: [a, bb]}\n";
+    let text = project("", tests);
+    let project = Project::new(&text);
+    project.write("data.csv", table());
+    for arguments in [&["check"][..], &["run"]] {
+        let texts = [
+            "`data.csv` has no column `colour`",
+            "did you mean `color`?",
+            "`data.csv` has no column `sx`",
+            "did you mean `sex`?",
+            "`data.csv` has no column `bb`",
+            "tidemill.yaml:11:",
+        ];
+        project.run(arguments).fails(2, &texts);
+        assert!(!project.has("model"));
+    }
+    project.run(&["run", "--no-tests"]).good();
+    // A table that a step writes is known once it has.
+    let (before, after) = text.split_once("  model:\n").unwrap();
+    let step = "  copy: {run: cp data.csv rows.csv, deps: [data.csv], outs: [rows.csv]}\n  model:\n";
+    project.write("tidemill.yaml", format!("{before}{step}{}", after.replace("data.csv", "rows.csv")));
+    project.run(&["check"]).good();
+    project.run(&["run", "--no-tests"]).good();
+    project.run(&["check"]).fails(2, &["`rows.csv` has no column `colour`"]);
+    // No slices to name are no test.
+    let empty = text.replace("by: sx", "by: []").replace("colour", "color").replace("bb", "b");
+    project.write("tidemill.yaml", empty);
+    project.run(&["check"]).fails(2, &["no columns are named"]);
 }
 
 #[test]
@@ -236,6 +269,12 @@ fn versions_are_set_beside_the_model() {
         .map(|name| flips[*name].as_f64().unwrap())
         .sum();
     assert_eq!(rows, 1_200.0);
+
+    // The model's page draws how versions age, one curve a metric, and has the numbers.
+    let server = place.serve();
+    register_newest(&Api::of(&server, None), "judged");
+    in_browser(&place, &server, "ageing_pages.py", "ageing");
+    server.stop();
 
     // A worse one is worse.
     write(", columns: [color], gbdt: {rounds: 1}");

@@ -1,5 +1,6 @@
 //! A model of the flights in production: a known shift fires, names its column and is over, and a killed server changes nothing.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -46,6 +47,7 @@ monitors:
   - kpi: {name: missed_connection_cost}
   - inputs: {violations: 0.9, window: 1d}
   - stale: {max_age: 45d}
+  - stream: {of: {column: distance}, every: 1s}
 triggers:
   - {name: moved, when: {alert: drift}, actions: [check]}
 ";
@@ -65,12 +67,19 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     register(&server);
     said(&place, &["release", "flights-late", "--to", "prod"]);
     let features = place.root().join("later.parquet");
-    let day = |server: &Server, day: &str, (from, to): (&str, &str), share: &str| -> Value {
-        let arguments = [&server.url, features.to_str().unwrap(), day, from, to, share];
-        let output = script(&place, "monitoring.py", &arguments).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}\n{}", server.said());
-        serde_json::from_slice(&output.stdout).unwrap()
+    let sent = Cell::new(0);
+    let traffic =
+        |server: &Server, day: &str, (from, to): (&str, &str), (share, times): (&str, &str)| -> Value {
+            let arguments = [&server.url, features.to_str().unwrap(), day, from, to, share, times];
+            let output = script(&place, "monitoring.py", &arguments).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{said}\n{}", server.said());
+            let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+            sent.set(sent.get() + told["rows"].as_u64().unwrap());
+            told
+        };
+    let day = |server: &Server, day: &str, hours: (&str, &str), share: &str| {
+        traffic(server, day, hours, (share, "1"))
     };
     // The release must answer before it is asked.
     wait(&place, &server, |_| said(&place, &["rollout", "status", "1"])["phase"] == "complete");
@@ -96,11 +105,18 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     );
     assert!(drift["last"]["verdict"]["why"].as_str().unwrap().contains("carrier"), "{drift}");
     assert!(drift["last"]["verdict"]["at_risk"].as_f64().is_some_and(|money| money > 0.0), "{drift}");
+    // One version answered: nothing is said over releases, and that is said.
+    let kpi = of(&firing, "kpi:missed_connection_cost");
+    assert!(kpi["releases"]["why"].as_str().unwrap().starts_with("too few releases to say"), "{kpi}");
+    assert_eq!(kpi["releases"]["releases"][0]["mean"], 3.5, "{kpi}");
     // What fires stands first, and a table shows it.
     assert_eq!(firing["monitors"][0]["state"], "firing");
-    Ran::of(&place.command(&["monitor", "status"]).output().unwrap())
-        .good()
-        .says(&["drift", "firing", "carrier"]);
+    Ran::of(&place.command(&["monitor", "status"]).output().unwrap()).good().says(&[
+        "drift",
+        "firing",
+        "carrier",
+        "over releases: too few releases to say",
+    ]);
 
     in_browser(&place, &server, "monitoring_pages.py", "monitoring");
 
@@ -204,7 +220,40 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
         (fired[0]["watch"].as_str(), fired[0]["from"].as_str()),
         (Some("drift"), Some("2013-02-03T00:00:00Z"))
     );
+
+    // Between windows a stream moves. A server that is killed counts every value once.
+    let quiet = wait(&place, &server, |all| has_seen(all, sent.get()));
+    assert_eq!(of(&quiet, "stream:column:distance")["state"], "ok", "{quiet}");
+    traffic(&server, "2013-02-05", ("4", "12"), ("0", "3"));
+    server.kill();
+    let server = place.serve();
+    traffic(&server, "2013-02-05", ("12", "24"), ("0", "3"));
+    let moved = wait(&place, &server, |all| has_seen(all, sent.get()));
+    let stream = of(&moved, "stream:column:distance");
+    assert_eq!(stream["state"], "firing", "{stream}");
+    let verdict = &stream["last"]["verdict"];
+    let evidence = &verdict["evidence"];
+    let level = |name: &str| evidence[name].as_f64().unwrap();
+    let times = level("moved_to") / level("usual");
+    assert!((2.5..3.5).contains(&times), "{stream}");
+    assert!(verdict["why"].as_str().unwrap().contains("predictions ago"), "{stream}");
+    let alerts = get(&format!("{}/api/v1/alerts?watch=stream:column:distance", server.url));
+    assert_eq!(alerts["data"].as_array().map(Vec::len), Some(1), "{alerts}");
+    // Judged anew it comes to the same, however the values fell into portions.
+    let tested = said(&place, &["monitor", "backtest"]);
+    let last =
+        tested["windows"].as_array().unwrap().iter().rfind(|it| it["watch"] == stream["watch"]).unwrap();
+    assert_eq!(last["verdict"], *verdict);
+    let page = get(&format!("{}/monitoring/flights-late/stream:column:distance?format=json", server.url));
+    assert_eq!(page["data"]["evidence"]["Changes are noticed by"], "ADWIN", "{page}");
     server.stop();
+}
+
+/// Whether the last portion of the stream came to so many values.
+fn has_seen(all: &Value, values: u64) -> bool {
+    let seen = &of(all, "stream:column:distance")["last"]["verdict"]["evidence"]["seen"];
+    assert!(seen.as_u64().is_none_or(|seen| seen <= values), "counted twice: {seen} of {values}");
+    seen == values
 }
 
 /// Makes the model that the run logged the first version of its name.

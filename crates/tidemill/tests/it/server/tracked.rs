@@ -47,6 +47,13 @@ fn project() -> String {
 
 /// Registers the model that a run has logged as the first version of `name`, its champion.
 pub(super) fn register_champion(api: &Api, name: &str) {
+    api.mlflow("registered-models/create", json!({ "name": name }));
+    register_newest(api, name);
+    api.mlflow("registered-models/alias", json!({"name": name, "alias": "champion", "version": "1"}));
+}
+
+/// Registers the model that was logged last as the next version of `name`.
+pub(super) fn register_newest(api: &Api, name: &str) {
     let found = api.mlflow("experiments/search", json!({"max_results": 100}));
     let experiments: Vec<&str> = found["experiments"]
         .as_array()
@@ -56,10 +63,8 @@ pub(super) fn register_champion(api: &Api, name: &str) {
         .collect();
     let logged = api.mlflow("logged-models/search", json!({ "experiment_ids": experiments }));
     let info = &logged["models"][0]["info"];
-    api.mlflow("registered-models/create", json!({ "name": name }));
     let version = json!({"name": name, "source": info["artifact_uri"], "model_id": info["model_id"]});
     api.mlflow("model-versions/create", version);
-    api.mlflow("registered-models/alias", json!({"name": name, "alias": "champion", "version": "1"}));
 }
 
 /// 400 rows whose target follows from two of three columns.

@@ -1,10 +1,12 @@
-//! What a model answered, in the words of monitors: a score and a class for each row, or a number.
+//! What a model answered, as monitors and the judge of rollouts read it: a score and a class for each row, or a number.
 
 use arrow::array::{Array, ArrayRef, AsArray as _, Float64Array, RecordBatch};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use serde_json::Value;
+
+use super::columns::OUTPUT;
 
 /// Names under which scores are known; built-in trainings, MLflow's flavors and scikit-learn's exports use them.
 const SCORES: [&str; 8] = [
@@ -19,21 +21,22 @@ const SCORES: [&str; 8] = [
 ];
 /// Names of classes.
 const LABELS: [&str; 4] = ["label", "output_label", "class", "predicted_class"];
-const OUTPUT: &str = "output_";
 
 /// The answers of the rows of a batch.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub struct Answers {
     /// The score of the positive class, or the number that is predicted.
-    pub(super) scores: Option<Vec<Option<f64>>>,
+    pub scores: Option<Vec<Option<f64>>>,
     /// The class that was answered, as text.
-    pub(super) labels: Option<Vec<Option<String>>>,
+    pub labels: Option<Vec<Option<String>>>,
     /// Rows with an output that is NaN or infinite.
-    pub(super) not_finite: Vec<bool>,
+    pub not_finite: Vec<bool>,
 }
 
 impl Answers {
-    pub(super) fn of(batch: &RecordBatch) -> Self {
+    /// Of a batch of records. The score is in a column of fractions with a known name, else in one that is called a probability, else in
+    /// the only one; the class is in a column with a known name, else in the first of whole numbers, texts or truth values.
+    pub fn of(batch: &RecordBatch) -> Self {
         let outputs: Vec<(&str, &ArrayRef)> = batch
             .schema_ref()
             .fields()
@@ -41,34 +44,55 @@ impl Answers {
             .zip(batch.columns())
             .filter_map(|(field, column)| Some((field.name().strip_prefix(OUTPUT)?, column)))
             .collect();
-        let named = |names: &[&str]| {
-            names
-                .iter()
-                .find_map(|name| outputs.iter().find(|(output, _)| output == name).map(|(_, column)| *column))
+        let of_kind = |fits: fn(&DataType) -> bool| -> Vec<(&str, &ArrayRef)> {
+            outputs.iter().filter(|(_, column)| fits(column.data_type())).copied().collect()
         };
-        let score = named(&SCORES).or_else(|| {
-            let is_real = |kind: &DataType| matches!(kind, DataType::Float32 | DataType::Float64);
-            outputs
-                .iter()
-                .find(|(_, column)| match column.data_type() {
-                    DataType::List(item) => is_real(item.data_type()),
-                    kind => is_real(kind),
-                })
-                .map(|(_, column)| *column)
-        });
-        let label = named(&LABELS).or_else(|| {
-            let is_class =
-                |kind: &DataType| kind.is_integer() || matches!(kind, DataType::Utf8 | DataType::Boolean);
-            outputs.iter().find(|(_, column)| is_class(column.data_type())).map(|(_, column)| *column)
-        });
+        let named = |outputs: &[(&str, &'_ ArrayRef)], names: &[&str]| {
+            names.iter().find_map(|name| outputs.iter().position(|(output, _)| output == name))
+        };
+        let fractions = of_kind(is_fraction);
+        let score = named(&fractions, &SCORES)
+            .or_else(|| fractions.iter().position(|(name, _)| name.to_ascii_lowercase().contains("prob")))
+            .or_else(|| (fractions.len() == 1).then_some(0));
+        let classes = of_kind(is_class);
+        let label = named(&classes, &LABELS).unwrap_or(0);
         let mut not_finite = vec![false; batch.num_rows()];
         for numbers in outputs.iter().filter_map(|(_, column)| Numbers::of(column)) {
             for (row, is_bad) in not_finite.iter_mut().enumerate() {
                 *is_bad |= numbers.of_row(row).any(|number| !number.is_finite());
             }
         }
-        Self { scores: score.map(scores), labels: label.map(texts), not_finite }
+        Self {
+            scores: score.map(|at| scores(fractions[at].1)),
+            labels: classes.get(label).map(|(_, column)| texts(column)),
+            not_finite,
+        }
     }
+}
+
+impl Answers {
+    /// The score of a row.
+    pub fn score(&self, row: usize) -> Option<f64> {
+        *self.scores.as_ref()?.get(row)?
+    }
+
+    /// The class that was answered to a row.
+    pub fn label(&self, row: usize) -> Option<&str> {
+        self.labels.as_ref()?.get(row)?.as_deref()
+    }
+}
+
+/// Fractions, or lists of them.
+fn is_fraction(kind: &DataType) -> bool {
+    let is_real = |kind: &DataType| matches!(kind, DataType::Float32 | DataType::Float64);
+    match kind {
+        DataType::List(item) => is_real(item.data_type()),
+        kind => is_real(kind),
+    }
+}
+
+fn is_class(kind: &DataType) -> bool {
+    kind.is_integer() || matches!(kind, DataType::Utf8 | DataType::Boolean)
 }
 
 /// One number a row: the last of a list, which is the positive class of two.
@@ -113,18 +137,18 @@ impl Numbers {
 }
 
 /// Values as text: whole numbers without a point, so that `1`, `1.0` and `"1"` are the same class.
-pub(super) fn texts(column: &ArrayRef) -> Vec<Option<String>> {
+pub fn texts(column: &ArrayRef) -> Vec<Option<String>> {
     let Ok(column) = cast(column, &DataType::Utf8) else { return vec![None; column.len()] };
     column.as_string::<i32>().iter().map(|text| text.map(plain)).collect()
 }
 
 /// A number as text, and text as it is.
-pub(super) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     text.strip_suffix(".0").unwrap_or(text).to_owned()
 }
 
 /// The positive class of an objective, as text.
-pub(super) fn positive(value: Option<&Value>) -> String {
+pub fn positive(value: Option<&Value>) -> String {
     match value {
         Some(Value::String(text)) => plain(text),
         Some(other) => plain(&other.to_string()),
@@ -163,6 +187,14 @@ mod tests {
             ("output_kind", Arc::new(StringArray::from(vec!["a", "1.0"]))),
         ])
         .unwrap();
+        let two = |one: &str, other: &str| {
+            let column = |value: f32| Arc::new(Float32Array::from(vec![value])) as ArrayRef;
+            Answers::of(&RecordBatch::try_from_iter([(one, column(0.5)), (other, column(0.25))]).unwrap())
+                .scores
+        };
+        assert_eq!(two("output_y", "output_z"), None, "nobody knows which of them it is");
+        assert_eq!(two("output_y", "output_Prob"), Some(vec![Some(0.25)]));
+        assert_eq!(two("output_my_prob", "output_score"), Some(vec![Some(0.25)]));
         let found = Answers::of(&other);
         assert_eq!(found.scores, Some(vec![Some(1.5), Some(f64::INFINITY)]));
         assert_eq!(found.labels, Some(vec![Some("a".to_owned()), Some("1".to_owned())]));
