@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Actor, Digest, RunId, Timestamp};
+use crate::{Actor, Digest, Facts, RunId, Timestamp};
 
 /// How a pipeline run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -380,6 +380,9 @@ pub enum EventKind {
         run: Option<RunId>,
         /// Digest of its files, where they are in the store.
         content: Option<Digest>,
+        /// How it was made, where a pipeline run registered it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        facts: Option<Box<Facts>>,
     },
     /// A version went to another stage.
     VersionStaged {

@@ -13,6 +13,10 @@ use crate::{Period, Share};
 pub struct Release {
     /// The registered model.
     pub model: Name,
+    /// The step whose model `tidemill run` registers as a new version: a training, or a command that writes a `.onnx` file or a
+    /// model's folder. Where not given, the only training, or the one called `train`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
     /// The endpoint that serves it; the model's name where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Name>,

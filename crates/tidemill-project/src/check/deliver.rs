@@ -4,12 +4,14 @@ use tidemill_core::declare::Metric;
 
 use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
-use crate::{Approve, Judge, JudgeLimits, JudgeMetric, JudgeWord, Monitor, Receiver, Rollout, Stage};
+use crate::{Approve, Judge, JudgeLimits, JudgeMetric, JudgeWord, Monitor, Receiver, Release, Rollout, Stage};
 
 impl Check<'_> {
     pub(super) fn release(&mut self) {
         let Some(release) = &self.project.release else { return };
-        let all = self.root().key("release").key("environments");
+        let at = self.root().key("release");
+        self.released_step(release, &at);
+        let all = at.key("environments");
         if release.environments.is_empty() {
             self.add(&all.key, "there are no environments", "at least one, for example `prod: {}`", None);
         }
@@ -28,6 +30,30 @@ impl Check<'_> {
             if let Some(rollout) = &environment.rollout {
                 self.rollout(rollout, &at.key("rollout"));
             }
+        }
+    }
+
+    /// Which step's model a run registers must be plain before anything runs.
+    fn released_step(&mut self, release: &Release, at: &Cursor<'_>) {
+        let steps = &self.project.pipeline;
+        if let Some(name) = &release.step {
+            let span = &at.key("step").span;
+            // The steps of a matrix have names that only resolving tells.
+            let declared = name.split_once('@').map_or(name.as_str(), |(declared, _)| declared);
+            self.known("step", declared, steps.keys().map(|known| known.as_str()), span);
+            if steps.iter().any(|(known, step)| known.as_str() == declared && step.sql.is_some()) {
+                let hint = "name the step that trains, or one with `run:` that writes the model".to_owned();
+                self.add(span, format!("step `{name}` writes a table, not a model"), "", Some(hint));
+            }
+            return;
+        }
+        let trainings: Vec<&str> =
+            steps.iter().filter(|(_, step)| step.train.is_some()).map(|(name, _)| name.as_str()).collect();
+        if trainings.len() > 1 && !trainings.contains(&"train") {
+            let named = trainings.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let hint = format!("say which: `release: {{model: {}, step: {}}}`", release.model, trainings[0]);
+            let message = format!("{named} all train, and nothing says whose model is released");
+            self.add(&at.key, message, "`step:` below `release:`", Some(hint));
         }
     }
 
