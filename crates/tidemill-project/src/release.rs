@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Name;
 
-use crate::{Period, Share};
+use crate::{Envelope, Period, Share};
 
 /// How a model gets to production.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +20,9 @@ pub struct Release {
     /// The endpoint that serves it; the model's name where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Name>,
+    /// What triggers may release without anybody who looks. They release everything where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Envelope>,
     /// Environments by name, in the order of promotion.
     pub environments: IndexMap<Name, Environment>,
 }
@@ -34,6 +37,9 @@ pub struct Environment {
     /// How the release gets traffic; all at once where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// What triggers may release here without anybody who looks, in place of what the release says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Envelope>,
 }
 
 /// Who must agree: `auto`, or so many people of a role.

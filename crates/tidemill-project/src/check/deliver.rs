@@ -4,13 +4,19 @@ use tidemill_core::declare::Metric;
 
 use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
-use crate::{Approve, Judge, JudgeLimits, JudgeMetric, JudgeWord, Monitor, Receiver, Release, Rollout, Stage};
+use crate::{
+    Approve, Envelope, Judge, JudgeLimits, JudgeMetric, JudgeWord, ModelTest, Monitor, Receiver, Release,
+    Rollout, Stage,
+};
 
 impl Check<'_> {
     pub(super) fn release(&mut self) {
         let Some(release) = &self.project.release else { return };
         let at = self.root().key("release");
         self.released_step(release, &at);
+        if let Some(envelope) = &release.envelope {
+            self.envelope(envelope, &at.key("envelope"));
+        }
         let all = at.key("environments");
         if release.environments.is_empty() {
             self.add(&all.key, "there are no environments", "at least one, for example `prod: {}`", None);
@@ -30,6 +36,36 @@ impl Check<'_> {
             if let Some(rollout) = &environment.rollout {
                 self.rollout(rollout, &at.key("rollout"));
             }
+            if let Some(envelope) = &environment.envelope {
+                self.envelope(envelope, &at.key("envelope"));
+            }
+        }
+    }
+
+    fn envelope(&mut self, envelope: &Envelope, at: &Cursor<'_>) {
+        for (i, name) in envelope.data.iter().flatten().enumerate() {
+            // Patterns and paths are of what only a run knows.
+            if !name.contains(['*', '/', '.']) {
+                let datasets = self.project.data.keys().map(|known| known.as_str());
+                self.known("dataset", name, datasets, &at.key("data").item(i).span);
+            }
+        }
+        for (name, between) in &envelope.params {
+            self.bounds(between.min, between.max, &at.key("params").key(name));
+        }
+        for (name, between) in &envelope.metrics {
+            let at = at.key("metrics").key(name);
+            self.metric(name, &at.key);
+            self.bounds(between.min, between.max, &at);
+        }
+        let is_measured = self.project.tests.iter().any(|test| matches!(test, ModelTest::Flips(_)));
+        if envelope.flips.is_some() && !is_measured {
+            let hint = "add `- flips: {max: 2%}` to `tests:`".to_owned();
+            self.add(&at.key("flips").key, "no test measures flips", "", Some(hint));
+        }
+        if envelope.expires.is_some() && envelope.ends().is_none() {
+            let expected = "a day such as `2027-06-01`, or a time such as `2027-06-01T12:00:00Z`";
+            self.add(&at.key("expires").span, "the envelope ends at no time", expected, None);
         }
     }
 

@@ -40,7 +40,11 @@ pub(super) fn print(app: &App<'_>, resolved: &Resolved, done: &Done) -> anyhow::
         console.line("");
         console.line(match registered {
             Registered::New { model, version } => {
-                format!("{} {}", console.out(GOOD, "registered"), console.out(STRONG, format!("{model}@{version}")))
+                format!(
+                    "{} {}",
+                    console.out(GOOD, "registered"),
+                    console.out(STRONG, format!("{model}@{version}"))
+                )
             }
             Registered::Known { model, version } => format!("{model}@{version} is of the same content"),
             Registered::Refused { model, why } => format!("no new version of {model}: {why}"),

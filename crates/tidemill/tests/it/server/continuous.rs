@@ -75,7 +75,10 @@ fn a_run_registers_its_model_once() {
     assert!(facts["data"]["rows"].is_string() && facts["metrics"]["roc_auc"].is_number(), "{last}");
     assert_eq!(facts["params"]["rounds"], "10", "{last}");
     let why = lab.run(&["why", "late@3"]);
-    assert!(why.contains("ran the pipeline by hand") && why.contains("tests of the model: 1 passed"), "{why}");
+    assert!(
+        why.contains("ran the pipeline by hand") && why.contains("tests of the model: 1 passed"),
+        "{why}"
+    );
 
     // Tests that fail keep it from the registry, and so does leaving them out.
     let strict = project("").replace("min: 0.6", "min: 1.1");
@@ -215,5 +218,47 @@ fn from_data_that_changed_to_a_release() {
     assert!(reason.contains("1 test of the model failed, so `late` gets no new version"), "{reason}");
     assert_eq!((log.count("rollout_started"), versions(&lab)), (2, vec![1, 2]));
     log.acted_once();
+    server.stop();
+}
+
+#[test]
+fn outside_of_the_envelope_a_person_is_asked() {
+    let envelope = |data: &str, least: f64| {
+        format!("  envelope: {{data: [{data}], metrics: {{roc_auc: {{min: {least}}}}}}}\n")
+    };
+    let (lab, server) = watched(&envelope("rows", 0.6));
+    lab.write("data.csv", &other_table("violet"));
+    let moved = |log: &Log| log.count("environment_moved");
+    let log = lab.wait(&server, "the release that is inside", |log| moved(log) == 1);
+    let gated = log.of("rollout_gated").last().unwrap();
+    assert_eq!((&gated["passed"], &gated["detail"]), (&json!(true), &json!("inside the envelope")));
+
+    // Nothing of what changes may change, and the metric is out of reach.
+    let strict = format!("project: lab\n{}{TRIGGER}", project(&envelope("'none/*'", 1.5)));
+    lab.write("tidemill.yaml", &strict);
+    lab.write("data.csv", &other_table("yellow"));
+    let log = lab.wait(&server, "the next release", |log| log.count("rollout_gated") == 2);
+    let why = log.of("rollout_gated").last().unwrap()["detail"].as_str().unwrap().to_owned();
+    assert!(why.starts_with("outside the envelope: `rows` is not what the running release"), "{why}");
+    assert!(why.contains("; roc_auc ") && why.ends_with(" is below 1.5"), "{why}");
+    let begin = Instant::now();
+    let status = || lab.run(&["rollout", "status", "2"]);
+    while !status().contains("0 of 1 approvals by reviewer") {
+        assert!(begin.elapsed() < Duration::from_secs(120), "{}\n{}", status(), server.said());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(status().contains("outside the envelope"), "{}", status());
+    let api = super::registered::Api::of(&server, None);
+    let told = api.call("GET", "/api/v1/rollouts/2", b"").to_string();
+    assert!(told.contains("outside the envelope: `rows`"), "{told}");
+    assert!(lab.run(&["why", "late@2"]).contains("outside the envelope"));
+    assert_eq!(moved(&lab.log()), 1, "nobody has agreed");
+    lab.run(&["rollout", "approve", "2"]);
+    lab.wait(&server, "what was agreed to", |log| moved(log) == 2);
+
+    // What a person releases is not bound by it.
+    lab.run(&["release", "late@1", "--to", "prod"]);
+    let log = lab.wait(&server, "the release by hand", |log| moved(log) == 3);
+    assert_eq!(log.count("rollout_gated"), 2);
     server.stop();
 }
