@@ -91,7 +91,7 @@ impl Envelope {
                 self.flips(candidate, facts, running, &mut why);
             }
             None if wants_facts => {
-                why.push(format!("nothing is recorded of how {} was made", candidate.name()))
+                why.push(format!("nothing is recorded of how {} was made", candidate.name()));
             }
             None => {}
         }

@@ -74,7 +74,7 @@ fn a_run_registers_its_model_once() {
     assert_eq!(facts["step"], "train");
     assert!(facts["data"]["rows"].is_string() && facts["metrics"]["roc_auc"].is_number(), "{last}");
     assert_eq!(facts["params"]["rounds"], "10", "{last}");
-    let why = lab.run(&["why", "late@3"]);
+    let why = lab.run(&["why", "late@2"]);
     assert!(
         why.contains("ran the pipeline by hand") && why.contains("tests of the model: 1 passed"),
         "{why}"
