@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Actor, Digest, RunId, Timestamp};
+use crate::{Actor, Digest, Facts, RunId, Timestamp};
 
 /// How a pipeline run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -380,6 +380,9 @@ pub enum EventKind {
         run: Option<RunId>,
         /// Digest of its files, where they are in the store.
         content: Option<Digest>,
+        /// How it was made, where a pipeline run registered it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        facts: Option<Box<Facts>>,
     },
     /// A version went to another stage.
     VersionStaged {
@@ -614,6 +617,17 @@ pub enum EventKind {
         /// Digest of the record of what was seen, on which this was decided.
         evidence: Option<Digest>,
     },
+    /// A gate looked at a rollout.
+    RolloutGated {
+        /// The rollout.
+        rollout: u64,
+        /// The gate.
+        gate: String,
+        /// Whether it passed; where not, a person must agree.
+        passed: bool,
+        /// What the gate found, in words.
+        detail: String,
+    },
     /// Somebody agreed to a rollout.
     RolloutApproved {
         /// The rollout.
@@ -808,6 +822,7 @@ names! {
     ReleaseCreated => "release.created",
     RolloutStarted => "rollout.started",
     RolloutMoved => "rollout.moved",
+    RolloutGated => "rollout.gated",
     RolloutApproved => "rollout.approved",
     EnvironmentMoved => "environment.moved",
     ReleaseQuarantined => "release.quarantined",
@@ -885,6 +900,7 @@ impl EventKind {
             | Self::QuarantineLifted { release, .. } => format!("release:{release}"),
             Self::RolloutStarted { rollout, .. }
             | Self::RolloutMoved { rollout, .. }
+            | Self::RolloutGated { rollout, .. }
             | Self::RolloutApproved { rollout, .. } => format!("rollout:{rollout}"),
             Self::EnvironmentMoved { environment, .. } => format!("environment:{environment}"),
             Self::FreezeSet { freeze, .. } | Self::FreezeLifted { freeze } => format!("freeze:{freeze}"),

@@ -1,8 +1,10 @@
-//! What a gate is decided on: the results of the tests of one model, as they are stored.
+//! What a gate is decided on: the results of the tests of one model, and how a version was made.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+use crate::Digest;
 
 /// How a test came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +72,34 @@ pub struct Evidence {
     pub key: String,
     /// As declared, in order.
     pub results: Vec<TestResult>,
+}
+
+/// How a version was made, as far as releases are decided on it. Recorded with it in the log.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The step that wrote it.
+    pub step: String,
+    /// What its pipeline has read that no step wrote: datasets by name, other files by path, each with its content.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, Digest>,
+    /// The parameters of the step and of the training.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, String>,
+    /// Metrics on rows that it did not learn from; finite ones only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
+    /// Where it decides otherwise than another version, if that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flips: Option<Flips>,
+}
+
+/// Decisions that were right before and are wrong now.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Flips {
+    /// Their share of the held-out rows.
+    pub share: f64,
+    /// The version that had them right.
+    pub against: u64,
 }
 
 impl TestResult {

@@ -21,7 +21,7 @@ pub use actor::{Actor, ActorKind};
 pub use canonical::canonical_json;
 pub use digest::{Digest, DigestError, Hasher, Sha256};
 pub use event::{Event, EventKind, JobState, NewEvent, RunState, SourceKind, StepState};
-pub use evidence::{AgeCurve, AgedVersion, Evidence, Outcome, TestResult};
+pub use evidence::{AgeCurve, AgedVersion, Evidence, Facts, Flips, Outcome, TestResult};
 pub use html::escape_html;
 pub use name::{Name, NameError, RunId};
 pub use progress::{Cancel, Progress, Quiet, Unit};

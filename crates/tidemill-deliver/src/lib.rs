@@ -4,6 +4,7 @@
 //! the database keeps what it decided.
 
 pub mod approval;
+pub mod envelope;
 pub mod filter;
 pub mod judge;
 pub mod outcome;

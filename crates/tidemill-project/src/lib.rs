@@ -13,6 +13,7 @@ mod alias;
 mod check;
 mod declared_step;
 mod dvc;
+mod envelope;
 mod model_test;
 mod monitor;
 mod node;
@@ -37,6 +38,7 @@ pub use declared_step::{
     StepParams,
 };
 pub use dvc::from_dvc;
+pub use envelope::{Between, Envelope, MostFlips};
 pub use model_test::{
     BaselineTest, CalibrationTest, ChampionTest, CostTest, DirectionTest, FairnessTest, FlipsTest,
     InvarianceTest, LatencyTest, LeakageTest, MetricTest, ModelTest, MustNot, ParityTest, RobustnessTest,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::Name;
 use tidemill_core::declare::Window;
 
-use crate::{Period, Share};
+use crate::{Envelope, Period, Share};
 
 /// How a model gets to production.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,9 +14,16 @@ use crate::{Period, Share};
 pub struct Release {
     /// The registered model.
     pub model: Name,
+    /// The step whose model `tidemill run` registers as a new version: a training, or a command that writes a `.onnx` file or a
+    /// model's folder. Where not given, the only training, or the one called `train`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
     /// The endpoint that serves it; the model's name where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Name>,
+    /// What triggers may release without anybody who looks. They release everything where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Envelope>,
     /// Environments by name, in the order of promotion.
     pub environments: IndexMap<Name, Environment>,
 }
@@ -31,6 +38,9 @@ pub struct Environment {
     /// How the release gets traffic; all at once where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// What triggers may release here without anybody who looks, in place of what the release says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Envelope>,
 }
 
 /// Who must agree: `auto`, or so many people of a role.

@@ -43,7 +43,7 @@ fn write_block(out: &mut String, block: &Block, level: usize) {
         Block::Heat(heat) => write_table(out, &heat.table),
         Block::Stages(stages) => write_table(out, &stages.table),
         Block::Empty(empty) => {
-            sentence(out, &format!("{}. {}", empty.title.trim_end_matches('.'), empty.text))
+            sentence(out, &format!("{}. {}", empty.title.trim_end_matches('.'), empty.text));
         }
         Block::Text(text) => sentence(out, text),
         Block::Code(text) => fenced(out, text),

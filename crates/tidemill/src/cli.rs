@@ -193,7 +193,7 @@ pub(crate) struct Check {
     pub(crate) suggest: Option<String>,
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Run {
     /// Steps to bring up to date, with everything they need; all where none is named
     pub(crate) steps: Vec<String>,
@@ -224,6 +224,9 @@ pub(crate) struct Run {
     /// Do not evaluate the expectations on data and the tests of models
     #[arg(long)]
     pub(crate) no_tests: bool,
+    /// Do not register the model as a new version of the one below `release:`
+    #[arg(long)]
+    pub(crate) no_register: bool,
 }
 
 #[derive(Debug, Args)]

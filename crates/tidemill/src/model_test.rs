@@ -31,14 +31,16 @@ use crate::step::train::file;
 
 pub(crate) use tidemill_core::{Evidence, Outcome, TestResult};
 
-/// The step whose model the project is about: the `train` step of that name, or else the first one declared.
-pub(crate) fn subject(steps: &[Step]) -> Option<(&Step, &Training)> {
-    let mut trainings = steps.iter().filter_map(|step| match &step.action {
+/// The training whose model the project is about: that of the step which is released, where that one trains; else the step called
+/// `train`, or else the first one declared.
+pub(crate) fn subject<'s>(steps: &'s [Step], released: Option<&str>) -> Option<(&'s Step, &'s Training)> {
+    let trainings = steps.iter().filter_map(|step| match &step.action {
         Action::Train(training) => Some((step, training.as_ref())),
         Action::Run { .. } | Action::Sql { .. } => None,
     });
     let first = trainings.clone().next();
-    trainings.find(|(step, _)| step.name == "train").or(first)
+    let mut of = |name: &str| trainings.clone().find(|(step, _)| step.name == name);
+    released.and_then(&mut of).or_else(|| of("train")).or(first)
 }
 
 pub(crate) use columns::check_columns;

@@ -199,6 +199,7 @@ fn plan() -> Plan {
         judge: Some(Spec { error_budget: 0.01, metrics: vec![metric], slices: None }),
         measures: Some(measures()),
         power: None,
+        envelope: None,
         windows: vec![],
         inputs: Digest::of(b"inputs"),
     }

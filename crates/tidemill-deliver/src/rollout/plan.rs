@@ -9,6 +9,7 @@ use tidemill_core::declare::Window;
 
 use super::window;
 use crate::approval::Rule;
+use crate::envelope::Envelope;
 use crate::judge::{Spec, SpecError, Tier};
 use crate::outcome::Measures;
 use crate::simulate::Power;
@@ -44,6 +45,9 @@ pub struct Plan {
     /// Whether it must be able to decide in some time, by recent traffic, before it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power: Option<Power>,
+    /// What the candidate may be without anybody who looks; nothing is asked where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Envelope>,
     /// When a release may get more requests; always where there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,

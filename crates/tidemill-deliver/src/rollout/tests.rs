@@ -59,6 +59,7 @@ fn plan() -> Plan {
         judge: Some(judge()),
         measures: None,
         power: None,
+        envelope: None,
         windows: vec![],
         inputs: Digest::of(b"inputs"),
     }

@@ -7,8 +7,8 @@ use tidemill_core::declare::Metric;
 use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
 use crate::{
-    Approve, Detector, Judge, JudgeLimits, JudgeMetric, JudgeWord, Monitor, Receiver, Rollout, Stage,
-    StreamMonitor, StreamOf, Windows,
+    Approve, Detector, Envelope, Judge, JudgeLimits, JudgeMetric, JudgeWord, ModelTest, Monitor, Receiver,
+    Release, Rollout, Stage, StreamMonitor, StreamOf, Windows,
 };
 
 /// The most inputs by which a judge groups requests.
@@ -17,7 +17,12 @@ const MOST_SLICED: usize = 8;
 impl Check<'_> {
     pub(super) fn release(&mut self) {
         let Some(release) = &self.project.release else { return };
-        let all = self.root().key("release").key("environments");
+        let at = self.root().key("release");
+        self.released_step(release, &at);
+        if let Some(envelope) = &release.envelope {
+            self.envelope(envelope, &at.key("envelope"));
+        }
+        let all = at.key("environments");
         if release.environments.is_empty() {
             self.add(&all.key, "there are no environments", "at least one, for example `prod: {}`", None);
         }
@@ -36,6 +41,60 @@ impl Check<'_> {
             if let Some(rollout) = &environment.rollout {
                 self.rollout(rollout, &at.key("rollout"));
             }
+            if let Some(envelope) = &environment.envelope {
+                self.envelope(envelope, &at.key("envelope"));
+            }
+        }
+    }
+
+    fn envelope(&mut self, envelope: &Envelope, at: &Cursor<'_>) {
+        for (i, name) in envelope.data.iter().flatten().enumerate() {
+            // Patterns and paths are of what only a run knows.
+            if !name.contains(['*', '/', '.']) {
+                let datasets = self.project.data.keys().map(|known| known.as_str());
+                self.known("dataset", name, datasets, &at.key("data").item(i).span);
+            }
+        }
+        for (name, between) in &envelope.params {
+            self.bounds(between.min, between.max, &at.key("params").key(name));
+        }
+        for (name, between) in &envelope.metrics {
+            let at = at.key("metrics").key(name);
+            self.metric(name, &at.key);
+            self.bounds(between.min, between.max, &at);
+        }
+        let is_measured = self.project.tests.iter().any(|test| matches!(test, ModelTest::Flips(_)));
+        if envelope.flips.is_some() && !is_measured {
+            let hint = "add `- flips: {max: 2%}` to `tests:`".to_owned();
+            self.add(&at.key("flips").key, "no test measures flips", "", Some(hint));
+        }
+        if envelope.expires.is_some() && envelope.ends().is_none() {
+            let expected = "a day such as `2027-06-01`, or a time such as `2027-06-01T12:00:00Z`";
+            self.add(&at.key("expires").span, "the envelope ends at no time", expected, None);
+        }
+    }
+
+    /// Which step's model a run registers must be plain before anything runs.
+    fn released_step(&mut self, release: &Release, at: &Cursor<'_>) {
+        let steps = &self.project.pipeline;
+        if let Some(name) = &release.step {
+            let span = &at.key("step").span;
+            // The steps of a matrix have names that only resolving tells.
+            let declared = name.split_once('@').map_or(name.as_str(), |(declared, _)| declared);
+            self.known("step", declared, steps.keys().map(|known| known.as_str()), span);
+            if steps.iter().any(|(known, step)| known.as_str() == declared && step.sql.is_some()) {
+                let hint = "name the step that trains, or one with `run:` that writes the model".to_owned();
+                self.add(span, format!("step `{name}` writes a table, not a model"), "", Some(hint));
+            }
+            return;
+        }
+        let trainings: Vec<&str> =
+            steps.iter().filter(|(_, step)| step.train.is_some()).map(|(name, _)| name.as_str()).collect();
+        if trainings.len() > 1 && !trainings.contains(&"train") {
+            let named = trainings.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let hint = format!("say which: `release: {{model: {}, step: {}}}`", release.model, trainings[0]);
+            let message = format!("{named} all train, and nothing says whose model is released");
+            self.add(&at.key, message, "`step:` below `release:`", Some(hint));
         }
     }
 

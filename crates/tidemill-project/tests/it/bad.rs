@@ -181,3 +181,37 @@ fn hours_slices_and_holdouts_that_make_no_sense() {
     );
     parse(&good, "tidemill.yaml").unwrap();
 }
+
+#[test]
+fn a_release_is_of_one_step_that_writes_a_model() {
+    let train =
+        "train: {algorithm: gbdt, features: rows.csv, task: {kind: classification, target: y}}, outs:";
+    let project = |names: [&str; 2], release: &str| {
+        format!(
+            "project: p\ndata: {{rows: {{path: rows.csv}}}}\npipeline:\n  table: {{sql: select 1, outs: [t.parquet]}}\n  \
+             {}: {{{train} [one]}}\n  {}: {{{train} [two]}}\nrelease: {{model: m, {release}environments: {{prod: {{}}}}}}\n",
+            names[0], names[1]
+        )
+    };
+    let wrong = [
+        project(["one", "two"], ""),
+        project(["one", "two"], "step: tow, "),
+        project(["one", "two"], "step: table, "),
+        project(
+            ["one", "two"],
+            "step: one, envelope: {data: [row, sql/*], params: {rate: {}}, metrics: {roc_auk: {min: 1}}, flips: {max: 2%}, expires: June}, ",
+        ),
+    ];
+    insta::assert_snapshot!(wrong.map(|text| bad(&text)).join("\n"));
+    for text in [
+        project(["one", "train"], ""),
+        project(["one", "two"], "step: two, "),
+        project(["one", "two"], "step: two@size=3, "),
+        project(
+            ["one", "two"],
+            "step: two, envelope: {data: [rows, '*.sql'], params: {rate: {max: 1}}, metrics: {cost: {max: 9}}, expires: 2027-06-01}, ",
+        ),
+    ] {
+        parse(&text, "tidemill.yaml").unwrap();
+    }
+}

@@ -93,6 +93,7 @@ impl Importer<'_> {
             source,
             run,
             content,
+            facts: None,
         };
         let mut events = vec![self.event(created)];
         let stage = VersionStage::from_word(&theirs.stage).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Versions of registered models.
 
 use serde_json::{Value, json};
-use tidemill_core::{Actor, Digest, EventKind};
+use tidemill_core::{Actor, Digest, EventKind, Facts, NewEvent};
 use tidemill_db::logged_models::LoggedModel;
 use tidemill_db::models::{ModelVersion, NewVersion, VersionStage};
 use tidemill_db::tracking::{KeyValue, Stage};
@@ -19,7 +19,7 @@ const PROMPT_SOURCES: [&str; 2] = ["prompt-template", "dummy-source"];
 const VERSIONS_TAG: &str = "mlflow.modelVersions";
 
 /// What is asked for when a version is made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct VersionRequest {
     /// The registered model.
     pub model: String,
@@ -35,6 +35,10 @@ pub struct VersionRequest {
     pub description: Option<String>,
     /// Tags.
     pub tags: Vec<KeyValue>,
+    /// The event that led to it.
+    pub cause: Option<u64>,
+    /// How it was made.
+    pub facts: Option<Box<Facts>>,
 }
 
 /// A source after its owner was found.
@@ -101,8 +105,10 @@ impl Registry {
             source: new.source,
             run: new.run.as_deref().and_then(|run| run.parse().ok()),
             content: new.content,
+            facts: request.facts,
         };
-        self.finish(tx, vec![self.event(actor, kind)]).await?;
+        let event = NewEvent { cause: request.cause, ..self.event(actor, kind) };
+        self.finish(tx, vec![event]).await?;
         Ok(version)
     }
 

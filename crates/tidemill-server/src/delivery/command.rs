@@ -7,6 +7,7 @@ use tidemill_core::{Actor, Clock, Digest, EventKind, NewEvent, Timestamp};
 use tidemill_db::delivery::{self as stored, NewRollout, Rollout, RolloutFilter};
 use tidemill_db::{Db, Tx};
 use tidemill_deliver::approval::Approval;
+use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::judge::Spec;
 use tidemill_deliver::outcome::Measures;
 use tidemill_deliver::release::Release;
@@ -14,6 +15,7 @@ use tidemill_deliver::rollout::{Admission, Concurrency, Input, Plan, Stage, Stat
 use tidemill_deliver::simulate::Power;
 use tidemill_registry::{Code, Error};
 
+use super::fence::{fence, keep};
 use super::step::{internal, plan_of, state_of, take, write};
 
 /// Rollouts of one endpoint that are looked at.
@@ -46,6 +48,8 @@ pub struct Wanted {
     pub windows: Vec<Window>,
     /// The part of requests that stays with the release before until it is complete, in ten thousandths.
     pub holdout: u32,
+    /// What it may be without anybody who looks, where nobody has; not asked of releases by hand.
+    pub envelope: Option<Envelope>,
     /// What happens where another rollout is on its way.
     pub concurrency: Concurrency,
 }
@@ -193,6 +197,7 @@ pub async fn release_after(
     let before =
         live.iter().filter(|_| is_waiting).map(|other| other.made.candidate).find(|other| *other != digest);
     let mut plan = plan(wanted, digest, incumbent.or(before), author)?;
+    let said = fence(db, &mut tx, &mut plan, at).await?;
     seal(&mut tx, &mut plan).await?;
     let state = begin(&plan, at)?;
     let text = write(&plan)?;
@@ -213,6 +218,9 @@ pub async fn release_after(
         incumbent,
         plan: Digest::of(text.as_bytes()),
     }));
+    if let Some(said) = said {
+        events.push(keep(&mut tx, id, said, actor, cause).await?);
+    }
     tx.commit(events).await?;
     Ok(Placed { rollout: id, release: digest, incumbent, is_waiting })
 }
@@ -259,6 +267,7 @@ fn plan(
         judge: wanted.judge.clone(),
         measures: wanted.measures.clone(),
         power: wanted.power,
+        envelope: wanted.envelope.clone(),
         windows: wanted.windows.clone(),
         inputs: candidate,
     };
@@ -302,6 +311,7 @@ pub(super) fn begin(plan: &Plan, at: Timestamp) -> Result<State, Error> {
 
 /// Lets a rollout that waited begin, compared with what runs by now.
 pub(super) async fn begin_waiting(
+    db: &Db,
     tx: &mut Tx,
     rollout: &Rollout,
     at: Timestamp,
@@ -311,6 +321,8 @@ pub(super) async fn begin_waiting(
     if plan.incumbent.is_none() {
         compare_with_nothing(&mut plan);
     }
+    // What runs may be another release by now, and the envelope may have ended.
+    let said = fence(db, tx, &mut plan, at).await?;
     seal(tx, &mut plan).await?;
     let state = begin(&plan, at)?;
     let begun = tx.begin_rollout(rollout.id, plan.incumbent, &write(&plan)?, &write(&state)?, at).await?;
@@ -322,8 +334,15 @@ pub(super) async fn begin_waiting(
         why: "no other rollout of the endpoint is on its way".to_owned(),
         evidence: None,
     };
-    let event = NewEvent { at, actor: Actor::system("rollouts"), kind, cause: None };
-    Ok(if begun { vec![event] } else { Vec::new() })
+    if !begun {
+        return Ok(Vec::new());
+    }
+    let actor = Actor::system("rollouts");
+    let mut events = vec![NewEvent { at, actor: actor.clone(), kind, cause: None }];
+    if let Some(said) = said {
+        events.push(keep(tx, rollout.id, said, &actor, None).await?);
+    }
+    Ok(events)
 }
 
 /// Does something to a rollout; gives its state after it.

@@ -151,8 +151,9 @@ impl Driver {
         let id = known.rollout.id;
         if known.rollout.is_waiting && !known.state.phase.is_over() {
             if is_first {
-                let mut tx = self.app.registry().db().begin().await?;
-                let events = begin_waiting(&mut tx, &known.rollout, self.now()).await?;
+                let db = self.app.registry().db();
+                let mut tx = db.begin().await?;
+                let events = begin_waiting(db, &mut tx, &known.rollout, self.now()).await?;
                 tx.commit(events).await?;
                 self.known.remove(&id);
             }

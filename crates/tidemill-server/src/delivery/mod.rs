@@ -5,6 +5,7 @@
 
 mod command;
 mod driver;
+mod fence;
 mod mature;
 mod observe;
 mod power;

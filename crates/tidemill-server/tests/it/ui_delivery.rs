@@ -66,6 +66,7 @@ async fn rollout(server: &Server, word: &str) -> (u64, [Digest; 2]) {
         judge: Some(Spec { error_budget: 0.01, metrics: vec![metric], slices: None }),
         measures: None,
         power: None,
+        envelope: None,
         windows: Vec::new(),
         inputs: Digest::of(b"inputs"),
     };

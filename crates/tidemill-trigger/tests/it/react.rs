@@ -77,6 +77,7 @@ fn who_listens_for_what() {
         source: "s".into(),
         run: None,
         content: None,
+        facts: None,
     };
     let other = EventKind::SourceChanged {
         project: "another".to_owned(),
@@ -260,6 +261,7 @@ fn what_a_running_job_changes_may_be_its_own_doing() {
         source: "s".into(),
         run: None,
         content: None,
+        facts: None,
     };
     let made = event(1, kind);
     assert_eq!(words(&react(&made, &rules, &state)), ["fire version"]);

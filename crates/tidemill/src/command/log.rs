@@ -333,6 +333,9 @@ fn describe_tracked(kind: &EventKind) -> String {
         EventKind::OutcomesJoined { endpoint, matched, late, duplicate } => {
             format!("{endpoint}: {matched} joined, {late} late, {duplicate} duplicate")
         }
+        EventKind::RolloutGated { rollout, gate, detail, .. } => {
+            format!("rollout {rollout}: {gate}: {detail}")
+        }
         // What the subject already says.
         other => other.subject(),
     }

@@ -26,7 +26,7 @@ mod status;
 mod step_log;
 mod trigger;
 mod up;
-mod why;
+pub(crate) mod why;
 
 pub(crate) use demo::Demo;
 pub(crate) use endpoint::Endpoint;

@@ -1,5 +1,6 @@
 //! `tidemill up`: the server, until it is told to stop; and `tidemill serve`, which is its gateway alone.
 
+mod job_release;
 mod listen;
 mod lock;
 mod models;

@@ -2,7 +2,7 @@
 //!
 //! Nothing is concluded here: each link is an event of the log, or what a run, a rollout or the registry has stored.
 
-mod data;
+pub(crate) mod data;
 mod delivered;
 
 use clap::Args;

@@ -58,6 +58,11 @@ impl Rivals {
         }
     }
 
+    /// The number of the champion, where there is one.
+    pub(crate) fn champion_version(&self) -> Option<u64> {
+        self.champion().ok().map(|champion| champion.version)
+    }
+
     pub(super) fn is_champion(&self, other: &Rival) -> bool {
         self.champion().is_ok_and(|champion| champion.version == other.version)
     }

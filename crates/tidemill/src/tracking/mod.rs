@@ -19,13 +19,15 @@ use tidemill_core::declare::{Action, Step};
 use tidemill_core::{Actor, Clock, EventKind, NewEvent, RunId, RunState, StepState};
 use tidemill_db::tracking::{Batch, InputDataset, KeyValue, Metric, ModelOutput, NewTrackedRun, RunStatus};
 use tidemill_pipeline::{Content, StepEnd, StepFailure, Tracker};
+use tidemill_registry::Registry;
 use tidemill_store::Store;
 use tokio::runtime::Handle;
 
 pub(crate) use self::environment::Server;
+pub(crate) use self::model::{Made, log as log_model};
 use self::queue::{Queue, Write};
 use self::sampler::Sampler;
-pub(crate) use self::training::signature;
+pub(crate) use self::training::{metrics, params, signature};
 
 /// The longest value of a parameter and of a tag, as the tracking interface allows.
 const LONGEST: usize = 6000;
@@ -226,15 +228,23 @@ impl Tracking {
         };
         let out = step.outs.first().map(|out| self.parts.root.join(&out.path)).unwrap_or_default();
         let signature = training::signature(&out).map_err(|error| failed(&error))?;
+        let Parts { db, store, clock, actor, experiment, .. } = &self.parts;
+        let registry = Registry::new(db.clone(), store.clone(), Arc::clone(clock));
         let pending = self.queue.pending();
-        self.parts
-            .runtime
-            .block_on(async {
-                // The model names its run, which must be there.
-                pending.settled().await;
-                model::log(&self.parts, run, &step.name, content, &signature, params).await
-            })
-            .map_err(|error| failed(&error))
+        let logged = self.parts.runtime.block_on(async {
+            // The model names its run, which must be there.
+            pending.settled().await;
+            let made = Made {
+                experiment: *experiment,
+                run: Some(run),
+                step: &step.name,
+                files: store.files(&content.into())?,
+                signature: Some(&signature),
+                params,
+            };
+            log_model(&registry, actor, made).await
+        });
+        Ok(ModelOutput { model_id: logged.map_err(|error| failed(&error))?, step: 0 })
     }
 }
 
@@ -263,7 +273,7 @@ fn kind(step: &Step) -> &'static str {
 }
 
 /// Every leaf of a JSON value with its dotted name, as parameters.
-fn leaves(value: &serde_json::Value) -> Vec<KeyValue> {
+pub(crate) fn leaves(value: &serde_json::Value) -> Vec<KeyValue> {
     use serde_json::Value;
 
     fn walk(value: &Value, path: &str, found: &mut Vec<KeyValue>) {

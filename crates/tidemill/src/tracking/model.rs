@@ -1,66 +1,67 @@
-//! A model that a built-in training wrote, as a logged model: its folder with what MLflow's clients need to load it.
+//! A model that a step wrote, as a logged model; one of a built-in training with what MLflow's clients need to load it.
 //!
-//! The files of the folder are in the store already; only their names are written.
+//! The files are in the store already; only their names are written.
 
 use std::path::PathBuf;
 
-use tidemill_core::{RunId, Timestamp};
+use tidemill_core::{Actor, RunId, Timestamp};
 use tidemill_db::logged_models::LoggedModelStatus;
-use tidemill_db::tracking::{KeyValue, ModelOutput};
-use tidemill_pipeline::Content;
+use tidemill_db::tracking::KeyValue;
 use tidemill_registry::artifacts::ArtifactPath;
 use tidemill_registry::{LoggedModelRequest, Registry, Result};
 use tidemill_store::{Entry, EntryKind, Store};
 use tidemill_train::frame::Source;
 use tidemill_train::report::{InputSpec, Signature};
 
-use super::Parts;
-
 /// Loads a folder of ours with ONNX Runtime.
 const LOADER: &str = include_str!("loader.py");
 /// What the loader needs, with the versions that are known to work or newer.
 const REQUIREMENTS: &str = "mlflow\nnumpy\nonnxruntime>=1.17\npandas\n";
 
-/// Records the model; gives the output that the run's record names.
-pub(super) async fn log(
-    parts: &Parts,
-    run: RunId,
-    name: &str,
-    content: &Content,
-    signature: &Signature,
-    params: &[KeyValue],
-) -> Result<ModelOutput> {
-    let registry = Registry::new(parts.db.clone(), parts.store.clone(), parts.clock.clone());
+/// A model that a step wrote.
+pub(crate) struct Made<'a> {
+    /// The experiment, which is there.
+    pub(crate) experiment: i64,
+    /// The run that made it, where one is known.
+    pub(crate) run: Option<RunId>,
+    /// The step.
+    pub(crate) step: &'a str,
+    /// Its files, which are in the store.
+    pub(crate) files: Vec<(PathBuf, Entry)>,
+    /// Inputs and outputs, where the built-in trainer wrote it.
+    pub(crate) signature: Option<&'a Signature>,
+    /// How it was made.
+    pub(crate) params: &'a [KeyValue],
+}
+
+/// Records the model; gives its identifier.
+pub(crate) async fn log(registry: &Registry, actor: &Actor, made: Made<'_>) -> Result<String> {
+    let store = registry.store();
     // Collection must not take what is in the store but has no name yet.
-    let _hold = parts.store.hold()?;
+    let _hold = store.hold()?;
     let request = LoggedModelRequest {
-        experiment: parts.experiment.to_string(),
-        name: Some(name.replace(['/', ':', '%', '"', '\'', '.'], "_")),
-        model_type: "tidemill".to_owned(),
-        source_run: Some(run.to_string()),
-        params: params.to_vec(),
+        experiment: made.experiment.to_string(),
+        name: Some(made.step.replace(['/', ':', '%', '"', '\'', '.'], "_")),
+        model_type: if made.signature.is_some() { "tidemill".to_owned() } else { String::new() },
+        source_run: made.run.map(|run| run.to_string()),
+        params: made.params.to_vec(),
         tags: Vec::new(),
     };
-    let model = registry.create_logged_model(&parts.actor, request).await?;
+    let model = registry.create_logged_model(actor, request).await?;
     let root = ArtifactPath::parse(model.artifact_uri.trim_start_matches("mlflow-artifacts:/"))?;
-    let mut files = stored(&parts.store, content)?;
-    for (name, text) in described(&model.id, run, parts.clock.now(), signature) {
-        files.push((PathBuf::from(name), put(&parts.store, &text)?));
+    let mut files = made.files;
+    if let Some(signature) = made.signature {
+        for (name, text) in described(&model.id, made.run, registry.clock().now(), signature) {
+            files.push((PathBuf::from(name), put(store, &text)?));
+        }
     }
     let mut named = Vec::with_capacity(files.len());
     for (path, entry) in files {
         named.push((root.join(&ArtifactPath::parse(&path.to_string_lossy())?)?, entry));
     }
     registry.link_artifacts(&named).await?;
-    registry.finish_logged_model(&parts.actor, &model.id, LoggedModelStatus::Ready).await?;
-    Ok(ModelOutput { model_id: model.id, step: 0 })
-}
-
-/// The files of a folder that is in the store.
-fn stored(store: &Store, content: &Content) -> Result<Vec<(PathBuf, Entry)>> {
-    let entry =
-        Entry { digest: content.digest, kind: EntryKind::Tree, bytes: content.bytes, files: 0, sha256: None };
-    Ok(store.files(&entry)?)
+    registry.finish_logged_model(actor, &model.id, LoggedModelStatus::Ready).await?;
+    Ok(model.id)
 }
 
 fn put(store: &Store, text: &str) -> Result<Entry> {
@@ -70,7 +71,12 @@ fn put(store: &Store, text: &str) -> Result<Entry> {
 }
 
 /// The files beside the trainer's own that make the folder one of MLflow's.
-fn described(model: &str, run: RunId, at: Timestamp, signature: &Signature) -> [(&'static str, String); 4] {
+fn described(
+    model: &str,
+    run: Option<RunId>,
+    at: Timestamp,
+    signature: &Signature,
+) -> [(&'static str, String); 4] {
     let inputs: Vec<serde_json::Value> = signature
         .inputs
         .iter()
@@ -80,6 +86,7 @@ fn described(model: &str, run: RunId, at: Timestamp, signature: &Signature) -> [
     let inputs = serde_json::Value::from(serde_json::Value::from(inputs).to_string());
     let at = at.to_string();
     let time = at.trim_end_matches('Z').replace('T', " ");
+    let run = run.map(|run| format!("run_id: {run}\n")).unwrap_or_default();
     let manifest = format!(
         "artifact_path: model\n\
          flavors:\n  \
@@ -91,7 +98,7 @@ fn described(model: &str, run: RunId, at: Timestamp, signature: &Signature) -> [
            onnx:\n    \
              data: model.onnx\n\
          model_id: {model}\n\
-         run_id: {run}\n\
+         {run}\
          signature:\n  \
            inputs: {inputs}\n  \
            outputs: null\n  \

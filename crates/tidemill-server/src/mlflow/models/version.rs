@@ -21,6 +21,8 @@ pub(super) async fn create(State(app): State<App>, Call { fields, actor }: Call)
         run_link: fields.opt_str("run_link")?.map(str::to_owned),
         description: Some(text(&fields, "description")?),
         tags: pairs(&fields, "tags")?,
+        cause: None,
+        facts: None,
     };
     answer(&app.registry().create_version(&actor, request).await?)
 }

@@ -12,7 +12,7 @@ use tidemill_db::delivery::{Rollout, RolloutFilter};
 use tidemill_db::monitoring::AlertFilter;
 use tidemill_deliver::outcome::PAIRED_COST;
 use tidemill_deliver::rollout::Concurrency;
-use tidemill_registry::{LoggedModelSearch, Registry, VersionRequest};
+use tidemill_registry::Registry;
 use tidemill_server::delivery::{release_after, state_of};
 use tokio_util::sync::CancellationToken;
 
@@ -91,7 +91,7 @@ pub(super) struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    /// With the release of the model that was just trained, of which `never` are the scores.
+    /// With the release of the model that was just trained: its version, and its scores.
     pub(super) fn begin(
         world: &'a World<'a>,
         registry: Registry,
@@ -99,7 +99,7 @@ impl<'a> Replay<'a> {
         server: Stepped,
         trainer: Arc<Trainer>,
         (costs, threshold): (Costs, f64),
-        never: Vec<f64>,
+        (first, never): (u64, Vec<f64>),
     ) -> anyhow::Result<Self> {
         let months = flights.months(FIRST);
         let mut replay = Self {
@@ -130,7 +130,7 @@ impl<'a> Replay<'a> {
         };
         let app = world.app;
         let origin = Origin { until: month_begin(FIRST), why: Why::First };
-        replay.release(origin, Concurrency::Queue, None)?;
+        replay.send(first, origin, Concurrency::Queue, None)?;
         let watched = crate::monitors::declaration(&app.project, MODEL);
         let declared =
             tidemill_server::monitoring::declare(app.db()?, app.clock.as_ref(), &app.actor, &watched);
@@ -256,7 +256,7 @@ impl<'a> Replay<'a> {
     }
 
     /// A trigger had a model trained. It is released, as a program of the project would do after the training.
-    fn retrained(&mut self, Trained { cause, watch }: Trained) -> anyhow::Result<()> {
+    fn retrained(&mut self, Trained { cause, watch, version }: Trained) -> anyhow::Result<()> {
         let now = self.world.app.clock.now();
         self.world.say(&format!("{}: an alert of `{watch}`, and a retraining by its trigger", date(now)));
         let later = self.flights.between(now, Timestamp::from_millis(i64::MAX));
@@ -265,7 +265,7 @@ impl<'a> Replay<'a> {
         let is_new = |sent: &Sent| now.since(sent.at).as_millis() < (PATIENCE * DAY).unsigned_abs().into();
         let is_early = self.under_way()?.into_iter().any(is_new);
         let concurrency = if is_early { Concurrency::Queue } else { Concurrency::Supersede };
-        self.release(Origin { until: now, why: Why::Alert(watch) }, concurrency, Some(cause))
+        self.send(version, Origin { until: now, why: Why::Alert(watch) }, concurrency, Some(cause))
     }
 
     /// Rollouts that are on their way.
@@ -287,44 +287,15 @@ impl<'a> Replay<'a> {
         let pushed = self.under_way()?.last().map(|sent| (sent.version, sent.origin.clone()));
         self.world.say(&format!("{}: a release with a mis-joined feature", date(until)));
         let wrong = [format!("features.earlier={MISJOINED}")];
-        train(app, &["train"], &wrong, until, self.world.share)?;
-        self.release(Origin { until, why: Why::Harm }, Concurrency::Supersede, None)?;
+        let version = train(app, &["train"], &wrong, until, self.world.share)?;
+        self.send(version, Origin { until, why: Why::Harm }, Concurrency::Supersede, None)?;
         if let Some((version, origin)) = pushed {
             self.send(version, origin, Concurrency::Queue, None)?;
         }
         Ok(())
     }
 
-    /// Registers the model that was just trained and releases it, as a consequence of the event `cause`.
-    fn release(
-        &mut self,
-        origin: Origin,
-        concurrency: Concurrency,
-        cause: Option<u64>,
-    ) -> anyhow::Result<()> {
-        let app = self.world.app;
-        let version = app.block(async {
-            let experiment = self.registry.experiment_by_name(app.project.project.as_str()).await?;
-            let search = LoggedModelSearch {
-                experiments: vec![experiment.id.to_string()],
-                limit: Some(1),
-                ..LoggedModelSearch::default()
-            };
-            let found = self.registry.search_logged_models(&search).await?;
-            let Some(model) = found.items.into_iter().next() else { return Ok(None) };
-            let request = VersionRequest {
-                model: MODEL.to_owned(),
-                source: format!("models:/{}", model.id),
-                run: model.source_run.clone(),
-                logged_model: Some(model.id.clone()),
-                ..VersionRequest::default()
-            };
-            self.registry.create_version(&app.actor, request).await.map(|version| Some(version.version))
-        });
-        let version = version.map_err(said)?.context("the training left no model")?;
-        self.send(version, origin, concurrency, cause)
-    }
-
+    /// Releases a version, as a consequence of the event `cause`.
     fn send(
         &mut self,
         version: u64,

@@ -20,21 +20,21 @@ use super::clock::Replayed;
 use super::{DAY, date, silent};
 use crate::app::App;
 use crate::cli::Run;
-use crate::command::run;
+use crate::command::run::{self, Registered};
 use crate::failure::Failure;
 use crate::output::Console;
 
 /// Days of flights that a training learns from.
 pub(super) const LEARNED: i64 = 90;
 
-/// Runs steps of the pipeline for a training on the ninety days before the day of `at`.
+/// Runs steps of the pipeline for a training on the ninety days before the day of `at`; gives the version that it became.
 pub(super) fn train(
     app: &App<'_>,
     steps: &[&str],
     params: &[String],
     at: Timestamp,
     share: u32,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<u64> {
     let mut params = params.to_vec();
     params.extend([
         format!("features.from={}", date(Timestamp::from_millis(at.millis() - LEARNED * DAY))),
@@ -52,6 +52,7 @@ pub(super) fn train(
         keep_going: false,
         wait: false,
         no_tests: true,
+        no_register: false,
     };
     let resolved = app.resolve(&args.params)?;
     let done = run::once(&args, app, &resolved)?;
@@ -63,7 +64,13 @@ pub(super) fn train(
             .hint("`tidemill demo --dir DIR` keeps its folder; look at `tidemill status -C DIR`")
             .into());
     }
-    Ok(())
+    match done.registered {
+        Some(Registered::New { version, .. } | Registered::Known { version, .. }) => Ok(version),
+        Some(Registered::Refused { why, .. }) => {
+            Err(Failure::new(format!("the model of the demo cannot be registered: {why}")).into())
+        }
+        None => Err(Failure::new("the training left no model").into()),
+    }
 }
 
 /// A training that a trigger asked for, and that is done.
@@ -72,13 +79,15 @@ pub(super) struct Trained {
     pub(super) cause: u64,
     /// The monitor whose alert it was.
     pub(super) watch: String,
+    /// The version that it became.
+    pub(super) version: u64,
 }
 
 /// Asked for at a time of the year, as a consequence of an event.
 struct Order {
     cause: u64,
     at: Timestamp,
-    done: oneshot::Sender<Result<(), String>>,
+    done: oneshot::Sender<Result<u64, String>>,
 }
 
 /// Trains where triggers ask for it.
@@ -128,7 +137,7 @@ impl Trainer {
         }
     }
 
-    async fn train(&self, cause: u64) -> Result<(), String> {
+    async fn train(&self, cause: u64) -> Result<u64, String> {
         let (done, end) = oneshot::channel();
         let order = Order { cause, at: self.clock.now(), done };
         let sent = held(&self.orders).as_ref().is_some_and(|orders| orders.send(order).is_ok());
@@ -198,12 +207,13 @@ impl Host for Trainer {
         if let Some(other) = actions.iter().find(|action| **action != TriggerAction::Run) {
             return failed(format!("the demo does not do `{}`", other.name()));
         }
-        if let Err(why) = self.train(started).await {
-            return failed(why);
-        }
+        let version = match self.train(started).await {
+            Ok(version) => version,
+            Err(why) => return failed(why),
+        };
         let details: Details = serde_json::from_str(&job.details).unwrap_or_default();
         let watch = details.get("watch").unwrap_or(&job.trigger).clone();
-        held(&self.trained).push(Trained { cause: started, watch });
+        held(&self.trained).push(Trained { cause: started, watch, version });
         Worked { state: JobState::Succeeded, reason: None }
     }
 }

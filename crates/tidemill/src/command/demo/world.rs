@@ -11,7 +11,7 @@ use tidemill_train::metric::calibrated_threshold;
 
 use super::clock::Replayed;
 use super::flights::{Flights, scores};
-use super::replay::{Replay, said};
+use super::replay::Replay;
 use super::report::Told;
 use super::trainer::{Trainer, train};
 use super::{date, month_begin};
@@ -50,7 +50,7 @@ impl World<'_> {
         self.say("training on January to March");
         let replay =
             [format!("replay.to={}", date(month_begin(end))), format!("replay.share={}", self.share)];
-        train(app, &["replay", "train"], &replay, begin, self.share)?;
+        let first = train(app, &["replay", "train"], &replay, begin, self.share)?;
         let flights = Flights::read(&app.root.join("replay.parquet"), &app.root.join("model"))?;
         let never = self.score(&flights, &(0..flights.late.len()))?;
         let home = Home {
@@ -70,8 +70,8 @@ impl World<'_> {
             Triggers::new(app.db()?.clone(), Arc::clone(&app.clock), project, Arc::clone(&trainer) as _)
                 .map_err(Failure::new)?;
         let server = app.block(Stepped::start(registry.clone(), &home, triggers))?;
-        app.block(registry.create_model(&app.actor, MODEL, &[], None)).map_err(said)?;
-        let mut replay = Replay::begin(self, registry, &flights, server, trainer, (costs, threshold), never)?;
+        let mut replay =
+            Replay::begin(self, registry, &flights, server, trainer, (costs, threshold), (first, never))?;
         for month in FIRST..end {
             replay.month(month, month == FIRST + months / 2)?;
         }

@@ -6,6 +6,7 @@ mod plan;
 use clap::Args;
 use serde_json::json;
 use tidemill_core::Name;
+use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::rollout::Concurrency;
 use tidemill_server::delivery::{Wanted, endpoint_name, release_after};
 
@@ -55,7 +56,11 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
         Concurrent::Supersede => Concurrency::Supersede,
         Concurrent::Reject => Concurrency::Reject,
     };
-    let wanted = wanted(app, &model, version, &args.to, args.threshold, concurrency)?;
+    let mut wanted = wanted(app, &model, version, &args.to, args.threshold, concurrency)?;
+    if app.cause.is_some() {
+        // Nobody has looked at what a trigger releases.
+        wanted.envelope = envelope(declared, &args.to)?;
+    }
     let (db, console) = (app.db()?, app.console);
     let placed = app.block(release_after(db, app.clock.as_ref(), &app.actor, app.cause, &wanted))?;
     let watched = crate::monitors::declaration(&app.project, &wanted.endpoint);
@@ -132,8 +137,15 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
         power: planned.power,
         windows: planned.windows,
         holdout: planned.holdout,
+        envelope: None,
         concurrency: Concurrency::Queue,
     })
+}
+
+/// What triggers may release to an environment without anybody who looks.
+fn envelope(declared: &tidemill_project::Release, to: &str) -> anyhow::Result<Option<Envelope>> {
+    let (_, _, environment) = environment(declared, to)?;
+    Ok(environment.envelope.as_ref().or(declared.envelope.as_ref()).map(plan::envelope))
 }
 
 /// The number of a version; the newest of the model where none is given.

@@ -1,6 +1,7 @@
 //! `tidemill run`: brings steps up to date, tests the model, and says what came of it.
 
 mod display;
+mod register;
 mod summary;
 mod sweep;
 
@@ -11,7 +12,7 @@ use serde_json::json;
 use tidemill_core::{Clock as _, Digest, EventKind, Quiet, RunId, RunState, SystemClock, canonical_json};
 use tidemill_db::EventFilter;
 use tidemill_db::Order;
-use tidemill_db::tracking::{KeyValue, Stage};
+use tidemill_db::tracking::{Experiment, KeyValue, Stage};
 use tidemill_pipeline::{
     Dag, Decision, Guard, Holder, LocalExecutor, Plan, RunOptions, RunReport, Selection, Services, Tracker,
     Untracked, execute,
@@ -30,6 +31,7 @@ use crate::step::Bodies;
 use crate::tracking::{self, Server, Tracking};
 
 pub(crate) use display::Display;
+pub(crate) use register::Registered;
 pub(crate) use summary::{failures, flatten, metric_values};
 
 /// Memory of one `sql` step before it spills to disk.
@@ -46,12 +48,16 @@ pub(crate) fn run(args: &Run, app: &App<'_>) -> anyhow::Result<()> {
 
 /// What came of one run.
 pub(crate) struct Done {
+    /// The steps.
+    pub(crate) dag: Dag,
     /// The graph's plan before anything ran.
     pub(crate) plan: Plan,
     /// The run; `None` where there was nothing to do, or for a dry run.
     pub(crate) report: Option<RunReport>,
     /// The tests of the model, where there are some and the model is there.
     pub(crate) evidence: Option<Evidence>,
+    /// What the registry made of the model; `None` where the project releases none, or this run was not about it.
+    pub(crate) registered: Option<Registered>,
 }
 
 impl Done {
@@ -75,7 +81,14 @@ fn finish(args: &Run, app: &App<'_>, resolved: &Resolved, done: &Done) -> anyhow
     match &done.report {
         Some(report) if report.state == RunState::Cancelled => Err(Failure::cancelled().into()),
         _ if done.good() => Ok(()),
-        _ => Err(Said(Exit::Failed).into()),
+        _ => match &done.registered {
+            Some(Registered::Refused { model, why }) if !app.console.json() => {
+                Err(Failure::new(format!("{why}, so `{model}` gets no new version"))
+                    .hint("correct the data, the training or the limits; `--no-register` only tests")
+                    .into())
+            }
+            _ => Err(Said(Exit::Failed).into()),
+        },
     }
 }
 
@@ -85,8 +98,9 @@ pub(crate) fn once(args: &Run, app: &App<'_>, resolved: &Resolved) -> anyhow::Re
     let selection = Selection { steps: args.steps.clone(), downstream: args.downstream };
     if args.dry_run {
         let plan = make_plan(app, &dag, &selection, args.force)?;
-        return Ok(Done { plan, report: None, evidence: None });
+        return Ok(Done { dag, plan, report: None, evidence: None, registered: None });
     }
+    let released = register::step(args, app, &resolved.steps)?;
     let run = RunId::from_entropy(entropy()?);
     let wait = if args.wait { Duration::MAX } else { Duration::ZERO };
     // The folder of the lock is made by whatever opens first.
@@ -114,7 +128,11 @@ pub(crate) fn once(args: &Run, app: &App<'_>, resolved: &Resolved) -> anyhow::Re
     };
     let good = report.as_ref().is_none_or(|report| report.state == RunState::Succeeded);
     let evidence = if good && !args.no_tests { test_model(app, resolved, report.as_ref())? } else { None };
-    Ok(Done { plan, report, evidence })
+    let mut done = Done { dag, plan, report, evidence, registered: None };
+    if let Some((model, step)) = released.filter(|_| good) {
+        done.registered = register::register(args, app, model, step, &done)?;
+    }
+    Ok(done)
 }
 
 /// Evaluates the expectations of every dataset that a step which may run reads.
@@ -237,22 +255,27 @@ fn start(
     Ok(report)
 }
 
-/// Tracking in the experiment of the project's name, which is made if it is not there.
+/// The experiment of the project's name, which is made if it is not there; `None` where it is deleted.
+fn experiment(app: &App<'_>, registry: &Registry) -> anyhow::Result<Option<Experiment>> {
+    let name = app.project.project.as_str();
+    let found = app.block(async {
+        match registry.experiment_by_name(name).await {
+            Err(error) if error.code == Code::ResourceDoesNotExist => {
+                let id = registry.create_experiment(&app.actor, name, None, Vec::new()).await?;
+                registry.experiment(&id.to_string()).await
+            }
+            found => found,
+        }
+    })?;
+    Ok(Some(found).filter(|experiment| experiment.stage == Stage::Active))
+}
+
+/// Tracking in the experiment of the project.
 fn tracked(app: &App<'_>, resolved: &Resolved, run: RunId) -> anyhow::Result<Option<Tracking>> {
     let (db, store) = (app.db()?.clone(), app.store()?.clone());
     let registry = Registry::new(db.clone(), store.clone(), Arc::clone(&app.clock));
     let name = app.project.project.as_str();
-    let experiment = app.block(async {
-        match registry.experiment_by_name(name).await {
-            Ok(experiment) => Ok(Some(experiment)),
-            Err(error) if error.code == Code::ResourceDoesNotExist => {
-                let id = registry.create_experiment(&app.actor, name, None, Vec::new()).await?;
-                registry.experiment(&id.to_string()).await.map(Some)
-            }
-            Err(error) => Err(error),
-        }
-    })?;
-    let Some(experiment) = experiment.filter(|experiment| experiment.stage == Stage::Active) else {
+    let Some(experiment) = experiment(app, &registry)? else {
         app.console.note(format!(
             "the experiment `{name}` is deleted, so this run is not tracked; restore it to go on"
         ));
@@ -304,7 +327,8 @@ fn test_model(
     if app.project.tests.is_empty() {
         return Ok(None);
     }
-    let Some((step, training)) = subject(&resolved.steps) else { return Ok(None) };
+    let released = app.project.release.as_ref().and_then(|release| release.step.as_deref());
+    let Some((step, training)) = subject(&resolved.steps, released) else { return Ok(None) };
     let Some(out) = step.outs.first() else { return Ok(None) };
     let folder = app.root.join(&out.path);
     if !folder.is_dir() {

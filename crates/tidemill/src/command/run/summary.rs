@@ -11,7 +11,7 @@ use tidemill_project::Resolved;
 use tidemill_train::metric;
 use tidemill_train::report::{CostReport, Report};
 
-use super::Done;
+use super::{Done, Registered};
 use crate::app::App;
 use crate::model_test::{Evidence, Outcome, report};
 use crate::output::{
@@ -35,6 +35,20 @@ pub(super) fn print(app: &App<'_>, resolved: &Resolved, done: &Done) -> anyhow::
     metric_files(app, &resolved.steps);
     if let Some(evidence) = &done.evidence {
         tests(console, evidence);
+    }
+    if let Some(registered) = &done.registered {
+        console.line("");
+        console.line(match registered {
+            Registered::New { model, version } => {
+                format!(
+                    "{} {}",
+                    console.out(GOOD, "registered"),
+                    console.out(STRONG, format!("{model}@{version}"))
+                )
+            }
+            Registered::Known { model, version } => format!("{model}@{version} is of the same content"),
+            Registered::Refused { model, why } => format!("no new version of {model}: {why}"),
+        });
     }
     outputs(app, &resolved.steps);
     Ok(())
@@ -281,7 +295,7 @@ fn as_json(app: &App<'_>, resolved: &Resolved, done: &Done) -> anyhow::Result<()
         .collect();
     app.console.value(&json!({
         "run": run, "up_to_date": done.report.is_none(), "models": models, "metrics": metrics,
-        "tests": done.evidence,
+        "tests": done.evidence, "registered": done.registered,
     }))
 }
 

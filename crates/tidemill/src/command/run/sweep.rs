@@ -21,6 +21,8 @@ const MOST: usize = 10_000;
 
 pub(super) fn run(args: &Run, app: &App<'_>) -> anyhow::Result<()> {
     let combinations = combinations(&args.sweep)?;
+    // Combinations are tried; which of them is worth a version is for people to say.
+    let args = &Run { no_register: true, ..args.clone() };
     let mut table =
         Table::new(&[("parameters", Align::Left), ("run", Align::Left), ("results", Align::Left)]);
     let mut values = Vec::new();

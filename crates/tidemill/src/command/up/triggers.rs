@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use tidemill_core::declare::{MessageSource, Secret, Trigger, TriggerAction};
 use tidemill_core::{Clock, Digest, JobState};
+use tidemill_db::Db;
 use tidemill_db::jobs::Job;
 use tidemill_registry::Registry;
 use tidemill_server::triggers::{Folder, Host, Triggers, Worked};
@@ -16,6 +17,7 @@ use tidemill_trigger::Details;
 use tidemill_trigger::message::Source;
 use tokio_util::sync::CancellationToken;
 
+use super::job_release::{Choice, choose};
 use super::listen;
 use crate::app::{PROJECT_FILE, reason};
 use crate::failure::Failure;
@@ -33,6 +35,7 @@ pub(super) fn open(home: &Home, registry: &Registry) -> anyhow::Result<Option<Tr
     let host = ProjectHost {
         root: root.clone(),
         database: home.named_database.clone(),
+        db: registry.db().clone(),
         logs: home.dir.join("jobs"),
         seen: Mutex::new(None),
     };
@@ -50,6 +53,7 @@ fn read(root: &Path) -> anyhow::Result<tidemill_project::Project> {
 struct ProjectHost {
     root: PathBuf,
     database: Option<String>,
+    db: Db,
     logs: PathBuf,
     /// Size and time of the project file when it was last read.
     seen: Mutex<Option<(u64, SystemTime)>>,
@@ -139,9 +143,16 @@ impl Host for ProjectHost {
         };
         let details: Details = serde_json::from_str(&job.details).unwrap_or_default();
         let log = self.logs.join(format!("{}.log", job.id));
-        for action in actions {
-            let mut arguments = match self.words(action, &details) {
-                Ok(words) => words,
+        let mut said = None;
+        for (at, action) in actions.iter().enumerate() {
+            let has_run = actions[..at].contains(&TriggerAction::Run);
+            let mut arguments = match self.words(*action, job, &details, has_run).await {
+                Ok(Words::Typed(words)) => words,
+                Ok(Words::Nothing(why)) => {
+                    tracing::info!(job.id = job.id, "{why}");
+                    said = Some(why);
+                    continue;
+                }
                 Err(why) => return failed(format!("`{}`: {why}", action.name())),
             };
             arguments.extend(["--job".to_owned(), format!("{started}:{}", std::process::id())]);
@@ -154,13 +165,27 @@ impl Host for ProjectHost {
                 Ended::Stopped => return Worked { state: JobState::Cancelled, reason: None },
             }
         }
-        Worked { state: JobState::Succeeded, reason: None }
+        Worked { state: JobState::Succeeded, reason: said }
     }
 }
 
+/// What is to be done for an action.
+enum Words {
+    /// What is typed.
+    Typed(Vec<String>),
+    /// Nothing, and why.
+    Nothing(String),
+}
+
 impl ProjectHost {
-    /// What is typed for an action.
-    fn words(&self, action: TriggerAction, details: &Details) -> Result<Vec<String>, String> {
+    /// What is typed for an action; `has_run` says whether the job has run the pipeline before it.
+    async fn words(
+        &self,
+        action: TriggerAction,
+        job: &Job,
+        details: &Details,
+        has_run: bool,
+    ) -> Result<Words, String> {
         let words: &[&str] = match action {
             TriggerAction::Check => &["check"],
             // Somebody at the keyboard may be running the pipeline.
@@ -168,25 +193,24 @@ impl ProjectHost {
             TriggerAction::Ci => &["ci", details.get("commit").map_or("HEAD", String::as_str)],
             TriggerAction::Release => {
                 let project = read(&self.root).map_err(|error| error.to_string())?;
-                return release(project.release.as_ref(), details);
+                let declared = project.release.as_ref();
+                let environment = declared.and_then(|release| release.environments.keys().next());
+                let (Some(declared), Some(environment)) = (declared, environment) else {
+                    let why = "the project declares no environment to release to; add one below `release:`";
+                    return Err(why.to_owned());
+                };
+                let chosen = choose(&self.db, job, &declared.model, details, has_run).await;
+                let mut words = vec!["release".to_owned(), "--to".to_owned(), environment.to_string()];
+                match chosen.map_err(|error| error.to_string())? {
+                    Choice::Version(version) => words.push(version),
+                    Choice::Newest => {}
+                    Choice::Nothing(why) => return Ok(Words::Nothing(why)),
+                }
+                return Ok(Words::Typed(words));
             }
         };
-        Ok(words.iter().map(|word| (*word).to_owned()).collect())
+        Ok(Words::Typed(words.iter().map(|word| (*word).to_owned()).collect()))
     }
-}
-
-/// What is typed for a release: to the first environment, of the version that the event is about or else the newest.
-fn release(declared: Option<&tidemill_project::Release>, details: &Details) -> Result<Vec<String>, String> {
-    let environment = declared.and_then(|release| release.environments.keys().next());
-    let environment =
-        environment.ok_or("the project declares no environment to release to; add one below `release:`")?;
-    let mut words = vec!["release".to_owned(), "--to".to_owned(), environment.to_string()];
-    if let (Some("model"), Some(model), Some(version)) =
-        (details.get("source").map(String::as_str), details.get("model"), details.get("version"))
-    {
-        words.push(format!("{model}@{version}"));
-    }
-    Ok(words)
 }
 
 fn is_remote(path: &str) -> bool {
@@ -347,21 +371,5 @@ mod tests {
         assert_eq!(files(root.path(), &paths).unwrap(), one);
         fs_err::write(root.path().join("data/a.csv"), "xy").unwrap();
         assert_ne!(files(root.path(), &paths).unwrap(), one);
-    }
-
-    #[test]
-    fn what_is_released_where() {
-        let text = "project: p\nrelease: {model: m, environments: {staging: {}, prod: {}}}\n";
-        let declared = tidemill_project::parse(text, PROJECT_FILE).unwrap().release;
-        let release = |details: &Details| release(declared.as_ref(), details);
-        assert_eq!(release(&Details::new()).unwrap(), ["release", "--to", "staging"]);
-        let of = |source: &str| {
-            [("source", source), ("model", "m"), ("version", "7")]
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into()
-        };
-        assert_eq!(release(&of("model")).unwrap(), ["release", "--to", "staging", "m@7"]);
-        assert_eq!(release(&of("webhook")).unwrap(), ["release", "--to", "staging"]);
-        assert!(super::release(None, &Details::new()).unwrap_err().contains("no environment"));
     }
 }

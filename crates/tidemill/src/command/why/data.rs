@@ -13,19 +13,24 @@ use crate::output::{bytes, plural};
 const SHOWN: usize = 3;
 
 /// A dataset, or the other files, that a run has read.
-pub(super) struct Source {
+pub(crate) struct Source {
     /// The dataset's name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Whether it is a dataset of the project.
-    pub(super) is_dataset: bool,
-    files: BTreeMap<String, (Digest, u64)>,
+    pub(crate) is_dataset: bool,
+    /// Content and size of each, by path.
+    pub(crate) files: BTreeMap<String, (Digest, u64)>,
 }
 
 /// What a run has read that none of its steps has written.
 pub(super) fn sources(app: &App<'_>, lock: Option<Digest>) -> anyhow::Result<Vec<Source>> {
     // What garbage collection removed is not known any more, and says nothing.
     let Some(text) = lock.and_then(|lock| app.store().ok()?.get(&lock).ok()) else { return Ok(Vec::new()) };
-    let lock = Lock::parse("the lock file of the run", &text)?;
+    Ok(read(app, &Lock::parse("the lock file of the run", &text)?))
+}
+
+/// What these steps have read that none of them has written.
+pub(crate) fn read(app: &App<'_>, lock: &Lock) -> Vec<Source> {
     let written: BTreeSet<&String> = lock.steps.values().flat_map(|step| step.outs.keys()).collect();
     let is_written = |path: &str| {
         written
@@ -49,7 +54,7 @@ pub(super) fn sources(app: &App<'_>, lock: Option<Digest>) -> anyhow::Result<Vec
             .files
             .insert(path.clone(), (content.digest, content.bytes));
     }
-    Ok(found.into_values().collect())
+    found.into_values().collect()
 }
 
 /// Whether a file is one of those at a declared path: the path itself, below it, or where its pattern begins.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::own_pages::in_browser;
 use super::process::Place;
 use super::registered::Api;
-use super::tracked::{register_champion, register_newest};
+use super::tracked::{make_champion, register_newest};
 use crate::fixture::{Project, Ran};
 
 /// 3,000 rows, of which 300 come twice. The target follows from `a` and `sex` but for `red` rows, where it is luck.
@@ -245,7 +245,7 @@ fn versions_are_set_beside_the_model() {
     assert_eq!(outcomes(&first), ["not_judged"; 6], "{first}");
     let server = place.serve();
     let api = Api::of(&server, None);
-    register_champion(&api, "judged");
+    make_champion(&api, "judged");
     server.stop();
 
     // A model beside itself is no worse; the only version is the model itself, which has lost nothing.

@@ -3,11 +3,10 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::own_pages::in_browser;
 use super::process::{Place, Server, script};
-use super::registered::Api;
 use crate::fixture::{Ran, copy, repository};
 
 const PROJECT: &str = "project: flights
@@ -64,7 +63,6 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     fs_err::write(place.root().join("tidemill.yaml"), PROJECT).unwrap();
     Ran::of(&place.command(&["run", "--json"]).output().unwrap()).good();
     let server = place.serve();
-    register(&server);
     said(&place, &["release", "flights-late", "--to", "prod"]);
     let features = place.root().join("later.parquet");
     let sent = Cell::new(0);
@@ -254,24 +252,6 @@ fn has_seen(all: &Value, values: u64) -> bool {
     let seen = &of(all, "stream:column:distance")["last"]["verdict"]["evidence"]["seen"];
     assert!(seen.as_u64().is_none_or(|seen| seen <= values), "counted twice: {seen} of {values}");
     seen == values
-}
-
-/// Makes the model that the run logged the first version of its name.
-fn register(server: &Server) {
-    let api = Api::of(server, None);
-    let found = api.mlflow("experiments/search", json!({"max_results": 100}));
-    let experiments: Vec<&Value> = found["experiments"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|experiment| &experiment["experiment_id"])
-        .collect();
-    let logged = api.mlflow("logged-models/search", json!({ "experiment_ids": experiments }));
-    let info = &logged["models"][0]["info"];
-    api.mlflow("registered-models/create", json!({"name": "flights-late"}));
-    let version =
-        json!({"name": "flights-late", "source": info["artifact_uri"], "model_id": info["model_id"]});
-    api.mlflow("model-versions/create", version);
 }
 
 fn of<'a>(all: &'a Value, watch: &str) -> &'a Value {

@@ -55,7 +55,7 @@ fn every_page_of_the_example_project() {
     let (_, after) = rest.split_once("\nmonitors:\n").unwrap();
     fs_err::write(&file, format!("{before}\n{RELEASE}\nmonitors:\n{after}")).unwrap();
     for arguments in [
-        &["run"][..],
+        &["run", "--no-register"][..],
         &["data", "add", "planes", "data/planes.parquet"],
         &["data", "add", "planes", "data/airlines.parquet"],
         &["data", "add", "months", "data/flights/2013-01.parquet"],

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::registered::Api;
-use super::tracked::{register_champion, table};
+use super::tracked::{make_champion, table};
 use super::triggers::{Lab, offsets};
 
 const PROJECT: &str = "
@@ -30,7 +30,7 @@ fn from_a_file_that_changed_to_production() {
     lab.wait(&server, "a run", |log| log.ended("succeeded") == 1);
 
     let api = Api::of(&server, None);
-    register_champion(&api, "late");
+    make_champion(&api, "late");
     insta::assert_snapshot!("registered", chain(&lab, "late@champion"));
 
     lab.run(&["release", "late@1", "--to", "prod"]);

@@ -1,0 +1,92 @@
+//! The gate of the envelope: a release that a trigger has made waits for a person where it is outside of what was declared.
+//!
+//! How a version was made is read from the log, where it was recorded with it; tags and artifacts, which clients may change, count for
+//! nothing here.
+
+use tidemill_core::{Actor, Digest, EventKind, NewEvent, Timestamp};
+use tidemill_db::delivery::GateResult;
+use tidemill_db::{Db, EventFilter, Order, Tx};
+use tidemill_deliver::approval::Rule;
+use tidemill_deliver::envelope::Version;
+use tidemill_deliver::rollout::{Plan, Stage};
+use tidemill_registry::Error;
+
+/// The name of the gate.
+const GATE: &str = "envelope";
+/// The role in which somebody agrees to what is outside.
+const ROLE: &str = "reviewer";
+/// Events that are read at once.
+const PAGE: usize = 100;
+
+/// Looks whether the candidate of a plan is inside of its envelope; where it is not, the plan begins with a gate. A plan that begins
+/// with one anyway gets no second: whoever agrees there sees what this one says. The rollout keeps it with [`keep`].
+pub(super) async fn fence(
+    db: &Db,
+    tx: &mut Tx,
+    plan: &mut Plan,
+    at: Timestamp,
+) -> Result<Option<GateResult>, Error> {
+    let Some(envelope) = plan.envelope.clone() else { return Ok(None) };
+    let candidate = version(db, tx, plan.candidate).await?;
+    let running = match plan.incumbent {
+        Some(incumbent) => Some(version(db, tx, incumbent).await?),
+        None => None,
+    };
+    let why = envelope.outside(&candidate, running.as_ref(), at);
+    let passed = why.is_empty();
+    if !passed && !matches!(plan.stages.first(), Some(Stage::Gate { .. })) {
+        let approve = Rule { role: ROLE.to_owned(), people: Vec::new(), count: 1, expires: None };
+        plan.stages.insert(0, Stage::Gate { approve });
+    }
+    let detail = if passed {
+        "inside the envelope".to_owned()
+    } else {
+        format!("outside the envelope: {}", why.join("; "))
+    };
+    Ok(Some(GateResult { gate: GATE.to_owned(), passed, detail, evidence: None, at }))
+}
+
+/// Keeps what the gate said with its rollout; gives the event.
+pub(super) async fn keep(
+    tx: &mut Tx,
+    rollout: u64,
+    said: GateResult,
+    actor: &Actor,
+    cause: Option<u64>,
+) -> Result<NewEvent, Error> {
+    tx.add_gate_result(rollout, &said).await?;
+    let GateResult { gate, passed, detail, at, .. } = said;
+    let kind = EventKind::RolloutGated { rollout, gate, passed, detail };
+    Ok(NewEvent { at, actor: actor.clone(), kind, cause })
+}
+
+/// The version of a release, with what the log knows of how it was made.
+async fn version(db: &Db, tx: &mut Tx, release: Digest) -> Result<Version, Error> {
+    let kept = tx
+        .release(release)
+        .await?
+        .ok_or_else(|| Error::missing(format!("there is no release {}", release.short())))?;
+    let (model, number) = (kept.model, kept.version);
+    let mut before = None;
+    loop {
+        let filter = EventFilter {
+            subject: Some(format!("model:{model}")),
+            kind: Some("version.created".to_owned()),
+            before,
+            limit: Some(PAGE),
+            order: Order::NewestFirst,
+            ..EventFilter::default()
+        };
+        let page = db.events(&filter).await?;
+        let is_last = page.len() < PAGE;
+        before = page.last().map(|event| event.seq);
+        let found = page.into_iter().find_map(|event| match event.kind {
+            EventKind::VersionCreated { version, facts, .. } if version == number => Some(facts),
+            _ => None,
+        });
+        if found.is_some() || is_last {
+            let facts = found.flatten().map(|facts| *facts);
+            return Ok(Version { model, version: number, facts });
+        }
+    }
+}

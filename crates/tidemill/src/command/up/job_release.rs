@@ -1,0 +1,187 @@
+//! Which version a job releases. A job that has run the pipeline releases what came of that, and never something older.
+//!
+//! All of it is read from the log, so a job that begins again after its server was killed comes to the same.
+
+use std::collections::BTreeSet;
+
+use tidemill_core::{EventKind, Name};
+use tidemill_db::jobs::Job;
+use tidemill_db::{Db, EventFilter, Order, Result};
+use tidemill_trigger::Details;
+
+/// What is released.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// This version: `MODEL@VERSION`.
+    Version(String),
+    /// The newest version.
+    Newest,
+    /// Nothing, and why.
+    Nothing(String),
+}
+
+/// The version that the job is to release.
+pub(super) async fn choose(
+    db: &Db,
+    job: &Job,
+    model: &Name,
+    details: &Details,
+    has_run: bool,
+) -> Result<Choice> {
+    let began = begins(db, job).await?;
+    let is_ours = |cause: Option<u64>| cause.is_some_and(|cause| began.contains(&cause));
+    let since = |subject: Option<String>, kind: &str| EventFilter {
+        subject,
+        kind: Some(kind.to_owned()),
+        after: began.first().copied(),
+        order: Order::NewestFirst,
+        ..EventFilter::default()
+    };
+    let rollouts = db.events(&since(None, "rollout.started")).await?;
+    let begun = rollouts.iter().find_map(|event| match &event.kind {
+        EventKind::RolloutStarted { rollout, .. } if is_ours(event.cause) => Some(*rollout),
+        _ => None,
+    });
+    if let Some(rollout) = begun {
+        return Ok(Choice::Nothing(format!("rollout {rollout} was begun by an earlier attempt of the job")));
+    }
+    let created = if has_run {
+        db.events(&since(Some(format!("model:{model}")), "version.created")).await?
+    } else {
+        Vec::new()
+    };
+    let registered = created.iter().find_map(|event| match &event.kind {
+        EventKind::VersionCreated { version, .. } if is_ours(event.cause) => Some(*version),
+        _ => None,
+    });
+    let named = named(details);
+    Ok(match (registered, named) {
+        (Some(version), _) => Choice::Version(format!("{model}@{version}")),
+        (None, Some(named)) => Choice::Version(named),
+        (None, None) if has_run => {
+            Choice::Nothing(format!("nothing new to release: the run registered no new version of `{model}`"))
+        }
+        (None, None) => Choice::Newest,
+    })
+}
+
+/// The events with which workers began with the job.
+async fn begins(db: &Db, job: &Job) -> Result<BTreeSet<u64>> {
+    let filter = EventFilter {
+        subject: Some(format!("job:{}", job.id)),
+        kind: Some("job.started".to_owned()),
+        ..EventFilter::default()
+    };
+    Ok(db.events(&filter).await?.into_iter().map(|event| event.seq).collect())
+}
+
+/// The version that the event of a job is about.
+fn named(details: &Details) -> Option<String> {
+    if details.get("source").is_none_or(|source| source != "model") {
+        return None;
+    }
+    Some(format!("{}@{}", details.get("model")?, details.get("version")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tidemill_core::{Actor, Digest, FixedClock, JobState, NewEvent, Timestamp};
+
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    async fn append(db: &Db, kind: EventKind, cause: Option<u64>) -> u64 {
+        let tx = db.begin().await.unwrap();
+        let seq = tx.next_seq();
+        tx.commit(vec![NewEvent { at: AT, actor: Actor::system("trigger"), kind, cause }]).await.unwrap();
+        seq
+    }
+
+    fn started(job: u64, attempt: u32) -> EventKind {
+        EventKind::JobStarted { job, trigger: "t".to_owned(), attempt }
+    }
+
+    fn created(model: &str, version: u64) -> EventKind {
+        EventKind::VersionCreated {
+            model: model.to_owned(),
+            version,
+            source: "models:/m-1".to_owned(),
+            run: None,
+            content: None,
+            facts: None,
+        }
+    }
+
+    fn details(pairs: &[(&str, &str)]) -> Details {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn job(id: u64) -> Job {
+        Job {
+            id,
+            project: "p".to_owned(),
+            trigger: "t".to_owned(),
+            actions: "[]".to_owned(),
+            details: "{}".to_owned(),
+            state: JobState::Running,
+            cause: 1,
+            attempts: 1,
+            owner: None,
+            lease_until: None,
+            stop_as: None,
+            created_at: AT,
+            run_at: AT,
+            started_at: None,
+            ended_at: None,
+            reason: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_releases_what_its_run_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tidemill.db");
+        let db = Db::open(file.to_str().unwrap(), Arc::new(FixedClock::new(AT))).await.unwrap();
+        let model: Name = "late".parse().unwrap();
+        let of_model = details(&[("source", "model"), ("model", "late"), ("version", "7")]);
+        let nothing = "nothing new to release: the run registered no new version of `late`";
+        append(&db, created("late", 1), None).await;
+        let first = append(&db, started(1, 1), Some(1)).await;
+        // Neither what was there nor what others register meanwhile is this job's.
+        append(&db, created("late", 2), None).await;
+        append(&db, created("other", 9), Some(first)).await;
+        for (given, has_run, wanted) in [
+            (Details::new(), true, Choice::Nothing(nothing.to_owned())),
+            (Details::new(), false, Choice::Newest),
+            (details(&[("source", "webhook"), ("model", "late"), ("version", "7")]), false, Choice::Newest),
+            (of_model.clone(), false, Choice::Version("late@7".to_owned())),
+            (of_model.clone(), true, Choice::Version("late@7".to_owned())),
+        ] {
+            assert_eq!(choose(&db, &job(1), &model, &given, has_run).await.unwrap(), wanted, "{given:?}");
+        }
+        append(&db, created("late", 3), Some(first)).await;
+        let ours = Choice::Version("late@3".to_owned());
+        assert_eq!(choose(&db, &job(1), &model, &of_model, true).await.unwrap(), ours);
+        // The server was killed; the next attempt finds what the one before it has registered, and another job does not.
+        let second = append(&db, started(1, 2), Some(1)).await;
+        append(&db, started(2, 1), Some(1)).await;
+        append(&db, created("late", 4), None).await;
+        assert_eq!(choose(&db, &job(1), &model, &Details::new(), true).await.unwrap(), ours);
+        let other = choose(&db, &job(2), &model, &Details::new(), true).await.unwrap();
+        assert_eq!(other, Choice::Nothing(nothing.to_owned()));
+        let rollout = EventKind::RolloutStarted {
+            rollout: 5,
+            endpoint: "late".to_owned(),
+            environment: "prod".to_owned(),
+            release: Digest::of(b"r"),
+            incumbent: None,
+            plan: Digest::of(b"p"),
+        };
+        append(&db, rollout, Some(second)).await;
+        let again = choose(&db, &job(1), &model, &Details::new(), true).await.unwrap();
+        assert_eq!(again, Choice::Nothing("rollout 5 was begun by an earlier attempt of the job".to_owned()));
+    }
+}
