@@ -268,6 +268,11 @@ impl Metrics {
         meter
     }
 
+    /// The counters of an arm, where it has some.
+    pub fn known(&self, labels: &ArmLabels) -> Option<Arc<ArmMeter>> {
+        lock(&self.arms).get(labels).map(Arc::clone)
+    }
+
     /// New counters of a model that is being loaded; they are shown as long as it is.
     pub fn lane(&self, model: &Arc<str>, version: &Arc<str>) -> Arc<LaneMeter> {
         let meter = Arc::new(LaneMeter::default());

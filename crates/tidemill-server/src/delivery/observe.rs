@@ -39,6 +39,16 @@ impl Counted {
         Self { answered: meter.answers(), failed: meter.failures(), latencies: meter.latencies() }
     }
 
+    /// Both together.
+    fn with(mut self, other: Self) -> Self {
+        self.answered += other.answered;
+        self.failed += other.failed;
+        for ((_, count), (_, more)) in self.latencies.iter_mut().zip(other.latencies) {
+            *count += more;
+        }
+        self
+    }
+
     /// What was counted since `before`.
     pub(super) fn since(&self, before: &Self) -> Self {
         let latencies = self.latencies.iter().enumerate().map(|(at, (bound, count))| {
@@ -161,13 +171,17 @@ impl Observer {
     ) -> Option<Counted> {
         let (model, version) = names.get(&release)?;
         let label = |text: &str| -> Arc<str> { text.into() };
-        let meter = gateway.metrics().arm(&ArmLabels {
+        let labels = |version: &str| ArmLabels {
             endpoint: label(&plan.endpoint),
             arm: label(&arm_name(release)),
             model: label(model),
-            version: label(&version.to_string()),
-        });
-        let now = Counted::of(&meter);
+            version: label(version),
+        };
+        let mut now = Counted::of(&gateway.metrics().arm(&labels(&version.to_string())));
+        // Requests for which its model could not be loaded are counted under no version, and are its failures all the same.
+        if let Some(unloaded) = gateway.metrics().known(&labels("")) {
+            now = now.with(Counted::of(&unloaded));
+        }
         // What was counted before this rollout is not about it.
         let before = self.last.insert((rollout, release), now.clone()).unwrap_or_else(|| now.clone());
         Some(now.since(&before))
@@ -185,6 +199,15 @@ mod tests {
         assert_eq!(counted(&[(100, 150), (200, 40), (u64::MAX, 10)]).slow(), Some(200));
         assert_eq!(counted(&[(100, 195), (200, 5), (u64::MAX, 0)]).slow(), Some(100));
         assert_eq!(counted(&[(100, 100), (200, 5), (u64::MAX, 0)]).slow(), None, "too few");
+    }
+
+    #[test]
+    fn what_failed_before_a_model_was_loaded_is_its_failure() {
+        let loaded = Counted { answered: 10, failed: 1, latencies: vec![(100, 10), (u64::MAX, 1)] };
+        let unloaded = Counted { answered: 0, failed: 4, latencies: vec![(100, 0), (u64::MAX, 4)] };
+        let all = loaded.clone().with(unloaded);
+        assert_eq!((all.requests(), all.failed, all.timed()), (15, 5, 15));
+        assert_eq!(all.since(&loaded).requests(), 4);
     }
 
     #[test]

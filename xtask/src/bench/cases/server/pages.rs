@@ -115,10 +115,12 @@ fn row(session: &Session, backend: Backend, servers: &[Server], view: &View<'_>)
         return Ok(row);
     }
     let of = |what: fn(&Visit) -> f64| median(ours.iter().map(what));
-    Ok(row
-        .below("server", of(|visit| visit.server), SERVER, "ms")
-        .below("first paint", of(|visit| visit.painted), SERVER, "ms")
-        .below("weight", of(|visit| visit.bytes) / 1e3, WEIGHT, "KB"))
+    Ok(row.below("server", of(|visit| visit.server), SERVER, "ms").below(
+        "weight",
+        of(|visit| visit.bytes) / 1e3,
+        WEIGHT,
+        "KB",
+    ))
 }
 
 /// What a browser says of `count` visits.
