@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use tidemill_core::declare::Between;
 use tidemill_core::words::number;
 use tidemill_core::{Facts, Timestamp};
 
@@ -16,43 +17,16 @@ pub struct Envelope {
     pub data: Option<Vec<String>>,
     /// Between which values parameters must be.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub params: BTreeMap<String, Bounds>,
+    pub params: BTreeMap<String, Between>,
     /// Between which values metrics must be.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub metrics: BTreeMap<String, Bounds>,
+    pub metrics: BTreeMap<String, Between>,
     /// The largest share of decisions that were right and are wrong now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flips: Option<f64>,
     /// From when on everything is outside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
-}
-
-/// From and to, both inside.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Bounds {
-    /// The least.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min: Option<f64>,
-    /// The greatest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max: Option<f64>,
-}
-
-impl Bounds {
-    /// In which way a value is not between them.
-    fn broken(self, value: f64) -> Option<String> {
-        let (min, max) = (self.min.unwrap_or(f64::NEG_INFINITY), self.max.unwrap_or(f64::INFINITY));
-        if value < min {
-            Some(format!("is below {}", number(min)))
-        } else if value > max {
-            Some(format!("is above {}", number(max)))
-        } else if value.is_nan() {
-            Some("is no number".to_owned())
-        } else {
-            None
-        }
-    }
 }
 
 /// A version, and what the log knows of how it was made.
@@ -211,8 +185,8 @@ mod tests {
         Version { model: "late".to_owned(), version, facts }
     }
 
-    fn bounds(min: impl Into<Option<f64>>, max: impl Into<Option<f64>>) -> Bounds {
-        Bounds { min: min.into(), max: max.into() }
+    fn bounds(min: impl Into<Option<f64>>, max: impl Into<Option<f64>>) -> Between {
+        Between { min: min.into(), max: max.into() }
     }
 
     fn envelope() -> Envelope {

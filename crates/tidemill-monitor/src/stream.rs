@@ -10,6 +10,7 @@ use tidemill_core::Timestamp;
 use tidemill_core::declare::{Objective, TaskKind};
 use tidemill_project::{ChangeDirection, Detector, StreamMonitor, StreamOf};
 use tidemill_stats::online::{Adwin, Change, PageHinkley, PageHinkleySettings};
+use tidemill_stats::sequential::Tally;
 
 use crate::verdict::{Evidence, Exposure, State, Verdict};
 use crate::window::Window;
@@ -26,7 +27,8 @@ const TIMES: usize = 64;
 pub(crate) struct Stream {
     /// What it was set up with; another one begins anew.
     settings: Settings,
-    scale: Scale,
+    /// Of the first values: the detector sees distances from their mean in their standard deviations.
+    scale: Tally,
     state: Detecting,
     /// Values so far, those that made the scale included.
     seen: u64,
@@ -50,15 +52,6 @@ struct Settings {
 enum Detecting {
     Adwin(Adwin),
     PageHinkley(PageHinkley),
-}
-
-/// The unit in which the detector sees values: distances from the mean of the first ones, in their standard deviations. Welford's
-/// sums.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Scale {
-    count: u64,
-    mean: f64,
-    squares: f64,
 }
 
 /// A change in the unit of the stream.
@@ -115,7 +108,7 @@ impl Settings {
                 ..PageHinkleySettings::default()
             })),
         };
-        let (scale, times) = (Scale::default(), VecDeque::new());
+        let (scale, times) = (Tally::default(), VecDeque::new());
         Stream { settings: self, scale, state, seen: 0, times, moved: None }
     }
 }
@@ -140,37 +133,22 @@ fn logarithm(millis: f64) -> f64 {
     millis.max(1e-3).ln()
 }
 
-impl Scale {
-    fn add(&mut self, value: f64) {
-        self.count += 1;
-        let before = value - self.mean;
-        self.mean += before / self.count as f64;
-        self.squares += before * (value - self.mean);
-    }
-
-    /// Waits for as long as all values are the same.
-    fn is_known(self) -> bool {
-        self.count >= SCALED_BY && self.squares > 0.0
-    }
-
-    fn deviation(self) -> f64 {
-        (self.squares / self.count as f64).sqrt()
-    }
-}
-
 impl Stream {
     /// Takes the next value; a change is one in the unit of the stream, by the positions of its values.
     fn update(&mut self, value: f64) -> Option<Change> {
         self.seen += 1;
         // One slow request is no change of the mean.
         let value = if self.settings.of == StreamOf::Latency { logarithm(value) } else { value };
-        let skipped = self.scale.count;
-        if self.settings.is_scaled && !self.scale.is_known() {
-            self.scale.add(value);
-            return None;
-        }
-        let value =
-            if self.settings.is_scaled { (value - self.scale.mean) / self.scale.deviation() } else { value };
+        let skipped = self.scale.count();
+        let value = if self.settings.is_scaled {
+            let Some((mean, deviation)) = self.scale() else {
+                self.scale.add(value);
+                return None;
+            };
+            (value - mean) / deviation
+        } else {
+            value
+        };
         let change = match &mut self.state {
             Detecting::Adwin(adwin) => adwin.update(value),
             Detecting::PageHinkley(test) => test.update(value),
@@ -185,10 +163,18 @@ impl Stream {
         })
     }
 
+    /// Mean and standard deviation of the first values; none as long as these are too few or all the same.
+    fn scale(&self) -> Option<(f64, f64)> {
+        let deviation = self.scale.variance().filter(|variance| *variance > 0.0)?.sqrt();
+        (self.scale.count() >= SCALED_BY).then_some((self.scale.mean()?, deviation))
+    }
+
     /// A mean of the detector in the unit of the stream.
     fn level(&self, mean: f64) -> f64 {
-        let mean =
-            if self.settings.is_scaled { self.scale.mean + mean * self.scale.deviation() } else { mean };
+        let mean = match self.scale() {
+            Some((from, deviation)) if self.settings.is_scaled => from + mean * deviation,
+            _ => mean,
+        };
         if self.settings.of == StreamOf::Latency { mean.exp() } else { mean }
     }
 

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Timestamp;
+use tidemill_core::declare::Between;
 
 use crate::Share;
 
@@ -28,18 +29,6 @@ pub struct Envelope {
     /// From this day (in UTC) or time on everything waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
-}
-
-/// From and to, both inside.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Between {
-    /// The least.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min: Option<f64>,
-    /// The greatest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max: Option<f64>,
 }
 
 /// How many decisions may flip.

@@ -38,7 +38,7 @@ pub use declared_step::{
     StepParams,
 };
 pub use dvc::from_dvc;
-pub use envelope::{Between, Envelope, MostFlips};
+pub use envelope::{Envelope, MostFlips};
 pub use model_test::{
     BaselineTest, CalibrationTest, ChampionTest, CostTest, DirectionTest, FairnessTest, FlipsTest,
     InvarianceTest, LatencyTest, LeakageTest, MetricTest, ModelTest, MustNot, ParityTest, RobustnessTest,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Block, Cell, Page, Section, Table};
+use crate::{Block, Cell, Figure, Page, Section, Table};
 
 impl Page {
     /// As Markdown with tables.
@@ -26,16 +26,8 @@ fn write_block(out: &mut String, block: &Block, level: usize) {
                 let _ = writeln!(out, "- **{}**: {}", plain(&fact.name), shown(&fact.value));
             }
         }
-        Block::Figure(figure) => {
-            heading(out, level, &figure.title);
-            sentence(out, &figure.note);
-            write_table(out, &figure.table);
-        }
-        Block::Figures(figures) => {
-            for figure in figures {
-                write_block(out, &Block::Figure(Box::new(figure.clone())), level);
-            }
-        }
+        Block::Figure(figure) => write_figure(out, figure, level),
+        Block::Figures(figures) => figures.iter().for_each(|figure| write_figure(out, figure, level)),
         Block::Columns(columns) => {
             columns.iter().flatten().for_each(|block| write_block(out, block, level));
         }
@@ -61,6 +53,12 @@ fn write_section(out: &mut String, section: &Section, level: usize) {
     heading(out, level, &section.title);
     sentence(out, &section.note);
     section.blocks.iter().for_each(|block| write_block(out, block, level + 1));
+}
+
+fn write_figure(out: &mut String, figure: &Figure, level: usize) {
+    heading(out, level, &figure.title);
+    sentence(out, &figure.note);
+    write_table(out, &figure.table);
 }
 
 fn heading(out: &mut String, level: usize, title: &str) {

@@ -33,7 +33,8 @@ pub(crate) use tidemill_core::{Evidence, Outcome, TestResult};
 
 /// The training whose model the project is about: that of the step which is released, where that one trains; else the step called
 /// `train`, or else the first one declared.
-pub(crate) fn subject<'s>(steps: &'s [Step], released: Option<&str>) -> Option<(&'s Step, &'s Training)> {
+pub(crate) fn subject<'s>(project: &Project, steps: &'s [Step]) -> Option<(&'s Step, &'s Training)> {
+    let released = project.release.as_ref().and_then(|release| release.step.as_deref());
     let trainings = steps.iter().filter_map(|step| match &step.action {
         Action::Train(training) => Some((step, training.as_ref())),
         Action::Run { .. } | Action::Sql { .. } => None,

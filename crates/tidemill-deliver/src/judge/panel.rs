@@ -99,6 +99,25 @@ pub struct MetricView {
     pub ln_safe_needed: f64,
 }
 
+impl MetricView {
+    /// How much there is of the evidence of harm that is needed; from 1 on it is proven.
+    pub fn harm_proven(&self) -> f64 {
+        self.ln_harm / self.ln_harm_needed
+    }
+
+    /// The same of safety.
+    pub fn safety_proven(&self) -> f64 {
+        self.ln_safe / self.ln_safe_needed
+    }
+
+    /// Those of slices, with the most evidence of harm first.
+    pub fn of_slices(views: Vec<Self>) -> Vec<Self> {
+        let mut views: Vec<Self> = views.into_iter().filter(|view| view.slice.is_some()).collect();
+        views.sort_by(|a, b| b.harm_proven().total_cmp(&a.harm_proven()));
+        views
+    }
+}
+
 /// What was seen of one metric since the last look.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observation {

@@ -1,6 +1,7 @@
 //! What a judge is told: metrics, their limits, and the budget for errors.
 
 use serde::{Deserialize, Serialize};
+use tidemill_core::declare::MOST_SLICED;
 
 /// The metric that counts failed requests.
 pub const ERRORS: &str = "errors";
@@ -29,9 +30,6 @@ pub struct Slices {
     /// Requests of each arm from which on a group is judged.
     pub min_samples: u64,
 }
-
-/// The most inputs by which requests are grouped.
-const MOST_COLUMNS: usize = 8;
 
 /// Something that must not get worse.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -210,7 +208,7 @@ pub enum SpecError {
     },
     /// No slice can be judged, or too many.
     #[error(
-        "`slices` is by {columns} inputs with {most} values each; expected 1 to {MOST_COLUMNS} different inputs, and at least one value"
+        "`slices` is by {columns} inputs with {most} values each; expected 1 to {MOST_SLICED} different inputs, and at least one value"
     )]
     Slices {
         /// Different inputs.
@@ -231,7 +229,7 @@ impl Spec {
         }
         if let Some(Slices { by, most, .. }) = &self.slices {
             let different = by.iter().collect::<std::collections::BTreeSet<_>>().len();
-            if *most == 0 || different != by.len() || !(1..=MOST_COLUMNS).contains(&different) {
+            if *most == 0 || different != by.len() || !(1..=MOST_SLICED).contains(&different) {
                 return Err(SpecError::Slices { columns: different, most: *most });
             }
         }

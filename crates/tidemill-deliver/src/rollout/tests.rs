@@ -37,6 +37,18 @@ fn judge() -> Spec {
     Spec { error_budget: 0.01, metrics: vec![errors], slices: None }
 }
 
+/// A freeze of all endpoints from the first moment on.
+fn incident(id: u64, until: Timestamp) -> Freeze {
+    Freeze {
+        id,
+        endpoint: None,
+        reason: "incident".into(),
+        owner: "ada".into(),
+        from: at(0),
+        until: Some(until),
+    }
+}
+
 fn plan() -> Plan {
     let until = || Until { samples: 100, tiers: BTreeSet::from([Tier::Operational]), ..Until::default() };
     Plan {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidemill_core::declare::Metric;
+use tidemill_core::declare::{MOST_SLICED, Metric};
 
 use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
@@ -10,9 +10,6 @@ use crate::{
     Approve, Detector, Envelope, Judge, JudgeLimits, JudgeMetric, JudgeWord, ModelTest, Monitor, Receiver,
     Release, Rollout, Stage, StreamMonitor, StreamOf, Windows,
 };
-
-/// The most inputs by which a judge groups requests.
-const MOST_SLICED: usize = 8;
 
 impl Check<'_> {
     pub(super) fn release(&mut self) {

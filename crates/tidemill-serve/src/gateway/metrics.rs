@@ -74,6 +74,25 @@ pub const fn error_kind(error: &InferError) -> usize {
     }
 }
 
+/// Whether an error is the model's or the server's: one of [`FAILURES`].
+pub(super) fn is_failure(error: &InferError) -> bool {
+    FAILURES.contains(&ERROR_KINDS[error_kind(error)])
+}
+
+/// The bucket of [`LATENCY`] for a request that took so long, or the one behind them.
+pub(super) fn bucket(took: Duration) -> usize {
+    place(micros(took), &LATENCY)
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Between which bounds a value is.
+fn place(value: u64, bounds: &[u64]) -> usize {
+    bounds.iter().position(|bound| value <= *bound).unwrap_or(bounds.len())
+}
+
 /// Counters of an arm with one version of a model.
 #[derive(Debug, Default)]
 pub struct ArmMeter {
@@ -89,7 +108,7 @@ impl ArmMeter {
     /// A request was answered by the model.
     pub fn answered(&self, took: Duration) {
         self.answered.fetch_add(1, Ordering::Relaxed);
-        self.latency.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), &LATENCY);
+        self.latency.add(micros(took), &LATENCY);
     }
 
     /// A request was answered by the fallback.
@@ -103,7 +122,7 @@ impl ArmMeter {
         if let Some(count) = self.errors.get(error_kind(error)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        self.latency.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), &LATENCY);
+        self.latency.add(micros(took), &LATENCY);
     }
 
     /// Something was wrong with the values of a request.
@@ -236,8 +255,7 @@ impl<const N: usize> Default for Histogram<N> {
 
 impl<const N: usize> Histogram<N> {
     fn add(&self, value: u64, bounds: &[u64]) {
-        let place = bounds.iter().position(|bound| value <= *bound).unwrap_or(bounds.len());
-        if let Some(count) = self.counts.get(place) {
+        if let Some(count) = self.counts.get(place(value, bounds)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.sum.fetch_add(value, Ordering::Relaxed);

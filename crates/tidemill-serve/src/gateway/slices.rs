@@ -7,9 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::metrics::{FAILURES, LATENCY, error_kind};
+use super::metrics::{LATENCY, bucket, is_failure};
 use super::route::first;
-use crate::gateway::metrics::ERROR_KINDS;
 use crate::{InferError, Named};
 
 /// The longest text that is the name of a group, in bytes.
@@ -133,9 +132,7 @@ impl Slices {
 impl Mark {
     /// The model of an arm answered, or did not; what the caller got wrong is not counted.
     pub(super) fn count(&self, arm: &Arc<str>, error: Option<&InferError>, took: Duration) {
-        let is_failure = error.is_some_and(|error| FAILURES.contains(&ERROR_KINDS[error_kind(error)]));
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = LATENCY.iter().position(|bound| micros <= *bound).unwrap_or(LATENCY.len());
+        let (is_failure, bucket) = (error.is_some_and(is_failure), bucket(took));
         let mut counted = self.slices.lock();
         let columns = match counted.arms.get_mut(arm) {
             Some(columns) => columns,

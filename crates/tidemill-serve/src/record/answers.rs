@@ -1,6 +1,6 @@
 //! What a model answered, as monitors and the judge of rollouts read it: a score and a class for each row, or a number.
 
-use arrow::array::{Array, ArrayRef, AsArray as _, Float64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray as _, Float64Array, RecordBatch, StringArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
@@ -25,12 +25,11 @@ const LABELS: [&str; 4] = ["label", "output_label", "class", "predicted_class"];
 /// The answers of the rows of a batch.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// The score of the positive class, or the number that is predicted.
-    pub scores: Option<Vec<Option<f64>>>,
-    /// The class that was answered, as text.
-    pub labels: Option<Vec<Option<String>>>,
-    /// Rows with an output that is NaN or infinite.
-    pub not_finite: Vec<bool>,
+    /// All outputs that are numbers.
+    numbers: Vec<Numbers>,
+    /// Which of them is the score.
+    score: Option<usize>,
+    label: Option<StringArray>,
 }
 
 impl Answers {
@@ -44,42 +43,57 @@ impl Answers {
             .zip(batch.columns())
             .filter_map(|(field, column)| Some((field.name().strip_prefix(OUTPUT)?, column)))
             .collect();
-        let of_kind = |fits: fn(&DataType) -> bool| -> Vec<(&str, &ArrayRef)> {
-            outputs.iter().filter(|(_, column)| fits(column.data_type())).copied().collect()
-        };
-        let named = |outputs: &[(&str, &'_ ArrayRef)], names: &[&str]| {
-            names.iter().find_map(|name| outputs.iter().position(|(output, _)| output == name))
-        };
-        let fractions = of_kind(is_fraction);
-        let score = named(&fractions, &SCORES)
-            .or_else(|| fractions.iter().position(|(name, _)| name.to_ascii_lowercase().contains("prob")))
-            .or_else(|| (fractions.len() == 1).then_some(0));
-        let classes = of_kind(is_class);
-        let label = named(&classes, &LABELS).unwrap_or(0);
-        let mut not_finite = vec![false; batch.num_rows()];
-        for numbers in outputs.iter().filter_map(|(_, column)| Numbers::of(column)) {
-            for (row, is_bad) in not_finite.iter_mut().enumerate() {
-                *is_bad |= numbers.of_row(row).any(|number| !number.is_finite());
+        let (mut numbers, mut fractions, mut classes) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, column) in outputs {
+            if let Some(found) = Numbers::of(column) {
+                if is_fraction(column.data_type()) {
+                    fractions.push((name, numbers.len()));
+                }
+                numbers.push(found);
+            }
+            if is_class(column.data_type()) {
+                classes.push((name, column));
             }
         }
-        Self {
-            scores: score.map(|at| scores(fractions[at].1)),
-            labels: classes.get(label).map(|(_, column)| texts(column)),
-            not_finite,
-        }
+        let score = named(&fractions, &SCORES)
+            .or_else(|| fractions.iter().find(|(name, _)| name.to_ascii_lowercase().contains("prob")))
+            .or_else(|| fractions.first().filter(|_| fractions.len() == 1))
+            .map(|(_, at)| *at);
+        let label = named(&classes, &LABELS).or_else(|| classes.first());
+        let label = label.and_then(|(_, column)| cast(column, &DataType::Utf8).ok());
+        Self { numbers, score, label: label.map(|texts| texts.as_string::<i32>().clone()) }
+    }
+
+    /// Whether rows have a score: that of the positive class, or the number that is predicted.
+    pub fn has_scores(&self) -> bool {
+        self.score.is_some()
+    }
+
+    /// Whether rows have a class.
+    pub fn has_labels(&self) -> bool {
+        self.label.is_some()
+    }
+
+    /// The score of a row: of a list the last number, which is the positive class of two.
+    pub fn score(&self, row: usize) -> Option<f64> {
+        self.numbers.get(self.score?)?.of_row(row).last()
+    }
+
+    /// The class that was answered to a row, as text.
+    pub fn label(&self, row: usize) -> Option<&str> {
+        let texts = self.label.as_ref().filter(|texts| texts.is_valid(row))?;
+        Some(bare(texts.value(row)))
+    }
+
+    /// Whether no output of a row is NaN or infinite.
+    pub fn is_finite(&self, row: usize) -> bool {
+        self.numbers.iter().flat_map(|numbers| numbers.of_row(row)).all(f64::is_finite)
     }
 }
 
-impl Answers {
-    /// The score of a row.
-    pub fn score(&self, row: usize) -> Option<f64> {
-        *self.scores.as_ref()?.get(row)?
-    }
-
-    /// The class that was answered to a row.
-    pub fn label(&self, row: usize) -> Option<&str> {
-        self.labels.as_ref()?.get(row)?.as_deref()
-    }
+/// The one with the first of these names that any has.
+fn named<'a, T>(outputs: &'a [(&str, T)], names: &[&str]) -> Option<&'a (&'a str, T)> {
+    names.iter().find_map(|name| outputs.iter().find(|(output, _)| output == name))
 }
 
 /// Fractions, or lists of them.
@@ -95,13 +109,8 @@ fn is_class(kind: &DataType) -> bool {
     kind.is_integer() || matches!(kind, DataType::Utf8 | DataType::Boolean)
 }
 
-/// One number a row: the last of a list, which is the positive class of two.
-fn scores(column: &ArrayRef) -> Vec<Option<f64>> {
-    let Some(numbers) = Numbers::of(column) else { return vec![None; column.len()] };
-    (0..column.len()).map(|row| numbers.of_row(row).last()).collect()
-}
-
 /// The numbers of a column of floats, or of lists of them.
+#[derive(Debug)]
 struct Numbers {
     values: Float64Array,
     /// Of lists, between which values those of each row are.
@@ -144,7 +153,11 @@ pub fn texts(column: &ArrayRef) -> Vec<Option<String>> {
 
 /// A number as text, and text as it is.
 pub fn plain(text: &str) -> String {
-    text.strip_suffix(".0").unwrap_or(text).to_owned()
+    bare(text).to_owned()
+}
+
+fn bare(text: &str) -> &str {
+    text.strip_suffix(".0").unwrap_or(text)
 }
 
 /// The positive class of an objective, as text.
@@ -160,10 +173,23 @@ pub fn positive(value: Option<&Value>) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Float32Array, Int64Array, ListArray, StringArray};
+    use arrow::array::{Float32Array, Int64Array, ListArray};
     use arrow::datatypes::Float32Type;
 
     use super::*;
+
+    fn scores(found: &Answers, rows: usize) -> Option<Vec<Option<f64>>> {
+        found.has_scores().then(|| (0..rows).map(|row| found.score(row)).collect())
+    }
+
+    fn labels(found: &Answers, rows: usize) -> Option<Vec<Option<String>>> {
+        let label = |row| found.label(row).map(str::to_owned);
+        found.has_labels().then(|| (0..rows).map(label).collect())
+    }
+
+    fn not_finite(found: &Answers, rows: usize) -> Vec<bool> {
+        (0..rows).map(|row| !found.is_finite(row)).collect()
+    }
 
     #[test]
     fn scores_and_classes_of_different_exports() {
@@ -179,9 +205,9 @@ mod tests {
         ])
         .unwrap();
         let found = Answers::of(&ours);
-        assert_eq!(found.scores, Some(vec![Some(0.25), Some(0.5), None]));
-        assert_eq!(found.labels, Some(vec![Some("0".to_owned()), Some("1".to_owned()), None]));
-        assert_eq!(found.not_finite, [false, true, false]);
+        assert_eq!(scores(&found, 3), Some(vec![Some(0.25), Some(0.5), None]));
+        assert_eq!(labels(&found, 3), Some(vec![Some("0".to_owned()), Some("1".to_owned()), None]));
+        assert_eq!(not_finite(&found, 3), [false, true, false]);
         let other = RecordBatch::try_from_iter([
             ("output_y", Arc::new(Float32Array::from(vec![1.5, f32::INFINITY])) as ArrayRef),
             ("output_kind", Arc::new(StringArray::from(vec!["a", "1.0"]))),
@@ -189,16 +215,16 @@ mod tests {
         .unwrap();
         let two = |one: &str, other: &str| {
             let column = |value: f32| Arc::new(Float32Array::from(vec![value])) as ArrayRef;
-            Answers::of(&RecordBatch::try_from_iter([(one, column(0.5)), (other, column(0.25))]).unwrap())
-                .scores
+            let batch = RecordBatch::try_from_iter([(one, column(0.5)), (other, column(0.25))]).unwrap();
+            scores(&Answers::of(&batch), 1)
         };
         assert_eq!(two("output_y", "output_z"), None, "nobody knows which of them it is");
         assert_eq!(two("output_y", "output_Prob"), Some(vec![Some(0.25)]));
         assert_eq!(two("output_my_prob", "output_score"), Some(vec![Some(0.25)]));
         let found = Answers::of(&other);
-        assert_eq!(found.scores, Some(vec![Some(1.5), Some(f64::INFINITY)]));
-        assert_eq!(found.labels, Some(vec![Some("a".to_owned()), Some("1".to_owned())]));
-        assert_eq!(found.not_finite, [false, true]);
+        assert_eq!(scores(&found, 2), Some(vec![Some(1.5), Some(f64::INFINITY)]));
+        assert_eq!(labels(&found, 2), Some(vec![Some("a".to_owned()), Some("1".to_owned())]));
+        assert_eq!(not_finite(&found, 2), [false, true]);
         assert_eq!(
             (positive(Some(&Value::from(1))), positive(Some(&Value::from("yes")))),
             ("1".into(), "yes".into())

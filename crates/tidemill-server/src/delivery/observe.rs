@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidemill_core::{Digest, Timestamp};
-use tidemill_deliver::judge::{ERRORS, LATENCY, Look, Observation, Sample, Traffic as Under};
+use tidemill_deliver::judge::{ERRORS, LATENCY, Look, Observation, Sample, Slice, Traffic as Under};
 use tidemill_deliver::rollout::{Plan, State};
 use tidemill_serve::gateway::Gateway;
 use tidemill_serve::gateway::metrics::{ArmLabels, ArmMeter, LATENCY as BOUNDS};
@@ -62,15 +62,15 @@ impl Counted {
         }
     }
 
-    pub(super) fn requests(&self) -> u64 {
+    fn requests(&self) -> u64 {
         self.answered + self.failed
     }
 
-    pub(super) fn timed(&self) -> u64 {
+    fn timed(&self) -> u64 {
         self.latencies.iter().map(|(_, count)| count).sum()
     }
 
-    pub(super) fn slower_than(&self, bound: u64) -> u64 {
+    fn slower_than(&self, bound: u64) -> u64 {
         self.latencies.iter().filter(|(upper, _)| *upper > bound).map(|(_, count)| count).sum()
     }
 
@@ -92,6 +92,20 @@ pub(super) fn slow(latencies: &[(u64, u64)]) -> Option<(u64, u64)> {
 
 pub(super) fn counts(n: u64, events: u64) -> Sample {
     Sample::Counts { n, events: events.min(n) }
+}
+
+/// What was counted of candidate and baseline, of all requests or a slice. `slow` is from how many microseconds on a request is slow,
+/// where that is known.
+pub(super) fn observed(slice: Option<&Slice>, arms: [&Counted; 2], slow: Option<u64>) -> Vec<Observation> {
+    let of = |metric: &str, [candidate, baseline]: [Sample; 2]| Observation {
+        metric: metric.to_owned(),
+        slice: slice.cloned(),
+        candidate,
+        baseline,
+    };
+    let errors = of(ERRORS, arms.map(|arm| counts(arm.requests(), arm.failed)));
+    let latency = slow.map(|slow| of(LATENCY, arms.map(|arm| counts(arm.timed(), arm.slower_than(slow)))));
+    std::iter::once(errors).chain(latency).collect()
 }
 
 /// What was counted at the last look, per rollout and release.
@@ -134,20 +148,7 @@ impl Observer {
         if requests + baseline.requests() == 0 {
             return None;
         }
-        let mut observations = vec![Observation {
-            metric: ERRORS.to_owned(),
-            slice: None,
-            candidate: counts(requests, candidate.failed),
-            baseline: counts(baseline.requests(), baseline.failed),
-        }];
-        if let Some(slow) = slow {
-            observations.push(Observation {
-                metric: LATENCY.to_owned(),
-                slice: None,
-                candidate: counts(candidate.timed(), candidate.slower_than(slow)),
-                baseline: counts(baseline.timed(), baseline.slower_than(slow)),
-            });
-        }
+        let mut observations = observed(None, [&candidate, &baseline], slow);
         observations.extend(self.sliced.observations(gateway, (rollout, plan, state), slow, now));
         let given = state.traffic.share(plan.candidate);
         let both = given + state.traffic.share(incumbent);

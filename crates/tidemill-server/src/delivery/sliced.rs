@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use tidemill_core::{Digest, Timestamp};
-use tidemill_deliver::judge::{ERRORS, LATENCY, Observation, Sample, Slice};
+use tidemill_deliver::judge::{Observation, Slice};
 use tidemill_deliver::rollout::{Plan, State};
 use tidemill_serve::gateway::Gateway;
 
-use super::observe::{Counted, counts};
+use super::observe::{Counted, observed};
 use super::traffic::arm_name;
 
 /// Slices are looked at this often at least.
@@ -86,25 +86,18 @@ fn since(
             let of = |arms: &[BTreeMap<Slice, Counted>; 2]| arms[arm].get(slice).cloned().unwrap_or_default();
             of(now).since(&of(before))
         });
-        let mut add = |metric: &str, candidate: Sample, baseline: Sample| {
-            if candidate.n() + baseline.n() > 0 {
-                let (metric, slice) = (metric.to_owned(), Some(slice.clone()));
-                observations.push(Observation { metric, slice, candidate, baseline });
-            }
-        };
-        let errors = |arm: &Counted| counts(arm.requests(), arm.failed);
-        add(ERRORS, errors(&candidate), errors(&baseline));
-        if let Some(slow) = slow {
-            let latency = |arm: &Counted| counts(arm.timed(), arm.slower_than(slow));
-            add(LATENCY, latency(&candidate), latency(&baseline));
-        }
+        let seen = observed(Some(slice), [&candidate, &baseline], slow);
+        observations.extend(seen.into_iter().filter(|seen| seen.candidate.n() + seen.baseline.n() > 0));
     }
     observations
 }
 
 #[cfg(test)]
 mod tests {
+    use tidemill_deliver::judge::{ERRORS, LATENCY, Sample};
+
     use super::*;
+    use crate::delivery::observe::counts;
 
     #[test]
     fn both_arms_are_compared_in_each_slice_since_the_last_time() {

@@ -14,11 +14,11 @@ use tidemill_monitor::Calibration;
 use tidemill_registry::Registry;
 use tidemill_serve::gateway::settings::ServingSettings;
 use tidemill_serve::gateway::source::SourceError;
+use tidemill_serve::record::answers::{plain, positive, texts};
 
 use super::PROFILE_FILE;
 use super::rows::{LABEL, SCORE};
 use crate::RegistrySource;
-use tidemill_serve::record::answers::{plain, positive, texts};
 
 /// What is known of a version from its training. What its folder does not hold is not there.
 #[derive(Debug, Default)]

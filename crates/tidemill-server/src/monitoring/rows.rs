@@ -102,7 +102,7 @@ impl Rows {
             }
             if status == "answered" {
                 self.inputs.rows += 1;
-                self.inputs.not_finite += u64::from(answers.not_finite.get(row).copied().unwrap_or_default());
+                self.inputs.not_finite += u64::from(!answers.is_finite(row));
                 let by = |column| at(column, row).unwrap_or_default().to_owned();
                 *self.versions.entry((by(model), by(version))).or_default() += 1;
             }
@@ -245,13 +245,14 @@ fn profiled(batch: &RecordBatch, answers: &Answers) -> RecordBatch {
         fields.push(Field::new(name, field.data_type().clone(), true));
         columns.push(column);
     }
-    if let Some(scores) = &answers.scores {
+    let rows = 0..batch.num_rows();
+    if answers.has_scores() {
         fields.push(Field::new(SCORE, DataType::Float64, true));
-        columns.push(Arc::new(scores.iter().copied().collect::<Float64Array>()));
+        columns.push(Arc::new(rows.clone().map(|row| answers.score(row)).collect::<Float64Array>()));
     }
-    if let Some(labels) = &answers.labels {
+    if answers.has_labels() {
         fields.push(Field::new(LABEL, DataType::Utf8, true));
-        columns.push(Arc::new(labels.iter().map(Option::as_deref).collect::<StringArray>()));
+        columns.push(Arc::new(rows.map(|row| answers.label(row)).collect::<StringArray>()));
     }
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)

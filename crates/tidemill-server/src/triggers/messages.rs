@@ -55,6 +55,10 @@ pub(super) async fn run(triggers: Triggers, stop: CancellationToken) {
         if !changed {
             return;
         }
+        // A trigger that has changed may name another broker.
+        if let Err(error) = begin(&triggers).await {
+            tracing::warn!("how brokers stand cannot be written down: {error}");
+        }
     }
 }
 
@@ -70,8 +74,6 @@ impl Listener {
     async fn run(mut self, stop: CancellationToken) {
         let mut pause = SOON;
         let mut before = String::new();
-        // A trigger that has changed may name another broker.
-        self.note(Some(NOT_YET)).await;
         loop {
             let begun = tokio::time::Instant::now();
             let Some(why) = self.listen(&stop).await else { return };

@@ -7,13 +7,13 @@ use tidemill_core::Outcome;
 use tidemill_db::models::ModelVersion;
 use tidemill_db::tracking::Run;
 use tidemill_train::report::{CostReport, Report};
-use tidemill_ui::{Area, Block, Cell, Crumb, Facts, Page, Section, Table, href, number};
+use tidemill_ui::{Block, Cell, Facts, Page, Section, Table, number};
 
 use super::ask::Ask;
 use super::evidence::Tests;
-use super::models::{LIVE, run_cell};
+use super::models::run_cell;
 use super::owner::{money_text, purpose};
-use super::words::find;
+use super::words::{choice, find};
 use super::{Made, evaluation, slices, version};
 
 pub(super) async fn card(ask: Ask) -> Made {
@@ -38,7 +38,8 @@ pub(super) async fn card(ask: Ask) -> Made {
     if let Some(report) = &report
         && let Some(rows) = evaluation::predictions(&ask, &version).await?
     {
-        let (unit, mut found) = slices::bad(&ask, report, rows).await?;
+        let columns = slices::columns(&ask, report, &rows);
+        let (unit, mut found) = slices::bad(report, rows, columns).await?;
         found.retain(|slice| slice.is_flagged);
         let section = if found.is_empty() {
             let text = "No part of the test rows is worse than the rest beyond chance.";
@@ -57,25 +58,16 @@ pub(super) async fn card(ask: Ask) -> Made {
         vec![version::used(&ask, &version).await?],
     )));
     Ok(Page {
-        title: format!("{} v{}", version.model, version.version),
-        area: Area::Models,
-        crumbs: vec![
-            Crumb::new("/models", "Models"),
-            Crumb::new(href(&["models", &version.model], &[]), version.model.clone()),
-        ],
         lead: "The card of this version. It can be printed, or kept as Markdown.".into(),
-        tabs: version::tabs(&version, true),
         blocks,
-        live: [LIVE.as_slice(), &["endpoint.set", "model.tested"]].concat(),
-        ..Page::default()
+        ..version::page(&version, true)
     })
 }
 
 /// What it is.
 fn details(version: &ModelVersion, run: Option<&Run>, report: Option<&Report>) -> Section {
     let tag = |key: &str| run.and_then(|run| find(&run.tags, key)).map(str::to_owned);
-    let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let algorithm = report.and_then(|report| serde_json::to_value(report.algorithm).ok()).map(word);
+    let algorithm = report.and_then(|report| choice(&report.algorithm));
     let facts = Facts::new("details")
         .with("Made", Cell::Time(version.created_at, None))
         .with("By", Cell::text(version.user.clone().unwrap_or_default()))
@@ -92,8 +84,8 @@ fn learned(run: Option<&Run>, report: Option<&Report>) -> Option<Block> {
     let mut blocks = Vec::new();
     if let Some(report) = report {
         let split = &report.split;
-        let by = serde_json::to_value(split.by).ok().and_then(|by| by.as_str().map(str::to_owned));
-        let by = [by, split.column.clone()].into_iter().flatten().collect::<Vec<_>>().join(" by ");
+        let by =
+            [choice(&split.by), split.column.clone()].into_iter().flatten().collect::<Vec<_>>().join(" by ");
         let facts = Facts::new("learned")
             .with("Rows learned from", Cell::Count(split.train_rows))
             .with("Rows held out to test", Cell::Count(split.test_rows))

@@ -12,7 +12,7 @@ use super::ask::Ask;
 const LISTED: usize = 500;
 /// Bytes of a file that are shown.
 const SHOWN: u64 = 256 << 10;
-/// Models whose files are linked to.
+/// Models of a run that are shown.
 const MODELS: usize = 20;
 /// Rows of a table that are shown.
 const ROWS: usize = 200;
@@ -46,6 +46,15 @@ impl Shelf {
     }
 }
 
+/// The models that a run made.
+pub(super) async fn models(ask: &Ask, run: &Run) -> Result<Vec<LoggedModel>, Error> {
+    let mut models = Vec::new();
+    for output in run.model_outputs.iter().take(MODELS) {
+        models.extend(ask.app.registry().db().logged_model(&output.model_id).await?);
+    }
+    Ok(models)
+}
+
 /// The page of the files of a model that a run made.
 pub(super) fn of_model(run: &Run, model: &LoggedModel) -> String {
     href(&["runs", &run.info.id.to_string()], &[("tab", "files"), ("model", &model.id)])
@@ -75,15 +84,11 @@ pub(super) async fn files(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
     );
     let mut blocks = vec![trail(&shelf, &path), Block::Section(above)];
     if path.is_root() && shelf.model.is_none() {
-        let mut links = Vec::new();
-        for output in run.model_outputs.iter().take(MODELS) {
-            let model = ask.app.registry().db().logged_model(&output.model_id).await?;
-            links.extend(
-                model.map(|model| Link::new(of_model(run, &model), format!("of the model {}", model.name))),
-            );
-        }
-        if !links.is_empty() {
-            blocks.push(Block::Links(links));
+        let made = models(ask, run).await?;
+        let link =
+            |model: &LoggedModel| Link::new(of_model(run, model), format!("of the model {}", model.name));
+        if !made.is_empty() {
+            blocks.push(Block::Links(made.iter().map(link).collect()));
         }
     }
     Ok(blocks)

@@ -103,8 +103,11 @@ async fn overview(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
     ];
     let mut right =
         vec![Block::Section(Section::new("metrics", "Metrics", vec![metric_table(ask, run).await?]))];
-    right.extend(lineage(ask, run).await?);
-    right.extend(environment(ask, run).await?.map(Block::Section));
+    let models = files::models(ask, run).await?;
+    right.extend(lineage(ask, run, &models).await?);
+    if let Some(model) = models.first() {
+        right.extend(environment(ask, model).await.map(Block::Section));
+    }
     blocks.push(Block::Columns(vec![left, right]));
     let shown = |key: &str| key != "mlflow.note.content" && key != "mlflow.runName";
     let tags =
@@ -145,7 +148,7 @@ async fn metric_table(ask: &Ask, run: &Run) -> Result<Block, Error> {
 }
 
 /// Where the run stands among others: the pipeline, parents and children, data in, models out.
-async fn lineage(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
+async fn lineage(ask: &Ask, run: &Run, models: &[LoggedModel]) -> Result<Vec<Block>, Error> {
     let db = ask.app.registry().db();
     let id = run.info.id;
     let mut blocks = Vec::new();
@@ -197,10 +200,6 @@ async fn lineage(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
             vec![Block::Table(table.with(rows))],
         )));
     }
-    let mut models: Vec<LoggedModel> = Vec::new();
-    for output in run.model_outputs.iter().take(20) {
-        models.extend(db.logged_model(&output.model_id).await?);
-    }
     if !models.is_empty() {
         let rows = models.iter().map(|model| {
             vec![
@@ -221,13 +220,9 @@ async fn lineage(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
     Ok(blocks)
 }
 
-/// The environment of the first model that the run made, as the client noted it: Python and the packages with their versions.
-async fn environment(ask: &Ask, run: &Run) -> Result<Option<Section>, Error> {
-    let Some(output) = run.model_outputs.first() else { return Ok(None) };
-    let Some(model) = ask.app.registry().db().logged_model(&output.model_id).await? else { return Ok(None) };
-    let Some(packages) = files::text(ask, &model.artifact_uri, "requirements.txt").await else {
-        return Ok(None);
-    };
+/// The environment of a model, as the client noted it: Python and the packages with their versions.
+async fn environment(ask: &Ask, model: &LoggedModel) -> Option<Section> {
+    let packages = files::text(ask, &model.artifact_uri, "requirements.txt").await?;
     let python = files::text(ask, &model.artifact_uri, "python_env.yaml").await.unwrap_or_default();
     let python = python.lines().find_map(|line| line.strip_prefix("python:")).map(str::trim);
     let lines = packages.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -239,10 +234,8 @@ async fn environment(ask: &Ask, run: &Run) -> Result<Option<Section>, Error> {
     }));
     let rows = rows.take(PACKAGES).map(|(name, version)| vec![Cell::text(name), Cell::text(version)]);
     let table = Table::new("environment", "Environment", &["package", "version"]).with(rows);
-    Ok(Some(
-        Section::new("environment", "Environment", vec![Block::Table(table)])
-            .note(format!("What the model {} needs, as it was when it was logged.", model.name)),
-    ))
+    let note = format!("What the model {} needs, as it was when it was logged.", model.name);
+    Some(Section::new("environment", "Environment", vec![Block::Table(table)]).note(note))
 }
 
 async fn metrics(ask: &Ask, run: &Run, system: bool) -> Result<Vec<Block>, Error> {

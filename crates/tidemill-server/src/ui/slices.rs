@@ -33,7 +33,7 @@ fn loss(report: &Report) -> (Loss, String) {
 }
 
 /// Columns by which rows can be cut: what the model takes or was tested beside, but for what nobody may see.
-fn columns(ask: &Ask, report: &Report, rows: &RecordBatch) -> Vec<String> {
+pub(super) fn columns(ask: &Ask, report: &Report, rows: &RecordBatch) -> Vec<String> {
     let about = ask.app.config().about.as_ref();
     let hidden =
         |name: &str| about.is_some_and(|about| about.hidden.values().flatten().any(|column| column == name));
@@ -49,14 +49,13 @@ fn columns(ask: &Ask, report: &Report, rows: &RecordBatch) -> Vec<String> {
     found
 }
 
-/// The slices whose rows are worse than the others, the worst first.
+/// The slices by these columns whose rows are worse than the others, the worst first.
 pub(super) async fn bad(
-    ask: &Ask,
     report: &Report,
     rows: RecordBatch,
+    columns: Vec<String>,
 ) -> Result<(String, Vec<BadSlice>), Error> {
     let (loss, unit) = loss(report);
-    let columns = columns(ask, report, &rows);
     let found = blocking(move || {
         let losses = losses(&rows, loss).map_err(|error| error.to_string())?;
         let weights = row_weights(&rows).map_err(|error| error.to_string())?;
@@ -92,7 +91,7 @@ pub(super) fn table(unit: &str, found: &[BadSlice]) -> Table {
 /// Where the version is worst, and one column's values where `?by=` names it.
 pub(super) async fn section(ask: &Ask, report: &Report, rows: RecordBatch) -> Result<Section, Error> {
     let columns = columns(ask, report, &rows);
-    let (unit, found) = bad(ask, report, rows.clone()).await?;
+    let (unit, found) = bad(report, rows.clone(), columns.clone()).await?;
     let mut blocks = Vec::new();
     if found.is_empty() {
         blocks.push(Block::Empty(Empty::new(

@@ -17,7 +17,7 @@ use super::Made;
 use super::ask::Ask;
 use super::evidence::{self, Plan};
 use super::pipeline::last_of_each;
-use super::words::{find, pipeline_badge, run_link, step_badge, took};
+use super::words::{choice, find, pipeline_badge, run_link, step_badge, took};
 
 /// Bytes at the end of a log that are shown.
 const LOG: u64 = 256 << 10;
@@ -170,9 +170,8 @@ fn kind(step: &Step) -> String {
         Action::Run { .. } => "command".to_owned(),
         Action::Sql { source, .. } => format!("SQL, {source}"),
         Action::Train(training) => {
-            let word = serde_json::to_value(training.algorithm).ok();
-            let word = word.as_ref().and_then(|word| word.as_str()).unwrap_or("training").to_owned();
-            format!("training, {word}")
+            let word = choice(&training.algorithm);
+            format!("training, {}", word.as_deref().unwrap_or("training"))
         }
     }
 }

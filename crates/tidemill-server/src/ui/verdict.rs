@@ -88,9 +88,7 @@ pub(super) fn sections(
 fn slices(folded: &Folded) -> Option<Section> {
     let judge = folded.cone.judge();
     let limits = judge.spec().slices.as_ref()?;
-    let mut views: Vec<MetricView> = judge.view().into_iter().filter(|view| view.slice.is_some()).collect();
-    let proven = |view: &MetricView| view.ln_harm / view.ln_harm_needed;
-    views.sort_by(|a, b| proven(b).total_cmp(&proven(a)));
+    let views = MetricView::of_slices(judge.view());
     let rows = views.iter().map(|view| {
         vec![
             Cell::text(view.metric.clone()),
@@ -99,7 +97,7 @@ fn slices(folded: &Folded) -> Option<Section> {
             Cell::Count(view.candidate),
             Cell::Count(view.baseline),
             view.harm.map_or(Cell::None, Cell::Number),
-            Cell::Text(format!("{:.0} %", (100.0 * proven(view)).clamp(0.0, 100.0))),
+            Cell::Text(format!("{:.0} %", (100.0 * view.harm_proven()).clamp(0.0, 100.0))),
         ]
     });
     let columns = ["metric", "slice", "state", "candidate", "incumbent", "harm", "harm proven"];

@@ -51,28 +51,23 @@ pub(super) async fn version(ask: Ask) -> Made {
     blocks.extend(tests.and_then(|tests| ageing::section(&version, &tests)));
     blocks.extend(evaluation::sections(&ask, &version).await?);
     let badges = version.aliases.iter().map(|alias| Badge::new(Tone::Plain, alias.clone())).collect();
-    Ok(Page {
-        title: format!("{} v{}", version.model, version.version),
-        area: Area::Models,
-        crumbs: vec![
-            Crumb::new("/models", "Models"),
-            Crumb::new(href(&["models", &version.model], &[]), version.model.clone()),
-        ],
-        badges,
-        tabs: tabs(&version, false),
-        blocks,
-        live: [LIVE.as_slice(), &["endpoint.set", "model.tested"]].concat(),
-        ..Page::default()
-    })
+    Ok(Page { badges, blocks, ..page(&version, false) })
 }
 
-/// The two pages of a version.
-pub(super) fn tabs(version: &ModelVersion, is_card: bool) -> Vec<Tab> {
+/// One of the two pages of a version, empty.
+pub(super) fn page(version: &ModelVersion, is_card: bool) -> Page {
     let (model, number) = (version.model.as_str(), version.version.to_string());
-    vec![
-        Tab::new(href(&["models", model, &number], &[]), "Overview", !is_card),
-        Tab::new(href(&["models", model, &number, "card"], &[]), "Card", is_card),
-    ]
+    Page {
+        title: format!("{model} v{number}"),
+        area: Area::Models,
+        crumbs: vec![Crumb::new("/models", "Models"), Crumb::new(href(&["models", model], &[]), model)],
+        tabs: vec![
+            Tab::new(href(&["models", model, &number], &[]), "Overview", !is_card),
+            Tab::new(href(&["models", model, &number, "card"], &[]), "Card", is_card),
+        ],
+        live: [LIVE.as_slice(), &["endpoint.set", "model.tested"]].concat(),
+        ..Page::default()
+    }
 }
 
 /// The run that made it, where it is known.

@@ -139,3 +139,8 @@ pub(super) fn details(event: &Event) -> String {
     }
     said.join(", ")
 }
+
+/// The word of the project file for one of a few choices.
+pub(super) fn choice(value: &impl serde::Serialize) -> Option<String> {
+    serde_json::to_value(value).ok()?.as_str().map(str::to_owned)
+}

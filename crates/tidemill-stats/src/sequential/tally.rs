@@ -64,6 +64,11 @@ impl Tally {
         (self.count > 0).then_some(self.mean)
     }
 
+    /// Variance of the values as they are: their squared distances over their number; `None` without values.
+    pub fn variance(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.squares / self.count as f64)
+    }
+
     /// Number of ones, if all values were 0 or 1.
     pub fn hits(&self) -> Option<u64> {
         self.binary.then(|| (self.mean * self.count as f64).round() as u64)

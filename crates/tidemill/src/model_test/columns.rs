@@ -13,8 +13,7 @@ pub(crate) fn check_columns(app: &App<'_>, resolved: &Resolved, plan: &Plan) -> 
     if app.project.tests.iter().all(|test| test.columns().is_empty()) {
         return Ok(());
     }
-    let released = app.project.release.as_ref().and_then(|release| release.step.as_deref());
-    let Some((step, training)) = subject(&resolved.steps, released) else { return Ok(()) };
+    let Some((step, training)) = subject(&app.project, &resolved.steps) else { return Ok(()) };
     let is_written = resolved.steps.iter().any(|other| {
         let is_current = plan.get(&other.name).is_some_and(|planned| planned.decision == Decision::Unchanged);
         let holds = |out: &str| {

@@ -2,18 +2,10 @@
 the numbers behind the curve."""
 
 import json
-import pathlib
 import sys
 import urllib.request
 
-import browser
 import own_pages
-
-
-class Served:
-    def __init__(self, url):
-        self.url = url
-
 
 PAGES = [
     ("ageing", "/models/judged", ["Age and quality", "roc_auc over age", "held out for v2", "must come to"]),
@@ -34,15 +26,8 @@ def numbers(url):
 
 
 def main(url, axe, folder):
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     numbers(url)
-    failed = 0
-    with browser.Browser() as opened:
-        pages = own_pages.Pages(opened, Served(url), pathlib.Path(axe).read_text(), folder)
-        for name, path, texts in PAGES:
-            failed += own_pages.report(name, lambda name=name, path=path, texts=texts: list(pages.look(name, path, texts)))
-    sys.exit(f"{failed} pages failed" if failed else 0)
+    own_pages.look_at(url, axe, folder, PAGES)
 
 
 if __name__ == "__main__":

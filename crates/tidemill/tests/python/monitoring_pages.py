@@ -1,16 +1,8 @@
 """The pages of monitoring while an alert fires: `monitoring_pages.py URL AXE FOLDER` looks at each as `own_pages.py` does."""
 
-import pathlib
 import sys
 
-import browser
 import own_pages
-
-
-class Served:
-    def __init__(self, url):
-        self.url = url
-
 
 PAGES = [
     ("monitoring", "/monitoring", ["Alerts", "firing", "carrier", "Drift of flights-late", "Over time", "labels there", "EUR"]),
@@ -26,14 +18,7 @@ PAGES = [
 
 
 def main(url, axe, folder):
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    failed = 0
-    with browser.Browser() as opened:
-        pages = own_pages.Pages(opened, Served(url), pathlib.Path(axe).read_text(), folder)
-        for name, path, texts in PAGES:
-            failed += own_pages.report(name, lambda name=name, path=path, texts=texts: list(pages.look(name, path, texts)))
-    sys.exit(f"{failed} pages failed" if failed else 0)
+    own_pages.look_at(url, axe, folder, PAGES)
 
 
 if __name__ == "__main__":

@@ -398,5 +398,24 @@ def report(name, look):
     return bool(wrong)
 
 
+class Served:
+    """A server whose pages are looked at, without anything that was logged for them."""
+
+    def __init__(self, url):
+        self.url = url
+
+
+def look_at(url, axe, folder, listed):
+    """Looks at a list of pages, each with a name, a path and what it must say; ends with a failure where one is wrong."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    with browser.Browser() as opened:
+        pages = Pages(opened, Served(url), pathlib.Path(axe).read_text(), folder)
+        for name, path, texts in listed:
+            failed += report(name, lambda name=name, path=path, texts=texts: list(pages.look(name, path, texts)))
+    sys.exit(f"{failed} pages failed" if failed else 0)
+
+
 if __name__ == "__main__":
     main()

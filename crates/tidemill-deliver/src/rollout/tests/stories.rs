@@ -76,14 +76,7 @@ fn a_freeze_stops_the_advance_and_not_the_way_back() {
     let mut drive = Drive::new(plan());
     drive.tick(at(0));
     drive.reach(1, at(0));
-    let freeze = Freeze {
-        id: 7,
-        endpoint: None,
-        reason: "incident".into(),
-        owner: "ada".into(),
-        from: at(0),
-        until: Some(at(10)),
-    };
+    let freeze = incident(7, at(10));
     drive.input(at(0), Input::Freeze { freeze });
     for _ in 0..300 {
         drive.look(at(1), (1000, 5), (1000, 5));
@@ -165,14 +158,7 @@ fn who_is_held_out_stays_with_the_incumbent_until_it_has_settled() {
         harmful.look(at(1), (9_900, 900), (100, 1));
     }
     assert_eq!(harmful.state.phase, Phase::GoingBack { then: Ending::RolledBack }, "they are compared with");
-    let freeze = Freeze {
-        id: 1,
-        endpoint: None,
-        reason: "incident".into(),
-        owner: "ada".into(),
-        from: at(0),
-        until: Some(at(30)),
-    };
+    let freeze = incident(1, at(30));
     drive.input(at(20), Input::Freeze { freeze });
     drive.tick(at(24));
     assert!(matches!(drive.state.hold, Some(Hold::Freeze { .. })), "for them it is more requests");
@@ -185,14 +171,7 @@ fn who_is_held_out_stays_with_the_incumbent_until_it_has_settled() {
 
 #[test]
 fn the_first_stage_waits_for_its_time_too() {
-    let freeze = Freeze {
-        id: 1,
-        endpoint: None,
-        reason: "incident".into(),
-        owner: "ada".into(),
-        from: at(0),
-        until: Some(at(3)),
-    };
+    let freeze = incident(1, at(3));
     let mut drive = Drive::new(Plan {
         stages: vec![Stage::Full { settle: Duration::ZERO }],
         windows: vec!["Mon 00:00-24:00".parse().unwrap()],

@@ -1,11 +1,10 @@
 //! From what the project file says of an environment to what a rollout does.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tidemill_core::declare::{Objective, Window};
 use tidemill_deliver::approval::Rule;
-use tidemill_deliver::envelope::{Bounds, Envelope};
+use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::judge::Spec;
 use tidemill_deliver::outcome::Measures;
 use tidemill_deliver::rollout::{Stage, Until};
@@ -63,17 +62,11 @@ fn power(declared: &project::Power) -> Power {
 pub(super) fn envelope(declared: &project::Envelope) -> Envelope {
     Envelope {
         data: declared.data.clone(),
-        params: bounds(declared.params.iter()),
-        metrics: bounds(declared.metrics.iter()),
+        params: declared.params.clone().into_iter().collect(),
+        metrics: declared.metrics.clone().into_iter().collect(),
         flips: declared.flips.map(|flips| flips.max.0),
         expires: declared.ends(),
     }
-}
-
-fn bounds<'a>(
-    declared: impl Iterator<Item = (&'a String, &'a project::Between)>,
-) -> BTreeMap<String, Bounds> {
-    declared.map(|(name, between)| (name.clone(), Bounds { min: between.min, max: between.max })).collect()
 }
 
 fn rule(approval: &project::Approval) -> Rule {

@@ -162,25 +162,23 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
         ("harm proven", Align::Right),
         ("safety proven", Align::Right),
     ]);
-    let (whole, mut slices): (Vec<_>, Vec<_>) = metrics.into_iter().partition(|view| view.slice.is_none());
-    let part = |have: f64, need: f64| format!("{:.0} %", (100.0 * have / need).clamp(0.0, 100.0));
+    let part = |proven: f64| format!("{:.0} %", (100.0 * proven).clamp(0.0, 100.0));
     let harm = |harm: Option<f64>| harm.map_or("-".to_owned(), |harm| format!("{harm:.2}"));
-    for metric in whole {
+    for view in metrics.iter().filter(|view| view.slice.is_none()) {
         table.row([
-            metric.metric,
-            metric.candidate.to_string(),
-            metric.baseline.to_string(),
-            harm(metric.harm),
-            part(metric.ln_harm, metric.ln_harm_needed),
-            part(metric.ln_safe, metric.ln_safe_needed),
+            view.metric.clone(),
+            view.candidate.to_string(),
+            view.baseline.to_string(),
+            harm(view.harm),
+            part(view.harm_proven()),
+            part(view.safety_proven()),
         ]);
     }
     console.table(&table);
+    let slices = MetricView::of_slices(metrics);
     if slices.is_empty() {
         return Ok(());
     }
-    let proven = |view: &MetricView| view.ln_harm / view.ln_harm_needed;
-    slices.sort_by(|a, b| proven(b).total_cmp(&proven(a)));
     let more = slices.len().saturating_sub(SLICES);
     let mut table = Table::new(&[
         ("slice", Align::Left),
@@ -196,7 +194,7 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
             view.candidate.to_string(),
             view.baseline.to_string(),
             harm(view.harm),
-            part(view.ln_harm, view.ln_harm_needed),
+            part(view.harm_proven()),
         ]);
     }
     console.table(&table);

@@ -327,8 +327,7 @@ fn test_model(
     if app.project.tests.is_empty() {
         return Ok(None);
     }
-    let released = app.project.release.as_ref().and_then(|release| release.step.as_deref());
-    let Some((step, training)) = subject(&resolved.steps, released) else { return Ok(None) };
+    let Some((step, training)) = subject(&app.project, &resolved.steps) else { return Ok(None) };
     let Some(out) = step.outs.first() else { return Ok(None) };
     let folder = app.root.join(&out.path);
     if !folder.is_dir() {

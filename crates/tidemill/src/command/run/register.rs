@@ -80,7 +80,7 @@ pub(super) fn step<'a>(
                 .into()
         });
     }
-    let Some((step, _)) = subject(steps, None) else { return Ok(None) };
+    let Some((step, _)) = subject(&app.project, steps) else { return Ok(None) };
     let trainings: Vec<&str> = steps
         .iter()
         .filter(|step| matches!(step.action, Action::Train(_)))
