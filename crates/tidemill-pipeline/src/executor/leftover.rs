@@ -5,7 +5,7 @@
 //! which may otherwise write an output while the next run reads it. The note names the Tidemill that runs, its start
 //! and the boot of the machine, so that the work of one that is alive is left alone. Without `/proc` nothing is noted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +21,10 @@ pub(crate) const RUN_VARIABLE: &str = "TIDEMILL_RUN_ID";
 
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a process may be between two programs: while it starts another one it has, for an instant, no environment.
+/// Some programs clear theirs for good, so it is not waited for without end.
+const BETWEEN_PROGRAMS: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) struct Leftovers {
@@ -106,41 +110,62 @@ impl<'a> Noted<'a> {
 
 fn end_run(run: &str) -> Result<usize, Error> {
     let mark = format!("{RUN_VARIABLE}={run}");
-    let until = Instant::now() + PATIENCE;
+    let begin = Instant::now();
+    let mut killed = BTreeMap::new();
     let mut groups = BTreeSet::new();
     loop {
         let found = marked(&mark)?;
-        let Some((first, _)) = found.first() else { return Ok(groups.len()) };
-        if Instant::now() >= until {
-            let message = format!("process {first} of an earlier run does not end although it was killed");
-            return Err(Error::Internal(message));
-        }
-        for (process, group) in found {
+        for (process, seen) in &found.ours {
             // The one failure is that it is gone already.
-            let _ = kill_process(process, Signal::KILL);
-            if groups.insert(group.as_raw_nonzero()) {
-                let _ = kill_process_group(group, Signal::KILL);
+            let _ = kill_process(*process, Signal::KILL);
+            killed.insert(process.as_raw_nonzero(), (*process, seen.start));
+            if groups.insert(seen.group.as_raw_nonzero()) {
+                let _ = kill_process_group(seen.group, Signal::KILL);
             }
+        }
+        // A process that dies gives up its environment, and with it the mark, before its files and locks.
+        killed.retain(|_, (process, start)| {
+            facts(*process).is_some_and(|now| now.start == *start && !now.ended)
+        });
+        let unsure = found.unsure && begin.elapsed() < BETWEEN_PROGRAMS;
+        if killed.is_empty() && found.ours.is_empty() && !unsure {
+            return Ok(groups.len());
+        }
+        if begin.elapsed() >= PATIENCE {
+            let first = killed.keys().next().map_or_else(String::new, |process| format!(" {process}"));
+            let message = format!("process{first} of an earlier run does not end although it was killed");
+            return Err(Error::Internal(message));
         }
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Living processes with the mark in their environment, and their groups.
-fn marked(mark: &str) -> Result<Vec<(Pid, Pid)>, Error> {
-    let mut found = Vec::new();
+/// What [`marked`] found.
+struct Marked {
+    /// Living processes with the mark in their environment.
+    ours: Vec<(Pid, Facts)>,
+    /// There is a living process without any environment: it may be between two programs.
+    unsure: bool,
+}
+
+fn marked(mark: &str) -> Result<Marked, Error> {
+    let mut found = Marked { ours: Vec::new(), unsure: false };
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(process) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
             continue;
         };
         // Processes of others cannot be read, and are not ours.
-        let environ = fs::read(format!("/proc/{}/environ", process.as_raw_nonzero())).unwrap_or_default();
+        let Ok(environ) = fs::read(format!("/proc/{}/environ", process.as_raw_nonzero())) else { continue };
         let ours = environ.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
-        if let (true, Some(facts)) = (ours && process != getpid(), facts(process))
-            && !facts.ended
-        {
-            found.push((process, facts.group));
+        if !(ours || environ.is_empty()) || process == getpid() {
+            continue;
+        }
+        match facts(process) {
+            Some(facts) if facts.ended || facts.of_kernel => {}
+            Some(facts) if ours => found.ours.push((process, facts)),
+            Some(_) => found.unsure = true,
+            None => {}
         }
     }
     Ok(found)
@@ -150,10 +175,15 @@ fn marked(mark: &str) -> Result<Vec<(Pid, Pid)>, Error> {
 struct Facts {
     /// It has ended and waits for its parent.
     ended: bool,
+    /// It is a thread of the kernel, which has no environment.
+    of_kernel: bool,
     group: Pid,
     /// When it started, in clock ticks since boot.
     start: u64,
 }
+
+/// `PF_KTHREAD` of Linux's `include/linux/sched.h`.
+const KERNEL_THREAD: u32 = 0x0020_0000;
 
 /// Fields are counted after the name, which is in parentheses and may hold anything: state, parent, group, …
 fn facts(process: Pid) -> Option<Facts> {
@@ -161,7 +191,13 @@ fn facts(process: Pid) -> Option<Facts> {
     let stat = String::from_utf8_lossy(&stat);
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let group = fields.get(2)?.parse().ok().and_then(Pid::from_raw)?;
-    Some(Facts { ended: matches!(*fields.first()?, "Z" | "X"), group, start: fields.get(19)?.parse().ok()? })
+    let flags: u32 = fields.get(6)?.parse().ok()?;
+    Some(Facts {
+        ended: matches!(*fields.first()?, "Z" | "X"),
+        of_kernel: flags & KERNEL_THREAD != 0,
+        group,
+        start: fields.get(19)?.parse().ok()?,
+    })
 }
 
 fn boot() -> Option<String> {
