@@ -10,6 +10,7 @@ use crate::bench::session::Session;
 mod add_big;
 mod add_small;
 mod boosting;
+mod deliver;
 mod drift_level;
 mod features;
 mod judge;
@@ -35,7 +36,7 @@ const fn case(name: &'static str, peers: Environment, measure: fn(&Session) -> R
 }
 
 /// All tasks, in the order in which a session measures them.
-pub(super) const CASES: [Case; 34] = [
+pub(super) const CASES: [Case; 37] = [
     case("add-big", Tools, add_big::measure),
     case("add-small", Tools, add_small::measure),
     case("steps", Tools, steps::measure),
@@ -49,6 +50,9 @@ pub(super) const CASES: [Case; 34] = [
     case("drift", Tables, tables::drift),
     case("drift-level", Tables, drift_level::measure),
     case("judge", Rules, judge::measure),
+    case("deliver-rollback", Rules, deliver::rollback::measure),
+    case("deliver-rollouts", Rules, deliver::rollouts::measure),
+    case("deliver-triggers", Rules, deliver::triggers::measure),
     case("server-start", Mlflow, |session| server::start::measure(session, Sqlite)),
     case("server-metrics", Mlflow, |session| server::metrics::measure(session, Sqlite)),
     case("server-batch", Mlflow, |session| server::batch::measure(session, Sqlite)),

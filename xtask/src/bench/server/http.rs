@@ -50,7 +50,7 @@ impl Client {
             Ok(())
         })?;
         ensure!(
-            head.status == 200,
+            (200..300).contains(&head.status),
             "status {} for `{}`: {}",
             head.status,
             String::from_utf8_lossy(&request[..request.len().min(300)]),

@@ -2,7 +2,7 @@
 //!
 //! What each server answers is compared with ONNX Runtime's answers in Python before anything is timed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -99,8 +99,19 @@ fn python(session: &Session) -> Command {
     command
 }
 
-/// Registers an ONNX file as the next version of a model, its folder as `mlflow.onnx.log_model` writes it.
+/// Registers an ONNX file of the input as the next version of a model.
 fn register(server: &Server, input: &Input, model: &str, file: &str) -> Result<()> {
+    upload(server, model, MLMODEL, &input.file(file), &input.folder)
+}
+
+/// Registers an ONNX file as the next version of a model, its folder as `mlflow.onnx.log_model` writes it.
+pub(super) fn upload(
+    server: &Server,
+    model: &str,
+    described: &str,
+    file: &Path,
+    scratch: &Path,
+) -> Result<()> {
     let mut client = Client::new(server.url());
     let body = json!({"experiment_id": "0"}).to_string();
     let made = client.json("POST", "/api/2.0/mlflow/runs/create", &body)?;
@@ -109,10 +120,10 @@ fn register(server: &Server, input: &Input, model: &str, file: &str) -> Result<(
     let uri = listed["root_uri"].as_str().context("no address of the artifacts")?;
     let root = uri.strip_prefix("mlflow-artifacts:/").context("artifacts do not go through the proxy")?;
     let root = format!("/api/2.0/mlflow-artifacts/artifacts/{}/model", root.trim_start_matches('/'));
-    let described = input.file("MLmodel");
-    fs_err::write(&described, MLMODEL)?;
-    client.upload(&format!("{root}/MLmodel"), &described)?;
-    client.upload(&format!("{root}/model.onnx"), &input.file(file))?;
+    let description = scratch.join("MLmodel");
+    fs_err::write(&description, described)?;
+    client.upload(&format!("{root}/MLmodel"), &description)?;
+    client.upload(&format!("{root}/model.onnx"), file)?;
     let name = json!({"name": model}).to_string();
     if client.json("POST", "/api/2.0/mlflow/registered-models/create", &name).is_err() {
         // It is there already: this becomes its next version.
@@ -139,7 +150,7 @@ fn split() -> serde_json::Value {
 }
 
 /// Demands that there were none of something.
-fn none(mut row: Row, what: &str, count: u64) -> Row {
+pub(super) fn none(mut row: Row, what: &str, count: u64) -> Row {
     row.bars.push(Bar { demand: format!("{what}: none"), reached: number(count as f64), pass: count == 0 });
     row
 }
