@@ -31,7 +31,9 @@ impl Report {
         let Diagnostic { file, line, span, message, expected, hint, .. } = problem;
         let title = Level::ERROR.primary_title(message.as_str());
         let expected = expected.as_ref().map(|text| format!("expected {text}"));
-        let mut group = match self.texts.get(file).filter(|_| *line > 0) {
+        let is_secret = |other: &Diagnostic| other.conceals && (&other.file, other.line) == (file, *line);
+        let conceals = self.diagnostics.iter().any(is_secret);
+        let mut group = match self.texts.get(file).filter(|_| *line > 0 && !conceals) {
             Some(text) => {
                 let excerpt = Excerpt::around(text, span);
                 let mut annotation = AnnotationKind::Primary.span(excerpt.span);
@@ -42,7 +44,11 @@ impl Report {
                 title.element(snippet.annotation(annotation))
             }
             None => {
-                let mut group = Group::with_title(title).element(Level::NOTE.message(format!("in {file}")));
+                let place = match line {
+                    0 => format!("in {file}"),
+                    line => format!("in {file}, line {line}, which is not shown because it holds a secret"),
+                };
+                let mut group = Group::with_title(title).element(Level::NOTE.message(place));
                 if let Some(expected) = expected {
                     group = group.element(Level::NOTE.message(expected));
                 }

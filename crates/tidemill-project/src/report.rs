@@ -47,6 +47,9 @@ pub struct Diagnostic {
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The line holds a secret, and is not shown.
+    #[serde(skip)]
+    pub(crate) conceals: bool,
 }
 
 impl Diagnostic {
@@ -60,11 +63,17 @@ impl Diagnostic {
             message: message.into(),
             expected: None,
             hint: None,
+            conceals: false,
         }
     }
 
     pub(crate) fn expected(mut self, text: impl Into<String>) -> Self {
         self.expected = Some(text.into());
+        self
+    }
+
+    pub(crate) fn concealed(mut self) -> Self {
+        self.conceals = true;
         self
     }
 

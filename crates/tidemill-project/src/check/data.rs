@@ -288,10 +288,9 @@ impl Check<'_> {
                     .iter()
                     .any(|s| lower.contains(s))
                 {
-                    let hint =
-                        "set it in the environment of Tidemill; this file is committed to Git".to_owned();
+                    let hint = "set it in the environment of Tidemill; this file is committed to Git";
                     let span = at.key("options").key(option).key;
-                    self.add(&span, format!("`{option}` looks like a secret"), "", Some(hint));
+                    self.add_secret(&span, format!("`{option}` looks like a secret"), hint);
                 }
             }
         }

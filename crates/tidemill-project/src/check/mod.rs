@@ -72,6 +72,11 @@ impl<'p> Check<'p> {
         self.problems.push(problem);
     }
 
+    /// A secret where none may stand; its line is not shown.
+    fn add_secret(&mut self, span: &Span, message: impl Into<String>, hint: &str) {
+        self.problems.push(Diagnostic::new(span, message).hint(hint.to_owned()).concealed());
+    }
+
     fn task(&self) -> Option<TaskKind> {
         self.project.objective.as_ref().map(|objective| objective.task.kind)
     }

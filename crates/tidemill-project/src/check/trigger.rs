@@ -125,8 +125,8 @@ impl Check<'_> {
         if let Some((before, _)) = user
             && before.split_once("://").map_or(before, |(_, user)| user).contains(':')
         {
-            let hint = "leave the password out and name its place with `secret`".to_owned();
-            self.add(&at.key("server").span, "the address holds a password", "", Some(hint));
+            let hint = "leave the password out and name its place with `secret`";
+            self.add_secret(&at.key("server").span, "the address holds a password", hint);
         }
     }
 
