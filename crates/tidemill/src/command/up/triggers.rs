@@ -26,6 +26,8 @@ use crate::job::{self, Ended};
 
 /// The longest secret, in bytes.
 const SECRET: u64 = 64 << 10;
+/// Logs of jobs that are kept: those of the newest.
+const LOGS: u64 = 1_000;
 /// How long Git may take to say where a branch is.
 const GIT: Duration = Duration::from_secs(60);
 
@@ -142,6 +144,7 @@ impl Host for ProjectHost {
             Err(error) => return failed(format!("what is to be done cannot be read: {error}")),
         };
         let details: Details = serde_json::from_str(&job.details).unwrap_or_default();
+        forget_logs(&self.logs, job.id);
         let log = self.logs.join(format!("{}.log", job.id));
         let mut said = None;
         for (at, action) in actions.iter().enumerate() {
@@ -210,6 +213,19 @@ impl ProjectHost {
             }
         };
         Ok(Words::Typed(words.iter().map(|word| (*word).to_owned()).collect()))
+    }
+}
+
+/// Removes the logs of all jobs but the newest, of which this is one. One that cannot be removed is tried again with the next job.
+fn forget_logs(folder: &Path, newest: u64) {
+    for file in fs_err::read_dir(folder).into_iter().flatten().flatten() {
+        let name = file.file_name();
+        let job = name.to_str().and_then(|name| name.strip_suffix(".log")?.parse::<u64>().ok());
+        if job.is_some_and(|job| job.saturating_add(LOGS) <= newest)
+            && let Err(error) = fs_err::remove_file(file.path())
+        {
+            tracing::warn!(%error, "an old log of a job cannot be removed");
+        }
     }
 }
 
@@ -333,6 +349,17 @@ fn git(root: &Path, arguments: &[&str]) -> Result<(bool, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logs_of_old_jobs_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = ["1.log", "23.log", "24.log", "1023.log", "notes.txt", "x.log"];
+        old.iter().for_each(|name| fs_err::write(folder.path().join(name), "").unwrap());
+        forget_logs(folder.path(), 1023);
+        let left = old.map(|name| folder.path().join(name).exists());
+        assert_eq!(left, [false, false, true, true, true, true]);
+        forget_logs(&folder.path().join("none"), 5000);
+    }
 
     #[test]
     fn folders_that_are_watched() {
