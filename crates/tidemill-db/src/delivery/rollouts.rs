@@ -216,6 +216,16 @@ impl Db {
         Ok(rows.into_iter().map(|(id, inputs)| (id as u64, inputs as u64)).collect())
     }
 
+    /// How many rollouts are not over, and how many inputs they have had together: what differs after anything happened to them.
+    pub async fn live_rollouts_mark(&self) -> Result<(u64, u64)> {
+        const SQL: &str =
+            "SELECT count(*), CAST(coalesce(sum(inputs), 0) AS BIGINT) FROM rollout WHERE is_over = 0";
+        let mut reader = self.reader().await?;
+        let (count, inputs): (i64, i64) = on!(reader.conn(), c => sqlx::query_as(SQL).fetch_one(c).await)
+            .map_err(self.ctx().fail("read rollouts"))?;
+        Ok((count as u64, inputs as u64))
+    }
+
     /// What happened to a rollout after the input of number `after`, oldest first.
     pub async fn rollout_inputs(&self, id: u64, after: u64, limit: usize) -> Result<Vec<RolloutInput>> {
         const SQL: &str = "SELECT number, at, body FROM rollout_input WHERE rollout_id = $1 AND number > $2

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tidemill_core::{Actor, EventKind, NewEvent, Timestamp};
 use tidemill_db::delivery::{Environment, GateResult, Quarantine, Rollout};
 use tidemill_deliver::rollout::{Due, Effect, Freeze, Input, Plan, State, decide};
-use tidemill_registry::Error;
+use tidemill_registry::{Code, Error};
 use tidemill_serve::gateway::endpoint::EndpointSpec;
 use tidemill_serve::gateway::source::Which;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use super::command::begin_waiting;
 use super::mature::mature;
 use super::observe::Observer;
 use super::power::Powers;
-use super::step::{plan_of, state_of, take};
+use super::step::{plan_of, state_of, take_from};
 use super::traffic::{Names, names, spec};
 use crate::{App, serving};
 
@@ -26,6 +26,8 @@ use crate::{App, serving};
 const ROUND: Duration = Duration::from_millis(250);
 /// Counters and clocks are looked at once in so many rounds.
 const LOOK: u32 = 4;
+/// Rollouts whose looks are written in one transaction: alone, each would wait for the disk, and all together would keep others waiting.
+const TOGETHER: usize = 64;
 /// Rollouts that are taken on.
 const MOST: usize = 10_000;
 
@@ -56,7 +58,6 @@ pub struct Driver {
 }
 
 /// A rollout in memory.
-#[derive(Clone)]
 struct Known {
     rollout: Rollout,
     plan: Plan,
@@ -91,6 +92,11 @@ impl Driver {
 
     async fn try_round(&mut self) -> Result<(), Error> {
         let db = self.app.registry().db().clone();
+        let looks = self.rounds.is_multiple_of(LOOK);
+        // Between looks it is enough to know that nobody did anything.
+        if !looks && db.live_rollouts_mark().await? == self.mark() {
+            return Ok(());
+        }
         let live: BTreeMap<u64, u64> = db.live_rollouts(MOST).await?.into_iter().collect();
         self.known.retain(|id, _| live.contains_key(id));
         self.observer.keep(|id| live.contains_key(&id));
@@ -111,23 +117,83 @@ impl Driver {
             let plans = || self.known.values().map(|known| &known.plan).filter(|plan| is_sliced(plan));
             serving.gateway().keep_slices(|endpoint| plans().any(|plan| plan.endpoint == endpoint));
         }
-        let looks = self.rounds.is_multiple_of(LOOK);
         if live.is_empty() || !looks && acted.is_empty() {
             return Ok(());
         }
+        // What was seen belongs to the traffic that is about to be changed.
+        self.see(live.keys().filter(|id| looks || acted.contains(id))).await;
         let freezes: Vec<Freeze> = db.freezes().await?.into_iter().map(freeze).collect();
-        let mut busy = BTreeSet::new();
+        let (mut busy, mut all_known) = (BTreeSet::new(), true);
         for id in live.keys() {
-            let Some(known) = self.known.get(id) else { continue };
+            let Some(known) = self.known.get(id) else {
+                // It may be the one that others wait for.
+                all_known = false;
+                continue;
+            };
             let made = &known.rollout.made;
-            let is_first = busy.insert((made.environment.clone(), made.endpoint.clone()));
-            if looks || acted.contains(id) {
-                let known = known.clone();
-                if let Err(error) = self.take_on(known, is_first, &freezes).await {
-                    tracing::error!(rollout.id = id, %error, "a rollout cannot be taken on; it is tried again");
-                    // People may have acted in between.
-                    self.known.remove(id);
+            let is_first = busy.insert((made.environment.clone(), made.endpoint.clone())) && all_known;
+            if (looks || acted.contains(id))
+                // Where it fails it is read anew: people may have acted in between.
+                && let Some(known) = self.known.remove(id)
+                && let Err(error) = self.take_on(known, is_first, &freezes).await
+            {
+                tracing::error!(rollout.id = id, %error, "a rollout cannot be taken on; it is tried again");
+            }
+        }
+        Ok(())
+    }
+
+    /// How many rollouts are known and how many inputs they have had, which is how it is noticed that somebody else acted.
+    fn mark(&self) -> (u64, u64) {
+        (self.known.len() as u64, self.known.values().map(|known| known.rollout.inputs).sum())
+    }
+
+    /// Shows the judges what the gateway has counted since they looked last.
+    async fn see(&mut self, ids: impl Iterator<Item = &u64>) {
+        let (now, Some(serving)) = (self.now(), self.app.serving()) else { return };
+        let mut looks = Vec::new();
+        for id in ids {
+            let Some(known) = self.known.get(id).filter(|known| !known.rollout.is_waiting) else { continue };
+            let Known { plan, state, names, .. } = known;
+            let seen = self.observer.look(serving.gateway(), *id, plan, state, names, now);
+            if let Some((look, requests)) = seen {
+                looks.push((*id, Input::Look { seq: state.last_look() + 1, requests, look }));
+            }
+        }
+        for some in looks.chunks(TOGETHER) {
+            if let Err(error) = self.take_together(some).await {
+                tracing::error!(%error, "what was counted of requests cannot be written down");
+                some.iter().for_each(|(id, _)| drop(self.known.remove(id)));
+            }
+        }
+    }
+
+    /// Takes several rollouts a step on in one transaction. Those on which people acted since they were read are read anew.
+    async fn take_together(&mut self, inputs: &[(u64, Input)]) -> Result<(), Error> {
+        let at = self.now();
+        let mut tx = self.app.registry().db().begin().await?;
+        let (mut events, mut steps) = (Vec::new(), Vec::new());
+        for (id, input) in inputs {
+            let Some(known) = self.known.get(id) else { continue };
+            let read = (&known.plan, &known.state);
+            match take_from(&mut tx, &known.rollout, read, input, &actor(), at).await {
+                Ok(mut taken) => {
+                    events.append(&mut taken.events);
+                    steps.push((*id, Some(taken)));
                 }
+                Err(error) if matches!(error.code, Code::ResourceConflict | Code::InvalidState) => {
+                    steps.push((*id, None));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        tx.commit(events).await?;
+        for (id, taken) in steps {
+            match (taken, self.known.get_mut(&id)) {
+                (Some(taken), Some(known)) => {
+                    (known.rollout, known.state) = (taken.rollout, taken.outcome.state);
+                }
+                _ => drop(self.known.remove(&id)),
             }
         }
         Ok(())
@@ -146,7 +212,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Takes one rollout on as far as it goes now.
+    /// Takes one rollout on as far as it goes now, and keeps what is known of it then.
     async fn take_on(&mut self, mut known: Known, is_first: bool, freezes: &[Freeze]) -> Result<(), Error> {
         let id = known.rollout.id;
         if known.rollout.is_waiting && !known.state.phase.is_over() {
@@ -155,21 +221,13 @@ impl Driver {
                 let mut tx = db.begin().await?;
                 let events = begin_waiting(db, &mut tx, &known.rollout, self.now()).await?;
                 tx.commit(events).await?;
-                self.known.remove(&id);
+            } else {
+                self.known.insert(id, known);
             }
             return Ok(());
         }
         for input in changed_freezes(&known.plan, &known.state, freezes) {
             self.input(&mut known, input).await?;
-        }
-        // What was seen belongs to the traffic that is about to be changed.
-        let now = self.now();
-        if let Some(serving) = self.app.serving()
-            && let Some((look, requests)) =
-                self.observer.look(serving.gateway(), id, &known.plan, &known.state, &known.names, now)
-        {
-            let seq = known.state.last_look() + 1;
-            self.input(&mut known, Input::Look { seq, requests, look }).await?;
         }
         if let Some(input) = mature(&self.app, &known.plan, &known.state, self.now()).await? {
             self.input(&mut known, input).await?;
@@ -328,7 +386,8 @@ impl Driver {
         let mut tx = self.app.registry().db().begin().await?;
         // People may have acted since it was read; then it is taken on from there in the next round.
         let id = rollout.rollout.id;
-        let taken = take(&mut tx, &rollout.rollout, &input, &actor(), at).await?;
+        let known = (&rollout.plan, &rollout.state);
+        let taken = take_from(&mut tx, &rollout.rollout, known, &input, &actor(), at).await?;
         let mut events = taken.events;
         let event = |kind: EventKind| NewEvent { at, actor: actor(), kind, cause: None };
         match beside {

@@ -55,8 +55,20 @@ pub(super) async fn take(
     at: Timestamp,
 ) -> Result<Taken, Error> {
     let (plan, state) = (plan_of(rollout)?, state_of(rollout)?);
-    permit(&plan, &state, input).map_err(|denied| Error::new(Code::InvalidState, denied.to_string()))?;
-    let outcome = decide(&plan, &state, input, at);
+    take_from(tx, rollout, (&plan, &state), input, actor, at).await
+}
+
+/// [`take`] for those who have read the plan and the state of the stored rollout already.
+pub(super) async fn take_from(
+    tx: &mut Tx,
+    rollout: &Rollout,
+    (plan, state): (&Plan, &State),
+    input: &Input,
+    actor: &Actor,
+    at: Timestamp,
+) -> Result<Taken, Error> {
+    permit(plan, state, input).map_err(|denied| Error::new(Code::InvalidState, denied.to_string()))?;
+    let outcome = decide(plan, state, input, at);
     let text = write(&outcome.state)?;
     let evidence = Digest::of(text.as_bytes());
     let transitions: Vec<stored::RolloutTransition> = outcome

@@ -66,10 +66,10 @@ pub(in super::super) fn measure(session: &Session) -> Result<Vec<Row>> {
 fn project(count: u64) -> String {
     let mut text = format!("release:\n  model: {MODEL}\n  environments:\n");
     for at in 0..count {
-        let _ = write!(
+        let _ = writeln!(
             text,
             "    e{at}: {{rollout: {{stages: [{{canary: {{share: 20%, samples: 1000000000}}}}, {{full: {{}}}}], \
-             judge: {{error_budget: 0.05, metrics: [errors, latency]}}}}}}\n"
+             judge: {{error_budget: 0.05, metrics: [errors, latency]}}}}}}"
         );
     }
     text
