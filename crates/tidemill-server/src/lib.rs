@@ -29,7 +29,7 @@ pub use background::Background;
 pub use health::MLFLOW_VERSION;
 pub use listen::bind;
 pub use running::Running;
-pub use serve::{router, serve};
+pub use serve::{get, router, serve};
 pub use serving::{Followed, Otlp, RegistrySource, Remote, Sending, Serving, endpoints};
 pub use serving_outcomes::OutcomeApi;
 pub use shell::{Origins, Token};

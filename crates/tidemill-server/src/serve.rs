@@ -4,7 +4,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
 use tokio::net::TcpListener;
+use tower::ServiceExt as _;
 
 use crate::{App, api, delivery, health, listen, mlflow, monitoring, otlp, serving, shell, triggers, ui};
 
@@ -25,6 +29,23 @@ pub fn router(app: App) -> Router {
             .merge(ui::routes())
     };
     shell::around(&app, routes)
+}
+
+/// What a GET of an address gives: path and query, without a socket. For programs that show a page where no server runs.
+pub async fn get(app: &App, address: &str) -> (StatusCode, Bytes) {
+    /// The most of an answer, in bytes.
+    const MOST: usize = 256 << 20;
+    let request = Request::get(address).header(header::HOST, "127.0.0.1").body(Body::empty());
+    let Ok(request) = request else {
+        return (StatusCode::BAD_REQUEST, Bytes::new());
+    };
+    // The routes answer everything, so nothing fails.
+    let response = router(app.clone()).oneshot(request).await.unwrap_or_else(|never| match never {});
+    let status = response.status();
+    match axum::body::to_bytes(response.into_body(), MOST).await {
+        Ok(body) => (status, body),
+        Err(_) => (StatusCode::INSUFFICIENT_STORAGE, Bytes::new()),
+    }
 }
 
 /// Answers on `listener` until `stop` resolves, then finishes what has begun for up to `drain`; `false` if it had to cut

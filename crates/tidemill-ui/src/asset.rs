@@ -16,8 +16,19 @@ pub struct Asset {
     pub kind: &'static str,
 }
 
+/// Pairs of colours.
+pub(crate) const COLOURS: &str = include_str!("../assets/colours.css");
+/// What charts look like.
+pub(crate) const CHARTS: &str = include_str!("../assets/chart.css");
+/// One file, so that a page waits for one: what comes later may change what comes before.
+const STYLE: &str = concat!(
+    include_str!("../assets/colours.css"),
+    include_str!("../assets/chart.css"),
+    include_str!("../assets/app.css")
+);
+
 const ASSETS: [Asset; 3] = [
-    Asset { name: "app.css", text: include_str!("../assets/app.css"), kind: "text/css; charset=utf-8" },
+    Asset { name: "app.css", text: STYLE, kind: "text/css; charset=utf-8" },
     Asset { name: "app.js", text: include_str!("../assets/app.js"), kind: "text/javascript; charset=utf-8" },
     Asset { name: "icon.svg", text: include_str!("../assets/icon.svg"), kind: "image/svg+xml" },
 ];

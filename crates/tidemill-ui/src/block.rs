@@ -105,8 +105,8 @@ impl Block {
             Self::Section(section) => section.blocks.iter().for_each(|block| block.walk(seen)),
             Self::Table(table) => seen(Numbers::Table(table)),
             Self::Facts(facts) => seen(Numbers::Facts(facts)),
-            Self::Figure(figure) => seen(Numbers::Table(&figure.table)),
-            Self::Figures(figures) => figures.iter().for_each(|figure| seen(Numbers::Table(&figure.table))),
+            Self::Figure(figure) => seen(Numbers::Figure(figure)),
+            Self::Figures(figures) => figures.iter().for_each(|figure| seen(Numbers::Figure(figure))),
             Self::Columns(columns) => {
                 columns.iter().flatten().for_each(|block| block.walk(seen));
             }
@@ -131,6 +131,7 @@ impl Block {
 #[derive(Clone, Copy)]
 pub(crate) enum Numbers<'a> {
     Table(&'a Table),
+    Figure(&'a Figure),
     Facts(&'a Facts),
     Lines(&'a str, &'a [String]),
 }

@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use crate::chart::file;
 use crate::{Link, Markup, Table};
 
 /// A chart.
@@ -19,6 +20,9 @@ pub struct Figure {
     pub later: Option<String>,
     /// The numbers.
     pub table: Table,
+    /// The page that has the numbers, where the picture stands among so many that theirs would weigh more than all pictures.
+    /// JSON, CSV and Markdown have them all the same.
+    pub numbers: Option<String>,
     /// Pages beside the picture.
     pub links: Vec<Link>,
     /// As wide as the page.
@@ -33,6 +37,11 @@ struct FigureTemplate<'a> {
 }
 
 impl Figure {
+    /// The picture as an SVG file that needs nothing else; nothing where there is none to be had as one.
+    pub fn svg(&self) -> Option<String> {
+        file::file(self.picture.as_str())
+    }
+
     pub(crate) fn html(&self) -> Markup {
         Markup::of(&FigureTemplate { figure: self, table: self.table.html() })
     }

@@ -1,17 +1,17 @@
-//! A page for programs: everything that has numbers as JSON, or one table as CSV.
+//! A page for programs: everything that has numbers as JSON, one table as CSV, or one picture as SVG.
 
 use serde_json::{Map, Value, json};
 
 use crate::block::Numbers;
-use crate::{Page, Table};
+use crate::{Figure, Page, Table};
 
 impl Page {
     /// All tables and facts, by their names within the page. A table is `rows` of objects, and `next` where it goes on.
     pub fn json(&self) -> Value {
         let mut data = Map::new();
         self.walk(&mut |numbers| match numbers {
-            Numbers::Table(table) if table.id.is_empty() => {}
-            Numbers::Table(table) => {
+            Numbers::Table(table) | Numbers::Figure(Figure { table, .. }) if table.id.is_empty() => {}
+            Numbers::Table(table) | Numbers::Figure(Figure { table, .. }) => {
                 let rows: Vec<Value> = table.rows.iter().map(|row| object(table, row)).collect();
                 let mut entry = json!({ "rows": rows });
                 if let Some(next) = table.next() {
@@ -30,11 +30,24 @@ impl Page {
         json!({ "title": self.title, "data": data })
     }
 
+    /// One picture as an SVG file: that of the named figure, or else the first; nothing where there is none such.
+    pub fn picture(&self, name: Option<&str>) -> Option<String> {
+        let mut found = None;
+        self.walk(&mut |numbers| {
+            if let (Numbers::Figure(figure), None) = (numbers, &found)
+                && name.is_none_or(|name| figure.id == name)
+            {
+                found = figure.svg();
+            }
+        });
+        found
+    }
+
     /// One table as CSV (RFC 4180): the named one, or else the first that has rows; nothing where there is none such.
     pub fn csv(&self, name: Option<&str>) -> Option<String> {
         let mut found: Option<&Table> = None;
         self.walk(&mut |numbers| {
-            if let Numbers::Table(table) = numbers {
+            if let Numbers::Table(table) | Numbers::Figure(Figure { table, .. }) = numbers {
                 let is_wanted = name.map_or(!table.rows.is_empty(), |name| table.id == name);
                 if is_wanted && found.is_none() {
                     found = Some(table);

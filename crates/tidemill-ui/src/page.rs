@@ -128,6 +128,20 @@ pub struct Viewer {
     pub address: String,
 }
 
+impl Viewer {
+    /// The address of another form of the page.
+    fn form(&self, format: &str) -> String {
+        let mark = if self.address.contains('?') { '&' } else { '?' };
+        format!("{}{mark}format={format}", self.address)
+    }
+
+    /// The address of the picture of a figure as a file.
+    pub fn picture(&self, figure: &str) -> String {
+        let rest = crate::href(&[], &[("figure", figure)]);
+        format!("{}&{}", self.form("svg"), rest.trim_start_matches(['/', '?']))
+    }
+}
+
 /// A page.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
@@ -185,11 +199,5 @@ impl Page {
 
     fn areas(&self) -> [Area; 10] {
         Area::ALL
-    }
-
-    /// Another form of this page.
-    fn form(viewer: &Viewer, format: &str) -> String {
-        let mark = if viewer.address.contains('?') { '&' } else { '?' };
-        format!("{}{mark}format={format}", viewer.address)
     }
 }

@@ -1,24 +1,24 @@
-//! A page as Markdown, for what people keep beside the code: tables, facts and sentences; pictures are left out, their numbers are not.
+//! A page as Markdown, for what people keep beside the code: tables, facts, sentences, and pictures with their numbers folded below.
 
 use std::fmt::Write as _;
 
 use crate::{Block, Cell, Figure, Page, Section, Table};
 
 impl Page {
-    /// As Markdown with tables.
-    pub fn written(&self) -> String {
+    /// As Markdown with tables. `picture` gives the address of the picture of a figure, which has one.
+    pub fn written(&self, picture: &dyn Fn(&Figure) -> String) -> String {
         let mut out = format!("# {}\n", plain(&self.title));
         if !self.lead.is_empty() {
             let _ = write!(out, "\n{}\n", plain(&self.lead));
         }
-        self.blocks.iter().for_each(|block| write_block(&mut out, block, 2));
+        self.blocks.iter().for_each(|block| write_block(&mut out, block, 2, picture));
         out
     }
 }
 
-fn write_block(out: &mut String, block: &Block, level: usize) {
+fn write_block(out: &mut String, block: &Block, level: usize, picture: &dyn Fn(&Figure) -> String) {
     match block {
-        Block::Section(section) => write_section(out, section, level),
+        Block::Section(section) => write_section(out, section, level, picture),
         Block::Table(table) => write_table(out, table),
         Block::Facts(facts) => {
             out.push('\n');
@@ -26,12 +26,16 @@ fn write_block(out: &mut String, block: &Block, level: usize) {
                 let _ = writeln!(out, "- **{}**: {}", plain(&fact.name), shown(&fact.value));
             }
         }
-        Block::Figure(figure) => write_figure(out, figure, level),
-        Block::Figures(figures) => figures.iter().for_each(|figure| write_figure(out, figure, level)),
-        Block::Columns(columns) => {
-            columns.iter().flatten().for_each(|block| write_block(out, block, level));
+        Block::Figure(figure) => write_figure(out, figure, level, picture),
+        Block::Figures(figures) => {
+            figures.iter().for_each(|figure| write_figure(out, figure, level, picture));
         }
-        Block::Choose(_, _, blocks) => blocks.iter().for_each(|block| write_block(out, block, level)),
+        Block::Columns(columns) => {
+            columns.iter().flatten().for_each(|block| write_block(out, block, level, picture));
+        }
+        Block::Choose(_, _, blocks) => {
+            blocks.iter().for_each(|block| write_block(out, block, level, picture));
+        }
         Block::Heat(heat) => write_table(out, &heat.table),
         Block::Stages(stages) => write_table(out, &stages.table),
         Block::Empty(empty) => {
@@ -49,16 +53,26 @@ fn write_block(out: &mut String, block: &Block, level: usize) {
     }
 }
 
-fn write_section(out: &mut String, section: &Section, level: usize) {
+fn write_section(out: &mut String, section: &Section, level: usize, picture: &dyn Fn(&Figure) -> String) {
     heading(out, level, &section.title);
     sentence(out, &section.note);
-    section.blocks.iter().for_each(|block| write_block(out, block, level + 1));
+    section.blocks.iter().for_each(|block| write_block(out, block, level + 1, picture));
 }
 
-fn write_figure(out: &mut String, figure: &Figure, level: usize) {
+fn write_figure(out: &mut String, figure: &Figure, level: usize, picture: &dyn Fn(&Figure) -> String) {
     heading(out, level, &figure.title);
+    if figure.svg().is_none() {
+        sentence(out, &figure.note);
+        write_table(out, &figure.table);
+        return;
+    }
+    let _ = write!(out, "\n![{}]({})\n", plain(&figure.title), picture(figure));
     sentence(out, &figure.note);
-    write_table(out, &figure.table);
+    if !figure.table.rows.is_empty() {
+        out.push_str("\n<details><summary>Numbers</summary>\n");
+        write_table(out, &figure.table);
+        out.push_str("\n</details>\n");
+    }
 }
 
 fn heading(out: &mut String, level: usize, title: &str) {
@@ -83,7 +97,7 @@ fn fenced(out: &mut String, text: &str) {
 fn write_table(out: &mut String, table: &Table) {
     if table.rows.is_empty() {
         if let Some(empty) = &table.empty {
-            write_block(out, &Block::Empty(empty.clone()), 0);
+            write_block(out, &Block::Empty(empty.clone()), 0, &|_| String::new());
         }
         return;
     }
@@ -140,13 +154,21 @@ mod tests {
                 Block::Section(Section::new("s", "Part", vec![Block::Table(table)]).note("Why.")),
                 Block::Table(Table::new("e", "", &["x"]).or(Empty::new("Nothing", "Do this."))),
                 Block::Code("a ``` b".into()),
+                Block::Figure(Box::new(Figure {
+                    id: "loss".into(),
+                    title: "Loss".into(),
+                    picture: crate::Markup("<svg viewBox=\"0 0 1 1\"></svg>".into()),
+                    table: Table::new("l", "", &["step"]).with([vec![Cell::Count(1)]]),
+                    ..Figure::default()
+                })),
             ],
             ..Page::default()
         };
         assert_eq!(
-            page.written(),
+            page.written(&|figure| format!("{}.svg", figure.id)),
             "# Card \\*of\\* x\n\nOne.\n\n- **Size**: 2.0 KiB\n\n## Part\n\nWhy.\n\n| name | loss |\n| --- | --- |\n\
-             | a\\|b \\# &lt;script&gt; | 0.25 |\n\nNothing. Do this.\n\n````\na ``` b\n````\n"
+             | a\\|b \\# &lt;script&gt; | 0.25 |\n\nNothing. Do this.\n\n````\na ``` b\n````\n\n## Loss\n\n![Loss](loss.svg)\n\n\
+             <details><summary>Numbers</summary>\n\n| step |\n| --- |\n| 1 |\n\n</details>\n"
         );
     }
 }

@@ -122,6 +122,8 @@ pub(crate) enum Command {
     Freeze(crate::command::Freeze),
     /// Show why a version of a model is where it is: cause, data, run, tests, gates, rollouts, now
     Why(crate::command::Why),
+    /// Keep a page of the server as files: Markdown and its pictures, for a pull request or a document
+    Report(crate::command::Report),
     /// Take over experiments, runs, artifacts and models from another tool
     #[command(subcommand)]
     Import(Import),

@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tidemill_core::Hint as _;
 use tidemill_registry::Error;
-use tidemill_ui::{Area, Block, Empty, Page, asset};
+use tidemill_ui::{Area, Block, Empty, Figure, Page, asset};
 
 use super::Made;
 use super::ask::{Form, Shown, takes_gzip};
@@ -21,6 +21,9 @@ use crate::api::{Problem, status};
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// What a picture looks like is in its file, and it loads nothing.
+const OF_PICTURES: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+
 /// A page in the wanted form; a failure as a page that says what to do, or as a problem for programs.
 pub(super) fn answer(shown: &Shown, made: Made) -> Response {
     let mut response = match (made, &shown.form) {
@@ -28,8 +31,16 @@ pub(super) fn answer(shown: &Shown, made: Made) -> Response {
         (Ok(page), Form::Json) => Json(page.json()).into_response(),
         (Ok(page), Form::Markdown) => {
             const KIND: HeaderValue = HeaderValue::from_static("text/markdown; charset=utf-8");
-            packed(shown.gzip, page.written().into_bytes(), KIND)
+            let picture = |figure: &Figure| shown.viewer.picture(&figure.id);
+            packed(shown.gzip, page.written(&picture).into_bytes(), KIND)
         }
+        (Ok(page), Form::Svg(figure)) => match page.picture(figure.as_deref()) {
+            Some(text) => {
+                const KIND: HeaderValue = HeaderValue::from_static("image/svg+xml");
+                packed(shown.gzip, text.into_bytes(), KIND)
+            }
+            None => Problem::from(Error::missing("this page has no such picture")).into_response(),
+        },
         (Ok(page), Form::Csv(table)) => match page.csv(table.as_deref()) {
             Some(text) => {
                 const KIND: HeaderValue = HeaderValue::from_static("text/csv; charset=utf-8");
@@ -45,12 +56,17 @@ pub(super) fn answer(shown: &Shown, made: Made) -> Response {
             }
             html(shown, status, &failure(status, &error))
         }
-        (Err(error), Form::Json | Form::Csv(_) | Form::Markdown) => Problem::from(error).into_response(),
+        (Err(error), Form::Json | Form::Csv(_) | Form::Markdown | Form::Svg(_)) => {
+            Problem::from(error).into_response()
+        }
     };
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
     }
     guard(response.headers_mut());
+    if matches!(shown.form, Form::Svg(_)) {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(OF_PICTURES));
+    }
     response
 }
 

@@ -18,6 +18,8 @@ pub(super) enum Form {
     /// Of this table, or the first.
     Csv(Option<String>),
     Markdown,
+    /// The picture of this figure, or the first.
+    Svg(Option<String>),
 }
 
 /// What the form of the answer depends on.
@@ -43,18 +45,20 @@ impl Shown {
         let query: Vec<(String, String)> = pairs(uri);
         let find = |key: &str| query.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str());
         let accept = text(headers, header::ACCEPT);
-        let table = find("table").map(str::to_owned);
+        let [table, figure] = ["table", "figure"].map(|key| find(key).map(str::to_owned));
         let form = match find("format") {
             Some("json") => Form::Json,
             Some("csv") => Form::Csv(table),
             Some("md") => Form::Markdown,
+            Some("svg") => Form::Svg(figure),
             _ if accept.contains("text/html") => Form::Html,
             _ if accept.contains("application/json") => Form::Json,
             _ if accept.contains("text/csv") => Form::Csv(table),
             _ if accept.contains("text/markdown") => Form::Markdown,
+            _ if accept.contains("image/svg+xml") => Form::Svg(figure),
             _ => Form::Html,
         };
-        let kept = query.iter().filter(|(key, _)| key != "format" && key != "table");
+        let kept = query.iter().filter(|(key, _)| !["format", "table", "figure"].contains(&key.as_str()));
         let kept: Vec<(&str, &str)> = kept.map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let address = format!("{}{}", uri.path(), href(&[], &kept).trim_start_matches('/'));
         let viewer = Viewer { address, ..Viewer::default() };

@@ -38,7 +38,7 @@ pub(super) async fn card(ask: Ask) -> Made {
     if let Some(report) = &report
         && let Some(rows) = evaluation::predictions(&ask, &version).await?
     {
-        let columns = slices::columns(&ask, report, &rows);
+        let (columns, searched) = (slices::columns(&ask, report, &rows), slices::searched(rows.num_rows()));
         let (unit, mut found) = slices::bad(report, rows, columns).await?;
         found.retain(|slice| slice.is_flagged);
         let section = if found.is_empty() {
@@ -47,7 +47,7 @@ pub(super) async fn card(ask: Ask) -> Made {
         } else {
             Section::new("worse", "For whom it is worse", vec![Block::Table(slices::table(&unit, &found))])
         };
-        blocks.push(Block::Section(section));
+        blocks.push(Block::Section(section.note(searched)));
     }
     let tests = version::tests(&ask, run.as_ref()).await?;
     blocks.push(Block::Section(limits(tests.as_ref(), report.as_ref())));
@@ -70,7 +70,7 @@ fn details(version: &ModelVersion, run: Option<&Run>, report: Option<&Report>) -
     let algorithm = report.and_then(|report| choice(&report.algorithm));
     let facts = Facts::new("details")
         .with("Made", Cell::Time(version.created_at, None))
-        .with("By", Cell::text(version.user.clone().unwrap_or_default()))
+        .maybe("By", version.user.clone().filter(|user| !user.is_empty()).map(Cell::Text))
         .maybe("Known as", (!version.aliases.is_empty()).then(|| Cell::Text(version.aliases.join(", "))))
         .maybe("Algorithm", algorithm.map(Cell::text))
         .with("Run", run_cell(version))

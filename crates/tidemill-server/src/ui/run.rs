@@ -259,12 +259,12 @@ async fn metrics(ask: &Ask, run: &Run, system: bool) -> Result<Vec<Block>, Error
         let alone = ask.with(&[("curve", key), ("from", ""), ("name", "")]);
         if at < DRAWN {
             let history = curves::read(&ask.app, id, key, &shape).await?;
-            let mut figure = curves::figure(&name, key, &[(run_link(&run.info).text, history)], &shape);
-            figure.links = vec![Link::new(alone, "alone")];
-            figures.push(figure);
+            let figure = curves::figure(&name, key, &[(run_link(&run.info).text, history)], &shape);
+            figures.push(Figure { numbers: Some(alone), ..figure });
         } else {
             let title = (*key).to_owned();
-            figures.push(Figure { id: name, title, later: Some(alone), ..Figure::default() });
+            let later = ask.with(&[("curve", key), ("among", "all"), ("from", ""), ("name", "")]);
+            figures.push(Figure { id: name, title, later: Some(later), ..Figure::default() });
         }
     }
     let tab = if system { "system" } else { "metrics" };
@@ -297,13 +297,17 @@ async fn metrics(ask: &Ask, run: &Run, system: bool) -> Result<Vec<Block>, Error
     Ok(blocks)
 }
 
-/// One curve, wide, with its numbers: what is fetched when it comes into view, and where it is linked to.
+/// One curve, wide, with its numbers; as one among all what is fetched when it comes into view.
 async fn curve(ask: &Ask, run: &Run, key: &str, shape: &Shape) -> Result<Vec<Block>, Error> {
     if !run.metrics.iter().any(|metric| metric.key == key) {
         return Err(Error::missing(format!("the run has no metric `{key}`")));
     }
     let history = curves::read(&ask.app, run.info.id, key, shape).await?;
     let mut figure = curves::figure(&figure_id(run, key), key, &[(run_link(&run.info).text, history)], shape);
+    if ask.get("among") == Some("all") {
+        figure.numbers = Some(ask.with(&[("among", "")]));
+        return Ok(vec![Block::Figure(Box::new(figure))]);
+    }
     figure.links = vec![Link::new(ask.with(&[("curve", "")]), "among all")];
     let others = vec![
         Control::Hidden { name: "tab".into(), value: ask.get("tab").unwrap_or("metrics").into() },

@@ -1,6 +1,7 @@
 //! Where a version is worst: parts of its test rows that share a value, and what decisions are worth there.
 
-use arrow::array::{Array as _, RecordBatch};
+use arrow::array::{Array as _, RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
 use tidemill_registry::Error;
 use tidemill_train::fit::by_slice;
 use tidemill_train::probe::{BadSlice, Loss, Search, coded, losses, row_weights, worst};
@@ -17,6 +18,8 @@ const LEAST: u64 = 100;
 const LISTED: usize = 12;
 /// Columns that are searched, the most important first.
 const COLUMNS: usize = 12;
+/// Rows that are searched while somebody waits; of more, so many that are evenly spread.
+const SEARCHED: usize = 100_000;
 /// Values of a column that are listed.
 const VALUES: usize = 60;
 
@@ -57,6 +60,7 @@ pub(super) async fn bad(
 ) -> Result<(String, Vec<BadSlice>), Error> {
     let (loss, unit) = loss(report);
     let found = blocking(move || {
+        let rows = spread(rows)?;
         let losses = losses(&rows, loss).map_err(|error| error.to_string())?;
         let weights = row_weights(&rows).map_err(|error| error.to_string())?;
         if (losses.len() as u64) < 2 * LEAST {
@@ -70,6 +74,24 @@ pub(super) async fn bad(
     let mut found = found.await?;
     found.truncate(LISTED);
     Ok((unit, found))
+}
+
+/// The rows, or [`SEARCHED`] of them.
+fn spread(rows: RecordBatch) -> Result<RecordBatch, String> {
+    let count = rows.num_rows();
+    if count <= SEARCHED {
+        return Ok(rows);
+    }
+    let places = (0..SEARCHED).map(|at| (at * count / SEARCHED) as u64);
+    take_record_batch(&rows, &UInt64Array::from_iter_values(places)).map_err(|error| error.to_string())
+}
+
+/// What must be said where not all rows are searched.
+pub(super) fn searched(rows: usize) -> String {
+    if rows <= SEARCHED {
+        return String::new();
+    }
+    format!("{SEARCHED} of the {rows} test rows, evenly spread, are searched; counts are of these.")
 }
 
 /// The slices as a table.
@@ -90,7 +112,7 @@ pub(super) fn table(unit: &str, found: &[BadSlice]) -> Table {
 
 /// Where the version is worst, and one column's values where `?by=` names it.
 pub(super) async fn section(ask: &Ask, report: &Report, rows: RecordBatch) -> Result<Section, Error> {
-    let columns = columns(ask, report, &rows);
+    let (columns, count) = (columns(ask, report, &rows), rows.num_rows());
     let (unit, found) = bad(report, rows.clone(), columns.clone()).await?;
     let mut blocks = Vec::new();
     if found.is_empty() {
@@ -131,7 +153,7 @@ pub(super) async fn section(ask: &Ask, report: &Report, rows: RecordBatch) -> Re
         }
         blocks.push(Block::Section(by_column(report, rows, by.to_owned()).await?));
     }
-    Ok(Section::new("worst-slices", "Slices", blocks))
+    Ok(Section::new("worst-slices", "Slices", blocks).note(searched(count)))
 }
 
 /// The headline metric for each value of a column.
@@ -161,4 +183,33 @@ async fn by_column(report: &Report, rows: RecordBatch, column: String) -> Result
         overall.map_or_else(String::new, |value| format!(" All test rows together: {}.", number(value)));
     Ok(Section::new("by-column", format!("{name} by {column}"), vec![Block::Table(table)])
         .note(format!("Values of at least {LEAST} rows, the most frequent first.{overall}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::ArrayRef;
+
+    use super::*;
+
+    fn rows(count: u64) -> RecordBatch {
+        let numbers: ArrayRef = Arc::new(UInt64Array::from_iter_values(0..count));
+        RecordBatch::try_from_iter([("x", numbers)]).unwrap()
+    }
+
+    #[test]
+    fn of_many_rows_as_many_as_can_be_searched_are_taken_from_everywhere() {
+        let few = spread(rows(7)).unwrap();
+        assert_eq!((few.num_rows(), searched(7)), (7, String::new()));
+
+        let many = spread(rows(250_000)).unwrap();
+        let numbers = many.column(0).as_any().downcast_ref::<UInt64Array>().unwrap();
+        assert_eq!(numbers.len(), SEARCHED);
+        assert_eq!(
+            (numbers.value(0), numbers.value(1), numbers.value(2), numbers.value(99_999)),
+            (0, 2, 5, 249_997)
+        );
+        assert!(searched(250_000).starts_with("100000 of the 250000 test rows"));
+    }
 }

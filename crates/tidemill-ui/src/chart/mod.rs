@@ -6,6 +6,7 @@
 mod bars;
 mod cone;
 mod dag;
+pub(crate) mod file;
 mod line;
 mod parallel;
 mod river;

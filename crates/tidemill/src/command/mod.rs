@@ -19,6 +19,7 @@ mod monitor;
 mod predict;
 mod records;
 mod release;
+mod report;
 mod reproduce;
 mod rollout;
 pub(crate) mod run;
@@ -35,6 +36,7 @@ pub(crate) use monitor::Monitor;
 pub(crate) use predict::Predict;
 pub(crate) use records::Records;
 pub(crate) use release::Release;
+pub(crate) use report::Report;
 pub(crate) use rollout::Rollout;
 pub(crate) use why::Why;
 
@@ -68,6 +70,7 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Monitor(args) => monitor::run(args, &cli.global, console),
         Command::Freeze(args) => freeze::run(args, &open()?),
         Command::Why(args) => why::run(args, &open()?),
+        Command::Report(args) => report::run(args, &cli.global, console),
         Command::Import(args) => import::run(args, &cli.global, console),
         Command::MergeLock(args) => merge_lock::run(args, console),
         Command::Schema => docs::schema(console),

@@ -39,7 +39,28 @@ fn the_example_runs_and_only_what_changed_runs_again() {
     assert!(states.iter().all(|(_, state)| state != "ran"), "{states:?}");
     assert_eq!(project.files(), first);
 
+    a_page_is_kept_with_its_pictures(&project);
+
     project.run(&["reproduce", "last"]).good().says(&["identical: 4 outputs of 4 steps"]);
     project.run(&["log", "verify"]).good();
     project.run(&["data", "verify"]).good();
+}
+
+/// Of the version that the first run registered, where no server ever ran.
+fn a_page_is_kept_with_its_pictures(project: &Project) {
+    let page = "http://127.0.0.1:5000/models/flights-late/1";
+    project.run(&["report", page, "--out", "kept"]).good().says(&["wrote kept/report.md with "]);
+    let text = project.read("kept/report.md");
+    assert!(text.starts_with("# flights-late v1\n") && text.contains("](cost-curve.svg)"), "{text}");
+    for line in text.lines().filter(|line| line.starts_with("![")) {
+        let name = line.rsplit_once('(').unwrap().1.trim_end_matches(')');
+        let picture = project.read(&format!("kept/{name}"));
+        assert!(
+            picture.starts_with("<svg xmlns=") && picture.trim_end().ends_with("</svg>"),
+            "{name}: {picture}"
+        );
+        assert!(!picture.contains("var(--"), "{name}: {picture}");
+    }
+    project.run(&["report", "/nowhere", "--out", "none"]).fails(2, &["there is no page `/nowhere`"]);
+    assert!(!project.path("none").exists());
 }

@@ -1,0 +1,165 @@
+//! `tidemill report PAGE`: a page of the server as files that can be kept beside the code or shown in a pull request: Markdown, and
+//! each picture as an SVG file. The page is made in this process, so no server has to run.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Value, json};
+use tidemill_core::SystemClock;
+use tidemill_db::Db;
+use tidemill_registry::Registry;
+use tidemill_server::{App, Config};
+use tidemill_store::{Store, StoreOptions};
+
+use crate::cli::Global;
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::output::Console;
+
+/// The file of the page.
+const TEXT: &str = "report.md";
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The address of the page as the browser shows it, as in `/models/flights-late/3/card`; of a whole address, what follows the host
+    page: String,
+    /// The folder for the files
+    #[arg(long, short, value_name = "DIR", default_value = "report")]
+    out: PathBuf,
+}
+
+pub(crate) fn run(args: &Report, global: &Global, console: &Console) -> anyhow::Result<()> {
+    let home = Home::find(None, global, console)?;
+    home.make()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let files = runtime.block_on(async {
+        let clock = Arc::new(SystemClock);
+        let db = Db::open(&home.database, clock.clone()).await?;
+        let store = Store::open(&home.store, StoreOptions::default())?;
+        let mut config = Config::new(home.dir.join("tmp"));
+        config.about.clone_from(&home.about);
+        config.step_logs = Some(home.dir.join("runs"));
+        let app = App::new(Registry::new(db.clone(), store, clock), config);
+        let files = files(&app, &args.page).await;
+        db.close().await?;
+        files
+    })?;
+    // Everything is there before the first file is written.
+    fs_err::create_dir_all(&args.out)?;
+    for (name, text) in &files {
+        fs_err::write(args.out.join(name), text)?;
+    }
+    let names: Vec<&String> = files.iter().map(|(name, _)| name).collect();
+    if console.json() {
+        return console.value(&json!({"page": args.page, "folder": args.out, "files": names}));
+    }
+    let pictures = match files.len() - 1 {
+        0 => String::new(),
+        1 => " with a picture".to_owned(),
+        count => format!(" with {count} pictures"),
+    };
+    console.line(format!("wrote {}{pictures}", args.out.join(TEXT).display()));
+    Ok(())
+}
+
+/// The files of a page: names and texts.
+async fn files(app: &App, page: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let address = address(page);
+    let mark = if address.contains('?') { '&' } else { '?' };
+    let text = get(app, &format!("{address}{mark}format=md")).await?;
+    let (mut out, mut files, mut taken) = (String::with_capacity(text.len()), Vec::new(), BTreeSet::new());
+    for line in text.split_inclusive('\n') {
+        let Some((before, of)) = picture(line) else {
+            out.push_str(line);
+            continue;
+        };
+        let name = free(of, &mut taken);
+        files.push((name.clone(), get(app, of).await?));
+        out.push_str(&format!("{before}({name})\n"));
+    }
+    files.insert(0, (TEXT.to_owned(), out));
+    Ok(files)
+}
+
+/// What follows the host.
+fn address(page: &str) -> String {
+    let path = page.split_once("://").map_or(page, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
+    let path = path.split('#').next().unwrap_or_default();
+    format!("/{}", path.trim_start_matches('/'))
+}
+
+/// Of a line that is a picture, what stands before its address, and the address.
+fn picture(line: &str) -> Option<(&str, &str)> {
+    let rest = line.trim_end().strip_prefix("![")?.strip_suffix(')')?;
+    let at = rest.rfind("](/")?;
+    let address = &rest[at + 2..];
+    address.contains("format=svg").then_some((&line[..at + 3], address))
+}
+
+/// A file name that is not taken, after the figure in an address.
+fn free(address: &str, taken: &mut BTreeSet<String>) -> String {
+    let figure = address.rsplit_once("figure=").map_or("picture", |(_, figure)| figure);
+    let plain: String = figure
+        .chars()
+        .take(60)
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' })
+        .collect();
+    let numbered = (2_u32..).map(|number| format!("{plain}-{number}.svg"));
+    let mut names = std::iter::once(format!("{plain}.svg")).chain(numbered);
+    let name = names.find(|name| !taken.contains(name)).unwrap_or_default();
+    taken.insert(name.clone());
+    name
+}
+
+/// What the server would answer.
+async fn get(app: &App, address: &str) -> anyhow::Result<String> {
+    let (status, body) = tidemill_server::get(app, address).await;
+    if status.is_success() {
+        return String::from_utf8(body.to_vec()).context("the page is no text");
+    }
+    let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let why = problem["detail"].as_str().or_else(|| problem["title"].as_str());
+    let why = match why {
+        Some(why) => why.to_owned(),
+        None if status.as_u16() == 404 => {
+            format!("there is no page `{}`", address.split('?').next().unwrap_or_default())
+        }
+        None => format!("the page cannot be made ({status})"),
+    };
+    let hint = "give the address of a page as the browser shows it, as in `/models/NAME/VERSION/card`";
+    Err(Failure::usage(why).hint(problem["hint"].as_str().unwrap_or(hint)).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_as_people_copy_them() {
+        for (page, expected) in [
+            ("/models/m/3/card", "/models/m/3/card"),
+            ("models/m/3/card", "/models/m/3/card"),
+            ("http://127.0.0.1:5000/runs/1?tab=metrics#x", "/runs/1?tab=metrics"),
+            ("https://host", "/"),
+            ("//other.host/x", "/other.host/x"),
+        ] {
+            assert_eq!(address(page), expected, "{page}");
+        }
+    }
+
+    #[test]
+    fn pictures_become_files() {
+        let line = "![Loss \\[x\\](/y)](/runs/1?format=svg&figure=curve-0)\n";
+        assert_eq!(picture(line), Some(("![Loss \\[x\\](/y)]", "/runs/1?format=svg&figure=curve-0")));
+        assert_eq!(picture("![x](https://example.com/x.svg)\n"), None);
+        assert_eq!(picture("a line\n"), None);
+
+        let mut taken = BTreeSet::new();
+        let names = ["a%2F..b", "a%2F..b", "c"]
+            .map(|figure| free(&format!("/x?format=svg&figure={figure}"), &mut taken));
+        assert_eq!(names, ["a-2F--b.svg", "a-2F--b-2.svg", "c.svg"]);
+    }
+}
