@@ -59,7 +59,7 @@ pub use receiver::{
     WebhookReceiver,
 };
 pub use release::{
-    Approval, Approve, ApproveWord, Canary, CanaryStage, CostLimits, Environment, Full, Judge, JudgeLimits,
+    Approval, Approve, ApproveWord, Canary, CanaryStage, Champion, CostLimits, Environment, Full, GitRecord, Judge, JudgeLimits,
     JudgeMetric, JudgeOutcomes, JudgeSlices, JudgeWord, KpiLimits, Power, PowerElse, QualityLimits,
     QualityMetric, Release, Rollout, Shadow, Stage, WaitFor, Windows,
 };

@@ -9,6 +9,7 @@ mod fence;
 mod mature;
 mod observe;
 mod power;
+mod quarantine;
 mod recent;
 mod sliced;
 mod step;
