@@ -432,3 +432,37 @@ pub struct KpiLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reject: Option<Share>,
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{FILE_NAME, parse};
+
+    #[test]
+    fn whom_the_champion_follows() {
+        for (champion, environments, follows) in [
+            ("", "{dev: {}, prod: {}, mirror: {}}", Some("prod")),
+            ("", "{only: {}}", Some("only")),
+            ("", "{test: {}, live: {}}", Some("live")),
+            ("champion: test, ", "{test: {}, live: {}}", Some("test")),
+            ("champion: true, ", "{test: {}, live: {}}", Some("live")),
+            ("champion: false, ", "{dev: {}, prod: {}}", None),
+        ] {
+            let text = format!("project: p\nrelease: {{model: m, {champion}environments: {environments}}}\n");
+            let release = parse(&text, FILE_NAME).unwrap().release.unwrap();
+            assert_eq!(release.champion_follows().map(|name| name.as_str()), follows, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_file_of_an_environment() {
+        for (git, file) in [
+            ("{branch: main}", "environments/prod.yaml"),
+            ("{branch: main, path: 'deploy/{environment}/runs.yaml'}", "deploy/prod/runs.yaml"),
+        ] {
+            let text =
+                format!("project: p\nrelease: {{model: m, git: {git}, environments: {{prod: {{}}}}}}\n");
+            let release = parse(&text, FILE_NAME).unwrap().release.unwrap();
+            assert_eq!(release.git.unwrap().file(&release.environments.keys()[0]), file);
+        }
+    }
+}

@@ -10,8 +10,8 @@ use super::path::clean;
 use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
 use crate::{
-    Approve, Champion, Detector, Envelope, GitRecord, Judge, JudgeLimits, JudgeMetric, JudgeWord, ModelTest, Monitor, Receiver,
-    Release, Rollout, Stage, StreamMonitor, StreamOf, Windows,
+    Approve, Champion, Detector, Envelope, GitRecord, Judge, JudgeLimits, JudgeMetric, JudgeWord, ModelTest,
+    Monitor, Receiver, Release, Rollout, Stage, StreamMonitor, StreamOf, Windows,
 };
 
 impl Check<'_> {
@@ -60,8 +60,7 @@ impl Check<'_> {
             let Some(git) = environment.git.as_ref().or(release.git.as_ref()) else { continue };
             let place = (git.branch.clone(), git.push.clone(), git.file(name));
             if let Some(other) = files.insert(place, name) {
-                let message =
-                    format!("`{other}` and `{name}` are both written to `{}`", git.file(name));
+                let message = format!("`{other}` and `{name}` are both written to `{}`", git.file(name));
                 let hint = "let `path` contain `{environment}`".to_owned();
                 self.add(&all.key(name.as_str()).key, message, "a file for each environment", Some(hint));
             }
@@ -423,7 +422,8 @@ fn no_branch(name: &str) -> Option<String> {
     let is_wrong = name.is_empty()
         || name.starts_with(['-', '/', '.'])
         || name.ends_with(['/', '.'])
-        || [ "..", "//", "/.", "@{", ".lock" ].iter().any(|part| name.contains(part))
+        || ["..", "//", "/.", "@{", ".lock/"].iter().any(|part| name.contains(part))
+        || name.strip_suffix(".lock").is_some()
         || name.contains(is_odd);
     is_wrong.then(|| format!("`{name}` is no name of a branch"))
 }

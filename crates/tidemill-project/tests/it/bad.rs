@@ -201,6 +201,12 @@ fn a_release_is_of_one_step_that_writes_a_model() {
             ["one", "two"],
             "step: one, envelope: {data: [row, sql/*], params: {rate: {}}, metrics: {roc_auk: {min: 1}}, flips: {max: 2%}, expires: June}, ",
         ),
+        project(
+            ["one", "train"],
+            "champion: pord, git: {branch: 'a b', push: 'https://x/y.git', path: ../prod.yaml}, ",
+        ),
+        project(["one", "train"], "git: {branch: main, path: running.yaml}, ")
+            .replace("{prod: {}}", "{prod: {}, dev: {}, other: {git: {branch: other, path: running.yaml}}}"),
     ];
     insta::assert_snapshot!(wrong.map(|text| bad(&text)).join("\n"));
     for text in [
@@ -211,6 +217,8 @@ fn a_release_is_of_one_step_that_writes_a_model() {
             ["one", "two"],
             "step: two, envelope: {data: [rows, '*.sql'], params: {rate: {max: 1}}, metrics: {cost: {max: 9}}, expires: 2027-06-01}, ",
         ),
+        project(["one", "train"], "champion: prod, git: {branch: main, push: origin, pull_request: true}, "),
+        project(["one", "train"], "champion: false, "),
     ] {
         parse(&text, "tidemill.yaml").unwrap();
     }

@@ -278,12 +278,7 @@ fn logged(app: &App<'_>, registry: &Registry, experiment: i64, run: RunId) -> an
 }
 
 /// How the model was made, for those who decide on its release.
-fn facts(
-    app: &App<'_>,
-    step: &Step,
-    (out, content): (&Out, Digest),
-    done: &Done,
-) -> anyhow::Result<Facts> {
+fn facts(app: &App<'_>, step: &Step, (out, content): (&Out, Digest), done: &Done) -> anyhow::Result<Facts> {
     let mut params = tracking::leaves(&serde_json::json!(step.params));
     let mut metrics: BTreeMap<String, f64> = BTreeMap::new();
     if matches!(step.action, Action::Train(_)) {

@@ -11,7 +11,7 @@ use super::triggers::{Lab, Log, offsets};
 use crate::fixture::Ran;
 
 /// A training with a test that it passes. What `{}` stands for comes below `release:`.
-fn project(more: &str) -> String {
+pub(super) fn project(more: &str) -> String {
     format!(
         "params: {{x: 0}}\n\
          data: {{rows: {{path: data.csv}}}}\n\
@@ -41,7 +41,7 @@ fn versions(lab: &Lab) -> Vec<u64> {
 }
 
 /// The table with another column, so that its model is another one.
-fn other_table(color: &str) -> String {
+pub(super) fn other_table(color: &str) -> String {
     table().replace(",blue,", &format!(",{color},")).replacen(",0\n", ",1\n", color.len())
 }
 
@@ -288,12 +288,16 @@ fn a_quarantine_holds_for_the_same_model_whatever_its_version() {
     lab.run(&["rollout", "rollback", "1", "--reason", "it was mis-joined"]);
     let is_refused = |event: &Value| event["rollout"] == 2 && event["to"] == "refused";
     let log = lab.wait(&server, "the refusal", |log| log.of("rollout_moved").any(is_refused));
-    let why = log.of("rollout_moved").find(|event| is_refused(event)).unwrap()["why"].as_str().unwrap().to_owned();
+    let why =
+        log.of("rollout_moved").find(|event| is_refused(event)).unwrap()["why"].as_str().unwrap().to_owned();
     assert!(why.contains("late@3 is the same model with the same threshold as late@1"), "{why}");
     let again = lab.place.command(&["release", "late@3", "--to", "prod"]).output().unwrap();
     let said = String::from_utf8_lossy(&again.stderr).into_owned();
     assert_eq!(again.status.code(), Some(1), "{said}");
-    assert!(said.contains("in quarantine in `prod`: ") && said.contains("it was mis-joined; release a model"), "{said}");
+    assert!(
+        said.contains("in quarantine in `prod`: ") && said.contains("it was mis-joined; release a model"),
+        "{said}"
+    );
     lab.run(&["release", "late@2", "--to", "prod"]);
     lab.run(&["release", "late@3", "--to", "prod", "--threshold", "0.9"]);
     server.stop();

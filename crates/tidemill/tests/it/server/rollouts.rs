@@ -88,7 +88,10 @@ fn harm_goes_back_health_gets_everything_and_kill_9_changes_nothing() {
     let find = |seq: &Value| log.iter().find(|event| event["seq"] == *seq).unwrap();
     for (moved, rollout) in log.iter().filter(|event| event["kind"] == "alias_moved").zip([4, 3, 1]) {
         let environment = find(&moved["cause"]);
-        assert_eq!((&environment["kind"], &environment["rollout"]), (&"environment_moved".into(), &rollout.into()));
+        assert_eq!(
+            (&environment["kind"], &environment["rollout"]),
+            (&"environment_moved".into(), &rollout.into())
+        );
         assert_eq!(find(&environment["cause"])["kind"], "rollout_started", "{environment}");
     }
     // An alias that people keep for themselves stays where it is.
@@ -137,10 +140,17 @@ fn what_costs_more_goes_back_on_outcomes_and_each_is_taken_once() {
     assert_eq!(replayed["identical"], true, "{replayed}");
 
     // Version 1 is the same model, and would do the same harm with the same threshold.
-    let refused = place.command(&["release", "late@1", "--to", "prod", "--threshold", "100"]).output().unwrap();
+    let refused =
+        place.command(&["release", "late@1", "--to", "prod", "--threshold", "100"]).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(said.contains("late@1 is the same model with the same threshold as late@2, whose release"), "{said}");
-    assert!(said.contains("in quarantine in `prod`: `cost` is proven") && said.contains("`--threshold`"), "{said}");
+    assert!(
+        said.contains("late@1 is the same model with the same threshold as late@2, whose release"),
+        "{said}"
+    );
+    assert!(
+        said.contains("in quarantine in `prod`: `cost` is proven") && said.contains("`--threshold`"),
+        "{said}"
+    );
     server.stop();
 }
 
