@@ -650,6 +650,34 @@ pub enum EventKind {
         /// The rollout that brought it there.
         rollout: u64,
     },
+    /// What an environment runs after a rollout was committed to Git.
+    EnvironmentRecorded {
+        /// The rollout.
+        rollout: u64,
+        /// The environment.
+        environment: String,
+        /// The remote to which the commit was pushed, by its name; none where it is in the project's own repository.
+        remote: Option<String>,
+        /// The branch.
+        branch: String,
+        /// The commit.
+        commit: String,
+        /// What the remote said, such as the address at which a pull request is opened.
+        said: Option<String>,
+    },
+    /// What an environment runs after a rollout could not be committed to Git yet.
+    EnvironmentUnrecorded {
+        /// The rollout.
+        rollout: u64,
+        /// The environment.
+        environment: String,
+        /// The remote.
+        remote: Option<String>,
+        /// The branch that says what environments run.
+        branch: String,
+        /// Why.
+        reason: String,
+    },
     /// A release did harm in an environment and must not run there again.
     ReleaseQuarantined {
         /// The release.
@@ -825,6 +853,8 @@ names! {
     RolloutGated => "rollout.gated",
     RolloutApproved => "rollout.approved",
     EnvironmentMoved => "environment.moved",
+    EnvironmentRecorded => "environment.recorded",
+    EnvironmentUnrecorded => "environment.unrecorded",
     ReleaseQuarantined => "release.quarantined",
     QuarantineLifted => "quarantine.lifted",
     FreezeSet => "freeze.set",
@@ -901,6 +931,8 @@ impl EventKind {
             Self::RolloutStarted { rollout, .. }
             | Self::RolloutMoved { rollout, .. }
             | Self::RolloutGated { rollout, .. }
+            | Self::EnvironmentRecorded { rollout, .. }
+            | Self::EnvironmentUnrecorded { rollout, .. }
             | Self::RolloutApproved { rollout, .. } => format!("rollout:{rollout}"),
             Self::EnvironmentMoved { environment, .. } => format!("environment:{environment}"),
             Self::FreezeSet { freeze, .. } | Self::FreezeLifted { freeze } => format!("freeze:{freeze}"),

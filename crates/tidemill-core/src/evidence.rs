@@ -79,6 +79,9 @@ pub struct Evidence {
 pub struct Facts {
     /// The step that wrote it.
     pub step: String,
+    /// What the step wrote. Files of a version also say by which run they were made; this is the same for the same model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Digest>,
     /// What its pipeline has read that no step wrote: datasets by name, other files by path, each with its content.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub data: BTreeMap<String, Digest>,

@@ -170,6 +170,7 @@ mod tests {
             ["flights", "weather", "sql/features.sql"].map(|name| (name.to_owned(), Digest::of(b"old")));
         let mut facts = Facts {
             step: "train".to_owned(),
+            content: None,
             data: data.into(),
             params: [("learning_rate", "0.05"), ("split", "time")]
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))

@@ -8,6 +8,7 @@ pub mod envelope;
 pub mod filter;
 pub mod judge;
 pub mod outcome;
+pub mod record;
 pub mod release;
 pub mod rollout;
 pub mod simulate;

@@ -36,6 +36,11 @@ impl Release {
         // Only numbers that are not finite have no canonical form of their own, and they are written as null.
         Digest::of(&canonical_json(&sorted).unwrap_or_default())
     }
+
+    /// Whether it answers like another one if their models are the same: all beside the model that decides answers is.
+    pub fn is_set_like(&self, other: &Self) -> bool {
+        (self.threshold, self.signature, &self.runtime) == (other.threshold, other.signature, &other.runtime)
+    }
 }
 
 #[cfg(test)]

@@ -59,9 +59,9 @@ pub use receiver::{
     WebhookReceiver,
 };
 pub use release::{
-    Approval, Approve, ApproveWord, Canary, CanaryStage, CostLimits, Environment, Full, Judge, JudgeLimits,
-    JudgeMetric, JudgeOutcomes, JudgeSlices, JudgeWord, KpiLimits, Power, PowerElse, QualityLimits,
-    QualityMetric, Release, Rollout, Shadow, Stage, WaitFor, Windows,
+    Approval, Approve, ApproveWord, Canary, CanaryStage, Champion, CostLimits, Environment, Full, GitRecord,
+    Judge, JudgeLimits, JudgeMetric, JudgeOutcomes, JudgeSlices, JudgeWord, KpiLimits, Power, PowerElse,
+    QualityLimits, QualityMetric, Release, Rollout, Shadow, Stage, WaitFor, Windows,
 };
 pub use report::{Diagnostic, Report};
 pub use resolve::{Files, Resolved, ResolvedDataset, resolve};

@@ -21,11 +21,42 @@ pub struct Release {
     /// The endpoint that serves it; the model's name where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Name>,
+    /// The environment that the alias `champion` of the model follows: when a rollout to it is complete, the alias is moved to the
+    /// version. Where not given, `prod`, or else the last environment; `false` leaves the alias alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub champion: Option<Champion>,
     /// What triggers may release without anybody who looks. They release everything where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub envelope: Option<Envelope>,
+    /// Where in Git it is written what environments run; nowhere where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitRecord>,
     /// Environments by name, in the order of promotion.
     pub environments: IndexMap<Name, Environment>,
+}
+
+impl Release {
+    /// The environment that the alias `champion` of the model follows, where it follows one.
+    pub fn champion_follows(&self) -> Option<&Name> {
+        match &self.champion {
+            Some(Champion::Word(false)) => None,
+            Some(Champion::Of(environment)) => Some(environment),
+            Some(Champion::Word(true)) | None => {
+                let mut names = self.environments.keys();
+                names.clone().find(|name| name.as_str() == "prod").or(names.next_back())
+            }
+        }
+    }
+}
+
+/// The environment that the alias `champion` follows, or whether it follows one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Champion {
+    /// `false`: none.
+    Word(bool),
+    /// The environment.
+    Of(Name),
 }
 
 /// One environment of a release.
@@ -41,6 +72,35 @@ pub struct Environment {
     /// What triggers may release here without anybody who looks, in place of what the release says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub envelope: Option<Envelope>,
+    /// Where in Git it is written what this one runs, in place of what the release says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitRecord>,
+}
+
+/// A file in Git that says what an environment runs. The server commits it when a rollout is complete or has gone back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GitRecord {
+    /// The branch that says what environments run, which must be there.
+    pub branch: String,
+    /// A remote of the project's repository, by its name: commits are made on its branch and pushed, and no branch here is touched.
+    /// Where not given, the branch of the repository itself, which must not be checked out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<String>,
+    /// Whether each change gets a branch of its own, `tidemill/ENVIRONMENT/RELEASE-ROLLOUT`, which somebody merges into `branch`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pull_request: bool,
+    /// The file, from the project's folder, with `{environment}` for the name; `environments/{environment}.yaml` where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+impl GitRecord {
+    /// The file of an environment, from the project's folder.
+    pub fn file(&self, environment: &Name) -> String {
+        let path = self.path.as_deref().unwrap_or("environments/{environment}.yaml");
+        path.replace("{environment}", environment.as_str())
+    }
 }
 
 /// Who must agree: `auto`, or so many people of a role.
@@ -371,4 +431,38 @@ pub struct KpiLimits {
     /// This much worse must be disproved before it gets more traffic; `5%` where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reject: Option<Share>,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{FILE_NAME, parse};
+
+    #[test]
+    fn whom_the_champion_follows() {
+        for (champion, environments, follows) in [
+            ("", "{dev: {}, prod: {}, mirror: {}}", Some("prod")),
+            ("", "{only: {}}", Some("only")),
+            ("", "{test: {}, live: {}}", Some("live")),
+            ("champion: test, ", "{test: {}, live: {}}", Some("test")),
+            ("champion: true, ", "{test: {}, live: {}}", Some("live")),
+            ("champion: false, ", "{dev: {}, prod: {}}", None),
+        ] {
+            let text = format!("project: p\nrelease: {{model: m, {champion}environments: {environments}}}\n");
+            let release = parse(&text, FILE_NAME).unwrap().release.unwrap();
+            assert_eq!(release.champion_follows().map(|name| name.as_str()), follows, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_file_of_an_environment() {
+        for (git, file) in [
+            ("{branch: main}", "environments/prod.yaml"),
+            ("{branch: main, path: 'deploy/{environment}/runs.yaml'}", "deploy/prod/runs.yaml"),
+        ] {
+            let text =
+                format!("project: p\nrelease: {{model: m, git: {git}, environments: {{prod: {{}}}}}}\n");
+            let release = parse(&text, FILE_NAME).unwrap().release.unwrap();
+            assert_eq!(release.git.unwrap().file(&release.environments.keys()[0]), file);
+        }
+    }
 }

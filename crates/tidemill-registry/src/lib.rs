@@ -24,7 +24,7 @@ mod webhooks;
 pub use error::{Code, Error};
 pub use fresh::uuid;
 pub use logged_models::{LoggedModelRequest, LoggedModelSearch, SearchOrder};
-pub use models::{Found, Moment, VersionRequest};
+pub use models::{CHAMPION, Found, Moment, VersionRequest};
 pub use page::{page_offset, page_token};
 pub use registry::Registry;
 pub use runs::{MetricPage, NewRun, RUN_NAME, RunChange};

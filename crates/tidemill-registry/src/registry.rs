@@ -48,7 +48,7 @@ impl Registry {
     }
 
     /// Commits a change, and wakes who delivers what it put into the outbox.
-    pub(crate) async fn finish(&self, tx: Tx, events: Vec<NewEvent>) -> Result<()> {
+    pub async fn finish(&self, tx: Tx, events: Vec<NewEvent>) -> Result<()> {
         tx.commit(events).await?;
         self.changes.notify_one();
         Ok(())

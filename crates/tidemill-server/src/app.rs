@@ -11,6 +11,7 @@ use tidemill_registry::{Reach, Registry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::background::Background;
+use crate::delivery::Ledger;
 use crate::health::Pulse;
 use crate::meter::Meter;
 use crate::serving::Serving;
@@ -111,6 +112,8 @@ pub struct Config {
     pub step_logs: Option<PathBuf>,
     /// Whether the server takes rollouts on by itself. Where not, whoever started it does, with a [`Driver`](crate::delivery::Driver).
     pub drives_rollouts: bool,
+    /// Where it is written down what environments run, if the server does that.
+    pub ledger: Option<Arc<dyn Ledger>>,
     /// Where secrets are that receivers of alerts need.
     pub secrets: Secrets,
     /// What the project file says, where there is one.
@@ -139,6 +142,7 @@ impl Config {
             only_serving: false,
             step_logs: None,
             drives_rollouts: true,
+            ledger: None,
             secrets: Secrets::default(),
             about: None,
             before: None,

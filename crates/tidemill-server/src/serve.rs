@@ -87,6 +87,10 @@ fn start_loops(app: &App) {
     if let Some(found) = &app.config().triggers {
         triggers::start(found, app.background());
     }
+    if let Some(ledger) = app.config().ledger.clone() {
+        let kept = app.clone();
+        app.background().spawn("ledger", |stop| delivery::keep_ledger(kept, ledger, stop));
+    }
     if app.serving().is_some() {
         let serving = app.clone();
         app.background().spawn("serving", |stop| serving::run(serving, stop));

@@ -5,6 +5,7 @@ mod cli;
 mod command;
 mod data_check;
 mod failure;
+mod git;
 mod home;
 mod job;
 mod journal;

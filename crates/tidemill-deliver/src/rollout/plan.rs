@@ -51,6 +51,9 @@ pub struct Plan {
     /// When a release may get more requests; always where there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,
+    /// The alias of the candidate's model that points at its version once the rollout is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
     /// Digest of everything that people approve: release, plan and evidence.
     pub inputs: Digest,
 }

@@ -73,6 +73,7 @@ fn plan() -> Plan {
         power: None,
         envelope: None,
         windows: vec![],
+        alias: None,
         inputs: Digest::of(b"inputs"),
     }
 }

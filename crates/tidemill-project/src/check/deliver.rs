@@ -1,14 +1,17 @@
 //! Release and monitors.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tidemill_core::Name;
 use tidemill_core::declare::{MOST_SLICED, Metric};
 
+use super::path::clean;
 use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
 use crate::{
-    Approve, Detector, Envelope, Judge, JudgeLimits, JudgeMetric, JudgeWord, ModelTest, Monitor, Receiver,
-    Release, Rollout, Stage, StreamMonitor, StreamOf, Windows,
+    Approve, Champion, Detector, Envelope, GitRecord, Judge, JudgeLimits, JudgeMetric, JudgeWord, ModelTest,
+    Monitor, Receiver, Release, Rollout, Stage, StreamMonitor, StreamOf, Windows,
 };
 
 impl Check<'_> {
@@ -19,7 +22,14 @@ impl Check<'_> {
         if let Some(envelope) = &release.envelope {
             self.envelope(envelope, &at.key("envelope"));
         }
+        if let Some(git) = &release.git {
+            self.git_record(git, &at.key("git"));
+        }
         let all = at.key("environments");
+        if let Some(Champion::Of(environment)) = &release.champion {
+            let declared = release.environments.keys().map(|known| known.as_str());
+            self.known("environment", environment.as_str(), declared, &at.key("champion").span);
+        }
         if release.environments.is_empty() {
             self.add(&all.key, "there are no environments", "at least one, for example `prod: {}`", None);
         }
@@ -41,6 +51,37 @@ impl Check<'_> {
             if let Some(envelope) = &environment.envelope {
                 self.envelope(envelope, &at.key("envelope"));
             }
+            if let Some(git) = &environment.git {
+                self.git_record(git, &at.key("git"));
+            }
+        }
+        let mut files = BTreeMap::new();
+        for (name, environment) in &release.environments {
+            let Some(git) = environment.git.as_ref().or(release.git.as_ref()) else { continue };
+            let place = (git.branch.clone(), git.push.clone(), git.file(name));
+            if let Some(other) = files.insert(place, name) {
+                let message = format!("`{other}` and `{name}` are both written to `{}`", git.file(name));
+                let hint = "let `path` contain `{environment}`".to_owned();
+                self.add(&all.key(name.as_str()).key, message, "a file for each environment", Some(hint));
+            }
+        }
+    }
+
+    fn git_record(&mut self, git: &GitRecord, at: &Cursor<'_>) {
+        if let Some(wrong) = no_branch(&git.branch) {
+            self.add(&at.key("branch").span, wrong, "a branch such as `main`", None);
+        }
+        let is_name =
+            |name: &str| Name::new(name.replace('/', ".")).is_ok() && !name.contains("..") && name != ".";
+        if let Some(remote) = git.push.as_ref().filter(|remote| !is_name(remote)) {
+            let hint = "`git remote add NAME ADDRESS` gives an address a name".to_owned();
+            let message = format!("`{remote}` is not the name of a remote");
+            self.add(&at.key("push").span, message, "a name such as `origin`", Some(hint));
+        }
+        if let Some(path) = &git.path
+            && let Err((message, hint)) = clean(path)
+        {
+            self.add(&at.key("path").span, message, "", hint);
         }
     }
 
@@ -373,4 +414,16 @@ impl Check<'_> {
             self.add(&at.key("window").span, "the window is empty", "a length of time above 0", None);
         }
     }
+}
+
+/// Why a text is no name of a branch.
+fn no_branch(name: &str) -> Option<String> {
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c);
+    let is_wrong = name.is_empty()
+        || name.starts_with(['-', '/', '.'])
+        || name.ends_with(['/', '.'])
+        || ["..", "//", "/.", "@{", ".lock/"].iter().any(|part| name.contains(part))
+        || name.strip_suffix(".lock").is_some()
+        || name.contains(is_odd);
+    is_wrong.then(|| format!("`{name}` is no name of a branch"))
 }

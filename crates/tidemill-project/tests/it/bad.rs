@@ -215,3 +215,32 @@ fn a_release_is_of_one_step_that_writes_a_model() {
         parse(&text, "tidemill.yaml").unwrap();
     }
 }
+
+#[test]
+fn where_the_champion_and_the_records_in_git_are() {
+    let project = |more: &str, environments: &str| {
+        format!("project: p\nrelease: {{model: m, {more}, environments: {environments}}}\n")
+    };
+    for (more, environments, messages) in [
+        ("champion: pord", "{prod: {}}", &["there is no environment `pord`", "did you mean `prod`?"][..]),
+        ("git: {branch: 'a b'}", "{prod: {}}", &["`a b` is no name of a branch"]),
+        (
+            "git: {branch: main, push: 'https://example.com/r.git'}",
+            "{prod: {}}",
+            &["`https://example.com/r.git` is not the name of a remote", "`git remote add NAME ADDRESS`"],
+        ),
+        ("git: {branch: main, path: ../p.yaml}", "{prod: {}}", &["`../p.yaml` may lead out of the project"]),
+        (
+            "git: {branch: main, path: runs.yaml}",
+            "{dev: {}, prod: {}, other: {git: {branch: other, path: runs.yaml}}}",
+            &["`dev` and `prod` are both written to `runs.yaml`", "let `path` contain `{environment}`"],
+        ),
+    ] {
+        let said = bad(&project(more, environments));
+        assert!(messages.iter().all(|message| said.contains(message)), "{said}");
+        assert_eq!(said.matches("error: ").count(), 1, "{said}");
+    }
+    for more in ["champion: false", "champion: prod, git: {branch: main, push: origin, pull_request: true}"] {
+        parse(&project(more, "{prod: {}}"), "tidemill.yaml").unwrap();
+    }
+}

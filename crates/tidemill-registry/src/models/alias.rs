@@ -1,11 +1,15 @@
 //! Aliases: names of versions that move. Every move stays in the log.
 
-use tidemill_core::{Actor, EventKind, Timestamp};
+use tidemill_core::{Actor, EventKind, NewEvent, Timestamp};
+use tidemill_db::Tx;
 use tidemill_db::models::{AliasMove, ModelVersion};
 
 use super::{names, no_model, no_version};
 use crate::webhooks::Notice;
 use crate::{Error, Registry, Result};
+
+/// The alias of the version that is in production: what others are compared with, and what is meant where no version is named.
+pub const CHAMPION: &str = "champion";
 
 /// A moment in the life of a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,24 +23,41 @@ pub enum Moment {
 impl Registry {
     /// Points an alias at a version.
     pub async fn set_alias(&self, actor: &Actor, model: &str, alias: &str, version: &str) -> Result<()> {
+        let number = names::version(version)?.ok_or_else(|| no_version(model, version))?;
+        let mut tx = self.db.begin().await?;
+        match self.move_alias(&mut tx, actor, (model, alias), number, None).await? {
+            Some(event) => self.finish(tx, vec![event]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Points an alias of a model at a version in a transaction of the caller, as a consequence of the event `cause`; gives the event
+    /// that is to be committed by [`Self::finish`], or nothing where the alias points there already.
+    pub async fn move_alias(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        (model, alias): (&str, &str),
+        version: u64,
+        cause: Option<u64>,
+    ) -> Result<Option<NewEvent>> {
         names::model(model)?;
         names::alias(alias)?;
         names::free_alias(alias)?;
-        let number = names::version(version)?.ok_or_else(|| no_version(model, version))?;
-        let mut tx = self.db.begin().await?;
-        let change = tx.set_alias(model, alias, number).await?.ok_or_else(|| no_version(model, version))?;
+        let change = tx.set_alias(model, alias, version).await?;
+        let change = change.ok_or_else(|| no_version(model, &version.to_string()))?;
         if change.from == change.to {
-            return Ok(());
+            return Ok(None);
         }
-        let prompt = self.is_prompt(&mut tx, model).await?;
-        self.notify(&mut tx, &Notice::alias_created(model, alias, number, prompt)).await?;
+        let prompt = self.is_prompt(tx, model).await?;
+        self.notify(tx, &Notice::alias_created(model, alias, version, prompt)).await?;
         let kind = EventKind::AliasMoved {
             model: model.to_owned(),
             alias: alias.to_owned(),
             from: change.from,
             to: change.to,
         };
-        self.finish(tx, vec![self.event(actor, kind)]).await
+        Ok(Some(NewEvent { cause, ..self.event(actor, kind) }))
     }
 
     /// Removes an alias, if there is one.

@@ -7,7 +7,7 @@ mod search;
 mod source;
 mod version;
 
-pub use alias::Moment;
+pub use alias::{CHAMPION, Moment};
 pub use search::Found;
 pub use version::VersionRequest;
 

@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tidemill_core::{Actor, Digest, Timestamp};
+use tidemill_core::{Actor, Digest, Event, EventKind, Timestamp};
 use tidemill_db::delivery::{self as stored, RolloutFilter, RolloutTransition};
 use utoipa::{IntoParams, ToSchema};
 
@@ -12,7 +12,7 @@ use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Position, Q
 use super::pages::ByNumber;
 use super::{Failures, Problem};
 use crate::App;
-use crate::delivery::{Action, act, plan_of, standing};
+use crate::delivery::{Action, act, plan_of, record_in_words, recorded, standing};
 
 /// An immutable release.
 #[derive(Debug, Serialize, ToSchema)]
@@ -121,6 +121,28 @@ pub(crate) struct RolloutDetail {
     metrics: serde_json::Value,
     /// Its phases, oldest first.
     phases: Vec<PhaseChange>,
+    /// What became of the record in Git of what the environment runs now; missing where none is kept, or it is not over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<GitRecord>,
+}
+
+/// The record in Git of what an environment runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct GitRecord {
+    /// Whether it is written. Where not, it is tried again.
+    written: bool,
+    /// Where, or why not.
+    detail: String,
+    /// When this was so for the first time.
+    #[schema(value_type = String, format = DateTime)]
+    at: Time,
+}
+
+impl GitRecord {
+    fn of(event: &Event) -> Option<Self> {
+        let written = matches!(event.kind, EventKind::EnvironmentRecorded { .. });
+        Some(Self { written, detail: record_in_words(&event.kind)?, at: Time(event.at) })
+    }
 }
 
 /// What somebody does to a rollout.
@@ -257,6 +279,7 @@ pub(super) async fn get(State(app): State<App>, Path(id): Path<Position>) -> One
         gates,
         metrics: shown(serde_json::to_value(&metrics))?,
         phases,
+        record: recorded(db, id).await?.as_ref().and_then(GitRecord::of),
         rollout: found.into(),
     })
 }

@@ -16,7 +16,8 @@ use tidemill_deliver::simulate::Power;
 use tidemill_registry::{Code, Error};
 
 use super::fence::{fence, keep};
-use super::step::{internal, plan_of, state_of, take, write};
+use super::quarantine::quarantined;
+use super::step::{plan_of, release_of, state_of, take, write};
 
 /// Rollouts of one endpoint that are looked at.
 const MOST_LIVE: usize = 1_000;
@@ -48,6 +49,8 @@ pub struct Wanted {
     pub windows: Vec<Window>,
     /// The part of requests that stays with the release before until it is complete, in ten thousandths.
     pub holdout: u32,
+    /// The alias of the model that points at the version once its rollout is complete.
+    pub alias: Option<String>,
     /// What it may be without anybody who looks, where nobody has; not asked of releases by hand.
     pub envelope: Option<Envelope>,
     /// What happens where another rollout is on its way.
@@ -154,7 +157,7 @@ pub async fn release_after(
     }
     // Whoever made the release first is its author, also where somebody else releases it again.
     let author = tx.release(digest).await?.map_or_else(|| actor.name.clone(), |kept| kept.author.name);
-    let quarantine = tx.quarantine_of(digest, &wanted.environment).await?;
+    let quarantine = quarantined(db, &release, &wanted.environment).await?;
     let filter = RolloutFilter {
         endpoint: Some(wanted.endpoint.clone()),
         environment: Some(wanted.environment.clone()),
@@ -179,13 +182,7 @@ pub async fn release_after(
             return Err(Error::new(Code::InvalidState, why));
         }
         Admission::Quarantined => {
-            let why = format!(
-                "release {} is in quarantine in `{}`: {}",
-                digest.short(),
-                wanted.environment,
-                quarantine.unwrap_or_default()
-            );
-            return Err(Error::new(Code::InvalidState, why));
+            return Err(Error::new(Code::InvalidState, quarantine.unwrap_or_default()));
         }
     }
     if incumbent == Some(digest) {
@@ -269,6 +266,7 @@ fn plan(
         power: wanted.power,
         envelope: wanted.envelope.clone(),
         windows: wanted.windows.clone(),
+        alias: wanted.alias.clone(),
         inputs: candidate,
     };
     if incumbent.is_none() {
@@ -295,9 +293,7 @@ async fn seal(tx: &mut Tx, plan: &mut Plan) -> Result<(), Error> {
         measures.thresholds.clear();
         for release in plan.incumbent.into_iter().chain([plan.candidate]) {
             let Some(stored) = tx.release(release).await? else { continue };
-            let body: Release = serde_json::from_str(&stored.body)
-                .map_err(|error| internal(&format!("release {release} cannot be read: {error}")))?;
-            measures.thresholds.extend(body.threshold.map(|threshold| (release, threshold)));
+            measures.thresholds.extend(release_of(&stored)?.threshold.map(|threshold| (release, threshold)));
         }
     }
     plan.inputs = plan.candidate;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tidemill_core::{Actor, EventKind, NewEvent, Timestamp};
 use tidemill_db::delivery::{Environment, GateResult, Quarantine, Rollout};
+use tidemill_db::{Db, EventFilter};
 use tidemill_deliver::rollout::{Due, Effect, Freeze, Input, Plan, State, decide};
 use tidemill_registry::{Code, Error};
 use tidemill_serve::gateway::endpoint::EndpointSpec;
@@ -18,7 +19,8 @@ use super::command::begin_waiting;
 use super::mature::mature;
 use super::observe::Observer;
 use super::power::Powers;
-use super::step::{plan_of, state_of, take_from};
+use super::quarantine::quarantined;
+use super::step::{plan_of, release_of, state_of, take_from};
 use super::traffic::{Names, names, spec};
 use crate::{App, serving};
 
@@ -260,6 +262,11 @@ impl Driver {
                     None => None,
                 };
                 let mut problems = self.preflight(&plan, &names).await;
+                // What waited may have become known as harmful meanwhile.
+                let db = self.app.registry().db();
+                if let Some(kept) = db.release(plan.candidate).await? {
+                    problems.extend(quarantined(db, &release_of(&kept)?, &plan.environment).await?);
+                }
                 let mut results = vec![GateResult {
                     gate: "preflight".to_owned(),
                     passed: problems.is_empty(),
@@ -292,7 +299,10 @@ impl Driver {
                     rollout: id,
                     updated_at: self.now(),
                 };
-                self.input_with(rollout, done, Beside::Environment(environment)).await
+                // From the alias that moves and the environment back to the rollout, and to whatever set it off.
+                let began = started(self.app.registry().db(), id).await?;
+                let alias = plan.alias.clone().zip(names.get(&release).cloned());
+                self.input_with(rollout, done, Beside::Environment { environment, began, alias }).await
             }
         }?;
         Ok(true)
@@ -390,6 +400,7 @@ impl Driver {
         let taken = take_from(&mut tx, &rollout.rollout, known, &input, &actor(), at).await?;
         let mut events = taken.events;
         let event = |kind: EventKind| NewEvent { at, actor: actor(), kind, cause: None };
+        let registry = self.app.registry();
         match beside {
             Beside::Nothing => {}
             Beside::Gates(results) => {
@@ -406,19 +417,32 @@ impl Driver {
                     }));
                 }
             }
-            Beside::Environment(environment) => {
+            Beside::Environment { environment, began, alias } => {
                 let from = tx.environment_release(&environment.name, &environment.endpoint).await?;
                 tx.set_environment(&environment).await?;
-                events.push(event(EventKind::EnvironmentMoved {
+                let moved = tx.next_seq() + events.len() as u64;
+                let kind = EventKind::EnvironmentMoved {
                     environment: environment.name,
                     endpoint: environment.endpoint,
                     from,
                     to: environment.release,
                     rollout: id,
-                }));
+                };
+                events.push(NewEvent { cause: began, ..event(kind) });
+                if let Some((alias, (model, version))) = alias {
+                    let at = (model.as_str(), alias.as_str());
+                    match registry.move_alias(&mut tx, &actor(), at, version, Some(moved)).await {
+                        Ok(event) => events.extend(event),
+                        // Somebody deleted or renamed what runs; that is no reason to keep the rollout from its end.
+                        Err(error) if error.code == Code::ResourceDoesNotExist => {
+                            tracing::warn!(rollout.id = id, %error, "the alias `{alias}` stays where it is");
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
             }
         }
-        tx.commit(events).await?;
+        registry.finish(tx, events).await?;
         rollout.rollout = taken.rollout;
         rollout.state = taken.outcome.state;
         Ok(())
@@ -434,7 +458,24 @@ enum Beside {
     Nothing,
     Gates(Vec<GateResult>),
     Quarantine(Quarantine),
-    Environment(Environment),
+    Environment {
+        environment: Environment,
+        /// The event with which the rollout began.
+        began: Option<u64>,
+        /// The alias that moves with it, and to which version of which model.
+        alias: Option<(String, (String, u64))>,
+    },
+}
+
+/// The event with which a rollout began.
+async fn started(db: &Db, rollout: u64) -> Result<Option<u64>, Error> {
+    let filter = EventFilter {
+        subject: Some(format!("rollout:{rollout}")),
+        kind: Some("rollout.started".to_owned()),
+        limit: Some(1),
+        ..EventFilter::default()
+    };
+    Ok(db.events(&filter).await?.first().map(|event| event.seq))
 }
 
 fn actor() -> Actor {

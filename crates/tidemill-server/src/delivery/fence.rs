@@ -3,7 +3,7 @@
 //! How a version was made is read from the log, where it was recorded with it; tags and artifacts, which clients may change, count for
 //! nothing here.
 
-use tidemill_core::{Actor, Digest, EventKind, NewEvent, Timestamp};
+use tidemill_core::{Actor, Digest, EventKind, Facts, NewEvent, Timestamp};
 use tidemill_db::delivery::GateResult;
 use tidemill_db::{Db, EventFilter, Order, Tx};
 use tidemill_deliver::approval::Rule;
@@ -66,7 +66,12 @@ async fn version(db: &Db, tx: &mut Tx, release: Digest) -> Result<Version, Error
         .release(release)
         .await?
         .ok_or_else(|| Error::missing(format!("there is no release {}", release.short())))?;
-    let (model, number) = (kept.model, kept.version);
+    let facts = facts_of(db, &kept.model, kept.version).await?;
+    Ok(Version { model: kept.model, version: kept.version, facts })
+}
+
+/// What the log knows of how a version was made; nothing where no run has registered it.
+pub(super) async fn facts_of(db: &Db, model: &str, number: u64) -> Result<Option<Facts>, Error> {
     let mut before = None;
     loop {
         let filter = EventFilter {
@@ -85,8 +90,7 @@ async fn version(db: &Db, tx: &mut Tx, release: Digest) -> Result<Version, Error
             _ => None,
         });
         if found.is_some() || is_last {
-            let facts = found.flatten().map(|facts| *facts);
-            return Ok(Version { model, version: number, facts });
+            return Ok(found.flatten().map(|facts| *facts));
         }
     }
 }

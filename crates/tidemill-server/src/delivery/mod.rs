@@ -6,9 +6,11 @@
 mod command;
 mod driver;
 mod fence;
+mod ledger;
 mod mature;
 mod observe;
 mod power;
+mod quarantine;
 mod recent;
 mod sliced;
 mod step;
@@ -20,5 +22,7 @@ pub use command::{
 };
 pub use driver::Driver;
 pub(crate) use driver::run;
+pub(crate) use ledger::run as keep_ledger;
+pub use ledger::{Ledger, LedgerPlace, Written, record_in_words, recorded};
 pub use recent::{Asked, Recent, recent};
 pub use step::{plan_of, state_of};

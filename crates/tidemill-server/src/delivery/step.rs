@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use tidemill_core::{Actor, Digest, EventKind, NewEvent, Timestamp};
 use tidemill_db::Tx;
 use tidemill_db::delivery::{self as stored, Advance, Rollout};
+use tidemill_deliver::release::Release;
 use tidemill_deliver::rollout::{Input, Outcome, Plan, State, decide, permit};
 use tidemill_registry::{Code, Error};
 
@@ -23,6 +24,12 @@ pub fn plan_of(rollout: &Rollout) -> Result<Plan, Error> {
 /// Where it cannot be read.
 pub fn state_of(rollout: &Rollout) -> Result<State, Error> {
     read("state", rollout.id, &rollout.state)
+}
+
+/// What a stored release is.
+pub(super) fn release_of(stored: &stored::Release) -> Result<Release, Error> {
+    serde_json::from_str(&stored.body)
+        .map_err(|error| internal(&format!("release {} cannot be read: {error}", stored.digest)))
 }
 
 fn read<T: DeserializeOwned>(what: &str, id: u64, text: &str) -> Result<T, Error> {

@@ -13,6 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tidemill_core::{Digest, Quiet};
+use tidemill_registry::CHAMPION;
 use tidemill_serve::gateway::endpoint::EndpointSpec;
 use tidemill_serve::gateway::settings::ServingSettings;
 use tidemill_serve::gateway::source::{Listed, ModelBundle, ModelSource, SourceError, Which};
@@ -21,7 +22,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::follow;
-use super::source::{CHAMPION, described, ordered};
+use super::source::{described, ordered};
 
 /// How long a small answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -8,14 +8,12 @@ use async_trait::async_trait;
 use tidemill_core::{Digest, Quiet};
 use tidemill_db::models::{ModelVersion, RegisteredModel};
 use tidemill_registry::artifacts::{ArtifactPath, Place};
-use tidemill_registry::{Code, Error, Registry};
+use tidemill_registry::{CHAMPION, Code, Error, Registry};
 use tidemill_serve::gateway::manifest::{self, Files, LARGEST};
 use tidemill_serve::gateway::settings::ServingSettings;
 use tidemill_serve::gateway::source::{Folder, Listed, ModelBundle, ModelSource, SourceError, Which};
 use tokio::runtime::Handle;
 
-/// The alias that is meant where none is named.
-pub(super) const CHAMPION: &str = "champion";
 /// Models that are read from the database at once.
 const PAGE: usize = 1_000;
 /// The most models that an index lists.

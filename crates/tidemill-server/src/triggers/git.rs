@@ -64,18 +64,19 @@ pub(super) async fn note(
     // A trigger that is told to watch another branch begins anew.
     let part = format!("{trigger} {branch}");
     let known = db.source_offset(project, SOURCE, &part).await?;
-    if known.as_deref() == Some(commit) {
+    let commit = t.host().without_records(commit).await;
+    if known.as_deref() == Some(commit.as_str()) {
         return Ok(None);
     }
     if known.is_none() && pushed.is_none() {
-        db.begin_source(project, SOURCE, &part, commit, t.now()).await?;
+        db.begin_source(project, SOURCE, &part, &commit, t.now()).await?;
         return Ok(None);
     }
-    details.insert("commit".to_owned(), commit.to_owned());
+    details.insert("commit".to_owned(), commit.clone());
     details.insert("branch".to_owned(), branch.to_owned());
     details.insert("trigger".to_owned(), trigger.to_owned());
     let mut tx = db.begin().await?;
-    if tx.source_offset(project, SOURCE, &part).await?.as_deref() == Some(commit) {
+    if tx.source_offset(project, SOURCE, &part).await?.as_deref() == Some(commit.as_str()) {
         return Ok(None);
     }
     // A delivery that comes again must not set the branch back to where it was.
@@ -84,7 +85,7 @@ pub(super) async fn note(
     {
         return Ok(None);
     }
-    tx.move_source(project, SOURCE, &part, commit, t.now()).await?;
+    tx.move_source(project, SOURCE, &part, &commit, t.now()).await?;
     let seq = tx.next_seq();
     tx.commit(vec![t.changed(actor, SourceKind::Git, branch, details)]).await?;
     Ok(Some(seq))

@@ -64,6 +64,12 @@ pub trait Host: Send + Sync {
     /// The commit that a branch is at; `None` where there is no such branch. Takes its time.
     async fn branch(&self, branch: &str, remote: Option<&str>) -> Result<Option<String>, String>;
 
+    /// The newest commit of a history that is not only the record of what environments run: these follow from releases, and releases are
+    /// not to follow from them. The commit itself where nothing else is known.
+    async fn without_records(&self, commit: &str) -> String {
+        commit.to_owned()
+    }
+
     /// Begins to listen for the messages of a trigger. Takes its time.
     async fn connect(
         &self,

@@ -15,15 +15,17 @@ use tidemill_ui::{
 use super::ask::Ask;
 use super::words::{long, phase_badge};
 use super::{Made, cones, verdict};
-use crate::delivery::{plan_of, standing};
+use crate::delivery::{plan_of, record_in_words, recorded, standing};
 
 /// Events after which pages of delivery are not up to date.
-pub(super) const LIVE: [&str; 9] = [
+pub(super) const LIVE: [&str; 11] = [
     "release.created",
     "rollout.started",
     "rollout.moved",
     "rollout.approved",
     "environment.moved",
+    "environment.recorded",
+    "environment.unrecorded",
     "release.quarantined",
     "quarantine.lifted",
     "freeze.set",
@@ -71,12 +73,12 @@ pub(super) async fn rollout(ask: Ask) -> Made {
     let folded = cones::fold(&ask, &found, &plan, &moments).await?;
     let courses = folded.as_ref().map(|folded| folded.cone.courses()).unwrap_or_default();
 
+    let mut facts = figures(&ask, &found, &plan, &state, &names);
+    if let Some(said) = recorded(db, id).await?.and_then(|event| record_in_words(&event.kind)) {
+        facts = facts.with("Record in Git", Cell::text(said));
+    }
     let mut blocks = vec![
-        Block::Section(Section::new(
-            "figures",
-            "",
-            vec![Block::Facts(figures(&ask, &found, &plan, &state, &names))],
-        )),
+        Block::Section(Section::new("figures", "", vec![Block::Facts(facts)])),
         Block::Section(Section::new("stages", "Stages", vec![Block::Stages(stages(&plan, &state, &phases))])),
     ];
     if !found.is_over && !state.phase.is_over() {

@@ -68,6 +68,7 @@ async fn rollout(server: &Server, word: &str) -> (u64, [Digest; 2]) {
         power: None,
         envelope: None,
         windows: Vec::new(),
+        alias: None,
         inputs: Digest::of(b"inputs"),
     };
     let state = start(&plan, at).unwrap();

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use tidemill_core::{Event, EventKind, Progress as _, Unit};
 use tidemill_db::{EventFilter, Fault, LogHead, Order};
+use tidemill_server::delivery::record_in_words;
 
 use crate::app::App;
 use crate::cli::{Log, LogAction};
@@ -335,6 +336,10 @@ fn describe_tracked(kind: &EventKind) -> String {
         }
         EventKind::RolloutGated { rollout, gate, detail, .. } => {
             format!("rollout {rollout}: {gate}: {detail}")
+        }
+        EventKind::EnvironmentRecorded { environment, .. }
+        | EventKind::EnvironmentUnrecorded { environment, .. } => {
+            format!("{environment}: {}", record_in_words(kind).unwrap_or_default())
         }
         // What the subject already says.
         other => other.subject(),

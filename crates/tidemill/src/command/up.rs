@@ -1,6 +1,7 @@
 //! `tidemill up`: the server, until it is told to stop; and `tidemill serve`, which is its gateway alone.
 
 mod job_release;
+mod ledger;
 mod listen;
 mod lock;
 mod models;
@@ -109,6 +110,7 @@ async fn serve(
     let grpc = grpc.map(listen).transpose()?;
     if !config.only_serving {
         config.triggers = triggers::open(home, &registry)?;
+        config.ledger = ledger::open(home);
         if let Some(triggers) = &config.triggers {
             triggers.begin().await?;
         }

@@ -63,6 +63,8 @@ impl Judged {
             Conclusion::Better => (true, "better"),
             Conclusion::NotWorse => (true, "no worse"),
             Conclusion::Worse => (false, "worse"),
+            // It may be the champion itself, which is no worse by any margin.
+            Conclusion::NoEvidence if found.gain.low == 0.0 && found.gain.high == 0.0 => (true, "the same"),
             Conclusion::NoEvidence => (false, "no evidence that it is no worse"),
         };
         let message = format!(

@@ -5,11 +5,10 @@ use std::time::Duration;
 use tidemill_core::Digest;
 use tidemill_db::models::ModelVersion;
 use tidemill_project::ModelTest;
+use tidemill_registry::CHAMPION;
 
 use crate::app::App;
 
-/// The alias of the version that others are compared with.
-const CHAMPION: &str = "champion";
 /// Versions that a test of staleness looks at where it names no number.
 pub(super) const VERSIONS: u32 = 5;
 

@@ -72,6 +72,11 @@ fn a_short_year_ends_as_it_must() {
     let april = 1_364_774_400_000..=1_367_366_400_000_i64;
     assert!(runs.iter().all(|run| april.contains(&run["at"].as_i64().unwrap())), "{runs:?}");
 
+    // The champion is what was promoted, in turn.
+    let promoted = rollouts.iter().filter(|one| one["phase"] == "complete").map(|one| one["version"].clone());
+    let champions = log("alias.moved").into_iter().rev().map(|event| event["to"].clone());
+    assert_eq!(champions.collect::<Vec<_>>(), promoted.collect::<Vec<_>>());
+
     // Each verdict follows from the log.
     for one in 1..=rollouts.len() {
         let replayed = Command::new(env!("CARGO_BIN_EXE_tidemill"))

@@ -8,6 +8,7 @@ use serde_json::json;
 use tidemill_core::Name;
 use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::rollout::Concurrency;
+use tidemill_registry::CHAMPION;
 use tidemill_server::delivery::{Wanted, endpoint_name, release_after};
 
 use crate::app::App;
@@ -137,6 +138,7 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
         power: planned.power,
         windows: planned.windows,
         holdout: planned.holdout,
+        alias: (declared.champion_follows() == Some(name)).then(|| CHAMPION.to_owned()),
         envelope: None,
         concurrency: Concurrency::Queue,
     })

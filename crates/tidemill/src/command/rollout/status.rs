@@ -2,10 +2,11 @@
 
 use clap::Args;
 use serde_json::json;
+use tidemill_core::EventKind;
 use tidemill_db::delivery::{Rollout, RolloutFilter};
 use tidemill_deliver::judge::MetricView;
 use tidemill_deliver::rollout::{Hold, words};
-use tidemill_server::delivery::{plan_of, standing};
+use tidemill_server::delivery::{plan_of, record_in_words, recorded, standing};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -100,6 +101,8 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
     let (plan, state) = (plan_of(rollout)?, standing(rollout, app.clock.now())?);
     let transitions = app.block(db.rollout_transitions(rollout.id))?;
     let gates = app.block(db.gate_results(rollout.id))?;
+    let record = app.block(recorded(db, rollout.id))?;
+    let record = record.as_ref().and_then(|event| Some((event, record_in_words(&event.kind)?)));
     let metrics = state.judge().map(|judge| judge.view()).unwrap_or_default();
     let matured = state.matured();
     if console.json() {
@@ -122,6 +125,10 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
             "held": state.hold, "gates": gates.iter().map(|gate| {
                 json!({"gate": gate.gate, "passed": gate.passed, "detail": gate.detail, "at": gate.at.to_string()})
             }).collect::<Vec<_>>(), "metrics": metrics, "outcomes": outcomes, "phases": phases,
+            "record": record.map(|(event, detail)| {
+                let written = matches!(event.kind, EventKind::EnvironmentRecorded { .. });
+                json!({"written": written, "detail": detail, "at": event.at.to_string()})
+            }),
         }));
     }
     console.line(format!(
@@ -142,6 +149,9 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
     }
     for one in &transitions {
         console.line(format!("{}  {} -> {}: {}", console.out(FAINT, one.at), one.from, one.to, one.why));
+    }
+    if let Some((event, detail)) = record {
+        console.line(format!("{}  record in Git: {detail}", console.out(FAINT, event.at)));
     }
     if let Some(matured) = matured {
         let late =

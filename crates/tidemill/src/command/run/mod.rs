@@ -56,6 +56,8 @@ pub(crate) struct Done {
     pub(crate) report: Option<RunReport>,
     /// The tests of the model, where there are some and the model is there.
     pub(crate) evidence: Option<Evidence>,
+    /// The version that was the champion when it was tested, where tests compare with it.
+    pub(crate) champion: Option<u64>,
     /// What the registry made of the model; `None` where the project releases none, or this run was not about it.
     pub(crate) registered: Option<Registered>,
 }
@@ -98,7 +100,7 @@ pub(crate) fn once(args: &Run, app: &App<'_>, resolved: &Resolved) -> anyhow::Re
     let selection = Selection { steps: args.steps.clone(), downstream: args.downstream };
     if args.dry_run {
         let plan = make_plan(app, &dag, &selection, args.force)?;
-        return Ok(Done { dag, plan, report: None, evidence: None, registered: None });
+        return Ok(Done { dag, plan, report: None, evidence: None, champion: None, registered: None });
     }
     let released = register::step(args, app, &resolved.steps)?;
     let run = RunId::from_entropy(entropy()?);
@@ -127,8 +129,9 @@ pub(crate) fn once(args: &Run, app: &App<'_>, resolved: &Resolved) -> anyhow::Re
         Some(start(args, app, resolved, &dag, selection, run)?)
     };
     let good = report.as_ref().is_none_or(|report| report.state == RunState::Succeeded);
-    let evidence = if good && !args.no_tests { test_model(app, resolved, report.as_ref())? } else { None };
-    let mut done = Done { dag, plan, report, evidence, registered: None };
+    let tested = if good && !args.no_tests { test_model(app, resolved, report.as_ref())? } else { None };
+    let (evidence, champion) = tested.unzip();
+    let mut done = Done { dag, plan, report, evidence, champion: champion.flatten(), registered: None };
     if let Some((model, step)) = released.filter(|_| good) {
         done.registered = register::register(args, app, model, step, &done)?;
     }
@@ -318,12 +321,12 @@ pub(crate) fn entropy() -> anyhow::Result<[u8; 16]> {
     Ok(bytes)
 }
 
-/// Tests the model, or finds the results of the same tests on the same model.
+/// Tests the model, or finds the results of the same tests on the same model; gives with them the version that was the champion then.
 fn test_model(
     app: &App<'_>,
     resolved: &Resolved,
     report: Option<&RunReport>,
-) -> anyhow::Result<Option<Evidence>> {
+) -> anyhow::Result<Option<(Evidence, Option<u64>)>> {
     if app.project.tests.is_empty() {
         return Ok(None);
     }
@@ -336,14 +339,22 @@ fn test_model(
     let content = tidemill_store::hash(&folder, Some(app.stat()?), &Quiet)?.digest;
     let rivals = rivals(app)?;
     let key = key(&app.project, &content, &rivals)?;
-    if let Some(known) = known_evidence(app, &key)? {
-        return Ok(Some(known));
-    }
-    let evidence = judge(app, (step, training), &content, key, &rivals)?;
-    let digest = app.store()?.put(&canonical_json(&evidence)?)?;
-    let run = match report {
-        Some(report) => Some(report.run),
-        None => app.block(app.db()?.runs(1))?.first().map(|run| run.id),
+    let known = known_evidence(app, &key)?;
+    let (evidence, digest, run) = match known {
+        // A run that the model is part of has results of its own, also where they are those of an earlier one.
+        Some((evidence, digest)) => {
+            let took_part = |report: &&RunReport| report.steps.iter().any(|found| found.step == step.name);
+            (evidence, digest, report.filter(took_part).map(|report| report.run))
+        }
+        None => {
+            let evidence = judge(app, (step, training), &content, key, &rivals)?;
+            let digest = app.store()?.put(&canonical_json(&evidence)?)?;
+            let run = match report {
+                Some(report) => Some(report.run),
+                None => app.block(app.db()?.runs(1))?.first().map(|run| run.id),
+            };
+            (evidence, digest, run)
+        }
     };
     if let Some(run) = run {
         let event = app.event(EventKind::ModelTested {
@@ -354,13 +365,14 @@ fn test_model(
         });
         app.record(vec![event])?;
     }
-    Ok(Some(evidence))
+    Ok(Some((evidence, rivals.champion_version())))
 }
 
 /// How far back results of tests are looked for.
 const KNOWN: usize = 20;
 
-fn known_evidence(app: &App<'_>, key: &str) -> anyhow::Result<Option<Evidence>> {
+/// Results of the same tests on the same model, and where they are stored.
+fn known_evidence(app: &App<'_>, key: &str) -> anyhow::Result<Option<(Evidence, Digest)>> {
     let filter = EventFilter {
         kind: Some("model.tested".to_owned()),
         limit: Some(KNOWN),
@@ -372,7 +384,7 @@ fn known_evidence(app: &App<'_>, key: &str) -> anyhow::Result<Option<Evidence>> 
         if let Some(found) = evidence_of(app, &evidence)?
             && found.key == key
         {
-            return Ok(Some(found));
+            return Ok(Some((found, evidence)));
         }
     }
     Ok(None)

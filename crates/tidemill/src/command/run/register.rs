@@ -22,7 +22,7 @@ use crate::app::{App, LOCK_FILE};
 use crate::cli::Run;
 use crate::command::why::data;
 use crate::failure::Failure;
-use crate::model_test::{Outcome, report, rivals, subject};
+use crate::model_test::{Outcome, report, subject};
 use crate::output::plural;
 use crate::step::train::file;
 use crate::tracking::{self, Made};
@@ -172,7 +172,7 @@ pub(super) fn register(
             KeyValue { key: "tidemill.step".to_owned(), value: step.name.clone() },
         ],
         cause: app.cause,
-        facts: Some(Box::new(facts(app, step, out, done)?)),
+        facts: Some(Box::new(facts(app, step, (out, content.digest), done)?)),
         ..VersionRequest::default()
     };
     let version = app.block(async {
@@ -278,7 +278,7 @@ fn logged(app: &App<'_>, registry: &Registry, experiment: i64, run: RunId) -> an
 }
 
 /// How the model was made, for those who decide on its release.
-fn facts(app: &App<'_>, step: &Step, out: &Out, done: &Done) -> anyhow::Result<Facts> {
+fn facts(app: &App<'_>, step: &Step, (out, content): (&Out, Digest), done: &Done) -> anyhow::Result<Facts> {
     let mut params = tracking::leaves(&serde_json::json!(step.params));
     let mut metrics: BTreeMap<String, f64> = BTreeMap::new();
     if matches!(step.action, Action::Train(_)) {
@@ -295,16 +295,16 @@ fn facts(app: &App<'_>, step: &Step, out: &Out, done: &Done) -> anyhow::Result<F
     metrics.retain(|_, value| value.is_finite());
     let results = done.evidence.iter().flat_map(|evidence| &evidence.results);
     let share = results.filter_map(|result| result.figures.get("lost_share").copied()).reduce(f64::max);
-    let against = if share.is_some() { rivals(app)?.champion_version() } else { None };
     Ok(Facts {
         step: step.name.clone(),
+        content: Some(content),
         data: data(app, step, done)?,
         params: params
             .into_iter()
             .map(|param| (param.key, param.value.chars().take(LONGEST).collect()))
             .collect(),
         metrics,
-        flips: share.zip(against).map(|(share, against)| Flips { share, against }),
+        flips: share.zip(done.champion).map(|(share, against)| Flips { share, against }),
     })
 }
 

@@ -1,15 +1,15 @@
 //! What triggers need of the project: its file, its data, its repository, and this program for their jobs.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use tidemill_core::declare::{MessageSource, Secret, Trigger, TriggerAction};
 use tidemill_core::{Clock, Digest, JobState};
 use tidemill_db::Db;
 use tidemill_db::jobs::Job;
+use tidemill_deliver::record::MARK;
 use tidemill_registry::Registry;
 use tidemill_server::triggers::{Folder, Host, Triggers, Worked};
 use tidemill_store::Remote;
@@ -21,6 +21,7 @@ use super::job_release::{Choice, choose};
 use super::listen;
 use crate::app::{PROJECT_FILE, reason};
 use crate::failure::Failure;
+use crate::git::git;
 use crate::home::Home;
 use crate::job::{self, Ended};
 
@@ -28,8 +29,6 @@ use crate::job::{self, Ended};
 const SECRET: u64 = 64 << 10;
 /// Logs of jobs that are kept: those of the newest.
 const LOGS: u64 = 1_000;
-/// How long Git may take to say where a branch is.
-const GIT: Duration = Duration::from_secs(60);
 
 /// The triggers of the project whose server this is; none where it is the server of no project.
 pub(super) fn open(home: &Home, registry: &Registry) -> anyhow::Result<Option<Triggers>> {
@@ -47,7 +46,7 @@ pub(super) fn open(home: &Home, registry: &Registry) -> anyhow::Result<Option<Tr
         .map_err(|why| Failure::usage(format!("the triggers cannot be used: {why}")).into())
 }
 
-fn read(root: &Path) -> anyhow::Result<tidemill_project::Project> {
+pub(super) fn read(root: &Path) -> anyhow::Result<tidemill_project::Project> {
     let bytes = fs_err::read(root.join(PROJECT_FILE))?;
     Ok(tidemill_project::parse_bytes(&bytes, PROJECT_FILE)?)
 }
@@ -122,6 +121,21 @@ impl Host for ProjectHost {
         tokio::task::spawn_blocking(move || at_commit(&root, &branch, remote.as_deref()))
             .await
             .map_err(|error| error.to_string())?
+    }
+
+    async fn without_records(&self, commit: &str) -> String {
+        // It may be what a webhook says.
+        if !commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return commit.to_owned();
+        }
+        let (root, own) = (self.root.clone(), commit.to_owned());
+        let found = tokio::task::spawn_blocking(move || {
+            let mark = format!("--grep=^{MARK} ");
+            // Commits of records were made here, so their objects are here; of others nothing may be known.
+            let said = git(&root, &["rev-list", "-1", "--first-parent", "--invert-grep", &mark, &own, "--"]);
+            said.ok().and_then(|said| said.line().ok()).filter(|found| !found.is_empty())
+        });
+        found.await.ok().flatten().unwrap_or_else(|| commit.to_owned())
     }
 
     async fn connect(
@@ -308,42 +322,18 @@ fn at_commit(root: &Path, branch: &str, remote: Option<&str>) -> Result<Option<S
     let reference = format!("refs/heads/{branch}");
     let remotes = match remote {
         Some(_) => String::new(),
-        None => git(root, &["remote"])?.1,
+        None => git(root, &["remote"])?.out,
     };
     let remote = remote.or_else(|| remotes.lines().find(|name| *name == "origin"));
     let Some(remote) = remote else {
-        let (found, text) = git(root, &["rev-parse", "--verify", "--quiet", &reference])?;
-        return Ok(found.then(|| text.trim().to_owned()));
+        let said = git(root, &["rev-parse", "--verify", "--quiet", &reference])?;
+        return Ok(said.good.then(|| said.out.trim().to_owned()));
     };
-    let (good, text) = git(root, &["ls-remote", "--", remote, &reference])?;
-    if !good {
-        return Err(format!("`git ls-remote {remote}` failed; try it in the project folder"));
+    let said = git(root, &["ls-remote", "--", remote, &reference])?;
+    if !said.good {
+        return Err(format!("`git ls-remote {remote}` failed; try it in the project folder: {}", said.why()));
     }
-    Ok(text.split_whitespace().next().map(str::to_owned))
-}
-
-/// What Git says, and whether it went well. It asks nobody for a password.
-fn git(root: &Path, arguments: &[&str]) -> Result<(bool, String), String> {
-    let mut command = Command::new("git");
-    command.arg("-C").arg(root).args(arguments).env("GIT_TERMINAL_PROMPT", "0");
-    if std::env::var_os("GIT_SSH_COMMAND").is_none() {
-        command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=20");
-    }
-    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-    let mut child = spawned.map_err(|error| format!("cannot run `git`: {}", reason(&error)))?;
-    let begin = Instant::now();
-    // What it prints here is shorter than a pipe.
-    while child.try_wait().map_err(|error| reason(&error))?.is_none() {
-        if begin.elapsed() > GIT {
-            // It may end in this moment.
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(format!("`git {}` did not end in {} s", arguments[0], GIT.as_secs()));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let output = child.wait_with_output().map_err(|error| reason(&error))?;
-    Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+    Ok(said.out.split_whitespace().next().map(str::to_owned))
 }
 
 #[cfg(test)]

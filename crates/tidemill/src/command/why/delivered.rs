@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tidemill_core::{Digest, Event, EventKind};
 use tidemill_db::delivery::{Rollout, RolloutFilter};
 use tidemill_db::models::ModelVersion;
+use tidemill_server::delivery::record_in_words;
 
 use super::{Chain, Part};
 use crate::output::plural;
@@ -74,7 +75,10 @@ impl Chain<'_, '_> {
                         evidence.map(|digest| format!(", evidence {}", digest.short())).unwrap_or_default();
                     format!("rollout {}: {from} -> {to}: {why}{evidence}", rollout.id)
                 }
-                _ => continue,
+                kind => match record_in_words(kind) {
+                    Some(record) => format!("rollout {}: record in Git: {record}", rollout.id),
+                    None => continue,
+                },
             };
             self.event(Part::Rollout, event, what);
         }

@@ -11,7 +11,7 @@ use super::triggers::{Lab, Log, offsets};
 use crate::fixture::Ran;
 
 /// A training with a test that it passes. What `{}` stands for comes below `release:`.
-fn project(more: &str) -> String {
+pub(super) fn project(more: &str) -> String {
     format!(
         "params: {{x: 0}}\n\
          data: {{rows: {{path: data.csv}}}}\n\
@@ -41,7 +41,7 @@ fn versions(lab: &Lab) -> Vec<u64> {
 }
 
 /// The table with another column, so that its model is another one.
-fn other_table(color: &str) -> String {
+pub(super) fn other_table(color: &str) -> String {
     table().replace(",blue,", &format!(",{color},")).replacen(",0\n", ",1\n", color.len())
 }
 
@@ -80,6 +80,12 @@ fn a_run_registers_its_model_once() {
         "{why}"
     );
 
+    // Trained once more to the same model, whose tests are known: they are this run's, too.
+    lab.write("data.csv", &other_table("red"));
+    assert_eq!(registered(place, &["--force"]), json!({"state": "new", "model": "late", "version": 4}));
+    let why = lab.run(&["why", "late@4"]);
+    assert!(why.contains("tests of the model: 1 passed") && !why.contains("was not tested"), "{why}");
+
     // Tests that fail keep it from the registry, and so does leaving them out.
     let strict = project("").replace("min: 0.6", "min: 1.1");
     lab.write("tidemill.yaml", &format!("project: lab\n{strict}"));
@@ -87,7 +93,7 @@ fn a_run_registers_its_model_once() {
     let refused = run(place, &[]);
     refused.fails(1, &["1 test of the model failed, so `late` gets no new version"]);
     run(place, &["--no-tests"]).good().says(&["no new version of late: its tests were not run"]);
-    assert_eq!(versions(&lab), [1, 2, 3]);
+    assert_eq!(versions(&lab), [1, 2, 3, 4]);
 }
 
 #[test]
@@ -260,5 +266,70 @@ fn outside_of_the_envelope_a_person_is_asked() {
     lab.run(&["release", "late@1", "--to", "prod"]);
     let log = lab.wait(&server, "the release by hand", |log| moved(log) == 3);
     assert_eq!(log.count("rollout_gated"), 2);
+    server.stop();
+}
+
+/// What is trained again on the same data is another version, and as harmful as before.
+#[test]
+fn a_quarantine_holds_for_the_same_model_whatever_its_version() {
+    let gated = project("").replace("{prod: {}}", "{prod: {approve: {by: owner, people: [ada]}}}");
+    let lab = Lab::new(&gated);
+    for color in ["red", "violet", "red"] {
+        lab.write("data.csv", &other_table(color));
+        run(&lab.place, &[]).good();
+    }
+    assert_eq!(versions(&lab), [1, 2, 3]);
+    let server = lab.place.serve();
+    lab.run(&["release", "late@1", "--to", "prod"]);
+    let waits = |log: &Log| log.of("rollout_moved").any(|event| event["to"] == "awaiting");
+    lab.wait(&server, "the question", waits);
+    // It waits for the first one, and is found out when its turn has come.
+    lab.run(&["release", "late@3", "--to", "prod"]);
+    lab.run(&["rollout", "rollback", "1", "--reason", "it was mis-joined"]);
+    let is_refused = |event: &Value| event["rollout"] == 2 && event["to"] == "refused";
+    let log = lab.wait(&server, "the refusal", |log| log.of("rollout_moved").any(is_refused));
+    let why =
+        log.of("rollout_moved").find(|event| is_refused(event)).unwrap()["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("late@3 is the same model with the same threshold as late@1"), "{why}");
+    let again = lab.place.command(&["release", "late@3", "--to", "prod"]).output().unwrap();
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert_eq!(again.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("in quarantine in `prod`: ") && said.contains("it was mis-joined; release a model"),
+        "{said}"
+    );
+    lab.run(&["release", "late@2", "--to", "prod"]);
+    lab.run(&["release", "late@3", "--to", "prod", "--threshold", "0.9"]);
+    server.stop();
+}
+
+/// An envelope that limits flips: what they are measured against is what runs.
+#[test]
+fn flips_against_the_champion_are_inside_of_the_envelope() {
+    let more = "  envelope: {flips: {max: 100%}}\n";
+    let text = project(more).replace("min: 0.6}}]", "min: 0.6}}, {flips: {max: 100%}}]");
+    let lab = Lab::new(&format!("{text}{TRIGGER}"));
+    lab.write("data.csv", &table());
+    let server = lab.place.serve();
+    lab.wait(&server, "the watch", |_| offsets(&lab) == 1);
+    lab.write("data.csv", &other_table("violet"));
+    let gated = |log: &Log, at: usize| -> Value {
+        log.of("rollout_gated").filter(|event| event["gate"] == "envelope").nth(at).unwrap()["detail"].clone()
+    };
+    let log = lab.wait(&server, "the first release", |log| log.count("rollout_gated") >= 1);
+    assert_eq!(gated(&log, 0), "outside the envelope: nothing runs that decisions could flip against");
+    let waits = |log: &Log| log.of("rollout_moved").any(|event| event["to"] == "awaiting");
+    lab.wait(&server, "the question", waits);
+    lab.run(&["rollout", "approve", "1"]);
+    let log = lab.wait(&server, "the champion", |log| log.count("alias_moved") == 1);
+    assert_eq!(log.of("alias_moved").next().unwrap()["to"], 1);
+
+    lab.write("data.csv", &other_table("yellow"));
+    let log = lab.wait(&server, "the second champion", |log| log.count("alias_moved") == 2);
+    assert_eq!(gated(&log, 1), "inside the envelope");
+    let facts = &log.of("version_created").last().unwrap()["facts"];
+    assert_eq!(facts["flips"]["against"], 1, "{facts}");
+    // The next run finds itself the champion, which is no reason to fail.
+    run(&lab.place, &[]).good();
     server.stop();
 }

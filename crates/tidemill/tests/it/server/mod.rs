@@ -6,6 +6,7 @@ mod continuous;
 mod contract;
 mod crash;
 mod import;
+mod ledger;
 mod load;
 mod messages;
 mod mlflow;

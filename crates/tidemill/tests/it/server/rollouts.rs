@@ -19,6 +19,13 @@ release:
         judge: {error_budget: 0.05, metrics: [errors]}
 ";
 
+/// The same, all at once.
+const BLUE_GREEN: &str = "project: served
+release:
+  model: late
+  environments: {prod: {}}
+";
+
 /// The same, judged by what mistakes cost.
 const COSTLY: &str = "project: served
 objective:
@@ -42,7 +49,8 @@ fn harm_goes_back_health_gets_everything_and_kill_9_changes_nothing() {
 
     let first = json(&place, &["release", "late@1", "--to", "prod"]);
     assert_eq!((first["rollout"].as_u64(), &first["incumbent"]), (Some(1), &Value::Null));
-    wait(&place, 1, &server, |status| status["phase"] == "complete");
+    wait(&place, 1, &server, |status| status["over"] == true);
+    assert_eq!(champions(&place), [1]);
 
     let traffic = Traffic::start(&place, &server, "one");
     json(&place, &["release", "late@3", "--to", "prod"]);
@@ -54,6 +62,7 @@ fn harm_goes_back_health_gets_everything_and_kill_9_changes_nothing() {
     assert_eq!(share(&server, "3"), 0.0);
     let again = place.command(&["release", "late@3", "--to", "prod"]).output().unwrap();
     assert!(String::from_utf8_lossy(&again.stderr).contains("quarantine"), "{again:?}");
+    assert_eq!(champions(&place), [1], "what goes back never was the champion");
 
     json(&place, &["release", "late@2", "--to", "prod"]);
     wait(&place, 3, &server, |status| status["phase"] == "canary" && status["requests"] != 0);
@@ -66,8 +75,33 @@ fn harm_goes_back_health_gets_everything_and_kill_9_changes_nothing() {
     assert_eq!(share(&server, "2"), 1.0);
     let said = traffic.stop();
     assert_eq!(said["lost"], 0, "the healthy release and its rollout lost no request");
+    assert_eq!(champions(&place), [1, 2]);
 
-    for rollout in ["1", "2", "3"] {
+    // Back to the release before: the champion is what runs, whichever way it went there.
+    fs_err::write(place.root().join("tidemill.yaml"), BLUE_GREEN).unwrap();
+    json(&place, &["release", "late@1", "--to", "prod"]);
+    wait(&place, 4, &server, |status| status["over"] == true);
+    assert_eq!(champions(&place), [1, 2, 1]);
+    // Each move is a consequence of its rollout.
+    let log = json(&place, &["log", "-n", "10000"]);
+    let log = log.as_array().unwrap();
+    let find = |seq: &Value| log.iter().find(|event| event["seq"] == *seq).unwrap();
+    for (moved, rollout) in log.iter().filter(|event| event["kind"] == "alias_moved").zip([4, 3, 1]) {
+        let environment = find(&moved["cause"]);
+        assert_eq!(
+            (&environment["kind"], &environment["rollout"]),
+            (&"environment_moved".into(), &rollout.into())
+        );
+        assert_eq!(find(&environment["cause"])["kind"], "rollout_started", "{environment}");
+    }
+    // An alias that people keep for themselves stays where it is.
+    let own = BLUE_GREEN.replace("  model: late\n", "  model: late\n  champion: false\n");
+    fs_err::write(place.root().join("tidemill.yaml"), own).unwrap();
+    json(&place, &["release", "late@2", "--to", "prod"]);
+    wait(&place, 5, &server, |status| status["over"] == true);
+    assert_eq!(champions(&place), [1, 2, 1]);
+
+    for rollout in ["1", "2", "3", "4", "5"] {
         let replayed = json(&place, &["rollout", "replay", rollout]);
         assert_eq!(replayed["identical"], true, "{replayed}");
     }
@@ -104,6 +138,19 @@ fn what_costs_more_goes_back_on_outcomes_and_each_is_taken_once() {
     assert!((30.0..90.0).contains(&harm), "{harmful}");
     let replayed = json(&place, &["rollout", "replay", "2"]);
     assert_eq!(replayed["identical"], true, "{replayed}");
+
+    // Version 1 is the same model, and would do the same harm with the same threshold.
+    let refused =
+        place.command(&["release", "late@1", "--to", "prod", "--threshold", "100"]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        said.contains("late@1 is the same model with the same threshold as late@2, whose release"),
+        "{said}"
+    );
+    assert!(
+        said.contains("in quarantine in `prod`: `cost` is proven") && said.contains("`--threshold`"),
+        "{said}"
+    );
     server.stop();
 }
 
@@ -309,6 +356,13 @@ fn wait(place: &Place, rollout: u64, server: &Server, is_so: impl Fn(&Value) -> 
         assert!(begin.elapsed() < PATIENCE, "{status}\n{}", server.said());
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// The versions that were the champion, in turn.
+#[track_caller]
+fn champions(place: &Place) -> Vec<u64> {
+    let moves = json(place, &["log", "alias", "late", "champion"]);
+    moves.as_array().unwrap().iter().rev().map(|one| one["to"].as_u64().unwrap()).collect()
 }
 
 /// The share of requests that a version of the model gets.

@@ -223,13 +223,13 @@ pub(super) fn offsets(lab: &Lab) -> usize {
 }
 
 /// A bare repository and a clone that is the project.
-struct Repository {
-    bare: PathBuf,
-    clone: PathBuf,
+pub(super) struct Repository {
+    pub(super) bare: PathBuf,
+    pub(super) clone: PathBuf,
 }
 
 impl Repository {
-    fn new(lab: &Lab) -> Self {
+    pub(super) fn new(lab: &Lab) -> Self {
         let (bare, clone) = (lab.place.root().join("bare.git"), lab.place.root().to_owned());
         git(&clone, &["init", "--quiet", "--bare", "--initial-branch=main", bare.to_str().unwrap()]);
         git(&clone, &["init", "--quiet", "--initial-branch=main"]);
@@ -241,7 +241,7 @@ impl Repository {
     }
 
     /// Commits everything in a clone and pushes it; gives the commit.
-    fn commit(&self, clone: &Path) -> String {
+    pub(super) fn commit(&self, clone: &Path) -> String {
         git(clone, &["add", "--all"]);
         git(clone, &["commit", "--quiet", "--allow-empty", "--message", "a change"]);
         git(clone, &["push", "--quiet", "origin", "main"]);
@@ -249,7 +249,7 @@ impl Repository {
     }
 
     /// Another clone, as that of a colleague.
-    fn colleague(&self) -> PathBuf {
+    pub(super) fn colleague(&self) -> PathBuf {
         let other = self.clone.join("other");
         git(&self.clone, &["clone", "--quiet", self.bare.to_str().unwrap(), other.to_str().unwrap()]);
         other
@@ -257,7 +257,7 @@ impl Repository {
 }
 
 #[track_caller]
-fn git(dir: &Path, arguments: &[&str]) -> String {
+pub(super) fn git(dir: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
     command.arg("-C").arg(dir).args(["-c", "user.name=t", "-c", "user.email=t@example.com"]).args(arguments);
     command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
