@@ -142,3 +142,8 @@ pub fn scoring(data: &[u8]) {
 pub fn onnx_model(data: &[u8]) {
     tidemill_runtime::fuzz_entry(data);
 }
+
+/// Answers of a broker that speaks Kafka's protocol, and batches of records.
+pub fn kafka(data: &[u8]) {
+    tidemill_brokers::fuzz_kafka(data);
+}

@@ -54,6 +54,15 @@ impl Address {
         })
     }
 
+    /// Of `SCHEME://[USER@]HOST[:PORT],HOST[:PORT]…[/PATH]`: one for each of the hosts, all else the same.
+    pub(crate) fn several(text: &str, schemes: &[(&str, u16, bool)]) -> Result<Vec<Self>, Error> {
+        let (before, after) =
+            text.split_once("://").map_or((text, ""), |(scheme, _)| text.split_at(scheme.len() + 3));
+        let (all, path) = after.find('/').map_or((after, ""), |at| after.split_at(at));
+        let (user, hosts) = all.rfind('@').map_or(("", all), |at| all.split_at(at + 1));
+        hosts.split(',').map(|host| Self::parse(&format!("{before}{user}{host}{path}"), schemes)).collect()
+    }
+
     /// For messages.
     pub(crate) fn shown(&self) -> String {
         let Self { scheme, host, port, .. } = self;
@@ -78,6 +87,24 @@ mod tests {
         assert_eq!((at.user.as_deref(), at.path.as_deref()), (Some("ada"), Some("a/b")));
         let at = Address::parse("amqps://[::1]", &AMQP).unwrap();
         assert_eq!((at.shown().as_str(), at.tls, at.path), ("amqps://[::1]:5671", true, None));
+    }
+
+    #[test]
+    fn several_addresses() {
+        let all = Address::several("amqp://ada@a:1,[::1]:2,c/x", &AMQP).unwrap();
+        let all: Vec<String> = all.iter().map(Address::shown).collect();
+        assert_eq!(all, ["amqp://a:1", "amqp://[::1]:2", "amqp://c:5672"]);
+        let all = Address::several("amqps://a%2Cda@a,b/x,y", &AMQP).unwrap();
+        assert_eq!(all.len(), 2);
+        assert!(
+            all.iter().all(|one| one.user.as_deref() == Some("a,da") && one.path.as_deref() == Some("x,y"))
+        );
+        for text in
+            ["", "amqp", "amqp://a,", "amqp://a,,b", "amqp://ada:s3cret@a,b", "amqp://ada:s3,cret@a:x,b"]
+        {
+            let said = Address::several(text, &AMQP).unwrap_err().to_string();
+            assert!(!said.contains("s3"), "{text}: {said}");
+        }
     }
 
     #[test]

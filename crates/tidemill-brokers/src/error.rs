@@ -47,7 +47,7 @@ pub enum Error {
     },
     /// There is no adapter.
     #[error(
-        "there is no adapter for `{0}` in this build; bridge it to NATS, RabbitMQ or MQTT, or let it call a webhook"
+        "there is no adapter for `{0}` in this build; bridge it to NATS, Kafka, RabbitMQ or MQTT, or let it call a webhook"
     )]
     Unsupported(&'static str),
 }

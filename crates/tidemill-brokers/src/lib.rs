@@ -1,4 +1,4 @@
-//! Message brokers as sources of events: NATS JetStream, RabbitMQ, MQTT.
+//! Message brokers as sources of events: NATS JetStream, Kafka, RabbitMQ, MQTT.
 //!
 //! Each is a small client of our own for the one thing that is needed: to take messages one after the other and to say
 //! which of them have acted. Why not the usual client libraries: `docs/contributing/dependencies.md`. What is decided about
@@ -6,6 +6,8 @@
 
 mod address;
 mod error;
+mod fields;
+mod kafka;
 mod mqtt;
 mod nats;
 mod rabbitmq;
@@ -47,22 +49,35 @@ pub async fn connect(config: &Config) -> Result<Box<dyn Source>, Error> {
         BrokerKind::Nats => ([("nats", 4222, false), ("tls", 4222, true)], "nats://127.0.0.1:4222"),
         BrokerKind::Rabbitmq => ([("amqp", 5672, false), ("amqps", 5671, true)], "amqp://127.0.0.1:5672"),
         BrokerKind::Mqtt => ([("mqtt", 1883, false), ("mqtts", 8883, true)], "mqtt://127.0.0.1:1883"),
-        BrokerKind::Kafka | BrokerKind::Redis => return Err(Error::Unsupported(kind.name())),
+        BrokerKind::Kafka => ([("kafka", 9092, false), ("kafkas", 9093, true)], "kafka://127.0.0.1:9092"),
+        BrokerKind::Redis => return Err(Error::Unsupported(kind.name())),
     };
-    let address = Address::parse(config.server.as_deref().unwrap_or(default), &schemes)?;
+    let server = config.server.as_deref().unwrap_or(default);
+    // Of a cluster several may be named.
+    let servers = match kind {
+        BrokerKind::Kafka => Address::several(server, &schemes)?,
+        _ => vec![Address::parse(server, &schemes)?],
+    };
+    let address = &servers[0];
     let name = plain(&config.name);
     let listening = async {
         Ok::<Box<dyn Source>, Error>(match kind {
-            BrokerKind::Nats => Box::new(nats::Nats::connect(config, &address, &name).await?),
-            BrokerKind::Rabbitmq => Box::new(rabbitmq::Rabbitmq::connect(config, &address, &name).await?),
-            BrokerKind::Mqtt => Box::new(mqtt::Mqtt::connect(config, &address, &name).await?),
-            BrokerKind::Kafka | BrokerKind::Redis => return Err(Error::Unsupported(kind.name())),
+            BrokerKind::Nats => Box::new(nats::Nats::connect(config, address, &name).await?),
+            BrokerKind::Rabbitmq => Box::new(rabbitmq::Rabbitmq::connect(config, address, &name).await?),
+            BrokerKind::Mqtt => Box::new(mqtt::Mqtt::connect(config, address, &name).await?),
+            BrokerKind::Kafka => Box::new(kafka::Kafka::connect(config, &servers, &name).await?),
+            BrokerKind::Redis => return Err(Error::Unsupported(kind.name())),
         })
     };
     match tokio::time::timeout(PATIENCE, listening).await {
         Ok(listening) => listening,
         Err(_) => Err(Error::Silent { server: address.shown() }),
     }
+}
+
+/// Reads any bytes as what a broker that speaks Kafka's protocol answers, for fuzzing: it returns for all of them.
+pub fn fuzz_kafka(bytes: &[u8]) {
+    kafka::fuzz_entry(bytes);
 }
 
 /// A name that every broker takes: letters, digits, `-` and `_`, with the digest of what it was, since two may look alike
@@ -72,6 +87,14 @@ fn plain(name: &str) -> String {
     let plain: String =
         name.chars().take(40).map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     format!("{plain}-{digest}")
+}
+
+/// What nobody can guess.
+fn random() -> String {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    // Each has keys of its own.
+    let word = || std::collections::hash_map::RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", word(), word())
 }
 
 #[cfg(test)]

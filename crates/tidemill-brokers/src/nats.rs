@@ -12,7 +12,7 @@ use tidemill_trigger::message::{Incoming, Place, Source};
 
 use crate::address::Address;
 use crate::wire::Wire;
-use crate::{BODY, Config, Error};
+use crate::{BODY, Config, Error, random};
 
 /// How long the broker keeps a request for a message open.
 const PULL: Duration = Duration::from_secs(10);
@@ -262,13 +262,6 @@ async fn request(wire: &mut Wire, subject: &str, reply: &str, body: &str) -> Res
 /// A time as JetStream writes it.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn random() -> String {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    // Each has keys of its own.
-    let word = || std::collections::hash_map::RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}", word(), word())
 }
 
 #[cfg(test)]

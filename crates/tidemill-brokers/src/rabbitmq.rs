@@ -12,8 +12,9 @@ use tidemill_core::Digest;
 use tidemill_core::declare::BrokerKind;
 use tidemill_trigger::message::{Incoming, Place, Source};
 
-use self::frame::{Fields, Method, Out, Properties, properties};
+use self::frame::{Method, Properties, properties};
 use crate::address::Address;
+use crate::fields::{Fields, Out};
 use crate::wire::{GOODBYE, Wire};
 use crate::{BODY, Config, Error};
 

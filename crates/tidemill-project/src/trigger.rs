@@ -180,7 +180,7 @@ pub struct CloudEventFilter {
 pub enum Message {
     /// A NATS subject that a stream of JetStream keeps.
     Nats(Listen),
-    /// A Kafka topic. There is no adapter in this build.
+    /// A topic of Kafka, or of what speaks its protocol.
     Kafka(Listen),
     /// A RabbitMQ queue.
     Rabbitmq(Listen),
@@ -206,8 +206,9 @@ pub enum Listen {
 pub struct ListenAt {
     /// The subject, topic or queue.
     pub address: String,
-    /// Where the broker is, for example `nats://broker:4222`, `amqp://user@broker/vhost` or `mqtts://user@broker`; never
-    /// with a password, whose place `secret` names. The usual port on this machine where not given.
+    /// Where the broker is, for example `nats://broker:4222`, `kafkas://user@broker,other`, `amqp://user@broker/vhost` or
+    /// `mqtts://user@broker`; never with a password, whose place `secret` names. The usual port on this machine where not
+    /// given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
     /// Only messages whose body is a JSON object with these values; by field, or by JSON pointer, which begins with `/`.

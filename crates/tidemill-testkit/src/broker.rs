@@ -1,6 +1,7 @@
 //! Message brokers for tests, from the system's packages: on loopback, with files of their own, and what sends to them.
 
 mod certificate;
+mod kafka;
 mod send;
 
 use std::fmt::Write as _;
@@ -24,6 +25,8 @@ pub enum BrokerKind {
     Mosquitto,
     /// RabbitMQ, with nothing but its core.
     Rabbitmq,
+    /// What speaks Kafka's protocol and keeps nothing over restarts: the mock cluster of librdkafka.
+    Kafka,
 }
 
 impl BrokerKind {
@@ -32,6 +35,7 @@ impl BrokerKind {
             Self::Nats => "nats-server",
             Self::Mosquitto => "mosquitto",
             Self::Rabbitmq => "rabbitmq-server",
+            Self::Kafka => "python3",
         }
     }
 }
@@ -51,6 +55,9 @@ pub struct Broker {
     port: u16,
     guard: Option<Guard>,
     children: Vec<Child>,
+    /// Of a cluster that speaks Kafka's protocol: how many brokers, and what holds them.
+    brokers: usize,
+    mock: Option<kafka::Mock>,
 }
 
 impl Broker {
@@ -88,7 +95,8 @@ impl Broker {
         let name = format!("tidemill-broker-{}-{}", std::process::id(), free_port());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).expect("a folder for a broker");
-        Self { kind, folder, port: free_port(), guard: None, children: Vec::new() }
+        let (guard, children) = (None, Vec::new());
+        Self { kind, folder, port: free_port(), guard, children, brokers: 1, mock: None }
     }
 
     /// Where it listens, encrypted and guarded: `127.0.0.1:PORT`.
@@ -104,7 +112,7 @@ impl Broker {
         self.folder.join("authority.pem")
     }
 
-    /// Where it listens: `127.0.0.1:PORT`.
+    /// Where it listens: `127.0.0.1:PORT`. What speaks Kafka's protocol listens somewhere else after a restart.
     pub fn at(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -114,12 +122,16 @@ impl Broker {
     /// # Panics
     /// Where it does not start.
     pub fn restart(&mut self) {
+        if self.kind == BrokerKind::Kafka {
+            return self.kafka();
+        }
         let log =
             fs::OpenOptions::new().create(true).append(true).open(self.folder.join("log")).expect("a log");
         let mut command = match self.kind {
             BrokerKind::Nats => self.nats(),
             BrokerKind::Mosquitto => self.mosquitto(),
             BrokerKind::Rabbitmq => self.rabbit(),
+            BrokerKind::Kafka => unreachable!("it is started another way"),
         };
         let errors = log.try_clone().expect("the log once more");
         command.stdin(Stdio::null()).stdout(log.into_parts().0).stderr(errors.into_parts().0);

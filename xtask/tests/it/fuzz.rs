@@ -36,6 +36,7 @@ soaked! {
     "infer-grpc" => infer_grpc,
     "infer-http" => infer_http,
     "json-lines" => json_lines,
+    "kafka" => kafka,
     "lock-file" => lock_file,
     "onnx-model" => onnx_model,
     "otlp" => otlp,

@@ -1,5 +1,7 @@
 //! The bytes of AMQP 0-9-1.
 
+use crate::fields::Fields;
+
 /// A method, by class and number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Method(u16, u16);
@@ -49,98 +51,6 @@ pub(super) fn method(channel: u16, method: Method, arguments: &[u8]) -> Vec<u8> 
     frame
 }
 
-/// Fields that are written one after the other.
-#[derive(Default)]
-pub(super) struct Out(Vec<u8>);
-
-impl Out {
-    pub(super) fn new() -> Self {
-        Self::default()
-    }
-
-    pub(super) fn raw(mut self, bytes: &[u8]) -> Self {
-        self.0.extend_from_slice(bytes);
-        self
-    }
-
-    pub(super) fn u8(self, value: u8) -> Self {
-        self.raw(&[value])
-    }
-
-    pub(super) fn u16(self, value: u16) -> Self {
-        self.raw(&value.to_be_bytes())
-    }
-
-    pub(super) fn u32(self, value: u32) -> Self {
-        self.raw(&value.to_be_bytes())
-    }
-
-    pub(super) fn u64(self, value: u64) -> Self {
-        self.raw(&value.to_be_bytes())
-    }
-
-    /// A short text; its first 255 bytes.
-    pub(super) fn text8(self, text: &str) -> Self {
-        let text = &text.as_bytes()[..text.len().min(255)];
-        self.u8(text.len() as u8).raw(text)
-    }
-
-    pub(super) fn text32(self, text: &str) -> Self {
-        self.bytes32(text.as_bytes())
-    }
-
-    /// A long text, or a table.
-    pub(super) fn bytes32(self, bytes: &[u8]) -> Self {
-        self.u32(bytes.len() as u32).raw(bytes)
-    }
-
-    pub(super) fn done(self) -> Vec<u8> {
-        self.0
-    }
-}
-
-/// Fields that are read one after the other; `None` where they end early.
-pub(super) struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (array, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*array)
-    }
-
-    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    pub(super) fn u8(&mut self) -> Option<u8> {
-        self.array().map(u8::from_be_bytes)
-    }
-
-    pub(super) fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    pub(super) fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    pub(super) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_be_bytes)
-    }
-
-    pub(super) fn text8(&mut self) -> Option<String> {
-        let length = self.u8()?;
-        self.bytes(usize::from(length)).map(|text| String::from_utf8_lossy(text).into_owned())
-    }
-}
-
 /// What the header of a message says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Properties {
@@ -168,12 +78,12 @@ pub(super) fn properties(payload: &[u8]) -> Option<Properties> {
             fields.text8()?;
         }
     }
-    let before = fields.0.len();
+    let before = fields.rest().len();
     if has(TABLE) {
         let length = fields.u32()?;
         fields.bytes(length as usize)?;
     }
-    let after = fields.0;
+    let after = fields.rest();
     let first = payload.get(14..payload.len() - before)?;
     let rest = [&(flags & !(1 << TABLE)).to_be_bytes(), first, after].concat();
     for bit in [12, 11] {
@@ -193,6 +103,7 @@ pub(super) fn properties(payload: &[u8]) -> Option<Properties> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields::Out;
 
     #[test]
     fn identifiers_of_messages() {

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail where their helpers fail")]
 
+mod kafka;
+
 use std::time::Duration;
 
 use tidemill_brokers::{BODY, Config, Error, connect};
@@ -149,9 +151,7 @@ async fn what_is_no_broker() {
     assert!(why.contains(&broker.at()), "{why}");
     let why = refused(&config(BrokerKind::Nats, "nats", "127.0.0.1:1", "x")).await;
     assert!(why.contains("no broker answers at nats://127.0.0.1:1"), "{why}");
-    for kind in [BrokerKind::Kafka, BrokerKind::Redis] {
-        let error = connect(&config(kind, "nats", &broker.at(), "x")).await.err().unwrap();
-        assert!(matches!(error, Error::Unsupported(_)), "{error}");
-        assert!(error.to_string().contains("bridge it to NATS, RabbitMQ or MQTT"), "{error}");
-    }
+    let error = connect(&config(BrokerKind::Redis, "redis", &broker.at(), "x")).await.err().unwrap();
+    assert!(matches!(error, Error::Unsupported(_)), "{error}");
+    assert!(error.to_string().contains("bridge it to NATS, Kafka, RabbitMQ or MQTT"), "{error}");
 }

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use super::{Broker, BrokerKind, PATIENCE, free_port};
 
 impl Broker {
-    /// Makes a place that keeps what is sent to `address`: a stream or a queue. MQTT needs none.
+    /// Makes a place that keeps what is sent to `address`: a stream, a queue or a topic. MQTT needs none.
     ///
     /// # Panics
     /// Where the broker does not do it, here as below.
@@ -22,6 +22,7 @@ impl Broker {
             BrokerKind::Rabbitmq => {
                 Amqp::connect(self).declare(address, &[]);
             }
+            BrokerKind::Kafka => self.keep_partitions(address, 1),
         }
     }
 
@@ -47,6 +48,7 @@ impl Broker {
             }
             BrokerKind::Mosquitto => {}
             BrokerKind::Rabbitmq => Amqp::connect(self).delete(address),
+            BrokerKind::Kafka => self.forget_topic(address),
         }
     }
 
@@ -62,6 +64,7 @@ impl Broker {
             }
             BrokerKind::Mosquitto => self.mqtt_send(address, body, false),
             BrokerKind::Rabbitmq => Amqp::connect(self).publish(address, body, id),
+            BrokerKind::Kafka => self.produce(address, 0, "none", &[body]),
         }
     }
 
