@@ -45,7 +45,7 @@ impl Registry {
         names::alias(alias)?;
         names::free_alias(alias)?;
         let change = tx.set_alias(model, alias, version).await?;
-        let change = change.ok_or_else(|| no_version(model, &version.to_string()))?;
+        let change = change.ok_or_else(|| no_version(model, version.to_string()))?;
         if change.from == change.to {
             return Ok(None);
         }
