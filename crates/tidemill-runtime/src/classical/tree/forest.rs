@@ -9,7 +9,7 @@ const EQUAL: u32 = 1 << 30;
 /// The rest is the feature's number.
 const FEATURE: u32 = EQUAL - 1;
 /// Trees that are walked side by side, so that the processor waits for several loads at once.
-const LANES: usize = 8;
+const LANES: usize = 16;
 /// Rows whose features stay in the cache while all trees see them.
 const BLOCK: usize = 256;
 
@@ -145,50 +145,61 @@ impl<T: Real> Forest<T> {
     }
 
     /// Shows each row's leaves in the order of the trees.
-    fn each_leaf(&self, x: &[T], width: usize, visit: impl FnMut(usize, u32)) {
-        match (self.any_missing, self.any_equal) {
-            (false, false) => self.walk::<false, false>(x, width, visit),
-            (true, false) => self.walk::<true, false>(x, width, visit),
-            (false, true) => self.walk::<false, true>(x, width, visit),
-            (true, true) => self.walk::<true, true>(x, width, visit),
+    fn each_leaf(&self, x: &[T], width: usize, mut visit: impl FnMut(usize, u32)) {
+        for (block, rows) in x.chunks(width * BLOCK).enumerate() {
+            let first = block * BLOCK;
+            // Most rows miss nothing, and then no node has to look for it.
+            let missing = self.any_missing && rows.iter().any(|x| x.is_missing());
+            match (missing, self.any_equal, self.any_missing) {
+                (false, false, false) => self.walk::<false, false, false>(rows, width, first, &mut visit),
+                (false, false, true) => self.walk::<false, false, true>(rows, width, first, &mut visit),
+                (true, false, _) => self.walk::<true, false, true>(rows, width, first, &mut visit),
+                (false, true, _) => self.walk::<false, true, true>(rows, width, first, &mut visit),
+                (true, true, _) => self.walk::<true, true, true>(rows, width, first, &mut visit),
+            }
         }
     }
 
-    fn walk<const M: bool, const E: bool>(&self, x: &[T], width: usize, mut visit: impl FnMut(usize, u32)) {
+    /// Walks down all trees with a block of rows, of which the first has this number. `M`: values may be missing; `E`: nodes may compare
+    /// with `==`; `F`: features have flags, which both need.
+    fn walk<const M: bool, const E: bool, const F: bool>(
+        &self,
+        rows: &[T],
+        width: usize,
+        first: usize,
+        visit: &mut impl FnMut(usize, u32),
+    ) {
         let (groups, rest) = self.roots.as_chunks::<LANES>();
-        for (block, rows) in x.chunks(width * BLOCK).enumerate() {
-            let first = block * BLOCK;
-            for group in groups {
-                for (index, row) in rows.chunks_exact(width).enumerate() {
-                    let leaves = self.descend::<M, E, LANES>(|_| row, *group);
-                    for leaf in leaves {
-                        visit(first + index, leaf);
-                    }
+        for group in groups {
+            for (index, row) in rows.chunks_exact(width).enumerate() {
+                let leaves = self.descend::<M, E, F, LANES>(|_| row, *group);
+                for leaf in leaves {
+                    visit(first + index, leaf);
                 }
             }
-            for root in rest {
-                // Few trees: rows side by side instead.
-                let mut bundles = rows.chunks_exact(width * LANES);
-                let mut index = first;
-                for bundle in &mut bundles {
-                    let row = |lane: usize| &bundle[lane * width..(lane + 1) * width];
-                    for leaf in self.descend::<M, E, LANES>(row, [*root; LANES]) {
-                        visit(index, leaf);
-                        index += 1;
-                    }
-                }
-                for row in bundles.remainder().chunks_exact(width) {
-                    let [leaf] = self.descend::<M, E, 1>(|_| row, [*root]);
+        }
+        for root in rest {
+            // Few trees: rows side by side instead.
+            let mut bundles = rows.chunks_exact(width * LANES);
+            let mut index = first;
+            for bundle in &mut bundles {
+                let row = |lane: usize| &bundle[lane * width..(lane + 1) * width];
+                for leaf in self.descend::<M, E, F, LANES>(row, [*root; LANES]) {
                     visit(index, leaf);
                     index += 1;
                 }
+            }
+            for row in bundles.remainder().chunks_exact(width) {
+                let [leaf] = self.descend::<M, E, F, 1>(|_| row, [*root]);
+                visit(index, leaf);
+                index += 1;
             }
         }
     }
 
     /// From nodes to leaves, all lanes in step. Trees have no cycles, so each lane comes to a leaf and stays there.
     #[inline(always)]
-    fn descend<'a, const M: bool, const E: bool, const L: usize>(
+    fn descend<'a, const M: bool, const E: bool, const F: bool, const L: usize>(
         &self,
         row: impl Fn(usize) -> &'a [T],
         mut at: [u32; L],
@@ -198,11 +209,11 @@ impl<T: Real> Forest<T> {
     {
         loop {
             for (lane, at) in at.iter_mut().enumerate() {
-                *at = self.step::<M, E>(row(lane), *at);
+                *at = self.step::<M, E, F>(row(lane), *at);
             }
             let mut moved = 0;
             for (lane, at) in at.iter_mut().enumerate() {
-                let next = self.step::<M, E>(row(lane), *at);
+                let next = self.step::<M, E, F>(row(lane), *at);
                 moved |= next ^ *at;
                 *at = next;
             }
@@ -213,9 +224,9 @@ impl<T: Real> Forest<T> {
     }
 
     #[inline(always)]
-    fn step<const M: bool, const E: bool>(&self, row: &[T], at: u32) -> u32 {
+    fn step<const M: bool, const E: bool, const F: bool>(&self, row: &[T], at: u32) -> u32 {
         let node = &self.nodes[at as usize];
-        let feature = if M || E { node.feature & FEATURE } else { node.feature };
+        let feature = if F { node.feature & FEATURE } else { node.feature };
         let x = row[feature as usize];
         let mut fulfilled = x <= node.threshold;
         if E && node.feature & EQUAL != 0 {
