@@ -42,6 +42,11 @@ impl Figure {
         file::file(self.picture.as_str())
     }
 
+    /// Whether [`Self::svg`] gives something.
+    pub(crate) fn is_file(&self) -> bool {
+        file::Drawn::parse(self.picture.as_str()).is_some()
+    }
+
     pub(crate) fn html(&self) -> Markup {
         Markup::of(&FigureTemplate { figure: self, table: self.table.html() })
     }

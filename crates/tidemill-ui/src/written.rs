@@ -2,76 +2,74 @@
 
 use std::fmt::Write as _;
 
-use crate::{Block, Cell, Figure, Page, Section, Table};
+use crate::{Block, Cell, Empty, Figure, Page, Table};
 
 impl Page {
-    /// As Markdown with tables. `picture` gives the address of the picture of a figure, which has one.
+    /// As Markdown with tables. `picture` gives the address of the picture of a figure that is to be had as a file.
     pub fn written(&self, picture: &dyn Fn(&Figure) -> String) -> String {
-        let mut out = format!("# {}\n", plain(&self.title));
-        if !self.lead.is_empty() {
-            let _ = write!(out, "\n{}\n", plain(&self.lead));
-        }
-        self.blocks.iter().for_each(|block| write_block(&mut out, block, 2, picture));
-        out
+        let mut writer = Writer { out: format!("# {}\n", plain(&self.title)), picture };
+        sentence(&mut writer.out, &self.lead);
+        self.blocks.iter().for_each(|block| writer.block(block, 2));
+        writer.out
     }
 }
 
-fn write_block(out: &mut String, block: &Block, level: usize, picture: &dyn Fn(&Figure) -> String) {
-    match block {
-        Block::Section(section) => write_section(out, section, level, picture),
-        Block::Table(table) => write_table(out, table),
-        Block::Facts(facts) => {
-            out.push('\n');
-            for fact in &facts.items {
-                let _ = writeln!(out, "- **{}**: {}", plain(&fact.name), shown(&fact.value));
+/// Markdown that is being written.
+struct Writer<'a> {
+    out: String,
+    picture: &'a dyn Fn(&Figure) -> String,
+}
+
+impl Writer<'_> {
+    fn block(&mut self, block: &Block, level: usize) {
+        let out = &mut self.out;
+        match block {
+            Block::Section(section) => {
+                heading(out, level, &section.title);
+                sentence(out, &section.note);
+                section.blocks.iter().for_each(|block| self.block(block, level + 1));
             }
+            Block::Table(table) => write_table(out, table),
+            Block::Facts(facts) => {
+                out.push('\n');
+                for fact in &facts.items {
+                    let _ = writeln!(out, "- **{}**: {}", plain(&fact.name), shown(&fact.value));
+                }
+            }
+            Block::Figure(figure) => self.figure(figure, level),
+            Block::Figures(figures) => figures.iter().for_each(|figure| self.figure(figure, level)),
+            Block::Columns(columns) => columns.iter().flatten().for_each(|block| self.block(block, level)),
+            Block::Choose(_, _, blocks) => blocks.iter().for_each(|block| self.block(block, level)),
+            Block::Heat(heat) => write_table(out, &heat.table),
+            Block::Stages(stages) => write_table(out, &stages.table),
+            Block::Empty(empty) => write_empty(out, empty),
+            Block::Text(text) => sentence(out, text),
+            Block::Code(text) => fenced(out, text),
+            Block::Log(log) => fenced(out, &log.lines.join("\n")),
+            Block::Filter(_)
+            | Block::Form(_)
+            | Block::Grid(_)
+            | Block::Markup(_)
+            | Block::Image(..)
+            | Block::Links(_) => {}
         }
-        Block::Figure(figure) => write_figure(out, figure, level, picture),
-        Block::Figures(figures) => {
-            figures.iter().for_each(|figure| write_figure(out, figure, level, picture));
-        }
-        Block::Columns(columns) => {
-            columns.iter().flatten().for_each(|block| write_block(out, block, level, picture));
-        }
-        Block::Choose(_, _, blocks) => {
-            blocks.iter().for_each(|block| write_block(out, block, level, picture));
-        }
-        Block::Heat(heat) => write_table(out, &heat.table),
-        Block::Stages(stages) => write_table(out, &stages.table),
-        Block::Empty(empty) => {
-            sentence(out, &format!("{}. {}", empty.title.trim_end_matches('.'), empty.text));
-        }
-        Block::Text(text) => sentence(out, text),
-        Block::Code(text) => fenced(out, text),
-        Block::Log(log) => fenced(out, &log.lines.join("\n")),
-        Block::Filter(_)
-        | Block::Form(_)
-        | Block::Grid(_)
-        | Block::Markup(_)
-        | Block::Image(..)
-        | Block::Links(_) => {}
     }
-}
 
-fn write_section(out: &mut String, section: &Section, level: usize, picture: &dyn Fn(&Figure) -> String) {
-    heading(out, level, &section.title);
-    sentence(out, &section.note);
-    section.blocks.iter().for_each(|block| write_block(out, block, level + 1, picture));
-}
-
-fn write_figure(out: &mut String, figure: &Figure, level: usize, picture: &dyn Fn(&Figure) -> String) {
-    heading(out, level, &figure.title);
-    if figure.svg().is_none() {
+    fn figure(&mut self, figure: &Figure, level: usize) {
+        let out = &mut self.out;
+        heading(out, level, &figure.title);
+        if !figure.is_file() {
+            sentence(out, &figure.note);
+            write_table(out, &figure.table);
+            return;
+        }
+        let _ = write!(out, "\n![{}]({})\n", plain(&figure.title), (self.picture)(figure));
         sentence(out, &figure.note);
-        write_table(out, &figure.table);
-        return;
-    }
-    let _ = write!(out, "\n![{}]({})\n", plain(&figure.title), picture(figure));
-    sentence(out, &figure.note);
-    if !figure.table.rows.is_empty() {
-        out.push_str("\n<details><summary>Numbers</summary>\n");
-        write_table(out, &figure.table);
-        out.push_str("\n</details>\n");
+        if !figure.table.rows.is_empty() {
+            out.push_str("\n<details><summary>Numbers</summary>\n");
+            write_table(out, &figure.table);
+            out.push_str("\n</details>\n");
+        }
     }
 }
 
@@ -94,10 +92,14 @@ fn fenced(out: &mut String, text: &str) {
     let _ = write!(out, "\n{fence}\n{text}\n{fence}\n");
 }
 
+fn write_empty(out: &mut String, empty: &Empty) {
+    sentence(out, &format!("{}. {}", empty.title.trim_end_matches('.'), empty.text));
+}
+
 fn write_table(out: &mut String, table: &Table) {
     if table.rows.is_empty() {
         if let Some(empty) = &table.empty {
-            write_block(out, &Block::Empty(empty.clone()), 0, &|_| String::new());
+            write_empty(out, empty);
         }
         return;
     }
@@ -140,7 +142,7 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Empty, Facts};
+    use crate::{Facts, Section};
 
     #[test]
     fn what_users_wrote_stays_text() {

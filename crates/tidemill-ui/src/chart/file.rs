@@ -6,12 +6,29 @@ use crate::asset::{CHARTS, COLOURS};
 
 static STYLE: LazyLock<String> = LazyLock::new(|| plain(CHARTS));
 
+/// A picture that was drawn for a page, in its parts.
+pub(crate) struct Drawn<'a> {
+    width: &'a str,
+    height: &'a str,
+    attributes: &'a str,
+    /// What is in it, and its end.
+    body: &'a str,
+}
+
+impl<'a> Drawn<'a> {
+    /// Nothing where it is no single SVG.
+    pub(crate) fn parse(picture: &'a str) -> Option<Self> {
+        let rest = picture.trim().strip_prefix("<svg ").filter(|rest| rest.ends_with("</svg>"))?;
+        let (attributes, body) = rest.split_once('>')?;
+        let size = attributes.split_once("viewBox=\"0 0 ")?.1.split_once('"')?.0;
+        let (width, height) = size.split_once(' ')?;
+        Some(Self { width, height, attributes, body })
+    }
+}
+
 /// The file of a picture that was drawn for a page; nothing where it is no single SVG.
 pub(crate) fn file(picture: &str) -> Option<String> {
-    let rest = picture.trim().strip_prefix("<svg ").filter(|rest| rest.ends_with("</svg>"))?;
-    let (attributes, body) = rest.split_once('>')?;
-    let size = attributes.split_once("viewBox=\"0 0 ")?.1.split_once('"')?.0;
-    let (width, height) = size.split_once(' ')?;
+    let Drawn { width, height, attributes, body } = Drawn::parse(picture)?;
     // A picture stands on the ground that its colours are made for, whatever is around it.
     let ground = colour("--sheet").unwrap_or("#ffffff");
     Some(format!(
