@@ -43,6 +43,20 @@ pub(crate) fn git(root: &Path, arguments: &[&str]) -> Result<Said, String> {
     git_with(root, arguments, &[], "")
 }
 
+/// The commit of a branch, of a remote or of the repository itself; nothing where it is not there.
+pub(crate) fn tip(root: &Path, branch: &str, remote: Option<&str>) -> Result<Option<String>, String> {
+    let reference = format!("refs/heads/{branch}");
+    let Some(remote) = remote else {
+        let said = git(root, &["rev-parse", "--verify", "--quiet", &reference])?;
+        return Ok(said.good.then(|| said.out.trim().to_owned()));
+    };
+    let said = git(root, &["ls-remote", "--", remote, &reference])?;
+    if !said.good {
+        return Err(format!("`git ls-remote {remote}` failed; try it in the project folder: {}", said.why()));
+    }
+    Ok(said.out.split_whitespace().next().map(str::to_owned))
+}
+
 /// Runs `git` in a folder with variables in its environment and a text to read.
 pub(crate) fn git_with(
     root: &Path,

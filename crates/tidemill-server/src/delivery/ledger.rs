@@ -122,23 +122,29 @@ struct Change {
 impl Keeper {
     async fn round(&mut self) {
         let places = self.ledger.places().await;
+        if places.is_empty() {
+            return;
+        }
+        let head = match self.app.registry().db().log_head().await {
+            Ok(head) => head.size,
+            Err(error) => return tracing::error!(%error, "the log cannot be read for records in Git"),
+        };
         for place in places {
             let part = format!("{} {}", place.environment, place.endpoint);
             let is_early = |failed: &Failed| failed.place == place && Instant::now() < failed.again;
             if self.failed.get(&part).is_some_and(is_early) {
                 continue;
             }
-            if let Err(error) = self.catch_up(&place, &part).await {
+            if let Err(error) = self.catch_up(&place, &part, head).await {
                 let environment = &place.environment;
                 tracing::error!(environment, %error, "what an environment runs cannot be read");
             }
         }
     }
 
-    /// Writes what is not written yet of an environment, oldest first.
-    async fn catch_up(&mut self, place: &LedgerPlace, part: &str) -> Result<(), Error> {
+    /// Writes what is not written yet of an environment, oldest first; `head` is a length that the log had.
+    async fn catch_up(&mut self, place: &LedgerPlace, part: &str, head: u64) -> Result<(), Error> {
         let db = self.app.registry().db().clone();
-        let head = db.log_head().await?.size;
         if self.seen.get(part).is_some_and(|seen| *seen >= head) {
             return Ok(());
         }

@@ -14,6 +14,7 @@ use tidemill_registry::Registry;
 use tidemill_server::{App, Config};
 use tidemill_store::{Store, StoreOptions};
 
+use crate::app::runtime;
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::home::Home;
@@ -34,8 +35,7 @@ pub(crate) struct Report {
 pub(crate) fn run(args: &Report, global: &Global, console: &Console) -> anyhow::Result<()> {
     let home = Home::find(None, global, console)?;
     home.make()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let files = runtime.block_on(async {
+    let files = runtime()?.block_on(async {
         let clock = Arc::new(SystemClock);
         let db = Db::open(&home.database, clock.clone()).await?;
         let store = Store::open(&home.store, StoreOptions::default())?;

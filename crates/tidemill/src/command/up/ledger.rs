@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use tidemill_deliver::record::EnvironmentRecord;
@@ -11,8 +10,8 @@ use tidemill_deliver::release::Release;
 use tidemill_project::Project;
 use tidemill_server::delivery::{Ledger, LedgerPlace, Written, endpoint_name};
 
-use crate::app::PROJECT_FILE;
-use crate::git::{Said, git, git_with};
+use super::triggers::{Stamp, read, stamp};
+use crate::git::{Said, git, git_with, tip};
 use crate::home::Home;
 
 /// How often a commit is made anew, because the branch has moved on meanwhile, before it is tried again later.
@@ -27,8 +26,8 @@ const NOTHING: &str = "0000000000000000000000000000000000000000";
 pub(super) struct ProjectLedger {
     root: PathBuf,
     project: String,
-    /// Size and time of the project file when it was last read, and what it said.
-    known: Mutex<(Option<(u64, SystemTime)>, Vec<LedgerPlace>)>,
+    /// The project file when it was last read, and what it said.
+    known: Mutex<(Option<Stamp>, Vec<LedgerPlace>)>,
 }
 
 /// The ledger of the project whose server this is; none where it is the server of no project.
@@ -45,13 +44,12 @@ impl Ledger for ProjectLedger {
     }
 
     async fn places(&self) -> Vec<LedgerPlace> {
-        let meta = fs_err::metadata(self.root.join(PROJECT_FILE));
-        let stamp = meta.ok().and_then(|meta| Some((meta.len(), meta.modified().ok()?)));
+        let stamp = stamp(&self.root);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if stamp.is_some() && known.0 != stamp {
             known.0 = stamp;
             // What cannot be read leaves everything as it was; the triggers say why.
-            if let Ok(project) = super::triggers::read(&self.root) {
+            if let Ok(project) = read(&self.root) {
                 known.1 = places(&project);
             }
         }
@@ -152,25 +150,18 @@ impl Repository<'_> {
 
     /// Where a branch is now, with its objects here; nothing where it is not there.
     fn tip(&self, branch: &str) -> Result<Option<String>, String> {
-        let reference = format!("refs/heads/{branch}");
-        let Some(remote) = self.remote else {
-            let said = self.git(&["rev-parse", "--verify", "--quiet", &format!("{reference}^{{commit}}")])?;
-            return Ok(said.good.then(|| said.out.trim().to_owned()));
-        };
-        let said = self.git(&["ls-remote", "--", remote, &reference])?;
-        if !said.good {
-            return Err(format!("`{remote}` cannot be asked: {}", said.why()));
-        }
-        let Some(tip) = said.out.split_whitespace().next().map(str::to_owned) else { return Ok(None) };
+        let found = tip(self.top, branch, self.remote)?;
+        let (Some(tip), Some(remote)) = (&found, self.remote) else { return Ok(found) };
         if !self.git(&["cat-file", "-e", &format!("{tip}^{{commit}}")])?.good {
             // The objects alone: neither `FETCH_HEAD` nor a branch of the remote as it was seen last.
             let quiet = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
+            let reference = format!("refs/heads/{branch}");
             let said = self.git(&[&quiet[..], &["--refmap=", "--", remote, &reference]].concat())?;
             if !said.good {
                 return Err(format!("`{branch}` cannot be fetched from `{remote}`: {}", said.why()));
             }
         }
-        Ok(Some(tip))
+        Ok(found)
     }
 
     /// The commit that wrote the record, if it is part of what a branch has.

@@ -21,7 +21,7 @@ use super::job_release::{Choice, choose};
 use super::listen;
 use crate::app::{PROJECT_FILE, reason};
 use crate::failure::Failure;
-use crate::git::git;
+use crate::git::{git, tip};
 use crate::home::Home;
 use crate::job::{self, Ended};
 
@@ -51,20 +51,28 @@ pub(super) fn read(root: &Path) -> anyhow::Result<tidemill_project::Project> {
     Ok(tidemill_project::parse_bytes(&bytes, PROJECT_FILE)?)
 }
 
+/// Size and time of a file, by which it is told that it is another one.
+pub(super) type Stamp = (u64, SystemTime);
+
+/// What the project file is like now; nothing where it is not there.
+pub(super) fn stamp(root: &Path) -> Option<Stamp> {
+    let meta = fs_err::metadata(root.join(PROJECT_FILE)).ok()?;
+    Some((meta.len(), meta.modified().ok()?))
+}
+
 struct ProjectHost {
     root: PathBuf,
     database: Option<String>,
     db: Db,
     logs: PathBuf,
-    /// Size and time of the project file when it was last read.
-    seen: Mutex<Option<(u64, SystemTime)>>,
+    /// The project file when it was last read.
+    seen: Mutex<Option<Stamp>>,
 }
 
 #[async_trait]
 impl Host for ProjectHost {
     fn reload(&self) -> Option<Result<Vec<Trigger>, String>> {
-        let meta = fs_err::metadata(self.root.join(PROJECT_FILE)).ok()?;
-        let now = (meta.len(), meta.modified().ok()?);
+        let now = stamp(&self.root)?;
         let before = self.seen.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
         if before == Some(now) {
             return None;
@@ -317,23 +325,13 @@ async fn objects(address: &str) -> Result<Vec<String>, String> {
     Ok(wanted.map(|(name, size, stamp)| format!("{address} {name} {size} {stamp}")).collect())
 }
 
-/// The commit of a branch, of a remote or of the repository itself.
+/// The commit of a branch: of the remote, else of `origin`, else of the repository itself.
 fn at_commit(root: &Path, branch: &str, remote: Option<&str>) -> Result<Option<String>, String> {
-    let reference = format!("refs/heads/{branch}");
     let remotes = match remote {
         Some(_) => String::new(),
         None => git(root, &["remote"])?.out,
     };
-    let remote = remote.or_else(|| remotes.lines().find(|name| *name == "origin"));
-    let Some(remote) = remote else {
-        let said = git(root, &["rev-parse", "--verify", "--quiet", &reference])?;
-        return Ok(said.good.then(|| said.out.trim().to_owned()));
-    };
-    let said = git(root, &["ls-remote", "--", remote, &reference])?;
-    if !said.good {
-        return Err(format!("`git ls-remote {remote}` failed; try it in the project folder: {}", said.why()));
-    }
-    Ok(said.out.split_whitespace().next().map(str::to_owned))
+    tip(root, branch, remote.or_else(|| remotes.lines().find(|name| *name == "origin")))
 }
 
 #[cfg(test)]
