@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::serve::upload;
-use crate::bench::server::{Client, Listens, OURS, Server, request};
+use crate::bench::server::{Listens, OURS, Server, request};
 use crate::bench::session::Session;
 use crate::process;
 
@@ -97,9 +97,4 @@ fn question(endpoint: &str, x: &str) -> Vec<u8> {
 #[expect(clippy::disallowed_methods, reason = "what is measured is compared with times in the server's log")]
 fn now() -> Result<f64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() * 1e3)
-}
-
-/// A client that has asked once.
-fn client(server: &Server) -> Client {
-    Client::new(server.url())
 }

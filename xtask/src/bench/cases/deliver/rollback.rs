@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::{MODEL, Place, client, now, question};
+use super::{MODEL, Place, now, question};
 use crate::bench::cases::serve::none;
 use crate::bench::cases::server::Lines;
 use crate::bench::measure::Sample;
 use crate::bench::report::Row;
-use crate::bench::server::OURS;
+use crate::bench::server::{Client, OURS};
 use crate::bench::session::Session;
 
 const CLIENTS: usize = 64;
@@ -90,7 +90,7 @@ fn under_load(session: &Session, place: &Place, decider: Decider) -> Result<Seen
     let (next, ended) = (AtomicU64::new(0), AtomicBool::new(false));
     let harmful = matches!(decider, Decider::Judge);
     let one_client = || -> Result<Vec<Asked>> {
-        let mut connection = client(&place.server);
+        let mut connection = Client::new(place.server.url());
         let mut asked = Vec::new();
         while !ended.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
@@ -104,7 +104,7 @@ fn under_load(session: &Session, place: &Place, decider: Decider) -> Result<Seen
                 }
                 Err(_) => {
                     asked.push(Asked { sent, candidate: true, failed: true });
-                    connection = client(&place.server);
+                    connection = Client::new(place.server.url());
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::{MODEL, Place, client, question, until};
+use super::{MODEL, Place, question, until};
 use crate::bench::report::{Row, Table, number};
 use crate::bench::server::{Client, Connection, Pace, Server};
 use crate::bench::session::Session;
@@ -85,7 +85,8 @@ fn release_all(session: &Session, place: &Place, count: u64, version: u64) -> Re
 /// Waits until the newest rollouts are all in a phase.
 fn all_in(place: &Place, count: u64, phase: &str) -> Result<()> {
     until(&format!("the phase {phase} of all rollouts"), || {
-        let page = client(&place.server).json("GET", &format!("/api/v1/rollouts?limit={count}"), "")?;
+        let page =
+            Client::new(place.server.url()).json("GET", &format!("/api/v1/rollouts?limit={count}"), "")?;
         let newest = page["data"].as_array().context("no list of rollouts")?;
         Ok(newest.iter().all(|rollout| rollout["phase"] == phase).then_some(()))
     })

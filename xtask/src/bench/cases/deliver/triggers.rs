@@ -6,11 +6,11 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tidemill_testkit::{Broker, BrokerKind};
 
-use super::{Place, client, now, until};
+use super::{Place, now, until};
 use crate::bench::cases::server::Lines;
 use crate::bench::measure::Sample;
 use crate::bench::report::{Row, median};
-use crate::bench::server::{OURS, request};
+use crate::bench::server::{Client, OURS, request};
 use crate::bench::session::Session;
 
 const STEP: &str = "pipeline: {copy: {run: cat in.txt > out.txt, deps: [in.txt], outs: [out.txt]}}\n";
@@ -36,7 +36,7 @@ fn sources() -> Vec<Source> {
         name: "webhook",
         text: format!("{STEP}triggers: [{{name: go, when: {{webhook: go}}, actions: [run]}}]\n"),
         bring: Box::new(|place, _| {
-            client(&place.server).send(&request("POST", "/hooks/go", ""))?;
+            Client::new(place.server.url()).send(&request("POST", "/hooks/go", ""))?;
             Ok(())
         }),
     };
