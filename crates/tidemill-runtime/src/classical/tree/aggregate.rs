@@ -54,7 +54,7 @@ impl<T: Real> Targets<T> {
         if self.targets == 0 {
             return Err("no target".to_owned());
         }
-        match self.forest.weights().iter().find(|(target, _)| *target as usize >= self.targets) {
+        match self.forest.weights().find(|(target, _)| *target as usize >= self.targets) {
             Some((target, _)) => Err(format!("a weight for target {target} of {}", self.targets)),
             None => Ok(()),
         }

@@ -81,7 +81,7 @@ impl<T: Real> Draft<T> {
                 forest.root(first);
             }
         }
-        Ok(forest)
+        Ok(forest.finished())
     }
 
     /// Adds a node in terms of `<=` and `==`. Returns its number, and which ways of which nodes lead to where the

@@ -45,13 +45,12 @@ pub(crate) fn classifier(around: &Surroundings<'_>) -> Built {
 
 fn classes<T: Real>(attributes: &Attributes, classes: usize) -> Result<Classes<T>, Refusal> {
     let forest: Forest<T> = read(attributes, "class")?.build()?;
-    let weights = forest.weights();
-    if let Some((class, _)) = weights.iter().find(|(class, _)| *class as usize >= classes) {
+    if let Some((class, _)) = forest.weights().find(|(class, _)| *class as usize >= classes) {
         return Err(Refusal::Malformed(format!("a weight for class {class} of {classes}")));
     }
-    let first = weights.first().map(|(class, _)| *class);
-    let one_sided = classes == 2 && weights.iter().all(|(class, _)| Some(*class) == first);
-    let positive = weights.iter().all(|(_, weight)| *weight >= T::ZERO);
+    let first = forest.first_target();
+    let one_sided = classes == 2 && forest.weights().all(|(class, _)| Some(class) == first);
+    let positive = forest.weights().all(|(_, weight)| weight >= T::ZERO);
     let base: Vec<T> = numbers_of(attributes, "base_values")?;
     if base.len() > classes {
         return Err(Refusal::Malformed(format!("{} base values for {classes} classes", base.len())));
@@ -87,7 +86,7 @@ impl<T: Real> Classes<T> {
         let mut answers = vec![0.0; size];
         if self.one_sided || self.classes == 1 {
             // All weights are of one class: sums alone say everything.
-            let class = self.forest.weights().first().map_or(0, |(class, _)| *class as usize);
+            let class = self.forest.first_target().map_or(0, |class| class as usize);
             let mut sums = vec![T::ZERO; count];
             self.forest.add_first_weights(&values, width, &mut sums);
             for (sum, answer) in sums.into_iter().zip(answers.chunks_exact_mut(self.classes)) {

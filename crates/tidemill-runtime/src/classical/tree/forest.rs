@@ -38,9 +38,11 @@ pub(super) struct Condition<T> {
 pub(crate) struct Forest<T> {
     nodes: Vec<Node<T>>,
     roots: Vec<u32>,
-    /// For each node where its weights start and how many there are; nothing for inner nodes.
+    /// For each node where its weights start and how many there are; nothing for inner nodes. Empty where `only` is known.
     ranges: Vec<(u32, u32)>,
     weights: Vec<(u32, T)>,
+    /// The target of all weights, where each leaf has one weight and all are of one target. The leaves hold all of them then.
+    only: Option<u32>,
     /// Features that a row must have.
     width: usize,
     any_equal: bool,
@@ -54,6 +56,7 @@ impl<T: Real> Forest<T> {
             roots: Vec::new(),
             ranges: Vec::new(),
             weights: Vec::new(),
+            only: None,
             width: 1,
             any_equal: false,
             any_missing: false,
@@ -118,9 +121,35 @@ impl<T: Real> Forest<T> {
         self.width
     }
 
+    /// Keeps no more than walks need, once all trees are there.
+    pub(super) fn finished(mut self) -> Self {
+        let only = self.weights.first().map(|(target, _)| *target);
+        let mut leaves =
+            (0..).zip(&self.nodes).zip(&self.ranges).filter(|((at, node), _)| node.next == [*at; 2]);
+        let each_has_one = leaves.all(|(_, (_, count))| *count == 1);
+        if each_has_one && self.weights.iter().all(|(target, _)| Some(*target) == only) {
+            self.only = only;
+            (self.ranges, self.weights) = (Vec::new(), Vec::new());
+        }
+        self.nodes.shrink_to_fit();
+        self.roots.shrink_to_fit();
+        self.ranges.shrink_to_fit();
+        self.weights.shrink_to_fit();
+        self
+    }
+
     /// All weights with their targets.
-    pub(super) fn weights(&self) -> &[(u32, T)] {
-        &self.weights
+    pub(super) fn weights(&self) -> impl Iterator<Item = (u32, T)> {
+        let leaves = (0..).zip(&self.nodes).filter(|(at, node): &(u32, _)| node.next == [*at; 2]);
+        let of_leaves = self.only.into_iter().flat_map(move |target| {
+            leaves.clone().map(move |(_, leaf): (u32, &Node<T>)| (target, leaf.threshold))
+        });
+        of_leaves.chain(self.weights.iter().copied())
+    }
+
+    /// The target that weights are of where all are of one, and the first weight's where not.
+    pub(super) fn first_target(&self) -> Option<u32> {
+        self.only.or_else(|| self.weights.first().map(|(target, _)| *target))
     }
 
     pub(super) fn memory_bytes(&self) -> u64 {
@@ -138,6 +167,10 @@ impl<T: Real> Forest<T> {
 
     /// Shows the weights of each row's leaves, tree by tree for each row.
     pub(super) fn each_weights(&self, x: &[T], width: usize, mut visit: impl FnMut(usize, &[(u32, T)])) {
+        if let Some(target) = self.only {
+            let weight = |node: u32| self.nodes[node as usize].threshold;
+            return self.each_leaf(x, width, |row, node| visit(row, &[(target, weight(node))]));
+        }
         self.each_leaf(x, width, |row, node| {
             let (start, count) = self.ranges[node as usize];
             visit(row, &self.weights[start as usize..(start + count) as usize]);
