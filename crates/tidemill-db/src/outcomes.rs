@@ -335,22 +335,19 @@ impl Db {
         const SQL: &str =
             "SELECT state, is_late, COUNT(*) FROM outcome WHERE endpoint = $1 GROUP BY state, is_late";
         let mut reader = self.reader().await?;
-        let rows: Vec<(String, i64, i64)> =
+        let rows: Vec<CountRow> =
             on!(reader.conn(), c => sqlx::query_as(SQL).bind(endpoint).fetch_all(c).await)
                 .map_err(self.ctx().fail("count outcomes"))?;
-        let mut counts = OutcomeCounts::default();
-        for (state, is_late, count) in rows {
-            let count = count as u64;
-            match OutcomeState::of(&state)? {
-                OutcomeState::Waiting => counts.waiting += count,
-                OutcomeState::Duplicate => counts.duplicate += count,
-                OutcomeState::Matched => {
-                    counts.matched += count;
-                    counts.late += if is_late != 0 { count } else { 0 };
-                }
-            }
-        }
-        Ok(counts)
+        counted(rows)
+    }
+
+    /// How many outcomes there are of all endpoints together.
+    pub async fn all_outcome_counts(&self) -> Result<OutcomeCounts> {
+        const SQL: &str = "SELECT state, is_late, COUNT(*) FROM outcome GROUP BY state, is_late";
+        let mut reader = self.reader().await?;
+        let rows: Vec<CountRow> = on!(reader.conn(), c => sqlx::query_as(SQL).fetch_all(c).await)
+            .map_err(self.ctx().fail("count outcomes"))?;
+        counted(rows)
     }
 
     /// Endpoints that have outcomes which wait, by name.
@@ -398,6 +395,25 @@ impl Match {
     fn row_number(&self) -> i64 {
         self.row.map_or(-1, |row| row as i64)
     }
+}
+
+/// State of outcomes, whether they were late, and their number.
+type CountRow = (String, i64, i64);
+
+fn counted(rows: Vec<CountRow>) -> Result<OutcomeCounts> {
+    let mut counts = OutcomeCounts::default();
+    for (state, is_late, count) in rows {
+        let count = count as u64;
+        match OutcomeState::of(&state)? {
+            OutcomeState::Waiting => counts.waiting += count,
+            OutcomeState::Duplicate => counts.duplicate += count,
+            OutcomeState::Matched => {
+                counts.matched += count;
+                counts.late += if is_late != 0 { count } else { 0 };
+            }
+        }
+    }
+    Ok(counts)
 }
 
 #[cfg(test)]

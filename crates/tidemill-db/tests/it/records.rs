@@ -149,6 +149,7 @@ async fn outcomes_wait_are_matched_and_counted(f: Fixture) {
     let states = f.db.settle_outcomes("loans", &settled, at(60)).await.unwrap();
     assert_eq!(states, [OutcomeState::Matched, OutcomeState::Matched, OutcomeState::Waiting]);
     let counts = f.db.outcome_counts("loans").await.unwrap();
+    assert_eq!(f.db.all_outcome_counts().await.unwrap(), counts);
     assert_eq!(counts, OutcomeCounts { matched: 2, late: 1, waiting: 1, duplicate: 0 });
     let left = f.db.outcomes("loans", Some(OutcomeState::Waiting), 0, 10).await.unwrap();
     assert_eq!(

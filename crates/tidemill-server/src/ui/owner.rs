@@ -217,12 +217,7 @@ fn errors(report: &Report, costs: &Costs, currency: &str) -> Option<Table> {
 async fn production(ask: &Ask, only_tested: bool) -> Result<String, Error> {
     let totals = serving::totals(ask);
     let (requests, failed) = serving::answered(totals.iter());
-    let db = ask.app.registry().db();
-    let (mut matched, mut waiting) = (0, 0);
-    for endpoint in db.endpoints_after(None, 50).await? {
-        let counts = db.outcome_counts(&endpoint.name).await?;
-        (matched, waiting) = (matched + counts.matched, waiting + counts.waiting);
-    }
+    let known = ask.app.registry().db().all_outcome_counts().await?;
     let answered = match requests {
         0 => "No request for a decision came since the server was started.".to_owned(),
         all => format!(
@@ -231,7 +226,7 @@ async fn production(ask: &Ask, only_tested: bool) -> Result<String, Error> {
             count(failed)
         ),
     };
-    let outcomes = match (matched, waiting) {
+    let outcomes = match (known.matched, known.waiting) {
         (0, 0) => "What came of decisions is not reported back yet, so the money they saved in daily use is not known.".to_owned(),
         (matched, waiting) => format!(
             "What came of {} decisions is known, {} reports wait for their decision{}.",
