@@ -687,6 +687,15 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// Somebody said that a release may run in an environment again; another person has to say so, too.
+    QuarantineLiftAsked {
+        /// The release.
+        release: Digest,
+        /// The environment.
+        environment: String,
+        /// Why.
+        reason: String,
+    },
     /// A release may run in an environment again.
     QuarantineLifted {
         /// The release.
@@ -856,6 +865,7 @@ names! {
     EnvironmentRecorded => "environment.recorded",
     EnvironmentUnrecorded => "environment.unrecorded",
     ReleaseQuarantined => "release.quarantined",
+    QuarantineLiftAsked => "quarantine.lift_asked",
     QuarantineLifted => "quarantine.lifted",
     FreezeSet => "freeze.set",
     FreezeLifted => "freeze.lifted",
@@ -927,6 +937,7 @@ impl EventKind {
             Self::AlertFiring { alert, .. } | Self::AlertResolved { alert, .. } => format!("alert:{alert}"),
             Self::ReleaseCreated { release, .. }
             | Self::ReleaseQuarantined { release, .. }
+            | Self::QuarantineLiftAsked { release, .. }
             | Self::QuarantineLifted { release, .. } => format!("release:{release}"),
             Self::RolloutStarted { rollout, .. }
             | Self::RolloutMoved { rollout, .. }

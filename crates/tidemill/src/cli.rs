@@ -120,6 +120,9 @@ pub(crate) enum Command {
     Monitor(crate::command::Monitor),
     /// Stop all rollouts from raising traffic, for a reason
     Freeze(crate::command::Freeze),
+    /// Show releases that did harm and must not run again, and let one of them
+    #[command(subcommand)]
+    Quarantine(crate::command::Quarantine),
     /// Show why a version of a model is where it is: cause, data, run, tests, gates, rollouts, now
     Why(crate::command::Why),
     /// Keep a page of the server as files: Markdown and its pictures, for a pull request or a document

@@ -3,15 +3,17 @@
 //! Bodies, plans, states and inputs are JSON text whose meaning is the caller's. A rollout goes on by [`Tx::advance_rollout`] alone: input,
 //! state and transitions are written together, and only on top of the state that the caller decided on.
 
+mod quarantine;
 mod rollouts;
 mod standing;
 
 use tidemill_core::{Actor, Digest, Timestamp};
 
+pub use quarantine::{Quarantine, QuarantineWord};
 pub use rollouts::{
     Advance, Approval, GateResult, NewRollout, Rollout, RolloutFilter, RolloutInput, RolloutTransition,
 };
-pub use standing::{Environment, Freeze, Quarantine};
+pub use standing::{Environment, Freeze};
 
 use crate::backend::{Conn, Context, on};
 use crate::dialect::{self, Rows};

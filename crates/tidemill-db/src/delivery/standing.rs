@@ -1,4 +1,4 @@
-//! What environments run, what must not run in them, and when nothing may change.
+//! What environments run, and when nothing may change.
 
 use tidemill_core::{Digest, Timestamp};
 
@@ -19,19 +19,6 @@ pub struct Environment {
     pub rollout: u64,
     /// Since when.
     pub updated_at: Timestamp,
-}
-
-/// A release that must not run in an environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quarantine {
-    /// The release.
-    pub release: Digest,
-    /// The environment.
-    pub environment: String,
-    /// Why.
-    pub reason: String,
-    /// Since when.
-    pub at: Timestamp,
 }
 
 /// A time in which no release gets more requests.
@@ -65,22 +52,6 @@ impl Db {
                 let release = parse_digest("environment", "release", &release)?;
                 let (rollout, updated_at) = (rollout as u64, Timestamp::from_millis(at));
                 Ok(Environment { name, endpoint, release, rollout, updated_at })
-            })
-            .collect()
-    }
-
-    /// Releases in quarantine, newest first.
-    pub async fn quarantines(&self) -> Result<Vec<Quarantine>> {
-        const SQL: &str =
-            "SELECT release, environment, reason, at FROM quarantine ORDER BY at DESC, release, environment";
-        let mut reader = self.reader().await?;
-        let rows: Vec<(String, String, String, i64)> =
-            on!(reader.conn(), c => sqlx::query_as(SQL).fetch_all(c).await)
-                .map_err(self.ctx().fail("read quarantines"))?;
-        rows.into_iter()
-            .map(|(release, environment, reason, at)| {
-                let release = parse_digest("quarantine", "release", &release)?;
-                Ok(Quarantine { release, environment, reason, at: Timestamp::from_millis(at) })
             })
             .collect()
     }
@@ -127,39 +98,6 @@ impl Tx {
         .map_err(ctx.fail("note what an environment runs"))?;
         self.changed = true;
         Ok(())
-    }
-
-    /// Why a release must not run in an environment, if it must not.
-    pub async fn quarantine_of(&mut self, release: Digest, environment: &str) -> Result<Option<String>> {
-        const SQL: &str = "SELECT reason FROM quarantine WHERE release = $1 AND environment = $2";
-        let ctx = self.transact.ctx.clone();
-        on!(self.transact.conn(), c => sqlx::query_scalar(SQL)
-            .bind(release.to_string()).bind(environment).fetch_optional(c).await)
-        .map_err(ctx.fail("read a quarantine"))
-    }
-
-    /// Puts a release into quarantine; gives whether it was not there. The first reason stays.
-    pub async fn add_quarantine(&mut self, quarantine: &Quarantine) -> Result<bool> {
-        const SQL: &str = "INSERT INTO quarantine (release, environment, reason, at) VALUES ($1, $2, $3, $4)
-            ON CONFLICT (release, environment) DO NOTHING";
-        let ctx = self.transact.ctx.clone();
-        let added = on!(self.transact.conn(), c => sqlx::query(SQL)
-            .bind(quarantine.release.to_string()).bind(&quarantine.environment).bind(&quarantine.reason)
-            .bind(quarantine.at.millis()).execute(c).await.map(|done| done.rows_affected()))
-        .map_err(ctx.fail("put a release into quarantine"))?;
-        self.changed |= added > 0;
-        Ok(added > 0)
-    }
-
-    /// Takes a release out of quarantine; gives whether it was there.
-    pub async fn lift_quarantine(&mut self, release: Digest, environment: &str) -> Result<bool> {
-        const SQL: &str = "DELETE FROM quarantine WHERE release = $1 AND environment = $2";
-        let ctx = self.transact.ctx.clone();
-        let gone = on!(self.transact.conn(), c => sqlx::query(SQL)
-            .bind(release.to_string()).bind(environment).execute(c).await.map(|done| done.rows_affected()))
-        .map_err(ctx.fail("lift a quarantine"))?;
-        self.changed |= gone > 0;
-        Ok(gone > 0)
     }
 
     /// Keeps a freeze, whose number is not looked at; gives the number that it got.

@@ -211,8 +211,8 @@ async fn what_environments_run_and_must_not_run(f: Fixture) {
     assert_eq!(tx.environment_release("prod", "churn").await.unwrap(), Some(release));
     assert!(tx.add_quarantine(&quarantine).await.unwrap());
     assert!(!tx.add_quarantine(&quarantine).await.unwrap());
-    assert_eq!(tx.quarantine_of(release, "prod").await.unwrap().as_deref(), Some("harm"));
-    assert_eq!(tx.quarantine_of(release, "staging").await.unwrap(), None);
+    assert_eq!(tx.quarantine_words(release, "prod").await.unwrap(), Some(vec![]));
+    assert_eq!(tx.quarantine_words(release, "staging").await.unwrap(), None);
     let kind =
         EventKind::ReleaseQuarantined { release, environment: "prod".to_owned(), reason: "harm".to_owned() };
     tx.commit(vec![event(9, kind)]).await.unwrap();
@@ -226,6 +226,24 @@ async fn what_environments_run_and_must_not_run(f: Fixture) {
     tx.commit(vec![event(9, kind)]).await.unwrap();
     assert_eq!(f.db.environment_approvals().await.unwrap(), [(id, approval)]);
     assert_eq!(f.db.quarantines().await.unwrap(), [quarantine]);
+    let word = QuarantineWord {
+        release,
+        environment: "prod".to_owned(),
+        by: "ada".to_owned(),
+        reason: "the data were wrong".to_owned(),
+        at: at(9),
+    };
+    let mut tx = f.db.begin().await.unwrap();
+    tx.add_quarantine_word(&QuarantineWord { at: at(8), ..word.clone() }).await.unwrap();
+    tx.add_quarantine_word(&word).await.unwrap();
+    assert_eq!(tx.quarantine_words(release, "prod").await.unwrap(), Some(vec![word.clone()]));
+    let kind = EventKind::QuarantineLiftAsked {
+        release,
+        environment: word.environment.clone(),
+        reason: word.reason.clone(),
+    };
+    tx.commit(vec![event(9, kind)]).await.unwrap();
+    assert_eq!(f.db.quarantine_words().await.unwrap(), [word]);
     let mut tx = f.db.begin().await.unwrap();
     assert!(tx.lift_quarantine(release, "prod").await.unwrap());
     assert!(!tx.lift_quarantine(release, "prod").await.unwrap());
@@ -238,6 +256,7 @@ async fn what_environments_run_and_must_not_run(f: Fixture) {
     };
     tx.commit(vec![event(10, kind)]).await.unwrap();
     assert_eq!(f.db.quarantines().await.unwrap(), []);
+    assert_eq!(f.db.quarantine_words().await.unwrap(), [], "a word goes with its quarantine");
 }
 
 async fn freezes_are_set_and_lifted(f: Fixture) {

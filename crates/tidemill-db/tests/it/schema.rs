@@ -46,6 +46,7 @@ fn both_folders_have_the_same_files() {
             "0011_delivery.sql",
             "0012_triggers.sql",
             "0013_monitoring.sql",
+            "0014_quarantine_words.sql",
         ]
     );
 }
@@ -117,7 +118,7 @@ async fn postgres_schema(url: &str) -> Schema {
         "SELECT t.relname::text, a.attname::text, f.relname::text,
             CASE k.confdeltype WHEN 'c' THEN 'CASCADE' ELSE 'NO ACTION' END
          FROM pg_constraint k JOIN pg_class t ON t.oid = k.conrelid JOIN pg_class f ON f.oid = k.confrelid
-         JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.conkey[1] WHERE k.contype = 'f'",
+         JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY(k.conkey) WHERE k.contype = 'f'",
     )
     .fetch_all(&mut c)
     .await

@@ -17,6 +17,7 @@ mod monitors;
 mod pages;
 mod pipeline;
 mod problem;
+mod quarantines;
 mod rollouts;
 mod runs;
 mod triggers;
@@ -63,6 +64,8 @@ const ROUTES: &[Route] = &[
     ("/api/v1/rollouts", || get(rollouts::list)),
     ("/api/v1/rollouts/{id}", || get(rollouts::get)),
     ("/api/v1/rollouts/{id}/actions", || post(rollouts::action)),
+    ("/api/v1/quarantines", || get(quarantines::list)),
+    ("/api/v1/quarantines/lift", || post(quarantines::lift)),
     ("/api/v1/triggers", || get(triggers::list)),
     ("/api/v1/triggers/{name}", || get(triggers::get)),
     ("/api/v1/triggers/{name}/fire", || post(triggers::fire)),
@@ -157,6 +160,8 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         rollouts::list,
         rollouts::get,
         rollouts::action,
+        quarantines::list,
+        quarantines::lift,
         triggers::list,
         triggers::get,
         triggers::fire,

@@ -1,11 +1,14 @@
-//! Whether a release must not run in an environment, because it did harm there, or one that answers the same did.
+//! Whether a release must not run in an environment, because it did harm there, or one that answers the same did. And how it may again.
 //!
 //! A model that is trained again on the same data is another version and another release, and as harmful as before.
 
-use tidemill_core::{Digest, Facts};
+use std::time::Duration;
+
+use tidemill_core::{Actor, ActorKind, Clock, Digest, EventKind, Facts, NewEvent, Timestamp};
 use tidemill_db::Db;
+use tidemill_db::delivery::QuarantineWord;
 use tidemill_deliver::release::Release;
-use tidemill_registry::Error;
+use tidemill_registry::{Code, Error};
 
 use super::fence::facts_of;
 use super::step::release_of;
@@ -51,7 +54,98 @@ pub(super) async fn quarantined(
 }
 
 /// What somebody can do who meets a quarantine.
-const NEXT: &str = "release a model that was trained otherwise, or with another `--threshold`";
+const NEXT: &str = "release a model that was trained otherwise, or with another `--threshold`; where the verdict was wrong, two \
+                    people end the quarantine with `tidemill quarantine lift`";
+
+/// How long one person's word waits for another's.
+const WORD_HOLDS: Duration = Duration::from_hours(72);
+
+/// A quarantine that somebody would end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lift {
+    /// The release.
+    pub release: Digest,
+    /// The environment.
+    pub environment: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lifted {
+    /// Who said so, in order.
+    pub by: Vec<String>,
+    /// Until when another person may say so, too; nothing where the quarantine has ended.
+    pub waits_until: Option<Timestamp>,
+}
+
+/// When a word for a release to leave its quarantine stops to count.
+pub fn word_ends(word: &QuarantineWord) -> Timestamp {
+    word.at.plus(WORD_HOLDS)
+}
+
+/// Says that a release may leave its quarantine. It does once two people have said so within three days, the second one by the same
+/// function: harm was proven by a judge or seen by a person, so one person's word is not enough against it.
+///
+/// # Errors
+///
+/// Where it is in none, no reason is given, the word is not a person's, or it is of one who has given theirs.
+pub async fn lift_quarantine(
+    db: &Db,
+    clock: &dyn Clock,
+    actor: &Actor,
+    wanted: &Lift,
+) -> Result<Lifted, Error> {
+    let (at, Lift { release, environment, reason }) = (clock.now(), wanted);
+    if reason.trim().is_empty() {
+        return Err(Error::invalid("a reason is missing: it stands in the log"));
+    }
+    if actor.kind == ActorKind::System {
+        return Err(Error::new(Code::InvalidState, "only people end a quarantine"));
+    }
+    let mut tx = db.begin().await?;
+    let words = tx.quarantine_words(*release, environment).await?.ok_or_else(|| {
+        Error::missing(format!("release {} is not in quarantine in `{environment}`", release.short()))
+    })?;
+    let holding: Vec<&QuarantineWord> = words.iter().filter(|word| at < word_ends(word)).collect();
+    if let Some(own) = holding.iter().find(|word| word.by == actor.name) {
+        let message = format!(
+            "{} has said so already; another person has to say so, too, until {}",
+            own.by,
+            word_ends(own)
+        );
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    let event = |kind| NewEvent { at, actor: actor.clone(), kind, cause: None };
+    if let Some(first) = holding.first() {
+        let by = vec![first.by.clone(), actor.name.clone()];
+        tx.lift_quarantine(*release, environment).await?;
+        let kind = EventKind::QuarantineLifted {
+            release: *release,
+            environment: environment.clone(),
+            by: by.clone(),
+            reason: format!("{}: {}; {}: {}", first.by, first.reason, actor.name, reason.trim()),
+        };
+        tx.commit(vec![event(kind)]).await?;
+        return Ok(Lifted { by, waits_until: None });
+    }
+    let word = QuarantineWord {
+        release: *release,
+        environment: environment.clone(),
+        by: actor.name.clone(),
+        reason: reason.trim().to_owned(),
+        at,
+    };
+    tx.add_quarantine_word(&word).await?;
+    let kind = EventKind::QuarantineLiftAsked {
+        release: *release,
+        environment: environment.clone(),
+        reason: word.reason.clone(),
+    };
+    tx.commit(vec![event(kind)]).await?;
+    Ok(Lifted { waits_until: Some(word_ends(&word)), by: vec![word.by] })
+}
 
 /// What the step wrote whose model a release is, where the log says so. Files of a version also say by which run they were made.
 async fn written(db: &Db, release: &Release) -> Result<Option<Digest>, Error> {

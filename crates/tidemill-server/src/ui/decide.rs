@@ -8,7 +8,7 @@ use tidemill_ui::href;
 
 use super::answer;
 use super::sign_in::{Sent, see, value};
-use crate::delivery::{Action, NewFreeze, act, freeze, lift_freeze};
+use crate::delivery::{Action, Lift, NewFreeze, act, freeze, lift_freeze, lift_quarantine};
 
 /// Text that somebody wrote into a form.
 fn text<'a>(fields: &'a [(String, String)], name: &str) -> Result<&'a str, Error> {
@@ -96,6 +96,26 @@ pub(super) async fn end_freeze(Path(id): Path<String>, sent: Sent) -> Response {
     };
     match done.await {
         Ok(()) => see("/delivery#freezes"),
+        Err(error) => answer::answer(&sent.shown, Err(error)),
+    }
+}
+
+/// Says that a release may leave its quarantine, for the form of the page of delivery.
+pub(super) async fn end_quarantine(sent: Sent) -> Response {
+    let done = async {
+        let fields = sent.fields()?;
+        let unclear = || Error::invalid("the form does not say which release is meant; load the page again");
+        let (release, environment) = text(&fields, "release")?.split_once(' ').ok_or_else(unclear)?;
+        let wanted = Lift {
+            release: release.parse().map_err(|_| unclear())?,
+            environment: environment.to_owned(),
+            reason: text(&fields, "reason")?.to_owned(),
+        };
+        let registry = sent.app.registry();
+        lift_quarantine(registry.db(), registry.clock().as_ref(), &sent.actor, &wanted).await
+    };
+    match done.await {
+        Ok(_) => see("/delivery#quarantine"),
         Err(error) => answer::answer(&sent.shown, Err(error)),
     }
 }

@@ -71,23 +71,7 @@ pub(super) async fn list(ask: Ask) -> Made {
         ),
         Block::Section(freezes(&ask).await?),
     ];
-    if !quarantines.is_empty() {
-        let rows = quarantines.iter().map(|one| {
-            vec![
-                Cell::Link(release_link(&names, one.release)),
-                Cell::text(one.environment.clone()),
-                Cell::text(one.reason.clone()),
-                Cell::Time(one.at, Some(ask.now)),
-                Cell::Code(one.release.to_string()),
-            ]
-        });
-        let table =
-            Table::new("quarantine", "Quarantine", &["release", "environment", "why", "since", "digest"]);
-        blocks.push(Block::Section(
-            Section::new("quarantine", "Quarantine", vec![Block::Table(table.with(rows))])
-                .note("Releases that did harm; they are not released there again."),
-        ));
-    }
+    blocks.extend(super::quarantine::section(&ask, &quarantines, &names).await?.map(Block::Section));
     Ok(Page {
         title: "Delivery".into(),
         area: Area::Delivery,

@@ -25,6 +25,7 @@ mod next;
 mod owner;
 mod pipeline;
 mod profile;
+mod quarantine;
 mod release;
 mod rollout;
 mod run;
@@ -91,6 +92,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/ui/logout", post(sign_in::sign_out))
         .route("/ui/models/{name}/alias", post(models::set_alias))
         .route("/ui/rollouts/{id}/{action}", post(decide::rollout))
+        .route("/ui/quarantines/lift", post(decide::end_quarantine))
         .route("/ui/freezes", post(decide::set_freeze))
         .route("/ui/freezes/{id}/lift", post(decide::end_freeze))
         .route("/ui/static/{file}", get(answer::asset))

@@ -18,7 +18,7 @@ use super::{Made, cones, verdict};
 use crate::delivery::{plan_of, record_in_words, recorded, standing};
 
 /// Events after which pages of delivery are not up to date.
-pub(super) const LIVE: [&str; 11] = [
+pub(super) const LIVE: [&str; 12] = [
     "release.created",
     "rollout.started",
     "rollout.moved",
@@ -27,6 +27,7 @@ pub(super) const LIVE: [&str; 11] = [
     "environment.recorded",
     "environment.unrecorded",
     "release.quarantined",
+    "quarantine.lift_asked",
     "quarantine.lifted",
     "freeze.set",
     "freeze.lifted",

@@ -303,6 +303,14 @@ async fn nothing_of_a_rollout_becomes_markup() {
     let quarantined = EventKind::ReleaseQuarantined { release: candidate, environment, reason };
     let event = |kind| NewEvent { at, actor: Actor::user(HOSTILE), kind, cause: None };
     tx.commit(vec![event(moved), event(quarantined)]).await.unwrap();
+    let meant = format!("{candidate} {HOSTILE}");
+    let lift = [("csrf", token.as_str()), ("release", meant.as_str()), ("reason", HOSTILE)];
+    assert_eq!(form(&server, "/ui/quarantines/lift", &lift, &[]).await.status, 303);
+    let again = form(&server, "/ui/quarantines/lift", &lift, &[]).await;
+    again.is(409, &["has said so already"]);
+    is_tame(&again);
+    let words = server.db.quarantine_words().await.unwrap();
+    assert_eq!((words.len(), words[0].reason.as_str()), (1, HOSTILE));
     for path in [
         "/".to_owned(),
         "/owner".to_owned(),

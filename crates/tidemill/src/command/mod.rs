@@ -17,6 +17,7 @@ mod log;
 mod merge_lock;
 mod monitor;
 mod predict;
+mod quarantine;
 mod records;
 mod release;
 mod report;
@@ -34,6 +35,7 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use freeze::Freeze;
 pub(crate) use monitor::Monitor;
 pub(crate) use predict::Predict;
+pub(crate) use quarantine::Quarantine;
 pub(crate) use records::Records;
 pub(crate) use release::Release;
 pub(crate) use report::Report;
@@ -69,6 +71,7 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Rollout(args) => rollout::run(args, open, console),
         Command::Monitor(args) => monitor::run(args, &cli.global, console),
         Command::Freeze(args) => freeze::run(args, &open()?),
+        Command::Quarantine(command) => quarantine::run(command, &open()?),
         Command::Why(args) => why::run(args, &open()?),
         Command::Report(args) => report::run(args, &cli.global, console),
         Command::Import(args) => import::run(args, &cli.global, console),

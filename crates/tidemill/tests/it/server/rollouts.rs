@@ -151,6 +151,25 @@ fn what_costs_more_goes_back_on_outcomes_and_each_is_taken_once() {
         said.contains("in quarantine in `prod`: `cost` is proven") && said.contains("`--threshold`"),
         "{said}"
     );
+
+    // One person's word is not enough against a judge's.
+    let lift = ["quarantine", "lift", "late@2", "--environment", "prod", "--reason", "outcomes were late"];
+    let says = |person: &str| place.command(&lift).env("USER", person).output().unwrap();
+    let first = says("ada");
+    assert!(first.status.success(), "{first:?}");
+    let again = says("ada");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("ada has said so already"), "{again:?}");
+    let listed = json(&place, &["quarantine", "list"]);
+    assert_eq!((&listed[0]["model"], &listed[0]["version"]), (&"late".into(), &2.into()), "{listed}");
+    assert_eq!(listed[0]["words"][0]["by"], "ada", "{listed}");
+    let refused = place.command(&["release", "late@1", "--to", "prod", "--threshold", "100"]).output();
+    assert!(!refused.unwrap().status.success(), "it waits for a second person");
+    let second = says("bob");
+    let said = String::from_utf8_lossy(&second.stdout);
+    assert_eq!(said, "late@2 may run in `prod` again: ada and bob said so\n", "{second:?}");
+    assert_eq!(json(&place, &["quarantine", "list"]), Value::Array(Vec::new()));
+    let placed = json(&place, &["release", "late@1", "--to", "prod", "--threshold", "100"]);
+    assert_eq!(placed["rollout"], 3, "{placed}");
     server.stop();
 }
 
