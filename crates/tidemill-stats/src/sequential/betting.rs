@@ -63,9 +63,10 @@ impl Betting {
     ///
     /// `E(π) = Π (1 + λ·(xᵢ − mean of the group that π gives to i − margin))`
     ///
-    /// (`x` from the worse arm; with the sign turned where the other arm has fewer). Where values are independent and the means are at
-    /// most `margin` apart, each factor has an expected value of at most one, and so has the product, for every `π` that is chosen
-    /// without looking at the values; hence also the mean of `E(π)` over all `π`. The logarithm is concave, so
+    /// with `λ` the stake over what can be lost (`x` from the worse arm; with the sign turned where the other arm has fewer). Where values
+    /// are independent and the means are at most `margin` apart, each factor has an expected value of at most one, and so has the
+    /// product, for every `π` that is chosen without looking at the values; hence also the mean of `E(π)` over all `π`. The logarithm is
+    /// concave, so
     ///
     /// `exp(mean over π of ln E(π)) ≤ mean over π of E(π)`
     ///
