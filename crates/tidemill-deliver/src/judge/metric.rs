@@ -5,6 +5,7 @@ use tidemill_stats::exact;
 use tidemill_stats::sequential::{Betting, Counts, Law, Way, ln_sum_exp};
 
 use super::difference::{Difference, Question};
+use super::means::{Limits, Means};
 use super::sample::{Moments, Sample};
 use super::spec::{Amount, Better, Kind};
 
@@ -50,12 +51,7 @@ enum Seen {
         total: [(u64, u64); 2],
     },
     Difference(Difference),
-    Means {
-        above: Betting,
-        below: Option<Betting>,
-        baseline: Moments,
-        candidate: Moments,
-    },
+    Means(Means),
     Paired {
         above: Betting,
         below: Option<Betting>,
@@ -76,7 +72,6 @@ impl MetricState {
     }
 
     fn made(kind: &Kind, proves_safety: bool) -> Self {
-        let below = || proves_safety.then(Betting::default);
         let seen = match kind {
             Kind::EventRate { tolerate, reject, negligible } => Seen::Rate {
                 rare: negligible.filter(|_| proves_safety).map(|_| Betting::default()),
@@ -87,14 +82,10 @@ impl MetricState {
                 total: Default::default(),
             },
             Kind::Binary { .. } | Kind::Continuous { .. } => Seen::Difference(Difference::default()),
-            Kind::BoundedMean { .. } => Seen::Means {
-                above: Betting::default(),
-                below: below(),
-                baseline: Moments::default(),
-                candidate: Moments::default(),
-            },
+            Kind::BoundedMean { .. } => Seen::Means(Means::new(proves_safety)),
             Kind::Paired { .. } => {
-                Seen::Paired { above: Betting::default(), below: below(), differences: Moments::default() }
+                let below = proves_safety.then(Betting::default);
+                Seen::Paired { above: Betting::default(), below, differences: Moments::default() }
             }
             Kind::Event { .. } => Seen::Events(0),
         };
@@ -136,28 +127,11 @@ impl MetricState {
                 difference.update(question, traffic.stratum, candidate, baseline);
                 difference.ln_evidence(question)
             }
-            (
-                Seen::Means { above, below, baseline: means_b, candidate: means_c },
-                Kind::BoundedMean { better, least, most, tolerate, reject },
-            ) => {
-                if let Some(share) = traffic.share.filter(|share| *share > 0.0 && *share < 1.0) {
-                    // Values are centred at what was known before this look, so that their level adds no noise.
-                    let centre = if means_b.n > 0.0 { means_b.mean } else { 0.5 * (least + most) };
-                    let reach = (most - least) / share.min(1.0 - share);
-                    for (sample, weight) in [(candidate, 1.0 / share), (baseline, -1.0 / (1.0 - share))] {
-                        let Sample::Values(values) = sample else { continue };
-                        for (value, count) in values {
-                            let harm = better.sign() * weight * (value.clamp(*least, *most) - centre);
-                            above.update(harm - tolerate, *count, reach + tolerate.max(0.0));
-                            if let Some(below) = below {
-                                below.update(reject - harm, *count, reach + (-reject).max(0.0));
-                            }
-                        }
-                    }
-                    means_b.add(baseline);
-                    means_c.add(candidate);
-                }
-                (above.ln_evidence(), below.as_ref().map_or(0.0, Betting::ln_evidence))
+            (Seen::Means(means), Kind::BoundedMean { better, least, most, tolerate, reject }) => {
+                let range = (*least, *most);
+                let limits = Limits { better: *better, range, tolerate: *tolerate, reject: *reject };
+                means.update(limits, traffic.share, candidate, baseline);
+                means.ln_evidence()
             }
             (
                 Seen::Paired { above, below, differences },
@@ -207,11 +181,8 @@ impl MetricState {
             (Seen::Difference(difference), _) => {
                 difference.harm(question(kind)).map(|(harm, error)| (harm, Some(error)))
             }
-            (Seen::Means { baseline, candidate, .. }, Kind::BoundedMean { better, .. }) => {
-                (baseline.n >= 2.0 && candidate.n >= 2.0).then(|| {
-                    let variance = baseline.variance_of_mean() + candidate.variance_of_mean();
-                    (better.sign() * (candidate.mean - baseline.mean), Some(libm::sqrt(variance)))
-                })
+            (Seen::Means(means), Kind::BoundedMean { better, .. }) => {
+                means.harm(*better).map(|(harm, error)| (harm, Some(error)))
             }
             (Seen::Paired { differences, .. }, Kind::Paired { better, .. }) => {
                 (differences.n >= 2.0).then(|| {

@@ -4,6 +4,7 @@
 
 mod cone;
 mod difference;
+mod means;
 mod metric;
 mod panel;
 mod sample;

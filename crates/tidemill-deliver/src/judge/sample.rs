@@ -94,9 +94,14 @@ impl Moments {
         self.n = total;
     }
 
+    /// The variance of the values.
+    pub(crate) fn variance(&self) -> f64 {
+        if self.n < 2.0 { f64::INFINITY } else { self.deviations / (self.n - 1.0) }
+    }
+
     /// The variance of the mean.
     pub(crate) fn variance_of_mean(&self) -> f64 {
-        if self.n < 2.0 { f64::INFINITY } else { self.deviations / (self.n - 1.0) / self.n }
+        self.variance() / self.n
     }
 
     /// The same for a share, smoothed so that no events are not no variance, and drawn a quarter of the way to a share of at least

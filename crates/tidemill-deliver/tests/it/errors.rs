@@ -14,6 +14,10 @@ const WORLDS: [(World, f64); 5] = [
     (World::Cost(0.05), 0.3),
 ];
 
+/// Worlds with tails that are too heavy for verdicts to come soon; errors must not come either.
+const HEAVY: [(World, f64); 3] =
+    [(World::LogNormal(1.5), 0.4), (World::Revenue(1.5), 0.1), (World::Cost(0.002), 0.8)];
+
 /// What may go wrong in so many streams without being a sign that more than the budget goes wrong: three standard deviations.
 fn most_wrong() -> usize {
     let streams = STREAMS as f64;
@@ -24,31 +28,37 @@ fn setting(world: World, effect: f64, share: f64) -> Setting {
     Setting { world, share, harm: 0.0, effect, margin: None, alpha: ALPHA, batch: 500, looks: 100 }
 }
 
-fn wrong(setting: Setting, is_wrong: fn(Outcome) -> bool) -> usize {
-    (0..STREAMS).filter(|seed| play(setting, *seed, false).judge.is_some_and(is_wrong)).count()
+/// Small shares are where a mean looks certain too soon; where tails are light they say nothing that larger ones do not.
+fn settings() -> impl Iterator<Item = Setting> {
+    let worlds = |worlds: &[(World, f64)], shares: [f64; 2]| -> Vec<Setting> {
+        let of = |(world, effect): &(World, f64)| shares.map(|share| setting(*world, *effect, share));
+        worlds.iter().flat_map(of).collect()
+    };
+    worlds(&WORLDS, [0.1, 0.5]).into_iter().chain(worlds(&HEAVY, [0.02, 0.1]))
+}
+
+/// In how many streams harm was found, and in how many safety.
+fn found(setting: Setting) -> (usize, usize) {
+    let outcomes: Vec<Outcome> = (0..STREAMS).filter_map(|seed| play(setting, seed, false).judge).collect();
+    let harms = outcomes.iter().filter(|outcome| outcome.harm).count();
+    (harms, outcomes.len() - harms)
 }
 
 #[test]
 fn a_healthy_candidate_is_rolled_back_within_the_budget() {
-    for (world, effect) in WORLDS {
-        for share in [0.1, 0.5] {
-            let wrong = wrong(setting(world, effect, share), |outcome| outcome.harm);
-            assert!(wrong <= most_wrong(), "{world:?} at {share}: {wrong} of {STREAMS}");
-        }
+    for setting in settings() {
+        let (back, _) = found(setting);
+        assert!(back <= most_wrong(), "{back} of {STREAMS} rolled back: {setting:?}");
     }
 }
 
 #[test]
 fn a_candidate_at_its_limit_is_promoted_and_rolled_back_within_the_budget() {
-    for (world, effect) in WORLDS {
-        for share in [0.1, 0.5] {
-            let at_limit =
-                Setting { harm: 2.0 * effect, margin: Some(2.0 * effect), ..setting(world, effect, share) };
-            let promoted = wrong(at_limit, |outcome| !outcome.harm);
-            assert!(promoted <= most_wrong(), "{world:?} at {share}: {promoted} of {STREAMS} promoted");
-            let back = wrong(at_limit, |outcome| outcome.harm);
-            assert!(back <= most_wrong(), "{world:?} at {share}: {back} of {STREAMS} rolled back");
-        }
+    for setting in settings() {
+        let limit = 2.0 * setting.effect;
+        let (back, promoted) = found(Setting { harm: limit, margin: Some(limit), ..setting });
+        assert!(promoted <= most_wrong(), "{promoted} of {STREAMS} promoted: {setting:?}");
+        assert!(back <= most_wrong(), "{back} of {STREAMS} rolled back: {setting:?}");
     }
 }
 
@@ -76,11 +86,9 @@ fn verdicts_come_as_soon_as_those_of_the_reference() {
                     median(races.iter().map(|race| race.judge.map(|outcome| outcome.looks)).collect());
                 let reference =
                     median(races.iter().map(|race| race.reference.map(|outcome| outcome.looks)).collect());
-                // The exact test of money knows nothing of the values' variance before it has seen them.
-                let most = if matches!(world, World::Cost(_)) { 2.5 } else { 1.5 };
                 let (judge, reference) = (judge.unwrap() as f64, reference.unwrap() as f64);
                 assert!(
-                    judge <= (most * reference).max(reference + 1.0),
+                    judge <= (1.5 * reference).max(reference + 1.0),
                     "{world:?} at {share}, harm {harm}, margin {margin:?}: {judge} looks, reference {reference}"
                 );
             }

@@ -58,6 +58,8 @@ pub(crate) enum World {
     Normal(f64),
     /// Log-normal values of mean 100 and this standard deviation of the logarithm.
     LogNormal(f64),
+    /// The same, of which more is better; harm lowers the mean.
+    Revenue(f64),
     /// Money: 120 with this chance, 15 three times as often, else nothing; harm raises both chances.
     Cost(f64),
 }
@@ -69,8 +71,9 @@ impl World {
                 Sample::Counts { n, events: random.binomial(n, p * (1.0 + harm)) }
             }
             Self::Normal(sd) => sums(n, || 100.0 * (1.0 + harm) + sd * random.normal()),
-            Self::LogNormal(sigma) => {
-                sums(n, || 100.0 * (1.0 + harm) * (sigma * random.normal() - 0.5 * sigma * sigma).exp())
+            Self::LogNormal(sigma) | Self::Revenue(sigma) => {
+                let mean = 100.0 * (1.0 + self.sign() * harm);
+                sums(n, || mean * (sigma * random.normal() - 0.5 * sigma * sigma).exp())
             }
             Self::Cost(p) => {
                 let p = p * (1.0 + harm);
@@ -81,11 +84,16 @@ impl World {
         }
     }
 
+    /// What a difference of the means is multiplied with to be harm.
+    fn sign(self) -> f64 {
+        if matches!(self, Self::Revenue(_)) { -1.0 } else { 1.0 }
+    }
+
     /// The mean without harm.
     pub(crate) fn mean(self) -> f64 {
         match self {
             Self::Failures(p) | Self::Errors(p) => p,
-            Self::Normal(_) | Self::LogNormal(_) => 100.0,
+            Self::Normal(_) | Self::LogNormal(_) | Self::Revenue(_) => 100.0,
             Self::Cost(p) => p * 120.0 + 3.0 * p * 15.0,
         }
     }
@@ -118,6 +126,7 @@ pub(crate) fn kind(world: World, effect: f64, margin: Option<f64>) -> Kind {
             Kind::EventRate { tolerate, reject, negligible: None }
         }
         World::Normal(_) | World::LogNormal(_) => Kind::Continuous { better, tolerate, reject, effect },
+        World::Revenue(_) => Kind::Continuous { better: Better::Higher, tolerate, reject, effect },
         World::Cost(_) => {
             let limit = margin.unwrap_or(0.0) * world.mean();
             Kind::BoundedMean { better, least: 0.0, most: 120.0, tolerate: limit, reject: limit }
@@ -164,7 +173,8 @@ pub(crate) fn play(setting: Setting, seed: u64, to_verdict: bool) -> Race {
     let mut race = Race::default();
     let (mut baseline, mut candidate) = (Total::default(), Total::default());
     let needed = -setting.alpha.ln();
-    let threshold = setting.world.mean() * (1.0 + setting.margin.unwrap_or(0.0) + 2.0 * setting.effect);
+    let worst = setting.world.mean() * (setting.margin.unwrap_or(0.0) + 2.0 * setting.effect);
+    let is_bad = |mean: f64| setting.world.sign() * (mean - setting.world.mean()) > worst;
     let (mut bad_looks, mut failed_measurements, mut window) = (0, 0, (0.0, 0.0));
     for look in 1..=setting.looks {
         let n_c = random.binomial(setting.batch, setting.share);
@@ -198,12 +208,12 @@ pub(crate) fn play(setting: Setting, seed: u64, to_verdict: bool) -> Race {
         let mut now = Total::default();
         now.add(&c);
         window = (window.0 + now.sum, window.1 + now.n);
-        if now.n > 0.0 && now.mean() > threshold {
+        if now.n > 0.0 && is_bad(now.mean()) {
             bad_looks += 1;
             race.count_5 |= bad_looks >= 5;
         }
         if look % 5 == 0 {
-            failed_measurements += u64::from(window.1 > 0.0 && window.0 / window.1 > threshold);
+            failed_measurements += u64::from(window.1 > 0.0 && is_bad(window.0 / window.1));
             race.limit_0 |= failed_measurements > 0;
             race.limit_3 |= failed_measurements > 3;
             window = (0.0, 0.0);
@@ -252,9 +262,10 @@ impl Total {
 
 fn compare(setting: Setting, candidate: &Total, baseline: &Total) -> (f64, f64) {
     let share = matches!(setting.world, World::Failures(_) | World::Errors(_));
-    let grown = 1.0 + setting.margin.unwrap_or(0.0);
+    let sign = setting.world.sign();
+    let grown = 1.0 + sign * setting.margin.unwrap_or(0.0);
     let variance = candidate.variance(share) + grown * grown * baseline.variance(share);
-    (candidate.mean() - grown * baseline.mean(), variance)
+    (sign * (candidate.mean() - grown * baseline.mean()), variance)
 }
 
 fn enough(world: World, candidate: &Total, baseline: &Total) -> bool {
