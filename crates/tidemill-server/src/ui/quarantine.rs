@@ -2,7 +2,7 @@
 
 use tidemill_db::delivery::{Quarantine, QuarantineWord};
 use tidemill_registry::Error;
-use tidemill_ui::{Block, Cell, Choice, Field, Section, Table};
+use tidemill_ui::{Block, Cell, Choice, Field, Section, Table, moment};
 
 use super::ask::Ask;
 use super::rollout::{Names, release_link, title};
@@ -31,7 +31,7 @@ pub(super) async fn section(
     let rows = entries.iter().map(|entry| {
         let who: Vec<String> = holding(entry)
             .iter()
-            .map(|word| format!("{}: {} (until {})", word.by, word.reason, word_ends(word)))
+            .map(|word| format!("{}: {} (until {} UTC)", word.by, word.reason, moment(word_ends(word))))
             .collect();
         vec![
             Cell::Link(release_link(names, entry.release)),
