@@ -39,6 +39,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0011_delivery"),
     migration!("0012_triggers"),
     migration!("0013_monitoring"),
+    migration!("0015_contests"),
 ];
 
 /// The schema version that this binary writes and reads.

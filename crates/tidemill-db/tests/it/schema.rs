@@ -46,6 +46,7 @@ fn both_folders_have_the_same_files() {
             "0011_delivery.sql",
             "0012_triggers.sql",
             "0013_monitoring.sql",
+            "0015_contests.sql",
         ]
     );
 }

@@ -138,31 +138,38 @@ impl Step<'_> {
         held.collect()
     }
 
-    /// Settles who goes on after a stage that is over, and which one where it was the last that tells them apart; says so.
-    pub(super) fn settle(&mut self) -> String {
+    /// Settles who goes on after a stage that is over, and which one where it was the last that tells them apart; says so. None where
+    /// some were taken out, who must have given back what they had before the others get more.
+    pub(super) fn settle(&mut self) -> Option<String> {
         const OVER: &str = "the stage is over";
         let plan = self.plan;
-        let (Some(contest), Some(spec)) = (&plan.contest, &plan.judge) else { return OVER.to_owned() };
+        let (Some(contest), Some(spec)) = (&plan.contest, &plan.judge) else { return Some(OVER.to_owned()) };
         let Some(Stage::Shadow { until, .. } | Stage::Canary { until, .. }) =
             plan.stages.get(self.state.stage)
         else {
-            return OVER.to_owned();
+            return Some(OVER.to_owned());
         };
         let Passed { through, late } = self.passed(until);
-        let mut texts = vec![OVER.to_owned()];
         for (release, why) in &late {
             let why = format!("it was not decided in time: {why}");
-            texts.push(self.of(*release, &why));
             self.mark(*release, |at| Fate::NotChosen { at, why });
         }
-        let later = plan.stages.iter().skip(self.state.stage + 1);
-        if later.clone().any(|stage| matches!(stage, Stage::Shadow { .. } | Stage::Canary { .. })) {
-            return texts.join("; ");
+        if !late.is_empty() {
+            self.withdraw();
+            for (release, why) in late {
+                let why = format!("it was not decided in time: {why}; the others go on");
+                self.go(self.state.phase.clone(), &self.of(release, &why));
+            }
+            return None;
+        }
+        let is_comparing = |stage: &Stage| matches!(stage, Stage::Shadow { .. } | Stage::Canary { .. });
+        if plan.stages.iter().skip(self.state.stage + 1).any(is_comparing) {
+            return Some(OVER.to_owned());
         }
         let is_through = |one: &&Contestant| one.fate.is_living() && through.contains(&one.release);
         let passed: Vec<&Contestant> = self.state.contestants.iter().filter(is_through).collect();
         let Some((winner, why)) = choose(contest, &passed, spec.error_budget) else {
-            return texts.join("; ");
+            return Some(OVER.to_owned());
         };
         for release in through {
             let why = why.clone();
@@ -171,8 +178,7 @@ impl Step<'_> {
                 false => Fate::NotChosen { at, why },
             });
         }
-        texts.push(why);
-        texts.join("; ")
+        Some(format!("{OVER}; {why}"))
     }
 
     fn passed(&self, until: &Until) -> Passed {

@@ -94,6 +94,14 @@ impl Fate {
         }
     }
 
+    /// When it was settled.
+    pub fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::In => None,
+            Self::Dropped { at, .. } | Self::NotChosen { at, .. } | Self::Chosen { at, .. } => Some(*at),
+        }
+    }
+
     /// Why, where there is a reason.
     pub fn why(&self) -> Option<&str> {
         match self {
@@ -137,10 +145,21 @@ impl Plan {
         candidates.iter().find(|one| one.release == release).map(|one| one.name.as_str())
     }
 
-    /// Whether somebody made what is released here, and can therefore not let it pass.
-    pub fn is_made_by(&self, person: &str) -> bool {
-        let is_theirs = |contest: &Contest| contest.candidates.iter().any(|one| one.author == person);
-        self.author == person || self.contest.as_ref().is_some_and(is_theirs)
+    /// Who made what is released here, each once: none of them can let it pass.
+    pub fn authors(&self) -> Vec<&str> {
+        let mut authors = vec![self.author.as_str()];
+        for one in self.contest.iter().flat_map(|contest| &contest.candidates) {
+            if !authors.contains(&one.author.as_str()) {
+                authors.push(&one.author);
+            }
+        }
+        authors
+    }
+
+    /// Who made a candidate.
+    pub fn author_of(&self, release: Digest) -> &str {
+        let mut candidates = self.contest.iter().flat_map(|contest| &contest.candidates);
+        candidates.find(|one| one.release == release).map_or(&self.author, |one| &one.author)
     }
 
     /// What the judge of each candidate is told: the budget of the rollout is split among them.
@@ -257,15 +276,15 @@ pub(super) fn choose(contest: &Contest, passed: &[&Contestant], budget: f64) -> 
             // Any two of all could have been compared, so the budget is split among all ordered pairs.
             let all = contest.candidates.len() as f64;
             let needed = libm::log(all * (all - 1.0) / budget);
-            let is_proven = best.judge.ln_better(&second.judge, metric).is_some_and(|ln| ln >= needed);
-            let how = if is_proven { "proven" } else { "only estimated, not proven," };
-            format!(
-                "{} was chosen by `{metric}`: {} against {}; {how} to be better than {}",
-                name(best),
-                said(best),
-                others.join(", "),
-                name(second)
-            )
+            let how = if harm(best) == harm(second) {
+                format!("no difference from {} is seen, so their order decides", name(second))
+            } else if best.judge.ln_better(&second.judge, metric).is_some_and(|ln| ln >= needed) {
+                format!("proven to be better than {}", name(second))
+            } else {
+                format!("estimated to be better than {}, not proven", name(second))
+            };
+            let others = others.join(", ");
+            format!("{} was chosen by `{metric}`: {} against {others}; {how}", name(best), said(best))
         }
     };
     Some((best.release, words))

@@ -97,7 +97,7 @@ pub fn permit(plan: &Plan, state: &State, input: &Input) -> Result<(), Denied> {
     match input {
         Input::Approve { approval } => match plan.stages.get(state.stage) {
             Some(Stage::Gate { approve }) if state.phase == Phase::Awaiting => {
-                if plan.is_made_by(&approval.by) {
+                if plan.authors().contains(&approval.by.as_str()) {
                     return Err(Refusal::Author(approval.by.clone()).into());
                 }
                 Ok(approval::admit(approve, &plan.author, state.inputs(plan), &state.approvals, approval)?)
@@ -110,7 +110,7 @@ pub fn permit(plan: &Plan, state: &State, input: &Input) -> Result<(), Denied> {
             }
             may_drop(plan, state, *candidate).map_err(Denied::Drop)
         }
-        Input::Proceed { by, .. } if plan.is_made_by(by) => Err(Denied::Author(by.clone())),
+        Input::Proceed { by, .. } if plan.authors().contains(&by.as_str()) => Err(Denied::Author(by.clone())),
         Input::Proceed { .. } if !matches!(state.hold, Some(Hold::TimedOut { .. })) => {
             Err(Denied::NotTimedOut)
         }
@@ -285,7 +285,7 @@ impl Step<'_> {
                 self.go(Phase::Complete, "nothing was found while it settled");
                 return;
             }
-            let why = self.settle();
+            let Some(why) = self.settle() else { continue };
             self.enter(self.state.stage + 1, &why);
         }
     }

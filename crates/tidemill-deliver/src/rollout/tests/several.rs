@@ -184,7 +184,14 @@ fn equals_are_only_estimated_to_be_better_and_ties_go_by_order() {
     }
     assert_eq!(drive.state.winner(), Some(candidate()));
     let Fate::Chosen { why, .. } = &drive.state.contestants[0].fate else { unreachable!() };
-    assert!(why.ends_with("; only estimated, not proven, to be better than late@6"), "{why}");
+    assert!(why.ends_with("; no difference from late@6 is seen, so their order decides"), "{why}");
+    let mut drive = Drive::new(plan_of_three());
+    drive.reach_with(3, at(0), [50, 48, 50]);
+    while drive.state.stage == 3 {
+        drive.see(at(3), [50, 48, 50]);
+    }
+    let Fate::Chosen { why, .. } = &drive.state.contestants[1].fate else { unreachable!() };
+    assert!(why.ends_with("; estimated to be better than late@5, not proven"), "{why}");
 }
 
 #[test]
@@ -202,10 +209,13 @@ fn nobody_waits_for_a_straggler_beyond_the_longest_time() {
         drive.see(at(1), [40, 50, 75]);
     }
     let told = drive.input(at(50), Input::Tick);
-    assert_eq!(drive.fates(), ["chosen", "not chosen", "not chosen"], "{told:?}");
-    let late =
-        "late@7 is out: it was not decided in time: `errors` is not proven to be below its limit; late@5 was";
-    assert!(told[0].why.contains(late), "{told:?}");
+    assert_eq!(drive.fates(), ["in", "in", "not chosen"], "{told:?}");
+    let late = "late@7 is out: it was not decided in time: `errors` is not proven to be below its limit; the others go on";
+    assert_eq!(told[0].why, late);
+    // First it gives back what it had.
+    assert_eq!(drive.state.traffic.arms.len(), 3);
+    drive.effects(at(50));
+    assert_eq!(drive.fates(), ["chosen", "not chosen", "not chosen"]);
 
     // Where nobody is through, a person decides, as with one candidate.
     let mut plan = plan_of_three();
@@ -250,6 +260,43 @@ fn people_take_candidates_out() {
     let alone = Drive::new(plan());
     let denied = permit(&alone.plan, &alone.state, &drop(one, false)).unwrap_err().to_string();
     assert_eq!(denied, "the rollout has one candidate; abort it, or roll it back");
+}
+
+#[test]
+fn outcomes_are_taken_up_once_by_whoever_is_in() {
+    let measures = crate::outcome::Measures {
+        label: "late".into(),
+        positive: "1".into(),
+        costs: None,
+        threshold: 0.5,
+        thresholds: vec![],
+        quality: crate::outcome::Quality::default(),
+        kpi: None,
+        delay: HOUR,
+    };
+    let mut drive = Drive::new(Plan { measures: Some(measures), ..plan_of_three() });
+    drive.reach_with(1, at(0), [50; 3]);
+    let epoch = *drive.state.matured().unwrap().epochs.last().unwrap();
+    assert_eq!((epoch.candidate, epoch.incumbent, epoch.shadow), (1_000, 7_000, 0), "of each that is in");
+    let drop = Input::Drop { candidate: several()[1], by: "ada".into(), why: "no".into(), harm: false };
+    drive.input(at(0), drop);
+    drive.effects(at(0));
+    let epoch = *drive.state.matured().unwrap().epochs.last().unwrap();
+    assert_eq!((epoch.candidate, epoch.incumbent), (1_000, 8_000));
+    let seen_by = |drive: &Drive| -> Vec<u64> {
+        drive.state.contestants.iter().map(|one| one.judge.view()[0].candidate).collect()
+    };
+    let (before, requests) = (seen_by(&drive), drive.state.requests);
+    let of_each =
+        several().map(|candidate| LookAt { candidate, requests: 0, look: seen(2, (300, 15), (900, 45)) });
+    let outcomes =
+        Input::Outcomes { until: at(2), outcomes: 1_200, late: 0, looks: vec![], of_each: of_each.to_vec() };
+    for _ in 0..2 {
+        drive.input(at(3), outcomes.clone());
+        let after = seen_by(&drive);
+        assert_eq!(after, [before[0] + 300, before[1], before[2] + 300]);
+        assert_eq!(drive.state.requests, requests, "they are of earlier requests");
+    }
 }
 
 #[test]
