@@ -597,6 +597,9 @@ pub enum EventKind {
         environment: String,
         /// The release.
         release: Digest,
+        /// Further ones, where the best of several is looked for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rivals: Vec<Digest>,
         /// The release that it is to take the place of.
         incumbent: Option<Digest>,
         /// Digest of the plan.

@@ -40,6 +40,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0012_triggers"),
     migration!("0013_monitoring"),
     migration!("0014_quarantine_words"),
+    migration!("0015_contests"),
 ];
 
 /// The schema version that this binary writes and reads.

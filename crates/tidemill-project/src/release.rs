@@ -168,6 +168,10 @@ pub struct Rollout {
     /// When the release may get more requests; at any time where not given. Going back is never held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows: Option<Windows>,
+    /// By which metric of the judge the best of several candidates is chosen; the first of `cost`, `quality` and `kpi` that needs proof
+    /// where not given, else the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub winner: Option<JudgeWord>,
 }
 
 /// When a release may get more requests.

@@ -129,7 +129,7 @@ pub struct RolloutFilter {
     pub is_live: bool,
     /// With a smaller number than this.
     pub before: Option<u64>,
-    /// Of this release.
+    /// With this release among its candidates.
     pub release: Option<Digest>,
 }
 
@@ -299,8 +299,11 @@ impl Db {
 
     /// What gates said of the rollouts of a release, by rollout, newest first.
     pub async fn gate_results_of(&self, release: Digest, limit: usize) -> Result<Vec<(u64, GateResult)>> {
-        const SQL: &str = "SELECT g.rollout_id, g.gate, g.passed, g.detail, g.evidence, g.at FROM gate_result g
-            JOIN rollout r ON r.id = g.rollout_id WHERE r.candidate = $1 ORDER BY g.rollout_id DESC, g.id LIMIT $2";
+        const SQL: &str =
+            "SELECT g.rollout_id, g.gate, g.passed, g.detail, g.evidence, g.at FROM gate_result g
+            JOIN rollout r ON r.id = g.rollout_id WHERE r.candidate = $1
+            OR r.id IN (SELECT rollout_id FROM rollout_rival WHERE release = $1)
+            ORDER BY g.rollout_id DESC, g.id LIMIT $2";
         let mut reader = self.reader().await?;
         let rows: Vec<GateRow> = on!(reader.conn(), c => sqlx::query_as(SQL).bind(release.to_string())
             .bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
@@ -341,6 +344,19 @@ impl Tx {
         .map_err(ctx.fail("make a rollout"))?;
         self.changed = true;
         Ok(id as u64)
+    }
+
+    /// Names the further candidates of a rollout, in order.
+    pub async fn add_rivals(&mut self, rollout: u64, rivals: &[Digest]) -> Result<()> {
+        const SQL: &str = "INSERT INTO rollout_rival (rollout_id, place, release) VALUES ($1, $2, $3)";
+        let ctx = self.transact.ctx.clone();
+        for (place, release) in (1_i64..).zip(rivals) {
+            on!(self.transact.conn(), c => sqlx::query(SQL).bind(rollout as i64).bind(place)
+                .bind(release.to_string()).execute(c).await.map(drop))
+            .map_err(ctx.fail("name the candidates of a rollout"))?;
+            self.changed = true;
+        }
+        Ok(())
     }
 
     /// Lets a rollout that waited begin, with the plan and state that it has by now; `false` where it does not wait.
@@ -442,7 +458,8 @@ async fn rollouts(
 ) -> Result<Vec<Rollout>, Error> {
     let sql = format!(
         "SELECT {COLUMNS} FROM rollout WHERE ($1 = '' OR endpoint = $1) AND ($2 = '' OR environment = $2)
-         AND ($3 = '' OR candidate = $3) AND is_over <= $4 AND id < $5 ORDER BY id DESC LIMIT $6"
+         AND ($3 = '' OR candidate = $3 OR id IN (SELECT rollout_id FROM rollout_rival WHERE release = $3))
+         AND is_over <= $4 AND id < $5 ORDER BY id DESC LIMIT $6"
     );
     let before = filter.before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
     let rows: Vec<Row> = on!(conn, c => sqlx::query_as(AssertSqlSafe(sql))

@@ -11,6 +11,7 @@ on_both!(
     a_rollout_goes_on_from_the_state_it_was_decided_on,
     observations_need_no_event_and_transitions_do,
     a_rollout_that_waits_begins_once,
+    a_rollout_is_found_by_each_of_its_candidates,
     what_environments_run_and_must_not_run,
     freezes_are_set_and_lifted,
 );
@@ -60,6 +61,7 @@ async fn begin(db: &Db, is_waiting: bool) -> u64 {
         endpoint: new.endpoint.clone(),
         environment: new.environment.clone(),
         release: new.candidate,
+        rivals: Vec::new(),
         incumbent: None,
         plan: digest("{}"),
     };
@@ -97,6 +99,29 @@ fn moved(rollout: u64, to: &str) -> EventKind {
         stage: 0,
         why: "it began".to_owned(),
         evidence: None,
+    }
+}
+
+async fn a_rollout_is_found_by_each_of_its_candidates(f: Fixture) {
+    let id = begin(&f.db, false).await;
+    let (second, third, other) = (keep(&f.db, 3).await, keep(&f.db, 4).await, keep(&f.db, 5).await);
+    let mut tx = f.db.begin().await.unwrap();
+    tx.add_rivals(id, &[second.digest, third.digest]).await.unwrap();
+    let gate = GateResult {
+        gate: "preflight".to_owned(),
+        passed: true,
+        detail: String::new(),
+        evidence: None,
+        at: at(4),
+    };
+    tx.add_gate_result(id, &gate).await.unwrap();
+    tx.commit(vec![event(4, moved(id, "preflight"))]).await.unwrap();
+    for (release, is_found) in [(&release(2), true), (&second, true), (&third, true), (&other, false)] {
+        let filter = RolloutFilter { release: Some(release.digest), ..RolloutFilter::default() };
+        let found = f.db.rollouts(&filter, 9).await.unwrap();
+        assert_eq!(found.iter().any(|rollout| rollout.id == id), is_found, "{}", release.version);
+        let gates = f.db.gate_results_of(release.digest, 9).await.unwrap();
+        assert_eq!(gates.len(), usize::from(is_found), "{}", release.version);
     }
 }
 

@@ -47,6 +47,7 @@ fn both_folders_have_the_same_files() {
             "0012_triggers.sql",
             "0013_monitoring.sql",
             "0014_quarantine_words.sql",
+            "0015_contests.sql",
         ]
     );
 }

@@ -4,10 +4,13 @@ use serde::{Deserialize, Serialize};
 use tidemill_stats::exact;
 use tidemill_stats::sequential::{Betting, Counts, Law, Way, ln_sum_exp};
 
-use super::difference::{Difference, Question};
+use super::difference::{Difference, Question, ln_mixture};
 use super::means::{Limits, Means};
 use super::sample::{Moments, Sample};
 use super::spec::{Amount, Better, Kind};
+
+/// Values of each of two candidates before a normal approximation of their difference is trusted.
+const BURN_IN: u64 = 100;
 
 /// Under what traffic a look was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -208,6 +211,27 @@ impl MetricState {
         let variance = error? * error?;
         let effect = (reject - tolerate).max(1e-6 * (most - least));
         (variance > 0.0 && variance.is_finite()).then_some((harm, variance, effect))
+    }
+
+    /// Natural logarithm of the evidence that the candidate is better than that of `other`; see
+    /// [`Judge::ln_better`](super::Judge::ln_better).
+    pub(super) fn ln_better(&self, other: &Self, kind: &Kind) -> Option<f64> {
+        if let (
+            Seen::Rate { total: [mine, _], .. },
+            Seen::Rate { total: [theirs, _], .. },
+            Kind::EventRate { tolerate, reject, .. },
+        ) = (&self.seen, &other.seen, kind)
+        {
+            if mine.0 == 0 || theirs.0 == 0 {
+                return None;
+            }
+            let mut test = Counts::new(Law::Binomial, Way::Above, 1.0, libm::log(reject / tolerate));
+            test.update(*theirs, *mine);
+            return Some(test.ln_evidence());
+        }
+        let ((mine, own, effect), (theirs, their, _)) = self.spread(kind).zip(other.spread(kind))?;
+        (self.candidate.min(other.candidate) >= BURN_IN && theirs > mine)
+            .then(|| ln_mixture(theirs - mine, own + their, effect))
     }
 
     /// `tolerate` and `reject` in the unit of the estimated harm.

@@ -224,6 +224,17 @@ impl Judge {
         self.slices.values(column)
     }
 
+    /// Natural logarithm of the evidence that this candidate is better in a metric than that of another judge, which has looked at the
+    /// same incumbent under the same shares. None where nothing can be said, or it is not better.
+    ///
+    /// Where shares are the same, requests of one are like those of the other, so rates are compared by who of the two had the events,
+    /// and means by their estimated harms. What both owe to the incumbent cancels in the difference and is counted as noise of both, so
+    /// the evidence is rather too small.
+    pub fn ln_better(&self, other: &Self, metric: &str) -> Option<f64> {
+        let at = self.spec.metrics.iter().position(|known| known.name == metric)?;
+        self.metrics.get(at)?.ln_better(other.metrics.get(at)?, &self.spec.metrics.get(at)?.kind)
+    }
+
     /// The verdict, where advancing needs proof on the required metrics of `tiers`.
     pub fn verdict(&self, tiers: &BTreeSet<Tier>) -> Verdict {
         let mut harms = Vec::new();

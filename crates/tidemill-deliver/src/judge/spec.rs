@@ -219,6 +219,14 @@ pub enum SpecError {
 }
 
 impl Spec {
+    /// The metric by which the best of several candidates is chosen where nobody says by which: the first that needs proof and comes of
+    /// outcomes, else the first.
+    pub fn decisive(&self) -> Option<&Metric> {
+        let is_decisive =
+            |metric: &&Metric| metric.needs_proof() && matches!(metric.tier, Tier::Label | Tier::Business);
+        self.metrics.iter().find(is_decisive).or(self.metrics.first())
+    }
+
     /// Whether the declaration makes sense.
     pub fn check(&self) -> Result<(), SpecError> {
         if !(self.error_budget > 0.0 && self.error_budget < 1.0) {

@@ -192,7 +192,7 @@ fn plan() -> Plan {
         environment: "prod".into(),
         candidate: new(),
         incumbent: Some(old()),
-        others: vec![],
+        contest: None,
         holdout: 0,
         author: "author".into(),
         stages: vec![Stage::Shadow { share: 10_000, until }, Stage::Full { settle: Duration::ZERO }],
@@ -257,7 +257,13 @@ impl Drive {
         let counted =
             Input::Look { seq: hour as u64, requests, look: Look { observations: vec![], ..look.clone() } };
         self.take(at(hour), counted);
-        let input = Input::Outcomes { until: at(hour), outcomes: requests, late: 3, looks: vec![look] };
+        let input = Input::Outcomes {
+            until: at(hour),
+            outcomes: requests,
+            late: 3,
+            looks: vec![look],
+            of_each: vec![],
+        };
         self.take(at(hour), input.clone());
         self.effects(at(hour));
         input

@@ -3,13 +3,15 @@
 //! Precedence: people who end it, then proven harm, then freezes and windows, then approvals, the verdict, and time. A freeze stops whatever
 //! gives a candidate more traffic; going back to the incumbent is never frozen.
 
-use tidemill_core::Timestamp;
+use tidemill_core::{Digest, Timestamp};
 
+use super::contend::may_drop;
+use super::contest::Fate;
 use super::plan::{Plan, Stage};
 use super::state::{Due, Effect, Ending, Hold, Input, Matured, Phase, Progress, State, Traffic, Transition};
 use super::window;
 use crate::approval::{self, Refusal};
-use crate::judge::{Decision, Judge, SpecError, Why};
+use crate::judge::{Judge, SpecError, Why};
 use crate::outcome::Epoch;
 
 /// What came of an input.
@@ -36,6 +38,9 @@ pub enum Denied {
     /// It is over.
     #[error("the rollout is over: {0}")]
     Over(&'static str),
+    /// The candidate cannot be taken out.
+    #[error("{0}")]
+    Drop(String),
 }
 
 /// A rollout that has not begun.
@@ -60,7 +65,8 @@ pub fn start(plan: &Plan, now: Timestamp) -> Result<State, SpecError> {
         approvals: Vec::new(),
         freezes: Vec::new(),
         clock: now,
-        judge: plan.judge.clone().map(Judge::new).transpose()?,
+        judge: plan.judge.clone().filter(|_| plan.contest.is_none()).map(Judge::new).transpose()?,
+        contestants: plan.contestants()?,
         matured: plan.measures.as_ref().map(|_| Matured {
             began: now,
             until: now,
@@ -79,7 +85,11 @@ pub fn start(plan: &Plan, now: Timestamp) -> Result<State, SpecError> {
 pub fn permit(plan: &Plan, state: &State, input: &Input) -> Result<(), Denied> {
     let is_from_person = matches!(
         input,
-        Input::Approve { .. } | Input::Proceed { .. } | Input::Abort { .. } | Input::Rollback { .. }
+        Input::Approve { .. }
+            | Input::Proceed { .. }
+            | Input::Abort { .. }
+            | Input::Rollback { .. }
+            | Input::Drop { .. }
     );
     if is_from_person && state.phase.is_over() {
         return Err(Denied::Over(state.phase.name()));
@@ -87,11 +97,20 @@ pub fn permit(plan: &Plan, state: &State, input: &Input) -> Result<(), Denied> {
     match input {
         Input::Approve { approval } => match plan.stages.get(state.stage) {
             Some(Stage::Gate { approve }) if state.phase == Phase::Awaiting => {
-                Ok(approval::admit(approve, &plan.author, plan.inputs, &state.approvals, approval)?)
+                if plan.authors().contains(&approval.by.as_str()) {
+                    return Err(Refusal::Author(approval.by.clone()).into());
+                }
+                Ok(approval::admit(approve, &plan.author, state.inputs(plan), &state.approvals, approval)?)
             }
             _ => Err(Refusal::NotAwaited.into()),
         },
-        Input::Proceed { by, .. } if *by == plan.author => Err(Denied::Author(by.clone())),
+        Input::Drop { candidate, .. } => {
+            if matches!(state.phase, Phase::GoingBack { .. }) {
+                return Err(Denied::Drop("the rollout is going back already".to_owned()));
+            }
+            may_drop(plan, state, *candidate).map_err(Denied::Drop)
+        }
+        Input::Proceed { by, .. } if plan.authors().contains(&by.as_str()) => Err(Denied::Author(by.clone())),
         Input::Proceed { .. } if !matches!(state.hold, Some(Hold::TimedOut { .. })) => {
             Err(Denied::NotTimedOut)
         }
@@ -128,9 +147,9 @@ pub fn replay<'a>(
         .try_fold(start(plan, began)?, |state, (at, input)| Ok(decide(plan, &state, input, *at).state))
 }
 
-struct Step<'a> {
-    plan: &'a Plan,
-    state: State,
+pub(super) struct Step<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) state: State,
     transitions: Vec<Transition>,
 }
 
@@ -166,7 +185,13 @@ impl Step<'_> {
                     judge.look(look);
                 }
             }
-            Input::Outcomes { until, outcomes, late, looks } => {
+            Input::Looks { seq, looks } => {
+                if *seq > self.state.last_look {
+                    self.state.last_look = *seq;
+                    self.see(looks, true);
+                }
+            }
+            Input::Outcomes { until, outcomes, late, looks, of_each } => {
                 let Some(matured) = self.state.matured.as_mut().filter(|known| known.until < *until) else {
                     return;
                 };
@@ -178,11 +203,13 @@ impl Step<'_> {
                 if let Some(judge) = &mut self.state.judge {
                     looks.iter().for_each(|look| judge.look(look));
                 }
+                self.see(of_each, false);
             }
             Input::Approve { approval } => self.state.approvals.push(approval.clone()),
             Input::Proceed { .. } => self.state.proceed = true,
             Input::Abort { by, why } => self.go_back(Ending::Aborted, &format!("{by}: {why}")),
             Input::Rollback { by, why } => self.go_back(Ending::RolledBack, &format!("{by}: {why}")),
+            Input::Drop { .. } => self.drop_by(input),
             Input::Supersede { by } => self.go_back(Ending::Superseded, &format!("{by} takes its place")),
             Input::Freeze { freeze } => {
                 self.state.freezes.retain(|known| known.id != freeze.id);
@@ -200,7 +227,8 @@ impl Step<'_> {
         if self.state.applied < self.state.traffic.revision {
             return;
         }
-        self.state.since = Some(self.state.clock);
+        // Where a candidate was taken out, the times of the stage go on for the others.
+        self.state.since.get_or_insert(self.state.clock);
         self.begin_epoch();
         if let Phase::GoingBack { then } = self.state.phase {
             self.go(then.phase(), "the incumbent answers all requests");
@@ -220,8 +248,10 @@ impl Step<'_> {
             if self.state.phase.is_over() || matches!(self.state.phase, Phase::GoingBack { .. }) {
                 return;
             }
-            if let Some(why) = self.harm() {
-                return self.go_back(Ending::RolledBack, &why);
+            let harmed = self.harmed();
+            if !harmed.is_empty() {
+                self.take_out(&harmed);
+                continue;
             }
             self.state.hold = match self.state.phase {
                 Phase::Pending => {
@@ -242,7 +272,7 @@ impl Step<'_> {
                 continue;
             }
             if self.state.phase == Phase::Settling {
-                if self.state.traffic.share(self.plan.candidate) < 10_000 {
+                if self.state.traffic.share(self.lead()) < 10_000 {
                     // Those that were held out are the last to get it, and that is more requests, too.
                     self.state.hold = self.closed();
                     if self.state.hold.is_some() {
@@ -251,18 +281,18 @@ impl Step<'_> {
                     self.release_all();
                     continue;
                 }
-                self.due(Effect::Record { release: self.plan.candidate });
+                self.due(Effect::Record { release: self.lead() });
                 self.go(Phase::Complete, "nothing was found while it settled");
                 return;
             }
-            self.enter(self.state.stage + 1, "the stage is over");
+            let Some(why) = self.settle() else { continue };
+            self.enter(self.state.stage + 1, &why);
         }
     }
 
-    /// Proven harm, in words. Before the candidate had a request there is none.
-    fn harm(&self) -> Option<String> {
-        let verdict = self.state.judge.as_ref()?.verdict(&std::collections::BTreeSet::new());
-        (verdict.decision == Decision::Rollback).then(|| words(&verdict.why))
+    /// The candidate that goes on: the only one, or the one that was chosen.
+    fn lead(&self) -> Digest {
+        self.state.lead(self.plan)
     }
 
     /// Why it is not the time to give the candidate more requests.
@@ -293,7 +323,7 @@ impl Step<'_> {
                 let people = approval::counting(
                     approve,
                     &self.plan.author,
-                    self.plan.inputs,
+                    state.inputs(self.plan),
                     &state.approvals,
                     state.clock,
                 );
@@ -303,8 +333,11 @@ impl Step<'_> {
             Stage::Full { settle } => {
                 let until = since.plus(*settle);
                 // What was held out got it after the time had passed.
-                let is_settled = self.plan.holdout > 0 && state.traffic.share(self.plan.candidate) == 10_000;
+                let is_settled = self.plan.holdout > 0 && state.traffic.share(self.lead()) == 10_000;
                 (!is_settled && state.clock < until).then_some(Hold::Time { until })
+            }
+            Stage::Shadow { until, .. } | Stage::Canary { until, .. } if self.plan.contest.is_some() => {
+                self.candidates_hold(until, since)
             }
             Stage::Shadow { until, .. } | Stage::Canary { until, .. } => {
                 let at = Progress { requests: state.requests, since, now: state.clock };
@@ -318,53 +351,62 @@ impl Step<'_> {
         let state = &mut self.state;
         state.stage = stage;
         (state.requests, state.proceed, state.since) = (0, false, Some(state.clock));
-        let plan = self.plan;
-        let (phase, routed) = match plan.stages.get(stage) {
+        state.contestants.iter_mut().for_each(|one| one.requests = 0);
+        let phase = match self.plan.stages.get(stage) {
             Some(Stage::Shadow { share, .. }) => {
-                (Phase::Shadow, Some((0, Some((plan.candidate, *share)), false)))
+                self.route(0, *share);
+                Phase::Shadow
             }
             Some(Stage::Canary { share, .. }) => {
-                (Phase::Canary { share: *share }, Some((*share, None, false)))
+                self.route(*share, 0);
+                Phase::Canary { share: *share }
             }
-            Some(Stage::Gate { .. }) => (Phase::Awaiting, None),
+            Some(Stage::Gate { .. }) => {
+                // Whoever was not chosen before it has no request any more.
+                self.withdraw();
+                Phase::Awaiting
+            }
             // A plan ends with `full`; what has none behaves like one.
-            Some(Stage::Full { .. }) | None => (Phase::Certified, Some((10_000, None, true))),
+            Some(Stage::Full { .. }) | None => {
+                self.route_full();
+                Phase::Certified
+            }
         };
-        if let Some((share, shadow, is_full)) = routed {
-            self.route(share, shadow, is_full);
-        }
         self.go(phase, why);
     }
 
-    /// Wants another traffic.
-    fn route(&mut self, share: u32, shadow: Option<(tidemill_core::Digest, u32)>, is_full: bool) {
-        let plan = self.plan;
-        let mut arms = Vec::new();
-        match plan.incumbent {
-            Some(incumbent) if !is_full => {
-                let others = if share == 0 { &[][..] } else { &plan.others };
-                let given: u32 = others.iter().map(|(_, share)| *share).sum::<u32>() + share;
-                arms.push((incumbent, 10_000_u32.saturating_sub(given)));
-                arms.extend((share > 0).then_some((plan.candidate, share)));
-                arms.extend_from_slice(others);
+    /// Wants a traffic in which every candidate that is in gets a share of requests, or copies of so many.
+    fn route(&mut self, share: u32, copies: u32) {
+        let living = self.state.living(self.plan);
+        let Some(incumbent) = self.plan.incumbent else { return self.release_all() };
+        let given = share.saturating_mul(u32::try_from(living.len()).unwrap_or(u32::MAX));
+        let mut arms = vec![(incumbent, 10_000_u32.saturating_sub(given))];
+        let mut shown = living.iter().filter(|_| copies > 0).map(|release| (*release, copies));
+        let (shadow, shadows) = (shown.next(), shown.collect());
+        arms.extend(living.iter().filter(|_| share > 0).map(|release| (*release, share)));
+        self.want(Traffic { arms, shadow, shadows, ..Traffic::default() });
+    }
+
+    /// All requests but those that are held out.
+    fn route_full(&mut self) {
+        match self.plan.incumbent {
+            Some(incumbent) if self.plan.holdout > 0 => {
+                let rest = 10_000_u32.saturating_sub(self.plan.holdout);
+                let arms = vec![(incumbent, self.plan.holdout), (self.lead(), rest)];
+                self.want(Traffic { arms, ..Traffic::default() });
             }
-            Some(incumbent) if plan.holdout > 0 => {
-                arms.push((incumbent, plan.holdout));
-                arms.push((plan.candidate, 10_000_u32.saturating_sub(plan.holdout)));
-            }
-            _ => return self.release_all(),
+            _ => self.release_all(),
         }
-        self.want(Traffic { revision: 0, arms, shadow, warm: Vec::new() });
     }
 
     /// All requests, while the incumbent is kept ready.
     fn release_all(&mut self) {
         let warm = self.plan.incumbent.into_iter().collect();
-        let arms = vec![(self.plan.candidate, 10_000)];
-        self.want(Traffic { revision: 0, arms, shadow: None, warm });
+        let arms = vec![(self.lead(), 10_000)];
+        self.want(Traffic { arms, warm, ..Traffic::default() });
     }
 
-    fn want(&mut self, mut traffic: Traffic) {
+    pub(super) fn want(&mut self, mut traffic: Traffic) {
         traffic.revision = self.state.traffic.revision + 1;
         self.state.traffic = traffic.clone();
         self.state.since = None;
@@ -380,28 +422,40 @@ impl Step<'_> {
 
     /// The wanted table is in effect from now on.
     fn begin_epoch(&mut self) {
-        let (plan, state) = (self.plan, &mut self.state);
+        let (plan, lead, state) = (self.plan, self.lead(), &mut self.state);
         let Some(matured) = &mut state.matured else { return };
         let incumbent = plan.incumbent.map_or(0, |incumbent| state.traffic.share(incumbent));
         matured.epochs.push(Epoch {
             revision: state.traffic.revision,
             from: state.clock,
             until: None,
-            candidate: state.traffic.share(plan.candidate),
+            // Of several, all that are in have the same.
+            candidate: state.traffic.share(lead),
             incumbent,
-            shadow: state.traffic.shadow.map_or(0, |(_, share)| share),
+            shadow: state.traffic.copies(lead),
         });
     }
 
-    /// Gives all requests back to the incumbent.
+    /// Gives all requests back to the incumbent, by somebody's word; for harm, of whoever is in.
     fn go_back(&mut self, then: Ending, why: &str) {
+        let harmed = if then == Ending::RolledBack { self.state.living(self.plan) } else { Vec::new() };
+        let harmed: Vec<(Digest, String)> =
+            harmed.into_iter().map(|release| (release, why.to_owned())).collect();
+        self.go_back_for(then, why, &harmed);
+    }
+
+    /// The same for what these releases did, which go into quarantine.
+    pub(super) fn go_back_for(&mut self, then: Ending, why: &str, harmed: &[(Digest, String)]) {
         if matches!(self.state.phase, Phase::GoingBack { .. }) {
             return;
         }
+        for (release, why) in harmed {
+            self.mark(*release, |at| Fate::Dropped { at, why: why.clone(), harm: true });
+        }
         self.state.hold = None;
         self.state.due.retain(|due| due.effect != Effect::Preflight);
-        if then == Ending::RolledBack {
-            self.due(Effect::Quarantine { release: self.plan.candidate, reason: why.to_owned() });
+        for (release, reason) in harmed {
+            self.due(Effect::Quarantine { release: *release, reason: reason.clone() });
         }
         // What never had a request, perhaps because another rollout is on its way, has nothing to give back.
         if self.state.traffic.revision == 0 {
@@ -410,16 +464,16 @@ impl Step<'_> {
         }
         let arms = self.plan.incumbent.map(|incumbent| vec![(incumbent, 10_000)]).unwrap_or_default();
         // Without an incumbent the endpoint answers nothing rather than harm.
-        self.want(Traffic { revision: 0, arms, shadow: None, warm: Vec::new() });
+        self.want(Traffic { arms, ..Traffic::default() });
         self.go(Phase::GoingBack { then }, why);
     }
 
-    fn due(&mut self, effect: Effect) {
+    pub(super) fn due(&mut self, effect: Effect) {
         self.state.due.push(Due { id: self.state.next_effect, effect });
         self.state.next_effect += 1;
     }
 
-    fn go(&mut self, to: Phase, why: &str) {
+    pub(super) fn go(&mut self, to: Phase, why: &str) {
         let from = std::mem::replace(&mut self.state.phase, to.clone());
         self.transitions.push(Transition { from, to, stage: self.state.stage, why: why.to_owned() });
     }

@@ -4,6 +4,8 @@
 //! A rollout's state is a fold over its inputs, so a log of inputs is all that has to survive; what it wants done is in the state until it
 //! is said to be done, so a crash between any two steps loses nothing and does nothing twice that matters.
 
+mod contend;
+mod contest;
 mod decide;
 mod freeze;
 mod plan;
@@ -12,8 +14,11 @@ mod state;
 mod tests;
 mod window;
 
+pub use contest::{Candidate, Contender, Contest, Contestant, Fate, MOST_CANDIDATES};
 pub use decide::{Denied, Outcome, decide, permit, replay, start, words};
 pub use freeze::Freeze;
 pub use plan::{Admission, Concurrency, Plan, PlanError, Stage, Until};
 pub(crate) use state::Progress;
-pub use state::{Due, Effect, Ending, Hold, Input, Matured, Phase, State, Traffic, Transition};
+pub use state::{
+    Due, Effect, Ending, Hold, Input, LookAt, Matured, Phase, State, Traffic, Transition, Waiting,
+};

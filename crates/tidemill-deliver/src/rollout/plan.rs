@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::Digest;
 use tidemill_core::declare::Window;
 
+use super::contest::{Contest, MOST_CANDIDATES};
 use super::window;
 use crate::approval::Rule;
 use crate::envelope::Envelope;
@@ -25,9 +26,9 @@ pub struct Plan {
     pub candidate: Digest,
     /// The release that has it; none where there was none, which leaves nothing to compare with and nothing to go back to.
     pub incumbent: Option<Digest>,
-    /// Further releases that get shares of their own beside the candidate (A/B/n), in ten thousandths.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub others: Vec<(Digest, u32)>,
+    /// All candidates where there are several (A/B/n); in each stage every one of them gets its share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contest: Option<Contest>,
     /// Requests that never reach the candidate before the rollout is complete, in ten thousandths, for measuring in the long run. They are
     /// the first slots of the endpoint's keys, so it is the same units in every stage, and in every rollout.
     #[serde(default)]
@@ -140,13 +141,46 @@ pub enum PlanError {
         share: u32,
     },
     /// Shares that do not fit.
-    #[error("stage {stage}: shares of candidate, other releases and holdout are {sum} of 10000 together")]
+    #[error("stage {stage}: shares of candidate and holdout are {sum} of 10000 together")]
     Sum {
         /// The stage, from 1.
         stage: usize,
         /// The sum.
         sum: u32,
     },
+    /// The same of several candidates.
+    #[error(
+        "stage {stage}: {candidates} candidates with {} % each and the holdout are {} % together, which leaves the incumbent nothing",
+        f64::from(*share) / 100.0, f64::from(*sum) / 100.0
+    )]
+    Crowded {
+        /// The stage, from 1.
+        stage: usize,
+        /// How many candidates.
+        candidates: usize,
+        /// The share of each, in ten thousandths.
+        share: u32,
+        /// All together.
+        sum: u32,
+    },
+    /// Candidates that cannot be told apart, too many, or too few.
+    #[error(
+        "a rollout takes 2 to {MOST_CANDIDATES} different candidates of which none runs already, the first one being its own"
+    )]
+    Candidates,
+    /// Several candidates and nothing that chooses.
+    #[error(
+        "several candidates are told apart by a verdict, so the last shadow or canary must wait for one (`until: verdict`)"
+    )]
+    NoChoice,
+    /// Several candidates for an environment that runs nothing.
+    #[error(
+        "several candidates are compared with a release that runs, and none does; release one of them first"
+    )]
+    NothingRuns,
+    /// The best is to be chosen by what nobody measures.
+    #[error("the best candidate is chosen by `{0}`, which is no metric of the judge")]
+    Winner(String),
     /// A comparison without anything to compare with.
     #[error("stage {stage} compares with the incumbent, but there is none")]
     NoIncumbent {
@@ -195,6 +229,9 @@ impl Plan {
         if let Some(judge) = &self.judge {
             judge.check()?;
         }
+        if let Some(contest) = &self.contest {
+            self.check_contest(contest)?;
+        }
         if let Some(nowhere) = self.windows.iter().find(|window| window::zone(window).is_none()) {
             return Err(PlanError::Zone(nowhere.zone.clone()));
         }
@@ -213,8 +250,12 @@ impl Plan {
                         return Err(PlanError::Share { stage: number, share: *share });
                     }
                     highest = *share;
-                    let others: u32 = self.others.iter().map(|(_, share)| *share).sum();
-                    let sum = share.saturating_add(others).saturating_add(self.holdout);
+                    let candidates = self.candidates().len();
+                    let all = share.saturating_mul(u32::try_from(candidates).unwrap_or(u32::MAX));
+                    let sum = all.saturating_add(self.holdout);
+                    if sum >= 10_000 && candidates > 1 {
+                        return Err(PlanError::Crowded { stage: number, candidates, share: *share, sum });
+                    }
                     if sum >= 10_000 {
                         return Err(PlanError::Sum { stage: number, sum });
                     }
@@ -228,6 +269,33 @@ impl Plan {
             if until.verdict && self.judge.is_none() {
                 return Err(PlanError::NoJudge { stage: number });
             }
+        }
+        Ok(())
+    }
+
+    /// What several candidates need beyond what one does.
+    fn check_contest(&self, contest: &Contest) -> Result<(), PlanError> {
+        let releases = self.candidates();
+        let different: BTreeSet<Digest> = releases.iter().copied().chain(self.incumbent).collect();
+        let wanted = releases.len() + usize::from(self.incumbent.is_some());
+        if !(2..=MOST_CANDIDATES).contains(&releases.len())
+            || releases.first() != Some(&self.candidate)
+            || different.len() != wanted
+        {
+            return Err(PlanError::Candidates);
+        }
+        if self.incumbent.is_none() {
+            return Err(PlanError::NothingRuns);
+        }
+        let last = self.stages.iter().rev().find_map(|stage| match stage {
+            Stage::Shadow { until, .. } | Stage::Canary { until, .. } => Some(until),
+            Stage::Gate { .. } | Stage::Full { .. } => None,
+        });
+        let Some(judge) = self.judge.as_ref().filter(|_| last.is_some_and(|until| until.verdict)) else {
+            return Err(PlanError::NoChoice);
+        };
+        if !judge.metrics.iter().any(|metric| metric.name == contest.winner) {
+            return Err(PlanError::Winner(contest.winner.clone()));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidemill_core::{Digest, Timestamp};
 
+use super::contest::{Contestant, Fate};
 use super::freeze::Freeze;
 use super::plan::Until;
 use crate::approval::Approval;
@@ -132,6 +133,11 @@ pub enum Hold {
         /// Until when.
         until: Timestamp,
     },
+    /// Some of several candidates are not through the stage.
+    Candidates {
+        /// They, with what keeps each.
+        waiting: Vec<Waiting>,
+    },
     /// Approvals are missing.
     Approvals {
         /// So many count now.
@@ -146,6 +152,16 @@ pub enum Hold {
         /// What was missing.
         why: Vec<Why>,
     },
+}
+
+/// One of several candidates that is not through the stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Its name.
+    pub name: String,
+    /// What keeps it.
+    #[serde(flatten)]
+    pub hold: Hold,
 }
 
 /// How far a stage is.
@@ -198,6 +214,9 @@ pub struct Traffic {
     pub arms: Vec<(Digest, u32)>,
     /// The release that gets copies, and of how many of 10,000 requests.
     pub shadow: Option<(Digest, u32)>,
+    /// Further releases that get copies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadows: Vec<(Digest, u32)>,
     /// Releases that are kept ready without requests.
     pub warm: Vec<Digest>,
 }
@@ -206,6 +225,16 @@ impl Traffic {
     /// The share of a release, of 10,000.
     pub fn share(&self, release: Digest) -> u32 {
         self.arms.iter().find(|(arm, _)| *arm == release).map_or(0, |(_, share)| *share)
+    }
+
+    /// Releases that get copies, and of how many of 10,000 requests.
+    pub fn shown(&self) -> impl Iterator<Item = (Digest, u32)> {
+        self.shadow.iter().chain(&self.shadows).copied()
+    }
+
+    /// Of how many of 10,000 requests a release gets copies.
+    pub fn copies(&self, release: Digest) -> u32 {
+        self.shown().find(|(one, _)| *one == release).map_or(0, |(_, share)| share)
     }
 }
 
@@ -269,6 +298,13 @@ pub enum Input {
         /// What was seen; its stratum is the revision of the traffic under which it was.
         look: Look,
     },
+    /// The same where there are several candidates, of all of them at once.
+    Looks {
+        /// Counts looks, as above.
+        seq: u64,
+        /// One for each candidate that is in.
+        looks: Vec<LookAt>,
+    },
     /// Outcomes of requests became due.
     Outcomes {
         /// Requests up to this moment have now had their time. An input that does not go beyond what was taken up is passed over, so
@@ -280,6 +316,9 @@ pub enum Input {
         late: u64,
         /// What was seen, one for each table of traffic under which the requests were.
         looks: Vec<Look>,
+        /// The same where there are several candidates.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        of_each: Vec<LookAt>,
     },
     /// Somebody agrees.
     Approve {
@@ -307,6 +346,17 @@ pub enum Input {
         /// Why.
         why: String,
     },
+    /// Somebody takes one of several candidates out.
+    Drop {
+        /// Which.
+        candidate: Digest,
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+        /// Whether harm was seen, for which its release goes into quarantine.
+        harm: bool,
+    },
     /// Another rollout takes its place.
     Supersede {
         /// Its name.
@@ -324,7 +374,19 @@ pub enum Input {
     },
 }
 
-/// A change of phase or of stage.
+/// What was seen of one of several candidates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LookAt {
+    /// Which.
+    pub candidate: Digest,
+    /// Its requests; none where outcomes of earlier ones became known.
+    #[serde(default)]
+    pub requests: u64,
+    /// What was seen.
+    pub look: Look,
+}
+
+/// A change of phase or of stage, or of who is in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transition {
     /// The phase before.
@@ -361,7 +423,7 @@ pub struct State {
     pub stage: usize,
     /// When the stage took effect; its times count from here. None while its traffic is not in effect.
     pub since: Option<Timestamp>,
-    /// Requests of the candidate in this stage.
+    /// Requests of the candidate in this stage, or of all of several.
     pub requests: u64,
     /// The wanted traffic.
     pub traffic: Traffic,
@@ -382,14 +444,19 @@ pub struct State {
     /// The latest time that was seen; a clock that goes back does not take time back.
     pub(super) clock: Timestamp,
     pub(super) judge: Option<Judge>,
+    /// The candidates where there are several; they have judges of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) contestants: Vec<Contestant>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) matured: Option<Matured>,
 }
 
 impl State {
-    /// The judge with everything that it has seen.
+    /// The judge with everything that it has seen; of several candidates that of the chosen one, or else of the first that is in.
     pub fn judge(&self) -> Option<&Judge> {
-        self.judge.as_ref()
+        let of = |wanted: fn(&Fate) -> bool| self.contestants.iter().find(|one| wanted(&one.fate));
+        let lead = of(|fate| matches!(fate, Fate::Chosen { .. })).or_else(|| of(Fate::is_living));
+        lead.or(self.contestants.first()).map(|one| &one.judge).or(self.judge.as_ref())
     }
 
     /// The number of the last look that was taken up.

@@ -1,6 +1,7 @@
 //! Rollouts as stories, and as anything that can happen in any order.
 
 mod properties;
+mod several;
 mod stories;
 
 use std::collections::BTreeSet;
@@ -56,7 +57,7 @@ fn plan() -> Plan {
         environment: "prod".into(),
         candidate: candidate(),
         incumbent: Some(incumbent()),
-        others: vec![],
+        contest: None,
         holdout: 100,
         author: "author".into(),
         stages: vec![
@@ -80,20 +81,20 @@ fn plan() -> Plan {
 
 /// A look in which both arms had so many requests, and so many of them failed.
 fn look(seq: u64, revision: u64, candidate: (u64, u64), baseline: (u64, u64)) -> Input {
+    Input::Look { seq, requests: candidate.0, look: seen(revision, candidate, baseline) }
+}
+
+fn seen(revision: u64, candidate: (u64, u64), baseline: (u64, u64)) -> Look {
     let counts = |(n, events)| Sample::Counts { n, events };
-    Input::Look {
-        seq,
-        requests: candidate.0,
-        look: Look {
-            traffic: Under { stratum: revision as u32, share: Some(0.5) },
-            assigned: None,
-            observations: vec![Observation {
-                metric: "errors".into(),
-                slice: None,
-                candidate: counts(candidate),
-                baseline: counts(baseline),
-            }],
-        },
+    Look {
+        traffic: Under { stratum: revision as u32, share: Some(0.5) },
+        assigned: None,
+        observations: vec![Observation {
+            metric: "errors".into(),
+            slice: None,
+            candidate: counts(candidate),
+            baseline: counts(baseline),
+        }],
     }
 }
 

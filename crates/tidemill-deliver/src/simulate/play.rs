@@ -23,6 +23,9 @@ pub struct Scene {
     pub stages: Vec<Stage>,
     /// The judge of the plan.
     pub judge: Spec,
+    /// How many candidates have a share each. One of them is played, with its part of the error budget; the others take requests from
+    /// the incumbent.
+    pub candidates: usize,
     /// What each metric of the judge is like without harm, in its order; none where nothing is known of it, and then nothing is seen of
     /// it.
     pub sources: Vec<Option<Source>>,
@@ -93,7 +96,16 @@ struct Epoch {
     from: i64,
     until: i64,
     share: f64,
+    /// The share of all candidates.
+    given: f64,
     is_shadow: bool,
+}
+
+impl Epoch {
+    /// The candidate's part of the requests of both arms.
+    fn of_both(self) -> f64 {
+        if self.given > self.share { self.share / (self.share + 1.0 - self.given) } else { self.share }
+    }
 }
 
 /// Plays a rollout of a candidate with these distributions, in the order of the judge's metrics.
@@ -114,12 +126,9 @@ pub(super) fn play(
             Stage::Shadow { share, until } => (*share, until, true),
             Stage::Canary { share, until } => (*share, until, false),
         };
-        play.epochs.push(Epoch {
-            from: play.clock,
-            until: i64::MAX,
-            share: f64::from(share) / 10_000.0,
-            is_shadow,
-        });
+        let share = f64::from(share) / 10_000.0;
+        let given = share * scene.candidates.max(1) as f64;
+        play.epochs.push(Epoch { from: play.clock, until: i64::MAX, share, given, is_shadow });
         let (passed, ending) = play.stage(at, until, horizon);
         run.stages.push(passed);
         if let Some(epoch) = play.epochs.last_mut() {
@@ -225,7 +234,14 @@ impl Play<'_> {
         let expected = self.scene.pace.between(from as f64 / HOUR_MS, to as f64 / HOUR_MS);
         let requests = self.random.poisson(expected);
         let candidate = self.random.binomial(requests, epoch.share);
-        let baseline = if epoch.is_shadow { requests } else { requests - candidate };
+        let others = epoch.given - epoch.share;
+        let rest = requests - candidate;
+        let baseline = match epoch.is_shadow {
+            true => requests,
+            // Nothing is drawn for others that are not there, so figures of one candidate stay as they were.
+            false if others <= 0.0 => rest,
+            false => rest - self.random.binomial(rest, (others / (1.0 - epoch.share)).min(1.0)),
+        };
         (requests, (candidate, baseline))
     }
 
@@ -302,7 +318,7 @@ fn delays(sources: &[Option<Source>]) -> Vec<f64> {
 }
 
 fn traffic(place: usize, epoch: Epoch) -> Traffic {
-    Traffic { stratum: place as u32 + 1, share: (!epoch.is_shadow).then_some(epoch.share) }
+    Traffic { stratum: place as u32 + 1, share: (!epoch.is_shadow).then(|| epoch.of_both()) }
 }
 
 /// How many values so many requests have.

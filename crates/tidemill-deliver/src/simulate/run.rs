@@ -39,7 +39,9 @@ pub fn simulate(
     threads: usize,
     goes_on: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Run>, SimulateError> {
-    let judge = Judge::new(scene.judge.clone())?;
+    let mut spec = scene.judge.clone();
+    spec.error_budget /= scene.candidates.max(1) as f64;
+    let judge = Judge::new(spec)?;
     let candidate = candidate(scene, harms)?;
     let repetitions = repetitions.min(MOST_REPETITIONS);
     let (next, stopped) = (AtomicU64::new(0), AtomicBool::new(false));

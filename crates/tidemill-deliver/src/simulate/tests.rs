@@ -35,6 +35,7 @@ fn scene(metrics: Vec<(Metric, Option<Source>)>, stages: Vec<Stage>, an_hour: f6
     Scene {
         stages,
         judge: Spec { error_budget: 0.05, metrics, slices: None },
+        candidates: 1,
         sources,
         pace: Pace::constant(an_hour),
         round: Duration::from_secs(1),

@@ -1,5 +1,6 @@
 //! Tests over the public API, in one program.
 
+mod contest;
 mod errors;
 mod slices;
 mod stream;

@@ -188,6 +188,11 @@ impl Check<'_> {
         if let Some(windows) = &rollout.windows {
             self.windows(windows, &at.key("windows").key("allow"));
         }
+        let judged = || rollout.judge.iter().flat_map(|judge| &judge.metrics).map(JudgeMetric::word);
+        if rollout.winner.is_some_and(|winner| !judged().any(|word| word == winner)) {
+            let hint = "add it to `metrics:` of `judge`".to_owned();
+            self.add(&at.key("winner").span, "the judge does not measure it", "", Some(hint));
+        }
         let Some(judge) = &rollout.judge else { return };
         let at = at.key("judge");
         if !(judge.error_budget > 0.0 && judge.error_budget < 1.0) {

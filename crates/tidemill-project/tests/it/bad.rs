@@ -175,6 +175,7 @@ fn hours_slices_and_holdouts_that_make_no_sense() {
     insta::assert_snapshot!(bad(&text("windows: {allow: []}", "{by: [origin, origin]}")));
     insta::assert_snapshot!(bad(&text("windows: {allow: [Mon 09:00-16:00 Europe/Pragu]}", "{by: []}")));
     insta::assert_snapshot!(bad(&text("holdout: 50%", "{by: [origin]}")));
+    insta::assert_snapshot!(bad(&text("winner: kpi", "{by: [origin]}")));
     let good = text(
         "windows: {allow: ['Mon-Thu 09:00-16:00 Europe/Prague']}\n        holdout: 1%",
         "{by: [origin, carrier], min_samples: 500}",

@@ -42,6 +42,9 @@ pub(crate) struct Rollout {
     environment: String,
     /// The release that is to get the requests.
     release: String,
+    /// Further ones that are tried at the same time; the best goes on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rivals: Vec<String>,
     /// The release that has them.
     #[serde(skip_serializing_if = "Option::is_none")]
     incumbent: Option<String>,
@@ -106,9 +109,9 @@ pub(crate) struct RolloutDetail {
     stages: serde_json::Value,
     /// The stage that it is in, from 0.
     stage: u64,
-    /// The part of the requests that the release gets, from 0 to 1.
+    /// The part of the requests that the release gets, from 0 to 1; of several the one that was chosen, or else the first that is in.
     share: f64,
-    /// Requests of the release in this stage.
+    /// Requests of the release in this stage; of several all of theirs.
     requests: u64,
     /// What keeps it from going on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,14 +119,45 @@ pub(crate) struct RolloutDetail {
     held: Option<serde_json::Value>,
     /// What gates said of it before its first request, oldest first.
     gates: Vec<GateSaid>,
-    /// The judge's evidence for each metric.
+    /// The judge's evidence for each metric; of several candidates that of the one whose share is said.
     #[schema(value_type = Vec<Object>)]
     metrics: serde_json::Value,
+    /// The candidates where there are several, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    candidates: Vec<RolloutCandidate>,
+    /// The metric by which the best of several is chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chosen_by: Option<String>,
     /// Its phases, oldest first.
     phases: Vec<PhaseChange>,
     /// What became of the record in Git of what the environment runs now; missing where none is kept, or it is not over.
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<GitRecord>,
+}
+
+/// One of several candidates of a rollout.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RolloutCandidate {
+    /// Its release.
+    release: String,
+    /// Its model and version, for example `late@5`.
+    name: String,
+    /// Who made it; nobody who made one of them can approve.
+    author: String,
+    /// `in`, `dropped`, `not chosen` or `chosen`.
+    fate: String,
+    /// Why, where it is not just in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    /// The part of the requests that it gets, from 0 to 1.
+    share: f64,
+    /// The part of the requests of which it gets copies, from 0 to 1.
+    copies: f64,
+    /// Its requests in this stage.
+    requests: u64,
+    /// Its judge's evidence for each metric.
+    #[schema(value_type = Vec<Object>)]
+    metrics: serde_json::Value,
 }
 
 /// The record in Git of what an environment runs.
@@ -149,8 +183,8 @@ impl GitRecord {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RolloutAction {
-    /// `approve`, `proceed`, `abort` or `rollback`.
-    #[schema(pattern = "^(approve|proceed|abort|rollback)$")]
+    /// `approve`, `proceed`, `abort`, `rollback` or `drop`.
+    #[schema(pattern = "^(approve|proceed|abort|rollback|drop)$")]
     action: String,
     /// Why; needed for all but `approve`.
     #[serde(default)]
@@ -159,6 +193,12 @@ pub(crate) struct RolloutAction {
     #[serde(default)]
     #[schema(pattern = "^b3:[0-9a-f]{64}$")]
     inputs: Option<String>,
+    /// For `drop`: which one of several candidates is taken out, for example `late@5`, or the digest of its release.
+    #[serde(default)]
+    candidate: Option<String>,
+    /// For `drop`: whether harm was seen, for which its release goes into quarantine.
+    #[serde(default)]
+    harm: bool,
 }
 
 /// What came of it.
@@ -185,8 +225,11 @@ impl From<stored::Release> for Release {
 
 impl From<stored::Rollout> for Rollout {
     fn from(rollout: stored::Rollout) -> Self {
+        // A plan that cannot be read says so where the rollout is asked for.
+        let rivals = plan_of(&rollout).map(|plan| plan.candidates().into_iter().skip(1));
         Self {
             id: rollout.id,
+            rivals: rivals.into_iter().flatten().map(|release| release.to_string()).collect(),
             endpoint: rollout.made.endpoint,
             environment: rollout.made.environment,
             release: rollout.made.candidate.to_string(),
@@ -268,12 +311,30 @@ pub(super) async fn get(State(app): State<App>, Path(id): Path<Position>) -> One
             Problem::from(tidemill_registry::Error::new(tidemill_registry::Code::InternalError, message))
         })
     };
+    let mut candidates = Vec::new();
+    for one in state.candidates(&plan) {
+        let Some((name, fate)) = one.name.zip(one.fate) else { continue };
+        let metrics = one.judge.map(|judge| judge.view()).unwrap_or_default();
+        candidates.push(RolloutCandidate {
+            release: one.release.to_string(),
+            name: name.to_owned(),
+            author: plan.author_of(one.release).to_owned(),
+            fate: fate.name().to_owned(),
+            why: fate.why().map(str::to_owned),
+            share: f64::from(one.share) / 10_000.0,
+            copies: f64::from(one.copies) / 10_000.0,
+            requests: one.requests,
+            metrics: shown(serde_json::to_value(&metrics))?,
+        });
+    }
     one(RolloutDetail {
+        inputs: state.inputs(&plan).to_string(),
+        share: f64::from(state.traffic.share(state.lead(&plan))) / 10_000.0,
         author: plan.author,
-        inputs: plan.inputs.to_string(),
+        candidates,
+        chosen_by: plan.contest.map(|contest| contest.winner),
         stages: shown(serde_json::to_value(&plan.stages))?,
         stage: state.stage as u64,
-        share: f64::from(state.traffic.share(plan.candidate)) / 10_000.0,
         requests: state.requests,
         held: state.hold.as_ref().map(|hold| shown(serde_json::to_value(hold))).transpose()?,
         gates,
@@ -284,7 +345,7 @@ pub(super) async fn get(State(app): State<App>, Path(id): Path<Position>) -> One
     })
 }
 
-/// Approves a rollout, lets a stage pass that ran out of time, or ends it
+/// Approves a rollout, lets a stage pass that ran out of time, takes a candidate out, or ends it
 ///
 /// The author of a release can neither approve it nor let it pass.
 #[utoipa::path(post, path = "/api/v1/rollouts/{id}/actions", operation_id = "actOnRollout", tag = "delivery",
@@ -318,8 +379,15 @@ pub(super) async fn action(
         "proceed" => Action::Proceed { why: why()? },
         "abort" => Action::Abort { why: why()? },
         "rollback" => Action::Rollback { why: why()? },
+        "drop" => {
+            let candidate = wanted.candidate.clone().ok_or_else(|| {
+                Problem::invalid("`candidate` is missing: the model and version that is taken out")
+            })?;
+            Action::Drop { candidate, why: why()?, harm: wanted.harm }
+        }
         other => {
-            let message = format!("`{other}` is no action; expected approve, proceed, abort or rollback");
+            let message =
+                format!("`{other}` is no action; expected approve, proceed, abort, rollback or drop");
             return Err(Problem::invalid(message));
         }
     };

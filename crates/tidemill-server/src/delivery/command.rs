@@ -10,13 +10,12 @@ use tidemill_deliver::approval::Approval;
 use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::judge::Spec;
 use tidemill_deliver::outcome::Measures;
-use tidemill_deliver::release::Release;
 use tidemill_deliver::rollout::{Admission, Concurrency, Input, Plan, Stage, State, start};
 use tidemill_deliver::simulate::Power;
 use tidemill_registry::{Code, Error};
 
+use super::candidates::{Made, Version, candidate_of, make};
 use super::fence::{fence, keep};
-use super::quarantine::quarantined;
 use super::step::{plan_of, release_of, state_of, take, write};
 
 /// Rollouts of one endpoint that are looked at.
@@ -49,6 +48,10 @@ pub struct Wanted {
     pub windows: Vec<Window>,
     /// The part of requests that stays with the release before until it is complete, in ten thousandths.
     pub holdout: u32,
+    /// Further versions that are tried at the same time, of which the best goes on.
+    pub rivals: Vec<Version>,
+    /// The metric of the judge by which the best of several is chosen; the first that comes of outcomes where not given, else the first.
+    pub winner: Option<String>,
     /// The alias of the model that points at the version once its rollout is complete.
     pub alias: Option<String>,
     /// What it may be without anybody who looks, where nobody has; not asked of releases by hand.
@@ -64,6 +67,8 @@ pub struct Placed {
     pub rollout: u64,
     /// The release.
     pub release: Digest,
+    /// Releases of further candidates.
+    pub rivals: Vec<Digest>,
     /// The release that has the requests now.
     pub incumbent: Option<Digest>,
     /// Whether it waits for another rollout to be over.
@@ -93,6 +98,15 @@ pub enum Action {
         /// Why.
         why: String,
     },
+    /// Takes one of several candidates out.
+    Drop {
+        /// Which: model and version, as in `late@5`, or the digest of its release.
+        candidate: String,
+        /// Why.
+        why: String,
+        /// Whether harm was seen, for which its release goes into quarantine.
+        harm: bool,
+    },
 }
 
 /// A time in which no release gets more requests.
@@ -116,7 +130,7 @@ pub fn endpoint_name(endpoint: &str, environment: &str, is_last: bool) -> String
 ///
 /// # Errors
 ///
-/// Where there is no such version, the plan makes no sense, the release is in quarantine, or another rollout is on its way and
+/// Where there is no such version, the plan makes no sense, one of its releases is in quarantine, or another rollout is on its way and
 /// `concurrency` says `reject`.
 pub async fn release(db: &Db, clock: &dyn Clock, actor: &Actor, wanted: &Wanted) -> Result<Placed, Error> {
     release_after(db, clock, actor, None, wanted).await
@@ -136,28 +150,13 @@ pub async fn release_after(
 ) -> Result<Placed, Error> {
     let at = clock.now();
     let mut tx = db.begin().await?;
-    let mut events = Vec::new();
     let event = |kind: EventKind| NewEvent { at, actor: actor.clone(), kind, cause };
-    let release = settle(&mut tx, wanted).await?;
-    let digest = release.digest();
-    let kept = stored::Release {
-        digest,
-        model: release.model.clone(),
-        version: release.version,
-        body: write(&release)?,
-        created_at: at,
-        author: actor.clone(),
+    let mut made = make(db, &mut tx, wanted, (actor, cause, at)).await?;
+    let mut events = std::mem::take(&mut made.events);
+    let releases = made.releases();
+    let (quarantine, Some(digest)) = (made.quarantine.take(), releases.first().copied()) else {
+        return Err(Error::invalid("nothing is to be released"));
     };
-    if tx.add_release(&kept).await? {
-        events.push(event(EventKind::ReleaseCreated {
-            release: digest,
-            model: release.model.clone(),
-            version: release.version,
-        }));
-    }
-    // Whoever made the release first is its author, also where somebody else releases it again.
-    let author = tx.release(digest).await?.map_or_else(|| actor.name.clone(), |kept| kept.author.name);
-    let quarantine = quarantined(db, &release, &wanted.environment).await?;
     let filter = RolloutFilter {
         endpoint: Some(wanted.endpoint.clone()),
         environment: Some(wanted.environment.clone()),
@@ -185,15 +184,19 @@ pub async fn release_after(
             return Err(Error::new(Code::InvalidState, quarantine.unwrap_or_default()));
         }
     }
-    if incumbent == Some(digest) {
-        let why = format!("`{}` runs release {} already", wanted.environment, digest.short());
+    if let Some(running) = made.contenders.iter().find(|one| Some(one.release) == incumbent) {
+        let name = if releases.len() > 1 { format!("{}, ", running.name) } else { String::new() };
+        let why = format!("`{}` runs {name}release {} already", wanted.environment, running.release.short());
         return Err(Error::new(Code::ResourceAlreadyExists, why));
     }
     let is_waiting = admission != Admission::Start;
     // What waits is compared with what runs when it begins: as far as is known, the release that it waits for.
-    let before =
-        live.iter().filter(|_| is_waiting).map(|other| other.made.candidate).find(|other| *other != digest);
-    let mut plan = plan(wanted, digest, incumbent.or(before), author)?;
+    let before = live
+        .iter()
+        .filter(|_| is_waiting)
+        .map(|other| other.made.candidate)
+        .find(|other| !releases.contains(other));
+    let mut plan = plan(wanted, &made, digest, incumbent.or(before))?;
     let said = fence(db, &mut tx, &mut plan, at).await?;
     seal(&mut tx, &mut plan).await?;
     let state = begin(&plan, at)?;
@@ -207,11 +210,14 @@ pub async fn release_after(
         at,
     };
     let id = tx.add_rollout(&new, &write(&state)?, state.phase.name(), is_waiting).await?;
+    let rivals = releases[1..].to_vec();
+    tx.add_rivals(id, &rivals).await?;
     events.push(event(EventKind::RolloutStarted {
         rollout: id,
         endpoint: new.endpoint,
         environment: new.environment,
         release: digest,
+        rivals: rivals.clone(),
         incumbent,
         plan: Digest::of(text.as_bytes()),
     }));
@@ -219,45 +225,17 @@ pub async fn release_after(
         events.push(keep(&mut tx, id, said, actor, cause).await?);
     }
     tx.commit(events).await?;
-    Ok(Placed { rollout: id, release: digest, incumbent, is_waiting })
+    Ok(Placed { rollout: id, release: digest, rivals, incumbent, is_waiting })
 }
 
-async fn settle(tx: &mut Tx, wanted: &Wanted) -> Result<Release, Error> {
-    let Wanted { model, version, .. } = wanted;
-    let found = tx
-        .model_version(model, *version)
-        .await?
-        .ok_or_else(|| Error::missing(format!("model `{model}` has no version {version}")))?;
-    let content = found.content.ok_or_else(|| {
-        let why = format!(
-            "the files of {model}@{version} are not in the store, so nothing can be released by digest"
-        );
-        Error::new(Code::InvalidState, why)
-    })?;
-    Ok(Release {
-        model: model.clone(),
-        version: *version,
-        content,
-        threshold: wanted.threshold,
-        signature: None,
-        runtime: "tidemill".to_owned(),
-        commit: wanted.commit.clone(),
-        evidence: Vec::new(),
-    })
-}
-
-fn plan(
-    wanted: &Wanted,
-    candidate: Digest,
-    incumbent: Option<Digest>,
-    author: String,
-) -> Result<Plan, Error> {
+fn plan(wanted: &Wanted, made: &Made, candidate: Digest, incumbent: Option<Digest>) -> Result<Plan, Error> {
+    let author = made.contenders.first().map(|one| one.author.clone()).unwrap_or_default();
     let mut plan = Plan {
         endpoint: wanted.endpoint.clone(),
         environment: wanted.environment.clone(),
         candidate,
         incumbent,
-        others: Vec::new(),
+        contest: made.contest(wanted)?,
         holdout: wanted.holdout,
         author,
         stages: wanted.stages.clone(),
@@ -269,7 +247,7 @@ fn plan(
         alias: wanted.alias.clone(),
         inputs: candidate,
     };
-    if incumbent.is_none() {
+    if incumbent.is_none() && plan.contest.is_none() {
         compare_with_nothing(&mut plan);
     }
     plan.check().map_err(|error| Error::invalid(format!("the rollout cannot be: {error}")))?;
@@ -289,9 +267,10 @@ fn compare_with_nothing(plan: &mut Plan) {
 
 /// Names what people approve, which is the whole plan: another release, plan or incumbent makes their approval void.
 async fn seal(tx: &mut Tx, plan: &mut Plan) -> Result<(), Error> {
+    let releases: Vec<Digest> = plan.incumbent.into_iter().chain(plan.candidates()).collect();
     if let Some(measures) = &mut plan.measures {
         measures.thresholds.clear();
-        for release in plan.incumbent.into_iter().chain([plan.candidate]) {
+        for release in releases {
             let Some(stored) = tx.release(release).await? else { continue };
             measures.thresholds.extend(release_of(&stored)?.threshold.map(|threshold| (release, threshold)));
         }
@@ -314,7 +293,8 @@ pub(super) async fn begin_waiting(
 ) -> Result<Vec<NewEvent>, Error> {
     let mut plan = plan_of(rollout)?;
     plan.incumbent = tx.environment_release(&plan.environment, &plan.endpoint).await?;
-    if plan.incumbent.is_none() {
+    // Several candidates cannot be told apart then, which their preflight says.
+    if plan.incumbent.is_none() && plan.contest.is_none() {
         compare_with_nothing(&mut plan);
     }
     // What runs may be another release by now, and the envelope may have ended.
@@ -364,11 +344,16 @@ pub async fn act(
                 Some(Stage::Gate { approve }) => approve.role.clone(),
                 _ => String::new(),
             };
-            Input::Approve { approval: Approval { by, role, inputs: inputs.unwrap_or(plan.inputs), at } }
+            let inputs = inputs.unwrap_or_else(|| state.inputs(&plan));
+            Input::Approve { approval: Approval { by, role, inputs, at } }
         }
         Action::Proceed { why } => Input::Proceed { by, why: why.clone() },
         Action::Abort { why } => Input::Abort { by, why: why.clone() },
         Action::Rollback { why } => Input::Rollback { by, why: why.clone() },
+        Action::Drop { candidate, why, harm } => {
+            let candidate = candidate_of(&plan_of(&rollout)?, candidate)?;
+            Input::Drop { candidate, by, why: why.clone(), harm: *harm }
+        }
     };
     let taken = take(&mut tx, &rollout, &input, actor, at).await?;
     tx.commit(taken.events).await?;

@@ -12,15 +12,14 @@ use tidemill_db::{Db, EventFilter};
 use tidemill_deliver::rollout::{Due, Effect, Freeze, Input, Plan, State, decide};
 use tidemill_registry::{Code, Error};
 use tidemill_serve::gateway::endpoint::EndpointSpec;
-use tidemill_serve::gateway::source::Which;
 use tokio_util::sync::CancellationToken;
 
 use super::command::begin_waiting;
 use super::mature::mature;
 use super::observe::Observer;
 use super::power::Powers;
-use super::quarantine::quarantined;
-use super::step::{plan_of, release_of, state_of, take_from};
+use super::preflight::{barred, preflight};
+use super::step::{plan_of, state_of, take_from};
 use super::traffic::{Names, names, spec};
 use crate::{App, serving};
 
@@ -158,9 +157,7 @@ impl Driver {
             let Some(known) = self.known.get(id).filter(|known| !known.rollout.is_waiting) else { continue };
             let Known { plan, state, names, .. } = known;
             let seen = self.observer.look(serving.gateway(), *id, plan, state, names, now);
-            if let Some((look, requests)) = seen {
-                looks.push((*id, Input::Look { seq: state.last_look() + 1, requests, look }));
-            }
+            looks.extend(seen.map(|input| (*id, input)));
         }
         for some in looks.chunks(TOGETHER) {
             if let Err(error) = self.take_together(some).await {
@@ -238,7 +235,7 @@ impl Driver {
             self.input(&mut known, Input::Tick).await?;
         }
         // An effect may lead to the next one; a plan has so many stages, and a rollout never goes round.
-        for _ in 0..known.plan.stages.len() + 4 {
+        for _ in 0..known.plan.stages.len() + known.plan.candidates().len() + 3 {
             let Some(due) = known.state.due.first().cloned() else { break };
             if !self.bring_about(&mut known, due).await? {
                 break;
@@ -261,12 +258,14 @@ impl Driver {
                     },
                     None => None,
                 };
-                let mut problems = self.preflight(&plan, &names).await;
-                // What waited may have become known as harmful meanwhile.
-                let db = self.app.registry().db();
-                if let Some(kept) = db.release(plan.candidate).await? {
-                    problems.extend(quarantined(db, &release_of(&kept)?, &plan.environment).await?);
-                }
+                let hidden = match self.declared(&plan.endpoint).await {
+                    Ok(declared) => Ok(declared.unwrap_or_default().records.redact.into_keys().collect()),
+                    Err(error) => Err(format!("the endpoint cannot be read: {error}")),
+                };
+                // Whoever was taken out before is not looked at.
+                let living = rollout.state.living(&plan);
+                let mut problems = preflight(&self.app, &plan, &living, &names, hidden).await;
+                problems.extend(barred(self.app.registry().db(), &plan, &living).await?);
                 let mut results = vec![GateResult {
                     gate: "preflight".to_owned(),
                     passed: problems.is_empty(),
@@ -335,55 +334,6 @@ impl Driver {
             .await
             .map_err(|refusal| refusal.error)?;
         Ok(())
-    }
-
-    /// Whether the candidate can answer what the incumbent answers.
-    async fn preflight(&self, plan: &Plan, names: &Names) -> Vec<String> {
-        const LOAD: Duration = Duration::from_secs(300);
-        let Some(serving) = self.app.serving() else {
-            return vec!["this server does not serve models".to_owned()];
-        };
-        let models = serving.gateway().models();
-        let mut loaded = Vec::new();
-        for release in [Some(plan.candidate), plan.incumbent].into_iter().flatten() {
-            let Some((model, version)) = names.get(&release) else { continue };
-            let which = Which::parse(Some(&version.to_string()));
-            let deadline = tokio::time::Instant::now() + LOAD;
-            match models.ready(model, &which, false, deadline.into_std()).await {
-                Ok(ready) => loaded.push(ready),
-                Err(error) if release == plan.candidate => {
-                    return vec![format!("{model}@{version}: {error}")];
-                }
-                // Then the candidate is all the more welcome.
-                Err(_) => {}
-            }
-        }
-        let hidden = match self.declared(&plan.endpoint).await {
-            Ok(declared) => declared.unwrap_or_default().records.redact,
-            Err(error) => return vec![format!("the endpoint cannot be read: {error}")],
-        };
-        let inputs = loaded.first().map(|candidate| candidate.metadata.load_full());
-        let inputs = inputs.iter().flat_map(|metadata| &metadata.inputs).map(|input| input.name.as_str());
-        let mut problems = no_slices(plan, &inputs.collect::<Vec<_>>(), |column| hidden.contains_key(column));
-        let [candidate, incumbent] = loaded.as_slice() else { return problems };
-        let (candidate, incumbent) = (candidate.metadata.load(), incumbent.metadata.load());
-        for input in &candidate.inputs {
-            match incumbent.inputs.iter().find(|known| known.name == input.name) {
-                None => {
-                    problems.push(format!("it wants the input `{}`, which requests do not have", input.name));
-                }
-                Some(known) if known.element != input.element => {
-                    problems.push(format!("its input `{}` is of another type", input.name));
-                }
-                Some(_) => {}
-            }
-        }
-        for output in &incumbent.outputs {
-            if !candidate.outputs.iter().any(|known| known.name == output.name) {
-                problems.push(format!("it lacks the output `{}`, which callers get now", output.name));
-            }
-        }
-        problems
     }
 
     async fn input(&self, rollout: &mut Known, input: Input) -> Result<(), Error> {
@@ -485,22 +435,6 @@ fn actor() -> Actor {
 fn freeze(stored: tidemill_db::delivery::Freeze) -> Freeze {
     let tidemill_db::delivery::Freeze { id, endpoint, reason, owner, from, until } = stored;
     Freeze { id, endpoint, reason, owner, from, until }
-}
-
-/// Inputs by which requests cannot be grouped: there is none of the name, or its values are to be kept nowhere.
-fn no_slices(plan: &Plan, inputs: &[&str], is_hidden: impl Fn(&str) -> bool) -> Vec<String> {
-    let limits = plan.judge.as_ref().and_then(|judge| judge.slices.as_ref());
-    let problem = |column: &String| {
-        if !inputs.contains(&column.as_str()) {
-            let inputs = inputs.join(", ");
-            return Some(format!(
-                "its judge has slices by `{column}`, which is no input of it; it has {inputs}"
-            ));
-        }
-        let why = "which `records.redact` of the endpoint hides: its values would stand in the log";
-        is_hidden(column).then(|| format!("its judge has slices by `{column}`, {why}"))
-    };
-    limits.into_iter().flat_map(|limits| &limits.by).filter_map(problem).collect()
 }
 
 /// Freezes that a rollout does not know yet, and those that were lifted.

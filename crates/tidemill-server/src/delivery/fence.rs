@@ -18,7 +18,7 @@ const ROLE: &str = "reviewer";
 /// Events that are read at once.
 const PAGE: usize = 100;
 
-/// Looks whether the candidate of a plan is inside of its envelope; where it is not, the plan begins with a gate. A plan that begins
+/// Looks whether the candidates of a plan are inside of its envelope; where one is not, the plan begins with a gate. A plan that begins
 /// with one anyway gets no second: whoever agrees there sees what this one says. The rollout keeps it with [`keep`].
 pub(super) async fn fence(
     db: &Db,
@@ -27,12 +27,17 @@ pub(super) async fn fence(
     at: Timestamp,
 ) -> Result<Option<GateResult>, Error> {
     let Some(envelope) = plan.envelope.clone() else { return Ok(None) };
-    let candidate = version(db, tx, plan.candidate).await?;
     let running = match plan.incumbent {
         Some(incumbent) => Some(version(db, tx, incumbent).await?),
         None => None,
     };
-    let why = envelope.outside(&candidate, running.as_ref(), at);
+    let mut why = Vec::new();
+    for release in plan.candidates() {
+        let candidate = version(db, tx, release).await?;
+        let outside = envelope.outside(&candidate, running.as_ref(), at).into_iter();
+        let name = plan.name_of(release).map(|name| format!("{name}: ")).unwrap_or_default();
+        why.extend(outside.map(|one| format!("{name}{one}")));
+    }
     let passed = why.is_empty();
     if !passed && !matches!(plan.stages.first(), Some(Stage::Gate { .. })) {
         let approve = Rule { role: ROLE.to_owned(), people: Vec::new(), count: 1, expires: None };

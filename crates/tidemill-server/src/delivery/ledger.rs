@@ -18,7 +18,7 @@ use tidemill_registry::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::step::{plan_of, release_of};
+use super::step::{plan_of, release_of, state_of};
 use crate::App;
 
 /// How often the log is looked at.
@@ -376,9 +376,14 @@ async fn record(db: &Db, place: &LedgerPlace, change: &Change) -> Result<Environ
         Some(digest) => Some(release(db, digest).await?),
         None => None,
     };
-    let rolled_back = match &change.rolled_back {
-        Some(why) => Some((release(db, rollout.made.candidate).await?, why.clone())),
-        None => None,
+    let (plan, state) = (plan_of(&rollout)?, state_of(&rollout)?);
+    // Of several candidates the one that did harm last, or the one that was chosen.
+    let (of, rolled_back) = match &change.rolled_back {
+        Some(why) => {
+            let harmful = state.harmful(&plan);
+            (harmful, Some((release(db, harmful).await?, why.clone())))
+        }
+        None => (state.lead(&plan), None),
     };
     let started = EventFilter { limit: Some(1), ..about(change.rollout, "rollout.started") };
     let started = db.events(&started).await?.pop();
@@ -390,7 +395,7 @@ async fn record(db: &Db, place: &LedgerPlace, change: &Change) -> Result<Environ
         rolled_back,
         rollout: change.rollout,
         at: change.at,
-        by: plan_of(&rollout)?.author,
+        by: plan.author_of(of).to_owned(),
         cause: causes.last().map(|event| format!("event {}: {}", event.seq, cause(&event.kind))),
     })
 }

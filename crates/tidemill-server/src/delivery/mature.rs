@@ -8,7 +8,7 @@ use std::time::Duration;
 use tidemill_core::{Digest, Timestamp};
 use tidemill_deliver::judge::{Judge, Look, Traffic as Under};
 use tidemill_deliver::outcome::{Answer, Epoch, Label, Measures, Row, observations};
-use tidemill_deliver::rollout::{Input, Matured, Plan, State};
+use tidemill_deliver::rollout::{Input, LookAt, Matured, Plan, State};
 use tidemill_registry::Error;
 use tidemill_serve::record::Reader;
 use tidemill_serve::record::outcome::{Answered, Joined, Known, Stretch, joined};
@@ -44,11 +44,21 @@ pub(super) async fn mature(
     if stretch.outcomes == 0 && stretch.until.since(matured.until) < EMPTY.max(measures.delay / 4) {
         return Ok(None);
     }
-    let looks = looks((plan, state.judge()), measures, matured, incumbent, &stretch.rows);
+    let of = |release: Digest| {
+        looks((release, state.judge_of(release)), measures, matured, incumbent, &stretch.rows)
+    };
+    let (mut looks, mut of_each) = (Vec::new(), Vec::new());
+    if plan.contest.is_none() {
+        looks = of(plan.candidate);
+    } else {
+        for candidate in state.living(plan) {
+            of_each.extend(of(candidate).into_iter().map(|look| LookAt { candidate, requests: 0, look }));
+        }
+    }
     let db = app.registry().db();
     let joined = db.count_matched_outcomes(&plan.endpoint, next(matured.began), next(stretch.until)).await?;
     let late = joined.saturating_sub(matured.outcomes + stretch.outcomes);
-    Ok(Some(Input::Outcomes { until: stretch.until, outcomes: stretch.outcomes, late, looks }))
+    Ok(Some(Input::Outcomes { until: stretch.until, outcomes: stretch.outcomes, late, looks, of_each }))
 }
 
 async fn read(
@@ -68,17 +78,17 @@ async fn read(
 
 /// One look for each table of traffic; requests of the moments in between say nothing.
 fn looks(
-    (plan, judge): (&Plan, Option<&Judge>),
+    (candidate, judge): (Digest, Option<&Judge>),
     measures: &Measures,
     matured: &Matured,
     incumbent: Digest,
     rows: &[Joined],
 ) -> Vec<Look> {
-    let arms = [arm_name(plan.candidate), arm_name(incumbent)];
+    let arms = [arm_name(candidate), arm_name(incumbent)];
     let of_epoch = |epoch: &Epoch| {
         let rows: Vec<Row> =
             rows.iter().filter(|row| epoch.holds(row.at)).map(|row| row_of(row, measures, &arms)).collect();
-        let observations = observations(measures, epoch, plan.candidate, incumbent, &rows, judge);
+        let observations = observations(measures, epoch, candidate, incumbent, &rows, judge);
         let stratum = u32::try_from(epoch.revision).unwrap_or(u32::MAX);
         (!observations.is_empty()).then(|| Look {
             traffic: Under { stratum, share: epoch.share() },

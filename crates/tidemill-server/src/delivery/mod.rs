@@ -3,6 +3,7 @@
 //! The functions of `command` are the one way in, for the command line as for HTTP: they look at rights and approvals, change state
 //! and append events in one transaction. What a rollout does next is decided by `tidemill-deliver`; `driver` brings it about.
 
+mod candidates;
 mod command;
 mod driver;
 mod fence;
@@ -10,12 +11,14 @@ mod ledger;
 mod mature;
 mod observe;
 mod power;
+mod preflight;
 mod quarantine;
 mod recent;
 mod sliced;
 mod step;
 mod traffic;
 
+pub use candidates::Version;
 pub use command::{
     Action, NewFreeze, Placed, Wanted, act, endpoint_name, freeze, lift_freeze, release, release_after,
     standing,

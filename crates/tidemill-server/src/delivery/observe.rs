@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tidemill_core::{Digest, Timestamp};
 use tidemill_deliver::judge::{ERRORS, LATENCY, Look, Observation, Sample, Slice, Traffic as Under};
-use tidemill_deliver::rollout::{Plan, State};
+use tidemill_deliver::rollout::{Input, LookAt, Plan, State};
 use tidemill_serve::gateway::Gateway;
 use tidemill_serve::gateway::metrics::{ArmLabels, ArmMeter, LATENCY as BOUNDS};
 use tidemill_serve::gateway::slices::Tally;
@@ -125,7 +125,7 @@ impl Observer {
         self.sliced.keep(is_live);
     }
 
-    /// The look since the last one; none where the candidate had no request. The second number is the candidate's requests.
+    /// What was seen of the candidates that are in since the last look; none where neither they nor the incumbent had a request.
     pub(super) fn look(
         &mut self,
         gateway: &Gateway,
@@ -134,32 +134,45 @@ impl Observer {
         state: &State,
         names: &Names,
         now: Timestamp,
-    ) -> Option<(Look, u64)> {
+    ) -> Option<Input> {
         let incumbent = plan.incumbent?;
-        let candidate = self.counted(gateway, rollout, plan, plan.candidate, names)?;
+        let mut candidates = Vec::new();
+        for release in state.living(plan) {
+            candidates.push((release, self.counted(gateway, rollout, plan, release, names)?));
+        }
         let baseline = self.counted(gateway, rollout, plan, incumbent, names)?;
-        let requests = candidate.requests();
         let slow = self.slow.get(&rollout).copied();
         if slow.is_none()
             && let Some(slow) = self.last.get(&(rollout, incumbent)).and_then(Counted::slow)
         {
             self.slow.insert(rollout, slow);
         }
-        if requests + baseline.requests() == 0 {
+        if baseline.requests() + candidates.iter().map(|(_, one)| one.requests()).sum::<u64>() == 0 {
             return None;
         }
-        let mut observations = observed(None, [&candidate, &baseline], slow);
-        observations.extend(self.sliced.observations(gateway, (rollout, plan, state), slow, now));
-        let given = state.traffic.share(plan.candidate);
-        let both = given + state.traffic.share(incumbent);
-        let share = (given > 0 && both > given).then(|| f64::from(given) / f64::from(both));
+        let mut sliced = self.sliced.observations(gateway, (rollout, plan, state), slow, now);
         // Requests of one key stay together, so only without keys are they assigned one by one.
         let is_keyed = gateway.endpoint(&plan.endpoint).is_some_and(|found| {
             found.spec.as_ref().is_some_and(|spec| spec.sticky.is_some() || !spec.rules.is_empty())
         });
-        let assigned = (share.is_some() && !is_keyed).then(|| (requests, baseline.requests()));
         let stratum = u32::try_from(state.applied).unwrap_or(u32::MAX);
-        Some((Look { traffic: Under { stratum, share }, assigned, observations }, requests))
+        let looks = candidates.into_iter().map(|(release, candidate)| {
+            let mut observations = observed(None, [&candidate, &baseline], slow);
+            observations.extend(sliced.remove(&release).unwrap_or_default());
+            let given = state.traffic.share(release);
+            let both = given + state.traffic.share(incumbent);
+            let share = (given > 0 && both > given).then(|| f64::from(given) / f64::from(both));
+            let requests = candidate.requests();
+            let assigned = (share.is_some() && !is_keyed).then(|| (requests, baseline.requests()));
+            let look = Look { traffic: Under { stratum, share }, assigned, observations };
+            LookAt { candidate: release, requests, look }
+        });
+        let (seq, mut looks): (u64, Vec<LookAt>) = (state.last_look() + 1, looks.collect());
+        if plan.contest.is_some() {
+            return (!looks.is_empty()).then_some(Input::Looks { seq, looks });
+        }
+        let LookAt { requests, look, .. } = looks.pop()?;
+        Some(Input::Look { seq, requests, look })
     }
 
     fn counted(

@@ -89,6 +89,7 @@ async fn look(
         stages: plan.stages,
         sources: seen.known.sources(&judge),
         judge,
+        candidates: plan.contest.map_or(1, |contest| contest.candidates.len()),
         pace: seen.pace,
         round: Duration::from_secs(1),
         horizon: power.decide_within,

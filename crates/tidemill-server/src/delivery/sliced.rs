@@ -26,8 +26,11 @@ struct Last {
     at: Timestamp,
     /// The table of traffic that was in effect.
     applied: u64,
-    arms: [BTreeMap<Slice, Counted>; 2],
+    arms: HashMap<Digest, Arm>,
 }
+
+/// What was counted of an arm, by slice.
+type Arm = BTreeMap<Slice, Counted>;
 
 impl Sliced {
     /// Forgets rollouts that are over.
@@ -35,7 +38,7 @@ impl Sliced {
         self.0.retain(|rollout, _| is_live(*rollout));
     }
 
-    /// What was seen of slices since the last time; nothing where that was just now. `slow` is from how many microseconds on a request is
+    /// What was seen of slices since the last time, by candidate; nothing where that was just now. `slow` is from how many microseconds on a request is
     /// slow, where that is known.
     pub(super) fn observations(
         &mut self,
@@ -43,47 +46,59 @@ impl Sliced {
         (rollout, plan, state): (u64, &Plan, &State),
         slow: Option<u64>,
         now: Timestamp,
-    ) -> Vec<Observation> {
+    ) -> HashMap<Digest, Vec<Observation>> {
         let Some((limits, incumbent)) =
             plan.judge.as_ref().and_then(|judge| judge.slices.as_ref()).zip(plan.incumbent)
         else {
-            return Vec::new();
+            return HashMap::new();
         };
-        // After a crash the values that the judge knows come first again.
-        let known = |column: &str| match state.judge() {
-            Some(judge) => judge.slice_values(column).map(str::to_owned).collect(),
-            None => Vec::new(),
+        let living = state.living(plan);
+        // After a crash the values that the judges know come first again.
+        let known = |column: &str| {
+            let mut known: Vec<String> = Vec::new();
+            for judge in living.iter().filter_map(|release| state.judge_of(*release)) {
+                let new = judge.slice_values(column).filter(|value| !known.iter().any(|one| one == value));
+                let new: Vec<String> = new.map(str::to_owned).collect();
+                known.extend(new);
+            }
+            known
         };
         let slices = gateway.slices(&plan.endpoint, &limits.by, limits.most as usize, known);
         let pause = SELDOM.min(now.since(state.since.unwrap_or(now)) / 32);
         let last = self.0.get(&rollout).filter(|last| last.applied == state.applied);
         if last.is_some_and(|last| now.since(last.at) < pause) {
-            return Vec::new();
+            return HashMap::new();
         }
-        let of = |release: Digest| -> BTreeMap<Slice, Counted> {
+        let of = |release: Digest| -> Arm {
             let counted = slices.counted(&arm_name(release)).into_iter();
             counted.map(|((column, value), tally)| (Slice { column, value }, Counted::from(tally))).collect()
         };
-        let arms = [of(plan.candidate), of(incumbent)];
+        let arms: HashMap<Digest, Arm> =
+            living.iter().chain([&incumbent]).map(|release| (*release, of(*release))).collect();
         // What was counted under another table of traffic, or before the first look, belongs to none.
-        let observations = last.map_or_else(Vec::new, |last| since(&arms, &last.arms, slow));
+        let seen = |last: &Last, release: Digest| {
+            let none = Arm::new();
+            let of = |arms: &HashMap<Digest, Arm>| {
+                [release, incumbent].map(|one| arms.get(&one).unwrap_or(&none).clone())
+            };
+            since(&of(&arms), &of(&last.arms), slow)
+        };
+        let observations = last.map_or_else(HashMap::new, |last| {
+            living.iter().map(|release| (*release, seen(last, *release))).collect()
+        });
         self.0.insert(rollout, Last { at: now, applied: state.applied, arms });
         observations
     }
 }
 
-fn since(
-    now: &[BTreeMap<Slice, Counted>; 2],
-    before: &[BTreeMap<Slice, Counted>; 2],
-    slow: Option<u64>,
-) -> Vec<Observation> {
+fn since(now: &[Arm; 2], before: &[Arm; 2], slow: Option<u64>) -> Vec<Observation> {
     let mut slices: Vec<&Slice> = now.iter().flat_map(BTreeMap::keys).collect();
     slices.sort_unstable();
     slices.dedup();
     let mut observations = Vec::new();
     for slice in slices {
         let [candidate, baseline] = [0, 1].map(|arm: usize| {
-            let of = |arms: &[BTreeMap<Slice, Counted>; 2]| arms[arm].get(slice).cloned().unwrap_or_default();
+            let of = |arms: &[Arm; 2]| arms[arm].get(slice).cloned().unwrap_or_default();
             of(now).since(&of(before))
         });
         let seen = observed(Some(slice), [&candidate, &baseline], slow);

@@ -17,9 +17,7 @@ pub(super) type Names = BTreeMap<Digest, (String, u64)>;
 /// Models and versions of all releases of a plan.
 pub(super) async fn names(db: &Db, plan: &Plan) -> Result<Names, Error> {
     let mut names = Names::new();
-    for digest in
-        plan.incumbent.into_iter().chain([plan.candidate]).chain(plan.others.iter().map(|(other, _)| *other))
-    {
+    for digest in plan.incumbent.into_iter().chain(plan.candidates()) {
         let release = db
             .release(digest)
             .await?
@@ -48,9 +46,9 @@ pub(super) fn spec(before: EndpointSpec, traffic: &Traffic, names: &Names) -> En
     };
     let answering =
         traffic.arms.iter().filter_map(|(release, share)| arm(*release, f64::from(*share), false));
-    let shadow = traffic.shadow.and_then(|(release, share)| arm(release, f64::from(share) / 100.0, true));
+    let shadows = traffic.shown().filter_map(|(release, share)| arm(release, f64::from(share) / 100.0, true));
     let warm = traffic.warm.iter().filter_map(|release| arm(*release, 0.0, false));
-    let arms: Vec<Arm> = answering.chain(shadow).chain(warm).collect();
+    let arms: Vec<Arm> = answering.chain(shadows).chain(warm).collect();
     // A rule may only name an arm that is there.
     let rules =
         before.rules.into_iter().filter(|rule| arms.iter().any(|arm| arm.name == rule.arm && !arm.shadow));
@@ -94,25 +92,63 @@ mod tests {
         );
     }
 
+    /// Shares grow, and candidates are taken out one after the other, in any order: whoever is with one that is in stays with it, and
+    /// what one had that is out is the incumbent's again.
+    #[test]
+    fn nobody_is_moved_from_one_candidate_to_another() {
+        let [old, one, two, three] = [b"old".as_slice(), b"one", b"two", b"three"].map(Digest::of);
+        let names = [old, one, two, three].into_iter().zip(1..).map(|(d, v)| (d, ("churn".to_owned(), v)));
+        let names: Names = names.collect();
+        let owners = |spec: &EndpointSpec| -> Vec<String> {
+            let stretches = spec.allotment.iter();
+            stretches.flat_map(|one| std::iter::repeat_n(one.arm.clone(), one.slots as usize)).collect()
+        };
+        for order in [[one, two, three], [two, three, one], [three, one, two], [three, two, one]] {
+            let (mut spec_now, mut living) = (EndpointSpec::default(), vec![one, two, three]);
+            let mut before: Option<Vec<String>> = None;
+            for (at, given) in [300, 300, 1_500, 1_500, 3_300].into_iter().enumerate() {
+                // Every second change takes one out.
+                if at % 2 == 1 {
+                    living.retain(|release| *release != order[at / 2]);
+                }
+                let rest = 10_000 - given * living.len() as u32;
+                let arms = std::iter::once((old, rest)).chain(living.iter().map(|release| (*release, given)));
+                let table = Traffic { arms: arms.collect(), ..Traffic::default() };
+                let next = spec(spec_now.clone(), &table, &names).settle(Some(&spec_now)).unwrap();
+                let now = owners(&next);
+                for (was, is) in before.iter().flatten().zip(&now) {
+                    let is_in = living.iter().any(|release| arm_name(*release) == *was);
+                    assert!(!is_in || is == was, "{at}: from {was} to {is}");
+                    assert!(is_in || *was == arm_name(old) || is == &arm_name(old), "{at}: {was} to {is}");
+                }
+                assert!(now[..100].iter().all(|owner| *owner == arm_name(old)), "who is held out");
+                (before, spec_now) = (Some(now), next);
+            }
+        }
+    }
+
     #[test]
     fn shares_shadows_and_warm_releases_become_arms() {
         let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
         let names = Names::from([(old, ("churn".to_owned(), 1)), (new, ("churn".to_owned(), 2))]);
         let before = EndpointSpec { timeout_ms: Some(70), ..EndpointSpec::default() };
-        let canary =
-            Traffic { revision: 2, arms: vec![(old, 9_000), (new, 1_000)], shadow: None, warm: vec![] };
+        let canary = Traffic { revision: 2, arms: vec![(old, 9_000), (new, 1_000)], ..Traffic::default() };
         let settled = spec(before.clone(), &canary, &names).settle(None).unwrap();
         assert_eq!(settled.timeout_ms, Some(70));
         let shares = settled.shares();
         assert_eq!((shares[&*arm_name(old)], shares[&*arm_name(new)]), (9_000, 1_000));
 
-        let shadow =
-            Traffic { revision: 1, arms: vec![(old, 10_000)], shadow: Some((new, 5_000)), warm: vec![] };
+        let shadow = Traffic {
+            revision: 1,
+            arms: vec![(old, 10_000)],
+            shadow: Some((new, 5_000)),
+            ..Traffic::default()
+        };
         let settled = spec(before.clone(), &shadow, &names).settle(None).unwrap();
         assert!(settled.arms[1].shadow);
         assert_eq!((settled.arms[1].weight, settled.shares().len()), (50.0, 1));
 
-        let full = Traffic { revision: 3, arms: vec![(new, 10_000)], shadow: None, warm: vec![old] };
+        let full = Traffic { revision: 3, arms: vec![(new, 10_000)], warm: vec![old], ..Traffic::default() };
         let settled = spec(before, &full, &names).settle(None).unwrap();
         assert_eq!(settled.shares(), BTreeMap::from([(&*arm_name(new), 10_000)]));
         assert_eq!(settled.arms.len(), 2, "the old release stays loaded");

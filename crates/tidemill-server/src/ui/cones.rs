@@ -4,8 +4,8 @@ use std::sync::Mutex;
 
 use tidemill_core::{Digest, Timestamp};
 use tidemill_db::delivery::Rollout;
-use tidemill_deliver::judge::Cone;
-use tidemill_deliver::rollout::{Input, Plan};
+use tidemill_deliver::judge::{Cone, Look};
+use tidemill_deliver::rollout::{Input, LookAt, Plan};
 use tidemill_registry::{Code, Error};
 
 use super::ask::Ask;
@@ -26,12 +26,12 @@ struct Known {
     /// A rollout that waited gets another plan when it begins.
     plan: Digest,
     inputs: u64,
-    cone: Cone,
+    cones: Vec<(Digest, Cone)>,
 }
 
-/// A rollout's cone, and whether inputs are left that it does not have.
+/// The cones of a rollout's candidates in the order of the plan, and whether inputs are left that they do not have.
 pub(super) struct Folded {
-    pub(super) cone: Cone,
+    pub(super) cones: Vec<(Digest, Cone)>,
     pub(super) is_whole: bool,
 }
 
@@ -52,20 +52,21 @@ impl Cones {
     }
 }
 
-/// The cone of a rollout; none where it has no judge. What it was at each of `moments` is kept.
+/// The cones of a rollout; none where it has no judge. What they were at each of `moments` is kept.
 pub(super) async fn fold(
     ask: &Ask,
     rollout: &Rollout,
     plan: &Plan,
     moments: &[Timestamp],
 ) -> Result<Option<Folded>, Error> {
-    let Some(spec) = &plan.judge else { return Ok(None) };
+    let Some(spec) = plan.judge_of_each() else { return Ok(None) };
     let (cones, digest) = (ask.app.cones(), Digest::of(rollout.made.plan.as_bytes()));
     let mut known = match cones.take(rollout.id, digest) {
         Some(known) => known,
         None => {
-            let cone = Cone::new(spec.clone()).map_err(|error| internal(&error.to_string()))?;
-            Known { rollout: rollout.id, plan: digest, inputs: 0, cone }
+            let cone = Cone::new(spec).map_err(|error| internal(&error.to_string()))?;
+            let all = plan.candidates().into_iter().map(|release| (release, cone.clone())).collect();
+            Known { rollout: rollout.id, plan: digest, inputs: 0, cones: all }
         }
     };
     for _ in 0..MOST / STRIDE {
@@ -76,22 +77,31 @@ pub(super) async fn fold(
             let read: Input = serde_json::from_str(&input.body).map_err(|error| {
                 internal(&format!("input {} of rollout {} cannot be read: {error}", input.number, rollout.id))
             })?;
-            let looks = match read {
-                Input::Look { look, .. } => vec![look],
-                Input::Outcomes { looks, .. } => looks,
-                _ => Vec::new(),
-            };
-            for look in looks {
-                known.cone.look(input.at, &look, moments.contains(&input.at));
+            for (of, look) in looks_of(read, plan.candidate) {
+                if let Some((_, cone)) = known.cones.iter_mut().find(|(release, _)| *release == of) {
+                    cone.look(input.at, &look, moments.contains(&input.at));
+                }
             }
         }
         if is_last {
             break;
         }
     }
-    let folded = Folded { cone: known.cone.clone(), is_whole: known.inputs >= rollout.inputs };
+    let folded = Folded { cones: known.cones.clone(), is_whole: known.inputs >= rollout.inputs };
     cones.put(known);
     Ok(Some(folded))
+}
+
+/// The looks of an input, with whom they are about.
+fn looks_of(input: Input, candidate: Digest) -> Vec<(Digest, Look)> {
+    let own = |looks: Vec<Look>| looks.into_iter().map(move |look| (candidate, look));
+    let named = |looks: Vec<LookAt>| looks.into_iter().map(|one| (one.candidate, one.look));
+    match input {
+        Input::Look { look, .. } => vec![(candidate, look)],
+        Input::Looks { looks, .. } => named(looks).collect(),
+        Input::Outcomes { looks, of_each, .. } => own(looks).chain(named(of_each)).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn internal(why: &str) -> Error {

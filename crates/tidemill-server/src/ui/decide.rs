@@ -19,7 +19,7 @@ fn text<'a>(fields: &'a [(String, String)], name: &str) -> Result<&'a str, Error
     Ok(text)
 }
 
-/// Approves, lets a stage pass, or ends a rollout, for a form of its page.
+/// Approves, lets a stage pass, takes a candidate out, or ends a rollout, for a form of its page.
 pub(super) async fn rollout(Path((id, action)): Path<(String, String)>, sent: Sent) -> Response {
     let done = async {
         let fields = sent.fields()?;
@@ -40,6 +40,11 @@ pub(super) async fn rollout(Path((id, action)): Path<(String, String)>, sent: Se
             "proceed" => Action::Proceed { why: why()? },
             "abort" => Action::Abort { why: why()? },
             "rollback" => Action::Rollback { why: why()? },
+            "drop" => Action::Drop {
+                candidate: text(&fields, "candidate")?.to_owned(),
+                why: why()?,
+                harm: text(&fields, "harm")? == "yes",
+            },
             other => return Err(Error::missing(format!("`{other}` is nothing that is done to a rollout"))),
         };
         let registry = sent.app.registry();

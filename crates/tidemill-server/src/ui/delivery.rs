@@ -13,9 +13,9 @@ use tidemill_ui::{Area, Block, Cell, Crumb, Empty, Field, Figure, Page, Section,
 use super::Made;
 use super::ask::Ask;
 use super::rollout::{
-    LIVE, Names, badge, held, names, percent, release_link, rollout_link, waits_for_people,
+    LIVE, Names, badge, held, names, percent, release_cell, release_link, rollout_link, waits_for_people,
 };
-use crate::delivery::standing;
+use crate::delivery::{plan_of, standing};
 
 /// Rollouts of one page.
 const PAGE: usize = 50;
@@ -42,7 +42,10 @@ pub(super) async fn list(ask: Ask) -> Made {
     let (environments, live) = (db.environments().await?, on_their_way(&ask).await?);
     let quarantines = db.quarantines().await?;
     let wanted = environments.iter().map(|one| one.release).chain(quarantines.iter().map(|one| one.release));
-    let made = rollouts.iter().chain(&live).map(|rollout| rollout.made.candidate);
+    let mut made = Vec::new();
+    for rollout in rollouts.iter().chain(&live) {
+        made.extend(plan_of(rollout)?.candidates());
+    }
     let names = names(&ask, wanted.chain(made)).await?;
     let releases = db.releases(None, None, NEWEST).await?;
 
@@ -88,14 +91,15 @@ const COLUMNS: [&str; 8] =
     ["rollout", "release", "endpoint", "environment", "state", "share of requests", "waits", "changed"];
 
 fn row(ask: &Ask, rollout: &Rollout, names: &Names) -> Result<Vec<Cell>, Error> {
-    let state = standing(rollout, ask.now)?;
+    let (plan, state) = (plan_of(rollout)?, standing(rollout, ask.now)?);
+    let of = state.winner().map_or_else(|| plan.candidates(), |winner| vec![winner]);
     Ok(vec![
         Cell::Link(rollout_link(rollout.id)),
-        Cell::Link(release_link(names, rollout.made.candidate)),
+        release_cell(names, &of),
         Cell::text(rollout.made.endpoint.clone()),
         Cell::text(rollout.made.environment.clone()),
         Cell::Badge(badge(rollout, &state)),
-        Cell::Text(percent(state.traffic.share(rollout.made.candidate))),
+        Cell::Text(percent(state.given(&plan))),
         Cell::text(waits(rollout, &state, ask.now)),
         Cell::Time(rollout.updated_at, Some(ask.now)),
     ])

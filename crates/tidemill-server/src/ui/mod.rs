@@ -4,6 +4,7 @@
 mod ageing;
 mod answer;
 mod ask;
+mod candidates;
 mod card;
 mod code;
 mod compare;

@@ -15,9 +15,10 @@ use tidemill_ui::{
 use super::Made;
 use super::ask::Ask;
 use super::home::{self, Blocked};
-use super::rollout::{names, release_link, rollout_link, title};
+use super::rollout::{names, release_link, rollout_link, title, titles};
 use super::{delivery, earned, evaluation, serving};
 use crate::About;
+use crate::delivery::{plan_of, standing};
 
 /// Changes that are listed.
 const CHANGES: usize = 10;
@@ -270,12 +271,16 @@ fn health(blocked: &[Blocked], decisions: usize) -> Section {
 
 /// Rollouts that go on only when somebody decides.
 async fn decisions(ask: &Ask, live: &[Rollout]) -> Result<Table, Error> {
-    let names = names(ask, live.iter().map(|rollout| rollout.made.candidate)).await?;
-    let rows = delivery::undecided(live, ask.now)?.into_iter().map(|(rollout, why)| {
+    let mut plans = Vec::new();
+    for (rollout, why) in delivery::undecided(live, ask.now)? {
+        plans.push((rollout, plan_of(rollout)?, standing(rollout, ask.now)?, why));
+    }
+    let names = names(ask, plans.iter().flat_map(|(_, plan, ..)| plan.candidates())).await?;
+    let rows = plans.iter().map(|(rollout, plan, state, why)| {
         vec![
             Cell::Link(rollout_link(rollout.id)),
-            Cell::Text(format!("{} for {}", title(&names, rollout.made.candidate), rollout.made.environment)),
-            Cell::text(why),
+            Cell::Text(format!("{} for {}", titles(&names, plan, state), rollout.made.environment)),
+            Cell::text(why.clone()),
             Cell::Time(rollout.updated_at, Some(ask.now)),
         ]
     });

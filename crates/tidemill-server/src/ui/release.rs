@@ -10,7 +10,7 @@ use super::Made;
 use super::ask::Ask;
 use super::delivery::waits;
 use super::rollout::{LIVE, badge, gate_cells, rollout_link};
-use crate::delivery::standing;
+use crate::delivery::{plan_of, standing};
 
 /// Rollouts of one release that are listed.
 const ROLLOUTS: usize = 50;
@@ -52,13 +52,16 @@ pub(super) async fn release(ask: Ask) -> Made {
     let rollouts = db.rollouts(&filter, ROLLOUTS).await?;
     let (mut rows, mut gates) = (Vec::new(), Vec::new());
     for rollout in &rollouts {
-        let state = standing(rollout, ask.now)?;
+        let (plan, state) = (plan_of(rollout)?, standing(rollout, ask.now)?);
+        // Where it was one of several, what became of the rollout is not what became of it.
+        let own = state.candidates(&plan).into_iter().find(|one| one.release == digest);
+        let own = own.and_then(|one| Some(format!("{}: {}", one.fate?.name(), one.fate?.why()?)));
         rows.push(vec![
             Cell::Link(rollout_link(rollout.id)),
             Cell::text(rollout.made.environment.clone()),
             Cell::text(rollout.made.endpoint.clone()),
             Cell::Badge(badge(rollout, &state)),
-            Cell::text(waits(rollout, &state, ask.now)),
+            Cell::text(own.unwrap_or_else(|| waits(rollout, &state, ask.now))),
             Cell::Time(rollout.made.at, Some(ask.now)),
         ]);
     }

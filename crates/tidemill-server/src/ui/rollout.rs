@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use tidemill_core::{Digest, EventKind, Timestamp};
 use tidemill_db::delivery::{GateResult, Release, Rollout, RolloutTransition};
 use tidemill_db::{EventFilter, Order};
-use tidemill_deliver::judge::Course;
 use tidemill_deliver::rollout::{Ending, Hold, Phase, Plan, Stage, State, Until, words};
 use tidemill_registry::Error;
 use tidemill_ui::{
@@ -13,8 +12,9 @@ use tidemill_ui::{
 };
 
 use super::ask::Ask;
+use super::candidates::{self, Known};
 use super::words::{long, phase_badge};
-use super::{Made, cones, verdict};
+use super::{Made, cones};
 use crate::delivery::{plan_of, record_in_words, recorded, standing};
 
 /// Events after which pages of delivery are not up to date.
@@ -52,9 +52,26 @@ pub(super) fn title(names: &Names, release: Digest) -> String {
     names.get(&release).map_or_else(|| release.short(), |known| format!("{} v{}", known.model, known.version))
 }
 
+/// What a rollout is of, in words: the release, the one that was chosen of several, or the first and how many more.
+pub(super) fn titles(names: &Names, plan: &Plan, state: &State) -> String {
+    let more = match (&plan.contest, state.winner()) {
+        (Some(contest), None) => format!(" and {} more", contest.candidates.len() - 1),
+        _ => String::new(),
+    };
+    format!("{}{more}", title(names, state.winner().unwrap_or(plan.candidate)))
+}
+
 /// The link to a release.
 pub(super) fn release_link(names: &Names, release: Digest) -> Link {
     Link::new(href(&["delivery", "releases", &release.to_string()], &[]), title(names, release))
+}
+
+/// The links to releases.
+pub(super) fn release_cell(names: &Names, releases: &[Digest]) -> Cell {
+    match releases {
+        [one] => Cell::Link(release_link(names, *one)),
+        several => Cell::Many(several.iter().map(|one| Cell::Link(release_link(names, *one))).collect()),
+    }
 }
 
 /// The link to a rollout.
@@ -68,11 +85,11 @@ pub(super) async fn rollout(ask: Ask) -> Made {
     let id: u64 = ask.part(0).parse().map_err(|_| missing())?;
     let found = db.rollout(id).await?.ok_or_else(missing)?;
     let (plan, state) = (plan_of(&found)?, standing(&found, ask.now)?);
-    let names = names(&ask, [plan.candidate].into_iter().chain(plan.incumbent)).await?;
+    let names = names(&ask, plan.candidates().into_iter().chain(plan.incumbent)).await?;
     let phases = db.rollout_transitions(id).await?;
     let moments: Vec<Timestamp> = phases.iter().map(|phase| phase.at).collect();
     let folded = cones::fold(&ask, &found, &plan, &moments).await?;
-    let courses = folded.as_ref().map(|folded| folded.cone.courses()).unwrap_or_default();
+    let known = candidates::known(&plan, folded.as_ref());
 
     let mut facts = figures(&ask, &found, &plan, &state, &names);
     if let Some(said) = recorded(db, id).await?.and_then(|event| record_in_words(&event.kind)) {
@@ -82,20 +99,21 @@ pub(super) async fn rollout(ask: Ask) -> Made {
         Block::Section(Section::new("figures", "", vec![Block::Facts(facts)])),
         Block::Section(Section::new("stages", "Stages", vec![Block::Stages(stages(&plan, &state, &phases))])),
     ];
+    blocks.extend(candidates::section(&plan, &state, &names).map(Block::Section));
     if !found.is_over && !state.phase.is_over() {
         blocks.push(Block::Section(decisions(&ask, id, &plan, &state)));
     }
     if let Some(folded) = &folded {
-        blocks.extend(verdict::sections(&ask, folded, found.made.at, &phases));
+        blocks.extend(candidates::verdicts(&ask, (&plan, &state), folded, found.made.at, &phases));
     }
-    blocks.push(Block::Section(timeline(&ask, id, &phases, &courses).await?));
+    blocks.push(Block::Section(timeline(&ask, id, &phases, &known).await?));
     blocks.push(Block::Columns(vec![
         vec![Block::Section(Section::new("traffic", "Traffic", vec![Block::Table(traffic(&state, &names))]))],
-        vec![Block::Section(people(&ask, id, &plan).await?)],
+        vec![Block::Section(people(&ask, id, &plan, &state).await?)],
     ]));
     blocks.push(Block::Section(gates(&ask, id).await?));
     Ok(Page {
-        title: format!("Rollout {id}: {} at {}", title(&names, plan.candidate), plan.endpoint),
+        title: format!("Rollout {id}: {} at {}", titles(&names, &plan, &state), plan.endpoint),
         area: Area::Delivery,
         crumbs: vec![Crumb::new("/delivery", "Delivery")],
         badges: vec![badge(&found, &state)],
@@ -148,6 +166,10 @@ pub(super) fn held(hold: &Hold, now: Timestamp) -> String {
         Hold::Verdict { why } => format!("for the judge: {}", words(why)),
         Hold::Samples { have, need } => format!("for requests: {} of {}", count(*have), count(*need)),
         Hold::Time { until } => format!("for time to pass: {} left", long(until.since(now))),
+        Hold::Candidates { waiting } => {
+            let texts = waiting.iter().map(|one| format!("{} waits {}", one.name, held(&one.hold, now)));
+            format!("for all candidates: {}", texts.collect::<Vec<_>>().join("; "))
+        }
         Hold::Approvals { have, need, role } => {
             format!("for {need} approval(s) of the role {role}: {have} so far")
         }
@@ -167,20 +189,21 @@ pub(super) fn percent(share: u32) -> String {
 }
 
 fn figures(ask: &Ask, rollout: &Rollout, plan: &Plan, state: &State, names: &Names) -> Facts {
+    let of = state.winner().map_or_else(|| plan.candidates(), |winner| vec![winner]);
     Facts::new("rollout")
         .large()
         .with("Environment", Cell::text(plan.environment.clone()))
         .with("Endpoint", Cell::link(href(&["serving", &plan.endpoint], &[]), plan.endpoint.clone()))
-        .with("Candidate", Cell::Link(release_link(names, plan.candidate)))
+        .with(if of.len() > 1 { "Candidates" } else { "Candidate" }, release_cell(names, &of))
         .with(
             "Incumbent",
             plan.incumbent.map_or(Cell::text("none"), |incumbent| Cell::Link(release_link(names, incumbent))),
         )
-        .with("Share of requests", Cell::Text(percent(state.traffic.share(plan.candidate))))
+        .with("Share of requests", Cell::Text(percent(state.given(plan))))
         .with("Held out until the end", Cell::Text(percent(plan.holdout)))
         .with("Requests in this stage", Cell::Count(state.requests))
         .with("Began", Cell::Time(rollout.made.at, Some(ask.now)))
-        .with("Author", Cell::text(plan.author.clone()))
+        .with("Author", Cell::text(plan.authors().join(", ")))
 }
 
 fn until(until: &Until) -> String {
@@ -202,6 +225,7 @@ fn until(until: &Until) -> String {
 }
 
 fn stages(plan: &Plan, state: &State, phases: &[RolloutTransition]) -> Stages {
+    let each = if plan.contest.is_some() { " each" } else { "" };
     let over = state.phase.is_over() || matches!(state.phase, Phase::GoingBack { .. });
     let complete = state.phase == Phase::Complete;
     // Before the first stage the number is the first stage's too.
@@ -210,7 +234,7 @@ fn stages(plan: &Plan, state: &State, phases: &[RolloutTransition]) -> Stages {
         let (name, detail, share) = match stage {
             Stage::Shadow { share, until: end } => (format!("shadow {}", percent(*share)), until(end), None),
             Stage::Canary { share, until: end } => {
-                (format!("canary {}", percent(*share)), until(end), Some(f64::from(*share) / 10_000.0))
+                (format!("canary {}{each}", percent(*share)), until(end), Some(f64::from(*share) / 10_000.0))
             }
             Stage::Gate { approve } => {
                 let people = if approve.people.is_empty() {
@@ -261,12 +285,13 @@ fn decisions(ask: &Ask, id: u64, plan: &Plan, state: &State) -> Section {
     };
     let reason = |label: &str| vec![Field::new("reason", label, "text")];
     let mut blocks = Vec::new();
+    let awaited = state.inputs(plan);
     if state.phase == Phase::Awaiting {
-        let inputs = Field { value: plan.inputs.to_string(), ..Field::new("inputs", "", "hidden") };
+        let inputs = Field { value: awaited.to_string(), ..Field::new("inputs", "", "hidden") };
         blocks.push(Block::Text(format!(
-            "{} made this release and cannot approve it. You agree to exactly this release and plan, {}.",
-            plan.author,
-            plan.inputs.short()
+            "{} made what is released and cannot approve it. You agree to exactly this release and plan, {}.",
+            plan.authors().join(", "),
+            awaited.short()
         )));
         blocks.push(form("approve", "Approve the rollout", "Approve", vec![inputs]));
     }
@@ -278,6 +303,7 @@ fn decisions(ask: &Ask, id: u64, plan: &Plan, state: &State) -> Section {
             reason("Why it may go on without proof"),
         ));
     }
+    blocks.extend(candidates::drop_form(ask, id, plan, state));
     blocks.push(Block::Columns(vec![
         vec![form(
             "abort",
@@ -306,7 +332,7 @@ fn traffic(state: &State, names: &Names) -> Table {
     };
     let table = &state.traffic;
     let answering = table.arms.iter().map(|(release, share)| row(*release, percent(*share), "answers"));
-    let shadow = table.shadow.iter().map(|(release, share)| row(*release, percent(*share), "gets copies"));
+    let shadow = table.shown().map(|(release, share)| row(release, percent(share), "gets copies"));
     let warm = table.warm.iter().map(|release| row(*release, "0 %".into(), "is kept ready"));
     Table::new("traffic", "Traffic that is wanted now", &["release", "share", "how", "digest"])
         .with(answering.chain(shadow).chain(warm))
@@ -321,7 +347,7 @@ async fn timeline(
     ask: &Ask,
     id: u64,
     phases: &[RolloutTransition],
-    courses: &[Course],
+    known: &Known<'_>,
 ) -> Result<Section, Error> {
     let filter = EventFilter {
         subject: Some(format!("rollout:{id}")),
@@ -332,7 +358,8 @@ async fn timeline(
     let events = ask.app.registry().db().events(&filter).await?;
     let event = |phase: &RolloutTransition| {
         events.iter().find(|event| {
-            matches!(&event.kind, EventKind::RolloutMoved { to, from, .. } if *to == phase.to && *from == phase.from)
+            matches!(&event.kind, EventKind::RolloutMoved { to, from, why, .. }
+                if *to == phase.to && *from == phase.from && *why == phase.why)
                 && event.at == phase.at
         })
     };
@@ -344,7 +371,7 @@ async fn timeline(
             Cell::Badge(phase_badge(&phase.to)),
             Cell::Count(phase.stage + 1),
             Cell::text(phase.why.clone()),
-            Cell::text(verdict::at_moment(courses, phase.at)),
+            Cell::text(candidates::at_moment(known, phase.at)),
             event.map_or(Cell::None, |event| Cell::text(event.actor.to_string())),
             event.map_or(Cell::None, |event| {
                 Cell::link(href(&["log", &event.seq.to_string()], &[]), format!("event {}", event.seq))
@@ -360,9 +387,11 @@ async fn timeline(
         .more(href(&["log"], &[("subject", &format!("rollout:{id}"))]), "in the log"))
 }
 
-async fn people(ask: &Ask, id: u64, plan: &Plan) -> Result<Section, Error> {
+async fn people(ask: &Ask, id: u64, plan: &Plan, state: &State) -> Result<Section, Error> {
     let rows = ask.app.registry().db().approvals(id).await?.into_iter().map(|approval| {
-        let state = if approval.inputs == plan.inputs {
+        let state = if state.winner().is_some() && approval.inputs == state.inputs(plan) {
+            Badge::new(Tone::Good, "of the one that was chosen")
+        } else if approval.inputs == plan.inputs {
             Badge::new(Tone::Good, "of this plan")
         } else {
             Badge::new(Tone::Warn, "of another plan")

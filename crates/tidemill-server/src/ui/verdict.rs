@@ -2,12 +2,11 @@
 
 use tidemill_core::Timestamp;
 use tidemill_db::delivery::RolloutTransition;
-use tidemill_deliver::judge::{Course, Decision, MetricView, Reading, Standing};
+use tidemill_deliver::judge::{Cone as Verdict, Course, Decision, MetricView, Reading, Standing};
 use tidemill_ui::chart::{Cone, ConeLimit, ConePoint, LineChart, Series};
 use tidemill_ui::{Badge, Block, Cell, Empty, Figure, Section, Table, Tone, count, moment, number};
 
 use super::ask::Ask;
-use super::cones::Folded;
 use super::words::long;
 
 /// In which unit the time axis of a rollout is.
@@ -47,26 +46,44 @@ pub(super) fn standing_badge(standing: Standing) -> Badge {
     }
 }
 
-/// Everything about the verdict; the phases are where stages changed.
+/// Of whom a verdict is, where there are several: the number of the candidate, from 1, and its name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About<'a> {
+    pub(super) number: usize,
+    pub(super) name: &'a str,
+}
+
+/// What is put behind the names of sections and tables to tell those of candidates apart.
+fn suffix(about: Option<About<'_>>) -> String {
+    about.map(|about| format!("_{}", about.number)).unwrap_or_default()
+}
+
+/// Everything about the verdict on a candidate; the phases are where stages changed.
 pub(super) fn sections(
     ask: &Ask,
-    folded: &Folded,
+    (cone, is_whole): (&Verdict, bool),
+    about: Option<About<'_>>,
     began: Timestamp,
     phases: &[RolloutTransition],
 ) -> Vec<Block> {
-    let courses = folded.cone.courses();
+    let courses = cone.courses();
+    let (end, of) = (suffix(about), about.map(|about| format!(" on {}", about.name)).unwrap_or_default());
     let last = courses.iter().filter_map(|course| course.readings.last()).map(|reading| reading.at).max();
     let clock = Clock::of(began, last.unwrap_or(began));
     let mut figures = Vec::new();
     for (at, course) in courses.iter().enumerate() {
-        figures.push(cone(at, course, &clock, phases));
-        figures.push(evidence(at, course, &clock));
+        figures.push(figure(at, course, &clock, phases, &end));
+        // Of several candidates each has its cones; the evidence stands in their tables.
+        if about.is_none() {
+            figures.push(evidence(at, course, &clock));
+        }
     }
-    let mut section = Section::new("verdict", "Verdict", vec![Block::Table(table(ask, &courses))]).note(
+    let numbers = vec![Block::Table(table(ask, &courses, &end))];
+    let mut section = Section::new(format!("verdict{end}"), format!("Verdict{of}"), numbers).note(
         "Harm is proven where the whole interval is above what is tolerated, safety where it is below what is rejected. The \
             interval holds at every look at once, so looking often costs nothing.",
     );
-    if !folded.is_whole {
+    if !is_whole {
         section.blocks.push(Block::Text(
             "There is more to read than one look at this page takes; it goes on by itself.".into(),
         ));
@@ -80,13 +97,14 @@ pub(super) fn sections(
             "Looks begin with the first request that candidate or incumbent answers while the rollout is in a stage.",
         )));
     }
-    let slices = slices(folded).map(Block::Section);
-    [Block::Section(section)].into_iter().chain(slices).chain([Block::Section(split(folded))]).collect()
+    let slices = slices(cone, (&end, &of)).map(Block::Section);
+    let split = Block::Section(split(cone, (&end, &of)));
+    [Block::Section(section)].into_iter().chain(slices).chain([split]).collect()
 }
 
 /// Slices that are judged, those with the most evidence of harm first; none where nobody wants any.
-fn slices(folded: &Folded) -> Option<Section> {
-    let judge = folded.cone.judge();
+fn slices(cone: &Verdict, (end, of): (&str, &str)) -> Option<Section> {
+    let judge = cone.judge();
     let limits = judge.spec().slices.as_ref()?;
     let views = MetricView::of_slices(judge.view());
     let rows = views.iter().map(|view| {
@@ -101,22 +119,24 @@ fn slices(folded: &Folded) -> Option<Section> {
         ]
     });
     let columns = ["metric", "slice", "state", "candidate", "incumbent", "harm", "harm proven"];
-    let table = Table::new("slices", "Slices of the judge", &columns).with(rows).or(Empty::new(
-        "No slice has had enough requests yet",
-        format!(
-            "A slice is judged when candidate and incumbent have answered {} requests of it each.",
-            count(limits.min_samples)
-        ),
-    ));
+    let table =
+        Table::new(format!("slices{end}"), "Slices of the judge", &columns).with(rows).or(Empty::new(
+            "No slice has had enough requests yet",
+            format!(
+                "A slice is judged when candidate and incumbent have answered {} requests of it each.",
+                count(limits.min_samples)
+            ),
+        ));
     let note = "Slices only look for harm, with half of the error budget; advancing does not wait for proof of each.";
-    Some(Section::new("slices", "Slices", vec![Block::Table(table)]).note(note))
+    let title = format!("Slices{of}");
+    Some(Section::new(format!("slices{end}"), title, vec![Block::Table(table)]).note(note))
 }
 
 fn unit(course: &Course) -> &'static str {
     if course.is_ratio { "ratio of rates, candidate : incumbent" } else { "harm, in the metric's unit" }
 }
 
-fn cone(at: usize, course: &Course, clock: &Clock, phases: &[RolloutTransition]) -> Figure {
+fn figure(at: usize, course: &Course, clock: &Clock, phases: &[RolloutTransition], end: &str) -> Figure {
     let points = course.readings.iter().map(|reading| ConePoint {
         x: clock.place(reading.at),
         value: reading.harm,
@@ -159,9 +179,9 @@ fn cone(at: usize, course: &Course, clock: &Clock, phases: &[RolloutTransition])
         ]
     });
     let table =
-        Table::new(format!("cone_{at}"), format!("Looks at {}", course.now.metric), &columns).with(rows);
+        Table::new(format!("cone_{at}{end}"), format!("Looks at {}", course.now.metric), &columns).with(rows);
     Figure {
-        id: format!("cone-{at}"),
+        id: format!("cone-{at}{end}"),
         title: format!("{}: estimate and interval", course.now.metric),
         note: note(course),
         picture: picture.draw(),
@@ -223,7 +243,7 @@ fn evidence(at: usize, course: &Course, clock: &Clock) -> Figure {
     }
 }
 
-fn table(ask: &Ask, courses: &[Course]) -> Table {
+fn table(ask: &Ask, courses: &[Course], end: &str) -> Table {
     let cell = |value: Option<f64>| value.map_or(Cell::None, Cell::Number);
     let part = |have: f64, need: f64| Cell::Text(format!("{:.0} %", (100.0 * have / need).clamp(0.0, 100.0)));
     let rows = courses.iter().map(|course| {
@@ -259,7 +279,7 @@ fn table(ask: &Ask, courses: &[Course]) -> Table {
         "decided",
         "unit of harm",
     ];
-    Table::new("metrics", "Metrics of the judge", &columns).with(rows)
+    Table::new(format!("metrics{end}"), "Metrics of the judge", &columns).with(rows)
 }
 
 /// When a metric will be decided, in words.
@@ -283,9 +303,9 @@ fn forecast(ask: &Ask, course: &Course) -> String {
 }
 
 /// Whether requests fell to the arms as planned.
-fn split(folded: &Folded) -> Section {
-    let (ln_ratio, needed) = folded.cone.ratio();
-    let rows = folded.cone.splits().iter().map(|split| {
+fn split(cone: &Verdict, (end, of): (&str, &str)) -> Section {
+    let (ln_ratio, needed) = cone.ratio();
+    let rows = cone.splits().iter().map(|split| {
         let both = split.candidate + split.baseline;
         let seen = if both > 0 { Cell::Number(split.candidate as f64 / both as f64) } else { Cell::None };
         vec![
@@ -297,7 +317,7 @@ fn split(folded: &Folded) -> Section {
         ]
     });
     let columns = ["traffic", "planned share", "seen share", "candidate", "incumbent"];
-    let table = Table::new("split", "Requests by arm", &columns).with(rows).or(Empty::new(
+    let table = Table::new(format!("split{end}"), "Requests by arm", &columns).with(rows).or(Empty::new(
         "No split to check",
         "Shares are compared where requests are assigned one by one, while candidate and incumbent both answer.",
     ));
@@ -313,12 +333,14 @@ fn split(folded: &Folded) -> Section {
             ),
         )
     };
-    let shown = if folded.cone.splits().is_empty() {
+    let shown = if cone.splits().is_empty() {
         Vec::new()
     } else {
-        vec![Block::Facts(tidemill_ui::Facts::new("ratio").with("Split of requests", Cell::Badge(badge)))]
+        vec![Block::Facts(
+            tidemill_ui::Facts::new(format!("ratio{end}")).with("Split of requests", Cell::Badge(badge)),
+        )]
     };
-    Section::new("ratio", "Sample ratio", [shown, vec![Block::Table(table)]].concat())
+    Section::new(format!("ratio{end}"), format!("Sample ratio{of}"), [shown, vec![Block::Table(table)]].concat())
         .note("Candidate and incumbent must get the shares of requests that the plan gives them, or their metrics are of different requests.")
 }
 

@@ -21,5 +21,6 @@ mod talk;
 mod traces;
 mod tracking;
 mod ui;
+mod ui_contest;
 mod ui_delivery;
 mod webhooks;

@@ -9,7 +9,7 @@ use tidemill_db::delivery::{self as stored, Advance, NewRollout, RolloutTransiti
 use tidemill_deliver::approval::Rule;
 use tidemill_deliver::judge::{Kind, Look, Metric, Observation, Sample, Spec, Tier, Traffic};
 use tidemill_deliver::release::Release;
-use tidemill_deliver::rollout::{Due, Effect, Input, Plan, Stage, Until, decide, start};
+use tidemill_deliver::rollout::{Contender, Contest, Due, Effect, Input, Plan, Stage, Until, decide, start};
 use tidemill_server::delivery::{plan_of, state_of};
 
 use crate::client::{Reply, Server};
@@ -17,20 +17,28 @@ use crate::ui::{HOSTILE, csrf, form, is_tame, page};
 
 /// A rollout in which everything is called by `word`: its gate waits.
 async fn rollout(server: &Server, word: &str) -> (u64, [Digest; 2]) {
+    let (id, releases) = rollout_of(server, word, 1).await;
+    (id, [releases[0], releases[1]])
+}
+
+/// The same with so many candidates; first of the releases is the incumbent.
+pub(crate) async fn rollout_of(server: &Server, word: &str, candidates: u64) -> (u64, Vec<Digest>) {
     let at = server.clock.now();
     let event = |kind| NewEvent { at, actor: Actor::user(word), kind, cause: None };
     let mut tx = server.db.begin().await.unwrap();
     let mut events = Vec::new();
-    let releases = [1, 2].map(|version| Release {
-        model: word.to_owned(),
-        version,
-        content: Digest::of(b"content"),
-        threshold: Some(0.25),
-        signature: None,
-        runtime: word.to_owned(),
-        commit: Some(word.to_owned()),
-        evidence: vec![(word.to_owned(), Digest::of(b"evidence"))],
-    });
+    let releases: Vec<Release> = (1..=1 + candidates)
+        .map(|version| Release {
+            model: word.to_owned(),
+            version,
+            content: Digest::of(b"content"),
+            threshold: Some(0.25),
+            signature: None,
+            runtime: word.to_owned(),
+            commit: Some(word.to_owned()),
+            evidence: vec![(word.to_owned(), Digest::of(b"evidence"))],
+        })
+        .collect();
     for release in &releases {
         let body = serde_json::to_string(release).unwrap();
         let (digest, author) = (release.digest(), Actor::user(word));
@@ -39,7 +47,14 @@ async fn rollout(server: &Server, word: &str) -> (u64, [Digest; 2]) {
         assert!(tx.add_release(&kept).await.unwrap());
         events.push(event(EventKind::ReleaseCreated { release: digest, model, version }));
     }
-    let [incumbent, candidate] = releases.map(|release| release.digest());
+    let contenders = releases.iter().skip(1).map(|release| Contender {
+        release: release.digest(),
+        name: format!("{word}@{}", release.version),
+        author: word.to_owned(),
+    });
+    let contest = Contest { candidates: contenders.collect(), winner: word.to_owned() };
+    let releases: Vec<Digest> = releases.iter().map(Release::digest).collect();
+    let (incumbent, candidate) = (releases[0], releases[1]);
     let metric = Metric {
         name: word.to_owned(),
         kind: Kind::EventRate { tolerate: 1.25, reject: 2.0, negligible: None },
@@ -52,7 +67,7 @@ async fn rollout(server: &Server, word: &str) -> (u64, [Digest; 2]) {
         environment: word.to_owned(),
         candidate,
         incumbent: Some(incumbent),
-        others: Vec::new(),
+        contest: (candidates > 1).then_some(contest),
         holdout: 0,
         author: word.to_owned(),
         stages: vec![
@@ -82,12 +97,14 @@ async fn rollout(server: &Server, word: &str) -> (u64, [Digest; 2]) {
         at,
     };
     let id = tx.add_rollout(&new, &serde_json::to_string(&state).unwrap(), "pending", false).await.unwrap();
+    tx.add_rivals(id, &releases[2..]).await.unwrap();
     let (endpoint, environment) = (word.to_owned(), word.to_owned());
     events.push(event(EventKind::RolloutStarted {
         rollout: id,
         endpoint,
         environment,
         release: candidate,
+        rivals: releases[2..].to_vec(),
         incumbent: Some(incumbent),
         plan: Digest::of(text.as_bytes()),
     }));
@@ -103,11 +120,11 @@ async fn rollout(server: &Server, word: &str) -> (u64, [Digest; 2]) {
     step(server, id, Input::Tick).await;
     done(server, id).await;
     step(server, id, Input::Preflight { problems: Vec::new() }).await;
-    (id, [incumbent, candidate])
+    (id, releases)
 }
 
 /// Takes a rollout one step on, as the driver does.
-async fn step(server: &Server, id: u64, input: Input) {
+pub(crate) async fn step(server: &Server, id: u64, input: Input) {
     let found = server.db.rollout(id).await.unwrap().unwrap();
     let (plan, state) = (plan_of(&found).unwrap(), state_of(&found).unwrap());
     let at = server.clock.now();
@@ -141,7 +158,7 @@ async fn step(server: &Server, id: u64, input: Input) {
 }
 
 /// Says that everything that is due was done.
-async fn done(server: &Server, id: u64) {
+pub(crate) async fn done(server: &Server, id: u64) {
     let found = server.db.rollout(id).await.unwrap().unwrap();
     for Due { id: due, effect } in state_of(&found).unwrap().due {
         if !matches!(effect, Effect::Preflight) {
@@ -160,11 +177,11 @@ async fn look(server: &Server, id: u64, seq: u64, word: &str) {
     step(server, id, Input::Look { seq, requests: 200, look }).await;
 }
 
-async fn data(server: &Server, path: &str) -> Value {
+pub(crate) async fn data(server: &Server, path: &str) -> Value {
     server.ask("GET", path, &[("accept", "application/json")], "").await.json()["data"].clone()
 }
 
-async fn act(server: &Server, id: u64, action: &str, fields: &[(&str, &str)]) -> Reply {
+pub(crate) async fn act(server: &Server, id: u64, action: &str, fields: &[(&str, &str)]) -> Reply {
     form(server, &format!("/ui/rollouts/{id}/{action}"), fields, &[]).await
 }
 

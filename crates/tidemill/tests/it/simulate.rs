@@ -58,6 +58,13 @@ fn a_plan_is_played_without_server_and_without_requests() {
     let median = |found: &Value| of(found, None, "healthy")["hours"]["median"].as_f64().unwrap();
     assert!(median(&half) <= median(&found), "a larger share decides sooner");
     assert!(share(of(&half, Some("errors"), "4x"), "rolled_back") > 0.9);
+
+    // One of three has a third of the budget, and the others take requests from the incumbent.
+    let third = simulate(&project, &["--share", "20%", "--harm", "errors=4x", "--candidates", "3"]);
+    assert_eq!((&third["tried_together"], &third["error_budget"]), (&3.into(), &0.05.into()));
+    let alone = simulate(&project, &["--share", "20%", "--harm", "errors=4x"]);
+    assert!(median(&third) > median(&alone), "it takes longer to decide");
+    assert!(share(of(&third, Some("errors"), "4x"), "rolled_back") > 0.9);
 }
 
 #[test]
@@ -101,5 +108,10 @@ fn what_cannot_be_simulated_says_why() {
     fails(&harm("errors=worse"), 2, &["`worse` is no amount of harm"]);
     fails(&harm("latency=2x"), 2, &["`latency` is no metric of this judge", "known: `errors`, `cost`"]);
     fails(&["--traffic", "9/h", "--assume", "errors=0.1,cost=8:900"], 2, &["standard deviation of 900"]);
+    fails(
+        &["--candidates", "3"],
+        2,
+        &["3 candidates get 150 % of the requests together", "a smaller `--share`"],
+    );
     fails(&["--repetitions", "5"], 2, &["20..=100000"]);
 }

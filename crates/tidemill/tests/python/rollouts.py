@@ -1,5 +1,5 @@
-"""Versions of a model for the tests of rollouts, and traffic for them. `rollouts.py URL register`, `rollouts.py URL traffic FILE`:
-traffic goes on until FILE is there, and answers that callers did not get are counted."""
+"""Versions of a model for the tests of rollouts, and traffic for them. `rollouts.py URL register`, which takes kinds of further
+versions, `rollouts.py URL traffic FILE`: traffic goes on until FILE is there, and answers that callers did not get are counted."""
 
 import json
 import pathlib
@@ -16,12 +16,12 @@ FIXTURES = pathlib.Path(__file__).resolve().parents[1] / "fixtures"
 NAME = "late"
 
 
-def register(url):
+def register(url, *more):
     mlflow.set_tracking_uri(url)
     client = MlflowClient()
     client.create_registered_model(NAME)
     columns = [{"name": "x", "type": "string", "required": True}]
-    for kind in ("healthy", "healthy", "harmful"):
+    for kind in ("healthy", "healthy", "harmful", *more):
         flavors = {"onnx": {"data": "model.onnx", "providers": ["CPUExecutionProvider"]},
                    "python_function": {"loader_module": "mlflow.onnx", "data": "model.onnx"}}
         with mlflow.start_run() as run, tempfile.TemporaryDirectory() as folder:

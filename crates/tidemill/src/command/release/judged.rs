@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidemill_core::declare::{Better as Good, Costs, Objective};
-use tidemill_deliver::judge::{Amount, Better, Kind, Metric, Slices, Spec, Tier};
+use tidemill_deliver::judge::{Amount, Better, ERRORS, Kind, LATENCY, Metric, Slices, Spec, Tier};
 use tidemill_deliver::outcome::{COST, KPI, Measures, PAIRED_COST, PAIRED_QUALITY, QUALITY, Quality};
 use tidemill_project as project;
 
@@ -29,6 +29,20 @@ pub(super) struct Judged {
     pub(super) measures: Option<Measures>,
     /// On which tiers a stage that waits for a verdict needs proof.
     pub(super) tiers: BTreeSet<Tier>,
+}
+
+/// The metric of a judge that a word of the project file means; that which needs proof where it is measured in two ways.
+pub(super) fn metric_of(word: project::JudgeWord, spec: &Spec) -> Option<String> {
+    let names: &[&str] = match word {
+        project::JudgeWord::Errors => &[ERRORS],
+        project::JudgeWord::Latency => &[LATENCY],
+        project::JudgeWord::Cost => &[COST, PAIRED_COST],
+        project::JudgeWord::Quality => &[QUALITY, PAIRED_QUALITY],
+        project::JudgeWord::Kpi => &[KPI],
+    };
+    let is_meant = |metric: &&Metric| names.contains(&metric.name.as_str());
+    let meant = || spec.metrics.iter().filter(is_meant);
+    meant().find(|metric| metric.required).or_else(|| meant().next()).map(|metric| metric.name.clone())
 }
 
 impl Judged {

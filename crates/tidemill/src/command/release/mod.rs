@@ -9,7 +9,7 @@ use tidemill_core::Name;
 use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::rollout::Concurrency;
 use tidemill_registry::CHAMPION;
-use tidemill_server::delivery::{Wanted, endpoint_name, release_after};
+use tidemill_server::delivery::{Version, Wanted, endpoint_name, release_after};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -19,12 +19,14 @@ use crate::failure::Failure;
 #[derive(Debug, Args)]
 pub(crate) struct Release {
     /// The registered model, as in `flights-late`, with a version: `flights-late@3`; its newest version where not given, and
-    /// the model of the project file where nothing is named
-    model: Option<String>,
+    /// the model of the project file where nothing is named. Up to eight are tried side by side in one rollout, each with the
+    /// share of a stage: whoever does harm leaves, and the best of the others goes on
+    #[arg(value_name = "MODEL")]
+    models: Vec<String>,
     /// The environment
     #[arg(long, value_name = "ENVIRONMENT")]
     to: String,
-    /// From which score on the positive class is answered; part of what the release is
+    /// From which score on the positive class is answered; part of what the release is, and the same for all that are tried
     #[arg(long, value_name = "SCORE")]
     threshold: Option<f64>,
     /// What to do while another rollout of the endpoint is on its way
@@ -45,19 +47,21 @@ enum Concurrent {
 
 pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
     let declared = declared(app)?;
-    let (model, version) = match args.model.as_deref().map(|text| text.split_once('@').unwrap_or((text, "")))
-    {
-        Some((model, version)) => (model.to_owned(), version.to_owned()),
-        None => (declared.model.to_string(), String::new()),
-    };
     environment(declared, &args.to)?;
-    let version = version_of(app, &model, &version)?;
+    let named = |text: &str| {
+        let (model, version) = text.split_once('@').unwrap_or((text, ""));
+        anyhow::Ok(Version { model: model.to_owned(), version: version_of(app, model, version)? })
+    };
+    let first = args.models.first().map_or(declared.model.as_str(), String::as_str);
+    let Version { model, version } = named(first)?;
+    let rivals = args.models.iter().skip(1).map(|text| named(text)).collect::<anyhow::Result<Vec<_>>>()?;
     let concurrency = match args.concurrent {
         Concurrent::Queue => Concurrency::Queue,
         Concurrent::Supersede => Concurrency::Supersede,
         Concurrent::Reject => Concurrency::Reject,
     };
     let mut wanted = wanted(app, &model, version, &args.to, args.threshold, concurrency)?;
+    wanted.rivals = rivals;
     if app.cause.is_some() {
         // Nobody has looked at what a trigger releases.
         wanted.envelope = envelope(declared, &args.to)?;
@@ -71,12 +75,20 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
             "rollout": placed.rollout, "release": placed.release.to_string(), "model": model, "version": version,
             "endpoint": wanted.endpoint, "environment": wanted.environment,
             "incumbent": placed.incumbent.map(|digest| digest.to_string()), "waiting": placed.is_waiting,
+            "rivals": wanted.rivals.iter().zip(&placed.rivals).map(|(version, release)| {
+                json!({"model": version.model, "version": version.version, "release": release.to_string()})
+            }).collect::<Vec<_>>(),
         }));
     }
+    let rivals = wanted.rivals.iter().map(ToString::to_string);
+    let all: Vec<String> = std::iter::once(format!("{model}@{version}")).chain(rivals).collect();
     let state = if placed.is_waiting { "waits for the one before it" } else { "begins" };
     console.line(format!(
-        "rollout {} of {model}@{version} at `{}` in `{}` {state}",
-        placed.rollout, wanted.endpoint, wanted.environment
+        "rollout {} of {} at `{}` in `{}` {state}",
+        placed.rollout,
+        all.join(", "),
+        wanted.endpoint,
+        wanted.environment
     ));
     if placed.incumbent.is_none() && !placed.is_waiting {
         console.note("nothing ran there before, so there is nothing to compare with: it gets all requests");
@@ -138,6 +150,8 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
         power: planned.power,
         windows: planned.windows,
         holdout: planned.holdout,
+        rivals: Vec::new(),
+        winner: planned.winner,
         alias: (declared.champion_follows() == Some(name)).then(|| CHAMPION.to_owned()),
         envelope: None,
         concurrency: Concurrency::Queue,

@@ -11,7 +11,7 @@ use tidemill_deliver::rollout::{Stage, Until};
 use tidemill_deliver::simulate::{Otherwise, Power};
 use tidemill_project as project;
 
-use super::judged::Judged;
+use super::judged::{Judged, metric_of};
 
 /// What a rollout does.
 pub(super) struct Planned {
@@ -22,6 +22,8 @@ pub(super) struct Planned {
     pub(super) windows: Vec<Window>,
     /// In ten thousandths.
     pub(super) holdout: u32,
+    /// By which metric of the judge the best of several candidates is chosen.
+    pub(super) winner: Option<String>,
 }
 
 /// The stages and the judge of an environment.
@@ -43,7 +45,9 @@ pub(super) fn plan(environment: &project::Environment, objective: Option<&Object
     let holdout = rollout.and_then(|rollout| rollout.holdout).map_or(0, |share| ten_thousandths(share.0));
     let windows = rollout.and_then(|rollout| rollout.windows.as_ref());
     let windows = windows.map_or_else(Vec::new, |windows| windows.allow.clone());
-    Planned { stages, judge: judged.spec, measures: judged.measures, power, windows, holdout }
+    let winner = rollout.and_then(|rollout| rollout.winner).zip(judged.spec.as_ref());
+    let winner = winner.and_then(|(word, spec)| metric_of(word, spec));
+    Planned { stages, judge: judged.spec, measures: judged.measures, power, windows, holdout, winner }
 }
 
 fn ten_thousandths(share: f64) -> u32 {

@@ -1,4 +1,4 @@
-//! `tidemill rollout approve|proceed|abort|rollback`: what people do to a rollout. And `replay`, which changes nothing.
+//! `tidemill rollout approve|proceed|abort|rollback|drop`: what people do to a rollout. And `replay`, which changes nothing.
 
 use std::collections::BTreeSet;
 
@@ -33,6 +33,20 @@ pub(crate) struct Reasoned {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Drop {
+    /// The rollout's number
+    rollout: u64,
+    /// Which candidate, as in `flights-late@3`
+    candidate: String,
+    /// Why; stands in the log
+    #[arg(long, short, value_name = "TEXT")]
+    reason: String,
+    /// It did harm: put its release into quarantine
+    #[arg(long)]
+    harm: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Replay {
     /// The rollout's number
     rollout: u64,
@@ -59,6 +73,12 @@ pub(super) fn abort(args: &Reasoned, app: &App<'_>) -> anyhow::Result<()> {
 
 pub(super) fn rollback(args: &Reasoned, app: &App<'_>) -> anyhow::Result<()> {
     perform(args.rollout, &Action::Rollback { why: args.reason.clone() }, app)
+}
+
+/// Takes one of several candidates out; the others go on.
+pub(super) fn drop(args: &Drop, app: &App<'_>) -> anyhow::Result<()> {
+    let (candidate, why) = (args.candidate.clone(), args.reason.clone());
+    perform(args.rollout, &Action::Drop { candidate, why, harm: args.harm }, app)
 }
 
 fn perform(id: u64, action: &Action, app: &App<'_>) -> anyhow::Result<()> {

@@ -22,6 +22,8 @@ pub(crate) enum Rollout {
     Abort(act::Reasoned),
     /// End a rollout and put its release into quarantine
     Rollback(act::Reasoned),
+    /// Take one of several candidates out; the others go on
+    Drop(act::Drop),
     /// Compute a rollout anew from its log, and compare
     Replay(act::Replay),
     /// Play the plan of an environment on traffic like that of the last days: errors, and time to the verdict
@@ -41,6 +43,7 @@ pub(crate) fn run<'a>(
         Rollout::Proceed(args) => act::proceed(args, &open()?),
         Rollout::Abort(args) => act::abort(args, &open()?),
         Rollout::Rollback(args) => act::rollback(args, &open()?),
+        Rollout::Drop(args) => act::drop(args, &open()?),
         Rollout::Replay(args) => act::replay(args, &open()?),
         Rollout::Simulate(args) => simulate::run(args, &open()?),
         Rollout::Judge(args) => judge::run(args, console),

@@ -1,11 +1,11 @@
 //! `tidemill rollout status`: which rollouts there are, or all about one.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use tidemill_core::EventKind;
 use tidemill_db::delivery::{Rollout, RolloutFilter};
 use tidemill_deliver::judge::MetricView;
-use tidemill_deliver::rollout::{Hold, words};
+use tidemill_deliver::rollout::{Fate, Hold, Plan, State, words};
 use tidemill_server::delivery::{plan_of, record_in_words, recorded, standing};
 
 use crate::app::App;
@@ -60,7 +60,7 @@ fn list(args: &Status, app: &App<'_>) -> anyhow::Result<()> {
             .map(|rollout| {
                 json!({
                     "rollout": rollout.id, "endpoint": rollout.made.endpoint, "environment": rollout.made.environment,
-                    "release": rollout.made.candidate.to_string(), "phase": rollout.phase,
+                    "release": rollout.made.candidate.to_string(), "rivals": rivals(rollout), "phase": rollout.phase,
                     "waiting": rollout.is_waiting, "over": rollout.is_over, "updated_at": rollout.updated_at.to_string(),
                 })
             })
@@ -81,7 +81,7 @@ fn list(args: &Status, app: &App<'_>) -> anyhow::Result<()> {
     ]);
     for rollout in rollouts {
         let state = standing(&rollout, now)?;
-        let share = f64::from(state.traffic.share(rollout.made.candidate)) / 100.0;
+        let share = f64::from(state.given(&plan_of(&rollout)?)) / 100.0;
         let hold = if rollout.is_waiting { "another rollout".to_owned() } else { held(state.hold.as_ref()) };
         table.row([
             rollout.id.to_string(),
@@ -118,23 +118,30 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
         return console.value(&json!({
             "rollout": rollout.id, "endpoint": plan.endpoint, "environment": plan.environment,
             "release": plan.candidate.to_string(), "incumbent": plan.incumbent.map(|digest| digest.to_string()),
-            "author": plan.author, "inputs": plan.inputs.to_string(), "phase": state.phase.name(),
+            "rivals": rivals(rollout), "author": plan.author, "inputs": state.inputs(&plan).to_string(), "phase": state.phase.name(),
             "waiting": rollout.is_waiting, "over": rollout.is_over, "stage": state.stage, "stages": plan.stages,
-            "share": f64::from(state.traffic.share(plan.candidate)) / 10_000.0, "requests": state.requests,
+            "share": f64::from(state.traffic.share(state.lead(&plan))) / 10_000.0, "requests": state.requests,
             "holdout": f64::from(plan.holdout) / 10_000.0,
             "held": state.hold, "gates": gates.iter().map(|gate| {
                 json!({"gate": gate.gate, "passed": gate.passed, "detail": gate.detail, "at": gate.at.to_string()})
-            }).collect::<Vec<_>>(), "metrics": metrics, "outcomes": outcomes, "phases": phases,
+            }).collect::<Vec<_>>(), "metrics": metrics, "candidates": candidates(&plan, &state),
+            "chosen_by": plan.contest.as_ref().map(|contest| &contest.winner), "outcomes": outcomes, "phases": phases,
             "record": record.map(|(event, detail)| {
                 let written = matches!(event.kind, EventKind::EnvironmentRecorded { .. });
                 json!({"written": written, "detail": detail, "at": event.at.to_string()})
             }),
         }));
     }
+    let of = match &plan.contest {
+        None => format!("release {}", plan.candidate.short()),
+        Some(contest) => {
+            let names: Vec<&str> = contest.candidates.iter().map(|one| one.name.as_str()).collect();
+            format!("{}, of which the best is chosen by `{}`,", names.join(", "), contest.winner)
+        }
+    };
     console.line(format!(
-        "rollout {} of release {} at `{}` in `{}`: {}",
+        "rollout {} of {of} at `{}` in `{}`: {}",
         rollout.id,
-        plan.candidate.short(),
         plan.endpoint,
         plan.environment,
         state.phase.name()
@@ -161,8 +168,51 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
             matured.outcomes, matured.until
         ));
     }
-    if metrics.is_empty() {
+    if plan.contest.is_none() {
+        evidence(metrics, app);
         return Ok(());
+    }
+    for one in state.candidates(&plan) {
+        let (name, fate) = (one.name.unwrap_or_default(), one.fate.map_or("", Fate::name));
+        let why = one.fate.and_then(Fate::why).map(|why| format!(": {why}")).unwrap_or_default();
+        console.line("");
+        console.line(format!(
+            "{name} is {fate}; {} % of requests, {} in this stage{why}",
+            f64::from(one.share) / 100.0,
+            one.requests
+        ));
+        evidence(one.judge.map(|judge| judge.view()).unwrap_or_default(), app);
+    }
+    Ok(())
+}
+
+/// Further releases of a rollout that tries several.
+fn rivals(rollout: &Rollout) -> Vec<String> {
+    let plan = plan_of(rollout).ok();
+    let all = plan.into_iter().flat_map(|plan| plan.candidates().into_iter().skip(1));
+    all.map(|release| release.to_string()).collect()
+}
+
+/// The candidates of a rollout that has several.
+fn candidates(plan: &Plan, state: &State) -> Vec<Value> {
+    let several = state.candidates(plan).into_iter().filter(|one| one.fate.is_some());
+    let shown = several.map(|one| {
+        json!({
+            "candidate": one.name, "release": one.release.to_string(),
+            "author": plan.author_of(one.release), "fate": one.fate.map(Fate::name),
+            "why": one.fate.and_then(Fate::why), "share": f64::from(one.share) / 10_000.0,
+            "copies": f64::from(one.copies) / 10_000.0, "requests": one.requests,
+            "metrics": one.judge.map(|judge| judge.view()),
+        })
+    });
+    shown.collect()
+}
+
+/// What a judge knows, for people.
+fn evidence(metrics: Vec<MetricView>, app: &App<'_>) {
+    let console = app.console;
+    if metrics.is_empty() {
+        return;
     }
     let mut table = Table::new(&[
         ("metric", Align::Left),
@@ -187,7 +237,7 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
     console.table(&table);
     let slices = MetricView::of_slices(metrics);
     if slices.is_empty() {
-        return Ok(());
+        return;
     }
     let more = slices.len().saturating_sub(SLICES);
     let mut table = Table::new(&[
@@ -211,7 +261,6 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
     if more > 0 {
         console.note(format!("{more} more have less evidence of harm; `--json` has all"));
     }
-    Ok(())
 }
 
 /// What keeps a rollout from going on, in words.
@@ -225,6 +274,10 @@ fn held(hold: Option<&Hold>) -> String {
         Some(Hold::Verdict { why }) => words(why),
         Some(Hold::Samples { have, need }) => format!("{have} of {need} requests"),
         Some(Hold::Time { until }) => format!("time, until {until}"),
+        Some(Hold::Candidates { waiting }) => {
+            let texts = waiting.iter().map(|one| format!("{} ({})", one.name, held(Some(&one.hold))));
+            texts.collect::<Vec<_>>().join("; ")
+        }
         Some(Hold::Approvals { have, need, role }) => format!("{have} of {need} approvals by {role}"),
         Some(Hold::TimedOut { why }) if why.is_empty() => {
             "a person: the stage has run out of time".to_owned()

@@ -177,6 +177,7 @@ mod tests {
             endpoint: "late".to_owned(),
             environment: "prod".to_owned(),
             release: Digest::of(b"r"),
+            rivals: Vec::new(),
             incumbent: None,
             plan: Digest::of(b"p"),
         };

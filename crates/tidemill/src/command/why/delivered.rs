@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tidemill_core::{Digest, Event, EventKind};
 use tidemill_db::delivery::{Rollout, RolloutFilter};
 use tidemill_db::models::ModelVersion;
-use tidemill_server::delivery::record_in_words;
+use tidemill_server::delivery::{plan_of, record_in_words, state_of};
 
 use super::{Chain, Part};
 use crate::output::plural;
@@ -30,6 +30,7 @@ impl Chain<'_, '_> {
         }
         for rollout in self.rollouts(&own)? {
             self.rollout(&rollout)?;
+            self.fate(&rollout, &own)?;
         }
         self.now(version, &own)
     }
@@ -64,11 +65,15 @@ impl Chain<'_, '_> {
         }
         for event in &events {
             let what = match &event.kind {
-                EventKind::RolloutStarted { endpoint, environment, incumbent, .. } => {
+                EventKind::RolloutStarted { endpoint, environment, incumbent, rivals, .. } => {
+                    let beside = match rivals.len() {
+                        0 => String::new(),
+                        others => format!(", tried beside {}", plural(others as u64, "other")),
+                    };
                     let against = incumbent.map_or("nothing ran there".to_owned(), |incumbent| {
                         format!("against release {}", incumbent.short())
                     });
-                    format!("rollout {} at `{endpoint}` in `{environment}`, {against}", rollout.id)
+                    format!("rollout {} at `{endpoint}` in `{environment}`, {against}{beside}", rollout.id)
                 }
                 EventKind::RolloutMoved { from, to, why, evidence, .. } => {
                     let evidence =
@@ -81,6 +86,18 @@ impl Chain<'_, '_> {
                 },
             };
             self.event(Part::Rollout, event, what);
+        }
+        Ok(())
+    }
+
+    /// What became of the version where it was one of several candidates, which is not what became of the rollout.
+    fn fate(&mut self, rollout: &Rollout, releases: &BTreeSet<Digest>) -> anyhow::Result<()> {
+        let (plan, state) = (plan_of(rollout)?, state_of(rollout)?);
+        for one in state.candidates(&plan).iter().filter(|one| releases.contains(&one.release)) {
+            let Some((fate, at)) = one.fate.and_then(|fate| Some((fate, fate.at()?))) else { continue };
+            let (name, why) = (one.name.unwrap_or_default(), fate.why().unwrap_or_default());
+            let what = format!("rollout {}: {name} is {}: {why}", rollout.id, fate.name());
+            self.fact(Part::Rollout, at, what);
         }
         Ok(())
     }

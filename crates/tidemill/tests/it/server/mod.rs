@@ -2,6 +2,7 @@
 
 mod alone;
 mod client;
+mod contests;
 mod continuous;
 mod contract;
 mod crash;

@@ -347,16 +347,23 @@ fn outside_of_its_windows_a_release_waits_and_says_until_when() {
 /// A server of this project that knows the versions of its model.
 #[track_caller]
 fn served(project: &str) -> (Place, Server) {
+    served_with(project, &[])
+}
+
+/// The same with versions of these kinds beside the usual three.
+#[track_caller]
+pub(super) fn served_with(project: &str, more: &[&str]) -> (Place, Server) {
     let place = Place::sqlite();
     fs_err::write(place.root().join("tidemill.yaml"), project).unwrap();
     let server = place.serve();
-    succeeds(script(&place, "rollouts.py", &[&server.url, "register"]), &[&server]);
+    let arguments = [&[server.url.as_str(), "register"], more].concat();
+    succeeds(script(&place, "rollouts.py", &arguments), &[&server]);
     (place, server)
 }
 
 /// What a command prints with `--json`.
 #[track_caller]
-fn json(place: &Place, arguments: &[&str]) -> Value {
+pub(super) fn json(place: &Place, arguments: &[&str]) -> Value {
     let output = place.command(arguments).arg("--json").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -365,7 +372,7 @@ fn json(place: &Place, arguments: &[&str]) -> Value {
 
 /// Waits until a rollout is as wanted.
 #[track_caller]
-fn wait(place: &Place, rollout: u64, server: &Server, is_so: impl Fn(&Value) -> bool) -> Value {
+pub(super) fn wait(place: &Place, rollout: u64, server: &Server, is_so: impl Fn(&Value) -> bool) -> Value {
     let begin = Instant::now();
     loop {
         let status = json(place, &["rollout", "status", &rollout.to_string()]);
@@ -379,13 +386,13 @@ fn wait(place: &Place, rollout: u64, server: &Server, is_so: impl Fn(&Value) -> 
 
 /// The versions that were the champion, in turn.
 #[track_caller]
-fn champions(place: &Place) -> Vec<u64> {
+pub(super) fn champions(place: &Place) -> Vec<u64> {
     let moves = json(place, &["log", "alias", "late", "champion"]);
     moves.as_array().unwrap().iter().rev().map(|one| one["to"].as_u64().unwrap()).collect()
 }
 
 /// The share of requests that a version of the model gets.
-fn share(server: &Server, version: &str) -> f64 {
+pub(super) fn share(server: &Server, version: &str) -> f64 {
     let answer = get(&format!("{}/api/v1/endpoints/late", server.url));
     let spec = &answer["data"]["spec"];
     let arm = spec["arms"].as_array().unwrap().iter().find(|arm| arm["version"] == version);
@@ -401,7 +408,7 @@ fn share(server: &Server, version: &str) -> f64 {
 }
 
 /// A GET without a client library.
-fn get(url: &str) -> Value {
+pub(super) fn get(url: &str) -> Value {
     use std::io::{Read as _, Write as _};
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.split_once('/').unwrap();
@@ -415,13 +422,13 @@ fn get(url: &str) -> Value {
 }
 
 /// Requests in the background until they are stopped.
-struct Traffic {
+pub(super) struct Traffic {
     child: Option<Child>,
     until: std::path::PathBuf,
 }
 
 impl Traffic {
-    fn start(place: &Place, server: &Server, name: &str) -> Self {
+    pub(super) fn start(place: &Place, server: &Server, name: &str) -> Self {
         Self::start_as(place, server, "traffic", name)
     }
 
@@ -432,7 +439,7 @@ impl Traffic {
         Self { child: Some(child), until }
     }
 
-    fn stop(mut self) -> Value {
+    pub(super) fn stop(mut self) -> Value {
         fs_err::write(&self.until, "").unwrap();
         let output = self.child.take().unwrap().wait_with_output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap()

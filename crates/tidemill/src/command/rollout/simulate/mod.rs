@@ -48,6 +48,10 @@ pub(crate) struct Simulate {
     /// Give the candidate this share in every canary stage instead of its own
     #[arg(long, value_name = "SHARE")]
     share: Option<Share>,
+    /// Play one of so many candidates that are tried at the same time: its judge has its part of the error budget, and the
+    /// others take requests from the incumbent
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=8))]
+    candidates: u64,
     /// Rollouts of each candidate
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u64).range(20..=100_000))]
     repetitions: u64,
@@ -86,7 +90,8 @@ pub(super) fn run(args: &Simulate, app: &App<'_>) -> anyhow::Result<()> {
     let sources = known.sources(&plan.judge);
     refuse_unknown(&plan, &sources, &pace)?;
     let (round, horizon) = (Duration::from_secs(1), args.horizon.0);
-    let scene = Scene { stages: plan.stages, judge: plan.judge, sources, pace, round, horizon };
+    let candidates = usize::try_from(args.candidates)?;
+    let scene = Scene { stages: plan.stages, judge: plan.judge, candidates, sources, pace, round, horizon };
     let candidates = candidates::all(&args.harm, &scene)?;
     let results = play(args, app, &scene, candidates)?;
     let (environment, endpoint) = (plan.environment, plan.endpoint);
@@ -124,6 +129,18 @@ impl Plan {
                     *share = wanted;
                 }
             }
+        }
+        let most = |stage: &Stage| match stage {
+            Stage::Canary { share, .. } => u64::from(*share) * args.candidates,
+            Stage::Shadow { .. } | Stage::Gate { .. } | Stage::Full { .. } => 0,
+        };
+        if let Some(sum) = stages.iter().map(most).max().filter(|sum| *sum >= 10_000) {
+            let message = format!(
+                "{} candidates get {} % of the requests together, which leaves the incumbent nothing",
+                args.candidates,
+                sum as f64 / 100.0
+            );
+            return Err(Failure::usage(message).hint("try fewer, or a smaller `--share`").into());
         }
         if !stages.iter().any(|stage| matches!(stage, Stage::Shadow { .. } | Stage::Canary { .. })) {
             return Err(Failure::usage(format!("`{environment}` has no stage that compares anything"))

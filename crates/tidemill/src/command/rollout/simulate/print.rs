@@ -74,8 +74,12 @@ fn head(played: &Played, app: &App<'_>) {
     let console = app.console;
     let judge = &played.scene.judge;
     let stages: Vec<String> = played.scene.stages.iter().map(stage_name).collect();
+    let split = match played.scene.candidates {
+        0 | 1 => String::new(),
+        several => format!(", split among {several} candidates of which one is played"),
+    };
     console.line(format!(
-        "`{}` in `{}`: {}; error budget {} %",
+        "`{}` in `{}`: {}; error budget {} %{split}",
         played.endpoint,
         played.environment,
         stages.join(", "),
@@ -148,10 +152,11 @@ fn head(played: &Played, app: &App<'_>) {
 fn verdict(played: &Played, app: &App<'_>) {
     let console = app.console;
     let Some((_, healthy)) = played.results.first() else { return };
-    let budget = played.scene.judge.error_budget;
+    let budget = played.scene.judge.error_budget / played.scene.candidates.max(1) as f64;
+    let its = if played.scene.candidates > 1 { "its part of the budget" } else { "the budget" };
     console.line("");
     console.line(format!(
-        "false rollback: {} of healthy candidates; the budget is {} %",
+        "false rollback: {} of healthy candidates; {its} is {} %",
         part(healthy.rolled_back),
         number(100.0 * budget)
     ));
@@ -247,7 +252,8 @@ pub(super) fn json(args: &Simulate, played: &Played, app: &App<'_>) -> anyhow::R
     app.console.value(&json!({
         "environment": played.environment, "endpoint": played.endpoint, "seed": args.seed,
         "repetitions": args.repetitions, "horizon_hours": played.scene.horizon.as_secs_f64() / 3_600.0,
-        "error_budget": played.scene.judge.error_budget, "requests_an_hour": played.scene.pace.mean(),
+        "error_budget": played.scene.judge.error_budget, "tried_together": played.scene.candidates,
+        "requests_an_hour": played.scene.pace.mean(),
         "stages": played.scene.stages, "recent": recent, "assumed": assumed,
         "disagreement": played.known.disagreement, "metrics": metrics, "candidates": candidates,
         "slices": played.scene.judge.slices, "simulates_slices": false,

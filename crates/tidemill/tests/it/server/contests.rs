@@ -1,0 +1,97 @@
+//! Several candidates in one rollout, under real traffic and with a kill -9 in between. Versions 2 and 4 are healthy, 3 is not.
+
+use serde_json::Value;
+
+use super::rollouts::{Traffic, champions, get, json, served_with, share, wait};
+
+const PROJECT: &str = "project: served
+release:
+  model: late
+  environments:
+    prod:
+      rollout:
+        stages: [{canary: 10%}, {canary: 25%}, {full: {}}]
+        holdout: 2%
+        winner: errors
+        judge: {error_budget: 0.05, metrics: [errors]}
+";
+
+fn fates(status: &Value) -> Vec<(&str, &str)> {
+    let candidates = status["candidates"].as_array().unwrap().iter();
+    candidates.map(|one| (one["candidate"].as_str().unwrap(), one["fate"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn the_bad_one_of_three_leaves_alone_and_a_good_one_gets_everything() {
+    let (place, server) = served_with(PROJECT, &["healthy"]);
+    let fails = |arguments: &[&str], text: &str| {
+        let output = place.command(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(text), "{arguments:?}: {said}");
+    };
+    let none = "several candidates are compared with a release that runs, and none does";
+    fails(&["release", "late@1", "late@2", "--to", "prod"], none);
+    json(&place, &["release", "late@1", "--to", "prod"]);
+    wait(&place, 1, &server, |status| status["over"] == true);
+    fails(&["release", "late@2", "late@2", "--to", "prod"], "late@2 is named twice");
+    fails(&["release", "late@2", "late@1", "--to", "prod"], "`prod` runs late@1, release");
+    fails(&["release", "late@2", "late@9", "--to", "prod"], "has no version 9");
+    let crowded = PROJECT.replace("canary: 25%", "canary: 40%");
+    fs_err::write(place.root().join("tidemill.yaml"), crowded).unwrap();
+    let three = ["release", "late@2", "late@3", "late@4", "--to", "prod"];
+    fails(&three, "stage 2: 3 candidates with 40 % each and the holdout are 122 % together");
+    fs_err::write(place.root().join("tidemill.yaml"), PROJECT).unwrap();
+
+    let traffic = Traffic::start(&place, &server, "one");
+    let placed = json(&place, &three);
+    assert_eq!((&placed["rollout"], placed["rivals"].as_array().unwrap().len()), (&2.into(), 2));
+    let dropped = wait(&place, 2, &server, |status| fates(status)[1].1 == "dropped");
+    assert_eq!(fates(&dropped), [("late@2", "in"), ("late@3", "dropped"), ("late@4", "in")]);
+    assert_eq!(dropped["over"], false, "the others go on");
+    let going = wait(&place, 2, &server, |status| status["held"]["held_by"] != "traffic");
+    assert_eq!(share(&server, "3"), 0.0);
+    assert!(share(&server, "2") >= 0.1 && share(&server, "4") >= 0.1, "{going}");
+    let page = get(&format!("{}/api/v1/rollouts/2", server.url));
+    assert_eq!(page["data"]["candidates"][1]["fate"], "dropped");
+
+    server.kill();
+    traffic.stop();
+    let server = place.serve();
+    let traffic = Traffic::start(&place, &server, "two");
+    let over = wait(&place, 2, &server, |status| status["over"] == true);
+    traffic.stop();
+    assert_eq!(over["phase"], "complete", "{over}");
+    // Neither ever fails, so the first one that was named is taken.
+    assert_eq!(fates(&over), [("late@2", "chosen"), ("late@3", "dropped"), ("late@4", "not chosen")]);
+    assert_eq!((share(&server, "2"), share(&server, "4")), (1.0, 0.0));
+    assert_eq!(champions(&place), [1, 2]);
+    let whys: Vec<&str> =
+        over["phases"].as_array().unwrap().iter().map(|phase| phase["why"].as_str().unwrap()).collect();
+    let is_told = |text: &str| whys.iter().filter(|why| why.contains(text)).count() == 1;
+    assert!(is_told("late@3 is out: `errors` is proven to be harmed; the others go on"), "{whys:?}");
+    assert!(is_told("late@2 was chosen by `errors`") && is_told("so their order decides"), "{whys:?}");
+
+    let replayed = json(&place, &["rollout", "replay", "2"]);
+    assert_eq!(replayed["identical"], true, "{replayed}");
+    let shown = |arguments: &[&str]| {
+        String::from_utf8_lossy(&place.command(arguments).output().unwrap().stdout).into_owned()
+    };
+    let status = shown(&["rollout", "status", "2"]);
+    assert!(status.contains("late@3 is dropped; 0 % of requests"), "{status}");
+    assert!(shown(&["why", "late@3"]).contains("late@3 is dropped: `errors` is proven"), "why");
+    assert!(shown(&["why", "late@4"]).contains("late@4 is not chosen: late@2 was chosen"), "why");
+
+    // Who did harm is not let in again, alone or with others; who was not chosen may be.
+    fails(&["release", "late@4", "late@3", "--to", "prod"], "late@3: release ");
+    json(&place, &["release", "late@4", "late@1", "--to", "prod"]);
+    wait(&place, 3, &server, |status| status["phase"] == "canary");
+    fails(&["rollout", "drop", "3", "late@2", "--reason", "slow"], "they are late@4, late@1");
+    json(&place, &["rollout", "drop", "3", "late@1", "--reason", "slow"]);
+    let left = json(&place, &["rollout", "status", "3"]);
+    assert_eq!(fates(&left), [("late@4", "in"), ("late@1", "dropped")]);
+    json(&place, &["rollout", "drop", "3", "late@4", "--reason", "slow, too"]);
+    let ended = wait(&place, 3, &server, |status| status["over"] == true);
+    assert_eq!(ended["phase"], "aborted", "{ended}");
+    assert_eq!(json(&place, &["rollout", "replay", "3"])["identical"], true);
+    server.stop();
+}
