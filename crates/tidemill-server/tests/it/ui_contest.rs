@@ -115,7 +115,7 @@ async fn the_best_is_marked_and_said_with_its_numbers() {
     }
     let path = format!("/delivery/rollouts/{id}");
     let over = page(&server, &path).await;
-    over.is(200, &["tides v4 at tides", "tides@4 was chosen by", "0.40 against tides@2 1.00, tides@3 1.20"]);
+    over.is(200, &["tides v4 at tides", "tides@4 was chosen by", "0.400 against tides@2 1.00, tides@3 1.20"]);
     over.is(200, &["not chosen", "complete"]);
     assert!(!over.body.contains("in quarantine"), "nobody did harm");
 }
