@@ -173,9 +173,8 @@ impl Step<'_> {
         };
         for release in through {
             let why = why.clone();
-            self.mark(release, |at| match release == winner {
-                true => Fate::Chosen { at, why },
-                false => Fate::NotChosen { at, why },
+            self.mark(release, |at| {
+                if release == winner { Fate::Chosen { at, why } } else { Fate::NotChosen { at, why } }
             });
         }
         Some(format!("{OVER}; {why}"))
@@ -188,7 +187,7 @@ impl Step<'_> {
             match hold {
                 None => passed.through.push(one.release),
                 Some(Hold::TimedOut { why }) if !why.is_empty() => {
-                    passed.late.push((one.release, words(&why)))
+                    passed.late.push((one.release, words(&why)));
                 }
                 Some(_) => passed.late.push((one.release, "too few requests".to_owned())),
             }

@@ -236,11 +236,13 @@ impl Play<'_> {
         let candidate = self.random.binomial(requests, epoch.share);
         let others = epoch.given - epoch.share;
         let rest = requests - candidate;
-        let baseline = match epoch.is_shadow {
-            true => requests,
-            // Nothing is drawn for others that are not there, so figures of one candidate stay as they were.
-            false if others <= 0.0 => rest,
-            false => rest - self.random.binomial(rest, (others / (1.0 - epoch.share)).min(1.0)),
+        // Nothing is drawn for others that are not there, so figures of one candidate stay as they were.
+        let baseline = if epoch.is_shadow {
+            requests
+        } else if others <= 0.0 {
+            rest
+        } else {
+            rest - self.random.binomial(rest, (others / (1.0 - epoch.share)).min(1.0))
         };
         (requests, (candidate, baseline))
     }
