@@ -21,6 +21,7 @@ use super::power::Powers;
 use super::preflight::{barred, preflight};
 use super::step::{plan_of, state_of, take_from};
 use super::traffic::{Names, names, spec};
+use super::turns::Turns;
 use crate::{App, serving};
 
 /// How often it is looked whether people did something.
@@ -52,6 +53,7 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
 pub struct Driver {
     app: App,
     observer: Observer,
+    turns: Turns,
     powers: Powers,
     /// Rollouts that are not over, as they were when they were last read.
     known: BTreeMap<u64, Known>,
@@ -71,7 +73,7 @@ impl Driver {
     /// For the rollouts of a server. What is counted of requests counts from here on.
     pub fn new(app: App) -> Self {
         let (observer, powers) = (Observer::default(), Powers::default());
-        Self { app, observer, powers, known: BTreeMap::new(), rounds: 0 }
+        Self { app, observer, turns: Turns::default(), powers, known: BTreeMap::new(), rounds: 0 }
     }
 
     /// Looks at everything now and takes each rollout on as far as it goes.
@@ -122,7 +124,8 @@ impl Driver {
             return Ok(());
         }
         // What was seen belongs to the traffic that is about to be changed.
-        self.see(live.keys().filter(|id| looks || acted.contains(id))).await;
+        let ids = if looks { self.whose_turn(&live, &acted) } else { acted.clone() };
+        self.see(&ids).await;
         let freezes: Vec<Freeze> = db.freezes().await?.into_iter().map(freeze).collect();
         let (mut busy, mut all_known) = (BTreeSet::new(), true);
         for id in live.keys() {
@@ -149,15 +152,40 @@ impl Driver {
         (self.known.len() as u64, self.known.values().map(|known| known.rollout.inputs).sum())
     }
 
-    /// Shows the judges what the gateway has counted since they looked last.
-    async fn see(&mut self, ids: impl Iterator<Item = &u64>) {
-        let (now, Some(serving)) = (self.now(), self.app.serving()) else { return };
-        let mut looks = Vec::new();
-        for id in ids {
+    /// The rollouts that are looked at in this round: those on which somebody acted, those that never were, and those whose turn it is.
+    fn whose_turn(&mut self, live: &BTreeMap<u64, u64>, acted: &[u64]) -> Vec<u64> {
+        let Some(serving) = self.app.serving() else { return Vec::new() };
+        let (mut ids, mut news) = (acted.to_vec(), Vec::new());
+        for id in live.keys().filter(|id| !acted.contains(id)) {
             let Some(known) = self.known.get(id).filter(|known| !known.rollout.is_waiting) else { continue };
             let Known { plan, state, names, .. } = known;
-            let seen = self.observer.look(serving.gateway(), *id, plan, state, names, now);
-            looks.extend(seen.map(|input| (*id, input)));
+            match self.observer.unseen(serving.gateway(), *id, plan, state, names) {
+                None => ids.push(*id),
+                Some(0) => {}
+                Some(requests) => news.push((*id, requests)),
+            }
+        }
+        ids.extend(self.turns.take(&news));
+        ids
+    }
+
+    /// What the gateway has counted of a rollout since its judge looked last.
+    fn look_at(&mut self, known: &Known) -> Option<Input> {
+        let (now, serving) = (self.now(), self.app.serving()?);
+        let Known { rollout, plan, state, names } = known;
+        self.turns.done(rollout.id);
+        self.observer.look(serving.gateway(), rollout.id, plan, state, names, now)
+    }
+
+    /// Shows the judges of rollouts what the gateway has counted since they looked last.
+    async fn see(&mut self, ids: &[u64]) {
+        let mut looks = Vec::new();
+        for id in ids {
+            let Some(known) = self.known.remove(id) else { continue };
+            if !known.rollout.is_waiting {
+                looks.extend(self.look_at(&known).map(|input| (*id, input)));
+            }
+            self.known.insert(*id, known);
         }
         for some in looks.chunks(TOGETHER) {
             if let Err(error) = self.take_together(some).await {
@@ -225,13 +253,18 @@ impl Driver {
             }
             return Ok(());
         }
-        for input in changed_freezes(&known.plan, &known.state, freezes) {
+        let mut inputs = changed_freezes(&known.plan, &known.state, freezes);
+        inputs.extend(mature(&self.app, &known.plan, &known.state, self.now()).await?);
+        let moves =
+            |known: &Known, now| !decide(&known.plan, &known.state, &Input::Tick, now).transitions.is_empty();
+        // Whatever may change its traffic comes after what was counted under the traffic before.
+        if self.turns.waits(id) && (!inputs.is_empty() || moves(&known, self.now())) {
+            inputs.splice(0..0, self.look_at(&known));
+        }
+        for input in inputs {
             self.input(&mut known, input).await?;
         }
-        if let Some(input) = mature(&self.app, &known.plan, &known.state, self.now()).await? {
-            self.input(&mut known, input).await?;
-        }
-        if !decide(&known.plan, &known.state, &Input::Tick, self.now()).transitions.is_empty() {
+        if moves(&known, self.now()) {
             self.input(&mut known, Input::Tick).await?;
         }
         // An effect may lead to the next one; a plan has so many stages, and a rollout never goes round.

@@ -17,6 +17,7 @@ mod recent;
 mod sliced;
 mod step;
 mod traffic;
+mod turns;
 
 pub use candidates::Version;
 pub use command::{

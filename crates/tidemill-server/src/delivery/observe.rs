@@ -175,6 +175,23 @@ impl Observer {
         Some(Input::Look { seq, requests, look })
     }
 
+    /// Requests that were counted since the last look; nothing where there was none yet.
+    pub(super) fn unseen(
+        &self,
+        gateway: &Gateway,
+        rollout: u64,
+        plan: &Plan,
+        state: &State,
+        names: &Names,
+    ) -> Option<u64> {
+        let mut requests = 0;
+        for release in state.living(plan).into_iter().chain(plan.incumbent) {
+            let before = self.last.get(&(rollout, release))?;
+            requests += now(gateway, plan, release, names)?.since(before).requests();
+        }
+        Some(requests)
+    }
+
     fn counted(
         &mut self,
         gateway: &Gateway,
@@ -183,23 +200,29 @@ impl Observer {
         release: Digest,
         names: &Names,
     ) -> Option<Counted> {
-        let (model, version) = names.get(&release)?;
-        let label = |text: &str| -> Arc<str> { text.into() };
-        let labels = |version: &str| ArmLabels {
-            endpoint: label(&plan.endpoint),
-            arm: label(&arm_name(release)),
-            model: label(model),
-            version: label(version),
-        };
-        let mut now = Counted::of(&gateway.metrics().arm(&labels(&version.to_string())));
-        // Requests for which its model could not be loaded are counted under no version, and are its failures all the same.
-        if let Some(unloaded) = gateway.metrics().known(&labels("")) {
-            now = now.with(Counted::of(&unloaded));
-        }
+        let now = now(gateway, plan, release, names)?;
         // What was counted before this rollout is not about it.
         let before = self.last.insert((rollout, release), now.clone()).unwrap_or_else(|| now.clone());
         Some(now.since(&before))
     }
+}
+
+/// Counters of a release as they stand.
+fn now(gateway: &Gateway, plan: &Plan, release: Digest, names: &Names) -> Option<Counted> {
+    let (model, version) = names.get(&release)?;
+    let label = |text: &str| -> Arc<str> { text.into() };
+    let labels = |version: &str| ArmLabels {
+        endpoint: label(&plan.endpoint),
+        arm: label(&arm_name(release)),
+        model: label(model),
+        version: label(version),
+    };
+    let mut now = Counted::of(&gateway.metrics().arm(&labels(&version.to_string())));
+    // Requests for which its model could not be loaded are counted under no version, and are its failures all the same.
+    if let Some(unloaded) = gateway.metrics().known(&labels("")) {
+        now = now.with(Counted::of(&unloaded));
+    }
+    Some(now)
 }
 
 #[cfg(test)]
