@@ -124,9 +124,7 @@ impl<T: Real> Forest<T> {
     /// Keeps no more than walks need, once all trees are there.
     pub(super) fn finished(mut self) -> Self {
         let only = self.weights.first().map(|(target, _)| *target);
-        let mut leaves =
-            (0..).zip(&self.nodes).zip(&self.ranges).filter(|((at, node), _)| node.next == [*at; 2]);
-        let each_has_one = leaves.all(|(_, (_, count))| *count == 1);
+        let each_has_one = self.leaves().all(|(at, _)| self.ranges[at as usize].1 == 1);
         if each_has_one && self.weights.iter().all(|(target, _)| Some(*target) == only) {
             self.only = only;
             (self.ranges, self.weights) = (Vec::new(), Vec::new());
@@ -138,12 +136,17 @@ impl<T: Real> Forest<T> {
         self
     }
 
+    /// Leaves with their places.
+    fn leaves(&self) -> impl Iterator<Item = (u32, &Node<T>)> {
+        (0..).zip(&self.nodes).filter(|(at, node): &(u32, _)| node.next == [*at; 2])
+    }
+
     /// All weights with their targets.
     pub(super) fn weights(&self) -> impl Iterator<Item = (u32, T)> {
-        let leaves = (0..).zip(&self.nodes).filter(|(at, node): &(u32, _)| node.next == [*at; 2]);
-        let of_leaves = self.only.into_iter().flat_map(move |target| {
-            leaves.clone().map(move |(_, leaf): (u32, &Node<T>)| (target, leaf.threshold))
-        });
+        let of_leaves = self
+            .only
+            .into_iter()
+            .flat_map(|target| self.leaves().map(move |(_, leaf)| (target, leaf.threshold)));
         of_leaves.chain(self.weights.iter().copied())
     }
 
