@@ -7,7 +7,7 @@ use super::sample::{Moments, Sample};
 use super::spec::{Amount, Better};
 
 /// Requests of each arm before a normal approximation is trusted.
-const BURN_IN: f64 = 100.0;
+pub(super) const BURN_IN: f64 = 100.0;
 /// Events of both arms, and requests without one, before a share is judged.
 const BURN_IN_EVENTS: u64 = 10;
 /// How far the variance of an arm's values is drawn towards the other arm's where that is larger.

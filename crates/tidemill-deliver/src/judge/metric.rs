@@ -4,13 +4,10 @@ use serde::{Deserialize, Serialize};
 use tidemill_stats::exact;
 use tidemill_stats::sequential::{Betting, Counts, Law, Way, ln_sum_exp};
 
-use super::difference::{Difference, Question, ln_mixture};
+use super::difference::{BURN_IN, Difference, Question, ln_mixture};
 use super::means::{Limits, Means};
 use super::sample::{Moments, Sample};
 use super::spec::{Amount, Better, Kind};
-
-/// Values of each of two candidates before a normal approximation of their difference is trusted.
-const BURN_IN: u64 = 100;
 
 /// Under what traffic a look was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -230,7 +227,7 @@ impl MetricState {
             return Some(test.ln_evidence());
         }
         let ((mine, own, effect), (theirs, their, _)) = self.spread(kind).zip(other.spread(kind))?;
-        (self.candidate.min(other.candidate) >= BURN_IN && theirs > mine)
+        (self.candidate.min(other.candidate) as f64 >= BURN_IN && theirs > mine)
             .then(|| ln_mixture(theirs - mine, own + their, effect))
     }
 
