@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 /// Looks of one round.
-pub(super) const MOST: usize = 25;
+const MOST: usize = 25;
 
 /// Since which round rollouts have something that was not looked at.
 #[derive(Debug, Default)]
@@ -21,11 +21,11 @@ impl Turns {
     /// count more the longer they wait, so a busy rollout is looked at each round and a quiet one after a while.
     pub(super) fn take(&mut self, news: &[(u64, u64)]) -> Vec<u64> {
         self.round += 1;
-        let round = self.round;
-        self.since.retain(|id, _| news.iter().any(|(known, _)| known == id));
+        let (round, before) = (self.round, std::mem::take(&mut self.since));
         let mut weighed: Vec<(u64, u64)> = Vec::with_capacity(news.len());
         for (id, requests) in news {
-            let since = *self.since.entry(*id).or_insert(round);
+            let since = before.get(id).copied().unwrap_or(round);
+            self.since.insert(*id, since);
             weighed.push((requests.saturating_mul(round - since + 1), *id));
         }
         weighed.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
