@@ -139,6 +139,16 @@ impl Plan {
         }
     }
 
+    /// The candidates beside the plan's own, in order; none where the rollout has only one.
+    pub fn rivals(&self) -> impl Iterator<Item = Digest> + use<> {
+        self.candidates().into_iter().skip(1)
+    }
+
+    /// What stands before what is said of a candidate: its name, where there are several.
+    pub fn prefix(&self, release: Digest) -> String {
+        self.name_of(release).map(|name| format!("{name}: ")).unwrap_or_default()
+    }
+
     /// What a candidate is called; nothing where the rollout has only one.
     pub fn name_of(&self, release: Digest) -> Option<&str> {
         let candidates = &self.contest.as_ref()?.candidates;
@@ -213,15 +223,24 @@ impl State {
         living.map(|one| one.release).collect()
     }
 
-    /// The candidate that was chosen of several.
-    pub fn winner(&self) -> Option<Digest> {
-        let chosen = self.contestants.iter().find(|one| matches!(one.fate, Fate::Chosen { .. }));
-        chosen.map(|one| one.release)
+    fn chosen(&self) -> Option<&Contestant> {
+        self.contestants.iter().find(|one| matches!(one.fate, Fate::Chosen { .. }))
     }
 
-    /// The candidate that stands for the rollout where one must: the chosen one, else the first that is in.
+    /// The candidate that was chosen of several.
+    pub fn winner(&self) -> Option<Digest> {
+        self.chosen().map(|one| one.release)
+    }
+
+    /// Of several candidates the chosen one, else the first that is in, else the first.
+    pub(super) fn leading(&self) -> Option<&Contestant> {
+        let living = || self.contestants.iter().find(|one| one.fate.is_living());
+        self.chosen().or_else(living).or(self.contestants.first())
+    }
+
+    /// The candidate that stands for the rollout where one must: of several the chosen one, else the first that is in.
     pub fn lead(&self, plan: &Plan) -> Digest {
-        self.winner().or_else(|| self.living(plan).first().copied()).unwrap_or(plan.candidate)
+        self.leading().map_or(plan.candidate, |one| one.release)
     }
 
     /// The candidate that did harm last.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidemill_core::{Digest, Timestamp};
 
-use super::contest::{Contestant, Fate};
+use super::contest::Contestant;
 use super::freeze::Freeze;
 use super::plan::Until;
 use crate::approval::Approval;
@@ -454,9 +454,7 @@ pub struct State {
 impl State {
     /// The judge with everything that it has seen; of several candidates that of the chosen one, or else of the first that is in.
     pub fn judge(&self) -> Option<&Judge> {
-        let of = |wanted: fn(&Fate) -> bool| self.contestants.iter().find(|one| wanted(&one.fate));
-        let lead = of(|fate| matches!(fate, Fate::Chosen { .. })).or_else(|| of(Fate::is_living));
-        lead.or(self.contestants.first()).map(|one| &one.judge).or(self.judge.as_ref())
+        self.leading().map(|one| &one.judge).or(self.judge.as_ref())
     }
 
     /// The number of the last look that was taken up.

@@ -13,7 +13,7 @@ use tidemill_serve::gateway::endpoint::EndpointSpec;
 use tidemill_serve::gateway::slot::ModelStatus;
 use utoipa::{IntoParams, ToSchema};
 
-use super::envelope::{One, OneAnswer, Page, PageAnswer, Path, Position, Query, Time, one};
+use super::envelope::{One, OneAnswer, Page, PageAnswer, Path, Position, Query, Time, malformed, one};
 use super::pages::{ByName, ByNumber};
 use super::{Failures, Problem};
 use crate::{App, serving};
@@ -201,10 +201,7 @@ pub(super) async fn put(
     Query(wanted): Query<Expected>,
     body: Bytes,
 ) -> OneAnswer<Changed> {
-    let spec: EndpointSpec = whole_numbers(&body).map_err(|error| {
-        Problem::invalid(format!("the declaration is not right: {error}"))
-            .hint("`/api/v1/openapi.json` says what this route takes")
-    })?;
+    let spec: EndpointSpec = whole_numbers(&body).map_err(|error| malformed("declaration", &error))?;
     let expected = wanted.revision.map(|revision| revision.0);
     let change =
         serving::put(app.registry(), gateway(&app), &actor, &name, spec, expected).await.map_err(refused)?;

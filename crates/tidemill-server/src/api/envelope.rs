@@ -198,5 +198,10 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     }
 }
 
+/// Why a body is refused: what it should have been, and what is wrong with it.
+pub(super) fn malformed(what: &str, error: &impl std::fmt::Display) -> Problem {
+    Problem::invalid(format!("the {what} is not right: {error}")).hint(DOCUMENT)
+}
+
 /// Where the form of every request stands.
 const DOCUMENT: &str = "`/api/v1/openapi.json` says what this route takes";

@@ -8,7 +8,9 @@ use tidemill_core::{Actor, Digest, Event, EventKind, Timestamp};
 use tidemill_db::delivery::{self as stored, RolloutFilter, RolloutTransition};
 use utoipa::{IntoParams, ToSchema};
 
-use super::envelope::{Limit, One, OneAnswer, Page, PageAnswer, Path, Position, Query, Text, Time, one};
+use super::envelope::{
+    Limit, One, OneAnswer, Page, PageAnswer, Path, Position, Query, Text, Time, malformed, one,
+};
 use super::pages::ByNumber;
 use super::{Failures, Problem};
 use crate::App;
@@ -226,7 +228,7 @@ impl From<stored::Release> for Release {
 impl From<stored::Rollout> for Rollout {
     fn from(rollout: stored::Rollout) -> Self {
         // A plan that cannot be read says so where the rollout is asked for.
-        let rivals = plan_of(&rollout).map(|plan| plan.candidates().into_iter().skip(1));
+        let rivals = plan_of(&rollout).map(|plan| plan.rivals());
         Self {
             id: rollout.id,
             rivals: rivals.into_iter().flatten().map(|release| release.to_string()).collect(),
@@ -361,10 +363,7 @@ pub(super) async fn action(
     Path(id): Path<Position>,
     body: Bytes,
 ) -> OneAnswer<RolloutActed> {
-    let wanted: RolloutAction = serde_json::from_slice(&body).map_err(|error| {
-        Problem::invalid(format!("the action is not right: {error}"))
-            .hint("`/api/v1/openapi.json` says what this route takes")
-    })?;
+    let wanted: RolloutAction = serde_json::from_slice(&body).map_err(|error| malformed("action", &error))?;
     let registry = app.registry();
     // First: what is not there needs no better reason.
     registry.db().rollout(id.0).await?.ok_or_else(|| no_rollout(id.0))?;

@@ -210,7 +210,7 @@ pub async fn release_after(
         at,
     };
     let id = tx.add_rollout(&new, &write(&state)?, state.phase.name(), is_waiting).await?;
-    let rivals = releases[1..].to_vec();
+    let rivals: Vec<Digest> = plan.rivals().collect();
     tx.add_rivals(id, &rivals).await?;
     events.push(event(EventKind::RolloutStarted {
         rollout: id,

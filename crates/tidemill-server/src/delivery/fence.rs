@@ -35,7 +35,7 @@ pub(super) async fn fence(
     for release in plan.candidates() {
         let candidate = version(db, tx, release).await?;
         let outside = envelope.outside(&candidate, running.as_ref(), at).into_iter();
-        let name = plan.name_of(release).map(|name| format!("{name}: ")).unwrap_or_default();
+        let name = plan.prefix(release);
         why.extend(outside.map(|one| format!("{name}{one}")));
     }
     let passed = why.is_empty();

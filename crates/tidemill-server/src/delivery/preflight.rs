@@ -56,7 +56,7 @@ pub(super) async fn preflight(
         _ => None,
     };
     for (release, candidate) in loaded {
-        let of = plan.name_of(release).map(|name| format!("{name}: ")).unwrap_or_default();
+        let of = plan.prefix(release);
         let found = compare(plan, &candidate, incumbent.as_ref(), &hidden).into_iter();
         problems.extend(found.map(|problem| format!("{of}{problem}")));
     }
@@ -68,7 +68,7 @@ pub(super) async fn barred(db: &Db, plan: &Plan, living: &[Digest]) -> Result<Ve
     let mut problems = Vec::new();
     for release in living.iter().copied() {
         let Some(kept) = db.release(release).await? else { continue };
-        let of = plan.name_of(release).map(|name| format!("{name}: ")).unwrap_or_default();
+        let of = plan.prefix(release);
         let found = quarantined(db, &release_of(&kept)?, &plan.environment).await?;
         problems.extend(found.map(|why| format!("{of}{why}")));
     }

@@ -188,8 +188,7 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
 
 /// Further releases of a rollout that tries several.
 fn rivals(rollout: &Rollout) -> Vec<String> {
-    let plan = plan_of(rollout).ok();
-    let all = plan.into_iter().flat_map(|plan| plan.candidates().into_iter().skip(1));
+    let all = plan_of(rollout).ok().into_iter().flat_map(|plan| plan.rivals());
     all.map(|release| release.to_string()).collect()
 }
 
