@@ -5,13 +5,12 @@ use axum::body::Bytes;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tidemill_core::{Actor, Digest};
-use tidemill_db::delivery::QuarantineWord;
 use utoipa::ToSchema;
 
-use super::envelope::{One, OneAnswer, Time, one};
+use super::envelope::{One, OneAnswer, Time, malformed, one};
 use super::{Failures, Problem};
 use crate::App;
-use crate::delivery::{Lift, lift_quarantine, word_ends};
+use crate::delivery::{Lift, lift_quarantine, quarantines, word_ends};
 
 /// A release that did harm in an environment.
 #[derive(Debug, Serialize, ToSchema)]
@@ -70,18 +69,12 @@ pub(crate) struct LiftSaid {
 #[utoipa::path(get, path = "/api/v1/quarantines", operation_id = "listQuarantines", tag = "delivery",
     responses((status = 200, description = "Releases that must not run", body = One<Vec<Quarantine>>), Failures))]
 pub(super) async fn list(State(app): State<App>) -> OneAnswer<Vec<Quarantine>> {
-    let (db, now) = (app.registry().db(), app.registry().clock().now());
-    let words: Vec<QuarantineWord> =
-        db.quarantine_words().await?.into_iter().filter(|word| now < word_ends(word)).collect();
-    let rows = db.quarantines().await?.into_iter().map(|entry| Quarantine {
+    let registry = app.registry();
+    let standing = quarantines(registry.db(), registry.clock().now()).await?;
+    let rows = standing.into_iter().map(|(entry, words)| Quarantine {
         words: words
-            .iter()
-            .filter(|word| (word.release, &word.environment) == (entry.release, &entry.environment))
-            .map(|word| Word {
-                by: word.by.clone(),
-                reason: word.reason.clone(),
-                until: Time(word_ends(word)),
-            })
+            .into_iter()
+            .map(|word| Word { until: Time(word_ends(&word)), by: word.by, reason: word.reason })
             .collect(),
         release: entry.release.to_string(),
         environment: entry.environment,
@@ -105,10 +98,7 @@ pub(super) async fn lift(
     Extension(actor): Extension<Actor>,
     body: Bytes,
 ) -> OneAnswer<LiftSaid> {
-    let wanted: WantedLift = serde_json::from_slice(&body).map_err(|error| {
-        Problem::invalid(format!("the body is not right: {error}"))
-            .hint("`/api/v1/openapi.json` says what this route takes")
-    })?;
+    let wanted: WantedLift = serde_json::from_slice(&body).map_err(|error| malformed("body", &error))?;
     let release: Digest = wanted.release.parse().map_err(|_| {
         Problem::invalid(format!("`{}` is no digest of a release", wanted.release))
             .hint("`/api/v1/quarantines` lists them")

@@ -28,6 +28,6 @@ pub use driver::Driver;
 pub(crate) use driver::run;
 pub(crate) use ledger::run as keep_ledger;
 pub use ledger::{Ledger, LedgerPlace, Written, record_in_words, recorded};
-pub use quarantine::{Lift, Lifted, lift_quarantine, word_ends};
+pub use quarantine::{Lift, Lifted, lift_quarantine, quarantines, word_ends};
 pub use recent::{Asked, Recent, recent};
 pub use step::{plan_of, state_of};

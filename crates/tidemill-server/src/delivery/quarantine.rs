@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidemill_core::{Actor, ActorKind, Clock, Digest, EventKind, Facts, NewEvent, Timestamp};
 use tidemill_db::Db;
-use tidemill_db::delivery::QuarantineWord;
+use tidemill_db::delivery::{Quarantine, QuarantineWord};
 use tidemill_deliver::release::Release;
 use tidemill_registry::{Code, Error};
 
@@ -85,6 +85,23 @@ pub fn word_ends(word: &QuarantineWord) -> Timestamp {
     word.at.plus(WORD_HOLDS)
 }
 
+/// Releases in quarantine, newest first, each with the words for its end that count now.
+///
+/// # Errors
+///
+/// Where they cannot be read.
+pub async fn quarantines(db: &Db, now: Timestamp) -> Result<Vec<(Quarantine, Vec<QuarantineWord>)>, Error> {
+    let (entries, mut words) = (db.quarantines().await?, db.quarantine_words().await?);
+    words.retain(|word| now < word_ends(word));
+    let with_words = entries.into_iter().map(|entry| {
+        let is_of_it =
+            |word: &&QuarantineWord| (word.release, &word.environment) == (entry.release, &entry.environment);
+        let own = words.iter().filter(is_of_it).cloned().collect();
+        (entry, own)
+    });
+    Ok(with_words.collect())
+}
+
 /// Says that a release may leave its quarantine. It does once two people have said so within three days, the second one by the same
 /// function: harm was proven by a judge or seen by a person, so one person's word is not enough against it.
 ///
@@ -105,11 +122,11 @@ pub async fn lift_quarantine(
         return Err(Error::new(Code::InvalidState, "only people end a quarantine"));
     }
     let mut tx = db.begin().await?;
-    let words = tx.quarantine_words(*release, environment).await?.ok_or_else(|| {
+    let mut words = tx.quarantine_words(*release, environment).await?.ok_or_else(|| {
         Error::missing(format!("release {} is not in quarantine in `{environment}`", release.short()))
     })?;
-    let holding: Vec<&QuarantineWord> = words.iter().filter(|word| at < word_ends(word)).collect();
-    if let Some(own) = holding.iter().find(|word| word.by == actor.name) {
+    words.retain(|word| at < word_ends(word));
+    if let Some(own) = words.iter().find(|word| word.by == actor.name) {
         let message = format!(
             "{} has said so already; another person has to say so, too, until {}",
             own.by,
@@ -118,7 +135,7 @@ pub async fn lift_quarantine(
         return Err(Error::new(Code::InvalidState, message));
     }
     let event = |kind| NewEvent { at, actor: actor.clone(), kind, cause: None };
-    if let Some(first) = holding.first() {
+    if let Some(first) = words.first() {
         let by = vec![first.by.clone(), actor.name.clone()];
         tx.lift_quarantine(*release, environment).await?;
         let kind = EventKind::QuarantineLifted {

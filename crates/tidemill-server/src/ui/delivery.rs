@@ -15,7 +15,7 @@ use super::ask::Ask;
 use super::rollout::{
     LIVE, Names, badge, held, names, percent, release_cell, release_link, rollout_link, waits_for_people,
 };
-use crate::delivery::{plan_of, standing};
+use crate::delivery::{plan_of, quarantines, standing};
 
 /// Rollouts of one page.
 const PAGE: usize = 50;
@@ -40,8 +40,9 @@ pub(super) async fn list(ask: Ask) -> Made {
     let more = rollouts.len() > PAGE;
     rollouts.truncate(PAGE);
     let (environments, live) = (db.environments().await?, on_their_way(&ask).await?);
-    let quarantines = db.quarantines().await?;
-    let wanted = environments.iter().map(|one| one.release).chain(quarantines.iter().map(|one| one.release));
+    let quarantines = quarantines(db, ask.now).await?;
+    let wanted =
+        environments.iter().map(|one| one.release).chain(quarantines.iter().map(|(one, _)| one.release));
     let mut made = Vec::new();
     for rollout in rollouts.iter().chain(&live) {
         made.extend(plan_of(rollout)?.candidates());
@@ -74,7 +75,7 @@ pub(super) async fn list(ask: Ask) -> Made {
         ),
         Block::Section(freezes(&ask).await?),
     ];
-    blocks.extend(super::quarantine::section(&ask, &quarantines, &names).await?.map(Block::Section));
+    blocks.extend(super::quarantine::section(&ask, &quarantines, &names).map(Block::Section));
     Ok(Page {
         title: "Delivery".into(),
         area: Area::Delivery,

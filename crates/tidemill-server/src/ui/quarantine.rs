@@ -1,7 +1,6 @@
 //! Quarantine on the page of delivery: what must not run, who would let it, and the form with which to say so.
 
 use tidemill_db::delivery::{Quarantine, QuarantineWord};
-use tidemill_registry::Error;
 use tidemill_ui::{Block, Cell, Choice, Field, Section, Table, moment};
 
 use super::ask::Ask;
@@ -12,24 +11,16 @@ use crate::delivery::word_ends;
 const MOST: usize = 100;
 
 /// The section; nothing where no release is in quarantine.
-pub(super) async fn section(
+pub(super) fn section(
     ask: &Ask,
-    entries: &[Quarantine],
+    standing: &[(Quarantine, Vec<QuarantineWord>)],
     names: &Names,
-) -> Result<Option<Section>, Error> {
-    if entries.is_empty() {
-        return Ok(None);
+) -> Option<Section> {
+    if standing.is_empty() {
+        return None;
     }
-    let words = ask.app.registry().db().quarantine_words().await?;
-    let holding = |entry: &Quarantine| -> Vec<&QuarantineWord> {
-        let of_this = |word: &&QuarantineWord| {
-            (word.release, &word.environment) == (entry.release, &entry.environment)
-                && ask.now < word_ends(word)
-        };
-        words.iter().filter(of_this).collect()
-    };
-    let rows = entries.iter().map(|entry| {
-        let who: Vec<String> = holding(entry)
+    let rows = standing.iter().map(|(entry, words)| {
+        let who: Vec<String> = words
             .iter()
             .map(|word| format!("{}: {} (until {} UTC)", word.by, word.reason, moment(word_ends(word))))
             .collect();
@@ -44,7 +35,7 @@ pub(super) async fn section(
     });
     let columns = ["release", "environment", "why", "since", "would lift it", "digest"];
     let table = Table::new("quarantine", "Quarantine", &columns).with(rows);
-    let choices = entries.iter().take(MOST).map(|entry| {
+    let choices = standing.iter().take(MOST).map(|(entry, _)| {
         let text = format!("{} in {}", title(names, entry.release), entry.environment);
         Choice::new(format!("{} {}", entry.release, entry.environment), text, false)
     });
@@ -55,7 +46,5 @@ pub(super) async fn section(
     let form = ask.form("/ui/quarantines/lift".into(), "End a quarantine", "Let it run again", fields);
     let note = "Releases that did harm; they are not released there again, and neither is what answers the same. A quarantine \
                 ends when two people have said so.";
-    Ok(Some(
-        Section::new("quarantine", "Quarantine", vec![Block::Table(table), Block::Form(form)]).note(note),
-    ))
+    Some(Section::new("quarantine", "Quarantine", vec![Block::Table(table), Block::Form(form)]).note(note))
 }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tidemill_core::Digest;
 use tidemill_db::delivery::{Quarantine as Entry, QuarantineWord, Release};
-use tidemill_server::delivery::{Lift as Wanted, lift_quarantine, word_ends};
+use tidemill_server::delivery::{Lift as Wanted, lift_quarantine, quarantines, word_ends};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -40,28 +40,18 @@ pub(crate) fn run(command: &Quarantine, app: &App<'_>) -> anyhow::Result<()> {
 
 /// Quarantines with the releases that they are of, and the words for their end that count now.
 fn known(app: &App<'_>) -> anyhow::Result<Vec<(Entry, Option<Release>, Vec<QuarantineWord>)>> {
-    let (db, now) = (app.db()?, app.clock.now());
-    let (entries, words) = app.block(async {
-        let entries = db.quarantines().await?;
-        Ok::<_, tidemill_db::Error>((entries, db.quarantine_words().await?))
-    })?;
-    let digests: Vec<Digest> = entries.iter().map(|entry| entry.release).collect();
+    let db = app.db()?;
+    let standing = app.block(quarantines(db, app.clock.now()))?;
+    let digests: Vec<Digest> = standing.iter().map(|(entry, _)| entry.release).collect();
     let mut releases = Vec::new();
     for some in digests.chunks(500) {
         releases.extend(app.block(db.releases_of(some))?);
     }
-    Ok(entries
-        .into_iter()
-        .map(|entry| {
-            let release = releases.iter().find(|release| release.digest == entry.release).cloned();
-            let of_this = |word: &&QuarantineWord| {
-                (word.release, &word.environment) == (entry.release, &entry.environment)
-                    && now < word_ends(word)
-            };
-            let words = words.iter().filter(of_this).cloned().collect();
-            (entry, release, words)
-        })
-        .collect())
+    let with_releases = standing.into_iter().map(|(entry, words)| {
+        let release = releases.iter().find(|release| release.digest == entry.release).cloned();
+        (entry, release, words)
+    });
+    Ok(with_releases.collect())
 }
 
 fn name(release: Option<&Release>) -> String {
