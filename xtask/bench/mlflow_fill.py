@@ -29,19 +29,24 @@ def runs(store, count):
 
 
 def history(store, points):
-    written(store, "history", ["loss"], points)
+    written(store, "history", ["loss"], points, lambda step: step / 7.0)
 
 
 def curves(store, metrics, points):
-    written(store, "curves", [f"c{metric}" for metric in range(metrics)], points)
+    written(store, "curves", [f"c{metric}" for metric in range(metrics)], points, noisy)
 
 
-def written(store, name, keys, points):
+def noisy(step):
+    """A loss that falls and scatters, as losses of batches do."""
+    return 1000.0 / (100.0 + step) + step * 2654435761 % 1000 / 1000.0
+
+
+def written(store, name, keys, points, value):
     """Prints the new run whose metrics have so many points each."""
     run = store.create_run("0", "bench", BEGIN - 1, [], name).info.run_id
 
     def row(key, step):
-        return {"run_uuid": run, "key": key, "value": step / 7.0, "timestamp": BEGIN + step, "step": step, "is_nan": False}
+        return {"run_uuid": run, "key": key, "value": value(step), "timestamp": BEGIN + step, "step": step, "is_nan": False}
 
     with store.ManagedSessionMaker() as session:
         for key in keys:

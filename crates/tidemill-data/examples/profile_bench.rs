@@ -25,20 +25,26 @@ use tidemill_data::{Profile, ProfileOptions, Table};
 const ROWS: usize = 2_000_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let table = match std::env::args().nth(1) {
+    let file = match std::env::args().nth(1) {
         Some(word) if word == "merge" => return merge(),
-        Some(file) => Table::open(&[PathBuf::from(file)], None)?,
-        None => memory(0, ROWS)?,
+        file => file.map(PathBuf::from),
     };
+    let table = memory(0, if file.is_some() { 0 } else { ROWS })?;
     for round in 0..3 {
         let (start, used) = (Instant::now(), processor());
-        let profile = Profile::build(&table, &ProfileOptions::dataset(), &Quiet)?;
+        let profile = match &file {
+            Some(file) => Profile::of_file(file, &|_| ProfileOptions::dataset(), &Quiet)?,
+            None => Profile::build(&table, &ProfileOptions::dataset(), &Quiet)?,
+        };
         let (wall, used) = (start.elapsed().as_secs_f64(), processor() - used);
         let bytes = profile.to_bytes().len();
         println!(
             "profile {round}: {wall:.2} s, {used:.2} s of processor, {bytes} bytes, {} rows",
             profile.rows()
         );
+    }
+    if file.is_some() {
+        return Ok(());
     }
     let hours = hours()?;
     let stored: Vec<Vec<u8>> = hours.iter().map(Profile::to_bytes).collect();

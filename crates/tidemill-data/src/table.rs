@@ -21,7 +21,8 @@ pub const BATCH_ROWS: usize = 8192;
 #[derive(Clone)]
 pub struct Table {
     schema: SchemaRef,
-    rows: u64,
+    /// Not known where the files were not read as a whole.
+    rows: Option<u64>,
     sources: Arc<[Source]>,
     /// Temporary copies of remote files, removed with the last clone.
     _copies: Arc<[TempPath]>,
@@ -47,7 +48,16 @@ impl Table {
     }
 
     pub(crate) fn new(schema: SchemaRef, rows: u64, sources: Vec<Source>) -> Self {
-        Self { schema, rows, sources: sources.into(), _copies: Arc::new([]) }
+        Self { schema, rows: Some(rows), sources: sources.into(), _copies: Arc::new([]) }
+    }
+
+    /// The same table, of which only the first rows were read. It stays within this crate.
+    pub(crate) fn of_unknown_length(self) -> Self {
+        Self { rows: None, ..self }
+    }
+
+    pub(crate) fn known_rows(&self) -> Option<u64> {
+        self.rows
     }
 
     pub(crate) fn sources(&self) -> Arc<[Source]> {
@@ -73,7 +83,7 @@ impl Table {
 
     /// The exact number of rows.
     pub fn rows(&self) -> u64 {
-        self.rows
+        self.rows.unwrap_or_default()
     }
 
     /// The files, in reading order; empty for a table in memory.

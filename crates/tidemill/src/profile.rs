@@ -5,6 +5,7 @@ use std::collections::{HashMap, hash_map};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow::datatypes::Schema;
 use tidemill_core::Digest;
 use tidemill_data::expect::Others;
 use tidemill_data::{Error, Profile, ProfileOptions, Table};
@@ -121,16 +122,18 @@ impl Source {
                 Err(error) => tracing::debug!(error = %error, "a kept profile is made anew"),
             }
         }
-        let table = self.open(app)?;
+        let path = self.path(app)?.to_owned();
         let target = app.project.objective.as_ref().map(|objective| objective.task.target.clone());
-        let known = |name: &String| table.column(name).is_ok();
-        let options = ProfileOptions {
-            target: target.filter(known),
-            key: if self.key.iter().all(known) { self.key.clone() } else { Vec::new() },
-            ..ProfileOptions::dataset()
+        let options = |schema: &Schema| {
+            let known = |name: &String| schema.index_of(name).is_ok();
+            ProfileOptions {
+                target: target.clone().filter(known),
+                key: if self.key.iter().all(known) { self.key.clone() } else { Vec::new() },
+                ..ProfileOptions::dataset()
+            }
         };
         let bar = app.bar();
-        let profile = Profile::build(&table, &options, &bar)?;
+        let profile = Profile::of_file(&path, &options, &bar)?;
         drop(bar);
         if self.stored {
             keep(app, self.digest(), &form, &profile)?;

@@ -1,8 +1,10 @@
 //! One streaming pass over a table: decoding on one thread, statistics on the others.
 
+use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use rayon::prelude::*;
 use tidemill_core::{Progress, Unit};
 
@@ -32,7 +34,7 @@ impl ProfileBuilder {
     ///
     /// # Errors
     /// A key column that is not there.
-    pub fn new(schema: &arrow::datatypes::Schema, options: &ProfileOptions) -> Result<Self, Error> {
+    pub fn new(schema: &Schema, options: &ProfileOptions) -> Result<Self, Error> {
         let mut columns: Vec<ColumnProfile> =
             schema.fields().iter().map(|field| ColumnProfile::new(field, options)).collect();
         if let Some(reference) = &options.reference {
@@ -112,6 +114,23 @@ impl ProfileBuilder {
     }
 }
 
+/// Profiles a file. Delimited text is read once where its first rows tell the types of its columns, and twice where they do not.
+pub(super) fn of_file(
+    path: &Path,
+    options: &dyn Fn(&Schema) -> ProfileOptions,
+    progress: &dyn Progress,
+) -> Result<Profile, Error> {
+    if let Some(table) = crate::read::guess(path) {
+        match build(&table, &options(table.schema()), progress) {
+            // The types were others, or the file is not as it should be; its second reading says which.
+            Err(error) if !matches!(error, Error::Cancelled) => {}
+            done => return done,
+        }
+    }
+    let table = Table::open(&[path.to_owned()], None)?;
+    build(&table, &options(table.schema()), progress)
+}
+
 /// Profiles `table`.
 pub(super) fn build(
     table: &Table,
@@ -120,7 +139,7 @@ pub(super) fn build(
 ) -> Result<Profile, Error> {
     let mut builder = ProfileBuilder::new(table.schema(), options)?;
     let batches = table.batches(None)?;
-    progress.begin("profiling", Some(table.rows()), Unit::Rows);
+    progress.begin("profiling", table.known_rows(), Unit::Rows);
     let (send, receive) = sync_channel(AHEAD);
     std::thread::scope(|scope| {
         scope.spawn(move || {

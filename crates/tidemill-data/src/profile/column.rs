@@ -125,14 +125,14 @@ impl ColumnProfile {
     fn count_runs(&mut self, runs: &Scratch, hash: impl Fn(i64) -> u64, sample: impl Fn(i64) -> Sample) {
         for (&key, &count) in runs.keys.iter().zip(&runs.counts) {
             let hash = hash(key);
-            let new = self.frequent.add(hash, u64::from(count), || sample(key));
+            let new = self.frequent.add_run(hash, count, key, &sample);
             // What is counted exactly needs no sketch yet, and what is known was put into it before.
             if new && let Some(distinct) = &mut self.distinct {
                 distinct.insert(hash);
             }
         }
         self.sketch_distinct();
-        self.frequent.shrink();
+        self.frequent.settle_runs(sample);
     }
 
     fn texts(&mut self, values: &StringArray, scratch: &mut Scratch) {

@@ -41,6 +41,9 @@ pub(super) struct Frequent {
     error: u64,
     /// Hashes whose samples the batch at work has still to give, with their rows.
     pending: Vec<(u64, u32)>,
+    /// Hashes of values that occur once in the batch at work and are not counted, with their keys: only once the batch is
+    /// over is it known whether there is room for them, and in a column of identifiers there never is.
+    singles: Vec<(u64, i64)>,
 }
 
 impl PartialEq for Frequent {
@@ -72,7 +75,13 @@ impl Hasher for Taken {
 impl Frequent {
     /// Counts up to `limit` different values exactly.
     pub(super) fn new(limit: usize) -> Self {
-        Self { counts: HashMap::default(), limit: limit.max(KEPT), error: 0, pending: Vec::new() }
+        Self {
+            counts: HashMap::default(),
+            limit: limit.max(KEPT),
+            error: 0,
+            pending: Vec::new(),
+            singles: Vec::new(),
+        }
     }
 
     /// Counts `n` more of the value with this hash; `sample` is asked for a value that is not counted yet, and the
@@ -87,14 +96,75 @@ impl Frequent {
         new
     }
 
-    /// As [`Frequent::add`], with the value left in its row of the batch until [`Frequent::settle`] asks for it: most
-    /// values that occur once are forgotten before anybody copies them.
-    pub(super) fn add_row(&mut self, hash: u64, row: u32) -> bool {
-        let new = self.add(hash, 1, || Sample::Int(0));
-        if new {
-            self.pending.push((hash, row));
+    /// Counts `n` more of the value with this hash and key, which occurs in no other run of the batch; tells whether it is
+    /// not counted yet. [`Frequent::settle_runs`] ends the batch.
+    pub(super) fn add_run(
+        &mut self,
+        hash: u64,
+        n: u32,
+        key: i64,
+        sample: impl FnOnce(i64) -> Sample,
+    ) -> bool {
+        if n > 1 || self.error == 0 {
+            return self.add(hash, u64::from(n), || sample(key));
         }
-        new
+        if let Some(kept) = self.counts.get_mut(&hash) {
+            kept.0 += 1;
+            return false;
+        }
+        self.singles.push((hash, key));
+        true
+    }
+
+    /// Ends a batch of runs: forgets what there is no room for.
+    pub(super) fn settle_runs(&mut self, sample: impl Fn(i64) -> Sample) {
+        let mut singles = std::mem::take(&mut self.singles);
+        if self.counts.len() + singles.len() <= KEPT {
+            for (hash, key) in singles.drain(..) {
+                self.counts.insert(hash, (1, sample(key)));
+            }
+            return;
+        }
+        // Whatever is taken off all counts, it is at least one: no value that occurs once stays.
+        self.shrink_beside(singles.len());
+        singles.clear();
+        self.singles = singles;
+    }
+
+    /// As [`Frequent::add`], with the value left in its row of the batch until [`Frequent::settle`] asks for it: most
+    /// values that occur once are forgotten before anybody counts or copies them. Once counts are not exact, a value is new with each of the
+    /// batch's rows until the batch is over.
+    pub(super) fn add_row(&mut self, hash: u64, row: u32) -> bool {
+        if self.error == 0 {
+            let new = self.add(hash, 1, || Sample::Int(0));
+            if new {
+                self.pending.push((hash, row));
+            }
+            return new;
+        }
+        if let Some(kept) = self.counts.get_mut(&hash) {
+            kept.0 += 1;
+            return false;
+        }
+        self.pending.push((hash, row));
+        true
+    }
+
+    /// Counts the rows of a batch whose values were not counted yet; leaves those that occur once to [`Self::settle_runs`], with their rows as
+    /// keys, where there may be no room for them.
+    fn count_rows(&mut self) {
+        let mut rows = std::mem::take(&mut self.pending);
+        // The first row of each value comes first.
+        rows.sort_unstable();
+        for same in rows.chunk_by(|a, b| a.0 == b.0) {
+            let (hash, row) = same[0];
+            if same.len() > 1 {
+                self.counts.insert(hash, (same.len() as u64, Sample::Int(0)));
+                self.pending.push((hash, row));
+            } else {
+                self.singles.push((hash, i64::from(row)));
+            }
+        }
     }
 
     /// Whether [`Frequent::settle`] is about to give up exact counts.
@@ -104,7 +174,12 @@ impl Frequent {
 
     /// Ends a batch: forgets what there is no room for, and asks for the values of rows that stay.
     pub(super) fn settle(&mut self, sample: impl Fn(u32) -> Sample) {
-        self.shrink();
+        if self.error > 0 {
+            self.count_rows();
+            self.settle_runs(|row| sample(row as u32));
+        } else {
+            self.shrink();
+        }
         self.resolve(sample);
     }
 
@@ -127,18 +202,31 @@ impl Frequent {
 
     /// Ends a merge: forgets what there is no room for.
     pub(super) fn shrink(&mut self) {
+        self.shrink_beside(0);
+    }
+
+    /// As [`Frequent::shrink`], where `singles` further values occur once each and are to be forgotten.
+    fn shrink_beside(&mut self, singles: usize) {
         let most = if self.error == 0 { self.limit } else { KEPT };
-        if self.counts.len() <= most {
+        if self.counts.len() + singles <= most {
             return;
         }
-        let mut counts: Vec<u64> = self.counts.values().map(|(count, _)| *count).collect();
         // The greatest count that has no room.
-        let place = counts.len() - KEPT - 1;
-        let (_, &mut taken, _) = counts.select_nth_unstable(place);
+        let taken = match self.counts.len().checked_sub(KEPT + 1) {
+            Some(place) => {
+                let mut counts: Vec<u64> = self.counts.values().map(|(count, _)| *count).collect();
+                *counts.select_nth_unstable(place).1
+            }
+            None => 1,
+        };
         self.counts.retain(|_, (count, _)| {
             *count = count.saturating_sub(taken);
             *count > 0
         });
+        // A table for a few entries stays in the processor's cache.
+        if self.counts.capacity() > 8 * KEPT {
+            self.counts.shrink_to(2 * KEPT);
+        }
         self.error += taken;
     }
 
@@ -191,7 +279,7 @@ impl Frequent {
     /// From what was stored.
     pub(super) fn from_parts(limit: usize, error: u64, counts: Vec<(u64, u64, Sample)>) -> Self {
         let counts = counts.into_iter().map(|(hash, count, value)| (hash, (count, value))).collect();
-        Self { counts, limit: limit.max(KEPT), error, pending: Vec::new() }
+        Self { counts, limit: limit.max(KEPT), error, pending: Vec::new(), singles: Vec::new() }
     }
 }
 
@@ -245,6 +333,25 @@ mod tests {
         assert!(!frequent.add_row(7, 4));
         frequent.settle(|row| Sample::Int(i64::from(row)));
         assert_eq!(frequent.top(1), [(&Sample::Int(3), 2)]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn values_left_out_of_a_batch_change_nothing(batches in proptest::collection::vec(
+            proptest::collection::btree_map(0i64..6000, 1u32..4, 0..2500), 1..6,
+        )) {
+            let (mut runs, mut plain) = (Frequent::new(KEPT), Frequent::new(KEPT));
+            for batch in &batches {
+                for (&value, &count) in batch {
+                    let hash = word(value as u64, 0);
+                    let new = plain.add(hash, u64::from(count), || Sample::Int(value));
+                    proptest::prop_assert_eq!(runs.add_run(hash, count, value, Sample::Int), new);
+                }
+                plain.shrink();
+                runs.settle_runs(Sample::Int);
+                proptest::prop_assert_eq!(&runs, &plain);
+            }
+        }
     }
 
     #[test]

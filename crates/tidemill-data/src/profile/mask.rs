@@ -3,9 +3,34 @@
 /// Characters of a mask; longer texts end in `…`.
 const LONGEST: usize = 24;
 
+/// The masks of ASCII's characters.
+const ASCII: [u8; 128] = {
+    let mut table = [0; 128];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte as usize] = match byte {
+            b'0'..=b'9' => b'9',
+            b'a'..=b'z' => b'a',
+            b'A'..=b'Z' => b'A',
+            0..=31 | 127 => b'?',
+            byte => byte,
+        };
+        byte += 1;
+    }
+    table
+};
+
 /// Writes the mask of `text` into `mask`.
 pub(super) fn mask(text: &str, mask: &mut String) {
     mask.clear();
+    if text.len() <= LONGEST && text.is_ascii() {
+        let mut bytes = [0; LONGEST];
+        for (to, byte) in bytes.iter_mut().zip(text.as_bytes()) {
+            *to = ASCII[usize::from(byte & 127)];
+        }
+        mask.push_str(std::str::from_utf8(&bytes[..text.len()]).unwrap_or_default());
+        return;
+    }
     for (place, c) in text.chars().enumerate() {
         if place == LONGEST {
             mask.push('…');
@@ -33,6 +58,7 @@ mod tests {
             ("N14228", "A99999"),
             ("a.b@c-1 É", "a.a@a-9 A"),
             ("", ""),
+            ("a_Z:0\u{7f}", "a_A:9?"),
             ("tab\there", "aaa?aaaa"),
             ("abcdefghijklmnopqrstuvwxyz", "aaaaaaaaaaaaaaaaaaaaaaaa…"),
         ] {

@@ -20,8 +20,10 @@ mod relations;
 mod runs;
 mod stats;
 
+use std::path::Path;
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use rayon::prelude::*;
 use tidemill_core::{Progress, Quiet};
 
@@ -104,6 +106,19 @@ impl Profile {
     /// What reading the table gives; a key column that is not there; [`Error::Cancelled`].
     pub fn build(table: &Table, options: &ProfileOptions, progress: &dyn Progress) -> Result<Self, Error> {
         build::build(table, options, progress)
+    }
+
+    /// Describes a file in one pass, with the options that its columns ask for. It is [`Profile::build`] of the opened file, and
+    /// saves delimited text the pass that opening takes to find types, where its first rows tell them.
+    ///
+    /// # Errors
+    /// As [`Table::open`] and [`Profile::build`].
+    pub fn of_file(
+        path: &Path,
+        options: &dyn Fn(&Schema) -> ProfileOptions,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        build::of_file(path, options, progress)
     }
 
     /// Number of rows.

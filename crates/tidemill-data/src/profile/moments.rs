@@ -24,19 +24,23 @@ impl Moments {
             return Self::default();
         }
         let n = count as f64;
-        let pairs = || values.iter().zip(counts).map(|(&value, &count)| (value, f64::from(count)));
-        // Shares before sums, so that the mean of the largest numbers does not overflow.
-        let rough: f64 = pairs().map(|(value, count)| value * (count / n)).sum();
-        let mean = rough + pairs().map(|(value, count)| (value - rough) * (count / n)).sum::<f64>();
-        let mut sums = [0.0; 3];
-        for (value, count) in pairs() {
+        let [sum] = sums(values, counts, |value, count| [value * count]);
+        let mean = if sum.is_finite() {
+            let rough = sum / n;
+            let [rest] = sums(values, counts, |value, count| [(value - rough) * count]);
+            rough + rest / n
+        } else {
+            // Shares before sums, so that the mean of the largest numbers does not overflow.
+            let [rough] = sums(values, counts, |value, count| [value * (count / n)]);
+            let [rest] = sums(values, counts, |value, count| [(value - rough) * (count / n)]);
+            rough + rest
+        };
+        let [m2, m3, m4] = sums(values, counts, |value, count| {
             let d = value - mean;
             let square = d * d;
-            sums[0] += count * square;
-            sums[1] += count * square * d;
-            sums[2] += count * square * square;
-        }
-        Self { count, mean, m2: sums[0], m3: sums[1], m4: sums[2] }
+            [count * square, count * square * d, count * square * square]
+        });
+        Self { count, mean, m2, m3, m4 }
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
@@ -83,6 +87,27 @@ impl Moments {
     fn varies(&self) -> bool {
         self.count > 1 && self.m2.is_finite() && beyond_rounding(self.m2, self.mean, self.count)
     }
+}
+
+/// Sums over all values with their counts, in lanes: additions of one lane wait for each other, those of several do not.
+fn sums<const N: usize>(values: &[f64], counts: &[u32], of: impl Fn(f64, f64) -> [f64; N]) -> [f64; N] {
+    const LANES: usize = 4;
+    let mut lanes = [[0.0; N]; LANES];
+    let ((values, few_values), (counts, few_counts)) =
+        (values.as_chunks::<LANES>(), counts.as_chunks::<LANES>());
+    for (values, counts) in values.iter().zip(counts) {
+        for (lane, (&value, &count)) in lanes.iter_mut().zip(values.iter().zip(counts)) {
+            for (sum, more) in lane.iter_mut().zip(of(value, f64::from(count))) {
+                *sum += more;
+            }
+        }
+    }
+    for (&value, &count) in few_values.iter().zip(few_counts) {
+        for (sum, more) in lanes[0].iter_mut().zip(of(value, f64::from(count))) {
+            *sum += more;
+        }
+    }
+    std::array::from_fn(|at| lanes.iter().map(|lane| lane[at]).sum())
 }
 
 /// Whether a sum of squared deviations is more than the rounding of the mean that was taken off.

@@ -16,6 +16,8 @@ use crate::{ColumnType, Error, hash};
 pub(super) const MOST_CORRELATED: usize = 50;
 /// Only nulls of the first so many columns are counted together.
 const MOST_NULLABLE: usize = 128;
+/// A difference that is a smaller part of what it was taken from has too few digits left.
+const LITTLE: f64 = 1e-3;
 const KEY_SEED: u64 = 0x6b65_7973;
 
 /// Statistics of pairs of columns and of rows.
@@ -172,8 +174,15 @@ struct Centred {
     mean: f64,
     squares: f64,
     count: u64,
-    /// 1 where there is a number; `None` where there is one in every row.
-    present: Option<Vec<f64>>,
+    /// `None` where there is a number in every row.
+    gaps: Option<Gaps>,
+}
+
+/// Rows without a number.
+struct Gaps {
+    /// Their numbers, ascending.
+    rows: Vec<u32>,
+    is_gap: BooleanBuffer,
 }
 
 impl Centred {
@@ -185,35 +194,49 @@ impl Centred {
             let mean = values.values().iter().sum::<f64>() / count;
             let centred: Vec<f64> = values.values().iter().map(|value| value - mean).collect();
             let squares = dot(&centred, &centred);
-            return Ok(Self { mean, squares, count: values.len() as u64, values: centred, present: None });
+            return Ok(Self { mean, squares, count: values.len() as u64, values: centred, gaps: None });
         }
-        let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
-        let (mut sum, mut count) = (0.0, 0_u64);
-        for value in values.iter().filter_map(finite) {
-            sum += value;
-            count += 1;
-        }
-        let mean = if count > 0 { sum / count as f64 } else { 0.0 };
-        let (mut centred, mut present) = (Vec::with_capacity(values.len()), Vec::with_capacity(values.len()));
-        for value in values.iter().map(finite) {
-            centred.push(value.map_or(0.0, |value| value - mean));
-            present.push(f64::from(u8::from(value.is_some())));
-        }
+        let is_gap = match values.nulls() {
+            None => BooleanBuffer::collect_bool(values.len(), |row| !values.value(row).is_finite()),
+            Some(nulls) => BooleanBuffer::collect_bool(values.len(), |row| {
+                nulls.is_null(row) || !values.value(row).is_finite()
+            }),
+        };
+        let rows: Vec<u32> = is_gap.set_indices().map(|row| row as u32).collect();
+        let count = (values.len() - rows.len()) as u64;
+        let mut centred = values.values().to_vec();
+        rows.iter().for_each(|&row| centred[row as usize] = 0.0);
+        let mean = if count > 0 { centred.iter().sum::<f64>() / count as f64 } else { 0.0 };
+        centred.iter_mut().for_each(|value| *value -= mean);
+        rows.iter().for_each(|&row| centred[row as usize] = 0.0);
         let squares = dot(&centred, &centred);
-        Ok(Self { values: centred, mean, squares, count, present: Some(present) })
+        Ok(Self { values: centred, mean, squares, count, gaps: Some(Gaps { rows, is_gap }) })
+    }
+
+    /// Σ x and Σ x² of the rows without `gaps`.
+    fn outside(&self, gaps: &Gaps) -> [f64; 2] {
+        let inside = gaps.rows.iter().map(|&row| self.values[row as usize]);
+        let [sum, squares] = inside.fold([0.0; 2], |[sum, squares], x| [sum + x, squares + x * x]);
+        let left = self.squares - squares;
+        if left > LITTLE * self.squares {
+            // All values sum to zero.
+            return [-sum, left];
+        }
+        let outside = self.values.iter().zip(&gaps.is_gap).filter(|(_, is_gap)| !is_gap);
+        outside.fold([0.0; 2], |[sum, squares], (x, _)| [sum + x, squares + x * x])
     }
 
     /// The co-moments of the rows in which both have a number.
     fn with(&self, other: &Self, rows: usize) -> CoMoments {
-        match (&self.present, &other.present) {
+        match (&self.gaps, &other.gaps) {
             (None, None) => CoMoments {
                 count: rows as u64,
                 means: [self.mean, other.mean],
                 squares: [self.squares, other.squares],
                 product: dot(&self.values, &other.values),
             },
-            (None, Some(present)) => {
-                let [sum, square] = masked(&self.values, present);
+            (None, Some(gaps)) => {
+                let [sum, square] = self.outside(gaps);
                 let product = dot(&self.values, &other.values);
                 shifted(self, other, other.count as f64, [sum, 0.0], [square, other.squares], product)
             }
@@ -226,10 +249,12 @@ impl Centred {
                 }
             }
             (Some(mine), Some(theirs)) => {
-                let [left, left_square] = masked(&self.values, theirs);
-                let [right, right_square] = masked(&other.values, mine);
+                let [left, left_square] = self.outside(theirs);
+                let [right, right_square] = other.outside(mine);
                 let product = dot(&self.values, &other.values);
-                shifted(self, other, dot(mine, theirs), [left, right], [left_square, right_square], product)
+                let both = (&mine.is_gap & &theirs.is_gap).count_set_bits();
+                let shared = (rows + both - mine.rows.len() - theirs.rows.len()) as f64;
+                shifted(self, other, shared, [left, right], [left_square, right_square], product)
             }
         }
     }
@@ -260,23 +285,4 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
         }
     }
     lanes.iter().sum::<f64>() + rest
-}
-
-/// Σ aᵢ mᵢ and Σ aᵢ² mᵢ.
-fn masked(a: &[f64], present: &[f64]) -> [f64; 2] {
-    let (mut sums, mut squares) = ([0.0; 4], [0.0; 4]);
-    let (left, right) = (a.chunks_exact(4), present.chunks_exact(4));
-    let rest: Vec<f64> =
-        left.remainder().iter().zip(right.remainder()).filter(|(_, m)| **m > 0.0).map(|(a, _)| *a).collect();
-    for (a, m) in left.zip(right) {
-        for lane in 0..4 {
-            let value = a[lane] * m[lane];
-            sums[lane] += value;
-            squares[lane] += value * a[lane];
-        }
-    }
-    [
-        sums.iter().sum::<f64>() + rest.iter().sum::<f64>(),
-        squares.iter().sum::<f64>() + rest.iter().map(|a| a * a).sum::<f64>(),
-    ]
 }

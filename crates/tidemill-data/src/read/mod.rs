@@ -177,6 +177,15 @@ pub(crate) fn open(paths: &[PathBuf], format: Option<&Format>) -> Result<Table, 
     }
 }
 
+/// A file of delimited text as a table for one pass: with the types of its first rows, and with an error at the end where all rows have others. `None`
+/// for anything else, and where the first rows do not tell.
+pub(crate) fn guess(path: &Path) -> Option<Table> {
+    match Format::of_name(path) {
+        Some(Format::Csv(options)) if path.is_file() => csv::guess(path.to_owned(), &options).ok(),
+        _ => None,
+    }
+}
+
 /// A table of batches in memory.
 pub(crate) fn memory(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<Table, Error> {
     let schema = plain(&schema);

@@ -27,6 +27,8 @@ pub(crate) fn classify(text: &str) -> Class {
         b'0'..=b'9' | b'+' | b'-' | b'.' => {
             if let Some(class) = plain_number(text.as_bytes()) {
                 class
+            } else if !text.bytes().all(may_be_of_number) {
+                Class::Text
             } else if parse_int(text).is_some() {
                 Class::Int
             } else if looks_whole(text) {
@@ -74,6 +76,19 @@ fn plain_number(text: &[u8]) -> Option<Class> {
     }
 }
 
+/// Whether a byte may be in a number, a date or a time. Codes such as `4F2D` most often have one that may not.
+fn may_be_of_number(byte: u8) -> bool {
+    const KNOWN: [bool; 256] = {
+        let (bytes, mut table, mut at) = (b"0123456789+-.:eEtTzZ infayINFAY", [false; 256], 0);
+        while at < bytes.len() {
+            table[bytes[at] as usize] = true;
+            at += 1;
+        }
+        table
+    };
+    KNOWN[usize::from(byte)]
+}
+
 fn looks_whole(text: &str) -> bool {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -92,12 +107,46 @@ pub(crate) fn parse_bool(text: &str) -> Option<bool> {
 
 /// Digits with an optional sign, without leading zeros, within 64 bits.
 pub(crate) fn parse_int(text: &str) -> Option<i64> {
+    if let Some(value) = plain_int(text.as_bytes()) {
+        return Some(value);
+    }
     let text = text.trim_ascii();
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if !looks_whole(text) || (digits.len() > 1 && digits.starts_with('0')) {
         return None;
     }
     text.parse().ok()
+}
+
+/// The usual whole numbers: up to 18 digits without a leading zero, perhaps after a minus.
+#[inline]
+fn plain_int(text: &[u8]) -> Option<i64> {
+    let (digits, is_negative) = match text {
+        [b'-', digits @ ..] => (digits, true),
+        digits => (digits, false),
+    };
+    if digits.is_empty() || digits.len() > 18 || (digits[0] == b'0' && digits.len() > 1) {
+        return None;
+    }
+    let mut value = 0_i64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    Some(if is_negative { -value } else { value })
+}
+
+/// A text of [`Class::Int`] or [`Class::Float`] as a float. Unlike [`parse_float`] it takes no whole numbers of other classes, such as codes with
+/// leading zeros.
+pub(crate) fn parse_number(text: &str) -> Option<f64> {
+    // With a point it is no whole number.
+    if text.bytes().take(4).any(|byte| byte == b'.') || matches!(classify(text), Class::Int | Class::Float) {
+        return parse_float(text);
+    }
+    None
 }
 
 /// Decimal or scientific notation, `inf` and `infinity`; not `nan`, which is a null text.
@@ -244,6 +293,17 @@ mod tests {
                 None
             };
             proptest::prop_assert!(class.is_none() || class == parsed, "{class:?} {parsed:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn numbers_are_the_classes_of_numbers(text in " ?[-+]?([0-9]{0,20}|[0-9]{0,5}\\.[0-9]{0,4}|inf|nan|0x1)([eE][-+]?[0-9]{0,3})? ?") {
+            let class = classify(&text);
+            proptest::prop_assert_eq!(parse_number(&text).is_some(), matches!(class, Class::Int | Class::Float));
+            proptest::prop_assert_eq!(parse_int(&text).is_some(), class == Class::Int);
+            let slow = (class == Class::Int).then(|| text.trim_ascii().parse().unwrap());
+            proptest::prop_assert_eq!(parse_int(&text), slow);
         }
     }
 

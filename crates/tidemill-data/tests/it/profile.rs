@@ -300,3 +300,109 @@ proptest! {
         }
     }
 }
+
+type Change = fn(usize, &mut Vec<String>);
+
+/// Types are guessed from the first 10,000 rows; what comes after them may be otherwise.
+#[test]
+fn a_file_of_text_that_is_read_once_gives_what_reading_it_twice_does() {
+    const ROWS: usize = 12_000;
+    const LATE: usize = 11_000;
+    let names = ["whole", "real", "day", "local", "zoned", "truth", "none", "word"];
+    let cells = |row: usize| {
+        let (day, second) = (1 + row % 28, row % 60);
+        vec![
+            if row % 50 == 0 { "NA".to_owned() } else { row.to_string() },
+            format!("{}.5", row % 97),
+            format!("2013-01-{day:02}"),
+            format!("2013-01-{day:02} 10:00:{second:02}"),
+            format!("2013-01-{day:02}T10:00:{second:02}Z"),
+            (row % 3 == 0).to_string(),
+            String::new(),
+            format!("w{}", row % 7),
+        ]
+    };
+    let changes: [(&str, Change); 13] = [
+        ("nothing", |_, _| {}),
+        ("whole numbers among reals", |row, cells| {
+            cells[1] = if row > LATE { "3" } else { "2.5" }.to_owned()
+        }),
+        ("a real among whole numbers", |row, cells| {
+            if row == LATE {
+                cells[0] = "1.5".to_owned()
+            }
+        }),
+        ("a code among reals", |row, cells| {
+            if row == LATE {
+                cells[1] = "007".to_owned()
+            }
+        }),
+        ("a code among whole numbers", |row, cells| {
+            if row == LATE {
+                cells[0] = "007".to_owned()
+            }
+        }),
+        ("a number beyond 64 bits", |row, cells| {
+            if row > LATE {
+                cells[0] = "9".repeat(20)
+            }
+        }),
+        ("times among days", |row, cells| {
+            if row > LATE {
+                cells[2] = "2013-01-01 10:00".to_owned()
+            }
+        }),
+        ("days among times", |row, cells| {
+            if row > LATE {
+                cells[3] = "2013-01-01".to_owned()
+            }
+        }),
+        ("a zone among local times", |row, cells| {
+            if row == LATE {
+                cells[3].push('Z')
+            }
+        }),
+        ("a day among instants", |row, cells| {
+            if row == LATE {
+                cells[4].truncate(10)
+            }
+        }),
+        ("a late first value", |row, cells| {
+            if row > LATE {
+                cells[6] = row.to_string()
+            }
+        }),
+        ("texts that were mistakes", |row, cells| {
+            cells[7] = match row {
+                0..10 => "mistake".to_owned(),
+                10..10_500 => String::new(),
+                row => row.to_string(),
+            };
+        }),
+        ("a row that is too short", |row, cells| {
+            if row == LATE {
+                cells.truncate(5)
+            }
+        }),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (what, change) in changes {
+        let path = folder.path().join("t.csv");
+        let mut text = names.join(",") + "\n";
+        for row in 0..ROWS {
+            let mut cells = cells(row);
+            change(row, &mut cells);
+            text += &(cells.join(",") + "\n");
+        }
+        fs_err::write(&path, text).unwrap();
+        let options = |schema: &arrow::datatypes::Schema| {
+            assert_eq!(schema.field(7).name(), "word");
+            ProfileOptions { key: vec!["whole".to_owned()], ..ProfileOptions::dataset() }
+        };
+        let once = Profile::of_file(&path, &options, &Quiet).map_err(|error| error.to_string());
+        let twice = Table::open(std::slice::from_ref(&path), None)
+            .and_then(|table| Profile::build(&table, &options(table.schema()), &Quiet))
+            .map_err(|error| error.to_string());
+        assert_eq!(once, twice, "{what}");
+    }
+}

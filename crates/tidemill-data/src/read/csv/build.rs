@@ -8,9 +8,11 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, SchemaRef};
 
+use super::CsvFile;
+use super::infer::decided;
 use super::nulls::Nulls;
 use super::record::Records;
-use crate::read::scalar;
+use crate::read::scalar::{self, Class};
 use crate::value::shorten;
 use crate::{BATCH_ROWS, ColumnType, Error};
 
@@ -25,19 +27,17 @@ pub(super) struct CsvBatches {
     places: Vec<usize>,
     names: Vec<String>,
     nulls: Arc<Nulls>,
+    /// Where the types are a guess: how many values of each class every column of texts has.
+    guess: Option<Vec<[u64; Class::COUNT]>>,
     row: u64,
     ended: bool,
 }
 
 impl CsvBatches {
-    pub(super) fn new(
-        records: Records,
-        schema: SchemaRef,
-        places: Vec<usize>,
-        names: Vec<String>,
-        nulls: Arc<Nulls>,
-    ) -> Self {
-        Self { records, schema, places, names, nulls, row: 0, ended: false }
+    pub(super) fn new(records: Records, schema: SchemaRef, places: Vec<usize>, file: &CsvFile) -> Self {
+        let guess = file.is_guess.then(|| vec![[0; Class::COUNT]; places.len()]);
+        let (names, nulls) = (file.columns.clone(), file.nulls.clone());
+        Self { records, schema, places, names, nulls, guess, row: 0, ended: false }
     }
 
     fn batch(&mut self) -> Result<Option<RecordBatch>, Error> {
@@ -50,10 +50,19 @@ impl CsvBatches {
             record.check_len(&path, self.names.len())?;
             self.row += 1;
             rows += 1;
-            for (builder, &place) in builders.iter_mut().zip(&self.places) {
-                let text = record.text(&path, place)?;
+            for (column, (builder, &place)) in builders.iter_mut().zip(&self.places).enumerate() {
+                let text = match record.sound(place) {
+                    Some(text) => text,
+                    None => record.text(&path, place)?,
+                };
                 bytes += text.len();
-                let taken = if self.nulls.contains(text) { builder.push_null() } else { builder.push(text) };
+                let taken = if self.nulls.contains(text) {
+                    builder.push_null()
+                } else if let Some(guess) = &mut self.guess {
+                    builder.push_guessed(text, &mut guess[column])
+                } else {
+                    builder.push(text)
+                };
                 taken.map_err(|expected| Error::WrongType {
                     path: path.clone(),
                     row: self.row,
@@ -66,6 +75,7 @@ impl CsvBatches {
             }
         }
         if rows == 0 {
+            self.check_guess()?;
             return Ok(None);
         }
         let columns = builders.into_iter().map(Builder::finish).collect();
@@ -73,6 +83,18 @@ impl CsvBatches {
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
             .map(Some)
             .map_err(Error::arrow("build a batch"))
+    }
+
+    /// An error where a column that was guessed to hold texts has another type over all rows.
+    fn check_guess(&self) -> Result<(), Error> {
+        let texts = self.guess.iter().flatten().zip(self.schema.fields());
+        for (counts, field) in texts.filter(|(_, field)| *field.data_type() == DataType::Utf8) {
+            if decided(*counts) != Some(DataType::Utf8) {
+                let why = format!("the first rows do not tell the type of `{}`", field.name());
+                return Err(Error::Unusable(why));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -94,21 +116,23 @@ enum Builder {
     Int(Int64Builder),
     Float(Float64Builder),
     Date(Date32Builder),
-    Time(TimestampMicrosecondBuilder),
+    /// And whether the texts have a zone.
+    Time(TimestampMicrosecondBuilder, bool),
     Text(StringBuilder),
 }
 
 impl Builder {
     fn new(kind: &DataType) -> Self {
         match kind {
-            DataType::Boolean => Self::Bool(BooleanBuilder::new()),
-            DataType::Int64 => Self::Int(Int64Builder::new()),
-            DataType::Float64 => Self::Float(Float64Builder::new()),
-            DataType::Date32 => Self::Date(Date32Builder::new()),
+            DataType::Boolean => Self::Bool(BooleanBuilder::with_capacity(BATCH_ROWS)),
+            DataType::Int64 => Self::Int(Int64Builder::with_capacity(BATCH_ROWS)),
+            DataType::Float64 => Self::Float(Float64Builder::with_capacity(BATCH_ROWS)),
+            DataType::Date32 => Self::Date(Date32Builder::with_capacity(BATCH_ROWS)),
             DataType::Timestamp(_, zone) => {
-                Self::Time(TimestampMicrosecondBuilder::new().with_timezone_opt(zone.clone()))
+                let builder = TimestampMicrosecondBuilder::with_capacity(BATCH_ROWS);
+                Self::Time(builder.with_timezone_opt(zone.clone()), zone.is_some())
             }
-            _ => Self::Text(StringBuilder::new()),
+            _ => Self::Text(StringBuilder::with_capacity(BATCH_ROWS, 8 * BATCH_ROWS)),
         }
     }
 
@@ -118,7 +142,7 @@ impl Builder {
             Self::Int(builder) => builder.append_null(),
             Self::Float(builder) => builder.append_null(),
             Self::Date(builder) => builder.append_null(),
-            Self::Time(builder) => builder.append_null(),
+            Self::Time(builder, _) => builder.append_null(),
             Self::Text(builder) => builder.append_null(),
         }
         Ok(())
@@ -131,10 +155,33 @@ impl Builder {
             Self::Int(builder) => builder.append_value(whole(text).ok_or(ColumnType::Int)?),
             Self::Float(builder) => builder.append_value(scalar::parse_float(text).ok_or(ColumnType::Float)?),
             Self::Date(builder) => builder.append_value(scalar::parse_date(text).ok_or(ColumnType::Date)?),
-            Self::Time(builder) => {
+            Self::Time(builder, _) => {
                 builder.append_value(scalar::parse_moment(text).ok_or(ColumnType::Timestamp)?);
             }
             Self::Text(builder) => builder.append_value(text),
+        }
+        Ok(())
+    }
+
+    /// As [`Self::push`], for a value that must also be of a class from which the column's type would be found. Texts may be of any: they are counted.
+    fn push_guessed(&mut self, text: &str, counts: &mut [u64; Class::COUNT]) -> Result<(), ColumnType> {
+        match self {
+            Self::Int(builder) => builder.append_value(scalar::parse_int(text).ok_or(ColumnType::Int)?),
+            Self::Float(builder) => {
+                builder.append_value(scalar::parse_number(text).ok_or(ColumnType::Float)?);
+            }
+            Self::Time(builder, has_zone) => {
+                let at = match scalar::parse_time(text) {
+                    Some((at, zoned)) => (zoned == *has_zone).then_some(at),
+                    None => scalar::parse_moment(text).filter(|_| !*has_zone),
+                };
+                builder.append_value(at.ok_or(ColumnType::Timestamp)?);
+            }
+            Self::Text(builder) => {
+                counts[scalar::classify(text) as usize] += 1;
+                builder.append_value(text);
+            }
+            Self::Bool(_) | Self::Date(_) => return self.push(text),
         }
         Ok(())
     }
@@ -145,7 +192,7 @@ impl Builder {
             Self::Int(mut builder) => Arc::new(builder.finish()),
             Self::Float(mut builder) => Arc::new(builder.finish()),
             Self::Date(mut builder) => Arc::new(builder.finish()),
-            Self::Time(mut builder) => Arc::new(builder.finish()),
+            Self::Time(mut builder, _) => Arc::new(builder.finish()),
             Self::Text(mut builder) => Arc::new(builder.finish()),
         }
     }

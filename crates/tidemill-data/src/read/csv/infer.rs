@@ -71,22 +71,30 @@ impl Inference {
         Err(Error::SchemaMismatch { path: path.to_owned(), first: first.to_owned(), differences })
     }
 
-    /// Looks at every value of a file.
+    /// Looks at every value of the first `most` rows of a file; tells whether these are all.
     pub(super) fn scan(
         &mut self,
         file: usize,
         records: &mut Records,
         columns: &[String],
         nulls: &Nulls,
-    ) -> Result<(), Error> {
+        most: u64,
+    ) -> Result<bool, Error> {
         let path = records.path.clone();
         let places: Vec<usize> = columns.iter().filter_map(|name| self.columns.get_index_of(name)).collect();
         let mut row = 0;
         while let Some(record) = records.next()? {
+            if row == most {
+                self.rows += row;
+                return Ok(false);
+            }
             record.check_len(&path, columns.len())?;
             row += 1;
             for (i, &place) in places.iter().enumerate() {
-                let text = record.text(&path, i)?;
+                let text = match record.sound(i) {
+                    Some(text) => text,
+                    None => record.text(&path, i)?,
+                };
                 let seen = &mut self.columns[place];
                 if seen.declared.is_some() || nulls.contains(text) {
                     continue;
@@ -101,7 +109,7 @@ impl Inference {
             }
         }
         self.rows += row;
-        Ok(())
+        Ok(true)
     }
 
     /// The columns with their types.
@@ -124,6 +132,11 @@ impl Inference {
         }
         Ok(found)
     }
+}
+
+/// The type of a column with so many values of each class; none where that is an error.
+pub(super) fn decided(counts: [u64; Class::COUNT]) -> Option<DataType> {
+    Seen { counts, ..Seen::default() }.decide().ok()
 }
 
 impl Seen {

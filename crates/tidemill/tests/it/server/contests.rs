@@ -4,6 +4,21 @@ use serde_json::Value;
 
 use super::rollouts::{Traffic, champions, get, json, served_with, share, wait};
 
+/// Judged by what mistakes cost, with a gate for the one that was chosen.
+const COSTLY: &str = "project: served
+objective:
+  task: {kind: classification, target: big, positive: 1}
+  costs: {currency: EUR, false_negative: 120, false_positive: 15}
+release:
+  model: late
+  environments:
+    prod:
+      rollout:
+        stages: [{canary: 20%}, {gate: {by: risk, people: [ada]}}, {full: {}}]
+        winner: cost
+        judge: {error_budget: 0.05, outcomes: {delay: 1s}, metrics: [errors, cost]}
+";
+
 const PROJECT: &str = "project: served
 release:
   model: late
@@ -93,5 +108,61 @@ fn the_bad_one_of_three_leaves_alone_and_a_good_one_gets_everything() {
     let ended = wait(&place, 3, &server, |status| status["over"] == true);
     assert_eq!(ended["phase"], "aborted", "{ended}");
     assert_eq!(json(&place, &["rollout", "replay", "3"])["identical"], true);
+    server.stop();
+}
+
+/// What is 5 or more is positive. The incumbent misses a tenth, version 4 all that there is, version 6 takes a tenth too many for
+/// positive, and version 2 is always right.
+#[test]
+fn of_several_the_cheapest_is_chosen_on_outcomes_and_a_gate_is_for_it_alone() {
+    let (place, server) = served_with(COSTLY, &["blind", "timid", "eager"]);
+    let release = |versions: &[&str]| {
+        json(&place, &[&["release"], versions, &["--to", "prod", "--threshold", "5"]].concat())
+    };
+    let approve = |person: &str, rollout: &str| {
+        place.command(&["rollout", "approve", rollout]).env("USER", person).output().unwrap()
+    };
+    release(&["late@5"]);
+    wait(&place, 1, &server, |status| status["phase"] == "awaiting");
+    assert!(approve("ada", "1").status.success());
+    wait(&place, 1, &server, |status| status["over"] == true);
+
+    let traffic = Traffic::start_as(&place, &server, "judged", "one");
+    release(&["late@6", "late@2", "late@4"]);
+    wait(&place, 2, &server, |status| status["phase"] == "canary");
+    // Nobody knows yet for whom this would be.
+    let early = approve("ada", "2");
+    let dropped = wait(&place, 2, &server, |status| fates(status)[2].1 == "dropped");
+    assert_eq!(fates(&dropped), [("late@6", "in"), ("late@2", "in"), ("late@4", "dropped")]);
+    assert_eq!(share(&server, "4"), 0.0);
+    server.kill();
+    traffic.stop();
+    let server = place.serve();
+    let traffic = Traffic::start_as(&place, &server, "judged", "two");
+    let chosen = wait(&place, 2, &server, |status| status["phase"] == "awaiting");
+    assert_eq!(fates(&chosen), [("late@6", "not chosen"), ("late@2", "chosen"), ("late@4", "dropped")]);
+    assert_eq!(share(&server, "6"), 0.0, "who was not chosen answers nobody");
+    let held = wait(&place, 2, &server, |status| status["held"]["held_by"] == "approvals");
+    assert_eq!(held["phase"], "awaiting", "a word from before the choice is void: {early:?} {held}");
+    let author = place.command(&["rollout", "approve", "2"]).output().unwrap();
+    assert!(!author.status.success(), "{author:?}");
+    assert!(approve("ada", "2").status.success());
+    let over = wait(&place, 2, &server, |status| status["over"] == true);
+    assert_eq!(traffic.stop()["lost"], 0, "no request failed");
+    assert_eq!((&over["phase"], share(&server, "2")), (&"complete".into(), 1.0), "{over}");
+    assert_eq!(champions(&place), [5, 2]);
+
+    let whys: Vec<&str> =
+        over["phases"].as_array().unwrap().iter().map(|phase| phase["why"].as_str().unwrap()).collect();
+    let is_told = |text: &str| whys.iter().any(|why| why.contains(text));
+    assert!(is_told("late@4 is out: `cost` is proven to be harmed"), "{whys:?}");
+    assert!(is_told("late@2 was chosen by `cost`"), "{whys:?}");
+    // All twelve that the incumbent loses on average are won; each candidate's numbers are its own.
+    let of = |candidate: usize| {
+        let metrics = over["candidates"][candidate]["metrics"].as_array().unwrap();
+        metrics.iter().find(|one| one["metric"] == "cost").unwrap()["harm"].as_f64().unwrap()
+    };
+    assert!((-20.0..-5.0).contains(&of(1)) && of(1) < of(0) && of(2) > 20.0, "{over}");
+    assert_eq!(json(&place, &["rollout", "replay", "2"])["identical"], true);
     server.stop();
 }

@@ -432,7 +432,7 @@ impl Traffic {
         Self::start_as(place, server, "traffic", name)
     }
 
-    fn start_as(place: &Place, server: &Server, what: &str, name: &str) -> Self {
+    pub(super) fn start_as(place: &Place, server: &Server, what: &str, name: &str) -> Self {
         let until = place.root().join(format!("stop-{name}"));
         let mut command = script(place, "rollouts.py", &[&server.url, what, until.to_str().unwrap()]);
         let child = command.stdout(Stdio::piped()).spawn().unwrap();

@@ -29,6 +29,7 @@ pub(in super::super) fn measure(session: &Session) -> Result<Vec<Row>> {
             release_all(session, &place, count, 2)?;
             all_in(&place, count, "canary")?;
         }
+        settle(session, &place.server, count)?;
         *used = [idle(session, &place.server)?, asked(session, &place.server, count)?];
     }
     let [[idle_without, asked_without], [idle_with, asked_with]] = used;
@@ -92,9 +93,38 @@ fn all_in(place: &Place, count: u64, phase: &str) -> Result<()> {
     })
 }
 
+/// Asks every endpoint once, so that its model and its log are open, and waits until what a thousand releases left to be done is over.
+fn settle(session: &Session, server: &Server, count: u64) -> Result<()> {
+    let mut client = Client::new(server.url());
+    for number in 0..count {
+        client.send(&question(&endpoint(number, count), "1"))?;
+    }
+    let mut before = f64::INFINITY;
+    for _ in 0..session.size(12, 1) {
+        let used = usage(server, Duration::from_millis(session.size(20_000, 100)))?;
+        if used > 0.9 * before {
+            break;
+        }
+        before = used;
+    }
+    Ok(())
+}
+
+/// The endpoint of a request.
+fn endpoint(number: u64, count: u64) -> String {
+    // The last environment has the name itself.
+    match number % count {
+        at if at == count - 1 => MODEL.to_owned(),
+        at => format!("{MODEL}.e{at}"),
+    }
+}
+
 /// The part of a core that the server uses without a request.
 fn idle(session: &Session, server: &Server) -> Result<f64> {
-    let time = Duration::from_millis(session.size(30_000, 1_000));
+    usage(server, Duration::from_millis(session.size(30_000, 1_000)))
+}
+
+fn usage(server: &Server, time: Duration) -> Result<f64> {
     let before = server.tree().cpu()?;
     std::thread::sleep(time);
     Ok((server.tree().cpu()? - before) / time.as_secs_f64())
@@ -102,18 +132,13 @@ fn idle(session: &Session, server: &Server) -> Result<f64> {
 
 /// The part of a core that the server uses with requests to all endpoints in turn.
 fn asked(session: &Session, server: &Server, count: u64) -> Result<f64> {
-    let last = count - 1;
-    let endpoint = |number: u64| match number % count {
-        at if at == last => MODEL.to_owned(),
-        at => format!("{MODEL}.e{at}"),
-    };
     let pace = Pace {
         rate: RATE,
         clients: 4,
         connect: &|server| Connection::Http(Client::new(server.url())),
         warm: Duration::from_millis(session.size(12_000, 300)),
         time: Duration::from_millis(session.size(30_000, 1_000)),
-        request: &|number| question(&endpoint(number), &(number % 10).to_string()),
+        request: &|number| question(&endpoint(number, count), &(number % 10).to_string()),
     };
     let taken = pace.measure(server)?;
     // Seconds of CPU for a second of requests.

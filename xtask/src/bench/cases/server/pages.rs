@@ -136,6 +136,11 @@ fn visit(session: &Session, address: &str, shown: &str, count: u64) -> Result<Ve
     Ok(visits)
 }
 
+/// A loss that falls and scatters, as losses of batches do.
+fn noisy(step: u64) -> f64 {
+    1000.0 / (100.0 + step as f64) + (step * 2_654_435_761 % 1000) as f64 / 1000.0
+}
+
 /// A run with that many metrics of that many points.
 fn curves(server: &Server, metrics: u64, points: u64) -> Result<String> {
     let run = run_of(server)?;
@@ -144,7 +149,7 @@ fn curves(server: &Server, metrics: u64, points: u64) -> Result<String> {
         let (metric, part) = (number / per_metric, number % per_metric);
         let values: Vec<String> = (part * BATCH..((part + 1) * BATCH).min(points))
             .map(|step| {
-                let (value, time) = (step as f64 / 7.0, 1_700_000_000_000 + step);
+                let (value, time) = (noisy(step), 1_700_000_000_000 + step);
                 format!(r#"{{"key":"c{metric}","value":{value},"timestamp":{time},"step":{step}}}"#)
             })
             .collect();
