@@ -3,7 +3,9 @@
 use askama::Template;
 
 use crate::markdown::paragraphs;
-use crate::{Empty, Facts, Figure, FilterBox, Form, Grid, Heat, Link, LogText, Markup, Stages, Table};
+use crate::{
+    Empty, Facts, Figure, FilterBox, Form, Grid, Heat, Link, LogText, Markup, Stages, Table, Viewer,
+};
 
 /// A part of a page.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,11 +90,12 @@ impl Section {
 #[template(path = "block.html")]
 struct BlockTemplate<'a> {
     block: &'a Block,
+    viewer: &'a Viewer,
 }
 
 impl Block {
-    pub(crate) fn html(&self) -> Markup {
-        Markup::of(&BlockTemplate { block: self })
+    pub(crate) fn html(&self, viewer: &Viewer) -> Markup {
+        Markup::of(&BlockTemplate { block: self, viewer })
     }
 
     fn paragraphs(text: &str) -> Markup {

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use crate::chart::file;
-use crate::{Link, Markup, Table};
+use crate::{Link, Markup, Table, Viewer};
 
 /// A chart.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +34,8 @@ pub struct Figure {
 struct FigureTemplate<'a> {
     figure: &'a Figure,
     table: Markup,
+    /// Where its file is.
+    svg: Option<String>,
 }
 
 impl Figure {
@@ -47,7 +49,8 @@ impl Figure {
         file::Drawn::parse(self.picture.as_str()).is_some()
     }
 
-    pub(crate) fn html(&self) -> Markup {
-        Markup::of(&FigureTemplate { figure: self, table: self.table.html() })
+    pub(crate) fn html(&self, viewer: &Viewer) -> Markup {
+        let svg = self.is_file().then(|| viewer.picture(&self.id));
+        Markup::of(&FigureTemplate { figure: self, table: self.table.html(), svg })
     }
 }

@@ -180,7 +180,7 @@ struct Frame<'a> {
 impl Page {
     /// As HTML.
     pub fn html(&self, viewer: &Viewer) -> String {
-        let body = Markup(self.blocks.iter().map(|block| block.html().0).collect());
+        let body = Markup(self.blocks.iter().map(|block| block.html(viewer).0).collect());
         let frame = Frame {
             page: self,
             viewer,

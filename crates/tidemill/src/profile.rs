@@ -52,6 +52,7 @@ impl Source {
         let path = PathBuf::from(text);
         if text.contains('/') || path.exists() {
             let entry = tidemill_store::hash(&path, Some(app.stat()?), &app.bar())?;
+            app.stat()?.save()?;
             return Ok(Self {
                 label: text.to_owned(),
                 key: Vec::new(),

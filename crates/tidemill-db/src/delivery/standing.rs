@@ -76,6 +76,17 @@ impl Db {
 }
 
 impl Tx {
+    /// Whether releases say what answers at an endpoint: an environment runs one there, or a rollout is about to.
+    pub async fn is_released_to(&mut self, endpoint: &str) -> Result<bool> {
+        const SQL: &str = "SELECT count(*) FROM (SELECT endpoint FROM environment WHERE endpoint = $1
+            UNION ALL SELECT endpoint FROM rollout WHERE endpoint = $1 AND is_over = 0) AS found";
+        let ctx = self.transact.ctx.clone();
+        let found: i64 = on!(self.transact.conn(), c => sqlx::query_scalar(SQL)
+            .bind(endpoint).fetch_one(c).await)
+        .map_err(ctx.fail("read what is released to an endpoint"))?;
+        Ok(found > 0)
+    }
+
     /// What an environment runs at an endpoint, as it stands in this transaction.
     pub async fn environment_release(&mut self, name: &str, endpoint: &str) -> Result<Option<Digest>> {
         const SQL: &str = "SELECT release FROM environment WHERE name = $1 AND endpoint = $2";

@@ -151,6 +151,7 @@ pub(super) async fn judge_windows(
         read_rows((sources.reader, sources.db), endpoint, came, now.is_dated, wanted).await?
     };
     let profiles = profiles(sources, &mut rows).await?;
+    let hidden = hidden(sources.db, endpoint).await?;
     let mut newest = newest_version(&rows);
     if newest.is_none() {
         // Windows without records are of the model that answered last.
@@ -184,6 +185,7 @@ pub(super) async fn judge_windows(
                 profile: profile.map(|(profile, _)| profile),
                 before,
                 reference: &reference,
+                hidden: &hidden,
                 estimated,
                 is_dated: now.is_dated,
             };
@@ -205,6 +207,14 @@ pub(super) async fn judge_windows(
         }
     }
     Ok(made)
+}
+
+/// Inputs that the endpoint's log hides.
+async fn hidden(db: &Db, endpoint: &str) -> Result<Vec<String>, LogError> {
+    let Some(stored) = db.endpoint(endpoint).await? else { return Ok(Vec::new()) };
+    let declared =
+        crate::serving::read_endpoint(&stored).map_err(|error| LogError::Unusable(error.to_string()))?;
+    Ok(declared.records.redact.into_keys().collect())
 }
 
 /// Between which times requests of the windows came: those of the windows themselves, where these go by them.

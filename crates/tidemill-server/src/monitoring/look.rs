@@ -22,6 +22,8 @@ pub(super) struct Look<'a> {
     /// The profile of the window before, where the monitor compares with it.
     pub(super) before: Option<Profile>,
     pub(super) reference: &'a Reference,
+    /// Inputs that the log hides: what was learned from holds their values, the window does not.
+    pub(super) hidden: &'a [String],
     /// The figure that was estimated before labels came.
     pub(super) estimated: Option<f64>,
     /// Whether the time of predictions is one that requests say.
@@ -124,10 +126,13 @@ impl Look<'_> {
             return Seen::Nothing(why);
         };
         let answers = [SCORE.to_owned(), LABEL.to_owned()];
-        let (columns, skip) = match side {
+        let (columns, mut skip) = match side {
             Side::Predictions => (Some(answers.to_vec()), Vec::new()),
             Side::Inputs => (columns, answers.to_vec()),
         };
+        // Hashes can be compared with hashes alone, and no alert is to quote a value that the log hides.
+        let hidden: Vec<String> = self.hidden.iter().filter(|_| !is_previous).cloned().collect();
+        skip.extend(hidden.iter().cloned());
         // Only what both sides can have; others are told as skipped.
         let known = |column: &String| reference.columns().any(|name| name == column);
         let columns = columns.map(|columns| columns.into_iter().filter(known).collect::<Vec<_>>());
@@ -154,10 +159,60 @@ impl Look<'_> {
                     .skipped
                     .into_iter()
                     .filter(|skipped| !answers.contains(&skipped.column))
+                    .filter(|skipped| !hidden.contains(&skipped.column))
                     .map(|skipped| format!("{}: {}", skipped.column, skipped.reason))
+                    .chain(
+                        hidden.iter().map(|column| format!("{column}: `records.redact` hides it in the log")),
+                    )
                     .collect(),
                 battery: report.verdict,
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, RecordBatch, StringArray};
+    use tidemill_data::Table;
+
+    use super::*;
+
+    fn profile(text: impl Fn(usize) -> String) -> Profile {
+        let column = |text: &dyn Fn(usize) -> String| -> ArrayRef {
+            Arc::new((0..500).map(|row| Some(text(row))).collect::<StringArray>())
+        };
+        let kind = |row: usize| format!("kind {}", row % 5);
+        let batch = RecordBatch::try_from_iter([("email", column(&text)), ("kind", column(&kind))]).unwrap();
+        Profile::of(&Table::from_batches(batch.schema(), vec![batch]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_the_log_hides_is_no_drift_and_is_not_quoted() {
+        let learned = profile(|row| format!("user{}@example.org", row % 7));
+        let logged = profile(|row| format!("{:016x}", row % 7));
+        let reference = Reference { inputs: Some(learned), ..Reference::default() };
+        let seen = |hidden: &[String]| {
+            let look = Look {
+                window: Window { from: Timestamp::from_millis(0), to: Timestamp::from_millis(1) },
+                rows: None,
+                profile: Some(&logged),
+                before: None,
+                reference: &reference,
+                hidden,
+                estimated: None,
+                is_dated: false,
+            };
+            match look.drift(Side::Inputs, false, None, None) {
+                Seen::Drift(compared) => compared,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(format!("{:?}", seen(&[]).battery).contains("email"));
+        let compared = seen(&["email".to_owned()]);
+        assert!(!format!("{:?}", compared.battery).contains("email"), "{compared:?}");
+        assert_eq!(compared.skipped, ["email: `records.redact` hides it in the log"]);
     }
 }

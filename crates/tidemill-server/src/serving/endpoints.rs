@@ -1,6 +1,6 @@
 //! Changes of endpoints: checked, made ready, recorded with an event, then in effect.
 
-use tidemill_core::{Actor, Digest, EventKind, Name, NewEvent};
+use tidemill_core::{Actor, ActorKind, Digest, EventKind, Name, NewEvent};
 use tidemill_db::endpoints::Endpoint;
 use tidemill_registry::{Code, Error, Registry};
 use tidemill_serve::InferError;
@@ -33,11 +33,13 @@ impl<E: Into<Error>> From<E> for Refusal {
 
 /// Declares an endpoint. Its models are loaded first, so that no request waits for them, and a declaration that cannot
 /// work is refused. With `expected` only that revision is replaced; 0 stands for an endpoint that is not there. Without
-/// a gateway the servers that follow the registry's log load them.
+/// a gateway the servers that follow the registry's log load them. What answers at an endpoint that releases go to is changed by rollouts
+/// alone: past their gates, approvals and freezes there is no other way.
 ///
 /// # Errors
 ///
-/// Where the declaration cannot be, is not the expected one's successor, or a model of it cannot answer.
+/// Where the declaration cannot be, is not the expected one's successor, or a model of it cannot answer; where somebody else than a rollout
+/// changes the arms of an endpoint that releases go to.
 pub async fn put(
     registry: &Registry,
     gateway: Option<&Gateway>,
@@ -66,6 +68,15 @@ pub async fn put(
     }
     let before = before.as_ref().map(read).transpose()?;
     let spec = spec.settle(before.as_ref()).map_err(wrong)?;
+    if actor.kind != ActorKind::System
+        && before.as_ref().is_none_or(|before| before.arms != spec.arms)
+        && tx.is_released_to(name.as_str()).await?
+    {
+        let message = format!("releases say which models answer at `{name}`, so its arms stay as they are");
+        let hint = "`tidemill release` changes them, `tidemill rollout abort` and `rollback` take that back; everything else \
+            of the endpoint can be declared here";
+        return Err(Refusal { error: Error::new(Code::ResourceConflict, message), hint });
+    }
     let text = serde_json::to_string(&spec).map_err(|error| internal(&error.to_string()))?;
     let revision = tx.put_endpoint(name.as_str(), &text, actor, at).await?;
     let kind = EventKind::EndpointSet {

@@ -108,6 +108,15 @@ impl Ask {
         self.shown.clone()
     }
 
+    /// Whether this figure is needed now even where a browser fetches it only when it comes into view: programs do not scroll.
+    pub(super) fn needs(&self, figure: &str) -> bool {
+        match &self.shown.form {
+            Form::Html => false,
+            Form::Csv(Some(wanted)) | Form::Svg(Some(wanted)) => wanted == figure,
+            Form::Json | Form::Csv(None) | Form::Markdown | Form::Svg(None) => true,
+        }
+    }
+
     /// The token that forms of this page carry.
     pub(super) fn csrf(&self) -> String {
         self.shown.viewer.csrf.clone()

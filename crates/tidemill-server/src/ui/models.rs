@@ -2,8 +2,10 @@
 
 use axum::extract::Path;
 use axum::response::Response;
+use tidemill_core::EventKind;
 use tidemill_db::models::{ModelVersion, RegisteredModel};
 use tidemill_db::tracking::KeyValue;
+use tidemill_db::{EventFilter, Order};
 use tidemill_registry::Error;
 use tidemill_ui::{
     Area, Block, Cell, Choice, Control, Crumb, Empty, Field, FilterBox, Form, Link, Page, Section, Table,
@@ -18,6 +20,10 @@ use super::{Made, ageing, answer};
 const PAGE: i64 = 100;
 /// Versions of one page.
 const VERSIONS: usize = 200;
+/// Aliases whose moves are listed.
+const ALIASES: usize = 50;
+/// Moves among which aliases that were deleted are looked for.
+const MOVES: usize = 1000;
 
 pub(super) async fn list(ask: Ask) -> Made {
     let filter = ask.get("filter").unwrap_or_default().to_owned();
@@ -178,12 +184,28 @@ pub(super) fn run_cell(version: &ModelVersion) -> Cell {
     })
 }
 
-/// Every move of every alias that the model has, the newest first.
+/// Every move of every alias that the model has or had, the newest first.
 async fn history(ask: &Ask, model: &RegisteredModel) -> Result<Table, Error> {
+    let mut names: Vec<String> = model.aliases.iter().map(|alias| alias.alias.clone()).collect();
+    // Only the log still knows those that were deleted.
+    let filter = EventFilter {
+        kind: Some("alias.moved".into()),
+        subject: Some(format!("model:{}", model.name)),
+        limit: Some(MOVES),
+        order: Order::NewestFirst,
+        ..EventFilter::default()
+    };
+    for event in ask.app.registry().db().events(&filter).await? {
+        if let EventKind::AliasMoved { alias, .. } = event.kind
+            && !names.contains(&alias)
+        {
+            names.push(alias);
+        }
+    }
     let mut moves = Vec::new();
-    for alias in model.aliases.iter().take(50) {
-        for one in ask.app.registry().alias_history(&model.name, &alias.alias).await? {
-            moves.push((alias.alias.clone(), one));
+    for alias in names.iter().take(ALIASES) {
+        for one in ask.app.registry().alias_history(&model.name, alias).await? {
+            moves.push((alias.clone(), one));
         }
     }
     moves.sort_by_key(|(_, one)| std::cmp::Reverse(one.seq));

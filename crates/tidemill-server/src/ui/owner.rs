@@ -18,7 +18,7 @@ use super::home::{self, Blocked};
 use super::rollout::{names, release_link, rollout_link, title, titles};
 use super::{delivery, earned, evaluation, serving};
 use crate::About;
-use crate::delivery::{plan_of, standing};
+use crate::delivery::{plan_of, quarantines, standing, word_ends};
 
 /// Changes that are listed.
 const CHANGES: usize = 10;
@@ -269,13 +269,29 @@ fn health(blocked: &[Blocked], decisions: usize) -> Section {
     Section::new("health", "Health", blocks)
 }
 
-/// Rollouts that go on only when somebody decides.
+/// Rollouts that go on only when somebody decides, and quarantines that end when a second person says so, too.
 async fn decisions(ask: &Ask, live: &[Rollout]) -> Result<Table, Error> {
     let mut plans = Vec::new();
     for (rollout, why) in delivery::undecided(live, ask.now)? {
         plans.push((rollout, plan_of(rollout)?, standing(rollout, ask.now)?, why));
     }
-    let names = names(ask, plans.iter().flat_map(|(_, plan, ..)| plan.candidates())).await?;
+    let held = quarantines(ask.app.registry().db(), ask.now).await?;
+    let kept = held.iter().map(|(entry, _)| entry.release);
+    let names = names(ask, plans.iter().flat_map(|(_, plan, ..)| plan.candidates()).chain(kept)).await?;
+    let lifts = held.iter().filter_map(|(entry, words)| {
+        let word = words.first()?;
+        Some(vec![
+            Cell::link("/delivery#quarantine", "quarantine"),
+            Cell::Text(format!("{} again in {}", title(&names, entry.release), entry.environment)),
+            Cell::Text(format!(
+                "for another person to say so, too, until {} UTC; {} said: {}",
+                moment(word_ends(word)),
+                word.by,
+                word.reason
+            )),
+            Cell::Time(word.at, Some(ask.now)),
+        ])
+    });
     let rows = plans.iter().map(|(rollout, plan, state, why)| {
         vec![
             Cell::Link(rollout_link(rollout.id)),
@@ -284,12 +300,12 @@ async fn decisions(ask: &Ask, live: &[Rollout]) -> Result<Table, Error> {
             Cell::Time(rollout.updated_at, Some(ask.now)),
         ]
     });
-    Ok(Table::new("decisions", "What needs a decision", &["where", "what", "waits", "since"]).with(rows).or(
-        Empty::new(
-            "Nothing needs a decision",
-            "Releases that wait for approval appear here, with the page on which they are approved.",
-        ),
-    ))
+    let columns = ["where", "what", "waits", "since"];
+    let table = Table::new("decisions", "What needs a decision", &columns).with(rows.chain(lifts));
+    Ok(table.or(Empty::new(
+        "Nothing needs a decision",
+        "Releases that wait for approval appear here, with the page on which they are approved.",
+    )))
 }
 
 async fn changes(ask: &Ask) -> Result<Section, Error> {

@@ -1,8 +1,9 @@
 //! The page of a run: what went in, what came out, its curves and its files.
 
 use tidemill_core::RunId;
+use tidemill_db::DatasetVersion;
 use tidemill_db::logged_models::LoggedModel;
-use tidemill_db::tracking::{Run, Stage};
+use tidemill_db::tracking::{InputDataset, Run, Stage};
 use tidemill_registry::{Error, Question, View};
 use tidemill_ui::chart::spark;
 use tidemill_ui::{
@@ -17,12 +18,14 @@ use super::files;
 use super::words::{find, run_badge, run_link, took};
 use crate::mlflow::is_system;
 
-/// Curves that are drawn at once; those after them when they come into view.
+/// Curves that a browser gets at once; those after them when they come into view.
 const DRAWN: usize = 6;
 /// Curves of one page.
 const CURVES: usize = 60;
 /// Packages that are listed.
 const PACKAGES: usize = 200;
+/// Registered versions that are listed.
+const VERSIONS: i64 = 50;
 /// Small curves in the table of metrics.
 const SPARKS: usize = 40;
 
@@ -69,6 +72,9 @@ pub(super) async fn run(ask: Ask) -> Made {
             "tracking.run.created",
             "logged_model.created",
             "logged_model.moved",
+            "version.created",
+            "version.deleted",
+            "alias.moved",
         ],
         growing: running,
         ..Page::default()
@@ -105,6 +111,7 @@ async fn overview(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
         vec![Block::Section(Section::new("metrics", "Metrics", vec![metric_table(ask, run).await?]))];
     let models = files::models(ask, run).await?;
     right.extend(lineage(ask, run, &models).await?);
+    right.extend(registered(ask, run).await?.map(Block::Section));
     if let Some(model) = models.first() {
         right.extend(environment(ask, model).await.map(Block::Section));
     }
@@ -183,10 +190,11 @@ async fn lineage(ask: &Ask, run: &Run, models: &[LoggedModel]) -> Result<Vec<Blo
         blocks.push(Block::Section(Section::new("line", "Lineage", vec![Block::Facts(facts)])));
     }
     if !run.datasets.is_empty() {
+        let own = db.latest_dataset_versions().await?;
         let rows = run.datasets.iter().map(|dataset| {
             let context = find(&dataset.tags, "mlflow.data.context").unwrap_or_default();
             vec![
-                Cell::text(dataset.name.clone()),
+                dataset_cell(dataset, &own),
                 Cell::text(context),
                 Cell::Code(dataset.digest.clone()),
                 Cell::text(dataset.source_type.clone()),
@@ -218,6 +226,42 @@ async fn lineage(ask: &Ask, run: &Run, models: &[LoggedModel]) -> Result<Vec<Blo
         )));
     }
     Ok(blocks)
+}
+
+/// The name of a dataset; it leads to the versions where what a step read is versioned here: by its path, or by its content.
+fn dataset_cell(dataset: &InputDataset, own: &[DatasetVersion]) -> Cell {
+    // Steps note the first half of the digest.
+    let is_it = |latest: &&DatasetVersion| {
+        latest.source == dataset.name
+            || (dataset.digest.len() == 32 && latest.content.hex().starts_with(&dataset.digest))
+    };
+    match own.iter().find(is_it).filter(|_| dataset.source_type == "tidemill") {
+        Some(latest) => Cell::link(href(&["data", latest.dataset.as_str()], &[]), dataset.name.clone()),
+        None => Cell::text(dataset.name.clone()),
+    }
+}
+
+/// The versions of registered models that came of the run; nothing where there are none.
+async fn registered(ask: &Ask, run: &Run) -> Result<Option<Section>, Error> {
+    let filter = format!("run_id = '{}'", run.info.id);
+    let found = ask.app.registry().search_versions(&filter, &[], Some(VERSIONS), None).await?;
+    if found.items.is_empty() {
+        return Ok(None);
+    }
+    let rows = found.items.iter().map(|version| {
+        let number = version.version.to_string();
+        vec![
+            Cell::link(
+                href(&["models", &version.model, &number], &[]),
+                format!("{} v{number}", version.model),
+            ),
+            Cell::text(version.aliases.join(", ")),
+            Cell::Time(version.created_at, Some(ask.now)),
+        ]
+    });
+    let columns = ["version", "aliases", "registered"];
+    let table = Table::new("versions", "Registered versions", &columns).with(rows);
+    Ok(Some(Section::new("registered", "Registered versions", vec![Block::Table(table)])))
 }
 
 /// The environment of a model, as the client noted it: Python and the packages with their versions.
@@ -257,7 +301,7 @@ async fn metrics(ask: &Ask, run: &Run, system: bool) -> Result<Vec<Block>, Error
     for (at, key) in here.iter().enumerate() {
         let name = figure_id(run, key);
         let alone = ask.with(&[("curve", key), ("from", ""), ("name", "")]);
-        if at < DRAWN {
+        if at < DRAWN || ask.needs(&name) {
             let history = curves::read(&ask.app, id, key, &shape).await?;
             let figure = curves::figure(&name, key, &[(run_link(&run.info).text, history)], &shape);
             figures.push(Figure { numbers: Some(alone), ..figure });

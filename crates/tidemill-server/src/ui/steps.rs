@@ -196,25 +196,37 @@ fn graph(ask: &Ask, seen: &[Seen<'_>]) -> Figure {
 }
 
 fn table(ask: &Ask, seen: &[Seen<'_>], tracked: &HashMap<String, Run>) -> Table {
-    let rows = seen.iter().map(|seen| {
-        let name = &seen.step.name;
-        let started = seen.done.map(|done| done.started_at);
+    let rows = seen.iter().map(|one| {
+        let name = &one.step.name;
+        let started = one.done.map(|done| done.started_at);
+        let needs = one.needs.iter().filter_map(|at| seen.get(*at)).map(|need| need.step.name.as_str());
         vec![
             Cell::link(ask.with(&[("step", name)]) + "#output", name.clone()),
-            Cell::Badge(seen.badge.clone()),
-            seen.done.and_then(|done| done.reason.clone()).map_or(Cell::None, Cell::Text),
-            Cell::text(kind(seen.step)),
-            seen.done.map_or(Cell::None, |done| took(started, Some(done.ended_at), ask.now)),
-            seen.done.and_then(|done| done.exit_code).map_or(Cell::None, |code| Cell::Text(code.to_string())),
-            Cell::text(seen.step.outs.iter().map(|out| out.path.as_str()).collect::<Vec<_>>().join(", ")),
+            Cell::Badge(one.badge.clone()),
+            one.done.and_then(|done| done.reason.clone()).map_or(Cell::None, Cell::Text),
+            Cell::text(kind(one.step)),
+            Cell::text(needs.collect::<Vec<_>>().join(", ")),
+            one.done.map_or(Cell::None, |done| took(started, Some(done.ended_at), ask.now)),
+            one.done.and_then(|done| done.exit_code).map_or(Cell::None, |code| Cell::Text(code.to_string())),
+            Cell::text(one.step.outs.iter().map(|out| out.path.as_str()).collect::<Vec<_>>().join(", ")),
             tracked
                 .get(name)
                 .map_or(Cell::None, |run| Cell::Link(Link::new(run_link(&run.info).href, "metrics"))),
-            seen.done.map_or(Cell::None, |done| Cell::Code(done.key.to_string())),
+            one.done.map_or(Cell::None, |done| Cell::Code(done.key.to_string())),
         ]
     });
-    let columns =
-        ["step", "state", "why", "what it does", "took", "exit code", "writes", "results", "cache key"];
+    let columns = [
+        "step",
+        "state",
+        "why",
+        "what it does",
+        "needs",
+        "took",
+        "exit code",
+        "writes",
+        "results",
+        "cache key",
+    ];
     Table::new("steps", "Steps", &columns).with(rows)
 }
 

@@ -1,7 +1,8 @@
 //! `tidemill demo` from outside, on fewer flights and months. Nothing in here says what the judge will say of a candidate; only that a
-//! mis-joined one goes back, and that a retraining was set off by an alert.
+//! mis-joined one goes back, that a retraining was set off by an alert, and that the server which is kept goes on with its work.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -10,14 +11,27 @@ fn a_short_year_ends_as_it_must() {
     let dir = tempfile::tempdir().unwrap();
     let project = dir.path().join("demo");
     let other = dir.path().join("mine.db");
-    let output = Command::new(env!("CARGO_BIN_EXE_tidemill"))
-        .args(["demo", "--json", "--share", "25", "--months", "1", "--dir"])
+    let [stdout, stderr] = ["told", "said"].map(|name| dir.path().join(name));
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .args(["demo", "--keep", "--json", "--share", "25", "--months", "1", "--dir"])
         .arg(&project)
         .env("TIDEMILL_DATABASE", &other)
-        .output()
+        .stdout(fs_err::File::create(&stdout).unwrap().into_parts().0)
+        .stderr(fs_err::File::create(&stderr).unwrap().into_parts().0)
+        .spawn()
         .unwrap();
-    let (said, told) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success(), "{said}");
+    let until = |what: &str, is_so: &mut dyn FnMut() -> bool| {
+        let begin = Instant::now();
+        while !is_so() {
+            assert!(begin.elapsed() < PATIENCE, "{what}: {}", fs_err::read_to_string(&stderr).unwrap());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    until("the end of the replay", &mut || {
+        let is_over = demo.try_wait().unwrap().is_some();
+        is_over || fs_err::read_to_string(&stderr).unwrap().contains("until it is interrupted")
+    });
+    let [said, told] = [&stderr, &stdout].map(|file| fs_err::read_to_string(file).unwrap());
     let told: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}\n{said}"));
     assert!(said.contains("TIDEMILL_DATABASE is not used") && !other.exists(), "{said}");
     assert_eq!(told["failed"], 0, "{told}");
@@ -88,7 +102,33 @@ fn a_short_year_ends_as_it_must() {
         let replayed: Value = serde_json::from_slice(&replayed.stdout).unwrap();
         assert_eq!(replayed["identical"], true, "{replayed}");
     }
+
+    // Who explores what was kept finds a server that takes rollouts on.
+    let said = |arguments: &[&str]| -> Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+        command.args(arguments).args(["--json", "-C"]).arg(&project).env_remove("TIDEMILL_DATABASE");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let placed = said(&[
+        "release",
+        "flights-late@1",
+        "--to",
+        "prod",
+        "--threshold",
+        "0.9",
+        "--concurrent",
+        "supersede",
+    ]);
+    let rollout = placed["rollout"].to_string();
+    until("a rollout that is taken on", &mut || said(&["rollout", "status", &rollout])["phase"] == "shadow");
+    let interrupted = Command::new("kill").args(["-INT", &demo.id().to_string()]).status().unwrap();
+    assert!(interrupted.success() && demo.wait().unwrap().success());
 }
+
+/// How long anything may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The year of the demo gets into nobody's database.
 #[test]

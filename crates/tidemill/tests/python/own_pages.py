@@ -52,7 +52,8 @@ class Seen:
             self.hostile = run.info.run_id
             mlflow.log_param("kind", HOSTILE)
             mlflow.log_text(HOSTILE, "notes/readme.md")
-            mlflow.log_text(f"a,b\n1,{HOSTILE}\n", "table.csv")
+            quoted = HOSTILE.replace('"', '""')
+            mlflow.log_text(f'a,"{quoted}"\n1,{HOSTILE}\n', "table.csv")
         self.pipeline = self.first("/pipelines", "runs", "run")
         self.endpoint = self.first("/serving", "endpoints", "endpoint")
         self.dataset = self.first("/data", "datasets", "dataset")

@@ -29,6 +29,8 @@ pub(super) struct CsvBatches {
     nulls: Arc<Nulls>,
     /// Where the types are a guess: how many values of each class every column of texts has.
     guess: Option<Vec<[u64; Class::COUNT]>>,
+    /// Whether the columns are all that the file has, in its order.
+    is_whole: bool,
     row: u64,
     ended: bool,
 }
@@ -37,7 +39,8 @@ impl CsvBatches {
     pub(super) fn new(records: Records, schema: SchemaRef, places: Vec<usize>, file: &CsvFile) -> Self {
         let guess = file.is_guess.then(|| vec![[0; Class::COUNT]; places.len()]);
         let (names, nulls) = (file.columns.clone(), file.nulls.clone());
-        Self { records, schema, places, names, nulls, guess, row: 0, ended: false }
+        let is_whole = places.iter().copied().eq(0..names.len());
+        Self { records, schema, places, names, nulls, guess, is_whole, row: 0, ended: false }
     }
 
     fn batch(&mut self) -> Result<Option<RecordBatch>, Error> {
@@ -50,12 +53,8 @@ impl CsvBatches {
             record.check_len(&path, self.names.len())?;
             self.row += 1;
             rows += 1;
-            for (column, (builder, &place)) in builders.iter_mut().zip(&self.places).enumerate() {
-                let text = match record.sound(place) {
-                    Some(text) => text,
-                    None => record.text(&path, place)?,
-                };
-                bytes += text.len();
+            bytes += record.size();
+            let mut take = |column: usize, builder: &mut Builder, text: &str| {
                 let taken = if self.nulls.contains(text) {
                     builder.push_null()
                 } else if let Some(guess) = &mut self.guess {
@@ -63,16 +62,35 @@ impl CsvBatches {
                 } else {
                     builder.push(text)
                 };
-                taken.map_err(|expected| Error::WrongType {
-                    path: path.clone(),
-                    row: self.row,
-                    line: record.line,
-                    column: self.names[place].clone(),
-                    value: shorten(text.to_owned()),
-                    expected,
-                    inferred_from: None,
-                })?;
-            }
+                taken.map_err(|expected| (column, expected, shorten(text.to_owned())))
+            };
+            // Most often all columns are wanted in the order of the file.
+            let all = record.all_sound().filter(|_| self.is_whole);
+            let taken = if let Some(texts) = all {
+                builders
+                    .iter_mut()
+                    .zip(texts)
+                    .enumerate()
+                    .try_for_each(|(at, (builder, text))| take(at, builder, text))
+            } else {
+                let mut taken = Ok(());
+                for (at, (builder, &place)) in builders.iter_mut().zip(&self.places).enumerate() {
+                    taken = take(at, builder, record.text(&path, place)?);
+                    if taken.is_err() {
+                        break;
+                    }
+                }
+                taken
+            };
+            taken.map_err(|(column, expected, value)| Error::WrongType {
+                path: path.clone(),
+                row: self.row,
+                line: record.line,
+                column: self.names[self.places[column]].clone(),
+                value,
+                expected,
+                inferred_from: None,
+            })?;
         }
         if rows == 0 {
             self.check_guess()?;

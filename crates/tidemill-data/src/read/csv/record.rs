@@ -91,8 +91,25 @@ impl<'a> Record<'a> {
 
     /// The field at `index` of a record that is all text.
     #[inline(always)]
-    pub(super) fn sound(&self, index: usize) -> Option<&str> {
+    pub(super) fn sound(&self, index: usize) -> Option<&'a str> {
         self.text?.get(self.range(index))
+    }
+
+    /// All fields of a record that is all text, in order.
+    #[inline(always)]
+    pub(super) fn all_sound(&self) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
+        let (text, gap) = (self.text?, self.gap);
+        let mut start = 0;
+        Some(self.ends.iter().map(move |&end| {
+            let field = text.get(start..end).unwrap_or_default();
+            start = end + gap;
+            field
+        }))
+    }
+
+    /// Bytes of all fields, and of what is between them.
+    pub(super) fn size(&self) -> usize {
+        self.fields.len()
     }
 
     /// An error unless the record has `expected` fields.

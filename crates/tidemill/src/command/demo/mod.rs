@@ -14,10 +14,12 @@ mod world;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use tidemill_core::{Cancel, Clock, Timestamp};
 
+use super::up::Stepped;
 use crate::app::App;
 use crate::cli::{ColorWhen, Global};
 use crate::failure::Failure;
@@ -52,7 +54,7 @@ pub(crate) fn run(args: &Demo, global: &Global, console: &Console) -> anyhow::Re
     app.clock = Arc::clone(&clock) as Arc<dyn Clock>;
     let bar = Bar::new(console, &app.cancel);
     let world = World { app: &app, quiet: &quiet, clock: &clock, console, bar: &bar, share: args.share };
-    let (told, server) = match world.run(args.months as usize) {
+    let (told, mut server) = match world.run(args.months as usize) {
         Ok(done) => done,
         Err(_) if app.cancel.is_cancelled() => return Err(Failure::cancelled().into()),
         Err(error) => return Err(error),
@@ -66,18 +68,26 @@ pub(crate) fn run(args: &Demo, global: &Global, console: &Console) -> anyhow::Re
             server.url(),
             folder.path.display()
         ));
-        wait(&app.cancel);
+        app.block(go_on(&mut server, &app.cancel))?;
     }
     app.block(server.stop());
     app.block(app.db()?.clone().close())?;
     Ok(())
 }
 
-fn wait(cancel: &Cancel) {
+/// Keeps the loop turning as `tidemill up` does: who explores the demo may release, approve and roll back, and send requests.
+async fn go_on(server: &mut Stepped, cancel: &Cancel) -> anyhow::Result<()> {
+    let mut rounds = 0_u32;
     while !cancel.is_cancelled() {
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        server.go_on(world::MODEL, rounds.is_multiple_of(WATCH), cancel).await?;
+        rounds = rounds.wrapping_add(1);
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
+    Ok(())
 }
+
+/// Rounds after which monitors and triggers have their turn.
+const WATCH: u32 = 20;
 
 /// The demo's year must not get into anybody's database: one that is asked for is refused, one that only stands in the environment is
 /// left alone.

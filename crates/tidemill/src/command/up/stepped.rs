@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidemill_core::Cancel;
 use tidemill_registry::Registry;
 use tidemill_serve::record::outcome::{Matcher, OutcomeRules};
 use tidemill_serve::record::{Roll, Roller};
@@ -89,6 +90,32 @@ impl Stepped {
         // What comes of a look may be due in the next one.
         for _ in 0..3 {
             self.rollouts.look().await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        }
+        Ok(())
+    }
+
+    /// A round without anybody's replay: what is recorded is written, outcomes are joined, rollouts are taken on, and now and then monitors
+    /// and triggers have their turn.
+    pub(crate) async fn go_on(
+        &mut self,
+        endpoint: &str,
+        watches: bool,
+        cancel: &Cancel,
+    ) -> anyhow::Result<()> {
+        self.step(endpoint, 0).await?;
+        if watches {
+            let stop = CancellationToken::new();
+            let ends = async {
+                while !cancel.is_cancelled() {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                stop.cancel();
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                done = self.watch(&stop) => done?,
+                () = ends => {}
+            }
         }
         Ok(())
     }
