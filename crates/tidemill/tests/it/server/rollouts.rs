@@ -307,6 +307,10 @@ fn no_path_leads_past_an_approval() {
         let refused = place.command(arguments).output().unwrap();
         assert_eq!(refused.status.code(), Some(1), "{arguments:?}: {refused:?}");
     }
+    // Nor is the endpoint a way around.
+    let set = place.command(&["endpoint", "set", "late", "--arm", "late=late@1:100"]).output().unwrap();
+    let said = String::from_utf8_lossy(&set.stderr);
+    assert!(!set.status.success() && said.contains("releases say which models answer at `late`"), "{set:?}");
     let frozen = json(&place, &["freeze", "--reason", "incident"]);
     assert_eq!(frozen["freeze"], 1);
     wait(&place, 1, &server, |status| status["held"]["held_by"] == "freeze");
