@@ -312,12 +312,12 @@ fn a_file_of_text_that_is_read_once_gives_what_reading_it_twice_does() {
     let cells = |row: usize| {
         let (day, second) = (1 + row % 28, row % 60);
         vec![
-            if row % 50 == 0 { "NA".to_owned() } else { row.to_string() },
+            if row.is_multiple_of(50) { "NA".to_owned() } else { row.to_string() },
             format!("{}.5", row % 97),
             format!("2013-01-{day:02}"),
             format!("2013-01-{day:02} 10:00:{second:02}"),
             format!("2013-01-{day:02}T10:00:{second:02}Z"),
-            (row % 3 == 0).to_string(),
+            row.is_multiple_of(3).to_string(),
             String::new(),
             format!("w{}", row % 7),
         ]
@@ -325,51 +325,51 @@ fn a_file_of_text_that_is_read_once_gives_what_reading_it_twice_does() {
     let changes: [(&str, Change); 13] = [
         ("nothing", |_, _| {}),
         ("whole numbers among reals", |row, cells| {
-            cells[1] = if row > LATE { "3" } else { "2.5" }.to_owned()
+            cells[1] = if row > LATE { "3" } else { "2.5" }.to_owned();
         }),
         ("a real among whole numbers", |row, cells| {
             if row == LATE {
-                cells[0] = "1.5".to_owned()
+                cells[0] = "1.5".to_owned();
             }
         }),
         ("a code among reals", |row, cells| {
             if row == LATE {
-                cells[1] = "007".to_owned()
+                cells[1] = "007".to_owned();
             }
         }),
         ("a code among whole numbers", |row, cells| {
             if row == LATE {
-                cells[0] = "007".to_owned()
+                cells[0] = "007".to_owned();
             }
         }),
         ("a number beyond 64 bits", |row, cells| {
             if row > LATE {
-                cells[0] = "9".repeat(20)
+                cells[0] = "9".repeat(20);
             }
         }),
         ("times among days", |row, cells| {
             if row > LATE {
-                cells[2] = "2013-01-01 10:00".to_owned()
+                cells[2] = "2013-01-01 10:00".to_owned();
             }
         }),
         ("days among times", |row, cells| {
             if row > LATE {
-                cells[3] = "2013-01-01".to_owned()
+                cells[3] = "2013-01-01".to_owned();
             }
         }),
         ("a zone among local times", |row, cells| {
             if row == LATE {
-                cells[3].push('Z')
+                cells[3].push('Z');
             }
         }),
         ("a day among instants", |row, cells| {
             if row == LATE {
-                cells[4].truncate(10)
+                cells[4].truncate(10);
             }
         }),
         ("a late first value", |row, cells| {
             if row > LATE {
-                cells[6] = row.to_string()
+                cells[6] = row.to_string();
             }
         }),
         ("texts that were mistakes", |row, cells| {
@@ -381,7 +381,7 @@ fn a_file_of_text_that_is_read_once_gives_what_reading_it_twice_does() {
         }),
         ("a row that is too short", |row, cells| {
             if row == LATE {
-                cells.truncate(5)
+                cells.truncate(5);
             }
         }),
     ];

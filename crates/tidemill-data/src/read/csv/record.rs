@@ -90,13 +90,13 @@ impl<'a> Record<'a> {
     }
 
     /// The field at `index` of a record that is all text.
-    #[inline(always)]
+    #[inline]
     pub(super) fn sound(&self, index: usize) -> Option<&'a str> {
         self.text?.get(self.range(index))
     }
 
     /// All fields of a record that is all text, in order.
-    #[inline(always)]
+    #[inline]
     pub(super) fn all_sound(&self) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
         let (text, gap) = (self.text?, self.gap);
         let mut start = 0;
