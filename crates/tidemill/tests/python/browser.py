@@ -179,17 +179,26 @@ class Browser:
         assert "exceptionDetails" not in result, f"{script}: {result['exceptionDetails']}"
         return result["result"].get("value")
 
+    def tried(self, script):
+        """As `run`; nothing where the page goes on to another one meanwhile."""
+        try:
+            return self.run(script)
+        except AssertionError as error:
+            if "navigated or closed" not in str(error):
+                raise
+            return None
+
     def text(self):
         """What a reader sees, and what is written into fields."""
-        return self.run(
+        return self.tried(
             "(document.body ? document.body.innerText : '') + '\\n' + "
             "[...document.querySelectorAll('input, textarea')].map((field) => field.value).join('\\n')"
-        )
+        ) or ""
 
     def until(self, script, what, timeout=PATIENCE):
         """Waits until a JavaScript expression is true."""
         end = time.monotonic() + timeout
-        while not self.run(script):
+        while not self.tried(script):
             assert time.monotonic() < end, f"{what} after {timeout} s"
             time.sleep(0.05)
 
