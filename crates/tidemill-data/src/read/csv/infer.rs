@@ -91,10 +91,7 @@ impl Inference {
             record.check_len(&path, columns.len())?;
             row += 1;
             for (i, &place) in places.iter().enumerate() {
-                let text = match record.sound(i) {
-                    Some(text) => text,
-                    None => record.text(&path, i)?,
-                };
+                let text = record.text(&path, i)?;
                 let seen = &mut self.columns[place];
                 if seen.declared.is_some() || nulls.contains(text) {
                     continue;

@@ -89,12 +89,6 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The field at `index` of a record that is all text.
-    #[inline]
-    pub(super) fn sound(&self, index: usize) -> Option<&'a str> {
-        self.text?.get(self.range(index))
-    }
-
     /// All fields of a record that is all text, in order.
     #[inline]
     pub(super) fn all_sound(&self) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
