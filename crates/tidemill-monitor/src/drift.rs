@@ -37,12 +37,14 @@ pub enum Side {
 const NAMED: usize = 20;
 
 /// Judges a window. False alarms are controlled over columns by the battery, and over windows by `lord`: a window is a discovery
-/// only where its p-value is below the level that all windows before it left. A category that appeared or vanished has no p-value;
-/// the battery bounds its chance itself.
+/// only where its p-value is below the level that all windows before it left. It is the least of the tests and of the categories that
+/// appeared or vanished, twice where there are both.
 pub(crate) fn judge(compared: &Compared, lord: &mut Lord, exposure: Exposure) -> Verdict {
     let battery = &compared.battery;
     let tested: Vec<f64> = battery.columns.iter().filter_map(|column| column.p_adjusted).collect();
-    let p = tested.iter().copied().reduce(f64::min);
+    let families = [tested.iter().copied().reduce(f64::min), battery.domain_p];
+    let count = families.iter().flatten().count() as f64;
+    let p = families.into_iter().flatten().reduce(f64::min).map(|least| (least * count).min(1.0));
     let level = lord.level();
     let is_new = p.is_some_and(|p| lord.judge(p));
     let moved: Vec<Moved> = battery
@@ -52,7 +54,6 @@ pub(crate) fn judge(compared: &Compared, lord: &mut Lord, exposure: Exposure) ->
         .take(NAMED)
         .map(moved)
         .collect();
-    let has_new_category = battery.columns.iter().any(is_domain);
     let evidence = Evidence::Drift {
         against: compared.against.clone(),
         rows_reference: compared.rows_reference,
@@ -73,7 +74,7 @@ pub(crate) fn judge(compared: &Compared, lord: &mut Lord, exposure: Exposure) ->
             let rows = compared.rows.min(compared.rows_reference);
             (State::NoData, format!("{rows} rows are too few to compare {what} with {against}"))
         }
-        Level::Major if is_new || has_new_category => {
+        Level::Major if is_new => {
             (State::Broken, format!("{what} moved against {against}: {}", battery.reason))
         }
         Level::Major => {
@@ -83,12 +84,6 @@ pub(crate) fn judge(compared: &Compared, lord: &mut Lord, exposure: Exposure) ->
     };
     let at_risk = if state == State::Broken { exposure.of_share(battery.major_share) } else { None };
     Verdict { value: Some(battery.major_share), at_risk, evidence: Some(evidence), ..Verdict::of(state, why) }
-}
-
-/// Whether it is major by a new or gone category, not by a test.
-fn is_domain(column: &ColumnDrift) -> bool {
-    column.level == Level::Major
-        && !column.tests.iter().any(|test| test.significant && test.effect >= test.floor)
 }
 
 fn moved(column: &ColumnDrift) -> Moved {

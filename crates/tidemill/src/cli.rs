@@ -363,6 +363,10 @@ pub(crate) enum Data {
         /// Compare the stored profiles instead of the rows: quick, and nearly as exact
         #[arg(long)]
         profiles: bool,
+        /// The folder of a trained model: columns count by how much it uses them. Where not given, that of the project's training,
+        /// if the table has all columns that it uses
+        #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+        model: Option<PathBuf>,
     },
     /// Send stored content to the remote store
     Push(Transfer),

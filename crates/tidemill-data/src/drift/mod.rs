@@ -5,6 +5,7 @@
 //! as one. Nothing is decided here: that is `tidemill_stats::drift`.
 
 pub(crate) mod inputs;
+mod joint;
 mod profiles;
 mod tables;
 
@@ -13,9 +14,10 @@ use std::collections::BTreeMap;
 use arrow::datatypes::Schema;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Progress;
-pub use tidemill_stats::drift::{ColumnDrift, Level, Rules, TestKind, Verdict};
+pub use tidemill_stats::drift::{ColumnDrift, DomainClassifier, Level, Rules, TestKind, Verdict};
 use tidemill_stats::drift::{Measured, Pair, judge};
 
+pub use self::joint::{Samples, samples};
 use crate::{ColumnType, Error, Profile, SchemaDiff, SchemaField, Table};
 
 /// What is compared, and how it is judged.
@@ -33,6 +35,8 @@ pub struct DriftOptions {
     pub importance: BTreeMap<String, f64>,
     /// Whether correlations of numeric columns are compared too.
     pub pairs: bool,
+    /// How well a classifier tells rows of the two sides apart, where somebody trained one; [`samples`] are what it takes.
+    pub classifier: Option<DomainClassifier>,
     /// Bytes of values held at a time while rows are compared.
     pub memory: usize,
 }
@@ -46,6 +50,7 @@ impl Default for DriftOptions {
             categorical: Vec::new(),
             importance: BTreeMap::new(),
             pairs: true,
+            classifier: None,
             memory: 256 << 20,
         }
     }
@@ -145,7 +150,7 @@ fn of_role(chosen: &[Chosen], role: Role) -> Vec<&Chosen> {
 type FoundPair = ([String; 2], (f64, f64), (f64, f64));
 
 /// The decision on what was measured.
-fn decide(measured: Vec<Measured>, found: &[FoundPair], rules: &Rules) -> Verdict {
+fn decide(measured: Vec<Measured>, found: &[FoundPair], options: &DriftOptions) -> Verdict {
     let pairs: Vec<Pair<'_>> = found
         .iter()
         .map(|(columns, reference, current)| Pair {
@@ -154,7 +159,7 @@ fn decide(measured: Vec<Measured>, found: &[FoundPair], rules: &Rules) -> Verdic
             current: *current,
         })
         .collect();
-    judge(measured, &pairs, None, rules)
+    judge(measured, &pairs, options.classifier, &options.rules)
 }
 
 /// The columns to compare, and those left out.

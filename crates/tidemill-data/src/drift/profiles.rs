@@ -29,7 +29,7 @@ pub(super) fn compare(
         exact,
         schema: skew(&before, &after),
         skipped,
-        verdict: decide(measured, &found, &options.rules),
+        verdict: decide(measured, &found, options),
     })
 }
 

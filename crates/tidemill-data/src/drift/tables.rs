@@ -67,7 +67,7 @@ pub(super) fn compare(
         exact: true,
         schema: skew(reference.schema(), current.schema()),
         skipped,
-        verdict: decide(measured, &found, &options.rules),
+        verdict: decide(measured, &found, options),
     })
 }
 

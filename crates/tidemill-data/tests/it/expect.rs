@@ -1,5 +1,8 @@
 //! Expectations: every rule, holding and broken.
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use serde_json::json;
 use tidemill_core::Timestamp;
 use tidemill_core::declare::{Expectation, Severity};
@@ -262,6 +265,21 @@ fn fresh_data_are_told_from_old() {
     // The clock stands at 2013-01-03, before the month's end: nothing is too old then.
     assert!(old[0].passed, "{:?}", old[0]);
     assert!(!old[1].passed && old[1].message.contains("no age"));
+    // The newest row is of noon on 2013-01-01, 36 hours before the clock.
+    let noon = 1_357_041_600_000_000;
+    let times = TimestampMicrosecondArray::from(vec![Some(noon - 3_600_000_000), None, Some(noon)]);
+    let batch = RecordBatch::try_from_iter([("at", Arc::new(times) as ArrayRef)]).unwrap();
+    let table = Table::from_batches(batch.schema(), vec![batch]).unwrap();
+    let ages = check_in(
+        &table,
+        &Two(people(), people()),
+        json!([
+            {"freshness": {"column": "at", "max_age": "37h"}},
+            {"freshness": {"column": "at", "max_age": "35h"}},
+        ]),
+    );
+    assert!(ages[0].passed && !ages[1].passed, "{ages:?}");
+    assert!(ages[1].message.contains("36"), "{}", ages[1].message);
 }
 
 #[test]

@@ -162,6 +162,66 @@ fn small(seed: u64) -> Compared {
     }
 }
 
+/// Categories that come and go by luck are no alarm over many windows either, and one that is really new is.
+#[test]
+fn new_categories_are_controlled_over_windows_too() {
+    let (declared, watches) = watches();
+    let mut fired = 0;
+    for monitor in 0..300_u64 {
+        let mut memory = Memory::default();
+        let mut did = false;
+        for number in 0..20 {
+            let seen = Seen::Drift(categories(monitor * 1_000 + number, 0.0));
+            let found =
+                judge(&watches[0], &memory, day(number), &seen, declared.objective.as_ref(), exposure());
+            did |= found.change == Some(Change::Firing);
+            memory = found.memory;
+        }
+        fired += u32::from(did);
+    }
+    assert!(fired <= 15 + 12, "{fired} of 300 monitors fired");
+
+    let mut memory = Memory::default();
+    for number in 0..20 {
+        let seen = Seen::Drift(categories(number, 0.0));
+        memory = step(&watches[0], &mut memory.clone(), number, &seen).memory;
+    }
+    let found = step(&watches[0], &mut memory, 20, &Seen::Drift(categories(20, 0.06)));
+    assert_eq!(found.change, Some(Change::Firing), "{:?}", found.verdict);
+    let Some(Evidence::Drift { p, level, .. }) = found.verdict.evidence else { panic!("no evidence") };
+    assert!(p.unwrap() < level && found.verdict.why.contains("new"), "{p:?} {level} {}", found.verdict.why);
+}
+
+/// 1,000 rows against 1,000 of the same 400 categories, of which most are rare; `new` is the share of rows of one that is nowhere else.
+fn categories(seed: u64, new: f64) -> Compared {
+    let mut random = Random::new(3_000_000 + seed, 0);
+    let mut counts = |new: f64| -> Vec<f64> {
+        let mut counts = vec![0.0; 401];
+        for _ in 0..1_000 {
+            // The n-th category has a chance of about 1 / n.
+            let place = if random.unit() < new { 400 } else { (400_f64.powf(random.unit()) - 1.0) as usize };
+            counts[place.min(400)] += 1.0;
+        }
+        counts
+    };
+    let (reference, current) = (counts(0.0), counts(new));
+    let columns = [Column {
+        name: "tail",
+        importance: None,
+        missing_reference: 0,
+        missing_current: 0,
+        values: Values::Categorical { labels: &[], reference: &reference, current: &current, complete: true },
+    }];
+    Compared {
+        side: Side::Inputs,
+        against: "itself".to_owned(),
+        rows_reference: 1_000,
+        rows: 1_000,
+        skipped: Vec::new(),
+        battery: compare(&columns, &Rules::default()),
+    }
+}
+
 /// Scores that order `rows` rows with an area of about `auc`.
 fn labels(rows: usize, separation: f64, seed: u64) -> Labels {
     let mut random = Random::new(seed, 1);

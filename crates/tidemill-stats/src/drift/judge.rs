@@ -57,6 +57,9 @@ pub struct Verdict {
     pub joint_level: Level,
     /// Importance-weighted share of major columns among those judged.
     pub major_share: f64,
+    /// The least chance of a category that is new or gone, times how many could have been (Bonferroni); nothing where none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain_p: Option<f64>,
     /// All columns: major before minor before none before those not judged, and within a level by importance × shift, the
     /// largest first.
     pub columns: Vec<ColumnDrift>,
@@ -76,7 +79,7 @@ pub fn judge(
     classifier: Option<DomainClassifier>,
     rules: &Rules,
 ) -> Verdict {
-    believe(&mut measured, rules);
+    let domain_p = believe(&mut measured, rules);
     let weights = importances(&measured);
     let corrections = correct(&measured, rules);
     let count = measured.len();
@@ -116,6 +119,7 @@ pub fn judge(
         columns_level,
         joint_level,
         major_share,
+        domain_p,
         columns,
         pairs,
         classifier,
@@ -125,10 +129,13 @@ pub fn judge(
     verdict
 }
 
-/// Leaves those new and gone categories that are no luck, given how many the whole table could have shown.
-fn believe(measured: &mut [Measured], rules: &Rules) {
-    let chances = measured.iter().flat_map(|column| column.chances.iter().copied()).collect();
+/// Leaves those new and gone categories that are no luck, given how many the whole table could have shown; gives the least chance of those
+/// that are left, times how many there could have been.
+fn believe(measured: &mut [Measured], rules: &Rules) -> Option<f64> {
+    let chances: Vec<f64> = measured.iter().flat_map(|column| column.chances.iter().copied()).collect();
+    let possible = chances.len() as f64;
     let limit = largest_chance(chances, rules.domain);
+    let mut least: Option<f64> = None;
     for column in measured {
         let Some(figures) = &mut column.figures.categorical else { continue };
         let keep: Vec<bool> = figures.domain.iter().map(|change| change.chance <= limit).collect();
@@ -137,7 +144,10 @@ fn believe(measured: &mut [Measured], rules: &Rules) {
         column.labels.retain(|_| labels.next().unwrap_or(false));
         let mut changes = keep.into_iter();
         figures.domain.retain(|_| changes.next().unwrap_or(false));
+        let chances = figures.domain.iter().map(|change| change.chance);
+        least = least.into_iter().chain(chances).reduce(f64::min);
     }
+    least.map(|least| (least * possible).min(1.0))
 }
 
 /// The shares of importance of all columns that have a test; zero for the others. Where none of them matters to the model there is

@@ -79,6 +79,82 @@ fn a_page_needs_nothing_else() {
         .fails(1, &["cannot write `nowhere/page.html`"]);
 }
 
+/// Two columns that are distributed as before and are not correlated, as before, but no longer have nothing to do with each other.
+#[test]
+fn a_shift_that_only_columns_together_show_is_found() {
+    let project = Project::new("project: joint\n");
+    let mut state = 1_u64;
+    let mut draw = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let mut table = |together: bool| {
+        let mut text = "x,y,noise\n".to_owned();
+        for _ in 0..3_000 {
+            let (x, other, noise) = (draw(4), draw(4), draw(1_000));
+            // 0, 1, 2, 3 in an order that has no correlation with them.
+            let y = if together && draw(4) > 0 { [1, 3, 0, 2][x as usize] } else { other };
+            let _ = writeln!(text, "{x},{y},{noise}");
+        }
+        text
+    };
+    for (name, together) in [("before.csv", false), ("again.csv", false), ("after.csv", true)] {
+        project.write(name, table(together));
+    }
+    let same = project.run(&["data", "drift", "before.csv", "again.csv", "--json"]).good().json();
+    let classifier = &same["report"]["verdict"]["classifier"];
+    let auc = classifier["auc"].as_f64().unwrap();
+    assert!((0.45..0.55).contains(&auc) && classifier["lower"].as_f64().unwrap() < 0.5, "{classifier}");
+    let said = project.run(&["data", "drift", "before.csv", "after.csv", "--json"]).fails(1, &[]).json();
+    let verdict = &said["report"]["verdict"];
+    assert_eq!(
+        (&verdict["columns_level"], &verdict["joint_level"]),
+        (&"none".into(), &"major".into()),
+        "{verdict}"
+    );
+    assert_eq!(verdict["pairs"][0]["level"], "none", "{verdict}");
+    // Of a pair in the order x → y three of four are where one of four was: the best area is 0.78.
+    let auc = verdict["classifier"]["auc"].as_f64().unwrap();
+    assert!((0.7..0.82).contains(&auc), "{verdict}");
+    project
+        .run(&["data", "drift", "before.csv", "after.csv"])
+        .fails(1, &[])
+        .says(&["a classifier tells the sides apart with an area of 0.7"]);
+}
+
+#[test]
+fn columns_count_by_how_much_the_model_uses_them() {
+    let project = Project::new(
+        "project: used\n\
+         objective: {task: {kind: classification, target: y, positive: 1}}\n\
+         pipeline: {model: {train: {algorithm: gbdt, features: before.csv, gbdt: {rounds: 20}, seed: 7}, outs: [model]}}\n",
+    );
+    let table = |x: u32, idle: u32| {
+        let mut text = "x,idle,y\n".to_owned();
+        for row in 0..2_000_u32 {
+            let (one, other) = (row * 7919 % 1_000, row * 104_729 % 997);
+            let _ = writeln!(text, "{},{},{}", one + x, other + idle, u8::from(one > 500));
+        }
+        text
+    };
+    project.write("before.csv", table(0, 0));
+    project.write("after.csv", table(200, 500));
+    let arguments = ["data", "drift", "before.csv", "after.csv", "--skip", "y"];
+    let order = |more: &[&str]| -> Vec<String> {
+        let arguments = [&arguments[..], &["--json"], more].concat();
+        let said = project.run(&arguments).fails(1, &[]).json();
+        let columns = said["report"]["verdict"]["columns"].as_array().unwrap();
+        columns.iter().map(|column| column["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(order(&[]), ["idle", "x"], "no model, so what moved most comes first");
+    project.run(&["run"]).good();
+    assert_eq!(order(&[]), ["x", "idle"], "the model looks at `x` alone");
+    assert_eq!(order(&["--model", "model"]), ["x", "idle"]);
+    project.run(&arguments).fails(1, &[]).says(&["used"]);
+    let wrong = [&arguments[..], &["--model", "before.csv"]].concat();
+    project.run(&wrong).fails(2, &["cannot tell what the model uses", "--model"]);
+}
+
 #[test]
 fn drift_is_told_in_words_and_by_the_exit_code() {
     let project = project();

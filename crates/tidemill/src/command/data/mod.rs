@@ -4,6 +4,7 @@ mod add;
 mod compare;
 mod drift;
 mod get;
+mod joint;
 mod list;
 mod profile;
 mod remote;
@@ -28,8 +29,9 @@ pub(crate) fn run(args: &Data, app: &App<'_>) -> anyhow::Result<()> {
         Data::Profile { dataset, against, html } => {
             profile::run(dataset, against.as_deref(), html.as_deref(), app)
         }
-        Data::Drift { reference, current, columns, skip, categorical, profiles } => {
-            let asked = drift::Asked { columns, skip, categorical, profiles: *profiles };
+        Data::Drift { reference, current, columns, skip, categorical, profiles, model } => {
+            let model = model.as_deref();
+            let asked = drift::Asked { columns, skip, categorical, profiles: *profiles, model };
             drift::run(reference, current, &asked, app)
         }
         Data::Push(args) => transfer::push(args, app),
