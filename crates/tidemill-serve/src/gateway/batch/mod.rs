@@ -209,8 +209,11 @@ impl Lane {
             let message = format!("{} requests wait for this model, which is all that may", queue.jobs.len());
             return Err(InferError::TooMany { message, retry_after: wait });
         }
+        if now >= deadline {
+            return Err(late());
+        }
         let is_known = queue.each.get().is_some() && !queue.jobs.is_empty();
-        if now >= deadline || is_known && now + wait > deadline {
+        if is_known && now + wait > deadline {
             let message = format!(
                 "{} requests wait for this model: this one would not be answered in time",
                 queue.jobs.len()

@@ -50,7 +50,7 @@ async fn a_quick_session_runs_on_the_callers_task() {
     assert_eq!(ran.inputs, Some(row(2.0)), "the inputs come back");
     assert_eq!(threads.lock().unwrap().as_slice(), [std::thread::current().id()]);
     let late = lane.run(row(2.0), 1, Instant::now()).await;
-    assert!(matches!(late.answer, Err(InferError::Deadline(_))));
+    assert!(matches!(late.answer, Err(InferError::Deadline(_))), "{late:?}");
 }
 
 #[tokio::test]

@@ -143,6 +143,11 @@ impl Flights {
         (first..=12).take_while(|month| super::month_begin(*month) <= last).count()
     }
 
+    /// All from a time on.
+    pub(super) fn from(&self, begin: Timestamp) -> Range<usize> {
+        self.between(begin, Timestamp::from_millis(i64::MAX))
+    }
+
     /// The rows of flights that depart from `from` to before `to`.
     pub(super) fn between(&self, from: Timestamp, to: Timestamp) -> Range<usize> {
         let place = |at: Timestamp| self.hours.partition_point(|hour| *hour < at);

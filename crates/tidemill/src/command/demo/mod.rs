@@ -4,6 +4,7 @@
 //! world around them. It sends the requests of each hour, tells outcomes when flights have landed, releases what triggers had trained,
 //! and puts its clock forward.
 
+mod calendar;
 mod clock;
 mod flights;
 mod replay;
@@ -53,7 +54,15 @@ pub(crate) fn run(args: &Demo, global: &Global, console: &Console) -> anyhow::Re
     let mut app = App::open_at(folder.path.clone(), None, &silent)?;
     app.clock = Arc::clone(&clock) as Arc<dyn Clock>;
     let bar = Bar::new(console, &app.cancel);
-    let world = World { app: &app, quiet: &quiet, clock: &clock, console, bar: &bar, share: args.share };
+    let world = World {
+        app: &app,
+        quiet: &quiet,
+        clock: &clock,
+        console,
+        silent: &silent,
+        bar: &bar,
+        share: args.share,
+    };
     let (told, mut server) = match world.run(args.months as usize) {
         Ok(done) => done,
         Err(_) if app.cancel.is_cancelled() => return Err(Failure::cancelled().into()),

@@ -85,9 +85,11 @@ pub(super) struct Replay<'a> {
     /// Flights in the air: when they land, and which.
     landing: Vec<(Timestamp, usize)>,
     sent: Vec<Sent>,
-    policies: [Policy; 3],
-    blind: Vec<f64>,
+    policies: [Policy; 4],
+    /// What the models say of each flight that the others would have.
     never: Vec<f64>,
+    monthly: Vec<f64>,
+    blind: Vec<f64>,
 }
 
 impl<'a> Replay<'a> {
@@ -123,8 +125,10 @@ impl<'a> Replay<'a> {
             policies: [
                 Policy::new("Tidemill", months),
                 Policy::new("never retrain", months),
-                Policy::new("same retraining, swap blindly", months),
+                Policy::new("retrain monthly, swap blindly", months),
+                Policy::new("retrain as Tidemill, swap blindly", months),
             ],
+            monthly: never.clone(),
             blind: never.clone(),
             never,
         };
@@ -169,9 +173,9 @@ impl<'a> Replay<'a> {
                 self.landing.push((self.flights.known[row], row));
                 let late = self.flights.late[row];
                 let place = month - FIRST;
-                for (policy, score) in [(0, score), (1, Some(self.never[row])), (2, Some(self.blind[row]))] {
-                    // Whoever gets no answer rings nobody.
-                    let score = score.unwrap_or(0.0);
+                // Whoever gets no answer rings nobody.
+                let scores = [score.unwrap_or(0.0), self.never[row], self.monthly[row], self.blind[row]];
+                for (policy, score) in scores.into_iter().enumerate() {
                     self.policies[policy].months[place].take(&self.costs, self.threshold, score, late);
                 }
             }
@@ -259,13 +263,18 @@ impl<'a> Replay<'a> {
     fn retrained(&mut self, Trained { cause, watch, version }: Trained) -> anyhow::Result<()> {
         let now = self.world.app.clock.now();
         self.world.say(&format!("{}: an alert of `{watch}`, and a retraining by its trigger", date(now)));
-        let later = self.flights.between(now, Timestamp::from_millis(i64::MAX));
+        let later = self.flights.from(now);
         let fresh = self.world.score(self.flights, &later)?;
         self.blind[later].copy_from_slice(&fresh);
         let is_new = |sent: &Sent| now.since(sent.at).as_millis() < (PATIENCE * DAY).unsigned_abs().into();
         let is_early = self.under_way()?.into_iter().any(is_new);
         let concurrency = if is_early { Concurrency::Queue } else { Concurrency::Supersede };
         self.send(version, Origin { until: now, why: Why::Alert(watch) }, concurrency, Some(cause))
+    }
+
+    /// Whoever trains by the calendar has other answers from now on.
+    pub(super) fn swap(&mut self, rows: Range<usize>, scores: &[f64]) {
+        self.monthly[rows].copy_from_slice(scores);
     }
 
     /// Rollouts that are on their way.

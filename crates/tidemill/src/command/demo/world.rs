@@ -9,12 +9,13 @@ use tidemill_registry::Registry;
 use tidemill_server::triggers::Triggers;
 use tidemill_train::metric::calibrated_threshold;
 
+use super::calendar::Calendar;
 use super::clock::Replayed;
 use super::flights::{Flights, scores};
 use super::replay::Replay;
 use super::report::Told;
 use super::trainer::{Trainer, train};
-use super::{date, month_begin};
+use super::{date, month_begin, name};
 use crate::app::App;
 use crate::cli::Global;
 use crate::command::predict;
@@ -33,6 +34,8 @@ pub(super) struct World<'a> {
     pub(super) quiet: &'a Global,
     pub(super) clock: &'a Arc<Replayed>,
     pub(super) console: &'a Console,
+    /// Where nothing is to be said.
+    pub(super) silent: &'a Console,
     pub(super) bar: &'a Bar,
     pub(super) share: u32,
 }
@@ -70,9 +73,15 @@ impl World<'_> {
             Triggers::new(app.db()?.clone(), Arc::clone(&app.clock), project, Arc::clone(&trainer) as _)
                 .map_err(Failure::new)?;
         let server = app.block(Stepped::start(registry.clone(), &home, triggers))?;
+        let calendar = Calendar::open(&app.inside("tmp"), self.clock, (self.quiet, self.silent), self.share)?;
         let mut replay =
             Replay::begin(self, registry, &flights, server, trainer, (costs, threshold), (first, never))?;
         for month in FIRST..end {
+            if month > FIRST {
+                self.say(&format!("{}: what training by the calendar would have", name(month)));
+                let (at, rows) = (month_begin(month), flights.from(month_begin(month)));
+                replay.swap(rows.clone(), &calendar.retrain(at, &flights, &rows)?);
+            }
             replay.month(month, month == FIRST + months / 2)?;
         }
         replay.end()
@@ -87,25 +96,35 @@ impl World<'_> {
 
     /// What the model that was just trained says of flights.
     pub(super) fn score(&self, flights: &Flights, rows: &Range<usize>) -> anyhow::Result<Vec<f64>> {
-        let folder = self.app.inside("tmp");
-        fs_err::create_dir_all(&folder)?;
-        let (input, output) = (folder.join("demo-rows.parquet"), folder.join("demo-scores.parquet"));
-        flights.write(rows, &input)?;
-        let task = predict::Predict {
-            model: crate::app::utf8(&self.app.root.join("model"))?.to_owned(),
-            input,
-            output: output.clone(),
-            keep: Some(vec!["known_after".to_owned()]),
-            columns: None,
-            jobs: None,
-            python: None,
-            onnxruntime: None,
-        };
-        predict::score(&task, self.quiet, self.app.console, &self.app.cancel)?;
-        scores(&output)
+        score(self.app, (self.quiet, self.console), flights, rows)
     }
 
     pub(super) fn go_on(&self) -> anyhow::Result<()> {
         if self.app.cancel.is_cancelled() { Err(Failure::cancelled().into()) } else { Ok(()) }
     }
+}
+
+/// What the model that a project has just trained says of flights.
+pub(super) fn score(
+    app: &App<'_>,
+    (quiet, console): (&Global, &Console),
+    flights: &Flights,
+    rows: &Range<usize>,
+) -> anyhow::Result<Vec<f64>> {
+    let folder = app.inside("tmp");
+    fs_err::create_dir_all(&folder)?;
+    let (input, output) = (folder.join("demo-rows.parquet"), folder.join("demo-scores.parquet"));
+    flights.write(rows, &input)?;
+    let task = predict::Predict {
+        model: crate::app::utf8(&app.root.join("model"))?.to_owned(),
+        input,
+        output: output.clone(),
+        keep: Some(vec!["known_after".to_owned()]),
+        columns: None,
+        jobs: None,
+        python: None,
+        onnxruntime: None,
+    };
+    predict::score(&task, quiet, console, &app.cancel)?;
+    scores(&output)
 }
