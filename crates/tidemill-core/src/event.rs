@@ -218,6 +218,9 @@ pub enum EventKind {
         failed: u64,
         /// Number that did not, of severity `warn`.
         warned: u64,
+        /// Digest of the stored results, with the first rows that break them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<Digest>,
     },
     /// Model tests were evaluated on a run.
     ModelTested {

@@ -61,6 +61,10 @@ impl Db {
             kept_runs!(),
             " kept)"
         );
+        // Of each dataset, how its expectations came out last; what a release rests on, the release names.
+        const CHECKS: &str = "SELECT body FROM event WHERE seq IN
+            (SELECT MAX(seq) FROM event WHERE kind = 'data.checked' GROUP BY subject) AND $1 IS NOT NULL";
+        const RELEASES: &str = "SELECT body FROM release WHERE $1 IS NOT NULL";
         const RECORDS: &str = "SELECT digest FROM record_part WHERE $1 IS NOT NULL";
         const WINDOWS: &str =
             "SELECT profile FROM monitor_window WHERE profile IS NOT NULL AND $1 IS NOT NULL";
@@ -68,7 +72,7 @@ impl Db {
         let results = if keep.runs.is_some() { RESULTS } else { ALL_RESULTS };
         let mut tx = self.snapshot().await?;
         let mut roots = BTreeSet::new();
-        for sql in [VERSIONS, MODELS, RUNS, STEPS, results, EVIDENCE, RECORDS, WINDOWS] {
+        for sql in [VERSIONS, MODELS, RUNS, STEPS, results, EVIDENCE, CHECKS, RELEASES, RECORDS, WINDOWS] {
             let texts: Vec<(String,)> =
                 on!(tx.conn(), c => sqlx::query_as(sql).bind(limit).fetch_all(c).await)
                     .map_err(self.ctx().fail("read what is in use"))?;

@@ -61,7 +61,8 @@ pub use receiver::{
 pub use release::{
     Approval, Approve, ApproveWord, Canary, CanaryStage, Champion, CostLimits, Environment, Full, GitRecord,
     Judge, JudgeLimits, JudgeMetric, JudgeOutcomes, JudgeSlices, JudgeWord, KpiLimits, Power, PowerElse,
-    QualityLimits, QualityMetric, Release, Rollout, Shadow, Stage, WaitFor, Windows,
+    QualityLimits, QualityMetric, RateLimits, Release, RequiredTests, Rollout, Shadow, Stage, WaitFor,
+    Windows,
 };
 pub use report::{Diagnostic, Report};
 pub use resolve::{Files, Resolved, ResolvedDataset, resolve};

@@ -25,6 +25,10 @@ pub struct Release {
     /// version. Where not given, `prod`, or else the last environment; `false` leaves the alias alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub champion: Option<Champion>,
+    /// The tests that a version must have passed to be released: `model_tests` (those below `tests:`), `data_tests` (the expectations of the
+    /// datasets that it was made of). Where not given, all that the project declares; `[]` asks for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require: Option<Vec<RequiredTests>>,
     /// What triggers may release without anybody who looks. They release everything where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub envelope: Option<Envelope>,
@@ -47,6 +51,16 @@ impl Release {
             }
         }
     }
+}
+
+/// Tests that a version must have passed to be released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequiredTests {
+    /// Those of the model.
+    ModelTests,
+    /// The expectations of the datasets that it was made of.
+    DataTests,
 }
 
 /// The environment that the alias `champion` follows, or whether it follows one.
@@ -349,6 +363,8 @@ impl JudgeMetric {
     pub fn word(&self) -> JudgeWord {
         match self {
             Self::Word(word) => *word,
+            Self::Limits(JudgeLimits::Errors(_)) => JudgeWord::Errors,
+            Self::Limits(JudgeLimits::Latency(_)) => JudgeWord::Latency,
             Self::Limits(JudgeLimits::Cost(_)) => JudgeWord::Cost,
             Self::Limits(JudgeLimits::Quality(_)) => JudgeWord::Quality,
             Self::Limits(JudgeLimits::Kpi(_)) => JudgeWord::Kpi,
@@ -376,12 +392,39 @@ pub enum JudgeWord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JudgeLimits {
+    /// Failed requests.
+    Errors(RateLimits),
+    /// Slow requests.
+    Latency(RateLimits),
     /// The cost per decision.
     Cost(CostLimits),
     /// How far answers are from outcomes.
     Quality(QualityLimits),
     /// The objective's KPI.
     Kpi(KpiLimits),
+}
+
+/// Limits of the rate of failed or of slow requests, as multiples of the incumbent's rate.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimits {
+    /// More than so many times the incumbent's rate is harm, 1 or more; 1.25 where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerate: Option<f64>,
+    /// So many times the incumbent's rate must be disproved before it gets more traffic, above `tolerate`; 2 where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reject: Option<f64>,
+    /// A rate that is proven to be below this is no harm, whatever it is a multiple of; `0.5%` of failed and `2%` of slow requests
+    /// where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negligible: Option<Share>,
+}
+
+impl RateLimits {
+    /// `tolerate` where it is not given.
+    pub const TOLERATE: f64 = 1.25;
+    /// `reject` where it is not given.
+    pub const REJECT: f64 = 2.0;
 }
 
 /// Limits of the cost per decision, in the objective's currency.

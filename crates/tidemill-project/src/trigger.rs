@@ -49,6 +49,8 @@ pub enum WhenDecl {
     Schedule(Schedule),
     /// The files of a dataset have changed, or it has a new version.
     Data(Name),
+    /// A dataset was checked, and an expectation on it did not hold, be it one that only warns.
+    Expectations(Name),
     /// A monitor has fired.
     Alert(String),
     /// A branch has a new commit.
@@ -308,6 +310,7 @@ impl Project {
                 paths: self.data.get(dataset).map_or_else(Vec::new, |data| data.path.as_slice().to_vec()),
                 poll: POLL,
             },
+            WhenDecl::Expectations(dataset) => When::Expectations { dataset: dataset.to_string() },
             WhenDecl::Alert(monitor) => When::Alert { monitor: monitor.clone() },
             WhenDecl::Git(GitDecl::Branch(branch)) => {
                 When::Git { branch: branch.clone(), remote: None, poll: POLL }
@@ -349,6 +352,7 @@ impl WhenDecl {
         match self {
             Self::Schedule(_) => "schedule".to_owned(),
             Self::Data(dataset) => with("data", dataset.as_str()),
+            Self::Expectations(dataset) => with("expectations", dataset.as_str()),
             Self::Alert(monitor) => with("alert", monitor),
             Self::Git(GitDecl::Branch(branch) | GitDecl::Of(GitBranch { branch, .. })) => with("git", branch),
             Self::Model(ModelDecl::Version(name) | ModelDecl::Alias(ModelAlias { name, .. })) => {

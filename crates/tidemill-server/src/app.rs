@@ -15,7 +15,7 @@ use crate::delivery::Ledger;
 use crate::health::Pulse;
 use crate::meter::Meter;
 use crate::serving::Serving;
-use crate::shell::{Origins, Token};
+use crate::shell::{NOBODY, Origins, Token};
 use crate::triggers::Triggers;
 use crate::ui::{Cones, FormKey};
 
@@ -90,6 +90,9 @@ pub struct Config {
     pub artifact_roots: Vec<PathBuf>,
     /// Every route except `/health` and `/version` asks for it where it is set.
     pub token: Option<Token>,
+    /// Under whose name it is recorded what nobody says a name for: whoever started the server, where it has no token and only those
+    /// on the same machine reach it.
+    pub user: String,
     /// Which names and which web pages may reach the server.
     pub origins: Origins,
     /// Connections that are open at once; more wait until one is closed.
@@ -131,6 +134,7 @@ impl Config {
             artifact_limit: 1 << 40,
             artifact_roots: Vec::new(),
             token: None,
+            user: NOBODY.to_owned(),
             origins: Origins::default(),
             connections: 4096,
             in_flight: 1024,

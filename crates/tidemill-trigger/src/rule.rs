@@ -50,6 +50,7 @@ impl Rule {
             When::Git { .. } | When::Webhook | When::CloudEvent { .. } | When::Alertmanager { .. } => true,
             When::Schedule { .. }
             | When::Data { .. }
+            | When::Expectations { .. }
             | When::Alert { .. }
             | When::Model { .. }
             | When::Message(_) => false,
@@ -61,6 +62,7 @@ impl Rule {
         match &self.trigger.when {
             When::Schedule { cron, timezone, .. } => ("schedule", format!("{cron} {timezone}")),
             When::Data { dataset, .. } => ("data", dataset.clone()),
+            When::Expectations { dataset } => ("expectations", dataset.clone()),
             When::Alert { monitor } => ("alert", monitor.clone()),
             When::Git { branch, remote, .. } => {
                 ("git", remote.as_ref().map_or_else(|| branch.clone(), |remote| format!("{remote} {branch}")))

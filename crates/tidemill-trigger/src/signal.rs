@@ -17,6 +17,15 @@ pub enum Signal {
         /// The version.
         version: u64,
     },
+    /// A dataset was checked, and did not hold what is expected of it.
+    Broken {
+        /// The dataset.
+        dataset: String,
+        /// Number of expectations of severity `error` that did not hold.
+        failed: u64,
+        /// Number of those that only warn.
+        warned: u64,
+    },
     /// A registered model has a new version, or an alias of it points elsewhere.
     Model {
         /// The model.
@@ -36,6 +45,9 @@ pub fn signals(event: &Event, project: &str) -> Option<Signal> {
         }
         EventKind::DatasetVersionCreated { dataset, version, .. } => {
             Some(Signal::Dataset { name: dataset.clone(), version: *version })
+        }
+        EventKind::DataChecked { dataset, failed, warned, .. } if failed + warned > 0 => {
+            Some(Signal::Broken { dataset: dataset.clone(), failed: *failed, warned: *warned })
         }
         EventKind::VersionCreated { model, version, .. } => {
             Some(Signal::Model { name: model.clone(), alias: None, version: *version })
@@ -71,6 +83,7 @@ impl Signal {
                 name == branch && details.get("trigger").is_none_or(|seen_by| seen_by == trigger)
             }
             (Self::Dataset { name, .. }, When::Data { dataset, .. }) => name == dataset,
+            (Self::Broken { dataset: name, .. }, When::Expectations { dataset }) => name == dataset,
             (Self::Model { name, alias, .. }, When::Model { model, alias: wanted }) => {
                 name == model && alias == wanted
             }
@@ -90,7 +103,13 @@ impl Signal {
 
     /// Whether it is a change of our own state, which a job may have made without saying so.
     pub fn is_of_ours(&self) -> bool {
-        matches!(self, Self::Dataset { .. } | Self::Model { .. } | Self::Source(SourceKind::Data, ..))
+        matches!(
+            self,
+            Self::Dataset { .. }
+                | Self::Broken { .. }
+                | Self::Model { .. }
+                | Self::Source(SourceKind::Data, ..)
+        )
     }
 
     /// What jobs are told about it.
@@ -106,6 +125,14 @@ impl Signal {
                     .map(|(key, value)| (key.to_owned(), value.to_owned()))
                     .into()
             }
+            Self::Broken { dataset, failed, warned } => [
+                ("source", "expectations"),
+                ("dataset", dataset),
+                ("failed", &failed.to_string()),
+                ("warned", &warned.to_string()),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
             Self::Model { name, alias, version } => {
                 let alias = alias.as_ref().map(|alias| ("alias".to_owned(), alias.clone()));
                 [("source", "model"), ("model", name), ("version", &version.to_string())]

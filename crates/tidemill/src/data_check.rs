@@ -1,10 +1,10 @@
 //! Expectations on the project's datasets: evaluated, printed, recorded.
 
 use serde::Serialize;
-use tidemill_core::EventKind;
 use tidemill_core::declare::Severity;
+use tidemill_core::{EventKind, canonical_json};
 use tidemill_data::CheckResult;
-use tidemill_data::expect::{Limits, Surroundings, evaluate_in};
+use tidemill_data::expect::{Checked as Stored, Limits, Surroundings, evaluate_in};
 use tidemill_project::{Resolved, ResolvedDataset};
 
 use crate::app::App;
@@ -59,14 +59,31 @@ pub(crate) fn check(
     Ok(Some(Checked { dataset: name.to_owned(), rows: table.rows(), results }))
 }
 
-/// The event that records how a dataset did.
-pub(crate) fn event(checked: &Checked) -> EventKind {
-    EventKind::DataChecked {
-        dataset: checked.dataset.clone(),
-        passed: checked.results.iter().filter(|r| r.passed).count() as u64,
-        failed: checked.failed(),
-        warned: checked.warned(),
+/// Keeps how datasets did: the results in the store, and an event of each.
+pub(crate) fn record(app: &App<'_>, all: &[Checked]) -> anyhow::Result<()> {
+    if all.is_empty() {
+        return Ok(());
     }
+    let store = app.store()?;
+    // Collection must not take what no event names yet.
+    let _hold = store.hold()?;
+    let mut events = Vec::with_capacity(all.len());
+    for checked in all {
+        let kept = Stored {
+            format: Stored::FORMAT,
+            dataset: checked.dataset.clone(),
+            rows: checked.rows,
+            results: checked.results.clone(),
+        };
+        events.push(app.event(EventKind::DataChecked {
+            dataset: checked.dataset.clone(),
+            passed: checked.results.iter().filter(|r| r.passed).count() as u64,
+            failed: checked.failed(),
+            warned: checked.warned(),
+            evidence: Some(store.put(&canonical_json(&kept)?)?),
+        }));
+    }
+    app.record(events)
 }
 
 /// One line for each broken expectation with its first rows, and one for the rest; all of them with `every`.

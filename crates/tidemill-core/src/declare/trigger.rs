@@ -45,6 +45,11 @@ pub enum When {
         /// How often files that cannot be watched are looked at.
         poll: Duration,
     },
+    /// A dataset was checked, and an expectation on it did not hold.
+    Expectations {
+        /// The dataset.
+        dataset: String,
+    },
     /// A monitor has fired.
     Alert {
         /// The monitor.

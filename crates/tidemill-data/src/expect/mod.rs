@@ -10,6 +10,7 @@ mod figure;
 mod keys;
 mod row;
 mod shift;
+mod stored;
 mod text;
 mod whole;
 
@@ -24,6 +25,7 @@ use tidemill_core::{Progress, Quiet, Timestamp, Unit};
 use self::condition::Conditions;
 use self::figure::Figures;
 use self::row::Scan;
+pub use self::stored::Checked;
 use crate::{Error, Profile, Row, Table};
 
 /// How one expectation came out.
@@ -51,7 +53,7 @@ pub struct CheckResult {
     /// What was found, in one sentence without a full stop.
     pub message: String,
     /// What to do, for example the column that was probably meant.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 

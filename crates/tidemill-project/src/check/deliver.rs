@@ -11,7 +11,7 @@ use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
 use crate::{
     Approve, Champion, Detector, Envelope, GitRecord, Judge, JudgeLimits, JudgeMetric, JudgeWord, ModelTest,
-    Monitor, Receiver, Release, Rollout, Stage, StreamMonitor, StreamOf, Windows,
+    Monitor, RateLimits, Receiver, Release, RequiredTests, Rollout, Stage, StreamMonitor, StreamOf, Windows,
 };
 
 impl Check<'_> {
@@ -19,6 +19,7 @@ impl Check<'_> {
         let Some(release) = &self.project.release else { return };
         let at = self.root().key("release");
         self.released_step(release, &at);
+        self.required(release, &at.key("require"));
         if let Some(envelope) = &release.envelope {
             self.envelope(envelope, &at.key("envelope"));
         }
@@ -63,6 +64,23 @@ impl Check<'_> {
                 let message = format!("`{other}` and `{name}` are both written to `{}`", git.file(name));
                 let hint = "let `path` contain `{environment}`".to_owned();
                 self.add(&all.key(name.as_str()).key, message, "a file for each environment", Some(hint));
+            }
+        }
+    }
+
+    /// Tests that are asked for must be there.
+    fn required(&mut self, release: &Release, at: &Cursor<'_>) {
+        let project = self.project;
+        for (i, tests) in release.require.iter().flatten().enumerate() {
+            let (missing, where_from) = match tests {
+                RequiredTests::ModelTests => (project.tests.is_empty(), "tests of the model below `tests:`"),
+                RequiredTests::DataTests => {
+                    (project.data.values().all(|data| data.expect.is_empty()), "expectations below `data:`")
+                }
+            };
+            if missing {
+                let message = "nothing can pass: the project declares none of these tests";
+                self.add(&at.item(i).span, message, where_from, None);
             }
         }
     }
@@ -256,6 +274,13 @@ impl Check<'_> {
             }
             let limits = match metric {
                 JudgeMetric::Word(_) => (None, None),
+                JudgeMetric::Limits(JudgeLimits::Errors(limits) | JudgeLimits::Latency(limits)) => {
+                    self.rate(
+                        limits,
+                        &at.key(if metric.word() == JudgeWord::Errors { "errors" } else { "latency" }),
+                    );
+                    (None, None)
+                }
                 JudgeMetric::Limits(JudgeLimits::Cost(limits)) => (limits.tolerate, limits.reject),
                 JudgeMetric::Limits(JudgeLimits::Quality(limits)) => (limits.tolerate, limits.reject),
                 JudgeMetric::Limits(JudgeLimits::Kpi(limits)) => {
@@ -268,6 +293,27 @@ impl Check<'_> {
                 let message = format!("`reject` is {reject}, below `tolerate`, which is {tolerate}");
                 self.add(&at.span, message, "`reject` at or above `tolerate`", None);
             }
+        }
+    }
+
+    /// Limits of a rate, which are multiples of the incumbent's.
+    fn rate(&mut self, limits: &RateLimits, at: &Cursor<'_>) {
+        let tolerate = limits.tolerate.unwrap_or(RateLimits::TOLERATE);
+        let reject = limits.reject.unwrap_or(RateLimits::REJECT);
+        if !(tolerate >= 1.0 && reject > tolerate && reject.is_finite()) {
+            let message =
+                format!("`tolerate` is {tolerate} and `reject` is {reject} times the incumbent's rate");
+            self.add(&at.span, message, "1 or more to tolerate, and more than that to reject", None);
+        }
+        if let Some(share) = limits.negligible
+            && !(share.0 > 0.0 && share.0 < 1.0)
+        {
+            self.add(
+                &at.key("negligible").span,
+                "not a rate",
+                "above 0 and below 100 %, for example `0.1%`",
+                None,
+            );
         }
     }
 

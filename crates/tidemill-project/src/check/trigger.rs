@@ -70,6 +70,15 @@ impl Check<'_> {
                 let known = project.data.keys().map(|n| n.as_str());
                 self.known("dataset", name.as_str(), known, &when.key("data").span);
             }
+            WhenDecl::Expectations(name) => {
+                let known = project.data.keys().map(|n| n.as_str());
+                let span = when.key("expectations").span;
+                self.known("dataset", name.as_str(), known, &span);
+                if project.data.get(name).is_some_and(|data| data.expect.is_empty()) {
+                    let message = format!("`{name}` has no expectations");
+                    self.add(&span, message, "a dataset with `expect`", None);
+                }
+            }
             WhenDecl::Alert(name) => {
                 let declared: Vec<&str> = project.monitors.iter().map(Monitor::name).collect();
                 let span = when.key("alert").span;
@@ -178,6 +187,7 @@ fn has_webhook(when: &WhenDecl) -> bool {
         WhenDecl::Git(_) | WhenDecl::Webhook(_) | WhenDecl::CloudEvent(_) | WhenDecl::Alertmanager(_) => true,
         WhenDecl::Schedule(_)
         | WhenDecl::Data(_)
+        | WhenDecl::Expectations(_)
         | WhenDecl::Alert(_)
         | WhenDecl::Model(_)
         | WhenDecl::Message(_) => false,

@@ -12,6 +12,7 @@ use tidemill_registry::{Code, Error};
 use super::command::Wanted;
 use super::quarantine::quarantined;
 use super::step::write;
+use super::tested::{Origin, origin};
 
 /// A version of a registered model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ pub(super) async fn make(
     }
     let mut made = Made { contenders: Vec::new(), events: Vec::new(), quarantine: None };
     for version in &all {
-        let release = settle(tx, wanted, version).await?;
+        let release = settle(db, tx, wanted, version).await?;
         let digest = release.digest();
         if made.contenders.iter().any(|known| known.release == digest) {
             return Err(Error::invalid(format!("{version} is named twice")));
@@ -102,7 +103,7 @@ pub(super) async fn make(
     Ok(made)
 }
 
-async fn settle(tx: &mut Tx, wanted: &Wanted, of: &Version) -> Result<Release, Error> {
+async fn settle(db: &Db, tx: &mut Tx, wanted: &Wanted, of: &Version) -> Result<Release, Error> {
     let Version { model, version } = of;
     let found = tx
         .model_version(model, *version)
@@ -112,6 +113,7 @@ async fn settle(tx: &mut Tx, wanted: &Wanted, of: &Version) -> Result<Release, E
         let why = format!("the files of {of} are not in the store, so nothing can be released by digest");
         Error::new(Code::InvalidState, why)
     })?;
+    let Origin { commit, evidence } = origin(db, &found, &wanted.required).await?;
     Ok(Release {
         model: model.clone(),
         version: *version,
@@ -119,8 +121,8 @@ async fn settle(tx: &mut Tx, wanted: &Wanted, of: &Version) -> Result<Release, E
         threshold: wanted.threshold,
         signature: None,
         runtime: "tidemill".to_owned(),
-        commit: wanted.commit.clone(),
-        evidence: Vec::new(),
+        commit: wanted.commit.clone().or(commit),
+        evidence,
     })
 }
 

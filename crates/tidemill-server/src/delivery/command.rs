@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidemill_core::declare::Window;
-use tidemill_core::{Actor, Clock, Digest, EventKind, NewEvent, Timestamp};
+use tidemill_core::{Actor, ActorKind, Clock, Digest, EventKind, NewEvent, Timestamp};
 use tidemill_db::delivery::{self as stored, NewRollout, Rollout, RolloutFilter};
 use tidemill_db::{Db, Tx};
 use tidemill_deliver::approval::Approval;
@@ -17,6 +17,8 @@ use tidemill_registry::{Code, Error};
 use super::candidates::{Made, Version, candidate_of, make};
 use super::fence::{fence, keep};
 use super::step::{plan_of, release_of, state_of, take, write};
+use super::tested::Required;
+use crate::shell::NOBODY;
 
 /// Rollouts of one endpoint that are looked at.
 const MOST_LIVE: usize = 1_000;
@@ -54,6 +56,8 @@ pub struct Wanted {
     pub winner: Option<String>,
     /// The alias of the model that points at the version once its rollout is complete.
     pub alias: Option<String>,
+    /// What it must have passed.
+    pub required: Required,
     /// What it may be without anybody who looks, where nobody has; not asked of releases by hand.
     pub envelope: Option<Envelope>,
     /// What happens where another rollout is on its way.
@@ -325,7 +329,7 @@ pub(super) async fn begin_waiting(
 ///
 /// # Errors
 ///
-/// Where it may not be done: an author who approves, inputs that changed, a rollout that is over.
+/// Where it may not be done: an author or a program that approves, inputs that changed, a rollout that is over.
 pub async fn act(
     db: &Db,
     clock: &dyn Clock,
@@ -336,6 +340,9 @@ pub async fn act(
     let at = clock.now();
     let mut tx = db.begin().await?;
     let rollout = tx.rollout(id).await?.ok_or_else(|| Error::missing(format!("there is no rollout {id}")))?;
+    if matches!(action, Action::Approve { .. } | Action::Proceed { .. }) {
+        person(actor)?;
+    }
     let by = actor.name.clone();
     let input = match action {
         Action::Approve { inputs } => {
@@ -358,6 +365,20 @@ pub async fn act(
     let taken = take(&mut tx, &rollout, &input, actor, at).await?;
     tx.commit(taken.events).await?;
     Ok(taken.outcome.state)
+}
+
+/// Whether somebody is a person with a name: whoever agrees is told from the author by it, and counts once.
+///
+/// # Errors
+///
+/// Where it is a program, or somebody who gave the server's token alone.
+pub(super) fn person(actor: &Actor) -> Result<(), Error> {
+    if actor.kind == ActorKind::User && actor.name != NOBODY {
+        return Ok(());
+    }
+    let why = "only a person agrees, under a name: send a user name with the server's token as its password, or sign in on the page \
+               with one";
+    Err(Error::new(Code::PermissionDenied, why))
 }
 
 /// Begins a freeze; gives its number.

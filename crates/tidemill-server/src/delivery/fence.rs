@@ -77,6 +77,15 @@ async fn version(db: &Db, tx: &mut Tx, release: Digest) -> Result<Version, Error
 
 /// What the log knows of how a version was made; nothing where no run has registered it.
 pub(super) async fn facts_of(db: &Db, model: &str, number: u64) -> Result<Option<Facts>, Error> {
+    Ok(recorded(db, model, number).await?.1)
+}
+
+/// The event that recorded a version, by number, and what it knows of how the version was made.
+pub(super) async fn recorded(
+    db: &Db,
+    model: &str,
+    number: u64,
+) -> Result<(Option<u64>, Option<Facts>), Error> {
     let mut before = None;
     loop {
         let filter = EventFilter {
@@ -91,11 +100,14 @@ pub(super) async fn facts_of(db: &Db, model: &str, number: u64) -> Result<Option
         let is_last = page.len() < PAGE;
         before = page.last().map(|event| event.seq);
         let found = page.into_iter().find_map(|event| match event.kind {
-            EventKind::VersionCreated { version, facts, .. } if version == number => Some(facts),
+            EventKind::VersionCreated { version, facts, .. } if version == number => Some((event.seq, facts)),
             _ => None,
         });
-        if found.is_some() || is_last {
-            return Ok(found.flatten().map(|facts| *facts));
+        if let Some((seq, facts)) = found {
+            return Ok((Some(seq), facts.map(|facts| *facts)));
+        }
+        if is_last {
+            return Ok((None, None));
         }
     }
 }

@@ -16,6 +16,7 @@ mod quarantine;
 mod recent;
 mod sliced;
 mod step;
+mod tested;
 mod traffic;
 mod turns;
 
@@ -31,3 +32,4 @@ pub use ledger::{Ledger, LedgerPlace, Written, record_in_words, recorded};
 pub use quarantine::{Lift, Lifted, lift_quarantine, quarantines, word_ends};
 pub use recent::{Asked, Recent, recent};
 pub use step::{plan_of, state_of};
+pub use tested::Required;

@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
-use tidemill_core::{Actor, ActorKind, Clock, Digest, EventKind, Facts, NewEvent, Timestamp};
+use tidemill_core::{Actor, Clock, Digest, EventKind, Facts, NewEvent, Timestamp};
 use tidemill_db::Db;
 use tidemill_db::delivery::{Quarantine, QuarantineWord};
 use tidemill_deliver::release::Release;
 use tidemill_registry::{Code, Error};
 
+use super::command::person;
 use super::fence::facts_of;
 use super::step::release_of;
 
@@ -118,9 +119,7 @@ pub async fn lift_quarantine(
     if reason.trim().is_empty() {
         return Err(Error::invalid("a reason is missing: it stands in the log"));
     }
-    if actor.kind == ActorKind::System {
-        return Err(Error::new(Code::InvalidState, "only people end a quarantine"));
-    }
+    person(actor)?;
     let mut tx = db.begin().await?;
     let mut words = tx.quarantine_words(*release, environment).await?.ok_or_else(|| {
         Error::missing(format!("release {} is not in quarantine in `{environment}`", release.short()))

@@ -41,7 +41,7 @@ pub use origins::Origins;
 pub(crate) use origins::is_same;
 pub(crate) use request_id::RequestId;
 pub use token::Token;
-pub(crate) use token::user_name;
+pub(crate) use token::{NOBODY, user_name};
 
 /// Puts the shell around all routes.
 pub(crate) fn around(app: &App, router: Router<App>) -> Router {
@@ -95,7 +95,7 @@ async fn answer(app: &App, id: &RequestId, mut request: Request, next: Next) -> 
     // Probes must work without a secret, and also when everything is busy.
     let probe = matches!(path, "/health" | "/version");
     let token = if probe || ui::is_open(path) { None } else { config.token.as_ref() };
-    let known = token::actor(token, request.headers()).or_else(|| {
+    let known = token::actor(token, &config.user, request.headers()).or_else(|| {
         let now = app.registry().clock().now();
         ui::actor(token?, request.method(), path, request.headers(), now)
     });

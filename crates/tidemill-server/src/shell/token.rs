@@ -21,7 +21,7 @@ impl Token {
 
     /// Whether the headers of a request carry it: as a bearer token, or as password with any user name.
     pub fn admits(&self, headers: &HeaderMap) -> bool {
-        actor(Some(self), headers).is_some()
+        actor(Some(self), NOBODY, headers).is_some()
     }
 
     /// Takes the same time whatever is different: digests of equal length are compared.
@@ -42,14 +42,17 @@ impl fmt::Debug for Token {
     }
 }
 
+/// Somebody who gave no name.
+pub(crate) const NOBODY: &str = "anonymous";
+
 /// What an `Authorization` header says.
 enum Credentials {
     Bearer(String),
     Basic { user: String, password: String },
 }
 
-/// Who sends a request, or nobody whom we know. Without a token everybody may, and a user name is believed.
-pub(super) fn actor(token: Option<&Token>, headers: &HeaderMap) -> Option<Actor> {
+/// Who sends a request, or nobody whom we know. Without a token everybody may, and a user name is believed; whoever gives none is `user`.
+pub(super) fn actor(token: Option<&Token>, user: &str, headers: &HeaderMap) -> Option<Actor> {
     let given =
         headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(credentials);
     let knows = |secret: &str| token.is_none_or(|token| token.matches(secret));
@@ -60,7 +63,7 @@ pub(super) fn actor(token: Option<&Token>, headers: &HeaderMap) -> Option<Actor>
         Some(Credentials::Basic { user, password }) if knows(&password) => {
             Some(Actor::user(user_name(&user)))
         }
-        None if token.is_none() => Some(Actor::user("anonymous")),
+        None if token.is_none() => Some(Actor::user(user)),
         _ => None,
     }
 }
@@ -83,7 +86,7 @@ fn credentials(value: &str) -> Option<Credentials> {
 /// A user name as it may stand in the log of events.
 pub(crate) fn user_name(user: &str) -> String {
     let plain: String = user.chars().filter(|c| !c.is_control()).take(128).collect();
-    if plain.trim().is_empty() { "anonymous".to_owned() } else { plain }
+    if plain.trim().is_empty() { NOBODY.to_owned() } else { plain }
 }
 
 #[cfg(test)]
@@ -97,7 +100,7 @@ mod tests {
         if let Some(given) = given {
             headers.insert(header::AUTHORIZATION, HeaderValue::from_str(given).unwrap());
         }
-        actor(token.map(Token::new).as_ref(), &headers).map(|actor| actor.to_string())
+        actor(token.map(Token::new).as_ref(), NOBODY, &headers).map(|actor| actor.to_string())
     }
 
     #[test]

@@ -142,6 +142,7 @@ impl Call<'_> {
             When::Git { branch, .. } => self.push(branch, verified, actor).await,
             When::Schedule { .. }
             | When::Data { .. }
+            | When::Expectations { .. }
             | When::Alert { .. }
             | When::Model { .. }
             | When::Message(_) => Ok(Received { ignored: 1, ..Received::default() }),

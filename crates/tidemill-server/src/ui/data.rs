@@ -2,64 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use tidemill_core::{EventKind, Name, Timestamp};
+use tidemill_core::Name;
 use tidemill_db::DatasetVersion;
 use tidemill_registry::Error;
 use tidemill_store::{Entry, EntryKind};
 use tidemill_ui::chart::spark;
 use tidemill_ui::{
-    Area, Badge, Block, Cell, Choice, Control, Crumb, Empty, Facts, FilterBox, Page, Section, Table, Tone,
-    href,
+    Area, Block, Cell, Choice, Control, Crumb, Empty, Facts, FilterBox, Page, Section, Table, Tone, href,
 };
 use tokio::task::spawn_blocking;
 
 use super::Made;
 use super::ask::Ask;
-use super::profile;
+use super::{expectations, profile};
 
 /// Files whose differences are listed.
 const FILES: usize = 500;
-/// Datasets whose newest check is read.
-const DATASETS: usize = 10_000;
-
-/// How the expectations of a dataset came out.
-pub(super) struct Checked {
-    pub(super) at: Timestamp,
-    pub(super) passed: u64,
-    pub(super) failed: u64,
-    pub(super) warned: u64,
-}
-
-impl Checked {
-    pub(super) fn badge(&self) -> Badge {
-        if self.failed > 0 {
-            return Badge::new(
-                Tone::Bad,
-                format!("{} of {} broken", self.failed, self.passed + self.failed + self.warned),
-            );
-        }
-        if self.warned > 0 {
-            return Badge::new(Tone::Warn, format!("{} warnings", self.warned));
-        }
-        Badge::new(Tone::Good, format!("{} hold", self.passed))
-    }
-}
-
-/// The newest check of each dataset that was ever checked.
-pub(super) async fn checks(ask: &Ask) -> Result<BTreeMap<String, Checked>, Error> {
-    let mut found = BTreeMap::new();
-    for event in ask.app.registry().db().newest_events("data.checked", DATASETS).await? {
-        if let EventKind::DataChecked { dataset, passed, failed, warned } = event.kind {
-            found.insert(dataset, Checked { at: event.at, passed, failed, warned });
-        }
-    }
-    Ok(found)
-}
-
 pub(super) async fn list(ask: Ask) -> Made {
     let db = ask.app.registry().db();
     let datasets = db.latest_dataset_versions().await?;
-    let mut checks = checks(&ask).await?;
+    let mut checks = expectations::newest(&ask).await?;
     let mut rows = Vec::with_capacity(datasets.len());
     for latest in &datasets {
         let name = latest.dataset.as_str();
@@ -70,7 +32,10 @@ pub(super) async fn list(ask: Ask) -> Made {
             latest.rows.map_or(Cell::None, Cell::Count),
             Cell::Bytes(latest.bytes),
             Cell::Count(latest.files),
-            checked.as_ref().map_or(Cell::None, |checked| Cell::Badge(checked.badge())),
+            checked.as_ref().map_or(Cell::None, |checked| {
+                let link = Cell::link(expectations::place(name), "which");
+                Cell::Many(vec![Cell::Badge(checked.badge()), link])
+            }),
             Cell::Time(latest.created_at, Some(ask.now)),
         ]);
     }
@@ -89,7 +54,7 @@ pub(super) async fn list(ask: Ask) -> Made {
     if !checks.is_empty() {
         let rows = checks.iter().map(|(name, checked)| {
             vec![
-                Cell::link(href(&["log"], &[("subject", &format!("dataset:{name}"))]), name.clone()),
+                Cell::link(expectations::place(name), name.clone()),
                 Cell::Badge(checked.badge()),
                 Cell::Time(checked.at, Some(ask.now)),
             ]
@@ -160,6 +125,7 @@ pub(super) async fn dataset(ask: Ask) -> Made {
     let table = Table::new("versions", "Versions", &columns).with(rows);
     let mut blocks = vec![Block::Section(Section::new("latest", "", vec![Block::Facts(facts)]))];
     blocks.push(Block::Section(Section::new("versions-list", "Versions", vec![Block::Table(table)])));
+    blocks.extend(expectations::section(&ask, name.as_str()).await?.map(Block::Section));
     if versions.len() > 1 {
         blocks.push(Block::Section(Section::new(
             "difference",
@@ -236,6 +202,9 @@ async fn difference(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<Block>
     let (old, new) = (format!("v{}", from.version), format!("v{}", to.version));
     let sizes = Table::new("sizes", "Sizes", &["what", &old, &new, "change"]).with(rows);
     blocks.push(Block::Table(sizes));
+    if let Some(columns) = changed_columns(from, to) {
+        blocks.push(Block::Table(columns));
+    }
     match (files(ask, from).await, files(ask, to).await) {
         (Some(before), Some(after)) => blocks.push(Block::Table(changed_files(&before, &after))),
         _ => blocks.push(Block::Text(
@@ -304,16 +273,45 @@ fn changed_files(before: &Files, after: &Files) -> Table {
         .or(Empty::new("Every file is the same", "The two versions hold the same bytes."))
 }
 
-/// The columns of a table, where the schema says them.
-fn schema(version: &DatasetVersion) -> Option<Table> {
+/// The names and types of a version's columns, where its schema says them.
+fn columns(version: &DatasetVersion) -> Option<Vec<(String, String)>> {
     let value: serde_json::Value = serde_json::from_str(version.schema.as_deref()?).ok()?;
     let fields = value.as_array().or_else(|| value.get("fields")?.as_array())?;
     let text = |field: &serde_json::Value, keys: &[&str]| {
         let found = keys.iter().find_map(|key| field.get(key));
-        found.map_or(Cell::None, |found| {
-            Cell::text(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
-        })
+        found
+            .map_or_else(String::new, |found| found.as_str().map_or_else(|| found.to_string(), str::to_owned))
     };
-    let rows = fields.iter().map(|field| vec![text(field, &["name"]), text(field, &["type", "data_type"])]);
+    let named = fields.iter().map(|field| (text(field, &["name"]), text(field, &["type", "data_type"])));
+    Some(named.collect())
+}
+
+fn schema(version: &DatasetVersion) -> Option<Table> {
+    let rows = columns(version)?.into_iter().map(|(name, kind)| vec![Cell::text(name), Cell::text(kind)]);
     Some(Table::new("schema", "Columns", &["column", "type"]).with(rows))
+}
+
+/// The columns that are not the same in two versions, where both say what they have.
+fn changed_columns(from: &DatasetVersion, to: &DatasetVersion) -> Option<Table> {
+    let (before, after) = (columns(from)?, columns(to)?);
+    let kind = |all: &[(String, String)], name: &str| {
+        all.iter().find(|(known, _)| known == name).map(|(_, kind)| kind.clone())
+    };
+    let mut rows = Vec::new();
+    for (name, now) in &after {
+        match kind(&before, name) {
+            None => rows.push((Tone::Good, "added", name, String::new(), now.clone())),
+            Some(then) if then != *now => rows.push((Tone::Warn, "another type", name, then, now.clone())),
+            Some(_) => {}
+        }
+    }
+    for (name, then) in before.iter().filter(|(name, _)| kind(&after, name).is_none()) {
+        rows.push((Tone::Bad, "removed", name, then.clone(), String::new()));
+    }
+    let rows = rows.into_iter().map(|(tone, word, name, then, now)| {
+        vec![Cell::badge(tone, word), Cell::text(name.as_str()), Cell::text(then), Cell::text(now)]
+    });
+    let table =
+        Table::new("columns", "Columns that differ", &["change", "column", "before", "after"]).with(rows);
+    Some(table.or(Empty::new("Every column is the same", "The two versions have the same names and types.")))
 }

@@ -15,7 +15,7 @@ use super::evidence::{self, Tests};
 use super::pipeline::last_of_each;
 use super::rollout::{badge as rollout_badge, names, rollout_link, title};
 use super::words::{find, pipeline_badge, run_badge, run_link, took};
-use super::{data, delivery, log, monitoring, next, serving};
+use super::{delivery, expectations, log, monitoring, next, serving};
 use crate::delivery::standing;
 
 /// Events that are listed.
@@ -146,15 +146,12 @@ fn moving(
 
 async fn data_station(ask: &Ask, blocked: &mut Vec<Blocked>) -> Result<Station, Error> {
     let datasets = ask.app.registry().db().datasets().await?;
-    let checks = data::checks(ask).await?;
+    let checks = expectations::newest(ask).await?;
     let broken: Vec<_> = checks.iter().filter(|(_, checked)| checked.failed > 0).collect();
     for (name, checked) in &broken {
         blocked.push(Blocked {
-            what: Cell::link(
-                href(&["log"], &[("subject", &format!("dataset:{name}"))]),
-                format!("data {name}"),
-            ),
-            why: format!("{} expectations do not hold; `tidemill check` names the rows", checked.failed),
+            what: Cell::link(expectations::place(name), format!("data {name}")),
+            why: format!("{} expectations do not hold", checked.failed),
         });
     }
     let newest = datasets.iter().max_by_key(|dataset| dataset.updated_at);

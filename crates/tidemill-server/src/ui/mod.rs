@@ -16,6 +16,7 @@ mod delivery;
 mod earned;
 mod evaluation;
 mod evidence;
+mod expectations;
 mod experiments;
 mod files;
 mod home;
@@ -73,6 +74,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/pipelines/{id}", page(steps::run))
         .route("/data", page(data::list))
         .route("/data/{name}", page(data::dataset))
+        .route("/data/{name}/expectations", page(expectations::page))
         .route("/models", page(models::list))
         .route("/models/{name}", page(models::model))
         .route("/models/{name}/{version}", page(version::version))

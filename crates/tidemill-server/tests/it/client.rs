@@ -47,7 +47,8 @@ impl Server {
         let clock = Arc::new(FixedClock::new(Timestamp::from_millis(1_700_000_000_000)));
         let db = Db::open(dir.path().join("t.db").to_str().unwrap(), clock.clone()).await.unwrap();
         let store = Store::open(&dir.path().join("store"), StoreOptions::default()).unwrap();
-        let config = Config::new(dir.path().to_owned());
+        let mut config = Config::new(dir.path().to_owned());
+        config.user = String::from("grace");
         let app = make(Registry::new(db.clone(), store, clock.clone()), config);
         Self { running: Running::start(app).unwrap(), db, clock, _dir: dir }
     }

@@ -380,7 +380,7 @@ async fn an_alias_is_moved_by_a_form_of_our_own_page_only() {
 
     let moved = form(&server, "/ui/models/churn/alias", &fields, &[]).await;
     assert_eq!((moved.status, moved.header("location")), (303, Some("/models/churn#aliases")));
-    page(&server, "/models/churn").await.is(200, &["champion", "user:anonymous"]);
+    page(&server, "/models/churn").await.is(200, &["champion", "user:grace"]);
     page(&server, "/models/churn/2").await.is(200, &["churn v2", "champion", "No endpoint routes"]);
     page(&server, "/log?kind=alias.moved").await.is(200, &["alias champion", "1 events"]);
     let wrong = [fields[0], fields[1], ("version", "99")];

@@ -206,6 +206,14 @@ async fn a_rollout_is_approved_watched_and_rolled_back_on_its_page() {
     let other = Digest::of(b"other").to_string();
     let changed = act(&server, id, "approve", &[approve[0], ("inputs", &other)]).await;
     assert!(changed.status >= 400 && changed.body.contains("something changed"), "{changed:?}");
+    // Whoever has the token alone may be the author: a program is nobody who agrees, and neither is a person without a name.
+    let body = r#"{"action": "approve"}"#;
+    let json = ("content-type", "application/json");
+    for who in ["Bearer any", "Basic Og=="] {
+        let headers = [json, ("authorization", who)];
+        let refused = server.ask("POST", &format!("/api/v1/rollouts/{id}/actions"), &headers, body).await;
+        refused.is(403, &["only a person agrees, under a name"]);
+    }
     act(&server, id, "advance", &approve).await.is(404, &["nothing that is done"]);
     let approved = act(&server, id, "approve", &approve).await;
     assert_eq!((approved.status, approved.header("location")), (303, Some(path.as_str())));
@@ -215,7 +223,7 @@ async fn a_rollout_is_approved_watched_and_rolled_back_on_its_page() {
         look(&server, id, seq, "tides").await;
     }
     let going = page(&server, &path).await;
-    going.is(200, &["canary", "class=\"band\"", "reject 2", "safe after", "as planned", "anonymous"]);
+    going.is(200, &["canary", "class=\"band\"", "reject 2", "safe after", "as planned", "grace"]);
     let numbers = data(&server, &path).await;
     let cone = numbers["cone_0"]["rows"].as_array().unwrap();
     assert_eq!(
@@ -322,6 +330,10 @@ async fn nothing_of_a_rollout_becomes_markup() {
     tx.commit(vec![event(moved), event(quarantined)]).await.unwrap();
     let meant = format!("{candidate} {HOSTILE}");
     let lift = [("csrf", token.as_str()), ("release", meant.as_str()), ("reason", HOSTILE)];
+    form(&server, "/ui/quarantines/lift", &[("csrf", "x"), lift[1], lift[2]], &[])
+        .await
+        .is(403, &["Refused"]);
+    assert!(server.db.quarantine_words().await.unwrap().is_empty());
     assert_eq!(form(&server, "/ui/quarantines/lift", &lift, &[]).await.status, 303);
     let again = form(&server, "/ui/quarantines/lift", &lift, &[]).await;
     again.is(409, &["has said so already"]);
@@ -339,6 +351,9 @@ async fn nothing_of_a_rollout_becomes_markup() {
         let reply = page(&server, &path).await;
         reply.is(200, &["onerror"]);
         is_tame(&reply);
+    }
+    for action in ["approve", "abort", "rollback", "proceed", "drop"] {
+        act(&server, id, action, &[("csrf", "x"), ("reason", HOSTILE)]).await.is(403, &["Refused"]);
     }
     let refused = act(&server, id, "rollback", &[("csrf", &token), ("reason", HOSTILE)]).await;
     assert_eq!(refused.status, 303);

@@ -64,6 +64,7 @@ fn who_listens_for_what() {
         trigger("hook", When::Webhook),
         trigger("main", When::Git { branch: "main".into(), remote: None, poll: Duration::ZERO }),
         trigger("drift", When::Alert { monitor: "drift".into() }),
+        trigger("skew", When::Expectations { dataset: "flights".into() }),
         trigger("version", When::Model { model: "m".into(), alias: None }),
         trigger("champion", When::Model { model: "m".into(), alias: Some("champion".into()) }),
         trigger("am", When::Alertmanager { alert: "*".into() }),
@@ -105,7 +106,18 @@ fn who_listens_for_what() {
         currency: None,
         evidence: tidemill_core::Digest::of(b"e"),
     };
+    let checked = |dataset: &str, failed, warned| EventKind::DataChecked {
+        dataset: dataset.into(),
+        passed: 3,
+        failed,
+        warned,
+        evidence: None,
+    };
     for (event, expected) in [
+        (event(1, checked("flights", 0, 1)), "fire skew"),
+        (event(1, checked("flights", 1, 0)), "fire skew"),
+        (event(1, checked("flights", 0, 0)), ""),
+        (event(1, checked("weather", 1, 1)), ""),
         (event(1, firing("drift")), "fire drift"),
         (event(1, firing("quality")), ""),
         (source(1, SourceKind::Schedule, "nightly"), "fire nightly"),

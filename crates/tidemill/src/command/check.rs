@@ -7,7 +7,7 @@ use tidemill_project::Resolved;
 use crate::app::App;
 use crate::cli::Check;
 use crate::command::status::{planned, print_plan};
-use crate::data_check::{Checked, check, event, lines};
+use crate::data_check::{Checked, check, lines, record};
 use crate::failure::{Exit, Failure, Said};
 use crate::model_test::check_columns;
 use crate::profile::Source;
@@ -23,10 +23,7 @@ pub(crate) fn run(args: &Check, app: &App<'_>) -> anyhow::Result<()> {
         for (name, dataset) in &resolved.datasets {
             all.extend(check(app, name, dataset, &resolved)?);
         }
-        if !all.is_empty() {
-            let events = all.iter().map(|checked| app.event(event(checked))).collect();
-            app.record(events)?;
-        }
+        record(app, &all)?;
     }
     let (_, plan) = planned(app, &resolved)?;
     check_columns(app, &resolved, &plan)?;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::app::{App, PROJECT_FILE, git, reason};
 use crate::cli::{Ci, Run};
-use crate::data_check::{check, event, lines};
+use crate::data_check::{check, lines, record};
 use crate::failure::Failure;
 
 pub(crate) fn run(args: &Ci, app: &App<'_>) -> anyhow::Result<()> {
@@ -77,9 +77,7 @@ fn test(app: &App<'_>, root: &Path, commit: &str) -> anyhow::Result<()> {
     for (name, dataset) in &resolved.datasets {
         checked.extend(check(&beside, name, dataset, &resolved)?);
     }
-    if !checked.is_empty() {
-        beside.record(checked.iter().map(|checked| beside.event(event(checked))).collect())?;
-    }
+    record(&beside, &checked)?;
     let failed: u64 = checked.iter().map(crate::data_check::Checked::failed).sum();
     if app.console.json() {
         app.console.json_line(&json!({"commit": commit, "data": checked}))?;

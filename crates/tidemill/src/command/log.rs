@@ -229,7 +229,7 @@ pub(super) fn describe(event: &Event) -> String {
             )
         }
         EventKind::RunFinished { run, state, .. } => format!("run {} {}", run.short(), state.past()),
-        EventKind::DataChecked { dataset, passed, failed, warned } => {
+        EventKind::DataChecked { dataset, passed, failed, warned, .. } => {
             format!("{dataset}: {passed} passed, {failed} failed, {warned} warned")
         }
         EventKind::ModelTested { run, passed, failed, .. } => {

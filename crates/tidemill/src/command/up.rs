@@ -70,6 +70,7 @@ fn start(
     let scratch = scratch(&home)?;
     let mut config = Config::new(scratch.clone());
     config.token = token;
+    config.user = crate::app::user_name();
     config.origins = origins(listening, &addresses);
     config.step_logs = Some(home.dir.join("runs"));
     config.secrets = Secrets::of(|name| std::env::var(name).ok());

@@ -71,6 +71,7 @@ impl Server {
         }
         fs_err::create_dir_all(&self.scratch)?;
         let mut config = Config::new(self.scratch.clone());
+        config.user = crate::app::user_name();
         if let Some(pending) = self.pending.get().cloned() {
             config.before = Some(Before(Arc::new(move || {
                 let pending = Arc::clone(&pending);

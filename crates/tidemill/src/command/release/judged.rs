@@ -62,9 +62,17 @@ impl Judged {
         let mut quality = Quality::default();
         for metric in &declared.metrics {
             match metric {
-                project::JudgeMetric::Word(project::JudgeWord::Errors) => judged.rate("errors", RARE_ERRORS),
+                project::JudgeMetric::Word(project::JudgeWord::Errors) => {
+                    judged.rate(ERRORS, &project::RateLimits::default(), RARE_ERRORS);
+                }
+                project::JudgeMetric::Limits(project::JudgeLimits::Errors(limits)) => {
+                    judged.rate(ERRORS, limits, RARE_ERRORS);
+                }
                 project::JudgeMetric::Word(project::JudgeWord::Latency) => {
-                    judged.rate("latency", RARELY_SLOW);
+                    judged.rate(LATENCY, &project::RateLimits::default(), RARELY_SLOW);
+                }
+                project::JudgeMetric::Limits(project::JudgeLimits::Latency(limits)) => {
+                    judged.rate(LATENCY, limits, RARELY_SLOW);
                 }
                 project::JudgeMetric::Word(project::JudgeWord::Cost) => {
                     judged.cost(&project::CostLimits::default(), objective);
@@ -115,8 +123,12 @@ impl Build {
         self.metrics.push(Metric { name: name.to_owned(), kind, tier, critical: true, required });
     }
 
-    fn rate(&mut self, name: &str, negligible: f64) {
-        let kind = Kind::EventRate { tolerate: 1.25, reject: 2.0, negligible: Some(negligible) };
+    fn rate(&mut self, name: &str, limits: &project::RateLimits, negligible: f64) {
+        let kind = Kind::EventRate {
+            tolerate: limits.tolerate.unwrap_or(project::RateLimits::TOLERATE),
+            reject: limits.reject.unwrap_or(project::RateLimits::REJECT),
+            negligible: Some(limits.negligible.map_or(negligible, |share| share.0)),
+        };
         self.add(name, Tier::Operational, true, kind);
     }
 
@@ -238,6 +250,19 @@ mod tests {
                 .collect();
             assert_eq!(said.join(" "), wanted, "{stages}");
         }
+    }
+
+    #[test]
+    fn limits_of_rates_are_those_of_the_file() {
+        let judged = judged(
+            "{stages: [{canary: 20%}, {full: {}}], judge: {error_budget: 0.01, metrics: [latency, {errors: {tolerate: 1.1, reject: 1.5, negligible: 0.1%}}]}}",
+        );
+        let spec = judged.spec.unwrap();
+        spec.check().unwrap();
+        let rate =
+            |tolerate, reject, negligible| Kind::EventRate { tolerate, reject, negligible: Some(negligible) };
+        let kinds: Vec<Kind> = spec.metrics.into_iter().map(|metric| metric.kind).collect();
+        assert_eq!(kinds, [rate(1.25, 2.0, 0.02), rate(1.1, 1.5, 0.001)]);
     }
 
     #[test]

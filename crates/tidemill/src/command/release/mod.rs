@@ -8,8 +8,9 @@ use serde_json::json;
 use tidemill_core::Name;
 use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::rollout::Concurrency;
+use tidemill_project::RequiredTests;
 use tidemill_registry::CHAMPION;
-use tidemill_server::delivery::{Version, Wanted, endpoint_name, release_after};
+use tidemill_server::delivery::{Required, Version, Wanted, endpoint_name, release_after};
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -153,9 +154,27 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
         rivals: Vec::new(),
         winner: planned.winner,
         alias: (declared.champion_follows() == Some(name)).then(|| CHAMPION.to_owned()),
+        required: required(app),
         envelope: None,
         concurrency: Concurrency::Queue,
     })
+}
+
+/// What a version must have passed: what the project asks for, or else all that it declares.
+fn required(app: &App<'_>) -> Required {
+    let project = &app.project;
+    let tested: Vec<String> = project
+        .data
+        .iter()
+        .filter(|(_, data)| !data.expect.is_empty())
+        .map(|(name, _)| name.to_string())
+        .collect();
+    let asked = project.release.as_ref().and_then(|release| release.require.as_ref());
+    let asks = |tests| asked.is_none_or(|asked| asked.contains(&tests));
+    Required {
+        model: asks(RequiredTests::ModelTests) && (asked.is_some() || !project.tests.is_empty()),
+        data: asks(RequiredTests::DataTests).then_some(tested),
+    }
 }
 
 /// What triggers may release to an environment without anybody who looks.

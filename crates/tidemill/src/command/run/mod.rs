@@ -4,14 +4,13 @@ mod display;
 mod register;
 mod summary;
 mod sweep;
+mod tested;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tidemill_core::{Clock as _, Digest, EventKind, Quiet, RunId, RunState, SystemClock, canonical_json};
-use tidemill_db::EventFilter;
-use tidemill_db::Order;
+use tidemill_core::{Clock as _, EventKind, RunId, RunState, SystemClock, canonical_json};
 use tidemill_db::tracking::{Experiment, KeyValue, Stage};
 use tidemill_pipeline::{
     Dag, Decision, Guard, Holder, LocalExecutor, Plan, RunOptions, RunReport, Selection, Services, Tracker,
@@ -23,16 +22,17 @@ use tidemill_registry::{Code, Registry};
 use crate::app::{App, LOCK_FILE};
 use crate::cli::Run;
 use crate::command::status::{environment, make_plan, print_plan};
-use crate::data_check::{check, event, lines};
+use crate::data_check::{check, lines, record};
 use crate::failure::{Exit, Failure, Said};
 use crate::journal::{Parts, Recorder, RunPlan};
-use crate::model_test::{Evidence, Outcome, check_columns, judge, key, rivals, subject};
+use crate::model_test::{Evidence, Outcome, check_columns};
 use crate::step::Bodies;
 use crate::tracking::{self, Server, Tracking};
 
 pub(crate) use display::Display;
 pub(crate) use register::Registered;
 pub(crate) use summary::{failures, flatten, metric_values};
+use tested::test_model;
 
 /// Memory of one `sql` step before it spills to disk.
 pub(crate) const SQL_MEMORY: usize = 2 << 30;
@@ -158,8 +158,7 @@ fn check_data(app: &App<'_>, resolved: &Resolved, plan: &Plan) -> anyhow::Result
                 app.console.problem(&line);
             }
         }
-        let event = app.event(event(&checked));
-        app.record(vec![event])?;
+        record(app, std::slice::from_ref(&checked))?;
         if failed > 0 {
             broken.push(name.clone());
         }
@@ -319,82 +318,4 @@ pub(crate) fn entropy() -> anyhow::Result<[u8; 16]> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Failure::new(format!("no random numbers: {error}")))?;
     Ok(bytes)
-}
-
-/// Tests the model, or finds the results of the same tests on the same model; gives with them the version that was the champion then.
-fn test_model(
-    app: &App<'_>,
-    resolved: &Resolved,
-    report: Option<&RunReport>,
-) -> anyhow::Result<Option<(Evidence, Option<u64>)>> {
-    if app.project.tests.is_empty() {
-        return Ok(None);
-    }
-    let Some((step, training)) = subject(&app.project, &resolved.steps) else { return Ok(None) };
-    let Some(out) = step.outs.first() else { return Ok(None) };
-    let folder = app.root.join(&out.path);
-    if !folder.is_dir() {
-        return Ok(None);
-    }
-    let content = tidemill_store::hash(&folder, Some(app.stat()?), &Quiet)?.digest;
-    let rivals = rivals(app)?;
-    let key = key(&app.project, &content, &rivals)?;
-    let known = known_evidence(app, &key)?;
-    let (evidence, digest, run) = match known {
-        // A run that the model is part of has results of its own, also where they are those of an earlier one.
-        Some((evidence, digest)) => {
-            let took_part = |report: &&RunReport| report.steps.iter().any(|found| found.step == step.name);
-            (evidence, digest, report.filter(took_part).map(|report| report.run))
-        }
-        None => {
-            let evidence = judge(app, (step, training), &content, key, &rivals)?;
-            let digest = app.store()?.put(&canonical_json(&evidence)?)?;
-            let run = match report {
-                Some(report) => Some(report.run),
-                None => app.block(app.db()?.runs(1))?.first().map(|run| run.id),
-            };
-            (evidence, digest, run)
-        }
-    };
-    if let Some(run) = run {
-        let event = app.event(EventKind::ModelTested {
-            run,
-            evidence: digest,
-            passed: evidence.count(Outcome::Passed),
-            failed: evidence.count(Outcome::Failed),
-        });
-        app.record(vec![event])?;
-    }
-    Ok(Some((evidence, rivals.champion_version())))
-}
-
-/// How far back results of tests are looked for.
-const KNOWN: usize = 20;
-
-/// Results of the same tests on the same model, and where they are stored.
-fn known_evidence(app: &App<'_>, key: &str) -> anyhow::Result<Option<(Evidence, Digest)>> {
-    let filter = EventFilter {
-        kind: Some("model.tested".to_owned()),
-        limit: Some(KNOWN),
-        order: Order::NewestFirst,
-        ..EventFilter::default()
-    };
-    for event in app.block(app.db()?.events(&filter))? {
-        let EventKind::ModelTested { evidence, .. } = event.kind else { continue };
-        if let Some(found) = evidence_of(app, &evidence)?
-            && found.key == key
-        {
-            return Ok(Some((found, evidence)));
-        }
-    }
-    Ok(None)
-}
-
-/// Stored evidence; `None` where it has been collected or has another form.
-fn evidence_of(app: &App<'_>, digest: &Digest) -> anyhow::Result<Option<Evidence>> {
-    let store = app.store()?;
-    if !store.contains(digest)? {
-        return Ok(None);
-    }
-    Ok(Evidence::read(&store.get(digest)?))
 }

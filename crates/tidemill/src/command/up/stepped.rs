@@ -39,6 +39,7 @@ impl Stepped {
         home.make()?;
         triggers.begin().await?;
         let mut config = Config::new(scratch(home)?);
+        config.user = crate::app::user_name();
         config.drives_rollouts = false;
         config.step_logs = Some(home.dir.join("runs"));
         let options = GatewayOptions {

@@ -1,6 +1,7 @@
 //! The server as its clients see it: the real binary, the real MLflow client, and kill -9 at any moment.
 
 mod alone;
+mod approvals;
 mod client;
 mod contests;
 mod continuous;
@@ -8,6 +9,7 @@ mod contract;
 mod crash;
 mod import;
 mod ledger;
+mod listened;
 mod load;
 mod messages;
 mod mlflow;
@@ -20,6 +22,7 @@ mod registered;
 mod rollouts;
 mod serving;
 mod soak;
+mod tested;
 mod tracked;
 mod triggers;
 mod why;

@@ -7,6 +7,7 @@ use crate::fixture::{copy, repository};
 const RELEASE: &str = "
 release:
   model: late
+  require: []
   environments:
     prod:
       approve: {by: owner, count: 1}
@@ -19,17 +20,26 @@ release:
 fn release(place: &Place, url: &str) {
     succeeds(script(place, "rollouts.py", &[url, "register"]), &[]);
     for version in ["late@1", "late@2"] {
-        succeeds(place.command(&["release", version, "--to", "prod"]), &[]);
+        // Whoever looks at the pages is who started the server, and approves what somebody else has made.
+        let mut command = place.command(&["release", version, "--to", "prod"]);
+        command.env("USER", "grace");
+        succeeds(command, &[]);
     }
 }
 
 /// Has a script of `tests/python` look at pages. Pictures stay in the build's folder, where CI finds them.
-pub(super) fn in_browser(place: &Place, server: &Server, look: &str, name: &str) {
+pub(super) fn in_browser(place: &Place, server: &Server, script: &str, name: &str) {
+    look(place, server, (script, name), &[]);
+}
+
+/// The same with more arguments.
+fn look(place: &Place, server: &Server, (look, name): (&str, &str), more: &[&str]) {
     let axe = std::env::var_os("TIDEMILL_TEST_AXE")
         .map_or_else(|| repository().join(".axe/axe.min.js"), std::path::PathBuf::from);
     assert!(axe.exists(), "no axe-core at `{}`: run `cargo xtask setup`", axe.display());
     let pictures = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures").join(name);
-    let arguments = [server.url.as_str(), axe.to_str().unwrap(), pictures.to_str().unwrap()];
+    let arguments =
+        [&[server.url.as_str(), axe.to_str().unwrap(), pictures.to_str().unwrap()], more].concat();
     let mut command = script(place, look, &arguments);
     if let Some(browser) = std::env::var_os("TIDEMILL_TEST_CHROMIUM") {
         command.env("TIDEMILL_TEST_CHROMIUM", browser);
@@ -75,4 +85,43 @@ fn every_page_on_postgres() {
     let place = Place::postgres();
     fs_err::write(place.root().join("tidemill.yaml"), format!("project: served\n{RELEASE}")).unwrap();
     look_at(&place, "postgres");
+}
+
+/// A step that waits for somebody, another after it, and data whose columns and cells are hostile.
+const GOES_ON: &str = r#"project: live
+data: {rows: {path: rows.csv, expect: [{not_null: ["<script>window.hurt=1</script>"]}, {row_count: {min: 1}}]}}
+pipeline:
+  slow:
+    run: echo first line; while [ ! -e go ]; do sleep 0.1; done; echo second line;
+      echo '<script>window.hurt=1</script>'; while [ ! -e end ]; do sleep 0.1; done; echo done > slow.txt
+    outs: [slow.txt]
+  after: {run: cat slow.txt > after.txt, deps: [slow.txt], outs: [after.txt]}
+"#;
+
+#[test]
+fn a_run_that_goes_on_is_followed_on_its_page() {
+    let place = Place::sqlite();
+    let write = |name: &str, text: &str| fs_err::write(place.root().join(name), text).unwrap();
+    write("tidemill.yaml", GOES_ON);
+    let rows = "id,<script>window.hurt=1</script>\n1,<b>bold</b>\n2,\n3,\n4,\n";
+    write("rows.csv", rows);
+    write("other.csv", "id,more\n1,2\n");
+    for version in ["other.csv", "rows.csv"] {
+        succeeds(place.command(&["data", "add", "versioned", version]), &[]);
+    }
+    assert_eq!(place.command(&["check"]).output().unwrap().status.code(), Some(1));
+    let server = place.serve();
+    let mut run = place.command(&["run", "--no-tests"]).spawn().unwrap();
+    let begin = std::time::Instant::now();
+    while !super::rollouts::get(&format!("{}/pipelines?format=json", server.url))
+        .to_string()
+        .contains("running")
+    {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(120), "{}", server.said());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let root = place.root().to_str().unwrap().to_owned();
+    look(&place, &server, ("live_pages.py", "live"), &[&root]);
+    assert!(run.wait().unwrap().success());
+    server.stop();
 }

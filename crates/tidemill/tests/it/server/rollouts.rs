@@ -293,36 +293,6 @@ fn a_plan_that_cannot_decide_in_time_is_refused_or_warned_of() {
 }
 
 #[test]
-fn no_path_leads_past_an_approval() {
-    let gated = PROJECT.replace("    prod:\n", "    prod:\n      approve: {by: owner, people: [ada]}\n");
-    let (place, server) = served(&gated);
-    json(&place, &["release", "late@1", "--to", "prod"]);
-    let waiting = wait(&place, 1, &server, |status| status["phase"] == "awaiting");
-    // The author, a stranger, an approval of something else, and the words that mean something elsewhere.
-    for arguments in [
-        &["rollout", "approve", "1"][..],
-        &["rollout", "approve", "1", "--inputs", waiting["release"].as_str().unwrap()],
-        &["rollout", "proceed", "1", "--reason", "hurry"],
-    ] {
-        let refused = place.command(arguments).output().unwrap();
-        assert_eq!(refused.status.code(), Some(1), "{arguments:?}: {refused:?}");
-    }
-    // Nor is the endpoint a way around.
-    let set = place.command(&["endpoint", "set", "late", "--arm", "late=late@1:100"]).output().unwrap();
-    let said = String::from_utf8_lossy(&set.stderr);
-    assert!(!set.status.success() && said.contains("releases say which models answer at `late`"), "{set:?}");
-    let frozen = json(&place, &["freeze", "--reason", "incident"]);
-    assert_eq!(frozen["freeze"], 1);
-    wait(&place, 1, &server, |status| status["held"]["held_by"] == "freeze");
-    json(&place, &["freeze", "--lift", "1"]);
-    let still = wait(&place, 1, &server, |status| status["held"]["held_by"] == "approvals");
-    assert_eq!((still["phase"].as_str(), still["share"].as_f64()), (Some("awaiting"), Some(0.0)));
-    json(&place, &["rollout", "abort", "1", "--reason", "enough"]);
-    wait(&place, 1, &server, |status| status["phase"] == "aborted");
-    server.stop();
-}
-
-#[test]
 fn outside_of_its_windows_a_release_waits_and_says_until_when() {
     let today = SystemClock.now().millis() / 86_400_000;
     // Neither today nor tomorrow; the first day of the epoch was a Thursday.

@@ -98,7 +98,7 @@ impl Log {
     }
 
     /// The events that led to the last of this kind, itself first.
-    fn chain(&self, kind: &str) -> Vec<String> {
+    pub(super) fn chain(&self, kind: &str) -> Vec<String> {
         let mut at = self.of(kind).last();
         let mut found = Vec::new();
         while let Some(event) = at {
@@ -325,6 +325,29 @@ fn a_push_is_told_by_a_signed_webhook() {
     assert_eq!((status, said["data"]["ignored"].as_u64()), (200, Some(1)), "{said}");
     let log = lab.log();
     assert_eq!(log.count("trigger_fired"), 1, "{log}");
+
+    // The others prove themselves in ways of their own.
+    for (before, sender) in ["gitlab", "gitea"].into_iter().enumerate() {
+        fs_err::write(other.join("in.txt"), sender).unwrap();
+        let commit = repository.commit(&other);
+        let body = push_body(&commit);
+        let signature = |secret: &str| signed(secret, &body).replace("sha256=", "");
+        let send = |secret: &str| match sender {
+            "gitlab" => {
+                let headers = [("X-Gitlab-Event", "Push Hook"), ("X-Gitlab-Token", secret)];
+                post(&server, "/hooks/git-main", &headers, &body)
+            }
+            _ => {
+                let headers = [("X-Gitea-Event", "push"), ("X-Gitea-Signature", &*signature(secret))];
+                post(&server, "/hooks/git-main", &headers, &body)
+            }
+        };
+        assert_eq!(send("another secret").0, 401, "{sender}");
+        let (status, said) = send("a secret of the hook");
+        assert_eq!((status, said["data"]["events"].as_array().unwrap().len()), (202, 1), "{sender}: {said}");
+        let log = lab.wait(&server, sender, |log| log.ended("succeeded") == before + 2);
+        assert_eq!(log.of("run_started").last().unwrap()["commit"], commit.as_str(), "{sender}");
+    }
     server.stop();
 }
 

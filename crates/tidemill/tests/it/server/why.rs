@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::registered::Api;
+use super::rollouts::get;
 use super::tracked::{make_champion, table};
 use super::triggers::{Lab, offsets};
 
@@ -40,6 +41,12 @@ fn from_a_file_that_changed_to_production() {
         std::thread::sleep(Duration::from_millis(100));
     }
     insta::assert_snapshot!("released", chain(&lab, "late@1"));
+    // The release is of the tests that its model passed.
+    let log = lab.log();
+    let tested = log.of("model_tested").last().unwrap()["evidence"].as_str().unwrap().to_owned();
+    let release = log.of("release_created").last().unwrap()["release"].as_str().unwrap().to_owned();
+    let page = get(&format!("{}/delivery/releases/{release}?format=json", server.url)).to_string();
+    assert!(page.contains("model tests") && page.contains(&tested), "{tested}: {page}");
 
     let text = lab.run(&["why", "late@1"]);
     let parts = ["late@1", "cause", "data", "run", "tests", "version", "release", "rollout", "now"];

@@ -1,0 +1,153 @@
+//! The gate of tests: what a version must have passed before anybody gets it, and the evidence of it, which is a part of its release.
+
+use tidemill_core::{Digest, EventKind, RunId};
+use tidemill_db::models::ModelVersion;
+use tidemill_db::{Db, EventFilter, Order};
+use tidemill_registry::{Code, Error};
+
+use super::fence::recorded;
+
+/// Under this name a release has the results of its model's tests.
+const MODEL: &str = "model tests";
+/// Runs of runs that are looked at: a training is a part of its pipeline's run, which may be a part of a search.
+const DEEPEST: usize = 3;
+
+/// The tests that a version must have passed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Required {
+    /// Those of the model.
+    pub model: bool,
+    /// Those of the data that it was made of: the datasets that have any.
+    pub data: Option<Vec<String>>,
+}
+
+/// What is known of how a version was made and tested.
+#[derive(Debug, Default)]
+pub(super) struct Origin {
+    /// The commit of the pipeline.
+    pub(super) commit: Option<String>,
+    /// Results of tests by name.
+    pub(super) evidence: Vec<(String, Digest)>,
+}
+
+/// The newest results of a kind of tests.
+struct Results {
+    evidence: Option<Digest>,
+    passed: u64,
+    failed: u64,
+}
+
+/// The evidence of a version.
+///
+/// # Errors
+///
+/// Where a test that is required failed, or there are no results of it.
+pub(super) async fn origin(db: &Db, of: &ModelVersion, required: &Required) -> Result<Origin, Error> {
+    let name = format!("{}@{}", of.model, of.version);
+    let refused =
+        |why: String| Err(Error::new(Code::InvalidState, format!("{name} cannot be released: {why}")));
+    let mut origin = Origin::default();
+    let mut run: Option<RunId> = of.run.as_deref().and_then(|run| run.parse().ok());
+    if run.is_none()
+        && let Some(logged) = &of.logged_model
+    {
+        run = db.logged_model(logged).await?.and_then(|logged| logged.source_run?.parse().ok());
+    }
+    let results = walk(db, run, &mut origin).await?;
+    match &results {
+        Some(Results { passed, failed, .. }) if required.model && *failed > 0 => {
+            let all = passed + failed;
+            return refused(format!(
+                "{failed} of {all} tests of its model failed; `tidemill why {name}` names the run"
+            ));
+        }
+        None if required.model => {
+            return refused(
+                "its model was not tested, and `release: require` of the project asks for that; `tidemill run` tests what it makes"
+                    .to_owned(),
+            );
+        }
+        _ => {}
+    }
+    if let Some(evidence) = results.and_then(|results| results.evidence) {
+        origin.evidence.push((MODEL.to_owned(), evidence));
+    }
+    let (end, facts) = recorded(db, &of.model, of.version).await?;
+    let Some(facts) = facts else {
+        if required.data.as_ref().is_some_and(|data| !data.is_empty()) {
+            return refused(
+                "nothing says what data it was made of, and `release: require` of the project asks for tests of them; \
+                 `tidemill run` records what it reads"
+                    .to_owned(),
+            );
+        }
+        return Ok(origin);
+    };
+    for dataset in facts.data.keys() {
+        let is_required = required.data.as_ref().is_some_and(|data| data.contains(dataset));
+        match checked(db, dataset, end).await? {
+            Some(Results { failed, .. }) if is_required && failed > 0 => {
+                return refused(format!("{failed} expectations on its data `{dataset}` did not hold"));
+            }
+            None if is_required => {
+                return refused(format!(
+                    "its data `{dataset}` were not tested, and `release: require` of the project asks for that"
+                ));
+            }
+            Some(Results { evidence: Some(evidence), .. }) => {
+                origin.evidence.push((format!("expectations of {dataset}"), evidence));
+            }
+            _ => {}
+        }
+    }
+    Ok(origin)
+}
+
+/// The newest tests of the model that came of a run, and the commit that the run was of. What the run itself does not say, the run says that it
+/// is a part of.
+async fn walk(db: &Db, run: Option<RunId>, origin: &mut Origin) -> Result<Option<Results>, Error> {
+    let (mut results, mut part) = (None, run);
+    for _ in 0..DEEPEST {
+        let Some(run) = part else { break };
+        if results.is_none() {
+            let tested = newest(db, "model.tested", format!("run:{run}"), None).await?;
+            results = tested.and_then(|kind| match kind {
+                EventKind::ModelTested { evidence, passed, failed, .. } => {
+                    Some(Results { evidence: Some(evidence), passed, failed })
+                }
+                _ => None,
+            });
+        }
+        let Some(tracked) = db.tracked_run(run).await? else { break };
+        let tag = |key: &str| tracked.tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.clone());
+        origin.commit = origin.commit.take().or_else(|| tag("mlflow.source.git.commit"));
+        part = tag("mlflow.parentRunId").and_then(|parent| parent.parse().ok());
+    }
+    Ok(results)
+}
+
+/// How the expectations of a dataset came out when a version was made of it, which the event `end` recorded.
+async fn checked(db: &Db, dataset: &str, end: Option<u64>) -> Result<Option<Results>, Error> {
+    let found = newest(db, "data.checked", format!("dataset:{dataset}"), end).await?;
+    Ok(found.and_then(|kind| match kind {
+        EventKind::DataChecked { evidence, passed, failed, .. } => Some(Results { evidence, passed, failed }),
+        _ => None,
+    }))
+}
+
+async fn newest(
+    db: &Db,
+    kind: &str,
+    subject: String,
+    before: Option<u64>,
+) -> Result<Option<EventKind>, Error> {
+    let filter = EventFilter {
+        kind: Some(kind.to_owned()),
+        subject: Some(subject),
+        before,
+        limit: Some(1),
+        order: Order::NewestFirst,
+        ..EventFilter::default()
+    };
+    Ok(db.events(&filter).await?.pop().map(|event| event.kind))
+}

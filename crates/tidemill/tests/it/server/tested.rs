@@ -1,0 +1,118 @@
+//! What was not tested, or failed, is not released: the gate of tests from outside, with versions of runs and of MLflow's clients.
+
+use super::process::{Place, Server};
+use super::registered::{Api, MODEL};
+use super::rollouts::get;
+use super::tracked::{register_newest, table};
+use super::triggers::Lab;
+
+const PIPELINE: &str = "
+data: {rows: {path: data.csv, expect: [{not_null: [y]}]}}
+pipeline:
+  model:
+    train: {algorithm: gbdt, features: data.csv, gbdt: {rounds: 20}, seed: 7}
+    outs: [model]
+objective: {task: {kind: classification, target: y, positive: 1}}
+";
+const PASSES: &str = "tests: [{parity: {max_abs: 1.0e-5}}]\n";
+const FAILS: &str = "tests: [{metric: {name: log_loss, max: 0.0}}]\n";
+
+fn release(require: &str) -> String {
+    format!("release: {{model: late{require}, environments: {{prod: {{approve: auto}}}}}}\n")
+}
+
+fn declare(place: &Place, rest: &str, require: &str) {
+    let text = format!("project: lab\n{PIPELINE}{rest}{}", release(require));
+    fs_err::write(place.root().join("tidemill.yaml"), text).unwrap();
+}
+
+/// What is said where a version cannot be released.
+#[track_caller]
+fn refused(place: &Place, version: &str) -> String {
+    let output = place.command(&["release", version, "--to", "prod"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(1) && said.contains(&format!("{version} cannot be released")),
+        "{said}"
+    );
+    said
+}
+
+#[test]
+fn a_version_goes_out_with_the_tests_that_it_passed_and_not_without() {
+    let lab = Lab::new(&format!("{PIPELINE}{PASSES}{}", release("")));
+    lab.write("data.csv", &table());
+    lab.run(&["run"]);
+    let server: Server = lab.place.serve();
+    let api = Api::of(&server, None);
+
+    // What a client registers has passed nothing that the project declares.
+    assert_eq!(api.register("late", MODEL), "2");
+    let said = refused(&lab.place, "late@2");
+    assert!(said.contains("its model was not tested"), "{said}");
+    declare(&lab.place, PASSES, ", require: [data_tests]");
+    let said = refused(&lab.place, "late@2");
+    assert!(said.contains("nothing says what data it was made of"), "{said}");
+
+    // A run whose tests fail registers nothing, and what somebody else registers of it does not go out either.
+    declare(&lab.place, FAILS, "");
+    assert_eq!(lab.place.command(&["run"]).output().unwrap().status.code(), Some(1));
+    register_newest(&api, "late");
+    let said = refused(&lab.place, "late@3");
+    assert!(
+        said.contains("1 of 1 tests of its model failed") && said.contains("tidemill why late@3"),
+        "{said}"
+    );
+    let log = lab.log();
+    assert_eq!((log.count("release_created"), log.count("rollout_created")), (0, 0), "{log}");
+
+    // So does what was registered before, until its model passes what is asked for now.
+    let said = refused(&lab.place, "late@1");
+    assert!(said.contains("1 of 1 tests of its model failed"), "{said}");
+    declare(&lab.place, PASSES, "");
+    lab.run(&["run"]);
+    // With what it passed, it goes, and the release names the results.
+    lab.run(&["release", "late@1", "--to", "prod"]);
+    let log = lab.log();
+    let release = log.of("release_created").last().unwrap()["release"].as_str().unwrap().to_owned();
+    let page = get(&format!("{}/delivery/releases/{release}?format=json", server.url)).to_string();
+    lab.run(&["run"]);
+    assert_eq!(
+        lab.log().count("model_tested"),
+        3,
+        "passed, failed, passed again, and nothing new after that"
+    );
+    for (kind, name) in [("model_tested", "model tests"), ("data_checked", "expectations of rows")] {
+        let evidence = log.of(kind).next().unwrap()["evidence"].as_str().unwrap();
+        assert!(page.contains(name) && page.contains(evidence), "{name} {evidence}: {page}");
+    }
+    // Whoever wants none of this says so where others see it.
+    declare(&lab.place, PASSES, ", require: []");
+    lab.run(&["release", "late@2", "--to", "prod"]);
+    server.stop();
+}
+
+#[test]
+fn data_that_broke_expectations_are_the_model_s_too() {
+    let lab = Lab::new(&format!("{PIPELINE}{}", release("")));
+    let column = table().replacen(",blue,", ",,", 40);
+    lab.write("data.csv", &column);
+    lab.run(&["run", "--no-tests"]);
+    let said = refused(&lab.place, "late@1");
+    assert!(said.contains("its data `rows` were not tested"), "{said}");
+
+    let text = fs_err::read_to_string(lab.place.root().join("tidemill.yaml")).unwrap();
+    fs_err::write(lab.place.root().join("tidemill.yaml"), text.replace("not_null: [y]", "not_null: [c]"))
+        .unwrap();
+    assert_eq!(lab.place.command(&["check"]).output().unwrap().status.code(), Some(1));
+    lab.write("data.csv", &column.replace("red", "rose"));
+    lab.run(&["run", "--no-tests"]);
+    let said = refused(&lab.place, "late@2");
+    assert!(said.contains("1 expectations on its data `rows` did not hold"), "{said}");
+
+    // The page shows the rules, and the rows that broke them.
+    let server = lab.place.serve();
+    let page = get(&format!("{}/data/rows/expectations?format=json", server.url)).to_string();
+    assert!(page.contains("not_null: [c]") && page.contains(r#"{"c":"null","row":3}"#), "{page}");
+    server.stop();
+}
