@@ -128,31 +128,6 @@ pub fn order(a: Weight, b: Weight) -> std::cmp::Ordering {
     money(b).total_cmp(&money(a)).then(a.since.cmp(&b.since))
 }
 
-/// Puts alerts that belong together into groups, here those of one endpoint; each in the order of [`order`], and the groups by the
-/// first of each. One message is sent for a group.
-pub fn groups<T>(
-    alerts: Vec<T>,
-    key: impl Fn(&T) -> String,
-    weight: impl Fn(&T) -> Weight,
-) -> Vec<(String, Vec<T>)> {
-    let mut groups: Vec<(String, Vec<T>)> = Vec::new();
-    for alert in alerts {
-        let key = key(&alert);
-        match groups.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, group)) => group.push(alert),
-            None => groups.push((key, vec![alert])),
-        }
-    }
-    for (_, group) in &mut groups {
-        group.sort_by(|a, b| order(weight(a), weight(b)));
-    }
-    groups.sort_by(|(_, a), (_, b)| match (a.first(), b.first()) {
-        (Some(a), Some(b)) => order(weight(a), weight(b)),
-        (a, b) => b.is_some().cmp(&a.is_some()),
-    });
-    groups
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -220,24 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn alerts_are_grouped_and_ordered_by_money() {
-        let alerts = vec![
-            ("a", None, 1),
-            ("b", Some(10.0), 5),
-            ("a", Some(70.0), 4),
-            ("b", Some(10.0), 2),
-            ("c", None, 0),
-        ];
-        let grouped = groups(
-            alerts,
-            |(endpoint, ..)| (*endpoint).to_owned(),
-            |(_, at_risk, since)| Weight { at_risk: *at_risk, since: Timestamp::from_millis(*since) },
-        );
-        let shown: Vec<(String, Vec<i64>)> = grouped
-            .into_iter()
-            .map(|(key, group)| (key, group.into_iter().map(|(_, _, since)| since).collect()))
-            .collect();
-        assert_eq!(shown, [("a".into(), vec![4, 1]), ("b".into(), vec![2, 5]), ("c".into(), vec![0])]);
+    fn alerts_are_ordered_by_money() {
+        let mut alerts: Vec<Weight> =
+            [(None, 1), (Some(10.0), 5), (Some(70.0), 4), (Some(10.0), 2), (Some(f64::NAN), 0)]
+                .map(|(at_risk, since)| Weight { at_risk, since: Timestamp::from_millis(since) })
+                .to_vec();
+        alerts.sort_by(|a, b| order(*a, *b));
+        let shown: Vec<i64> = alerts.iter().map(|alert| alert.since.millis()).collect();
+        assert_eq!(shown, [4, 2, 5, 0, 1], "what has no figure comes last, of equal ones the oldest first");
         assert_ne!(fingerprint("a", "drift"), fingerprint("a", "drift#2"));
     }
 }

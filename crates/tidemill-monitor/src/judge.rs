@@ -58,7 +58,7 @@ pub struct Memory {
     /// Values of the windows before.
     #[serde(default)]
     series: Series,
-    /// Outcomes of the business number by version.
+    /// Outcomes of the business number by version; of a monitor of quality, decisions and what they cost.
     #[serde(default, skip_serializing_if = "Releases::is_empty")]
     pub releases: Releases,
     /// The detector of a stream.
@@ -112,7 +112,9 @@ pub fn judge(
             drift::judge(compared, &mut memory.lord, exposure)
         }
         (Kind::Monitor(Monitor::Quality(rule)), Seen::Quality(seen)) => {
-            quality::judge(rule, seen, costs, exposure)
+            let verdict = quality::judge(rule, seen, costs, exposure);
+            memory.releases.add((window.from, window.to), &quality::cost_of_version(seen, &verdict));
+            verdict
         }
         (Kind::Estimate(rule), Seen::Estimate(found)) => quality::estimate(rule, found),
         (Kind::Monitor(Monitor::Service(rule)), Seen::Service(seen)) => levels::service(rule, seen, exposure),

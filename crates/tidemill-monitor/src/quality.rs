@@ -8,6 +8,7 @@ use tidemill_stats::interval::{Interval, auc, bootstrap, wilson};
 use tidemill_stats::quality::Confusion;
 use tidemill_stats::special::normal_quantile;
 
+use crate::releases::AnsweredBy;
 use crate::verdict::{Evidence, Exposure, State, Verdict, Without};
 
 /// Answers of a window with their labels. All columns have the same rows.
@@ -55,6 +56,22 @@ pub struct QualitySeen {
     pub labels: Labels,
     /// What was estimated before the labels came.
     pub estimated: Option<f64>,
+    /// The model and version that answered, where one answered them all.
+    pub version: Option<(String, String)>,
+}
+
+/// What decisions of the window cost, for the version that made them all; nothing where several did, or the objective names no costs.
+pub(crate) fn cost_of_version(seen: &QualitySeen, verdict: &Verdict) -> Vec<AnsweredBy> {
+    let Some(Evidence::Quality { labelled, cost_per_decision: Some(cost), .. }) = &verdict.evidence else {
+        return Vec::new();
+    };
+    let by = |(model, version): &(String, String)| AnsweredBy {
+        model: model.clone(),
+        version: version.clone(),
+        sum: cost * *labelled as f64,
+        outcomes: *labelled,
+    };
+    seen.version.iter().map(by).collect()
 }
 
 /// How an estimate did once the labels had come.

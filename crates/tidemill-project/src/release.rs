@@ -1,5 +1,7 @@
 //! How a model gets to production: environments, approvals, rollouts.
 
+use std::time::Duration;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -318,6 +320,18 @@ pub struct Judge {
     /// Groups of requests that are judged by themselves, too, so that harm to few is not lost among many; none where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slices: Option<JudgeSlices>,
+}
+
+impl Judge {
+    /// How long after a request it is judged, where outcomes are looked at.
+    pub fn outcomes_after(&self) -> Option<Duration> {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let is_later = |metric: &JudgeMetric| {
+            matches!(metric.word(), JudgeWord::Cost | JudgeWord::Quality | JudgeWord::Kpi)
+        };
+        let delay = self.outcomes.as_ref().map_or(DAY, |outcomes| outcomes.delay.0);
+        self.metrics.iter().any(is_later).then_some(delay)
+    }
 }
 
 /// Groups of requests that are judged by themselves. They only look for harm: half of the error budget is for them.

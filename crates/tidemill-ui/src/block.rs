@@ -115,12 +115,12 @@ impl Block {
             }
             Self::Choose(_, _, blocks) => blocks.iter().for_each(|block| block.walk(seen)),
             Self::Heat(heat) => seen(Numbers::Table(&heat.table)),
+            Self::Grid(grid) => seen(Numbers::Table(&grid.table)),
             Self::Stages(stages) => seen(Numbers::Table(&stages.table)),
             Self::Log(log) => seen(Numbers::Lines(&log.id, &log.lines)),
             Self::Filter(_)
             | Self::Form(_)
             | Self::Empty(_)
-            | Self::Grid(_)
             | Self::Text(_)
             | Self::Code(_)
             | Self::Markup(_)

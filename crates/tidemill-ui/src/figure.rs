@@ -27,6 +27,10 @@ pub struct Figure {
     pub links: Vec<Link>,
     /// As wide as the page.
     pub wide: bool,
+    /// Without a frame and a title: the page is about nothing else.
+    pub bare: bool,
+    /// The picture that is to be had as a file, where that on the page is more than one.
+    pub file: Option<Markup>,
 }
 
 #[derive(Template)]
@@ -41,12 +45,16 @@ struct FigureTemplate<'a> {
 impl Figure {
     /// The picture as an SVG file that needs nothing else; nothing where there is none to be had as one.
     pub fn svg(&self) -> Option<String> {
-        file::file(self.picture.as_str())
+        file::file(self.drawn())
+    }
+
+    fn drawn(&self) -> &str {
+        self.file.as_ref().unwrap_or(&self.picture).as_str()
     }
 
     /// Whether [`Self::svg`] gives something.
     pub(crate) fn is_file(&self) -> bool {
-        file::Drawn::parse(self.picture.as_str()).is_some()
+        file::Drawn::parse(self.drawn()).is_some()
     }
 
     pub(crate) fn html(&self, viewer: &Viewer) -> Markup {

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::{Link, Markup, Tone};
+use crate::{Cell, Link, Markup, Table, Tone};
 
 /// One row.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,9 +25,31 @@ pub struct Grid {
     pub rows: Vec<GridRow>,
     /// What the signs mean.
     pub legend: Vec<(Tone, &'static str)>,
+    /// The same as numbers.
+    pub table: Table,
 }
 
 impl Grid {
+    /// With the same as a table called `id`, whose first column is called `what`.
+    #[must_use]
+    pub fn numbered(mut self, id: &str, what: &str) -> Self {
+        let heads: Vec<&str> =
+            std::iter::once(what).chain(self.columns.iter().map(|column| column.text.as_str())).collect();
+        let rows = self.rows.iter().map(|row| {
+            let cells = row.places.iter().map(|place| match place {
+                // What stands in a place begins with the name of its row, for those who come to it without the row.
+                Some((tone, words)) => {
+                    let word = words.strip_prefix(&row.name).and_then(|rest| rest.strip_prefix(": "));
+                    Cell::badge(*tone, word.unwrap_or(words))
+                }
+                None => Cell::None,
+            });
+            std::iter::once(Cell::text(row.name.clone())).chain(cells).collect()
+        });
+        self.table = Table::new(id, self.caption.clone(), &heads).with(rows);
+        self
+    }
+
     pub(crate) fn html(&self) -> Markup {
         Markup::of(self)
     }

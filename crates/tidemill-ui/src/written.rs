@@ -41,17 +41,13 @@ impl Writer<'_> {
             Block::Columns(columns) => columns.iter().flatten().for_each(|block| self.block(block, level)),
             Block::Choose(_, _, blocks) => blocks.iter().for_each(|block| self.block(block, level)),
             Block::Heat(heat) => write_table(out, &heat.table),
+            Block::Grid(grid) => write_table(out, &grid.table),
             Block::Stages(stages) => write_table(out, &stages.table),
             Block::Empty(empty) => write_empty(out, empty),
             Block::Text(text) => sentence(out, text),
             Block::Code(text) => fenced(out, text),
             Block::Log(log) => fenced(out, &log.lines.join("\n")),
-            Block::Filter(_)
-            | Block::Form(_)
-            | Block::Grid(_)
-            | Block::Markup(_)
-            | Block::Image(..)
-            | Block::Links(_) => {}
+            Block::Filter(_) | Block::Form(_) | Block::Markup(_) | Block::Image(..) | Block::Links(_) => {}
         }
     }
 

@@ -524,6 +524,12 @@ pub(crate) struct GatewayOptions {
     /// ONNX Runtime's shared library, or a folder that holds it; the usual places are looked through where not given
     #[arg(long, env = "TIDEMILL_ONNXRUNTIME", value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) onnxruntime: Option<PathBuf>,
+    /// What loaded models may occupy together, as in `2GiB`: the least recently used ones make room. As much as there is where not given
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) model_memory: Option<u64>,
+    /// How long a request may take where neither its caller nor its endpoint says less
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = time)]
+    pub(crate) model_timeout: Duration,
     /// Send spans of requests to the OpenTelemetry collector at URL, over OTLP/HTTP
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) otlp: Option<String>,
@@ -573,6 +579,29 @@ pub(crate) enum LogFormat {
 /// As in the project file.
 fn time(text: &str) -> Result<Duration, String> {
     text.parse().map(|tidemill_project::Period(time)| time)
+}
+
+/// `512MiB`, `2GB`, or a number of bytes.
+fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 8] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+    ];
+    let text = text.trim();
+    let unit = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
+    let (number, bytes) = unit.unwrap_or_else(|| (text.strip_suffix('B').unwrap_or(text), 1));
+    let number: u64 =
+        number.trim().parse().map_err(|_| "expected a size such as `512MiB` or `2GB`".to_owned())?;
+    number
+        .checked_mul(bytes)
+        .filter(|size| *size > 0)
+        .ok_or_else(|| "expected a size above 0 that fits".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -62,6 +62,28 @@ fn a_candidate_at_its_limit_is_promoted_and_rolled_back_within_the_budget() {
     }
 }
 
+/// Harm of 1, 2 and 5 points of a hundred: of a rate of failures, and of a mean.
+#[test]
+fn small_harm_is_found_at_both_shares_and_the_larger_the_sooner() {
+    for (world, point) in [(World::Failures(0.11), 1.0 / 0.11), (World::Normal(30.0), 1.0)] {
+        for share in [0.1, 0.5] {
+            let mut before = u64::MAX;
+            for points in [0.01, 0.02, 0.05] {
+                let harm = points * point;
+                let setting = Setting { harm, looks: 2_000, ..setting(world, harm, share) };
+                let outcomes: Vec<_> = (0..60).map(|seed| play(setting, seed, true).judge).collect();
+                let found = outcomes.iter().flatten().filter(|outcome| outcome.harm).count();
+                assert!(found >= 57, "{found} of 60 found: {setting:?}");
+                let looks =
+                    median(outcomes.iter().map(|outcome| outcome.map(|outcome| outcome.looks)).collect());
+                let looks = looks.unwrap();
+                assert!(looks < before, "{looks} looks for more harm, {before} for less: {setting:?}");
+                before = looks;
+            }
+        }
+    }
+}
+
 #[test]
 fn a_test_that_is_looked_at_after_every_batch_without_care_is_far_beyond_it() {
     let wrong = (0..STREAMS)

@@ -242,8 +242,10 @@ fn quality_is_broken_only_where_its_whole_interval_is_and_the_estimate_is_checke
     let (_, watches) = watches();
     let quality = watches.iter().find(|watch| watch.id == "quality:roc_auc").unwrap();
     let mut memory = Memory::default();
-    let seen =
-        |labels: Labels, estimated| Seen::Quality(QualitySeen { predictions: 1_000, labels, estimated });
+    let by = |version: Option<&str>| version.map(|version| ("late".to_owned(), version.to_owned()));
+    let seen = |labels: Labels, estimated| {
+        Seen::Quality(QualitySeen { predictions: 1_000, labels, estimated, version: by(Some("1")) })
+    };
     let good = step(quality, &mut memory, 0, &seen(labels(900, 1.2, 1), Some(0.82)));
     assert_eq!((good.verdict.state, good.change), (State::Ok, None), "{}", good.verdict.why);
     assert!(
@@ -262,7 +264,16 @@ fn quality_is_broken_only_where_its_whole_interval_is_and_the_estimate_is_checke
     assert!((without.never - 120.0 * share).abs() < 1e-9, "{without:?}");
     assert!((without.always - 15.0 * (1.0 - share)).abs() < 1e-9, "{without:?}");
     assert!((checked.error - (0.82 - good.verdict.value.unwrap())).abs() < 1e-12);
-    assert!(cost_per_decision.is_some());
+    // What decisions cost is that of the version that made them, and of none where several did.
+    let spent = |memory: &Memory| {
+        let all = memory.releases.in_order();
+        all.iter().map(|release| (release.answered.sum, release.answered.outcomes)).collect::<Vec<_>>()
+    };
+    assert_eq!(spent(&memory), [(cost_per_decision.unwrap() * 900.0, 900)]);
+    let both =
+        QualitySeen { predictions: 1_000, labels: labels(900, 1.2, 1), estimated: None, version: by(None) };
+    let after = step(quality, &mut memory.clone(), 1, &Seen::Quality(both));
+    assert_eq!(spent(&after.memory), spent(&memory));
     // A few labels whose interval is wide hold the limit.
     let few = step(quality, &mut memory, 1, &seen(labels(60, 0.55, 3), None));
     assert_eq!(few.verdict.state, State::Ok, "{}", few.verdict.why);

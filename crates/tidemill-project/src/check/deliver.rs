@@ -10,8 +10,9 @@ use super::path::clean;
 use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
 use crate::{
-    Approve, Champion, Detector, Envelope, GitRecord, Judge, JudgeLimits, JudgeMetric, JudgeWord, ModelTest,
-    Monitor, RateLimits, Receiver, Release, RequiredTests, Rollout, Stage, StreamMonitor, StreamOf, Windows,
+    Approve, Canary, Champion, Detector, Envelope, GitRecord, Judge, JudgeLimits, JudgeMetric, JudgeWord,
+    ModelTest, Monitor, Period, RateLimits, Receiver, Release, RequiredTests, Rollout, Stage, StreamMonitor,
+    StreamOf, Windows,
 };
 
 impl Check<'_> {
@@ -226,8 +227,29 @@ impl Check<'_> {
             );
         }
         self.judged(judge, &at);
+        self.too_short(rollout, judge, &stages);
         if let Some(slices) = &judge.slices {
             self.slices(&slices.by, &at.key("slices").key("by"));
+        }
+    }
+
+    /// A stage that is over before an outcome is there is never decided.
+    fn too_short(&mut self, rollout: &Rollout, judge: &Judge, stages: &Cursor<'_>) {
+        let Some(delay) = judge.outcomes_after() else { return };
+        for (i, stage) in rollout.stages.iter().enumerate() {
+            let (name, max) = match stage {
+                Stage::Shadow(shadow) if shadow.until.is_some() => ("shadow", shadow.max),
+                Stage::Canary(Canary::Stage(canary)) => ("canary", canary.max),
+                _ => continue,
+            };
+            if let Some(max) = max
+                && max.0 <= delay
+            {
+                let delay = Period(delay);
+                let message = format!("it is over after {max}, and a request is judged {delay} after it");
+                let expected = format!("more than the `delay` of the judge's `outcomes`, {delay}");
+                self.add(&stages.item(i).key(name).key("max").span, message, &expected, None);
+            }
         }
     }
 

@@ -184,6 +184,44 @@ fn hours_slices_and_holdouts_that_make_no_sense() {
 }
 
 #[test]
+fn a_stage_that_is_over_before_outcomes_are_there() {
+    let text = |stages: &str, metrics: &str, outcomes: &str| {
+        format!(
+            "project: p\nobjective:\n  task: {{kind: classification, target: y, positive: 1}}\n  costs: {{currency: EUR, false_negative: 5, false_positive: 1}}\n\
+             release:\n  model: late\n  environments:\n    prod:\n      rollout:\n        stages: [{stages}, {{full: {{}}}}]\n        \
+             judge: {{error_budget: 0.01, metrics: {metrics}{outcomes}}}\n"
+        )
+    };
+    let canary = "{canary: {share: 5%, max: 6h}}";
+    insta::assert_snapshot!(bad(&text(canary, "[errors, cost]", ", outcomes: {delay: 12h}")));
+    // A day where nothing is said.
+    insta::assert_snapshot!(bad(&text("{shadow: {until: verdict, max: 24h}}", "[cost]", "")));
+    for good in [
+        text(canary, "[errors, latency]", ""),
+        text(canary, "[cost]", ", outcomes: {delay: 5h}"),
+        text("{shadow: {samples: 10, max: 1h}}", "[cost]", ""),
+    ] {
+        parse(&good, "tidemill.yaml").unwrap();
+    }
+}
+
+#[test]
+fn tests_that_are_required_and_limits_of_rates() {
+    let text = |require: &str, metrics: &str| {
+        format!(
+            "project: p\nrelease:\n  model: late\n  require: {require}\n  environments:\n    prod:\n      rollout:\n        \
+             stages: [{{canary: 5%}}, {{full: {{}}}}]\n        judge: {{error_budget: 0.01, metrics: {metrics}}}\n"
+        )
+    };
+    insta::assert_snapshot!(bad(&text("[model_tests, data_tests]", "[errors]")));
+    insta::assert_snapshot!(bad(&text("[model_test]", "[errors]")));
+    let wrong = "[{errors: {tolerate: 0.5, reject: 0.4}}, {latency: {tolerate: 3, negligible: 100%}}]";
+    insta::assert_snapshot!(bad(&text("[]", wrong)));
+    let good = "[{errors: {tolerate: 1.1, reject: 1.5, negligible: 0.1%}}, {latency: {}}]";
+    parse(&text("[]", good), "tidemill.yaml").unwrap();
+}
+
+#[test]
 fn a_release_is_of_one_step_that_writes_a_model() {
     let train =
         "train: {algorithm: gbdt, features: rows.csv, task: {kind: classification, target: y}}, outs:";

@@ -73,6 +73,11 @@ impl Models {
         self.ways.load().keys().map(|model| model.to_string()).collect()
     }
 
+    /// Bytes that loaded models may occupy together, where there is a limit.
+    pub fn memory_budget(&self) -> Option<u64> {
+        self.settings.memory_budget
+    }
+
     /// Where models come from.
     pub fn source(&self) -> &Arc<dyn ModelSource> {
         &self.source

@@ -113,7 +113,7 @@ async fn settle(db: &Db, tx: &mut Tx, wanted: &Wanted, of: &Version) -> Result<R
         let why = format!("the files of {of} are not in the store, so nothing can be released by digest");
         Error::new(Code::InvalidState, why)
     })?;
-    let Origin { commit, evidence } = origin(db, &found, &wanted.required).await?;
+    let Origin { commit, evidence, .. } = origin(db, &found, &wanted.required).await?;
     Ok(Release {
         model: model.clone(),
         version: *version,

@@ -55,12 +55,29 @@ pub(super) async fn preflight(
         Some(incumbent) if !loaded.is_empty() => load(app, names, incumbent).await.and_then(Result::ok),
         _ => None,
     };
+    problems.extend(too_large(app, loaded.iter().map(|(_, model)| model).chain(&incumbent)));
     for (release, candidate) in loaded {
         let of = plan.prefix(release);
         let found = compare(plan, &candidate, incumbent.as_ref(), &hidden).into_iter();
         problems.extend(found.map(|problem| format!("{of}{problem}")));
     }
     problems
+}
+
+/// Why there is no room for models that answer side by side: each request to one would unload another.
+fn too_large<'a>(app: &App, models: impl Iterator<Item = &'a Arc<Loaded>>) -> Option<String> {
+    let budget = app.serving()?.gateway().models().memory_budget()?;
+    let sizes: Vec<u64> = models.map(|model| model.memory).collect();
+    let together = sizes.iter().fold(0, |sum: u64, one| sum.saturating_add(*one));
+    (sizes.len() > 1 && together > budget).then(|| {
+        format!(
+            "{} models have to be in memory at once, and occupy {} of the {} that models may occupy; `--model-memory` of the server says \
+             how much",
+            sizes.len(),
+            tidemill_ui::bytes(together),
+            tidemill_ui::bytes(budget)
+        )
+    })
 }
 
 /// Why candidates must not run: what waited may have become known as harmful meanwhile.

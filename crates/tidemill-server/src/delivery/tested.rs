@@ -28,6 +28,8 @@ pub(super) struct Origin {
     pub(super) commit: Option<String>,
     /// Results of tests by name.
     pub(super) evidence: Vec<(String, Digest)>,
+    /// The event with which the pipeline's run began.
+    started: Option<u64>,
 }
 
 /// The newest results of a kind of tests.
@@ -72,7 +74,9 @@ pub(super) async fn origin(db: &Db, of: &ModelVersion, required: &Required) -> R
     if let Some(evidence) = results.and_then(|results| results.evidence) {
         origin.evidence.push((MODEL.to_owned(), evidence));
     }
-    let (end, facts) = recorded(db, &of.model, of.version).await?;
+    let (created, facts) = recorded(db, &of.model, of.version).await?;
+    // Data are checked before a run; what somebody checks while it goes on may be other data.
+    let end = origin.started.or(created);
     let Some(facts) = facts else {
         if required.data.as_ref().is_some_and(|data| !data.is_empty()) {
             return refused(
@@ -111,12 +115,15 @@ async fn walk(db: &Db, run: Option<RunId>, origin: &mut Origin) -> Result<Option
         let Some(run) = part else { break };
         if results.is_none() {
             let tested = newest(db, "model.tested", format!("run:{run}"), None).await?;
-            results = tested.and_then(|kind| match kind {
+            results = tested.and_then(|(_, kind)| match kind {
                 EventKind::ModelTested { evidence, passed, failed, .. } => {
                     Some(Results { evidence: Some(evidence), passed, failed })
                 }
                 _ => None,
             });
+        }
+        if origin.started.is_none() {
+            origin.started = newest(db, "run.started", format!("run:{run}"), None).await?.map(|(seq, _)| seq);
         }
         let Some(tracked) = db.tracked_run(run).await? else { break };
         let tag = |key: &str| tracked.tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.clone());
@@ -126,21 +133,22 @@ async fn walk(db: &Db, run: Option<RunId>, origin: &mut Origin) -> Result<Option
     Ok(results)
 }
 
-/// How the expectations of a dataset came out when a version was made of it, which the event `end` recorded.
+/// How the expectations of a dataset came out last before the event `end`.
 async fn checked(db: &Db, dataset: &str, end: Option<u64>) -> Result<Option<Results>, Error> {
     let found = newest(db, "data.checked", format!("dataset:{dataset}"), end).await?;
-    Ok(found.and_then(|kind| match kind {
+    Ok(found.and_then(|(_, kind)| match kind {
         EventKind::DataChecked { evidence, passed, failed, .. } => Some(Results { evidence, passed, failed }),
         _ => None,
     }))
 }
 
+/// The newest event of a kind about something, before another one where that is given: its number, and what happened.
 async fn newest(
     db: &Db,
     kind: &str,
     subject: String,
     before: Option<u64>,
-) -> Result<Option<EventKind>, Error> {
+) -> Result<Option<(u64, EventKind)>, Error> {
     let filter = EventFilter {
         kind: Some(kind.to_owned()),
         subject: Some(subject),
@@ -149,5 +157,5 @@ async fn newest(
         order: Order::NewestFirst,
         ..EventFilter::default()
     };
-    Ok(db.events(&filter).await?.pop().map(|event| event.kind))
+    Ok(db.events(&filter).await?.pop().map(|event| (event.seq, event.kind)))
 }

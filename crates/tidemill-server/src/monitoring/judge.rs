@@ -120,16 +120,16 @@ pub(super) async fn judge_windows(
     let objective = declaration.objective.clone().map(Arc::new);
     let mut wanted: BTreeMap<Key, Wanted> = BTreeMap::new();
     for ((watch, _), windows) in known.iter().zip(windows) {
-        let Kind::Monitor(monitor) = &watch.kind else {
-            windows.iter().for_each(|window| ask(&mut wanted, (*window, false), objective.clone()));
-            continue;
-        };
         for window in windows {
+            if keeps_profile(watch, *window) {
+                wanted.entry((*window, watch.is_by_arrival())).or_default().profile = true;
+            }
+            let Kind::Monitor(monitor) = &watch.kind else {
+                ask(&mut wanted, (*window, false), objective.clone());
+                continue;
+            };
             match monitor {
-                Monitor::Stale(_) => {}
-                Monitor::Drift(_) | Monitor::PredictionDrift(_) => {
-                    wanted.entry((*window, false)).or_default().profile = true;
-                }
+                Monitor::Stale(_) | Monitor::Drift(_) | Monitor::PredictionDrift(_) => {}
                 Monitor::Quality(_) => ask(&mut wanted, (*window, false), objective.clone()),
                 Monitor::Kpi(kpi) => {
                     wanted.entry((*window, false)).or_default().kpi = Some(kpi.name.clone());
@@ -201,7 +201,7 @@ pub(super) async fn judge_windows(
                 window: *window,
                 version,
                 predictions,
-                profile: profile.and_then(|(_, digest)| *digest).filter(|_| is_drift(watch)),
+                profile: profile.and_then(|(_, digest)| *digest).filter(|_| keeps_profile(watch, *window)),
                 remembered,
             });
         }
@@ -235,13 +235,22 @@ fn ask(wanted: &mut BTreeMap<Key, Wanted>, key: Key, objective: Option<Arc<Objec
     wanted.entry(key).or_default().objective = objective;
 }
 
-fn is_drift(watch: &Watch) -> bool {
-    matches!(watch.kind, Kind::Monitor(Monitor::Drift(_) | Monitor::PredictionDrift(_)))
+/// Whether a window is kept as a profile: those that are compared, and others of an hour and more, so that what production was like can be
+/// looked at later. A profile of each five minutes would be more than their records.
+fn keeps_profile(watch: &Watch, window: Window) -> bool {
+    match &watch.kind {
+        Kind::Monitor(Monitor::Drift(_) | Monitor::PredictionDrift(_)) => true,
+        Kind::Monitor(Monitor::Stale(_)) => false,
+        _ => window.to.since(window.from) >= HOUR,
+    }
 }
 
 fn newest_version(rows: &BTreeMap<Key, Rows>) -> Option<(String, String)> {
     rows.values().rev().find_map(Rows::version)
 }
+
+/// From how long on any window is kept as a profile.
+const HOUR: Duration = Duration::from_secs(3_600);
 
 type Profiles = BTreeMap<Key, (Profile, Option<Digest>)>;
 

@@ -60,6 +60,7 @@ impl Look<'_> {
                     predictions: rows.predictions(),
                     labels: rows.labels(),
                     estimated: self.estimated,
+                    version: rows.only_version(),
                 })
             }),
             Kind::Estimate(rule) => self.rows.map_or_else(nothing, |rows| {

@@ -1,4 +1,4 @@
-//! The business number over releases, beside the metrics that are recorded with versions.
+//! The business number and the cost of decisions over releases, beside the metrics that are recorded with versions.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,11 @@ pub struct OfReleases {
     pub found: OverReleases,
 }
 
-/// Of each monitor of the business number at an endpoint, or at all: its mean while a version answered beside the version's metrics.
+/// What decisions cost, as it is called beside business numbers.
+const COST: &str = "cost per decision";
+
+/// Of each monitor of the business number at an endpoint, or at all: its mean while a version answered beside the version's metrics; and
+/// the same of what decisions cost, where quality is watched and the objective names costs.
 ///
 /// # Errors
 ///
@@ -35,12 +39,22 @@ pub async fn over_releases(db: &Db, endpoint: Option<&str>) -> Result<Vec<OfRele
             continue;
         }
         let series = db.monitor_series(&set.endpoint).await?;
+        let has_costs = declaration.objective.as_ref().is_some_and(|objective| objective.costs.is_some());
+        let mut is_priced = false;
         for watch in declaration.watches() {
-            let Kind::Monitor(Monitor::Kpi(kpi)) = &watch.kind else { continue };
+            // Costs are the same whatever metric is watched, so the first monitor of quality stands for all.
+            let name = match &watch.kind {
+                Kind::Monitor(Monitor::Kpi(kpi)) => kpi.name.clone(),
+                Kind::Monitor(Monitor::Quality(_)) if has_costs && !is_priced => {
+                    is_priced = true;
+                    COST.to_owned()
+                }
+                _ => continue,
+            };
             let stored = series.iter().find(|series| series.watch == watch.id);
             let releases = super::memory(&watch.id, stored)?.releases;
             let metrics = metrics(db, &releases).await?;
-            let found = relate(&kpi.name, &releases, &metrics);
+            let found = relate(&name, &releases, &metrics);
             all.push(OfReleases { endpoint: set.endpoint.clone(), watch: watch.id, found });
         }
     }

@@ -192,6 +192,11 @@ impl Rows {
         self.versions.iter().max_by_key(|(_, rows)| **rows).map(|(version, _)| version.clone())
     }
 
+    /// The model and version that answered, where one answered all rows.
+    pub(super) fn only_version(&self) -> Option<(String, String)> {
+        self.version().filter(|_| self.versions.len() == 1)
+    }
+
     /// Answers whose label is there.
     pub(super) fn labels(&self) -> Labels {
         self.labels.clone().unwrap_or(Labels::Numbers { truth: Vec::new(), answers: Vec::new() })

@@ -20,6 +20,8 @@ use crate::delivery::standing;
 
 /// Events that are listed.
 const EVENTS: usize = 15;
+/// Alerts that are listed.
+const ALERTS: usize = 5;
 /// Runs that are listed.
 const RUNS: i64 = 8;
 
@@ -54,7 +56,7 @@ pub(super) async fn home(ask: Ask) -> Made {
     let running = running(&ask).await?;
     let rollouts = delivery::on_their_way(&ask).await?;
     let (stations, blocked) = look(&ask, last.as_ref(), &rollouts).await?;
-    let river = River { stations }.draw();
+    let river = River { stations }.figure("loop");
     let now = Section::new("now", "What moves now", vec![moving(&ask, last.as_ref(), &running, &rollouts)?]);
     let rows = blocked.into_iter().map(|one| vec![one.what, Cell::Text(one.why)]);
     let waiting = Table::new("blocked", "What is blocked", &["what", "why"]).with(rows).or(Empty::new(
@@ -66,19 +68,23 @@ pub(super) async fn home(ask: Ask) -> Made {
     let events = db.events(&filter).await?;
     let events = Section::new("events", "What happened last", vec![Block::Table(log::table(&ask, &events))]);
     let coming = next::section(&ask).await?;
+    let alerts = monitoring::last(&ask, ALERTS).await?;
     let title = last.as_ref().map_or_else(|| "Tidemill".to_owned(), |run| run.project.clone());
     Ok(Page {
         title,
         area: Area::Home,
         lead: "From data to predictions and back: each place leads to its page.".into(),
         blocks: vec![
-            Block::Section(Section::new("river", "", vec![Block::Markup(river)])),
+            Block::Section(Section::new("river", "", vec![Block::Figure(Box::new(river))])),
             Block::Columns(vec![
                 std::iter::once(now).chain(coming).map(Block::Section).collect(),
                 vec![Block::Section(waiting)],
             ]),
-            Block::Section(events.more("/log", "the whole log")),
-        ],
+        ]
+        .into_iter()
+        .chain(alerts.map(Block::Section))
+        .chain([Block::Section(events.more("/log", "the whole log"))])
+        .collect(),
         live: EventKind::NAMES.to_vec(),
         growing: !running.is_empty() || !rollouts.is_empty(),
         ..Page::default()
@@ -317,9 +323,14 @@ async fn environment_station(
     if environments.is_empty() && live.is_empty() {
         return Ok(serving);
     }
-    let names = names(ask, environments.iter().map(|one| one.release)).await?;
+    let candidates = live.iter().map(|rollout| rollout.made.candidate);
+    let names = names(ask, environments.iter().map(|one| one.release).chain(candidates)).await?;
     let runs = environments.iter().map(|one| format!("{}: {}", one.name, title(&names, one.release)));
-    let coming = live.iter().map(|rollout| format!("rollout {}: {}", rollout.id, rollout.phase));
+    // The challenger, by name.
+    let coming = live.iter().map(|rollout| {
+        let phase = if rollout.is_waiting { "waits" } else { rollout.phase.as_str() };
+        format!("{}, {phase}", title(&names, rollout.made.candidate))
+    });
     let lines = runs.take(2).chain(coming).take(3).collect();
     let (tone, state) = match (waits, live.len()) {
         (0, 0) => (serving.tone, serving.state),

@@ -320,7 +320,8 @@ fn unit(watch: &str) -> &str {
     match watch.split(['#', ':']).next().unwrap_or(watch) {
         "drift" | "prediction_drift" => "share moved (by importance)",
         "quality" | "estimate" | "kpi" => watch.split_once(':').map_or(watch, |(_, name)| name),
-        "service" => "99th percentile in ms, or share that failed",
+        "service" if watch.contains("p99") => "99th percentile in ms",
+        "service" => "share of requests that failed",
         "inputs" => "share of requests",
         "stale" => "age in days",
         "stream" => "mean since the last change",
@@ -379,6 +380,16 @@ fn heat(one: &Standing, windows: &[(Judged, Verdict)]) -> Option<Section> {
              move; a triangle is where another version began to answer."
         ),
     ))
+}
+
+/// The newest alerts, for the home page; nothing where none ever fired.
+pub(super) async fn last(ask: &Ask, most: usize) -> Result<Option<Section>, Error> {
+    let alerts = ask.app.registry().db().alerts(&AlertFilter::default(), most).await?;
+    if alerts.is_empty() {
+        return Ok(None);
+    }
+    let table = Block::Table(past_table(&alerts));
+    Ok(Some(Section::new("alerts", "Last alerts", vec![table]).more("/monitoring", "all alerts")))
 }
 
 /// All alerts, the newest first.

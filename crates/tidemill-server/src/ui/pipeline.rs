@@ -126,7 +126,9 @@ async fn glance(ask: &Ask, runs: &[RunRecord]) -> Result<Grid, Error> {
         columns: heads.collect(),
         rows: rows.collect(),
         legend: LEGEND.to_vec(),
-    })
+        ..Grid::default()
+    }
+    .numbered("history", "step"))
 }
 
 /// The last attempt at each step.

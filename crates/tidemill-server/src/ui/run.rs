@@ -14,8 +14,8 @@ use tidemill_ui::{
 use super::Made;
 use super::ask::Ask;
 use super::curves::{self, Shape};
-use super::files;
 use super::words::{find, run_badge, run_link, took};
+use super::{files, steps};
 use crate::mlflow::is_system;
 
 /// Curves that a browser gets at once; those after them when they come into view.
@@ -39,6 +39,7 @@ pub(super) async fn run(ask: Ask) -> Made {
         "metrics" => metrics(&ask, &run, false).await?,
         "system" => metrics(&ask, &run, true).await?,
         "files" => files::files(&ask, &run).await?,
+        "log" => log(&ask, &run).await?,
         _ => overview(&ask, &run).await?,
     };
     let system = run.metrics.iter().filter(|metric| is_system(&metric.key)).count();
@@ -52,6 +53,9 @@ pub(super) async fn run(ask: Ask) -> Made {
         tabs.push(Tab::new(address("system"), format!("System ({system})"), tab == "system"));
     }
     tabs.push(Tab::new(address("files"), "Files", tab == "files"));
+    if step(&run).is_some() {
+        tabs.push(Tab::new(address("log"), "Log", tab == "log"));
+    }
     let running = run.info.ended_at.is_none() && run_badge(run.info.status).tone == Tone::Busy;
     let mut badges = vec![run_badge(run.info.status)];
     if run.info.stage == Stage::Deleted {
@@ -79,6 +83,26 @@ pub(super) async fn run(ask: Ask) -> Made {
         growing: running,
         ..Page::default()
     })
+}
+
+/// The run of the pipeline and the step of it that a run is.
+fn step(run: &Run) -> Option<(&str, &str)> {
+    let found = find(&run.tags, "tidemill.run").zip(find(&run.tags, "tidemill.step"));
+    found.filter(|(_, step)| !step.is_empty())
+}
+
+/// What the step printed that the run is of.
+async fn log(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
+    let printed = match step(run) {
+        Some((pipeline, step)) => steps::printed(ask, pipeline, step).await?,
+        None => None,
+    };
+    let empty = Empty::new(
+        "Nothing that it printed is known",
+        "What steps of the pipeline print is kept; a program that ran elsewhere logs files with mlflow.log_artifact.",
+    );
+    let block = printed.unwrap_or(Block::Empty(empty));
+    Ok(vec![Block::Section(Section::new("output", "What it printed", vec![block]))])
 }
 
 async fn overview(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {

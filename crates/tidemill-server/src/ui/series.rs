@@ -37,7 +37,7 @@ pub(super) async fn series(ask: Ask) -> Made {
     if let Some((judged, verdict)) = &shown {
         blocks.extend(evidence(judged, verdict).map(Block::Section));
     }
-    if one.monitor == Some("kpi") {
+    if matches!(one.monitor, Some("kpi" | "quality")) {
         let all = over_releases(db, Some(endpoint)).await?;
         blocks.extend(all.iter().find(|of| of.watch == watch).map(|of| Block::Section(releases(&of.found))));
     }

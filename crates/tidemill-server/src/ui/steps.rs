@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use tidemill_core::declare::{Action, Step};
-use tidemill_core::{RunState, StepState};
+use tidemill_core::{RunId, RunState, StepState};
 use tidemill_db::tracking::{Run, RunStatus};
 use tidemill_db::{RunRecord, StepRun};
 use tidemill_pipeline::{Dag, log_file};
@@ -195,6 +195,26 @@ fn graph(ask: &Ask, seen: &[Seen<'_>]) -> Figure {
     }
 }
 
+/// Why a step ran, or did not.
+fn why(one: &Seen<'_>, seen: &[Seen<'_>]) -> String {
+    if let Some(reason) = one.done.and_then(|done| done.reason.clone()) {
+        return reason;
+    }
+    let needed = |tones: &[Tone]| -> Vec<&str> {
+        let needs = one.needs.iter().filter_map(|at| seen.get(*at));
+        needs.filter(|need| tones.contains(&need.badge.tone)).map(|need| need.step.name.as_str()).collect()
+    };
+    let (stopped, busy) = (needed(&[Tone::Bad, Tone::Warn]), needed(&[Tone::Busy, Tone::Plain]));
+    match one.badge.tone {
+        Tone::Calm => "what it reads, its parameters and its command are as they were".to_owned(),
+        Tone::Warn | Tone::Plain if !stopped.is_empty() => format!("{} did not succeed", stopped.join(", ")),
+        Tone::Plain if !busy.is_empty() && one.badge.text.starts_with("waiting") => {
+            format!("waits for {}", busy.join(", "))
+        }
+        _ => String::new(),
+    }
+}
+
 fn table(ask: &Ask, seen: &[Seen<'_>], tracked: &HashMap<String, Run>) -> Table {
     let rows = seen.iter().map(|one| {
         let name = &one.step.name;
@@ -203,7 +223,7 @@ fn table(ask: &Ask, seen: &[Seen<'_>], tracked: &HashMap<String, Run>) -> Table 
         vec![
             Cell::link(ask.with(&[("step", name)]) + "#output", name.clone()),
             Cell::Badge(one.badge.clone()),
-            one.done.and_then(|done| done.reason.clone()).map_or(Cell::None, Cell::Text),
+            Cell::text(why(one, seen)),
             Cell::text(kind(one.step)),
             Cell::text(needs.collect::<Vec<_>>().join(", ")),
             one.done.map_or(Cell::None, |done| took(started, Some(done.ended_at), ask.now)),
@@ -255,7 +275,17 @@ async fn output(
         );
         return Ok(Block::Empty(empty));
     };
-    let done = steps.get(&name);
+    log(ask, record, steps, &name).await
+}
+
+/// What a step printed.
+async fn log(
+    ask: &Ask,
+    record: &RunRecord,
+    steps: &HashMap<String, StepRun>,
+    name: &str,
+) -> Result<Block, Error> {
+    let done = steps.get(name);
     let stored = match done.and_then(|done| done.log) {
         Some(digest) => evidence::tail(&ask.app, digest, LOG).await?,
         None => None,
@@ -263,11 +293,20 @@ async fn output(
     let growing = done.is_none() && record.state == RunState::Running;
     let bytes = match stored {
         Some(bytes) => bytes,
-        None => written(ask, record, &name).await,
+        None => written(ask, record, name).await,
     };
     let mut log = LogText::tail("log", format!("step {name}"), &String::from_utf8_lossy(&bytes), LINES);
     log.growing = growing;
     Ok(Block::Log(log))
+}
+
+/// What a step of a run of the pipeline printed; nothing where that run is not known.
+pub(super) async fn printed(ask: &Ask, run: &str, step: &str) -> Result<Option<Block>, Error> {
+    let Ok(id) = run.parse::<RunId>() else { return Ok(None) };
+    let db = ask.app.registry().db();
+    let Ok(record) = db.run(&id.to_string()).await else { return Ok(None) };
+    let steps = last_of_each(db.step_runs(record.id).await?);
+    log(ask, &record, &steps, step).await.map(Some)
 }
 
 /// The end of the file that a step prints into while it runs, where this server is on the same machine.

@@ -1,7 +1,7 @@
 //! The loop as one picture: data, pipeline, tests, registry and endpoints along a river.
 
 use super::svg::{Svg, at, cut};
-use crate::{Markup, Tone};
+use crate::{Cell, Figure, Markup, Table, Tone};
 
 /// One place along the river.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,30 @@ pub struct River {
 const CARD: (f64, f64) = (196.0, 158.0);
 
 impl River {
+    /// With its numbers, under this name within the page.
+    pub fn figure(&self, id: &str) -> Figure {
+        let rows = self.stations.iter().map(|station| {
+            vec![
+                Cell::link(station.href.clone(), station.name.clone()),
+                Cell::text(station.figure.clone()),
+                Cell::text(station.unit.clone()),
+                Cell::badge(station.tone, &station.state),
+                Cell::text(station.lines.join("; ")),
+            ]
+        });
+        let table = Table::new(id, "The loop", &["place", "figure", "of", "state", "more"]).with(rows);
+        Figure {
+            id: id.to_owned(),
+            title: "The loop".to_owned(),
+            picture: self.draw(),
+            file: Some(self.wide()),
+            table,
+            wide: true,
+            bare: true,
+            ..Figure::default()
+        }
+    }
+
     /// As SVG: one picture for wide windows, one for narrow ones. The style sheet shows one of them.
     pub fn draw(&self) -> Markup {
         let (wide, tall) = (self.wide(), self.tall());

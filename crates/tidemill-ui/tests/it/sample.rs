@@ -77,7 +77,7 @@ fn home(word: &str) -> Page {
         title: word.to_owned(),
         lead: "From data to predictions and back: each place leads to its page.".into(),
         blocks: vec![
-            Block::Markup(river.draw()),
+            Block::Figure(Box::new(river.figure("loop"))),
             Block::Columns(vec![
                 vec![Block::Section(Section::new(
                     "now",
@@ -394,7 +394,9 @@ fn pipeline(word: &str) -> Page {
             })
             .collect(),
         legend: vec![(Tone::Good, "ran"), (Tone::Calm, "unchanged"), (Tone::Bad, "failed")],
-    };
+        ..Grid::default()
+    }
+    .numbered("history", "step");
     Page {
         title: "Run 0190c0ff".into(),
         area: Area::Pipelines,

@@ -1,5 +1,7 @@
 //! `tidemill records`: what was asked of models and what they answered.
 
+mod skew;
+
 use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
@@ -55,6 +57,17 @@ pub(crate) struct Records {
     /// Write into a Parquet file instead of printing
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
+    /// Look each request up in this table instead, and compare its inputs with the row of the same key: what a model was given beside
+    /// what it should have been given. Of the newest 100,000 requests where no number is given
+    #[arg(long, value_name = "TABLE", value_hint = ValueHint::FilePath, requires = "key", conflicts_with_all = ["output", "columns", "outcomes"])]
+    pub(crate) against: Option<PathBuf>,
+    /// What a request and its row have in common: inputs, `entity`, `request_id` or `row`, each with the column of the table where that has
+    /// another name
+    #[arg(long, value_name = "LOGGED[=COLUMN],…", requires = "against", value_delimiter = ',')]
+    pub(crate) key: Vec<String>,
+    /// The share of each input that may be different
+    #[arg(long, value_name = "SHARE", requires = "against", default_value = "0%")]
+    pub(crate) allow: tidemill_project::Share,
     /// The folder of database and store; `.tidemill` of the project, or of the current folder, where not given
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) home: Option<PathBuf>,
@@ -93,6 +106,10 @@ pub(crate) fn run(args: &Records, global: &Global, console: &Console) -> anyhow:
         ..Query::default()
     };
     let found = app.block(reader.find(&query))?;
+    if let Some(table) = &args.against {
+        let logged = found.last(args.limit.unwrap_or(skew::REQUESTS))?;
+        return skew::compare(endpoint, &logged, (table, &args.key), args.allow.0, console);
+    }
     let outcomes = if args.outcomes {
         app.block(Outcomes::load(db, endpoint, query.from, query.to))?
     } else {

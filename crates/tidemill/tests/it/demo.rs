@@ -12,14 +12,16 @@ fn a_short_year_ends_as_it_must() {
     let project = dir.path().join("demo");
     let other = dir.path().join("mine.db");
     let [stdout, stderr] = ["told", "said"].map(|name| dir.path().join(name));
-    let mut demo = Command::new(env!("CARGO_BIN_EXE_tidemill"))
-        .args(["demo", "--keep", "--json", "--share", "25", "--months", "2", "--dir"])
-        .arg(&project)
-        .env("TIDEMILL_DATABASE", &other)
-        .stdout(fs_err::File::create(&stdout).unwrap().into_parts().0)
-        .stderr(fs_err::File::create(&stderr).unwrap().into_parts().0)
-        .spawn()
-        .unwrap();
+    let mut demo = Kept(
+        Command::new(env!("CARGO_BIN_EXE_tidemill"))
+            .args(["demo", "--keep", "--json", "--share", "25", "--months", "2", "--dir"])
+            .arg(&project)
+            .env("TIDEMILL_DATABASE", &other)
+            .stdout(fs_err::File::create(&stdout).unwrap().into_parts().0)
+            .stderr(fs_err::File::create(&stderr).unwrap().into_parts().0)
+            .spawn()
+            .unwrap(),
+    );
     let until = |what: &str, is_so: &mut dyn FnMut() -> bool| {
         let begin = Instant::now();
         while !is_so() {
@@ -28,7 +30,7 @@ fn a_short_year_ends_as_it_must() {
         }
     };
     until("the end of the replay", &mut || {
-        let is_over = demo.try_wait().unwrap().is_some();
+        let is_over = demo.0.try_wait().unwrap().is_some();
         is_over || fs_err::read_to_string(&stderr).unwrap().contains("until it is interrupted")
     });
     let [said, told] = [&stderr, &stdout].map(|file| fs_err::read_to_string(file).unwrap());
@@ -127,8 +129,18 @@ fn a_short_year_ends_as_it_must() {
     ]);
     let rollout = placed["rollout"].to_string();
     until("a rollout that is taken on", &mut || said(&["rollout", "status", &rollout])["phase"] == "shadow");
-    let interrupted = Command::new("kill").args(["-INT", &demo.id().to_string()]).status().unwrap();
-    assert!(interrupted.success() && demo.wait().unwrap().success());
+    let interrupted = Command::new("kill").args(["-INT", &demo.0.id().to_string()]).status().unwrap();
+    assert!(interrupted.success() && demo.0.wait().unwrap().success());
+}
+
+/// A process that does not outlive the test.
+struct Kept(std::process::Child);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// How long anything may take on a machine that does much else.

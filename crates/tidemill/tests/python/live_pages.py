@@ -34,11 +34,14 @@ def follow(pages):
     [row] = pages.seen.numbers("/pipelines")["runs"]["rows"]
     assert row["state"] == "running", row
     path = f"/pipelines/{row['run']}"
+    places = [row["place"] for row in pages.seen.numbers("/")["loop"]["rows"]]
+    assert places[:2] == ["Data", "Pipeline"] and len(places) == 5, places
     pages.open(path, "first line")
     wait = pages.browser.until
     wait("document.getElementById('live').textContent.includes('live')", "the stream of events is not open")
     wait(f"{state('slow')}?.includes('at work')", "the step is not at work")
     pages.browser.run("window.mark = 1")
+    wait("document.getElementById('steps').textContent.includes('waits for slow')", "it is not said why the other waits")
     assert not pages.browser.run("document.body.textContent.includes('second line')")
     (pages.seen.root / "go").touch()
     # A log grows while its step runs.
@@ -53,6 +56,14 @@ def follow(pages):
     # What was printed is text, and nobody loaded the page again.
     pages.browser.shows(HOSTILE)
     assert pages.browser.run("window.mark") == 1, "the page was loaded again"
+    # The history at a glance has its numbers, and the step's own run has its log.
+    history = pages.seen.numbers("/pipelines")["history"]["rows"]
+    assert [(line["step"], line[row["run"]]) for line in history] == [(step, "ran") for step in STEPS], history
+    pages.open(path, "metrics")
+    address = pages.browser.run("document.querySelector('#steps tbody tr a[href^=\"/runs/\"]').getAttribute('href')")
+    pages.open(address, "Log")
+    yield from pages.wrong()
+    pages.open(f"{address}?tab=log", "second line", HOSTILE)
 
 
 def main(url, axe, folder, root):

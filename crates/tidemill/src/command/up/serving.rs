@@ -54,7 +54,8 @@ impl Parts {
         });
         let recorder: Arc<dyn Recorder> = Arc::new(log.clone());
         let outcomes = OutcomeApi::new(registry.db().clone(), Arc::clone(&clock), Some(log.clone()));
-        let settings = Settings::default();
+        let settings =
+            Settings { memory_budget: args.model_memory, timeout: args.model_timeout, ..Settings::default() };
         let (source, followed): (Arc<dyn ModelSource>, Followed) = match models {
             Models::Registry => {
                 let (scratch, serving) = (scratch.join("models"), settings.serving.clone());

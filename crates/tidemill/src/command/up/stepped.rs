@@ -47,6 +47,8 @@ impl Stepped {
             default_endpoint: None,
             python: None,
             onnxruntime: None,
+            model_memory: None,
+            model_timeout: Duration::from_secs(30),
             otlp: None,
             trace_share: 0.0,
             records: crate::records::RecordDefaults::default(),

@@ -82,6 +82,21 @@ fn models_of_a_folder_answer_at_once_and_are_recorded() {
         place.command(&["records", "ridge", "--json", "--home", home.to_str().unwrap()]).output().unwrap();
     let lines = String::from_utf8(shown.stdout).unwrap();
     assert_eq!(lines.lines().count(), 1, "{lines}{}", String::from_utf8_lossy(&shown.stderr));
+    // Beside what it should have been asked.
+    let table = |name: &str, a: f64| {
+        let text = format!("colour,a,b,n,flag\nblue,1,1,1,false\nred,{a},-1.25,3,true\n");
+        fs_err::write(place.root().join(name), text).unwrap();
+        let arguments =
+            ["records", "ridge", "--against", name, "--key", "colour", "--home", home.to_str().unwrap()];
+        place.command(&arguments).output().unwrap()
+    };
+    let same = table("same.csv", 0.5);
+    let said = String::from_utf8(same.stdout).unwrap();
+    assert!(same.status.success() && said.contains("1 of 1 requests are in same.csv"), "{said}");
+    let other = table("other.csv", 0.7);
+    let said = String::from_utf8(other.stdout).unwrap();
+    assert_eq!(other.status.code(), Some(1), "{said}");
+    assert!(said.contains("red: 0.5 was asked, 0.7 is in the table") && said.contains("100.0 %"), "{said}");
     let listed = place.command(&["serve", "--models", "nothing"]).output().unwrap();
     assert_eq!(listed.status.code(), Some(2), "{listed:?}");
 }

@@ -21,6 +21,7 @@ mod process;
 mod registered;
 mod rollouts;
 mod serving;
+mod signed;
 mod soak;
 mod tested;
 mod tracked;

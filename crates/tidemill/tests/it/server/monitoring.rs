@@ -1,6 +1,9 @@
 //! A model of the flights in production: a known shift fires, names its column and is over, and a killed server changes nothing.
 
 use std::cell::Cell;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -60,7 +63,9 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     for folder in ["data", "sql"] {
         copy(&repository().join("examples/flights").join(folder), &place.root().join(folder));
     }
-    fs_err::write(place.root().join("tidemill.yaml"), PROJECT).unwrap();
+    let told = Receiver::start();
+    let receivers = format!("alerts: [{{webhook: {{url: 'http://{}/told'}}}}]\n", told.address);
+    fs_err::write(place.root().join("tidemill.yaml"), format!("{PROJECT}{receivers}")).unwrap();
     Ran::of(&place.command(&["run", "--json"]).output().unwrap()).good();
     let server = place.serve();
     said(&place, &["release", "flights-late", "--to", "prod"]);
@@ -107,6 +112,14 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     let kpi = of(&firing, "kpi:missed_connection_cost");
     assert!(kpi["releases"]["why"].as_str().unwrap().starts_with("too few releases to say"), "{kpi}");
     assert_eq!(kpi["releases"]["releases"][0]["mean"], 3.5, "{kpi}");
+    // What decisions cost is set beside the versions, too.
+    let quality = of(&firing, "quality:roc_auc");
+    assert_eq!(quality["releases"]["kpi"], "cost per decision", "{quality}");
+    let priced = &quality["releases"]["releases"][0];
+    assert!(
+        priced["mean"].as_f64().unwrap() > 0.0 && priced["outcomes"].as_u64().unwrap() > 1_000,
+        "{quality}"
+    );
     // What fires stands first, and a table shows it.
     assert_eq!(firing["monitors"][0]["state"], "firing");
     Ran::of(&place.command(&["monitor", "status"]).output().unwrap()).good().says(&[
@@ -115,6 +128,29 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
         "carrier",
         "over releases: too few releases to say",
     ]);
+
+    // Every request of the day was one that the model takes, and its answer a number.
+    let inputs = get(&format!("{}/api/v1/windows?watch=inputs", server.url));
+    let inputs = inputs["data"].as_array().unwrap();
+    let of_day = inputs.iter().find(|window| window["from"] == "2013-02-02T00:00:00Z").unwrap();
+    let seen = &of_day["verdict"]["evidence"];
+    assert_eq!(
+        (&seen["rows"], seen["invalid"].as_u64(), seen["not_finite"].as_u64()),
+        (&second["rows"], Some(0), Some(0))
+    );
+    // Answers are compared with those of the day before; where half of the inputs are others, the score is named if anything is.
+    let answers = get(&format!("{}/api/v1/windows?watch=prediction_drift", server.url));
+    let answers = answers["data"].as_array().unwrap();
+    let of_day = answers.iter().find(|window| window["from"] == "2013-02-03T00:00:00Z").unwrap();
+    let verdict = &of_day["verdict"];
+    assert_ne!(verdict["state"], "no_data", "{verdict}");
+    assert!(
+        verdict["evidence"]["against"] == "the window before" && verdict["evidence"]["p"].is_number(),
+        "{verdict}"
+    );
+    for column in verdict["evidence"]["columns"].as_array().unwrap() {
+        assert!(column["column"].as_str().unwrap().starts_with("prediction."), "{verdict}");
+    }
 
     in_browser(&place, &server, "monitoring_pages.py", "monitoring");
 
@@ -159,8 +195,10 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     assert_eq!(of(&over, "drift")["state"], "ok", "{over}");
     server.stop();
 
-    // One alert, one time each.
+    // One alert, one time each, and whoever is to be told was told, through a kill, too.
     let server = place.serve();
+    told.wait("drift", true, &server);
+    told.wait("drift", false, &server);
     let alerts = get(&format!("{}/api/v1/alerts", server.url));
     let drifts: Vec<&Value> =
         alerts["data"].as_array().unwrap().iter().filter(|alert| alert["watch"] == "drift").collect();
@@ -245,6 +283,60 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
     let page = get(&format!("{}/monitoring/flights-late/stream:column:distance?format=json", server.url));
     assert_eq!(page["data"]["evidence"]["Changes are noticed by"], "ADWIN", "{page}");
     server.stop();
+}
+
+/// Somebody who is told of alerts.
+struct Receiver {
+    address: std::net::SocketAddr,
+    messages: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Receiver {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, messages) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<Value>>>::default());
+        let kept = Arc::clone(&messages);
+        // It ends with the test's process.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                kept.lock().unwrap().extend(receive(stream));
+            }
+        });
+        Self { address, messages }
+    }
+
+    /// Waits for a message that says that a series fires, or is over. The same may come again, with the same identifier.
+    fn wait(&self, watch: &str, firing: bool, server: &Server) {
+        let begin = Instant::now();
+        loop {
+            let messages = self.messages.lock().unwrap().clone();
+            let mut alerts =
+                messages.iter().filter_map(|message| message["data"]["alerts"].as_array()).flatten();
+            if alerts.any(|alert| alert["watch"] == watch && alert["firing"] == firing) {
+                assert!(messages.iter().all(|message| message["type"] == "tidemill.alerts"), "{messages:#?}");
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{watch} {firing}: {messages:#?}\n{}", server.said());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// The body of one request, which is answered.
+fn receive(stream: TcpStream) -> Option<Value> {
+    let mut reader = BufReader::new(stream);
+    let (mut length, mut line) = (0, String::new());
+    while reader.read_line(&mut line).ok()? > 2 {
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    reader.get_mut().write_all(answer).ok()?;
+    serde_json::from_slice(&body).ok()
 }
 
 /// Whether the last portion of the stream came to so many values.

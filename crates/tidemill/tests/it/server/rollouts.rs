@@ -292,6 +292,33 @@ fn a_plan_that_cannot_decide_in_time_is_refused_or_warned_of() {
     server.stop();
 }
 
+/// What answers side by side has to be in memory side by side.
+#[test]
+fn models_for_which_there_is_no_room_are_refused_before_the_first_request() {
+    let (place, server) = served(PROJECT);
+    json(&place, &["release", "late@1", "--to", "prod"]);
+    wait(&place, 1, &server, |status| status["phase"] == "complete");
+    let models = get(&format!("{}/api/v1/serving/models", server.url));
+    let memory = models.pointer("/data/0/memory").or(models.pointer("/data/0/memory_bytes"));
+    let memory = memory.and_then(Value::as_u64).unwrap_or_else(|| panic!("{models}"));
+    server.stop();
+    for (room, why) in [
+        (memory + memory / 2, "2 models have to be in memory at once"),
+        (memory / 2, "models together may occupy"),
+    ] {
+        let server = place.serve_with(&["--model-memory", &room.to_string()]);
+        let placed = json(&place, &["release", "late@2", "--to", "prod"]);
+        let rollout = placed["rollout"].as_u64().unwrap();
+        let refused = wait(&place, rollout, &server, |status| status["over"] == true);
+        let detail = refused["gates"][0]["detail"].as_str().unwrap();
+        assert!(refused["phase"] == "refused" && detail.contains(why), "{refused}");
+        server.stop();
+    }
+    let wrong = place.command(&["up", "--model-memory", "much"]).output().unwrap();
+    let said = String::from_utf8_lossy(&wrong.stderr);
+    assert!(wrong.status.code() == Some(2) && said.contains("a size such as `512MiB`"), "{said}");
+}
+
 #[test]
 fn outside_of_its_windows_a_release_waits_and_says_until_when() {
     let today = SystemClock.now().millis() / 86_400_000;

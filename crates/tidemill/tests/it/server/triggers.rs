@@ -132,7 +132,7 @@ impl std::fmt::Display for Log {
     }
 }
 
-fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+pub(super) fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
     let mut client = Client::connect(&server.url).unwrap();
     let answer = client.send_with("POST", path, headers, body.as_bytes()).unwrap();
     (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
@@ -266,7 +266,7 @@ pub(super) fn git(dir: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn signed(secret: &str, body: &str) -> String {
+pub(super) fn signed(secret: &str, body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(body.as_bytes());
     let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
