@@ -11,7 +11,7 @@ use tidemill_ui::{
 
 use super::Made;
 use super::ask::Ask;
-use super::words::{details, subject_link};
+use super::words::{details, said_of, subject_link};
 
 const PAGE: usize = 100;
 /// Events of a chain of causes.
@@ -151,8 +151,7 @@ pub(super) async fn event(ask: Ask) -> Made {
         .with("By", Cell::text(event.actor.to_string()));
     if let Ok(serde_json::Value::Object(members)) = serde_json::to_value(&event.kind) {
         for (key, value) in members.iter().filter(|(key, value)| *key != "kind" && !value.is_null()) {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            facts = facts.with(key.replace('_', " "), Cell::Pre(text));
+            facts = facts.with(key.replace('_', " "), Cell::Pre(said_of(key, value)));
         }
     }
     let mut chain = vec![event.clone()];

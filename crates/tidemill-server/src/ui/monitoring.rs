@@ -388,7 +388,19 @@ pub(super) async fn last(ask: &Ask, most: usize) -> Result<Option<Section>, Erro
     if alerts.is_empty() {
         return Ok(None);
     }
-    let table = Block::Table(past_table(&alerts));
+    // Why stands where something waits for somebody, and on the page of the monitor.
+    let rows = alerts.iter().map(|alert| {
+        vec![
+            Cell::Badge(phase_badge(&alert.state)),
+            series_cell(&alert.made.endpoint, &alert.made.watch),
+            Cell::text(alert.made.endpoint.clone()),
+            Cell::Time(alert.made.since, None),
+            alert.ended_at.map_or(Cell::None, |ended| Cell::Time(ended, None)),
+            money(alert.made.at_risk, alert.made.currency.as_deref()),
+        ]
+    });
+    let columns = ["state", "monitor", "endpoint", "since (UTC)", "over", "at risk"];
+    let table = Block::Table(Table::new("alerts", "Last alerts", &columns).with(rows));
     Ok(Some(Section::new("alerts", "Last alerts", vec![table]).more("/monitoring", "all alerts")))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidemill_core::{Event, RunState, StepState, Timestamp};
 use tidemill_db::tracking::{KeyValue, RunInfo, RunStatus};
 use tidemill_serve::ModelState;
-use tidemill_ui::{Badge, Cell, Link, Tone, href};
+use tidemill_ui::{Badge, Cell, Link, Tone, href, moment};
 
 /// How a tracked run stands.
 pub(super) fn run_badge(status: RunStatus) -> Badge {
@@ -120,11 +120,10 @@ pub(super) fn details(event: &Event) -> String {
     let subject = event.kind.subject();
     let mut said = Vec::new();
     for (key, value) in &members {
-        let text = match value {
-            serde_json::Value::Null => continue,
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
+        if value.is_null() {
+            continue;
+        }
+        let text = said_of(key, value);
         if key == "kind" || subject.ends_with(&format!(":{text}")) {
             continue;
         }
@@ -138,6 +137,17 @@ pub(super) fn details(event: &Event) -> String {
         said.push(format!("{} {short}", key.replace('_', " ")));
     }
     said.join(", ")
+}
+
+/// A member of an event as text: times as such.
+pub(super) fn said_of(key: &str, value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Number(number) if matches!(key, "since" | "until") => number
+            .as_i64()
+            .map_or_else(|| number.to_string(), |millis| moment(Timestamp::from_millis(millis)) + " UTC"),
+        other => other.to_string(),
+    }
 }
 
 /// The word of the project file for one of a few choices.
