@@ -1,5 +1,5 @@
-//! What the tests of several crates need from the machine: a PostgreSQL server, message brokers and a Python
-//! interpreter; and inputs that are almost right.
+//! What the tests of several crates need from the machine: a PostgreSQL server, message brokers, an object store and a
+//! Python interpreter; and inputs that are almost right.
 //!
 //! For `[dev-dependencies]` only. It never skips: where something is missing, it fails with one line that says
 //! what to install.
@@ -12,11 +12,13 @@
 )]
 
 mod broker;
+mod objects;
 mod postgres;
 mod python;
 mod random;
 
 pub use broker::{Broker, BrokerKind};
+pub use objects::object_store;
 pub use postgres::{Database, Postgres};
 pub use python::{mlflow_python, python, python_answer, triton_python};
 pub use random::Random;

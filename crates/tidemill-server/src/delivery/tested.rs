@@ -71,10 +71,18 @@ pub(super) async fn origin(db: &Db, of: &ModelVersion, required: &Required) -> R
         }
         _ => {}
     }
-    if let Some(evidence) = results.and_then(|results| results.evidence) {
+    let (created, facts) = recorded(db, &of.model, of.version).await?;
+    // Whoever registers a version says of which run it is, and may say so of any files.
+    if required.model && facts.is_none() {
+        return refused(
+            "it was not registered by the run that tested it, so nothing says that its files are those that were tested; `tidemill run` \
+             registers what it makes"
+                .to_owned(),
+        );
+    }
+    if let Some(evidence) = results.filter(|_| facts.is_some()).and_then(|results| results.evidence) {
         origin.evidence.push((MODEL.to_owned(), evidence));
     }
-    let (created, facts) = recorded(db, &of.model, of.version).await?;
     // Data are checked before a run; what somebody checks while it goes on may be other data.
     let end = origin.started.or(created);
     let Some(facts) = facts else {

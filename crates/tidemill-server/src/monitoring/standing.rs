@@ -1,10 +1,11 @@
 //! How monitors stand: each series with its last window.
 
 use tidemill_core::Timestamp;
+use tidemill_core::declare::Objective;
 use tidemill_db::Db;
-use tidemill_monitor::Verdict;
 use tidemill_monitor::alert::{Phase, Weight, order};
 use tidemill_monitor::window::Window;
+use tidemill_monitor::{Kind, Monitor, Verdict};
 use tidemill_registry::Error;
 
 use super::declare::declarations;
@@ -23,6 +24,8 @@ pub struct Standing {
     pub phase: Phase,
     /// In which currency money is counted, where the project names one.
     pub currency: Option<String>,
+    /// The unit of its figure, where the project names one: of a business number.
+    pub unit: Option<String>,
     /// How many windows were judged.
     pub windows: u64,
     /// The last of them.
@@ -74,12 +77,14 @@ pub async fn standing(db: &Db, endpoint: Option<&str>) -> Result<Vec<Standing>, 
                     verdict: super::verdict(&judged.made.verdict)?,
                 }),
             };
+            let unit = unit(&watch.kind, declaration.objective.as_ref());
             all.push(Standing {
                 endpoint: set.endpoint.clone(),
                 monitor: watch.alert(),
                 watch: watch.id,
                 phase: memory.phase,
                 currency: currency.clone(),
+                unit,
                 windows: stored.map_or(0, |series| series.revision),
                 last,
             });
@@ -93,6 +98,11 @@ pub async fn standing(db: &Db, endpoint: Option<&str>) -> Result<Vec<Standing>, 
         (one, other) => rank(one).cmp(&rank(other)),
     });
     Ok(all)
+}
+
+fn unit(kind: &Kind, objective: Option<&Objective>) -> Option<String> {
+    let Kind::Monitor(Monitor::Kpi(rule)) = kind else { return None };
+    objective?.kpi.as_ref().filter(|kpi| kpi.name == rule.name)?.unit.clone()
 }
 
 fn rank(phase: Phase) -> u8 {

@@ -288,7 +288,10 @@ pub(super) fn figure(id: &str, one: &Standing, windows: &[(Judged, Verdict)], wi
     let chart = Trend {
         wide,
         title: title.clone(),
-        y: unit(&one.watch).into(),
+        y: match &one.unit {
+            Some(unit_of) => format!("{}, {unit_of}", unit(&one.watch)),
+            None => unit(&one.watch).to_owned(),
+        },
         points: points.collect(),
         limit,
         marks: changes(windows),

@@ -1,49 +1,18 @@
 //! Push and pull over HTTP to a server that speaks S3, in this process, on a free loopback port. The client is a child
 //! process, because it takes address and credentials from its environment.
 
-use std::net::SocketAddr;
-use std::path::Path;
-
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
 use tidemill_core::Quiet;
 use tidemill_store::{Remote, Root};
+use tidemill_testkit::object_store;
 
 use crate::remote::block;
 use crate::support::{Lab, list, noise, open};
 use crate::support_child::{command, orders};
 
-/// Serves the folder `root`, whose folders are buckets, until the test process ends.
-fn serve(root: &Path) -> SocketAddr {
-    let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(root).unwrap());
-    builder.set_auth(SimpleAuth::from_single("key", "secret"));
-    let service = builder.build();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        block(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            loop {
-                let (socket, _) = listener.accept().await.unwrap();
-                let service = service.clone();
-                tokio::spawn(async move {
-                    let _ = Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(socket), service)
-                        .await;
-                });
-            }
-        });
-    });
-    address
-}
-
 fn run_child(name: &str, lab: &Lab, secret: &str) {
     let bucket = lab.dir.path().join("buckets/mill");
     fs_err::create_dir_all(&bucket).unwrap();
-    let address = serve(bucket.parent().unwrap());
+    let address = object_store(bucket.parent().unwrap());
     let output = command(name, lab.dir.path())
         .env("AWS_ENDPOINT_URL", format!("http://{address}"))
         .env("AWS_ACCESS_KEY_ID", "key")

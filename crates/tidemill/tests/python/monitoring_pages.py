@@ -9,7 +9,7 @@ PAGES = [
     ("series_drift", "/monitoring/flights-late/drift", ["firing", "Columns that moved", "carrier", "Its alerts", "Compared with"]),
     ("series_quality", "/monitoring/flights-late/quality:roc_auc", ["Labels there", "Error of the estimate", "100 %"]),
     ("series_estimate", "/monitoring/flights-late/estimate:roc_auc", ["it has no alert of its own", "It is right where"]),
-    ("series_kpi", "/monitoring/flights-late/kpi:missed_connection_cost", ["Over releases", "too few releases to say", "While a version answered"]),
+    ("series_kpi", "/monitoring/flights-late/kpi:missed_connection_cost", ["missed_connection_cost, EUR", "Over releases", "too few releases to say", "While a version answered"]),
     ("series_stream", "/monitoring/flights-late/stream:column:distance", ["ADWIN", "Values so far", "as usual"]),
     ("series_missing", "/monitoring/flights-late/none", ["nothing named"]),
     ("home_firing", "/", ["drift of flights-late", "at risk in the last window", "What comes next", "alert: drift"]),

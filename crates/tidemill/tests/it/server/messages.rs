@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidemill_testkit::{Broker, BrokerKind};
@@ -88,6 +88,8 @@ fn each_message_acts_once(mut broker: Broker, kind: &str, address: &str, anew: O
         // Its client goes to the brokers that it is told of, past our way.
         broker.lose_acknowledgement();
     } else {
+        // What asks for the next message must have come through.
+        way.settle();
         way.mute(true);
     }
     sent += 1;
@@ -219,7 +221,7 @@ fn encrypted_and_with_a_password() {
 /// Waits until something is so.
 #[track_caller]
 fn until(what: &str, is_so: impl Fn() -> bool) {
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     while !is_so() {
         assert!(begin.elapsed() < Duration::from_secs(120), "{what} did not happen");
         std::thread::sleep(Duration::from_millis(100));
@@ -236,7 +238,7 @@ fn status(lab: &Lab) -> Vec<(String, Value)> {
 /// Waits until the trigger `go` hears messages.
 #[track_caller]
 fn listening(lab: &Lab, server: &Server) {
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     while !status(lab).iter().any(|(name, source)| name == "go" && source["listening"] == true) {
         assert!(begin.elapsed() < Duration::from_secs(120), "nobody listens:\n{}", server.said());
         std::thread::sleep(Duration::from_millis(50));
@@ -249,6 +251,8 @@ struct Way {
     broker: Arc<Mutex<String>>,
     mute: Arc<AtomicBool>,
     open: Arc<Mutex<Vec<TcpStream>>>,
+    /// When something was said to the broker last.
+    said: Arc<Mutex<Instant>>,
 }
 
 impl Way {
@@ -257,7 +261,14 @@ impl Way {
         let at = listener.local_addr().unwrap().to_string();
         let (mute, open) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let broker = Arc::new(Mutex::new(broker.to_owned()));
-        let way = Self { at, broker: Arc::clone(&broker), mute: Arc::clone(&mute), open: Arc::clone(&open) };
+        let said = Arc::new(Mutex::new(Instant::now()));
+        let way = Self {
+            at,
+            broker: Arc::clone(&broker),
+            mute: Arc::clone(&mute),
+            open: Arc::clone(&open),
+            said: Arc::clone(&said),
+        };
         std::thread::spawn(move || {
             for near in listener.incoming().flatten() {
                 let broker = broker.lock().unwrap().clone();
@@ -266,9 +277,11 @@ impl Way {
                 open.push(near.try_clone().unwrap());
                 open.push(far.try_clone().unwrap());
                 let (from, to) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-                let mute = Arc::clone(&mute);
-                std::thread::spawn(move || carry(from, to, &mute));
-                std::thread::spawn(move || carry(far, near, &AtomicBool::new(false)));
+                let (mute, said) = (Arc::clone(&mute), Arc::clone(&said));
+                std::thread::spawn(move || carry(from, to, &mute, &said));
+                std::thread::spawn(move || {
+                    carry(far, near, &AtomicBool::new(false), &Mutex::new(Instant::now()));
+                });
             }
         });
         way
@@ -281,6 +294,15 @@ impl Way {
     /// Where the broker is now.
     fn lead_to(&self, broker: &str) {
         broker.clone_into(&mut self.broker.lock().unwrap());
+    }
+
+    /// Waits until nothing was said to the broker for half a second.
+    fn settle(&self) {
+        let begin = Instant::now();
+        while self.said.lock().unwrap().elapsed() < Duration::from_millis(500) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "the client never stops to talk");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn mute(&self, mute: bool) {
@@ -296,9 +318,10 @@ impl Way {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, mute: &AtomicBool) {
+fn carry(mut from: TcpStream, mut to: TcpStream, mute: &AtomicBool, said: &Mutex<Instant>) {
     let mut buffer = [0; 4096];
     while let Ok(read) = from.read(&mut buffer) {
+        *said.lock().unwrap() = Instant::now();
         if read == 0 || (!mute.load(Ordering::SeqCst) && to.write_all(&buffer[..read]).is_err()) {
             break;
         }

@@ -15,6 +15,7 @@ mod messages;
 mod mlflow;
 mod model_tests;
 mod monitoring;
+mod objects;
 mod own_pages;
 mod pages;
 mod process;

@@ -156,6 +156,37 @@ fn every_kind_passes_where_its_limit_holds_and_fails_where_it_does_not() {
 }
 
 #[test]
+fn floors_baselines_slices_and_parity_hold_and_fail() {
+    let tests = "  \
+      - metric: {name: roc_auc, min: 0.5}\n  \
+      - metric: {name: roc_auc, min: 0.9999}\n  \
+      - metric: {name: log_loss, max: 0.0001}\n  \
+      - baseline: {beats: prior, metric: log_loss}\n  \
+      - slice: {metric: roc_auc, by: sex, min: 0.5}\n  \
+      - slice: {metric: roc_auc, by: color, min: 0.9}\n  \
+      - parity: {max_abs: 1.0e-4}\n  \
+      - parity: {max_abs: 1.0e-15}\n";
+    let outcomes = |training: &str| {
+        let project = Project::new(&project(training, tests));
+        project.write("data.csv", table());
+        let ran = project.run(&["run", "--json"]);
+        assert_eq!(ran.code, Some(1), "{ran}");
+        let found = results(&ran);
+        let outcomes: Vec<String> = found.iter().map(|result| result.1.clone()).collect();
+        (found, outcomes.join(" "), ran)
+    };
+    let (found, said, ran) = outcomes(", gbdt: {rounds: 20}");
+    assert_eq!(said, "passed failed failed passed passed failed passed failed", "{ran}");
+    // The slice in which it is luck is the one that is named, and the row that differs most.
+    assert!(found[5].2.contains("red"), "{ran}");
+    assert!(found[7].2.contains("held-out row"), "{ran}");
+    // What learned luck by heart is worse than a guess.
+    let heart = ", columns: [b], gbdt: {rounds: 200, min_rows_per_leaf: 1, learning_rate: 0.3}";
+    let (found, _, ran) = outcomes(heart);
+    assert_eq!(found[3].1, "failed", "{ran}");
+}
+
+#[test]
 fn what_cannot_be_judged_says_why() {
     let tests = "  \
       - fairness: {attributes: a, demographic_parity: 0.1}\n  \

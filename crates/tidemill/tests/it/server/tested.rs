@@ -71,6 +71,10 @@ fn a_version_goes_out_with_the_tests_that_it_passed_and_not_without() {
     assert!(said.contains("1 of 1 tests of its model failed"), "{said}");
     declare(&lab.place, PASSES, "");
     lab.run(&["run"]);
+    // Whoever registers files of a run that passed may have put others in their place.
+    register_newest(&api, "late");
+    let said = refused(&lab.place, "late@4");
+    assert!(said.contains("nothing says that its files are those that were tested"), "{said}");
     // With what it passed, it goes, and the release names the results.
     lab.run(&["release", "late@1", "--to", "prod"]);
     let log = lab.log();
