@@ -50,6 +50,24 @@ impl Db {
         rows.iter().map(StoredEvent::to_event).collect()
     }
 
+    /// The newest event of a kind, about one thing where that is given, and before another event where that is.
+    pub async fn newest_event(
+        &self,
+        kind: &str,
+        subject: Option<String>,
+        before: Option<u64>,
+    ) -> Result<Option<Event>> {
+        let filter = EventFilter {
+            kind: Some(kind.to_owned()),
+            subject,
+            before,
+            limit: Some(1),
+            order: Order::NewestFirst,
+            ..EventFilter::default()
+        };
+        Ok(self.events(&filter).await?.pop())
+    }
+
     /// The events that led to one of this cause: the cause first, then its own cause, and so on; at most `limit`.
     pub async fn causes(&self, mut cause: Option<u64>, limit: usize) -> Result<Vec<Event>> {
         let mut found = Vec::new();

@@ -1,10 +1,8 @@
 //! Expectations on the project's datasets: evaluated, printed, recorded.
 
-use serde::Serialize;
+use tidemill_core::EventKind;
 use tidemill_core::declare::Severity;
-use tidemill_core::{EventKind, canonical_json};
-use tidemill_data::CheckResult;
-use tidemill_data::expect::{Checked as Stored, Limits, Surroundings, evaluate_in};
+use tidemill_data::expect::{Checked, Limits, Surroundings, evaluate_in};
 use tidemill_project::{Resolved, ResolvedDataset};
 
 use crate::app::App;
@@ -14,30 +12,6 @@ use crate::table::open;
 
 /// Failing rows that are printed.
 const SHOWN: usize = 5;
-
-/// The expectations of one dataset.
-#[derive(Debug, Serialize)]
-pub(crate) struct Checked {
-    pub(crate) dataset: String,
-    pub(crate) rows: u64,
-    pub(crate) results: Vec<CheckResult>,
-}
-
-impl Checked {
-    fn number(&self, severity: Severity) -> u64 {
-        self.results.iter().filter(|r| !r.passed && r.severity == severity).count() as u64
-    }
-
-    /// Broken expectations that stop.
-    pub(crate) fn failed(&self) -> u64 {
-        self.number(Severity::Error)
-    }
-
-    /// Broken expectations that are only reported.
-    pub(crate) fn warned(&self) -> u64 {
-        self.number(Severity::Warn)
-    }
-}
 
 /// Evaluates the expectations of a dataset; `None` where it declares none.
 pub(crate) fn check(
@@ -69,18 +43,12 @@ pub(crate) fn record(app: &App<'_>, all: &[Checked]) -> anyhow::Result<()> {
     let _hold = store.hold()?;
     let mut events = Vec::with_capacity(all.len());
     for checked in all {
-        let kept = Stored {
-            format: Stored::FORMAT,
-            dataset: checked.dataset.clone(),
-            rows: checked.rows,
-            results: checked.results.clone(),
-        };
         events.push(app.event(EventKind::DataChecked {
             dataset: checked.dataset.clone(),
-            passed: checked.results.iter().filter(|r| r.passed).count() as u64,
+            passed: checked.passed(),
             failed: checked.failed(),
             warned: checked.warned(),
-            evidence: Some(store.put(&canonical_json(&kept)?)?),
+            evidence: Some(store.put(&checked.to_bytes()?)?),
         }));
     }
     app.record(events)
@@ -89,7 +57,7 @@ pub(crate) fn record(app: &App<'_>, all: &[Checked]) -> anyhow::Result<()> {
 /// One line for each broken expectation with its first rows, and one for the rest; all of them with `every`.
 pub(crate) fn lines(console: &Console, checked: &Checked, every: bool) -> Vec<String> {
     let mut lines = Vec::new();
-    let held = checked.results.iter().filter(|r| r.passed).count() as u64;
+    let held = checked.passed();
     let mark = if checked.failed() > 0 {
         console.err(BAD, "✗")
     } else if checked.warned() > 0 {

@@ -1,8 +1,8 @@
 //! The gate of tests: what a version must have passed before anybody gets it, and the evidence of it, which is a part of its release.
 
 use tidemill_core::{Digest, EventKind, RunId};
+use tidemill_db::Db;
 use tidemill_db::models::ModelVersion;
-use tidemill_db::{Db, EventFilter, Order};
 use tidemill_registry::{Code, Error};
 
 use super::fence::recorded;
@@ -121,9 +121,10 @@ async fn walk(db: &Db, run: Option<RunId>, origin: &mut Origin) -> Result<Option
     let (mut results, mut part) = (None, run);
     for _ in 0..DEEPEST {
         let Some(run) = part else { break };
+        let subject = || Some(format!("run:{run}"));
         if results.is_none() {
-            let tested = newest(db, "model.tested", format!("run:{run}"), None).await?;
-            results = tested.and_then(|(_, kind)| match kind {
+            let tested = db.newest_event("model.tested", subject(), None).await?;
+            results = tested.and_then(|event| match event.kind {
                 EventKind::ModelTested { evidence, passed, failed, .. } => {
                     Some(Results { evidence: Some(evidence), passed, failed })
                 }
@@ -131,7 +132,7 @@ async fn walk(db: &Db, run: Option<RunId>, origin: &mut Origin) -> Result<Option
             });
         }
         if origin.started.is_none() {
-            origin.started = newest(db, "run.started", format!("run:{run}"), None).await?.map(|(seq, _)| seq);
+            origin.started = db.newest_event("run.started", subject(), None).await?.map(|event| event.seq);
         }
         let Some(tracked) = db.tracked_run(run).await? else { break };
         let tag = |key: &str| tracked.tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.clone());
@@ -143,27 +144,9 @@ async fn walk(db: &Db, run: Option<RunId>, origin: &mut Origin) -> Result<Option
 
 /// How the expectations of a dataset came out last before the event `end`.
 async fn checked(db: &Db, dataset: &str, end: Option<u64>) -> Result<Option<Results>, Error> {
-    let found = newest(db, "data.checked", format!("dataset:{dataset}"), end).await?;
-    Ok(found.and_then(|(_, kind)| match kind {
+    let found = db.newest_event("data.checked", Some(format!("dataset:{dataset}")), end).await?;
+    Ok(found.and_then(|event| match event.kind {
         EventKind::DataChecked { evidence, passed, failed, .. } => Some(Results { evidence, passed, failed }),
         _ => None,
     }))
-}
-
-/// The newest event of a kind about something, before another one where that is given: its number, and what happened.
-async fn newest(
-    db: &Db,
-    kind: &str,
-    subject: String,
-    before: Option<u64>,
-) -> Result<Option<(u64, EventKind)>, Error> {
-    let filter = EventFilter {
-        kind: Some(kind.to_owned()),
-        subject: Some(subject),
-        before,
-        limit: Some(1),
-        order: Order::NewestFirst,
-        ..EventFilter::default()
-    };
-    Ok(db.events(&filter).await?.pop().map(|event| (event.seq, event.kind)))
 }

@@ -121,7 +121,7 @@ pub(super) async fn judge_windows(
     let mut wanted: BTreeMap<Key, Wanted> = BTreeMap::new();
     for ((watch, _), windows) in known.iter().zip(windows) {
         for window in windows {
-            if keeps_profile(watch, *window) {
+            if is_compared(watch) || sources.store.is_some() && is_kept(watch, *window) {
                 wanted.entry((*window, watch.is_by_arrival())).or_default().profile = true;
             }
             let Kind::Monitor(monitor) = &watch.kind else {
@@ -201,7 +201,9 @@ pub(super) async fn judge_windows(
                 window: *window,
                 version,
                 predictions,
-                profile: profile.and_then(|(_, digest)| *digest).filter(|_| keeps_profile(watch, *window)),
+                profile: profile
+                    .and_then(|(_, digest)| *digest)
+                    .filter(|_| is_compared(watch) || is_kept(watch, *window)),
                 remembered,
             });
         }
@@ -235,14 +237,15 @@ fn ask(wanted: &mut BTreeMap<Key, Wanted>, key: Key, objective: Option<Arc<Objec
     wanted.entry(key).or_default().objective = objective;
 }
 
-/// Whether a window is kept as a profile: those that are compared, and others of an hour and more, so that what production was like can be
-/// looked at later. A profile of each five minutes would be more than their records.
-fn keeps_profile(watch: &Watch, window: Window) -> bool {
-    match &watch.kind {
-        Kind::Monitor(Monitor::Drift(_) | Monitor::PredictionDrift(_)) => true,
-        Kind::Monitor(Monitor::Stale(_)) => false,
-        _ => window.to.since(window.from) >= HOUR,
-    }
+/// Whether windows of a series are compared by their profiles.
+fn is_compared(watch: &Watch) -> bool {
+    matches!(watch.kind, Kind::Monitor(Monitor::Drift(_) | Monitor::PredictionDrift(_)))
+}
+
+/// Whether a window is kept as a profile though nothing compares it: those of an hour and more, so that what production was like can be looked
+/// at later. A profile of each five minutes would be more than their records.
+fn is_kept(watch: &Watch, window: Window) -> bool {
+    !matches!(watch.kind, Kind::Monitor(Monitor::Stale(_))) && window.to.since(window.from) >= HOUR
 }
 
 fn newest_version(rows: &BTreeMap<Key, Rows>) -> Option<(String, String)> {

@@ -3,7 +3,6 @@
 use serde::Deserialize;
 use tidemill_core::declare::Step;
 use tidemill_core::{Digest, EventKind, Evidence, Outcome, RunId, TestResult, Timestamp};
-use tidemill_db::{EventFilter, Order};
 use tidemill_registry::{Code, Error};
 use tidemill_ui::{Badge, Cell, Table, Tone};
 use tokio::task::spawn_blocking;
@@ -79,14 +78,8 @@ pub(super) async fn plan(app: &App, digest: Digest) -> Result<Option<Plan>, Erro
 
 /// The newest tests, of one run or of all.
 pub(super) async fn tests(app: &App, run: Option<RunId>) -> Result<Option<Tests>, Error> {
-    let filter = EventFilter {
-        kind: Some("model.tested".to_owned()),
-        subject: run.map(|run| format!("run:{run}")),
-        limit: Some(1),
-        order: Order::NewestFirst,
-        ..EventFilter::default()
-    };
-    let Some(event) = app.registry().db().events(&filter).await?.pop() else { return Ok(None) };
+    let newest = app.registry().db().newest_event("model.tested", run.map(|run| format!("run:{run}")), None);
+    let Some(event) = newest.await? else { return Ok(None) };
     let EventKind::ModelTested { run, evidence, passed, failed } = event.kind else { return Ok(None) };
     let found = tail(app, evidence, LARGEST).await?.and_then(|bytes| Evidence::read(&bytes));
     let (step, results) = found.map(|found| (found.step, found.results)).unwrap_or_default();

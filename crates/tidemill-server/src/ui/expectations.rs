@@ -58,6 +58,11 @@ pub(super) fn place(dataset: &str) -> String {
     href(&["data", dataset, "expectations"], &[])
 }
 
+/// What the log calls a dataset.
+fn subject(dataset: &str) -> String {
+    format!("dataset:{dataset}")
+}
+
 /// The newest check of each dataset that was ever checked.
 pub(super) async fn newest(ask: &Ask) -> Result<BTreeMap<String, Checked>, Error> {
     let events = ask.app.registry().db().newest_events("data.checked", DATASETS).await?;
@@ -65,10 +70,10 @@ pub(super) async fn newest(ask: &Ask) -> Result<BTreeMap<String, Checked>, Error
 }
 
 /// The checks of a dataset, newest first.
-pub(super) async fn of(ask: &Ask, dataset: &str) -> Result<Vec<Checked>, Error> {
+async fn of(ask: &Ask, dataset: &str) -> Result<Vec<Checked>, Error> {
     let filter = EventFilter {
         kind: Some("data.checked".to_owned()),
-        subject: Some(format!("dataset:{dataset}")),
+        subject: Some(subject(dataset)),
         limit: Some(LISTED),
         order: Order::NewestFirst,
         ..EventFilter::default()
@@ -79,7 +84,8 @@ pub(super) async fn of(ask: &Ask, dataset: &str) -> Result<Vec<Checked>, Error> 
 
 /// The newest check of a dataset, for the page of the dataset; nothing where there is none.
 pub(super) async fn section(ask: &Ask, dataset: &str) -> Result<Option<Section>, Error> {
-    let Some(checked) = of(ask, dataset).await?.into_iter().next() else { return Ok(None) };
+    let newest = ask.app.registry().db().newest_event("data.checked", Some(subject(dataset)), None);
+    let Some((_, checked)) = newest.await?.and_then(Checked::of) else { return Ok(None) };
     let facts = Facts::new("expectations")
         .with("Outcome", Cell::Badge(checked.badge()))
         .with("Evaluated", Cell::Time(checked.at, Some(ask.now)))

@@ -392,18 +392,8 @@ pub(super) async fn last(ask: &Ask, most: usize) -> Result<Option<Section>, Erro
         return Ok(None);
     }
     // Why stands where something waits for somebody, and on the page of the monitor.
-    let rows = alerts.iter().map(|alert| {
-        vec![
-            Cell::Badge(phase_badge(&alert.state)),
-            series_cell(&alert.made.endpoint, &alert.made.watch),
-            Cell::text(alert.made.endpoint.clone()),
-            Cell::Time(alert.made.since, None),
-            alert.ended_at.map_or(Cell::None, |ended| Cell::Time(ended, None)),
-            money(alert.made.at_risk, alert.made.currency.as_deref()),
-        ]
-    });
-    let columns = ["state", "monitor", "endpoint", "since (UTC)", "over", "at risk"];
-    let table = Block::Table(Table::new("alerts", "Last alerts", &columns).with(rows));
+    let rows = alerts.iter().map(|alert| at_a_glance(alert).to_vec());
+    let table = Block::Table(Table::new("alerts", "Last alerts", &GLANCE).with(rows));
     Ok(Some(Section::new("alerts", "Last alerts", vec![table]).more("/monitoring", "all alerts")))
 }
 
@@ -420,20 +410,27 @@ async fn past(ask: &Ask) -> Result<Section, Error> {
     Ok(Section::new("past", "All alerts", vec![Block::Table(table)]))
 }
 
+/// The columns of an alert without its number and its reason.
+const GLANCE: [&str; 6] = ["state", "monitor", "endpoint", "since (UTC)", "over", "at risk"];
+
+/// An alert in [`GLANCE`].
+fn at_a_glance(alert: &Alert) -> [Cell; 6] {
+    [
+        Cell::Badge(phase_badge(&alert.state)),
+        series_cell(&alert.made.endpoint, &alert.made.watch),
+        Cell::text(alert.made.endpoint.clone()),
+        Cell::Time(alert.made.since, None),
+        alert.ended_at.map_or(Cell::None, |ended| Cell::Time(ended, None)),
+        money(alert.made.at_risk, alert.made.currency.as_deref()),
+    ]
+}
+
 pub(super) fn past_table(alerts: &[Alert]) -> Table {
     let rows = alerts.iter().map(|alert| {
-        vec![
-            Cell::Count(alert.id),
-            Cell::Badge(phase_badge(&alert.state)),
-            series_cell(&alert.made.endpoint, &alert.made.watch),
-            Cell::text(alert.made.endpoint.clone()),
-            Cell::Time(alert.made.since, None),
-            alert.ended_at.map_or(Cell::None, |ended| Cell::Time(ended, None)),
-            money(alert.made.at_risk, alert.made.currency.as_deref()),
-            Cell::text(alert.made.why.clone()),
-        ]
+        let (number, why) = (Cell::Count(alert.id), Cell::text(alert.made.why.clone()));
+        std::iter::once(number).chain(at_a_glance(alert)).chain([why]).collect()
     });
-    let columns = ["alert", "state", "monitor", "endpoint", "since (UTC)", "over", "at risk", "why"];
+    let columns = [&["alert"][..], &GLANCE, &["why"]].concat();
     Table::new("alerts", "Alerts", &columns)
         .with(rows)
         .or(Empty::new("No alert yet", "Everything that fired, and when it was over, is listed here."))

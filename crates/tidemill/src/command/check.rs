@@ -7,7 +7,7 @@ use tidemill_project::Resolved;
 use crate::app::App;
 use crate::cli::Check;
 use crate::command::status::{planned, print_plan};
-use crate::data_check::{Checked, check, lines, record};
+use crate::data_check::{check, lines, record};
 use crate::failure::{Exit, Failure, Said};
 use crate::model_test::check_columns;
 use crate::profile::Source;
@@ -18,7 +18,7 @@ pub(crate) fn run(args: &Check, app: &App<'_>) -> anyhow::Result<()> {
     if let Some(name) = &args.suggest {
         return proposals(app, name, &resolved);
     }
-    let mut all: Vec<Checked> = Vec::new();
+    let mut all = Vec::new();
     if !args.no_data {
         for (name, dataset) in &resolved.datasets {
             all.extend(check(app, name, dataset, &resolved)?);

@@ -78,7 +78,7 @@ fn test(app: &App<'_>, root: &Path, commit: &str) -> anyhow::Result<()> {
         checked.extend(check(&beside, name, dataset, &resolved)?);
     }
     record(&beside, &checked)?;
-    let failed: u64 = checked.iter().map(crate::data_check::Checked::failed).sum();
+    let failed: u64 = checked.iter().map(tidemill_data::expect::Checked::failed).sum();
     if app.console.json() {
         app.console.json_line(&json!({"commit": commit, "data": checked}))?;
     } else {

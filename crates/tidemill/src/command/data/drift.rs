@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
 use serde_json::json;
 use tidemill_data::drift::{DriftOptions, DriftReport, Level, between_profiles, between_tables};
 
 use super::joint::classifier;
-use crate::app::{App, reason};
+use crate::app::App;
 use crate::failure::{Exit, Failure, Said};
-use crate::model_test::subject;
+use crate::model_test::{report as trained_report, subject};
 use crate::output::{Align, BAD, CAUTION, Console, FAINT, GOOD, Table, percent, plural};
 use crate::profile::Source;
-use crate::step::train::file::REPORT;
 
 /// What the command line asks for.
 pub(super) struct Asked<'a> {
@@ -22,18 +20,6 @@ pub(super) struct Asked<'a> {
     pub(super) categorical: &'a [String],
     pub(super) profiles: bool,
     pub(super) model: Option<&'a Path>,
-}
-
-/// What is used of a training's report.
-#[derive(Deserialize)]
-struct Trained {
-    importance: Vec<Used>,
-}
-
-#[derive(Deserialize)]
-struct Used {
-    column: String,
-    mean: f64,
 }
 
 pub(super) fn run(reference: &str, current: &str, asked: &Asked<'_>, app: &App<'_>) -> anyhow::Result<()> {
@@ -89,20 +75,14 @@ fn importance(folder: Option<&Path>, app: &App<'_>) -> anyhow::Result<BTreeMap<S
         let (step, _) = subject(&app.project, &resolved.steps)?;
         Some(app.root.join(&step.outs.first()?.path))
     };
-    let Some(file) = folder.map(Path::to_owned).or_else(own).map(|folder| folder.join(REPORT)) else {
-        return Ok(BTreeMap::new());
-    };
-    let wrong = |what: String| {
-        Failure::usage(format!("cannot tell what the model uses: `{}` {what}", file.display()))
-            .hint("`--model` names the folder that a training of Tidemill wrote")
-    };
-    let trained = match fs_err::read(&file) {
-        Ok(bytes) => serde_json::from_slice::<Trained>(&bytes).map_err(|error| wrong(error.to_string())),
-        Err(error) => Err(wrong(reason(&error))),
-    };
-    match trained {
+    let Some(place) = folder.map(Path::to_owned).or_else(own) else { return Ok(BTreeMap::new()) };
+    match trained_report(&place) {
         Ok(trained) => Ok(trained.importance.into_iter().map(|it| (it.column, it.mean.max(0.0))).collect()),
-        Err(error) if folder.is_some() => Err(error.into()),
+        Err(error) if folder.is_some() => {
+            Err(Failure::usage(format!("cannot tell what the model uses: {error:#}"))
+                .hint("`--model` names the folder that a training of Tidemill wrote")
+                .into())
+        }
         Err(_) => Ok(BTreeMap::new()),
     }
 }

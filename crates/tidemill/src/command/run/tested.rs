@@ -63,14 +63,8 @@ pub(super) fn test_model(
 fn last_tested(app: &App<'_>) -> anyhow::Result<Option<(RunId, Digest)>> {
     let db = app.db()?;
     let Some(run) = app.block(db.runs(1))?.first().map(|run| run.id) else { return Ok(None) };
-    let filter = EventFilter {
-        kind: Some("model.tested".to_owned()),
-        subject: Some(format!("run:{run}")),
-        limit: Some(1),
-        order: Order::NewestFirst,
-        ..EventFilter::default()
-    };
-    Ok(app.block(db.events(&filter))?.pop().and_then(|event| match event.kind {
+    let newest = app.block(db.newest_event("model.tested", Some(format!("run:{run}")), None))?;
+    Ok(newest.and_then(|event| match event.kind {
         EventKind::ModelTested { evidence, .. } => Some((run, evidence)),
         _ => None,
     }))

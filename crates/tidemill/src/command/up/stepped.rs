@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tidemill_core::Cancel;
 use tidemill_registry::Registry;
+use tidemill_serve::gateway::settings::Settings;
 use tidemill_serve::record::outcome::{Matcher, OutcomeRules};
 use tidemill_serve::record::{Roll, Roller};
 use tidemill_server::triggers::Triggers;
@@ -48,7 +49,7 @@ impl Stepped {
             python: None,
             onnxruntime: None,
             model_memory: None,
-            model_timeout: Duration::from_secs(30),
+            model_timeout: Settings::default().timeout,
             otlp: None,
             trace_share: 0.0,
             records: crate::records::RecordDefaults::default(),

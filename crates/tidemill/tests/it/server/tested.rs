@@ -6,7 +6,8 @@ use super::rollouts::get;
 use super::tracked::{register_newest, table};
 use super::triggers::Lab;
 
-const PIPELINE: &str = "
+/// A pipeline whose data and model can be tested.
+pub(super) const PIPELINE: &str = "
 data: {rows: {path: data.csv, expect: [{not_null: [y]}]}}
 pipeline:
   model:
@@ -14,7 +15,8 @@ pipeline:
     outs: [model]
 objective: {task: {kind: classification, target: y, positive: 1}}
 ";
-const PASSES: &str = "tests: [{parity: {max_abs: 1.0e-5}}]\n";
+/// A test that its model passes.
+pub(super) const PASSES: &str = "tests: [{parity: {max_abs: 1.0e-5}}]\n";
 const FAILS: &str = "tests: [{metric: {name: log_loss, max: 0.0}}]\n";
 
 fn release(require: &str) -> String {

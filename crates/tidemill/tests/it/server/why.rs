@@ -6,24 +6,17 @@ use serde_json::Value;
 
 use super::registered::Api;
 use super::rollouts::get;
+use super::tested::{PASSES, PIPELINE};
 use super::tracked::{make_champion, table};
 use super::triggers::{Lab, offsets};
 
-const PROJECT: &str = "
-data: {rows: {path: data.csv, expect: [{not_null: [y]}]}}
-pipeline:
-  model:
-    train: {algorithm: gbdt, features: data.csv, gbdt: {rounds: 20}, seed: 7}
-    outs: [model]
-objective: {task: {kind: classification, target: y, positive: 1}}
-tests: [{parity: {max_abs: 1.0e-5}}]
-release: {model: late, environments: {prod: {approve: auto}}}
+const REST: &str = "release: {model: late, environments: {prod: {approve: auto}}}
 triggers: [{when: {data: rows}, actions: [run]}]
 ";
 
 #[test]
 fn from_a_file_that_changed_to_production() {
-    let lab = Lab::new(PROJECT);
+    let lab = Lab::new(&format!("{PIPELINE}{PASSES}{REST}"));
     lab.write("data.csv", &table());
     let server = lab.place.serve();
     lab.wait(&server, "the watch", |_| offsets(&lab) == 1);
