@@ -5,13 +5,15 @@
 //! their [`Until`](crate::rollout::Until), as in a rollout.
 //!
 //! What is simplified, and said in the guide: metrics are drawn independently of each other, people agree at once, arms are assigned by
-//! request, and looks are as close as those of a server only at the beginning of a stage ([`GROWTH`]).
+//! request, looks are as close as those of a server only at the beginning of a stage ([`GROWTH`], [`SLICE_GROWTH`]), and requests are alike in
+//! all slices but the one that is harmed.
 
 mod known;
 mod pace;
 mod play;
 mod power;
 mod run;
+mod sliced;
 mod source;
 mod summary;
 #[cfg(test)]
@@ -21,6 +23,7 @@ pub use known::{DISAGREEMENT, Known};
 pub use pace::Pace;
 pub use play::{Ending, GROWTH, Passed, Run, Scene};
 pub use power::{Adequacy, Otherwise, Power, adequacy, span};
-pub use run::{MOST_REPETITIONS, SimulateError, simulate};
+pub use run::{Harms, MOST_REPETITIONS, SimulateError, simulate};
+pub use sliced::{Column, SLICE_GROWTH};
 pub use source::{Distribution, Harm, MOST_POINTS, Source};
 pub use summary::{Part, Quantiles, StageSummary, Summary};

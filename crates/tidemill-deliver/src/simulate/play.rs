@@ -8,8 +8,9 @@ use tidemill_core::Timestamp;
 use tidemill_stats::random::Random;
 
 use super::pace::Pace;
+use super::sliced::{Column, Pending, SLICE_GROWTH, Within, fitted};
 use super::source::{Distribution, Source};
-use crate::judge::{Decision, Judge, Kind, Look, Observation, Sample, Spec, Traffic, Why};
+use crate::judge::{Decision, Judge, Kind, Look, Observation, Sample, Slice, Spec, Traffic, Why};
 use crate::rollout::{Hold, Progress, Stage, Until};
 
 /// The time to the next look as a part of the time since a stage began. A server looks every second; evidence hardly changes from one
@@ -29,6 +30,8 @@ pub struct Scene {
     /// What each metric of the judge is like without harm, in its order; none where nothing is known of it, and then nothing is seen of
     /// it.
     pub sources: Vec<Option<Source>>,
+    /// Of the inputs that the judge has slices by, how requests are spread over their values; those that are not here are not played.
+    pub slices: Vec<Column>,
     /// How many requests come.
     pub pace: Pace,
     /// The least time between two looks.
@@ -74,6 +77,9 @@ pub struct Run {
     pub ending: Ending,
     /// Stages that took time, in order; the last one is where it ended.
     pub stages: Vec<Passed>,
+    /// The slice for which it was rolled back; none where it was for all requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice: Option<Slice>,
 }
 
 impl Run {
@@ -108,17 +114,28 @@ impl Epoch {
     }
 }
 
-/// Plays a rollout of a candidate with these distributions, in the order of the judge's metrics.
+/// Plays a rollout of a candidate with these distributions, in the order of the judge's metrics; in one slice they may be others.
 pub(super) fn play(
     scene: &Scene,
     judge: Judge,
-    candidate: &[Option<Distribution>],
+    (candidate, within): (&[Option<Distribution>], Option<&Within>),
     random: &mut Random,
 ) -> Run {
     let horizon = millis(scene.horizon);
     let delays = delays(&scene.sources);
-    let mut play = Play { scene, candidate, delays: &delays, random, judge, clock: 0, epochs: Vec::new() };
-    let mut run = Run { ending: Ending::Shipped, stages: Vec::new() };
+    let mut play = Play {
+        scene,
+        candidate,
+        within,
+        delays: &delays,
+        random,
+        judge,
+        clock: 0,
+        epochs: Vec::new(),
+        pending: Pending::default(),
+        sliced_at: 0,
+    };
+    let mut run = Run { ending: Ending::Shipped, stages: Vec::new(), slice: None };
     for (at, stage) in scene.stages.iter().enumerate() {
         let (share, until, is_shadow) = match stage {
             Stage::Gate { .. } => continue,
@@ -136,6 +153,7 @@ pub(super) fn play(
         }
         if let Some(ending) = ending {
             run.ending = ending;
+            run.slice = play.harmed_slice().filter(|_| ending == Ending::RolledBack);
             break;
         }
     }
@@ -145,6 +163,7 @@ pub(super) fn play(
 struct Play<'a> {
     scene: &'a Scene,
     candidate: &'a [Option<Distribution>],
+    within: Option<&'a Within>,
     /// How long outcomes take, each length once.
     delays: &'a [f64],
     random: &'a mut Random,
@@ -152,6 +171,10 @@ struct Play<'a> {
     /// Milliseconds since the beginning.
     clock: i64,
     epochs: Vec<Epoch>,
+    /// What slices have not seen yet.
+    pending: Pending,
+    /// When slices were looked at.
+    sliced_at: i64,
 }
 
 impl Play<'_> {
@@ -172,6 +195,7 @@ impl Play<'_> {
             let (candidate, both) = self.look(before);
             (passed.candidate, passed.requests) = (passed.candidate + candidate, passed.requests + both);
             passed.hours = (self.clock - since) as f64 / HOUR_MS;
+            self.look_at_slices(since);
             let harm = self.judge.verdict(&BTreeSet::new());
             if harm.decision == Decision::Rollback {
                 passed.blocked_by = self.metrics(&harm.why);
@@ -200,6 +224,36 @@ impl Play<'_> {
         }
     }
 
+    /// Shows the judge the slices where that is due.
+    fn look_at_slices(&mut self, since: i64) {
+        if self.scene.slices.is_empty() {
+            return;
+        }
+        let pause = ((self.clock - since) as f64 * SLICE_GROWTH) as i64;
+        // A stage that begins looks at once at what came before it.
+        if self.sliced_at >= since && self.clock - self.sliced_at < pause {
+            return;
+        }
+        self.sliced_at = self.clock;
+        let harmed = self.within.map(|within| &within.slice);
+        let metrics = &self.scene.judge.metrics;
+        for (place, observations) in self.pending.deal(&self.scene.slices, harmed, metrics, self.random) {
+            let epoch = self.epochs[place];
+            self.judge.look(&Look { traffic: traffic(place, epoch), assigned: None, observations });
+        }
+    }
+
+    /// The first slice that is proven to be harmed, where nothing else is.
+    fn harmed_slice(&self) -> Option<Slice> {
+        let why = self.judge.verdict(&BTreeSet::new()).why;
+        let harms = why.into_iter().filter_map(|why| match why {
+            Why::Harm { slice, .. } => Some(slice),
+            _ => None,
+        });
+        let slices: Option<Vec<Slice>> = harms.collect();
+        slices?.into_iter().next()
+    }
+
     /// Metrics that a verdict names, as bits by their place.
     fn metrics(&self, why: &[Why]) -> u64 {
         let metrics = &self.judge.spec().metrics;
@@ -221,7 +275,7 @@ impl Play<'_> {
         let (requests, arms) = self.arrivals(epoch, before, self.clock);
         if requests > 0 {
             let now = |source: &Source| source.delay <= 0.0;
-            let observations = self.observe(epoch, arms, &now);
+            let observations = self.observe((place, epoch), arms, &now);
             let assigned = (!epoch.is_shadow).then_some(arms);
             self.judge.look(&Look { traffic: traffic(place, epoch), assigned, observations });
         }
@@ -259,7 +313,7 @@ impl Play<'_> {
                 }
                 let (_, arms) = self.arrivals(epoch, from, to);
                 let then = |source: &Source| source.delay == delay;
-                let observations = self.observe(epoch, arms, &then);
+                let observations = self.observe((place, epoch), arms, &then);
                 if !observations.is_empty() {
                     self.judge.look(&Look { traffic: traffic(place, epoch), assigned: None, observations });
                 }
@@ -270,14 +324,13 @@ impl Play<'_> {
     /// Samples of the metrics whose sources are wanted.
     fn observe(
         &mut self,
-        epoch: Epoch,
+        (place, epoch): (usize, Epoch),
         arms: (u64, u64),
         is_wanted: &dyn Fn(&Source) -> bool,
     ) -> Vec<Observation> {
         let mut observations = Vec::new();
-        for ((metric, source), candidate) in
-            self.scene.judge.metrics.iter().zip(&self.scene.sources).zip(self.candidate)
-        {
+        let known = self.scene.judge.metrics.iter().zip(&self.scene.sources).zip(self.candidate);
+        for (at, ((metric, source), candidate)) in known.enumerate() {
             let (Some(source), Some(candidate)) = (source, candidate) else { continue };
             // Shadows answer the same requests, canaries different ones; events are counted in both.
             let fits = match metric.kind {
@@ -288,13 +341,25 @@ impl Play<'_> {
             if !fits || !is_wanted(source) {
                 continue;
             }
-            let n_c = values(self.random, arms.0, source.per_request);
-            let n_b = values(self.random, arms.1, source.per_request);
-            let candidate = candidate.draw(self.random, n_c, &metric.kind);
-            let baseline = match metric.kind {
-                Kind::Paired { .. } => Sample::Values(Vec::new()),
-                _ => source.distribution.draw(self.random, n_b, &metric.kind),
+            let is_paired = matches!(metric.kind, Kind::Paired { .. });
+            let n = [
+                values(self.random, arms.0, source.per_request),
+                values(self.random, arms.1, source.per_request),
+            ];
+            let harmed = self.within.and_then(|within| Some((within, within.candidate.get(at)?.as_ref()?)));
+            let (within, rest) = match harmed {
+                None => ([nothing(), nothing()], drawn(self.random, (source, candidate), is_paired, n)),
+                Some((within, harmed)) => {
+                    let there = n.map(|n| self.random.binomial(n, within.share));
+                    let elsewhere = [n[0] - there[0], n[1] - there[1]];
+                    let within = drawn(self.random, (source, harmed), is_paired, there);
+                    (within, drawn(self.random, (source, candidate), is_paired, elsewhere))
+                }
             };
+            if !self.scene.slices.is_empty() {
+                self.pending.keep((place, at), &within, &rest);
+            }
+            let [candidate, baseline] = together(within, rest).map(|sample| fitted(sample, &metric.kind));
             if candidate.n() + baseline.n() > 0 {
                 observations.push(Observation {
                     metric: metric.name.clone(),
@@ -306,6 +371,43 @@ impl Play<'_> {
         }
         observations
     }
+}
+
+fn nothing() -> Sample {
+    Sample::Values(Vec::new())
+}
+
+/// What so many requests of candidate and baseline have.
+fn drawn(
+    random: &mut Random,
+    (source, candidate): (&Source, &Distribution),
+    is_paired: bool,
+    [of_candidate, of_baseline]: [u64; 2],
+) -> [Sample; 2] {
+    let candidate = candidate.draw(random, of_candidate);
+    [candidate, if is_paired { nothing() } else { source.distribution.draw(random, of_baseline) }]
+}
+
+/// Both parts of what was drawn, arm by arm.
+fn together(within: [Sample; 2], rest: [Sample; 2]) -> [Sample; 2] {
+    let [mut arms, other] = [rest, within];
+    for (arm, more) in arms.iter_mut().zip(other) {
+        match (&mut *arm, more) {
+            (Sample::Counts { n, events }, Sample::Counts { n: more, events: some }) => {
+                (*n, *events) = (*n + more, *events + some);
+            }
+            (Sample::Values(values), Sample::Values(more)) => {
+                for (value, count) in more {
+                    match values.iter_mut().find(|(known, _)| *known == value) {
+                        Some((_, known)) => *known += count,
+                        None => values.push((value, count)),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    arms
 }
 
 /// How long outcomes take, each length once, in the order of the metrics.

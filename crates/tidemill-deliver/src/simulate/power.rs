@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::play::{Ending, Scene};
-use super::run::{SimulateError, simulate};
+use super::run::{Harms, SimulateError, simulate};
 use super::summary::{Summary, quantile};
 
 /// Runs that are enough to tell days from hours.
@@ -78,7 +78,7 @@ pub fn adequacy(
         LONGEST.max(power.decide_within)
     };
     let scene = Scene { horizon, ..scene.clone() };
-    let runs = simulate(&scene, &[], (SEED, RUNS), 1, goes_on)?;
+    let runs = simulate(&scene, &Harms::default(), (SEED, RUNS), 1, goes_on)?;
     let most = hours(power.decide_within);
     let mut times: Vec<Option<f64>> =
         runs.iter().map(|run| (run.ending == Ending::Shipped).then(|| run.hours())).collect();

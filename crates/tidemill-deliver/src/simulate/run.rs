@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tidemill_stats::random::Random;
 
 use super::play::{Run, Scene, play};
+use super::sliced::Within;
 use super::source::{Distribution, Harm};
-use crate::judge::{Judge, SpecError};
+use crate::judge::{Judge, Slice, SpecError};
 
 /// The most runs of one candidate: each keeps a few numbers until all are done.
 pub const MOST_REPETITIONS: u64 = 100_000;
@@ -21,20 +22,32 @@ pub enum SimulateError {
     /// A harm that no metric has.
     #[error("metric `{0}` has no such harm, or nothing is known of it")]
     Harm(String),
+    /// A slice of which nothing is known.
+    #[error("nothing is known of the slice `{0}`")]
+    Slice(Slice),
     /// It was stopped.
     #[error("the simulation was stopped")]
     Stopped,
 }
 
-/// Plays `repetitions` rollouts of a candidate with these harms, by the place of their metric, on so many threads. Repetition *n* of a seed is
-/// always the same. After each, `goes_on` says whether there is to be another one.
+/// How a candidate differs from the incumbent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Harms {
+    /// By the place of their metric.
+    pub by: Vec<(usize, Harm)>,
+    /// The slice in which it does, healthy elsewhere; none where it does everywhere.
+    pub within: Option<Slice>,
+}
+
+/// Plays `repetitions` rollouts of a candidate with these harms on so many threads. Repetition *n* of a seed is always the same. After each,
+/// `goes_on` says whether there is to be another one.
 ///
 /// # Errors
 ///
-/// Where the judge cannot be, there is no such harm, or `goes_on` ended it.
+/// Where the judge cannot be, there is no such harm or slice, or `goes_on` ended it.
 pub fn simulate(
     scene: &Scene,
-    harms: &[(usize, Harm)],
+    harms: &Harms,
     (seed, repetitions): (u64, u64),
     threads: usize,
     goes_on: &(dyn Fn() -> bool + Sync),
@@ -42,7 +55,9 @@ pub fn simulate(
     let mut spec = scene.judge.clone();
     spec.error_budget /= scene.candidates.max(1) as f64;
     let judge = Judge::new(spec)?;
-    let candidate = candidate(scene, harms)?;
+    let harmed = candidate(scene, &harms.by)?;
+    let within = harms.within.clone().map(|slice| within(scene, slice, harmed.clone())).transpose()?;
+    let candidate = if within.is_some() { candidate(scene, &[])? } else { harmed };
     let repetitions = repetitions.min(MOST_REPETITIONS);
     let (next, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
     let runs: Mutex<Vec<(u64, Run)>> = Mutex::new(Vec::with_capacity(repetitions as usize));
@@ -55,7 +70,7 @@ pub fn simulate(
                         return;
                     }
                     let mut random = Random::new(seed, repetition);
-                    let run = play(scene, judge.clone(), &candidate, &mut random);
+                    let run = play(scene, judge.clone(), (&candidate, within.as_ref()), &mut random);
                     // A thread that ended badly ends the scope too, so the list is whole wherever it is read.
                     runs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((repetition, run));
                     if !goes_on() {
@@ -71,6 +86,19 @@ pub fn simulate(
     }
     runs.sort_unstable_by_key(|(repetition, _)| *repetition);
     Ok(runs.into_iter().map(|(_, run)| run).collect())
+}
+
+/// A candidate that is so in one slice.
+fn within(
+    scene: &Scene,
+    slice: Slice,
+    candidate: Vec<Option<Distribution>>,
+) -> Result<Within, SimulateError> {
+    let column = scene.slices.iter().find(|column| column.name == slice.column);
+    let share = column
+        .and_then(|column| column.share(slice.value.as_deref()))
+        .ok_or_else(|| SimulateError::Slice(slice.clone()))?;
+    Ok(Within { slice, share, candidate })
 }
 
 /// What the candidate is like in each metric.

@@ -111,7 +111,7 @@ impl Distribution {
     }
 
     /// A sample of `n`.
-    pub(super) fn draw(&self, random: &mut Random, n: u64, kind: &Kind) -> Sample {
+    pub(super) fn draw(&self, random: &mut Random, n: u64) -> Sample {
         let points = match self {
             Self::Rate(rate) => return Sample::Counts { n, events: random.binomial(n, *rate) },
             Self::Values(points) => points,
@@ -131,12 +131,7 @@ impl Distribution {
             // Chances that sum to a little less than one.
             counts.push((*value, left));
         }
-        let values = Sample::Values(counts);
-        if matches!(kind, Kind::Continuous { .. }) {
-            Sample::Moments { n, sum: values.sum(), sumsq: values.sumsq() }
-        } else {
-            values
-        }
+        Sample::Values(counts)
     }
 }
 

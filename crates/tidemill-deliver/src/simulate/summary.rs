@@ -1,5 +1,7 @@
 //! Many runs in figures: shares with exact intervals, and middle and late ones of times and requests.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tidemill_stats::interval::clopper_pearson;
 
@@ -96,6 +98,9 @@ pub struct Summary {
     pub stages: Vec<StageSummary>,
     /// Metrics that a stage waited for last, with in how many runs, most often first.
     pub waited_for: Vec<(String, u64)>,
+    /// Slices for which it was rolled back, while all requests together were not proven to be harmed, with in how many runs, most often first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<(String, u64)>,
 }
 
 impl Summary {
@@ -129,6 +134,12 @@ impl Summary {
             .filter(|(_, runs)| *runs > 0)
             .collect();
         waited.sort_by(|(_, one), (_, other)| other.cmp(one));
+        let mut slices: BTreeMap<String, u64> = BTreeMap::new();
+        for slice in runs.iter().filter_map(|run| run.slice.as_ref()) {
+            *slices.entry(slice.to_string()).or_default() += 1;
+        }
+        let mut slices: Vec<(String, u64)> = slices.into_iter().collect();
+        slices.sort_by_key(|(_, runs)| std::cmp::Reverse(*runs));
         Self {
             repetitions: runs.len() as u64,
             shipped: ended(Ending::Shipped),
@@ -139,6 +150,7 @@ impl Summary {
             requests: of(&|run| run.requests() as f64),
             stages: numbers.into_iter().map(|stage| of_stage(stage, runs)).collect(),
             waited_for: waited,
+            slices,
         }
     }
 }

@@ -37,6 +37,7 @@ fn scene(metrics: Vec<(Metric, Option<Source>)>, stages: Vec<Stage>, an_hour: f6
         judge: Spec { error_budget: 0.05, metrics, slices: None },
         candidates: 1,
         sources,
+        slices: Vec::new(),
         pace: Pace::constant(an_hour),
         round: Duration::from_secs(1),
         horizon: 240 * HOUR,
@@ -44,8 +45,15 @@ fn scene(metrics: Vec<(Metric, Option<Source>)>, stages: Vec<Stage>, an_hour: f6
 }
 
 fn summary(scene: &Scene, harm: Harm, repetitions: u64) -> Summary {
-    let harms = if harm == Harm::None { vec![] } else { vec![(0, harm)] };
-    Summary::of(&scene.judge, &simulate(scene, &harms, (7, repetitions), 2, &|| true).unwrap())
+    summary_of(scene, &harms(harm), repetitions)
+}
+
+fn harms(harm: Harm) -> Harms {
+    Harms { by: if harm == Harm::None { vec![] } else { vec![(0, harm)] }, within: None }
+}
+
+fn summary_of(scene: &Scene, harms: &Harms, repetitions: u64) -> Summary {
+    Summary::of(&scene.judge, &simulate(scene, harms, (7, repetitions), 2, &|| true).unwrap())
 }
 
 fn kinds() -> Vec<(&'static str, Kind, Distribution)> {
@@ -118,14 +126,59 @@ fn a_seed_is_the_same_on_any_number_of_threads_and_another_one_is_not() {
     let (metric, source) = one(rate(), Distribution::Rate(0.05));
     let scene =
         scene(vec![(metric, source)], vec![canary(1_000, None), canary(5_000, None), full()], 2_000.0);
-    let runs = |seed, threads| simulate(&scene, &[], (seed, 24), threads, &|| true).unwrap();
+    let runs = |seed, threads| simulate(&scene, &harms(Harm::None), (seed, 24), threads, &|| true).unwrap();
     assert_eq!(runs(1, 1), runs(1, 3));
     assert_ne!(runs(1, 1), runs(2, 1));
     assert_eq!(
         runs(1, 1)[..9],
-        simulate(&scene, &[], (1, 9), 2, &|| true).unwrap()[..],
+        simulate(&scene, &harms(Harm::None), (1, 9), 2, &|| true).unwrap()[..],
         "fewer are the first ones"
     );
+}
+
+/// Harm in a tenth of requests is lost among all, and found where slices are looked at; healthy candidates are not rolled back more often for
+/// it.
+#[test]
+fn harm_in_one_slice_is_found_there() {
+    let column = Column {
+        name: "origin".into(),
+        values: vec![(Some("JFK".into()), 0.6), (Some("LGA".into()), 0.1), (None, 0.3)],
+    };
+    for (name, kind, distribution) in
+        kinds().into_iter().filter(|(name, ..)| ["rate", "money"].contains(name))
+    {
+        let (metric, source) = one(kind, distribution);
+        let mut scene = scene(vec![(metric, source)], vec![canary(5_000, None), full()], 5_000.0);
+        let slices = |by: &str| crate::judge::Slices { by: vec![by.to_owned()], most: 50, min_samples: 300 };
+        scene.judge.slices = Some(slices("origin"));
+        scene.slices = vec![column.clone()];
+        // A stage long enough that the slice has its requests.
+        let Stage::Canary { until, .. } = &mut scene.stages[0] else { panic!() };
+        until.at_least = 20 * HOUR;
+        let healthy = summary(&scene, Harm::None, 120);
+        assert!(healthy.rolled_back.count <= 12, "{name}: {healthy:?}");
+        assert!(healthy.shipped.share > 0.8, "{name}: {healthy:?}");
+        let slice = crate::judge::Slice { column: "origin".into(), value: Some("LGA".into()) };
+        let harm = |within: Option<crate::judge::Slice>| Harms { by: vec![(0, Harm::Times(3.0))], within };
+        let found = summary_of(&scene, &harm(Some(slice.clone())), 60);
+        assert!(found.rolled_back.share > 0.9, "{name}: {found:?}");
+        assert_eq!(found.slices[0].0, "origin = LGA", "{name}: {found:?}");
+        assert!(found.slices[0].1 > 15, "{name}: {found:?}");
+        // Without anybody who looks at the slice it is a fifth more of all, which an error rate may be.
+        let unseen = Scene { judge: Spec { slices: None, ..scene.judge.clone() }, ..scene.clone() };
+        let missed = summary_of(&unseen, &harm(Some(slice)), 60);
+        assert!(missed.slices.is_empty(), "{name}: {missed:?}");
+        assert!(name != "rate" || missed.rolled_back.count < 8, "{name}: {missed:?}");
+        // Everywhere it is the metric itself that says so.
+        let everywhere = summary_of(&scene, &harm(None), 40);
+        assert!(everywhere.rolled_back.share > 0.9, "{name}: {everywhere:?}");
+    }
+    let (metric, source) = one(rate(), Distribution::Rate(0.02));
+    let scene = scene(vec![(metric, source)], vec![canary(5_000, None), full()], 5_000.0);
+    let slice = crate::judge::Slice { column: "origin".into(), value: None };
+    let nowhere = Harms { by: vec![(0, Harm::Reject)], within: Some(slice) };
+    let refused = simulate(&scene, &nowhere, (1, 1), 1, &|| true).unwrap_err();
+    assert_eq!(refused.to_string(), "nothing is known of the slice `other values of origin`");
 }
 
 #[test]
@@ -179,7 +232,7 @@ fn too_little_traffic_decides_nothing() {
     let (metric, _) = one(rate(), Distribution::Rate(0.02));
     let unseen = scene(vec![(metric, None)], vec![canary(1_000, None), full()], 5_000.0);
     assert!(summary(&unseen, Harm::None, 5).undecided.count == 5);
-    let refused = simulate(&unseen, &[(0, Harm::Reject)], (1, 1), 1, &|| true);
+    let refused = simulate(&unseen, &harms(Harm::Reject), (1, 1), 1, &|| true);
     assert_eq!(refused, Err(SimulateError::Harm("m".into())));
 }
 

@@ -80,6 +80,7 @@ async fn look(
         endpoint: &plan.endpoint,
         measures: plan.measures.as_ref(),
         incumbent: plan.incumbent,
+        slices: judge.slices.as_ref(),
         until: now,
         since: SINCE,
     };
@@ -88,6 +89,7 @@ async fn look(
     let scene = Scene {
         stages: plan.stages,
         sources: seen.known.sources(&judge),
+        slices: seen.slices,
         judge,
         candidates: plan.contest.map_or(1, |contest| contest.candidates.len()),
         pace: seen.pace,

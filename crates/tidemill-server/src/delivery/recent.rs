@@ -3,19 +3,20 @@
 //! The log of requests is read once, in the order of time, and only counters are kept of it. Of outcomes a bounded number is looked at,
 //! the oldest of the time first: those of the newest requests are not known yet.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMillisecondType};
 use tidemill_core::{Digest, Timestamp};
 use tidemill_db::Db;
-use tidemill_deliver::judge::{Observation, Sample};
+use tidemill_deliver::judge::{Observation, Sample, Slices};
 use tidemill_deliver::outcome::{
     Answer, COST, Epoch, Measures, PAIRED_COST, PAIRED_QUALITY, QUALITY, Row, observations,
 };
-use tidemill_deliver::simulate::{Distribution, Known, Pace};
+use tidemill_deliver::simulate::{Column, Distribution, Known, Pace};
 use tidemill_serve::gateway::metrics::{FAILURES, LATENCY};
-use tidemill_serve::record::outcome::{Joined, joined};
+use tidemill_serve::record::outcome::{Joined, Texts, group, joined};
 use tidemill_serve::record::{LogError, Query, Reader};
 
 use super::mature::{back, known_of};
@@ -25,6 +26,8 @@ use super::observe::slow;
 const ROWS: usize = 40_000;
 /// Outcomes that are held in memory at once.
 const PAGE: usize = 20_000;
+/// Values of an input that are told apart; the most frequent of them become slices.
+const NAMES: usize = 10_000;
 /// Rows that both arms answered from which on their differences are known.
 const PAIRS: usize = 100;
 const HOUR_MS: i64 = 3_600_000;
@@ -42,6 +45,8 @@ pub struct Asked<'a> {
     pub measures: Option<&'a Measures>,
     /// The release that has the requests, for its threshold.
     pub incumbent: Option<Digest>,
+    /// The inputs whose values are counted, and how many of each by themselves.
+    pub slices: Option<&'a Slices>,
     /// Until when, and how far back.
     pub until: Timestamp,
     /// How far back.
@@ -67,6 +72,8 @@ pub struct Recent {
     pub sample: f64,
     /// How many came when.
     pub pace: Pace,
+    /// How they are spread over the values of inputs.
+    pub slices: Vec<Column>,
     /// What metrics are like.
     pub known: Known,
 }
@@ -94,9 +101,17 @@ pub async fn recent(
         columns: Some(columns),
         ..Query::of(asked.endpoint, Some(from), Some(asked.until))
     };
-    let found = reader.find(&query).await?;
-    let mut counted =
-        Counted { from: from.millis(), known_until: known_until.millis(), ..Counted::default() };
+    let by = asked.slices.map_or(&[][..], |slices| &slices.by);
+    let mut found = reader.find(&query).await?;
+    if !by.is_empty() {
+        found = found.with_inputs(by);
+    }
+    let mut counted = Counted {
+        from: from.millis(),
+        known_until: known_until.millis(),
+        values: by.iter().map(|input| (input.clone(), BTreeMap::new())).collect(),
+        ..Counted::default()
+    };
     let read = tokio::task::spawn_blocking(move || {
         for batch in found.batches() {
             counted.take(&batch?);
@@ -122,7 +137,9 @@ async fn sampled(db: &Db, endpoint: &str) -> f64 {
 }
 
 fn summary(asked: &Asked<'_>, from: Timestamp, counted: Counted, outcomes: Outcomes, sample: f64) -> Recent {
-    let Counted { first, requests, failed, hours, latencies, until_known, .. } = counted;
+    let Counted { first, requests, failed, hours, latencies, until_known, values, .. } = counted;
+    let most = asked.slices.map_or(0, |slices| slices.most as usize);
+    let slices = values.iter().filter_map(|(name, counts)| Column::of(name, counts, most)).collect();
     let first = first.map(Timestamp::from_millis);
     let pace = pace(&hours, from, first, asked.until);
     let from = first.unwrap_or(from);
@@ -153,6 +170,7 @@ fn summary(asked: &Asked<'_>, from: Timestamp, counted: Counted, outcomes: Outco
         rows: outcomes.rows,
         sample,
         pace: pace.times(1.0 / sample),
+        slices,
         known,
     }
 }
@@ -188,6 +206,8 @@ struct Counted {
     until_known: u64,
     hours: Vec<u64>,
     latencies: Vec<(u64, u64)>,
+    /// Of inputs, requests by value; none is what is no name, or came when there were too many names.
+    values: Vec<(String, BTreeMap<Option<String>, u64>)>,
 }
 
 impl Counted {
@@ -204,6 +224,8 @@ impl Counted {
         if self.latencies.is_empty() {
             self.latencies = LATENCY.into_iter().chain([u64::MAX]).map(|bound| (bound, 0)).collect();
         }
+        let texts: Vec<Option<Texts>> =
+            self.values.iter().map(|(input, _)| Texts::of_input(batch, input)).collect();
         for at in 0..batch.num_rows() {
             if numbers.is_some_and(|numbers| numbers.value(at) != 0) {
                 continue;
@@ -223,6 +245,11 @@ impl Counted {
                 self.hours.resize(hour + 1, 0);
             }
             self.hours[hour] += 1;
+            for ((_, counts), texts) in self.values.iter_mut().zip(&texts) {
+                let name = group(texts.as_ref(), at);
+                let is_new = counts.len() >= NAMES && !counts.contains_key(&name);
+                *counts.entry(name.filter(|_| !is_new)).or_default() += 1;
+            }
             if let Some(latency) = latency {
                 let took = u64::try_from(latency.value(at)).unwrap_or_default();
                 if let Some((_, count)) = self.latencies.iter_mut().find(|(bound, _)| took <= *bound) {

@@ -67,6 +67,44 @@ fn a_plan_is_played_without_server_and_without_requests() {
     assert!(share(of(&third, Some("errors"), "4x"), "rolled_back") > 0.9);
 }
 
+/// Harm in a tenth of requests: lost among all of them, and found where the judge looks at slices.
+#[test]
+fn slices_are_played_as_they_were_seen_or_as_somebody_says() {
+    let sliced =
+        PLAN.replace("outcomes: {delay: 2h}}", "outcomes: {delay: 2h}, slices: {by: [origin, carrier]}}");
+    let project = Project::new(&sliced.replace("{canary: 50%}", "{canary: {share: 50%, for: 24h}}"));
+    let more = ["--slice", "origin=LGA:10%", "--slice", "origin=JFK:0.6", "--harm", "errors=4x@origin=LGA"];
+    let found = simulate(&project, &more);
+    let played = found["slices_played"].as_array().unwrap();
+    assert_eq!((played.len(), &played[0]["name"]), (1, &"origin".into()), "{found}");
+    assert_eq!(played[0]["values"].as_array().unwrap().len(), 3, "{found}");
+    let healthy = of(&found, None, "healthy");
+    assert!(healthy["rolled_back"]["share"].as_f64().unwrap() < 0.15, "{healthy}");
+    let harmed = of(&found, Some("errors"), "4x where origin = LGA");
+    assert!(harmed["rolled_back"]["share"].as_f64().unwrap() > 0.9, "{harmed}");
+    assert_eq!(harmed["slices"][0][0], "origin = LGA", "{harmed}");
+    let arguments = [&["rollout", "simulate", "--repetitions", "20"], &SAID[..], &more[..]].concat();
+    project.run(&arguments).good().says(&[
+        "slices by origin: LGA 10 %, JFK 60 %, others 30 %",
+        "slices by carrier: not played, since nothing is known of it; see `--slice`",
+        "for a slice alone, most often origin = LGA",
+    ]);
+    let fails = |more: &[&str], texts: &[&str]| {
+        let arguments = [&["rollout", "simulate", "--repetitions", "20"], &SAID[..], more].concat();
+        project.run(&arguments).fails(2, texts);
+    };
+    fails(
+        &["--slice", "orgin=LGA:10%"],
+        &["the judge has no slices by `orgin`: they are by origin, carrier"],
+    );
+    fails(&["--slice", "origin=A:60%", "--slice", "origin=B:50%"], &["are 110 % of requests together"]);
+    fails(
+        &["--harm", "errors=2x@origin=LGA"],
+        &["no request with origin = LGA was seen", "--slice 'origin=LGA:10%'"],
+    );
+    fails(&["--harm", "errors=2x@day=Mon"], &["the judge has no slices by `day`"]);
+}
+
 #[test]
 fn people_are_told_what_it_comes_to_and_where_traffic_is_too_little() {
     let project = Project::new(PLAN);

@@ -159,11 +159,8 @@ impl Rows {
             (times.as_primitive::<TimestampMillisecondType>(), rows.as_primitive::<Int32Type>());
         let shadows = shadows.as_boolean();
         let said = Answers::of(batch);
-        let inputs: Vec<Option<Texts>> = self
-            .inputs
-            .iter()
-            .map(|name| batch.column_by_name(&format!("{INPUT}{name}")).and_then(Texts::of))
-            .collect();
+        let inputs: Vec<Option<Texts>> =
+            self.inputs.iter().map(|name| Texts::of_input(batch, name)).collect();
         for at in 0..batch.num_rows() {
             // A fallback's answer says nothing of the arm's model.
             if status.value(at) != "answered" || !arms.is_valid(at) {
@@ -213,9 +210,15 @@ impl Rows {
 }
 
 /// A column as texts, written as the gateway writes values.
-struct Texts(StringArray);
+#[derive(Debug)]
+pub struct Texts(StringArray);
 
 impl Texts {
+    /// An input of recorded rows; none where they have none of the name.
+    pub fn of_input(batch: &RecordBatch, name: &str) -> Option<Self> {
+        batch.column_by_name(&format!("{INPUT}{name}")).and_then(Self::of)
+    }
+
     fn of(column: &ArrayRef) -> Option<Self> {
         let texts = match column.data_type() {
             DataType::Float32 => {
@@ -232,8 +235,8 @@ impl Texts {
     }
 }
 
-/// The group of a row by an input.
-fn group(texts: Option<&Texts>, at: usize) -> Option<String> {
+/// The group of a row by an input; none where its value is no name of one.
+pub fn group(texts: Option<&Texts>, at: usize) -> Option<String> {
     let value = texts.filter(|texts| texts.0.is_valid(at)).map_or("", |texts| texts.0.value(at));
     slices::name(value).map(str::to_owned)
 }

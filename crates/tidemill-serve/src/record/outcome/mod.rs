@@ -11,7 +11,7 @@ mod declare;
 mod join;
 mod matcher;
 
-pub use answers::{Answered, Joined, Known, Stretch, joined};
+pub use answers::{Answered, Joined, Known, Stretch, Texts, group, joined};
 pub use attach::Outcomes;
 pub use body::{BodyFormat, OutcomeReader, Rejected};
 pub use declare::OutcomesSpec;

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use clap::Args;
 use tidemill_core::{Progress as _, Unit};
-use tidemill_deliver::judge::{ERRORS, Spec};
+use tidemill_deliver::judge::{ERRORS, Slice, Spec};
 use tidemill_deliver::outcome::Measures;
 use tidemill_deliver::release::Release;
 use tidemill_deliver::rollout::Stage;
-use tidemill_deliver::simulate::{Known, Pace, Scene, SimulateError, Source, Summary, simulate};
+use tidemill_deliver::simulate::{Column, Known, Pace, Scene, SimulateError, Source, Summary, simulate};
 use tidemill_project::{Period, Share};
 use tidemill_serve::record::Reader;
 use tidemill_server::delivery::{Asked, Recent, recent};
@@ -42,9 +42,12 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "NAME=FIGURE,…", value_delimiter = ',', value_parser = assume::assumption)]
     assume: Vec<Assumption>,
     /// Play this harm instead of a list of them: `errors=2x`, `latency=5%` (of the incumbent's), `cost=0.5` (in the metric's
-    /// own unit); may be given several times
+    /// own unit), `errors=3x@origin=LGA` (in one slice alone); may be given several times
     #[arg(long, value_name = "METRIC=AMOUNT", value_parser = candidates::wanted)]
     harm: Vec<Wanted>,
+    /// Reckon with so many requests of a slice instead of what was seen of its input: `origin=LGA:30%`; may be given several times
+    #[arg(long, value_name = "INPUT=VALUE:SHARE", value_parser = candidates::part)]
+    slice: Vec<(Slice, f64)>,
     /// Give the candidate this share in every canary stage instead of its own
     #[arg(long, value_name = "SHARE")]
     share: Option<Share>,
@@ -91,7 +94,9 @@ pub(super) fn run(args: &Simulate, app: &App<'_>) -> anyhow::Result<()> {
     refuse_unknown(&plan, &sources, &pace)?;
     let (round, horizon) = (Duration::from_secs(1), args.horizon.0);
     let candidates = usize::try_from(args.candidates)?;
-    let scene = Scene { stages: plan.stages, judge: plan.judge, candidates, sources, pace, round, horizon };
+    let slices = spread(args, &plan.judge, recent.as_ref())?;
+    let (stages, judge) = (plan.stages, plan.judge);
+    let scene = Scene { stages, judge, candidates, sources, slices, pace, round, horizon };
     let candidates = candidates::all(&args.harm, &scene)?;
     let results = play(args, app, &scene, candidates)?;
     let (environment, endpoint) = (plan.environment, plan.endpoint);
@@ -174,12 +179,48 @@ fn read(args: &Simulate, app: &App<'_>, plan: &Plan) -> anyhow::Result<Recent> {
         endpoint: &plan.endpoint,
         measures: measures.as_ref(),
         incumbent,
+        slices: plan.judge.slices.as_ref(),
         until: app.clock.now(),
         since: args.since.0,
     };
     let cancel = app.cancel.clone();
     let found = app.block(recent(db, &reader, &asked, move || !cancel.is_cancelled()))?;
     if app.cancel.is_cancelled() { Err(Failure::cancelled().into()) } else { Ok(found) }
+}
+
+/// How requests are spread over the values of the inputs that the judge has slices by: as somebody says, or as it was seen.
+fn spread(args: &Simulate, judge: &Spec, recent: Option<&Recent>) -> anyhow::Result<Vec<Column>> {
+    let by = judge.slices.as_ref().map_or(&[][..], |slices| &slices.by);
+    if let Some((slice, _)) = args.slice.iter().find(|(slice, _)| !by.contains(&slice.column)) {
+        let known =
+            if by.is_empty() { "it has none".to_owned() } else { format!("they are by {}", by.join(", ")) };
+        return Err(Failure::usage(format!("the judge has no slices by `{}`: {known}", slice.column))
+            .hint("add it to `slices:` of the judge")
+            .into());
+    }
+    let mut columns = Vec::new();
+    for name in by {
+        let said: Vec<(Option<String>, f64)> = args
+            .slice
+            .iter()
+            .filter(|(slice, _)| slice.column == *name)
+            .map(|(slice, share)| (slice.value.clone(), *share))
+            .collect();
+        let sum: f64 = said.iter().map(|(_, share)| share).sum();
+        if sum > 1.0 + 1e-9 {
+            let message = format!("values of `{name}` are {:.0} % of requests together", 100.0 * sum);
+            return Err(Failure::usage(message).hint("say 100 % or less; the rest are other values").into());
+        }
+        if said.is_empty() {
+            let seen = recent.and_then(|recent| recent.slices.iter().find(|column| column.name == *name));
+            columns.extend(seen.cloned());
+            continue;
+        }
+        let rest = (1.0 - sum).max(0.0);
+        let values = said.into_iter().chain((rest > 1e-9).then_some((None, rest)));
+        columns.push(Column { name: name.clone(), values: values.collect() });
+    }
+    Ok(columns)
 }
 
 /// A metric that needs proof and of which nothing is known would only say that nothing is ever decided.

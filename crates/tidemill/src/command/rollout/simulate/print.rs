@@ -139,11 +139,18 @@ fn head(played: &Played, app: &App<'_>) {
         };
         console.line(format!("  {}: {what}", metric.name));
     }
-    if let Some(slices) = &judge.slices {
-        console.line(format!(
-            "  slices by {}: have half of the error budget, and are not simulated",
-            slices.by.join(", ")
-        ));
+    for by in judge.slices.iter().flat_map(|slices| &slices.by) {
+        let known = played.scene.slices.iter().find(|column| column.name == *by);
+        console.line(match known {
+            Some(column) => {
+                let values = column.values.iter().take(3).map(|(value, share)| {
+                    format!("{} {} %", value.as_deref().unwrap_or("others"), number(100.0 * share))
+                });
+                let more = if column.values.len() > 3 { ", …" } else { "" };
+                format!("  slices by {by}: {}{more}", values.collect::<Vec<_>>().join(", "))
+            }
+            None => format!("  slices by {by}: not played, since nothing is known of it; see `--slice`"),
+        });
     }
     console.line("");
 }
@@ -160,6 +167,16 @@ fn verdict(played: &Played, app: &App<'_>) {
         part(healthy.rolled_back),
         number(100.0 * budget)
     ));
+    for (candidate, summary) in &played.results {
+        let Some((slice, _)) = summary.slices.first() else { continue };
+        let name = candidate.metric.as_ref().map_or("healthy", String::as_str);
+        console.line(format!(
+            "{name} {}: {} of {} for a slice alone, most often {slice}",
+            if candidate.metric.is_some() { candidate.amount.as_str() } else { "candidates" },
+            summary.slices.iter().map(|(_, runs)| runs).sum::<u64>(),
+            plural(summary.rolled_back.count, "rollback"),
+        ));
+    }
     for (candidate, summary) in played.results.iter().filter(|(candidate, _)| candidate.is_limit) {
         let metric = candidate.metric.as_deref().unwrap_or_default();
         console.line(format!(
@@ -256,6 +273,6 @@ pub(super) fn json(args: &Simulate, played: &Played, app: &App<'_>) -> anyhow::R
         "requests_an_hour": played.scene.pace.mean(),
         "stages": played.scene.stages, "recent": recent, "assumed": assumed,
         "disagreement": played.known.disagreement, "metrics": metrics, "candidates": candidates,
-        "slices": played.scene.judge.slices, "simulates_slices": false,
+        "slices": played.scene.judge.slices, "slices_played": played.scene.slices,
     }))
 }
