@@ -160,9 +160,21 @@ impl Judged {
         let paired = compare_costs(&both.new, &both.old, costs, case.training.seed)?;
         let unit = costs.currency.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
         // The whole interval must be within the margin: "no evidence" is not a pass.
-        let good = paired.upper <= max_regression * paired.old;
+        let margin = max_regression * paired.old;
+        let good = paired.upper <= margin;
+        let words = if paired.lower == 0.0 && paired.upper == 0.0 {
+            "the same"
+        } else if paired.upper < 0.0 {
+            "cheaper"
+        } else if good {
+            "no dearer"
+        } else if paired.lower > margin {
+            "dearer"
+        } else {
+            "no evidence that it is no dearer"
+        };
         let message = format!(
-            "{} against {}{unit} per decision of {}, difference {} ({} to {})",
+            "{words}: {} against {}{unit} per decision of {}, difference {} ({} to {})",
             number(paired.new),
             number(paired.old),
             champion.name(),
@@ -170,7 +182,12 @@ impl Judged {
             number(paired.lower),
             number(paired.upper)
         );
-        Ok(Found::new(good, message))
+        Ok(Found::new(good, message)
+            .figure("new", paired.new)
+            .figure("old", paired.old)
+            .figure("difference", paired.difference)
+            .figure("difference_low", paired.lower)
+            .figure("difference_high", paired.upper))
     }
 
     /// What this model and another version say of the held-out rows, both in their exported form and each decided by
