@@ -42,6 +42,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     }
     if everything || only_brokers {
         brokers()?;
+        clock()?;
     }
     if everything || only_browser {
         browser()?;
@@ -194,6 +195,18 @@ fn brokers() -> Result<()> {
     let missing = missing();
     if !missing.is_empty() {
         bail!("the tests need message brokers; on Debian: apt-get install {}", missing.join(" "));
+    }
+    Ok(())
+}
+
+/// Makes sure that programs can be started at another time: the tests let servers be away for hours.
+fn clock() -> Result<()> {
+    if !on_path("faketime") && can_install() {
+        process::note("setup: installing faketime");
+        install(&["faketime"])?;
+    }
+    if !on_path("faketime") {
+        bail!("the tests start servers at other times of the day; on Debian: apt-get install faketime");
     }
     Ok(())
 }

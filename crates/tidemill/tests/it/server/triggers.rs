@@ -171,6 +171,67 @@ fn a_schedule_of_seconds_survives_kills() {
     server.stop();
 }
 
+/// A server was away from 10:05 to 10:45, and what becomes of 10:10, 10:20, 10:30 and 10:40 is what each schedule says.
+#[test]
+fn times_at_which_no_server_ran_are_made_up_for_as_declared() {
+    let schedule = |name: &str| {
+        format!(
+            "{{name: {name}, when: {{schedule: {{cron: '*/10 * * * *', missed: {name}}}}}, actions: [check]}}"
+        )
+    };
+    let rules = ["skip", "once", "all"].map(schedule).join(", ");
+    let lab = Lab::new(&format!(
+        "{STEP}triggers: [{rules}, {{name: now, when: {{schedule: '* * * * * *'}}, actions: [check]}}]\n"
+    ));
+    let fired = |log: &Log, name: &str| -> Vec<String> {
+        let fired = log.of("trigger_fired").filter(|event| event["trigger"] == name);
+        let cause =
+            |event: &Value| log.of("source_changed").find(|one| one["seq"] == event["cause"]).cloned();
+        let time = |event: Value| event["details"]["time"].as_str().unwrap().to_owned();
+        fired.filter_map(cause).map(time).collect()
+    };
+    let server = serve_at(&lab, "2027-03-02 10:05:02");
+    lab.wait(&server, "a second", |log| !fired(log, "now").is_empty());
+    server.kill();
+    let server = serve_at(&lab, "2027-03-02 10:45:30");
+    let log = lab.wait(&server, "a later second", |log| {
+        fired(log, "now").iter().filter(|time| time.as_str() > "2027-03-02T10:45:31").count() > 2
+            && fired(log, "all").len() >= 4
+    });
+    let times = |minutes: &[&str]| -> Vec<String> {
+        minutes.iter().map(|minute| format!("2027-03-02T10:{minute}:00Z")).collect()
+    };
+    assert_eq!(fired(&log, "all"), times(&["10", "20", "30", "40"]), "{log}");
+    assert_eq!(fired(&log, "once"), times(&["40"]), "{log}");
+    assert_eq!(fired(&log, "skip"), times(&[]), "{log}");
+    log.acted_once();
+    server.kill();
+    // What was made up for is not made up for again, and what comes on time is not missed.
+    let server = serve_at(&lab, "2027-03-02 10:49:58");
+    let log = lab.wait(&server, "ten to eleven", |log| {
+        ["skip", "once", "all"].iter().all(|name| fired(log, name).contains(&times(&["50"])[0]))
+    });
+    assert_eq!(fired(&log, "all"), times(&["10", "20", "30", "40", "50"]), "{log}");
+    assert_eq!(fired(&log, "once"), times(&["40", "50"]), "{log}");
+    assert_eq!(fired(&log, "skip"), times(&["50"]), "{log}");
+    server.stop();
+}
+
+/// A server for which it is another time, in UTC. Its waits are as long as ever.
+fn serve_at(lab: &Lab, time: &str) -> Server {
+    let library = fs_err::read_dir("/usr/lib").unwrap().flatten();
+    let library =
+        library.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1")).find(|file| file.is_file());
+    let library = library.expect("`cargo xtask setup` installs `faketime`");
+    lab.place.serve_in(&[
+        ("LD_PRELOAD", library.to_str().unwrap()),
+        ("FAKETIME", &format!("@{time}")),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ("DONT_FAKE_MONOTONIC", "1"),
+        ("TZ", "UTC"),
+    ])
+}
+
 #[test]
 fn files_and_versions_of_a_dataset() {
     let lab = Lab::new(
