@@ -61,7 +61,7 @@ pub use receiver::{
 pub use release::{
     Approval, Approve, ApproveWord, Canary, CanaryStage, Champion, CostLimits, Environment, Full, GitRecord,
     Judge, JudgeLimits, JudgeMetric, JudgeOutcomes, JudgeSlices, JudgeWord, KpiLimits, Power, PowerElse,
-    QualityLimits, QualityMetric, RateLimits, Release, RequiredTests, Rollout, Shadow, Stage, WaitFor,
+    QualityLimits, QualityMetric, RateLimits, Release, RequiredTests, Rollout, Route, Shadow, Stage, WaitFor,
     Windows,
 };
 pub use report::{Diagnostic, Report};

@@ -181,6 +181,10 @@ pub struct Rollout {
     /// is the same people or things in every stage and every rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holdout: Option<Share>,
+    /// Requests that the release answers from the first stage on, a shadow among them, whatever its share: those of testers, or of a cohort
+    /// that agreed. They are not drawn by lot, so they are not judged. Of several candidates the first answers them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
     /// When the release may get more requests; at any time where not given. Going back is never held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows: Option<Windows>,
@@ -188,6 +192,21 @@ pub struct Rollout {
     /// where not given, else the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub winner: Option<JudgeWord>,
+}
+
+/// Requests with certain values of a header field or of an input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// The header field that is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// The model's input that is looked at, by its value in the first row; one of `header` and `input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// The values, as text; any value where not given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub one_of: Vec<String>,
 }
 
 /// When a release may get more requests.

@@ -194,6 +194,7 @@ fn plan() -> Plan {
         incumbent: Some(old()),
         contest: None,
         holdout: 0,
+        routes: Vec::new(),
         author: "author".into(),
         stages: vec![Stage::Shadow { share: 10_000, until }, Stage::Full { settle: Duration::ZERO }],
         judge: Some(Spec { error_budget: 0.01, metrics: vec![metric], slices: None }),

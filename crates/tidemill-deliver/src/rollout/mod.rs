@@ -9,6 +9,7 @@ mod contest;
 mod decide;
 mod freeze;
 mod plan;
+mod route;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use contest::{Candidate, Contender, Contest, Contestant, Fate, MOST_CANDIDAT
 pub use decide::{Denied, Outcome, decide, permit, replay, start, words};
 pub use freeze::Freeze;
 pub use plan::{Admission, Concurrency, Plan, PlanError, Stage, Until};
+pub use route::{Route, RouteKey};
 pub(crate) use state::Progress;
 pub use state::{
     Due, Effect, Ending, Hold, Input, LookAt, Matured, Phase, State, Traffic, Transition, Waiting,

@@ -8,6 +8,7 @@ use tidemill_core::Digest;
 use tidemill_core::declare::Window;
 
 use super::contest::{Contest, MOST_CANDIDATES};
+use super::route::Route;
 use super::window;
 use crate::approval::Rule;
 use crate::envelope::Envelope;
@@ -33,6 +34,9 @@ pub struct Plan {
     /// the first slots of the endpoint's keys, so it is the same units in every stage, and in every rollout.
     #[serde(default)]
     pub holdout: u32,
+    /// Requests that the candidate answers in every stage, and that are not judged; of several candidates the first one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
     /// Who made the release.
     pub author: String,
     /// The stages, in order.

@@ -59,6 +59,7 @@ fn plan() -> Plan {
         incumbent: Some(incumbent()),
         contest: None,
         holdout: 100,
+        routes: Vec::new(),
         author: "author".into(),
         stages: vec![
             Stage::Shadow { share: 10_000, until: Until { verdict: false, ..until() } },

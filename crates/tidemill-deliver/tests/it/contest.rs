@@ -44,6 +44,7 @@ fn plan() -> Plan {
         incumbent: Some(Digest::of(b"incumbent")),
         contest: Some(Contest { candidates: (0..3).map(contender).collect(), winner: "errors".into() }),
         holdout: 0,
+        routes: Vec::new(),
         author: "ada".into(),
         stages: vec![
             Stage::Canary { share: 1_000, until: until() },

@@ -11,9 +11,17 @@ use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
 use crate::{
     Approve, Canary, Champion, Detector, Envelope, GitRecord, Judge, JudgeLimits, JudgeMetric, JudgeWord,
-    ModelTest, Monitor, Period, RateLimits, Receiver, Release, RequiredTests, Rollout, Stage, StreamMonitor,
-    StreamOf, Windows,
+    ModelTest, Monitor, Period, RateLimits, Receiver, Release, RequiredTests, Rollout, Route, Stage,
+    StreamMonitor, StreamOf, Windows,
 };
+
+/// The most routes of a rollout; the endpoint's own rules have room beside them.
+const MOST_ROUTES: usize = 16;
+
+fn is_header(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    !name.is_empty() && name.bytes().all(is_part)
+}
 
 impl Check<'_> {
     pub(super) fn release(&mut self) {
@@ -155,6 +163,34 @@ impl Check<'_> {
         }
     }
 
+    /// Each looks at one thing of a request, by a name that a request can have.
+    fn routes(&mut self, routes: &[Route], at: &Cursor<'_>) {
+        if routes.len() > MOST_ROUTES {
+            let expected = format!("at most {MOST_ROUTES}");
+            self.add(&at.span, format!("there are {} routes", routes.len()), &expected, None);
+        }
+        for (i, route) in routes.iter().enumerate() {
+            let at = at.item(i);
+            let hint = || Some("for example `{header: X-Preview, one_of: [on]}`".to_owned());
+            match (&route.header, &route.input) {
+                (Some(_), Some(_)) => {
+                    self.add(&at.span, "a route by two things", "`header` or `input`", hint());
+                }
+                (None, None) => {
+                    self.add(&at.span, "a route by nothing", "`header` or `input`", hint());
+                }
+                (Some(header), None) if !is_header(header) => {
+                    let expected = "letters, digits, and `-` or `_`";
+                    self.add(&at.key("header").span, "no header field has this name", expected, hint());
+                }
+                (None, Some(input)) if input.is_empty() => {
+                    self.add(&at.key("input").span, "the name is empty", "an input of the model", None);
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn rollout(&mut self, rollout: &Rollout, at: &Cursor<'_>) {
         let stages = at.key("stages");
         if rollout.stages.is_empty() {
@@ -194,6 +230,7 @@ impl Check<'_> {
                 Stage::Full(_) => {}
             }
         }
+        self.routes(&rollout.routes, &at.key("routes"));
         if let Some(power) = &rollout.power {
             let at = at.key("power");
             if power.decide_within.0.is_zero() {

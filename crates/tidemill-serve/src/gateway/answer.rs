@@ -9,12 +9,13 @@ use tidemill_core::Timestamp;
 use tidemill_runtime::Tensor;
 
 use super::endpoint::{ArmState, Endpoint};
-use super::metrics::ArmMeter;
+use super::metrics::{ArmMeter, is_failure};
 use super::model::Loaded;
 use super::route::{Choice, Keys, Why, find, route};
 use super::shadow::{Shown, failure, name_outputs, named_inputs};
 use super::slices::Mark;
 use super::trace::{Context, Marks, Phase, RequestSpan, Traced};
+use super::units::Units;
 use super::{Found, Gateway, Inner, id};
 use crate::inference_record::EVENT_TIME_HEADER;
 use crate::{InferError, Named, Record, Request, Response, Status};
@@ -40,6 +41,8 @@ struct Kept {
     time: Timestamp,
     /// The groups that it is counted in; none where nobody wants to know.
     mark: Option<Mark>,
+    /// The key that it was drawn to its arm by; none where nobody wants to know, or where it was not drawn.
+    unit: Option<(Arc<Units>, u64)>,
 }
 
 /// What a model made of a request.
@@ -66,7 +69,7 @@ impl Gateway {
         };
         let traced = self.traced(&request, begun);
         let span_id = traced.map(|_| request_id.clone());
-        let kept = self.keep(&endpoint, &request, request_id);
+        let kept = self.keep(&endpoint, &request, request_id, choice);
         let rows = request.inputs.first().map_or(0, |input| input.tensor.rows());
         let shown = self.for_shadows(&endpoint, choice, &request.inputs);
         let limit = begun + endpoint.timeout.unwrap_or(self.inner.settings.timeout);
@@ -130,7 +133,7 @@ impl Gateway {
         Ok(place)
     }
 
-    fn keep(&self, endpoint: &Endpoint, request: &Request, id: String) -> Kept {
+    fn keep(&self, endpoint: &Endpoint, request: &Request, id: String, choice: Choice) -> Kept {
         let recorder = self.inner.stage.recorder.as_ref();
         let is_recorded = recorder.is_some_and(|recorder| recorder.wants(&endpoint.name, &id));
         let spec = endpoint.spec.as_ref();
@@ -151,7 +154,11 @@ impl Gateway {
         }
         let slices = self.inner.slices.load();
         let mark = slices.get(&*endpoint.name).map(|slices| slices.mark(&request.inputs));
-        Kept { id, is_recorded, entity, headers, time: self.inner.clock.now(), mark }
+        let is_drawn = matches!(choice.why, Why::Sticky | Why::Split);
+        let units = self.inner.units.load();
+        let unit =
+            units.get(&*endpoint.name).filter(|_| is_drawn).map(|units| (Arc::clone(units), choice.unit));
+        Kept { id, is_recorded, entity, headers, time: self.inner.clock.now(), mark, unit }
     }
 
     /// Copies of the inputs for the shadows that have room for them; the others are counted.
@@ -271,6 +278,15 @@ impl Gateway {
         if let (Some(mark), Some(arm), Some(_)) = (&kept.mark, &arm.name, loaded) {
             mark.count(arm, answer.as_ref().err(), latency);
         }
+        if let (Some((units, unit)), Some(arm)) = (&kept.unit, &arm.name)
+            && answer.as_ref().err().is_none_or(is_failure)
+        {
+            units.count(*unit, endpoint.revision, arm);
+        }
+        match &answer {
+            Ok(_) => arm.counted.answered(latency),
+            Err(error) => arm.counted.failed(error, latency),
+        }
         let (outputs, status) = match answer {
             Ok(tensors) => {
                 meter.answered(latency);
@@ -365,7 +381,7 @@ fn choose(endpoint: &Endpoint, asked: Option<usize>, request: &Request, id: &str
             route(table, Keys { request: id, headers: &request.headers, inputs: &request.inputs })
         }
         // Who asks for a version gets it, and no shadow is shown what did not come by the endpoint's rules.
-        (_, asked) => Choice { arm: asked.unwrap_or_default(), why: Why::Split, shadows: 0 },
+        (_, asked) => Choice { arm: asked.unwrap_or_default(), why: Why::Asked, shadows: 0, unit: 0 },
     }
 }
 

@@ -143,6 +143,9 @@ pub struct ArmState {
     pub model: Arc<str>,
     /// Which version.
     pub which: Which,
+    /// What was counted of the requests that came to it by this declaration, whenever they ended. Unlike the counters of [`Metrics`], which go on from
+    /// declaration to declaration, these are about one table of shares.
+    pub counted: Arc<ArmMeter>,
     /// The queue of what it is shown, of a shadow.
     pub(super) shadow: Option<Shadow>,
     bound: ArcSwapOption<Bound>,
@@ -168,16 +171,20 @@ impl Endpoint {
         name: &str,
         revision: u64,
         spec: EndpointSpec,
-        shadow: impl Fn(&Arm, &Arc<str>) -> Shadow,
+        shadow: impl Fn(&Arm, &Arc<str>, &Arc<ArmMeter>) -> Shadow,
     ) -> Result<Self, String> {
         let table = Table::new(name, &spec.arms, &spec.rules, spec.sticky.as_ref(), &spec.allotment)?;
         let name: Arc<str> = name.into();
-        let arms = spec.arms.iter().map(|arm| ArmState {
-            name: Some(arm.name.as_str().into()),
-            model: arm.model.as_str().into(),
-            which: Which::parse(arm.version.as_deref()),
-            shadow: arm.shadow.then(|| shadow(arm, &name)),
-            bound: ArcSwapOption::empty(),
+        let arms = spec.arms.iter().map(|arm| {
+            let counted = Arc::default();
+            ArmState {
+                name: Some(arm.name.as_str().into()),
+                model: arm.model.as_str().into(),
+                which: Which::parse(arm.version.as_deref()),
+                shadow: arm.shadow.then(|| shadow(arm, &name, &counted)),
+                counted,
+                bound: ArcSwapOption::empty(),
+            }
         });
         Ok(Self {
             arms: arms.collect(),
@@ -197,6 +204,7 @@ impl Endpoint {
             name: None,
             model: Arc::clone(&name),
             which,
+            counted: Arc::default(),
             shadow: None,
             bound: ArcSwapOption::empty(),
         };
@@ -294,7 +302,7 @@ mod tests {
         assert_eq!(second.shares(), BTreeMap::from([("1", 7_500), ("2", 2_500)]));
         assert_eq!(second.allotment[0].arm, "1", "what is sent as allotment is not looked at");
 
-        let endpoint = Endpoint::new("e", 2, second, |_, _| unreachable!("no shadow")).unwrap();
+        let endpoint = Endpoint::new("e", 2, second, |_, _, _| unreachable!("no shadow")).unwrap();
         assert_eq!((endpoint.main_arm(), endpoint.arm_of("2"), endpoint.arm_of("3")), (0, Some(1), None));
     }
 

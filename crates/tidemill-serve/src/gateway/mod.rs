@@ -15,6 +15,7 @@ pub mod fallback;
 pub mod folder;
 pub mod golden;
 mod id;
+pub mod led;
 pub mod loader;
 pub mod manifest;
 pub mod metrics;
@@ -29,6 +30,7 @@ pub mod slices;
 pub mod slot;
 pub mod source;
 pub mod trace;
+pub mod units;
 pub mod validate;
 
 #[cfg(test)]
@@ -51,13 +53,14 @@ use tokio::sync::Notify;
 use crate::{IndexEntry, InferError, Inference, ModelMetadata, ModelState, Recorder, Request, Response};
 use endpoint::{Endpoint, EndpointSpec};
 use loader::Loader;
-use metrics::Metrics;
+use metrics::{ArmMeter, Metrics};
 use models::Models;
 use settings::Settings;
 use shadow::{Role, Shadow, Stage};
 use slices::Slices;
 use source::{ModelSource, Which};
 use trace::Tracer;
+use units::Units;
 
 /// The most models that are remembered as asked directly.
 const MOST_DIRECT: usize = 10_000;
@@ -78,6 +81,18 @@ pub struct Parts {
     pub settings: Settings,
 }
 
+/// Leaves the entries whose names are wanted.
+fn keep<T>(map: &ArcSwap<HashMap<Box<str>, Arc<T>>>, is_wanted: impl Fn(&str) -> bool) {
+    if map.load().keys().all(|name| is_wanted(name)) {
+        return;
+    }
+    map.rcu(|before| {
+        let mut after = HashMap::clone(before);
+        after.retain(|name, _| is_wanted(name));
+        after
+    });
+}
+
 /// Answers requests for predictions. Clones share it.
 #[derive(Clone)]
 pub struct Gateway {
@@ -89,6 +104,8 @@ struct Inner {
     direct: ArcSwap<HashMap<Box<str>, Arc<Endpoint>>>,
     /// What is counted by values of inputs, by endpoint.
     slices: ArcSwap<HashMap<Box<str>, Arc<Slices>>>,
+    /// What is counted of sticky keys, by endpoint.
+    units: ArcSwap<HashMap<Box<str>, Arc<Units>>>,
     /// Held while endpoints are changed.
     changing: Mutex<()>,
     stage: Stage,
@@ -118,6 +135,7 @@ impl Gateway {
                 endpoints: ArcSwap::default(),
                 direct: ArcSwap::default(),
                 slices: ArcSwap::default(),
+                units: ArcSwap::default(),
                 changing: Mutex::new(()),
                 stage,
                 clock,
@@ -169,16 +187,30 @@ impl Gateway {
         new
     }
 
-    /// Stops counting by values of inputs where that is not wanted any more.
-    pub fn keep_slices(&self, is_wanted: impl Fn(&str) -> bool) {
-        if self.inner.slices.load().keys().all(|endpoint| is_wanted(endpoint)) {
-            return;
+    /// Counts the keys that requests of an endpoint are drawn by from now on, for `owner`; or goes on with what is counted for it already.
+    pub fn units(&self, endpoint: &str, owner: u64) -> Arc<Units> {
+        if let Some(units) = self.inner.units.load().get(endpoint)
+            && units.owner() == owner
+        {
+            return Arc::clone(units);
         }
-        self.inner.slices.rcu(|slices| {
-            let mut after = HashMap::clone(slices);
-            after.retain(|endpoint, _| is_wanted(endpoint));
+        let new = Arc::new(Units::new(owner));
+        self.inner.units.rcu(|units| {
+            let mut after = HashMap::clone(units);
+            after.insert(endpoint.into(), Arc::clone(&new));
             after
         });
+        new
+    }
+
+    /// Stops counting by values of inputs where that is not wanted any more.
+    pub fn keep_slices(&self, is_wanted: impl Fn(&str) -> bool) {
+        keep(&self.inner.slices, is_wanted);
+    }
+
+    /// Stops counting keys where that is not wanted any more.
+    pub fn keep_units(&self, is_wanted: impl Fn(&str) -> bool) {
+        keep(&self.inner.units, is_wanted);
     }
 
     /// An endpoint that is set.
@@ -217,8 +249,9 @@ impl Gateway {
             if before.get(name).is_some_and(|endpoint| endpoint.revision >= revision) {
                 return Ok(());
             }
-            let shadow = |arm: &route::Arm, endpoint: &Arc<str>| {
+            let shadow = |arm: &route::Arm, endpoint: &Arc<str>, counted: &Arc<ArmMeter>| {
                 let role = Role {
+                    counted: Arc::clone(counted),
                     endpoint: Arc::clone(endpoint),
                     arm: arm.name.as_str().into(),
                     model: arm.model.as_str().into(),

@@ -90,6 +90,18 @@ pub struct Rule {
     pub one_of: Vec<String>,
     /// Where such requests go.
     pub arm: String,
+    /// Whether shadows are shown them, too.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub shadows: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_yes(given: &bool) -> bool {
+    *given
 }
 
 /// A routing table that can be asked. It never changes; a change makes another one.
@@ -109,6 +121,7 @@ struct Compiled {
     key: Key,
     one_of: HashSet<Vec<u8>>,
     arm: usize,
+    shadows: bool,
 }
 
 /// What of a request is looked at.
@@ -131,6 +144,8 @@ pub struct Choice {
     pub why: Why,
     /// The places of the shadows that are shown it, as bits.
     pub shadows: u32,
+    /// The hash of what it is drawn by: of its sticky key, or of its id.
+    pub unit: u64,
 }
 
 /// Why an arm was chosen.
@@ -142,6 +157,8 @@ pub enum Why {
     Sticky,
     /// The slot of its id.
     Split,
+    /// The caller asked for a model or a version, and nothing was chosen.
+    Asked,
 }
 
 impl Table {
@@ -172,7 +189,7 @@ impl Table {
         let compiled = rules.iter().map(|rule| {
             let arm = place(&rule.arm).unwrap_or_default();
             let one_of = rule.one_of.iter().map(|value| value.clone().into_bytes()).collect();
-            Compiled { key: lower(&rule.key), one_of, arm }
+            Compiled { key: lower(&rule.key), one_of, arm, shadows: rule.shadows }
         });
         let shadows = arms.iter().enumerate().filter(|(_, arm)| arm.shadow).map(|(at, arm)| {
             let slots = arm.weight / 100.0 * f64::from(SLOTS);
@@ -187,11 +204,15 @@ impl Table {
         })
     }
 
-    /// The seed that the endpoint's keys are hashed with.
-    fn slot(&self, key: &[u8], salt: u64) -> u32 {
-        let hash = XxHash3_64::oneshot_with_seed(self.seed.wrapping_add(salt), key);
-        ((u128::from(hash) * u128::from(SLOTS)) >> 64) as u32
+    /// Of a key, with the seed of the endpoint.
+    fn hash(&self, key: &[u8], salt: u64) -> u64 {
+        XxHash3_64::oneshot_with_seed(self.seed.wrapping_add(salt), key)
     }
+}
+
+/// The slot of a hash.
+fn slot(hash: u64) -> u32 {
+    ((u128::from(hash) * u128::from(SLOTS)) >> 64) as u32
 }
 
 /// Chooses an arm.
@@ -201,17 +222,19 @@ pub fn route(table: &Table, keys: Keys<'_>) -> Choice {
     let key = sticky.unwrap_or(Cow::Borrowed(keys.request.as_bytes()));
     let shadows = table.shadows.iter().fold(0, |bits, (at, slots)| {
         // A salt of its own: a shadow sees all arms' requests, not one arm's first.
-        let is_shown = *slots == SLOTS || table.slot(&key, 1 + *at as u64) < *slots;
+        let is_shown = *slots == SLOTS || slot(table.hash(&key, 1 + *at as u64)) < *slots;
         if is_shown { bits | 1 << at } else { bits }
     });
+    let unit = table.hash(&key, 0);
     for (at, rule) in table.rules.iter().enumerate() {
         let value = find(&rule.key, keys);
         if value.is_some_and(|value| rule.one_of.is_empty() || rule.one_of.contains(value.as_ref())) {
-            return Choice { arm: rule.arm, why: Why::Rule(at), shadows };
+            let shadows = if rule.shadows { shadows } else { 0 };
+            return Choice { arm: rule.arm, why: Why::Rule(at), shadows, unit };
         }
     }
-    let arm = table.slots.get(table.slot(&key, 0) as usize).copied().unwrap_or_default();
-    Choice { arm: usize::from(arm), why: if is_sticky { Why::Sticky } else { Why::Split }, shadows }
+    let arm = table.slots.get(slot(unit) as usize).copied().unwrap_or_default();
+    Choice { arm: usize::from(arm), why: if is_sticky { Why::Sticky } else { Why::Split }, shadows, unit }
 }
 
 /// The value of a key in a request.

@@ -81,6 +81,8 @@ pub(super) struct Role {
     pub(super) model: Arc<str>,
     /// Which version.
     pub(super) which: Which,
+    /// What is counted of it by the declaration that it belongs to.
+    pub(super) counted: Arc<ArmMeter>,
 }
 
 impl Shadow {
@@ -167,9 +169,11 @@ impl Stage {
         let took = came.elapsed();
         let meter = self.metrics.arm(&role.labels(&loaded.version));
         for ((shown, prepared), answer) in group.into_iter().zip(answers) {
-            match &answer {
-                Ok(_) => meter.answered(took),
-                Err(error) => meter.failed(error, took),
+            for meter in [&meter, &role.counted] {
+                match &answer {
+                    Ok(_) => meter.answered(took),
+                    Err(error) => meter.failed(error, took),
+                }
             }
             if let Some(mark) = &shown.mark {
                 mark.count(&role.arm, answer.as_ref().err(), took);
@@ -209,6 +213,7 @@ impl Stage {
     /// A request that the shadow's model did not see.
     fn failed(&self, role: &Role, mut shown: Shown, error: &InferError, latency: Duration) {
         self.metrics.arm(&role.labels(&"".into())).failed(error, latency);
+        role.counted.failed(error, latency);
         let Some(recorder) = self.recorder.as_ref().filter(|_| shown.is_recorded) else { return };
         let inputs = std::mem::take(&mut shown.inputs);
         let status = Status::Failed(failure(error));

@@ -290,6 +290,41 @@ async fn no_request_fails_while_routing_changes_and_models_are_loaded_again() {
     assert_eq!(lab.gateway.endpoint("e").unwrap().revision, 59);
 }
 
+/// A request counts by the declaration that it came by, also where another one is in effect when it ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_on_its_way_counts_under_the_shares_that_drew_it() {
+    let lab = Arc::new(Lab::new(Loads::new(|_| Ok(Fake::slow(Duration::from_millis(400))))));
+    lab.set("e", 1, two_arms(1.0, 0.0));
+    lab.gateway.load("e").await.unwrap();
+    let units = lab.gateway.units("e", 7);
+    let ask = |user: &'static str| {
+        let gateway = lab.gateway.clone();
+        tokio::spawn(async move {
+            let mut asked = request("e", None, &[10.0]);
+            asked.headers.insert("x-user".to_owned(), user.to_owned());
+            gateway.infer(asked).await.unwrap()
+        })
+    };
+    let (one, again) = (ask("ada"), ask("ada"));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let before = lab.gateway.endpoint("e").unwrap();
+    lab.set("e", 2, two_arms(0.0, 1.0));
+    let after = lab.gateway.endpoint("e").unwrap();
+    for answer in [one, again, ask("bob"), ask("ada")] {
+        answer.await.unwrap();
+    }
+    let counted = |endpoint: &endpoint::Endpoint| -> Vec<u64> {
+        endpoint.arms.iter().map(|arm| arm.counted.answers()).collect()
+    };
+    assert_eq!((counted(&before), counted(&after)), (vec![2, 0], vec![0, 2]));
+    let keys = |revision| ["a", "b"].map(|arm| units.counted(revision, arm));
+    assert_eq!((keys(1), keys(2)), ([1, 0], [0, 1]), "ada came before");
+    assert!(Arc::ptr_eq(&units, &lab.gateway.units("e", 7)));
+    assert!(!Arc::ptr_eq(&units, &lab.gateway.units("e", 8)), "another one counts from the beginning");
+    lab.gateway.keep_units(|name| name != "e");
+    assert_eq!(lab.gateway.units("e", 7).counted(2, "b"), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn draining_waits_for_what_has_begun_and_refuses_what_comes() {
     let lab = Arc::new(Lab::new(Loads::new(|_| Ok(Fake::slow(Duration::from_millis(800))))));

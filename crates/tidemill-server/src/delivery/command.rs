@@ -10,7 +10,7 @@ use tidemill_deliver::approval::Approval;
 use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::judge::Spec;
 use tidemill_deliver::outcome::Measures;
-use tidemill_deliver::rollout::{Admission, Concurrency, Input, Plan, Stage, State, start};
+use tidemill_deliver::rollout::{Admission, Concurrency, Input, Plan, Route, Stage, State, start};
 use tidemill_deliver::simulate::Power;
 use tidemill_registry::{Code, Error};
 
@@ -50,6 +50,8 @@ pub struct Wanted {
     pub windows: Vec<Window>,
     /// The part of requests that stays with the release before until it is complete, in ten thousandths.
     pub holdout: u32,
+    /// Requests that it answers in every stage, and that are not judged.
+    pub routes: Vec<Route>,
     /// Further versions that are tried at the same time, of which the best goes on.
     pub rivals: Vec<Version>,
     /// The metric of the judge by which the best of several is chosen; the first that comes of outcomes where not given, else the first.
@@ -241,6 +243,7 @@ fn plan(wanted: &Wanted, made: &Made, candidate: Digest, incumbent: Option<Diges
         incumbent,
         contest: made.contest(wanted)?,
         holdout: wanted.holdout,
+        routes: wanted.routes.clone(),
         author,
         stages: wanted.stages.clone(),
         judge: wanted.judge.clone(),
@@ -267,6 +270,7 @@ fn compare_with_nothing(plan: &mut Plan) {
             *settle = Duration::ZERO;
         }
     }
+    plan.routes.clear();
 }
 
 /// Names what people approve, which is the whole plan: another release, plan or incumbent makes their approval void.

@@ -119,6 +119,8 @@ impl Driver {
             let is_sliced = |plan: &Plan| plan.judge.as_ref().is_some_and(|judge| judge.slices.is_some());
             let plans = || self.known.values().map(|known| &known.plan).filter(|plan| is_sliced(plan));
             serving.gateway().keep_slices(|endpoint| plans().any(|plan| plan.endpoint == endpoint));
+            let tries = |endpoint: &str| self.known.values().any(|known| known.plan.endpoint == endpoint);
+            serving.gateway().keep_units(tries);
         }
         if live.is_empty() || !looks && acted.is_empty() {
             return Ok(());
@@ -158,8 +160,8 @@ impl Driver {
         let (mut ids, mut news) = (acted.to_vec(), Vec::new());
         for id in live.keys().filter(|id| !acted.contains(id)) {
             let Some(known) = self.known.get(id).filter(|known| !known.rollout.is_waiting) else { continue };
-            let Known { plan, state, names, .. } = known;
-            match self.observer.unseen(serving.gateway(), *id, plan, state, names) {
+            let Known { plan, state, .. } = known;
+            match self.observer.unseen(serving.gateway(), *id, plan, state) {
                 None => ids.push(*id),
                 Some(0) => {}
                 Some(requests) => news.push((*id, requests)),
@@ -314,7 +316,7 @@ impl Driver {
             }
             Effect::Route { traffic } => {
                 let declared = self.declared(&plan.endpoint).await?;
-                let wanted = spec(declared.clone().unwrap_or_default(), &traffic, &names);
+                let wanted = spec(declared.clone().unwrap_or_default(), &plan, &traffic, &names);
                 self.route(&plan, declared, wanted).await?;
                 self.input(rollout, done).await
             }
@@ -360,7 +362,7 @@ impl Driver {
                 .map_err(|refusal| refusal.error)?;
             return Ok(());
         }
-        if declared.is_some_and(|declared| declared.arms == wanted.arms) {
+        if declared.is_some_and(|declared| declared.arms == wanted.arms && declared.rules == wanted.rules) {
             return Ok(());
         }
         serving::put(registry, gateway, &actor, &plan.endpoint, wanted, None)

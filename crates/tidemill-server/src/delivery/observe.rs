@@ -1,14 +1,17 @@
 //! What the gateway counted of candidate and incumbent since the last look.
 //!
-//! Counters live in memory: what was counted between the last look and a crash is not seen by the judge, and nothing is seen twice.
+//! Counters live in memory: what was counted between the last look and a crash is not seen by the judge, and nothing is seen twice. They
+//! belong to one declaration of the endpoint, that is, to one table of shares: a request counts under the shares that it was drawn by,
+//! however late it ends. What came by a declaration after its last look is not seen either.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tidemill_core::{Digest, Timestamp};
 use tidemill_deliver::judge::{ERRORS, LATENCY, Look, Observation, Sample, Slice, Traffic as Under};
 use tidemill_deliver::rollout::{Input, LookAt, Plan, State};
 use tidemill_serve::gateway::Gateway;
+use tidemill_serve::gateway::endpoint::Endpoint;
 use tidemill_serve::gateway::metrics::{ArmLabels, ArmMeter, LATENCY as BOUNDS};
 use tidemill_serve::gateway::slices::Tally;
 
@@ -37,16 +40,6 @@ impl From<Tally> for Counted {
 impl Counted {
     fn of(meter: &ArmMeter) -> Self {
         Self { answered: meter.answers(), failed: meter.failures(), latencies: meter.latencies() }
-    }
-
-    /// Both together.
-    fn with(mut self, other: Self) -> Self {
-        self.answered += other.answered;
-        self.failed += other.failed;
-        for ((_, count), (_, more)) in self.latencies.iter_mut().zip(other.latencies) {
-            *count += more;
-        }
-        self
     }
 
     /// What was counted since `before`.
@@ -111,10 +104,17 @@ pub(super) fn observed(slice: Option<&Slice>, arms: [&Counted; 2], slow: Option<
 /// What was counted at the last look, per rollout and release.
 #[derive(Debug, Default)]
 pub(super) struct Observer {
-    last: HashMap<(u64, Digest), Counted>,
+    /// With the revision of the endpoint.
+    last: HashMap<(u64, Digest), (u64, Counted)>,
+    /// What the incumbent's counters had at the last look since the server began, of rollouts for which it is not known what slow is.
+    metered: HashMap<u64, Counted>,
     /// From how many microseconds on a request is slow, per rollout; settled by requests before those that are judged by it.
     slow: HashMap<u64, u64>,
     sliced: Sliced,
+    /// Keys that were counted at the last look, by release and with the endpoint's revision, of rollouts whose requests are kept together by a key.
+    keyed: HashMap<u64, HashMap<Digest, (u64, u64)>>,
+    /// Rollouts that went on after a restart: which keys counted before is not known, so none counts any more.
+    resumed: HashSet<u64>,
 }
 
 impl Observer {
@@ -122,6 +122,9 @@ impl Observer {
     pub(super) fn keep(&mut self, is_live: impl Fn(u64) -> bool) {
         self.last.retain(|(rollout, _), _| is_live(*rollout));
         self.slow.retain(|rollout, _| is_live(*rollout));
+        self.metered.retain(|rollout, _| is_live(*rollout));
+        self.keyed.retain(|rollout, _| is_live(*rollout));
+        self.resumed.retain(|rollout| is_live(*rollout));
         self.sliced.keep(is_live);
     }
 
@@ -136,14 +139,19 @@ impl Observer {
         now: Timestamp,
     ) -> Option<Input> {
         let incumbent = plan.incumbent?;
+        if !self.last.contains_key(&(rollout, incumbent)) && state.last_look() > 0 {
+            self.resumed.insert(rollout);
+        }
+        let endpoint = gateway.endpoint(&plan.endpoint)?;
         let mut candidates = Vec::new();
         for release in state.living(plan) {
-            candidates.push((release, self.counted(gateway, rollout, plan, release, names)?));
+            candidates.push((release, self.counted(&endpoint, rollout, release)));
         }
-        let baseline = self.counted(gateway, rollout, plan, incumbent, names)?;
+        let baseline = self.counted(&endpoint, rollout, incumbent);
         let slow = self.slow.get(&rollout).copied();
         if slow.is_none()
-            && let Some(slow) = self.last.get(&(rollout, incumbent)).and_then(Counted::slow)
+            && let Some(before) = self.metered.insert(rollout, metered(gateway, plan, incumbent, names)?)
+            && let Some(slow) = before.slow()
         {
             self.slow.insert(rollout, slow);
         }
@@ -151,19 +159,34 @@ impl Observer {
             return None;
         }
         let mut sliced = self.sliced.observations(gateway, (rollout, plan, state), slow, now);
-        // Requests of one key stay together, so only without keys are they assigned one by one.
-        let is_keyed = gateway.endpoint(&plan.endpoint).is_some_and(|found| {
-            found.spec.as_ref().is_some_and(|spec| spec.sticky.is_some() || !spec.rules.is_empty())
-        });
-        let stratum = u32::try_from(state.applied).unwrap_or(u32::MAX);
+        // The shares of the table that is in effect, which is the wanted one or still the one before.
+        let declared = endpoint.spec.as_ref()?;
+        let shares = declared.shares();
+        let share_of = |release: Digest| shares.get(arm_name(release).as_str()).copied().unwrap_or_default();
+        let is_wanted = |release: &Digest| share_of(*release) == state.traffic.share(*release);
+        let all_wanted = state.living(plan).iter().chain([&incumbent]).all(is_wanted);
+        let revision = if all_wanted { state.traffic.revision } else { state.applied };
+        let stratum = u32::try_from(revision).unwrap_or(u32::MAX);
+        // Requests of one key stay together, so with keys it is these that are assigned one by one.
+        let is_keyed = declared.sticky.is_some();
+        let is_split =
+            state.living(plan).iter().any(|release| share_of(*release) > 0) && share_of(incumbent) > 0;
+        let keys =
+            if is_keyed && is_split { self.keys(gateway, &endpoint, rollout, plan, state) } else { None };
         let looks = candidates.into_iter().map(|(release, candidate)| {
             let mut observations = observed(None, [&candidate, &baseline], slow);
             observations.extend(sliced.remove(&release).unwrap_or_default());
-            let given = state.traffic.share(release);
-            let both = given + state.traffic.share(incumbent);
+            let given = share_of(release);
+            let both = given + share_of(incumbent);
             let share = (given > 0 && both > given).then(|| f64::from(given) / f64::from(both));
             let requests = candidate.requests();
-            let assigned = (share.is_some() && !is_keyed).then(|| (requests, baseline.requests()));
+            let drawn = if is_keyed {
+                let of = |release: Digest| keys.as_ref()?.get(&release).copied();
+                of(release).zip(of(incumbent))
+            } else {
+                Some((requests, baseline.requests()))
+            };
+            let assigned = drawn.filter(|_| share.is_some());
             let look = Look { traffic: Under { stratum, share }, assigned, observations };
             LookAt { candidate: release, requests, look }
         });
@@ -176,53 +199,70 @@ impl Observer {
     }
 
     /// Requests that were counted since the last look; nothing where there was none yet.
-    pub(super) fn unseen(
-        &self,
-        gateway: &Gateway,
-        rollout: u64,
-        plan: &Plan,
-        state: &State,
-        names: &Names,
-    ) -> Option<u64> {
+    pub(super) fn unseen(&self, gateway: &Gateway, rollout: u64, plan: &Plan, state: &State) -> Option<u64> {
+        let endpoint = gateway.endpoint(&plan.endpoint)?;
         let mut requests = 0;
         for release in state.living(plan).into_iter().chain(plan.incumbent) {
             let before = self.last.get(&(rollout, release))?;
-            requests += now(gateway, plan, release, names)?.since(before).requests();
+            requests += new(before, (endpoint.revision, now(&endpoint, release))).requests();
         }
         Some(requests)
     }
 
-    fn counted(
+    /// Keys that came for the first time since the last look, by release; nothing where that cannot be told.
+    fn keys(
         &mut self,
         gateway: &Gateway,
+        endpoint: &Endpoint,
         rollout: u64,
         plan: &Plan,
-        release: Digest,
-        names: &Names,
-    ) -> Option<Counted> {
-        let now = now(gateway, plan, release, names)?;
+        state: &State,
+    ) -> Option<HashMap<Digest, u64>> {
+        if self.resumed.contains(&rollout) {
+            return None;
+        }
+        let units = gateway.units(&plan.endpoint, rollout);
+        let last = self.keyed.entry(rollout).or_default();
+        let releases = state.living(plan).into_iter().chain(plan.incumbent);
+        let new = releases.map(|release| {
+            let now = (endpoint.revision, units.counted(endpoint.revision, &arm_name(release)));
+            let before = last.insert(release, now).filter(|before| before.0 == now.0);
+            (release, now.1 - before.map_or(0, |before| before.1))
+        });
+        Some(new.collect())
+    }
+
+    fn counted(&mut self, endpoint: &Endpoint, rollout: u64, release: Digest) -> Counted {
+        let now = (endpoint.revision, now(endpoint, release));
         // What was counted before this rollout is not about it.
         let before = self.last.insert((rollout, release), now.clone()).unwrap_or_else(|| now.clone());
-        Some(now.since(&before))
+        new(&before, now)
     }
 }
 
-/// Counters of a release as they stand.
-fn now(gateway: &Gateway, plan: &Plan, release: Digest, names: &Names) -> Option<Counted> {
+/// What is new of counters, with the revisions of the endpoint that they are of. Those of another declaration began at nothing.
+fn new(before: &(u64, Counted), now: (u64, Counted)) -> Counted {
+    if before.0 == now.0 { now.1.since(&before.1) } else { now.1 }
+}
+
+/// Counters of a release by a declaration of the endpoint, as they stand; nothing where it has no arm there.
+fn now(endpoint: &Endpoint, release: Digest) -> Counted {
+    let name = arm_name(release);
+    let arm = endpoint.arms.iter().find(|arm| arm.name.as_deref() == Some(name.as_str()));
+    arm.map_or_else(Counted::default, |arm| Counted::of(&arm.counted))
+}
+
+/// Counters of a release since the server began.
+fn metered(gateway: &Gateway, plan: &Plan, release: Digest, names: &Names) -> Option<Counted> {
     let (model, version) = names.get(&release)?;
     let label = |text: &str| -> Arc<str> { text.into() };
-    let labels = |version: &str| ArmLabels {
+    let labels = ArmLabels {
         endpoint: label(&plan.endpoint),
         arm: label(&arm_name(release)),
         model: label(model),
-        version: label(version),
+        version: label(&version.to_string()),
     };
-    let mut now = Counted::of(&gateway.metrics().arm(&labels(&version.to_string())));
-    // Requests for which its model could not be loaded are counted under no version, and are its failures all the same.
-    if let Some(unloaded) = gateway.metrics().known(&labels("")) {
-        now = now.with(Counted::of(&unloaded));
-    }
-    Some(now)
+    Some(Counted::of(&gateway.metrics().arm(&labels)))
 }
 
 #[cfg(test)]
@@ -239,12 +279,11 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_before_a_model_was_loaded_is_its_failure() {
-        let loaded = Counted { answered: 10, failed: 1, latencies: vec![(100, 10), (u64::MAX, 1)] };
-        let unloaded = Counted { answered: 0, failed: 4, latencies: vec![(100, 0), (u64::MAX, 4)] };
-        let all = loaded.clone().with(unloaded);
-        assert_eq!((all.requests(), all.failed, all.timed()), (15, 5, 15));
-        assert_eq!(all.since(&loaded).requests(), 4);
+    fn counters_of_another_declaration_are_all_new() {
+        let counted = |answered| Counted { answered, failed: 1, latencies: vec![(100, answered + 1)] };
+        assert_eq!(new(&(3, counted(10)), (3, counted(15))).answered, 5);
+        let other = new(&(3, counted(10)), (4, counted(15)));
+        assert_eq!((other.answered, other.failed, other.timed()), (15, 1, 16));
     }
 
     #[test]

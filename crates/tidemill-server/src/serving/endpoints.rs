@@ -6,6 +6,7 @@ use tidemill_registry::{Code, Error, Registry};
 use tidemill_serve::InferError;
 use tidemill_serve::gateway::Gateway;
 use tidemill_serve::gateway::endpoint::EndpointSpec;
+use tidemill_serve::gateway::led::{apart, drawn};
 
 /// A change that was made.
 #[derive(Debug)]
@@ -67,11 +68,12 @@ pub async fn put(
         return Err(Refusal { error: Error::new(Code::ResourceConflict, message), hint });
     }
     let before = before.as_ref().map(read).transpose()?;
+    let is_released = tx.is_released_to(name.as_str()).await?;
+    // What rules lead is no part of what a rollout compares.
+    let spec = if is_released { apart(spec) } else { spec };
     let spec = spec.settle(before.as_ref()).map_err(wrong)?;
-    if actor.kind != ActorKind::System
-        && before.as_ref().is_none_or(|before| before.arms != spec.arms)
-        && tx.is_released_to(name.as_str()).await?
-    {
+    let stays = |before: &EndpointSpec| drawn(&before.arms).eq(drawn(&spec.arms));
+    if actor.kind != ActorKind::System && is_released && !before.as_ref().is_some_and(stays) {
         let message = format!("releases say which models answer at `{name}`, so its arms stay as they are");
         let hint = "`tidemill release` changes them, `tidemill rollout abort` and `rollback` take that back; everything else \
             of the endpoint can be declared here";

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tidemill_core::{Digest, EventKind, Timestamp};
 use tidemill_db::delivery::{GateResult, Release, Rollout, RolloutTransition};
 use tidemill_db::{EventFilter, Order};
-use tidemill_deliver::rollout::{Ending, Hold, Phase, Plan, Stage, State, Until, words};
+use tidemill_deliver::rollout::{Ending, Hold, Phase, Plan, Route, Stage, State, Until, words};
 use tidemill_registry::Error;
 use tidemill_ui::{
     Area, Badge, Block, Cell, Crumb, Facts, Field, Link, Page, Section, Stages, Table, Tone, count, href,
@@ -201,9 +201,16 @@ fn figures(ask: &Ask, rollout: &Rollout, plan: &Plan, state: &State, names: &Nam
         )
         .with("Share of requests", Cell::Text(percent(state.given(plan))))
         .with("Held out until the end", Cell::Text(percent(plan.holdout)))
+        .with("Led to it by rules", routes(plan))
         .with("Requests in this stage", Cell::Count(state.requests))
         .with("Began", Cell::Time(rollout.made.at, Some(ask.now)))
         .with("Author", Cell::text(plan.authors().join(", ")))
+}
+
+/// Requests that are led to the candidate.
+fn routes(plan: &Plan) -> Cell {
+    let words: Vec<String> = plan.routes.iter().map(Route::words).collect();
+    if words.is_empty() { Cell::text("none") } else { Cell::Text(words.join("; ")) }
 }
 
 fn until(until: &Until) -> String {

@@ -317,9 +317,9 @@ fn split(cone: &Verdict, (end, of): (&str, &str)) -> Section {
         ]
     });
     let columns = ["traffic", "planned share", "seen share", "candidate", "incumbent"];
-    let table = Table::new(format!("split{end}"), "Requests by arm", &columns).with(rows).or(Empty::new(
+    let table = Table::new(format!("split{end}"), "Requests by arm, or keys where they are kept together", &columns).with(rows).or(Empty::new(
         "No split to check",
-        "Shares are compared where requests are assigned one by one, while candidate and incumbent both answer.",
+        "Shares are compared while candidate and incumbent both answer: those of requests, or of keys where a sticky key keeps requests together.",
     ));
     let badge = if ln_ratio >= needed {
         Badge::new(Tone::Bad, "not as planned: no comparison can be trusted")

@@ -69,6 +69,7 @@ pub(crate) async fn rollout_of(server: &Server, word: &str, candidates: u64) -> 
         incumbent: Some(incumbent),
         contest: (candidates > 1).then_some(contest),
         holdout: 0,
+        routes: Vec::new(),
         author: word.to_owned(),
         stages: vec![
             Stage::Gate { approve: Rule { role: word.to_owned(), people: vec![], count: 1, expires: None } },

@@ -144,7 +144,7 @@ def paths(seen):
         ("model", f"/models/{seen.model}", ["v3", "Point the alias there", "Moves of aliases", "not known how its versions age"]),
         ("version", f"/models/{seen.model}/2", [f"{seen.model} v2", "champion"]),
         ("card_untrained", f"/models/{seen.model}/2/card", ["What to look out for", "It was registered without tests"]),
-        ("delivery", "/delivery", ["Environments", "late v1", "waiting for another rollout"]),
+        ("delivery", "/delivery", ["Environments", "late v1", "waiting for another rollout", "Freeze calendar", "the books of the year are closed", "a disk is full"]),
         ("rollout_waiting", seen.waiting, ["awaiting", "cannot approve it", "Roll back"]),
         ("releases", "/delivery/releases", ["late v2"]),
         ("release", f"/delivery/releases/{seen.release}", ["late v1", "Gates", "Evidence"]),
@@ -323,7 +323,7 @@ def try_rollout(pages):
         # Enough for a picture, too few for a verdict.
         if len(rows) > 5:
             break
-    yield from pages.look("rollout", "/delivery/rollouts/2", ["reject", "as planned", "What happened"])
+    yield from pages.look("rollout", "/delivery/rollouts/2", ["reject", "as planned", "What happened", "header x-preview = on"])
     pages.size(1280)
     pages.dark(False)
     pages.open("/delivery/rollouts/2", "canary")

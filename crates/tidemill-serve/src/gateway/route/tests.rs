@@ -50,9 +50,9 @@ fn shares_are_met_by_keys_and_by_ids() {
 #[test]
 fn rules_come_first_and_in_order() {
     let rules = [
-        Rule { key: by_header(), one_of: vec!["ada".into(), "bob".into()], arm: "b".into() },
-        Rule { key: Key::Input("region".into()), one_of: vec!["7".into()], arm: "c".into() },
-        Rule { key: Key::Header("x-test".into()), one_of: vec![], arm: "b".into() },
+        Rule { key: by_header(), one_of: vec!["ada".into(), "bob".into()], arm: "b".into(), shadows: true },
+        Rule { key: Key::Input("region".into()), one_of: vec!["7".into()], arm: "c".into(), shadows: true },
+        Rule { key: Key::Header("x-test".into()), one_of: vec![], arm: "b".into(), shadows: true },
     ];
     let (table, _) = table(&[arm("a", 1.0), arm("b", 0.0), arm("c", 0.0)], &rules, None, &[]);
     let region = |values: Values| vec![Named { name: "region".into(), tensor: Tensor::vector(values) }];
@@ -106,11 +106,27 @@ fn shadows_see_their_percentage_of_every_arm() {
     assert!(seen.iter().all(|seen| (850..1_150).contains(seen)), "{seen:?}");
 }
 
+/// What is led and not drawn is no part of a comparison where the rule says so.
+#[test]
+fn a_rule_may_keep_its_requests_from_shadows() {
+    let mut shadow = arm("s", 100.0);
+    shadow.shadow = true;
+    let arms = [arm("a", 1.0), arm("b", 0.0), shadow];
+    for (shadows, bits) in [(true, 1 << 2), (false, 0)] {
+        let rule = Rule { key: by_header(), one_of: vec!["ada".into()], arm: "b".into(), shadows };
+        let (table, _) = table(&arms, &[rule], None, &[]);
+        let led = chosen(&table, &user("ada"));
+        assert_eq!((led.arm, led.shadows), (1, bits));
+        let drawn = chosen(&table, &user("eve"));
+        assert_eq!((drawn.arm, drawn.shadows), (0, 1 << 2));
+    }
+}
+
 #[test]
 fn what_cannot_be_is_said() {
     let mut shadow = arm("s", 10.0);
     shadow.shadow = true;
-    let rule = |to: &str| Rule { key: by_header(), one_of: vec![], arm: to.to_owned() };
+    let rule = |to: &str| Rule { key: by_header(), one_of: vec![], arm: to.to_owned(), shadows: true };
     for (arms, rules, text) in [
         (vec![], vec![], "1 to 16 arms, not 0"),
         (vec![arm("a", 0.0)], vec![], "no arm that answers has a weight"),

@@ -151,6 +151,7 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
         power: planned.power,
         windows: planned.windows,
         holdout: planned.holdout,
+        routes: planned.routes,
         rivals: Vec::new(),
         winner: planned.winner,
         alias: (declared.champion_follows() == Some(name)).then(|| CHAMPION.to_owned()),

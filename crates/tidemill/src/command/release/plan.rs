@@ -7,7 +7,7 @@ use tidemill_deliver::approval::Rule;
 use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::judge::Spec;
 use tidemill_deliver::outcome::Measures;
-use tidemill_deliver::rollout::{Stage, Until};
+use tidemill_deliver::rollout::{Route, RouteKey, Stage, Until};
 use tidemill_deliver::simulate::{Otherwise, Power};
 use tidemill_project as project;
 
@@ -22,6 +22,7 @@ pub(super) struct Planned {
     pub(super) windows: Vec<Window>,
     /// In ten thousandths.
     pub(super) holdout: u32,
+    pub(super) routes: Vec<Route>,
     /// By which metric of the judge the best of several candidates is chosen.
     pub(super) winner: Option<String>,
 }
@@ -47,7 +48,15 @@ pub(super) fn plan(environment: &project::Environment, objective: Option<&Object
     let windows = windows.map_or_else(Vec::new, |windows| windows.allow.clone());
     let winner = rollout.and_then(|rollout| rollout.winner).zip(judged.spec.as_ref());
     let winner = winner.and_then(|(word, spec)| metric_of(word, spec));
-    Planned { stages, judge: judged.spec, measures: judged.measures, power, windows, holdout, winner }
+    let routes = rollout.map_or(&[][..], |rollout| &rollout.routes).iter().filter_map(route).collect();
+    Planned { stages, judge: judged.spec, measures: judged.measures, power, windows, holdout, routes, winner }
+}
+
+/// One that looks at nothing is refused where the file is read.
+fn route(declared: &project::Route) -> Option<Route> {
+    let header = declared.header.as_ref().map(|name| RouteKey::Header(name.to_ascii_lowercase()));
+    let key = header.or_else(|| declared.input.clone().map(RouteKey::Input))?;
+    Some(Route { key, one_of: declared.one_of.clone() })
 }
 
 fn ten_thousandths(share: f64) -> u32 {
@@ -118,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_project_file() {
-        let text = "project: flights\nobjective:\n  task: {kind: classification, target: late, positive: 1}\n  costs: {currency: EUR, false_negative: 120, false_positive: 15}\nrelease:\n  model: late\n  environments:\n    prod:\n      approve: {by: owner, count: 2, people: [ada, bob, cid]}\n      rollout:\n        stages: [{shadow: {samples: 2000}}, {canary: 5%}, {gate: {by: risk}}, {canary: 25%}, {full: {settle: 24h}}]\n        judge: {error_budget: 0.01, metrics: [errors, latency, cost]}\n        windows: {allow: ['Mon-Thu 09:00-16:00 Europe/Prague']}\n        holdout: 1%\n";
+        let text = "project: flights\nobjective:\n  task: {kind: classification, target: late, positive: 1}\n  costs: {currency: EUR, false_negative: 120, false_positive: 15}\nrelease:\n  model: late\n  environments:\n    prod:\n      approve: {by: owner, count: 2, people: [ada, bob, cid]}\n      rollout:\n        stages: [{shadow: {samples: 2000}}, {canary: 5%}, {gate: {by: risk}}, {canary: 25%}, {full: {settle: 24h}}]\n        judge: {error_budget: 0.01, metrics: [errors, latency, cost]}\n        windows: {allow: ['Mon-Thu 09:00-16:00 Europe/Prague']}\n        holdout: 1%\n        routes: [{header: X-Preview, one_of: [on]}, {input: store}]\n";
         let project = project::parse_bytes(text.as_bytes(), "tidemill.yaml").unwrap();
         let release = project.release.unwrap();
         let planned = plan(&release.environments[0], project.objective.as_ref());
@@ -130,6 +139,8 @@ mod tests {
         assert_eq!(measures.delay, Duration::from_secs(24 * 3600));
         assert!((measures.threshold - 15.0 / 135.0).abs() < 1e-12);
         assert_eq!(planned.holdout, 100);
+        let words: Vec<String> = planned.routes.iter().map(Route::words).collect();
+        assert_eq!(words, ["header x-preview = on", "input store, any value"]);
         assert_eq!(planned.windows, ["Mon-Thu 09:00-16:00 Europe/Prague".parse().unwrap()]);
         assert_eq!(planned.stages.len(), 6);
         assert!(

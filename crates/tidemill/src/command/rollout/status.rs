@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tidemill_core::EventKind;
 use tidemill_db::delivery::{Rollout, RolloutFilter};
 use tidemill_deliver::judge::MetricView;
-use tidemill_deliver::rollout::{Fate, Hold, Plan, State, words};
+use tidemill_deliver::rollout::{Fate, Hold, Plan, Route, State, words};
 use tidemill_server::delivery::{plan_of, record_in_words, recorded, standing};
 
 use crate::app::App;
@@ -122,6 +122,7 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
             "waiting": rollout.is_waiting, "over": rollout.is_over, "stage": state.stage, "stages": plan.stages,
             "share": f64::from(state.traffic.share(state.lead(&plan))) / 10_000.0, "requests": state.requests,
             "holdout": f64::from(plan.holdout) / 10_000.0,
+            "routes": plan.routes.iter().map(Route::words).collect::<Vec<_>>(),
             "held": state.hold, "gates": gates.iter().map(|gate| {
                 json!({"gate": gate.gate, "passed": gate.passed, "detail": gate.detail, "at": gate.at.to_string()})
             }).collect::<Vec<_>>(), "metrics": metrics, "candidates": candidates(&plan, &state),
@@ -148,6 +149,10 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
     ));
     if state.hold.is_some() {
         console.line(format!("held by {}", held(state.hold.as_ref())));
+    }
+    if !plan.routes.is_empty() && !rollout.is_over {
+        let routes: Vec<String> = plan.routes.iter().map(Route::words).collect();
+        console.line(format!("answers and is not judged by: {}", routes.join("; ")));
     }
     for gate in &gates {
         let said = if gate.passed { "passed" } else { "did not pass" };

@@ -8,6 +8,8 @@ mod continuous;
 mod contract;
 mod crash;
 mod import;
+mod killed;
+mod led;
 mod ledger;
 mod listened;
 mod load;

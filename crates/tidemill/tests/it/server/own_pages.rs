@@ -1,5 +1,7 @@
 //! Our own web pages in a browser: `tests/python/own_pages.py` says what is looked at.
 
+use tidemill_core::{Clock as _, SystemClock};
+
 use super::process::{Place, Server, script, succeeds};
 use crate::fixture::{copy, repository};
 
@@ -13,6 +15,7 @@ release:
       approve: {by: owner, count: 1}
       rollout:
         stages: [{canary: 20%}, {canary: 50%}, {full: {}}]
+        routes: [{header: X-Preview, one_of: ['on']}]
         judge: {error_budget: 0.000001, metrics: [errors, latency]}
 ";
 
@@ -24,6 +27,16 @@ fn release(place: &Place, url: &str) {
         let mut command = place.command(&["release", version, "--to", "prod"]);
         command.env("USER", "grace");
         succeeds(command, &[]);
+    }
+    // Freezes of other endpoints: one that holds, and one that was lifted.
+    let until = SystemClock.now().plus(std::time::Duration::from_secs(20 * 24 * 3_600)).to_string();
+    let books = "the books of the year are closed";
+    for arguments in [
+        &["freeze", "--reason", books, "--endpoint", "ledger", "--until", &until][..],
+        &["freeze", "--reason", "a disk is full", "--endpoint", "archive"],
+        &["freeze", "--lift", "2"],
+    ] {
+        succeeds(place.command(arguments), &[]);
     }
 }
 

@@ -75,6 +75,16 @@ fn harm_goes_back_health_gets_everything_and_kill_9_changes_nothing() {
     assert_eq!(share(&server, "2"), 1.0);
     let said = traffic.stop();
     assert_eq!(said["lost"], 0, "the healthy release and its rollout lost no request");
+    // Each request was counted under the shares by which it was drawn, also while they changed.
+    let page = get(&format!("{}/delivery/rollouts/3?format=json", server.url));
+    let split = page["data"]["split"]["rows"].as_array().unwrap_or_else(|| panic!("{page}"));
+    assert!(!split.is_empty() && split.len() <= 2, "{split:?}");
+    for row in split {
+        let of = |name: &str| row[name].as_f64().unwrap();
+        let (n, share) = (of("candidate") + of("incumbent"), of("planned share"));
+        let apart = (of("candidate") - n * share).abs() / (n * share * (1.0 - share)).sqrt();
+        assert!(apart < 4.5, "{apart} deviations: {split:?}");
+    }
     assert_eq!(champions(&place), [1, 2]);
 
     // Back to the release before: the champion is what runs, whichever way it went there.
