@@ -37,9 +37,10 @@ impl Release {
         Digest::of(&canonical_json(&sorted).unwrap_or_default())
     }
 
-    /// Whether it answers like another one if their models are the same: all beside the model that decides answers is.
+    /// Whether it answers like another one if their models are the same: all beside the model that decides answers is. The signature is a part of
+    /// the model's files.
     pub fn is_set_like(&self, other: &Self) -> bool {
-        (self.threshold, self.signature, &self.runtime) == (other.threshold, other.signature, &other.runtime)
+        (self.threshold, &self.runtime) == (other.threshold, &other.runtime)
     }
 }
 

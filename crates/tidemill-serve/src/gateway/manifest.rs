@@ -64,20 +64,7 @@ pub fn read(
     serving: ServingSettings,
 ) -> Result<ModelBundle, SourceError> {
     let broken = |why: String| SourceError::Broken(format!("model `{model}` version `{version}`: {why}"));
-    let text = |path: &str| match files.read(path)? {
-        Some(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| broken(format!("`{path}` is no text"))),
-        None => Ok(None),
-    };
-    let (manifest, is_described) = match text("MLmodel")? {
-        Some(text) => (
-            serde_saphyr::from_str(&text).map_err(|error| {
-                let line = error.to_string().lines().next().unwrap_or_default().to_owned();
-                broken(format!("`MLmodel` is not right: {line}"))
-            })?,
-            true,
-        ),
-        None => (Manifest::default(), false),
-    };
+    let (manifest, is_described) = manifest(files, &broken)?;
     let signature = signature(&manifest, is_described, files).map_err(|why| match why {
         Wrong::Said(why) => broken(why),
         Wrong::Source(error) => error,
@@ -123,6 +110,45 @@ pub fn read(
         serving,
         properties,
     })
+}
+
+/// What a release says of a model beside its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The digest of its signature: names, types and order of inputs and outputs; none where nobody said them.
+    pub signature: Option<Digest>,
+    /// What runs it: `onnx` or `python`.
+    pub runtime: &'static str,
+}
+
+/// Reads what a release says of a model, without its weights.
+///
+/// # Errors
+///
+/// Where a file that is there is not right.
+pub fn describe(model: &str, version: &str, files: &dyn Files) -> Result<Described, SourceError> {
+    let broken = |why: String| SourceError::Broken(format!("model `{model}` version `{version}`: {why}"));
+    let (manifest, is_described) = manifest(files, &broken)?;
+    let signature = signature(&manifest, is_described, files).map_err(|why| match why {
+        Wrong::Said(why) => broken(why),
+        Wrong::Source(error) => error,
+    })?;
+    let runtime = if onnx_file(&manifest.flavors, is_described).is_some() { "onnx" } else { "python" };
+    Ok(Described { signature: signature.map(|signature| signature.digest()), runtime })
+}
+
+/// The `MLmodel` file, and whether there is one.
+fn manifest(
+    files: &dyn Files,
+    broken: &dyn Fn(String) -> SourceError,
+) -> Result<(Manifest, bool), SourceError> {
+    let Some(bytes) = files.read("MLmodel")? else { return Ok((Manifest::default(), false)) };
+    let text = String::from_utf8(bytes).map_err(|_| broken("`MLmodel` is no text".to_owned()))?;
+    let manifest = serde_saphyr::from_str(&text).map_err(|error| {
+        let line = error.to_string().lines().next().unwrap_or_default().to_owned();
+        broken(format!("`MLmodel` is not right: {line}"))
+    })?;
+    Ok((manifest, true))
 }
 
 enum Wrong {

@@ -1,6 +1,7 @@
 //! What a model takes and gives as its trainer said: MLflow's signature, and the trainer's own beside it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tidemill_core::Digest;
 use tidemill_runtime::{Dim, ElementType, Slot};
 
 use crate::element::of_numpy;
@@ -63,6 +64,22 @@ impl Signature {
         let mut signature = Self { inputs: fields.collect(), outputs: Vec::new() };
         signature.complete(&inputs)?;
         Ok(signature)
+    }
+
+    /// The digest of what callers must know: names, types and order of inputs and outputs. What training saw of them, which is another thing in every
+    /// version, is left out.
+    pub fn digest(&self) -> Digest {
+        let fields = |fields: &[Field]| -> Vec<Value> {
+            let field = |field: &Field| {
+                json!({
+                    "name": field.name, "element": field.element.map(|element| element.to_string()),
+                    "shape": field.shape, "required": field.is_required,
+                })
+            };
+            fields.iter().map(field).collect()
+        };
+        let all = json!({"inputs": fields(&self.inputs), "outputs": fields(&self.outputs)});
+        Digest::of(all.to_string().as_bytes())
     }
 
     /// Adds the categories and ranges that `signature.json` of a built-in training knows.

@@ -114,13 +114,14 @@ async fn settle(db: &Db, tx: &mut Tx, wanted: &Wanted, of: &Version) -> Result<R
         Error::new(Code::InvalidState, why)
     })?;
     let Origin { commit, evidence, .. } = origin(db, &found, &wanted.required).await?;
+    let described = wanted.described.iter().find(|(known, _)| known == of).map(|(_, described)| described);
     Ok(Release {
         model: model.clone(),
         version: *version,
         content,
         threshold: wanted.threshold,
-        signature: None,
-        runtime: "tidemill".to_owned(),
+        signature: described.and_then(|described| described.signature),
+        runtime: described.map_or("not known", |described| described.runtime).to_owned(),
         commit: wanted.commit.clone().or(commit),
         evidence,
     })

@@ -13,6 +13,7 @@ use tidemill_deliver::outcome::Measures;
 use tidemill_deliver::rollout::{Admission, Concurrency, Input, Plan, Route, Stage, State, start};
 use tidemill_deliver::simulate::Power;
 use tidemill_registry::{Code, Error};
+use tidemill_serve::gateway::manifest::Described;
 
 use super::candidates::{Made, Version, candidate_of, make};
 use super::fence::{fence, keep};
@@ -54,6 +55,8 @@ pub struct Wanted {
     pub routes: Vec<Route>,
     /// Further versions that are tried at the same time, of which the best goes on.
     pub rivals: Vec<Version>,
+    /// Of versions what their files say: signature and runtime. A release without it names neither.
+    pub described: Vec<(Version, Described)>,
     /// The metric of the judge by which the best of several is chosen; the first that comes of outcomes where not given, else the first.
     pub winner: Option<String>,
     /// The alias of the model that points at the version once its rollout is complete.

@@ -9,7 +9,7 @@ use tidemill_core::{Digest, Quiet};
 use tidemill_db::models::{ModelVersion, RegisteredModel};
 use tidemill_registry::artifacts::{ArtifactPath, Place};
 use tidemill_registry::{CHAMPION, Code, Error, Registry};
-use tidemill_serve::gateway::manifest::{self, Files, LARGEST};
+use tidemill_serve::gateway::manifest::{self, Described, Files, LARGEST};
 use tidemill_serve::gateway::settings::ServingSettings;
 use tidemill_serve::gateway::source::{Folder, Listed, ModelBundle, ModelSource, SourceError, Which};
 use tokio::runtime::Handle;
@@ -44,6 +44,19 @@ impl RegistrySource {
         let stored = self.version(model, version).await?;
         let (files, path) = (self.files(model, version, &stored).await?, path.to_owned());
         let read = tokio::task::spawn_blocking(move || files.read(&path)).await;
+        read.map_err(|_| SourceError::Unavailable("reading the model was cut off".to_owned()))?
+    }
+
+    /// What a release says of a version beside its files.
+    ///
+    /// # Errors
+    ///
+    /// As [`file`](Self::file), and where a file is not right.
+    pub async fn describe(&self, model: &str, version: &str) -> Result<Described, SourceError> {
+        let stored = self.version(model, version).await?;
+        let files = self.files(model, version, &stored).await?;
+        let (model, version) = (model.to_owned(), version.to_owned());
+        let read = tokio::task::spawn_blocking(move || manifest::describe(&model, &version, &files)).await;
         read.map_err(|_| SourceError::Unavailable("reading the model was cut off".to_owned()))?
     }
 

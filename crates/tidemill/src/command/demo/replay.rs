@@ -313,7 +313,8 @@ impl<'a> Replay<'a> {
         cause: Option<u64>,
     ) -> anyhow::Result<()> {
         let app = self.world.app;
-        let wanted = released::wanted(app, MODEL, version, "prod", None, concurrency)?;
+        let mut wanted = released::wanted(app, MODEL, version, "prod", None, concurrency)?;
+        released::describe(app, &mut wanted)?;
         let actor = if cause.is_some() { Actor::system("trigger") } else { app.actor.clone() };
         let placed = release_after(app.db()?, app.clock.as_ref(), &actor, cause, &wanted);
         let placed = app.block(placed).map_err(said)?;

@@ -9,7 +9,9 @@ use tidemill_core::Name;
 use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::rollout::Concurrency;
 use tidemill_project::RequiredTests;
-use tidemill_registry::CHAMPION;
+use tidemill_registry::{CHAMPION, Registry};
+use tidemill_serve::gateway::settings::ServingSettings;
+use tidemill_server::RegistrySource;
 use tidemill_server::delivery::{Required, Version, Wanted, endpoint_name, release_after};
 
 use crate::app::App;
@@ -67,6 +69,7 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
         // Nobody has looked at what a trigger releases.
         wanted.envelope = envelope(declared, &args.to)?;
     }
+    describe(app, &mut wanted)?;
     let (db, console) = (app.db()?, app.console);
     let placed = app.block(release_after(db, app.clock.as_ref(), &app.actor, app.cause, &wanted))?;
     let watched = crate::monitors::declaration(&app.project, &wanted.endpoint);
@@ -131,6 +134,24 @@ pub(crate) fn wanted(
     Ok(Wanted { model: model.to_owned(), version, threshold, concurrency, ..planned })
 }
 
+/// Adds what the files of the versions say. Of files that cannot be read here nothing is said; the checks before the first request read them again, and refuse
+/// those that are not right.
+pub(crate) fn describe(app: &App<'_>, wanted: &mut Wanted) -> anyhow::Result<()> {
+    let registry = Registry::new(app.db()?.clone(), app.store()?.clone(), app.clock.clone());
+    let scratch = app.inside("tmp").join(format!("release-{}", std::process::id()));
+    let source = RegistrySource::new(registry, Vec::new(), scratch, ServingSettings::default());
+    let first = Version { model: wanted.model.clone(), version: wanted.version };
+    for version in std::iter::once(first).chain(wanted.rivals.clone()) {
+        match app.block(source.describe(&version.model, &version.version.to_string())) {
+            Ok(described) => wanted.described.push((version, described)),
+            Err(error) => {
+                tracing::debug!(%error, model.version = %version, "the files say nothing of a version");
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What the project file says of an environment, for no version yet.
 pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
     let declared = declared(app)?;
@@ -153,6 +174,7 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
         holdout: planned.holdout,
         routes: planned.routes,
         rivals: Vec::new(),
+        described: Vec::new(),
         winner: planned.winner,
         alias: (declared.champion_follows() == Some(name)).then(|| CHAMPION.to_owned()),
         required: required(app),

@@ -51,6 +51,12 @@ fn harm_goes_back_health_gets_everything_and_kill_9_changes_nothing() {
     assert_eq!((first["rollout"].as_u64(), &first["incumbent"]), (Some(1), &Value::Null));
     wait(&place, 1, &server, |status| status["over"] == true);
     assert_eq!(champions(&place), [1]);
+    // The release names what callers must know of the model, and what runs it.
+    let digest = first["release"].as_str().unwrap_or_else(|| panic!("{first}"));
+    let page = get(&format!("{}/delivery/releases/{digest}?format=json", server.url));
+    let facts = &page["data"]["release"];
+    assert_eq!(facts["Runtime"], "onnx", "{page}");
+    assert!(facts["Signature"].as_str().is_some_and(|digest| digest.starts_with("b3:")), "{page}");
 
     let traffic = Traffic::start(&place, &server, "one");
     json(&place, &["release", "late@3", "--to", "prod"]);
