@@ -43,6 +43,8 @@ struct Kept {
     mark: Option<Mark>,
     /// The key that it was drawn to its arm by; none where nobody wants to know, or where it was not drawn.
     unit: Option<(Arc<Units>, u64)>,
+    /// Whether the caller chose the arm, so that it says nothing of shares.
+    is_asked: bool,
 }
 
 /// What a model made of a request.
@@ -153,12 +155,14 @@ impl Gateway {
             headers.push((EVENT_TIME_HEADER.into(), event_time.clone()));
         }
         let slices = self.inner.slices.load();
-        let mark = slices.get(&*endpoint.name).map(|slices| slices.mark(&request.inputs));
+        let is_asked = choice.why == Why::Asked;
+        let sliced = slices.get(&*endpoint.name).filter(|_| !is_asked);
+        let mark = sliced.map(|slices| slices.mark(&request.inputs));
         let is_drawn = matches!(choice.why, Why::Sticky | Why::Split);
         let units = self.inner.units.load();
         let unit =
             units.get(&*endpoint.name).filter(|_| is_drawn).map(|units| (Arc::clone(units), choice.unit));
-        Kept { id, is_recorded, entity, headers, time: self.inner.clock.now(), mark, unit }
+        Kept { id, is_recorded, entity, headers, time: self.inner.clock.now(), mark, unit, is_asked }
     }
 
     /// Copies of the inputs for the shadows that have room for them; the others are counted.
@@ -284,6 +288,7 @@ impl Gateway {
             units.count(*unit, endpoint.revision, arm);
         }
         match &answer {
+            _ if kept.is_asked => {}
             Ok(_) => arm.counted.answered(latency),
             Err(error) => arm.counted.failed(error, latency),
         }

@@ -143,8 +143,8 @@ pub struct ArmState {
     pub model: Arc<str>,
     /// Which version.
     pub which: Which,
-    /// What was counted of the requests that came to it by this declaration, whenever they ended. Unlike the counters of [`Metrics`], which go on from
-    /// declaration to declaration, these are about one table of shares.
+    /// What was counted of the requests that this declaration led to it, whenever they ended; those of callers who named it are not among
+    /// them. Unlike the counters of [`Metrics`], which go on from declaration to declaration, these are about one table of shares.
     pub counted: Arc<ArmMeter>,
     /// The queue of what it is shown, of a shadow.
     pub(super) shadow: Option<Shadow>,

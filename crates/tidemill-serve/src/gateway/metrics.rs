@@ -125,6 +125,20 @@ impl ArmMeter {
         self.latency.add(micros(took), &LATENCY);
     }
 
+    /// Adds what another gateway counted: requests that were answered, those that failed, and all of them by how long they took, in the buckets of
+    /// [`LATENCY`] and one for all beyond.
+    pub fn add(&self, answered: u64, failed: u64, latencies: &[u64]) {
+        self.answered.fetch_add(answered, Ordering::Relaxed);
+        // Which kind of failure it was does not matter to who asks for failures.
+        let unavailable = ERROR_KINDS.iter().position(|known| *known == FAILURES[0]);
+        if let Some(count) = unavailable.and_then(|at| self.errors.get(at)) {
+            count.fetch_add(failed, Ordering::Relaxed);
+        }
+        for (bucket, count) in self.latency.counts.iter().zip(latencies) {
+            bucket.fetch_add(*count, Ordering::Relaxed);
+        }
+    }
+
     /// Something was wrong with the values of a request.
     pub fn violated(&self, violations: &[Violation]) {
         for violation in violations {

@@ -313,6 +313,8 @@ async fn what_is_on_its_way_counts_under_the_shares_that_drew_it() {
     for answer in [one, again, ask("bob"), ask("ada")] {
         answer.await.unwrap();
     }
+    // Who names an arm was not drawn to it.
+    lab.ask("e", Some("a")).await.unwrap();
     let counted = |endpoint: &endpoint::Endpoint| -> Vec<u64> {
         endpoint.arms.iter().map(|arm| arm.counted.answers()).collect()
     };

@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::envelope::{One, OneAnswer, Page, PageAnswer, Path, Position, Query, Time, malformed, one};
 use super::pages::{ByName, ByNumber};
 use super::{Failures, Problem};
+use crate::serving::counts::Report;
 use crate::{App, serving};
 
 /// A name that requests for predictions go to.
@@ -273,6 +274,29 @@ fn read(text: &str) -> Result<EndpointSpec, Problem> {
 
 fn gateway(app: &App) -> Option<&Gateway> {
     app.serving().map(serving::Serving::gateway)
+}
+
+/// What became of a report.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Taken {
+    /// Arms that are there by the revision that was reported; 0 where the report was taken before.
+    counted: usize,
+}
+
+/// Takes what a gateway next to the traffic counted
+///
+/// `tidemill serve --server` tells it each second, so that rollouts are judged by its requests, too.
+#[utoipa::path(post, path = "/api/v1/serving/counts", operation_id = "takeCounts", tag = "serving",
+    request_body = Report,
+    responses((status = 200, description = "What became of it", body = One<Taken>), Failures,
+        (status = 413, description = "The body is too large")))]
+pub(super) async fn counts(State(app): State<App>, body: Bytes) -> OneAnswer<Taken> {
+    let report: Report = serde_json::from_slice(&body).map_err(|error| malformed("body", &error))?;
+    let Some(serving) = app.serving() else {
+        return Err(Problem::missing("this server answers no requests for predictions"));
+    };
+    let counted = serving.reported().take(serving.gateway(), &report).map_err(Problem::invalid)?;
+    one(Taken { counted })
 }
 
 fn refused(refusal: serving::Refusal) -> Problem {

@@ -143,17 +143,20 @@ impl Observer {
             self.resumed.insert(rollout);
         }
         let endpoint = gateway.endpoint(&plan.endpoint)?;
+        let earlier = self.last.get(&(rollout, incumbent)).cloned();
         let mut candidates = Vec::new();
         for release in state.living(plan) {
             candidates.push((release, self.counted(&endpoint, rollout, release)));
         }
         let baseline = self.counted(&endpoint, rollout, incumbent);
         let slow = self.slow.get(&rollout).copied();
-        if slow.is_none()
-            && let Some(before) = self.metered.insert(rollout, metered(gateway, plan, incumbent, names)?)
-            && let Some(slow) = before.slow()
-        {
-            self.slow.insert(rollout, slow);
+        if slow.is_none() {
+            let before = self.metered.insert(rollout, metered(gateway, plan, incumbent, names)?);
+            // Where other gateways have the requests, this one's own counters do not know.
+            let of_all = || earlier.and_then(|(_, counted)| counted.slow());
+            if let Some(slow) = before.and_then(|counted| counted.slow()).or_else(of_all) {
+                self.slow.insert(rollout, slow);
+            }
         }
         if baseline.requests() + candidates.iter().map(|(_, one)| one.requests()).sum::<u64>() == 0 {
             return None;

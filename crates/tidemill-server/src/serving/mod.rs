@@ -3,6 +3,7 @@
 //! What a request for a prediction goes through is `tidemill-serve`'s; here its parts are put together. The protocols
 //! come as finished routers, so that the binary decides which of them there are.
 
+pub(crate) mod counts;
 pub mod endpoints;
 mod follow;
 mod remote;
@@ -36,6 +37,7 @@ pub struct Serving {
     followed: Followed,
     protocols: Router,
     records: Option<(Reader, Duration)>,
+    reported: counts::Reported,
 }
 
 impl Serving {
@@ -59,7 +61,13 @@ impl Serving {
 
     /// A gateway whose models come from elsewhere, without protocols.
     pub fn over(gateway: Gateway, followed: Followed) -> Self {
-        Self { gateway, followed, protocols: Router::new(), records: None }
+        Self {
+            gateway,
+            followed,
+            protocols: Router::new(),
+            records: None,
+            reported: counts::Reported::default(),
+        }
     }
 
     /// Adds the routes of a protocol, which must not have a fallback of their own: `serving.mount(oip::router)`.
@@ -86,6 +94,11 @@ impl Serving {
     pub fn gateway(&self) -> &Gateway {
         &self.gateway
     }
+
+    /// What gateways elsewhere tell.
+    pub(crate) fn reported(&self) -> &counts::Reported {
+        &self.reported
+    }
 }
 
 /// The routes of the protocols; none where the server does not serve.
@@ -99,7 +112,10 @@ pub(crate) async fn run(app: App, stop: CancellationToken) {
     let Some(serving) = app.serving() else { return };
     match &serving.followed {
         Followed::Registry => follow::follow(&app, serving.gateway(), stop).await,
-        Followed::Server(server) => server.follow(serving.gateway(), stop).await,
+        Followed::Server(server) => {
+            let gateway = serving.gateway();
+            tokio::join!(server.follow(gateway, stop.clone()), server.tell(gateway, stop));
+        }
         Followed::Nothing => stop.cancelled().await,
     }
     // Connections that are open finish their requests; those that come on them are told to go elsewhere.

@@ -21,6 +21,7 @@ use tidemill_serve::gateway::{Gateway, folder};
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
+use super::counts::Telling;
 use super::follow;
 use super::source::{described, ordered};
 
@@ -28,6 +29,8 @@ use super::source::{described, ordered};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long no byte of a file or of the stream of events may come: comments come every fifteen seconds.
 const SILENCE: Duration = Duration::from_secs(45);
+/// How often it is told what was counted: as often as rollouts are looked at.
+const TELL: Duration = Duration::from_secs(1);
 /// How long to wait before the server is asked again after it did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The largest answer that is not a file, in bytes.
@@ -429,6 +432,39 @@ impl Remote {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    /// Tells the server until `stop` what the gateway counts, so that rollouts are judged by it, too. What the server did not take is sent again.
+    pub async fn tell(&self, gateway: &Gateway, stop: CancellationToken) {
+        let mut telling = Telling::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(TELL) => {}
+            }
+            let Some(report) = telling.next(gateway) else { continue };
+            let mut request = self.http.post(format!("{}/api/v1/serving/counts", self.base)).json(report);
+            if let Some(token) = &self.token {
+                request = request.bearer_auth(token);
+            }
+            let sent = tokio::select! {
+                () = stop.cancelled() => return,
+                sent = tokio::time::timeout(PATIENCE, request.send()) => sent,
+            };
+            match sent {
+                Ok(Ok(answer)) if answer.status().is_success() => telling.done(),
+                // A server that is older, or does not like it, would not like it again.
+                Ok(Ok(answer)) if answer.status().is_client_error() => {
+                    tracing::warn!(status = %answer.status(), "the server does not take what was counted");
+                    telling.done();
+                }
+                Ok(Ok(answer)) => {
+                    tracing::debug!(status = %answer.status(), "the server takes no counts now");
+                }
+                Ok(Err(error)) => tracing::debug!(error = cause(&error), "the server is away"),
+                Err(_) => tracing::debug!("the server does not answer in time"),
             }
         }
     }

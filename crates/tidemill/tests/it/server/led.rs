@@ -3,7 +3,7 @@
 use serde_json::{Value, json as object};
 
 use super::client::Client;
-use super::process::Server;
+use super::process::{Place, Server};
 use super::rollouts::{get, json, served_with, wait};
 
 const LED: &str = "project: served
@@ -145,5 +145,40 @@ fn requests_of_a_key_count_once_for_the_shares() {
     let counted = |arm: &str| split[0][arm].as_u64();
     let wanted = (Some(customers[1]), Some(customers[0]));
     assert_eq!((counted("candidate"), counted("incumbent")), wanted, "{split} {customers:?}");
+    server.stop();
+}
+
+/// All requests go to a gateway that stands elsewhere and follows the server: what it counts is what the rollout is judged by.
+#[test]
+fn a_rollout_is_judged_by_what_a_gateway_elsewhere_answers() {
+    let project = LED.replace("{shadow: {samples: 50}}, {canary: 20%}", "{canary: 50%}");
+    let (place, server) = served_with(&project, &[]);
+    json(&place, &["release", "late@1", "--to", "prod"]);
+    wait(&place, 1, &server, |status| status["phase"] == "complete");
+    let edge = Place::sqlite();
+    let gateway = edge.serve_alone(&["--server", &server.url]);
+    let mut client = Client::connect(&gateway.url).unwrap();
+    assert_eq!(answered_by(&mut client, "7", &[]), Some(1));
+    let over = |rollout: &str| json(&place, &["rollout", "status", rollout])["over"] == true;
+    let mut ask_until_over = |rollout: &str, text: &str| {
+        let begin = std::time::Instant::now();
+        while !over(rollout) {
+            assert!(begin.elapsed().as_secs() < 240, "{}", json(&place, &["rollout", "status", rollout]));
+            for _ in 0..300 {
+                answered_by(&mut client, text, &[]);
+            }
+        }
+        json(&place, &["rollout", "status", rollout])
+    };
+    // It fails on what is no number, and nobody asks the server itself.
+    json(&place, &["release", "late@3", "--to", "prod"]);
+    let harmful = ask_until_over("2", "n/a");
+    assert_eq!(harmful["phase"], "rolled-back", "{harmful}");
+    assert!(harmful["metrics"][0]["candidate"].as_u64() > Some(0), "{harmful}");
+    json(&place, &["release", "late@2", "--to", "prod"]);
+    let healthy = ask_until_over("3", "7");
+    assert_eq!(healthy["phase"], "complete", "{healthy}");
+    assert!(healthy["metrics"][0]["baseline"].as_u64() > Some(100), "{healthy}");
+    gateway.stop();
     server.stop();
 }
