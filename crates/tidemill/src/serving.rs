@@ -4,10 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidemill_registry::Registry;
 use tidemill_runtime::{Choice, Classical, LoadError, Network, OrtOptions, Session};
 use tidemill_serve::gateway::loader::{FolderRuntime, Runtimes};
+use tidemill_serve::gateway::settings::ServingSettings;
 use tidemill_serve::gateway::source::ModelBundle;
 use tidemill_serve::python::{Environment, PythonSession, PythonSettings};
+use tidemill_server::RegistrySource;
+
+use crate::app::App;
+
+/// The versions of the project's registry with their files; `what` they are read for names the folder in which those lie that need one.
+pub(crate) fn registered(app: &App<'_>, what: &str) -> anyhow::Result<RegistrySource> {
+    let registry = Registry::new(app.db()?.clone(), app.store()?.clone(), app.clock.clone());
+    let scratch = app.inside("tmp").join(format!("{what}-{}", std::process::id()));
+    Ok(RegistrySource::new(registry, Vec::new(), scratch, ServingSettings::default()))
+}
 
 /// Where what models need is found.
 #[derive(Clone, Debug)]

@@ -65,10 +65,7 @@ pub fn read(
 ) -> Result<ModelBundle, SourceError> {
     let broken = |why: String| SourceError::Broken(format!("model `{model}` version `{version}`: {why}"));
     let (manifest, is_described) = manifest(files, &broken)?;
-    let signature = signature(&manifest, is_described, files).map_err(|why| match why {
-        Wrong::Said(why) => broken(why),
-        Wrong::Source(error) => error,
-    })?;
+    let signature = signature(&manifest, is_described, files, &broken)?;
     let golden = match files.read("golden.parquet")? {
         Some(bytes) => Some(Golden::from_parquet(bytes).map_err(broken)?),
         None => None,
@@ -129,10 +126,7 @@ pub struct Described {
 pub fn describe(model: &str, version: &str, files: &dyn Files) -> Result<Described, SourceError> {
     let broken = |why: String| SourceError::Broken(format!("model `{model}` version `{version}`: {why}"));
     let (manifest, is_described) = manifest(files, &broken)?;
-    let signature = signature(&manifest, is_described, files).map_err(|why| match why {
-        Wrong::Said(why) => broken(why),
-        Wrong::Source(error) => error,
-    })?;
+    let signature = signature(&manifest, is_described, files, &broken)?;
     let runtime = if onnx_file(&manifest.flavors, is_described).is_some() { "onnx" } else { "python" };
     Ok(Described { signature: signature.map(|signature| signature.digest()), runtime })
 }
@@ -151,22 +145,21 @@ fn manifest(
     Ok((manifest, true))
 }
 
-enum Wrong {
-    Said(String),
-    Source(SourceError),
-}
-
-fn signature(manifest: &Manifest, is_described: bool, files: &dyn Files) -> Result<Option<Signature>, Wrong> {
-    let own = || files.read("signature.json").map_err(Wrong::Source);
+fn signature(
+    manifest: &Manifest,
+    is_described: bool,
+    files: &dyn Files,
+    broken: &dyn Fn(String) -> SourceError,
+) -> Result<Option<Signature>, SourceError> {
     let declared = manifest.signature.as_ref();
     let Some((inputs, outputs)) = declared.and_then(|it| Some((it.inputs.as_ref()?, &it.outputs))) else {
         // What a training wrote says it all, before it is logged as a model of MLflow too.
-        let own = if is_described { None } else { own()? };
-        return own.map(|own| Signature::from_training(&own)).transpose().map_err(Wrong::Said);
+        let own = if is_described { None } else { files.read("signature.json")? };
+        return own.map(|own| Signature::from_training(&own)).transpose().map_err(broken);
     };
-    let mut signature = Signature::from_mlflow(inputs, outputs.as_deref()).map_err(Wrong::Said)?;
-    if let Some(own) = own()? {
-        signature.add_training(&own).map_err(Wrong::Said)?;
+    let mut signature = Signature::from_mlflow(inputs, outputs.as_deref()).map_err(broken)?;
+    if let Some(own) = files.read("signature.json")? {
+        signature.add_training(&own).map_err(broken)?;
     }
     Ok(Some(signature))
 }

@@ -3,12 +3,10 @@
 use std::path::Path;
 
 use arrow::array::RecordBatch;
-use tidemill_registry::Registry;
 use tidemill_serve::gateway::folder::FolderSource;
 use tidemill_serve::gateway::model::verify;
 use tidemill_serve::gateway::settings::ServingSettings;
 use tidemill_serve::gateway::source::{ModelBundle, ModelFiles, ModelSource as _};
-use tidemill_server::RegistrySource;
 use tidemill_train::fit::{compare_costs, with_answers};
 
 use super::rescore::{self, Answers, Model};
@@ -17,7 +15,7 @@ use super::settle::{Found, Unusable, settled};
 use super::{Case, Judged, TestResult};
 use crate::app::App;
 use crate::output::{number, plural};
-use crate::serving::{Places, runtimes};
+use crate::serving::{Places, registered, runtimes};
 use crate::step::train::file;
 
 /// The answers of two models to the same rows.
@@ -216,9 +214,7 @@ impl Judged {
     ) -> anyhow::Result<Both> {
         let said = |why: String| anyhow::anyhow!(why);
         let app = case.app;
-        let registry = Registry::new(app.db()?.clone(), app.store()?.clone(), app.clock.clone());
-        let scratch = app.inside("tmp").join(format!("champion-{}", std::process::id()));
-        let source = RegistrySource::new(registry, Vec::new(), scratch, ServingSettings::default());
+        let source = registered(app, "champion")?;
         let version = other.version.to_string();
         let bundle =
             app.block(source.fetch(&other.model, &version)).map_err(|error| said(error.to_string()))?;

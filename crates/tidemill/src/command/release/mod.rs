@@ -9,13 +9,12 @@ use tidemill_core::Name;
 use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::rollout::Concurrency;
 use tidemill_project::RequiredTests;
-use tidemill_registry::{CHAMPION, Registry};
-use tidemill_serve::gateway::settings::ServingSettings;
-use tidemill_server::RegistrySource;
+use tidemill_registry::CHAMPION;
 use tidemill_server::delivery::{Required, Version, Wanted, endpoint_name, release_after};
 
 use crate::app::App;
 use crate::failure::Failure;
+use crate::serving::registered;
 
 /// Makes an immutable release of a version and begins its rollout, which the server (`tidemill up`) takes from stage to
 /// stage. `tidemill rollout status` shows how it goes.
@@ -137,9 +136,7 @@ pub(crate) fn wanted(
 /// Adds what the files of the versions say. Of files that cannot be read here nothing is said; the checks before the first request read them again, and refuse
 /// those that are not right.
 pub(crate) fn describe(app: &App<'_>, wanted: &mut Wanted) -> anyhow::Result<()> {
-    let registry = Registry::new(app.db()?.clone(), app.store()?.clone(), app.clock.clone());
-    let scratch = app.inside("tmp").join(format!("release-{}", std::process::id()));
-    let source = RegistrySource::new(registry, Vec::new(), scratch, ServingSettings::default());
+    let source = registered(app, "release")?;
     let first = Version { model: wanted.model.clone(), version: wanted.version };
     for version in std::iter::once(first).chain(wanted.rivals.clone()) {
         match app.block(source.describe(&version.model, &version.version.to_string())) {
