@@ -95,17 +95,15 @@ pub async fn recent(
         None => None,
     };
     let known_until = outcomes.as_ref().map_or(from, |outcomes| outcomes.until);
-    let columns = ["time", "row", "status", "error_kind", "latency_us"].map(str::to_owned).to_vec();
+    let by = asked.slices.map_or(&[][..], |slices| &slices.by);
+    let columns = ["time", "row", "status", "error_kind", "latency_us"].map(str::to_owned).into_iter();
+    let columns = columns.chain(by.iter().map(|input| Texts::column(input))).collect();
     let query = Query {
         shadow: Some(false),
         columns: Some(columns),
         ..Query::of(asked.endpoint, Some(from), Some(asked.until))
     };
-    let by = asked.slices.map_or(&[][..], |slices| &slices.by);
-    let mut found = reader.find(&query).await?;
-    if !by.is_empty() {
-        found = found.with_inputs(by);
-    }
+    let found = reader.find(&query).await?;
     let mut counted = Counted {
         from: from.millis(),
         known_until: known_until.millis(),

@@ -214,9 +214,14 @@ impl Rows {
 pub struct Texts(StringArray);
 
 impl Texts {
+    /// The column of recorded rows that holds an input.
+    pub fn column(input: &str) -> String {
+        format!("{INPUT}{input}")
+    }
+
     /// An input of recorded rows; none where they have none of the name.
     pub fn of_input(batch: &RecordBatch, name: &str) -> Option<Self> {
-        batch.column_by_name(&format!("{INPUT}{name}")).and_then(Self::of)
+        batch.column_by_name(&Self::column(name)).and_then(Self::of)
     }
 
     fn of(column: &ArrayRef) -> Option<Self> {

@@ -225,6 +225,26 @@ fn a_candidate_that_is_better_on_average_goes_back_for_a_slice() {
     let replayed = json(&place, &["rollout", "replay", "2"]);
     assert_eq!(replayed["identical"], true, "{replayed}");
 
+    // A simulation spreads requests over the groups as the log has them: each of ten numbers is a tenth.
+    let play = [
+        "rollout",
+        "simulate",
+        "--since",
+        "1h",
+        "--horizon",
+        "1h",
+        "--repetitions",
+        "20",
+        "--harm",
+        "errors=2x",
+    ];
+    let played = json(&place, &play);
+    let spread = &played["slices_played"][0];
+    let shares: Vec<f64> =
+        spread["values"].as_array().unwrap().iter().map(|value| value[1].as_f64().unwrap()).collect();
+    assert_eq!((spread["name"].as_str(), shares.len()), (Some("x"), 10), "{spread}");
+    assert!(shares.iter().all(|share| (0.08..0.12).contains(share)), "{spread}");
+
     let unknown = sliced.replace("by: [x]", "by: [y]");
     fs_err::write(place.root().join("tidemill.yaml"), unknown).unwrap();
     json(&place, &["release", "late@2", "--to", "prod", "--threshold", "99"]);
