@@ -108,13 +108,74 @@ fn follows(before: &Series, group: &[Point<'_>]) -> bool {
 }
 
 /// The groups that come late, as those of several clients that write one history do, and are in their place all the
-/// same: no point of their series is among them, the one before them is not younger and the one behind them not older.
-/// Their series stays ordered by step and by time, and its history is read without a sort.
+/// same: the points around them are not younger before and not older behind. Their series stays ordered by step and by
+/// time, and its history is read without a sort.
 async fn read_fitting<'a>(
-    conn: Conn<'_>,
+    mut conn: Conn<'_>,
     groups: &[&[Point<'a>]],
     stored: &HashMap<(i64, &'a str), Series>,
 ) -> sqlx::Result<HashSet<(i64, &'a str)>> {
+    let late: Vec<(i64, &[Point<'a>])> = groups
+        .iter()
+        .filter_map(|group| {
+            let before = stored.get(&(group[0].run, group[0].key))?;
+            let is_late = before.ordered && !follows(before, group) && is_ordered(group);
+            Some((before.id.filter(|_| is_late)?, *group))
+        })
+        .collect();
+    // Where several requests came together, points of the series may stand between theirs: then each stretch of them is
+    // looked at alone, and of a stretch that is mixed with the series each point.
+    let mut open: Vec<(usize, &[Point<'a>])> = late.iter().map(|(_, group)| *group).enumerate().collect();
+    let mut fits = vec![true; late.len()];
+    let cuts: [Cut; 3] = [|points| vec![points], stretches, |points| points.chunks(1).collect()];
+    for cut in cuts {
+        open =
+            open.into_iter().flat_map(|(i, points)| cut(points).into_iter().map(move |p| (i, p))).collect();
+        open.retain(|(i, _)| fits[*i]);
+        let spans: Vec<Span> = open.iter().map(|(i, points)| Span::new(late[*i].0, points)).collect();
+        let found = read_fits(conn.reborrow(), &spans).await?;
+        for ((i, _), fit) in open.iter().zip(&found) {
+            fits[*i] &= !matches!(fit, Fit::No);
+        }
+        let mut found = found.into_iter();
+        open.retain(|_| matches!(found.next(), Some(Fit::Parted)));
+    }
+    let fitting = late.iter().zip(fits).filter(|(_, fits)| *fits);
+    Ok(fitting.map(|((_, group), _)| (group[0].run, group[0].key)).collect())
+}
+
+type Cut = for<'p, 'a> fn(&'p [Point<'a>]) -> Vec<&'p [Point<'a>]>;
+
+/// Points as far as their steps have the smallest distance that two of them have.
+fn stretches<'p, 'a>(points: &'p [Point<'a>]) -> Vec<&'p [Point<'a>]> {
+    let distance = |a: &Point<'_>, b: &Point<'_>| b.place.step.saturating_sub(a.place.step);
+    let least = points.windows(2).map(|pair| distance(&pair[0], &pair[1])).min().unwrap_or(0);
+    points.chunk_by(|a, b| distance(a, b) <= least).collect()
+}
+
+/// Points of a series from the first to the last one.
+struct Span {
+    series: i64,
+    first: Place,
+    last: Place,
+}
+
+impl Span {
+    fn new(series: i64, points: &[Point<'_>]) -> Self {
+        Self { series, first: points[0].place, last: points[points.len() - 1].place }
+    }
+}
+
+/// Whether points have their place among those of their series.
+enum Fit {
+    Yes,
+    No,
+    /// Some of the series stand between the first and the last of them.
+    Parted,
+}
+
+/// For each of the spans.
+async fn read_fits(conn: Conn<'_>, spans: &[Span]) -> sqlx::Result<Vec<Fit>> {
     const SQL: &str = "SELECT r.place,
             (SELECT p.at FROM point p WHERE p.series_id = r.series
                 AND (p.step, p.at) < (r.first_step, r.first_at) ORDER BY p.step DESC, p.at DESC LIMIT 1),
@@ -124,39 +185,33 @@ async fn read_fitting<'a>(
                 AND (p.step, p.at) > (r.first_step, r.first_at)
                 AND (p.step, p.at) < (r.last_step, r.last_at)) THEN 1 ELSE 0 END AS BIGINT)
         FROM {rows} WHERE r.place IS NOT NULL";
-    let late: Vec<(i64, &[Point<'a>])> = groups
-        .iter()
-        .filter_map(|group| {
-            let before = stored.get(&(group[0].run, group[0].key))?;
-            let is_late = before.ordered && !follows(before, group) && is_ordered(group);
-            Some((before.id.filter(|_| is_late)?, *group))
-        })
-        .collect();
-    if late.is_empty() {
-        return Ok(HashSet::new());
+    if spans.is_empty() {
+        return Ok(Vec::new());
     }
-    let first = |group: &[Point<'_>]| group[0].place;
-    let last = |group: &[Point<'_>]| group[group.len() - 1].place;
-    let rows = Rows::new(late.len())
+    let rows = Rows::new(spans.len())
         .padded()
-        .int("place", 0..late.len() as i64)
-        .int("series", late.iter().map(|(series, _)| *series))
-        .int("first_step", late.iter().map(|(_, group)| first(group).step))
-        .int("first_at", late.iter().map(|(_, group)| first(group).at))
-        .int("last_step", late.iter().map(|(_, group)| last(group).step))
-        .int("last_at", late.iter().map(|(_, group)| last(group).at));
+        .int("place", 0..spans.len() as i64)
+        .int("series", spans.iter().map(|span| span.series))
+        .int("first_step", spans.iter().map(|span| span.first.step))
+        .int("first_at", spans.iter().map(|span| span.first.at))
+        .int("last_step", spans.iter().map(|span| span.last.step))
+        .int("last_at", spans.iter().map(|span| span.last.at));
     let found: Vec<(i64, Option<i64>, Option<i64>, i64)> = dialect::read_rows(conn, SQL, &rows).await?;
-    let mut fitting = HashSet::new();
+    let mut fits: Vec<Fit> = spans.iter().map(|_| Fit::No).collect();
     for (place, before, behind, between) in found {
-        let (_, group) = late.get(place as usize).ok_or(sqlx::Error::RowNotFound)?;
-        let fits = between == 0
-            && before.is_none_or(|at| at <= first(group).at)
-            && behind.is_none_or(|at| at >= last(group).at);
-        if fits {
-            fitting.insert((group[0].run, group[0].key));
-        }
+        let place = usize::try_from(place).ok().filter(|place| *place < spans.len());
+        let place = place.ok_or(sqlx::Error::RowNotFound)?;
+        let span = &spans[place];
+        fits[place] =
+            if before.is_some_and(|at| at > span.first.at) || behind.is_some_and(|at| at < span.last.at) {
+                Fit::No
+            } else if between == 0 {
+                Fit::Yes
+            } else {
+                Fit::Parted
+            };
     }
-    Ok(fitting)
+    Ok(fits)
 }
 
 /// By run and key, those of the groups that are there. Of runs that are new in this transaction there are none.

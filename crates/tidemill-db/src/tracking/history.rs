@@ -15,14 +15,16 @@ use crate::{Db, Result};
 const PAGE: usize = 50_000;
 
 /// A series: its number, and whether its points have the same order by step and by time.
-struct Found {
-    id: i64,
-    ordered: bool,
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    pub(super) id: i64,
+    pub(super) ordered: bool,
 }
 
-type PointRow = (i64, i64, i64);
+/// Step, time and value, as they are stored.
+pub(super) type PointRow = (i64, i64, i64);
 
-fn from_row((step, at, value): PointRow) -> HistoryPoint {
+pub(super) fn from_row((step, at, value): PointRow) -> HistoryPoint {
     HistoryPoint { step, at: Timestamp::from_millis(at), value: decode(value) }
 }
 
@@ -69,17 +71,7 @@ impl Db {
 
     /// For charts that must show every peak: see [`extremes`].
     pub async fn metric_extremes(&self, run: RunId, key: &str, buckets: usize) -> Result<Vec<HistoryPoint>> {
-        let mut all: Vec<HistoryPoint> = Vec::new();
-        loop {
-            let page = self.metric_history(run, key, all.last().copied(), PAGE).await?;
-            let last = page.len() < PAGE;
-            all.extend(page);
-            if last {
-                break;
-            }
-        }
-        all.sort_by_key(|point| (point.step, point.at, encode(point.value)));
-        Ok(extremes(&all, buckets))
+        self.metric_extremes_within(run, key, (i64::MIN, i64::MAX), buckets).await
     }
 
     /// As [`Self::metric_extremes`], of the points whose step is from `from` to `to` alone; no other point is read.
@@ -103,7 +95,7 @@ impl Db {
             let last = all.last().map(|p| (p.step, p.at.millis(), encode(p.value)));
             let (step, at, value) = last.unwrap_or((i64::MIN, i64::MIN, i64::MIN));
             let rows: Vec<PointRow> = on!(reader.conn(), c => sqlx::query_as(SQL)
-                .bind(series.id).bind(from).bind(to).bind(step).bind(at).bind(value)
+                .bind(series.id).bind(from.max(step)).bind(to).bind(step).bind(at).bind(value)
                 .bind(PAGE as i64).fetch_all(c).await)
             .map_err(fail())?;
             let is_last = rows.len() < PAGE;
@@ -171,7 +163,7 @@ impl Db {
     }
 }
 
-async fn find(conn: Conn<'_>, run: RunId, key: &str) -> sqlx::Result<Option<Found>> {
+pub(super) async fn find(conn: Conn<'_>, run: RunId, key: &str) -> sqlx::Result<Option<Found>> {
     const SQL: &str = "SELECT s.id, s.ordered FROM run t JOIN series s ON s.run_id = t.id
         WHERE t.uuid = $1 AND s.name = $2";
     let row: Option<(i64, i64)> =

@@ -6,6 +6,7 @@
 //! Here is what reads, and the rare changes that take a [`crate::Tx`]. What clients write all the time, the making of
 //! a run and everything that is logged inside of it, goes through [`crate::Ingest`].
 
+mod curve;
 pub(crate) mod experiments;
 mod history;
 pub(crate) mod load;
@@ -13,10 +14,13 @@ pub(crate) mod point;
 pub(crate) mod runs;
 mod sample;
 mod types;
+mod whole;
 
+pub use curve::{Curve, Smoothing};
 pub use sample::extremes;
 pub(crate) use types::artifacts_below;
 pub use types::{
     Batch, Experiment, HistoryPoint, InputDataset, KeyValue, Metric, ModelOutput, NewTrackedRun, ParamChange,
     Run, RunInfo, RunStatus, Stage,
 };
+pub use whole::WholeHistory;

@@ -25,6 +25,22 @@ pub fn extremes(points: &[HistoryPoint], buckets: usize) -> Vec<HistoryPoint> {
     kept.into_iter().map(|i| points[i]).collect()
 }
 
+/// Exponential smoothing, corrected for its start: the first points are not drawn towards zero. Where there is no number
+/// there is none afterwards, and what comes after it goes on from what was before.
+pub(super) fn smoothed(points: &[HistoryPoint], weight: f64) -> Vec<HistoryPoint> {
+    let weight = weight.clamp(0.0, 0.999);
+    let (mut sum, mut part) = (0.0, 0.0);
+    let smooth = |point: &HistoryPoint| {
+        if !point.value.is_finite() {
+            return HistoryPoint { value: f64::NAN, ..*point };
+        }
+        sum = sum * weight + point.value * (1.0 - weight);
+        part = part * weight + (1.0 - weight);
+        HistoryPoint { value: sum / part, ..*point }
+    };
+    points.iter().map(smooth).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use tidemill_core::Timestamp;
@@ -58,6 +74,15 @@ mod tests {
             assert!(steps(&kept).contains(&step), "{step}");
         }
         assert!(kept.windows(2).all(|pair| pair[0].step < pair[1].step));
+    }
+
+    #[test]
+    fn smoothing_does_not_move_what_is_constant() {
+        let flat = history((0..9).map(|i| if i == 4 { f64::NAN } else { 5.0 }));
+        for (point, was) in smoothed(&flat, 0.9).iter().zip(&flat) {
+            assert_eq!(point.step, was.step);
+            assert!((point.value - 5.0).abs() < 1e-12 || was.value.is_nan() && point.value.is_nan(), "{point:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ on_both!(
     metrics_keep_every_value,
     the_same_point_is_stored_once,
     pages_in_the_order_of_time,
+    a_whole_history_comes_in_parts,
+    points_of_several_clients_stay_in_order,
     samples_are_even_and_keep_both_ends,
     samples_of_a_range,
     extremes_show_every_peak,
@@ -105,6 +107,66 @@ async fn pages_in_the_order_of_time(f: Fixture) {
     }
     assert!(all(&f, run_id(1), "other").await.is_empty());
     assert!(all(&f, run_id(9), "up").await.is_empty());
+}
+
+async fn whole(f: &Fixture, key: &str, after: Option<HistoryPoint>, at_once: usize) -> Vec<HistoryPoint> {
+    let mut history = f.db.whole_history(run_id(1), key, after).await.unwrap().sorting(at_once);
+    let mut found = Vec::new();
+    while history.next(|point| found.push(point)).await.unwrap() {}
+    found
+}
+
+async fn a_whole_history_comes_in_parts(f: Fixture) {
+    let count = 11_000;
+    let up = (0..count).map(|i| metric("up", i / 3, i / 2, (i % 5) as f64));
+    // Times that have no order by step, several points of one time, and a time with more of them than are sorted.
+    let mixed = (0..count).map(|i| metric("mixed", i, if i % 4 == 0 { 7 } else { (i * 7919) % 5000 }, 1.0));
+    let points: Vec<Metric> = up.chain(mixed).collect();
+    for part in points.chunks(5000) {
+        logged(&f, run_id(1), part.to_vec()).await;
+    }
+    for (key, sizes) in [("up", vec![1]), ("mixed", vec![3000, 12_345])] {
+        let mut expected: Vec<_> =
+            points.iter().filter(|p| p.key == key).map(|p| (p.at, p.step, p.value)).collect();
+        expected.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        for size in sizes {
+            let found = whole(&f, key, None, size).await;
+            let shown =
+                |points: &[HistoryPoint]| points.iter().map(|p| (p.at, p.step, p.value)).collect::<Vec<_>>();
+            assert!(shown(&found) == expected, "{key} {size}");
+            let rest = whole(&f, key, Some(found[9_999]), size).await;
+            assert!(shown(&rest) == expected[10_000..], "{key} {size}");
+        }
+    }
+    assert!(whole(&f, "other", None, 10).await.is_empty());
+}
+
+/// Their batches come as they please, several in one transaction, and the whole has one order all the same.
+async fn points_of_several_clients_stay_in_order(f: Fixture) {
+    let span = |key: &str, from: i64, to: i64, by: usize| -> Vec<Metric> {
+        (from..to).step_by(by).map(|i| metric(key, i, 1000 + i, 0.5)).collect()
+    };
+    let ordered = async |key: &str| {
+        f.rows(&format!("SELECT CAST(ordered AS TEXT) FROM series WHERE name = '{key}'")).await == ["1"]
+    };
+    logged(&f, run_id(1), [span("blocks", 0, 10, 1), span("blocks", 20, 30, 1)].concat()).await;
+    logged(&f, run_id(1), [span("blocks", 10, 20, 1), span("blocks", 30, 40, 1)].concat()).await;
+    logged(&f, run_id(1), span("blocks", 5, 35, 1)).await;
+    assert!(ordered("blocks").await);
+    logged(&f, run_id(1), span("mixed", 0, 100, 2)).await;
+    logged(&f, run_id(1), span("mixed", 1, 100, 2)).await;
+    assert!(ordered("mixed").await);
+    let mut late = [span("blocks", 10, 20, 1), span("blocks", 60, 70, 1), span("blocks", 80, 90, 1)].concat();
+    logged(&f, run_id(1), span("blocks", 70, 80, 1)).await;
+    late[3].at = at(1);
+    logged(&f, run_id(1), late).await;
+    assert!(!ordered("blocks").await);
+    // Only the middle one of three stretches does not fit.
+    logged(&f, run_id(1), vec![metric("between", 0, 0, 1.0), metric("between", 50, 5, 1.0)]).await;
+    logged(&f, run_id(1), vec![metric("between", 100, 100, 1.0)]).await;
+    let points = [(10, 3), (40, 7), (110, 110)].map(|(step, time)| metric("between", step, time, 1.0));
+    logged(&f, run_id(1), points.to_vec()).await;
+    assert!(!ordered("between").await);
 }
 
 async fn samples_are_even_and_keep_both_ends(f: Fixture) {

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tidemill_core::{RunId, Timestamp};
-use tidemill_db::tracking::HistoryPoint;
+use tidemill_db::tracking::{HistoryPoint, WholeHistory};
 
 use crate::{Error, Registry, Result, validate};
 
@@ -53,16 +53,15 @@ impl Registry {
         token.filter(|token| !token.is_empty()).map(read_token).transpose()
     }
 
-    /// The points after `after`, for reading a whole history in pages without tokens.
-    pub async fn metric_points(
+    /// The points after `after`, to be read part by part without tokens.
+    pub async fn whole_history(
         &self,
         run: &str,
         key: &str,
         after: Option<HistoryPoint>,
-        most: usize,
-    ) -> Result<Vec<HistoryPoint>> {
-        let Ok(run) = validate::run_id(run) else { return Ok(Vec::new()) };
-        Ok(self.db.metric_history(run, key, after, most).await?)
+    ) -> Result<Option<WholeHistory>> {
+        let Ok(run) = validate::run_id(run) else { return Ok(None) };
+        Ok(Some(self.db.whole_history(run, key, after).await?))
     }
 
     /// The histories of one metric of several runs, ordered by run; at most 25,000 points altogether.

@@ -327,7 +327,7 @@ async fn batches(lab: Lab) {
     registry.log_batch(&run, metrics, params, tags).await.unwrap();
     let whole = registry.run(&run).await.unwrap();
     assert_eq!(whole.metrics, [point("m", 2, 0.5)]);
-    assert_eq!(registry.metric_points(&run, "m", None, 10).await.unwrap().len(), 2);
+    assert_eq!(registry.metric_page(&run, "m", 10, None).await.unwrap().points.len(), 2);
     let metrics = |count: i64| (0..count).map(|i| point("m", i, 1.0)).collect::<Vec<_>>();
     refused(
         registry.log_batch(&run, metrics(1001), Vec::new(), Vec::new()).await,

@@ -9,15 +9,15 @@ use axum::routing::get;
 use futures::{StreamExt as _, stream};
 use serde::{Serialize, Serializer};
 use tidemill_core::RunId;
-use tidemill_db::tracking::HistoryPoint;
+use tidemill_db::tracking::{HistoryPoint, WholeHistory};
 use tidemill_registry::{Error, Registry};
 
 use crate::App;
 use crate::mlflow::failure::Failure;
 use crate::mlflow::wire::Call;
 
-/// Points that are read at once where a whole history is sent.
-const PAGE: usize = 10_000;
+/// Points for which there is room in a part of a whole history.
+const PART: usize = 10_000;
 
 /// Paths below `/api/2.0`.
 pub(super) fn routes_2() -> Router<App> {
@@ -69,7 +69,7 @@ fn write_points(
     points: &[HistoryPoint],
 ) -> Result<(), Failure> {
     for HistoryPoint { step, at, value } in points {
-        if !out.ends_with(b"[") {
+        if !out.ends_with(b"[") && !out.ends_with(b",") {
             out.push(b',');
         }
         let point = Point { key, value: Number(*value), timestamp: at.millis(), step: *step, run_id: run };
@@ -88,7 +88,7 @@ async fn history(State(app): State<App>, Call { fields, .. }: Call) -> Result<Re
     let (run, key) = (fields.run_id()?.to_owned(), fields.text("metric_key")?.to_owned());
     let token = fields.opt_str("page_token")?;
     let Some(most) = fields.opt_int("max_results")? else {
-        return whole(app.registry().clone(), run, key, token).await;
+        return whole(app.registry(), &run, key, token).await;
     };
     let page = app.registry().metric_page(&run, &key, most, token).await?;
     if page.points.is_empty() {
@@ -107,63 +107,67 @@ async fn history(State(app): State<App>, Call { fields, .. }: Call) -> Result<Re
 
 /// A history without a limit. The first points are read before the answer begins, so that a failure has its status.
 async fn whole(
-    registry: Registry,
-    run: String,
+    registry: &Registry,
+    run: &str,
     key: String,
     token: Option<&str>,
 ) -> Result<Response, Failure> {
     let after = Registry::metric_mark(token)?;
-    let first = registry.metric_points(&run, &key, after, PAGE).await?;
-    if first.is_empty() {
+    let Some(history) = registry.whole_history(run, &key, after).await? else { return Ok(answer("{}")) };
+    let mut parts = Parts { history, key };
+    let mut begin = b"{\"metrics\":[".to_vec();
+    let empty = begin.len();
+    let more = parts.read(&mut begin).await?;
+    if begin.len() == empty {
         return Ok(answer("{}"));
     }
-    let mut begin = b"{\"metrics\":[".to_vec();
-    write_points(&mut begin, &key, None, &first)?;
-    if first.len() < PAGE {
+    if !more {
         begin.extend(b"]}");
         return Ok(answer(begin));
     }
-    let pages = Pages { registry, run, key, after: first.last().copied() };
-    let rest = stream::unfold(Some(pages), |pages| async { Some(pages?.next().await) });
+    let rest = stream::unfold(Some(parts), |parts| async { Some(parts?.next().await) });
     let begin = stream::iter([Ok(Bytes::from(begin))]);
     Ok(answer(Body::from_stream(begin.chain(rest))))
 }
 
 /// The rest of a history.
-struct Pages {
-    registry: Registry,
-    run: String,
+struct Parts {
+    history: WholeHistory,
     key: String,
-    after: Option<HistoryPoint>,
 }
 
-impl Pages {
+impl Parts {
     /// The next part of the answer, and what is left to be read after it.
     async fn next(mut self) -> (Result<Bytes, Error>, Option<Self>) {
-        match self.read().await {
-            Ok((bytes, true)) => (Ok(bytes), Some(self)),
-            Ok((bytes, false)) => (Ok(bytes), None),
+        let mut out = Vec::with_capacity(self.key.len() * PART + 80 * PART);
+        // There were points before these.
+        out.push(b',');
+        match self.read(&mut out).await {
+            Ok(more) => {
+                if out.len() == 1 {
+                    out.clear();
+                }
+                if !more {
+                    out.extend(b"]}");
+                }
+                (Ok(out.into()), more.then_some(self))
+            }
             Err(Failure(error)) => (Err(error), None),
         }
     }
 
-    async fn read(&mut self) -> Result<(Bytes, bool), Failure> {
-        let points = self.registry.metric_points(&self.run, &self.key, self.after, PAGE).await?;
-        let more = points.len() == PAGE;
-        let mut out = Vec::with_capacity(points.len() * 90);
-        // There were points before these.
-        out.push(b'[');
-        write_points(&mut out, &self.key, None, &points)?;
-        if points.is_empty() {
-            out.clear();
-        } else {
-            out[0] = b',';
-        }
-        if !more {
-            out.extend(b"]}");
-        }
-        self.after = points.last().copied().or(self.after);
-        Ok((out.into(), more))
+    /// Adds points to a list, and says whether there are more. Each is written while the next ones are read.
+    async fn read(&mut self, out: &mut Vec<u8>) -> Result<bool, Failure> {
+        let Self { history, key } = self;
+        let mut written = Ok(());
+        let more = history
+            .next(|point| {
+                if written.is_ok() {
+                    written = write_points(out, key, None, &[point]);
+                }
+            })
+            .await?;
+        written.map(|()| more)
     }
 }
 
