@@ -1,155 +1,13 @@
 //! The closed set of things that can happen, as they stand in the append-only log.
 
+mod states;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::states::{JobState, RunState, SourceKind, StepState};
 use crate::{Actor, Digest, Facts, RunId, Timestamp};
-
-/// How a pipeline run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunState {
-    /// Steps are still to be done.
-    Running,
-    /// Every step of the plan is done.
-    Succeeded,
-    /// A step failed.
-    Failed,
-    /// A person or a signal stopped it.
-    Cancelled,
-    /// Its process ended without saying so; found by the next run.
-    Interrupted,
-}
-
-impl RunState {
-    /// The state as a predicate, for sentences: `succeeded`, `was stopped`.
-    pub const fn past(self) -> &'static str {
-        match self {
-            Self::Running => "is running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Cancelled => "was stopped",
-            Self::Interrupted => "was interrupted",
-        }
-    }
-}
-
-/// How one step of a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StepState {
-    /// Its command ran and its outputs are stored.
-    Ran,
-    /// Its outputs came from the store.
-    Restored,
-    /// Its outputs were in the workspace already.
-    Unchanged,
-    /// Its command failed.
-    Failed,
-    /// It was stopped.
-    Cancelled,
-    /// A step that it needs failed.
-    Skipped,
-}
-
-impl StepState {
-    /// The state as a predicate, for sentences: `ran`, `was restored`.
-    pub const fn past(self) -> &'static str {
-        match self {
-            Self::Ran => "ran",
-            Self::Restored => "was restored",
-            Self::Unchanged => "was unchanged",
-            Self::Failed => "failed",
-            Self::Cancelled => "was stopped",
-            Self::Skipped => "was skipped",
-        }
-    }
-}
-
-/// What kind of source may start work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SourceKind {
-    /// A time of a schedule has come; named by the trigger.
-    Schedule,
-    /// Files of a dataset have changed; named by the dataset.
-    Data,
-    /// A branch has a new commit; named by the branch.
-    Git,
-    /// A webhook was called; named by the trigger.
-    Webhook,
-    /// A CloudEvent arrived; named by the trigger.
-    Cloudevent,
-    /// Prometheus' Alertmanager says that an alert fires; named by the trigger.
-    Alertmanager,
-    /// A message of a broker arrived; named by the trigger.
-    Message,
-    /// A monitor of the project has fired; named by the monitor.
-    Alert,
-    /// Somebody asked for it; named by the trigger.
-    Hand,
-}
-
-impl SourceKind {
-    /// The word in subjects of events.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Schedule => "schedule",
-            Self::Data => "data",
-            Self::Git => "git",
-            Self::Webhook => "webhook",
-            Self::Cloudevent => "cloudevent",
-            Self::Alertmanager => "alertmanager",
-            Self::Message => "message",
-            Self::Alert => "alert",
-            Self::Hand => "hand",
-        }
-    }
-}
-
-/// How a job stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JobState {
-    /// It waits for a worker.
-    Waiting,
-    /// A worker is on it.
-    Running,
-    /// Every action went well.
-    Succeeded,
-    /// An action failed.
-    Failed,
-    /// Somebody stopped it.
-    Cancelled,
-    /// A newer job of the same trigger took its place.
-    Superseded,
-}
-
-impl JobState {
-    /// The word in the database and in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::Superseded => "superseded",
-        }
-    }
-
-    /// The state of this name.
-    pub fn parse(name: &str) -> Option<Self> {
-        use JobState::{Cancelled, Failed, Running, Succeeded, Superseded, Waiting};
-        [Waiting, Running, Succeeded, Failed, Cancelled, Superseded].into_iter().find(|s| s.name() == name)
-    }
-
-    /// Whether it is still to be done or being done.
-    pub fn is_open(self) -> bool {
-        matches!(self, Self::Waiting | Self::Running)
-    }
-}
 
 /// What happened. Closed: a new kind is added here, and every `match` says what it does with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -232,6 +90,15 @@ pub enum EventKind {
         passed: u64,
         /// Number that did not.
         failed: u64,
+        /// Number that there was nothing to judge on; not in events from before this was counted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_judged: Option<u64>,
+        /// Of these, the number that compare with what a first version cannot have yet, such as a champion.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waiting: Option<u64>,
+        /// Digest of the model that was tested; not in events from before this was recorded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<Digest>,
     },
     /// Objects that nothing refers to were removed.
     StoreSwept {
@@ -285,6 +152,13 @@ pub enum EventKind {
         /// The experiment.
         experiment: i64,
     },
+    /// An experiment that was marked as deleted was removed for good, with everything in it.
+    ExperimentRemoved {
+        /// The experiment; its number is not given again.
+        experiment: i64,
+        /// Its name, which is free again.
+        name: String,
+    },
     /// A tag of an experiment was set or removed.
     ExperimentTagged {
         /// The experiment.
@@ -320,6 +194,11 @@ pub enum EventKind {
         /// The run.
         run: RunId,
     },
+    /// A tracked run that was marked as deleted was removed for good, with its artifacts.
+    TrackingRunRemoved {
+        /// The run.
+        run: RunId,
+    },
     /// A model was logged: its folder is about to be filled.
     LoggedModelCreated {
         /// The logged model, `m-…`.
@@ -333,7 +212,7 @@ pub enum EventKind {
     LoggedModelMoved {
         /// The logged model.
         model: String,
-        /// The new status, for example `LOGGED_MODEL_READY`, or `DELETED`.
+        /// The new status, for example `LOGGED_MODEL_READY`, or `DELETED`, or `REMOVED` for good.
         status: String,
     },
     /// A name for versions of a model was made.
@@ -567,6 +446,13 @@ pub enum EventKind {
         /// The request had one of the name already.
         duplicate: u64,
     },
+    /// Outcomes found no request within the time that is declared, and are not tried any more.
+    OutcomesUnmatched {
+        /// The endpoint.
+        endpoint: String,
+        /// Number of outcomes.
+        outcomes: u64,
+    },
     /// Outcomes were removed since they were old.
     OutcomesRemoved {
         /// The endpoint.
@@ -721,6 +607,9 @@ pub enum EventKind {
         endpoint: Option<String>,
         /// Why.
         reason: String,
+        /// From when, where that was still to come.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
         /// Until when; until it is lifted where not given.
         until: Option<Timestamp>,
     },
@@ -834,11 +723,13 @@ names! {
     ExperimentRenamed => "experiment.renamed",
     ExperimentDeleted => "experiment.deleted",
     ExperimentRestored => "experiment.restored",
+    ExperimentRemoved => "experiment.removed",
     ExperimentTagged => "experiment.tagged",
     TrackingRunCreated => "tracking.run.created",
     TrackingRunMoved => "tracking.run.moved",
     TrackingRunDeleted => "tracking.run.deleted",
     TrackingRunRestored => "tracking.run.restored",
+    TrackingRunRemoved => "tracking.run.removed",
     LoggedModelCreated => "logged_model.created",
     LoggedModelMoved => "logged_model.moved",
     ModelRegistered => "model.registered",
@@ -861,6 +752,7 @@ names! {
     RecordsRemoved => "records.removed",
     OutcomesReceived => "outcomes.received",
     OutcomesJoined => "outcomes.joined",
+    OutcomesUnmatched => "outcomes.unmatched",
     OutcomesRemoved => "outcomes.removed",
     ReleaseCreated => "release.created",
     RolloutStarted => "rollout.started",
@@ -903,11 +795,13 @@ impl EventKind {
             | Self::TrackingRunCreated { run, .. }
             | Self::TrackingRunMoved { run, .. }
             | Self::TrackingRunDeleted { run }
-            | Self::TrackingRunRestored { run } => format!("run:{run}"),
+            | Self::TrackingRunRestored { run }
+            | Self::TrackingRunRemoved { run } => format!("run:{run}"),
             Self::ExperimentCreated { experiment, .. }
             | Self::ExperimentRenamed { experiment, .. }
             | Self::ExperimentDeleted { experiment }
             | Self::ExperimentRestored { experiment }
+            | Self::ExperimentRemoved { experiment, .. }
             | Self::ExperimentTagged { experiment, .. }
             | Self::TracesDeleted { experiment, .. } => format!("experiment:{experiment}"),
             Self::LoggedModelCreated { model, .. } | Self::LoggedModelMoved { model, .. } => {
@@ -937,6 +831,7 @@ impl EventKind {
             | Self::RecordsRemoved { endpoint, .. }
             | Self::OutcomesReceived { endpoint, .. }
             | Self::OutcomesJoined { endpoint, .. }
+            | Self::OutcomesUnmatched { endpoint, .. }
             | Self::OutcomesRemoved { endpoint, .. }
             | Self::MonitorsDeclared { endpoint, .. }
             | Self::WindowsEvaluated { endpoint, .. } => format!("endpoint:{endpoint}"),

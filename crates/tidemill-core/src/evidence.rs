@@ -33,6 +33,9 @@ pub struct TestResult {
     /// How older versions do on the same rows, of a test of staleness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ages: Option<AgeCurve>,
+    /// Whether it is not judged because it compares with what a first version cannot have yet, such as a champion.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
 }
 
 /// Quality over age: what versions come to on the rows that were held out for the newest model.
@@ -70,6 +73,9 @@ pub struct Evidence {
     pub step: String,
     /// Identity of model and tests together: the same key gives the same results.
     pub key: String,
+    /// Digest of what was tested; not in results from before this was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Digest>,
     /// As declared, in order.
     pub results: Vec<TestResult>,
 }
@@ -108,7 +114,14 @@ pub struct Flips {
 impl TestResult {
     /// A result without figures.
     pub fn new(test: impl Into<String>, outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { test: test.into(), outcome, message: message.into(), figures: BTreeMap::new(), ages: None }
+        Self {
+            test: test.into(),
+            outcome,
+            message: message.into(),
+            figures: BTreeMap::new(),
+            ages: None,
+            waits: false,
+        }
     }
 }
 
@@ -125,6 +138,11 @@ impl Evidence {
     pub fn count(&self, outcome: Outcome) -> u64 {
         self.results.iter().filter(|result| result.outcome == outcome).count() as u64
     }
+
+    /// Number of results that wait for something to compare with.
+    pub fn waiting(&self) -> u64 {
+        self.results.iter().filter(|result| result.waits).count() as u64
+    }
 }
 
 #[cfg(test)]
@@ -133,8 +151,13 @@ mod tests {
 
     #[test]
     fn another_form_is_not_read() {
-        let evidence =
-            Evidence { format: Evidence::FORMAT, step: "train".into(), key: "k".into(), results: vec![] };
+        let evidence = Evidence {
+            format: Evidence::FORMAT,
+            step: "train".into(),
+            key: "k".into(),
+            content: None,
+            results: vec![],
+        };
         let bytes = serde_json::to_vec(&evidence).unwrap_or_default();
         assert_eq!(Evidence::read(&bytes), Some(evidence.clone()));
         let older = serde_json::to_vec(&Evidence { format: 1, ..evidence }).unwrap_or_default();

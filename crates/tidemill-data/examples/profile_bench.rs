@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p tidemill-data --no-default-features --example profile_bench [FILE]` prints seconds of the wall
 //! clock and of the processor, and the size of what is stored. With `merge` in place of a file it only merges, and prints
-//! `{"wall": …, "cpu": …}` of each of five rounds.
+//! `{"tool": …, "wall": …, "cpu": …}` of five rounds of merging, and of reading and merging.
 
 #![allow(
     clippy::unwrap_used,
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for round in 0..3 {
         let (start, used) = (Instant::now(), processor());
         let profile = match &file {
-            Some(file) => Profile::of_file(file, &|_| ProfileOptions::dataset(), &Quiet)?,
+            Some(file) => Profile::of_file(file, None, &|_| ProfileOptions::dataset(), &Quiet)?,
             None => Profile::build(&table, &ProfileOptions::dataset(), &Quiet)?,
         };
         let (wall, used) = (start.elapsed().as_secs_f64(), processor() - used);
@@ -50,14 +50,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let stored: Vec<Vec<u8>> = hours.iter().map(Profile::to_bytes).collect();
     let (start, used) = (Instant::now(), processor());
     let mut all = hours[0].clone();
-    hours[1..].iter().try_for_each(|hour| all.merge(hour))?;
+    all.merge_all(&hours[1..])?;
     let (wall, used) = (start.elapsed().as_secs_f64() * 1e3, (processor() - used) * 1e3);
     println!("merge of {} hours: {wall:.1} ms, {used:.0} ms of processor", hours.len());
     let start = Instant::now();
-    let mut all = Profile::from_bytes(&stored[0])?;
-    for bytes in &stored[1..] {
-        all.merge(&Profile::from_bytes(bytes)?)?;
-    }
+    let all = Profile::of_stored(&stored)?.expect("a thousand profiles");
+    assert_eq!(all.rows(), 2_000_000, "rows of all hours");
     let size: usize = stored.iter().map(Vec::len).sum::<usize>() / stored.len();
     println!("read and merged: {:.1} ms, {size} bytes an hour", start.elapsed().as_secs_f64() * 1e3);
     Ok(())
@@ -70,20 +68,27 @@ fn hours() -> Result<Vec<Profile>, tidemill_data::Error> {
         .collect()
 }
 
-/// Reads and merges what a thousand hours stored.
+/// Merges the profiles of a thousand hours, and reads them from what is stored before it.
 fn merge() -> Result<(), Box<dyn Error>> {
-    let stored: Vec<Vec<u8>> = hours()?.iter().map(Profile::to_bytes).collect();
+    let hours = hours()?;
+    let stored: Vec<Vec<u8>> = hours.iter().map(Profile::to_bytes).collect();
     for _ in 0..5 {
-        let (start, used) = (Instant::now(), processor());
-        let mut all = Profile::from_bytes(&stored[0])?;
-        for bytes in &stored[1..] {
-            all.merge(&Profile::from_bytes(bytes)?)?;
-        }
-        let (wall, used) = (start.elapsed().as_secs_f64(), processor() - used);
-        assert_eq!(all.rows(), 2_000_000, "rows of all hours");
-        println!("{{\"wall\": {wall}, \"cpu\": {used}}}");
+        let mut all = hours[0].clone();
+        timed("merged", || Ok(all.merge_all(&hours[1..])?))?;
+        let read =
+            timed("read and merged", || Ok(Profile::of_stored(&stored)?))?.expect("a thousand profiles");
+        assert_eq!((all.rows(), read.rows()), (2_000_000, 2_000_000), "rows of all hours");
     }
     Ok(())
+}
+
+/// Does it, and prints how long it took as a line of JSON.
+fn timed<T>(tool: &str, work: impl FnOnce() -> Result<T, Box<dyn Error>>) -> Result<T, Box<dyn Error>> {
+    let (start, used) = (Instant::now(), processor());
+    let made = work()?;
+    let (wall, used) = (start.elapsed().as_secs_f64(), processor() - used);
+    println!("{{\"tool\": \"{tool}\", \"wall\": {wall}, \"cpu\": {used}}}");
+    Ok(made)
 }
 
 /// Ten columns of each: reals, whole numbers of few and of many values, texts of few and of many values, truth values.

@@ -52,6 +52,7 @@ pub use error::Error;
 pub use events::{EventFilter, Order};
 pub use ingest::{Ingest, IngestLoad};
 pub use log::{BadEntry, ConsistencyProof, Fault, Hash, InclusionProof, LogHead, LogVerdict, ProofError};
+pub use open::without_password;
 pub use owner::Owner;
 pub use retention::{Keep, Pruned};
 pub use runs::{NewRun, RunRecord, StepRun};

@@ -264,8 +264,8 @@ async fn prepare_postgres(pools: &Pools, ctx: &Arc<Context>, clock: &dyn Clock) 
     tx.commit().await
 }
 
-/// The address as it may be shown.
-fn without_password(url: &str) -> String {
+/// The address as it may be shown and written down.
+pub fn without_password(url: &str) -> String {
     let url = &without_password_in_query(url);
     let Some((scheme, rest)) = url.split_once("://") else { return url.clone() };
     let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());

@@ -43,6 +43,8 @@ pub struct Outcome {
     pub matched: Option<Match>,
     /// The newest part of the log that it was compared with.
     pub tested_part: i64,
+    /// Whether `tested_part` is news, for [`Db::settle_outcomes`].
+    pub is_tried: bool,
 }
 
 /// What an outcome was joined with.
@@ -66,6 +68,8 @@ pub enum OutcomeState {
     Matched,
     /// The request has an outcome of this name already.
     Duplicate,
+    /// No record fitted as long as one could be hoped for: it is kept, and not tried any more.
+    Unmatched,
 }
 
 impl OutcomeState {
@@ -74,11 +78,12 @@ impl OutcomeState {
             Self::Waiting => "waiting",
             Self::Matched => "matched",
             Self::Duplicate => "duplicate",
+            Self::Unmatched => "unmatched",
         }
     }
 
     fn of(word: &str) -> Result<Self> {
-        [Self::Waiting, Self::Matched, Self::Duplicate]
+        [Self::Waiting, Self::Matched, Self::Duplicate, Self::Unmatched]
             .into_iter()
             .find(|state| state.word() == word)
             .ok_or_else(|| Error::value("outcome", "state", word, "a state of an outcome"))
@@ -96,6 +101,8 @@ pub struct OutcomeCounts {
     pub waiting: u64,
     /// The request had one already.
     pub duplicate: u64,
+    /// No record fitted, and none is looked for any more.
+    pub unmatched: u64,
 }
 
 macro_rules! columns {
@@ -165,6 +172,7 @@ fn from_row(row: Row) -> Result<Outcome> {
         is_late: is_late != 0,
         matched,
         tested_part,
+        is_tried: false,
     })
 }
 
@@ -271,7 +279,9 @@ impl Db {
     }
 
     /// Records what became of outcomes that were waiting. One whose request and row have an outcome of its name already,
-    /// or get one by an earlier one of these, becomes a duplicate. Gives what each became. `at` is the time of the event.
+    /// or get one by an earlier one of these, becomes a duplicate; one without a request is what its own state says, waiting or unmatched.
+    /// What goes on waiting is written only where it was compared with the log for the first time. Gives what each became. `at` is the time
+    /// of the event.
     pub async fn settle_outcomes(
         &self,
         endpoint: &str,
@@ -306,6 +316,7 @@ impl Db {
         let states: Vec<OutcomeState> = settled
             .iter()
             .map(|outcome| match &outcome.matched {
+                None if outcome.state == OutcomeState::Unmatched => OutcomeState::Unmatched,
                 None => OutcomeState::Waiting,
                 Some(at) => {
                     let key = (at.request_id.clone(), at.row_number(), outcome.name.clone());
@@ -313,20 +324,26 @@ impl Db {
                 }
             })
             .collect();
-        let rows = Rows::new(settled.len())
-            .int("id", settled.iter().map(|outcome| outcome.id))
-            .text("state", states.iter().map(|state| state.word()))
-            .int("is_late", settled.iter().map(|outcome| i64::from(outcome.is_late)))
-            .opt_text(
-                "matched_id",
-                settled.iter().map(|outcome| Some(outcome.matched.as_ref()?.request_id.as_str())),
-            )
-            .opt_int("matched_row", settled.iter().map(|outcome| Some(outcome.matched.as_ref()?.row? as i64)))
-            .opt_int("matched_at", settled.iter().map(|outcome| Some(outcome.matched.as_ref()?.at.millis())))
-            .int("tested_part", settled.iter().map(|outcome| outcome.tested_part));
+        let changed: Vec<(&Outcome, OutcomeState)> = settled
+            .iter()
+            .zip(states.iter().copied())
+            .filter(|(outcome, state)| *state != OutcomeState::Waiting || outcome.is_tried)
+            .collect();
+        if changed.is_empty() {
+            return Ok(states);
+        }
+        let each = || changed.iter().map(|(outcome, _)| *outcome);
+        let rows = Rows::new(changed.len())
+            .int("id", each().map(|outcome| outcome.id))
+            .text("state", changed.iter().map(|(_, state)| state.word()))
+            .int("is_late", each().map(|outcome| i64::from(outcome.is_late)))
+            .opt_text("matched_id", each().map(|outcome| Some(outcome.matched.as_ref()?.request_id.as_str())))
+            .opt_int("matched_row", each().map(|outcome| Some(outcome.matched.as_ref()?.row? as i64)))
+            .opt_int("matched_at", each().map(|outcome| Some(outcome.matched.as_ref()?.at.millis())))
+            .int("tested_part", each().map(|outcome| outcome.tested_part));
         dialect::write_rows(tx.transact.conn(), SETTLE, &rows).await.map_err(ctx.fail(fail))?;
-        let joined = joined(endpoint, settled, &states).map(|kind| by_system(at, kind));
-        tx.commit(joined.into_iter().collect()).await?;
+        let events = events(endpoint, settled, &states).into_iter().map(|kind| by_system(at, kind));
+        tx.commit(events.collect()).await?;
         Ok(states)
     }
 
@@ -374,11 +391,12 @@ impl Db {
 }
 
 /// What outcomes became in words of the log; nothing where all go on waiting.
-fn joined(endpoint: &str, settled: &[Outcome], states: &[OutcomeState]) -> Option<EventKind> {
-    let (mut matched, mut late, mut duplicate) = (0, 0, 0);
+fn events(endpoint: &str, settled: &[Outcome], states: &[OutcomeState]) -> Vec<EventKind> {
+    let (mut matched, mut late, mut duplicate, mut unmatched) = (0, 0, 0, 0);
     for (outcome, state) in settled.iter().zip(states) {
         match state {
             OutcomeState::Waiting => {}
+            OutcomeState::Unmatched => unmatched += 1,
             OutcomeState::Duplicate => duplicate += 1,
             OutcomeState::Matched => {
                 matched += 1;
@@ -386,8 +404,16 @@ fn joined(endpoint: &str, settled: &[Outcome], states: &[OutcomeState]) -> Optio
             }
         }
     }
-    let endpoint = endpoint.to_owned();
-    (matched + duplicate > 0).then_some(EventKind::OutcomesJoined { endpoint, matched, late, duplicate })
+    let name = || endpoint.to_owned();
+    let joined = (matched + duplicate > 0).then(|| EventKind::OutcomesJoined {
+        endpoint: name(),
+        matched,
+        late,
+        duplicate,
+    });
+    let given_up =
+        (unmatched > 0).then(|| EventKind::OutcomesUnmatched { endpoint: name(), outcomes: unmatched });
+    joined.into_iter().chain(given_up).collect()
 }
 
 impl Match {
@@ -407,6 +433,7 @@ fn counted(rows: Vec<CountRow>) -> Result<OutcomeCounts> {
         match OutcomeState::of(&state)? {
             OutcomeState::Waiting => counts.waiting += count,
             OutcomeState::Duplicate => counts.duplicate += count,
+            OutcomeState::Unmatched => counts.unmatched += count,
             OutcomeState::Matched => {
                 counts.matched += count;
                 counts.late += if is_late != 0 { count } else { 0 };

@@ -204,6 +204,17 @@ impl Db {
         rows.into_iter().map(run_from_row).collect()
     }
 
+    /// The latest runs of a project, newest first.
+    pub async fn runs_of(&self, project: &str, limit: usize) -> Result<Vec<RunRecord>> {
+        const SQL: &str = select_runs!("WHERE project = $1 ORDER BY started_at DESC, id DESC LIMIT $2");
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut reader = self.reader().await?;
+        let rows: Vec<RunRow> =
+            on!(reader.conn(), c => sqlx::query_as(SQL).bind(project).bind(limit).fetch_all(c).await)
+                .map_err(self.ctx().fail("read runs"))?;
+        rows.into_iter().map(run_from_row).collect()
+    }
+
     /// The latest runs before one of them in this order, newest first.
     pub async fn runs_before(
         &self,

@@ -38,7 +38,7 @@ pub struct Approval {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The author would approve their own work.
-    #[error("`{0}` made this release and cannot approve it")]
+    #[error("`{0}` made this release or set it off, and cannot approve it")]
     Author(String),
     /// The person has not the role.
     #[error("approving takes the role `{needed}`")]

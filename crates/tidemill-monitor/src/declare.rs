@@ -23,6 +23,9 @@ pub struct Declaration {
     /// Who is told of alerts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub receivers: Vec<Receiver>,
+    /// Columns of the project's data whose values are shown nowhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redact: Vec<String>,
 }
 
 /// One series of windows that is judged.
@@ -155,6 +158,7 @@ mod tests {
             objective: project.objective,
             monitors: project.monitors,
             receivers: Vec::new(),
+            redact: Vec::new(),
         };
         let watches = declared.watches();
         let named: Vec<(&str, u64, u64, u64)> = watches

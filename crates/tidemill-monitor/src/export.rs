@@ -31,6 +31,19 @@ pub fn prometheus_rules(declaration: &Declaration) -> String {
             quoted(&description),
         );
     }
+    // Windows of a service end by the clock, with requests and without.
+    for watch in declaration.watches().into_iter().filter(|watch| watch.alert() == Some("service")) {
+        let labels = selector(endpoint, Some(&watch.id));
+        let patience = 3 * watch.length().as_secs() + 60;
+        let late = format!("time() - tidemill_monitor_window_end_timestamp_seconds{labels} > {patience}");
+        let _ = write!(
+            text,
+            "      - alert: \"tidemill_not_judged\"\n        expr: {}\n        labels: {{project: {}}}\n        annotations:\n          summary: {}\n",
+            quoted(&late),
+            quoted(project),
+            quoted(&format!("no window of {} of {endpoint} is judged any more", watch.id)),
+        );
+    }
     let _ = write!(
         text,
         "      - alert: \"tidemill_not_watched\"\n        expr: {}\n        for: 10m\n        labels: {{project: {}}}\n        annotations:\n          summary: {}\n",
@@ -75,11 +88,41 @@ pub fn grafana_dashboard(declaration: &Declaration) -> Value {
             &[(format!("tidemill_alerts_firing{all}"), "{{watch}}")],
         ),
     ];
+    // What the gateway counts. A rate needs two readings of the page.
+    let rate = |name: &str| format!("rate({name}{all}[5m])");
+    let within = |share: &str| {
+        let buckets = rate("tidemill_inference_duration_seconds_bucket");
+        format!("histogram_quantile({share}, sum by (le) ({buckets}))")
+    };
+    let by = |label: &str, name: &str| format!("sum by ({label}) ({})", rate(name));
+    panels.extend([
+        panel(
+            5,
+            "timeseries",
+            "Requests a second",
+            (0, 13, 8, 8),
+            &[(by("version", "tidemill_inference_requests_total"), "version {{version}}")],
+        ),
+        panel(
+            6,
+            "timeseries",
+            "Errors a second",
+            (8, 13, 8, 8),
+            &[(by("kind", "tidemill_inference_errors_total"), "{{kind}}")],
+        ),
+        panel(
+            7,
+            "timeseries",
+            "Latency in seconds",
+            (16, 13, 8, 8),
+            &[(within("0.5"), "50 %"), (within("0.95"), "95 %"), (within("0.99"), "99 %")],
+        ),
+    ]);
     for (number, watch) in declaration.watches().into_iter().enumerate() {
         let labels = selector(endpoint, Some(&watch.id));
-        let place = (12 * (number as u64 % 2), 13 + 8 * (number as u64 / 2), 12, 8);
+        let place = (12 * (number as u64 % 2), 21 + 8 * (number as u64 / 2), 12, 8);
         panels.push(panel(
-            number as u64 + 5,
+            number as u64 + 8,
             "timeseries",
             &watch.id,
             place,
@@ -155,6 +198,7 @@ mod tests {
             objective: project.objective,
             monitors: project.monitors,
             receivers: Vec::new(),
+            redact: Vec::new(),
         }
     }
 
@@ -171,13 +215,27 @@ mod tests {
     }
 
     #[test]
+    fn a_service_that_is_judged_no_more_is_an_alert() {
+        let mut declaration = declaration();
+        let service = json!({"service": {"error_rate": 0.1}});
+        declaration.monitors.push(serde_json::from_value(service).unwrap());
+        let text = prometheus_rules(&declaration);
+        let end = r#"tidemill_monitor_window_end_timestamp_seconds{endpoint=\"late\",watch=\"service\"}"#;
+        assert!(text.contains(&format!("expr: \"time() - {end} > 960\"")), "{text}");
+    }
+
+    #[test]
     fn the_dashboard_has_a_panel_for_every_series() {
         let dashboard = grafana_dashboard(&declaration());
         let panels = dashboard["panels"].as_array().unwrap();
-        assert_eq!(panels.len(), 7);
+        assert_eq!(panels.len(), 10);
         let mut ids: Vec<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
         ids.dedup();
-        assert_eq!(ids, [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(ids, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        let text = dashboard.to_string();
+        for name in ["requests_total", "errors_total", "duration_seconds_bucket"] {
+            assert!(text.contains(&format!("rate(tidemill_inference_{name}{{endpoint=")), "{text}");
+        }
         assert!(dashboard["uid"].as_str().unwrap().len() <= 40);
     }
 }

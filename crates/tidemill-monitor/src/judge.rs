@@ -83,6 +83,22 @@ impl Default for Memory {
     }
 }
 
+impl Memory {
+    /// Whether windows were judged that are not over at `now`.
+    pub fn is_ahead_of(&self, now: Timestamp) -> bool {
+        self.done.is_some_and(|done| done > now)
+    }
+
+    /// Goes on after the window that ended at `done`, as if none after it had been judged. An alert that was to come of one of them is
+    /// none.
+    pub fn go_back(&mut self, done: Option<Timestamp>) {
+        self.done = done;
+        if matches!(self.phase, Phase::Pending { .. }) {
+            self.phase = Phase::Quiet;
+        }
+    }
+}
+
 /// What a window came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remembered {
@@ -126,7 +142,7 @@ pub fn judge(
             let outcomes = answered.iter().map(|by| by.outcomes).sum();
             let kpi = objective.and_then(|objective| objective.kpi.as_ref());
             let better = kpi.map_or(Better::Lower, |kpi| kpi.better);
-            kpi::judge(&rule.name, better, &mut memory.series, (sum, outcomes), exposure.decisions)
+            kpi::judge(rule, better, &mut memory.series, (window, exposure.decisions), (sum, outcomes))
         }
         (Kind::Monitor(Monitor::Stream(rule)), Seen::Stream(values)) => {
             stream::judge(rule, &mut memory.stream, window, values, objective, exposure)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidemill_project::{InputsMonitor, Period, ServiceMonitor, StaleMonitor};
+use tidemill_project::{InputsMonitor, NoData, Period, ServiceMonitor, StaleMonitor};
 use tidemill_stats::interval::{Interval, wilson};
 
 use crate::verdict::{Evidence, Exposure, State, Verdict};
@@ -59,6 +59,10 @@ pub(crate) fn service(rule: &ServiceMonitor, seen: &ServiceSeen, exposure: Expos
     let timed = seen.latencies_us.len() as u64;
     let p99 = p99_ms(&seen.latencies_us);
     let evidence = Evidence::Service { requests: seen.requests, failed: seen.failed, p99_ms: p99, slow };
+    if seen.requests == 0 && rule.no_data != NoData::Hold {
+        let state = if rule.no_data == NoData::Alert { State::Broken } else { State::Ok };
+        return Verdict { evidence: Some(evidence), ..Verdict::of(state, "no request came") };
+    }
     let errors = rule.error_rate.and_then(|limit| Some((limit, share(seen.failed, seen.requests)?)));
     let slowness = rule.p99_ms.and_then(|limit| Some((limit, share(slow?, timed)?)));
     if errors.is_none() && slowness.is_none() {
@@ -188,7 +192,7 @@ mod tests {
     use super::*;
 
     fn service_rule(p99_ms: Option<f64>, error_rate: Option<f64>) -> ServiceMonitor {
-        ServiceMonitor { p99_ms, error_rate, window: None, hold: None }
+        ServiceMonitor { p99_ms, error_rate, window: None, no_data: NoData::Hold, hold: None }
     }
 
     #[test]
@@ -220,6 +224,16 @@ mod tests {
             (p99_ms(&(1..=100).map(|i| i * 1_000).collect::<Vec<_>>()), p99_ms(&[])),
             (Some(99.0), None)
         );
+    }
+
+    #[test]
+    fn what_silence_means_is_declared() {
+        for (no_data, expected) in
+            [(NoData::Hold, State::NoData), (NoData::Alert, State::Broken), (NoData::Ok, State::Ok)]
+        {
+            let rule = ServiceMonitor { no_data, ..service_rule(None, Some(0.01)) };
+            assert_eq!(service(&rule, &ServiceSeen::default(), Exposure::default()).state, expected);
+        }
     }
 
     #[test]

@@ -135,9 +135,17 @@ impl Message {
         Value::from(self.alerts.iter().map(event).collect::<Vec<_>>())
     }
 
-    /// The body of `POST /api/v2/alerts` of Alertmanager. Times are those of the server's clock, since Alertmanager ends alerts by its
-    /// own; the time of predictions is an annotation.
-    pub fn alertmanager(&self) -> Value {
+    /// Leaves out alerts that fire no more by now. Whoever was not told of the begin of an alert need not be once it is over.
+    #[must_use]
+    pub fn without(mut self, over: &[u64]) -> Self {
+        self.alerts.retain(|notice| !notice.firing || !over.contains(&notice.alert));
+        self
+    }
+
+    /// The body of `POST /api/v2/alerts` of Alertmanager, sent at `now`. Times are those of the server's clock, since Alertmanager ends
+    /// alerts by its own; the time of predictions is an annotation. An alert that fires ends soon unless it is sent again, as
+    /// Alertmanager wants it of its clients; of one that began and is over only the latter is said.
+    pub fn alertmanager(&self, now: Timestamp) -> Value {
         let alert = |notice: &Notice| {
             let labels = BTreeMap::from([
                 ("alertname", format!("tidemill_{}", notice.monitor)),
@@ -156,22 +164,33 @@ impl Message {
             let mut alert = json!({"labels": labels, "annotations": annotations});
             if notice.firing {
                 alert["startsAt"] = json!(notice.at.to_string());
-                // It lives until we say that it is over.
-                alert["endsAt"] = json!(notice.at.plus(LONG).to_string());
+                alert["endsAt"] = json!(now.plus(LIVES).to_string());
             } else {
                 alert["endsAt"] = json!(notice.at.to_string());
             }
             alert
         };
-        Value::from(self.alerts.iter().map(alert).collect::<Vec<_>>())
+        let is_over = |notice: &Notice| {
+            self.alerts.iter().any(|other| {
+                !other.firing && other.fingerprint == notice.fingerprint && other.until > notice.until
+            })
+        };
+        Value::from(
+            self.alerts
+                .iter()
+                .filter(|notice| !notice.firing || !is_over(notice))
+                .map(alert)
+                .collect::<Vec<_>>(),
+        )
     }
 }
 
+/// How often an alert that fires is sent again to Alertmanager.
+pub const AGAIN: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long it lives there from then on: more than a few that got lost.
+const LIVES: std::time::Duration = std::time::Duration::from_secs(5 * 60);
 /// A message of Slack has at most 50 blocks.
 const SLACK_BLOCKS: usize = 40;
-/// How long an alert lives in Alertmanager unless it is told otherwise.
-const LONG: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
-
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -229,10 +248,21 @@ mod tests {
         let events = message.cloudevents("m-1");
         assert_eq!(events[0]["type"], "tidemill.alert.firing");
         assert_eq!((&events[0]["specversion"], &events[1]["id"]), (&json!("1.0"), &json!("m-1-8")));
-        let alerts = message.alertmanager();
+        // An hour later, since it did not arrive before.
+        let alerts = message.alertmanager(Timestamp::from_millis(93_600_000));
         assert_eq!(alerts[0]["labels"]["alertname"], "tidemill_drift");
-        assert_eq!(alerts[0]["startsAt"], "1970-01-02T01:00:00Z");
+        assert_eq!(
+            (&alerts[0]["startsAt"], &alerts[0]["endsAt"]),
+            (&json!("1970-01-02T01:00:00Z"), &json!("1970-01-02T02:05:00Z"))
+        );
         assert_eq!((&alerts[1]["endsAt"], alerts[1].get("startsAt")), (&json!("1970-01-02T01:00:00Z"), None));
+        // What began and ended with the same look is over.
+        let mut both = message.clone();
+        let ended = Timestamp::from_millis(2 * 86_400_000);
+        both.alerts.push(Notice { firing: false, until: ended, ..both.alerts[0].clone() });
+        let alerts = both.alertmanager(Timestamp::from_millis(0));
+        assert_eq!((alerts.as_array().unwrap().len(), alerts[1].get("startsAt")), (2, None));
+        assert!(message.clone().without(&[8]) == message && message.clone().without(&[7]).alerts.len() == 1);
         let text = serde_json::to_string(&message).unwrap();
         assert_eq!(serde_json::from_str::<Message>(&text).unwrap(), message);
         assert_eq!(message.webhook(Timestamp::from_millis(0))["data"]["alerts"][0]["at_risk"], 3_200.0);

@@ -23,6 +23,13 @@ pub enum Labels {
         /// Whether the positive class was answered.
         said: Vec<bool>,
     },
+    /// Of a choice among more classes, or among classes of which none is named as the positive one.
+    Kinds {
+        /// The class of each row, by its number.
+        truth: Vec<u32>,
+        /// The class that was answered.
+        said: Vec<u32>,
+    },
     /// Of numbers.
     Numbers {
         /// What was true.
@@ -37,6 +44,7 @@ impl Labels {
     pub fn len(&self) -> usize {
         match self {
             Self::Classes { positive, .. } => positive.len(),
+            Self::Kinds { truth, .. } => truth.len(),
             Self::Numbers { truth, .. } => truth.len(),
         }
     }
@@ -118,6 +126,7 @@ pub fn measure(metric: Metric, labels: &Labels, costs: Option<&Costs>) -> Result
     }
     match labels {
         Labels::Classes { positive, scores, said } => classes(metric, positive, scores, said, costs),
+        Labels::Kinds { truth, said } => kinds(metric, truth, said),
         Labels::Numbers { truth, answers } => numbers(metric, truth, answers),
     }
 }
@@ -162,6 +171,43 @@ fn classes(
     }
 }
 
+/// Of more classes than two: the share of rows whose class was answered, and the plain mean of each class's F1. Other metrics are of a
+/// positive class and its score.
+fn kinds(metric: Metric, truth: &[u32], said: &[u32]) -> Result<Interval, String> {
+    let none = || "there is no class".to_owned();
+    match metric {
+        Metric::Accuracy => {
+            let right = truth.iter().zip(said).filter(|(truth, said)| truth == said).count();
+            wilson(right as f64, truth.len() as f64, LEVEL).ok_or_else(none)
+        }
+        Metric::F1 => {
+            let (truth, said) = (thinned(truth), thinned(said));
+            let classes = truth.iter().chain(&said).max().map_or(0, |most| *most as usize + 1);
+            // Of each class: how often it was answered rightly, and how often it was true or answered.
+            let mut counts = vec![(0.0_f64, 0.0_f64); classes];
+            resampled(truth.len(), |index| {
+                counts.fill((0.0, 0.0));
+                for at in index {
+                    let (truth, said) = (truth[*at as usize] as usize, said[*at as usize] as usize);
+                    counts[truth].0 += f64::from(u8::from(truth == said));
+                    counts[truth].1 += 1.0;
+                    counts[said].1 += 1.0;
+                }
+                let each = counts.iter().filter(|(_, all)| *all > 0.0).map(|(right, all)| 2.0 * right / all);
+                let (sum, classes) = each.fold((0.0, 0.0), |(sum, classes), f1| (sum + f1, classes + 1.0));
+                sum / classes
+            })
+            .ok_or_else(none)
+        }
+        _ => {
+            let name = name_of(metric);
+            Err(format!(
+                "`{name}` is of a positive class and its score: of two classes name one as `positive` in `objective.task`, of more watch `accuracy` or `f1`"
+            ))
+        }
+    }
+}
+
 fn numbers(metric: Metric, truth: &[f64], answers: &[f64]) -> Result<Interval, String> {
     let errors = || truth.iter().zip(answers).map(|(truth, answer)| answer - truth);
     match metric {
@@ -192,8 +238,12 @@ fn numbers(metric: Metric, truth: &[f64], answers: &[f64]) -> Result<Interval, S
 }
 
 fn unfit(metric: Metric, what: &str) -> String {
+    format!("`{}` is not measured on windows of {what}; watch another metric", name_of(metric))
+}
+
+fn name_of(metric: Metric) -> String {
     let name = serde_json::to_value(metric).ok().and_then(|name| Some(name.as_str()?.to_owned()));
-    format!("`{}` is not measured on windows of {what}; watch another metric", name.unwrap_or_default())
+    name.unwrap_or_default()
 }
 
 fn mean(losses: Vec<f64>) -> Result<Interval, String> {
@@ -266,6 +316,12 @@ pub(crate) fn judge(
     };
     let share = 100.0 * labelled as f64 / seen.predictions.max(1) as f64;
     let maturity = format!("{labelled} of {} predictions have a label ({share:.1} %)", seen.predictions);
+    let found = match rule.min_labelled {
+        Some(least) if (labelled as f64) < least * seen.predictions as f64 => {
+            Err(format!("fewer than {} % of labels say nothing", 100.0 * least))
+        }
+        _ => found,
+    };
     let found = match found {
         Ok(found) => found,
         Err(why) => {

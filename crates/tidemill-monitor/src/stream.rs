@@ -9,14 +9,15 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::Timestamp;
 use tidemill_core::declare::{Objective, TaskKind};
 use tidemill_project::{ChangeDirection, Detector, StreamMonitor, StreamOf};
-use tidemill_stats::online::{Adwin, Change, PageHinkley, PageHinkleySettings};
+use tidemill_stats::online::{Adwin, Change, Direction, PageHinkley, PageHinkleySettings};
 use tidemill_stats::sequential::Tally;
 
+use crate::scale::Scale;
 use crate::verdict::{Evidence, Exposure, State, Verdict};
 use crate::window::Window;
 
-/// Values from which the scale of a stream is taken.
-const SCALED_BY: u64 = 100;
+/// Sums of values stay finite.
+const LARGEST: f64 = 1e290;
 /// Values from which on the mean of a test that began anew is used.
 const ENOUGH: u64 = 30;
 /// Times at which values came that are remembered.
@@ -27,8 +28,9 @@ const TIMES: usize = 64;
 pub(crate) struct Stream {
     /// What it was set up with; another one begins anew.
     settings: Settings,
-    /// Of the first values: the detector sees distances from their mean in their standard deviations.
-    scale: Tally,
+    /// In which unit the detector sees values; made of the first ones.
+    #[serde(default = "plain")]
+    unit: Scale,
     state: Detecting,
     /// Values so far, those that made the scale included.
     seen: u64,
@@ -38,6 +40,11 @@ pub(crate) struct Stream {
     moved: Option<Moved>,
 }
 
+/// Of what was stored before units were; its settings are others, so it begins anew.
+fn plain() -> Scale {
+    Scale::Plain
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Settings {
     of: StreamOf,
@@ -45,7 +52,13 @@ struct Settings {
     delta: f64,
     threshold: f64,
     is_scaled: bool,
+    /// Counts the ways in which values are seen.
+    #[serde(default)]
+    way: u32,
 }
+
+/// The way of today.
+const WAY: u32 = 1;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,6 +109,7 @@ impl Settings {
             delta: rule.delta.unwrap_or(delta),
             threshold: rule.threshold.unwrap_or(threshold),
             is_scaled,
+            way: WAY,
         }
     }
 
@@ -108,8 +122,12 @@ impl Settings {
                 ..PageHinkleySettings::default()
             })),
         };
-        let (scale, times) = (Tally::default(), VecDeque::new());
-        Stream { settings: self, scale, state, seen: 0, times, moved: None }
+        let unit = match self.detector {
+            _ if !self.is_scaled => Scale::Plain,
+            Detector::Adwin => Scale::Ranks(Vec::new()),
+            Detector::PageHinkley => Scale::Deviations(Tally::default()),
+        };
+        Stream { settings: self, unit, state, seen: 0, times: VecDeque::new(), moved: None }
     }
 }
 
@@ -139,19 +157,12 @@ impl Stream {
         self.seen += 1;
         // One slow request is no change of the mean.
         let value = if self.settings.of == StreamOf::Latency { logarithm(value) } else { value };
-        let skipped = self.scale.count();
-        let value = if self.settings.is_scaled {
-            let Some((mean, deviation)) = self.scale() else {
-                self.scale.add(value);
-                return None;
-            };
-            (value - mean) / deviation
-        } else {
-            value
-        };
+        let skipped = self.unit.made_of();
+        let value = value.clamp(-LARGEST, LARGEST);
+        let unit = self.unit.see(value)?;
         let change = match &mut self.state {
-            Detecting::Adwin(adwin) => adwin.update(value),
-            Detecting::PageHinkley(test) => test.update(value),
+            Detecting::Adwin(adwin) => adwin.update_for(unit, value),
+            Detecting::PageHinkley(test) => test.update(unit),
         }?;
         let shift = |position: u64| position + skipped;
         Some(Change {
@@ -163,24 +174,15 @@ impl Stream {
         })
     }
 
-    /// Mean and standard deviation of the first values; none as long as these are too few or all the same.
-    fn scale(&self) -> Option<(f64, f64)> {
-        let deviation = self.scale.variance().filter(|variance| *variance > 0.0)?.sqrt();
-        (self.scale.count() >= SCALED_BY).then_some((self.scale.mean()?, deviation))
-    }
-
     /// A mean of the detector in the unit of the stream.
     fn level(&self, mean: f64) -> f64 {
-        let mean = match self.scale() {
-            Some((from, deviation)) if self.settings.is_scaled => from + mean * deviation,
-            _ => mean,
-        };
+        let mean = self.unit.level(mean);
         if self.settings.of == StreamOf::Latency { mean.exp() } else { mean }
     }
 
     fn mean(&self) -> Option<f64> {
         let mean = match &self.state {
-            Detecting::Adwin(adwin) => adwin.mean(),
+            Detecting::Adwin(adwin) => adwin.level(),
             Detecting::PageHinkley(test) => test.mean(),
         };
         mean.map(|mean| self.level(mean))
@@ -213,14 +215,14 @@ impl Stream {
             began: change.began,
             at: self.time_of(change.began),
             noticed: window.to,
-            is_broken: breaks(rule, change.before, change.after),
+            is_broken: breaks(rule, change.direction == Direction::Up),
         };
         let Some(old) = self.moved else { return new };
         let old = Moved { far: old.far.max((old.now - old.usual).abs()), ..old };
         if old.is_back(change.after) {
             return Moved { noticed: window.to, is_broken: false, ..old };
         }
-        let is_broken = breaks(rule, old.usual, change.after);
+        let is_broken = breaks(rule, change.after > old.usual);
         if is_broken && old.is_broken {
             return Moved { noticed: window.to, ..old };
         }
@@ -256,13 +258,13 @@ impl Stream {
 /// How long a new level holds until it is the usual one, where the project does not say.
 const SETTLE: std::time::Duration = std::time::Duration::from_secs(86_400);
 
-/// Whether a level that was `usual` and is `now` another breaks the rule.
-fn breaks(rule: &StreamMonitor, usual: f64, now: f64) -> bool {
+/// Whether a level that became larger, or smaller, breaks the rule.
+fn breaks(rule: &StreamMonitor, is_up: bool) -> bool {
     let only_up = matches!(rule.of, StreamOf::Latency | StreamOf::Error);
     match rule.direction.unwrap_or(if only_up { ChangeDirection::Up } else { ChangeDirection::Both }) {
         ChangeDirection::Both => true,
-        ChangeDirection::Up => now > usual,
-        ChangeDirection::Down => now < usual,
+        ChangeDirection::Up => is_up,
+        ChangeDirection::Down => !is_up,
     }
 }
 

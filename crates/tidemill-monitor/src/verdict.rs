@@ -148,8 +148,9 @@ pub enum Evidence {
     Kpi {
         /// Outcomes that carry it.
         outcomes: u64,
-        /// Median of the windows before.
-        median: f64,
+        /// Mean of the like windows before.
+        #[serde(alias = "median")]
+        expected: f64,
         /// How many these are.
         windows: u64,
     },

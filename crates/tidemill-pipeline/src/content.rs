@@ -81,7 +81,13 @@ pub trait Contents: Send + Sync {
     /// Whether each content is complete in the store.
     fn has(&self, contents: &[Content]) -> Result<Vec<bool>, Error>;
 
-    /// Makes the path hold exactly the content, replacing what was there.
+    /// Takes out of the store what is damaged of a content, so that saving the same content again stores it anew.
+    fn mend(&self, _content: &Content, _cancel: &Cancel) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Makes the path hold exactly the content, replacing what was there. [`Error::Damaged`] where the store has it
+    /// and cannot read it.
     fn checkout(&self, content: &Content, to: &Path, cancel: &Cancel) -> Result<(), Error>;
 
     /// The content's files, sorted by path.

@@ -47,6 +47,14 @@ pub enum Error {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// What the store has of a content is damaged or not whole.
+    #[error("the store failed: {message}")]
+    Damaged {
+        /// What the store said.
+        message: String,
+        /// Its own hint.
+        hint: Option<String>,
+    },
     /// The metadata database failed.
     #[error("the run could not be recorded: {message}")]
     Journal {
@@ -118,7 +126,10 @@ impl Hint for Error {
             Self::Busy { pid, .. } => {
                 Some(format!("wait for it with `--wait`, or stop it with `kill {pid}`"))
             }
-            Self::Store { hint, .. } | Self::Journal { hint, .. } | Self::Step { hint, .. } => hint.clone(),
+            Self::Store { hint, .. }
+            | Self::Damaged { hint, .. }
+            | Self::Journal { hint, .. }
+            | Self::Step { hint, .. } => hint.clone(),
             Self::NotUtf8 { .. } => {
                 Some("rename the file, or name its folder as the dependency instead of a pattern".to_owned())
             }

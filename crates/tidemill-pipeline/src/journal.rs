@@ -88,6 +88,21 @@ impl StepFinished {
     }
 }
 
+/// Something that a run found in the place of an output, that no run had written there, and kept before it replaced it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SetAside {
+    /// The run.
+    pub run: RunId,
+    /// When.
+    pub at: Timestamp,
+    /// The step whose output it is.
+    pub step: String,
+    /// The output's path.
+    pub path: String,
+    /// What was there; durable in the store already.
+    pub content: Content,
+}
+
 /// A run ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunFinished {
@@ -117,6 +132,10 @@ pub trait Journal: Send + Sync {
     fn run_started(&self, started: &RunStarted) -> Result<(), Error>;
     /// A step ended. The contents that it names, and its log, are durable in the store already.
     fn step_finished(&self, finished: &StepFinished) -> Result<(), Error>;
+    /// Something was kept that is about to be replaced; durable on return, so that no collection takes it.
+    fn set_aside(&self, _aside: &SetAside) -> Result<(), Error> {
+        Ok(())
+    }
     /// Returns when everything said so far is durable.
     fn flush(&self) -> Result<(), Error>;
     /// A run ended; durable on return.

@@ -36,6 +36,16 @@ impl LockedStep {
     pub fn key(&self) -> CacheKey {
         self.record.key()
     }
+
+    /// Covers what the key does not: the contents of the outputs.
+    fn check(&self, key: &Digest) -> Digest {
+        let mut text = key.to_string();
+        for (path, content) in &self.outs {
+            text.push('\n');
+            text.push_str(&render::content_line(path, content));
+        }
+        Digest::of(text.as_bytes())
+    }
 }
 
 /// The content of a lock file: steps by name.
@@ -102,6 +112,7 @@ impl Lock {
 
     /// Replaces the lock file of a project as a whole, durably; does nothing where the text is the same already.
     pub fn write(&self, root: &Path) -> Result<(), Error> {
+        remove_unfinished(root);
         let (path, text) = (root.join(LOCK_FILE), self.render());
         if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
             return Ok(());
@@ -119,6 +130,22 @@ impl Lock {
             let _ = fs::remove_file(&temporary);
         }
         Ok(written?)
+    }
+}
+
+/// Removes what writers left that were killed while they wrote. Only the holder of the project's guard writes.
+fn remove_unfinished(root: &Path) {
+    let Ok(entries) = fs::read_dir(root) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let process = name
+            .to_str()
+            .and_then(|name| name.strip_prefix('.')?.strip_prefix(LOCK_FILE)?.strip_prefix('.'))
+            .and_then(|rest| rest.strip_suffix(".tmp"));
+        if process.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|digit| digit.is_ascii_digit())) {
+            // It is only in the way of the eye; what cannot be removed may stay.
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -6,8 +6,10 @@ mod explain;
 mod log;
 mod outputs;
 mod recorder;
+mod rescue;
 mod run;
 mod step;
+mod unfinished;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,6 +20,7 @@ use fs_err as fs;
 use serde::Serialize;
 use tidemill_core::{Cancel, Clock, Digest, RunId, RunState, StepState};
 
+pub use self::access::tool_folders;
 pub use self::log::log_file;
 use self::run::{Done, Run};
 use crate::{
@@ -56,6 +59,8 @@ pub struct RunOptions {
     pub force: bool,
     /// Most steps at a time, at least 1.
     pub jobs: usize,
+    /// Cores that the steps share which run at the same time.
+    pub cores: usize,
     /// After a failure, go on with the steps that do not need the failed one.
     pub keep_going: bool,
     /// After a failure, stop the steps that are running.
@@ -75,7 +80,7 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// Everything up to date, one step at a time, with the sandbox.
+    /// Everything up to date, one step at a time on all cores, with the sandbox.
     pub fn new(run: RunId, environment: BTreeMap<String, OsString>) -> Self {
         Self {
             run,
@@ -83,6 +88,7 @@ impl RunOptions {
             selection: Selection::default(),
             force: false,
             jobs: 1,
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
             keep_going: false,
             fail_fast: false,
             sandbox: true,

@@ -18,6 +18,7 @@ mod model_test;
 mod monitor;
 mod node;
 mod parse;
+mod pattern;
 mod project;
 mod quantity;
 mod receiver;
@@ -46,12 +47,14 @@ pub use model_test::{
 };
 pub use monitor::{
     ChangeDirection, Columns, ColumnsWord, Detector, DriftMonitor, InputsMonitor, KpiMonitor, Monitor,
-    Outcomes, PredictionDriftMonitor, QualityMonitor, Reference, ServiceMonitor, StaleMonitor, StreamMonitor,
-    StreamOf,
+    NoData, Outcomes, PredictionDriftMonitor, QualityMonitor, Reference, ServiceMonitor, StaleMonitor,
+    StreamMonitor, StreamOf,
 };
 pub use parse::{fuzz_entry, parse, parse_bytes, print};
+pub use pattern::Pattern;
 pub use project::{
-    Dataset, OneOrMany, Owner, Params, Project, RecordDefaults, Redaction, Remote, Serving, StoreSettings,
+    Dataset, HeldOut, OneOrMany, Owner, Params, Project, RecordDefaults, Redaction, Remote, Serving,
+    StoreSettings,
 };
 pub use quantity::{Period, Share, Templated};
 pub use receiver::{

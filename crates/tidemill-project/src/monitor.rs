@@ -152,6 +152,9 @@ pub struct QualityMonitor {
     /// When outcomes are expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Outcomes>,
+    /// Share of the predictions of a window whose label must be there for it to be judged, above 0 and at most 1; any where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_labelled: Option<f64>,
     /// How long it must stay broken before its alert fires; at once where not given.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub hold: Option<Period>,
@@ -177,6 +180,16 @@ pub struct KpiMonitor {
     /// When outcomes are expected; a window is judged when it is that long over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Outcomes>,
+    /// How long it takes until windows are alike again, as in `7d` where weekends differ: a whole number of windows, at least two. Without
+    /// it a window is compared with those just before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub season: Option<Period>,
+    /// Outcomes from which on a window is judged; 30 where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_outcomes: Option<u64>,
+    /// The chance that a window in which nothing happened is broken: above 0 and below 0.5, 0.001 where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub false_alarms: Option<f64>,
     /// How long it must stay broken before its alert fires; at once where not given.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub hold: Option<Period>,
@@ -195,9 +208,32 @@ pub struct ServiceMonitor {
     /// The stretch of time that is judged; five minutes where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Period>,
+    /// What it means that no request came for a whole window.
+    #[serde(default, skip_serializing_if = "NoData::is_hold")]
+    pub no_data: NoData,
     /// How long it must stay broken before its alert fires; at once where not given.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub hold: Option<Period>,
+}
+
+/// What a window without requests means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NoData {
+    /// Nothing: an alert stays as it is.
+    #[default]
+    Hold,
+    /// The rule is broken.
+    Alert,
+    /// All is well: an alert is over.
+    Ok,
+}
+
+impl NoData {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_hold(&self) -> bool {
+        *self == Self::Hold
+    }
 }
 
 /// Requests that do not fit the model, and answers that are no numbers.

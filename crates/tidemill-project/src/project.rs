@@ -44,6 +44,9 @@ pub struct Project {
     /// What a trained model must pass before it can be released.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<ModelTest>,
+    /// The rows on which the tests judge a model that a `run` step makes; a training holds out its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<HeldOut>,
     /// How a model gets to production.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Release>,
@@ -65,6 +68,21 @@ pub struct Project {
     /// The text that the project was parsed from, for messages. Not part of the project's value.
     #[serde(skip)]
     pub source: Source,
+}
+
+/// The rows on which a model that a `run` step makes is tested.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeldOut {
+    /// The table with the model's inputs and the objective's target, of rows that the model did not learn from: a dataset, an output
+    /// of a step, or a file.
+    pub table: String,
+    /// Column of row weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
+    /// The probability from which the model's answer counts as positive, for two classes; 0.5 where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
 }
 
 /// Who answers for a project.

@@ -24,6 +24,9 @@ pub struct TriggerDecl {
     pub when: WhenDecl,
     /// What happens, in order; the first failure ends it.
     pub actions: Vec<TriggerAction>,
+    /// The environment to which `release` releases; the first one below `release:` where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Name>,
     /// Events within this time of one another count as one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debounce: Option<Period>,
@@ -57,6 +60,8 @@ pub enum WhenDecl {
     Git(GitDecl),
     /// A registered model has a new version, or an alias of it has moved.
     Model(ModelDecl),
+    /// An environment below `release:` runs another release, whose rollout is complete.
+    Environment(Name),
     /// A message has arrived.
     Message(Message),
     /// Somebody has called the webhook of this name.
@@ -269,6 +274,7 @@ impl Project {
                     name,
                     when: self.when(&decl.when),
                     actions: decl.actions.clone(),
+                    to: decl.to.as_ref().map(ToString::to_string),
                     debounce: decl.debounce.map_or(Duration::ZERO, |period| period.0),
                     concurrency: decl.concurrency.unwrap_or_default(),
                     limit: decl.limit.map(|limit| RateLimit { count: limit.count, per: limit.per.0 }),
@@ -324,6 +330,7 @@ impl Project {
             WhenDecl::Model(ModelDecl::Alias(of)) => {
                 When::Model { model: of.name.clone(), alias: Some(of.alias.clone()) }
             }
+            WhenDecl::Environment(name) => When::Environment { environment: name.to_string() },
             WhenDecl::Message(message) => When::Message(message.source().0),
             WhenDecl::Webhook(_) => When::Webhook,
             WhenDecl::CloudEvent(CloudEventDecl::Type(kind)) => {
@@ -358,6 +365,7 @@ impl WhenDecl {
             Self::Model(ModelDecl::Version(name) | ModelDecl::Alias(ModelAlias { name, .. })) => {
                 with("model", name)
             }
+            Self::Environment(name) => with("environment", name.as_str()),
             Self::Message(message) => {
                 let (source, _) = message.source();
                 with(source.broker.name(), &source.address)

@@ -29,6 +29,7 @@ pub use page::{page_offset, page_token};
 pub use registry::Registry;
 pub use runs::{MetricPage, NewRun, RUN_NAME, RunChange};
 pub use search::{Answers, Question, View};
+pub use validate::batch_size;
 pub use webhooks::{
     ACTIONS, ENTITIES, Reach, WebhookRequest, check_address, example_data, webhook_event, webhook_host,
 };

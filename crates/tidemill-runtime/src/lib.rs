@@ -44,5 +44,5 @@ pub use onnx::{Description, describe};
 #[cfg(feature = "ort")]
 pub use onnxruntime::{OnnxRuntime, OrtOptions, usual_places};
 pub use select::{Choice, Runtimes};
-pub use session::{Dim, Runtime, Session, Slot};
-pub use tensor::{ElementType, Tensor, TensorError, Values};
+pub use session::{Dim, RunOptions, Runtime, Session, Slot};
+pub use tensor::{ElementType, MOST_HOLLOW, Tensor, TensorError, Values, is_hollow};

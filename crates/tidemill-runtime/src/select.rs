@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::onnx;
-use crate::{LoadError, Runtime, Session, classical};
+use crate::{LoadError, RunOptions, Runtime, Session, classical};
 
 /// Which runtimes may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,10 +60,11 @@ impl Runtimes {
     ///
     /// [`LoadError::Malformed`] for what is no model. Otherwise [`LoadError::Unsupported`] with what each runtime
     /// lacks.
-    fn choose(&self, bytes: &[u8]) -> Result<Box<dyn Session>, LoadError> {
+    fn choose(&self, bytes: &[u8], options: &RunOptions) -> Result<Box<dyn Session>, LoadError> {
         let model = onnx::read(bytes)?;
         let mut lacking = Vec::new();
-        if self.choice != Choice::OnnxRuntime {
+        // Only ONNX Runtime knows GPUs.
+        if self.choice != Choice::OnnxRuntime && !options.cuda {
             match classical::session(&model) {
                 Ok(session) => return Ok(Box::new(session)),
                 Err(error) => lacking.push(reason(error)?),
@@ -80,7 +81,7 @@ impl Runtimes {
             lacking
                 .push("onnxruntime: the choice `embedded` leaves it out; choose `auto` to use it".to_owned());
         } else {
-            match self.onnxruntime(&model, bytes) {
+            match self.onnxruntime(&model, bytes, options) {
                 Ok(session) => return Ok(session),
                 Err(error) => lacking.push(reason(error)?),
             }
@@ -94,7 +95,12 @@ impl Runtimes {
     }
 
     #[cfg(feature = "ort")]
-    fn onnxruntime(&self, model: &onnx::Model, bytes: &[u8]) -> Result<Box<dyn Session>, LoadError> {
+    fn onnxruntime(
+        &self,
+        model: &onnx::Model,
+        bytes: &[u8],
+        options: &RunOptions,
+    ) -> Result<Box<dyn Session>, LoadError> {
         let loaded = self.ort.get_or_init(|| {
             crate::OnnxRuntime::new(self.options.clone()).map_err(|error| match error {
                 LoadError::Unavailable { why, .. } => why,
@@ -102,14 +108,14 @@ impl Runtimes {
             })
         });
         match loaded {
-            Ok(runtime) => Ok(Box::new(runtime.session(model, bytes)?)),
+            Ok(runtime) => Ok(Box::new(runtime.session(model, bytes, options)?)),
             Err(why) => Err(LoadError::Unavailable { runtime: "onnxruntime", why: why.clone() }),
         }
     }
 
     #[cfg(not(feature = "ort"))]
     #[expect(clippy::unused_self, reason = "the same as with the feature")]
-    fn onnxruntime(&self, _: &onnx::Model, _: &[u8]) -> Result<Box<dyn Session>, LoadError> {
+    fn onnxruntime(&self, _: &onnx::Model, _: &[u8], _: &RunOptions) -> Result<Box<dyn Session>, LoadError> {
         let why = "this program was built without it".to_owned();
         Err(LoadError::Unavailable { runtime: "onnxruntime", why })
     }
@@ -125,7 +131,15 @@ impl Runtime for Runtimes {
     }
 
     fn load(&self, model: &[u8]) -> Result<Box<dyn Session>, LoadError> {
-        self.choose(model)
+        #[cfg(feature = "ort")]
+        let options = self.options.of_calls();
+        #[cfg(not(feature = "ort"))]
+        let options = RunOptions::default();
+        self.choose(model, &options)
+    }
+
+    fn load_with(&self, model: &[u8], options: &RunOptions) -> Result<Box<dyn Session>, LoadError> {
+        self.choose(model, options)
     }
 }
 

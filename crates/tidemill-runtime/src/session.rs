@@ -1,6 +1,7 @@
 //! The seam between serving and what runs a model.
 
 use std::fmt;
+use std::time::Instant;
 
 use crate::{ElementType, LoadError, RunError, Tensor};
 
@@ -11,6 +12,34 @@ pub trait Runtime: Send + Sync + fmt::Debug {
 
     /// Reads a model and prepares it for calls.
     fn load(&self, model: &[u8]) -> Result<Box<dyn Session>, LoadError>;
+
+    /// The same for a model that says how it wants to be run. What a runtime has no choice about it leaves aside.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), and where the machine lacks what is asked for.
+    fn load_with(&self, model: &[u8], options: &RunOptions) -> Result<Box<dyn Session>, LoadError> {
+        let _ = options;
+        self.load(model)
+    }
+}
+
+/// How a model wants to be run, as far as its runtime has a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Calls that run at once.
+    pub calls: usize,
+    /// Threads within a call; 0 is one for each core.
+    pub threads: usize,
+    /// Whether it must run on an NVIDIA GPU.
+    pub cuda: bool,
+}
+
+impl Default for RunOptions {
+    /// One call on one thread, no GPU.
+    fn default() -> Self {
+        Self { calls: 1, threads: 1, cuda: false }
+    }
 }
 
 /// A loaded model. Calls may come from many threads at once.
@@ -41,6 +70,24 @@ pub trait Session: Send + Sync + fmt::Debug {
     fn run_with(&self, inputs: &[Tensor], params: &str) -> Result<Vec<Tensor>, RunError> {
         let _ = (inputs, params);
         Err(RunError::Input { input: "params".to_owned(), why: "the model takes no parameters".to_owned() })
+    }
+
+    /// Answers a call whose caller waits until a moment. A runtime that gives up on calls by itself does so no earlier than that.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run), and with parameters as [`run_with`](Self::run_with).
+    fn run_until(
+        &self,
+        inputs: &[Tensor],
+        params: Option<&str>,
+        until: Instant,
+    ) -> Result<Vec<Tensor>, RunError> {
+        let _ = until;
+        match params {
+            Some(params) => self.run_with(inputs, params),
+            None => self.run(inputs),
+        }
     }
 
     /// Bytes that the loaded model occupies, near enough for a memory budget.

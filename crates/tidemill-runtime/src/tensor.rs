@@ -180,7 +180,7 @@ pub enum TensorError {
         /// How many values there are.
         given: usize,
     },
-    /// The product of the shape is beyond what a machine can address.
+    /// The product of the shape is beyond what a machine can address, or the shape counts lists that hold no value.
     #[error("shape {0:?} is too large")]
     TooLarge(Vec<usize>),
     /// Tensors that are joined have different element types or row shapes.
@@ -198,9 +198,12 @@ impl Tensor {
     ///
     /// # Errors
     ///
-    /// Where the number of values is not the product of the shape.
+    /// Where the number of values is not the product of the shape, or more than [`MOST_HOLLOW`] rows or lists hold no value.
     pub fn new(shape: Vec<usize>, values: Values) -> Result<Self, TensorError> {
         let expected = count(&shape).ok_or_else(|| TensorError::TooLarge(shape.clone()))?;
+        if expected == 0 && is_hollow(&shape) {
+            return Err(TensorError::TooLarge(shape));
+        }
         let given = values.len();
         if expected != given {
             return Err(TensorError::Length { shape, expected, given });
@@ -316,6 +319,22 @@ impl Values {
     }
 }
 
+/// The most rows, or lists within rows, that hold no value, as in the shape `[1000, 0]`. Only the shape says how many there are, so
+/// without a bound a few bytes could ask for any amount of memory.
+pub const MOST_HOLLOW: usize = 1 << 16;
+
+/// Whether a shape counts more lists without a value than may be.
+pub fn is_hollow(shape: &[usize]) -> bool {
+    let mut lists = Some(1_usize);
+    for size in shape {
+        if *size == 0 {
+            return lists.is_none_or(|lists| lists > MOST_HOLLOW);
+        }
+        lists = lists.and_then(|lists| lists.checked_mul(*size));
+    }
+    false
+}
+
 /// The number of values of a shape; `None` where it overflows.
 fn count(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))
@@ -339,6 +358,13 @@ mod tests {
             Tensor::new(vec![usize::MAX, 2], Values::F32(vec![])),
             Err(TensorError::TooLarge(vec![usize::MAX, 2]))
         );
+        let hollow = |shape: &[usize]| Tensor::new(shape.to_vec(), Values::F32(vec![])).is_ok();
+        assert!(hollow(&[0]) && hollow(&[0, usize::MAX]) && hollow(&[2, 0, 5]) && hollow(&[MOST_HOLLOW, 0]));
+        for shape in
+            [&[MOST_HOLLOW + 1, 0][..], &[1_000_000_000_000, 0], &[1, 2_000_000_000, 0], &[usize::MAX, 0]]
+        {
+            assert!(!hollow(shape), "{shape:?} holds nothing and counts too much");
+        }
         let scalar = Tensor::new(vec![], Values::I64(vec![7])).unwrap();
         assert_eq!((scalar.rows(), scalar.row_len()), (1, 1));
     }

@@ -63,7 +63,7 @@ pub enum Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The kind of error, from a small closed set: `invalid`, `too_many`, `unavailable`, `deadline`, `model`,
-    /// `internal`.
+    /// `internal`, `cancelled`.
     pub kind: &'static str,
     /// The message that the caller was given.
     pub message: String,

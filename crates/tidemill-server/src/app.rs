@@ -16,8 +16,21 @@ use crate::health::Pulse;
 use crate::meter::Meter;
 use crate::serving::Serving;
 use crate::shell::{NOBODY, Origins, Token};
+use crate::step_log::Ends;
 use crate::triggers::Triggers;
 use crate::ui::{Cones, FormKey};
+
+/// What is said to a request whose body finds no memory.
+pub(crate) const CROWDED: &str = "the bodies of the requests that are being worked on take all the memory that is set \
+    aside for them; try again in a moment";
+/// Bodies up to this size need no room: as many as may be in flight are 64 MB.
+const FREE: usize = 64 << 10;
+/// Bytes of the steps in which room is counted.
+const ROOM: usize = 1 << 10;
+
+/// A part of the memory for bodies, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Room(#[expect(dead_code, reason = "held for its end")] Option<OwnedSemaphorePermit>);
 
 /// What every request waits for before its handler runs.
 #[derive(Clone)]
@@ -84,6 +97,8 @@ pub struct Config {
     pub scratch: PathBuf,
     /// The largest JSON body, in bytes.
     pub json_limit: usize,
+    /// Bytes of bodies, and of what they are read into, that requests may hold together; more are told to come back.
+    pub body_memory: usize,
     /// The largest artifact, in bytes.
     pub artifact_limit: u64,
     /// Folders whose files may be read as artifacts of runs that keep theirs in a local folder.
@@ -105,6 +120,8 @@ pub struct Config {
     pub head_timeout: Duration,
     /// How long a client may neither send nor take a byte of a body.
     pub stall_timeout: Duration,
+    /// The files of MLflow's own web pages, which are then below `/mlflow/`.
+    pub mlflow_pages: Option<PathBuf>,
     /// Where webhooks may deliver to.
     pub webhook_reach: Reach,
     /// The triggers of the project that the server works for, where there is one.
@@ -131,6 +148,7 @@ impl Config {
         Self {
             scratch,
             json_limit: 32 << 20,
+            body_memory: 256 << 20,
             artifact_limit: 1 << 40,
             artifact_roots: Vec::new(),
             token: None,
@@ -141,6 +159,7 @@ impl Config {
             streams: 256,
             head_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
+            mlflow_pages: None,
             webhook_reach: Reach::default(),
             triggers: None,
             only_serving: false,
@@ -168,8 +187,10 @@ struct Inner {
     background: Background,
     serving: Option<Serving>,
     streams: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
     forms: FormKey,
     cones: Cones,
+    log_ends: Ends,
 }
 
 impl App {
@@ -186,6 +207,7 @@ impl App {
     fn with(registry: Registry, config: Config, serving: Option<Serving>) -> Self {
         let (meter, pulse, background) = (Meter::default(), Pulse::default(), Background::default());
         let streams = Arc::new(Semaphore::new(config.streams));
+        let bodies = Arc::new(Semaphore::new(steps(config.body_memory) as usize));
         Self {
             inner: Arc::new(Inner {
                 registry,
@@ -195,8 +217,10 @@ impl App {
                 background,
                 serving,
                 streams,
+                bodies,
                 forms: FormKey::default(),
                 cones: Cones::default(),
+                log_ends: Ends::default(),
             }),
         }
     }
@@ -226,6 +250,16 @@ impl App {
         Arc::clone(&self.inner.streams).try_acquire_owned().ok()
     }
 
+    /// Memory for a body of so many bytes, or for what it is read into; nothing when too much is taken. A single one is
+    /// never too large for all of it: what a body may have is a limit of its own.
+    pub(crate) fn room(&self, bytes: usize) -> Option<Room> {
+        if bytes <= FREE {
+            return Some(Room(None));
+        }
+        let wanted = steps(bytes).min(steps(self.inner.config.body_memory));
+        Arc::clone(&self.inner.bodies).try_acquire_many_owned(wanted).ok().map(|permit| Room(Some(permit)))
+    }
+
     /// By what forms of pages are known as our own.
     pub(crate) fn forms(&self) -> &FormKey {
         &self.inner.forms
@@ -234,6 +268,11 @@ impl App {
     /// How the judges of rollouts came to where they are.
     pub(crate) fn cones(&self) -> &Cones {
         &self.inner.cones
+    }
+
+    /// Ends of logs of steps that were looked at.
+    pub(crate) fn log_ends(&self) -> &Ends {
+        &self.inner.log_ends
     }
 
     /// What `/metrics` shows.
@@ -245,4 +284,9 @@ impl App {
     pub(crate) fn pulse(&self) -> &Pulse {
         &self.inner.pulse
     }
+}
+
+/// Steps of room for so many bytes.
+fn steps(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(ROOM)).unwrap_or(u32::MAX).max(1)
 }

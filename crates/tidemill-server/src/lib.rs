@@ -20,6 +20,7 @@ mod serve;
 mod serving;
 mod serving_outcomes;
 mod shell;
+mod step_log;
 pub mod triggers;
 mod ui;
 
@@ -28,6 +29,7 @@ pub use app::{About, App, Before, Config, Secrets};
 pub use background::Background;
 pub use health::MLFLOW_VERSION;
 pub use listen::bind;
+pub use mlflow::web::mlflow_pages;
 pub use running::Running;
 pub use serve::{get, router, serve};
 pub use serving::{Followed, Otlp, RegistrySource, Remote, Sending, Serving, endpoints};

@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tidemill_serve::gateway::metrics::Page;
+use tidemill_serve::record::RecordsPage;
 
 use crate::App;
 use crate::health::MLFLOW_VERSION;
@@ -154,6 +155,9 @@ impl Meter {
         }
         if let Some(serving) = app.serving() {
             registry.register_collector(Box::new(Page(Arc::clone(serving.gateway().metrics()))));
+            if let Some(log) = serving.log() {
+                registry.register_collector(Box::new(RecordsPage(log.clone())));
+            }
         }
         monitoring::meter::register(app, &mut registry).await;
         let mut page = String::new();

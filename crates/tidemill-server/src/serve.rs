@@ -28,6 +28,10 @@ pub fn router(app: App) -> Router {
             .merge(triggers::routes())
             .merge(ui::routes())
     };
+    let routes = match &app.config().mlflow_pages {
+        Some(_) if !app.config().only_serving => routes.merge(mlflow::web::routes()),
+        _ => routes,
+    };
     shell::around(&app, routes)
 }
 

@@ -17,8 +17,10 @@ use tidemill_core::{Actor, Clock};
 use tidemill_db::Db;
 use tidemill_db::outcomes::Outcome;
 use tidemill_registry::{Code, Error};
-use tidemill_serve::record::InferenceLog;
+use tidemill_serve::gateway::Gateway;
+use tidemill_serve::gateway::source::SourceError;
 use tidemill_serve::record::outcome::{BodyFormat, OutcomeReader, Rejected};
+use tidemill_serve::record::{InferenceLog, Reader};
 use tokio::sync::Notify;
 use utoipa::ToSchema;
 
@@ -33,6 +35,8 @@ pub struct OutcomeApi {
     log: Option<InferenceLog>,
     /// Told when outcomes have come.
     arrived: Arc<Notify>,
+    /// What knows which endpoints there are; any name is taken without it.
+    known: Option<(Gateway, Reader)>,
     /// The largest body, in bytes.
     limit: u64,
 }
@@ -49,7 +53,31 @@ const LIMIT: u64 = 4 << 30;
 impl OutcomeApi {
     /// Over a database. `log` hides entities as its rules say.
     pub fn new(db: Db, clock: Arc<dyn Clock>, log: Option<InferenceLog>) -> Self {
-        Self { db, clock, log, arrived: Arc::new(Notify::new()), limit: LIMIT }
+        Self { db, clock, log, arrived: Arc::new(Notify::new()), known: None, limit: LIMIT }
+    }
+
+    /// Refuses outcomes of names that neither the gateway nor the log knows: nothing would ever join them.
+    #[must_use]
+    pub fn of_endpoints(self, gateway: Gateway, reader: Reader) -> Self {
+        Self { known: Some((gateway, reader)), ..self }
+    }
+
+    /// Whether requests go, or went, by this name.
+    async fn knows(&self, endpoint: &str) -> Result<bool, Problem> {
+        let Some((gateway, reader)) = &self.known else { return Ok(true) };
+        if gateway.endpoint(endpoint).is_some() || self.db.endpoint(endpoint).await?.is_some() {
+            return Ok(true);
+        }
+        // A registered model that is asked by its own name.
+        match gateway.models().source().versions(endpoint).await {
+            Ok(_) => return Ok(true),
+            Err(SourceError::NotFound(_)) => {}
+            // Whether it is there cannot be told now, and an outcome that is refused may be lost.
+            Err(_) => return Ok(true),
+        }
+        // One that is deleted has records, and what becomes known of them belongs to them.
+        let recorded = reader.endpoints().await;
+        Ok(recorded.map_or(true, |names| names.iter().any(|name| name == endpoint)))
     }
 
     /// With another limit of bodies, in bytes.
@@ -115,6 +143,8 @@ pub(crate) struct Standing {
     waiting: u64,
     /// The request had one of the name already; the first counts.
     duplicate: u64,
+    /// No record fitted within the declared time; kept, and not tried any more.
+    unmatched: u64,
 }
 
 /// The envelope of every answer.
@@ -193,6 +223,12 @@ async fn take_body(
     headers: &HeaderMap,
     mut body: Body,
 ) -> Result<Taken, Refused> {
+    if !api.knows(endpoint).await? {
+        let why = format!(
+            "there is no endpoint or model `{endpoint}`, and no record of one; `tidemill endpoint list` shows those that there are"
+        );
+        return Err(Refused::Problem(Problem::from(Error::missing(why))));
+    }
     let kind =
         headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("application/json");
     let format = BodyFormat::of_content_type(kind).ok_or_else(|| {
@@ -253,6 +289,7 @@ pub(crate) async fn counts(
         late: counts.late,
         waiting: counts.waiting,
         duplicate: counts.duplicate,
+        unmatched: counts.unmatched,
     };
     Ok(Json(StandingAnswer { data }))
 }
@@ -303,7 +340,7 @@ mod tests {
         let request = Request::get("/api/v1/endpoints/loans%2F1/outcomes").body(Body::empty()).unwrap();
         let response = api.clone().routes::<()>().oneshot(request).await.unwrap();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(bytes, r#"{"data":{"matched":0,"late":0,"waiting":12002,"duplicate":0}}"#);
+        assert_eq!(bytes, r#"{"data":{"matched":0,"late":0,"waiting":12002,"duplicate":0,"unmatched":0}}"#);
     }
 
     #[tokio::test]

@@ -11,6 +11,8 @@
 //!
 //! The definitions are those of scipy and numpy where these have one, and the tests hold every figure against them.
 
+pub mod association;
+pub mod beyond;
 pub mod categorical;
 pub mod correlation;
 pub mod divergence;

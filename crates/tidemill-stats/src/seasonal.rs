@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::sample::{linear_quantile, sorted};
+use crate::special::student_quantile;
 
 /// Makes the median absolute deviation an estimate of the standard deviation of normal values: 1/Φ⁻¹(¾).
 const CONSISTENT: f64 = 1.482_602_218_505_602;
@@ -88,6 +89,56 @@ pub fn band(series: &[f64], rule: Rule) -> Option<Band> {
     })
 }
 
+/// What the next value of a series probably is, by the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// Mean of the like windows.
+    pub mean: f64,
+    /// Standard deviation of a window from what it is expected to be.
+    pub deviation: f64,
+    /// A value is below with the chance that was asked for.
+    pub low: f64,
+    /// A value is above with the chance that was asked for.
+    pub high: f64,
+    /// Like windows used.
+    pub windows: usize,
+}
+
+/// Degrees of freedom from which on there is a forecast.
+const FREEDOM: usize = 3;
+
+/// The interval of one more value like `like`, outside of which it is on either side with chance `alpha` each: Student's prediction
+/// interval, which is exact where values differ from the mean of their place in the season by independent normal noise. `others` are the
+/// windows at other places of the season: their noise is the same, and tells how wide it is. The deviation is at least `floor` times the
+/// size of the mean, so that a series that never varied does not alarm at once. `None` where there is too little.
+pub fn forecast<'a>(
+    like: &[f64],
+    others: impl IntoIterator<Item = &'a [f64]>,
+    alpha: f64,
+    floor: f64,
+) -> Option<Forecast> {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let squares = |values: &[f64]| {
+        let mean = mean(values);
+        values.iter().map(|value| (value - mean).powi(2)).sum::<f64>()
+    };
+    if like.len() < 2 {
+        return None;
+    }
+    let (mut sum, mut freedom) = (squares(like), like.len() - 1);
+    for other in others.into_iter().filter(|other| other.len() > 1) {
+        (sum, freedom) = (sum + squares(other), freedom + other.len() - 1);
+    }
+    if freedom < FREEDOM || !sum.is_finite() {
+        return None;
+    }
+    let mean = mean(like);
+    let deviation = (sum / freedom as f64).sqrt().max(floor.max(0.0) * mean.abs());
+    let width =
+        student_quantile(1.0 - alpha, freedom as f64) * deviation * (1.0 + 1.0 / like.len() as f64).sqrt();
+    Some(Forecast { mean, deviation, low: mean - width, high: mean + width, windows: like.len() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,5 +179,24 @@ mod tests {
         // A series of zeros has no deviation; any other value is outside.
         let zeros = band(&[0.0, 0.0, 0.0, 0.0, 0.1], rule).unwrap();
         assert_eq!((zeros.outside, zeros.score, zeros.ratio), (true, None, None));
+    }
+
+    #[test]
+    fn a_forecast_is_students_and_the_season_is_taken_out() {
+        // scipy.stats.t.ppf(0.999, 4) * np.std([1, 2, 3, 4, 5], ddof=1) * (1 + 1 / 5) ** 0.5 = 12.4243955...
+        let found = forecast(&[1.0, 2.0, 3.0, 4.0, 5.0], [], 0.001, 0.0).unwrap();
+        assert!((found.mean, found.windows) == (3.0, 5));
+        assert!(
+            (found.high - 3.0 - 12.424_395).abs() < 1e-3 && (found.low + found.high - 6.0).abs() < 1e-9,
+            "{found:?}"
+        );
+        // Two weekends and the days of two weeks: the noise is that of all, the level that of weekends.
+        let days: Vec<Vec<f64>> =
+            (0..5).map(|day| vec![100.0 + f64::from(day), 102.0 + f64::from(day)]).collect();
+        let found = forecast(&[20.0, 22.0], days.iter().map(Vec::as_slice), 0.01, 0.0).unwrap();
+        assert!((found.mean, found.deviation) == (21.0, 2.0_f64.sqrt()), "{found:?}");
+        assert!(found.high < 30.0);
+        assert!(forecast(&[20.0, 22.0], [], 0.01, 0.0).is_none() && forecast(&[], [], 0.01, 0.0).is_none());
+        assert!((forecast(&[10.0; 8], [], 0.01, 0.01).unwrap().deviation - 0.1).abs() < 1e-12);
     }
 }

@@ -185,7 +185,8 @@ impl Hint for Error {
             Self::NewerFormat { .. } => "update tidemill on this machine".into(),
             Self::Missing { .. } => "pull it from a remote that has it, or add the file again".into(),
             Self::Damaged { .. } => {
-                "run `tidemill data verify` to list all damage, then pull or add the affected files again"
+                "`tidemill data verify --repair` lists all damage and takes it out; then pull or add the affected files again, \
+                 or run the steps that wrote them"
                     .into()
             }
             Self::Busy { .. } => "wait until the other tidemill process is done, then repeat".into(),

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use tidemill_core::{Digest, Progress, Unit};
+use tidemill_core::{Progress, Unit};
 
 use crate::catalog::IndexName;
 use crate::index::{Location, PackName};
@@ -17,7 +17,7 @@ use crate::lock::Lock;
 use crate::pack::PackWriter;
 use crate::reach::reach;
 use crate::record::HEADER;
-use crate::{Damage, Error, GcReport, Root, disk};
+use crate::{Error, GcReport, Root, disk};
 
 /// Collects; see [`crate::Store::gc_with`].
 pub(crate) fn collect(
@@ -56,32 +56,6 @@ pub(crate) fn collect(
     }
     disk::sync_dir(&inner.packs_dir())?;
     Ok(report)
-}
-
-/// Takes damaged objects out of the index; see [`crate::Store::discard`].
-pub(crate) fn discard(inner: &Arc<Inner>, damage: &[Damage]) -> Result<u64, Error> {
-    let _lock = inner.exclusive_lock(&|| false)?;
-    inner.sync()?;
-    let names = inner.index_names()?;
-    let tables = inner.catalog.refresh()?;
-    let damaged: HashSet<Digest> = damage.iter().filter_map(|one| one.object).collect();
-    let mut forgotten = 0;
-    let mut kept = Vec::new();
-    tables.each(|location| {
-        if damaged.contains(&location.header.digest) {
-            forgotten += 1;
-        } else {
-            kept.push(location);
-        }
-        Ok(())
-    })?;
-    if forgotten > 0 {
-        let old = names
-            .iter()
-            .filter(|name| IndexName::parse(name).is_some() && !tables.unreadable.contains_key(*name));
-        inner.replace_indexes(kept, old.map(String::as_str))?;
-    }
-    Ok(forgotten)
 }
 
 struct Plan {

@@ -281,7 +281,7 @@ fn check_format(dir: &Path) -> Result<bool, Error> {
 /// Makes a new store. The `format` file comes last: without it the folder is not a store yet.
 fn create(dir: &Path) -> Result<(), Error> {
     disk::create_dir(dir)?;
-    let folders = ["packs", "index", "remotes", "tmp"];
+    let folders = ["packs", "index", "remotes", "tmp", "users"];
     let files = ["lock", "index.lock"];
     let strange = names_in(dir)?.into_iter().find(|name| {
         // A name with a dot is one of our temporary files, left by a process that died here.

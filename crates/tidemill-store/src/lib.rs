@@ -11,6 +11,7 @@
 //! lock               writers hold it shared, garbage collection alone
 //! packs/NAME.pack    objects, one record after another
 //! index/NAME.idx     sorted tables that say which object is where in which pack
+//! users/NAME.json    one document of each that uses the store, so that garbage collection can ask what they need
 //! remotes/…          indexes of remotes, so that a second push asks for the new ones only
 //! tmp/               what is being written; removed by the next garbage collection
 //! ```
@@ -37,10 +38,12 @@ mod reach;
 mod read;
 mod record;
 mod remote;
+mod repair;
 mod stat_cache;
 mod store;
 mod target;
 mod tree;
+mod users;
 mod verify;
 mod walk;
 mod write;

@@ -30,6 +30,15 @@ impl Inner {
         Ok(content)
     }
 
+    /// The length of a file's content.
+    pub(crate) fn length(&self, digest: &Digest) -> Result<u64, Error> {
+        let (kind, bytes) = self.catalog.fetch(digest)?;
+        Ok(match kind {
+            Kind::Blob => bytes.len() as u64,
+            Kind::File => List::decode(&bytes)?.bytes(),
+        })
+    }
+
     /// The listing of a folder.
     pub(crate) fn tree(self: &Arc<Self>, digest: &Digest) -> Result<Tree, Error> {
         Tree::decode(&self.get(digest)?)

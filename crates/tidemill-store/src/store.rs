@@ -13,8 +13,10 @@ use crate::inner::Inner;
 use crate::lock::Lock;
 use crate::read::Reader;
 use crate::target::Target;
-use crate::{Checkout, Chunks, Entry, Error, Remote, Root, StatCache, Transfer, Tree, TreePath};
-use crate::{Writer, WriterOptions, add, checkout, content, gc, reach, remote, tree, verify, writer};
+use crate::{Checkout, Chunks, Entry, EntryKind, Error, Remote, Root, StatCache, Transfer, Tree, TreePath};
+use crate::{
+    Writer, WriterOptions, add, checkout, content, gc, reach, remote, repair, tree, users, verify, writer,
+};
 
 /// A content-addressed store in a local folder. Clones share everything; safe between threads and processes.
 #[derive(Clone, Debug)]
@@ -235,6 +237,42 @@ impl Store {
         self.inner.tree(digest)
     }
 
+    /// Whether a stored content is the listing of a folder. Of one that is not, only the first and last bytes are read.
+    pub fn is_tree(&self, digest: &Digest) -> Result<bool, Error> {
+        let length = self.inner.length(digest)?;
+        let (first, last) = (tree::BEGINNING.len() as u64, tree::END.len() as u64);
+        if length < first + last
+            || self.part(digest, 0..first)? != tree::BEGINNING
+            || self.part(digest, length - last..length)? != tree::END
+        {
+            return Ok(false);
+        }
+        match self.tree(digest) {
+            Ok(_) => Ok(true),
+            Err(Error::Malformed { .. } | Error::BadName { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A few bytes of a content.
+    fn part(&self, digest: &Digest, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        for chunk in self.chunks(digest, range)? {
+            bytes.extend_from_slice(chunk?.as_slice());
+        }
+        Ok(bytes)
+    }
+
+    /// The entry of a stored content of which only the digest is known: a folder if it is a folder's listing.
+    pub fn entry(&self, digest: &Digest) -> Result<Entry, Error> {
+        if self.is_tree(digest)? {
+            let (bytes, files) = self.tree(digest)?.totals();
+            return Ok(Entry { digest: *digest, kind: EntryKind::Tree, bytes, files, sha256: None });
+        }
+        let kind = EntryKind::File { executable: false };
+        Ok(Entry { digest: *digest, kind, bytes: self.inner.length(digest)?, files: 1, sha256: None })
+    }
+
     /// Every file below a folder (or the file itself, under an empty path), sorted by path; links are left out.
     pub fn files(&self, entry: &Entry) -> Result<Vec<(PathBuf, Entry)>, Error> {
         let target = Target::of(&self.inner, entry)?;
@@ -300,7 +338,33 @@ impl Store {
     /// Forgets objects that [`Self::verify`] found damaged, so that adding or pulling their files stores them anew.
     /// Until then these files count as missing. Gives the number of objects forgotten.
     pub fn discard(&self, damage: &[Damage]) -> Result<u64, Error> {
-        gc::discard(&self.inner, damage)
+        repair::discard(&self.inner, &damage.iter().filter_map(|one| one.object).collect())
+    }
+
+    /// Reads everything below an entry and forgets what is damaged of it, as [`Self::discard`] does.
+    pub fn mend(&self, entry: &Entry, progress: &dyn Progress) -> Result<u64, Error> {
+        repair::mend(&self.inner, entry, progress)
+    }
+
+    /// Finds the objects again that index files which cannot be read speak of, and replaces these files. Gives the
+    /// number of objects.
+    pub fn reindex(&self, progress: &dyn Progress) -> Result<u64, Error> {
+        repair::reindex(&self.inner, progress)
+    }
+
+    /// Notes that somebody uses this store, with a document that says where to ask what they need.
+    pub fn register(&self, user: &Digest, document: &[u8]) -> Result<(), Error> {
+        users::register(&self.inner, user, document)
+    }
+
+    /// Everybody who was registered, with their documents.
+    pub fn users(&self) -> Result<Vec<(Digest, Vec<u8>)>, Error> {
+        users::users(&self.inner)
+    }
+
+    /// Forgets a user who is gone.
+    pub fn unregister(&self, user: &Digest) -> Result<(), Error> {
+        users::unregister(&self.inner, user)
     }
 
     /// Counts and sizes, from the indexes.

@@ -14,6 +14,9 @@ use tidemill_core::Digest;
 
 use crate::{Entry, EntryKind, Error};
 
+/// What every listing begins and ends with.
+pub(crate) const BEGINNING: &[u8] = b"{\"items\":[";
+pub(crate) const END: &[u8] = b"],\"tree\":1}";
 /// Folders may not be nested deeper.
 pub(crate) const MAX_DEPTH: usize = 256;
 

@@ -8,6 +8,7 @@ mod answered;
 mod decisions;
 mod evaluate;
 mod held;
+mod held_out;
 mod learn;
 mod notes;
 mod outputs;
@@ -21,6 +22,7 @@ use tidemill_core::{Progress, Unit};
 
 pub use answered::with_answers;
 pub use decisions::{CostCurve, CostPoint, Flips, cost_curve, flips};
+pub use held_out::HeldOut;
 pub use predictions::{Evaluation, PREDICTIONS_KEY, compare_costs, row_costs};
 pub use slice::{Slice, by_slice};
 

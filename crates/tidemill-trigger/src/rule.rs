@@ -53,6 +53,7 @@ impl Rule {
             | When::Expectations { .. }
             | When::Alert { .. }
             | When::Model { .. }
+            | When::Environment { .. }
             | When::Message(_) => false,
         }
     }
@@ -70,6 +71,7 @@ impl Rule {
             When::Model { model, alias } => {
                 ("model", alias.as_ref().map_or_else(|| model.clone(), |alias| format!("{model}@{alias}")))
             }
+            When::Environment { environment } => ("environment", environment.clone()),
             When::Message(source) => ("message", format!("{} {}", source.broker.name(), source.address)),
             When::Webhook => ("webhook", String::new()),
             When::CloudEvent { kind, source } => (

@@ -1,7 +1,7 @@
 //! What an event of the log says to triggers.
 
 use tidemill_core::declare::When;
-use tidemill_core::{Event, EventKind, SourceKind};
+use tidemill_core::{Digest, Event, EventKind, SourceKind};
 
 use crate::Details;
 
@@ -35,6 +35,17 @@ pub enum Signal {
         /// The version.
         version: u64,
     },
+    /// An environment runs another release.
+    Environment {
+        /// The environment.
+        environment: String,
+        /// The endpoint.
+        endpoint: String,
+        /// The release.
+        release: Digest,
+        /// The rollout that brought it there.
+        rollout: u64,
+    },
 }
 
 /// What `event` says to the triggers of `project`.
@@ -55,6 +66,12 @@ pub fn signals(event: &Event, project: &str) -> Option<Signal> {
         EventKind::AliasMoved { model, alias, to: Some(version), .. } => {
             Some(Signal::Model { name: model.clone(), alias: Some(alias.clone()), version: *version })
         }
+        EventKind::EnvironmentMoved { environment, endpoint, to, rollout, .. } => Some(Signal::Environment {
+            environment: environment.clone(),
+            endpoint: endpoint.clone(),
+            release: *to,
+            rollout: *rollout,
+        }),
         // Monitors are declared by kind, which is what triggers name them by.
         EventKind::AlertFiring { monitor, watch, endpoint, why, .. } => {
             let details = [("watch", watch), ("endpoint", endpoint), ("why", why)];
@@ -86,6 +103,9 @@ impl Signal {
             (Self::Broken { dataset: name, .. }, When::Expectations { dataset }) => name == dataset,
             (Self::Model { name, alias, .. }, When::Model { model, alias: wanted }) => {
                 name == model && alias == wanted
+            }
+            (Self::Environment { environment, .. }, When::Environment { environment: wanted }) => {
+                environment == wanted
             }
             _ => false,
         }
@@ -130,6 +150,15 @@ impl Signal {
                 ("dataset", dataset),
                 ("failed", &failed.to_string()),
                 ("warned", &warned.to_string()),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+            Self::Environment { environment, endpoint, release, rollout } => [
+                ("source", "environment"),
+                ("environment", environment),
+                ("endpoint", endpoint),
+                ("release", &release.to_string()),
+                ("rollout", &rollout.to_string()),
             ]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),

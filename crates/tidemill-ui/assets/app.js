@@ -28,10 +28,7 @@
       location.replace(`/models/${location.hash.slice(9)}`);
       return;
     }
-    // Parts as they came, before anything is arranged in them: what comes again the same is not exchanged.
-    const parts = [...document.querySelectorAll('[data-part][id]')];
-    const texts = parts.map((part) => part.outerHTML);
-    parts.forEach((part, at) => { part.dataset.seen = texts[at]; });
+    for (const child of main().children) remember(child);
     arrange(document);
     follow();
   });
@@ -39,7 +36,7 @@
   // Everything that a part needs after it came: once for the page, again for each part that was replaced.
   function arrange(within) {
     for (const svg of within.querySelectorAll('svg[data-chart="line"]')) curves(svg);
-    for (const place of within.querySelectorAll('[data-later]')) later.observe(place);
+    for (const place of within.querySelectorAll('[data-later]')) expect(place.closest('figure'), place.dataset.later);
     for (const log of within.querySelectorAll('.log[data-growing] .lines')) log.scrollTop = log.scrollHeight;
   }
 
@@ -49,38 +46,50 @@
     return new DOMParser().parseFromString(await answer.text(), 'text/html');
   };
 
+  // Figures that are fetched by themselves, with where: when they come into view, and again when the page was.
+  const addresses = new WeakMap();
   const later = new IntersectionObserver((seen) => {
-    for (const one of seen) {
-      if (!one.isIntersecting) continue;
-      later.unobserve(one.target);
-      const figure = one.target.closest('figure');
-      get(one.target.dataset.later).then((page) => {
-        const found = page && page.getElementById(figure.id);
-        if (found) { figure.replaceWith(found); arrange(found.parentNode || document); }
-      }).catch(() => {});
+    for (const { isIntersecting, target } of seen) {
+      if (!isIntersecting) continue;
+      later.unobserve(target);
+      const address = addresses.get(target);
+      get(address).then((page) => {
+        const found = page && target.isConnected && page.getElementById(target.id);
+        if (!found) return;
+        addresses.set(found, address);
+        change(target, found);
+      }, () => {});
     }
   }, { rootMargin: '300px' });
+  const expect = (figure, address) => { addresses.set(figure, address); later.observe(figure); };
 
   // Live: the log of events says that something happened; the parts of the page that are different are replaced.
   function follow() {
     const kinds = (document.body.dataset.live || '').split(' ').filter(Boolean);
-    const growing = 'growing' in document.body.dataset;
     const told = document.getElementById('live');
-    let source = null, waiting = null, busy = false, again = false, clock = null;
+    const grows = (body) => 'growing' in body.dataset;
+    let source = null, waiting = null, since = null, busy = false, again = false, clock = null;
     const refresh = async () => {
+      clearTimeout(waiting);
+      since = null;
       if (busy) { again = true; return; }
       busy = true;
       try {
-        const page = await get(location.href);
-        if (page) {
-          exchange(page);
-          if (growing && !('growing' in page.body.dataset)) { clearInterval(clock); clock = null; }
-        }
-      } catch { /* the next event tries again */ }
-      busy = false;
-      if (again) { again = false; soon(); }
+        // Where nothing comes back, the next event tries again.
+        const page = await get(location.href).catch(() => null);
+        if (page) { exchange(page); poll(grows(page.body)); }
+      } finally {
+        busy = false;
+        if (again) { again = false; soon(); }
+      }
     };
-    const soon = () => { clearTimeout(waiting); waiting = setTimeout(refresh, 350); };
+    // Events that follow each other closely are one refresh, but a log that never rests does not put it off for more than a second.
+    const soon = () => {
+      const now = performance.now();
+      since = since ?? now;
+      clearTimeout(waiting);
+      waiting = setTimeout(refresh, Math.max(0, Math.min(350, since + 1000 - now)));
+    };
     const open = () => {
       if (!kinds.length || source) return;
       source = new EventSource('/api/v1/events/stream');
@@ -91,41 +100,130 @@
     };
     // Browsers keep few connections to a server open; pages that nobody looks at give theirs back.
     const close = () => { if (source) source.close(); source = null; };
-    const poll = () => { if (growing && !clock) clock = setInterval(() => { if (!document.hidden) refresh(); }, 2000); };
+    const poll = (grows) => {
+      if (grows && !clock) clock = setInterval(() => { if (!document.hidden) refresh(); }, 2000);
+      if (!grows && clock) { clearInterval(clock); clock = null; }
+    };
     document.addEventListener('visibilitychange', () => {
       if (document.hidden) { close(); } else { open(); refresh(); }
     });
     addEventListener('pagehide', close);
     open();
-    poll();
+    poll(grows(document.body));
+  }
+
+  // A page is a tree down to its smallest parts. What holds parts stays, and its children are compared; a child that holds none
+  // is exchanged as a whole.
+  const main = () => document.getElementById('main');
+  const holds = (element) => Boolean(element.querySelector('[data-part][id]'));
+  // Children as they came, before anything was arranged in them: what comes again the same is not exchanged.
+  const came = new WeakMap();
+  function remember(element) {
+    if (holds(element)) for (const child of element.children) remember(child);
+    else came.set(element, element.outerHTML);
   }
 
   function exchange(page) {
-    for (const old of document.querySelectorAll('[data-part][id]')) {
-      const fresh = page.getElementById(old.id);
-      if (!fresh || old.contains(document.activeElement) && document.activeElement !== document.body) continue;
-      // What somebody has typed stays.
-      if ([...old.querySelectorAll('input, textarea')].some((one) => one.type !== 'checkbox' && one.value !== one.defaultValue)) continue;
-      const chosen = getSelection();
-      if (chosen && !chosen.isCollapsed && old.contains(chosen.anchorNode)) continue;
-      if (old.querySelector('[data-part]') && fresh.querySelector('[data-part]')) {
-        const inner = (part) => [...part.querySelectorAll('[data-part]')].map((one) => one.id).join();
-        if (inner(old) === inner(fresh)) continue;
+    const fresh = page.getElementById('main');
+    if (fresh) children(main(), fresh);
+  }
+
+  // What is new is put in, what is gone is taken away, the rest is compared.
+  function children(old, fresh) {
+    const kin = (one) => (one.id ? `#${one.id}` : [one.tagName, one.className, one.getAttribute('action')].join(' '));
+    const known = named(old.children, kin);
+    const pairs = [...named(fresh.children, kin)].map(([key, one]) => {
+      const found = known.get(key);
+      known.delete(key);
+      return [found, one];
+    });
+    for (const gone of known.values()) gone.remove();
+    let place = old.firstElementChild;
+    for (const [found, one] of pairs) {
+      if (!found) {
+        remember(one);
+        old.insertBefore(one, place);
+        arrange(one);
+        continue;
       }
-      if (old.dataset.seen === fresh.outerHTML || old.outerHTML === fresh.outerHTML) continue;
-      const text = fresh.outerHTML;
-      const open = [...old.querySelectorAll('details')].map((one) => one.open);
-      [...fresh.querySelectorAll('details')].forEach((one, at) => { one.open = open[at] || false; });
-      const ticked = new Set([...old.querySelectorAll('input:checked')].map((one) => one.value));
-      for (const one of fresh.querySelectorAll('input[type=checkbox]')) one.checked = ticked.has(one.value);
-      const moved = [...old.querySelectorAll('.scroll, .lines')].map((one) => [one.scrollLeft, one.scrollTop]);
-      fresh.dataset.seen = text;
-      old.replaceWith(fresh);
-      [...fresh.querySelectorAll('.scroll, .lines')].forEach((one, at) => {
-        if (moved[at]) { one.scrollLeft = moved[at][0]; one.scrollTop = moved[at][1]; }
-      });
-      arrange(fresh);
+      if (found === place) place = place.nextElementSibling;
+      else old.insertBefore(found, place);
+      compare(found, one);
     }
+  }
+
+  function compare(old, fresh) {
+    const place = fresh.querySelector('[data-later]');
+    if (holds(old) && holds(fresh)) children(old, fresh);
+    // A curve that is there already stays until it is fetched again.
+    else if (place && addresses.has(old)) expect(old, place.dataset.later);
+    else change(old, fresh);
+  }
+
+  // Nothing is taken from under the hands of whoever types, chooses, marks text or drags over a curve.
+  function held(part) {
+    const at = document.activeElement;
+    const field = 'input:not([type=checkbox], [type=radio]), textarea';
+    if (at && part.contains(at) && at.matches(`${field}, select`)) return true;
+    if (all(part, field).some((one) => one.value !== one.defaultValue)) return true;
+    const first = (one) => Math.max(0, [...one.options].findIndex((option) => option.defaultSelected));
+    if (all(part, 'select').some((one) => one.options.length && one.selectedIndex !== first(one))) return true;
+    if (part.querySelector('.picked')) return true;
+    const marked = getSelection();
+    return Boolean(marked && !marked.isCollapsed && marked.containsNode(part, true));
+  }
+
+  const all = (within, selector) => [...(within.matches(selector) ? [within] : []), ...within.querySelectorAll(selector)];
+  // Elements by what they are called; of those that are called the same each has a name of its own.
+  function named(elements, name) {
+    const found = new Map();
+    for (const one of elements) {
+      let key = name(one);
+      while (found.has(key)) key += '+';
+      found.set(key, one);
+    }
+    return found;
+  }
+
+  // Puts a fresh part in the place of an old one. What is unfolded, ticked and scrolled stays so, and the focus stays.
+  function change(old, fresh) {
+    const text = fresh.outerHTML;
+    if (came.get(old) === text || old.outerHTML === text || held(old)) return;
+    remember(fresh);
+    const both = (selector, name, carry) => {
+      const before = named(all(old, selector), name);
+      for (const [key, one] of named(all(fresh, selector), name)) if (before.has(key)) carry(before.get(key), one);
+    };
+    both('details', (one) => one.querySelector('summary')?.textContent ?? '', (was, one) => { one.open = was.open; });
+    both('input[type=checkbox], input[type=radio]', (one) => `${one.name} ${one.value}`, (was, one) => { one.checked = was.checked; });
+    const said = (one, key) => one.getAttribute(key) ?? '';
+    const words = (one) => [one.tagName, said(one, 'href'), said(one, 'aria-label'), one.name, one.value,
+      one.matches('summary, button') ? one.textContent : ''].join(' ');
+    let focus = null;
+    const at = document.activeElement;
+    if (old.contains(at)) both('a[href], button, input, summary, [tabindex]', words, (was, one) => { if (was === at) focus = one; });
+    const moves = [];
+    both('.scroll, .lines, .picture, .river, pre.code', (one) => `${one.className} ${said(one, 'aria-label')}`,
+      (was, one) => moves.push(scrolled(was, one)));
+    old.replaceWith(fresh);
+    arrange(fresh);
+    for (const move of moves) move();
+    if (focus) focus.focus({ preventScroll: true });
+  }
+
+  // Brings a box to where another one is scrolled. A log that grows is followed by those who are at its end; others stay at their line,
+  // also where lines before it are left out now.
+  function scrolled(was, one) {
+    const { scrollLeft, scrollTop, scrollHeight, clientHeight } = was;
+    const ends = was.closest('[data-growing]') && scrollHeight - scrollTop - clientHeight < 8;
+    const first = (box) => box.querySelector('ol')?.start ?? 1;
+    const lines = was.matches('.lines') ? was.querySelectorAll('li') : [];
+    const top = lines[first(one) - first(was)];
+    const gone = top ? top.offsetTop - lines[0].offsetTop : 0;
+    return () => {
+      one.scrollLeft = scrollLeft;
+      one.scrollTop = ends ? one.scrollHeight : scrollTop - gone;
+    };
   }
 
   // Tooltips and zoom of curves. Places are turned back into values by what the picture says of its axes.

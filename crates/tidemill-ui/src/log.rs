@@ -18,6 +18,8 @@ pub struct LogText {
     pub lines: Vec<String>,
     /// Whether more is being written.
     pub growing: bool,
+    /// Where all of it is; nowhere where empty.
+    pub whole: String,
 }
 
 impl LogText {
@@ -32,6 +34,13 @@ impl LogText {
             lines: all[skipped..].iter().map(|line| without_escapes(line)).collect(),
             ..Self::default()
         }
+    }
+
+    /// With so many lines before the text of which it is the end.
+    #[must_use]
+    pub fn after(mut self, lines: usize) -> Self {
+        self.first += lines;
+        self
     }
 
     pub(crate) fn html(&self) -> Markup {
@@ -72,5 +81,14 @@ mod tests {
         let log = LogText::tail("l", "train", "one\n\u{1b}[31mtwo\u{1b}[0m\n10%\r20%\r\nlast", 3);
         assert_eq!((log.first, log.lines), (2, vec!["two".to_owned(), "20%".into(), "last".into()]));
         assert_eq!(LogText::tail("l", "t", "\u{1b}[31", 5).lines, [""]);
+    }
+
+    #[test]
+    fn what_is_left_out_is_said_and_linked() {
+        let mut log = LogText::tail("l", "train", "one\ntwo\nthree", 2).after(700);
+        log.whole = "/whole".into();
+        let text = log.html().0;
+        assert!(text.contains("from line 702") && text.contains("<ol start=\"702\">"), "{text}");
+        assert!(text.contains("href=\"/whole\"") && !text.contains("one"), "{text}");
     }
 }

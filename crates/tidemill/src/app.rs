@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::output::{Bar, Console};
+use crate::users::User;
 
 pub(crate) use tidemill_pipeline::LOCK_FILE;
 pub(crate) use tidemill_project::FILE_NAME as PROJECT_FILE;
@@ -31,6 +32,7 @@ pub(crate) struct App<'a> {
     pub(crate) cancel: Cancel,
     /// The event that the command is a consequence of.
     pub(crate) cause: Option<u64>,
+    home: PathBuf,
     database: Option<String>,
     runtime: Runtime,
     db: OnceCell<Db>,
@@ -82,6 +84,7 @@ impl<'a> App<'a> {
         tracing::debug!(project.name = %project.project, project.root = %root.display(), "opened the project");
         Ok(Self {
             console,
+            home: root.join(".tidemill"),
             root,
             project,
             clock: Arc::new(SystemClock),
@@ -98,7 +101,17 @@ impl<'a> App<'a> {
 
     /// A path below `.tidemill/`.
     pub(crate) fn inside(&self, name: &str) -> PathBuf {
-        self.root.join(".tidemill").join(name)
+        self.home.join(name)
+    }
+
+    /// The folder `.tidemill/`.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// This project as a user of its store.
+    pub(crate) fn user(&self) -> Option<User> {
+        User::new(&self.home, self.project.project.as_str(), self.database.as_deref())
     }
 
     /// Runs asynchronous work to its end.
@@ -137,6 +150,7 @@ impl<'a> App<'a> {
             None => self.inside("store"),
         };
         let store = Store::open(&dir, StoreOptions::default())?;
+        crate::users::register(&store, self.user().as_ref())?;
         Ok(self.store.get_or_init(|| store))
     }
 
@@ -191,7 +205,7 @@ impl<'a> App<'a> {
     }
 
     fn make_home(&self) -> anyhow::Result<()> {
-        make_home(&self.root.join(".tidemill"))
+        make_home(&self.home)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use tidemill_core::RunId;
 
 /// Continuous delivery for machine learning in one binary
 use crate::records::RecordDefaults;
@@ -315,9 +316,9 @@ pub(crate) enum Data {
     },
     /// Write a version into a folder
     Get {
-        /// NAME or NAME@VERSION
+        /// NAME or NAME@VERSION; or the digest (b3:…) of anything that is in the store, with --out
         dataset: String,
-        /// Where to; the place it was added from where not given
+        /// Where to; the place in the project that it was added from where not given
         #[arg(short, long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
         out: Option<PathBuf>,
         /// Overwrite what is there
@@ -379,7 +380,11 @@ pub(crate) enum Data {
         all_versions: bool,
     },
     /// Read every stored byte and name what is damaged
-    Verify,
+    Verify {
+        /// Take out what is damaged, so that pulling, adding or running stores it anew
+        #[arg(long)]
+        repair: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -397,9 +402,25 @@ pub(crate) struct Gc {
     /// Remove; without it the command only says what it would remove
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Keep what the last N runs refer to
+    /// Keep what the last N runs of this project refer to
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) keep_runs: u64,
+    /// Keep nothing for the project in this folder, which uses the same store and cannot be asked what it needs
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) without: Vec<PathBuf>,
+    /// Remove tracked runs, experiments and logged models for good that were deleted longer ago than this; 30d where not
+    /// given, and any time ago where some are named
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) older_than: Option<Duration>,
+    /// Of what was deleted, remove this tracked run; may be given several times
+    #[arg(long, value_name = "ID")]
+    pub(crate) run: Vec<RunId>,
+    /// Of what was deleted, remove this experiment with all that is in it, by its number or its name
+    #[arg(long, value_name = "EXPERIMENT")]
+    pub(crate) experiment: Vec<String>,
+    /// Of what was deleted, remove this logged model
+    #[arg(long, value_name = "ID")]
+    pub(crate) logged_model: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -461,6 +482,9 @@ pub(crate) struct Up {
     /// Let webhooks deliver to addresses of the own network, also without TLS
     #[arg(long)]
     pub(crate) private_webhooks: bool,
+    /// Serve MLflow's own web pages below `/mlflow/`; DIR is the folder of an installed Python package `mlflow`
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) mlflow_pages: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

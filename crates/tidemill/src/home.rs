@@ -13,6 +13,7 @@ use crate::app::{self, App, reason};
 use crate::cli::Global;
 use crate::failure::Failure;
 use crate::output::Console;
+use crate::users::{self, User};
 
 /// The folder of a database and a store.
 #[derive(Clone, Debug)]
@@ -93,9 +94,15 @@ impl Home {
 
     /// The database's file, where it is one.
     pub(crate) fn database_file(&self) -> Option<&Path> {
-        let url = self.database.as_str();
-        let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
-        (!path.contains("://")).then(|| Path::new(path))
+        users::file_of(&self.database)
+    }
+
+    /// The store, with a note in it that this home uses it.
+    pub(crate) fn open_store(&self) -> anyhow::Result<Store> {
+        let store = Store::open(&self.store, StoreOptions::default())?;
+        let project = self.about.as_ref().map_or("", |about| &about.project);
+        users::register(&store, User::new(&self.dir, project, Some(&self.database)).as_ref())?;
+        Ok(store)
     }
 }
 
@@ -126,7 +133,7 @@ impl Opened {
         let runtime = app::runtime()?;
         let clock = Arc::new(SystemClock);
         let db = runtime.block_on(Db::open(&home.database, clock.clone()))?;
-        let store = Store::open(&home.store, StoreOptions::default())?;
+        let store = home.open_store()?;
         Ok(Self { runtime, registry: Registry::new(db, store, clock), home })
     }
 

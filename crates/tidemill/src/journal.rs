@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::declare::Step;
 use tidemill_core::{Actor, Digest, EventKind, NewEvent, StepState, Timestamp, canonical_json};
 use tidemill_db::{Db, NewRun, Owner, StepResult, StepRun};
-use tidemill_pipeline::{CachedStep, Error, Journal, RunFinished, RunStarted, StepFinished};
+use tidemill_pipeline::{CachedStep, Error, Journal, RunFinished, RunStarted, SetAside, StepFinished};
 use tidemill_store::Store;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -205,6 +205,10 @@ impl Journal for Recorder {
 
     fn step_finished(&self, finished: &StepFinished) -> Result<(), Error> {
         self.say(Message::Step(Box::new(finished.clone())))
+    }
+
+    fn set_aside(&self, aside: &SetAside) -> Result<(), Error> {
+        Ok(crate::kept::add(&self.root.join(".tidemill"), aside)?)
     }
 
     fn flush(&self) -> Result<(), Error> {

@@ -9,15 +9,18 @@ mod git;
 mod home;
 mod job;
 mod journal;
+mod kept;
 mod model_test;
 mod monitors;
 mod output;
 mod profile;
 mod records;
+mod roots;
 mod serving;
 mod step;
 mod table;
 mod tracking;
+mod users;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

@@ -1,60 +1,66 @@
-//! Tests of a trained model, as the project file declares them, judged on what a `train` step wrote.
+//! Tests of a trained model, as the project file declares them, judged on what the step that is released wrote.
 
+mod baseline;
 mod behaviour;
 mod columns;
 mod compared;
 mod judged;
+mod made;
 mod operation;
 mod quality;
 mod rescore;
 mod rivals;
 mod settle;
+mod slices;
+mod subject;
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tidemill_core::declare::{Action, Algorithm, Costs, Metric, Step, Training};
-use tidemill_core::{Digest, Quiet, canonical_json};
+use tidemill_core::declare::{Metric, Step, TaskKind, Training};
+use tidemill_core::{Digest, canonical_json};
 use tidemill_data::Table;
 use tidemill_project::{ModelTest, Project};
-use tidemill_train::fit::{PREDICTIONS_KEY, by_slice, compare_costs, fit};
-use tidemill_train::metric;
-use tidemill_train::report::Report;
+use tidemill_train::fit::PREDICTIONS_KEY;
+use tidemill_train::report::{MetricValue, Report};
 
 use crate::app::App;
 use crate::failure::Failure;
-use crate::output::{number, plural};
+use crate::output::number;
 use crate::step::train::file;
+use made::{Made, Shape};
 
 pub(crate) use tidemill_core::{Evidence, Outcome, TestResult};
 
-/// The training whose model the project is about: that of the step which is released, where that one trains; else the step called
-/// `train`, or else the first one declared.
-pub(crate) fn subject<'s>(project: &Project, steps: &'s [Step]) -> Option<(&'s Step, &'s Training)> {
-    let released = project.release.as_ref().and_then(|release| release.step.as_deref());
-    let trainings = steps.iter().filter_map(|step| match &step.action {
-        Action::Train(training) => Some((step, training.as_ref())),
-        Action::Run { .. } | Action::Sql { .. } => None,
-    });
-    let first = trainings.clone().next();
-    let mut of = |name: &str| trainings.clone().find(|(step, _)| step.name == name);
-    released.and_then(&mut of).or_else(|| of("train")).or(first)
-}
-
 pub(crate) use columns::check_columns;
 pub(crate) use rivals::{Rivals, rivals};
+pub(crate) use subject::{Subject, subject, trained};
 
-/// Identity of a model's content together with the tests, and the versions that it is compared with: results with the
-/// same key need not be computed again.
-pub(crate) fn key(project: &Project, model: &Digest, rivals: &Rivals) -> anyhow::Result<String> {
+/// Raised when the same tests of the same model come out otherwise.
+const JUDGED: u32 = 2;
+
+/// Identity of a model's content together with the tests, the rows that were declared for them, and the versions that it is
+/// compared with: results with the same key need not be computed again.
+pub(crate) fn key(
+    project: &Project,
+    model: &Digest,
+    rows: Option<&Digest>,
+    rivals: &Rivals,
+) -> anyhow::Result<String> {
     let record = serde_json::json!({
-        "format": Evidence::FORMAT, "model": model, "tests": project.tests, "champion": rivals.champion_name(),
-        "versions": rivals.version_names(),
+        "format": Evidence::FORMAT, "judged": JUDGED, "model": model, "tests": project.tests,
+        "champion": rivals.champion_name(), "versions": rivals.version_names(), "held_out": project.held_out, "rows": rows,
+        "objective": rows.and(project.objective.as_ref()), "hidden": hidden(project),
     });
     Ok(Digest::of(&canonical_json(&record)?).to_string())
+}
+
+/// Columns whose values no result may show: those that any dataset redacts, by their names, under which steps pass them on.
+fn hidden(project: &Project) -> BTreeSet<String> {
+    project.data.values().flat_map(|data| data.redact.iter().cloned()).collect()
 }
 
 /// What tests of one model have in common.
@@ -68,19 +74,44 @@ struct Case<'a> {
     /// What it is, to the byte.
     content: &'a Digest,
     rivals: &'a Rivals,
+    /// What is known of a model that a command made.
+    made: Option<&'a Made>,
+    /// Columns whose values are not shown.
+    hidden: &'a BTreeSet<String>,
 }
 
-/// Judges every declared test on the model that `step` wrote, whose folder has this content.
+/// Judges every declared test on the model that a step wrote, which lies in `folder` and has this content.
 pub(crate) fn judge(
     app: &App<'_>,
-    (step, training): (&Step, &Training),
+    subject: &Subject<'_>,
+    folder: &Path,
     content: &Digest,
     key: String,
     rivals: &Rivals,
 ) -> anyhow::Result<Evidence> {
-    let out = step.outs.first().map(|out| app.root.join(&out.path)).unwrap_or_default();
-    let model = Judged::read(&out)?;
-    let case = &Case { app, step, training, folder: &out, content, rivals };
+    let (step, training): (&Step, &Training) = (&subject.step, &subject.training);
+    let made = subject.made();
+    let made = made.as_ref();
+    let hidden = &hidden(&app.project);
+    let case = &Case { app, step, training, folder, content, rivals, made, hidden };
+    let evidence = |results| Evidence {
+        format: Evidence::FORMAT,
+        step: step.name.clone(),
+        key,
+        content: Some(*content),
+        results,
+    };
+    let model = match made {
+        None => Judged::read(folder)?,
+        Some(made) => match made::read(case, made) {
+            Ok(model) => model,
+            // A model that cannot be asked has passed nothing, whatever would have been tested.
+            Err(error) => {
+                let name = "the model answers the held-out rows".to_owned();
+                return Ok(evidence(vec![settle::settled(name, Err(error))?]));
+            }
+        },
+    };
     let mut results = Vec::new();
     for test in &app.project.tests {
         match test {
@@ -91,11 +122,7 @@ pub(crate) fn judge(
             ModelTest::Baseline(test) => {
                 results.push(model.baseline(case, test.beats, test.metric.as_deref())?);
             }
-            ModelTest::Slice(test) => {
-                for column in test.by.as_slice() {
-                    results.push(model.slice(column, &test.metric, (test.min, test.max), test.min_rows)?);
-                }
-            }
+            ModelTest::Slice(test) => results.extend(model.slices(case, test)?),
             ModelTest::Parity(test) => {
                 results.push(model.parity(case, test.max_abs)?);
             }
@@ -114,7 +141,7 @@ pub(crate) fn judge(
             ModelTest::Smoke(_) => results.extend(operation::smoke(case)?),
         }
     }
-    Ok(Evidence { format: Evidence::FORMAT, step: step.name.clone(), key, results })
+    Ok(evidence(results))
 }
 
 /// Reads a training's report.
@@ -128,9 +155,16 @@ pub(crate) fn report(folder: &Path) -> anyhow::Result<Report> {
     })
 }
 
-/// A model's folder, read.
+/// A model with its answers to the held-out rows.
 struct Judged {
-    report: Report,
+    /// What these come to.
+    metrics: Vec<MetricValue>,
+    task: TaskKind,
+    target: String,
+    /// Whether there are two classes, of which one is acted on.
+    decides: bool,
+    /// How a model that a command made answers; of a training, as the trainer does.
+    shape: Option<Shape>,
     predictions: arrow::array::RecordBatch,
     /// Classes, threshold and costs behind the predictions, as JSON text.
     decision: String,
@@ -172,8 +206,13 @@ impl Judged {
         let schema = predictions.schema().as_ref().clone();
         let schema = schema.with_metadata(HashMap::from([(PREDICTIONS_KEY.to_owned(), decision.clone())]));
         let predictions = predictions.with_schema(Arc::new(schema))?;
+        let report = report(folder)?;
         Ok(Self {
-            report: report(folder)?,
+            metrics: report.test,
+            task: report.task.kind,
+            target: report.task.target,
+            decides: report.decision.is_some(),
+            shape: None,
             predictions,
             decision,
             held_out: OnceCell::new(),
@@ -184,12 +223,13 @@ impl Judged {
     }
 
     fn metric(&self, name: &str, min: Option<f64>, max: Option<f64>) -> TestResult {
-        let found = named(name).and_then(|metric| self.report.metric(metric));
+        let metric = named(name);
+        let found = self.metrics.iter().find(|found| Some(found.metric) == metric);
         let value = found.and_then(|found| found.value);
         let (good, bounds) = within(value.unwrap_or(f64::NAN), min, max);
         let test = format!("{name} {bounds}");
         let Some(value) = value else {
-            let message = format!("the training does not report {name}");
+            let message = format!("{name} is not known of the held-out rows");
             return TestResult::new(test, Outcome::NotJudged, message);
         };
         let interval = found
@@ -197,94 +237,5 @@ impl Judged {
             .map(|i| format!(" ({} to {})", number(i.lower), number(i.upper)))
             .unwrap_or_default();
         TestResult::new(test, outcome(good), format!("{}{interval}", number(value)))
-    }
-
-    /// Trains the simple model on the same rows and compares the two on the same test rows.
-    fn baseline(&self, case: &Case<'_>, simple: Algorithm, by: Option<&str>) -> anyhow::Result<TestResult> {
-        let training = case.training;
-        let declared = Training {
-            algorithm: simple,
-            cv: None,
-            search: None,
-            gbdt: None,
-            linear: None,
-            ..training.clone()
-        };
-        let other = fit(&case.table()?, &declared, 0, &Quiet)?;
-        let word = serde_json::to_value(simple)?.as_str().unwrap_or_default().to_owned();
-        let costs = training.costs.as_ref().filter(|_| by.is_none_or(|by| by == "cost"));
-        if let Some(costs) = costs.filter(|_| self.report.decision.is_some()) {
-            return self.cheaper(&other.predictions, costs, training.seed, &word);
-        }
-        let metric = by.and_then(named).unwrap_or(match self.report.task.kind {
-            tidemill_core::declare::TaskKind::Classification => Metric::LogLoss,
-            tidemill_core::declare::TaskKind::Regression => Metric::Rmse,
-        });
-        let value = |report: &Report| report.metric(metric).and_then(|found| found.value);
-        let test = format!("better than {word} by {}", metric::name(metric));
-        let (Some(ours), Some(theirs)) = (value(&self.report), value(&other.report)) else {
-            let message = format!("the trainings do not report {}", metric::name(metric));
-            return Ok(TestResult::new(test, Outcome::NotJudged, message));
-        };
-        let good = metric::is_better(metric, ours, theirs);
-        Ok(TestResult::new(test, outcome(good), format!("{} against {}", number(ours), number(theirs))))
-    }
-
-    fn cheaper(
-        &self,
-        simple: &arrow::array::RecordBatch,
-        costs: &Costs,
-        seed: u64,
-        word: &str,
-    ) -> anyhow::Result<TestResult> {
-        let paired = compare_costs(&self.predictions, simple, costs, seed)?;
-        let unit = costs.currency.as_deref().map(|unit| format!(" {unit}")).unwrap_or_default();
-        let message = format!(
-            "{} against {}{unit} per decision, difference {} ({} to {})",
-            number(paired.new),
-            number(paired.old),
-            number(paired.difference),
-            number(paired.lower),
-            number(paired.upper)
-        );
-        // The whole interval must be on the good side: "no evidence" is not a pass.
-        Ok(TestResult::new(format!("cheaper than {word}"), outcome(paired.upper < 0.0), message))
-    }
-
-    fn slice(
-        &self,
-        column: &str,
-        name: &str,
-        (min, max): (Option<f64>, Option<f64>),
-        min_rows: Option<u64>,
-    ) -> anyhow::Result<TestResult> {
-        let rows = usize::try_from(min_rows.unwrap_or(100))?;
-        let (_, bounds) = within(0.0, min, max);
-        let test = format!("{name} {bounds} for every {column}");
-        let Some(metric) = named(name) else {
-            let message = format!("`{name}` is not a metric of the trainer");
-            return Ok(TestResult::new(test, Outcome::NotJudged, message));
-        };
-        let slices = by_slice(&self.predictions, column, metric, rows)?;
-        let judged: Vec<_> =
-            slices.iter().filter_map(|slice| slice.metric.map(|value| (slice, value))).collect();
-        let worst = judged.iter().min_by(|a, b| {
-            let (low, high) = if metric::is_better(metric, 1.0, 0.0) { (a.1, b.1) } else { (b.1, a.1) };
-            low.total_cmp(&high)
-        });
-        let Some((slice, value)) = worst else {
-            let message =
-                format!("no value of `{column}` has {} on the test side", plural(rows as u64, "row"));
-            return Ok(TestResult::new(test, Outcome::NotJudged, message));
-        };
-        let good = judged.iter().all(|(_, value)| within(*value, min, max).0);
-        let message = format!(
-            "worst of {}: {} with {} on {}",
-            plural(judged.len() as u64, "slice"),
-            slice.value.as_deref().unwrap_or("missing"),
-            number(*value),
-            plural(slice.rows, "row")
-        );
-        Ok(TestResult::new(test, outcome(good), message))
     }
 }

@@ -5,7 +5,12 @@ use tidemill_project::Project;
 
 /// What is watched at an endpoint of the project.
 pub(crate) fn declaration(project: &Project, endpoint: &str) -> Declaration {
+    let mut redact: Vec<String> =
+        project.data.values().flat_map(|data| data.redact.iter().cloned()).collect();
+    redact.sort_unstable();
+    redact.dedup();
     Declaration {
+        redact,
         project: project.project.to_string(),
         endpoint: endpoint.to_owned(),
         objective: project.objective.clone(),

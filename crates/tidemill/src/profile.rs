@@ -1,4 +1,4 @@
-//! Profiles of stored content: made at the first use, and kept in the store by the content's digest.
+//! Profiles of stored content: made when a version is added that is not large, or at the first use, and kept in the store by the content's digest.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, hash_map};
@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::datatypes::Schema;
 use tidemill_core::Digest;
 use tidemill_data::expect::Others;
-use tidemill_data::{Error, Profile, ProfileOptions, Table};
+use tidemill_data::{Error, Format, Profile, ProfileOptions, Table};
 use tidemill_project::Resolved;
 use tidemill_store::{Checkout, Entry};
 
 use crate::app::App;
+use crate::table::reader;
 
 /// Layout and fineness of the profiles that are kept; another number makes them anew.
-const FORM: &str = "1";
+const FORM: &str = "2";
 
 /// Scratch folders made by this process.
 static MADE: AtomicU64 = AtomicU64::new(0);
@@ -32,6 +33,8 @@ pub(crate) struct Source {
     pub(crate) entry: Entry,
     /// Whether it is a version of a dataset and not a path.
     pub(crate) stored: bool,
+    /// The format, where the project declares one that is meant for it; told by the file's name otherwise.
+    pub(crate) format: Option<Format>,
     path: PathBuf,
     /// Goes with the value, and the files in it too.
     scratch: Option<Scratch>,
@@ -59,6 +62,7 @@ impl Source {
                 redact: Vec::new(),
                 entry,
                 stored: false,
+                format: declared_at(text, app),
                 path,
                 scratch: None,
             });
@@ -74,6 +78,7 @@ impl Source {
             redact: declared.map(|d| d.redact.clone()).unwrap_or_default(),
             entry: crate::command::data::entry(&found),
             stored: true,
+            format: declared_format(dataset.as_str(), &found.source, app),
             path: PathBuf::from(file),
             scratch: None,
         })
@@ -107,12 +112,12 @@ impl Source {
     /// The rows.
     pub(crate) fn open(&mut self, app: &App<'_>) -> anyhow::Result<Table> {
         let path = self.path(app)?.to_owned();
-        Ok(Table::open(&[path], None)?)
+        Ok(Table::open(&[path], self.format.clone())?)
     }
 
     /// The profile: the one kept for this content, or a new one, which is then kept if the content is in the store.
     pub(crate) fn profile(&mut self, app: &App<'_>) -> anyhow::Result<Profile> {
-        let form = form(&self.key, app);
+        let form = form(&self.key, self.format.as_ref(), app);
         if let Some(known) = app.block(app.db()?.profile(self.digest(), &form))?
             && app.store()?.contains(&known)?
         {
@@ -134,7 +139,7 @@ impl Source {
             }
         };
         let bar = app.bar();
-        let profile = Profile::of_file(&path, &options, &bar)?;
+        let profile = Profile::of_file(&path, self.format.as_ref(), &options, &bar)?;
         drop(bar);
         if self.stored {
             keep(app, self.digest(), &form, &profile)?;
@@ -143,10 +148,33 @@ impl Source {
     }
 }
 
+/// The format that the project declares for a dataset, as far as it is meant for what lies at `source`: a version from before the dataset
+/// had another format is read as its name says.
+pub(crate) fn declared_format(dataset: &str, source: &str, app: &App<'_>) -> Option<Format> {
+    let declared = app.project.data.get(dataset)?;
+    let format = reader(declared.format?);
+    let is_meant = match Format::of_name(Path::new(source)) {
+        None => true,
+        Some(named) => {
+            named.name() == format.name() || declared.path.as_slice().iter().any(|path| path == source)
+        }
+    };
+    is_meant.then_some(format)
+}
+
+/// The format that the project declares for the dataset with this very path.
+fn declared_at(path: &str, app: &App<'_>) -> Option<Format> {
+    let found =
+        app.project.data.values().find(|data| data.path.as_slice().iter().any(|known| known == path))?;
+    found.format.map(reader)
+}
+
 /// What a kept profile depends on beside the content.
-fn form(key: &[String], app: &App<'_>) -> String {
+fn form(key: &[String], format: Option<&Format>, app: &App<'_>) -> String {
     let target = app.project.objective.as_ref().map_or("", |objective| objective.task.target.as_str());
-    let rest = format!("{}\u{0}{target}", key.join("\u{0}"));
+    // Read as the name says is as good as declared.
+    let format = format.map(|format| format!("\u{0}{}", format.name())).unwrap_or_default();
+    let rest = format!("{}\u{0}{target}{format}", key.join("\u{0}"));
     format!("{FORM}-{}", Digest::of(rest.as_bytes()).short())
 }
 

@@ -14,6 +14,8 @@ pub struct Trigger {
     pub when: When,
     /// What happens, in order; the first failure ends it.
     pub actions: Vec<TriggerAction>,
+    /// The environment to which `release` releases; the first one where not given.
+    pub to: Option<String>,
     /// Events within this time of one another count as one; zero for none.
     pub debounce: Duration,
     /// What happens when the event comes while a job of it is open.
@@ -71,6 +73,11 @@ pub enum When {
         model: String,
         /// The alias; `None` for versions.
         alias: Option<String>,
+    },
+    /// A rollout was completed in an environment, which runs another release now.
+    Environment {
+        /// The environment.
+        environment: String,
     },
     /// A message has arrived.
     Message(MessageSource),

@@ -1,6 +1,7 @@
 //! Owned inputs of the battery for one column, from either source.
 
-use tidemill_stats::drift::{Column, Measured, Rules, Values, measure};
+use tidemill_stats::categorical::pool_rare;
+use tidemill_stats::drift::{Column, Measured, Rules, Texts, Values, measure, measure_text};
 use tidemill_stats::sample::{Moments, Sample};
 
 use super::{Chosen, DriftOptions};
@@ -46,6 +47,42 @@ pub(crate) struct Input {
 pub(crate) enum InputValues {
     Numeric(Side, Side),
     Categorical(Categories),
+    /// Values of which hardly any comes twice, and what else is known of them.
+    Text(Categories, TextSides),
+}
+
+/// Lengths and shapes of texts.
+pub(crate) struct TextSides {
+    pub(crate) lengths: (Side, Side),
+    /// Counts of shapes in one order, where they were all counted.
+    pub(crate) shapes: Option<(Vec<f64>, Vec<f64>)>,
+}
+
+/// The share of rows that values with counts of their own must have for the column to be one of categories.
+const NAMED: f64 = 0.5;
+
+impl Categories {
+    fn values<'a>(&'a self, labels: &'a [&'a str]) -> Values<'a> {
+        Values::Categorical {
+            labels,
+            reference: &self.reference,
+            current: &self.current,
+            complete: self.complete,
+        }
+    }
+
+    /// Whether most rows have values that are too rare to be told apart from chance. It looks at both sides together, so that it does not
+    /// depend on how they differ.
+    pub(crate) fn are_rare(&self) -> bool {
+        let named = self.labels.len() - usize::from(!self.complete);
+        let (reference, current) = (&self.reference[..named], &self.current[..named]);
+        let total: f64 = self.reference.iter().chain(&self.current).sum();
+        let kept = pool_rare(reference, current).map_or(0.0, |found| {
+            let stays = found.reference.len() - usize::from(found.pooled > 0);
+            found.reference.iter().take(stays).chain(found.current.iter().take(stays)).sum()
+        });
+        kept < NAMED * total
+    }
 }
 
 impl Input {
@@ -80,13 +117,16 @@ impl Input {
             }
             InputValues::Categorical(categories) => {
                 let labels: Vec<&str> = categories.labels.iter().map(String::as_str).collect();
-                let values = Values::Categorical {
-                    labels: &labels,
-                    reference: &categories.reference,
-                    current: &categories.current,
-                    complete: categories.complete,
+                measure(&column(categories.values(&labels)), rules)
+            }
+            InputValues::Text(categories, texts) => {
+                let labels: Vec<&str> = categories.labels.iter().map(String::as_str).collect();
+                let (reference, current) = &texts.lengths;
+                let texts = Texts {
+                    lengths: (reference.sample(), current.sample()),
+                    shapes: texts.shapes.as_ref().map(|(old, new)| (old.as_slice(), new.as_slice())),
                 };
-                measure(&column(values), rules)
+                measure_text(&column(categories.values(&labels)), &texts, rules)
             }
         }
     }

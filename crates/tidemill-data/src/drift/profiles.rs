@@ -18,7 +18,7 @@ pub(super) fn compare(
         chosen.iter().filter_map(|column| input(column, reference, current, options)).collect();
     let exact = inputs.iter().all(|input| match &input.values {
         InputValues::Numeric(a, b) => a.weights.is_none() && b.weights.is_none(),
-        InputValues::Categorical(categories) => categories.complete,
+        InputValues::Categorical(categories) | InputValues::Text(categories, _) => categories.complete,
     });
     let measured: Vec<Measured> = inputs.par_iter().map(|input| input.measure(&options.rules)).collect();
     let numeric = of_role(&chosen, Role::Numeric);
@@ -36,7 +36,7 @@ pub(super) fn compare(
 fn input(column: &Chosen, reference: &Profile, current: &Profile, options: &DriftOptions) -> Option<Input> {
     let values = match column.role {
         Role::Numeric => InputValues::Numeric(reference.side(&column.name)?, current.side(&column.name)?),
-        Role::Categorical => InputValues::Categorical(reference.categories(current, &column.name)?),
+        Role::Categorical => reference.category_values(current, &column.name)?,
     };
     let missing = (reference.missing(&column.name)?, current.missing(&column.name)?);
     Some(Input::new(column, missing, values, options))

@@ -52,11 +52,10 @@ pub(super) fn compare(
         for column in categorical {
             let (Some(missing), Some(values)) = (
                 before.missing(&column.name).zip(after.missing(&column.name)),
-                before.categories(&after, &column.name),
+                before.category_values(&after, &column.name),
             ) else {
                 continue;
             };
-            let values = InputValues::Categorical(values);
             measured.push(Input::new(column, missing, values, options).measure(&options.rules));
         }
     }

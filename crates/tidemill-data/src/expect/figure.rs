@@ -178,7 +178,9 @@ pub(super) fn judge(
                 result.message.push_str(&format!(", its rank within {:.2} %", error * 100.0));
             }
         }
-        Rule::Freshness { column, max_age } => freshness(&stats(column)?, max_age, around, result),
+        Rule::Freshness { column, max_age } => {
+            freshness(&stats(column)?, max_age, around, redact.contains(column), result);
+        }
         Rule::NoNewCategories { columns, against } => {
             shift::categories(columns, &around.others.profile(against)?, profile, redact, result)?;
         }
@@ -191,7 +193,13 @@ pub(super) fn judge(
     Ok(())
 }
 
-fn freshness(stats: &ColumnStats, max_age: &str, around: &Surroundings<'_>, result: &mut CheckResult) {
+fn freshness(
+    stats: &ColumnStats,
+    max_age: &str,
+    around: &Surroundings<'_>,
+    is_hidden: bool,
+    result: &mut CheckResult,
+) {
     let newest = stats.max.as_ref().and_then(|max| max.as_str().map(str::to_owned));
     let micros = newest.as_deref().and_then(crate::read::scalar::parse_moment);
     let (Some(newest), Some(micros), Some(now), Some(limit)) = (newest, micros, around.now, age(max_age))
@@ -200,6 +208,13 @@ fn freshness(stats: &ColumnStats, max_age: &str, around: &Surroundings<'_>, resu
     };
     let seconds = (now.millis() as f64 - micros as f64 / 1000.0) / 1000.0;
     let passed = seconds <= limit.as_secs_f64();
+    if is_hidden {
+        // An age tells the time as well as the time itself does.
+        let words = if passed { "no older" } else { "older" };
+        let message =
+            format!("the newest `{}` is {words} than {max_age}; its values are not shown", stats.name);
+        return result.judge(passed, message);
+    }
     result.observed = Some(seconds);
     let beyond = if passed { String::new() } else { format!(", more than {max_age}") };
     result.judge(passed, format!("the newest `{}` is {newest}, {} old{beyond}", stats.name, span(seconds)));

@@ -14,7 +14,7 @@ use super::relations::Relations;
 use super::runs::Scratch;
 use super::{Profile, ProfileOptions};
 use crate::records::{HEAD, Hashed, Records};
-use crate::{Error, Table};
+use crate::{Error, Format, Table};
 
 /// Batches that are decoded ahead.
 const AHEAD: usize = 4;
@@ -117,17 +117,18 @@ impl ProfileBuilder {
 /// Profiles a file. Delimited text is read once where its first rows tell the types of its columns, and twice where they do not.
 pub(super) fn of_file(
     path: &Path,
+    format: Option<&Format>,
     options: &dyn Fn(&Schema) -> ProfileOptions,
     progress: &dyn Progress,
 ) -> Result<Profile, Error> {
-    if let Some(table) = crate::read::guess(path) {
+    if let Some(table) = crate::read::guess(path, format) {
         match build(&table, &options(table.schema()), progress) {
             // The types were others, or the file is not as it should be; its second reading says which.
             Err(error) if !matches!(error, Error::Cancelled) => {}
             done => return done,
         }
     }
-    let table = Table::open(&[path.to_owned()], None)?;
+    let table = Table::open(&[path.to_owned()], format.cloned())?;
     build(&table, &options(table.schema()), progress)
 }
 

@@ -125,7 +125,12 @@ impl<'a> Reader<'a> {
         mut read: impl FnMut(&mut Self) -> Read<T>,
     ) -> Read<Vec<T>> {
         let count = self.length(size)?;
-        (0..count).map(|_| read(self)).collect()
+        // Room for all that are said to come is only made as they come: a thing may be much larger than its bytes.
+        let mut things = Vec::with_capacity(count.min(1024));
+        for _ in 0..count {
+            things.push(read(self)?);
+        }
+        Ok(things)
     }
 }
 

@@ -3,17 +3,21 @@
 //! Frame: `TMPF`, version (2 bytes), length of the body (4 bytes), XXH3 of the body (8 bytes), the body by zstd. Numbers
 //! are little-endian. The sum tells damage from the start; what a body says is checked all the same, since a sum is no
 //! proof of who wrote it.
+//!
+//! Version 1 has every register of a sketch of different values. Version 2 has those alone that are not 0 where they are
+//! few: those of an hour were most of a profile's bytes and of the time to read it. Version 3 has every column beside the target.
 
 use std::collections::BTreeMap;
 
 use twox_hash::XxHash3_64;
 
 use super::Profile;
+use super::association::{Associations, Beside, LEVELS};
 use super::bytes::{Read, Reader, Writer};
 use super::column::ColumnProfile;
 use super::frequent::{Frequent, Sample};
 use super::grid::{BINS, Grid, NARROWEST, WIDEST};
-use super::hll::Hll;
+use super::hll::{Few, Hll, REGISTERS};
 use super::kll::Kll;
 use super::moments::{CoMoments, Moments};
 use super::numbers::{Bins, Numbers};
@@ -21,7 +25,8 @@ use super::relations::{Key, MOST_CORRELATED, Relations};
 use crate::ColumnType;
 
 const MAGIC: &[u8; 4] = b"TMPF";
-const VERSION: u16 = 1;
+const VERSION: u16 = 3;
+const OLDEST: u16 = 1;
 /// Largest body that is unpacked.
 const LARGEST: usize = 256 << 20;
 const FRAME: usize = 18;
@@ -50,8 +55,15 @@ pub(super) fn write(profile: &Profile) -> Vec<u8> {
     bytes.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
     bytes.extend_from_slice(&XxHash3_64::oneshot(&body).to_le_bytes());
     // Compressing memory into memory at a valid level does not fail; an empty body is refused when it is read.
-    bytes.extend(zstd::bulk::compress(&body, 3).unwrap_or_default());
+    bytes.extend(compress(&body).unwrap_or_default());
     bytes
+}
+
+/// Bodies are numbers: short repetitions in them are chance, save nothing and cost as much to unpack as all the rest.
+fn compress(body: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut compressor = zstd::bulk::Compressor::new(3)?;
+    compressor.set_parameter(zstd::zstd_safe::CParameter::MinMatch(7))?;
+    compressor.compress(body)
 }
 
 pub(super) fn read(bytes: &[u8]) -> Read<Profile> {
@@ -60,8 +72,10 @@ pub(super) fn read(bytes: &[u8]) -> Read<Profile> {
         return Err("it is none".to_owned());
     }
     let version = u16::from(frame.byte()?) | u16::from(frame.byte()?) << 8;
-    if version != VERSION {
-        return Err(format!("it is of version {version}, and this program reads version {VERSION}"));
+    if !(OLDEST..=VERSION).contains(&version) {
+        return Err(format!(
+            "it is of version {version}, and this program reads the versions {OLDEST} to {VERSION}"
+        ));
     }
     let length = frame.take(4)?;
     let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
@@ -73,16 +87,20 @@ pub(super) fn read(bytes: &[u8]) -> Read<Profile> {
     if body.len() != length || XxHash3_64::oneshot(&body) != sum {
         return Err("it is damaged".to_owned());
     }
-    read_body(&body)
+    read_version(&body, version)
 }
 
 /// Reads a body whose frame is taken off; the fuzzer gets past the checksum here.
 pub(crate) fn read_body(body: &[u8]) -> Read<Profile> {
+    read_version(body, VERSION)
+}
+
+fn read_version(body: &[u8], version: u16) -> Read<Profile> {
     let mut body = Reader(body);
     let rows = body.number()?;
-    let columns = body.many(16, read_column)?;
+    let columns = body.many(16, |from| read_column(from, version))?;
     let count = columns.len() as u32;
-    let relations = body.option(|body| read_relations(body, count))?;
+    let relations = body.option(|body| read_relations(body, count, version))?;
     if !body.0.is_empty() {
         return Err(format!("{} bytes follow its end", body.0.len()));
     }
@@ -99,11 +117,11 @@ fn write_column(out: &mut Writer, column: &ColumnProfile) {
     out.option(column.max.as_ref(), write_sample);
     write_numbers(out, &column.numbers);
     write_frequent(out, &column.frequent);
-    out.option(column.distinct.as_ref(), |out, sketch| out.0.extend_from_slice(sketch.registers()));
+    out.option(column.distinct.as_ref(), write_hll);
     out.option(column.masks.as_ref(), write_frequent);
 }
 
-fn read_column(from: &mut Reader<'_>) -> Read<ColumnProfile> {
+fn read_column(from: &mut Reader<'_>, version: u16) -> Read<ColumnProfile> {
     let name = from.text()?.to_owned();
     let kind = usize::from(from.byte()?);
     let column = ColumnProfile {
@@ -116,7 +134,7 @@ fn read_column(from: &mut Reader<'_>) -> Read<ColumnProfile> {
         max: from.option(read_sample)?,
         numbers: read_numbers(from)?,
         frequent: read_frequent(from)?,
-        distinct: from.option(read_hll)?,
+        distinct: from.option(|from| read_hll(from, version))?,
         masks: from.option(read_frequent)?,
     };
     if column.frequent.error() > 0 && column.distinct.is_none() {
@@ -125,9 +143,29 @@ fn read_column(from: &mut Reader<'_>) -> Read<ColumnProfile> {
     Ok(column)
 }
 
-fn read_hll(from: &mut Reader<'_>) -> Read<Hll> {
-    let registers = from.take(super::hll::REGISTERS)?.to_vec();
-    Hll::from_registers(registers).ok_or_else(|| "a register is too large".to_owned())
+/// A number of registers, a bit for each that is not 0 and the values of those; or 0 and all of them.
+fn write_hll(out: &mut Writer, sketch: &Hll) {
+    let few = sketch.few();
+    if few.values.is_empty() || few.values.len() > REGISTERS / 2 {
+        out.number(0);
+        out.0.extend_from_slice(&sketch.all());
+        return;
+    }
+    out.number(few.values.len() as u64);
+    few.used.iter().for_each(|word| out.word(*word));
+    out.0.extend(few.values);
+}
+
+fn read_hll(from: &mut Reader<'_>, version: u16) -> Read<Hll> {
+    let count = if version == 1 { 0 } else { from.length(1)? };
+    let sketch = if count == 0 {
+        Hll::from_all(from.take(REGISTERS)?.to_vec())
+    } else {
+        let (words, _) = from.take(8 * Few::WORDS)?.as_chunks();
+        let used = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        Hll::from_few(Few { used, values: from.take(count)?.to_vec() })
+    };
+    sketch.ok_or_else(|| "a sketch of different values is not one".to_owned())
 }
 
 fn write_sample(out: &mut Writer, sample: &Sample) {
@@ -256,7 +294,9 @@ fn write_floats(out: &mut Writer, values: &[f64]) {
 }
 
 fn read_floats(from: &mut Reader<'_>) -> Read<Vec<f64>> {
-    from.many(8, Reader::float)
+    let count = from.length(8)?;
+    let (values, _) = from.take(8 * count)?.as_chunks();
+    Ok(values.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect())
 }
 
 fn write_counts(out: &mut Writer, counts: &[u64]) {
@@ -295,21 +335,97 @@ fn write_relations(out: &mut Writer, relations: &Relations) {
         out.number(rows);
     }
     write_places(out, &relations.numeric);
-    for pair in &relations.pairs {
-        out.number(pair.count);
-        let floats = [pair.means[0], pair.means[1], pair.squares[0], pair.squares[1], pair.product];
-        floats.into_iter().for_each(|value| out.float(value));
-    }
+    relations.pairs.iter().for_each(|pair| write_pair(out, pair));
     out.option(relations.key.as_ref(), |out, key| {
         write_places(out, &key.columns);
         out.number(key.rows);
         out.option(key.exact, Writer::number);
         out.number(key.least);
-        out.0.extend_from_slice(key.distinct.registers());
+        write_hll(out, &key.distinct);
+    });
+    out.option(relations.associations.as_ref(), |out, associations| {
+        out.number(u64::from(associations.target));
+        out.number(associations.columns.len() as u64);
+        for (place, beside) in &associations.columns {
+            out.number(u64::from(*place));
+            write_beside(out, beside.as_ref());
+        }
     });
 }
 
-fn read_relations(from: &mut Reader<'_>, columns: u32) -> Read<Relations> {
+fn write_pair(out: &mut Writer, pair: &CoMoments) {
+    out.number(pair.count);
+    let floats = [pair.means[0], pair.means[1], pair.squares[0], pair.squares[1], pair.product];
+    floats.into_iter().for_each(|value| out.float(value));
+}
+
+fn read_pair(from: &mut Reader<'_>) -> Read<CoMoments> {
+    Ok(CoMoments {
+        count: from.number()?,
+        means: [from.float()?, from.float()?],
+        squares: [from.float()?, from.float()?],
+        product: from.float()?,
+    })
+}
+
+fn write_beside(out: &mut Writer, beside: Option<&Beside>) {
+    match beside {
+        None => out.byte(0),
+        Some(Beside::Numbers(pair)) => {
+            out.byte(1);
+            write_pair(out, pair);
+        }
+        Some(Beside::Groups { of_target, groups }) => {
+            out.byte(2 + u8::from(*of_target));
+            out.number(groups.len() as u64);
+            for (hash, numbers) in groups {
+                out.word(*hash);
+                numbers.iter().for_each(|number| out.float(*number));
+            }
+        }
+        Some(Beside::Counts(counts)) => {
+            out.byte(4);
+            out.number(counts.len() as u64);
+            for ((column, target), count) in counts {
+                out.word(*column);
+                out.word(*target);
+                out.number(*count);
+            }
+        }
+    }
+}
+
+fn read_beside(from: &mut Reader<'_>) -> Read<Option<Beside>> {
+    Ok(match from.byte()? {
+        0 => None,
+        1 => Some(Beside::Numbers(read_pair(from)?)),
+        kind @ (2 | 3) => {
+            let groups: BTreeMap<u64, [f64; 3]> = from
+                .many(32, |from| Ok((from.word()?, [from.float()?, from.float()?, from.float()?])))?
+                .into_iter()
+                .collect();
+            if groups.len() > LEVELS {
+                return Err(format!("{} groups are set beside the target", groups.len()));
+            }
+            Some(Beside::Groups { of_target: kind == 3, groups })
+        }
+        4 => {
+            let counts: BTreeMap<(u64, u64), u64> = from
+                .many(17, |from| {
+                    Ok(((from.word()?, from.word()?), from.number()?.min(u64::from(u32::MAX) << 16)))
+                })?
+                .into_iter()
+                .collect();
+            if counts.len() > LEVELS * LEVELS {
+                return Err(format!("{} pairs of categories are counted", counts.len()));
+            }
+            Some(Beside::Counts(counts))
+        }
+        other => return Err(format!("there is no kind of association {other}")),
+    })
+}
+
+fn read_relations(from: &mut Reader<'_>, columns: u32, version: u16) -> Read<Relations> {
     let null_together: BTreeMap<(u32, u32), u64> = from
         .many(3, |from| Ok(((read_place(from, columns)?, read_place(from, columns)?), from.number()?)))?
         .into_iter()
@@ -319,14 +435,7 @@ fn read_relations(from: &mut Reader<'_>, columns: u32) -> Read<Relations> {
         return Err(format!("{} columns are correlated", numeric.len()));
     }
     let pairs = (0..numeric.len() * numeric.len().saturating_sub(1) / 2)
-        .map(|_| {
-            Ok(CoMoments {
-                count: from.number()?,
-                means: [from.float()?, from.float()?],
-                squares: [from.float()?, from.float()?],
-                product: from.float()?,
-            })
-        })
+        .map(|_| read_pair(from))
         .collect::<Read<Vec<_>>>()?;
     let key = from.option(|from| {
         Ok(Key {
@@ -334,10 +443,20 @@ fn read_relations(from: &mut Reader<'_>, columns: u32) -> Read<Relations> {
             rows: from.number()?,
             exact: from.option(Reader::number)?,
             least: from.number()?,
-            distinct: read_hll(from)?,
+            distinct: read_hll(from, version)?,
         })
     })?;
-    Ok(Relations { null_together, numeric, pairs, key })
+    let associations = match version {
+        1 | 2 => None,
+        _ => from.option(|from| {
+            let target = read_place(from, columns)?;
+            Ok(Associations {
+                target,
+                columns: from.many(2, |from| Ok((read_place(from, columns)?, read_beside(from)?)))?,
+            })
+        })?,
+    };
+    Ok(Relations { null_together, numeric, pairs, key, associations })
 }
 
 fn write_places(out: &mut Writer, places: &[u32]) {
@@ -351,4 +470,41 @@ fn read_place(from: &mut Reader<'_>, columns: u32) -> Read<u32> {
         .ok()
         .filter(|place| *place < columns)
         .ok_or_else(|| format!("there is no column {place}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::word;
+
+    fn sketch(values: u64) -> Hll {
+        let mut sketch = Hll::default();
+        (0..values).for_each(|value| sketch.insert(word(value, 1)));
+        sketch
+    }
+
+    #[test]
+    fn sketches_of_few_values_are_short_and_all_come_back() {
+        for (values, longest) in [(0, REGISTERS + 1), (1, 2050), (2000, 4050), (50_000, REGISTERS + 1)] {
+            let sketch = sketch(values);
+            let mut out = Writer::default();
+            write_hll(&mut out, &sketch);
+            assert!(out.0.len() <= longest, "{values}: {}", out.0.len());
+            let mut from = Reader(&out.0);
+            assert_eq!(read_hll(&mut from, VERSION).unwrap(), sketch);
+            assert!(from.0.is_empty());
+            // As the first version has them.
+            assert_eq!(read_hll(&mut Reader(&sketch.all()), 1).unwrap(), sketch);
+        }
+    }
+
+    #[test]
+    fn registers_that_are_not_there_are_refused() {
+        let mut out = Writer::default();
+        write_hll(&mut out, &sketch(1));
+        let refused = |bytes: &[u8]| read_hll(&mut Reader(bytes), VERSION).unwrap_err();
+        assert!(refused(&out.0[..out.0.len() - 1]).contains("ends too early"));
+        *out.0.last_mut().unwrap() = 60;
+        assert!(refused(&out.0).ends_with("is not one"));
+    }
 }

@@ -1,12 +1,15 @@
 //! What a comparison with another profile needs of a column.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use tidemill_stats::sample::Moments;
 
 use super::column::ColumnProfile;
+use super::frequent::{Frequent, Sample};
+use super::mask::{mask, outline};
 use super::{Profile, describe};
-use crate::drift::inputs::{Categories, Side};
+use crate::ColumnType;
+use crate::drift::inputs::{Categories, InputValues, Side, TextSides};
 
 /// The name of all values that are not counted one by one.
 const OTHERS: &str = "(all others)";
@@ -90,6 +93,25 @@ impl Profile {
         Some(found)
     }
 
+    /// What a column of categories is compared by: its values, and where hardly any comes twice, what else is known of texts.
+    pub(crate) fn category_values(&self, current: &Self, name: &str) -> Option<InputValues> {
+        let categories = self.categories(current, name)?;
+        let (before, after) = (self.find(name)?, current.find(name)?);
+        let are_texts = [before, after].iter().all(|column| column.column_type == ColumnType::String);
+        if !are_texts || !categories.are_rare() {
+            return Some(InputValues::Categorical(categories));
+        }
+        let lengths = (self.side(name)?, current.side(name)?);
+        let shapes = before.outlines().zip(after.outlines()).map(|(old, new)| {
+            let all: BTreeMap<&String, ()> = old.keys().chain(new.keys()).map(|key| (key, ())).collect();
+            let counts = |side: &BTreeMap<String, u64>| -> Vec<f64> {
+                all.keys().map(|key| side.get(*key).copied().unwrap_or(0) as f64).collect()
+            };
+            (counts(&old), counts(&new))
+        });
+        Some(InputValues::Text(categories, TextSides { lengths, shapes }))
+    }
+
     /// The shares of a column's numbers between neighbouring edges.
     pub(crate) fn shares(&self, name: &str, edges: &[f64]) -> Option<Vec<f64>> {
         let (values, weights) = self.find(name)?.numbers.quantiles.points();
@@ -117,5 +139,26 @@ impl Profile {
     /// Pairs of columns with r and the number of rows.
     pub(crate) fn correlations(&self) -> Vec<([String; 2], f64, u64)> {
         describe::correlations(self).into_iter().map(|pair| (pair.columns, pair.r, pair.rows)).collect()
+    }
+}
+
+impl ColumnProfile {
+    /// Outlines of texts with their counts, where values or shapes were all counted.
+    fn outlines(&self) -> Option<BTreeMap<String, u64>> {
+        let mut found = BTreeMap::new();
+        let mut shape = String::new();
+        let mut add = |text: &str, count: u64| {
+            mask(text, &mut shape);
+            *found.entry(outline(&shape)).or_default() += count;
+        };
+        // A mask has the mask that it is.
+        let counted = |one: &&Frequent| one.error() == 0 && one.exact_distinct().is_some();
+        let exact = Some(&self.frequent).filter(counted).or(self.masks.as_ref().filter(counted))?;
+        for (value, count) in exact.values() {
+            if let Sample::Text(text) = value {
+                add(text, count);
+            }
+        }
+        Some(found)
     }
 }

@@ -6,11 +6,13 @@ use arrow::array::{ArrayRef, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
+use super::association::{Beside, Strength};
 use super::column::ColumnProfile;
 use super::frequent::{Frequent, Sample};
 use super::relations::{Key, Relations};
 use super::stats::{
-    Bar, ColumnStats, Correlation, Distinct, Duplicates, MissingTogether, Quantiles, TableStats, TopValue,
+    Association, AssociationKind, Bar, ColumnStats, Correlation, Distinct, Duplicates, MissingTogether,
+    Quantiles, TableStats, TopValue,
 };
 use super::{Profile, hll};
 use crate::ColumnType;
@@ -50,8 +52,38 @@ pub(super) fn table(profile: &Profile) -> TableStats {
         columns: profile.describe(),
         duplicates,
         missing_together: together,
+        associations: associations(profile, relations, &correlations),
         correlations,
     }
+}
+
+/// Every column beside the target, strongest first; correlations that are known anyway are among them.
+fn associations(profile: &Profile, relations: &Relations, known: &[Correlation]) -> Vec<Association> {
+    let Some(beside) = &relations.associations else { return Vec::new() };
+    let target = name(profile, beside.target);
+    let mut found: Vec<Association> = known
+        .iter()
+        .filter_map(|Correlation { columns: [a, b], r, rows }| {
+            let column = if *a == target { b } else { Some(a).filter(|_| *b == target)? };
+            let kind = AssociationKind::Correlation;
+            Some(Association { column: column.clone(), kind, value: *r, rows: *rows })
+        })
+        .collect();
+    for (place, column) in &beside.columns {
+        let Some((strength, rows)) = column.as_ref().and_then(Beside::strength) else { continue };
+        let (kind, value) = match strength {
+            Strength::Correlation(r) => (AssociationKind::Correlation, r),
+            Strength::CramersV(v) => (AssociationKind::CramersV, v),
+            Strength::CorrelationRatio(eta) => (AssociationKind::CorrelationRatio, eta),
+        };
+        let column = name(profile, *place);
+        // The same correlation may be known of a pair of numbers.
+        if !found.iter().any(|other| other.column == column) {
+            found.push(Association { column, kind, value, rows });
+        }
+    }
+    found.sort_by(|a, b| b.value.abs().total_cmp(&a.value.abs()));
+    found
 }
 
 /// The name of the column at a place.

@@ -49,8 +49,31 @@ pub(super) fn mask(text: &str, mask: &mut String) {
     }
 }
 
+/// Characters of an outline.
+const OUTLINE: usize = 8;
+
+/// A mask with runs of one kind told once, of its beginning: `A99999` is `A9`, so that texts of other lengths have the same.
+pub(super) fn outline(mask: &str) -> String {
+    let mut last = None;
+    let mut found: String = mask.chars().filter(|c| last.replace(*c) != Some(*c)).take(OUTLINE + 1).collect();
+    if found.chars().count() > OUTLINE {
+        found.pop();
+        found.push('…');
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn outlines_are_the_same_for_texts_of_other_lengths() {
+        let outline = |mask: &str| super::outline(mask);
+        assert_eq!(outline("A99999"), outline("AA9"));
+        assert_eq!(outline("9999-99-99 99:99"), "9-9-9 9:…");
+        assert_eq!(outline("Aaa aaaa"), "Aa a");
+        assert_eq!(outline(""), "");
+    }
+
     #[test]
     fn shapes() {
         let mut mask = String::new();

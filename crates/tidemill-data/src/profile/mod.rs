@@ -3,6 +3,7 @@
 //! A [`Profile`] holds counters, moments and sketches, and merges with another of the same columns: partitions, nodes
 //! and hours add up to the answer of one pass. [`Profile::describe`] turns it into plain numbers, `codec` into bytes.
 
+mod association;
 mod build;
 mod bytes;
 mod codec;
@@ -14,6 +15,7 @@ mod grid;
 mod hll;
 mod kll;
 mod mask;
+mod merge;
 mod moments;
 mod numbers;
 mod relations;
@@ -24,7 +26,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use rayon::prelude::*;
 use tidemill_core::{Progress, Quiet};
 
 pub use self::build::ProfileBuilder;
@@ -34,9 +35,10 @@ pub(crate) use self::describe::time_text;
 use self::relations::Relations;
 pub(crate) use self::runs::ordered;
 pub use self::stats::{
-    Bar, ColumnStats, Correlation, Distinct, Duplicates, MissingTogether, Quantiles, TableStats, TopValue,
+    Association, AssociationKind, Bar, ColumnStats, Correlation, Distinct, Duplicates, MissingTogether,
+    Quantiles, TableStats, TopValue,
 };
-use crate::{Error, Table, Value};
+use crate::{Error, Format, Table, Value};
 
 /// Mergeable statistics of a table.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +58,7 @@ pub struct ProfileOptions {
     pub exact_values: usize,
     /// Whether to look at pairs of columns and at keys.
     pub relations: bool,
-    /// The column that is predicted: it is correlated with all others even in a wide table.
+    /// The column that is predicted: every other column is set beside it, whatever its type and however wide the table is.
     pub target: Option<String>,
     /// Columns that identify a row: rows that repeat an earlier key are counted.
     pub key: Vec<String>,
@@ -108,17 +110,18 @@ impl Profile {
         build::build(table, options, progress)
     }
 
-    /// Describes a file in one pass, with the options that its columns ask for. It is [`Profile::build`] of the opened file, and
+    /// Describes a file in one pass, with the options that its columns ask for; its format is told by its name where it is not given. It is [`Profile::build`] of the opened file, and
     /// saves delimited text the pass that opening takes to find types, where its first rows tell them.
     ///
     /// # Errors
     /// As [`Table::open`] and [`Profile::build`].
     pub fn of_file(
         path: &Path,
+        format: Option<&Format>,
         options: &dyn Fn(&Schema) -> ProfileOptions,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
-        build::of_file(path, options, progress)
+        build::of_file(path, format, options, progress)
     }
 
     /// Number of rows.
@@ -133,32 +136,6 @@ impl Profile {
     /// The names of the columns, in the table's order.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|column| column.name.as_str())
-    }
-
-    /// Adds what `other` saw, as if its rows had come after these. Counters, ranges, histograms and moments are those
-    /// of one pass over both (moments up to rounding); quantiles and frequent values stay within the errors that they
-    /// tell. Of profiles of different fineness the coarser one remains.
-    ///
-    /// # Errors
-    /// Other columns or types.
-    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
-        let same = |a: &ColumnProfile, b: &ColumnProfile| a.name == b.name && a.data_type == b.data_type;
-        let fits = self.columns.len() == other.columns.len()
-            && self.columns.iter().zip(&other.columns).all(|(a, b)| same(a, b));
-        if !fits {
-            return Err(Error::Unusable("profiles of tables with other columns cannot be merged".to_owned()));
-        }
-        self.rows += other.rows;
-        self.columns
-            .par_iter_mut()
-            .zip(&other.columns)
-            .with_min_len(8)
-            .for_each(|(mine, theirs)| mine.merge(theirs));
-        match (&mut self.relations, &other.relations) {
-            (Some(mine), Some(theirs)) => mine.merge(theirs),
-            (mine, _) => *mine = None,
-        }
-        Ok(())
     }
 
     /// The numbers of every column, in the table's order.

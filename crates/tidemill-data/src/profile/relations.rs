@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use rayon::prelude::*;
 
+use super::association::Associations;
 use super::column::ColumnProfile;
 use super::hll::Hll;
 use super::moments::CoMoments;
@@ -30,6 +31,8 @@ pub(super) struct Relations {
     /// Their pairs (i, j) with i < j, row by row.
     pub(super) pairs: Vec<CoMoments>,
     pub(super) key: Option<Key>,
+    /// Columns beside the target, where there is one.
+    pub(super) associations: Option<Associations>,
 }
 
 /// How well the declared key tells rows apart.
@@ -49,7 +52,8 @@ pub(super) struct Key {
 impl Relations {
     pub(super) fn new(columns: &[ColumnProfile], target: Option<&str>, key: Vec<u32>) -> Self {
         let of = |name: Option<&str>| columns.iter().position(|column| Some(column.name.as_str()) == name);
-        let target = of(target).filter(|&place| {
+        let goal = of(target);
+        let target = goal.filter(|&place| {
             matches!(columns[place].column_type, ColumnType::Int | ColumnType::Float | ColumnType::Bool)
         });
         let numbers = (0..columns.len()).filter(|&place| {
@@ -58,7 +62,9 @@ impl Relations {
         let numeric: Vec<u32> =
             target.into_iter().chain(numbers).take(MOST_CORRELATED).map(|place| place as u32).collect();
         let pairs = numeric.len() * numeric.len().saturating_sub(1) / 2;
+        let known = if target.is_some() { numeric.as_slice() } else { &[] };
         Self {
+            associations: goal.and_then(|goal| Associations::new(columns, goal, known)),
             null_together: BTreeMap::new(),
             pairs: vec![CoMoments::default(); pairs],
             numeric,
@@ -75,6 +81,9 @@ impl Relations {
     pub(super) fn update(&mut self, batch: &RecordBatch) -> Result<(), Error> {
         self.nulls(batch);
         self.correlate(batch)?;
+        if let Some(associations) = &mut self.associations {
+            associations.update(batch)?;
+        }
         if let Some(key) = &mut self.key {
             key.update(batch)?;
         }
@@ -133,6 +142,10 @@ impl Relations {
             self.numeric.clear();
             self.pairs.clear();
         }
+        match (&mut self.associations, &other.associations) {
+            (Some(mine), Some(theirs)) => mine.merge(theirs),
+            (mine, _) => *mine = None,
+        }
         self.key = match (self.key.take(), &other.key) {
             (Some(mut mine), Some(theirs)) if mine.columns == theirs.columns => {
                 mine.merge(theirs);
@@ -169,7 +182,7 @@ impl Key {
 }
 
 /// A column of a batch with its mean taken off, and zeros where it is not a finite number.
-struct Centred {
+pub(super) struct Centred {
     values: Vec<f64>,
     mean: f64,
     squares: f64,
@@ -186,7 +199,7 @@ struct Gaps {
 }
 
 impl Centred {
-    fn of(array: &ArrayRef) -> Result<Self, Error> {
+    pub(super) fn of(array: &ArrayRef) -> Result<Self, Error> {
         let values = floats(array)?;
         let complete = values.null_count() == 0 && values.values().iter().all(|value| value.is_finite());
         if complete {
@@ -227,7 +240,7 @@ impl Centred {
     }
 
     /// The co-moments of the rows in which both have a number.
-    fn with(&self, other: &Self, rows: usize) -> CoMoments {
+    pub(super) fn with(&self, other: &Self, rows: usize) -> CoMoments {
         match (&self.gaps, &other.gaps) {
             (None, None) => CoMoments {
                 count: rows as u64,

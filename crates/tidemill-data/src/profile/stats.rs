@@ -18,6 +18,9 @@ pub struct TableStats {
     pub missing_together: Vec<MissingTogether>,
     /// Pairs of numeric columns, strongest first.
     pub correlations: Vec<Correlation>,
+    /// What every column has to do with the target, strongest first; empty without a target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub associations: Vec<Association>,
 }
 
 impl TableStats {
@@ -54,6 +57,31 @@ pub struct MissingTogether {
     pub rows: u64,
     /// Rows in which both are null as a share of those in which one of them is.
     pub overlap: f64,
+}
+
+/// How a column is set beside the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssociationKind {
+    /// Pearson's r of two columns of numbers; truth values of a target count as 0 and 1.
+    Correlation,
+    /// Cramér's V of two columns of categories, corrected for its bias.
+    CramersV,
+    /// The correlation ratio of categories and numbers, corrected for the number of categories.
+    CorrelationRatio,
+}
+
+/// What a column has to do with the target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Association {
+    /// The column.
+    pub column: String,
+    /// The measure, which the types of both decide.
+    pub kind: AssociationKind,
+    /// From 0 for nothing to 1 where one follows from the other; of a correlation with its sign.
+    pub value: f64,
+    /// Rows in which both have a value.
+    pub rows: u64,
 }
 
 /// Two numeric columns and their correlation.

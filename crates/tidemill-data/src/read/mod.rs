@@ -179,8 +179,8 @@ pub(crate) fn open(paths: &[PathBuf], format: Option<&Format>) -> Result<Table, 
 
 /// A file of delimited text as a table for one pass: with the types of its first rows, and with an error at the end where all rows have others. `None`
 /// for anything else, and where the first rows do not tell.
-pub(crate) fn guess(path: &Path) -> Option<Table> {
-    match Format::of_name(path) {
+pub(crate) fn guess(path: &Path, format: Option<&Format>) -> Option<Table> {
+    match format.cloned().or_else(|| Format::of_name(path)) {
         Some(Format::Csv(options)) if path.is_file() => csv::guess(path.to_owned(), &options).ok(),
         _ => None,
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use tidemill_core::Quiet;
-use tidemill_data::drift::{DriftOptions, DriftReport, Level, between_profiles, between_tables};
+use tidemill_data::drift::{DriftOptions, DriftReport, Level, TestKind, between_profiles, between_tables};
 use tidemill_data::{Profile, ProfileOptions, Table};
 
 use crate::python::{months, python};
@@ -231,4 +231,51 @@ fn profiles_without_drift_raise_few_alarms() {
         .count();
     // At most 5 % are declared; 8 of 60 and more would come once in 90 times even so, and the floors keep it lower.
     assert!(alarms < 8, "{alarms} of {rounds}");
+}
+
+/// Comments of which hardly any comes twice: so many words of a few letters, or a date instead.
+fn comments(rows: usize, seed: u64, words: usize, dates: bool) -> Table {
+    let mut numbers = Numbers(seed);
+    let mut text = |_| {
+        if dates && numbers.next() < 0.5 {
+            let at = (numbers.next() * 1e8) as u64;
+            return format!("{}-{:02}-{:02} {at:08} {}", 1900 + at % 100, at % 12, at % 28, at / 7);
+        }
+        let count = 3 + (numbers.next() * words as f64) as usize;
+        let word = |_| (0..4).map(|_| (b'a' + (numbers.next() * 26.0) as u8) as char).collect::<String>();
+        (0..count).map(word).collect::<Vec<_>>().join(" ")
+    };
+    let column: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(&mut text)));
+    let batch = RecordBatch::try_from_iter([("comment", column)]).unwrap();
+    Table::from_batches(batch.schema(), vec![batch]).unwrap()
+}
+
+#[test]
+fn texts_of_which_none_comes_twice_are_compared_by_lengths_and_shapes() {
+    let before = comments(3000, 1, 6, false);
+    let compare = |after: &Table| {
+        let rows = between_tables(&before, after, &options(), &Quiet).unwrap();
+        let kept = between_profiles(&profile(&before), &profile(after), &options()).unwrap();
+        [rows, kept].map(|report| report.verdict.columns[0].clone())
+    };
+    for column in compare(&comments(3000, 2, 6, false)) {
+        // Every text is new, and nothing happened.
+        assert_eq!(column.level, Level::None, "{column:?}");
+        assert!(column.shift < 0.1, "{column:?}");
+        assert_eq!(column.tests.len(), 4, "{column:?}");
+    }
+    for column in compare(&comments(3000, 3, 12, false)) {
+        assert_eq!(column.level, Level::Major, "{column:?}");
+        assert!(column.reason.contains("lengths of texts moved"), "{}", column.reason);
+        let length = column.tests.iter().find(|test| test.kind == TestKind::Length).unwrap();
+        assert!(column.shift >= length.effect && length.effect > 0.2, "{column:?}");
+    }
+    for column in compare(&comments(3000, 4, 6, true)) {
+        let shape = column.tests.iter().find(|test| test.kind == TestKind::Shape).unwrap();
+        assert!(shape.significant && shape.effect > 0.5, "{column:?}");
+        assert!(column.shift > 0.4, "{column:?}");
+    }
+    // Categories are compared by their values alone, as before.
+    let [report, _] = both(2000, Shift::default());
+    assert!(report.verdict.columns.iter().all(|column| column.tests.len() < 4), "{report:?}");
 }

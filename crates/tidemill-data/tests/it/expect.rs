@@ -280,6 +280,14 @@ fn fresh_data_are_told_from_old() {
     );
     assert!(ages[0].passed && !ages[1].passed, "{ages:?}");
     assert!(ages[1].message.contains("36"), "{}", ages[1].message);
+    // Of a column whose values are not shown, neither the time nor the age, which tells it.
+    let limits = Limits { redact: vec!["at".to_owned()], ..Limits::default() };
+    let now = Timestamp::from_millis(1_357_171_200_000);
+    let around = Surroundings { now: Some(now), ..Surroundings::default() };
+    let rule = rules(json!([{"freshness": {"column": "at", "max_age": "35h"}}]));
+    let hidden = evaluate_in(&table, "flights", &rule, &limits, &around).unwrap();
+    assert_eq!((hidden[0].passed, hidden[0].observed), (false, None));
+    assert_eq!(hidden[0].message, "the newest `at` is older than 35h; its values are not shown");
 }
 
 #[test]

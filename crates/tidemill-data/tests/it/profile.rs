@@ -128,6 +128,13 @@ fn merged_summaries_are_as_the_whole() {
             Some(merged) => merged.merge(&part).unwrap(),
         }
     }
+    let stored: Vec<Vec<u8>> = months(4)
+        .into_iter()
+        .map(|month| Profile::of(&Table::open(&[month], None).unwrap()).unwrap().to_bytes())
+        .collect();
+    // One after the other, and all at once.
+    assert_eq!(Profile::of_stored(&stored).unwrap(), merged);
+    assert_eq!(Profile::of_stored::<Vec<u8>>(&[]).unwrap(), None);
     let (whole, merged) = (whole.describe(), merged.unwrap().describe());
     for (a, b) in whole.iter().zip(&merged) {
         assert_eq!((&a.name, a.count, a.nulls, a.distinct), (&b.name, b.count, b.nulls, b.distinct));
@@ -399,10 +406,89 @@ fn a_file_of_text_that_is_read_once_gives_what_reading_it_twice_does() {
             assert_eq!(schema.field(7).name(), "word");
             ProfileOptions { key: vec!["whole".to_owned()], ..ProfileOptions::dataset() }
         };
-        let once = Profile::of_file(&path, &options, &Quiet).map_err(|error| error.to_string());
+        let once = Profile::of_file(&path, None, &options, &Quiet).map_err(|error| error.to_string());
         let twice = Table::open(std::slice::from_ref(&path), None)
             .and_then(|table| Profile::build(&table, &options(table.schema()), &Quiet))
             .map_err(|error| error.to_string());
         assert_eq!(once, twice, "{what}");
+    }
+}
+
+#[test]
+fn every_column_is_set_beside_the_target_whatever_the_types() {
+    use std::fmt::Write as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    // 70 columns of numbers, of which the last one follows the target, a category that does, and a name that tells rows.
+    let write = |name: &str, rows: std::ops::Range<u32>| {
+        let mut text =
+            (0..70).map(|at| format!("n{at}")).collect::<Vec<_>>().join(",") + ",kind,id,flag,y,score\n";
+        for row in rows {
+            let yes = row * 7919 % 3 == 0;
+            for at in 0..70_u32 {
+                let noise = f64::from((row * 31 + at * 17) * 7919 % 1000) / 1000.0;
+                let value = if at == 69 { noise + 2.0 * f64::from(u8::from(yes)) } else { noise };
+                write!(text, "{value},").unwrap();
+            }
+            let kind = if yes && row % 10 != 0 { "a" } else { ["b", "c"][row as usize % 2] };
+            let (flag, y) = (row % 2 == 0, if yes { "yes" } else { "no" });
+            writeln!(text, "{kind},id{row},{flag},{y},{}", 3 * u8::from(kind == "a") + u8::from(flag))
+                .unwrap();
+        }
+        let path = folder.path().join(name);
+        fs_err::write(&path, text).unwrap();
+        path
+    };
+    let (whole, first, second) = (write("w.csv", 0..900), write("a.csv", 0..400), write("b.csv", 400..900));
+    let build = |path: &std::path::Path, target: &str| {
+        let options = ProfileOptions { target: Some(target.to_owned()), ..ProfileOptions::dataset() };
+        Profile::build(&Table::open(&[path.to_owned()], None).unwrap(), &options, &Quiet).unwrap()
+    };
+    let expected = python(
+        "
+import sys, json, numpy as np, pandas as pd
+from scipy.stats import f_oneway, pearsonr, chi2_contingency
+d = pd.read_csv(sys.argv[1])
+def eta(num, cat):
+    g = [x.to_numpy() for _, x in d[num].groupby(d[cat])]
+    f = f_oneway(*g).statistic; k, n = len(g), len(d)
+    e2 = f * (k - 1) / (f * (k - 1) + n - k)
+    return float(np.sqrt(max(0, 1 - (1 - e2) * (n - 1) / (n - k))))
+def v(a, b):
+    t = pd.crosstab(d[a], d[b]).to_numpy(); n = t.sum(); r, c = t.shape
+    phi2 = max(0, chi2_contingency(t, correction=False).statistic / n - (r - 1) * (c - 1) / (n - 1))
+    rr, cc = r - (r - 1) ** 2 / (n - 1), c - (c - 1) ** 2 / (n - 1)
+    return float(np.sqrt(phi2 / min(rr - 1, cc - 1)))
+print(json.dumps({'y': {'n69': eta('n69', 'y'), 'score': eta('score', 'y'), 'kind': v('kind', 'y'), 'flag': v('flag', 'y')},
+                  'score': {'n69': float(pearsonr(d['score'], d['n69'])[0]), 'kind': eta('score', 'kind'), 'y': eta('score', 'y')}}))
+",
+        &[&whole],
+    );
+    for target in ["y", "score"] {
+        let profile = build(&whole, target);
+        let found = profile.stats().associations;
+        for (column, value) in expected[target].as_object().unwrap() {
+            let known = found
+                .iter()
+                .find(|one| one.column == *column)
+                .unwrap_or_else(|| panic!("{column}: {found:?}"));
+            assert!(
+                (known.value - value.as_f64().unwrap()).abs() < 1e-9,
+                "{target} {column}: {known:?} {value}"
+            );
+            assert_eq!(known.rows, 900);
+        }
+        // A column that names rows tells nothing of others, and the strongest come first.
+        assert!(found.iter().all(|one| one.column != "id" && one.column != target));
+        assert!(found.is_sorted_by(|a, b| a.value.abs() >= b.value.abs()), "{found:?}");
+        // What is kept is read back, and parts are the whole.
+        assert_eq!(Profile::from_bytes(&profile.to_bytes()).unwrap(), profile);
+        let mut merged = build(&first, target);
+        merged.merge(&build(&second, target)).unwrap();
+        let merged = merged.stats().associations;
+        for one in &found {
+            let other = merged.iter().find(|other| other.column == one.column).unwrap();
+            assert!((one.value - other.value).abs() < 1e-9 && one.kind == other.kind, "{one:?} {other:?}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tidemill_core::{Digest, Sha256, Timestamp};
 
-use crate::backend::{Conn, Context, on};
+use crate::backend::{Conn, Context, Either, on};
 use crate::dialect::{self, Rows};
 use crate::runs::parse;
 use crate::{Db, Error, Result, Tx};
@@ -172,6 +172,9 @@ fn bounds(folder: &str) -> (String, String) {
     (format!("{folder}/"), format!("{folder}0"))
 }
 
+/// Held by whoever writes artifacts until its commit. On SQLite there is one writer at a time anyway.
+const POSTGRES_LOCK: i64 = 0x7469_6465_6172_7466;
+
 /// Writes files after checking that none gets into the way of another.
 async fn put(mut conn: Conn<'_>, ctx: &Context, artifacts: &[Artifact]) -> Result<()> {
     const SQL: &str = "INSERT INTO artifact ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
@@ -183,6 +186,11 @@ async fn put(mut conn: Conn<'_>, ctx: &Context, artifacts: &[Artifact]) -> Resul
     last.reverse();
     last.dedup_by(|a, b| a.path == b.path);
     last.reverse();
+    // Otherwise two servers could each find nothing in their way, and write a file and a folder of one path.
+    if let Either::Postgres(c) = conn.reborrow() {
+        let locked = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(POSTGRES_LOCK).execute(c).await;
+        locked.map(drop).map_err(ctx.fail("store artifacts"))?;
+    }
     if let Some(name) = obstacle(conn.reborrow(), &last).await.map_err(ctx.fail("store artifacts"))? {
         return Err(Error::Exists { what: "file or folder", name });
     }

@@ -10,7 +10,7 @@ mod types;
 mod write;
 
 pub use history::AliasMove;
-pub use search::ModelQuery;
+pub use search::{FoundVersions, ModelQuery};
 pub use types::{Alias, ModelVersion, NewVersion, RegisteredModel, VersionStage};
 pub(crate) use write::put_tags;
 pub use write::{AliasChange, Staged};

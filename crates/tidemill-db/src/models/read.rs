@@ -25,6 +25,17 @@ impl Db {
         model_version(tx.conn(), &ctx, model, version).await
     }
 
+    /// The numbers that versions of a model have or had: those of deleted ones are not given again.
+    pub async fn version_numbers(&self, model: &str) -> Result<Vec<u64>> {
+        const SQL: &str = "SELECT v.version FROM model_version v JOIN registered_model m ON m.id = v.model_id
+            WHERE m.name = $1 ORDER BY v.version";
+        let mut reader = self.reader().await?;
+        let numbers: Vec<i64> =
+            on!(reader.conn(), c => sqlx::query_scalar(SQL).bind(model).fetch_all(c).await)
+                .map_err(self.ctx().fail("read versions"))?;
+        Ok(numbers.into_iter().map(|number| number as u64).collect())
+    }
+
     /// The version that an alias points at.
     pub async fn aliased_version(&self, model: &str, alias: &str) -> Result<Option<ModelVersion>> {
         const SQL: &str = "SELECT a.version FROM model_alias a JOIN registered_model m ON m.id = a.model_id

@@ -2,6 +2,7 @@
 
 use super::read::{models_by_id, versions_by_id};
 use super::types::{ModelVersion, RegisteredModel};
+use crate::backend::Transact;
 use crate::search::{Column, Condition, Field, Op, Operand, OrderBy, Sql};
 use crate::tracking::KeyValue;
 use crate::{Db, Result};
@@ -45,21 +46,75 @@ impl Db {
     pub async fn search_model_versions(&self, query: &ModelQuery) -> Result<Vec<ModelVersion>> {
         let mut tx = self.snapshot().await?;
         let ctx = tx.ctx.clone();
-        let mut sql = Sql::new(&tx.conn());
-        sql.push("SELECT v.id FROM model_version v JOIN registered_model m ON m.id = v.model_id");
-        sql.push(" WHERE v.stage <> 'Deleted_Internal'");
-        for condition in &query.conditions {
-            sql.push(" AND ");
-            push_version(&mut sql, condition);
-        }
-        if let Some(tag) = &query.without {
-            push_without(&mut sql, "model_version_tag c WHERE c.version_id", "v.id", tag);
-        }
-        push_order(&mut sql, query, version_column, &["m.name", "v.version"]);
-        let rows: Vec<(i64,)> = sql.fetch(tx.conn()).await.map_err(ctx.fail("search versions"))?;
-        let ids: Vec<i64> = rows.into_iter().map(|(id,)| id).collect();
+        let ids = version_rows(&mut tx, query).await?;
         versions_by_id(tx.conn(), &ctx, &ids).await
     }
+
+    /// As [`Self::search_model_versions`], to be read a part at a time.
+    pub async fn find_model_versions(&self, query: &ModelQuery) -> Result<FoundVersions> {
+        let query = ModelQuery { limit: query.limit + 1, ..query.clone() };
+        let mut tx = self.snapshot().await?;
+        let ctx = tx.ctx.clone();
+        let mut ids = version_rows(&mut tx, &query).await?;
+        let more = ids.len() == query.limit;
+        ids.truncate(query.limit - 1);
+        let first = versions_by_id(tx.conn(), &ctx, ids.get(..PART).unwrap_or(&ids)).await?;
+        let mut rest = ids.into_iter();
+        rest.by_ref().take(PART).for_each(drop);
+        Ok(FoundVersions { db: self.clone(), first, rest, more })
+    }
+}
+
+/// Versions that are read at once of a page that is read in parts.
+const PART: usize = 1000;
+
+/// Versions that a search found, read a part at a time, so that a long page is never in memory as a whole.
+pub struct FoundVersions {
+    db: Db,
+    /// Read with the search itself: a page of one part is one state of the database.
+    first: Vec<ModelVersion>,
+    /// The rows of the others.
+    rest: std::vec::IntoIter<i64>,
+    /// Whether there are more than the page holds.
+    pub more: bool,
+}
+
+impl FoundVersions {
+    /// The next versions in order; none at the end. One that was removed since the search is left out.
+    pub async fn part(&mut self) -> Result<Vec<ModelVersion>> {
+        if !self.first.is_empty() {
+            return Ok(std::mem::take(&mut self.first));
+        }
+        loop {
+            let ids: Vec<i64> = self.rest.by_ref().take(PART).collect();
+            if ids.is_empty() {
+                return Ok(Vec::new());
+            }
+            let mut tx = self.db.snapshot().await?;
+            let versions = versions_by_id(tx.conn(), self.db.ctx(), &ids).await?;
+            if !versions.is_empty() {
+                return Ok(versions);
+            }
+        }
+    }
+}
+
+/// The rows of the versions that a search finds.
+async fn version_rows(tx: &mut Transact, query: &ModelQuery) -> Result<Vec<i64>> {
+    let ctx = tx.ctx.clone();
+    let mut sql = Sql::new(&tx.conn());
+    sql.push("SELECT v.id FROM model_version v JOIN registered_model m ON m.id = v.model_id");
+    sql.push(" WHERE v.stage <> 'Deleted_Internal'");
+    for condition in &query.conditions {
+        sql.push(" AND ");
+        push_version(&mut sql, condition);
+    }
+    if let Some(tag) = &query.without {
+        push_without(&mut sql, "model_version_tag c WHERE c.version_id", "v.id", tag);
+    }
+    push_order(&mut sql, query, version_column, &["m.name", "v.version"]);
+    let rows: Vec<(i64,)> = sql.fetch(tx.conn()).await.map_err(ctx.fail("search versions"))?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 fn push_model(sql: &mut Sql, Condition { field, op, value }: &Condition) {

@@ -1,4 +1,6 @@
-//! Messages about alerts that wait, are tried, and end. Trying is no change of state that anybody decided, so it has no event.
+//! Messages about alerts that wait, are tried, and end: those of an endpoint to one receiver in their order. Trying is no change of state that anybody decided, so it has no event.
+
+use std::time::Duration;
 
 use tidemill_core::Timestamp;
 
@@ -32,16 +34,27 @@ pub struct AlertDelivery {
 
 type Row = (String, String, String, String, i64, i64);
 
+/// A message that waits is tried at the latest so long after one that follows it. No attempt takes longer.
+const SOON_AFTER: Duration = Duration::from_secs(60);
+
 impl Tx {
     /// Puts a message into the outbox. It belongs to the change that it tells of, which has the event.
     pub async fn queue_alert_delivery(&mut self, made: &NewAlertDelivery, at: Timestamp) -> Result<()> {
         const SQL: &str =
             "INSERT INTO alert_delivery (uuid, endpoint, receiver, body, created_at, state, attempts,
             next_at) VALUES ($1, $2, $3, $4, $5, 'pending', 0, $5)";
+        const SOON: &str = "UPDATE alert_delivery SET next_at = $1, attempts = attempts - 1
+            WHERE state = 'pending' AND endpoint = $2 AND receiver = $3 AND next_at > $1 AND attempts > 0";
         let ctx = self.transact.ctx.clone();
         on!(self.transact.conn(), c => sqlx::query(SQL)
             .bind(&made.id).bind(&made.endpoint).bind(&made.receiver).bind(&made.body).bind(at.millis())
             .execute(c).await.map(drop))
+        .map_err(ctx.fail("queue a message about alerts"))?;
+        // What waits before it is tried soon, or news would be late because of what is old. That attempt is one more than it has anyway,
+        // and one that is under way keeps its time.
+        let soon = at.plus(SOON_AFTER).millis();
+        on!(self.transact.conn(), c => sqlx::query(SOON)
+            .bind(soon).bind(&made.endpoint).bind(&made.receiver).execute(c).await.map(drop))
         .map_err(ctx.fail("queue a message about alerts"))?;
         self.changed = true;
         Ok(())
@@ -50,19 +63,32 @@ impl Tx {
 
 impl Db {
     /// Takes up to `limit` messages whose time has come, and puts their next attempt off until `until`: whoever takes them has this
-    /// long, and if he dies another one tries then.
+    /// long, and if he dies another one tries then. Of those about an endpoint to one receiver only the oldest is taken: nobody is to
+    /// hear that an alert fires after he heard that it is over.
     pub async fn claim_alert_deliveries(
         &self,
         now: Timestamp,
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<AlertDelivery>> {
-        const DUE: &str = "SELECT COUNT(*) FROM alert_delivery WHERE state = 'pending' AND next_at <= $1";
+        macro_rules! is_due {
+            ($alias:literal, $now:literal) => {
+                concat!(
+                    $alias, ".state = 'pending' AND ", $alias, ".next_at <= ", $now,
+                    " AND NOT EXISTS (SELECT 1 FROM alert_delivery o WHERE o.state = 'pending' AND o.endpoint = ",
+                    $alias, ".endpoint AND o.receiver = ", $alias, ".receiver AND o.id < ", $alias, ".id)"
+                )
+            };
+        }
+        const DUE: &str = concat!("SELECT COUNT(*) FROM alert_delivery d WHERE ", is_due!("d", "$1"));
         // The outer condition is looked at again once another server's claim of the same rows is committed.
-        const CLAIM: &str = "UPDATE alert_delivery SET next_at = $1, attempts = attempts + 1
-            WHERE state = 'pending' AND next_at <= $2 AND id IN (SELECT id FROM alert_delivery
-                WHERE state = 'pending' AND next_at <= $2 ORDER BY next_at, id LIMIT $3)
-            RETURNING uuid, endpoint, receiver, body, created_at, attempts";
+        const CLAIM: &str = concat!(
+            "UPDATE alert_delivery SET next_at = $1, attempts = attempts + 1
+            WHERE state = 'pending' AND next_at <= $2 AND id IN (SELECT d.id FROM alert_delivery d WHERE ",
+            is_due!("d", "$2"),
+            " ORDER BY d.next_at, d.id LIMIT $3)
+            RETURNING uuid, endpoint, receiver, body, created_at, attempts"
+        );
         // Taking needs the write lock, so it is not done for nothing.
         let mut reader = self.reader().await?;
         let due: i64 = on!(reader.conn(), c => sqlx::query_scalar(DUE).bind(now.millis()).fetch_one(c).await)

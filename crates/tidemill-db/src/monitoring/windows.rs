@@ -103,8 +103,25 @@ impl Db {
         rows.into_iter().map(from_row).collect()
     }
 
+    /// The end of the last window of a series that ended at or before `at`.
+    pub async fn judged_until(
+        &self,
+        endpoint: &str,
+        watch: &str,
+        at: Timestamp,
+    ) -> Result<Option<Timestamp>> {
+        const SQL: &str =
+            "SELECT MAX(to_at) FROM monitor_window WHERE endpoint = $1 AND watch = $2 AND to_at <= $3";
+        let mut reader = self.reader().await?;
+        let until: Option<i64> = on!(reader.conn(), c => sqlx::query_scalar(SQL)
+            .bind(endpoint).bind(watch).bind(at.millis()).fetch_one(c).await)
+        .map_err(self.ctx().fail("read windows"))?;
+        Ok(until.map(Timestamp::from_millis))
+    }
+
     /// The last `each` windows of some series, which are named by endpoint and watch, each once: the series in their order, of each the
-    /// last windows first.
+    /// last windows first. One that was judged more than a day before it began is of a
+    /// time that somebody made up.
     pub async fn last_windows(&self, series: &[(&str, &str)], each: usize) -> Result<Vec<Vec<Judged>>> {
         let mut all: Vec<Vec<Judged>> = vec![Vec::new(); series.len()];
         let each = i64::try_from(each).unwrap_or(i64::MAX);
@@ -113,7 +130,7 @@ impl Db {
             let part = |at: usize| {
                 format!(
                     "SELECT * FROM (SELECT {COLUMNS} FROM monitor_window WHERE endpoint = ${} AND watch = ${}
-                     ORDER BY from_at DESC, id DESC LIMIT $1) AS s{at}",
+                     AND from_at <= evaluated_at + 86400000 ORDER BY from_at DESC, id DESC LIMIT $1) AS s{at}",
                     2 * at + 2,
                     2 * at + 3
                 )

@@ -12,6 +12,6 @@ mod text;
 pub use condition::{Condition, Field, Op, Operand, OrderBy};
 pub use experiments::{DatasetSummary, ExperimentSearch};
 pub use page::{Cursor, Page};
-pub use runs::{Effort, RunSearch};
+pub use runs::{Effort, FoundRuns, RunSearch};
 #[allow(unused_imports, reason = "for the searches of the other modules")]
 pub(crate) use sql::{Column, Sql};

@@ -85,9 +85,12 @@ impl Tx {
         Ok(found.map_err(LoadError::sort(&ctx, "read experiments"))?.pop())
     }
 
-    /// The number for the next experiment: one more than the greatest, from 1.
+    /// The number for the next experiment: one more than the greatest that there is or was, from 1. That of one that was
+    /// removed for good is not given again: what the log says of it must not seem to be of another one.
     pub async fn next_experiment(&mut self) -> Result<i64> {
-        const SQL: &str = "SELECT COALESCE(MAX(id), 0) + 1 FROM experiment";
+        const SQL: &str = "SELECT MAX(n) + 1 FROM (SELECT COALESCE(MAX(id), 0) AS n FROM experiment
+            UNION ALL SELECT COALESCE(MAX(CAST(substr(subject, 12) AS BIGINT)), 0) FROM event
+                WHERE kind = 'experiment.removed') known";
         let ctx = Arc::clone(&self.transact.ctx);
         on!(self.transact.conn(), c => sqlx::query_scalar(SQL).fetch_one(c).await)
             .map_err(ctx.fail("read experiments"))

@@ -11,12 +11,14 @@ pub(crate) mod experiments;
 mod history;
 pub(crate) mod load;
 pub(crate) mod point;
+mod remove;
 pub(crate) mod runs;
 mod sample;
 mod types;
 mod whole;
 
 pub use curve::{Curve, Smoothing};
+pub use remove::{Removable, Removal};
 pub use sample::extremes;
 pub(crate) use types::artifacts_below;
 pub use types::{

@@ -6,7 +6,7 @@ use tidemill_core::{RunId, Timestamp};
 
 use super::experiments::parse_stage;
 use super::load::{LoadError, load};
-use crate::backend::on;
+use crate::backend::{Either, on};
 use crate::dialect::{self, Rows};
 use crate::runs::parse;
 use crate::tracking::{Run, RunInfo, RunStatus, Stage};
@@ -80,6 +80,47 @@ impl Db {
         let numbers: Vec<i64> = found.into_iter().map(|(number, _)| number).collect();
         let runs = load(snapshot.conn(), &numbers).await;
         runs.map_err(LoadError::sort(self.ctx(), "read runs"))
+    }
+}
+
+impl Db {
+    /// Gives a tag of a run another value that depends on the one it has. Nobody else does so in between.
+    ///
+    /// Fails with [`Error::NotFound`] if there is no such run, and with [`Error::Deleted`] if it is deleted.
+    pub async fn change_run_tag(
+        &self,
+        id: RunId,
+        key: &str,
+        change: impl FnOnce(Option<&str>) -> String,
+    ) -> Result<()> {
+        const READ: &str = "SELECT value FROM run_tag WHERE run_id = $1 AND key = $2";
+        const WRITE: &str = "INSERT INTO run_tag (run_id, key, value) VALUES ($1, $2, $3)
+            ON CONFLICT (run_id, key) DO UPDATE SET value = excluded.value";
+        let fail = || self.ctx().fail("change a tag");
+        let mut tx = self.write().await?;
+        // There may be no tag to lock, so the run is.
+        let found: Option<(i64, String)> = match tx.conn() {
+            Either::Sqlite(c) => {
+                let sql = "SELECT id, stage FROM run WHERE uuid = $1";
+                sqlx::query_as(sql).bind(id.to_string()).fetch_optional(c).await
+            }
+            Either::Postgres(c) => {
+                let sql = "SELECT id, stage FROM run WHERE uuid = $1 FOR UPDATE";
+                sqlx::query_as(sql).bind(id.to_string()).fetch_optional(c).await
+            }
+        }
+        .map_err(fail())?;
+        let (run, stage) = found.ok_or_else(|| Error::no_tracked_run(id))?;
+        if parse_stage("run", &stage)? == Stage::Deleted {
+            return Err(Error::Deleted { what: "tracked run", name: id.to_string() });
+        }
+        let before: Option<String> =
+            on!(tx.conn(), c => sqlx::query_scalar(READ).bind(run).bind(key).fetch_optional(c).await)
+                .map_err(fail())?;
+        let value = change(before.as_deref());
+        on!(tx.conn(), c => sqlx::query(WRITE).bind(run).bind(key).bind(&value).execute(c).await.map(drop))
+            .map_err(fail())?;
+        tx.commit().await
     }
 }
 

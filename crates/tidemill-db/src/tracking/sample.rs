@@ -81,7 +81,10 @@ mod tests {
         let flat = history((0..9).map(|i| if i == 4 { f64::NAN } else { 5.0 }));
         for (point, was) in smoothed(&flat, 0.9).iter().zip(&flat) {
             assert_eq!(point.step, was.step);
-            assert!((point.value - 5.0).abs() < 1e-12 || was.value.is_nan() && point.value.is_nan(), "{point:?}");
+            assert!(
+                (point.value - 5.0).abs() < 1e-12 || was.value.is_nan() && point.value.is_nan(),
+                "{point:?}"
+            );
         }
     }
 

@@ -11,6 +11,7 @@ use crate::fixture::{Fixture, at, digest, event, on_both};
 on_both!(
     what_is_written_is_read_and_replaced,
     files_and_folders_exclude_each_other,
+    two_servers_do_not_write_a_file_and_a_folder_of_one_path,
     a_folder_is_listed_without_what_lies_below,
     listing_is_what_a_walk_gives,
     deleting_takes_what_lies_below_and_nothing_else,
@@ -91,6 +92,16 @@ async fn files_and_folders_exclude_each_other(f: Fixture) {
     assert_eq!(paths(&f, "").await, ["a/b/c", "d"]);
     // Names that only begin alike are no obstacle.
     put(&f, &["a-", "a.txt", "a0", "a/b.c", "a/b0", "dd", "a/b/d"]).await;
+}
+
+async fn two_servers_do_not_write_a_file_and_a_folder_of_one_path(f: Fixture) {
+    let other = crate::fixture::open(&f.url).await;
+    for i in 0..20 {
+        let (file, below) = ([artifact(&format!("{i}/a"))], [artifact(&format!("{i}/a/b"))]);
+        let (one, two) = tokio::join!(f.db.put_artifacts(&file), other.put_artifacts(&below));
+        assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
+    }
+    assert_eq!(paths(&f, "").await.len(), 20);
 }
 
 async fn a_folder_is_listed_without_what_lies_below(f: Fixture) {

@@ -299,6 +299,7 @@ async fn freezes_are_set_and_lifted(f: Fixture) {
         freeze: freeze.id,
         endpoint: None,
         reason: freeze.reason.clone(),
+        since: None,
         until: freeze.until,
     };
     tx.commit(vec![event(1, kind)]).await.unwrap();

@@ -11,6 +11,7 @@
 
 mod artifacts;
 mod crash;
+mod curves;
 mod datasets;
 mod delivery;
 mod endpoints;
@@ -27,6 +28,7 @@ mod models;
 mod open;
 mod profiles;
 mod records;
+mod removal;
 mod runs;
 mod schema;
 mod search_experiments;

@@ -24,6 +24,7 @@ on_both!(
     a_change_of_a_model_needs_an_event,
     models_are_searched,
     versions_are_searched,
+    many_versions_come_in_parts,
 );
 
 fn kv(key: &str, value: &str) -> KeyValue {
@@ -447,4 +448,25 @@ async fn versions_are_searched(f: Fixture) {
         assert_eq!(find(conditions.clone(), order, None).await, found, "{conditions:?}");
     }
     assert_eq!(find(vec![], vec![], Some(kv("hide", "yes"))).await, "m2 m1");
+}
+
+async fn many_versions_come_in_parts(f: Fixture) {
+    register(&f.db, "a", 1).await;
+    f.sql(
+        "INSERT INTO model_version (model_id, version, stage, source, status, created_at, updated_at)
+        SELECT m.id, n.i, 'None', 's', 'READY', 0, 0 FROM registered_model m,
+            (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500) SELECT i FROM n) n",
+    )
+    .await;
+    let query = ModelQuery { limit: 1400, ..ModelQuery::default() };
+    let whole = f.db.search_model_versions(&query).await.unwrap();
+    let mut found = f.db.find_model_versions(&query).await.unwrap();
+    assert!(found.more);
+    let (first, second) = (found.part().await.unwrap(), found.part().await.unwrap());
+    assert_eq!((first.len(), second.len()), (1000, 400));
+    assert_eq!([first, second].concat(), whole);
+    assert!(found.part().await.unwrap().is_empty());
+    let all = ModelQuery { limit: 1500, ..ModelQuery::default() };
+    assert!(!f.db.find_model_versions(&all).await.unwrap().more);
+    assert_eq!(f.db.version_numbers("a").await.unwrap().len(), 1500);
 }

@@ -145,17 +145,23 @@ async fn outcomes_wait_are_matched_and_counted(f: Fixture) {
     settled[0].matched = matched("r1", None);
     settled[0].is_late = true;
     settled[1].matched = matched("r9", Some(2));
-    settled[2].tested_part = 7;
+    (settled[2].tested_part, settled[2].is_tried) = (7, true);
     let states = f.db.settle_outcomes("loans", &settled, at(60)).await.unwrap();
     assert_eq!(states, [OutcomeState::Matched, OutcomeState::Matched, OutcomeState::Waiting]);
     let counts = f.db.outcome_counts("loans").await.unwrap();
     assert_eq!(f.db.all_outcome_counts().await.unwrap(), counts);
-    assert_eq!(counts, OutcomeCounts { matched: 2, late: 1, waiting: 1, duplicate: 0 });
+    assert_eq!(counts, OutcomeCounts { matched: 2, late: 1, waiting: 1, ..OutcomeCounts::default() });
     let left = f.db.outcomes("loans", Some(OutcomeState::Waiting), 0, 10).await.unwrap();
     assert_eq!(
         left.iter().map(|outcome| (outcome.id, outcome.tested_part)).collect::<Vec<_>>(),
         [(ids[2], 7)]
     );
+    // What only waits on is not written again, and leaves no event.
+    let head = f.db.log_head().await.unwrap().size;
+    let again = Outcome { tested_part: 9, ..left[0].clone() };
+    assert_eq!(f.db.settle_outcomes("loans", &[again], at(60)).await.unwrap(), [OutcomeState::Waiting]);
+    let same = f.db.outcomes("loans", Some(OutcomeState::Waiting), 0, 10).await.unwrap();
+    assert_eq!((same[0].tested_part, f.db.log_head().await.unwrap().size), (7, head));
     let joined = f.db.matched_outcomes("loans", at(40), at(41)).await.unwrap();
     assert_eq!(
         joined.iter().map(|outcome| outcome.matched.clone()).collect::<Vec<_>>(),
@@ -165,6 +171,11 @@ async fn outcomes_wait_are_matched_and_counted(f: Fixture) {
         f.db.matched_outcomes("loans", at(41), Timestamp::from_millis(i64::MAX)).await.unwrap().is_empty()
     );
     assert_eq!(f.db.endpoints_with_waiting_outcomes().await.unwrap(), ["loans"]);
+    let given_up = Outcome { state: OutcomeState::Unmatched, ..left[0].clone() };
+    assert_eq!(f.db.settle_outcomes("loans", &[given_up], at(60)).await.unwrap(), [OutcomeState::Unmatched]);
+    let counts = f.db.outcome_counts("loans").await.unwrap();
+    assert_eq!((counts.waiting, counts.unmatched), (0, 1), "it is kept, and waits no more");
+    assert!(f.db.endpoints_with_waiting_outcomes().await.unwrap().is_empty());
     assert_eq!(f.db.outcomes("loans", None, ids[0], 1).await.unwrap()[0].id, ids[1]);
     assert_eq!(f.db.drop_outcomes("loans", at(51), at(60)).await.unwrap(), 3);
     assert_eq!(f.db.drop_outcomes("loans", at(51), at(61)).await.unwrap(), 0);
@@ -172,6 +183,7 @@ async fn outcomes_wait_are_matched_and_counted(f: Fixture) {
     let expected = [
         EventKind::OutcomesReceived { endpoint: endpoint.clone(), outcomes: 3 },
         EventKind::OutcomesJoined { endpoint: endpoint.clone(), matched: 2, late: 1, duplicate: 0 },
+        EventKind::OutcomesUnmatched { endpoint: endpoint.clone(), outcomes: 1 },
         EventKind::OutcomesRemoved { endpoint, outcomes: 3 },
     ];
     assert_eq!(events(&f).await, expected);

@@ -16,6 +16,7 @@ on_both!(
     a_step_of_no_run_is_refused,
     touching_the_cache_needs_no_event,
     old_runs_are_pruned_and_their_objects_released,
+    runs_of_other_projects_are_not_counted,
 );
 
 fn finished(run: RunId, state: RunState) -> NewEvent {
@@ -166,7 +167,15 @@ async fn old_runs_are_pruned_and_their_objects_released(f: Fixture) {
     finish(&f.db, one, "lock 1").await;
     finish(&f.db, two, "lock 2").await;
     let mut tx = f.db.begin().await.unwrap();
-    let tested = EventKind::ModelTested { run: two, evidence: digest("evidence"), passed: 1, failed: 0 };
+    let tested = EventKind::ModelTested {
+        run: two,
+        evidence: digest("evidence"),
+        passed: 1,
+        failed: 0,
+        not_judged: None,
+        waiting: None,
+        content: None,
+    };
     tx.touch_cache(&[], at(0)).await.unwrap();
     tx.commit(vec![event(1, tested)]).await.unwrap();
 
@@ -175,7 +184,7 @@ async fn old_runs_are_pruned_and_their_objects_released(f: Fixture) {
     {
         assert!(all.contains(&digest(name)), "{name}");
     }
-    let keep = Keep { runs: Some(1) };
+    let keep = Keep { runs: Some(1), project: None };
     let kept = f.db.roots(&keep).await.unwrap();
     for (name, stays) in [
         ("plan", true),
@@ -199,4 +208,40 @@ async fn old_runs_are_pruned_and_their_objects_released(f: Fixture) {
     assert_eq!(f.db.roots(&Keep::default()).await.unwrap(), kept);
     let left: Vec<_> = f.db.runs(9).await.unwrap().into_iter().map(|run| run.id).collect();
     assert_eq!(left, [two, three]);
+}
+
+async fn runs_of_other_projects_are_not_counted(f: Fixture) {
+    // Two runs of ours, and later three of a project that shares the database.
+    let ours = [begun(&f.db, 1, 10).await, begun(&f.db, 2, 20).await];
+    let theirs = [3, 4, 5].map(run_id);
+    for (number, id) in [(3, theirs[0]), (4, theirs[1]), (5, theirs[2])] {
+        let mut tx = f.db.begin().await.unwrap();
+        let new = tidemill_db::NewRun { project: "theirs".to_owned(), ..new_run(id, number * 10) };
+        tx.start_run(&new).await.unwrap();
+        tx.commit(vec![started(id, 1)]).await.unwrap();
+    }
+    for (at, id) in ours.into_iter().chain(theirs).enumerate() {
+        add_step(&f.db, &step(id, &format!("s{at}"))).await;
+        finish(&f.db, id, &format!("lock {at}")).await;
+    }
+    let ids = |runs: Vec<tidemill_db::RunRecord>| runs.into_iter().map(|run| run.id).collect::<Vec<_>>();
+    let project = new_run(ours[0], 1).project;
+    assert_eq!(ids(f.db.runs_of(&project, 1).await.unwrap()), [ours[1]]);
+    assert_eq!(ids(f.db.runs_of("theirs", 9).await.unwrap()), [theirs[2], theirs[1], theirs[0]]);
+    assert_eq!(ids(f.db.runs_of("nobody", 9).await.unwrap()), []);
+    // The newest of each, or the newest of ours and all of theirs.
+    let each = Keep { runs: Some(1), project: None };
+    assert_eq!(ids(f.db.kept_runs(&each).await.unwrap()), [theirs[2], ours[1]]);
+    let keep = Keep { runs: Some(1), project: Some(&project) };
+    let kept = [theirs[2], theirs[1], theirs[0], ours[1]];
+    assert_eq!(ids(f.db.kept_runs(&keep).await.unwrap()), kept);
+    let roots = f.db.roots(&keep).await.unwrap();
+    for at in 0..5 {
+        assert_eq!(roots.contains(&digest(&format!("lock {at}"))), at > 0, "{at}");
+        assert_eq!(roots.contains(&digest(&format!("file of s{at}"))), at > 0, "{at}");
+    }
+    let mut tx = f.db.begin().await.unwrap();
+    assert_eq!(tx.prune(&keep).await.unwrap(), Pruned { runs: 1, steps: 1, results: 1 });
+    tx.commit(vec![event(1, EventKind::StoreSwept { objects: 0, bytes: 0 })]).await.unwrap();
+    assert_eq!(ids(f.db.runs(9).await.unwrap()), kept);
 }

@@ -16,6 +16,7 @@ use crate::fixture::{Fixture, at, on_both, pushed};
 
 on_both!(
     random_searches_find_what_a_plain_evaluation_finds,
+    a_long_page_comes_in_parts,
     pages_go_on_where_they_ended_while_runs_come_and_go,
     places_of_another_search_are_refused,
 );
@@ -482,6 +483,40 @@ fn fits(text: &[char], pattern: &[char]) -> bool {
         Some(('_', rest)) => !text.is_empty() && fits(&text[1..], rest),
         Some((c, rest)) => text.first() == Some(c) && fits(&text[1..], rest),
     }
+}
+
+/// The same runs, whether they come at once or in parts.
+async fn a_long_page_comes_in_parts(fixture: Fixture) {
+    let db = &fixture.db;
+    make_experiment(db, 1).await;
+    let many = 601;
+    let values: Vec<String> =
+        (0..many).map(|i| format!("('{i:032x}', 1, 'n', 'u', 'FINISHED', 'active', 'x', {i})")).collect();
+    let columns = "uuid, experiment_id, name, user_name, status, stage, artifact_uri, started_at";
+    fixture.sql(&format!("INSERT INTO run ({columns}) VALUES {}", values.join(","))).await;
+    let mut search = RunSearch {
+        experiments: vec![1],
+        stages: vec![Stage::Active],
+        conditions: Vec::new(),
+        order: Vec::new(),
+        limit: many - 1,
+        after: None,
+    };
+    let whole = db.search_runs(&search).await.unwrap();
+    let mut found = db.find_runs(&search).await.unwrap();
+    assert_eq!(found.next, whole.next);
+    let (mut runs, mut parts) = (Vec::new(), Vec::new());
+    loop {
+        let part = found.part().await.unwrap();
+        if part.is_empty() {
+            break;
+        }
+        parts.push(part.len());
+        runs.extend(part);
+    }
+    assert_eq!((runs, parts), (whole.items, vec![250, 250, 100]));
+    search.limit = 0;
+    assert!(db.find_runs(&search).await.unwrap().part().await.unwrap().is_empty());
 }
 
 async fn pages_go_on_where_they_ended_while_runs_come_and_go(fixture: Fixture) {

@@ -15,6 +15,7 @@ on_both!(
     updates_change_what_they_name,
     only_a_changed_status_is_an_event,
     tags_are_replaced_and_removed,
+    changes_of_a_tag_by_its_value_do_not_get_lost,
     parameters_do_not_change,
     the_newest_point_is_known,
     inputs_and_outputs,
@@ -126,6 +127,19 @@ async fn tags_are_replaced_and_removed(f: Fixture) {
     let again = ingest.log(run, removed("b")).await;
     assert!(matches!(again, Err(Error::NotFound { what: "tag", .. })), "{again:?}");
     assert_eq!(read(&f.db, run).await.tags, [pair("a", "2")]);
+}
+
+async fn changes_of_a_tag_by_its_value_do_not_get_lost(f: Fixture) {
+    experiment(&f.db, 3).await;
+    let run = tracked(&f.db, run_id(1), 3).await.id;
+    let other = crate::fixture::open(&f.url).await;
+    let longer = |before: Option<&str>| format!("{}x", before.unwrap_or_default());
+    let changes = (0..20).map(|i| if i % 2 == 0 { &f.db } else { &other });
+    let done = futures::future::join_all(changes.map(|db| db.change_run_tag(run, "t", longer))).await;
+    done.into_iter().for_each(|done| done.unwrap());
+    assert_eq!(read(&f.db, run).await.tags, [pair("t", &"x".repeat(20))]);
+    let missing = f.db.change_run_tag(run_id(2), "t", longer).await;
+    assert!(matches!(missing, Err(Error::NotFound { .. })), "{missing:?}");
 }
 
 async fn parameters_do_not_change(f: Fixture) {

@@ -49,6 +49,9 @@ enum Seen {
         rare: Option<Betting>,
         pending: [(u64, u64); 2],
         total: [(u64, u64); 2],
+        /// What came when the incumbent had no requests any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        alone: Option<Alone>,
     },
     Difference(Difference),
     Means(Means),
@@ -58,6 +61,37 @@ enum Seen {
         differences: Moments,
     },
     Events(u64),
+}
+
+/// Requests of a candidate that answers all of them, held against a rate that was settled before the first of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Alone {
+    /// The highest rate that is no harm.
+    #[serde(with = "exact::number")]
+    rate: f64,
+    test: Betting,
+}
+
+impl Alone {
+    /// Against what the incumbent had until now, of so many requests, and at most as sure as that is known: three standard deviations above
+    /// what was seen. A rate that is negligible is no harm. Nothing where the incumbent was never seen.
+    fn against((n, events): (u64, u64), tolerate: f64, negligible: Option<f64>) -> Option<Self> {
+        let events = events as f64;
+        let above = (events + 4.5 + 3.0 * libm::sqrt(events + 2.25)) / n as f64;
+        let rate = (tolerate * above).max(negligible.unwrap_or(0.0));
+        (n > 0 && rate < 1.0).then(|| Self { rate, test: Betting::default() })
+    }
+
+    fn update(&mut self, (n, events): (u64, u64)) {
+        self.test.update(1.0 - self.rate, events, self.rate);
+        self.test.update(-self.rate, n.saturating_sub(events), self.rate);
+    }
+
+    /// Evidence of harm. It is a second chance to find harm where none is, so it counts half: in place of the level itself, its square
+    /// is added to how often that happens.
+    fn ln_evidence(&self) -> f64 {
+        0.5 * self.test.ln_evidence()
+    }
 }
 
 impl MetricState {
@@ -80,6 +114,7 @@ impl MetricState {
                     .then(|| Counts::new(Law::Binomial, Way::Below, *reject, libm::log(*reject))),
                 pending: Default::default(),
                 total: Default::default(),
+                alone: None,
             },
             Kind::Binary { .. } | Kind::Continuous { .. } => Seen::Difference(Difference::default()),
             Kind::BoundedMean { .. } => Seen::Means(Means::new(proves_safety)),
@@ -97,7 +132,7 @@ impl MetricState {
         self.candidate += candidate.n();
         self.baseline += baseline.n();
         let now = match (&mut self.seen, kind) {
-            (Seen::Rate { above, below, rare, pending, total }, Kind::EventRate { negligible, .. }) => {
+            (Seen::Rate { above, below, rare, pending, total, .. }, Kind::EventRate { negligible, .. }) => {
                 for (sums, sample) in [&mut *pending, &mut *total]
                     .into_iter()
                     .flat_map(|sums| sums.iter_mut().zip([candidate, baseline]))
@@ -161,6 +196,24 @@ impl MetricState {
         };
         self.evidence.ln_harm = self.evidence.ln_harm.max(now.0);
         self.evidence.ln_safe = self.evidence.ln_safe.max(now.1);
+    }
+
+    /// Takes up what the candidate did when the incumbent had no requests any more. Only a rate can be held against one of before: what
+    /// decisions cost and how good they are changes with the days.
+    pub(super) fn update_alone(&mut self, kind: &Kind, candidate: &Sample) {
+        let (Seen::Rate { total, alone, .. }, Kind::EventRate { tolerate, negligible, .. }) =
+            (&mut self.seen, kind)
+        else {
+            return;
+        };
+        self.candidate += candidate.n();
+        if alone.is_none() {
+            *alone = Alone::against(total[1], *tolerate, *negligible);
+        }
+        if let Some(alone) = alone {
+            alone.update((candidate.n(), candidate.events()));
+            self.evidence.ln_harm = self.evidence.ln_harm.max(alone.ln_evidence());
+        }
     }
 
     /// The largest evidence so far.

@@ -18,4 +18,4 @@ pub use metric::{Evidence, MetricState, Traffic};
 pub use panel::{Decision, Judge, Look, MetricView, Observation, Standing, Verdict, Why};
 pub use sample::Sample;
 pub use slices::Slice;
-pub use spec::{Amount, Better, ERRORS, Kind, LATENCY, Metric, Slices, Spec, SpecError, Tier};
+pub use spec::{Amount, Better, ERRORS, Kind, LATENCY, Metric, REFUSALS, Slices, Spec, SpecError, Tier};

@@ -9,7 +9,7 @@ use tidemill_stats::sequential::{REFUSE, SampleRatio};
 use super::metric::{MetricState, Traffic};
 use super::sample::Sample;
 use super::slices::{Judged, Slice, Slicing};
-use super::spec::{Metric, Spec, SpecError, Tier};
+use super::spec::{ERRORS, Metric, REFUSALS, Spec, SpecError, Tier};
 
 /// What happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,6 +219,18 @@ impl Judge {
         }
     }
 
+    /// Takes up a look at the candidate when nothing is drawn to the incumbent any more: its rates are held against those that the incumbent
+    /// had until then.
+    pub fn look_alone(&mut self, look: &Look) {
+        self.looks += 1;
+        for observation in look.observations.iter().filter(|observation| observation.slice.is_none()) {
+            let mut metrics = self.spec.metrics.iter();
+            if let Some(at) = metrics.position(|metric| metric.name == observation.metric) {
+                self.metrics[at].update_alone(&self.spec.metrics[at].kind, &observation.candidate);
+            }
+        }
+    }
+
     /// The values of an input that are judged by themselves, or will be when they have had enough requests.
     pub fn slice_values(&self, column: &str) -> impl Iterator<Item = &str> {
         self.slices.values(column)
@@ -293,7 +305,7 @@ impl Judge {
         ((candidate, baseline), weight): ((u64, u64), f64),
     ) -> MetricView {
         let evidence = state.evidence();
-        let standing = if self.is_harmful(state, weight) {
+        let standing = if self.is_harmful(metric, state, weight) {
             Standing::Harmful
         } else if candidate == 0 {
             Standing::NoData
@@ -312,7 +324,7 @@ impl Judge {
             harm: harm.map(|(harm, _)| harm),
             standard_error: harm.and_then(|(_, error)| error).filter(|error| error.is_finite()),
             ln_harm: evidence.ln_harm.min(f64::MAX),
-            ln_harm_needed: self.ln_harm_needed(weight),
+            ln_harm_needed: self.ln_harm_needed(metric, weight),
             ln_safe: evidence.ln_safe,
             ln_safe_needed: self.ln_safe_needed(),
         }
@@ -320,26 +332,32 @@ impl Judge {
 
     /// Where a metric is proven to be harmful: `None` for all requests, or slices.
     fn harmed(&self, at: usize) -> Vec<Option<Slice>> {
-        let whole = self.is_harmful(&self.metrics[at], self.whole_weight()).then_some(None);
+        let metric = &self.spec.metrics[at];
+        let whole = self.is_harmful(metric, &self.metrics[at], self.whole_weight()).then_some(None);
         let slices = self
             .slices
             .judged(at)
-            .filter(|judged| self.is_harmful(judged.state, judged.weight * self.slices_weight()));
+            .filter(|judged| self.is_harmful(metric, judged.state, judged.weight * self.slices_weight()));
         whole.into_iter().chain(slices.map(|judged| Some(judged.slice))).collect()
     }
 
-    fn is_harmful(&self, state: &MetricState, weight: f64) -> bool {
-        state.evidence().ln_harm >= self.ln_harm_needed(weight)
+    fn is_harmful(&self, metric: &Metric, state: &MetricState, weight: f64) -> bool {
+        state.evidence().ln_harm >= self.ln_harm_needed(metric, weight)
     }
 
     /// What evidence of harm must reach that has this part of a metric's budget.
-    fn ln_harm_needed(&self, weight: f64) -> f64 {
-        -libm::log(weight * self.metric_level())
+    fn ln_harm_needed(&self, metric: &Metric, weight: f64) -> f64 {
+        -libm::log(weight * self.metric_level(metric))
     }
 
-    /// One metric's share of the budget.
-    fn metric_level(&self) -> f64 {
-        self.spec.error_budget / self.spec.metrics.len() as f64
+    /// One metric's share of the budget. Errors and refusals are two ways of not answering, and have one share together.
+    fn metric_level(&self, metric: &Metric) -> f64 {
+        const PAIR: [&str; 2] = [ERRORS, REFUSALS];
+        let has = |name: &str| self.spec.metrics.iter().any(|metric| metric.name == name);
+        let is_pair = PAIR.into_iter().all(has);
+        let parts = self.spec.metrics.len() - usize::from(is_pair);
+        let level = self.spec.error_budget / parts as f64;
+        if is_pair && PAIR.contains(&metric.name.as_str()) { level / 2.0 } else { level }
     }
 
     fn whole_weight(&self) -> f64 {

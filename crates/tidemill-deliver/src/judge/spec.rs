@@ -5,6 +5,8 @@ use tidemill_core::declare::MOST_SLICED;
 
 /// The metric that counts failed requests.
 pub const ERRORS: &str = "errors";
+/// The metric that counts refused requests: those that were wrong by what the model takes, and those that came while it was too busy.
+pub const REFUSALS: &str = "refusals";
 /// The metric that counts slow requests.
 pub const LATENCY: &str = "latency";
 

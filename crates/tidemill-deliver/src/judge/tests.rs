@@ -293,3 +293,43 @@ fn declarations_that_make_no_sense_are_refused() {
         assert!(matches!(spec.check(), Err(SpecError::Slices { .. })));
     }
 }
+
+/// Refusals share the part of errors, so that other metrics are found as soon as without them.
+#[test]
+fn refusals_are_harm_and_cost_other_metrics_nothing() {
+    let rate = |name: &str| Metric { required: name != REFUSALS, ..metric(name, errors(1.25, 2.0).kind) };
+    let without = judge(vec![rate(ERRORS), rate(LATENCY)], None);
+    let mut with = judge(vec![rate(ERRORS), rate(LATENCY), rate(REFUSALS)], None);
+    let needed = |judge: &Judge| judge.view().iter().map(|view| view.ln_harm_needed).collect::<Vec<_>>();
+    let (before, after) = (needed(&without), needed(&with));
+    assert_eq!(before[1], after[1]);
+    for pair in [after[0], after[2]] {
+        assert!((pair - before[0] - std::f64::consts::LN_2).abs() < 1e-12);
+    }
+    with.look(&look(REFUSALS, counts(100, 90), counts(100, 2)));
+    let verdict = with.verdict(&operational());
+    assert_eq!(verdict.decision, Decision::Rollback);
+    assert_eq!(verdict.why, [Why::Harm { metric: REFUSALS.into(), slice: None }]);
+}
+
+/// Alone, a candidate is held against the rate that the incumbent had, with what is not known of that in the candidate's favour.
+#[test]
+fn a_candidate_alone_is_held_against_what_the_incumbent_had() {
+    let after = |looks: u64, failures: u64| {
+        let mut judge = judge(vec![errors(1.25, 2.0)], None);
+        for _ in 0..20 {
+            judge.look(&look("errors", counts(1_000, 5), counts(1_000, 5)));
+        }
+        for _ in 0..looks {
+            judge.look_alone(&look("errors", counts(1_000, failures), counts(0, 0)));
+        }
+        judge.verdict(&operational()).decision
+    };
+    assert_ne!(after(2_000, 5), Decision::Rollback, "no worse than before");
+    assert_ne!(after(2_000, 6), Decision::Rollback, "what is tolerated");
+    assert_eq!(after(40, 20), Decision::Rollback);
+    assert_eq!(after(1, 300), Decision::Rollback);
+    let mut unknown = judge(vec![errors(1.25, 2.0)], None);
+    unknown.look_alone(&look("errors", counts(1_000, 900), counts(0, 0)));
+    assert_ne!(unknown.verdict(&operational()).decision, Decision::Rollback, "nothing to hold it against");
+}

@@ -203,6 +203,8 @@ fn plan() -> Plan {
         envelope: None,
         windows: vec![],
         alias: None,
+        starters: Vec::new(),
+        policy: None,
         inputs: Digest::of(b"inputs"),
     }
 }

@@ -40,15 +40,20 @@ pub(super) fn may_drop(plan: &Plan, state: &State, candidate: Digest) -> Result<
 impl Step<'_> {
     /// Takes up what was seen of each candidate that is in.
     pub(super) fn see(&mut self, looks: &[LookAt], counts: bool) {
-        let revision = self.state.traffic.revision;
+        let (revision, lead) = (self.state.traffic.revision, self.lead());
         for LookAt { candidate, requests, look } in looks {
+            let is_alone = counts && *candidate == lead && self.is_alone(look);
             let known = self.state.contestants.iter_mut().find(|one| one.release == *candidate);
             let Some(known) = known.filter(|one| one.fate.is_living()) else { continue };
             if counts && u64::from(look.traffic.stratum) == revision {
                 known.requests += requests;
                 self.state.requests += requests;
             }
-            known.judge.look(look);
+            if is_alone {
+                known.judge.look_alone(look);
+            } else {
+                known.judge.look(look);
+            }
         }
     }
 

@@ -155,12 +155,13 @@ impl Plan {
         candidates.iter().find(|one| one.release == release).map(|one| one.name.as_str())
     }
 
-    /// Who made what is released here, each once: none of them can let it pass.
+    /// Who made what is released here, and who set it off, each once: none of them can let it pass.
     pub fn authors(&self) -> Vec<&str> {
         let mut authors = vec![self.author.as_str()];
-        for one in self.contest.iter().flat_map(|contest| &contest.candidates) {
-            if !authors.contains(&one.author.as_str()) {
-                authors.push(&one.author);
+        let others = self.contest.iter().flat_map(|contest| &contest.candidates).map(|one| &one.author);
+        for one in others.chain(&self.starters) {
+            if !authors.contains(&one.as_str()) {
+                authors.push(one);
             }
         }
         authors

@@ -11,8 +11,8 @@ use super::plan::{Plan, Stage};
 use super::state::{Due, Effect, Ending, Hold, Input, Matured, Phase, Progress, State, Traffic, Transition};
 use super::window;
 use crate::approval::{self, Refusal};
-use crate::judge::{Judge, SpecError, Why};
-use crate::outcome::Epoch;
+use crate::judge::{Judge, Look, SpecError, Why};
+use crate::outcome::{COST, Epoch, PAIRED_COST};
 
 /// What came of an input.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +30,7 @@ pub enum Denied {
     #[error(transparent)]
     Approval(#[from] Refusal),
     /// The author would let their own release pass.
-    #[error("`{0}` made this release and cannot let it pass")]
+    #[error("`{0}` made this release or set it off, and cannot let it pass")]
     Author(String),
     /// Nothing to let pass.
     #[error("the stage has not run out of time; nothing waits for a person's word")]
@@ -61,6 +61,7 @@ pub fn start(plan: &Plan, now: Timestamp) -> Result<State, SpecError> {
         next_effect: 1,
         last_look: 0,
         proceed: false,
+        proceeds: Vec::new(),
         checked: false,
         approvals: Vec::new(),
         freezes: Vec::new(),
@@ -91,7 +92,10 @@ pub fn permit(plan: &Plan, state: &State, input: &Input) -> Result<(), Denied> {
             | Input::Rollback { .. }
             | Input::Drop { .. }
     );
-    if is_from_person && state.phase.is_over() {
+    if is_from_person
+        && state.phase.is_over()
+        && !(matches!(input, Input::Rollback { .. }) && returns(plan, state))
+    {
         return Err(Denied::Over(state.phase.name()));
     }
     match input {
@@ -114,14 +118,34 @@ pub fn permit(plan: &Plan, state: &State, input: &Input) -> Result<(), Denied> {
         Input::Proceed { .. } if !matches!(state.hold, Some(Hold::TimedOut { .. })) => {
             Err(Denied::NotTimedOut)
         }
+        Input::Proceed { by, .. } => may_proceed(plan, state, by),
         _ => Ok(()),
     }
+}
+
+/// Whether somebody may let a stage pass that proved nothing: that takes who may agree to the release, and as many of them.
+fn may_proceed(plan: &Plan, state: &State, by: &str) -> Result<(), Denied> {
+    if state.proceeds.iter().any(|one| one == by) {
+        return Err(Refusal::Twice(by.to_owned()).into());
+    }
+    match plan.gates().find(|rule| !rule.is_held_by(by)) {
+        Some(rule) => Err(Refusal::Role { needed: rule.role.clone() }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Whether a rollout that is complete can be taken back: the release before it is known.
+fn returns(plan: &Plan, state: &State) -> bool {
+    state.phase == Phase::Complete && plan.incumbent.is_some()
 }
 
 /// The state after an input. Inputs that mean nothing where the rollout is change nothing but the clock.
 pub fn decide(plan: &Plan, state: &State, input: &Input, now: Timestamp) -> Outcome {
     let mut step = Step { plan, state: state.clone(), transitions: Vec::new() };
-    if !step.state.phase.is_over() {
+    if matches!(input, Input::Rollback { .. }) && returns(plan, state) {
+        step.state.clock = step.state.clock.max(now);
+        step.take(input);
+    } else if !step.state.phase.is_over() {
         step.state.clock = step.state.clock.max(now);
         if permit(plan, state, input).is_ok() {
             step.take(input);
@@ -181,8 +205,9 @@ impl Step<'_> {
                 if u64::from(look.traffic.stratum) == self.state.traffic.revision {
                     self.state.requests += requests;
                 }
+                let is_alone = self.is_alone(look);
                 if let Some(judge) = &mut self.state.judge {
-                    judge.look(look);
+                    if is_alone { judge.look_alone(look) } else { judge.look(look) }
                 }
             }
             Input::Looks { seq, looks } => {
@@ -206,7 +231,11 @@ impl Step<'_> {
                 self.see(of_each, false);
             }
             Input::Approve { approval } => self.state.approvals.push(approval.clone()),
-            Input::Proceed { .. } => self.state.proceed = true,
+            Input::Proceed { by, .. } => {
+                self.state.proceeds.push(by.clone());
+                let needed = self.plan.gates().map(|rule| rule.count).max().unwrap_or_default().max(1);
+                self.state.proceed = self.state.proceeds.len() >= needed as usize;
+            }
             Input::Abort { by, why } => self.go_back(Ending::Aborted, &format!("{by}: {why}")),
             Input::Rollback { by, why } => self.go_back(Ending::RolledBack, &format!("{by}: {why}")),
             Input::Drop { .. } => self.drop_by(input),
@@ -290,8 +319,16 @@ impl Step<'_> {
         }
     }
 
+    /// Whether a look is at a candidate that has all requests: nothing is drawn to the incumbent that it could be compared with.
+    pub(super) fn is_alone(&self, look: &Look) -> bool {
+        let traffic = &self.state.traffic;
+        let is_current =
+            u64::from(look.traffic.stratum) == traffic.revision && self.state.applied == traffic.revision;
+        self.plan.incumbent.is_some() && is_current && traffic.share(self.lead()) == 10_000
+    }
+
     /// The candidate that goes on: the only one, or the one that was chosen.
-    fn lead(&self) -> Digest {
+    pub(super) fn lead(&self) -> Digest {
         self.state.lead(self.plan)
     }
 
@@ -351,6 +388,7 @@ impl Step<'_> {
         let state = &mut self.state;
         state.stage = stage;
         (state.requests, state.proceed, state.since) = (0, false, Some(state.clock));
+        state.proceeds.clear();
         state.contestants.iter_mut().for_each(|one| one.requests = 0);
         let phase = match self.plan.stages.get(stage) {
             Some(Stage::Shadow { share, .. }) => {
@@ -453,6 +491,7 @@ impl Step<'_> {
             self.mark(*release, |at| Fate::Dropped { at, why: why.clone(), harm: true });
         }
         self.state.hold = None;
+        let was_complete = self.state.phase == Phase::Complete;
         self.state.due.retain(|due| due.effect != Effect::Preflight);
         for (release, reason) in harmed {
             self.due(Effect::Quarantine { release: *release, reason: reason.clone() });
@@ -465,6 +504,11 @@ impl Step<'_> {
         let arms = self.plan.incumbent.map(|incumbent| vec![(incumbent, 10_000)]).unwrap_or_default();
         // Without an incumbent the endpoint answers nothing rather than harm.
         self.want(Traffic { arms, ..Traffic::default() });
+        if was_complete && let Some(release) = self.plan.incumbent {
+            // What the environment was said to run, it runs no more.
+            self.state.due.retain(|due| !matches!(due.effect, Effect::Record { .. }));
+            self.due(Effect::Record { release });
+        }
         self.go(Phase::GoingBack { then }, why);
     }
 
@@ -477,6 +521,18 @@ impl Step<'_> {
         let from = std::mem::replace(&mut self.state.phase, to.clone());
         self.transitions.push(Transition { from, to, stage: self.state.stage, why: why.to_owned() });
     }
+}
+
+/// Whether harm that was proven, by its reason in [`words`], is of decisions alone, which another threshold changes. Errors, refusals and
+/// times are the model's, and what a person saw may be.
+pub fn is_of_decisions(reason: &str) -> bool {
+    let metric = |part: &str| {
+        let quoted = part.strip_prefix('`')?.strip_suffix("` is proven to be harmed")?;
+        Some(quoted.split(" in ").next().unwrap_or_default().to_owned())
+    };
+    reason
+        .split("; ")
+        .all(|part| metric(part).is_some_and(|name| [COST, PAIRED_COST].contains(&name.as_str())))
 }
 
 /// Reasons of a verdict in words.

@@ -9,6 +9,7 @@ mod contest;
 mod decide;
 mod freeze;
 mod plan;
+mod policy;
 mod route;
 mod state;
 #[cfg(test)]
@@ -16,9 +17,10 @@ mod tests;
 mod window;
 
 pub use contest::{Candidate, Contender, Contest, Contestant, Fate, MOST_CANDIDATES};
-pub use decide::{Denied, Outcome, decide, permit, replay, start, words};
+pub use decide::{Denied, Outcome, decide, is_of_decisions, permit, replay, start, words};
 pub use freeze::Freeze;
 pub use plan::{Admission, Concurrency, Plan, PlanError, Stage, Until};
+pub use policy::{Asked, Policy};
 pub use route::{Route, RouteKey};
 pub(crate) use state::Progress;
 pub use state::{

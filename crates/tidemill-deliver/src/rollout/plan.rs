@@ -8,6 +8,7 @@ use tidemill_core::Digest;
 use tidemill_core::declare::Window;
 
 use super::contest::{Contest, MOST_CANDIDATES};
+use super::policy::Policy;
 use super::route::Route;
 use super::window;
 use crate::approval::Rule;
@@ -39,6 +40,12 @@ pub struct Plan {
     pub routes: Vec<Route>,
     /// Who made the release.
     pub author: String,
+    /// Who set this rollout off, where that is known: by hand, or what a trigger acted on. They have no more say than who made the release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub starters: Vec<String>,
+    /// The agreements that the endpoint's next rollout asks for at least; those of its stages where not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
     /// The stages, in order.
     pub stages: Vec<Stage>,
     /// What decides between them.

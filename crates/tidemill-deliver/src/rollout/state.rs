@@ -339,7 +339,7 @@ pub enum Input {
         /// Why.
         why: String,
     },
-    /// Somebody saw harm.
+    /// Somebody saw harm. Also where it is complete: then the environment runs what it ran before.
     Rollback {
         /// Who.
         by: String,
@@ -436,6 +436,9 @@ pub struct State {
     pub(super) next_effect: u64,
     pub(super) last_look: u64,
     pub(super) proceed: bool,
+    /// Who has said that the stage may pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) proceeds: Vec<String>,
     /// It passed its checks, and waits for the time at which it may have requests.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) checked: bool,

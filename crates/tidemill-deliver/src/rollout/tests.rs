@@ -10,7 +10,7 @@ use std::time::Duration;
 use tidemill_core::{Digest, Timestamp};
 
 use super::*;
-use crate::approval::{Approval, Rule};
+use crate::approval::{Approval, Refusal, Rule};
 use crate::judge::{Kind, Look, Metric, Observation, Sample, Spec, Tier, Traffic as Under};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -76,6 +76,8 @@ fn plan() -> Plan {
         envelope: None,
         windows: vec![],
         alias: None,
+        starters: Vec::new(),
+        policy: None,
         inputs: Digest::of(b"inputs"),
     }
 }

@@ -57,6 +57,8 @@ fn plan() -> Plan {
         envelope: None,
         windows: Vec::new(),
         alias: None,
+        starters: Vec::new(),
+        policy: None,
         inputs: Digest::of(b"inputs"),
     };
     plan.check().unwrap();

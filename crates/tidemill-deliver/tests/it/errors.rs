@@ -84,6 +84,28 @@ fn small_harm_is_found_at_both_shares_and_the_larger_the_sooner() {
     }
 }
 
+/// The same of what is judged by the ratio of rates, as errors are, and by what decisions cost: a point more of them goes wrong.
+#[test]
+fn small_harm_of_errors_and_of_costs_is_found_too() {
+    for (world, point) in [(World::Errors(0.11), 1.0 / 0.11), (World::Cost(0.05), 1.0 / 0.05)] {
+        for share in [0.1, 0.5] {
+            let mut before = u64::MAX;
+            for points in [0.01, 0.02, 0.05] {
+                let harm = points * point;
+                let setting = Setting { harm, looks: 2_000, ..setting(world, harm, share) };
+                let outcomes: Vec<_> = (0..30).map(|seed| play(setting, seed, true).judge).collect();
+                let found = outcomes.iter().flatten().filter(|outcome| outcome.harm).count();
+                assert!(found >= 28, "{found} of 30 found: {setting:?}");
+                let looks =
+                    median(outcomes.iter().map(|outcome| outcome.map(|outcome| outcome.looks)).collect());
+                let looks = looks.unwrap();
+                assert!(looks < before, "{looks} looks for more harm, {before} for less: {setting:?}");
+                before = looks;
+            }
+        }
+    }
+}
+
 #[test]
 fn a_test_that_is_looked_at_after_every_batch_without_care_is_far_beyond_it() {
     let wrong = (0..STREAMS)

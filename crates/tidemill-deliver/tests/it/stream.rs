@@ -51,8 +51,7 @@ impl Random {
 pub(crate) enum World {
     /// Requests fail with this chance; harm multiplies it by `1 + harm`.
     Failures(f64),
-    /// The same, judged by the ratio of the rates as `errors` are; printed by the example alone.
-    #[allow(dead_code, reason = "the tests take failures by the difference of the shares")]
+    /// The same, judged by the ratio of the rates as `errors` are.
     Errors(f64),
     /// Normal values of mean 100 and this standard deviation; harm moves the mean by `harm` of it.
     Normal(f64),

@@ -6,8 +6,8 @@ use tidemill_core::Timestamp;
 use tidemill_monitor::alert::{Change, Phase};
 use tidemill_monitor::window::Window;
 use tidemill_monitor::{
-    Calibration, Compared, Declaration, Evidence, Exposure, Labels, Memory, QualitySeen, Remembered, Seen,
-    Side, State, Watch, judge,
+    Calibration, Compared, Declaration, Evidence, Exposure, Kind, Labels, Memory, Monitor, QualitySeen,
+    Remembered, Seen, Side, State, Watch, judge,
 };
 use tidemill_stats::drift::{Column, Rules, Values, compare};
 use tidemill_stats::random::Random;
@@ -31,6 +31,7 @@ fn watches() -> (Declaration, Vec<Watch>) {
         objective: project.objective,
         monitors: project.monitors,
         receivers: Vec::new(),
+        redact: Vec::new(),
     };
     let watches = declared.watches();
     (declared, watches)
@@ -275,6 +276,28 @@ fn quality_is_broken_only_where_its_whole_interval_is_and_the_estimate_is_checke
     assert!(bad.verdict.at_risk.is_some_and(|money| money > 0.0), "{:?}", bad.verdict);
     let none = step(quality, &mut memory, 3, &seen(labels(10, 1.0, 5), None));
     assert_eq!((none.verdict.state, none.change), (State::NoData, None));
+}
+
+#[test]
+fn few_labels_of_many_predictions_are_no_evidence_where_a_share_is_declared() {
+    let (declared, watches) = watches();
+    let mut quality = watches.into_iter().find(|watch| watch.id == "quality:roc_auc").unwrap();
+    let seen = Seen::Quality(QualitySeen {
+        predictions: 10_000,
+        labels: labels(900, 0.1, 1),
+        estimated: None,
+        version: None,
+    });
+    let mut state = |least| {
+        let Kind::Monitor(Monitor::Quality(rule)) = &mut quality.kind else { panic!() };
+        rule.min_labelled = least;
+        judge(&quality, &Memory::default(), day(0), &seen, declared.objective.as_ref(), exposure()).verdict
+    };
+    assert_eq!(state(None).state, State::Broken);
+    assert_eq!(state(Some(0.09)).state, State::Broken);
+    let found = state(Some(0.1));
+    assert_eq!(found.state, State::NoData);
+    assert!(found.why.contains("900 of 10000 predictions have a label (9.0 %)"), "{}", found.why);
 }
 
 #[test]

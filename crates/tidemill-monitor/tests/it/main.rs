@@ -8,4 +8,5 @@
 )]
 
 mod judge;
+mod levels;
 mod numbers;

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use tidemill_core::{Cancel, Digest};
+use tidemill_core::{Cancel, Digest, Hint};
 use tidemill_store::{AddOptions, Checkout, Entry, EntryKind, StatCache, Store, hash};
 
 use super::{Content, ContentKind, Contents, StoredFile};
@@ -97,10 +97,21 @@ impl Contents for StoreContents {
         contents.iter().map(|content| self.store.has(&content.into()).map_err(failed)).collect()
     }
 
+    fn mend(&self, content: &Content, cancel: &Cancel) -> Result<(), Error> {
+        self.store.mend(&content.into(), cancel).map(drop).map_err(failed)
+    }
+
     fn checkout(&self, content: &Content, to: &Path, cancel: &Cancel) -> Result<(), Error> {
         let options =
             Checkout { force: true, remove_extra: true, stat: Some(&self.stat), ..Checkout::default() };
-        self.store.checkout(&content.into(), to, &options, cancel).map_err(failed)
+        self.store.checkout(&content.into(), to, &options, cancel).map_err(|error| match error {
+            tidemill_store::Error::Damaged { .. }
+            | tidemill_store::Error::Malformed { .. }
+            | tidemill_store::Error::Missing { .. } => {
+                Error::Damaged { message: error.to_string(), hint: error.hint() }
+            }
+            other => failed(other),
+        })
     }
 
     fn files(&self, content: &Content) -> Result<Vec<StoredFile>, Error> {

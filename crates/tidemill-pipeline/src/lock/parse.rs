@@ -9,8 +9,10 @@ use tidemill_core::{Digest, did_you_mean};
 use super::{Lock, LockError, LockedStep};
 use crate::{ActionRecord, ActionText, Content, ContentKind, EnvRecord};
 
-const FIELDS: [&str; 12] =
-    ["key", "run", "sql", "sql-file", "train", "builtin", "input", "format", "dep", "param", "env", "out"];
+const FIELDS: [&str; 13] = [
+    "key", "run", "sql", "sql-file", "train", "builtin", "input", "format", "dep", "param", "env", "out",
+    "check",
+];
 
 /// A line's number and what is wrong with it, with an advice of its own where there is one.
 struct Wrong(usize, String, Option<String>);
@@ -125,6 +127,8 @@ struct Block {
     params: BTreeMap<String, Value>,
     env: BTreeMap<String, EnvRecord>,
     outs: BTreeMap<String, Content>,
+    /// Absent in files that were written before it was there.
+    check: Option<(usize, Digest)>,
 }
 
 impl Block {
@@ -141,6 +145,7 @@ impl Block {
             params: BTreeMap::new(),
             env: BTreeMap::new(),
             outs: BTreeMap::new(),
+            check: None,
         }
     }
 
@@ -185,6 +190,7 @@ impl Block {
                 let content = words.content()?;
                 self.outs.insert(words.word("a path")?, content).is_none()
             }
+            "check" => self.check.replace((number, words.digest()?)).is_none(),
             other => {
                 let meant = did_you_mean(other, FIELDS).unwrap_or_default();
                 return wrong(number, format!("unknown field `{other}` of step `{}`; {meant}", self.name));
@@ -223,7 +229,17 @@ impl Block {
             );
             return wrong(key_line, message);
         }
-        lock.steps.insert(self.name, LockedStep { record, outs: self.outs });
+        let step = LockedStep { record, outs: self.outs };
+        if let Some((line, check)) = self.check
+            && step.check(&key) != check
+        {
+            let message = format!(
+                "the outputs of step `{}` do not belong to the checksum of its block; were they edited?",
+                self.name
+            );
+            return wrong(line, message);
+        }
+        lock.steps.insert(self.name, step);
         Ok(())
     }
 }

@@ -14,7 +14,8 @@ pub(super) fn render(lock: &Lock) -> String {
     let mut text = String::from(HEADER);
     for (name, step) in &lock.steps {
         // Writing to a string cannot fail.
-        let _ = write!(text, "\nstep {}\n  key {}\n", word(name), step.key());
+        let key = step.key();
+        let _ = write!(text, "\nstep {}\n  key {key}\n", word(name));
         let record = &step.record;
         let mut line = |field: &str, words: &[&str]| {
             let _ = write!(text, "  {field}");
@@ -41,7 +42,7 @@ pub(super) fn render(lock: &Lock) -> String {
             line("format", &[&word(table), format.word()]);
         }
         for (path, content) in &record.deps {
-            line("dep", &[&content_words(content), &word(path)]);
+            line("dep", &[&content_line(path, content)]);
         }
         for (name, value) in &record.params {
             line("param", &[&word(name), &json(value)]);
@@ -57,14 +58,15 @@ pub(super) fn render(lock: &Lock) -> String {
             }
         }
         for (path, content) in &step.outs {
-            line("out", &[&content_words(content), &word(path)]);
+            line("out", &[&content_line(path, content)]);
         }
+        line("check", &[&step.check(&key.digest()).to_string()]);
     }
     text
 }
 
-fn content_words(content: &Content) -> String {
-    format!("{} {} {}", content.digest, content.kind, content.bytes)
+pub(super) fn content_line(path: &str, content: &Content) -> String {
+    format!("{} {} {} {}", content.digest, content.kind, content.bytes, word(path))
 }
 
 /// A word as it is where that is unambiguous, otherwise as a JSON string.

@@ -71,20 +71,24 @@ step features
   env TOKEN secret
   env TZ value \"UTC\"
   out {} file 9 f.parquet
+  check {}
 
 step report@a=1
   key {}
   run \"echo \\\"a\\nb\\\" > r.txt\"
   dep {} file 9 f.parquet
   out {} file 5 r.txt
+  check {}
 ",
         key("features"),
         id("my data.csv"),
         id("sql/f.sql"),
         id("f.parquet"),
+        Digest::of(format!("{}\n{} file 9 f.parquet", key("features"), id("f.parquet")).as_bytes()),
         key("report@a=1"),
         id("f.parquet"),
         id("r.txt"),
+        Digest::of(format!("{}\n{} file 5 r.txt", key("report@a=1"), id("r.txt")).as_bytes()),
     );
     assert_eq!(lock.render(), expected);
     assert_eq!(Lock::parse("tidemill.lock", expected.as_bytes()), Ok(lock.clone()));
@@ -101,7 +105,7 @@ fn a_hand_edited_file_is_refused_with_the_line_and_the_reason() {
     for (text, line, message) in [
         (
             replaced("\nstep report", "\n<<<<<<< HEAD\nstep report"),
-            19,
+            20,
             "unresolved merge conflict (`<<<<<<<`)".to_owned(),
         ),
         (
@@ -116,7 +120,7 @@ fn a_hand_edited_file_is_refused_with_the_line_and_the_reason() {
         ),
         (
             replaced("step report@a=1", "step features"),
-            19,
+            20,
             "step `features` is here a second time, first at line 4".to_owned(),
         ),
         (
@@ -166,12 +170,34 @@ fn a_hand_edited_file_is_refused_with_the_line_and_the_reason() {
             5,
             "the key of step `features` does not belong to what its block says; was it edited?".to_owned(),
         ),
-        ([good.as_bytes(), b"\xff"].concat(), 24, "the line is not UTF-8".to_owned()),
+        ([good.as_bytes(), b"\xff"].concat(), 26, "the line is not UTF-8".to_owned()),
     ] {
         let error = Lock::parse("tidemill.lock", &text).unwrap_err();
         let expected = format!("tidemill.lock:{line}: {message}");
         assert_eq!(error.to_string(), expected);
     }
+}
+
+#[test]
+fn edited_outputs_are_refused_and_older_files_without_a_checksum_are_read() {
+    let lock = sample();
+    let good = lock.render();
+    let (id, other) = (Digest::of(b"f.parquet"), Digest::of(b"r.txt"));
+    let out = format!("  out {id} file 9 f.parquet\n");
+    for edited in [
+        format!("  out {other} file 9 f.parquet\n"),
+        format!("  out {id} folder 9 f.parquet\n"),
+        format!("  out {id} file 8 f.parquet\n"),
+    ] {
+        let error = Lock::parse("tidemill.lock", good.replacen(&out, &edited, 1).as_bytes()).unwrap_err();
+        let expected = "tidemill.lock:18: the outputs of step `features` do not belong to the checksum of its block; \
+                        were they edited?";
+        assert_eq!(error.to_string(), expected);
+    }
+    let older: String =
+        good.lines().filter(|line| !line.starts_with("  check")).map(|line| format!("{line}\n")).collect();
+    assert_ne!(older, good);
+    assert_eq!(Lock::parse("tidemill.lock", older.as_bytes()), Ok(lock));
 }
 
 #[test]
@@ -230,6 +256,8 @@ fn writing_replaces_the_file_as_a_whole() {
     let before = fs::metadata(root.join(LOCK_FILE)).unwrap().modified().unwrap();
     lock.write(root).unwrap();
     assert_eq!(fs::metadata(root.join(LOCK_FILE)).unwrap().modified().unwrap(), before);
+    // What a killed process left goes with the next write.
+    fs::write(root.join(".tidemill.lock.4711.tmp"), "half").unwrap();
     Lock::default().write(root).unwrap();
     let names: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, [LOCK_FILE]);

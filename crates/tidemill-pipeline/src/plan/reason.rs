@@ -37,6 +37,11 @@ pub enum Reason {
         /// Its path.
         path: String,
     },
+    /// An output is in the store and cannot be read from it.
+    Damaged {
+        /// Its path.
+        path: String,
+    },
     /// An earlier run with the same inputs is recorded.
     KnownResult,
     /// The record and the journal do not know the result.
@@ -58,6 +63,7 @@ impl fmt::Display for Reason {
             Self::OutputMissing { path } => write!(f, "output `{path}` is missing"),
             Self::OutputModified { path } => write!(f, "output `{path}` was modified"),
             Self::NotStored { path } => write!(f, "output `{path}` is no longer in the store"),
+            Self::Damaged { path } => write!(f, "output `{path}` is damaged in the store"),
             Self::KnownResult => f.write_str("an earlier run had the same inputs"),
             Self::UnknownResult => f.write_str("its result is not known"),
             Self::Upstream { steps } => {

@@ -24,7 +24,7 @@ impl Declared {
         Self {
             reads: record.deps.keys().cloned().collect(),
             outs: step.outs.iter().map(|out| out.path.clone()).collect(),
-            tools: tools(root),
+            tools: tool_folders(root),
         }
     }
 
@@ -46,7 +46,8 @@ impl Declared {
     }
 }
 
-fn tools(root: &Path) -> Vec<String> {
+/// The folders at the top of a project that hold tools and no data: every step may read them.
+pub fn tool_folders(root: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
     let names = entries.flatten().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;

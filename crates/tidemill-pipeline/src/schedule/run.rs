@@ -36,6 +36,7 @@ pub(super) struct Done {
 struct Ended {
     at: usize,
     planned: Planned,
+    threads: usize,
     outcome: Result<Outcome, Error>,
 }
 
@@ -59,6 +60,10 @@ struct State {
     waiting: BTreeMap<usize, usize>,
     ready: BTreeSet<usize>,
     running: usize,
+    /// Threads that the running steps were given.
+    threads: usize,
+    /// Whether a step ran that should have been restored: what was planned for those after it may be wrong.
+    surprised: bool,
     done: BTreeMap<usize, Done>,
     /// Nothing more is started, for this reason.
     halted: Option<String>,
@@ -111,19 +116,21 @@ impl<'a> Run<'a> {
 
     /// Finds out whether the sandbox can be used, and says so once if it cannot.
     fn prepare(&mut self) {
-        let wanted = self.options.sandbox
-            && self.plan.iter().any(|(at, planned)| {
-                let step = &self.dag.nodes()[*at].step;
-                let runs = matches!(planned.decision, Decision::Run | Decision::MayRun);
-                runs && step.sandbox == Sandbox::On && matches!(step.action, Action::Run { .. })
-            });
-        if wanted {
+        let mut sandboxed = self.plan.iter().filter(|(at, _)| {
+            let step = &self.dag.nodes()[**at].step;
+            step.sandbox == Sandbox::On && matches!(step.action, Action::Run { .. })
+        });
+        // A step that is to be restored runs if that fails; it is no reason to speak of the sandbox.
+        let may_run = sandboxed.clone().any(|(_, planned)| planned.decision != Decision::Unchanged);
+        let runs = sandboxed.any(|(_, planned)| matches!(planned.decision, Decision::Run | Decision::MayRun));
+        if self.options.sandbox && may_run {
             match self.services.executor.sandbox() {
                 SandboxSupport::Available => self.sandbox = true,
-                SandboxSupport::Unavailable(why) => self
+                SandboxSupport::Unavailable(why) if runs => self
                     .services
                     .observer
                     .notice(&format!("undeclared reads and writes of steps are not noticed here: {why}")),
+                SandboxSupport::Unavailable(_) => {}
             }
         }
     }
@@ -210,11 +217,14 @@ impl<'a> Run<'a> {
                 duration: Duration::ZERO,
                 finished: self.services.clock.now(),
                 log: None,
+                reasons: Vec::new(),
             };
             self.finish(at, &planned, outcome, state, queue);
             return;
         }
+        let threads = self.threads(&planned, state);
         state.running += 1;
+        state.threads += threads;
         let sender = sender.clone();
         scope.spawn(move || {
             let work = Work {
@@ -226,20 +236,38 @@ impl<'a> Run<'a> {
                 inputs: self.inputs(&planned),
                 position: at,
                 sandbox: self.sandbox,
+                threads,
                 stop: &self.stop,
             };
             let outcome = catch_unwind(AssertUnwindSafe(|| work.carry_out())).unwrap_or_else(|_| {
                 Err(Error::Internal(format!("step `{}` panicked; this is a bug in Tidemill", planned.step)))
             });
             // The receiver lives until every step has ended.
-            let _ = sender.send(Ended { at, planned, outcome });
+            let _ = sender.send(Ended { at, planned, threads, outcome });
         });
+    }
+
+    /// Threads for a step that starts now, among the others that can start at once with it. Bringing outputs back is
+    /// the disk's work and takes no cores from anybody.
+    fn threads(&self, planned: &Planned, state: &State) -> usize {
+        if planned.decision == Decision::Restore {
+            return 0;
+        }
+        let others = state.ready.iter().filter(|at| {
+            let decision = self.plan.get(at).map(|planned| planned.decision);
+            matches!(decision, Some(Decision::Run | Decision::MayRun))
+        });
+        let places = self.options.jobs.max(1).saturating_sub(state.running);
+        share(self.options.cores, state.threads, places.min(1 + others.count()))
     }
 
     /// The plan's decision holds for what needs no look at the workspace as it is now.
     fn decide_now(&self, at: usize, state: &State) -> Result<Planned, Error> {
         match self.plan.get(&at) {
-            Some(planned) if matches!(planned.decision, Decision::Unchanged | Decision::Restore) => {
+            Some(planned)
+                if !state.surprised
+                    && matches!(planned.decision, Decision::Unchanged | Decision::Restore) =>
+            {
                 Ok((*planned).clone())
             }
             _ => decide(self.dag, at, self.workspace, &state.progress, self.options.force),
@@ -254,8 +282,14 @@ impl<'a> Run<'a> {
 
     fn ended(&self, ended: Ended, state: &mut State, queue: &SyncSender<Entry>) {
         state.running -= 1;
+        state.threads -= ended.threads;
+        let mut planned = ended.planned;
         match ended.outcome {
-            Ok(outcome) => self.finish(ended.at, &ended.planned, outcome, state, queue),
+            Ok(mut outcome) => {
+                state.surprised |= planned.decision == Decision::Restore && outcome.state == StepState::Ran;
+                planned.reasons.append(&mut outcome.reasons);
+                self.finish(ended.at, &planned, outcome, state, queue);
+            }
             Err(error) => self.undecided(ended.at, error, state, queue),
         }
     }
@@ -277,6 +311,7 @@ impl<'a> Run<'a> {
             duration: Duration::ZERO,
             finished: self.services.clock.now(),
             log: None,
+            reasons: Vec::new(),
         };
         self.finish(at, &planned, outcome, state, queue);
         // Whatever is wrong with one step's files is that step's failure; a broken store or database ends the run.
@@ -401,6 +436,11 @@ impl<'a> Run<'a> {
     }
 }
 
+/// An equal part of the cores that nobody was given, for one of some steps that start together; one at least.
+fn share(cores: usize, given: usize, starting: usize) -> usize {
+    (cores.saturating_sub(given) / starting.max(1)).max(1)
+}
+
 fn record(queue: &SyncSender<Entry>, entry: Entry) {
     // There is no recorder when nothing has to be done, and then nothing to record.
     let _ = queue.send(entry);
@@ -415,5 +455,26 @@ fn unknown(step: &str) -> Planned {
         record: None,
         outs: BTreeMap::new(),
         compared_with: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_shared_and_never_given_twice() {
+        // One alone, two together one after the other, and one that starts beside another.
+        for (cores, given, starting, threads) in [
+            (32, 0, 1, 32),
+            (32, 0, 2, 16),
+            (32, 16, 1, 16),
+            (3, 0, 2, 1),
+            (3, 1, 1, 2),
+            (8, 8, 1, 1),
+            (1, 0, 9, 1),
+        ] {
+            assert_eq!(share(cores, given, starting), threads, "{cores} {given} {starting}");
+        }
     }
 }

@@ -15,10 +15,10 @@ use super::access::Declared;
 use super::environment::environment;
 use super::log::{StepLog, log_file};
 use super::outputs::{self, Placeholders};
-use super::{RunOptions, Services, explain};
+use super::{RunOptions, Services, explain, unfinished};
 use crate::executor::{Exit, Job};
 use crate::{
-    ActionRecord, Content, ContentKind, Decision, Error, Planned, StepContext, StepEnd, StepFailure,
+    ActionRecord, Content, ContentKind, Decision, Error, Planned, Reason, StepContext, StepEnd, StepFailure,
 };
 
 /// The longest wait before another attempt.
@@ -37,6 +37,8 @@ pub(super) struct Work<'a> {
     pub(super) position: usize,
     /// Whether the executor can enforce the sandbox.
     pub(super) sandbox: bool,
+    /// Threads for a built-in body.
+    pub(super) threads: usize,
     pub(super) stop: &'a Cancel,
 }
 
@@ -49,6 +51,8 @@ pub(super) struct Outcome {
     pub(super) duration: Duration,
     pub(super) finished: Timestamp,
     pub(super) log: Option<String>,
+    /// Why it did something else than was planned.
+    pub(super) reasons: Vec<Reason>,
 }
 
 /// Why an attempt did not succeed.
@@ -87,12 +91,21 @@ impl Work<'_> {
     pub(super) fn carry_out(&self) -> Result<Outcome, Error> {
         let started = self.services.clock.now();
         self.services.observer.step_started(self.step, self.planned);
-        let (mut attempts, mut log) = (0, None);
-        let result = if self.planned.decision == Decision::Restore {
-            self.restore().map(|()| (StepState::Restored, self.planned.outs.clone()))
-        } else {
-            log = Some(log_file(self.options.run, &self.step.name));
-            self.tracked(&mut attempts, log.as_deref()).map(|outs| (StepState::Ran, outs))
+        let (mut attempts, mut log, mut reasons) = (0, None, Vec::new());
+        let restored = match self.planned.decision {
+            Decision::Restore => self.restore().map(|damaged| {
+                reasons.extend(damaged.map(|path| Reason::Damaged { path: path.to_owned() }));
+                damaged.is_none()
+            }),
+            Decision::Unchanged | Decision::Run | Decision::MayRun => Ok(false),
+        };
+        let result = match restored {
+            Ok(true) => Ok((StepState::Restored, self.planned.outs.clone())),
+            Ok(false) => {
+                log = Some(log_file(self.options.run, &self.step.name));
+                self.tracked(&mut attempts, log.as_deref()).map(|outs| (StepState::Ran, outs))
+            }
+            Err(stop) => Err(stop),
         };
         let (state, outs, failure) = match result {
             Ok((state, outs)) => (state, outs, None),
@@ -106,14 +119,17 @@ impl Work<'_> {
             }
         };
         let finished = self.services.clock.now();
-        Ok(Outcome { state, outs, failure, attempts, duration: finished.since(started), finished, log })
+        let duration = finished.since(started);
+        Ok(Outcome { state, outs, failure, attempts, duration, finished, log, reasons })
     }
 
-    /// Brings back the outputs that are not in place.
-    fn restore(&self) -> Result<(), Stop> {
+    /// Brings back the outputs that are not in place. Gives the first one of which the store has no whole copy any
+    /// more: the step has to run then.
+    fn restore(&self) -> Result<Option<&str>, Stop> {
+        self.rescue(true)?;
         let paths: Vec<PathBuf> = self.planned.outs.keys().map(|path| self.root.join(path)).collect();
         let now = self.services.contents.identify(&paths, self.stop)?;
-        for ((path, content), now) in paths.iter().zip(self.planned.outs.values()).zip(now) {
+        for ((path, (out, content)), now) in paths.iter().zip(&self.planned.outs).zip(now) {
             if now.is_some_and(|now| (now.digest, now.kind) == (content.digest, content.kind)) {
                 continue;
             }
@@ -124,9 +140,21 @@ impl Work<'_> {
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent)?;
             }
-            self.services.contents.checkout(content, path, self.stop)?;
+            match self.services.contents.checkout(content, path, self.stop) {
+                Err(Error::Damaged { message, .. }) => {
+                    self.services.observer.notice(&format!(
+                        "`{out}` cannot be restored, so step `{}` runs again: {message}; `tidemill data verify` \
+                         looks for more damage",
+                        self.step.name
+                    ));
+                    // What is damaged must not be taken for a copy when the step has written it again.
+                    self.services.contents.mend(content, self.stop)?;
+                    return Ok(Some(out.as_str()));
+                }
+                done => done?,
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Runs the body between the two calls of the tracker, which sees every beginning and every end.
@@ -159,6 +187,7 @@ impl Work<'_> {
         let record =
             record.ok_or_else(|| Error::Internal("a step without a record was started".to_owned()))?;
         self.save_inputs(record)?;
+        self.rescue(false)?;
         let scratch =
             self.root.join(".tidemill/tmp").join(format!("{}-{}", self.options.run.short(), self.position));
         let path = self.root.join(log_file(self.options.run, &self.step.name));
@@ -182,6 +211,9 @@ impl Work<'_> {
         };
         // What is left in it is of no use to anybody; a failure to remove it does not make the step fail.
         let _ = fs::remove_dir_all(&scratch);
+        if result.is_err() {
+            unfinished::remember(self.root, self.step);
+        }
         result
     }
 
@@ -345,7 +377,7 @@ impl Work<'_> {
                 log,
                 cancel,
                 scratch,
-                threads: threads(self.options.jobs),
+                threads: self.threads.max(1),
                 env,
             };
             catch_unwind(AssertUnwindSafe(|| self.services.builtin.run(self.step, &context))).unwrap_or_else(
@@ -467,11 +499,6 @@ fn is_wrong_kind(output: &str) -> bool {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn threads(jobs: usize) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    (cores / jobs.max(1)).max(1)
 }
 
 /// A word as it can be typed in a shell.

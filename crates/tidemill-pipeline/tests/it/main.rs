@@ -11,6 +11,7 @@
 
 mod crash;
 mod failures;
+mod kept;
 mod process;
 mod reproduction;
 mod runs;

@@ -280,3 +280,20 @@ fn a_step_that_cannot_be_tracked_fails_with_the_reason() {
     let report = project.run(&[step("unrecordable", "echo a > a.txt", &[], &["a.txt"])]);
     assert_eq!(failure(&report, "unrecordable").message, "its end is not recorded");
 }
+
+#[test]
+fn built_in_steps_share_the_cores() {
+    let project = Project::new();
+    let with = |jobs, force| RunOptions { cores: 8, jobs, force, ..options() };
+    project.execute(&[query("alone", "threads", "alone.txt")], &with(8, false)).unwrap();
+    assert_eq!(project.read("alone.txt"), "8");
+    let both = [query("a", "threads", "a.txt"), query("b", "threads", "b.txt")];
+    project.execute(&both, &with(8, false)).unwrap();
+    assert_eq!((project.read("a.txt"), project.read("b.txt")), ("4".to_owned(), "4".to_owned()));
+    // One at a time each has all of them, and what is up to date takes none.
+    project.execute(&both, &with(1, true)).unwrap();
+    assert_eq!((project.read("a.txt"), project.read("b.txt")), ("8".to_owned(), "8".to_owned()));
+    let more = [both.as_slice(), &[query("c", "threads", "c.txt")]].concat();
+    project.execute(&more, &with(8, false)).unwrap();
+    assert_eq!(project.read("c.txt"), "8");
+}

@@ -1,4 +1,4 @@
-//! The same over the real store: runs, restores, reproduction, a damaged object.
+//! The same over the real store: runs, restores, reproduction, a lost object.
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -14,9 +14,9 @@ use tidemill_store::{StatCache, Store, StoreOptions};
 
 use crate::support::{FakeBuiltin, Project, options, states, step};
 
-struct Stored {
-    project: Project,
-    contents: StoreContents,
+pub(crate) struct Stored {
+    pub(crate) project: Project,
+    pub(crate) contents: StoreContents,
 }
 
 impl Stored {
@@ -28,7 +28,7 @@ impl Stored {
         Self { project, contents }
     }
 
-    fn run(&self, steps: &[Step]) -> RunReport {
+    pub(crate) fn run(&self, steps: &[Step]) -> RunReport {
         let services = Services {
             contents: &self.contents,
             journal: &self.project.journal,
@@ -42,7 +42,7 @@ impl Stored {
     }
 }
 
-fn steps() -> Vec<Step> {
+pub(crate) fn steps() -> Vec<Step> {
     vec![
         step(
             "split",
@@ -55,7 +55,7 @@ fn steps() -> Vec<Step> {
     ]
 }
 
-fn prepared() -> Stored {
+pub(crate) fn prepared() -> Stored {
     let stored = Stored::new();
     stored
         .project

@@ -1,13 +1,12 @@
 //! Datasets, their expectations, the store, and parameter paths.
 
-use globset::Glob;
 use tidemill_core::declare::{Bounds, Expectation, Rule, age};
 use tidemill_core::did_you_mean;
 
 use super::Check;
 use super::path::{SCHEMES, clean, is_glob, is_url};
-use crate::Params;
 use crate::node::Cursor;
+use crate::{Params, Pattern};
 
 /// Types of columns as `schema` names them.
 const TYPES: [&str; 6] = ["int", "float", "string", "bool", "timestamp", "date"];
@@ -57,6 +56,11 @@ impl Check<'_> {
     }
 
     fn data_path(&mut self, path: &str, at: &Cursor<'_>) {
+        if path.contains("${") {
+            let message = format!("`{path}` has a parameter, and paths of datasets are not filled");
+            let hint = "write the path as it is; where it depends on a parameter, a step reads it by `deps`";
+            return self.add(&at.span, message, "a path without `${…}`", Some(hint.to_owned()));
+        }
         if is_url(path) {
             return self.url(path, at);
         }
@@ -65,9 +69,9 @@ impl Check<'_> {
             return self.add(&at.span, message, "a path in the project folder, or a URL", hint);
         }
         if is_glob(path)
-            && let Err(error) = Glob::new(path)
+            && let Err(why) = Pattern::new(path)
         {
-            let message = format!("`{path}` is no glob pattern: {}", error.kind());
+            let message = format!("`{path}` is no glob pattern: {why}");
             self.add(&at.span, message, "`*`, `**`, `?`, `[abc]` and `{a,b}` as in a shell", None);
         }
     }

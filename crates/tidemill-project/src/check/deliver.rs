@@ -11,12 +11,14 @@ use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
 use crate::{
     Approve, Canary, Champion, Detector, Envelope, GitRecord, Judge, JudgeLimits, JudgeMetric, JudgeWord,
-    ModelTest, Monitor, Period, RateLimits, Receiver, Release, RequiredTests, Rollout, Route, Stage,
-    StreamMonitor, StreamOf, Windows,
+    KpiMonitor, ModelTest, Monitor, Period, RateLimits, Receiver, Release, RequiredTests, Rollout, Route,
+    Stage, StreamMonitor, StreamOf, Windows,
 };
 
 /// The most routes of a rollout; the endpoint's own rules have room beside them.
 const MOST_ROUTES: usize = 16;
+/// Windows of a season: hours of two weeks.
+const MOST_OF_SEASON: u128 = 336;
 
 fn is_header(name: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -398,6 +400,10 @@ impl Check<'_> {
                     self.metric(&quality.metric, &span);
                     self.measured_on_windows(&quality.metric, &span);
                     self.bounds(quality.min, quality.max, &at);
+                    if quality.min_labelled.is_some_and(|share| !(share > 0.0 && share <= 1.0)) {
+                        let wanted = "a number above 0 and at most 1";
+                        self.add(&at.key("min_labelled").span, "not a share of predictions", wanted, None);
+                    }
                     self.window(quality.window, &at);
                 }
                 Monitor::Kpi(kpi) => {
@@ -412,6 +418,7 @@ impl Check<'_> {
                         }
                     }
                     self.window(kpi.window, &at);
+                    self.season(kpi, &at);
                 }
                 Monitor::Service(service) => {
                     if service.p99_ms.is_none() && service.error_rate.is_none() {
@@ -451,6 +458,20 @@ impl Check<'_> {
                 }
                 Monitor::Stream(stream) => self.stream(stream, &at),
             }
+        }
+    }
+
+    fn season(&mut self, kpi: &KpiMonitor, at: &Cursor<'_>) {
+        let window = kpi.window.map_or(86_400_000, |window| window.0.as_millis());
+        if let Some(season) = kpi.season.map(|season| season.0.as_millis())
+            && window > 0
+            && (season % window != 0 || !(2..=MOST_OF_SEASON).contains(&(season / window)))
+        {
+            let wanted = format!("2 to {MOST_OF_SEASON} whole windows");
+            self.add(&at.key("season").span, "windows do not fit into the season", &wanted, None);
+        }
+        if kpi.false_alarms.is_some_and(|chance| !(chance > 0.0 && chance < 0.5)) {
+            self.add(&at.key("false_alarms").span, "not a chance", "a number above 0 and below 0.5", None);
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use globset::Glob;
 use tidemill_core::did_you_mean;
 
 use super::Check;
 use super::path::is_glob;
+use crate::Pattern;
 use crate::node::Span;
 
 /// What a step reads and writes.
@@ -24,7 +24,6 @@ pub(crate) struct StepIo {
 pub(crate) struct Write {
     pub(crate) path: String,
     pub(crate) span: Span,
-    pub(crate) persist: bool,
 }
 
 /// Something that a step reads.
@@ -56,11 +55,17 @@ pub(crate) fn check_graph(check: &mut Check<'_>, steps: &[StepIo], complete: boo
                 for (w, o) in writers.iter().copied() {
                     if w != s {
                         edges[s].insert(w);
-                    } else if !steps[w].outs[o].persist {
-                        let message = format!("`{}` reads `{path}`, which it writes itself", step.name);
-                        let hint = "write `{path: …, persist: true}` for an output that is kept between runs";
-                        check.add(&read.span, message, "", Some(hint.to_owned()));
+                        continue;
                     }
+                    let out = &steps[w].outs[o].path;
+                    let message = if *path == *out {
+                        format!("`{}` reads `{path}`, which it writes itself", step.name)
+                    } else {
+                        format!("`{}` reads `{path}`, where it writes `{out}` itself", step.name)
+                    };
+                    let hint = "take it out of what the step reads: with `{path: …, persist: true}` under `outs` \
+                                the step finds it as it left it";
+                    check.add(&read.span, message, "", Some(hint.to_owned()));
                 }
             }
             if !found && read.named && complete {
@@ -123,14 +128,8 @@ fn writers(path: &str, outs: &Outs<'_>) -> Vec<(usize, usize)> {
         return Vec::new();
     }
     if is_glob(path) {
-        let Ok(glob) = Glob::new(path) else { return Vec::new() };
-        let matcher = glob.compile_matcher();
-        let literal = path.find(['*', '?', '[', '{']).map_or(path, |i| &path[..i]);
-        let folder = literal.rfind('/').map_or("", |i| &literal[..i]);
-        let reached = outs.iter().filter(|(out, _)| {
-            matcher.is_match(out) || **out == folder || folder.starts_with(&format!("{out}/"))
-        });
-        return reached.map(|(_, at)| *at).collect();
+        let Ok(pattern) = Pattern::new(path) else { return Vec::new() };
+        return outs.iter().filter(|(out, _)| pattern.touches(out)).map(|(_, at)| *at).collect();
     }
     let above = path.match_indices('/').map(|(i, _)| &path[..i]).chain([path]);
     let mut found: Vec<_> = above.filter_map(|p| outs.get(p)).copied().collect();
@@ -212,6 +211,11 @@ mod tests {
             ("e", vec![]),
             ("x/*.parquet", vec![3]),
             ("d/*.csv", vec![2]),
+            ("x/*", vec![3]),
+            ("*.parquet", vec![]),
+            ("**/*.parquet", vec![0, 1, 2, 3]),
+            ("a/*.csv", vec![]),
+            ("*/b/c.txt", vec![0, 2]),
             ("s3://a/b", vec![]),
         ] {
             assert_eq!(writers(path, &outs).into_iter().map(|(s, _)| s).collect::<Vec<_>>(), steps, "{path}");

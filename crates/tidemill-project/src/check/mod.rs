@@ -7,6 +7,7 @@ mod cron;
 mod data;
 mod deliver;
 mod graph;
+mod held_out;
 mod model_test;
 mod path;
 mod steps;
@@ -23,7 +24,7 @@ use crate::report::{Diagnostic, Report};
 pub use model_test::check_test_columns;
 
 pub(crate) use graph::{Read, StepIo, check_graph};
-pub(crate) use path::{clean, is_url};
+pub(crate) use path::{clean, is_glob, is_url};
 pub(crate) use steps::is_sql_file;
 pub(crate) use training::check_training;
 
@@ -33,6 +34,7 @@ pub(crate) fn check(project: &Project) -> Report {
     check.data();
     check.steps();
     check.tests();
+    check.held_out();
     check.release();
     check.monitors();
     check.receivers();

@@ -34,14 +34,13 @@ impl Check<'_> {
         for (i, out) in step.outs.iter().enumerate() {
             let place = at.key("outs").item(i);
             let place = if matches!(out, OutDecl::Detailed(_)) { place.key("path") } else { place };
-            let persist = matches!(out, OutDecl::Detailed(details) if details.persist);
-            self.out(out.path(), persist, &place.span, &mut io, templates);
+            self.out(out.path(), &place.span, &mut io, templates);
         }
         for (i, path) in step.metrics.iter().enumerate() {
             let span = at.key("metrics").item(i).span;
             let declared = io.outs.iter().any(|out| clean(path).is_ok_and(|p| p == out.path));
             if !declared {
-                self.out(path, false, &span, &mut io, templates);
+                self.out(path, &span, &mut io, templates);
             }
         }
         for (i, input) in step.inputs.iter().enumerate() {
@@ -88,7 +87,7 @@ impl Check<'_> {
         }
     }
 
-    fn out(&mut self, path: &str, persist: bool, span: &Span, io: &mut StepIo, templates: bool) {
+    fn out(&mut self, path: &str, span: &Span, io: &mut StepIo, templates: bool) {
         if templates && path.contains("${") {
             return;
         }
@@ -97,7 +96,7 @@ impl Check<'_> {
             return self.add(span, message, "the path of a file or folder", None);
         }
         if let Some(path) = self.path(path, "a path in the project folder", span) {
-            io.outs.push(Write { path, span: span.clone(), persist });
+            io.outs.push(Write { path, span: span.clone() });
         }
     }
 

@@ -32,6 +32,7 @@ impl Check<'_> {
                 let hint = "add the section `release:`".to_owned();
                 self.add(&actions.item(i).span, "the project declares no release", "", Some(hint));
             }
+            self.target(trigger, &at);
             if let Some(limit) = trigger.limit
                 && (limit.count == 0 || limit.per.0.is_zero())
             {
@@ -45,6 +46,29 @@ impl Check<'_> {
                 let span = at.key("secret").key;
                 self.add(&span, "nothing is signed with this secret", "", Some(hint.to_owned()));
             }
+        }
+    }
+
+    /// Where a trigger releases to: an environment that is there, and another one than the one that it hears of.
+    fn target(&mut self, trigger: &TriggerDecl, at: &Cursor<'_>) {
+        let Some(release) = &self.project.release else { return };
+        let releases = trigger.actions.contains(&TriggerAction::Release);
+        let target = trigger.to.as_ref().or_else(|| release.environments.keys().next());
+        if let Some(to) = &trigger.to {
+            let known = release.environments.keys().map(|name| name.as_str());
+            self.known("environment", to.as_str(), known, &at.key("to").span);
+            if !releases {
+                let message = "nothing is released, so `to` says nothing";
+                self.add(&at.key("to").key, message, "the action `release`", None);
+            }
+        }
+        if let WhenDecl::Environment(heard) = &trigger.when
+            && releases
+            && target == Some(heard)
+        {
+            let message = format!("what `{heard}` runs would be released to `{heard}` again");
+            let hint = "say with `to` which environment is next".to_owned();
+            self.add(&at.key("when").key("environment").span, message, "", Some(hint));
         }
     }
 
@@ -109,6 +133,11 @@ impl Check<'_> {
                         None,
                     );
                 }
+            }
+            WhenDecl::Environment(name) => {
+                let environments = project.release.iter().flat_map(|release| release.environments.keys());
+                let span = when.key("environment").span;
+                self.known("environment", name.as_str(), environments.map(|n| n.as_str()), &span);
             }
             WhenDecl::Message(message) => self.message(message, &when.key("message")),
             WhenDecl::Model(_)
@@ -190,6 +219,7 @@ fn has_webhook(when: &WhenDecl) -> bool {
         | WhenDecl::Expectations(_)
         | WhenDecl::Alert(_)
         | WhenDecl::Model(_)
+        | WhenDecl::Environment(_)
         | WhenDecl::Message(_) => false,
     }
 }

@@ -283,3 +283,84 @@ fn where_the_champion_and_the_records_in_git_are() {
         parse(&project(more, "{prod: {}}"), "tidemill.yaml").unwrap();
     }
 }
+
+#[test]
+fn parameters_in_paths_of_datasets_are_refused() {
+    for path in ["data/${year}.csv", "s3://bucket/${year}/"] {
+        let told =
+            bad(&format!("project: p\nparams: {{year: 2013}}\ndata:\n  flights: {{path: '{path}'}}\n"));
+        assert!(told.contains("paths of datasets are not filled") && told.contains(":4:"), "{told}");
+    }
+}
+
+#[test]
+fn a_pattern_stays_inside_a_part_of_a_path() {
+    parse(
+        "project: p\npipeline:\n  clean: {run: a, deps: [data/*.csv], outs: [data/clean/x.csv]}\n",
+        "tidemill.yaml",
+    )
+    .unwrap();
+    let told =
+        bad("project: p\npipeline:\n  clean: {run: a, deps: ['data/**/*.csv'], outs: [data/clean/x.csv]}\n");
+    assert!(told.contains("reads `data/**/*.csv`, where it writes `data/clean/x.csv` itself"), "{told}");
+    // What is kept between runs is no input either; the way out is named.
+    let told =
+        bad("project: p\npipeline:\n  kept: {run: a, deps: [state], outs: [{path: state, persist: true}]}\n");
+    assert!(told.contains("`kept` reads `state`, which it writes itself"), "{told}");
+    assert!(told.contains("take it out of what the step reads"), "{told}");
+}
+
+#[test]
+fn a_command_s_model_is_tested_on_rows_that_are_declared() {
+    let text = |more: &str, tests: &str| {
+        format!(
+            "project: p\npipeline:\n  train: {{train: {{algorithm: gbdt, features: f.csv}}, outs: [m]}}\n  export: {{run: x, deps: [m], outs: \
+             [late.onnx]}}\nobjective: {{task: {{kind: classification, target: y}}}}\ntests: [{tests}]\nrelease: {{model: late, environments: \
+             {{prod: {{}}}}{more}\n"
+        )
+    };
+    let metric = "{metric: {name: roc_auc, min: 0.6}}";
+    let all = [
+        // Nothing says on which rows.
+        bad(&text(", step: export}", metric)),
+        // What asks for a training.
+        bad(&text(
+            ", step: export}\nheld_out: {table: t.csv}",
+            "{parity: {max_abs: 1}}, {baseline: {beats: prior}}, {leakage: {}}, {smoke: {}}",
+        )),
+        // A training holds out rows itself.
+        bad(&text(", step: train}\nheld_out: {table: ../t.csv, threshold: 2}", metric)),
+        // No training, and nothing says which step it is.
+        bad(&format!("project: p\npipeline: {{make: {{run: x, outs: [m.onnx]}}}}\ntests: [{metric}]\n")),
+        bad(
+            "project: p\npipeline: {make: {run: x, outs: [m.onnx]}}\nheld_out: {table: t.csv}\nrelease: {model: m, step: make, environments: {prod: {}}}\n",
+        ),
+    ];
+    insta::assert_snapshot!(all.join("\n─────\n"));
+    parse(&text(", step: export}\nheld_out: {table: t.csv, threshold: 0.3}", metric), "tidemill.yaml")
+        .unwrap();
+}
+
+#[test]
+fn triggers_release_to_environments_that_are_there_and_are_not_their_own() {
+    let with = |trigger: &str| {
+        format!(
+            "project: p\nrelease:\n  model: late\n  environments: {{staging: {{}}, prod: {{}}}}\ntriggers:\n  - {trigger}\n"
+        )
+    };
+    let parsed =
+        parse(&with("{when: {environment: staging}, actions: [release], to: prod}"), "tidemill.yaml")
+            .unwrap();
+    let trigger = parsed.resolved_triggers().remove(0);
+    assert_eq!((trigger.name.as_str(), trigger.to.as_deref()), ("environment-staging", Some("prod")));
+    for (trigger, said) in [
+        ("{when: {environment: stagin}, actions: [release], to: prod}", "there is no environment `stagin`"),
+        ("{when: {webhook: go}, actions: [release], to: prd}", "there is no environment `prd`"),
+        ("{when: {webhook: go}, actions: [run], to: prod}", "nothing is released, so `to` says nothing"),
+        ("{when: {environment: staging}, actions: [release]}", "would be released to `staging` again"),
+        ("{when: {environment: prod}, actions: [release], to: prod}", "would be released to `prod` again"),
+    ] {
+        let report = bad(&with(trigger));
+        assert!(report.contains(said), "{trigger}: {report}");
+    }
+}

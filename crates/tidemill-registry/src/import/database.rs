@@ -9,8 +9,8 @@ use tidemill_db::tracking::{InputDataset, KeyValue, ModelOutput, RunStatus};
 
 use super::local;
 use super::source::{
-    Behind, Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourcePoint, SourceRun,
-    SourceVersion,
+    Behind, Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourceModelPoint,
+    SourcePoint, SourceRun, SourceVersion,
 };
 use crate::artifacts::ArtifactWriter;
 use crate::{Code, Error, Result};
@@ -84,10 +84,7 @@ impl Database {
             return Ok(Vec::new());
         }
         let (key, value) = columns;
-        // Every part of the text is a constant of this file.
-        let sql = format!(
-            "SELECT \"{key}\", COALESCE(\"{value}\", '') FROM \"{table}\" WHERE CAST({owner} AS TEXT) = $1 ORDER BY 1"
-        );
+        let sql = pairs_of(table, key, value, owner);
         let rows: Vec<(String, String)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(id)
             .fetch_all(&self.pool)
@@ -106,7 +103,7 @@ impl Database {
                 d.dataset_profile
             FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id
             WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id = $1
-                AND CAST(d.experiment_id AS TEXT) = $2 ORDER BY d.name, d.digest",
+                AND d.experiment_id = $2 ORDER BY d.name, d.digest",
         )
         .bind(&run.id)
         .bind(experiment)
@@ -197,7 +194,7 @@ impl Source for Database {
 
     async fn runs(&self, experiment: &SourceExperiment) -> Result<Vec<String>> {
         let rows: Vec<(String,)> = sqlx::query_as(
-            "SELECT run_uuid FROM runs WHERE CAST(experiment_id AS TEXT) = $1 ORDER BY start_time, run_uuid",
+            "SELECT run_uuid FROM runs WHERE experiment_id = $1 ORDER BY start_time, run_uuid",
         )
         .bind(&experiment.id)
         .fetch_all(&self.pool)
@@ -267,13 +264,7 @@ impl Source for Database {
             .await
             .map_err(self.fail())?;
         let point = |(at, value, step, is_nan)| {
-            let value = match (is_nan, value) {
-                (1, _) => f64::NAN,
-                // MLflow stores infinities as the greatest finite numbers.
-                (_, f64::MAX) => f64::INFINITY,
-                (_, f64::MIN) => f64::NEG_INFINITY,
-                (_, value) => value,
-            };
+            let value = if is_nan == 1 { f64::NAN } else { finite(value) };
             SourcePoint { at, value, step }
         };
         Ok(rows.into_iter().map(point).collect())
@@ -287,7 +278,7 @@ impl Source for Database {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT model_id, name, model_type, status, source_run_id, artifact_location, creation_timestamp_ms,
                 last_updated_timestamp_ms
-            FROM logged_models WHERE CAST(experiment_id AS TEXT) = $1 AND lifecycle_stage <> 'deleted'
+            FROM logged_models WHERE experiment_id = $1 AND lifecycle_stage <> 'deleted'
             ORDER BY creation_timestamp_ms, model_id",
         )
         .bind(&experiment.id)
@@ -316,6 +307,30 @@ impl Source for Database {
             });
         }
         Ok(models)
+    }
+
+    async fn model_points(&self, _: &SourceExperiment, model: &str) -> Result<Vec<SourceModelPoint>> {
+        type Row = (String, i64, i64, Option<f64>, Option<String>, Option<String>, Option<String>);
+        if !self.columns.contains_key("logged_model_metrics") {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT metric_name, metric_timestamp_ms, metric_step, CAST(metric_value AS REAL), run_id, dataset_name,
+                dataset_digest
+            FROM logged_model_metrics WHERE model_id = $1",
+        )
+        .bind(model)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(self.fail())?;
+        let point = |(key, at, step, value, run, dataset_name, dataset_digest): Row| SourceModelPoint {
+            key,
+            point: SourcePoint { at, value: value.map_or(f64::NAN, finite), step },
+            run,
+            dataset_name,
+            dataset_digest,
+        };
+        Ok(rows.into_iter().map(point).collect())
     }
 
     async fn models(&self) -> Result<Vec<SourceModel>> {
@@ -404,6 +419,22 @@ impl Source for Database {
     }
 }
 
+/// The pairs of one owner. Every part of the text is a constant of this file. The column of the owner is compared as it is:
+/// SQLite makes the text a number where the column holds such, and anything around the column would keep it from its
+/// index.
+fn pairs_of(table: &str, key: &str, value: &str, owner: &str) -> String {
+    format!("SELECT \"{key}\", COALESCE(\"{value}\", '') FROM \"{table}\" WHERE {owner} = $1 ORDER BY 1")
+}
+
+/// MLflow stores infinities as the greatest finite numbers.
+fn finite(stored: f64) -> f64 {
+    match stored {
+        f64::MAX => f64::INFINITY,
+        f64::MIN => f64::NEG_INFINITY,
+        value => value,
+    }
+}
+
 impl Database {
     async fn version_tags(&self, name: &str, version: i64) -> Result<Vec<KeyValue>> {
         if !self.columns.contains_key("model_version_tags") {
@@ -432,5 +463,38 @@ impl Database {
         .await
         .map_err(self.fail())?;
         Ok(rows.into_iter().map(|(alias, version)| (alias, version.unsigned_abs())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An import looks up the pairs of every run: a scan of the table for each would take hours.
+    #[tokio::test]
+    async fn pairs_are_found_by_an_index() {
+        let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+        // As MLflow makes them, with what counts here.
+        for sql in [
+            "CREATE TABLE params (key VARCHAR(250), value VARCHAR(8000), run_uuid VARCHAR(32), PRIMARY KEY (key, run_uuid))",
+            "CREATE INDEX index_params_run_uuid ON params (run_uuid)",
+            "CREATE TABLE experiment_tags (key VARCHAR(250), value VARCHAR(5000), experiment_id INTEGER,
+                PRIMARY KEY (key, experiment_id))",
+            "CREATE INDEX by_experiment ON experiment_tags (experiment_id)",
+            "INSERT INTO experiment_tags VALUES ('k', 'v', 12)",
+        ] {
+            sqlx::query(sql).execute(&pool).await.unwrap();
+        }
+        for (table, owner) in [("params", "run_uuid"), ("experiment_tags", "experiment_id")] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", pairs_of(table, "key", "value", owner));
+            let plan: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind("12").fetch_all(&pool).await.unwrap();
+            let text: String = plan.into_iter().map(|(_, _, _, detail)| detail).collect();
+            assert!(text.contains("SEARCH") && text.contains(owner), "{text}");
+        }
+        let sql = pairs_of("experiment_tags", "key", "value", "experiment_id");
+        let found: Vec<(String, String)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind("12").fetch_all(&pool).await.unwrap();
+        assert_eq!(found, [("k".to_owned(), "v".to_owned())]);
     }
 }

@@ -11,8 +11,8 @@ use tidemill_db::tracking::{InputDataset, KeyValue, ModelOutput, RunStatus};
 
 use super::local;
 use super::source::{
-    Behind, Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourcePoint, SourceRun,
-    SourceVersion,
+    Behind, Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourceModelPoint,
+    SourcePoint, SourceRun, SourceVersion,
 };
 use crate::artifacts::ArtifactWriter;
 use crate::{Error, Result};
@@ -286,6 +286,29 @@ impl Source for Folder {
         }
         models.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         Ok(models)
+    }
+
+    async fn model_points(
+        &self,
+        experiment: &SourceExperiment,
+        model: &str,
+    ) -> Result<Vec<SourceModelPoint>> {
+        let folder = self.experiment(experiment).join("models").join(model).join("metrics");
+        let mut points = Vec::new();
+        for key in files_below(&folder)? {
+            let path = folder.join(&key);
+            let text = fs_err::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
+            for line in text.lines() {
+                let point = point(line).ok_or_else(|| {
+                    Error::invalid(format!("a line of `{}` is not `TIME VALUE STEP RUN`", path.display()))
+                })?;
+                let mut rest = line.split_ascii_whitespace().skip(3).map(str::to_owned);
+                let (run, dataset_name) = (rest.next(), rest.next());
+                let dataset_digest = rest.next();
+                points.push(SourceModelPoint { key: key.clone(), point, run, dataset_name, dataset_digest });
+            }
+        }
+        Ok(points)
     }
 
     async fn models(&self) -> Result<Vec<SourceModel>> {

@@ -20,8 +20,8 @@ pub use self::database::Database;
 pub use self::folder::Folder;
 pub use self::server::{Credentials, Server};
 pub use self::source::{
-    Behind, Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourcePoint, SourceRun,
-    SourceVersion,
+    Behind, Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourceModelPoint,
+    SourcePoint, SourceRun, SourceVersion,
 };
 use crate::{Code, Error, Registry, Result};
 
@@ -33,6 +33,8 @@ const AT_ONCE: usize = 8;
 pub(crate) const FROM: &str = "tidemill.imported_from";
 /// Tag of something whose import has begun and not ended.
 pub(crate) const UNFINISHED: &str = "tidemill.import_unfinished";
+/// Tag of a run that was at work at its source when it was last looked at; the next import looks again.
+const AT_WORK: &str = "tidemill.import_at_work";
 
 /// What an import did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub struct Imported {
     pub runs: u64,
     /// Runs that were there already.
     pub known_runs: u64,
-    /// Points of metrics read for new runs.
+    /// Points of metrics read, for new runs and for those that were at work when they were last looked at.
     pub points: u64,
     /// Files copied.
     pub files: u64,
@@ -104,7 +106,7 @@ pub async fn import(
     let importer = Importer { registry, source, actor, place: source.place() };
     for (experiment, ids) in work {
         stop(progress)?;
-        let (ours, new) = importer.experiment(experiment).await?;
+        let (ours, new, unfinished) = importer.experiment(experiment).await?;
         done.experiments += u64::from(new);
         let mut runs = futures::stream::iter(ids)
             .map(|id| {
@@ -124,14 +126,14 @@ pub async fn import(
         drop(runs);
         for model in source.logged_models(experiment).await? {
             stop(progress)?;
-            match importer.logged_model(ours, &model).await {
+            match importer.logged_model(experiment, ours, &model).await {
                 Ok(part) => done.add(part),
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(error) => done.problems.push(format!("logged model {}: {error}", model.id)),
             }
         }
-        if experiment.deleted && new {
-            importer.delete_experiment(ours).await?;
+        if unfinished {
+            importer.finish_experiment(ours, experiment.deleted).await?;
         }
     }
     for model in source.models().await? {

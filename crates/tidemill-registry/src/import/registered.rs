@@ -11,8 +11,8 @@ use crate::Result;
 use crate::artifacts::ArtifactPath;
 
 impl Importer<'_> {
-    /// Imports a registered model: itself if it is not there, and the versions that it lacks. An alias is set where
-    /// there is none of its name.
+    /// Imports a registered model: itself if it is not there, and the versions that it never had; one that was deleted here
+    /// stays so. An alias is set where there never was one of its name: one that was removed here stays so too.
     pub(super) async fn model(&self, theirs: &SourceModel) -> Result<Imported> {
         let registry = self.registry;
         let mut done = Imported::default();
@@ -26,8 +26,9 @@ impl Importer<'_> {
             tx.commit(vec![self.event(EventKind::ModelRegistered { model: theirs.name.clone() })]).await?;
             done.models = 1;
         }
+        let known = registry.db.version_numbers(&theirs.name).await?;
         for version in &theirs.versions {
-            if registry.db.model_version(&theirs.name, version.number).await?.is_none() {
+            if !known.contains(&version.number) {
                 self.version(&theirs.name, version).await?;
                 done.versions += 1;
             }
@@ -35,7 +36,10 @@ impl Importer<'_> {
         let known = there.map(|model| model.aliases).unwrap_or_default();
         for (alias, version) in &theirs.aliases {
             let there = known.iter().any(|known| known.alias == *alias);
-            if there || registry.db.model_version(&theirs.name, *version).await?.is_none() {
+            if there
+                || registry.db.model_version(&theirs.name, *version).await?.is_none()
+                || !registry.db.alias_history(&theirs.name, alias).await?.is_empty()
+            {
                 continue;
             }
             let mut tx = registry.db.begin().await?;

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tidemill_db::tracking::{InputDataset, KeyValue, ModelOutput, RunStatus};
 
 use super::source::{
-    Behind, Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourcePoint, SourceRun,
-    SourceVersion,
+    Behind, Source, SourceExperiment, SourceFile, SourceLoggedModel, SourceModel, SourceModelPoint,
+    SourcePoint, SourceRun, SourceVersion,
 };
 use crate::artifacts::ArtifactWriter;
 use crate::{Code, Error, Result};
@@ -148,12 +148,18 @@ impl Server {
         self.json(|| self.request(Method::GET, &format!("/api/2.0/mlflow/{route}")).query(query)).await
     }
 
-    /// All pages of a search by POST.
-    async fn post_pages(&self, route: &str, mut body: Value, list: &str) -> Result<Vec<Value>> {
+    /// What is kept of each item of all pages of a search by POST.
+    async fn post_pages<T>(
+        &self,
+        route: &str,
+        mut body: Value,
+        list: &str,
+        keep: impl Fn(&Value) -> T + Send,
+    ) -> Result<Vec<T>> {
         let mut all = Vec::new();
         loop {
             let mut page = self.post(route, &body).await?;
-            all.extend(items(&mut page, list));
+            all.extend(items(&mut page, list).iter().map(&keep));
             match next_token(&page) {
                 Some(token) => body["page_token"] = token.into(),
                 None => return Ok(all),
@@ -186,10 +192,7 @@ impl Source for Server {
     async fn experiments(&self) -> Result<Vec<SourceExperiment>> {
         let body = json!({"max_results": PAGE, "view_type": "ALL"});
         let mut found: Vec<SourceExperiment> = self
-            .post_pages("experiments/search", body, "experiments")
-            .await?
-            .iter()
-            .map(|experiment| SourceExperiment {
+            .post_pages("experiments/search", body, "experiments", |experiment| SourceExperiment {
                 id: text(experiment, "experiment_id"),
                 name: text(experiment, "name"),
                 deleted: text(experiment, "lifecycle_stage") == "deleted",
@@ -197,7 +200,7 @@ impl Source for Server {
                 updated_at: number(experiment, "last_update_time").unwrap_or_default(),
                 tags: pairs(experiment, "tags"),
             })
-            .collect();
+            .await?;
         found.sort_by(|a, b| (a.id.len(), &a.id).cmp(&(b.id.len(), &b.id)));
         Ok(found)
     }
@@ -207,8 +210,8 @@ impl Source for Server {
             "experiment_ids": [experiment.id], "run_view_type": "ALL", "max_results": PAGE,
             "order_by": ["attributes.start_time ASC"],
         });
-        let runs = self.post_pages("runs/search", body, "runs").await?;
-        Ok(runs.iter().map(|run| text(&run["info"], "run_id")).collect())
+        // Only the identifiers stay: a page of whole runs may be as large as all that is imported of them.
+        self.post_pages("runs/search", body, "runs", |run| text(&run["info"], "run_id")).await
     }
 
     async fn run(&self, _: &SourceExperiment, id: &str) -> Result<SourceRun> {
@@ -259,33 +262,47 @@ impl Source for Server {
 
     async fn logged_models(&self, experiment: &SourceExperiment) -> Result<Vec<SourceLoggedModel>> {
         let body = json!({"experiment_ids": [experiment.id], "max_results": 50});
-        let found = match self.post_pages("logged-models/search", body, "models").await {
+        let keep = |model: &Value| {
+            let info = &model["info"];
+            let at = |name: &str| number(info, name).unwrap_or_default();
+            SourceLoggedModel {
+                id: text(info, "model_id"),
+                name: text(info, "name"),
+                model_type: text(info, "model_type"),
+                status: text(info, "status"),
+                source_run: some(info, "source_run_id"),
+                artifact_uri: text(info, "artifact_uri"),
+                created_at: at("creation_timestamp_ms"),
+                updated_at: at("last_updated_timestamp_ms"),
+                params: pairs(&model["data"], "params"),
+                tags: pairs(info, "tags"),
+            }
+        };
+        let mut models = match self.post_pages("logged-models/search", body, "models", keep).await {
             Ok(found) => found,
             // Servers before 3.0 have none.
             Err(error) if error.code == Code::ResourceDoesNotExist => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let mut models: Vec<SourceLoggedModel> = found
-            .iter()
-            .map(|model| {
-                let info = &model["info"];
-                let at = |name: &str| number(info, name).unwrap_or_default();
-                SourceLoggedModel {
-                    id: text(info, "model_id"),
-                    name: text(info, "name"),
-                    model_type: text(info, "model_type"),
-                    status: text(info, "status"),
-                    source_run: Some(text(info, "source_run_id")).filter(|run| !run.is_empty()),
-                    artifact_uri: text(info, "artifact_uri"),
-                    created_at: at("creation_timestamp_ms"),
-                    updated_at: at("last_updated_timestamp_ms"),
-                    params: pairs(&model["data"], "params"),
-                    tags: pairs(info, "tags"),
-                }
-            })
-            .collect();
         models.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         Ok(models)
+    }
+
+    async fn model_points(&self, _: &SourceExperiment, model: &str) -> Result<Vec<SourceModelPoint>> {
+        let answer = self.get(&format!("logged-models/{}", utf8_percent_encode(model, PATH)), &[]).await?;
+        let points = answer["model"]["data"]["metrics"].as_array();
+        let point = |metric: &Value| SourceModelPoint {
+            key: text(metric, "key"),
+            point: SourcePoint {
+                at: number(metric, "timestamp").unwrap_or_default(),
+                value: float(&metric["value"]),
+                step: number(metric, "step").unwrap_or_default(),
+            },
+            run: some(metric, "run_id"),
+            dataset_name: some(metric, "dataset_name"),
+            dataset_digest: some(metric, "dataset_digest"),
+        };
+        Ok(points.into_iter().flatten().map(point).collect())
     }
 
     async fn models(&self) -> Result<Vec<SourceModel>> {
@@ -295,10 +312,11 @@ impl Source for Server {
         let mut models = Vec::with_capacity(found.len());
         for model in found {
             let name = text(&model, "name");
-            let filter = format!("name='{}'", name.replace('\'', "''"));
-            let query = [("filter", filter), ("max_results", PAGE.to_string())];
+            let mut query = vec![("max_results", PAGE.to_string())];
+            query.extend(name_filter(&name).map(|filter| ("filter", filter)));
             let found = self.get_pages("model-versions/search", &query, "model_versions").await?;
-            let mut versions: Vec<SourceVersion> = found.iter().filter_map(version).collect();
+            let of_model = found.iter().filter(|version| text(version, "name") == name);
+            let mut versions: Vec<SourceVersion> = of_model.filter_map(version).collect();
             versions.sort_by_key(|version| version.number);
             let aliases = model["aliases"].as_array().cloned().unwrap_or_default();
             models.push(SourceModel {
@@ -410,9 +428,23 @@ fn version(version: &Value) -> Option<SourceVersion> {
         stage: if stage.is_empty() { "None".to_owned() } else { stage },
         source: text(version, "source"),
         storage: None,
-        run: Some(text(version, "run_id")).filter(|run| !run.is_empty()),
+        run: some(version, "run_id"),
         tags: pairs(version, "tags"),
     })
+}
+
+/// Finds the versions of a model. Nothing escapes a quote in MLflow's filters, so it takes the other kind of them; of a
+/// name with both kinds there is no filter, and the versions of all models are gone through.
+fn name_filter(name: &str) -> Option<String> {
+    ['\'', '"']
+        .into_iter()
+        .find(|quote| !name.contains(*quote))
+        .map(|quote| format!("name={quote}{name}{quote}"))
+}
+
+/// Text that is there and not empty.
+fn some(object: &Value, name: &str) -> Option<String> {
+    Some(text(object, name)).filter(|text| !text.is_empty())
 }
 
 /// Text, also where a number stands; empty where nothing does.
@@ -473,6 +505,15 @@ mod tests {
         assert_eq!(proxied("mlflow-artifacts:/1/r/artifacts").as_deref(), Some("1/r/artifacts"));
         assert_eq!(proxied("mlflow-artifacts://host:5000/1/r/").as_deref(), Some("1/r"));
         assert_eq!(proxied("s3://bucket/1"), None);
+    }
+
+    #[test]
+    fn versions_are_found_whatever_their_model_is_called() {
+        assert_eq!(name_filter("a b").as_deref(), Some("name='a b'"));
+        assert_eq!(name_filter("it's").as_deref(), Some("name=\"it's\""));
+        assert_eq!(name_filter("6\" it's"), None);
+        // Our own server reads what another one of MLflow's does.
+        assert!(crate::filter::model_versions("name=\"it's\"").is_ok());
     }
 
     #[test]

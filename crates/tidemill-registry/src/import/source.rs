@@ -92,6 +92,21 @@ pub struct SourceLoggedModel {
     pub tags: Vec<KeyValue>,
 }
 
+/// A point that was measured on a logged model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceModelPoint {
+    /// The metric.
+    pub key: String,
+    /// Its value.
+    pub point: SourcePoint,
+    /// The run that measured it.
+    pub run: Option<String>,
+    /// The dataset that it was measured on.
+    pub dataset_name: Option<String>,
+    /// Its digest.
+    pub dataset_digest: Option<String>,
+}
+
 /// A registered model of the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceModel {
@@ -168,6 +183,10 @@ pub trait Source: Send + Sync {
 
     /// The logged models of an experiment.
     async fn logged_models(&self, experiment: &SourceExperiment) -> Result<Vec<SourceLoggedModel>>;
+
+    /// What was measured on a logged model.
+    async fn model_points(&self, experiment: &SourceExperiment, model: &str)
+    -> Result<Vec<SourceModelPoint>>;
 
     /// All registered models with their versions.
     async fn models(&self) -> Result<Vec<SourceModel>>;

@@ -1,6 +1,6 @@
 //! Searches over registered models and versions. Prompts are models too, but are found only when asked for.
 
-use tidemill_db::models::{ModelQuery, ModelVersion, RegisteredModel};
+use tidemill_db::models::{FoundVersions, ModelQuery, ModelVersion, RegisteredModel};
 use tidemill_db::search::{Condition, Field, Op, Operand, OrderBy};
 use tidemill_db::tracking::KeyValue;
 
@@ -51,27 +51,46 @@ impl Registry {
         limit: Option<i64>,
         token: Option<&str>,
     ) -> Result<Found<ModelVersion>> {
-        let limit = limit.unwrap_or(VERSIONS);
-        if limit < 1 {
-            return Err(Error::invalid(format!(
-                "Invalid value for max_results. It must be a positive integer, but got {limit}"
-            )));
-        }
-        if limit > VERSIONS {
-            return Err(Error::invalid(format!(
-                "Invalid value for request parameter max_results. It must be at most {VERSIONS}, but got value {limit}"
-            )));
-        }
-        let conditions = filter::model_versions(text)?;
-        let mut order = filter::order_model_versions(order)?;
-        if order.is_empty() {
-            let field = Field::Attribute("last_updated_timestamp".to_owned());
-            order.push(OrderBy { field, descending: true });
-        }
-        let query = query(conditions, order, limit, token)?;
+        let query = versions(text, order, limit, token)?;
         let found = self.db.search_model_versions(&query).await?;
         Ok(page(found, &query))
     }
+
+    /// As [`Self::search_versions`], read a part at a time: a page may be long. With the token of the next page.
+    pub async fn find_versions(
+        &self,
+        text: &str,
+        order: &[String],
+        limit: Option<i64>,
+        token: Option<&str>,
+    ) -> Result<(FoundVersions, Option<String>)> {
+        let mut query = versions(text, order, limit, token)?;
+        query.limit -= 1;
+        let found = self.db.find_model_versions(&query).await?;
+        let next = found.more.then(|| page_token(query.offset + query.limit as u64));
+        Ok((found, next))
+    }
+}
+
+fn versions(text: &str, order: &[String], limit: Option<i64>, token: Option<&str>) -> Result<ModelQuery> {
+    let limit = limit.unwrap_or(VERSIONS);
+    if limit < 1 {
+        return Err(Error::invalid(format!(
+            "Invalid value for max_results. It must be a positive integer, but got {limit}"
+        )));
+    }
+    if limit > VERSIONS {
+        return Err(Error::invalid(format!(
+            "Invalid value for request parameter max_results. It must be at most {VERSIONS}, but got value {limit}"
+        )));
+    }
+    let conditions = filter::model_versions(text)?;
+    let mut order = filter::order_model_versions(order)?;
+    if order.is_empty() {
+        let field = Field::Attribute("last_updated_timestamp".to_owned());
+        order.push(OrderBy { field, descending: true });
+    }
+    query(conditions, order, limit, token)
 }
 
 fn query(

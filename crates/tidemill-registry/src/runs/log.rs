@@ -100,15 +100,18 @@ impl Registry {
 
     /// Adds a model to the run's tag of models that old clients keep; `entry` is a JSON object.
     pub async fn record_model(&self, run: &str, entry: serde_json::Value) -> Result<()> {
-        let whole = self.run(run).await?;
-        let before = whole.tags.iter().find(|tag| tag.key == LOGGED_MODELS);
-        let mut models: Vec<serde_json::Value> =
-            before.and_then(|tag| serde_json::from_str(&tag.value).ok()).unwrap_or_default();
-        models.push(entry);
-        // Cut, it could not be read again, so the limit for values does not hold here.
-        let value = serde_json::Value::Array(models).to_string();
-        let tag = KeyValue { key: LOGGED_MODELS.to_owned(), value };
-        self.log(whole.info.id, Batch { tags: vec![tag], ..Batch::default() }).await
+        let id = validate::run_id(run)?;
+        let added = |before: Option<&str>| {
+            let mut models: Vec<serde_json::Value> =
+                before.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+            models.push(entry);
+            // Cut, it could not be read again, so the limit for values does not hold here.
+            serde_json::Value::Array(models).to_string()
+        };
+        match self.db.change_run_tag(id, LOGGED_MODELS, added).await {
+            Err(Db::NotFound { .. }) => Err(validate::no_run(run)),
+            done => Ok(done?),
+        }
     }
 
     async fn log(&self, run: RunId, batch: Batch) -> Result<()> {

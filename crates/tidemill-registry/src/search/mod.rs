@@ -2,7 +2,7 @@
 
 pub(crate) mod token;
 
-use tidemill_db::search::{DatasetSummary, ExperimentSearch, RunSearch};
+use tidemill_db::search::{DatasetSummary, ExperimentSearch, FoundRuns, RunSearch};
 use tidemill_db::tracking::{Experiment, Run, Stage};
 
 use crate::{Error, Registry, Result, filter, validate};
@@ -91,25 +91,39 @@ impl Question {
     }
 }
 
+/// What a question about runs means, and what must stay the same from page to page.
+fn run_search(question: &Question) -> Result<(RunSearch, String)> {
+    let limit = question.limit()?;
+    let conditions = filter::runs(&question.filter)?;
+    let order = filter::order_runs(&question.order_by)?;
+    let asked = question.asked("runs");
+    let after = token::decode(&asked, &question.page_token)?;
+    let search = RunSearch {
+        experiments: question.experiments()?,
+        stages: question.view.stages(),
+        conditions,
+        order,
+        limit,
+        after,
+    };
+    Ok((search, asked))
+}
+
 impl Registry {
     /// A page of runs.
     pub async fn search_runs(&self, question: &Question) -> Result<Answers<Run>> {
-        let limit = question.limit()?;
-        let conditions = filter::runs(&question.filter)?;
-        let order = filter::order_runs(&question.order_by)?;
-        let asked = question.asked("runs");
-        let after = token::decode(&asked, &question.page_token)?;
-        let search = RunSearch {
-            experiments: question.experiments()?,
-            stages: question.view.stages(),
-            conditions,
-            order,
-            limit,
-            after,
-        };
+        let (search, asked) = run_search(question)?;
         let page = self.db.search_runs(&search).await?;
         let next_page_token = page.next.map(|place| token::encode(&asked, place)).transpose()?;
         Ok(Answers { items: page.items, next_page_token })
+    }
+
+    /// As [`Self::search_runs`], read a part at a time: a page may be long. With the token of the next page.
+    pub async fn find_runs(&self, question: &Question) -> Result<(FoundRuns, Option<String>)> {
+        let (search, asked) = run_search(question)?;
+        let mut found = self.db.find_runs(&search).await?;
+        let next = found.next.take().map(|place| token::encode(&asked, place)).transpose()?;
+        Ok((found, next))
     }
 
     /// A page of experiments.

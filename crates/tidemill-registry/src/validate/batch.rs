@@ -42,11 +42,7 @@ pub(crate) fn batch(batch: &mut Batch) -> Result<()> {
     for (i, tag_) in batch.tags.iter_mut().enumerate() {
         tag(tag_, &format!("tags[{i}]"))?;
     }
-    at_most("metrics", METRICS, batch.metrics.len())?;
-    at_most("params", PARAMS_OR_TAGS, batch.params.len())?;
-    at_most("tags", PARAMS_OR_TAGS, batch.tags.len())?;
-    let all = batch.metrics.len() + batch.params.len() + batch.tags.len();
-    at_most("metrics, params, and tags", ALL, all)?;
+    batch_size(batch.metrics.len(), batch.params.len(), batch.tags.len())?;
     let mut keys = HashSet::new();
     let twice: Vec<&str> =
         batch.params.iter().map(|param| param.key.as_str()).filter(|key| !keys.insert(*key)).collect();
@@ -58,6 +54,14 @@ pub(crate) fn batch(batch: &mut Batch) -> Result<()> {
          per param key.",
         python_list(twice.into_iter())
     )))
+}
+
+/// Whether one request may hold so many metrics, parameters and tags.
+pub fn batch_size(metrics: usize, params: usize, tags: usize) -> Result<()> {
+    at_most("metrics", METRICS, metrics)?;
+    at_most("params", PARAMS_OR_TAGS, params)?;
+    at_most("tags", PARAMS_OR_TAGS, tags)?;
+    at_most("metrics, params, and tags", ALL, metrics + params + tags)
 }
 
 fn at_most(what: &str, limit: usize, count: usize) -> Result<()> {

@@ -12,6 +12,7 @@ use std::str::FromStr as _;
 use tidemill_core::RunId;
 use tidemill_db::tracking::{InputDataset, KeyValue};
 
+pub use self::batch::batch_size;
 pub(crate) use self::batch::{batch, metric};
 pub(crate) use self::location::artifact_location;
 pub(crate) use self::name::{name, normal, normal_name};

@@ -8,5 +8,6 @@
 )]
 
 mod artifacts;
+mod import;
 mod models;
 mod tracking;

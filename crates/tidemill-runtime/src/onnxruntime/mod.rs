@@ -12,7 +12,7 @@ use ort::ep;
 use ort::session::builder::SessionBuilder;
 
 use crate::onnx::{self, Model};
-use crate::{LoadError, Runtime, Session};
+use crate::{LoadError, RunOptions, Runtime, Session};
 pub use library::usual_places;
 pub(crate) use session::OrtSession;
 
@@ -36,6 +36,13 @@ impl Default for OrtOptions {
     /// The usual places, one thread, one copy, no GPU.
     fn default() -> Self {
         Self { candidates: usual_places(), threads: 1, copies: 1, cuda: false }
+    }
+}
+
+impl OrtOptions {
+    /// How models are run that say nothing themselves.
+    pub(crate) fn of_calls(&self) -> RunOptions {
+        RunOptions { calls: self.copies, threads: self.threads, cuda: self.cuda }
     }
 }
 
@@ -63,11 +70,15 @@ impl OnnxRuntime {
     }
 
     /// Prepares a model that is read already. `bytes` are its file.
-    pub(crate) fn session(&self, model: &Model, bytes: &[u8]) -> Result<OrtSession, LoadError> {
-        let copies = self.options.copies.max(1);
-        let sessions = (0..copies)
+    pub(crate) fn session(
+        &self,
+        model: &Model,
+        bytes: &[u8],
+        options: &RunOptions,
+    ) -> Result<OrtSession, LoadError> {
+        let sessions = (0..options.calls.max(1))
             .map(|_| {
-                let mut builder = self.builder()?;
+                let mut builder = self.builder(options)?;
                 builder
                     .commit_from_memory(bytes)
                     .map_err(|error| LoadError::Unsupported { runtime: NAME, what: error.to_string() })
@@ -76,14 +87,14 @@ impl OnnxRuntime {
         OrtSession::new(sessions, model, bytes.len() as u64)
     }
 
-    fn builder(&self) -> Result<SessionBuilder, LoadError> {
+    fn builder(&self, options: &RunOptions) -> Result<SessionBuilder, LoadError> {
         let unavailable = |why: String| LoadError::Unavailable { runtime: NAME, why };
         let environment =
             library::environment().ok_or_else(|| unavailable("it was not loaded".to_owned()))?;
         let mut builder =
             ort::session::Session::builder(environment).map_err(|error| unavailable(error.to_string()))?;
-        builder = builder.with_intra_threads(self.options.threads).map_err(|e| unavailable(e.to_string()))?;
-        if self.options.cuda {
+        builder = builder.with_intra_threads(options.threads).map_err(|e| unavailable(e.to_string()))?;
+        if options.cuda {
             let provider = ep::CUDA::default().build().error_on_failure();
             builder = builder.with_execution_providers([provider]).map_err(|error| {
                 unavailable(format!(
@@ -102,7 +113,11 @@ impl Runtime for OnnxRuntime {
     }
 
     fn load(&self, model: &[u8]) -> Result<Box<dyn Session>, LoadError> {
+        self.load_with(model, &self.options.of_calls())
+    }
+
+    fn load_with(&self, model: &[u8], options: &RunOptions) -> Result<Box<dyn Session>, LoadError> {
         let read = onnx::read(model)?;
-        self.session(&read, model).map(|session| Box::new(session) as Box<dyn Session>)
+        self.session(&read, model, options).map(|session| Box::new(session) as Box<dyn Session>)
     }
 }

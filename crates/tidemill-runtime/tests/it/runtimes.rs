@@ -84,7 +84,7 @@ pub(crate) fn ort_options() -> tidemill_runtime::OrtOptions {
 #[cfg(feature = "ort")]
 mod ort {
     use super::*;
-    use tidemill_runtime::{OnnxRuntime, OrtOptions};
+    use tidemill_runtime::{OnnxRuntime, OrtOptions, RunOptions};
 
     #[test]
     fn a_graph_of_both_kinds_falls_to_onnxruntime() {
@@ -92,6 +92,23 @@ mod ort {
         let session = runtimes.load(&model(MIXED, PICTURE)).unwrap();
         assert_eq!(session.runtime(), "onnxruntime");
         assert_eq!(*session.run(&[picture()]).unwrap()[0].values(), Values::F32(vec![12.0]));
+    }
+
+    #[test]
+    fn a_model_says_how_many_calls_run_at_once_and_whether_on_a_gpu() {
+        let runtimes = Runtimes::new(Choice::Auto).with_onnxruntime(ort_options());
+        let bytes = model(MIXED, PICTURE);
+        let load = |options: &RunOptions| runtimes.load_with(&bytes, options);
+        let memory = |calls| load(&RunOptions { calls, ..RunOptions::default() }).unwrap().memory_bytes();
+        assert_eq!(memory(3), 3 * memory(1), "a copy for each call");
+        let session = load(&RunOptions { calls: 2, threads: 0, cuda: false }).unwrap();
+        assert_eq!(*session.run(&[picture()]).unwrap()[0].values(), Values::F32(vec![12.0]));
+        // The library of the tests has no CUDA, and then nothing else is tried, also for a model that is built in.
+        for bytes in [&bytes, &model(SCALER, "[None, 2]")] {
+            let gpu = RunOptions { cuda: true, ..RunOptions::default() };
+            let why = runtimes.load_with(bytes, &gpu).unwrap_err().to_string();
+            assert!(why.contains("no CUDA in") && why.contains("onnxruntime-gpu"), "{why}");
+        }
     }
 
     #[test]

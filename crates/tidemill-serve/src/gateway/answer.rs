@@ -1,13 +1,16 @@
 //! One request on its way through the gateway.
 
+mod abandoned;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidemill_core::Timestamp;
 use tidemill_runtime::Tensor;
 
+use self::abandoned::Waiting;
 use super::endpoint::{ArmState, Endpoint};
 use super::metrics::{ArmMeter, is_failure};
 use super::model::Loaded;
@@ -79,7 +82,9 @@ impl Gateway {
         let inputs = std::mem::take(&mut request.inputs);
         let is_direct = endpoint.table.is_none();
         let params = request.params.take();
+        let waiting = Waiting::new(self, &endpoint, arm, &kept, begun);
         let outcome = self.ask(&endpoint, arm, (inputs, params), (begun, deadline), is_direct).await;
+        waiting.is_over();
         if is_new && outcome.loaded.is_some() {
             self.remember(&endpoint, request.version.as_deref());
         }
@@ -130,7 +135,8 @@ impl Gateway {
         let place = Place(&self.inner);
         if self.inner.is_draining.load(Ordering::SeqCst) {
             let message = "the server is stopping".to_owned();
-            return Err(InferError::Unavailable { message, retry_after: None });
+            // Another one takes its place, or this one comes back.
+            return Err(InferError::Unavailable { message, retry_after: Some(Duration::from_secs(1)) });
         }
         Ok(place)
     }
@@ -224,13 +230,7 @@ impl Gateway {
             tensors: None,
             marks: Marks { ready: Some(ready), ..Marks::default() },
         };
-        if params.is_some() && !loaded.lane.session().takes_params() {
-            let why = format!("model `{}` takes no `params`: its signature names none", loaded.model);
-            outcome.answer = Err(InferError::Invalid(why));
-            outcome.originals = Some(inputs);
-            outcome.loaded = Some(loaded);
-            return outcome;
-        }
+        let takes_params = params.is_none() || loaded.lane.session().takes_params();
         match loaded.plan.prepare(inputs) {
             Ok(mut prepared) => {
                 bound.checker.look(&prepared.tensors, loaded.plan.is_matrix(), &mut prepared.violations);
@@ -238,7 +238,14 @@ impl Gateway {
                 outcome.names = prepared.names;
                 outcome.originals = prepared.originals;
                 outcome.marks.checked = Some(begun.elapsed());
+                // After the layout, so that what is recorded are columns whose names are known.
                 match bound.checker.judge(&prepared.violations) {
+                    Ok(_) if !takes_params => {
+                        let why =
+                            format!("model `{}` takes no `params`: its signature names none", loaded.model);
+                        outcome.answer = Err(InferError::Invalid(why));
+                        outcome.tensors = Some(prepared.tensors);
+                    }
                     Ok(notes) => {
                         outcome.notes = notes;
                         let ran =
@@ -300,7 +307,7 @@ impl Gateway {
             }
             Err(error) => {
                 let fallback = endpoint.spec.as_ref().and_then(|spec| spec.fallback.as_ref());
-                match fallback.filter(|fallback| fallback.covers(&error)) {
+                match fallback.filter(|fallback| fallback.covers(&error) && fallback.fits(rows)) {
                     Some(fallback) => {
                         meter.fell_back(&error, latency);
                         notes.push(format!("the declared fallback answered: {error}"));

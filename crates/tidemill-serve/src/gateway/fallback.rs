@@ -73,6 +73,18 @@ impl Fallback {
         self.on.contains(&trigger)
     }
 
+    /// Whether an answer for so many rows is not too large: how many there are the caller alone decides.
+    pub fn fits(&self, rows: usize) -> bool {
+        const VALUE: usize = 32;
+        const MOST_BYTES: usize = 256 << 20;
+        let width = |value: &Value| match value {
+            Value::Array(list) => list.iter().map(text_len).sum::<usize>() + list.len() * VALUE,
+            one => text_len(one) + VALUE,
+        };
+        let row: usize = self.outputs.values().map(width).sum();
+        rows.checked_mul(row).is_some_and(|bytes| bytes <= MOST_BYTES)
+    }
+
     /// The answer for so many rows, in the order and types of `slots` where the model's outputs are known.
     pub fn answer(&self, rows: usize, slots: &[Slot]) -> Vec<Named> {
         let mut outputs: Vec<Named> = self
@@ -88,6 +100,10 @@ impl Fallback {
         outputs.sort_by_key(|output| place(output).unwrap_or(usize::MAX));
         outputs
     }
+}
+
+fn text_len(value: &Value) -> usize {
+    value.as_str().map_or(0, str::len)
 }
 
 /// The values of a row.
@@ -157,6 +173,8 @@ mod tests {
         let names: Vec<&str> = answer.iter().map(|output| output.name.as_str()).collect();
         assert_eq!(names, ["probabilities", "label", "note"]);
         assert_eq!(fallback.answer(0, &[])[0].tensor.rows(), 0);
+        assert!(fallback.fits(0) && fallback.fits(10_000));
+        assert!(!fallback.fits(60_000_000) && !fallback.fits(usize::MAX));
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Golden {
         self.inputs.iter().map(cut).collect()
     }
 
-    /// Compares answers for the rows from `first` on with the trainer's. The difference may be `tolerance`, or that
+    /// Compares answers for the rows from `first` on with the trainer's, as many as there are. The difference may be `tolerance`, or that
     /// share of the trainer's number where it is above 1.
     pub fn compare(&self, first: usize, got: &[Vec<f64>], tolerance: f64) -> Result<(), Mismatch> {
         for (at, (expected, got)) in self.answers.iter().skip(first).zip(got).enumerate() {

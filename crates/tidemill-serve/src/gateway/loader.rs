@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use tidemill_runtime::{LoadError, Runtime, Session};
+use tidemill_runtime::{LoadError, RunOptions, Runtime, Session};
 
 use super::source::{ModelBundle, ModelFiles};
 
@@ -38,10 +38,25 @@ pub struct Runtimes {
 
 impl Loader for Runtimes {
     fn load(&self, bundle: &ModelBundle) -> Result<Arc<dyn Session>, String> {
-        let wanted = bundle.serving.runtime.as_deref();
+        let serving = &bundle.serving;
+        let wanted = serving.runtime.as_deref();
+        if serving.cuda
+            && let Some(other) = wanted.filter(|wanted| *wanted != ON_GPU)
+        {
+            return Err(format!(
+                "`serving.cuda` needs the runtime `{ON_GPU}`, and `serving.runtime` says `{other}`"
+            ));
+        }
         match &bundle.files {
             ModelFiles::Onnx(bytes) => {
-                first(&self.onnx, wanted, |one| one.name(), |one| one.load(bytes).map(Arc::from))
+                let options =
+                    RunOptions { calls: serving.concurrency, threads: serving.threads, cuda: serving.cuda };
+                let wanted = wanted.or_else(|| serving.cuda.then_some(ON_GPU));
+                let load = |one: &Arc<dyn Runtime>| one.load_with(bytes, &options).map(Arc::from);
+                first(&self.onnx, wanted, |one| one.name(), load)
+            }
+            ModelFiles::Folder(_) if serving.cuda => {
+                Err("`serving.cuda` is of ONNX models; one of Python chooses its device itself".to_owned())
             }
             ModelFiles::Folder(folder) => {
                 let load = |one: &Arc<dyn FolderRuntime>| {
@@ -53,6 +68,9 @@ impl Loader for Runtimes {
         }
     }
 }
+
+/// The runtime that knows GPUs.
+const ON_GPU: &str = "onnxruntime";
 
 /// The first runtime that can, or the one that is wanted.
 fn first<R>(
@@ -123,6 +141,15 @@ impl Session for InFolder {
         self.session.run_with(inputs, params)
     }
 
+    fn run_until(
+        &self,
+        inputs: &[tidemill_runtime::Tensor],
+        params: Option<&str>,
+        until: std::time::Instant,
+    ) -> Result<Vec<tidemill_runtime::Tensor>, tidemill_runtime::RunError> {
+        self.session.run_until(inputs, params, until)
+    }
+
     fn memory_bytes(&self) -> u64 {
         self.session.memory_bytes()
     }
@@ -134,6 +161,9 @@ impl Session for InFolder {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use super::super::settings::ServingSettings;
     use super::super::testing::{Fake, bundle};
     use super::*;
 
@@ -154,10 +184,58 @@ mod tests {
     }
 
     fn load(runtimes: Vec<Named>, wanted: Option<&str>) -> Result<(), String> {
-        let onnx = runtimes.into_iter().map(|one| Arc::new(one) as Arc<dyn Runtime>).collect();
+        with(runtimes.into_iter().map(|one| Arc::new(one) as Arc<dyn Runtime>).collect(), |serving| {
+            serving.runtime = wanted.map(str::to_owned);
+        })
+    }
+
+    fn with(onnx: Vec<Arc<dyn Runtime>>, change: impl FnOnce(&mut ServingSettings)) -> Result<(), String> {
         let mut bundle = bundle("m", "1");
-        bundle.serving.runtime = wanted.map(str::to_owned);
+        change(&mut bundle.serving);
         Runtimes { onnx, folders: Vec::new() }.load(&bundle).map(drop)
+    }
+
+    /// Remembers how it was asked to run a model.
+    #[derive(Debug, Default)]
+    struct Asked(Mutex<Vec<RunOptions>>);
+
+    impl Runtime for Asked {
+        fn name(&self) -> &'static str {
+            ON_GPU
+        }
+
+        fn load(&self, _: &[u8]) -> Result<Box<dyn Session>, LoadError> {
+            Ok(Box::new(Fake::quick()))
+        }
+
+        fn load_with(&self, model: &[u8], options: &RunOptions) -> Result<Box<dyn Session>, LoadError> {
+            self.0.lock().unwrap().push(*options);
+            self.load(model)
+        }
+    }
+
+    #[test]
+    fn what_a_model_declares_reaches_its_runtime() {
+        let asked = Arc::new(Asked::default());
+        let runtimes = || vec![Arc::new(Named("classical", None)) as Arc<dyn Runtime>, asked.clone()];
+        with(runtimes(), |_| {}).unwrap();
+        assert!(asked.0.lock().unwrap().is_empty(), "the first that can has it");
+        with(runtimes(), |serving| {
+            serving.runtime = Some(ON_GPU.to_owned());
+            (serving.concurrency, serving.threads) = (5, 0);
+        })
+        .unwrap();
+        with(runtimes(), |serving| serving.cuda = true).unwrap();
+        let expected = [
+            RunOptions { calls: 5, threads: 0, cuda: false },
+            RunOptions { calls: ServingSettings::default().concurrency, threads: 1, cuda: true },
+        ];
+        assert_eq!(*asked.0.lock().unwrap(), expected);
+        let why = with(runtimes(), |serving| {
+            serving.cuda = true;
+            serving.runtime = Some("classical".to_owned());
+        });
+        assert!(why.unwrap_err().contains("`serving.cuda` needs the runtime `onnxruntime`"));
     }
 
     #[test]

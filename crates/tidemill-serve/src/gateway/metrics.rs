@@ -57,9 +57,16 @@ struct LaneLabels {
 /// Kinds of errors of the model or of the server, among [`ERROR_KINDS`]: what a rollout counts as failures.
 pub const FAILURES: [&str; 4] = ["unavailable", "deadline", "model", "internal"];
 
+/// Kinds of errors of the caller or of the rush, among [`ERROR_KINDS`]: what a rollout counts as refusals.
+pub const REFUSALS: [&str; 2] = ["invalid", "too_many"];
+
 /// Kinds of errors, as in labels and in the inference log.
-pub const ERROR_KINDS: [&str; 7] =
-    ["not_found", "invalid", "too_many", "unavailable", "deadline", "model", "internal"];
+pub const ERROR_KINDS: [&str; 8] =
+    ["not_found", "invalid", "too_many", "unavailable", "deadline", "model", "internal", CANCELLED];
+
+/// The kind of a request whose caller went before it was answered. Whose fault that is nobody knows, so it is no failure; how long the
+/// caller waited counts as the time that the request took, since its answer would have come later still.
+pub const CANCELLED: &str = "cancelled";
 
 /// The place of an error in [`ERROR_KINDS`].
 pub const fn error_kind(error: &InferError) -> usize {
@@ -77,6 +84,11 @@ pub const fn error_kind(error: &InferError) -> usize {
 /// Whether an error is the model's or the server's: one of [`FAILURES`].
 pub(super) fn is_failure(error: &InferError) -> bool {
     FAILURES.contains(&ERROR_KINDS[error_kind(error)])
+}
+
+/// Whether a request that ended so took its time at the model. What is refused at once says nothing of how fast a model is.
+pub(super) fn is_timed(error: Option<&InferError>) -> bool {
+    matches!(error, None | Some(InferError::Deadline(_) | InferError::Model(_) | InferError::Internal(_)))
 }
 
 /// The bucket of [`LATENCY`] for a request that took so long, or the one behind them.
@@ -101,7 +113,7 @@ pub struct ArmMeter {
     errors: [AtomicU64; ERROR_KINDS.len()],
     violations: [AtomicU64; Kind::ALL.len()],
     shadow_dropped: AtomicU64,
-    latency: Histogram<16>,
+    latency: Histogram<{ LATENCY.len() + 1 }>,
 }
 
 impl ArmMeter {
@@ -122,7 +134,23 @@ impl ArmMeter {
         if let Some(count) = self.errors.get(error_kind(error)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+        if is_timed(Some(error)) {
+            self.latency.add(micros(took), &LATENCY);
+        }
+    }
+
+    /// The caller went before the request was answered.
+    pub fn cancelled(&self, took: Duration) {
+        if let Some(count) = self.errors.last() {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         self.latency.add(micros(took), &LATENCY);
+    }
+
+    /// Requests that came, however they ended.
+    fn came(&self) -> u64 {
+        let errors = self.errors.iter().map(|count| count.load(Ordering::Relaxed));
+        errors.sum::<u64>() + self.answers()
     }
 
     /// Adds what another gateway counted: requests that were answered, those that failed, and all of them by how long they took, in the buckets of
@@ -136,6 +164,14 @@ impl ArmMeter {
         }
         for (bucket, count) in self.latency.counts.iter().zip(latencies) {
             bucket.fetch_add(*count, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds requests that another gateway counted as refused; which kind of refusal they were does not matter to who asks for refusals.
+    pub fn add_refused(&self, refused: u64) {
+        let place = ERROR_KINDS.iter().position(|known| *known == REFUSALS[0]);
+        if let Some(count) = place.and_then(|at| self.errors.get(at)) {
+            count.fetch_add(refused, Ordering::Relaxed);
         }
     }
 
@@ -160,9 +196,18 @@ impl ArmMeter {
 
     /// Requests that the model did not answer for a reason of its own or of the server: not those that were wrong.
     pub fn failures(&self) -> u64 {
-        let at = |kind: &str| ERROR_KINDS.iter().position(|known| *known == kind);
-        let kinds = FAILURES.into_iter().filter_map(at);
-        kinds.filter_map(|at| self.errors.get(at)).map(|count| count.load(Ordering::Relaxed)).sum()
+        self.sum_of(&FAILURES)
+    }
+
+    /// Requests that were refused: wrong by what the model takes, or more than it has room for.
+    pub fn refusals(&self) -> u64 {
+        self.sum_of(&REFUSALS)
+    }
+
+    fn sum_of(&self, kinds: &[&str]) -> u64 {
+        let at = |kind: &&str| ERROR_KINDS.iter().position(|known| known == kind);
+        let counts = kinds.iter().filter_map(at).filter_map(|at| self.errors.get(at));
+        counts.map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
     /// Requests by how long they took: upper bounds in microseconds, the last one without, and how many.
@@ -247,9 +292,9 @@ impl LaneMeter {
 }
 
 /// Bounds of the histogram of times that requests took, in microseconds; the last bucket, beyond them, has none.
-pub const LATENCY: [u64; 15] = [
+pub const LATENCY: [u64; 17] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
-    10_000_000,
+    2_500_000, 5_000_000, 10_000_000,
 ];
 /// Upper bounds in rows.
 const ROWS: [u64; 9] = [1, 2, 4, 8, 16, 32, 64, 256, 1_024];
@@ -360,7 +405,8 @@ impl Metrics {
             ("tidemill_spans_sent", "Spans of requests that a collector took", &self.spans_sent),
             ("tidemill_spans_dropped", "Spans of requests that were lost", &self.spans_dropped),
         ] {
-            counter(&mut encoder.encode_descriptor(name, help, None, MetricType::Counter)?, count)?;
+            let mut encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            counter(&mut encoder, count.load(Ordering::Relaxed))?;
         }
         Ok(())
     }
@@ -405,15 +451,18 @@ fn encode_arms(encoder: &mut DescriptorEncoder<'_>, arms: &[(ArmLabels, Arc<ArmM
     for (name, help, value) in [
         (
             "tidemill_inference_requests",
-            "Requests that a model answered",
-            (|meter: &ArmMeter| &meter.answered) as fn(&ArmMeter) -> &AtomicU64,
+            "Requests that came, however they ended",
+            ArmMeter::came as fn(&ArmMeter) -> u64,
         ),
+        ("tidemill_inference_answers", "Requests that a model answered", ArmMeter::answers),
         ("tidemill_inference_fallbacks", "Requests that a declared fallback answered", |meter| {
-            &meter.fell_back
+            meter.fell_back.load(Ordering::Relaxed)
         }),
-        ("tidemill_inference_shadow_dropped", "Requests that a shadow was too busy to be shown", |meter| {
-            &meter.shadow_dropped
-        }),
+        (
+            "tidemill_inference_shadow_dropped",
+            "Requests that a shadow was too busy to be shown",
+            ArmMeter::drops,
+        ),
     ] {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, meter) in arms {
@@ -425,11 +474,11 @@ fn encode_arms(encoder: &mut DescriptorEncoder<'_>, arms: &[(ArmLabels, Arc<ArmM
         (
             "tidemill_inference_errors",
             "Requests that a model did not answer",
-            &ERROR_KINDS,
-            (|meter: &ArmMeter| &meter.errors) as fn(&ArmMeter) -> &[AtomicU64; 7],
+            &ERROR_KINDS[..],
+            (|meter: &ArmMeter| &meter.errors[..]) as fn(&ArmMeter) -> &[AtomicU64],
         ),
-        ("tidemill_inference_violations", "Values that the model was not trained for", &kinds, |meter| {
-            &meter.violations
+        ("tidemill_inference_violations", "Values that the model was not trained for", &kinds[..], |meter| {
+            &meter.violations[..]
         }),
     ] {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -439,7 +488,7 @@ fn encode_arms(encoder: &mut DescriptorEncoder<'_>, arms: &[(ArmLabels, Arc<ArmM
                 if count.load(Ordering::Relaxed) > 0 {
                     let [endpoint, arm, model, version] = labels.pairs();
                     let pairs = [endpoint, arm, model, version, ("kind", *word)];
-                    counter(&mut family.encode_family(&pairs)?, count)?;
+                    counter(&mut family.encode_family(&pairs)?, count.load(Ordering::Relaxed))?;
                 }
             }
         }
@@ -465,8 +514,8 @@ impl LaneLabels {
     }
 }
 
-fn counter(encoder: &mut MetricEncoder<'_>, count: &AtomicU64) -> fmt::Result {
-    encoder.encode_counter::<[(&str, &str); 0], u64, f64>(&count.load(Ordering::Relaxed), None)
+pub(crate) fn counter(encoder: &mut MetricEncoder<'_>, count: u64) -> fmt::Result {
+    encoder.encode_counter::<[(&str, &str); 0], u64, f64>(&count, None)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -496,6 +545,14 @@ mod tests {
         arm.fell_back(&InferError::Deadline("no".into()), Duration::from_millis(3));
         arm.violated(&[Violation { kind: Kind::OutOfRange, column: "a".into(), rows: 4, example: None }]);
         arm.shadow_dropped();
+        arm.cancelled(Duration::from_secs(4));
+        let refused = InferError::TooMany { message: "no".into(), retry_after: Duration::ZERO };
+        let away = InferError::Unavailable { message: "no".into(), retry_after: None };
+        for error in [&refused, &away, &InferError::Invalid("no".into()), &InferError::NotFound("no".into())]
+        {
+            arm.failed(error, Duration::from_micros(3));
+        }
+        assert_eq!(arm.failures(), 3, "who goes and who is refused are no failures");
         let lane = metrics.lane(&"churn-gbdt".into(), &"3".into());
         lane.batch(5);
         lane.waiting(2);
@@ -511,20 +568,26 @@ mod tests {
         let all = r#"endpoint="churn",arm="champion",model="churn-gbdt",version="3""#;
         let lane_labels = r#"model="churn-gbdt",version="3""#;
         for line in [
-            format!("tidemill_inference_requests_total{{{all}}} 1\n"),
+            format!("tidemill_inference_requests_total{{{all}}} 8\n"),
+            format!("tidemill_inference_answers_total{{{all}}} 1\n"),
+            format!("tidemill_inference_errors_total{{{all},kind=\"cancelled\"}} 1\n"),
+            format!("tidemill_inference_errors_total{{{all},kind=\"too_many\"}} 1\n"),
             format!("tidemill_inference_fallbacks_total{{{all}}} 1\n"),
             format!("tidemill_inference_errors_total{{{all},kind=\"model\"}} 1\n"),
             format!("tidemill_inference_errors_total{{{all},kind=\"deadline\"}} 1\n"),
             format!("tidemill_inference_violations_total{{{all},kind=\"out_of_range\"}} 4\n"),
             format!("tidemill_inference_shadow_dropped_total{{{all}}} 1\n"),
-            format!("tidemill_inference_duration_seconds_count{{{all}}} 3\n"),
+            // What was refused at once is no fast answer.
+            format!("tidemill_inference_duration_seconds_count{{{all}}} 4\n"),
             format!("tidemill_inference_waiting{{{lane_labels}}} 2\n"),
             format!("tidemill_inference_batch_rows_sum{{{lane_labels}}} 5"),
             format!("tidemill_model_memory_bytes{{{lane_labels}}} 1000\n"),
         ] {
             assert!(page.contains(&line), "{line} is not in\n{page}");
         }
-        for bucket in [r#"le="0.0001"} 1"#, r#"le="0.005"} 2"#, r#"le="10"} 2"#, r#"le="+Inf"} 3"#] {
+        for bucket in
+            [r#"le="0.0001"} 1"#, r#"le="0.005"} 2"#, r#"le="2.5"} 2"#, r#"le="5"} 3"#, r#"le="+Inf"} 4"#]
+        {
             assert!(page.contains(bucket), "{bucket} is not in\n{page}");
         }
         assert!(!page.contains("kind=\"nan\""), "kinds that never happened have no line");

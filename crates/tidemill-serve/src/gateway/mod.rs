@@ -311,6 +311,7 @@ impl Gateway {
     fn forget_unused(&self) {
         let endpoints = self.inner.endpoints.load();
         let arms = || endpoints.values().flat_map(|endpoint| &endpoint.arms);
+        self.models().route(arms().map(|arm| (&*arm.model, &arm.which)));
         self.models().keep(|model, which| arms().any(|arm| &*arm.model == model && arm.which == *which));
     }
 

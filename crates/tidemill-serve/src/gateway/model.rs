@@ -50,6 +50,11 @@ impl fmt::Debug for Loaded {
 }
 
 impl Loaded {
+    /// Bytes that it occupies by now: the workers of a model of Python grow with what they are asked.
+    pub(super) fn memory_now(&self) -> u64 {
+        self.lane.session().memory_bytes().max(self.memory)
+    }
+
     /// The versions that can be asked for are others now.
     pub(super) fn set_versions(&self, versions: Vec<String>) {
         self.metadata
@@ -146,13 +151,20 @@ fn described(slot: &Slot, plan: &Plan) -> Slot {
 
 /// Scores the golden rows again and compares with the trainer's answers.
 fn parity(session: &dyn Session, plan: &Plan, golden: &Golden, tolerance: f64) -> Result<(), String> {
-    let compare = |from: usize, outputs: &[Tensor]| -> Result<(), String> {
+    let compare = |from: usize, to: usize, outputs: &[Tensor]| -> Result<(), String> {
         let at = golden.pick(outputs).ok_or_else(|| {
             let width = golden.answers.first().map_or(0, Vec::len);
             format!("none of the model's outputs has the {width} numbers in a row that the golden rows have")
         })?;
         let name = session.outputs().get(at).map_or("", |slot| slot.name.as_str());
         let got = rows_of(&outputs[at]);
+        if got.len() != to - from {
+            return Err(format!(
+                "output `{name}` has {} rows for the {} golden rows that it was asked for",
+                got.len(),
+                to - from
+            ));
+        }
         golden.compare(from, &got, tolerance).map_err(|Mismatch { row, column, expected, got }| {
             format!(
                 "golden row {row}, output `{name}`, column {column}: the model says {got} and its trainer said \
@@ -168,14 +180,14 @@ fn parity(session: &dyn Session, plan: &Plan, golden: &Golden, tolerance: f64) -
         return Ok(());
     }
     match run(0, golden.rows()) {
-        Ok(outputs) => compare(0, &outputs),
+        Ok(outputs) => compare(0, golden.rows(), &outputs),
         Err(Failed::Call(error)) => Err(format!("it fails on the golden rows: {error}")),
         // A value is missing that the model has no way to take; the trainer kept such rows all the same.
         Err(Failed::Layout(first)) => {
             let mut compared = 0;
             for row in 0..golden.rows() {
                 match run(row, row + 1) {
-                    Ok(outputs) => compare(row, &outputs)?,
+                    Ok(outputs) => compare(row, row + 1, &outputs)?,
                     Err(Failed::Layout(_)) => continue,
                     Err(Failed::Call(error)) => {
                         return Err(format!("it fails on golden row {}: {error}", row + 1));
@@ -198,14 +210,19 @@ mod tests {
     use tidemill_core::Digest;
     use tidemill_runtime::Values;
 
-    use super::super::testing::{Fake, Loads, bundle};
+    use super::super::testing::{Fake, Loads, Work, bundle};
     use super::*;
     use crate::Named;
 
     fn check(change: impl FnOnce(&mut ModelBundle)) -> Result<Loaded, String> {
+        check_with(Work::Times(2.0), change)
+    }
+
+    fn check_with(work: Work, change: impl FnOnce(&mut ModelBundle)) -> Result<Loaded, String> {
         let mut bundle = bundle("m", "1");
         change(&mut bundle);
-        load(bundle, vec!["1".into()], &Loads::new(|_| Ok(Fake::quick())), &Metrics::default())
+        let loads = Loads::new(move |_| Ok(Fake { work, ..Fake::quick() }));
+        load(bundle, vec!["1".into()], &loads, &Metrics::default())
     }
 
     fn golden(inputs: &[f64], answers: &[f64]) -> Golden {
@@ -239,6 +256,9 @@ mod tests {
             parity.contains("golden row 2, output `y`, column 0: the model says 5 and its trainer said 5.1"),
             "{parity}"
         );
+        let short =
+            check_with(Work::First, |b| b.golden = Some(golden(&[1.0, 2.5], &[2.0, 5.0]))).unwrap_err();
+        assert!(short.contains("output `y` has 1 rows for the 2 golden rows"), "{short}");
         let wide = why(|b| {
             b.golden = Some(Golden { answers: vec![vec![0.5, 0.5]], ..golden(&[1.0], &[]) });
         });

@@ -1,6 +1,6 @@
 //! The life of models: loaded when they are first asked for, loaded again without a gap, unloaded when room is needed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ pub struct Models {
     /// Held while the ways are changed.
     changing: Mutex<()>,
     slots: Mutex<HashMap<(Box<str>, Box<str>), Arc<Slot>>>,
+    /// What the arms of endpoints are.
+    routed: ArcSwap<HashSet<(Box<str>, Which)>>,
     loads: Semaphore,
     /// Held while room is made and a model put into it.
     settling: Mutex<()>,
@@ -62,6 +64,7 @@ impl Models {
             ways: ArcSwap::default(),
             changing: Mutex::new(()),
             slots: Mutex::default(),
+            routed: ArcSwap::default(),
             loads,
             settling: Mutex::new(()),
             began: Instant::now(),
@@ -168,7 +171,7 @@ impl Models {
             // A load that is going on ends first, or it would undo this.
             let _held = slot.loading.lock().await;
             slot.set(State::Unloaded);
-            slot.loaded.store(None);
+            dismiss(slot.loaded.swap(None));
         }
         Ok(())
     }
@@ -293,34 +296,65 @@ impl Models {
     /// Puts a model into its place, after room was made for it. One at a time, or two would take the same room.
     fn settle(&self, slot: &Arc<Slot>, loaded: Loaded) -> Result<Arc<Loaded>, String> {
         let _held = lock(&self.settling);
-        self.make_room(slot, loaded.memory)?;
         let loaded = Arc::new(loaded);
-        slot.loaded.store(Some(Arc::clone(&loaded)));
+        if let Err(why) = self.make_room(slot, loaded.memory) {
+            dismiss([loaded]);
+            return Err(why);
+        }
+        dismiss(slot.loaded.swap(Some(Arc::clone(&loaded))));
         Ok(loaded)
     }
 
-    /// Unloads the least recently used models until there is room for one more.
+    /// Says what the arms of endpoints are from now on: what they use is not unloaded to make room while it is warm.
+    pub fn route<'a>(&self, arms: impl Iterator<Item = (&'a str, &'a Which)>) {
+        let routed = arms.map(|(model, which)| (model.into(), which.clone())).collect();
+        self.routed.store(Arc::new(routed));
+    }
+
+    /// The slots of endpoints' arms.
+    fn routed_slots(&self) -> Vec<Arc<Slot>> {
+        let (ways, routed) = (self.ways.load(), self.routed.load());
+        let slot = |(model, which): &(Box<str>, Which)| Some(Arc::clone(&ways.get(model)?.get(which)?.slot));
+        routed.iter().filter_map(slot).collect()
+    }
+
+    /// Unloads the least recently used models until there is room for one more; those of endpoints' arms only where they were idle for
+    /// long, or the candidate of a rollout would drive out the release that answers.
     fn make_room(&self, slot: &Arc<Slot>, memory: u64) -> Result<(), String> {
         let Some(budget) = self.settings.memory_budget else { return Ok(()) };
         if memory > budget {
             return Err(format!("it occupies {memory} bytes and all models together may occupy {budget}"));
         }
-        let slots = lock(&self.slots);
-        let mut others: Vec<(u64, u64, &Arc<Slot>)> = slots
-            .values()
-            .filter(|other| !Arc::ptr_eq(other, slot))
+        let others: Vec<Arc<Slot>> =
+            lock(&self.slots).values().filter(|other| !Arc::ptr_eq(other, slot)).map(Arc::clone).collect();
+        let mut others: Vec<(u64, u64, Arc<Slot>)> = others
+            .into_iter()
             .filter_map(|other| {
-                let memory = other.loaded.load().as_ref()?.memory;
+                let memory = other.loaded.load().as_ref()?.memory_now();
                 Some((other.last_used.load(Ordering::Relaxed), memory, other))
             })
             .collect();
-        others.sort_by_key(|(used, _, _)| *used);
         let mut occupied: u64 = others.iter().map(|(_, memory, _)| memory).sum();
+        let routed = self.routed_slots();
+        let is_routed = |other: &Arc<Slot>| routed.iter().any(|slot| Arc::ptr_eq(slot, other));
+        let is_warm = |used: u64, other: &Arc<Slot>| {
+            let idle = self.began.elapsed().saturating_sub(Duration::from_millis(used));
+            is_routed(other) && idle < self.settings.keep_warm
+        };
+        let warm: u64 = others.iter().filter(|(used, _, other)| is_warm(*used, other)).map(|one| one.1).sum();
+        if warm.saturating_add(memory) > budget {
+            return Err(format!(
+                "it occupies {memory} bytes, the models that endpoints use now {warm}, and all together may occupy \
+                 {budget}; raise `--model-memory`, or delete an endpoint"
+            ));
+        }
+        others.retain(|(used, _, other)| !is_warm(*used, other));
+        others.sort_by_key(|(used, _, other)| (is_routed(other), *used));
         for (_, freed, other) in others {
             if occupied.saturating_add(memory) <= budget {
                 break;
             }
-            other.loaded.store(None);
+            dismiss(other.loaded.swap(None));
             occupied -= freed;
             self.metrics.evictions.fetch_add(1, Ordering::Relaxed);
             tracing::info!(model = %other.model, version = %other.version, "unloaded a model to make room");
@@ -344,9 +378,17 @@ impl Models {
             let mut ways = ways.get(&*slot.model).into_iter().flat_map(HashMap::values);
             ways.any(|way| Arc::ptr_eq(&way.slot, slot))
         };
+        let mut unused = Vec::new();
         lock(&self.slots).retain(|_, slot| {
-            is_used(slot) || slot.loading.try_lock().is_err() || matches!(*lock(&slot.state), State::Unloaded)
+            let stays = is_used(slot)
+                || slot.loading.try_lock().is_err()
+                || matches!(*lock(&slot.state), State::Unloaded);
+            if !stays {
+                unused.push(Arc::clone(slot));
+            }
+            stays
         });
+        dismiss(unused);
     }
 
     fn change(&self, change: impl FnOnce(&mut Ways)) {
@@ -365,6 +407,18 @@ pub fn from_source(error: SourceError) -> InferError {
         SourceError::Unavailable(message) => {
             InferError::Unavailable { message, retry_after: Some(Duration::from_secs(1)) }
         }
+    }
+}
+
+/// Lets go of what is not used any more, where that may take its time: the workers of a model end with it.
+fn dismiss<T: Send + 'static>(unused: impl IntoIterator<Item = T>) {
+    let unused: Vec<T> = unused.into_iter().collect();
+    if unused.is_empty() {
+        return;
+    }
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(move || drop(unused))),
+        Err(_) => drop(unused),
     }
 }
 

@@ -5,9 +5,13 @@ use std::collections::HashMap;
 use tidemill_runtime::{Dim, ElementType, Session, Slot, Tensor, Values};
 
 use super::convert::fit;
-use super::signature::Signature;
+use super::signature::{Field, Signature};
 use super::validate::{Kind, Violation};
 use crate::{InferError, Named};
+
+/// Bytes that a request may take beside what it gave: for its matrix, and for what stands for inputs that are not there. What it gave
+/// is bounded by its body, these by its rows and the model's width alone.
+const MOST_LAID_OUT: usize = 256 << 20;
 
 /// How requests are laid out for a model.
 #[derive(Clone, Debug)]
@@ -57,6 +61,9 @@ impl Plan {
     pub fn new(session: &dyn Session, signature: Option<&Signature>) -> Result<Self, String> {
         let slots = session.inputs();
         let is_joinable = slots.iter().chain(session.outputs()).all(has_rows);
+        if let Some(signature) = signature {
+            check_outputs(session.outputs(), signature)?;
+        }
         let own = |is_tabular| (slots.to_vec(), Layout::Direct, is_tabular);
         let (inputs, layout, is_tabular) = match signature {
             Some(signature) if signature.is_table() => columns(slots, signature)?,
@@ -164,6 +171,7 @@ impl Plan {
         mut violations: Vec<Violation>,
     ) -> Result<Prepared, InferError> {
         let rows = rows_of(&given);
+        bounded(rows, absent_bytes(&given, &self.inputs))?;
         let (mut tensors, mut names) = (Vec::with_capacity(given.len()), Vec::with_capacity(given.len()));
         for (one, slot) in given.into_iter().zip(&self.inputs) {
             let Named { name, tensor } = match one {
@@ -191,6 +199,8 @@ impl Plan {
     ) -> Result<Prepared, InferError> {
         let rows = rows_of(&given);
         let width = self.inputs.len();
+        let row = width.saturating_mul(value_bytes(slot.element));
+        bounded(rows, row.saturating_add(absent_bytes(&given, &self.inputs)))?;
         let mut originals = Vec::with_capacity(width);
         let mut matrix = Matrix::new(slot.element, rows, width).map_err(|why| invalid(&slot.name, &why))?;
         for (at, (one, input)) in given.into_iter().zip(&self.inputs).enumerate() {
@@ -277,6 +287,31 @@ fn absent(slot: &Slot, rows: usize, violations: &mut Vec<Violation>) -> Result<N
     Ok(Named { name: slot.name.clone(), tensor: Tensor::vector(values) })
 }
 
+/// Bytes of a value in memory.
+fn value_bytes(element: ElementType) -> usize {
+    element.size().unwrap_or(size_of::<Vec<u8>>())
+}
+
+/// Bytes of a row of what stands for inputs that are not there.
+fn absent_bytes(given: &[Option<Named>], inputs: &[Slot]) -> usize {
+    let absent = given.iter().zip(inputs).filter(|(one, _)| one.is_none());
+    absent.map(|(_, slot)| value_bytes(slot.element)).sum()
+}
+
+/// Whether so many rows may be laid out, before memory is taken for them.
+fn bounded(rows: usize, row_bytes: usize) -> Result<(), InferError> {
+    match rows.checked_mul(row_bytes) {
+        Some(bytes) if bytes <= MOST_LAID_OUT => Ok(()),
+        _ => {
+            let most = MOST_LAID_OUT / row_bytes.max(1);
+            let why = format!(
+                "the request has {rows} rows, and this model takes at most {most} at once; send fewer in a request"
+            );
+            Err(InferError::Invalid(why))
+        }
+    }
+}
+
 fn rows_of(given: &[Option<Named>]) -> usize {
     given.iter().flatten().map(|one| one.tensor.rows()).next().unwrap_or(0)
 }
@@ -304,6 +339,9 @@ fn columns(slots: &[Slot], signature: &Signature) -> Result<(Vec<Slot>, Layout, 
         && let [Dim::Any(_), width] = slot.shape.as_slice()
         && (names.len() > 1 || names.first() != Some(&slot.name.as_str()))
     {
+        for field in &signature.inputs {
+            same_kind("column", field, slot)?;
+        }
         if let Dim::Fixed(width) = width
             && *width != names.len()
         {
@@ -326,6 +364,11 @@ fn columns(slots: &[Slot], signature: &Signature) -> Result<(Vec<Slot>, Layout, 
     if let Some(why) = signature.differs(&order) {
         return Err(format!("the model's inputs are in another order than the signature's columns: {why}"));
     }
+    for field in &signature.inputs {
+        if let Some(slot) = slots.iter().find(|slot| field.name.as_deref() == Some(&slot.name)) {
+            same_kind("column", field, slot)?;
+        }
+    }
     let inputs = slots.iter().map(|slot| {
         let field = signature.inputs.iter().find(|field| field.name.as_deref() == Some(&slot.name));
         Slot { optional: slot.optional || field.is_some_and(|field| !field.is_required), ..slot.clone() }
@@ -345,6 +388,7 @@ fn check_tensors(slots: &[Slot], signature: &Signature) -> Result<(), String> {
             }
             _ => slots.get(at).ok_or("the signature has more inputs than the model")?,
         };
+        same_kind("input", field, slot)?;
         let shape = field.shape.as_deref().unwrap_or_default();
         let fits = shape.is_empty()
             || shape.len() == slot.shape.len()
@@ -360,6 +404,52 @@ fn check_tensors(slots: &[Slot], signature: &Signature) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Compares what the signature says of the answer with what the model gives: outputs of the same name, or the only ones of both.
+fn check_outputs(slots: &[Slot], signature: &Signature) -> Result<(), String> {
+    for field in &signature.outputs {
+        let named = slots.iter().find(|slot| field.name.as_deref() == Some(&slot.name));
+        // Others are put together from the model's outputs, as the labels of a classifier are.
+        let ((Some(slot), ..) | (None, [slot], [_])) = (named, slots, signature.outputs.as_slice()) else {
+            continue;
+        };
+        same_kind("output", field, slot)?;
+        let Some(shape) = &field.shape else { continue };
+        let sizes = |shape: &[Option<usize>]| -> Option<usize> {
+            shape.iter().skip(1).try_fold(1_usize, |product, size| product.checked_mul((*size)?))
+        };
+        let own: Vec<Option<usize>> = slot
+            .shape
+            .iter()
+            .map(|dim| match dim {
+                Dim::Fixed(size) => Some(*size),
+                Dim::Any(_) => None,
+            })
+            .collect();
+        if let (Some(said), Some(given)) = (sizes(shape), sizes(&own))
+            && said != given
+        {
+            return Err(format!(
+                "the signature says that the output `{}` has {said} values in a row and the model gives {given}",
+                slot.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Text and numbers are never turned into each other, so a signature that says one and a model that has the other can answer nobody.
+fn same_kind(what: &str, field: &Field, slot: &Slot) -> Result<(), String> {
+    let Some(said) = field.element else { return Ok(()) };
+    if (said == ElementType::Bytes) == (slot.element == ElementType::Bytes) {
+        return Ok(());
+    }
+    let name = field.name.as_deref().unwrap_or(&slot.name);
+    Err(format!(
+        "the signature says that the {what} `{name}` is {said} and the model has {} for it in `{}`",
+        slot.element, slot.name
+    ))
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ impl Stage {
             return;
         }
         let inputs: Vec<&[Tensor]> = group.iter().map(|(_, prepared)| prepared.tensors.as_slice()).collect();
-        let answers = call_joined(&**loaded.lane.session(), &inputs);
+        let answers = call_joined(&**loaded.lane.session(), &inputs, None);
         let took = came.elapsed();
         let meter = self.metrics.arm(&role.labels(&loaded.version));
         for ((shown, prepared), answer) in group.into_iter().zip(answers) {

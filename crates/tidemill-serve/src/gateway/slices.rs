@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::metrics::{LATENCY, bucket, is_failure};
+use super::metrics::{LATENCY, bucket, is_failure, is_timed};
 use super::route::first;
 use crate::{InferError, Named};
 
@@ -132,7 +132,17 @@ impl Slices {
 impl Mark {
     /// The model of an arm answered, or did not; what the caller got wrong is not counted.
     pub(super) fn count(&self, arm: &Arc<str>, error: Option<&InferError>, took: Duration) {
-        let (is_failure, bucket) = (error.is_some_and(is_failure), bucket(took));
+        let took = is_timed(error).then_some(took);
+        self.add(arm, error.is_none(), error.is_some_and(is_failure), took);
+    }
+
+    /// The caller went before the arm had answered.
+    pub(super) fn cancelled(&self, arm: &Arc<str>, took: Duration) {
+        self.add(arm, false, false, Some(took));
+    }
+
+    fn add(&self, arm: &Arc<str>, is_answered: bool, is_failure: bool, took: Option<Duration>) {
+        let bucket = took.map(bucket);
         let mut counted = self.slices.lock();
         let columns = match counted.arms.get_mut(arm) {
             Some(columns) => columns,
@@ -144,9 +154,11 @@ impl Mark {
                 tallies.resize_with(place + 1, Tally::default);
             }
             let tally = &mut tallies[*place];
-            tally.answered += u64::from(error.is_none());
+            tally.answered += u64::from(is_answered);
             tally.failed += u64::from(is_failure);
-            tally.latencies[bucket] += 1;
+            if let Some(count) = bucket.and_then(|bucket| tally.latencies.get_mut(bucket)) {
+                *count += 1;
+            }
         }
     }
 }
@@ -174,6 +186,7 @@ mod tests {
         }
         slices.mark(&inputs("LGA")).count(&new, Some(&failed), took);
         slices.mark(&inputs("LGA")).count(&new, Some(&wrong), took);
+        slices.mark(&inputs("LGA")).cancelled(&new, took);
         slices.mark(&[]).count(&new, None, took);
         let of = |arm: &str| -> Vec<(String, u64, u64, u64)> {
             let counted = slices.counted(arm).into_iter();

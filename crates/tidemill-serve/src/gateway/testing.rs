@@ -23,6 +23,8 @@ pub(crate) enum Work {
     Picky,
     /// Fails always.
     Fails,
+    /// Doubles the first value and forgets the others.
+    First,
 }
 
 /// A model with one input `x` and one output `y`, columns of floats.
@@ -30,6 +32,9 @@ pub(crate) enum Work {
 pub(crate) struct Fake {
     pub(crate) work: Work,
     pub(crate) takes: Option<Duration>,
+    /// How long its end takes.
+    #[expect(dead_code, reason = "it does what it does when it is dropped")]
+    pub(crate) ends: Ends,
     pub(crate) memory: u64,
     pub(crate) sizes: Arc<Mutex<Vec<usize>>>,
     pub(crate) threads: Arc<Mutex<Vec<ThreadId>>>,
@@ -48,6 +53,7 @@ impl Fake {
         Self {
             work: Work::Times(2.0),
             takes: None,
+            ends: Ends::default(),
             memory: 100,
             sizes: Arc::default(),
             threads: Arc::default(),
@@ -62,6 +68,18 @@ impl Fake {
 
     pub(crate) fn times(factor: f32) -> Self {
         Self { work: Work::Times(factor), ..Self::quick() }
+    }
+}
+
+/// Takes so long when it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Ends(pub(crate) Option<Duration>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if let Some(ends) = self.0 {
+            std::thread::sleep(ends);
+        }
     }
 }
 
@@ -95,6 +113,10 @@ impl Session for Fake {
                 2.0
             }
             Work::Fails => return Err(RunError::Model("always".to_owned())),
+            Work::First => {
+                let first = values.iter().take(1).map(|value| value * 2.0).collect();
+                return Ok(vec![Tensor::new(vec![1, 1], Values::F32(first))?]);
+            }
         };
         let values = values.iter().map(|value| value * factor).collect();
         Ok(vec![Tensor::new(inputs[0].shape().to_vec(), Values::F32(values))?])

@@ -341,7 +341,8 @@ async fn draining_waits_for_what_has_begun_and_refuses_what_comes() {
     }
     assert!(!lab.gateway.drain(Duration::from_millis(5)).await, "it takes longer");
     assert!(!lab.gateway.is_ready());
-    assert!(matches!(lab.ask("m", None).await, Err(InferError::Unavailable { .. })));
+    let refused = lab.ask("m", None).await;
+    assert!(matches!(refused, Err(InferError::Unavailable { retry_after: Some(_), .. })), "{refused:?}");
     assert!(lab.gateway.drain(Duration::from_secs(5)).await);
     running.await.unwrap().unwrap();
     assert_eq!(lab.gateway.in_flight(), 0);
@@ -404,4 +405,37 @@ async fn a_request_is_a_span_of_its_callers_trace() {
     let in_order = answered.phases.windows(2).all(|pair| pair[0].to <= pair[1].from);
     assert!(in_order && answered.phases[4].to <= answered.took, "{answered:?}");
     assert!(failed.parent.is_none() && failed.error.as_ref().unwrap().contains("nobody"), "{failed:?}");
+}
+
+/// HTTP drops what answers a caller who has gone; a model that hangs must show all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_goes_is_counted_and_recorded() {
+    let lab = Lab::new(Loads::new(|_| Ok(Fake::slow(Duration::from_millis(500)))));
+    lab.set("e", 1, two_arms(1.0, 0.0));
+    lab.gateway.load("e").await.unwrap();
+    let asked = lab.gateway.infer(request("e", None, &[10.0]));
+    assert!(tokio::time::timeout(Duration::from_millis(100), asked).await.is_err());
+    let [record] = lab.records().try_into().unwrap();
+    assert!(matches!(&record.status, Status::Failed(failure) if failure.kind == "cancelled"), "{record:?}");
+    assert!(record.latency >= Duration::from_millis(100) && &*record.version == "1", "{record:?}");
+    let endpoint = lab.gateway.endpoint("e").unwrap();
+    let counted = &endpoint.arms[0].counted;
+    let timed: u64 = counted.latencies().iter().map(|(_, count)| count).sum();
+    assert_eq!((counted.answers(), counted.failures(), timed), (0, 0, 1));
+    assert_eq!(lab.gateway.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_no_fast_answer() {
+    let lab = Lab::plain();
+    lab.set("e", 1, two_arms(1.0, 0.0));
+    let mut wrong = request("e", None, &[1.0]);
+    wrong.inputs[0].name = "z".to_owned();
+    for _ in 0..10 {
+        lab.gateway.infer(wrong.clone()).await.unwrap_err();
+    }
+    lab.ask("e", None).await.unwrap();
+    let endpoint = lab.gateway.endpoint("e").unwrap();
+    let timed: u64 = endpoint.arms[0].counted.latencies().iter().map(|(_, count)| count).sum();
+    assert_eq!(timed, 1);
 }

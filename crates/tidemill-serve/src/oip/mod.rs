@@ -54,7 +54,8 @@ impl Default for Limits {
             pack_from: 1_024,
             in_stream: 16,
             calls: 256,
-            longest: Duration::from_secs(300),
+            // The longest that an endpoint may declare; what it declares is up to the gateway.
+            longest: Duration::from_secs(3_600),
         }
     }
 }

@@ -59,7 +59,8 @@ pub(super) fn decode(body: &[u8], json_length: Option<usize>) -> Result<(Request
     let mut has_inputs = false;
     reader.object(|reader, key| {
         match key {
-            "id" => request.id = Some(id(reader)?),
+            // An empty one names no request.
+            "id" => request.id = Some(id(reader)?).filter(|id| !id.is_empty()),
             "parameters" => parameters(reader, |name, value| {
                 match name {
                     "binary_data_output" => wishes.binary = value.flag(name)?,

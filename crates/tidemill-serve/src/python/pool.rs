@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::session::PythonSettings;
@@ -11,7 +10,6 @@ use super::worker::{Worker, WorkerError};
 /// The workers.
 pub(super) struct Pool {
     shared: Arc<Shared>,
-    supervisor: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -60,16 +58,17 @@ impl Pool {
             missing: Condvar::new(),
         });
         let of_thread = shared.clone();
-        let supervisor = std::thread::Builder::new()
-            .name("python-workers".to_owned())
-            .spawn(move || of_thread.supervise())?;
-        Ok(Self { shared, supervisor: Some(supervisor) })
+        // It ends by itself when the pool is closed. Nobody waits for it: it may be starting a worker, which takes its time.
+        let name = "python-workers".to_owned();
+        std::thread::Builder::new().name(name).spawn(move || of_thread.supervise())?;
+        Ok(Self { shared })
     }
 
-    /// Gives a call to a worker, waiting for one to come free.
-    pub(super) fn call(&self, request: &[u8]) -> Result<Vec<u8>, String> {
-        let mut worker = self.shared.lend()?;
-        match worker.call(request, self.shared.settings.call_timeout) {
+    /// Gives a call to a worker, waiting for one to come free. A caller that waits longer than the limit of calls is given that long.
+    pub(super) fn call(&self, request: &[u8], until: Option<Instant>) -> Result<Vec<u8>, String> {
+        let limit = patience(self.shared.settings.call_timeout, until, Instant::now());
+        let mut worker = self.shared.lend(limit)?;
+        match worker.call(request, patience(self.shared.settings.call_timeout, until, Instant::now())) {
             Ok(answer) => {
                 self.shared.give_back(worker);
                 Ok(answer)
@@ -102,8 +101,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lend(&self) -> Result<Worker, String> {
-        let until = Instant::now() + self.settings.call_timeout;
+    fn lend(&self, limit: Duration) -> Result<Worker, String> {
+        let until = Instant::now() + limit;
         let mut state = self.lock();
         loop {
             if let Some(worker) = state.idle.pop() {
@@ -114,7 +113,7 @@ impl Shared {
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let seconds = self.settings.call_timeout.as_secs_f64();
+                let seconds = limit.as_secs_f64();
                 return Err(match &state.last_error {
                     Some(error) => {
                         format!("no worker came free within {seconds} seconds; the last one: {error}")
@@ -179,6 +178,8 @@ impl Shared {
             let started = Worker::start(&self.model, &self.settings);
             let mut state = self.lock();
             match started {
+                // Nobody waits for it any more, and its files may be gone.
+                Err(_) if state.is_closed => return,
                 Ok((worker, _)) if !state.is_closed => {
                     state.missing -= 1;
                     state.idle.push(worker);
@@ -203,14 +204,37 @@ impl Drop for Pool {
         drop(state);
         self.shared.missing.notify_all();
         self.shared.free.notify_all();
-        drop(idle);
-        // A supervisor that panicked has said so already.
-        let _ = self.supervisor.take().map(JoinHandle::join);
+        // Workers are waited for as they end. The last request of a model that was unloaded may be what lets go of it, on a thread that
+        // answers connections.
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(idle))),
+            Err(_) => drop(idle),
+        }
     }
+}
+
+/// How long a call may take from now on.
+fn patience(call_timeout: Duration, until: Option<Instant>, now: Instant) -> Duration {
+    until.map_or(call_timeout, |until| until.saturating_duration_since(now).max(call_timeout))
 }
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool").field("model", &self.shared.model).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_that_waits_longer_than_the_limit_is_given_that_long() {
+        let (now, limit) = (Instant::now(), Duration::from_secs(30));
+        assert_eq!(patience(limit, None, now), limit);
+        assert_eq!(patience(limit, Some(now + Duration::from_secs(90)), now), Duration::from_secs(90));
+        // One in a hurry hears of its deadline from the gateway; the worker is not ended for it.
+        assert_eq!(patience(limit, Some(now + Duration::from_millis(10)), now), limit);
+        assert_eq!(patience(limit, Some(now), now + Duration::from_secs(1)), limit);
     }
 }

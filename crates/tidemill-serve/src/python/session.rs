@@ -1,7 +1,8 @@
 //! The session: what the model takes and gives, and calls through the pool.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tidemill_runtime::{Dim, ElementType, LoadError, RunError, Session, Slot, Tensor};
@@ -52,6 +53,9 @@ pub struct PythonSession {
     inputs: Vec<Slot>,
     outputs: Vec<Slot>,
     takes_params: bool,
+    workers: usize,
+    /// Bytes of a worker as they were last seen, since those at work are not looked at.
+    worker_bytes: AtomicU64,
     pool: Pool,
 }
 
@@ -118,8 +122,9 @@ impl PythonSession {
                 optional: false,
             }],
         };
+        let workers = settings.workers.max(1);
         let pool = Pool::new(folder, settings, worker).map_err(|error| unavailable(error.to_string()))?;
-        Ok(Self { inputs, outputs, takes_params, pool })
+        Ok(Self { inputs, outputs, takes_params, workers, worker_bytes: AtomicU64::new(0), pool })
     }
 
     /// Numbers of the processes that wait for calls.
@@ -161,7 +166,7 @@ impl Session for PythonSession {
     }
 
     fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
-        self.ask(inputs, None)
+        self.ask(inputs, None, None)
     }
 
     fn takes_params(&self) -> bool {
@@ -169,21 +174,48 @@ impl Session for PythonSession {
     }
 
     fn run_with(&self, inputs: &[Tensor], params: &str) -> Result<Vec<Tensor>, RunError> {
-        self.ask(inputs, Some(params))
+        self.ask(inputs, Some(params), None)
     }
 
+    fn run_until(
+        &self,
+        inputs: &[Tensor],
+        params: Option<&str>,
+        until: Instant,
+    ) -> Result<Vec<Tensor>, RunError> {
+        self.ask(inputs, params, Some(until))
+    }
+
+    /// Of all workers, also of those that are still to be started or are at work: each holds the model.
     fn memory_bytes(&self) -> u64 {
         let resident = |pid: u32| {
             let status = fs_err::read_to_string(format!("/proc/{pid}/status")).ok()?;
             let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
             line.split_whitespace().nth(1)?.parse::<u64>().ok()
         };
-        self.pool.pids().into_iter().filter_map(resident).sum::<u64>() * 1024
+        let seen: Vec<u64> =
+            self.pool.pids().into_iter().filter_map(resident).map(|kib| kib.saturating_mul(1024)).collect();
+        let before = self.worker_bytes.load(Ordering::Relaxed);
+        let (each, all) = of_workers(&seen, self.workers, before);
+        self.worker_bytes.store(each, Ordering::Relaxed);
+        all
     }
 }
 
+/// Bytes of a worker and of all of them, by those that are seen; `before` is a worker's where none is.
+fn of_workers(seen: &[u64], workers: usize, before: u64) -> (u64, u64) {
+    let sum: u64 = seen.iter().sum();
+    let each = if seen.is_empty() { before } else { sum / seen.len() as u64 };
+    (each, sum + each * workers.saturating_sub(seen.len()) as u64)
+}
+
 impl PythonSession {
-    fn ask(&self, inputs: &[Tensor], params: Option<&str>) -> Result<Vec<Tensor>, RunError> {
+    fn ask(
+        &self,
+        inputs: &[Tensor],
+        params: Option<&str>,
+        until: Option<Instant>,
+    ) -> Result<Vec<Tensor>, RunError> {
         if inputs.len() != self.inputs.len() {
             return Err(RunError::InputCount { expected: self.inputs.len(), given: inputs.len() });
         }
@@ -193,8 +225,21 @@ impl PythonSession {
                 return Err(RunError::Input { input: slot.name.clone(), why });
             }
         }
-        let answer =
-            self.pool.call(&convert::encode(&self.inputs, inputs, params)?).map_err(RunError::Model)?;
+        let request = convert::encode(&self.inputs, inputs, params)?;
+        let answer = self.pool.call(&request, until).map_err(RunError::Model)?;
         convert::decode(&self.outputs, &answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_workers;
+
+    #[test]
+    fn workers_that_are_still_to_start_count_as_those_that_run() {
+        assert_eq!(of_workers(&[300], 4, 0), (300, 1_200), "as it is right after a load");
+        assert_eq!(of_workers(&[300, 500], 3, 300), (400, 1_200));
+        assert_eq!(of_workers(&[], 2, 400), (400, 800), "all are at work");
+        assert_eq!(of_workers(&[100, 100], 2, 7), (100, 200));
     }
 }

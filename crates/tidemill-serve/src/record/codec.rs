@@ -10,7 +10,7 @@ mod owned;
 use std::sync::Arc;
 
 use tidemill_core::Timestamp;
-use tidemill_runtime::{ElementType, Tensor, Values, each_values};
+use tidemill_runtime::{ElementType, Tensor, Values, each_values, is_hollow};
 
 use super::bytes::{Cursor, put_bytes, put_maybe_text, put_number, put_text};
 use crate::{Named, Record, Status};
@@ -25,6 +25,13 @@ const RECORD: u8 = 2;
 /// Dimensions that are kept as such; the values of tensors with more are kept as lists of lists up to here, the rest
 /// flat.
 pub(crate) const MAX_RANK: usize = 6;
+
+/// Rows of a record with its inputs and outputs; of one with more there is one row without them, since each takes its part of every fixed
+/// column.
+pub(crate) const MOST_ROWS: usize = 1 << 20;
+
+/// What stands among the warnings of a record that has more.
+const LEFT_OUT: &str = "inputs and outputs are left out of the log: there are too many rows";
 
 /// What many records have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +83,19 @@ pub(crate) struct Raw<'a> {
 }
 
 impl Raw<'_> {
+    /// Whether its rows, or the lists within them, are more than a table should have.
+    fn is_excessive(&self) -> bool {
+        let shape = self.dims.get(..self.rank).unwrap_or_default();
+        self.rows() > MOST_ROWS || is_hollow(shape)
+    }
+
+    /// The same column without a row, of a nesting that goes with any other.
+    const fn without_rows(&self) -> Self {
+        let mut dims = [1; MAX_RANK];
+        dims[0] = 0;
+        Self { dims, rank: if self.rank == 0 { 1 } else { self.rank }, values: &[] }
+    }
+
     pub(crate) fn rows(&self) -> usize {
         if self.rank == 0 { 1 } else { self.dims[0] }
     }
@@ -272,9 +292,15 @@ fn view<'a>(cursor: &mut Cursor<'a>, layouts: &[Layout]) -> Option<View<'a>> {
         _ => return None,
     };
     let entity = cursor.maybe_text()?;
-    let warnings = (0..cursor.count()?).map(|_| cursor.text()).collect::<Option<_>>()?;
+    let mut warnings: Vec<&str> = (0..cursor.count()?).map(|_| cursor.text()).collect::<Option<_>>()?;
     let headers = layout.headers.iter().map(|_| cursor.text()).collect::<Option<_>>()?;
-    let tensors = layout.columns().map(|column| raw(cursor, column)).collect::<Option<_>>()?;
+    let mut tensors: Vec<Raw<'_>> =
+        layout.columns().map(|column| raw(cursor, column)).collect::<Option<_>>()?;
+    // An older version wrote such records, and what reads them must not take memory for rows that hold nothing.
+    if tensors.iter().any(Raw::is_excessive) {
+        tensors.iter_mut().for_each(|tensor| *tensor = tensor.without_rows());
+        warnings.push(LEFT_OUT);
+    }
     Some(View { layout: number, time, id, latency_us, status, failure, entity, warnings, headers, tensors })
 }
 
@@ -290,6 +316,10 @@ fn raw<'a>(cursor: &mut Cursor<'a>, column: &Column) -> Option<Raw<'a>> {
         None => {
             let mut ahead = *cursor;
             let before = ahead.len();
+            // Each has at least the byte of its length.
+            if count > before {
+                return None;
+            }
             for _ in 0..count {
                 ahead.bytes()?;
             }
@@ -323,6 +353,15 @@ fn element_code(element: ElementType) -> u8 {
 
 fn element_of(code: u8) -> Option<ElementType> {
     ELEMENTS.get(usize::from(code)).copied()
+}
+
+/// Leaves inputs and outputs out of a record that has too many rows for the log; says so in its warnings.
+pub(crate) fn bound(record: &mut Record) {
+    let rows = record.inputs.iter().chain(&record.outputs).map(|named| named.tensor.rows()).max();
+    if rows.is_some_and(|rows| rows > MOST_ROWS) {
+        (record.inputs, record.outputs) = (Vec::new(), Vec::new());
+        record.warnings.push(LEFT_OUT.to_owned());
+    }
 }
 
 /// Bytes that a record occupies in memory, near enough for a bound.

@@ -125,6 +125,7 @@ impl Redactor {
 
     /// Hides what is to be hidden. Messages that name a hidden column may hold its value, so they are replaced.
     pub fn apply(&self, record: &mut Record) {
+        let note = self.leave_out_unknown(record);
         for tensors in [&mut record.inputs, &mut record.outputs] {
             tensors.retain(|named| self.columns.get(&named.name) != Some(&Redact::Drop));
             for named in tensors.iter_mut().filter(|named| self.columns.contains_key(&named.name)) {
@@ -144,6 +145,26 @@ impl Redactor {
         if let Status::FellBack(failure) | Status::Failed(failure) = &mut record.status {
             self.hide_message(&mut failure.message);
         }
+        record.warnings.extend(note);
+    }
+
+    /// Leaves out inputs that may hold a hidden column under another name, as the matrix of all columns does: every one where no model has
+    /// said what its columns are, else those with several values in a row.
+    fn leave_out_unknown(&self, record: &mut Record) -> Option<String> {
+        let is_input = |name: &str| record.inputs.iter().any(|input| input.name == name);
+        let is_elsewhere = |name: &str| {
+            name == ENTITY
+                || record.headers.iter().any(|(header, _)| &**header == name)
+                || record.outputs.iter().any(|output| output.name == name)
+        };
+        let unknown = self.columns.keys().find(|name| !is_input(name) && !is_elsewhere(name))?;
+        let is_laid_out = !record.release.is_empty();
+        let before = record.inputs.len();
+        record.inputs.retain(|input| {
+            self.columns.contains_key(&input.name) || is_laid_out && input.tensor.row_len() <= 1
+        });
+        let note = || format!("inputs are left out of the log: they may hold the column `{unknown}`");
+        (record.inputs.len() < before).then(note)
     }
 
     fn hide_message(&self, message: &mut String) {
@@ -207,6 +228,36 @@ mod tests {
         assert_eq!(it.warnings[1], "harmless");
         assert_eq!(it.headers.len(), 1);
         assert_eq!(it.entity.as_deref().map(str::to_owned), hide.entity("customer-77"));
+    }
+
+    #[test]
+    fn a_matrix_whose_columns_are_not_known_is_not_kept() {
+        let hide = redactor(&[("income", Redact::Hash), ("entity", Redact::Hash)]);
+        let matrix = Tensor::new(vec![1, 2], Values::F64(vec![41.0, 1234.5])).unwrap();
+        let input = |name: &str, tensor: &Tensor| Named { name: name.into(), tensor: tensor.clone() };
+        let single = Tensor::vector(Values::F64(vec![1234.5]));
+        let kept = |release: &str, inputs: Vec<Named>| {
+            let mut it = Record { release: release.into(), inputs, outputs: Vec::new(), ..record(1, 1_000) };
+            hide.apply(&mut it);
+            assert!(!format!("{it:?}").contains("1234.5"), "{it:?}");
+            it.inputs.into_iter().map(|input| input.name).collect::<Vec<_>>()
+        };
+        // As it is while the model is not loaded, or where a shadow fails.
+        assert!(kept("", vec![input("float_input", &matrix)]).is_empty());
+        assert!(kept("", vec![input("float_input", &single)]).is_empty());
+        assert_eq!(
+            kept("", vec![input("income", &single)]),
+            ["income"],
+            "given by its name it is hidden by it"
+        );
+        // A model that is loaded, of which nobody said what the columns of its matrix are.
+        let age = Tensor::vector(Values::F64(vec![41.0]));
+        let inputs = vec![input("x", &matrix), input("age", &age)];
+        assert_eq!(kept("b3:00", inputs), ["age"]);
+        let nothing = redactor(&[("entity", Redact::Hash)]);
+        let mut it = record(1, 1_000);
+        nothing.apply(&mut it);
+        assert_eq!(it.inputs.len(), 2);
     }
 
     #[test]

@@ -167,6 +167,12 @@ async fn a_full_queue_counts_and_never_waits() {
     let counts = log.counts()["loans"];
     assert_eq!(counts.recorded + counts.dropped, 100_000);
     assert!(counts.dropped > 0);
+    let mut registry = prometheus_client::registry::Registry::default();
+    registry.register_collector(Box::new(RecordsPage(log.clone())));
+    let mut page = String::new();
+    prometheus_client::encoding::prometheus_text::encode(&mut page, &registry).unwrap();
+    let line = format!("tidemill_records_dropped_total{{endpoint=\"loans\"}} {}\n", counts.dropped);
+    assert!(page.contains(&line), "{page}");
     let kept = numbers(&lab.ids(&Query::of("loans", None, None)).await).len() as u64;
     assert_eq!(kept, counts.recorded);
 }
@@ -426,4 +432,45 @@ fn a_killed_process_loses_nothing_that_was_flushed() {
         assert!(kept >= said, "{kept} of {said} in round {round}");
     }
     assert!(said > 2_000 && kept >= said);
+}
+
+/// As an older version wrote them: rows that only a shape counts. The segment becomes Parquet all the same, the other records whole.
+#[tokio::test]
+async fn rows_that_hold_nothing_do_not_stop_the_log() {
+    let lab = Lab::new().await;
+    let log = lab.log();
+    let mut empty = record(7, 9 * HOUR);
+    empty.inputs =
+        vec![Named { name: "age".into(), tensor: Tensor::new(vec![9, 0], Values::F32(vec![])).unwrap() }];
+    log.record(empty);
+    log.record(record(8, 9 * HOUR + 1));
+    log.close();
+    drop(log);
+    let (sealed, _) = segment::list(&lab.settings().dir).unwrap().remove(0);
+    // The shape `[9, 0]` becomes one of 2^40 rows.
+    segment::tests::patch(&sealed, &[9, 0], &[0x80, 0x80, 0x80, 0x80, 0x80, 0x20, 0]);
+    let log = lab.log();
+    let rolled = lab.roller(&log).roll().await.unwrap();
+    assert_eq!(rolled.segments, 1);
+    assert!(segment::list(&lab.settings().dir).unwrap().is_empty(), "it is not tried again");
+    let rows = lab.rows(&Query::of("loans", None, None)).await;
+    let ids = rows.column_by_name("request_id").unwrap().as_string::<i32>();
+    let ids: Vec<&str> = ids.iter().map(Option::unwrap).collect();
+    assert_eq!(ids, ["request-000007", "request-000008", "request-000008"]);
+    let warnings = rows.column_by_name("warnings").unwrap().as_list::<i32>().value(0);
+    assert!(warnings.as_string::<i32>().value(0).contains("too many rows"));
+}
+
+#[tokio::test]
+async fn a_record_of_too_many_rows_is_kept_without_them() {
+    let lab = Lab::new().await;
+    let log = lab.log();
+    let mut long = record(7, 9 * HOUR);
+    let values = Values::U8(vec![1; codec::MOST_ROWS + 1]);
+    long.inputs = vec![Named { name: "age".into(), tensor: Tensor::vector(values) }];
+    log.record(long);
+    log.flush().unwrap();
+    let rows = lab.rows(&Query::of("loans", None, None)).await;
+    assert_eq!((rows.num_rows(), log.counts()["loans"].recorded), (1, 1));
+    assert!(rows.column_by_name("input_age").is_none());
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tidemill_core::Clock;
 
+use super::codec;
 use super::queue::{Queue, Taken};
 use super::segment::{self, SegmentWriter, WriteError};
 use super::settings::{LogSettings, Rules};
@@ -99,6 +100,7 @@ impl Writer {
         let rules = self.shared.rules();
         let mut counts: HashMap<Arc<str>, u64> = HashMap::new();
         for mut record in taken.records.drain(..) {
+            codec::bound(&mut record);
             if let Some(redactor) = rules.redactor(&record.endpoint) {
                 redactor.apply(&mut record);
             }

@@ -54,7 +54,9 @@ pub struct ScoringConfig {
 
 impl Default for ScoringConfig {
     fn default() -> Self {
-        Self { model: None, version: "3.17.2".to_owned(), body: 64 << 20, longest: Duration::from_secs(60) }
+        // As long as an endpoint may declare; what it declares is up to the gateway.
+        let longest = Duration::from_secs(3_600);
+        Self { model: None, version: "3.17.2".to_owned(), body: 64 << 20, longest }
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod fake;
+mod gateway;
 mod grpc;
 mod http;
 mod mutate;

@@ -17,7 +17,7 @@ use crate::http::Server;
 const EACH: usize = 2_500;
 
 /// Changes a body in one to three places; half of the changes keep its form.
-fn mutate(random: &mut Random, body: &mut Vec<u8>, telling: &[&[u8]]) {
+pub(crate) fn mutate(random: &mut Random, body: &mut Vec<u8>, telling: &[&[u8]]) {
     const DEEP: [&[u8]; 3] = [b"[", b"{\"a\":", b"[["];
     for _ in 0..=random.below(3) {
         let (at, length) = random.place(body);
@@ -37,7 +37,7 @@ fn mutate(random: &mut Random, body: &mut Vec<u8>, telling: &[&[u8]]) {
 }
 
 /// Values that often matter in JSON.
-const JSON: [&[u8]; 22] = [
+pub(crate) const JSON: [&[u8]; 25] = [
     b"null",
     b"-1",
     b"1e999",
@@ -55,6 +55,9 @@ const JSON: [&[u8]; 22] = [
     b"\xff\xfe",
     b"\0",
     b",\"shape\":[999999999999,999999999999]",
+    b",\"shape\":[1000000000000,0],\"data\":[]",
+    b",\"shape\":[0]",
+    b",\"shape\":[1,2000000000,0]",
     b",\"data\":[[1],[2]]",
     b"\"parameters\":{\"binary_data_size\":99999999999},",
     b"\"name\":\"y\",",
@@ -63,7 +66,7 @@ const JSON: [&[u8]; 22] = [
 ];
 
 /// Values that often matter on the wire.
-const WIRE: [&[u8]; 10] = [
+pub(crate) const WIRE: [&[u8]; 10] = [
     b"\xff\xff\xff\xff",
     b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
     b"\x2a",
@@ -132,7 +135,7 @@ fn grpc_seeds() -> Vec<Vec<u8>> {
 }
 
 /// Resident memory in KiB.
-fn resident() -> u64 {
+pub(crate) fn resident() -> u64 {
     let text = fs_err::read_to_string("/proc/self/status").unwrap();
     let line = text.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -140,7 +143,7 @@ fn resident() -> u64 {
 
 /// Fails where the request before left the process larger than it may be.
 #[track_caller]
-fn bounded(before: u64, what: &str, at: usize) {
+pub(crate) fn bounded(before: u64, what: &str, at: usize) {
     let now = resident();
     assert!(now < before + 64 * 1_024, "{what} {at}: {before} KiB grew to {now}");
 }

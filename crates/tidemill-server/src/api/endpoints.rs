@@ -214,7 +214,8 @@ pub(super) async fn put(
 /// Its history stays.
 #[utoipa::path(delete, path = "/api/v1/endpoints/{name}", operation_id = "deleteEndpoint", tag = "serving",
     params(("name" = String, Path, description = "The endpoint", min_length = 1, max_length = 128)),
-    responses((status = 204, description = "It is deleted"), Failures))]
+    responses((status = 204, description = "It is deleted"), Failures,
+        (status = 409, description = "Releases go to it", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn delete(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

@@ -9,6 +9,7 @@ mod endpoints;
 mod envelope;
 mod events;
 mod experiments;
+mod freezes;
 mod info;
 mod jobs;
 mod log;
@@ -20,6 +21,7 @@ mod problem;
 mod quarantines;
 mod rollouts;
 mod runs;
+mod step_logs;
 mod triggers;
 
 use std::sync::LazyLock;
@@ -56,6 +58,7 @@ const ROUTES: &[Route] = &[
     ("/api/v1/datasets/{name}/versions", || get(datasets::versions)),
     ("/api/v1/pipeline-runs", || get(pipeline::list)),
     ("/api/v1/pipeline-runs/{id}", || get(pipeline::get)),
+    ("/api/v1/pipeline-runs/{id}/steps/{step}/log", || get(step_logs::get)),
     ("/api/v1/endpoints", || get(endpoints::list)),
     ("/api/v1/endpoints/{name}", || get(endpoints::get).put(endpoints::put).delete(endpoints::delete)),
     ("/api/v1/endpoints/{name}/history", || get(endpoints::history)),
@@ -65,6 +68,8 @@ const ROUTES: &[Route] = &[
     ("/api/v1/rollouts", || get(rollouts::list)),
     ("/api/v1/rollouts/{id}", || get(rollouts::get)),
     ("/api/v1/rollouts/{id}/actions", || post(rollouts::action)),
+    ("/api/v1/freezes", || get(freezes::list).post(freezes::set)),
+    ("/api/v1/freezes/{id}/lift", || post(freezes::lift)),
     ("/api/v1/quarantines", || get(quarantines::list)),
     ("/api/v1/quarantines/lift", || post(quarantines::lift)),
     ("/api/v1/triggers", || get(triggers::list)),
@@ -149,6 +154,7 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         datasets::versions,
         pipeline::list,
         pipeline::get,
+        step_logs::get,
         endpoints::list,
         endpoints::get,
         endpoints::put,
@@ -162,6 +168,9 @@ async fn document() -> ([(header::HeaderName, HeaderValue); 1], &'static str) {
         rollouts::list,
         rollouts::get,
         rollouts::action,
+        freezes::list,
+        freezes::set,
+        freezes::lift,
         quarantines::list,
         quarantines::lift,
         triggers::list,

@@ -123,15 +123,19 @@ pub(super) async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -
     params(("id" = String, Path, description = "The run, or the beginning of its identifier", min_length = 1)),
     responses((status = 200, description = "The run", body = One<WithSteps>), Failures))]
 pub(super) async fn get(State(app): State<App>, Path(id): Path<String>) -> OneAnswer<WithSteps> {
-    let db = app.registry().db();
-    let run = db.run(&id).await.map_err(|error| match error {
+    let run = find(&app, &id).await?;
+    let steps = app.registry().db().step_runs(run.id).await?.into_iter().map(Step::from).collect();
+    one(WithSteps { run: run.into(), steps })
+}
+
+/// The run whose identifier begins so.
+pub(super) async fn find(app: &App, id: &str) -> Result<RunRecord, Problem> {
+    app.registry().db().run(id).await.map_err(|error| match error {
         tidemill_db::Error::Ambiguous { .. } => {
             Problem::invalid(error.to_string()).hint("give more digits of the identifier")
         }
         other => other.into(),
-    })?;
-    let steps = db.step_runs(run.id).await?.into_iter().map(Step::from).collect();
-    one(WithSteps { run: run.into(), steps })
+    })
 }
 
 /// The place of a run among those that began at the same time.

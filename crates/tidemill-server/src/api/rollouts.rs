@@ -26,6 +26,9 @@ pub(crate) struct Release {
     /// The model's version.
     #[schema(minimum = 1)]
     version: u64,
+    /// From which score on callers are meant to act on what it says; missing where it does not say. Scores are answered as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<f64>,
     /// When it was made.
     created_at: Time,
     /// Who made it, for example `user:ada`.
@@ -104,6 +107,9 @@ pub(crate) struct RolloutDetail {
     rollout: Rollout,
     /// Who made the release, and cannot approve it.
     author: String,
+    /// Who set the rollout off, as far as that is known, and cannot approve it either.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    started_by: Vec<String>,
     /// Digest of what people approve.
     inputs: String,
     /// The stages of its plan.
@@ -215,7 +221,10 @@ pub(crate) struct RolloutActed {
 
 impl From<stored::Release> for Release {
     fn from(release: stored::Release) -> Self {
+        // One that cannot be read says so where it is released.
+        let body = serde_json::from_str::<tidemill_deliver::release::Release>(&release.body);
         Self {
+            threshold: body.ok().and_then(|body| body.threshold),
             digest: release.digest.to_string(),
             model: release.model,
             version: release.version,
@@ -333,6 +342,7 @@ pub(super) async fn get(State(app): State<App>, Path(id): Path<Position>) -> One
         inputs: state.inputs(&plan).to_string(),
         share: f64::from(state.traffic.share(state.lead(&plan))) / 10_000.0,
         author: plan.author,
+        started_by: plan.starters,
         candidates,
         chosen_by: plan.contest.map(|contest| contest.winner),
         stages: shown(serde_json::to_value(&plan.stages))?,
@@ -349,7 +359,8 @@ pub(super) async fn get(State(app): State<App>, Path(id): Path<Position>) -> One
 
 /// Approves a rollout, lets a stage pass that ran out of time, takes a candidate out, or ends it
 ///
-/// The author of a release can neither approve it nor let it pass.
+/// The author of a release, and whoever set its rollout off, can neither approve it nor let it pass. `rollback` also takes a rollout back that
+/// is complete, as long as what it brought runs.
 #[utoipa::path(post, path = "/api/v1/rollouts/{id}/actions", operation_id = "actOnRollout", tag = "delivery",
     params(("id" = u64, Path, description = "The rollout", minimum = 0, maximum = 9_007_199_254_740_991_u64)),
     request_body = RolloutAction,

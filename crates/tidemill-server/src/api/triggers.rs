@@ -29,6 +29,9 @@ pub(crate) struct Trigger {
     /// What it starts, in order.
     #[schema(value_type = Vec<String>)]
     actions: Vec<TriggerAction>,
+    /// The environment to which it releases, where it names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
     /// What happens when the event comes while a job of it is open.
     #[schema(value_type = String, pattern = "^(queue|supersede|reject)$")]
     concurrency: Concurrency,
@@ -87,6 +90,7 @@ impl Trigger {
             kind,
             event,
             actions: trigger.actions.clone(),
+            to: trigger.to.clone(),
             concurrency: trigger.concurrency,
             debounce_ms: u64::try_from(trigger.debounce.as_millis()).unwrap_or(u64::MAX),
             webhook: rule.has_webhook().then(|| format!("/hooks/{}", trigger.name)),

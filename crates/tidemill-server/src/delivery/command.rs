@@ -10,13 +10,17 @@ use tidemill_deliver::approval::Approval;
 use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::judge::Spec;
 use tidemill_deliver::outcome::Measures;
-use tidemill_deliver::rollout::{Admission, Concurrency, Input, Plan, Route, Stage, State, start};
+use tidemill_deliver::rollout::{
+    Admission, Asked, Concurrency, Input, Phase, Plan, Policy, Route, Stage, State, start,
+};
 use tidemill_deliver::simulate::Power;
 use tidemill_registry::{Code, Error};
 use tidemill_serve::gateway::manifest::Described;
 
+use super::before::{hold, incumbent, starters};
 use super::candidates::{Made, Version, candidate_of, make};
 use super::fence::{fence, keep};
+use super::quarantine::quarantined;
 use super::step::{plan_of, release_of, state_of, take, write};
 use super::tested::Required;
 use crate::shell::NOBODY;
@@ -65,6 +69,8 @@ pub struct Wanted {
     pub required: Required,
     /// What it may be without anybody who looks, where nobody has; not asked of releases by hand.
     pub envelope: Option<Envelope>,
+    /// Why the project file asks for less agreement than before, where two people agree to that in place of those who were asked before.
+    pub policy_change: Option<String>,
     /// What happens where another rollout is on its way.
     pub concurrency: Concurrency,
 }
@@ -102,7 +108,7 @@ pub enum Action {
         /// Why.
         why: String,
     },
-    /// Ends it; the release goes into quarantine.
+    /// Ends it; the release goes into quarantine. One that is complete is taken back: the environment runs what it ran before.
     Rollback {
         /// Why.
         why: String,
@@ -125,6 +131,8 @@ pub struct NewFreeze {
     pub endpoint: Option<String>,
     /// Why.
     pub reason: String,
+    /// From when; from now on where not given.
+    pub from: Option<Timestamp>,
     /// Until when; until it is lifted where not given.
     pub until: Option<Timestamp>,
 }
@@ -166,15 +174,13 @@ pub async fn release_after(
     let (quarantine, Some(digest)) = (made.quarantine.take(), releases.first().copied()) else {
         return Err(Error::invalid("nothing is to be released"));
     };
-    let filter = RolloutFilter {
-        endpoint: Some(wanted.endpoint.clone()),
-        environment: Some(wanted.environment.clone()),
-        is_live: true,
-        before: None,
-        release: None,
-    };
+    // Whatever the environment was called by then: an endpoint has one rollout at a time.
+    let filter =
+        RolloutFilter { endpoint: Some(wanted.endpoint.clone()), is_live: true, ..RolloutFilter::default() };
     let live = tx.rollouts(&filter, MOST_LIVE).await?;
-    let incumbent = tx.environment_release(&wanted.environment, &wanted.endpoint).await?;
+    let place = (wanted.endpoint.as_str(), wanted.environment.as_str());
+    let (incumbent, by_hand) = incumbent(db, &mut tx, place, &releases, (actor, cause, at)).await?;
+    events.extend(by_hand);
     let admission = wanted.concurrency.admit(!live.is_empty(), quarantine.is_some());
     match admission {
         Admission::Start | Admission::Wait => {}
@@ -206,6 +212,8 @@ pub async fn release_after(
         .map(|other| other.made.candidate)
         .find(|other| !releases.contains(other));
     let mut plan = plan(wanted, &made, digest, incumbent.or(before))?;
+    plan.starters = starters(db, actor, cause).await?;
+    let held = hold(&mut tx, &mut plan, wanted.policy_change.as_deref(), at).await?;
     let said = fence(db, &mut tx, &mut plan, at).await?;
     seal(&mut tx, &mut plan).await?;
     let state = begin(&plan, at)?;
@@ -230,7 +238,7 @@ pub async fn release_after(
         incumbent,
         plan: Digest::of(text.as_bytes()),
     }));
-    if let Some(said) = said {
+    for said in held.into_iter().chain(said) {
         events.push(keep(&mut tx, id, said, actor, cause).await?);
     }
     tx.commit(events).await?;
@@ -248,6 +256,8 @@ fn plan(wanted: &Wanted, made: &Made, candidate: Digest, incumbent: Option<Diges
         holdout: wanted.holdout,
         routes: wanted.routes.clone(),
         author,
+        starters: Vec::new(),
+        policy: Some(Policy { asks: Asked::of(&wanted.stages), keeps: Vec::new() }),
         stages: wanted.stages.clone(),
         judge: wanted.judge.clone(),
         measures: wanted.measures.clone(),
@@ -303,7 +313,9 @@ pub(super) async fn begin_waiting(
     at: Timestamp,
 ) -> Result<Vec<NewEvent>, Error> {
     let mut plan = plan_of(rollout)?;
-    plan.incumbent = tx.environment_release(&plan.environment, &plan.endpoint).await?;
+    let (place, actor) = ((plan.endpoint.as_str(), plan.environment.as_str()), Actor::system("rollouts"));
+    let (runs, mut events) = incumbent(db, tx, place, &plan.candidates(), (&actor, None, at)).await?;
+    plan.incumbent = runs;
     // Several candidates cannot be told apart then, which their preflight says.
     if plan.incumbent.is_none() && plan.contest.is_none() {
         compare_with_nothing(&mut plan);
@@ -324,8 +336,7 @@ pub(super) async fn begin_waiting(
     if !begun {
         return Ok(Vec::new());
     }
-    let actor = Actor::system("rollouts");
-    let mut events = vec![NewEvent { at, actor: actor.clone(), kind, cause: None }];
+    events.push(NewEvent { at, actor: actor.clone(), kind, cause: None });
     if let Some(said) = said {
         events.push(keep(tx, rollout.id, said, &actor, None).await?);
     }
@@ -363,7 +374,12 @@ pub async fn act(
         }
         Action::Proceed { why } => Input::Proceed { by, why: why.clone() },
         Action::Abort { why } => Input::Abort { by, why: why.clone() },
-        Action::Rollback { why } => Input::Rollback { by, why: why.clone() },
+        Action::Rollback { why } => {
+            if state_of(&rollout)?.phase == Phase::Complete {
+                may_return(db, &mut tx, &rollout).await?;
+            }
+            Input::Rollback { by, why: why.clone() }
+        }
         Action::Drop { candidate, why, harm } => {
             let candidate = candidate_of(&plan_of(&rollout)?, candidate)?;
             Input::Drop { candidate, by, why: why.clone(), harm: *harm }
@@ -372,6 +388,38 @@ pub async fn act(
     let taken = take(&mut tx, &rollout, &input, actor, at).await?;
     tx.commit(taken.events).await?;
     Ok(taken.outcome.state)
+}
+
+/// Whether a rollout that is complete can be taken back: what it brought still runs, nothing else is on its way, and what ran before has done
+/// no harm. Nobody has to agree to it, since it was released before.
+async fn may_return(db: &Db, tx: &mut Tx, rollout: &Rollout) -> Result<(), Error> {
+    let (id, made) = (rollout.id, &rollout.made);
+    let refused = |why: String| Err(Error::new(Code::InvalidState, why));
+    let is_here = |one: &stored::Environment| one.name == made.environment && one.endpoint == made.endpoint;
+    let runs = db.environments().await?.into_iter().find(is_here);
+    if let Some(other) = runs.filter(|runs| runs.rollout != id) {
+        let environment = &made.environment;
+        return refused(format!(
+            "`{environment}` runs by now what rollout {} brought; roll that back",
+            other.rollout
+        ));
+    }
+    let filter =
+        RolloutFilter { endpoint: Some(made.endpoint.clone()), is_live: true, ..RolloutFilter::default() };
+    if let Some(other) = tx.rollouts(&filter, MOST_LIVE).await?.into_iter().find(|other| other.id != id) {
+        let why = format!("rollout {} of `{}` is on its way; abort it first", other.id, made.endpoint);
+        return refused(why);
+    }
+    let Some(before) = made.incumbent else {
+        return refused(format!("nothing ran at `{}` before rollout {id}", made.endpoint));
+    };
+    let kept = tx.release(before).await?;
+    let release = kept.as_ref().map(release_of).transpose()?;
+    let Some(release) = release else { return refused(format!("release {} is not there", before.short())) };
+    match quarantined(db, &release, &made.environment).await? {
+        Some(why) => refused(format!("the release before it cannot come back: {why}")),
+        None => Ok(()),
+    }
 }
 
 /// Whether somebody is a person with a name: whoever agrees is told from the author by it, and counts once.
@@ -388,11 +436,11 @@ pub(super) fn person(actor: &Actor) -> Result<(), Error> {
     Err(Error::new(Code::PermissionDenied, why))
 }
 
-/// Begins a freeze; gives its number.
+/// Sets a freeze, from now on or from a time to come; gives its number.
 ///
 /// # Errors
 ///
-/// Where it has no reason, or ends before it begins.
+/// Where it has no reason, would have begun already, or ends before it begins.
 pub async fn freeze(db: &Db, clock: &dyn Clock, actor: &Actor, new: &NewFreeze) -> Result<u64, Error> {
     let at = clock.now();
     if new.reason.trim().is_empty() {
@@ -401,13 +449,22 @@ pub async fn freeze(db: &Db, clock: &dyn Clock, actor: &Actor, new: &NewFreeze) 
     if new.until.is_some_and(|until| until <= at) {
         return Err(Error::invalid("the freeze would be over already"));
     }
+    if new.from.is_some_and(|from| from < at) {
+        return Err(Error::invalid(
+            "the freeze would have begun already; leave its beginning out to freeze from now on",
+        ));
+    }
+    let from = new.from.unwrap_or(at);
+    if new.until.is_some_and(|until| until <= from) {
+        return Err(Error::invalid("the freeze would end before it begins"));
+    }
     let mut tx = db.begin().await?;
     let freeze = stored::Freeze {
         id: 0,
         endpoint: new.endpoint.clone(),
         reason: new.reason.clone(),
         owner: actor.name.clone(),
-        from: at,
+        from,
         until: new.until,
     };
     let id = tx.add_freeze(&freeze).await?;
@@ -415,6 +472,7 @@ pub async fn freeze(db: &Db, clock: &dyn Clock, actor: &Actor, new: &NewFreeze) 
         freeze: id,
         endpoint: freeze.endpoint,
         reason: freeze.reason,
+        since: new.from,
         until: freeze.until,
     };
     tx.commit(vec![NewEvent { at, actor: actor.clone(), kind, cause: None }]).await?;

@@ -11,6 +11,7 @@ use tidemill_db::delivery::{Environment, GateResult, Quarantine, Rollout};
 use tidemill_db::{Db, EventFilter};
 use tidemill_deliver::rollout::{Due, Effect, Freeze, Input, Plan, State, decide};
 use tidemill_registry::{Code, Error};
+use tidemill_serve::InferError;
 use tidemill_serve::gateway::endpoint::EndpointSpec;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,7 @@ use super::mature::mature;
 use super::observe::Observer;
 use super::power::Powers;
 use super::preflight::{barred, preflight};
+use super::slow::Slow;
 use super::step::{plan_of, state_of, take_from};
 use super::traffic::{Names, names, spec};
 use super::turns::Turns;
@@ -55,6 +57,12 @@ pub struct Driver {
     observer: Observer,
     turns: Turns,
     powers: Powers,
+    /// Candidates that are loaded and checked.
+    checks: Slow<Vec<String>>,
+    /// Models that are loaded for a table of traffic.
+    loads: Slow<Result<(), InferError>>,
+    /// Whether what takes long is waited for, by somebody who takes one look at a time.
+    waits: bool,
     /// Rollouts that are not over, as they were when they were last read.
     known: BTreeMap<u64, Known>,
     rounds: u32,
@@ -72,8 +80,17 @@ struct Known {
 impl Driver {
     /// For the rollouts of a server. What is counted of requests counts from here on.
     pub fn new(app: App) -> Self {
-        let (observer, powers) = (Observer::default(), Powers::default());
-        Self { app, observer, turns: Turns::default(), powers, known: BTreeMap::new(), rounds: 0 }
+        Self {
+            app,
+            observer: Observer::default(),
+            turns: Turns::default(),
+            powers: Powers::default(),
+            checks: Slow::default(),
+            loads: Slow::default(),
+            waits: false,
+            known: BTreeMap::new(),
+            rounds: 0,
+        }
     }
 
     /// Looks at everything now and takes each rollout on as far as it goes.
@@ -82,8 +99,10 @@ impl Driver {
     ///
     /// Where the rollouts cannot be read; a single one that fails is logged and tried again in the next round.
     pub async fn look(&mut self) -> Result<(), Error> {
-        self.rounds = 0;
-        self.try_round().await
+        (self.rounds, self.waits) = (0, true);
+        let looked = self.try_round().await;
+        self.waits = false;
+        looked
     }
 
     async fn round(&mut self) {
@@ -97,13 +116,16 @@ impl Driver {
         let db = self.app.registry().db().clone();
         let looks = self.rounds.is_multiple_of(LOOK);
         // Between looks it is enough to know that nobody did anything.
-        if !looks && db.live_rollouts_mark().await? == self.mark() {
+        let ready: BTreeSet<u64> = self.checks.ready().chain(self.loads.ready()).collect();
+        if !looks && ready.is_empty() && db.live_rollouts_mark().await? == self.mark() {
             return Ok(());
         }
         let live: BTreeMap<u64, u64> = db.live_rollouts(MOST).await?.into_iter().collect();
         self.known.retain(|id, _| live.contains_key(id));
         self.observer.keep(|id| live.contains_key(&id));
         self.powers.keep(|id| live.contains_key(&id));
+        self.checks.keep(|id| live.contains_key(&id));
+        self.loads.keep(|id| live.contains_key(&id));
         let mut acted = Vec::new();
         for (id, inputs) in &live {
             if self
@@ -112,6 +134,8 @@ impl Driver {
                 .is_none_or(|known| known.rollout.inputs != *inputs || known.rollout.is_waiting)
             {
                 self.read(*id).await?;
+                acted.push(*id);
+            } else if ready.contains(id) {
                 acted.push(*id);
             }
         }
@@ -137,7 +161,7 @@ impl Driver {
                 continue;
             };
             let made = &known.rollout.made;
-            let is_first = busy.insert((made.environment.clone(), made.endpoint.clone())) && all_known;
+            let is_first = busy.insert(made.endpoint.clone()) && all_known;
             if (looks || acted.contains(id))
                 // Where it fails it is read anew: people may have acted in between.
                 && let Some(known) = self.known.remove(id)
@@ -299,7 +323,14 @@ impl Driver {
                 };
                 // Whoever was taken out before is not looked at.
                 let living = rollout.state.living(&plan);
-                let mut problems = preflight(&self.app, &plan, &living, &names, hidden).await;
+                let found = {
+                    let (app, plan, living) = (self.app.clone(), plan.clone(), living.clone());
+                    let work = async move { preflight(&app, &plan, &living, &names, hidden).await };
+                    self.checks.of((id, due.id), self.waits, || work).await
+                };
+                let Some(found) = found else { return Ok(false) };
+                let mut problems =
+                    found.unwrap_or_else(|why| vec![format!("the checks were cut off: {why}")]);
                 problems.extend(barred(self.app.registry().db(), &plan, &living).await?);
                 let mut results = vec![GateResult {
                     gate: "preflight".to_owned(),
@@ -317,6 +348,18 @@ impl Driver {
             Effect::Route { traffic } => {
                 let declared = self.declared(&plan.endpoint).await?;
                 let wanted = spec(declared.clone().unwrap_or_default(), &plan, &traffic, &names);
+                if let Some(serving) = self.app.serving() {
+                    let (gateway, spec) = (serving.gateway().clone(), wanted.clone());
+                    let work = async move { gateway.prepare(&spec).await };
+                    match self.loads.of((id, due.id), self.waits, || work).await {
+                        None => return Ok(false),
+                        Some(Ok(Ok(()))) => {}
+                        Some(Ok(Err(error))) => {
+                            return Err(Error::new(Code::InvalidState, error.to_string()));
+                        }
+                        Some(Err(why)) => return Err(Error::new(Code::InternalError, why)),
+                    }
+                }
                 self.route(&plan, declared, wanted).await?;
                 self.input(rollout, done).await
             }

@@ -372,11 +372,14 @@ async fn record(db: &Db, place: &LedgerPlace, change: &Change) -> Result<Environ
     let before = EventFilter { before: Some(change.seq + 1), order: Order::NewestFirst, ..moves(place) };
     let all = db.events(&before).await?;
     let running = all.iter().find_map(|event| moved_to(event, place));
+    let (plan, state) = (plan_of(&rollout)?, state_of(&rollout)?);
+    // What was complete and is taken back runs no more, though the environment is said to have moved only after that.
+    let is_taken_back = |digest: &Digest| change.rolled_back.is_some() && plan.candidates().contains(digest);
+    let running = if running.as_ref().is_some_and(is_taken_back) { plan.incumbent } else { running };
     let runs = match running {
         Some(digest) => Some(release(db, digest).await?),
         None => None,
     };
-    let (plan, state) = (plan_of(&rollout)?, state_of(&rollout)?);
     // Of several candidates the one that did harm last, or the one that was chosen.
     let (of, rolled_back) = match &change.rolled_back {
         Some(why) => {

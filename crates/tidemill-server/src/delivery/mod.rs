@@ -3,6 +3,7 @@
 //! The functions of `command` are the one way in, for the command line as for HTTP: they look at rights and approvals, change state
 //! and append events in one transaction. What a rollout does next is decided by `tidemill-deliver`; `driver` brings it about.
 
+mod before;
 mod candidates;
 mod command;
 mod driver;
@@ -15,6 +16,7 @@ mod preflight;
 mod quarantine;
 mod recent;
 mod sliced;
+mod slow;
 mod step;
 mod tested;
 mod traffic;
@@ -33,3 +35,4 @@ pub use quarantine::{Lift, Lifted, lift_quarantine, quarantines, word_ends};
 pub use recent::{Asked, Recent, recent};
 pub use step::{plan_of, state_of};
 pub use tested::Required;
+pub(crate) use traffic::arm_name;

@@ -8,7 +8,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tidemill_core::{Digest, Timestamp};
-use tidemill_deliver::judge::{ERRORS, LATENCY, Look, Observation, Sample, Slice, Traffic as Under};
+use tidemill_deliver::judge::{
+    ERRORS, LATENCY, Look, Observation, REFUSALS, Sample, Slice, Traffic as Under,
+};
 use tidemill_deliver::rollout::{Input, LookAt, Plan, State};
 use tidemill_serve::gateway::Gateway;
 use tidemill_serve::gateway::endpoint::Endpoint;
@@ -26,6 +28,8 @@ const ENOUGH: u64 = 200;
 pub(super) struct Counted {
     pub(super) answered: u64,
     pub(super) failed: u64,
+    /// Wrong by what the model takes, or more than it has room for.
+    pub(super) refused: u64,
     pub(super) latencies: Vec<(u64, u64)>,
 }
 
@@ -33,13 +37,14 @@ impl From<Tally> for Counted {
     fn from(tally: Tally) -> Self {
         let bounds = BOUNDS.into_iter().chain([u64::MAX]);
         let latencies = bounds.zip(tally.latencies).collect();
-        Self { answered: tally.answered, failed: tally.failed, latencies }
+        Self { answered: tally.answered, failed: tally.failed, refused: 0, latencies }
     }
 }
 
 impl Counted {
     fn of(meter: &ArmMeter) -> Self {
-        Self { answered: meter.answers(), failed: meter.failures(), latencies: meter.latencies() }
+        let (answered, failed, refused) = (meter.answers(), meter.failures(), meter.refusals());
+        Self { answered, failed, refused, latencies: meter.latencies() }
     }
 
     /// What was counted since `before`.
@@ -51,12 +56,19 @@ impl Counted {
         Self {
             answered: self.answered.saturating_sub(before.answered),
             failed: self.failed.saturating_sub(before.failed),
+            refused: self.refused.saturating_sub(before.refused),
             latencies: latencies.collect(),
         }
     }
 
+    /// Requests that say something of the model.
     fn requests(&self) -> u64 {
         self.answered + self.failed
+    }
+
+    /// Requests that were routed to it, whatever became of them.
+    fn came(&self) -> u64 {
+        self.requests() + self.refused
     }
 
     fn timed(&self) -> u64 {
@@ -98,7 +110,9 @@ pub(super) fn observed(slice: Option<&Slice>, arms: [&Counted; 2], slow: Option<
     };
     let errors = of(ERRORS, arms.map(|arm| counts(arm.requests(), arm.failed)));
     let latency = slow.map(|slow| of(LATENCY, arms.map(|arm| counts(arm.timed(), arm.slower_than(slow)))));
-    std::iter::once(errors).chain(latency).collect()
+    // What callers get wrong they get wrong with either arm; what the candidate alone refuses is its fault. Of slices it is not counted.
+    let refusals = slice.is_none().then(|| of(REFUSALS, arms.map(|arm| counts(arm.came(), arm.refused))));
+    std::iter::once(errors).chain(refusals).chain(latency).collect()
 }
 
 /// What was counted at the last look, per rollout and release.
@@ -158,7 +172,7 @@ impl Observer {
                 self.slow.insert(rollout, slow);
             }
         }
-        if baseline.requests() + candidates.iter().map(|(_, one)| one.requests()).sum::<u64>() == 0 {
+        if baseline.came() + candidates.iter().map(|(_, one)| one.came()).sum::<u64>() == 0 {
             return None;
         }
         let mut sliced = self.sliced.observations(gateway, (rollout, plan, state), slow, now);
@@ -187,7 +201,7 @@ impl Observer {
                 let of = |release: Digest| keys.as_ref()?.get(&release).copied();
                 of(release).zip(of(incumbent))
             } else {
-                Some((requests, baseline.requests()))
+                Some((candidate.came(), baseline.came()))
             };
             let assigned = drawn.filter(|_| share.is_some());
             let look = Look { traffic: Under { stratum, share }, assigned, observations };
@@ -207,7 +221,7 @@ impl Observer {
         let mut requests = 0;
         for release in state.living(plan).into_iter().chain(plan.incumbent) {
             let before = self.last.get(&(rollout, release))?;
-            requests += new(before, (endpoint.revision, now(&endpoint, release))).requests();
+            requests += new(before, (endpoint.revision, now(&endpoint, release))).came();
         }
         Some(requests)
     }
@@ -281,9 +295,25 @@ mod tests {
         assert_eq!(counted(&[(100, 100), (200, 5), (u64::MAX, 0)]).slow(), None, "too few");
     }
 
+    /// A candidate that refuses what the incumbent answers has no errors, and answers nobody.
+    #[test]
+    fn what_an_arm_refuses_is_a_metric_of_its_own_and_came_all_the_same() {
+        let candidate = Counted { answered: 10, failed: 0, refused: 90, ..Counted::default() };
+        let incumbent = Counted { answered: 95, failed: 3, refused: 2, ..Counted::default() };
+        let found = observed(None, [&candidate, &incumbent], None);
+        let of = |metric: &str| {
+            let found = found.iter().find(|one| one.metric == metric).unwrap();
+            (found.candidate.clone(), found.baseline.clone())
+        };
+        assert_eq!(of(ERRORS), (counts(10, 0), counts(98, 3)));
+        assert_eq!(of(REFUSALS), (counts(100, 90), counts(100, 2)));
+        assert_eq!((candidate.came(), candidate.requests()), (100, 10));
+    }
+
     #[test]
     fn counters_of_another_declaration_are_all_new() {
-        let counted = |answered| Counted { answered, failed: 1, latencies: vec![(100, answered + 1)] };
+        let latencies = |answered| vec![(100, answered + 1)];
+        let counted = |answered| Counted { answered, failed: 1, refused: 2, latencies: latencies(answered) };
         assert_eq!(new(&(3, counted(10)), (3, counted(15))).answered, 5);
         let other = new(&(3, counted(10)), (4, counted(15)));
         assert_eq!((other.answered, other.failed, other.timed()), (15, 1, 16));
@@ -291,8 +321,8 @@ mod tests {
 
     #[test]
     fn counters_that_began_anew_are_not_negative() {
-        let before = Counted { answered: 100, failed: 3, latencies: vec![(100, 103)] };
-        let after = Counted { answered: 10, failed: 0, latencies: vec![(100, 10)] };
+        let before = Counted { answered: 100, failed: 3, refused: 5, latencies: vec![(100, 103)] };
+        let after = Counted { answered: 10, failed: 0, refused: 0, latencies: vec![(100, 10)] };
         assert_eq!(after.since(&before).requests(), 0);
     }
 }

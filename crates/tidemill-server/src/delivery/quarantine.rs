@@ -8,6 +8,7 @@ use tidemill_core::{Actor, Clock, Digest, EventKind, Facts, NewEvent, Timestamp}
 use tidemill_db::Db;
 use tidemill_db::delivery::{Quarantine, QuarantineWord};
 use tidemill_deliver::release::Release;
+use tidemill_deliver::rollout::is_of_decisions;
 use tidemill_registry::{Code, Error};
 
 use super::command::person;
@@ -26,12 +27,17 @@ pub(super) async fn quarantined(
             continue;
         }
         let because = format!("is in quarantine in `{environment}`: {}", quarantine.reason);
+        // Another threshold makes other decisions of the same scores. It makes no errors fewer, and nothing faster.
+        let is_of_decisions = is_of_decisions(&quarantine.reason);
+        let next = next(is_of_decisions);
         if quarantine.release == digest {
-            return Ok(Some(format!("release {} {because}; {NEXT}", digest.short())));
+            return Ok(Some(format!("release {} {because}; {next}", digest.short())));
         }
         let Some(kept) = db.release(quarantine.release).await? else { continue };
         let other = release_of(&kept)?;
-        if !release.is_set_like(&other) {
+        let is_set_like =
+            if is_of_decisions { release.is_set_like(&other) } else { release.runtime == other.runtime };
+        if !is_set_like {
             continue;
         }
         let is_same = release.content == other.content || {
@@ -44,8 +50,9 @@ pub(super) async fn quarantined(
         if is_same {
             let name = |release: &Release| format!("{}@{}", release.model, release.version);
             return Ok(Some(format!(
-                "{} is the same model with the same threshold as {}, whose release {} {because}; {NEXT}",
+                "{} is the same model{} as {}, whose release {} {because}; {next}",
                 name(release),
+                if is_of_decisions { " with the same threshold" } else { "" },
                 name(&other),
                 quarantine.release.short()
             )));
@@ -55,8 +62,13 @@ pub(super) async fn quarantined(
 }
 
 /// What somebody can do who meets a quarantine.
-const NEXT: &str = "release a model that was trained otherwise, or with another `--threshold`; where the verdict was wrong, two \
-                    people end the quarantine with `tidemill quarantine lift`";
+fn next(is_of_decisions: bool) -> String {
+    format!(
+        "release a model that was trained otherwise{}; where the verdict was wrong, two people end the quarantine with `tidemill \
+         quarantine lift`",
+        if is_of_decisions { ", or with another `--threshold`" } else { "" }
+    )
+}
 
 /// How long one person's word waits for another's.
 const WORD_HOLDS: Duration = Duration::from_hours(72);

@@ -121,6 +121,7 @@ mod tests {
             let counted = |answered: u64, failed: u64| Counted {
                 answered,
                 failed,
+                refused: 0,
                 latencies: vec![(100, answered), (u64::MAX, failed)],
             };
             entries

@@ -33,10 +33,41 @@ pub(super) struct Origin {
 }
 
 /// The newest results of a kind of tests.
+#[derive(Default)]
 struct Results {
     evidence: Option<Digest>,
     passed: u64,
     failed: u64,
+    /// What was not judged and, of these, what has nothing to compare with yet; nothing where it was not counted.
+    open: Option<(u64, u64)>,
+    /// What was tested, where that was recorded.
+    content: Option<Digest>,
+}
+
+impl Results {
+    /// Why a model with these results is not to go out.
+    fn refusal(&self, name: &str) -> Option<String> {
+        let Self { passed, failed, open, .. } = self;
+        if *failed > 0 {
+            let all = passed + failed;
+            return Some(format!(
+                "{failed} of {all} tests of its model failed; `tidemill why {name}` names the run"
+            ));
+        }
+        let (open, waiting) = open.filter(|_| *passed == 0)?;
+        // The first version has no champion to be compared with, and must get out to become one.
+        if open > 0 && open == waiting {
+            return None;
+        }
+        Some(match open {
+            0 => "its model was tested with no result; add tests that apply to it, or `require` less"
+                .to_owned(),
+            _ => format!(
+                "none of {open} tests of its model passed, and what is not judged is no pass; the page of its run says why: \
+                 more held-out rows help, or other tests"
+            ),
+        })
+    }
 }
 
 /// The evidence of a version.
@@ -57,11 +88,10 @@ pub(super) async fn origin(db: &Db, of: &ModelVersion, required: &Required) -> R
     }
     let results = walk(db, run, &mut origin).await?;
     match &results {
-        Some(Results { passed, failed, .. }) if required.model && *failed > 0 => {
-            let all = passed + failed;
-            return refused(format!(
-                "{failed} of {all} tests of its model failed; `tidemill why {name}` names the run"
-            ));
+        Some(results) if required.model => {
+            if let Some(why) = results.refusal(&name) {
+                return refused(why);
+            }
         }
         None if required.model => {
             return refused(
@@ -79,6 +109,17 @@ pub(super) async fn origin(db: &Db, of: &ModelVersion, required: &Required) -> R
              registers what it makes"
                 .to_owned(),
         );
+    }
+    let tested = results.as_ref().and_then(|results| results.content);
+    if let (Some(tested), Some(content)) = (tested, facts.as_ref().and_then(|facts| facts.content))
+        && required.model
+        && tested != content
+    {
+        return refused(format!(
+            "its run tested another model: {}, and this one is {}; `tidemill run` tests the step that `release: step` names",
+            tested.short(),
+            content.short()
+        ));
     }
     if let Some(evidence) = results.filter(|_| facts.is_some()).and_then(|results| results.evidence) {
         origin.evidence.push((MODEL.to_owned(), evidence));
@@ -125,8 +166,9 @@ async fn walk(db: &Db, run: Option<RunId>, origin: &mut Origin) -> Result<Option
         if results.is_none() {
             let tested = db.newest_event("model.tested", subject(), None).await?;
             results = tested.and_then(|event| match event.kind {
-                EventKind::ModelTested { evidence, passed, failed, .. } => {
-                    Some(Results { evidence: Some(evidence), passed, failed })
+                EventKind::ModelTested { evidence, passed, failed, not_judged, waiting, content, .. } => {
+                    let open = not_judged.map(|open| (open, waiting.unwrap_or(0)));
+                    Some(Results { evidence: Some(evidence), passed, failed, open, content })
                 }
                 _ => None,
             });
@@ -146,7 +188,29 @@ async fn walk(db: &Db, run: Option<RunId>, origin: &mut Origin) -> Result<Option
 async fn checked(db: &Db, dataset: &str, end: Option<u64>) -> Result<Option<Results>, Error> {
     let found = db.newest_event("data.checked", Some(format!("dataset:{dataset}")), end).await?;
     Ok(found.and_then(|event| match event.kind {
-        EventKind::DataChecked { evidence, passed, failed, .. } => Some(Results { evidence, passed, failed }),
+        EventKind::DataChecked { evidence, passed, failed, .. } => {
+            Some(Results { evidence, passed, failed, ..Results::default() })
+        }
         _ => None,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_judged_is_no_pass_but_for_the_first_version() {
+        let refusal = |passed, failed, open| {
+            Results { passed, failed, open, ..Results::default() }.refusal("late@1").unwrap_or_default()
+        };
+        assert_eq!(refusal(3, 0, Some((2, 0))), "");
+        assert!(refusal(3, 1, Some((0, 0))).contains("1 of 4 tests of its model failed"));
+        assert!(refusal(0, 0, Some((4, 0))).contains("none of 4 tests"), "nothing was judged");
+        assert!(refusal(0, 0, Some((4, 3))).contains("none of 4 tests"), "one could have been");
+        assert_eq!(refusal(0, 0, Some((4, 4))), "", "there is no champion yet");
+        assert!(refusal(0, 0, Some((0, 0))).contains("no result"));
+        // Events from before it was counted are read as they were.
+        assert_eq!(refusal(0, 0, None), "");
+    }
 }

@@ -32,7 +32,7 @@ pub(super) async fn names(db: &Db, plan: &Plan) -> Result<Names, Error> {
 }
 
 /// The name of a release's arm.
-pub(super) fn arm_name(release: Digest) -> String {
+pub(crate) fn arm_name(release: Digest) -> String {
     format!("r-{}", release.short())
 }
 
@@ -99,6 +99,8 @@ mod tests {
             envelope: None,
             windows: Vec::new(),
             alias: None,
+            starters: Vec::new(),
+            policy: None,
             inputs: candidate,
         }
     }

@@ -11,7 +11,7 @@ use tidemill_registry::{Error, Result};
 
 use crate::App;
 use crate::mlflow::entity::Object;
-use crate::mlflow::wire::{Answer, Call, Fields, nothing};
+use crate::mlflow::wire::{Answer, Call, Fields, check_values, nothing};
 
 /// Paths below `/api/2.0`.
 pub(super) fn routes_2() -> Router<App> {
@@ -82,8 +82,9 @@ async fn delete_tag(State(app): State<App>, Call { fields, actor }: Call) -> Ans
 
 async fn put_records(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
     let wrong = || Error::invalid("The field `records` must be the JSON text of a list of objects.");
-    let records: Vec<Map<String, Value>> =
-        serde_json::from_str(fields.str("records")?).map_err(|_| wrong())?;
+    let text = fields.str("records")?;
+    check_values(text.as_bytes())?;
+    let records: Vec<Map<String, Value>> = serde_json::from_str(text).map_err(|_| wrong())?;
     let (inserted, updated) =
         app.registry().put_evaluation_records(fields.str("dataset_id")?, &records, &actor).await?;
     Ok(axum::Json(json!({"inserted_count": inserted, "updated_count": updated})))

@@ -6,13 +6,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use axum::extract::State;
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 use tidemill_core::Timestamp;
 use tidemill_db::tracking::{KeyValue, Metric};
-use tidemill_registry::Result;
+use tidemill_registry::{Result, batch_size};
 
 use crate::App;
 use crate::mlflow::experiments::pairs;
@@ -37,7 +38,10 @@ pub(super) async fn metric(State(app): State<App>, RawCall(body): RawCall) -> An
 pub(super) async fn batch(State(app): State<App>, RawCall(body): RawCall) -> Answer {
     let Batch { run_id, metrics, params, tags } = match OneBatch::read(&body) {
         Some(read) => read,
-        None => Batch::of(&Fields::from_body(&body)?)?,
+        None => {
+            BatchSize::check(&body)?;
+            Batch::of(&Fields::from_body(&body)?)?
+        }
     };
     // Keys are held to a pattern that has no such character.
     let of_metrics = metrics.iter().flat_map(|metric| {
@@ -50,6 +54,9 @@ pub(super) async fn batch(State(app): State<App>, RawCall(body): RawCall) -> Ans
     app.registry().log_batch(&run_id, metrics, params, tags).await?;
     nothing()
 }
+
+/// Items that any list of a batch may have.
+const BATCH: usize = 1000;
 
 /// A batch as the registry takes it.
 struct Batch {
@@ -141,12 +148,78 @@ struct Pair<'a> {
 struct OneBatch<'a> {
     #[serde(borrow)]
     run_id: Cow<'a, str>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "bounded")]
     metrics: Vec<Point<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "bounded")]
     params: Vec<Pair<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "bounded")]
     tags: Vec<Pair<'a>>,
+}
+
+/// A list that is no longer than a batch may be.
+fn bounded<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct Read<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Read<T> {
+        type Value = Vec<T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(item) = items.next_element()? {
+                if list.len() == BATCH {
+                    return Err(A::Error::custom("more than a batch may hold"));
+                }
+                list.push(item);
+            }
+            Ok(list)
+        }
+    }
+    deserializer.deserialize_seq(Read(PhantomData))
+}
+
+/// How many items the lists of a batch have. Nothing of the items is kept.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct BatchSize {
+    metrics: Items,
+    params: Items,
+    tags: Items,
+}
+
+#[derive(Default)]
+struct Items(usize);
+
+impl BatchSize {
+    /// Refuses a batch that is too large in the words of the registry, before any of its items is made. What is wrong
+    /// with a body otherwise is found later.
+    fn check(body: &[u8]) -> Result<()> {
+        let size: Self = serde_json::from_slice(body).unwrap_or_default();
+        batch_size(size.metrics.0, size.params.0, size.tags.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Items {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Items;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+            fn visit_unit<E>(self) -> Result<Items, E> {
+                Ok(Items(0))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Items, A::Error> {
+                let mut count = 0;
+                while items.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Items(count))
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
 }
 
 impl OneMetric<'_> {
@@ -298,6 +371,26 @@ mod tests {
             assert_eq!(was_typed, typed, "{body}");
             assert!(read.is_ok(), "{body}");
         }
+    }
+
+    /// A body in which nothing but the count is wrong has a small typed form; any other one is counted before its tree.
+    #[test]
+    fn a_batch_is_counted_before_it_is_made() {
+        let list = |name: &str, item: &str, count: usize| {
+            format!(r#"{{"run_id": "r", "{name}": [{}]}}"#, vec![item; count].join(","))
+        };
+        let point = r#"{"key": "m", "value": 1, "timestamp": 7}"#;
+        assert!(OneBatch::read(list("metrics", point, BATCH).as_bytes()).is_some());
+        for (body, what) in [
+            (list("metrics", point, BATCH + 1), "at most 1000 metrics. Got 1001 metrics."),
+            (list("metrics", "{}", 300_000), "at most 1000 metrics. Got 300000 metrics."),
+            (list("params", "{}", 101), "at most 100 params. Got 101 params."),
+        ] {
+            assert!(OneBatch::read(body.as_bytes()).is_none());
+            let message = BatchSize::check(body.as_bytes()).unwrap_err().message;
+            assert!(message.contains(what), "{message}");
+        }
+        BatchSize::check(br#"{"metrics": null, "tags": 1}"#).unwrap();
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod entity;
 mod experiments;
 mod failure;
 mod graphql;
+mod list;
 mod logged_models;
 mod logging;
 mod metrics;
@@ -17,6 +18,7 @@ mod pages;
 mod runs;
 mod search;
 mod traces;
+pub(crate) mod web;
 mod webhooks;
 mod wire;
 
@@ -27,6 +29,7 @@ use axum::Router;
 use crate::App;
 
 pub(crate) use failure::Failure;
+pub(crate) use wire::json_marks;
 
 /// Whether a metric says what the machine was like, not the model: MLflow's system metrics.
 pub(crate) fn is_system(key: &str) -> bool {

@@ -1,11 +1,13 @@
 //! What MLflow's web pages and its client ask for besides: what the server offers, telemetry, gateway, assistant, users.
 
+use axum::http::HeaderMap;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tidemill_registry::{Code, Error};
 
 use crate::App;
+use crate::mlflow::artifacts;
 use crate::mlflow::wire::Answer;
 
 /// Paths below `/api/2.0`.
@@ -36,14 +38,15 @@ pub(super) fn routes_root() -> Router<App> {
     Router::new()
 }
 
-/// What clients and pages may use. Large artifacts are streamed through this server, so there is nothing to sign.
-async fn server_info() -> Json<Value> {
+/// What clients and pages may use. Large files come in parts where the addresses of parts are surely good. They go out in
+/// one stream: in parts the client would ask for an address before each file, however small.
+async fn server_info(headers: HeaderMap) -> Json<Value> {
     Json(json!({
         "store_type": "SqlStore",
         "workspaces_enabled": false,
         "trace_archival_enabled": false,
         "artifact_serving_enabled": true,
-        "multipart_uploads_enabled": false,
+        "multipart_uploads_enabled": artifacts::is_reachable(&headers),
         "multipart_downloads_enabled": false,
         "presigned_upload_run_id_supported": false,
         "presigned_upload_model_id_supported": false,

@@ -1,13 +1,18 @@
 //! The searches over experiments and runs.
 
 use axum::extract::State;
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures::stream;
 use tidemill_db::search::DatasetSummary;
+use tidemill_db::tracking::Run;
 use tidemill_registry::{Question, Result, View};
 
 use crate::App;
 use crate::mlflow::entity::{self, Object};
+use crate::mlflow::failure::Failure;
+use crate::mlflow::list;
 use crate::mlflow::wire::{Answer, Call, Fields};
 
 /// MLflow's default for runs.
@@ -57,7 +62,7 @@ async fn experiments(State(app): State<App>, Call { fields, .. }: Call) -> Answe
     Ok(Json(answer.done()))
 }
 
-async fn runs(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
+async fn runs(State(app): State<App>, Call { fields, .. }: Call) -> Result<Response, Failure> {
     let max_results = fields.opt_int("max_results")?.unwrap_or(RUNS);
     if max_results > MOST_RUNS
         && let Some(value) = fields.get("max_results")
@@ -72,13 +77,17 @@ async fn runs(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
         max_results,
         page_token: fields.any_text("page_token")?.to_owned(),
     };
-    let mut found = app.registry().search_runs(&question).await?;
-    // MLflow shows the logged models that a run read with the run alone.
-    found.items.iter_mut().for_each(|run| run.model_inputs.clear());
-    let answer = Object::default()
-        .list("runs", found.items.iter().map(entity::run))
-        .opt("next_page_token", found.next_page_token);
-    Ok(Json(answer.done()))
+    let (found, next) = app.registry().find_runs(&question).await?;
+    let parts = stream::try_unfold(found, |mut found| async {
+        let part = found.part().await?;
+        Ok((!part.is_empty()).then_some((part, found)))
+    });
+    let write = |mut run: Run| {
+        // MLflow shows the logged models that a run read with the run alone.
+        run.model_inputs.clear();
+        entity::run(&run)
+    };
+    list::answer("runs", parts, write, next).await
 }
 
 async fn datasets(State(app): State<App>, Call { fields, .. }: Call) -> Answer {

@@ -1,6 +1,8 @@
 //! Reading requests as MLflow's server does: JSON body or query, snake_case or camelCase, integers as numbers or as
 //! text, enums as names or numbers, fields that are not known ignored.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams, Request};
 use axum::http::{HeaderMap, Method, header};
@@ -9,6 +11,7 @@ use tidemill_core::Actor;
 use tidemill_registry::{Code, Error, Result};
 
 use crate::App;
+use crate::app::{CROWDED, Room};
 use crate::mlflow::failure::Failure;
 
 /// What handlers answer.
@@ -21,6 +24,59 @@ pub(crate) const NUL: char = '\0';
 /// The refusal of a request with [`NUL`] in it.
 pub(crate) fn nul() -> Error {
     Error::invalid("The request holds a text with the character NUL (`\\u0000`), which cannot be kept.")
+}
+
+/// Values that a request in JSON may hold, in lists and objects of any depth. As a tree each may cost a hundred times what
+/// it is as text, so they are counted first.
+const VALUES: usize = 500_000;
+/// Bytes of the tree for each value, about.
+const VALUE_BYTES: usize = 256;
+/// Bodies below this size are not weighed: they cost little, whatever is in them.
+const LIGHT: usize = 64 << 10;
+
+/// How many of these bytes stand in a JSON text outside of its texts.
+pub(crate) fn json_marks(text: &[u8], marks: &[u8]) -> usize {
+    let (mut count, mut at) = (0, 0);
+    while let Some(&byte) = text.get(at) {
+        if byte == b'"' {
+            at += 1;
+            while let Some(&inner) = text.get(at)
+                && inner != b'"'
+            {
+                at += if inner == b'\\' { 2 } else { 1 };
+            }
+        } else {
+            count += usize::from(marks.contains(&byte));
+        }
+        at += 1;
+    }
+    count
+}
+
+/// At least as many values as a JSON text holds.
+fn values(text: &[u8]) -> usize {
+    json_marks(text, b"{[,")
+}
+
+/// Refuses a JSON text that holds too many values.
+pub(crate) fn check_values(text: &[u8]) -> Result<()> {
+    // Each takes a byte.
+    if text.len() <= VALUES || values(text) <= VALUES {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "The request holds more than {VALUES} values; send what is in it in several requests."
+    )))
+}
+
+/// Memory for the tree of a body.
+fn room_for_tree(app: &App, body: &[u8]) -> Result<Option<Arc<Room>>> {
+    if body.len() < LIGHT {
+        return Ok(None);
+    }
+    let room = app.room(values(body).min(VALUES) * VALUE_BYTES);
+    let room = room.ok_or_else(|| Error::new(Code::TemporarilyUnavailable, CROWDED))?;
+    Ok(Some(Arc::new(room)))
 }
 
 fn has_nul(value: &Value) -> bool {
@@ -45,6 +101,8 @@ pub(crate) struct Fields {
     values: Map<String, Value>,
     /// From a query string, where every value is text and lists are repeated keys.
     query: bool,
+    #[expect(dead_code, reason = "held as long as the fields")]
+    room: Option<Arc<Room>>,
 }
 
 /// A request with who sent it. Parameters of the path are fields too.
@@ -103,7 +161,8 @@ impl FromRequest<App> for Call {
             if method == Method::POST && !is_json {
                 return Err(not_json());
             }
-            Fields::from_body(&body)?
+            let room = room_for_tree(app, &body)?;
+            Fields { room, ..Fields::from_body(&body)? }
         };
         for (key, value) in path {
             fields.values.insert(key, Value::String(value));
@@ -127,7 +186,7 @@ impl Fields {
                 Some(one) => *one = Value::Array(vec![one.take(), Value::String(value.into_owned())]),
             }
         }
-        Self { at: String::new(), values, query: true }
+        Self { values, query: true, ..Self::default() }
     }
 
     /// From a JSON body; an empty one is an empty message. Old clients send a JSON string that holds JSON.
@@ -138,9 +197,13 @@ impl Fields {
         if body.is_empty() {
             return Ok(Self::default());
         }
+        check_values(body)?;
         let value: Value = serde_json::from_slice(body).map_err(malformed)?;
         let value = match value {
-            Value::String(inner) => serde_json::from_str(&inner).map_err(malformed)?,
+            Value::String(inner) => {
+                check_values(inner.as_bytes())?;
+                serde_json::from_str(&inner).map_err(malformed)?
+            }
             value => value,
         };
         match value {
@@ -151,7 +214,7 @@ impl Fields {
 
     fn from_object(values: Map<String, Value>, at: String) -> Result<Self> {
         if values.keys().all(|key| !key.bytes().any(|b| b.is_ascii_uppercase())) {
-            return Ok(Self { at, values, query: false });
+            return Ok(Self { at, values, ..Self::default() });
         }
         let mut renamed = Map::with_capacity(values.len());
         for (key, value) in values {
@@ -160,7 +223,7 @@ impl Fields {
                 return Err(Error::invalid(format!("The field `{key}` is given in two spellings.")));
             }
         }
-        Ok(Self { at, values: renamed, query: false })
+        Ok(Self { at, values: renamed, ..Self::default() })
     }
 
     /// The raw value, unless it is missing or null.
@@ -394,6 +457,19 @@ mod tests {
 
         let twice = Fields::from_body(br#""{\"key\": \"v\"}""#).unwrap();
         assert_eq!(twice.str("key").unwrap(), "v");
+    }
+
+    #[test]
+    fn values_are_counted_before_there_is_a_tree() {
+        assert_eq!(values(br#"{"a": [1, 2, {"b,[{": "\\\"{,"}]}"#), 5);
+        assert_eq!(values(br#""never ends \"#), 0);
+        let list = |count: usize| format!(r#"{{"metrics":[{}]}}"#, vec!["{}"; count].join(","));
+        assert!(Fields::from_body(list(VALUES / 2 - 1).as_bytes()).is_ok());
+        let twice = serde_json::to_string(&list(VALUES)).unwrap();
+        for body in [list(VALUES), twice] {
+            let refused = Fields::from_body(body.as_bytes()).unwrap_err().message;
+            assert!(refused.starts_with("The request holds more than 500000 values"), "{refused}");
+        }
     }
 
     #[test]

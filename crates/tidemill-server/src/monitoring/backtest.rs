@@ -8,9 +8,10 @@ use tidemill_monitor::{Declaration, Memory, Verdict};
 use tidemill_registry::Registry;
 use tidemill_serve::record::{LogError, Reader};
 
-use super::judge::{Known, Now, Sources, due_windows, judge_windows};
+use super::due::{Known, Now, due_windows};
+use super::judge::{Sources, judge_windows};
 use super::reference::References;
-use super::scan::Times;
+use super::spans::Spans;
 
 /// What a backtest came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,22 +49,24 @@ pub async fn backtest(
     (from, to): (Option<Timestamp>, Option<Timestamp>),
 ) -> Result<Backtest, LogError> {
     let db: &Db = registry.db();
-    let times = Times::read(reader, &declaration.endpoint, from, to).await?;
-    let is_dated = times.are_dated();
-    let arrived = registry.clock().now();
-    let watermark = times.latest_said().filter(|_| is_dated).unwrap_or(arrived);
-    let now = Now { watermark, arrived, is_dated, has_begun: !times.is_empty() };
     let mut known: Vec<Known> =
         declaration.watches().into_iter().map(|watch| (watch, Memory::default())).collect();
+    let mut spans = Spans::new(known.iter().map(|(watch, _)| watch));
+    spans.read_all(reader, &declaration.endpoint, (from, to)).await?;
+    let is_dated = spans.is_dated(None);
+    let arrived = registry.clock().now();
+    let watermark = spans.latest_said().filter(|_| is_dated).map_or(arrived, |latest| latest.min(arrived));
+    let now = Now { watermark, arrived, is_dated, has_begun: !spans.is_empty(), live: None };
     let mut references = References::new(registry, scratch);
     let (mut windows, mut last) = (Vec::new(), std::collections::BTreeMap::new());
     loop {
-        let due = due_windows(&known, &times, now);
+        let due = due_windows(&known, &spans, now);
         if due.iter().all(Vec::is_empty) {
             break;
         }
         let mut sources = Sources { db, reader, store: None, references: &mut references, last: &mut last };
-        let made = judge_windows(&mut sources, declaration, &mut known, &due, now, (from, to)).await?;
+        let made =
+            judge_windows(&mut sources, declaration, &mut known, (&due, &spans), now, (from, to)).await?;
         windows.extend(made.into_iter().map(|made| Fired {
             watch: made.watch.id,
             window: made.window,

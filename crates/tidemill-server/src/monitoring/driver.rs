@@ -15,23 +15,20 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::declare::declarations;
+use super::due::{Known, Now, due_windows, most, needs_labels};
 use super::internal;
-use super::judge::{Known, Now, Sources, due_windows, judge_windows, most, needs_labels};
+use super::judge::{Sources, judge_windows};
 use super::keep::keep;
 use super::reference::References;
-use super::scan::Times;
+use super::spans::{AHEAD, Line, SLACK, Spans};
 use crate::App;
 
 /// How often it is looked whether records have come.
 const ROUND: Duration = Duration::from_millis(500);
 /// How often windows are looked for where no record has come.
 const IDLE: Duration = Duration::from_secs(10);
-/// A request is in the log at the latest this long after it came.
-const SETTLED: Duration = Duration::from_secs(5);
 /// How long windows wait for outcomes that came and have not found their requests.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Requests that were seen may have company that came so much earlier and is written later.
-const SLACK: i64 = 60_000;
 
 /// Judges windows until `stop`. `log` tells when records have come.
 pub async fn run(app: App, reader: Reader, log: InferenceLog, stop: CancellationToken) {
@@ -58,6 +55,17 @@ pub struct Driver {
     log: InferenceLog,
     references: References,
     seen: BTreeMap<String, Seen>,
+    /// The windows of each endpoint that hold requests.
+    spans: BTreeMap<String, Read>,
+}
+
+/// What is known of the log of an endpoint.
+struct Read {
+    /// Of what is watched.
+    revision: u64,
+    /// From when on records were read.
+    from: Timestamp,
+    spans: Spans,
 }
 
 /// When an endpoint was last looked at.
@@ -78,7 +86,7 @@ impl Driver {
     pub fn new(app: App, reader: Reader, log: InferenceLog) -> Self {
         let scratch = app.config().scratch.join("monitors");
         let references = References::new(app.registry(), scratch);
-        Self { app, reader, log, references, seen: BTreeMap::new() }
+        Self { app, reader, log, references, seen: BTreeMap::new(), spans: BTreeMap::new() }
     }
 
     /// Judges every window that is due by now. One that needs outcomes which came and have not found their requests is left for the
@@ -140,28 +148,61 @@ impl Driver {
         let endpoint = &set.endpoint;
         let (db, clock) = (self.app.registry().db().clone(), self.app.registry().clock().clone());
         let stored = db.monitor_stream(endpoint).await?;
-        let stream = stored.unwrap_or(Stream {
+        let mut stream = stored.unwrap_or(Stream {
             low: set.declared_at,
             is_dated: false,
             watermark: Timestamp::from_millis(i64::MIN),
         });
+        let at = clock.now();
         let mut known: Vec<Known> = Vec::new();
         let mut revisions: BTreeMap<String, u64> = BTreeMap::new();
         let series_of = db.monitor_series(endpoint).await?;
+        let mut ahead = Vec::new();
         for watch in declaration.watches() {
             let series = series_of.iter().find(|series| series.watch == watch.id);
-            let memory = super::memory(&watch.id, series)?;
+            let mut memory = super::memory(&watch.id, series)?;
+            if memory.is_ahead_of(at.plus(AHEAD)) {
+                memory.go_back(db.judged_until(endpoint, &watch.id, at).await?);
+                stream.low = memory.done.unwrap_or(set.declared_at).min(stream.low);
+                ahead.push(watch.id.clone());
+            }
             revisions.insert(watch.id.clone(), series.map_or(0, |series| series.revision));
             known.push((watch, memory));
         }
-        let at = clock.now();
-        let times = Times::read(&self.reader, endpoint, Some(stream.low), None).await.map_err(log_error)?;
-        let arrived = Timestamp::from_millis(at.millis() - SETTLED.as_millis() as i64);
-        let is_dated = stream.is_dated || times.are_dated();
-        let latest = times.latest_said().unwrap_or(stream.watermark).max(stream.watermark);
-        let has_begun = stored.is_some() || !times.is_empty();
-        let now = Now { watermark: if is_dated { latest } else { arrived }, arrived, is_dated, has_begun };
-        let mut windows = due_windows(&known, &times, now);
+        // Such a time can only stand here from before it was refused.
+        if stream.watermark > at.plus(AHEAD) {
+            stream.watermark = Timestamp::from_millis(i64::MIN);
+        }
+        let new = || {
+            if !ahead.is_empty() {
+                let watches = ahead.join(", ");
+                tracing::warn!(
+                    endpoint,
+                    watches,
+                    "windows of a time to come were judged; it goes on at the clock's"
+                );
+            }
+            let spans = Spans::new(known.iter().map(|(watch, _)| watch));
+            Read { revision: set.revision, from: stream.low, spans }
+        };
+        let read = self.spans.entry(endpoint.clone()).or_insert_with(new);
+        if read.revision != set.revision || stream.low < read.from {
+            *read = new();
+        }
+        let spans = &mut read.spans;
+        spans.read((&self.reader, &db), endpoint, stream.low, at).await.map_err(log_error)?;
+        let requests = spans.taken_ahead();
+        if requests > 0 {
+            tracing::warn!(
+                endpoint,
+                requests,
+                "requests said that what they are about happens more than an hour after they came; they count as if they said nothing"
+            );
+        }
+        let latest = spans.latest_said().unwrap_or(stream.watermark).max(stream.watermark);
+        let now = Now::live(spans, stored, latest, at);
+        let is_dated = now.is_dated;
+        let mut windows = due_windows(&known, spans, now);
         let waits =
             known.iter().zip(&windows).any(|((watch, _), due)| needs_labels(watch) && !due.is_empty());
         if waits && db.outcome_counts(endpoint).await?.waiting > 0 {
@@ -190,14 +231,15 @@ impl Driver {
             // The store keeps them.
             last: &mut BTreeMap::new(),
         };
-        let made =
-            judge_windows(&mut sources, declaration, &mut known, &windows, now, (Some(stream.low), None))
-                .await
-                .map_err(log_error)?;
-        let low = low(&known, &times, is_dated, at).max(stream.low);
+        let due = (windows.as_slice(), &*spans);
+        let made = judge_windows(&mut sources, declaration, &mut known, due, now, (Some(stream.low), None))
+            .await
+            .map_err(log_error)?;
+        let low = low(&known, spans, is_dated, at).max(stream.low);
         let stream = Stream { low, is_dated, watermark: latest };
         let told = keep(&db, declaration, &revisions, &made, stream, clock.now()).await?;
         drop(hold);
+        spans.forget(&done(&known, is_dated), low);
         for told in told {
             let alert = &told.alert;
             tracing::info!(
@@ -219,18 +261,26 @@ impl Driver {
 }
 
 /// From when on records are still needed: the first that happened in a window that is not done, of whatever series.
-fn low(known: &[Known], times: &Times, is_dated: bool, at: Timestamp) -> Timestamp {
-    let settled = Timestamp::from_millis(at.millis() - SLACK);
-    known
-        .iter()
-        .filter(|(watch, _)| watch.alert() != Some("stale"))
-        .map(|(watch, memory)| {
-            let begin = memory.done.unwrap_or(Timestamp::from_millis(i64::MIN));
-            times.first_came_since(begin, is_dated, watch.is_by_arrival()).unwrap_or(settled)
-        })
-        .chain([settled])
-        .min()
-        .unwrap_or(settled)
+fn low(known: &[Known], spans: &Spans, is_dated: bool, at: Timestamp) -> Timestamp {
+    let settled = Timestamp::from_millis(at.millis() - SLACK.as_millis() as i64);
+    by_records(known)
+        .filter_map(|(watch, memory)| spans.first_came_since(Line::of(watch, is_dated), memory.done))
+        .fold(settled, Timestamp::min)
+}
+
+/// What every series of a line is done with.
+fn done(known: &[Known], is_dated: bool) -> BTreeMap<Line, Option<Timestamp>> {
+    let mut done: BTreeMap<Line, Option<Timestamp>> = BTreeMap::new();
+    for (watch, memory) in by_records(known) {
+        let least = done.entry(Line::of(watch, is_dated)).or_insert(memory.done);
+        *least = (*least).min(memory.done);
+    }
+    done
+}
+
+/// Series that are judged by records.
+fn by_records(known: &[Known]) -> impl Iterator<Item = &Known> {
+    known.iter().filter(|(watch, _)| watch.alert() != Some("stale"))
 }
 
 fn log_error(error: LogError) -> Error {

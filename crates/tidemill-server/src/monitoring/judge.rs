@@ -1,6 +1,6 @@
 //! Judges the windows of an endpoint that are due, in memory. The loop writes the result down, a backtest shows it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,23 +8,18 @@ use tidemill_core::declare::Objective;
 use tidemill_core::{Digest, Timestamp};
 use tidemill_data::Profile;
 use tidemill_db::Db;
-use tidemill_monitor::window::{Window, due};
-use tidemill_monitor::{
-    Declaration, Exposure, Kind, Memory, Monitor, Reference as Against, StreamOf, Verdict, Watch, judge,
-};
+use tidemill_monitor::window::Window;
+use tidemill_monitor::{Declaration, Exposure, Kind, Monitor, Reference as Against, Verdict, Watch, judge};
 use tidemill_serve::record::{LogError, Reader};
 use tidemill_store::Store;
 
+use super::due::{Known, Now};
 use super::keep::Made;
 use super::look::Look;
 use super::reference::References;
 use super::rows::{Rows, Wanted};
-use super::scan::{Key, Times, blocking, read_rows};
-
-/// Windows of one series that are judged at once.
-const MOST: usize = 32;
-/// Those of a stream, which are short.
-const MOST_OF_STREAM: usize = 512;
+use super::scan::{Key, blocking, read_rows, stretches};
+use super::spans::Spans;
 
 /// Windows among which the model that answered last is looked for.
 const LAST: usize = 50;
@@ -41,83 +36,18 @@ pub(super) struct Sources<'a> {
     pub(super) last: &'a mut BTreeMap<String, (Timestamp, Profile)>,
 }
 
-/// How far time has come.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Now {
-    /// Of predictions: none is expected that happened earlier.
-    pub(super) watermark: Timestamp,
-    /// Of requests: none is expected that came earlier.
-    pub(super) arrived: Timestamp,
-    /// Whether predictions say when they happened.
-    pub(super) is_dated: bool,
-    /// Whether there was a request at all. Before, it is not known whose time counts.
-    pub(super) has_begun: bool,
-}
-
-impl Now {
-    /// How far the time that a series goes by has come. Where callers say when things happened, some are later than others: a
-    /// twenty-fourth of the window, at most an hour.
-    pub(super) fn of(self, watch: &Watch) -> Timestamp {
-        if watch.is_by_arrival() {
-            return self.arrived;
-        }
-        if !self.is_dated {
-            return self.watermark;
-        }
-        let late = (watch.length() / 24).min(Duration::from_secs(3600));
-        Timestamp::from_millis(self.watermark.millis().saturating_sub(late.as_millis() as i64))
-    }
-}
-
-/// A series and what is remembered of it.
-pub(super) type Known = (Watch, Memory);
-
-/// How many windows of a series are judged at once.
-pub(super) fn most(watch: &Watch) -> usize {
-    if matches!(watch.kind, Kind::Monitor(Monitor::Stream(_))) { MOST_OF_STREAM } else { MOST }
-}
-
-/// The windows that are due, by series.
-pub(super) fn due_windows(known: &[Known], times: &Times, now: Now) -> Vec<Vec<Window>> {
-    known
-        .iter()
-        .map(|(watch, memory)| {
-            let watermark = now.of(watch);
-            let seen = if !now.has_begun {
-                BTreeSet::new()
-            } else if matches!(watch.kind, Kind::Monitor(Monitor::Stale(_))) {
-                // Age needs no records, only time: the last whole window.
-                let current = Window::containing(watermark, watch.length());
-                let before = Timestamp::from_millis(current.from.millis().saturating_sub(1));
-                [Window::containing(before, watch.length())].into()
-            } else {
-                times.windows(watch.length(), now.is_dated, watch.is_by_arrival())
-            };
-            due(&seen, memory.done, watermark, watch.delay(), most(watch))
-        })
-        .collect()
-}
-
-/// Whether a series needs labels, which come on a way of their own.
-pub(super) fn needs_labels(watch: &Watch) -> bool {
-    match &watch.kind {
-        Kind::Monitor(Monitor::Stream(stream)) => matches!(stream.of, StreamOf::Outcome(_)),
-        Kind::Monitor(monitor) => matches!(monitor, Monitor::Quality(_) | Monitor::Kpi(_)),
-        Kind::Estimate(_) => false,
-    }
-}
-
 /// Judges windows. Requests of them came at or after `from` and before `to`. What is remembered is taken on.
 pub(super) async fn judge_windows(
     sources: &mut Sources<'_>,
     declaration: &Declaration,
     known: &mut [Known],
-    windows: &[Vec<Window>],
+    (windows, spans): (&[Vec<Window>], &Spans),
     now: Now,
-    (from, to): (Option<Timestamp>, Option<Timestamp>),
+    between: (Option<Timestamp>, Option<Timestamp>),
 ) -> Result<Vec<Made>, LogError> {
     let endpoint = &declaration.endpoint;
     let objective = declaration.objective.clone().map(Arc::new);
+    let secret: Arc<[String]> = declaration.redact.clone().into();
     let mut wanted: BTreeMap<Key, Wanted> = BTreeMap::new();
     for ((watch, _), windows) in known.iter().zip(windows) {
         for window in windows {
@@ -144,12 +74,11 @@ pub(super) async fn judge_windows(
             }
         }
     }
-    let mut rows = if wanted.is_empty() {
-        BTreeMap::new()
-    } else {
-        let came = came_between(&wanted, now.is_dated, (from, to));
-        read_rows((sources.reader, sources.db), endpoint, came, now.is_dated, wanted).await?
-    };
+    wanted.values_mut().for_each(|wanted| wanted.secret = Arc::clone(&secret));
+    let mut rows = BTreeMap::new();
+    for (came, wanted) in stretches(wanted, spans, now.is_dated, between) {
+        rows.extend(read_rows((sources.reader, sources.db), endpoint, came, now.is_dated, wanted).await?);
+    }
     let profiles = profiles(sources, &mut rows).await?;
     let hidden = hidden(sources.db, endpoint).await?;
     let mut newest = newest_version(&rows);
@@ -186,6 +115,7 @@ pub(super) async fn judge_windows(
                 before,
                 reference: &reference,
                 hidden: &hidden,
+                secret: &secret,
                 estimated,
                 is_dated: now.is_dated,
             };
@@ -217,20 +147,6 @@ async fn hidden(db: &Db, endpoint: &str) -> Result<Vec<String>, LogError> {
     let declared =
         crate::serving::read_endpoint(&stored).map_err(|error| LogError::Unusable(error.to_string()))?;
     Ok(declared.records.redact.into_keys().collect())
-}
-
-/// Between which times requests of the windows came: those of the windows themselves, where these go by them.
-fn came_between(
-    wanted: &BTreeMap<Key, Wanted>,
-    is_dated: bool,
-    (from, to): (Option<Timestamp>, Option<Timestamp>),
-) -> (Option<Timestamp>, Option<Timestamp>) {
-    if is_dated && wanted.keys().any(|(_, by_arrival)| !by_arrival) {
-        return (from, to);
-    }
-    let first = wanted.keys().map(|(window, _)| window.from).min();
-    let last = wanted.keys().map(|(window, _)| window.to).max();
-    (first.max(from), [last, to].into_iter().flatten().min())
 }
 
 fn ask(wanted: &mut BTreeMap<Key, Wanted>, key: Key, objective: Option<Arc<Objective>>) {

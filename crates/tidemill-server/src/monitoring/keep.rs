@@ -158,8 +158,14 @@ async fn tell(tx: &mut Tx, declaration: &Declaration, told: &[Told], at: Timesta
         return Ok(());
     }
     let mut sorted: Vec<&Told> = told.iter().collect();
-    let weight = |told: &Told| Weight { at_risk: told.alert.made.at_risk, since: told.alert.made.since };
-    sorted.sort_by(|a, b| order(weight(a), weight(b)));
+    // Changes of one alert stay in their order.
+    let (all, weight) =
+        (told, |told: &Told| Weight { at_risk: told.alert.made.at_risk, since: told.alert.made.since });
+    let last = |told: &Told| {
+        let same = |other: &&Told| other.alert.made.fingerprint == told.alert.made.fingerprint;
+        weight(all.iter().rfind(same).unwrap_or(told))
+    };
+    sorted.sort_by(|a, b| order(last(a), last(b)));
     let message = Message {
         project: declaration.project.clone(),
         endpoint: declaration.endpoint.clone(),
@@ -176,6 +182,19 @@ async fn tell(tx: &mut Tx, declaration: &Declaration, told: &[Told], at: Timesta
         tx.queue_alert_delivery(&delivery, at).await?;
     }
     Ok(())
+}
+
+/// What is said again of alerts of an endpoint that fire.
+pub(super) fn still_firing(declaration: &Declaration, alerts: Vec<(Alert, Timestamp)>) -> Message {
+    let again = |(alert, at): (Alert, Timestamp)| {
+        let until = alert.fired_at.unwrap_or(alert.made.since);
+        notice(&Told { alert, change: Change::Firing, until }, at)
+    };
+    Message {
+        project: declaration.project.clone(),
+        endpoint: declaration.endpoint.clone(),
+        alerts: alerts.into_iter().map(again).collect(),
+    }
 }
 
 fn notice(told: &Told, at: Timestamp) -> Notice {

@@ -24,6 +24,8 @@ pub(super) struct Look<'a> {
     pub(super) reference: &'a Reference,
     /// Inputs that the log hides: what was learned from holds their values, the window does not.
     pub(super) hidden: &'a [String],
+    /// Inputs whose values are shown nowhere, of windows as of what was learned from.
+    pub(super) secret: &'a [String],
     /// The figure that was estimated before labels came.
     pub(super) estimated: Option<f64>,
     /// Whether the time of predictions is one that requests say.
@@ -64,6 +66,11 @@ impl Look<'_> {
                 })
             }),
             Kind::Estimate(rule) => self.rows.map_or_else(nothing, |rows| {
+                if rows.has_no_positive() {
+                    let why =
+                        "no class is the positive one of two, so nothing can be estimated without labels";
+                    return Seen::Nothing(why.to_owned());
+                }
                 let Some(calibration) = &self.reference.calibration else {
                     return Seen::Nothing(format!(
                         "{} has no scored test rows (`predictions.parquet`) to calibrate on",
@@ -76,8 +83,9 @@ impl Look<'_> {
                 Seen::Estimate(calibration.estimate(metric, &rows.scores, &rows.said, costs))
             }),
             Kind::Monitor(Monitor::Kpi(_)) => self.rows.map_or_else(nothing, |rows| Seen::Kpi(rows.kpi())),
+            // That there was no request is something that is known of a service.
             Kind::Monitor(Monitor::Service(_)) => {
-                self.rows.map_or_else(nothing, |rows| Seen::Service(rows.service.clone()))
+                Seen::Service(self.rows.map(|rows| rows.service.clone()).unwrap_or_default())
             }
             Kind::Monitor(Monitor::Stream(rule)) => {
                 self.rows.map_or_else(nothing, |rows| Seen::Stream(rows.stream(&rule.of)))
@@ -133,7 +141,7 @@ impl Look<'_> {
         };
         // Hashes can be compared with hashes alone, and no alert is to quote a value that the log hides.
         let hidden: Vec<String> = self.hidden.iter().filter(|_| !is_previous).cloned().collect();
-        skip.extend(hidden.iter().cloned());
+        skip.extend(hidden.iter().chain(self.secret).cloned());
         // Only what both sides can have; others are told as skipped.
         let known = |column: &String| reference.columns().any(|name| name == column);
         let columns = columns.map(|columns| columns.into_iter().filter(known).collect::<Vec<_>>());
@@ -160,10 +168,20 @@ impl Look<'_> {
                     .skipped
                     .into_iter()
                     .filter(|skipped| !answers.contains(&skipped.column))
-                    .filter(|skipped| !hidden.contains(&skipped.column))
+                    .filter(|skipped| {
+                        !hidden.contains(&skipped.column) && !self.secret.contains(&skipped.column)
+                    })
                     .map(|skipped| format!("{}: {}", skipped.column, skipped.reason))
                     .chain(
                         hidden.iter().map(|column| format!("{column}: `records.redact` hides it in the log")),
+                    )
+                    .chain(
+                        self.secret
+                            .iter()
+                            .filter(|column| {
+                                side == Side::Inputs && known(column) && !hidden.contains(column)
+                            })
+                            .map(|column| format!("{column}: `redact` of the data hides its values")),
                     )
                     .collect(),
                 battery: report.verdict,
@@ -203,6 +221,7 @@ mod tests {
                 before: None,
                 reference: &reference,
                 hidden,
+                secret: &["kind".to_owned()],
                 estimated: None,
                 is_dated: false,
             };
@@ -214,6 +233,8 @@ mod tests {
         assert!(format!("{:?}", seen(&[]).battery).contains("email"));
         let compared = seen(&["email".to_owned()]);
         assert!(!format!("{:?}", compared.battery).contains("email"), "{compared:?}");
-        assert_eq!(compared.skipped, ["email: `records.redact` hides it in the log"]);
+        let skipped =
+            ["email: `records.redact` hides it in the log", "kind: `redact` of the data hides its values"];
+        assert_eq!(compared.skipped, skipped);
     }
 }

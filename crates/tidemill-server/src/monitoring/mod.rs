@@ -3,9 +3,11 @@
 //! What a window comes to is decided by `tidemill-monitor`; `rows` reads the log, `reference` what it is compared with, `driver`
 //! brings both together, and `keep` writes the result with its events. `backtest` does the same over the past and writes nothing.
 
+mod again;
 mod backtest;
 mod declare;
 mod driver;
+mod due;
 mod judge;
 mod keep;
 mod look;
@@ -16,6 +18,7 @@ mod reference;
 mod releases;
 mod rows;
 mod scan;
+mod spans;
 mod standing;
 mod stream;
 

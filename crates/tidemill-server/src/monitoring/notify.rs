@@ -1,6 +1,7 @@
 //! The task that tells receivers of alerts: empties the outbox, tries again, gives up after some hours.
 //!
-//! What it takes is tried at least once, also when the server dies in the middle; receivers tell repetitions by the message's id.
+//! What it takes is tried at least once, also when the server dies in the middle; receivers tell repetitions by the message's id. Each
+//! receiver is told in order, and not that something fires which is over. Alertmanager forgets what it is not told again, so it is.
 //! Receivers stand in the project file of whoever runs the server, so unlike webhooks that clients make they may be anywhere.
 
 use std::time::Duration;
@@ -10,11 +11,11 @@ use serde_json::Value;
 use tidemill_core::Timestamp;
 use tidemill_db::monitoring::AlertDelivery;
 use tidemill_db::webhooks::{Attempt, Secret};
-use tidemill_monitor::{Message, Receiver};
+use tidemill_monitor::{AGAIN, Message, Receiver};
 use tidemill_registry::Reach;
 use tokio_util::sync::CancellationToken;
 
-use super::mail;
+use super::{again, mail};
 use crate::App;
 use crate::outgoing::{Sender, failed, is_passing, signature};
 
@@ -38,8 +39,16 @@ pub(crate) async fn deliver(app: App, stop: CancellationToken) {
             return;
         }
     };
-    let mut pruned = Timestamp::default();
+    let (mut pruned, mut said_again) = (Timestamp::default(), Timestamp::default());
     loop {
+        let now = app.registry().clock().now();
+        if now.since(said_again) >= AGAIN {
+            said_again = now;
+            // In this loop and not beside it: what is over by then is not told before this is through.
+            if let Err(error) = again::say(&app, &sender, now).await {
+                tracing::warn!(%error, "alerts that fire cannot be read");
+            }
+        }
         let more = match round(&app, &sender).await {
             Ok(more) => more,
             Err(error) => {
@@ -67,7 +76,8 @@ async fn round(app: &App, sender: &Sender) -> Result<bool, tidemill_db::Error> {
     let now = app.registry().clock().now();
     let due = app.registry().db().claim_alert_deliveries(now, now.plus(LEASE), AT_ONCE).await?;
     join_all(due.iter().map(|delivery| attempt(app, sender, delivery))).await;
-    Ok(due.len() == AT_ONCE)
+    // Whoever was told of the oldest may be told of the next.
+    Ok(!due.is_empty())
 }
 
 async fn attempt(app: &App, sender: &Sender, delivery: &AlertDelivery) {
@@ -110,7 +120,14 @@ async fn send(app: &App, sender: &Sender, delivery: &AlertDelivery) -> Result<()
     let unreadable =
         |error: serde_json::Error| Refused::for_good(format!("what was queued cannot be read: {error}"));
     let receiver: Receiver = serde_json::from_str(&made.receiver).map_err(unreadable)?;
-    let message: Message = serde_json::from_str(&made.body).map_err(unreadable)?;
+    let mut message: Message = serde_json::from_str(&made.body).map_err(unreadable)?;
+    if delivery.attempts > 1 {
+        // What could not be said in time, and is over by now, is not said any more.
+        message = message.clone().without(&over(app, &message).await);
+        if message.alerts.is_empty() {
+            return Ok(());
+        }
+    }
     // Whoever sets the variable and starts the server again is told then.
     let secret = |name: &str| {
         app.config().secrets.read(name).ok_or_else(|| {
@@ -141,14 +158,33 @@ async fn send(app: &App, sender: &Sender, delivery: &AlertDelivery) -> Result<()
             json(sender, &events.url, kind, &message.cloudevents(&made.id)).await
         }
         Receiver::Alertmanager(manager) => {
-            let url = format!("{}/api/v2/alerts", manager.url.trim_end_matches('/'));
-            json(sender, &url, "application/json", &message.alertmanager()).await
+            alertmanager(sender, &manager.url, &message, app.registry().clock().now()).await
         }
         Receiver::Email(email) => {
             let password = email.password_env.as_deref().map(secret).transpose()?;
             mail::send(email, password, &message, (&made.id, delivery.created_at)).await
         }
     }
+}
+
+/// Alerts of a message that fired and do not any more. Where that cannot be read, none: it is better to say too much.
+async fn over(app: &App, message: &Message) -> Vec<u64> {
+    let mut over = Vec::new();
+    for notice in message.alerts.iter().filter(|notice| notice.firing) {
+        let alert = app.registry().db().alert(notice.alert).await.ok().flatten();
+        over.extend(alert.filter(|alert| alert.ended_at.is_some()).map(|alert| alert.id));
+    }
+    over
+}
+
+pub(super) async fn alertmanager(
+    sender: &Sender,
+    url: &str,
+    message: &Message,
+    now: Timestamp,
+) -> Result<(), Refused> {
+    let url = format!("{}/api/v2/alerts", url.trim_end_matches('/'));
+    json(sender, &url, "application/json", &message.alertmanager(now)).await
 }
 
 async fn json(sender: &Sender, url: &str, kind: &str, body: &Value) -> Result<(), Refused> {

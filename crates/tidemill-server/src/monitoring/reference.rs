@@ -171,17 +171,19 @@ fn tested(
     for batch in table.batches(None)? {
         let batch = batch?;
         let score = batch.column_by_name("probability").or_else(|| batch.column_by_name("prediction"));
-        let Some(score) = score.and_then(|score| score.as_primitive_opt::<Float64Type>()) else {
-            return Ok((None, None));
-        };
-        let mut fields = vec![Field::new(SCORE, DataType::Float64, true)];
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(score.clone())];
+        let score = score.and_then(|score| score.as_primitive_opt::<Float64Type>());
+        let (mut fields, mut columns) = (Vec::new(), Vec::<ArrayRef>::new());
+        if let Some(score) = score {
+            fields.push(Field::new(SCORE, DataType::Float64, true));
+            columns.push(Arc::new(score.clone()));
+        }
         if let Some(label) = batch.column_by_name("label") {
             let labels = texts(label);
             fields.push(Field::new(LABEL, DataType::Utf8, true));
             columns
                 .push(Arc::new(labels.iter().map(Option::as_deref).collect::<arrow::array::StringArray>()));
-            if let Some(target) = batch.column_by_name("target") {
+            // More classes have a probability each, and no one score.
+            if let (Some(target), Some(score)) = (batch.column_by_name("target"), score) {
                 for (row, target) in
                     texts(target).into_iter().enumerate().filter(|(row, _)| score.is_valid(*row))
                 {
@@ -189,6 +191,9 @@ fn tested(
                     truth.push(target.as_deref() == Some(wanted));
                 }
             }
+        }
+        if fields.is_empty() {
+            return Ok((None, None));
         }
         let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
             .map_err(|error| tidemill_data::Error::Unusable(error.to_string()))?;

@@ -26,10 +26,48 @@ pub(super) struct Wanted {
     pub(super) objective: Option<Arc<Objective>>,
     /// Whether inputs and answers are profiled.
     pub(super) profile: bool,
+    /// Inputs whose values are shown nowhere, so they are not in profiles.
+    pub(super) secret: Arc<[String]>,
     /// The outcome that is the business number.
     pub(super) kpi: Option<String>,
     /// Streams whose values are taken.
     pub(super) streams: BTreeSet<StreamOf>,
+}
+
+/// Classes as they were answered and as they were, each by a number.
+#[derive(Default)]
+struct Classes {
+    numbers: BTreeMap<String, u32>,
+    /// Those that were answered.
+    answered: BTreeSet<u32>,
+    /// Of rows whose class is known.
+    truth: Vec<u32>,
+    said: Vec<u32>,
+}
+
+impl Classes {
+    fn take(&mut self, said: &str, truth: Option<&str>) {
+        let mut number = |class: &str| {
+            if let Some(known) = self.numbers.get(class) {
+                return *known;
+            }
+            let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
+            self.numbers.insert(class.to_owned(), next);
+            next
+        };
+        let said = number(said);
+        if let Some(truth) = truth {
+            self.truth.push(number(truth));
+            self.said.push(said);
+        }
+        self.answered.insert(said);
+    }
+
+    /// Whether none of them is the positive one of two: there are more, or nobody names it and they are not 0 and 1.
+    fn are_many(&self, is_named: bool) -> bool {
+        self.answered.len() > 2
+            || !is_named && !self.numbers.keys().all(|class| matches!(class.as_str(), "0" | "1"))
+    }
 }
 
 /// What was counted.
@@ -44,6 +82,7 @@ pub(super) struct Rows {
     pub(super) scores: Vec<f64>,
     pub(super) said: Vec<bool>,
     labels: Option<Labels>,
+    classes: Classes,
     /// Sum and number of outcomes that carry the business number, by the model and version that answered.
     kpi: BTreeMap<(String, String), (f64, u64)>,
     streams: BTreeMap<StreamOf, Values>,
@@ -64,7 +103,7 @@ impl Rows {
             self.streams.entry(of.clone()).or_default().take(of, batch, &answers);
         }
         if self.wanted.profile {
-            let rows = profiled(batch, &answers);
+            let rows = profiled(batch, &answers, &self.wanted.secret);
             let builder = match &mut self.builder {
                 Some(builder) => builder,
                 none => {
@@ -145,6 +184,11 @@ impl Rows {
         let Labels::Classes { positive, scores, said } = labels else { return };
         for row in 0..rows {
             let (answer, score) = (answers.label(row), answers.score(row));
+            if let Some(answer) = answer
+                && self.scores.len() < MOST_ROWS
+            {
+                self.classes.take(answer, truth.as_ref().and_then(|truth| truth.get(row)?.as_deref()));
+            }
             // Without a score there is only the class to order rows by.
             let is_said = answer.map(|answer| answer == wanted);
             let Some(score) = score.or_else(|| is_said.map(|said| f64::from(u8::from(said)))) else {
@@ -199,7 +243,18 @@ impl Rows {
 
     /// Answers whose label is there.
     pub(super) fn labels(&self) -> Labels {
+        if self.has_no_positive() {
+            return Labels::Kinds { truth: self.classes.truth.clone(), said: self.classes.said.clone() };
+        }
         self.labels.clone().unwrap_or(Labels::Numbers { truth: Vec::new(), answers: Vec::new() })
+    }
+
+    /// Whether classes were answered of which none is the positive one of two.
+    pub(super) fn has_no_positive(&self) -> bool {
+        let task = self.wanted.objective.as_ref().map(|objective| &objective.task);
+        task.is_some_and(|task| {
+            task.kind == TaskKind::Classification && self.classes.are_many(task.positive.is_some())
+        })
     }
 
     /// Outcomes that carry the business number.
@@ -229,13 +284,13 @@ fn at(column: Option<&StringArray>, row: usize) -> Option<&str> {
     column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
 }
 
-/// Inputs by their own names, and the answers. In columns of text an empty one counts as missing, as it does when a model is trained.
-fn profiled(batch: &RecordBatch, answers: &Answers) -> RecordBatch {
+/// Inputs by their own names but for secret ones, and the answers. In columns of text an empty one counts as missing, as it does when a model is trained.
+fn profiled(batch: &RecordBatch, answers: &Answers, secret: &[String]) -> RecordBatch {
     let mut fields: Vec<Field> = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
     for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
         let Some(name) = field.name().strip_prefix("input_") else { continue };
-        if field.data_type().is_nested() {
+        if field.data_type().is_nested() || secret.iter().any(|secret| secret == name) {
             continue;
         }
         let column: ArrayRef = match field.data_type() {
@@ -262,4 +317,71 @@ fn profiled(batch: &RecordBatch, answers: &Answers) -> RecordBatch {
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
         .unwrap_or_else(|_| RecordBatch::new_empty(Arc::new(Schema::empty())))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Rows of a classification with these answers and labels.
+    fn rows(positive: Option<&str>, said: ArrayRef, truth: ArrayRef) -> Rows {
+        let mut task = json!({"kind": "classification", "target": "kind"});
+        if let Some(positive) = positive {
+            task["positive"] = json!(positive);
+        }
+        let objective: Objective = serde_json::from_value(json!({ "task": task })).unwrap();
+        let count = said.len();
+        let answered: ArrayRef = Arc::new(StringArray::from(vec!["answered"; count]));
+        let scores: ArrayRef =
+            Arc::new((0..count).map(|row| Some(row as f64 / 100.0)).collect::<Float64Array>());
+        let batch = RecordBatch::try_from_iter([
+            ("status", answered),
+            ("input_email", Arc::new(StringArray::from(vec!["ada@example.org"; count])) as ArrayRef),
+            ("output_label", said),
+            ("output_probability", scores),
+            ("outcome_kind", truth),
+        ])
+        .unwrap();
+        let mut rows = Rows::new(Wanted {
+            objective: Some(Arc::new(objective)),
+            profile: true,
+            secret: Arc::new(["email".to_owned()]),
+            ..Wanted::default()
+        });
+        rows.take(&batch).unwrap();
+        rows
+    }
+
+    fn texts(classes: &str) -> ArrayRef {
+        Arc::new(classes.chars().map(|class| Some(class.to_string())).collect::<StringArray>())
+    }
+
+    #[test]
+    fn classes_without_a_positive_one_are_compared_as_they_are() {
+        let three = rows(None, texts("abcabc"), texts("abbacc"));
+        let Labels::Kinds { truth, said } = three.labels() else { panic!("{:?}", three.labels()) };
+        assert!(
+            truth.iter().zip(&said).filter(|(truth, said)| truth == said).count() == 4 && truth.len() == 6
+        );
+        assert!(matches!(rows(None, texts("yn"), texts("nn")).labels(), Labels::Kinds { .. }));
+        // One of two that is named, and 0 and 1 where none is.
+        let Labels::Classes { positive, said, .. } = rows(Some("y"), texts("yn"), texts("nn")).labels()
+        else {
+            panic!()
+        };
+        assert_eq!((positive, said), (vec![false, false], vec![true, false]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 0]));
+        assert!(matches!(rows(None, Arc::clone(&numbers), numbers).labels(), Labels::Classes { .. }));
+        // A name does not make two classes of three.
+        assert!(rows(Some("b"), texts("abc"), texts("abc")).has_no_positive());
+    }
+
+    #[test]
+    fn secret_inputs_are_not_in_profiles() {
+        let profile = rows(Some("y"), texts("yn"), texts("nn")).profile().unwrap().unwrap();
+        assert_eq!(profile.columns().collect::<Vec<_>>(), [SCORE, LABEL]);
+    }
 }

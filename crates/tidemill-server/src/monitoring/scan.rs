@@ -1,104 +1,58 @@
-//! Reading the log for windows: first only times, to know what is due; then the rows of what is.
+//! Reading the rows of windows that are due.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::UInt32Array;
 use arrow::compute::take_record_batch;
 use tidemill_core::Timestamp;
 use tidemill_db::Db;
 use tidemill_monitor::window::Window;
 use tidemill_serve::record::outcome::Outcomes;
-use tidemill_serve::record::{EVENT_TIME_COLUMN, EventTimes, LogError, Query, Reader};
+use tidemill_serve::record::{LogError, Query, Reader};
 
 use super::rows::{Rows, Wanted};
-
-/// When a request came, and when its caller said that it happened.
-type Came = (Timestamp, Option<Timestamp>);
-
-/// The times of records, in the order of the log.
-#[derive(Debug, Default)]
-pub(super) struct Times {
-    rows: Vec<Came>,
-}
+use super::spans::{Came, Line, Span, Spans, times_of};
 
 /// A window, and whether it is one of the time at which requests came.
 pub(super) type Key = (Window, bool);
 
-impl Times {
-    /// Of the records of an endpoint that came at or after `from` and before `to`; answers of shadows are nobody's.
-    pub(super) async fn read(
-        reader: &Reader,
-        endpoint: &str,
-        from: Option<Timestamp>,
-        to: Option<Timestamp>,
-    ) -> Result<Self, LogError> {
-        let columns = vec!["time".to_owned(), "row".to_owned(), EVENT_TIME_COLUMN.to_owned()];
-        let query = Query { shadow: Some(false), columns: Some(columns), ..Query::of(endpoint, from, to) };
-        let found = reader.find(&query).await?;
-        blocking(move || {
-            let mut rows = Vec::new();
-            for batch in found.batches() {
-                let batch = batch?;
-                let Some(times) = times_of(&batch) else { continue };
-                // Rows of one request have the same times.
-                let mut last = None;
-                for time in times {
-                    if last != Some(time) {
-                        rows.push(time);
-                        last = Some(time);
-                    }
-                }
+/// Requests that came between two times, and the windows that hold them.
+pub(super) type Stretch = ((Option<Timestamp>, Option<Timestamp>), BTreeMap<Key, Wanted>);
+
+/// Windows whose requests came so close to one another are read together.
+const NEAR: Duration = Duration::from_secs(3_600);
+
+/// What must be read of windows: for each only the time in which its requests came, also where they say that they happened at another.
+/// A window without requests is in none.
+pub(super) fn stretches(
+    wanted: BTreeMap<Key, Wanted>,
+    spans: &Spans,
+    is_dated: bool,
+    (from, to): (Option<Timestamp>, Option<Timestamp>),
+) -> Vec<Stretch> {
+    let span = |(window, by_arrival): &Key| {
+        let line = Line::new(window.to.since(window.from), is_dated && !by_arrival);
+        spans.span(line, window.from)
+    };
+    let mut places: Vec<_> =
+        wanted.into_iter().filter_map(|(key, wanted)| Some((span(&key)?, key, wanted))).collect();
+    places.sort_by_key(|(span, ..)| span.first);
+    let mut all: Vec<(Span, BTreeMap<Key, Wanted>)> = Vec::new();
+    for (span, key, wanted) in places {
+        match all.last_mut().filter(|(last, _)| span.first <= last.last.plus(NEAR)) {
+            Some((last, keys)) => {
+                last.last = last.last.max(span.last);
+                keys.insert(key, wanted);
             }
-            Ok(Self { rows })
-        })
-        .await
-    }
-
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// Whether some records say when they happened. Then those that do not are left out: they would be at the time of the wall clock.
-    pub(super) fn are_dated(&self) -> bool {
-        self.rows.iter().any(|(_, said)| said.is_some())
-    }
-
-    /// The latest time that a record says.
-    pub(super) fn latest_said(&self) -> Option<Timestamp> {
-        self.rows.iter().filter_map(|(_, said)| *said).max()
-    }
-
-    fn of(&self, is_dated: bool, by_arrival: bool) -> impl Iterator<Item = (Timestamp, Timestamp)> + '_ {
-        self.rows.iter().filter_map(move |(came, said)| {
-            Some((*came, if is_dated && !by_arrival { (*said)? } else { *came }))
-        })
-    }
-
-    /// Windows of this length that hold records.
-    pub(super) fn windows(&self, length: Duration, is_dated: bool, by_arrival: bool) -> BTreeSet<Window> {
-        let mut windows = BTreeSet::new();
-        let mut last: Option<Window> = None;
-        for (_, at) in self.of(is_dated, by_arrival) {
-            if last.is_none_or(|last| !last.contains(at)) {
-                let window = Window::containing(at, length);
-                windows.insert(window);
-                last = Some(window);
-            }
+            None => all.push((span, [(key, wanted)].into())),
         }
-        windows
     }
-
-    /// When the first record came that happened at or after `at`.
-    pub(super) fn first_came_since(
-        &self,
-        at: Timestamp,
-        is_dated: bool,
-        by_arrival: bool,
-    ) -> Option<Timestamp> {
-        self.of(is_dated, by_arrival).filter(|(_, happened)| *happened >= at).map(|(came, _)| came).min()
-    }
+    let between = |span: Span| {
+        let end = Some(span.last.plus(Duration::from_millis(1)));
+        (Some(span.first).max(from), [end, to].into_iter().flatten().min())
+    };
+    all.into_iter().map(|(span, keys)| (between(span), keys)).collect()
 }
 
 /// Reads the rows of some windows in one pass.
@@ -132,12 +86,6 @@ pub(super) async fn read_rows(
     .await
 }
 
-/// The times of the rows of a batch; `None` where it does not have them.
-fn times_of(batch: &RecordBatch) -> Option<impl Iterator<Item = Came> + '_> {
-    let times = EventTimes::of(batch)?;
-    Some((0..batch.num_rows()).map(move |row| (times.arrived(row), times.said(row))))
-}
-
 /// The rows of a batch that are in a window; `None` where no one is.
 fn chosen(times: &[Came], window: Window, by_said: bool) -> Option<UInt32Array> {
     let row_in = |(row, (came, said)): (u32, &Came)| {
@@ -153,4 +101,41 @@ pub(super) async fn blocking<T: Send + 'static>(
 ) -> Result<T, LogError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| LogError::Damaged(format!("reading the log for monitors failed: {error}")))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    #[test]
+    fn of_each_window_only_the_time_is_read_in_which_its_requests_came() {
+        let hour = Duration::from_secs(3_600);
+        let mut spans = Spans::of_lines([Line::new(hour, true), Line::new(hour, false)]);
+        // The second window happened an hour after the first, and was told of two weeks later.
+        for (came, said) in [
+            ("2026-03-01T10:10:00Z", "2026-03-01T09:10:00Z"),
+            ("2026-03-01T10:30:00Z", "2026-03-01T09:50:00Z"),
+            ("2026-03-15T08:00:00Z", "2026-03-01T10:00:00Z"),
+        ] {
+            spans.request(at(came), Some(at(said)), true);
+        }
+        let window = |said: &str| (Window::containing(at(said), hour), false);
+        let keys =
+            [window("2026-03-01T09:00:00Z"), window("2026-03-01T10:00:00Z"), window("2026-03-02T00:00:00Z")];
+        let wanted: BTreeMap<Key, Wanted> = keys.into_iter().map(|key| (key, Wanted::default())).collect();
+        let found: Vec<_> = stretches(wanted, &spans, true, (Some(at("2026-03-01T10:20:00Z")), None))
+            .into_iter()
+            .map(|((from, to), keys)| (from.unwrap().to_string(), to.unwrap().millis(), keys.len()))
+            .collect();
+        let after = |text: &str| at(text).millis() + 1;
+        let expected = [
+            ("2026-03-01T10:20:00Z".to_owned(), after("2026-03-01T10:30:00Z"), 1),
+            ("2026-03-15T08:00:00Z".to_owned(), after("2026-03-15T08:00:00Z"), 1),
+        ];
+        assert_eq!(found, expected);
+    }
 }

@@ -9,8 +9,6 @@ use tidemill_registry::traces::{NewSpan, SpanEvent, SpanGroup, SpanLink, SpanSta
 use crate::otlp::proto::{Any, AnyValue, ExportRequest, KeyValue, Span};
 use crate::otlp::{Form, Refusal, json, measure};
 
-/// Spans that a request may have.
-pub(super) const SPANS: usize = 10_000;
 /// Attributes of one span, of one event, of a program.
 const ATTRIBUTES: usize = 1_000;
 /// Events, and links, of one span.
@@ -32,14 +30,9 @@ pub fn decode(bytes: &[u8], form: Form) -> Result<Vec<SpanGroup>, Refusal> {
     if request.resource_spans.is_empty() {
         return Err(Refusal::Empty);
     }
-    let mut count = 0;
     let mut groups = Vec::with_capacity(request.resource_spans.len());
     for part in request.resource_spans {
         let spans: Vec<Span> = part.scope_spans.into_iter().flat_map(|scope| scope.spans).collect();
-        count += spans.len();
-        if count > SPANS {
-            return Err(Refusal::Limit(format!("a request may have up to {SPANS} spans")));
-        }
         groups.push(SpanGroup {
             resource: attributes(part.resource.unwrap_or_default().attributes)?,
             spans: spans.into_iter().map(span).collect::<Result<_, _>>()?,

@@ -14,7 +14,7 @@ mod tests;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -24,6 +24,7 @@ use tidemill_registry::traces::SpanGroup;
 pub use decode::decode;
 
 use crate::App;
+use crate::app::CROWDED;
 use crate::mlflow::Failure;
 
 /// The header that names the experiment.
@@ -93,6 +94,13 @@ async fn take(app: &App, headers: &HeaderMap, body: Result<Bytes, BytesRejection
     let body = body.map_err(|rejection| refuse(rejection.status(), json!(rejection.body_text())))?;
     let encoding = text("content-encoding").unwrap_or_default().to_owned();
     let limit = app.config().json_limit;
+    // What comes out of a compressed body may be as large as a body may be.
+    let room = if headers.contains_key(header::CONTENT_ENCODING) { app.room(limit) } else { app.room(0) };
+    let Some(_room) = room else {
+        let mut busy = refuse(StatusCode::SERVICE_UNAVAILABLE, json!(CROWDED));
+        busy.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return Err(busy);
+    };
     let read = move || read(&body, &encoding, form, limit);
     let groups = if headers.contains_key(header::CONTENT_ENCODING) || read_size(headers) > LARGE {
         let read = tokio::task::spawn_blocking(read).await;
@@ -148,7 +156,7 @@ pub fn fuzz_entry(data: &[u8]) {
         for encoding in ["", "gzip", "deflate"] {
             let Ok(groups) = read(data, encoding, form, LIMIT) else { continue };
             let spans = groups.iter().map(|group| group.spans.len()).sum::<usize>();
-            assert!(spans <= decode::SPANS, "{spans} spans");
+            assert!(spans <= measure::SPANS, "{spans} spans");
             for span in groups.iter().flat_map(|group| &group.spans) {
                 assert!(span.trace != [0; 16] && span.id != [0; 8], "a span without an identifier");
             }

@@ -147,6 +147,7 @@ fn what_is_no_request_is_refused() {
         (b"[]", Form::Json, Refusal::Malformed),
         (b"{\"resourceSpans\": 1}", Form::Json, Refusal::Malformed),
         (b"{\"resourceSpans\": [1]}", Form::Json, Refusal::Malformed),
+        (b"{\"resourceSpans\": [[]]}", Form::Json, Refusal::Malformed),
         (
             b"{\"resourceSpans\": [{\"scopeSpans\": [{\"spans\": [{\"traceId\": \"zz\"}]}]}]}",
             Form::Json,

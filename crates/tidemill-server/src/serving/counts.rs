@@ -55,10 +55,21 @@ pub(crate) struct Counts {
     /// Requests that it did not answer through no fault of the caller.
     #[serde(deserialize_with = "whole")]
     pub(crate) failed: u64,
-    /// Requests by how long they took: up to 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1,000 and 10,000 milliseconds, and longer.
-    #[schema(min_items = 16, max_items = 16)]
+    /// Requests that it refused: wrong by what it takes, or more than it has room for.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "is_none")]
+    #[schema(required = false)]
+    pub(crate) refused: u64,
+    /// Requests by how long they took: up to 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1,000, 2,500,
+    /// 5,000 and 10,000 milliseconds, and longer.
+    #[schema(min_items = 18, max_items = 18)]
     #[serde(deserialize_with = "wholes")]
     pub(crate) latencies: Vec<u64>,
+}
+
+/// Not sent, so that a server that does not know it yet takes the report.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it like this")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A whole number, however JSON writes it: `512` and `512.0` are one.
@@ -85,11 +96,12 @@ impl Counts {
         if let Some(before) = before {
             self.answered = self.answered.saturating_sub(before.answered);
             self.failed = self.failed.saturating_sub(before.failed);
+            self.refused = self.refused.saturating_sub(before.refused);
             for (now, before) in self.latencies.iter_mut().zip(&before.latencies) {
                 *now = now.saturating_sub(*before);
             }
         }
-        (self.answered + self.failed + self.latencies.iter().sum::<u64>() > 0).then_some(self)
+        (self.answered + self.failed + self.refused + self.latencies.iter().sum::<u64>() > 0).then_some(self)
     }
 }
 
@@ -139,6 +151,7 @@ impl Reported {
                 let sane = |count: u64| count.min(MOST_COUNTED);
                 let latencies: Vec<u64> = counts.latencies.iter().copied().map(sane).collect();
                 arm.counted.add(sane(counts.answered), sane(counts.failed), &latencies);
+                arm.counted.add_refused(sane(counts.refused));
                 counted += 1;
             }
         }
@@ -201,6 +214,7 @@ fn counted(gateway: &Gateway) -> HashMap<(String, u64, String), Counts> {
                 arm: arm_name.to_owned(),
                 answered: arm.counted.answers(),
                 failed: arm.counted.failures(),
+                refused: arm.counted.refusals(),
                 latencies: arm.counted.latencies().into_iter().map(|(_, count)| count).collect(),
             };
             found.insert((name.clone(), endpoint.revision, arm_name.to_owned()), counts);
@@ -230,11 +244,12 @@ mod tests {
         let counts = |answered, slow| {
             let mut latencies = vec![0; BUCKETS];
             latencies[3] = slow;
-            Counts { endpoint: "e".into(), revision: 2, arm: "a".into(), answered, failed: 1, latencies }
+            let (endpoint, arm) = ("e".into(), "a".into());
+            Counts { endpoint, revision: 2, arm, answered, failed: 1, refused: answered, latencies }
         };
         assert_eq!(counts(5, 6).since(None), Some(counts(5, 6)));
         let new = counts(9, 10).since(Some(&counts(5, 6))).unwrap();
-        assert_eq!((new.answered, new.failed, new.latencies[3]), (4, 0, 4));
+        assert_eq!((new.answered, new.failed, new.refused, new.latencies[3]), (4, 0, 4, 4));
         assert_eq!(counts(5, 6).since(Some(&counts(5, 6))), None);
     }
 }

@@ -1,12 +1,20 @@
 //! Changes of endpoints: checked, made ready, recorded with an event, then in effect.
 
 use tidemill_core::{Actor, ActorKind, Digest, EventKind, Name, NewEvent};
+use tidemill_db::Tx;
+use tidemill_db::delivery::RolloutFilter;
 use tidemill_db::endpoints::Endpoint;
 use tidemill_registry::{Code, Error, Registry};
 use tidemill_serve::InferError;
 use tidemill_serve::gateway::Gateway;
 use tidemill_serve::gateway::endpoint::EndpointSpec;
-use tidemill_serve::gateway::led::{apart, drawn};
+use tidemill_serve::gateway::led::{apart, drawn, led_name};
+use tidemill_serve::gateway::route::Rule;
+
+use crate::delivery::{arm_name, plan_of};
+
+/// Rollouts of one endpoint that are looked at.
+const MOST_LIVE: usize = 1_000;
 
 /// A change that was made.
 #[derive(Debug)]
@@ -79,6 +87,13 @@ pub async fn put(
             of the endpoint can be declared here";
         return Err(Refusal { error: Error::new(Code::ResourceConflict, message), hint });
     }
+    if actor.kind != ActorKind::System
+        && is_released
+        && let Some(why) = led_to_candidate(&mut tx, name.as_str(), before.as_ref(), &spec).await?
+    {
+        let hint = "declare it as one of the `routes` of the rollout in the project file, where it is a part of what people agree to";
+        return Err(Refusal { error: Error::new(Code::ResourceConflict, why), hint });
+    }
     let text = serde_json::to_string(&spec).map_err(|error| internal(&error.to_string()))?;
     let revision = tx.put_endpoint(name.as_str(), &text, actor, at).await?;
     let kind = EventKind::EndpointSet {
@@ -95,11 +110,41 @@ pub async fn put(
     Ok(Change { spec, revision })
 }
 
-/// Deletes an endpoint; `false` where there is none.
+/// Why a declaration's rules cannot be: a new one leads requests to a release that is being rolled out, past its shares, its approvals,
+/// freezes and its judge.
+async fn led_to_candidate(
+    tx: &mut Tx,
+    name: &str,
+    before: Option<&EndpointSpec>,
+    spec: &EndpointSpec,
+) -> Result<Option<String>, Error> {
+    let known = before.map_or(&[][..], |before| &before.rules);
+    let new: Vec<&Rule> = spec.rules.iter().filter(|rule| !known.contains(rule)).collect();
+    if new.is_empty() {
+        return Ok(None);
+    }
+    let filter = RolloutFilter { endpoint: Some(name.to_owned()), is_live: true, ..RolloutFilter::default() };
+    for rollout in tx.rollouts(&filter, MOST_LIVE).await? {
+        for candidate in plan_of(&rollout)?.candidates() {
+            let led = led_name(&arm_name(candidate));
+            if new.iter().any(|rule| rule.arm == led) {
+                return Ok(Some(format!(
+                    "rollout {} decides which requests of `{name}` go to release {}, so no rule that is set by hand leads there",
+                    rollout.id,
+                    candidate.short()
+                )));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Deletes an endpoint; `false` where there is none. Where releases go to it, it stays: without it requests would find a model of the same name,
+/// by whatever its alias points at.
 ///
 /// # Errors
 ///
-/// What the database refuses.
+/// What the database refuses; where somebody else than a rollout deletes an endpoint that releases go to.
 pub async fn delete(
     registry: &Registry,
     gateway: Option<&Gateway>,
@@ -108,6 +153,12 @@ pub async fn delete(
 ) -> Result<bool, Refusal> {
     let (db, at) = (registry.db(), registry.clock().now());
     let mut tx = db.begin().await?;
+    if actor.kind != ActorKind::System && tx.is_released_to(name).await? && tx.endpoint(name).await?.is_some()
+    {
+        let message = format!("releases say which models answer at `{name}`, so it cannot be deleted");
+        let hint = "`tidemill rollout rollback` takes back what runs there";
+        return Err(Refusal { error: Error::new(Code::ResourceConflict, message), hint });
+    }
     let Some(revision) = tx.delete_endpoint(name, actor, at).await? else { return Ok(false) };
     let kind = EventKind::EndpointDeleted { endpoint: name.to_owned(), revision };
     tx.commit(vec![NewEvent { at, actor: actor.clone(), kind, cause: None }]).await?;

@@ -19,7 +19,7 @@ use tidemill_registry::Registry;
 use tidemill_serve::gateway::loader::Loader;
 use tidemill_serve::gateway::settings::Settings;
 use tidemill_serve::gateway::{Gateway, Parts};
-use tidemill_serve::record::Reader;
+use tidemill_serve::record::{InferenceLog, Reader};
 use tidemill_serve::{Inference, Recorder};
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,7 @@ pub struct Serving {
     followed: Followed,
     protocols: Router,
     records: Option<(Reader, Duration)>,
+    log: Option<InferenceLog>,
     reported: counts::Reported,
 }
 
@@ -66,6 +67,7 @@ impl Serving {
             followed,
             protocols: Router::new(),
             records: None,
+            log: None,
             reported: counts::Reported::default(),
         }
     }
@@ -83,6 +85,18 @@ impl Serving {
     pub fn with_records(mut self, reader: Reader, settle: Duration) -> Self {
         self.records = Some((reader, settle));
         self
+    }
+
+    /// Shows on `/metrics` what became of records.
+    #[must_use]
+    pub fn with_log(mut self, log: InferenceLog) -> Self {
+        self.log = Some(log);
+        self
+    }
+
+    /// What keeps records.
+    pub(crate) fn log(&self) -> Option<&InferenceLog> {
+        self.log.as_ref()
     }
 
     /// With what the log of requests is read, and how long that takes to settle.

@@ -3,7 +3,7 @@
 //! 1. it gets a name ([`RequestId`]) and a record;
 //! 2. the `Host` and `Origin` headers are looked at ([`Origins`]);
 //! 3. who it comes from is found out ([`Token`]);
-//! 4. it takes one of the places for requests in flight, or is told to come back;
+//! 4. it takes one of the places for requests in flight, and memory for its body, or is told to come back;
 //! 5. its handler runs; a panic there becomes an answer;
 //! 6. headers that protect browsers are set, and the record is closed.
 //!
@@ -123,6 +123,9 @@ async fn answer(app: &App, id: &RequestId, mut request: Request, next: Next) -> 
     if place.taken() > config.in_flight && !probe && path != "/metrics" {
         return refuse::busy(path);
     }
+    let Some(_room) = app.room(kept_bytes(&request, config.json_limit)) else {
+        return refuse::crowded(path);
+    };
 
     if let Some(before) = &config.before {
         before.0().await;
@@ -141,6 +144,15 @@ async fn answer(app: &App, id: &RequestId, mut request: Request, next: Next) -> 
             refuse::broken(&path)
         }
     }
+}
+
+/// How much of a request's body will be in memory at most. Artifacts go to the disk as they come.
+fn kept_bytes(request: &Request, limit: usize) -> usize {
+    if request.method() == Method::PUT && request.uri().path().contains("/mlflow-artifacts/") {
+        return 0;
+    }
+    let length = request.body().size_hint().upper().and_then(|length| usize::try_from(length).ok());
+    length.map_or(limit, |length| length.min(limit))
 }
 
 /// A browser asks whether it may ask (CORS); the answer is in the headers that every answer gets.

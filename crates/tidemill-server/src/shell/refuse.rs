@@ -5,6 +5,7 @@ use axum::response::{IntoResponse as _, Response};
 use tidemill_registry::{Code, Error};
 
 use crate::api::Problem;
+use crate::app::CROWDED;
 use crate::mlflow::Failure;
 
 /// Whether a path belongs to our own API; all else speaks MLflow's language.
@@ -46,7 +47,15 @@ pub(super) fn unauthenticated(path: &str) -> Response {
 
 /// More requests are being worked on than the server takes.
 pub(super) fn busy(path: &str) -> Response {
-    let why = "the server works on as many requests as it can; try again in a moment";
+    come_back(path, "the server works on as many requests as it can; try again in a moment")
+}
+
+/// The bodies of other requests take all memory that there is for them.
+pub(super) fn crowded(path: &str) -> Response {
+    come_back(path, CROWDED)
+}
+
+fn come_back(path: &str, why: &str) -> Response {
     let mut response = error(path, Error::new(Code::TemporarilyUnavailable, why));
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response

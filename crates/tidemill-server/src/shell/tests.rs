@@ -196,6 +196,34 @@ async fn bodies_are_bounded() {
     post(1001).await.is(413, &[]);
 }
 
+/// Each within its own limit, and together more than the machine has.
+#[tokio::test]
+async fn bodies_are_bounded_together() {
+    let bad = Bad::start(|config| config.body_memory = 1 << 20).await;
+    let head = |path: &str, length: usize| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+        )
+    };
+    let large = 700 << 10;
+    let mut first = bad.open(&head("/echo", large)).await;
+    let refused = async || rest(bad.open(&head("/echo", large)).await).await.status() == 503;
+    until(refused).await;
+    let why = "take all the memory that is set aside for them";
+    rest(bad.open(&head("/echo", large)).await)
+        .await
+        .is(503, &["retry-after: 1", "TEMPORARILY_UNAVAILABLE", why]);
+    rest(bad.open(&head("/api/v1/x", large)).await).await.is(503, &["\"code\":\"unavailable\"", why]);
+    // One whose length nobody knows counts as the largest; small ones always pass.
+    let unknown =
+        "POST /echo HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    rest(bad.open(unknown).await).await.is(503, &[]);
+    rest(bad.open(&(head("/echo", 5) + "12345")).await).await.is(200, &["\r\n\r\n5"]);
+    first.write_all(&vec![b'x'; large]).await.unwrap();
+    rest(first).await.is(200, &["716800"]);
+    rest(bad.open(&(head("/echo", large) + &"x".repeat(large))).await).await.is(200, &["716800"]);
+}
+
 #[tokio::test]
 async fn what_has_begun_is_finished() {
     let bad = Bad::start(|_| ()).await;

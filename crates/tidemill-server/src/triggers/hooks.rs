@@ -98,7 +98,8 @@ impl Call<'_> {
                 return Err(refused("the request carries no valid token"));
             }
             let id = ["idempotency-key", "webhook-id"].iter().find_map(|name| (self.header)(name));
-            return Ok((Verified { sender: "token", key: id.map(str::to_owned) }, actor));
+            let key = id.map(str::to_owned);
+            return Ok((Verified { sender: "token", key, is_of_text: false, delivery: None }, actor));
         };
         let secret = self.triggers.host().secret(secret).map_err(|why| {
             Problem::from(Error::new(
@@ -117,7 +118,7 @@ impl Call<'_> {
         match &self.rule.trigger.when {
             When::Webhook => {
                 let details = [("sender".to_owned(), verified.sender.to_owned())].into();
-                let all = vec![(verified.key.clone(), details)];
+                let all = vec![(verified.request_key(self.triggers.now()), details)];
                 self.record(SourceKind::Webhook, all, &actor).await
             }
             When::CloudEvent { kind, source } => {
@@ -145,6 +146,7 @@ impl Call<'_> {
             | When::Expectations { .. }
             | When::Alert { .. }
             | When::Model { .. }
+            | When::Environment { .. }
             | When::Message(_) => Ok(Received { ignored: 1, ..Received::default() }),
         }
     }

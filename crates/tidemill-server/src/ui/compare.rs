@@ -252,7 +252,7 @@ async fn curve(
     let mut drawn = Vec::new();
     for run in runs.iter().take(CURVES) {
         let history = curves::read(&ask.app, run.info.id, key.key(), &shape).await?;
-        if !history.is_empty() {
+        if !history.points.is_empty() {
             drawn.push((run_link(&run.info).text, history));
         }
     }

@@ -21,6 +21,7 @@ const KEPT: usize = 32;
 #[derive(Default)]
 pub(crate) struct Cones(Mutex<Vec<Known>>);
 
+#[derive(Clone)]
 struct Known {
     rollout: u64,
     /// A rollout that waited gets another plan when it begins.
@@ -36,17 +37,19 @@ pub(super) struct Folded {
 }
 
 impl Cones {
-    fn take(&self, rollout: u64, plan: Digest) -> Option<Known> {
-        let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let at = known.iter().position(|known| known.rollout == rollout)?;
-        Some(known.remove(at)).filter(|known| known.plan == plan)
+    /// What was folded of this plan so far. It stays for others who look meanwhile.
+    fn find(&self, rollout: u64, plan: Digest) -> Option<Known> {
+        let known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.iter().find(|known| known.rollout == rollout && known.plan == plan).cloned()
     }
 
-    /// Two who looked at the same time folded the same; either may stay.
+    /// Of two who looked at the same time, the one who folded more stays.
     fn put(&self, new: Known) {
         let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.retain(|known| known.rollout != new.rollout);
-        known.push(new);
+        let at = known.iter().position(|known| known.rollout == new.rollout);
+        let before = at.map(|at| known.remove(at));
+        let before = before.filter(|before| before.plan == new.plan && before.inputs > new.inputs);
+        known.push(before.unwrap_or(new));
         let more = known.len().saturating_sub(KEPT);
         known.drain(..more);
     }
@@ -61,7 +64,7 @@ pub(super) async fn fold(
 ) -> Result<Option<Folded>, Error> {
     let Some(spec) = plan.judge_of_each() else { return Ok(None) };
     let (cones, digest) = (ask.app.cones(), Digest::of(rollout.made.plan.as_bytes()));
-    let mut known = match cones.take(rollout.id, digest) {
+    let mut known = match cones.find(rollout.id, digest) {
         Some(known) => known,
         None => {
             let cone = Cone::new(spec).map_err(|error| internal(&error.to_string()))?;
@@ -106,4 +109,27 @@ fn looks_of(input: Input, candidate: Digest) -> Vec<(Digest, Look)> {
 
 fn internal(why: &str) -> Error {
     Error::new(Code::InternalError, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_who_look_at_the_same_time_do_not_take_from_each_other() {
+        let (cones, plan) = (Cones::default(), Digest::of(b"plan"));
+        let known = |rollout, plan, inputs| Known { rollout, plan, inputs, cones: Vec::new() };
+        let inputs = |rollout, plan| cones.find(rollout, plan).map(|known| known.inputs);
+        cones.put(known(1, plan, 500));
+        assert_eq!((inputs(1, plan), inputs(1, plan), inputs(2, plan)), (Some(500), Some(500), None));
+        cones.put(known(1, plan, 900));
+        cones.put(known(1, plan, 600));
+        assert_eq!(inputs(1, plan), Some(900));
+        // Another plan is another story, however long it is.
+        let other = Digest::of(b"other");
+        cones.put(known(1, other, 10));
+        assert_eq!((inputs(1, plan), inputs(1, other)), (None, Some(10)));
+        (2..=KEPT as u64 + 1).for_each(|rollout| cones.put(known(rollout, plan, 1)));
+        assert_eq!((inputs(1, other), inputs(2, plan)), (None, Some(1)));
+    }
 }

@@ -1,7 +1,7 @@
 //! Curves of metrics: read with their peaks, within a range of steps where one looks closer.
 
 use tidemill_core::RunId;
-use tidemill_db::tracking::HistoryPoint;
+use tidemill_db::tracking::{Curve, HistoryPoint, Smoothing};
 use tidemill_registry::Error;
 use tidemill_ui::chart::{LineChart, Series};
 use tidemill_ui::{Cell, Choice, Control, Figure, FilterBox, Table};
@@ -80,26 +80,20 @@ impl Shape {
     }
 }
 
-/// A history for a curve, in the order of its x.
-pub(super) async fn read(
-    app: &App,
-    run: RunId,
-    key: &str,
-    shape: &Shape,
-) -> Result<Vec<HistoryPoint>, Error> {
-    let db = app.registry().db();
-    Ok(match shape.range {
-        Some(range) => db.metric_extremes_within(run, key, range, BUCKETS).await?,
-        None => db.metric_extremes(run, key, BUCKETS).await?,
-    })
+/// A history for a curve, thinned out, with what it is when smoothed.
+pub(super) async fn read(app: &App, run: RunId, key: &str, shape: &Shape) -> Result<Curve, Error> {
+    let range = shape.range.unwrap_or((i64::MIN, i64::MAX));
+    let smoothing = Smoothing { weight: shape.smoothing, by_time: shape.by_time };
+    let smoothing = (shape.smoothing > 0.0).then_some(smoothing);
+    Ok(app.registry().db().metric_curve(run, key, range, smoothing, BUCKETS).await?)
 }
 
-/// Points in a plane: steps, or seconds since the first.
-fn points(history: &[HistoryPoint], shape: &Shape) -> Vec<(f64, f64)> {
+/// Points in a plane, in the order of x: steps, or seconds since the first of `all`.
+fn points(history: &[HistoryPoint], all: &[HistoryPoint], shape: &Shape) -> Vec<(f64, f64)> {
     if !shape.by_time {
         return history.iter().map(|point| (point.step as f64, point.value)).collect();
     }
-    let start = history.iter().map(|point| point.at).min().unwrap_or_default();
+    let start = all.iter().map(|point| point.at).min().unwrap_or_default();
     let seconds = |point: &HistoryPoint| point.at.since(start).as_secs_f64();
     let mut points: Vec<(f64, f64)> = history.iter().map(|point| (seconds(point), point.value)).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -107,23 +101,26 @@ fn points(history: &[HistoryPoint], shape: &Shape) -> Vec<(f64, f64)> {
 }
 
 /// A metric's curve of one or several runs, with its numbers.
-pub(super) fn figure(id: &str, key: &str, curves: &[(String, Vec<HistoryPoint>)], shape: &Shape) -> Figure {
-    let series =
-        curves.iter().map(|(name, history)| Series { name: name.clone(), points: points(history, shape) });
+pub(super) fn figure(id: &str, key: &str, curves: &[(String, Curve)], shape: &Shape) -> Figure {
+    let series = curves.iter().map(|(name, curve)| Series {
+        name: name.clone(),
+        points: points(&curve.points, &curve.points, shape),
+    });
+    let smooth = curves.iter().map(|(_, curve)| points(&curve.smooth, &curve.points, shape));
     let chart = LineChart {
         title: key.to_owned(),
         x: if shape.by_time { "time since the start (s)" } else { "step" }.to_owned(),
         y: key.to_owned(),
         series: series.collect(),
         log: shape.log,
-        smoothing: shape.smoothing,
+        smooth: if shape.smoothing > 0.0 { smooth.collect() } else { Vec::new() },
         zoom: if shape.by_time { "" } else { "x" },
         ..LineChart::default()
     };
     let several = curves.len() > 1;
     let columns: &[&str] = if several { &["run", "step", "value", "at"] } else { &["step", "value", "at"] };
-    let rows = curves.iter().flat_map(|(name, history)| {
-        history.iter().map(move |point| {
+    let rows = curves.iter().flat_map(|(name, curve)| {
+        curve.points.iter().map(move |point| {
             let row = vec![step(point.step), Cell::Number(point.value), Cell::Time(point.at, None)];
             if several { [vec![Cell::text(name.clone())], row].concat() } else { row }
         })

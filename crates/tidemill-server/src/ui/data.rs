@@ -18,6 +18,10 @@ use super::{expectations, profile};
 
 /// Files whose differences are listed.
 const FILES: usize = 500;
+/// Versions that are listed, and those that can be chosen to be compared.
+const VERSIONS: usize = 500;
+const CHOICES: usize = 200;
+
 pub(super) async fn list(ask: Ask) -> Made {
     let db = ask.app.registry().db();
     let datasets = db.latest_dataset_versions().await?;
@@ -91,7 +95,7 @@ pub(super) async fn dataset(ask: Ask) -> Made {
         .with("Size", Cell::Bytes(latest.bytes))
         .with("Files", Cell::Count(latest.files));
     let facts = if sizes.len() > 1 { facts.with("Size over versions", spark(&sizes)) } else { facts };
-    let rows = versions.iter().take(500).map(|version| {
+    let rows = versions.iter().take(VERSIONS).map(|version| {
         let number = version.version.to_string();
         let before =
             version.version.checked_sub(1).filter(|before| *before > 0).map(|before| before.to_string());
@@ -124,14 +128,16 @@ pub(super) async fn dataset(ask: Ask) -> Made {
     ];
     let table = Table::new("versions", "Versions", &columns).with(rows);
     let mut blocks = vec![Block::Section(Section::new("latest", "", vec![Block::Facts(facts)]))];
-    blocks.push(Block::Section(Section::new("versions-list", "Versions", vec![Block::Table(table)])));
+    let listed = Section::new("versions-list", "Versions", vec![Block::Table(table)]);
+    blocks.push(Block::Section(listed.note(left_out("versions", "the newest", VERSIONS, versions.len()))));
     blocks.extend(expectations::section(&ask, name.as_str()).await?.map(Block::Section));
     if versions.len() > 1 {
-        blocks.push(Block::Section(Section::new(
-            "difference",
-            "Difference",
-            difference(&ask, &versions).await?,
-        )));
+        let mut note = left_out("versions", "the newest", CHOICES, versions.len());
+        if !note.is_empty() {
+            note += " `from` and `to` in the address, and the command below, take all of them.";
+        }
+        let blocks_of = difference(&ask, &versions).await?;
+        blocks.push(Block::Section(Section::new("difference", "Difference", blocks_of).note(note)));
     }
     blocks.extend(profile::sections(&ask, name.as_str(), &versions).await?);
     if let Some(schema) = schema(latest) {
@@ -151,6 +157,14 @@ pub(super) async fn dataset(ask: Ask) -> Made {
     })
 }
 
+/// What is said where a list ends early; nothing where it does not.
+fn left_out(what: &str, which: &str, most: usize, all: usize) -> String {
+    if all <= most {
+        return String::new();
+    }
+    format!("Of {} {what} {which} {most} are listed.", tidemill_ui::count(all as u64))
+}
+
 async fn difference(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<Block>, Error> {
     let find = |key: &str, other: u64| {
         let wanted = ask.get(key).and_then(|text| text.parse().ok()).unwrap_or(other);
@@ -159,10 +173,12 @@ async fn difference(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<Block>
     let select = |name: &str, label: &str, chosen: Option<&DatasetVersion>| Control::Select {
         name: name.into(),
         label: label.into(),
+        // What was asked for can be chosen again, however old it is.
         choices: versions
             .iter()
-            .take(200)
-            .map(|version| {
+            .enumerate()
+            .filter(|(at, version)| *at < CHOICES || chosen.is_some_and(|one| one.version == version.version))
+            .map(|(_, version)| {
                 let is = chosen.is_some_and(|chosen| chosen.version == version.version);
                 Choice::new(version.version.to_string(), format!("v{}", version.version), is)
             })
@@ -206,7 +222,7 @@ async fn difference(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<Block>
         blocks.push(Block::Table(columns));
     }
     match (files(ask, from).await, files(ask, to).await) {
-        (Some(before), Some(after)) => blocks.push(Block::Table(changed_files(&before, &after))),
+        (Some(before), Some(after)) => blocks.extend(changed_files(&before, &after)),
         _ => blocks.push(Block::Text(
             "The content of one of them is not in this store; `tidemill data pull` fetches it.".into(),
         )),
@@ -245,7 +261,7 @@ async fn files(ask: &Ask, version: &DatasetVersion) -> Option<Files> {
     .ok()?
 }
 
-fn changed_files(before: &Files, after: &Files) -> Table {
+fn changed_files(before: &Files, after: &Files) -> Vec<Block> {
     let mut rows = Vec::new();
     for (path, (digest, bytes)) in after {
         match before.get(path) {
@@ -259,6 +275,7 @@ fn changed_files(before: &Files, after: &Files) -> Table {
     for (path, (_, bytes)) in before.iter().filter(|(path, _)| !after.contains_key(*path)) {
         rows.push((Tone::Bad, "removed", path, Some(*bytes), None));
     }
+    let left_out = left_out("files that differ", "the first", FILES, rows.len());
     let size = |bytes: Option<u64>| bytes.map_or(Cell::None, Cell::Bytes);
     let rows = rows.into_iter().take(FILES).map(|(tone, word, path, old, new)| {
         vec![
@@ -268,9 +285,11 @@ fn changed_files(before: &Files, after: &Files) -> Table {
             size(new),
         ]
     });
-    Table::new("files", "Files that differ", &["change", "file", "before", "after"])
+    let table = Table::new("files", "Files that differ", &["change", "file", "before", "after"])
         .with(rows)
-        .or(Empty::new("Every file is the same", "The two versions hold the same bytes."))
+        .or(Empty::new("Every file is the same", "The two versions hold the same bytes."));
+    let said = (!left_out.is_empty()).then_some(Block::Text(left_out));
+    std::iter::once(Block::Table(table)).chain(said).collect()
 }
 
 /// The names and types of a version's columns, where its schema says them.
@@ -314,4 +333,24 @@ fn changed_columns(from: &DatasetVersion, to: &DatasetVersion) -> Option<Table> 
     let table =
         Table::new("columns", "Columns that differ", &["change", "column", "before", "after"]).with(rows);
     Some(table.or(Empty::new("Every column is the same", "The two versions have the same names and types.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_ends_early_says_so() {
+        let named = |count: usize| -> Files {
+            (0..count).map(|n| (format!("part-{n:04}"), (String::from("b3:0"), 1))).collect()
+        };
+        let blocks = changed_files(&Files::new(), &named(FILES + 1));
+        let [Block::Table(table), Block::Text(said)] = &blocks[..] else { panic!("{blocks:?}") };
+        assert_eq!(
+            (table.rows.len(), said.as_str()),
+            (FILES, "Of 501 files that differ the first 500 are listed.")
+        );
+        assert_eq!(changed_files(&Files::new(), &named(FILES)).len(), 1);
+        assert_eq!(left_out("versions", "the newest", 500, 500), "");
+    }
 }

@@ -61,6 +61,10 @@ pub(super) async fn set_freeze(sent: Sent) -> Response {
     let done = async {
         let fields = sent.fields()?;
         let endpoint = Some(text(&fields, "endpoint")?).filter(|name| !matches!(*name, "" | "all"));
+        let from = match text(&fields, "from")? {
+            "" | "now" => None,
+            time => Some(moment(time)?),
+        };
         let until = match text(&fields, "until")? {
             "" | "until lifted" => None,
             time => Some(moment(time)?),
@@ -68,6 +72,7 @@ pub(super) async fn set_freeze(sent: Sent) -> Response {
         let new = NewFreeze {
             endpoint: endpoint.map(str::to_owned),
             reason: text(&fields, "reason")?.to_owned(),
+            from,
             until,
         };
         let registry = sent.app.registry();

@@ -293,6 +293,7 @@ async fn freezes(ask: &Ask) -> Result<Section, Error> {
     let fields = vec![
         Field::new("reason", "Why", "text"),
         Field { value: "all".into(), ..Field::new("endpoint", "Endpoint, or all", "text") },
+        Field { value: "now".into(), ..Field::new("from", "From, UTC", "text") },
         Field { value: "until lifted".into(), ..Field::new("until", "Until, UTC", "text") },
     ];
     blocks.push(Block::Form(ask.form("/ui/freezes".into(), "Freeze traffic", "Freeze", fields)));
@@ -330,12 +331,15 @@ async fn past(ask: &Ask, standing: &[Freeze]) -> Result<Vec<Freeze>, Error> {
     Ok(set
         .into_iter()
         .filter_map(|event| match event.kind {
-            EventKind::FreezeSet { freeze, endpoint, reason, until }
+            EventKind::FreezeSet { freeze, endpoint, reason, since, until }
                 if standing.iter().all(|one| one.id != freeze) && ends.contains_key(&freeze) =>
             {
                 let end = ends.get(&freeze).copied();
                 let until = [until, end].into_iter().flatten().min();
-                Some(Freeze { id: freeze, endpoint, reason, owner: event.actor.name, from: event.at, until })
+                // One that was lifted before it began was never there, which shows as a time without length.
+                let from = since.unwrap_or(event.at);
+                let from = end.map_or(from, |end| from.min(end));
+                Some(Freeze { id: freeze, endpoint, reason, owner: event.actor.name, from, until })
             }
             _ => None,
         })

@@ -80,7 +80,7 @@ pub(super) async fn plan(app: &App, digest: Digest) -> Result<Option<Plan>, Erro
 pub(super) async fn tests(app: &App, run: Option<RunId>) -> Result<Option<Tests>, Error> {
     let newest = app.registry().db().newest_event("model.tested", run.map(|run| format!("run:{run}")), None);
     let Some(event) = newest.await? else { return Ok(None) };
-    let EventKind::ModelTested { run, evidence, passed, failed } = event.kind else { return Ok(None) };
+    let EventKind::ModelTested { run, evidence, passed, failed, .. } = event.kind else { return Ok(None) };
     let found = tail(app, evidence, LARGEST).await?.and_then(|bytes| Evidence::read(&bytes));
     let (step, results) = found.map(|found| (found.step, found.results)).unwrap_or_default();
     Ok(Some(Tests { run, at: event.at, step, passed, failed, results }))

@@ -119,7 +119,8 @@ where
 
 /// Whether a request is one for a page: a browser that goes somewhere, not a client of an API.
 pub(crate) fn is_page(method: &Method, path: &str, headers: &axum::http::HeaderMap) -> bool {
-    const APIS: [&str; 4] = ["/api/", "/ajax-api/", "/v2", "/v1/"];
+    // MLflow's pages ask their API with what the browser itself signs in with, so it is asked at the first of them.
+    const APIS: [&str; 5] = ["/api/", "/ajax-api/", "/mlflow/", "/v2", "/v1/"];
     let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     *method == Method::GET
         && accepts.is_some_and(|accept| accept.contains("text/html"))

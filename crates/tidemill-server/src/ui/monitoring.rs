@@ -1,6 +1,7 @@
 //! Monitoring: what fires by the money at risk, how every monitor stands, which columns drift, and figures over time.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use tidemill_core::{Digest, Timestamp};
 use tidemill_db::Db;
@@ -48,23 +49,32 @@ pub(super) async fn list(ask: Ask) -> Made {
                 .note("Each with its last window. Windows are judged when they are over and their labels must be there."),
         ),
     ];
-    let mut figures = Vec::new();
+    let (mut figures, mut heats) = (Vec::new(), Vec::new());
+    let judged = stand.iter().filter(|one| one.windows > 0).count();
     let drawn: Vec<&Standing> = stand.iter().filter(|one| one.windows > 0).take(DRAWN).collect();
     let named: Vec<(&str, &str)> =
         drawn.iter().map(|one| (one.endpoint.as_str(), one.watch.as_str())).collect();
     for (one, windows) in drawn.iter().zip(windows(db, &named, WINDOWS).await?) {
         if one.monitor == Some("drift") {
-            blocks.extend(heat(one, &windows).map(Block::Section));
+            heats.extend(heat(&format!("moved-{}", heats.len()), one, &windows).map(Block::Section));
         }
         let id = format!("trend-{}", figures.len());
         figures.extend(figure(&id, one, &windows, false));
     }
+    blocks.extend(heats);
     if !figures.is_empty() {
+        let mut note = String::from(
+            "The figure of each window with its 95 % interval. A triangle breaks the rule; an upright line is where another version \
+             began to answer.",
+        );
+        if judged > drawn.len() {
+            let _ = write!(
+                note,
+                " Of {judged} monitors with windows the first {DRAWN} are drawn here; each has a page of its own, to which its name above leads."
+            );
+        }
         blocks.push(Block::Section(
-            Section::new("figures", "Over time", vec![Block::Figures(figures)]).note(
-                "The figure of each window with its 95 % interval. A triangle breaks the rule; an upright line is where another version \
-                 began to answer.",
-            ),
+            Section::new("figures", "Over time", vec![Block::Figures(figures)]).note(note),
         ));
     }
     blocks.push(Block::Section(past(&ask).await?));
@@ -332,8 +342,8 @@ fn unit(watch: &str) -> &str {
     }
 }
 
-/// Columns that moved, by window.
-fn heat(one: &Standing, windows: &[(Judged, Verdict)]) -> Option<Section> {
+/// Columns that moved, by window; `name` is what their numbers are called.
+fn heat(name: &str, one: &Standing, windows: &[(Judged, Verdict)]) -> Option<Section> {
     let shown = &windows[windows.len().saturating_sub(HEAT)..];
     let changed: BTreeMap<Timestamp, String> = changes(windows).into_iter().collect();
     let mut columns = Vec::new();
@@ -375,9 +385,11 @@ fn heat(one: &Standing, windows: &[(Judged, Verdict)]) -> Option<Section> {
         limit: MOVED,
         ..Heat::default()
     }
-    .numbered("moved");
+    .numbered(name);
     let id = Digest::of(format!("{}\0{}", one.endpoint, one.watch).as_bytes()).short();
-    Some(Section::new(format!("heat-{id}"), format!("Drift of {}", one.endpoint), vec![Block::Heat(heat)]).note(
+    // A second monitor of the same kind has a name of its own.
+    let which = if one.watch == "drift" { String::new() } else { format!(" ({})", one.watch) };
+    Some(Section::new(format!("heat-{id}"), format!("Drift of {}{which}", one.endpoint), vec![Block::Heat(heat)]).note(
         format!(
             "Columns that moved in each window, by where the window begins. From {MOVED} on a number is marked; an empty place did not \
              move; a triangle is where another version began to answer."

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_core::Timestamp;
-use tidemill_db::tracking::{Experiment, Run, Stage};
+use tidemill_db::tracking::{Experiment, Run, RunStatus, Stage};
 use tidemill_registry::{Answers, Question, View};
 use tidemill_ui::{
     Area, Block, Cell, Choice, Column, Control, Crumb, Empty, FilterBox, Page, Pager, Section, Table,
@@ -142,7 +142,9 @@ pub(super) async fn table(ask: Ask) -> Made {
     let mut blocks: Vec<Block> = note.map(Block::Markup).into_iter().collect();
     blocks.push(Block::Filter(filter(&ask, &keys, &columns, group.as_ref(), order, error)));
     blocks.push(Block::Section(Section::new("runs", "", body)));
-    Ok(page(&experiment, blocks))
+    // What a run measures while it is at work is no event.
+    let growing = found.items.iter().any(|run| run.info.status == RunStatus::Running);
+    Ok(Page { growing, ..page(&experiment, blocks) })
 }
 
 fn page(experiment: &Experiment, blocks: Vec<Block>) -> Page {

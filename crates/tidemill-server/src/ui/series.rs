@@ -286,11 +286,11 @@ fn evidence(judged: &Judged, verdict: &Verdict) -> Option<Section> {
                 .with("Rows answered", Cell::Count(*rows))
                 .with("Answers that are NaN or infinite", Cell::Count(*not_finite)),
         )),
-        Evidence::Kpi { outcomes, median, windows } => blocks.push(Block::Facts(
+        Evidence::Kpi { outcomes, expected, windows } => blocks.push(Block::Facts(
             facts
                 .with("Outcomes that carry it", Cell::Count(*outcomes))
-                .with("Median of the windows before", Cell::Number(*median))
-                .with("Windows before", Cell::Count(*windows)),
+                .with("Mean of the like windows before", Cell::Number(*expected))
+                .with("Like windows before", Cell::Count(*windows)),
         )),
         Evidence::Stream { detector, values, seen, usual, moved_to, values_since, began } => {
             let detector = match detector {

@@ -6,7 +6,7 @@ use tidemill_core::declare::{Action, Step};
 use tidemill_core::{RunId, RunState, StepState};
 use tidemill_db::tracking::{Run, RunStatus};
 use tidemill_db::{RunRecord, StepRun};
-use tidemill_pipeline::{Dag, log_file};
+use tidemill_pipeline::Dag;
 use tidemill_registry::{Error, Question, View};
 use tidemill_ui::chart::{Graph, GraphNode};
 use tidemill_ui::{
@@ -18,10 +18,9 @@ use super::ask::Ask;
 use super::evidence::{self, Plan};
 use super::pipeline::last_of_each;
 use super::words::{choice, find, pipeline_badge, run_link, step_badge, took};
+use crate::step_log;
 
-/// Bytes at the end of a log that are shown.
-const LOG: u64 = 256 << 10;
-/// Lines of it.
+/// Lines at the end of a log that are shown.
 const LINES: usize = 2000;
 
 /// A step as far as it is known.
@@ -286,17 +285,13 @@ async fn log(
     name: &str,
 ) -> Result<Block, Error> {
     let done = steps.get(name);
-    let stored = match done.and_then(|done| done.log) {
-        Some(digest) => evidence::tail(&ask.app, digest, LOG).await?,
-        None => None,
-    };
-    let growing = done.is_none() && record.state == RunState::Running;
-    let bytes = match stored {
-        Some(bytes) => bytes,
-        None => written(ask, record, name).await,
-    };
-    let mut log = LogText::tail("log", format!("step {name}"), &String::from_utf8_lossy(&bytes), LINES);
-    log.growing = growing;
+    let end = step_log::end(&ask.app, record.id, name, done.and_then(|done| done.log)).await?;
+    let mut log = LogText::tail("log", format!("step {name}"), &end.text, LINES).after(end.before);
+    log.growing = done.is_none() && record.state == RunState::Running;
+    if !log.lines.is_empty() {
+        let id = record.id.to_string();
+        log.whole = href(&["api", "v1", "pipeline-runs", &id, "steps", name, "log"], &[]);
+    }
     Ok(Block::Log(log))
 }
 
@@ -307,21 +302,4 @@ pub(super) async fn printed(ask: &Ask, run: &str, step: &str) -> Result<Option<B
     let Ok(record) = db.run(&id.to_string()).await else { return Ok(None) };
     let steps = last_of_each(db.step_runs(record.id).await?);
     log(ask, &record, &steps, step).await.map(Some)
-}
-
-/// The end of the file that a step prints into while it runs, where this server is on the same machine.
-async fn written(ask: &Ask, record: &RunRecord, step: &str) -> Vec<u8> {
-    use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-    let Some(folder) = &ask.app.config().step_logs else { return Vec::new() };
-    let named = log_file(record.id, step);
-    let Some(below) = named.strip_prefix(".tidemill/runs/") else { return Vec::new() };
-    let mut bytes = Vec::new();
-    // A log that cannot be read is as one that is not there: steps of other machines print elsewhere.
-    if let Ok(mut file) = tokio::fs::File::open(folder.join(below)).await {
-        let size = file.metadata().await.map_or(0, |metadata| metadata.len());
-        if file.seek(std::io::SeekFrom::Start(size.saturating_sub(LOG))).await.is_ok() {
-            let _ = file.take(LOG).read_to_end(&mut bytes).await;
-        }
-    }
-    bytes
 }

@@ -12,9 +12,12 @@ use base64::Engine as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use tidemill_core::{Actor, Digest, EventKind, NewEvent, Timestamp};
-use tidemill_db::monitoring::NewAlertDelivery;
+use tidemill_core::{Actor, Clock as _, Digest, EventKind, NewEvent, Timestamp};
+use tidemill_db::Tx;
+use tidemill_db::monitoring::{NewAlert, NewAlertDelivery, NewJudged};
+use tidemill_monitor::Declaration;
 use tidemill_server::Secrets;
+use tidemill_server::monitoring::declare;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
@@ -55,9 +58,13 @@ async fn receive(State(receiver): State<Receiver>, uri: Uri, head: HeaderMap, bo
 }
 
 fn message() -> String {
+    message_of(1, true)
+}
+
+fn message_of(alert: u64, firing: bool) -> String {
     json!({
         "project": "flights", "endpoint": "late", "alerts": [{
-            "alert": 1, "fingerprint": Digest::of(b"drift"), "monitor": "drift", "watch": "drift", "firing": true,
+            "alert": alert, "fingerprint": Digest::of(b"drift"), "monitor": "drift", "watch": "drift", "firing": firing,
             "since": 0, "until": 86_400_000, "at": 90_000_000, "why": "inputs moved: distance", "at_risk": 12.5,
             "currency": "EUR",
         }],
@@ -67,17 +74,65 @@ fn message() -> String {
 
 /// Puts messages into the outbox, as the change of an alert does.
 async fn queue(server: &Server, receivers: &[Value]) {
+    let messages: Vec<(&Value, String)> = receivers.iter().map(|receiver| (receiver, message())).collect();
+    queue_all(server, &messages).await;
+}
+
+async fn queue_all(server: &Server, messages: &[(&Value, String)]) {
     let at = Timestamp::from_millis(1_700_000_000_000);
     let mut tx = server.db.begin().await.unwrap();
-    for (number, receiver) in receivers.iter().enumerate() {
+    for (number, (receiver, body)) in messages.iter().enumerate() {
         let made = NewAlertDelivery {
             id: format!("msg_{number}"),
             endpoint: "late".to_owned(),
             receiver: receiver.to_string(),
-            body: message(),
+            body: body.clone(),
         };
         tx.queue_alert_delivery(&made, at).await.unwrap();
     }
+    commit(tx).await;
+}
+
+/// An alert of drift that fires, or is over; gives its number.
+async fn alert(server: &Server, ended: Option<Timestamp>) -> u64 {
+    let mut tx = server.db.begin().await.unwrap();
+    let day = |number: i64| Timestamp::from_millis(number * 86_400_000);
+    let window = NewJudged {
+        endpoint: "late".to_owned(),
+        watch: "drift".to_owned(),
+        from: day(0),
+        to: day(1),
+        state: "broken".to_owned(),
+        model: None,
+        version: None,
+        predictions: 1,
+        verdict: json!({"state": "broken", "why": "inputs moved"}).to_string(),
+        profile: None,
+    };
+    let window = tx.add_judged_window(&window, day(1)).await.unwrap().unwrap();
+    let made = NewAlert {
+        fingerprint: Digest::of(b"drift"),
+        endpoint: "late".to_owned(),
+        watch: "drift".to_owned(),
+        monitor: "drift".to_owned(),
+        since: day(0),
+        why: "inputs moved".to_owned(),
+        at_risk: None,
+        currency: None,
+        window,
+    };
+    let id = tx.add_alert(&made, "firing", Some(day(1))).await.unwrap();
+    if ended.is_some() {
+        let mut alert = tx.open_alert(made.fingerprint).await.unwrap().unwrap();
+        (alert.state, alert.ended_at) = ("resolved".to_owned(), ended);
+        tx.update_alert(&alert).await.unwrap();
+    }
+    commit(tx).await;
+    id
+}
+
+async fn commit(tx: Tx) {
+    let at = Timestamp::from_millis(1_700_000_000_000);
     let kind = EventKind::MonitorsDeclared {
         endpoint: "late".to_owned(),
         revision: 1,
@@ -124,6 +179,61 @@ async fn every_kind_of_receiver_is_told_in_its_words() {
     assert_eq!(head["webhook-signature"].to_str().unwrap(), expected);
     let said: Value = serde_json::from_str(body).unwrap();
     assert_eq!(said["data"]["alerts"][0]["why"], "inputs moved: distance");
+}
+
+#[tokio::test]
+async fn a_receiver_hears_in_order_and_not_of_what_is_over() {
+    let receiver = Receiver::default();
+    let url = receiver.start().await;
+    let server = Server::start().await;
+    receiver.answers.lock().unwrap().push_back(StatusCode::SERVICE_UNAVAILABLE);
+    let over = alert(&server, Some(Timestamp::from_millis(2 * 86_400_000))).await;
+    let hook = json!({"webhook": {"url": format!("{url}/hook")}});
+    let said = [message_of(over, true), message_of(99, true), message_of(over, false)];
+    queue_all(&server, &said.map(|body| (&hook, body))).await;
+    receiver.wait(1).await;
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert_eq!(receiver.got.lock().unwrap().len(), 1, "the others wait for the first");
+    server.clock.advance(Duration::from_secs(3));
+    let heard: Vec<(Value, Value)> = receiver
+        .wait(3)
+        .await
+        .iter()
+        .map(|(_, _, body)| {
+            let body: Value = serde_json::from_str(body).unwrap();
+            let alert = &body["data"]["alerts"][0];
+            (alert["alert"].clone(), alert["firing"].clone())
+        })
+        .collect();
+    let expected = [(over, true), (99, true), (over, false)];
+    assert_eq!(heard, expected.map(|(alert, firing)| (json!(alert), json!(firing))));
+}
+
+#[tokio::test]
+async fn alertmanager_is_told_again_of_what_fires() {
+    let receiver = Receiver::default();
+    let url = receiver.start().await;
+    let server = Server::start().await;
+    let declaration: Declaration = serde_json::from_value(json!({
+        "project": "flights", "endpoint": "late", "monitors": [{"drift": {"window": "1d"}}],
+        "receivers": [{"alertmanager": {"url": url}}, {"webhook": {"url": format!("{url}/hook")}}],
+    }))
+    .unwrap();
+    declare(&server.db, &*server.clock, &Actor::system("test"), &declaration).await.unwrap();
+    alert(&server, None).await;
+    let ends = |got: &[(String, HeaderMap, String)], at: usize| {
+        let (path, _, body) = &got[at];
+        let body: Value = serde_json::from_str(body).unwrap();
+        assert_eq!((path.as_str(), &body[0]["labels"]["watch"]), ("/api/v2/alerts", &json!("drift")));
+        Timestamp::parse(body[0]["endsAt"].as_str().unwrap()).unwrap()
+    };
+    server.clock.advance(Duration::from_secs(61));
+    let got = receiver.wait(1).await;
+    let five = Duration::from_secs(300);
+    assert_eq!(ends(&got, 0), server.clock.now().plus(five));
+    server.clock.advance(Duration::from_secs(61));
+    let got = receiver.wait(2).await;
+    assert_eq!(ends(&got, 1), server.clock.now().plus(five));
 }
 
 #[tokio::test]

@@ -174,3 +174,55 @@ async fn windows_and_alerts_are_found_by_their_series() {
     page(&server, "/monitoring/late/stream:score").await.is(200, &["stream:score 0", "Its alerts"]);
     page(&server, "/monitoring").await.is(200, &["stream:score", "service"]);
 }
+
+/// Two drift monitors have their numbers each, and what is not drawn is said.
+#[tokio::test]
+async fn every_heat_map_has_numbers_of_its_own() {
+    let server = Server::start().await;
+    let streams = (0..12).map(|n| json!({"stream": {"of": {"column": format!("c{n}")}}}));
+    let drifts = [json!({"drift": {"window": "1d"}}), json!({"drift": {"window": "7d"}})];
+    watched(&server, drifts.into_iter().chain(streams).collect()).await;
+    let stand = server.get("/api/v1/monitors").await.json();
+    let watches: Vec<String> = stand["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["watch"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(watches.len(), 14, "{stand}");
+    let mut tx = server.db.begin().await.unwrap();
+    for watch in &watches {
+        let moved = json!({"column": format!("of {watch}"), "level": "major", "importance": 1.0, "shift": 0.3, "p": 0.001,
+            "why": "it moved"});
+        let evidence = watch.starts_with("drift").then(|| {
+            json!({"kind": "drift", "against": "training", "rows_reference": 9, "rows": 9, "major_share": 1.0, "p": 0.001,
+                "level": 0.01, "columns": [moved], "skipped": []})
+        });
+        let verdict = json!({"state": "ok", "value": 1.0, "why": "", "evidence": evidence});
+        let window = NewJudged {
+            endpoint: "late".to_owned(),
+            watch: watch.clone(),
+            from: Timestamp::from_millis(0),
+            to: Timestamp::from_millis(86_400_000),
+            state: "ok".to_owned(),
+            model: None,
+            version: None,
+            predictions: 9,
+            verdict: verdict.to_string(),
+            profile: None,
+        };
+        tx.add_judged_window(&window, Timestamp::from_millis(0)).await.unwrap().unwrap();
+        assert!(tx.put_monitor_series("late", watch, 0, "{}").await.unwrap());
+    }
+    tx.commit(event(&server)).await.unwrap();
+    let shown = page(&server, "/monitoring").await;
+    shown.is(
+        200,
+        &["Drift of late<", "Drift of late (drift#2)", "Of 14 monitors with windows the first 12 are drawn"],
+    );
+    let numbers = server.get("/monitoring?format=json").await.json()["data"].take();
+    for (table, column) in [("moved-0", "of drift"), ("moved-1", "of drift#2")] {
+        assert_eq!(numbers[table]["rows"][0]["feature"], column, "{numbers}");
+        server.get(&format!("/monitoring?format=csv&table={table}")).await.is(200, &[column]);
+    }
+}

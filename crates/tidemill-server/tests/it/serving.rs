@@ -1,6 +1,7 @@
 //! Serving: models of the registry behind endpoints, changes through the API and the log.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -48,6 +49,9 @@ impl Session for Times {
 
 struct Numbers;
 
+/// Whether the model whose file says `hangs` is still being loaded.
+pub(crate) static HANGS: AtomicBool = AtomicBool::new(true);
+
 impl Loader for Numbers {
     fn load(&self, bundle: &ModelBundle) -> Result<Arc<dyn Session>, String> {
         let text = match &bundle.files {
@@ -56,6 +60,10 @@ impl Loader for Numbers {
                 fs_err::read_to_string(folder.path().join("code/number.txt")).unwrap()
             }
         };
+        // A model that is large, or in Python: its loading goes on until the test has seen what it wants.
+        while text == "hangs" && HANGS.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let factor = text.parse().map_err(|_| format!("`{text}` is no number"))?;
         let slot = |name: &str| Slot {
             name: name.to_owned(),
@@ -67,8 +75,8 @@ impl Loader for Numbers {
     }
 }
 
-struct Lab {
-    server: Server,
+pub(crate) struct Lab {
+    pub(crate) server: Server,
     gateway: Gateway,
     run: String,
     root: String,
@@ -79,7 +87,7 @@ const ONNX: &str = "flavors:\n  onnx:\n    data: model.onnx\n  python_function: 
 const PYTHON: &str = "flavors:\n  python_function: {}\n";
 
 impl Lab {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(None).await
     }
 
@@ -121,7 +129,7 @@ impl Lab {
     }
 
     /// A version whose model multiplies by `factor`.
-    async fn version(&self, folder: &str, factor: &str) {
+    pub(crate) async fn version(&self, folder: &str, factor: &str) {
         self.upload(&format!("{folder}/MLmodel"), ONNX).await;
         self.upload(&format!("{folder}/model.onnx"), factor).await;
         self.register(folder).await;
@@ -144,7 +152,7 @@ impl Lab {
         self.gateway.infer(Request { model: model.to_owned(), inputs, ..Request::default() }).await
     }
 
-    async fn answer(&self, model: &str) -> f64 {
+    pub(crate) async fn answer(&self, model: &str) -> f64 {
         match self.ask(model).await.unwrap().outputs[0].tensor.values() {
             Values::F64(values) => values[0],
             other => panic!("{other:?}"),
@@ -162,7 +170,7 @@ impl Lab {
         panic!("{model} still answers {}", self.answer(model).await);
     }
 
-    async fn put(&self, name: &str, body: Value) -> crate::client::Reply {
+    pub(crate) async fn put(&self, name: &str, body: Value) -> crate::client::Reply {
         self.server
             .ask(
                 "PUT",

@@ -458,3 +458,23 @@ async fn a_page_can_be_kept_as_markdown() {
     }
     is_tame(&reply);
 }
+
+#[tokio::test]
+async fn pages_look_again_while_something_is_at_work_and_only_then() {
+    let server = Server::start().await;
+    let (experiment, runs) = filled(&server, "tides").await;
+    let (table, growing) = (format!("/experiments/{experiment}"), "<body data-live=\"tracking.run.created");
+    // What a run measures is no event.
+    page(&server, &table).await.is(200, &[growing, " data-growing>"]);
+    for run in &runs {
+        post(&server, "/api/2.0/mlflow/runs/update", &json!({"run_id": run, "status": "FINISHED"})).await;
+    }
+    let ended = page(&server, &table).await;
+    ended.is(200, &[growing]);
+    assert!(!ended.body.contains("data-growing"));
+    // The log follows everything, but not while the whole of it is hashed for an answer.
+    page(&server, "/log").await.is(200, &["data-live=\""]);
+    let verified = page(&server, "/log?verify=1").await;
+    verified.is(200, &["intact"]);
+    assert!(!verified.body.contains("data-live"));
+}

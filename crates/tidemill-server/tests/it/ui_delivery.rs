@@ -85,6 +85,8 @@ pub(crate) async fn rollout_of(server: &Server, word: &str, candidates: u64) -> 
         envelope: None,
         windows: Vec::new(),
         alias: None,
+        starters: Vec::new(),
+        policy: None,
         inputs: Digest::of(b"inputs"),
     };
     let state = start(&plan, at).unwrap();

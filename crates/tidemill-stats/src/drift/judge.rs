@@ -221,11 +221,20 @@ fn column(mut measured: Measured, correction: Correction, importance: f64, colum
     } else {
         Level::None
     };
-    let apart = measured.figures.categorical.as_ref().map_or(0.0, |figures| figures.total_variation);
+    let figures = &measured.figures;
+    let apart = figures.categorical.as_ref().map_or(0.0, |figures| {
+        // A value that is there once is on one side only, whatever happened.
+        figures.pooled_variation.unwrap_or(figures.total_variation)
+    });
+    let apart = figures
+        .text
+        .as_ref()
+        .and_then(|text| text.shapes_variation)
+        .map_or(apart, |shapes| apart.max(shapes));
     let shift = measured
         .tests
         .iter()
-        .filter(|test| test.kind != TestKind::ChiSquare)
+        .filter(|test| !matches!(test.kind, TestKind::ChiSquare | TestKind::Shape))
         .fold(apart, |largest, test| largest.max(test.effect));
     let reason = reason::of_column(&measured, level, correction.adjusted, columns);
     ColumnDrift {

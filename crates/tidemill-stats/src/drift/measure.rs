@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::categorical::{
     DomainChange, Homogeneity, LargestChange, ProportionChange, chances, domain_changes, homogeneity,
-    largest_change, pool_rare, total_variation, two_proportions,
+    largest_change, pool_rare, total_variation as total_variation_of, two_proportions,
 };
 use crate::divergence::{Divergences, bin_shares, decile_edges, divergences, psi_null_quantile, shares};
-use crate::drift::{Column, Rules, Test, TestKind, Values};
+use crate::drift::{Column, Rules, Test, TestKind, TextFigures, Values};
 use crate::sample::{Moments, Sample};
 use crate::twosample::{KolmogorovSmirnov, distances, wasserstein_over_deviation};
 
@@ -47,6 +47,9 @@ pub struct Figures {
     pub numeric: Option<NumericFigures>,
     /// Figures of categories.
     pub categorical: Option<CategoricalFigures>,
+    /// Figures of texts that are no categories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextFigures>,
 }
 
 /// Figures of a numeric column with values on both sides.
@@ -98,6 +101,9 @@ pub struct CategoricalFigures {
     pub rare: usize,
     /// Total variation distance.
     pub total_variation: f64,
+    /// The same with rare categories pooled: what is left where every row has a value of its own. Not in reports from before it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooled_variation: Option<f64>,
     /// The category that moved most, with L-infinity.
     pub largest: LargestChange,
     /// New and gone categories that are alarms.
@@ -121,7 +127,14 @@ pub fn measure(column: &Column<'_>, rules: &Rules) -> Measured {
         name: column.name.to_owned(),
         importance: column.importance,
         tests: Vec::new(),
-        figures: Figures { rows_reference, rows_current, missing: None, numeric: None, categorical: None },
+        figures: Figures {
+            rows_reference,
+            rows_current,
+            missing: None,
+            numeric: None,
+            categorical: None,
+            text: None,
+        },
         chances: Vec::new(),
         labels: Vec::new(),
     };
@@ -219,7 +232,7 @@ fn categorical(
     };
     let (Some(pooled), Some(total_variation), Some(largest)) = (
         homogeneity(&rest.reference, &rest.current),
-        total_variation(reference, current),
+        total_variation_of(reference, current),
         largest_change(reference, current),
     ) else {
         return;
@@ -241,6 +254,7 @@ fn categorical(
         pooled,
         rare: rest.pooled,
         total_variation,
+        pooled_variation: total_variation_of(&rest.reference, &rest.current),
         largest,
         domain,
         divergences: divergences(&shares(reference), &shares(current)),
@@ -265,7 +279,7 @@ fn categorical(
 }
 
 /// The pooled test on counts scaled to at most `cap` rows a side. `None` when neither side exceeds it.
-fn capped_p(reference: &[f64], current: &[f64], cap: f64) -> Option<f64> {
+pub(super) fn capped_p(reference: &[f64], current: &[f64], cap: f64) -> Option<f64> {
     let (n, m): (f64, f64) = (reference.iter().sum(), current.iter().sum());
     if n <= cap && m <= cap {
         return None;

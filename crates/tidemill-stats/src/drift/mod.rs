@@ -7,11 +7,13 @@
 mod judge;
 mod measure;
 mod reason;
+mod text;
 
 use serde::{Deserialize, Serialize};
 
 pub use judge::{DomainClassifier, Pair, PairDrift, Verdict, judge};
 pub use measure::{CategoricalFigures, Figures, Measured, NumericFigures, Tail, measure};
+pub use text::{TextFigures, Texts, measure_text};
 
 use crate::categorical::DomainRule;
 use crate::sample::{Moments, Sample};
@@ -157,6 +159,10 @@ pub enum TestKind {
     Missing,
     /// Shares outside of the reference's middle 99 %; effect is their absolute difference.
     Tail,
+    /// Kolmogorov-Smirnov of the lengths of texts; effect is the distance.
+    Length,
+    /// Chi-square of the shapes of texts with rare ones pooled; effect is the corrected Cramér's V.
+    Shape,
 }
 
 /// One test of a column.
@@ -184,7 +190,7 @@ pub struct ColumnDrift {
     /// Its share of the importance of all judged columns.
     pub importance: f64,
     /// Share of rows that would have to change for the sides to agree: the largest of the Kolmogorov-Smirnov or total
-    /// variation distance, the difference of missing shares and the difference of tails. In [0, 1].
+    /// variation distance, rare categories pooled, the difference of missing shares and the difference of tails. In [0, 1].
     pub shift: f64,
     /// p-value of the column: min(1, m·smallest) over its m tests. `None` when nothing was tested.
     pub p: Option<f64>,

@@ -128,6 +128,15 @@ fn what(measured: &Measured, test: &Test) -> String {
             });
             format!("the shares of categories moved by a Cramér's V of {}{moved}", figure(test.effect))
         }
+        TestKind::Length => {
+            let medians = measured.figures.text.as_ref().map_or_else(String::new, |text| {
+                format!(" with the median from {} to {}", figure(text.medians.0), figure(text.medians.1))
+            });
+            format!("the lengths of texts moved by a KS distance of {}{medians}", figure(test.effect))
+        }
+        TestKind::Shape => {
+            format!("the shapes of texts moved by a Cramér's V of {}", figure(test.effect))
+        }
         TestKind::Missing => format!("missing values{}", shares(measured.figures.missing)),
         TestKind::Tail => {
             let tail = numeric.and_then(|figures| figures.tail);

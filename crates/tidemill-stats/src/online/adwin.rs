@@ -26,10 +26,13 @@ struct Bucket {
     sum: f64,
     /// Sum of squared distances from the bucket's mean.
     squares: f64,
+    /// Sum of what the values stand for.
+    #[serde(default)]
+    carried: f64,
 }
 
 impl Bucket {
-    const EMPTY: Self = Self { count: 0.0, sum: 0.0, squares: 0.0 };
+    const EMPTY: Self = Self { count: 0.0, sum: 0.0, squares: 0.0, carried: 0.0 };
 
     fn mean(&self) -> f64 {
         self.sum / self.count
@@ -41,7 +44,17 @@ impl Bucket {
         }
         let count = self.count + other.count;
         let between = self.count * other.count * (self.mean() - other.mean()).powi(2) / count;
-        Self { count, sum: self.sum + other.sum, squares: self.squares + other.squares + between }
+        Self {
+            count,
+            sum: self.sum + other.sum,
+            squares: self.squares + other.squares + between,
+            carried: self.carried + other.carried,
+        }
+    }
+
+    /// Mean of what the values stand for.
+    fn level(&self) -> f64 {
+        self.carried / self.count
     }
 }
 
@@ -71,14 +84,26 @@ impl Adwin {
         (window.count > 0.0).then(|| window.mean())
     }
 
+    /// Mean of what the values of the window stand for.
+    pub fn level(&self) -> Option<f64> {
+        let window = self.window();
+        (window.count > 0.0).then(|| window.level())
+    }
+
     /// Takes the next value, which must be finite; others are passed over. On a change the old part of the window is
     /// dropped.
     pub fn update(&mut self, value: f64) -> Option<Change> {
-        if !value.is_finite() {
+        self.update_for(value, value)
+    }
+
+    /// Takes the next value, and what it stands for: changes are looked for among values and told in means of the latter. So a
+    /// value may be one of a bounded range, of which alone the guarantee holds.
+    pub fn update_for(&mut self, value: f64, carried: f64) -> Option<Change> {
+        if !value.is_finite() || !carried.is_finite() {
             return None;
         }
         self.seen += 1;
-        self.insert(Bucket { count: 1.0, sum: value, squares: 0.0 });
+        self.insert(Bucket { count: 1.0, sum: value, squares: 0.0, carried });
         if !self.seen.is_multiple_of(CLOCK) {
             return None;
         }
@@ -134,18 +159,23 @@ impl Adwin {
             noticed: self.seen,
             began: self.seen + 1 - new.count as u64,
             direction: if new.mean() > old.mean() { Direction::Up } else { Direction::Down },
-            before: old.mean(),
-            after: new.mean(),
+            before: old.level(),
+            after: new.level(),
         })
     }
 
-    /// The window before and after each end of a bucket, the oldest first. Of the newer part count and sum are right.
+    /// The window before and after each end of a bucket, the oldest first. Of the newer part all but the squares is right.
     fn cuts(&self) -> impl Iterator<Item = (Bucket, Bucket)> {
         let window = self.window();
         let buckets = self.rows.iter().rev().flat_map(|row| row.iter().rev());
         buckets.scan(Bucket::EMPTY, move |old, bucket| {
             *old = old.join(*bucket);
-            let new = Bucket { count: window.count - old.count, sum: window.sum - old.sum, squares: 0.0 };
+            let new = Bucket {
+                count: window.count - old.count,
+                sum: window.sum - old.sum,
+                squares: 0.0,
+                carried: window.carried - old.carried,
+            };
             Some((*old, new))
         })
     }

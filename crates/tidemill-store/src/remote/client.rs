@@ -12,7 +12,7 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as Location;
-use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig};
+use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig};
 use std::time::Duration;
 use tidemill_core::Digest;
 
@@ -140,16 +140,34 @@ impl Remote {
 
     /// Writes a small named document (at most 16 MiB), for example `datasets/flights/3.json`, replacing what is there.
     pub async fn put_ref(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        check_name(name)?;
-        if bytes.len() as u64 > LARGEST_DOCUMENT {
-            return Err(Error::BadName {
-                what: "document",
-                name: name.to_owned(),
-                why: "it is larger than 16 MiB",
-            });
-        }
+        check_document(name, bytes)?;
         self.put(&format!("refs/{name}"), bytes.to_vec()).await?;
         self.sync().await
+    }
+
+    /// Writes a named document that is not there yet. Gives `None` where it is written now, and otherwise what is
+    /// there: of two that write at once, one is told of the other.
+    pub async fn create_ref(&self, name: &str, bytes: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        check_document(name, bytes)?;
+        let object = format!("refs/{name}");
+        if let Some(there) = self.get(&object).await? {
+            return Ok(Some(there));
+        }
+        let payload = PutPayload::from(bytes.to_vec());
+        match self.store.put_opts(&self.location(&object), payload, PutMode::Create.into()).await {
+            Ok(_) => {}
+            Err(object_store::Error::AlreadyExists { .. }) => return self.get(&object).await,
+            // A store that cannot refuse: the one who wrote last is there, and the other one reads it.
+            Err(object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }) => {
+                self.put(&object, bytes.to_vec()).await?;
+                let there = self.get(&object).await?;
+                if there.as_deref() != Some(bytes) {
+                    return Ok(there);
+                }
+            }
+            Err(error) => return Err(self.error("write", &object)(error)),
+        }
+        self.sync().await.map(|()| None)
     }
 
     /// Reads a named document; `None` if there is none.
@@ -274,6 +292,15 @@ fn known<K: FromStr>(url: &str, options: &BTreeMap<String, String>) -> Result<Ve
 
 fn client(allow_http: bool) -> ClientOptions {
     ClientOptions::new().with_allow_http(allow_http).with_timeout(Duration::from_mins(2))
+}
+
+fn check_document(name: &str, bytes: &[u8]) -> Result<(), Error> {
+    check_name(name)?;
+    if bytes.len() as u64 > LARGEST_DOCUMENT {
+        let why = "it is larger than 16 MiB";
+        return Err(Error::BadName { what: "document", name: name.to_owned(), why });
+    }
+    Ok(())
 }
 
 fn check_name(name: &str) -> Result<(), Error> {

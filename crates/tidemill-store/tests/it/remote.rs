@@ -204,3 +204,22 @@ fn named_documents() {
         });
     }
 }
+
+#[test]
+fn a_name_is_given_once() {
+    let lab = Lab::new();
+    for remote in [folder_remote(&lab), Remote::in_memory()] {
+        let name = "datasets/flights/00000003.json";
+        assert_eq!(block(remote.create_ref(name, b"mine")).unwrap(), None);
+        assert_eq!(block(remote.create_ref(name, b"yours")).unwrap().as_deref(), Some(&b"mine"[..]));
+        assert_eq!(block(remote.get_ref(name)).unwrap().as_deref(), Some(&b"mine"[..]));
+        // Of many at once one writes, and all others are told what is there.
+        let at_once = block(futures::future::join_all((0..8_u8).map(|i| {
+            let remote = remote.clone();
+            async move { remote.create_ref("datasets/new.json", &[i]).await.unwrap() }
+        })));
+        let there = block(remote.get_ref("datasets/new.json")).unwrap();
+        assert_eq!(at_once.iter().filter(|other| other.is_none()).count(), 1);
+        assert!(at_once.iter().flatten().all(|other| Some(other) == there.as_ref()));
+    }
+}

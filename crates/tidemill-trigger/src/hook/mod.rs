@@ -36,9 +36,30 @@ pub const WINDOW: Duration = Duration::from_secs(300);
 pub struct Verified {
     /// Who signs like that.
     pub sender: &'static str,
-    /// What is the same in every delivery of this request and in no other; `None` where the sender says nothing like
-    /// that, so that every request counts.
+    /// What is the same in every delivery of this request and, as far as it is signed, in no other; `None` where the sender says
+    /// nothing like that, so that every request counts.
     pub key: Option<String>,
+    /// Whether the key is of the body alone: another request of the same text has the same.
+    pub is_of_text: bool,
+    /// How the sender names this delivery, which is not signed.
+    pub delivery: Option<String>,
+}
+
+impl Verified {
+    /// The key by which a request is told from one with the same text: with the delivery that the sender names. Without one, the same text
+    /// is the same request for the length of [`WINDOW`], as the clock divides time.
+    pub fn request_key(&self, now: Timestamp) -> Option<String> {
+        let key = self.key.as_ref()?;
+        Some(match &self.delivery {
+            _ if !self.is_of_text => key.clone(),
+            Some(delivery) => format!("{key} {delivery}"),
+            None => format!("{key} {}", u128::from(now.millis().unsigned_abs()) / WINDOW.as_millis()),
+        })
+    }
+
+    fn signed(sender: &'static str, key: Option<String>) -> Self {
+        Self { sender, key, is_of_text: false, delivery: None }
+    }
 }
 
 /// Why a request is refused. Never says what would have been right.
@@ -63,7 +84,7 @@ pub fn verify(header: Header<'_>, body: &[u8], secret: &str, now: Timestamp) -> 
     for (sender, names) in TIMED {
         if let Some(signature) = header(names.signature) {
             let key = timed(header, names, signature, body, secret, now)?;
-            return Ok(Verified { sender, key: Some(key) });
+            return Ok(Verified::signed(sender, Some(key)));
         }
     }
     for (sender, name, prefix) in PLAIN {
@@ -71,8 +92,10 @@ pub fn verify(header: Header<'_>, body: &[u8], secret: &str, now: Timestamp) -> 
             let hex = signature.strip_prefix(prefix).ok_or(Refusal::Malformed(name))?;
             let signature = unhex(hex.trim()).ok_or(Refusal::Malformed(name))?;
             mac(secret.as_bytes(), &[body]).verify_slice(&signature).map_err(|_| Refusal::Wrong)?;
-            // The identifier of the delivery is not signed, so whoever repeats a request could change it.
-            return Ok(Verified { sender, key: Some(format!("{sender} {hex}")) });
+            // The identifier of the delivery is not signed, so whoever repeats a request could change it, and it is no key by itself.
+            let delivery = DELIVERIES.iter().find_map(|name| header(name)).filter(|id| !id.is_empty());
+            let (key, delivery) = (Some(format!("{sender} {hex}")), delivery.map(str::to_owned));
+            return Ok(Verified { sender, key, is_of_text: true, delivery });
         }
     }
     let given = match header("x-gitlab-token") {
@@ -84,8 +107,12 @@ pub fn verify(header: Header<'_>, body: &[u8], secret: &str, now: Timestamp) -> 
         return Err(Refusal::Wrong);
     }
     let id = ["x-gitlab-event-uuid", "idempotency-key", "webhook-id"].iter().find_map(|name| header(name));
-    Ok(Verified { sender, key: id.map(|id| format!("{sender} {id}")) })
+    Ok(Verified::signed(sender, id.map(|id| format!("{sender} {id}"))))
 }
+
+/// Where senders that sign the body name a delivery; the same when it is sent again.
+const DELIVERIES: [&str; 5] =
+    ["x-github-delivery", "x-forgejo-delivery", "x-gitea-delivery", "idempotency-key", "webhook-id"];
 
 struct Names {
     signature: &'static str,

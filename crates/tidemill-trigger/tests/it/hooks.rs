@@ -45,6 +45,28 @@ fn signatures_of_the_body() {
     assert_eq!(checked(&both, BODY, SECRET), Err(Refusal::Wrong));
 }
 
+/// A job that posts the same text each day means it each day; a delivery that is sent again does not.
+#[test]
+fn the_same_text_is_another_request_by_its_delivery_or_after_a_while() {
+    let signature = format!("sha256={GITHUB}");
+    let sent = |more: Headers<'_>| {
+        let headers = [&[("x-hub-signature-256", signature.as_str())], more].concat();
+        checked(&headers, BODY, SECRET).unwrap()
+    };
+    let at = |seconds: i64| Timestamp::from_millis((NOW + seconds) * 1000);
+    let plain = sent(&[]);
+    let key = |seconds: i64| plain.request_key(at(seconds)).unwrap();
+    assert_eq!(key(0), key(WINDOW.as_secs() as i64 - 1), "sent again at once");
+    assert_ne!(key(0), key(WINDOW.as_secs() as i64), "another time");
+    let named = |id: &str| sent(&[("x-github-delivery", id)]).request_key(at(86_400)).unwrap();
+    assert_eq!(named("d-1"), format!("github {GITHUB} d-1"));
+    assert_ne!(named("d-1"), named("d-2"));
+    // What stands on the signature alone, as a push does, is the same for ever.
+    assert_eq!(sent(&[("x-github-delivery", "d-1")]).key, plain.key);
+    let timed = Verified { sender: "standard", key: Some("m".into()), is_of_text: false, delivery: None };
+    assert_eq!(timed.request_key(at(0)).as_deref(), Some("m"));
+}
+
 #[test]
 fn signatures_of_identifier_time_and_body() {
     // base64(hmac.new(key, b"msg_1.1795687200.{\"a\":1}", "sha256").digest())

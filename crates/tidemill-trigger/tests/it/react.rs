@@ -12,6 +12,7 @@ fn trigger(name: &str, when: When) -> Trigger {
         name: name.to_owned(),
         when,
         actions: vec![TriggerAction::Run],
+        to: None,
         debounce: Duration::ZERO,
         concurrency: Concurrency::Queue,
         limit: None,
@@ -67,6 +68,7 @@ fn who_listens_for_what() {
         trigger("skew", When::Expectations { dataset: "flights".into() }),
         trigger("version", When::Model { model: "m".into(), alias: None }),
         trigger("champion", When::Model { model: "m".into(), alias: Some("champion".into()) }),
+        trigger("promote", When::Environment { environment: "staging".into() }),
         trigger("am", When::Alertmanager { alert: "*".into() }),
         trigger("ce", When::CloudEvent { kind: "*".into(), source: None }),
     ]);
@@ -106,6 +108,13 @@ fn who_listens_for_what() {
         currency: None,
         evidence: tidemill_core::Digest::of(b"e"),
     };
+    let runs = |environment: &str| EventKind::EnvironmentMoved {
+        environment: environment.into(),
+        endpoint: "late".into(),
+        from: None,
+        to: tidemill_core::Digest::of(b"release"),
+        rollout: 3,
+    };
     let checked = |dataset: &str, failed, warned| EventKind::DataChecked {
         dataset: dataset.into(),
         passed: 3,
@@ -137,6 +146,8 @@ fn who_listens_for_what() {
         (event(1, moved("champion", Some(2))), "fire champion"),
         (event(1, moved("champion", None)), ""),
         (event(1, moved("other", Some(2))), ""),
+        (event(1, runs("staging")), "fire promote"),
+        (event(1, runs("prod")), ""),
         (event(1, other), ""),
         (event(1, EventKind::StoreSwept { objects: 1, bytes: 1 }), ""),
     ] {

@@ -28,8 +28,8 @@ pub struct LineChart {
     pub series: Vec<Series>,
     /// Whether y grows by factors.
     pub log: bool,
-    /// From 0, as measured, to nearly 1: how much of a point comes from those before it.
-    pub smoothing: f64,
+    /// For each curve what it is when smoothed, which stands in front of it; nothing where they are as measured.
+    pub smooth: Vec<Vec<(f64, f64)>>,
     /// Width and height in user units.
     pub size: (f64, f64),
     /// Ranges of x that mean something, with what they mean.
@@ -50,7 +50,7 @@ impl Default for LineChart {
             y: String::new(),
             series: Vec::new(),
             log: false,
-            smoothing: 0.0,
+            smooth: Vec::new(),
             size: (560.0, 240.0),
             regions: Vec::new(),
             marked: false,
@@ -69,12 +69,7 @@ impl LineChart {
         let right = width - if many { 112.0 } else { 16.0 };
         let columns = (right - left) as usize;
         let thinned: Vec<Vec<(f64, f64)>> = self.series.iter().map(|s| thin(&s.points, columns)).collect();
-        let smooth: Vec<Vec<(f64, f64)>> = match self.smoothing {
-            weight if weight > 0.0 => {
-                self.series.iter().map(|s| thin(&smoothed(&s.points, weight), columns)).collect()
-            }
-            _ => Vec::new(),
-        };
+        let smooth: Vec<Vec<(f64, f64)>> = self.smooth.iter().map(|points| thin(points, columns)).collect();
         let xs = thinned.iter().flatten().map(|(x, _)| *x);
         let x = Scale::fit(xs, left, right, false);
         let y = Scale::fit(thinned.iter().flatten().map(|(_, y)| *y), bottom, top, self.log).padded(0.04);
@@ -99,8 +94,8 @@ impl LineChart {
             }
             gaps(&mut svg, points, &x, bottom);
         }
-        for (index, points) in smooth.iter().enumerate() {
-            let name = format!("{} (smoothed)", self.series[index].name);
+        for (index, (points, series)) in smooth.iter().zip(&self.series).enumerate() {
+            let name = format!("{} (smoothed)", series.name);
             curve(&mut svg, index, "", &name, &placed(points, &x, &y));
         }
         if many {
@@ -200,23 +195,6 @@ fn gaps(svg: &mut Svg, points: &[(f64, f64)], x: &Scale, bottom: f64) {
     }
 }
 
-/// Exponential smoothing, corrected for its start: the first points are not drawn towards zero.
-fn smoothed(points: &[(f64, f64)], weight: f64) -> Vec<(f64, f64)> {
-    let weight = weight.clamp(0.0, 0.999);
-    let (mut sum, mut part) = (0.0, 0.0);
-    points
-        .iter()
-        .map(|(x, y)| {
-            if !y.is_finite() {
-                return (*x, f64::NAN);
-            }
-            sum = sum * weight + y * (1.0 - weight);
-            part = part * weight + (1.0 - weight);
-            (*x, sum / part)
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,9 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn smoothing_does_not_move_what_is_constant() {
-        let flat: Vec<(f64, f64)> = (0..9).map(|n| (f64::from(n), 5.0)).collect();
-        assert!(smoothed(&flat, 0.9).iter().all(|(_, y)| (y - 5.0).abs() < 1e-12));
+    fn a_smoothed_curve_stands_in_front_of_what_was_measured() {
+        let measured =
+            LineChart { smooth: vec![vec![(0.0, 1.5), (1.0, 1.5)]], ..chart(vec![(0.0, 1.0), (1.0, 2.0)]) };
+        let text = measured.draw().0;
+        let (faint, smooth) = (text.find("curve s0 faint"), text.find("a&#60;b (smoothed)"));
+        assert!(faint.is_some() && faint < smooth, "{text}");
     }
 
     #[test]

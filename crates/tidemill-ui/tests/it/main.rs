@@ -8,5 +8,6 @@
 )]
 
 mod components;
+mod contrast;
 mod hostile;
 mod sample;

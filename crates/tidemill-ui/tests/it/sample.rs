@@ -252,24 +252,34 @@ fn figure(id: &str, title: &str, picture: tidemill_ui::Markup, wide: bool) -> Fi
 }
 
 fn curves(word: &str) -> Page {
-    let line = |log, smoothing, names: &[&str]| {
-        let series = names.iter().enumerate().map(|(run, name)| Series {
-            name: (*name).to_owned(),
-            points: (0..400)
-                .map(|n| {
-                    let wave = f64::from(n * 37 % 11) / 60.0;
-                    let gap = (150..180).contains(&n) && run == 0;
-                    (f64::from(n), if gap { f64::NAN } else { (run + 1) as f64 / f64::from(n + 3) + wave })
-                })
-                .collect(),
-        });
+    let line = |log, smoothed, names: &[&str]| {
+        let series: Vec<Series> = names
+            .iter()
+            .enumerate()
+            .map(|(run, name)| Series {
+                name: (*name).to_owned(),
+                points: (0..400)
+                    .map(|n| {
+                        let wave = f64::from(n * 37 % 11) / 60.0;
+                        let gap = (150..180).contains(&n) && run == 0;
+                        (
+                            f64::from(n),
+                            if gap { f64::NAN } else { (run + 1) as f64 / f64::from(n + 3) + wave },
+                        )
+                    })
+                    .collect(),
+            })
+            .collect();
+        let mean =
+            |part: &[(f64, f64)]| (part[0].0, part.iter().map(|(_, y)| y).sum::<f64>() / part.len() as f64);
+        let smooth = |one: &Series| one.points.windows(11).map(mean).collect();
         LineChart {
             title: word.into(),
             x: "step".into(),
             y: word.into(),
-            series: series.collect(),
+            smooth: if smoothed { series.iter().map(smooth).collect() } else { Vec::new() },
+            series,
             log,
-            smoothing,
             zoom: "x",
             ..LineChart::default()
         }
@@ -288,9 +298,14 @@ fn curves(word: &str) -> Page {
         title: format!("{word}-1"),
         area: Area::Experiments,
         blocks: vec![Block::Figures(vec![
-            figure("one", word, line(false, 0.0, &[word]), false),
-            figure("log", "loss, logarithmic", line(true, 0.0, &[word, "second", "third", "fourth"]), false),
-            figure("smooth", "smoothed", line(false, 0.9, &[word, "other"]), false),
+            figure("one", word, line(false, false, &[word]), false),
+            figure(
+                "log",
+                "loss, logarithmic",
+                line(true, false, &[word, "second", "third", "fourth"]),
+                false,
+            ),
+            figure("smooth", "smoothed", line(false, true, &[word, "other"]), false),
             figure("bars", "time to answer", bars.draw(), false),
             Figure {
                 id: "later".into(),

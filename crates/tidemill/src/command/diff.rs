@@ -77,7 +77,7 @@ pub(crate) fn find_run(text: &str, app: &App<'_>) -> anyhow::Result<RunRecord> {
     let db = app.db()?;
     if text == "last" {
         return app
-            .block(db.runs(1))?
+            .block(db.runs_of(app.project.project.as_str(), 1))?
             .into_iter()
             .next()
             .ok_or_else(|| Failure::new("nothing has run yet").hint("`tidemill run` is the first").into());

@@ -238,7 +238,7 @@ fn actor() -> Actor {
 }
 
 fn refused(refusal: endpoints::Refusal) -> Failure {
-    Failure::new(refusal.error.message).hint("`tidemill endpoint show NAME` prints an endpoint as it is")
+    Failure::new(refusal.error.message).hint(refusal.hint)
 }
 
 fn missing(name: &str) -> Failure {

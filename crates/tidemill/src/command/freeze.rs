@@ -9,8 +9,8 @@ use crate::app::App;
 use crate::failure::Failure;
 use crate::output::{Align, Table};
 
-/// Stops every rollout from raising traffic, until a time or until the freeze is lifted. Going back to the release before is
-/// never stopped. Without a reason, the freezes that there are are listed.
+/// Stops every rollout from raising traffic, from now on or from a time to come, until a time or until the freeze is lifted. Going
+/// back to the release before is never stopped. Without a reason, the freezes that there are are listed.
 #[derive(Debug, Args)]
 pub(crate) struct Freeze {
     /// Begin a freeze, for this reason
@@ -19,6 +19,9 @@ pub(crate) struct Freeze {
     /// Only for this endpoint
     #[arg(long, value_name = "NAME", requires = "reason")]
     endpoint: Option<String>,
+    /// From this time on, as in `2026-12-24T18:00:00Z`, instead of from now on
+    #[arg(long, value_name = "TIME", requires = "reason")]
+    from: Option<String>,
     /// Until this time, as in `2026-12-24T18:00:00Z`
     #[arg(long, value_name = "TIME", requires = "reason")]
     until: Option<String>,
@@ -38,24 +41,25 @@ pub(crate) fn run(args: &Freeze, app: &App<'_>) -> anyhow::Result<()> {
         return Ok(());
     }
     let Some(reason) = &args.reason else { return list(app) };
-    let until = args
-        .until
-        .as_deref()
-        .map(|text| {
-            Timestamp::parse(text).ok_or_else(|| {
-                Failure::usage(format!("`{text}` is not a time"))
-                    .hint("write it as in `2026-12-24T18:00:00Z`")
-            })
-        })
-        .transpose()?;
-    let new = NewFreeze { endpoint: args.endpoint.clone(), reason: reason.clone(), until };
+    let (from, until) = (time(args.from.as_deref())?, time(args.until.as_deref())?);
+    let new = NewFreeze { endpoint: args.endpoint.clone(), reason: reason.clone(), from, until };
     let id = app.block(freeze(db, app.clock.as_ref(), &app.actor, &new))?;
     if console.json() {
         return console.value(&json!({"freeze": id}));
     }
-    console.line(format!("freeze {id} holds: no release gets more requests"));
+    let holds = from.map_or("holds".to_owned(), |from| format!("is planned from {from} on"));
+    console.line(format!("freeze {id} {holds}: no release gets more requests"));
     console.hint(&format!("`tidemill freeze --lift {id}` ends it"));
     Ok(())
+}
+
+fn time(text: Option<&str>) -> Result<Option<Timestamp>, Failure> {
+    let read = |text: &str| {
+        Timestamp::parse(text).ok_or_else(|| {
+            Failure::usage(format!("`{text}` is not a time")).hint("write it as in `2026-12-24T18:00:00Z`")
+        })
+    };
+    text.map(read).transpose()
 }
 
 fn list(app: &App<'_>) -> anyhow::Result<()> {
@@ -83,6 +87,7 @@ fn list(app: &App<'_>) -> anyhow::Result<()> {
         ("endpoint", Align::Left),
         ("reason", Align::Left),
         ("owner", Align::Left),
+        ("from", Align::Left),
         ("until", Align::Left),
     ]);
     for freeze in holding {
@@ -91,6 +96,7 @@ fn list(app: &App<'_>) -> anyhow::Result<()> {
             freeze.endpoint.unwrap_or_else(|| "all".to_owned()),
             freeze.reason,
             freeze.owner,
+            if freeze.from > now { format!("{}, to come", freeze.from) } else { freeze.from.to_string() },
             freeze.until.map_or("lifted".to_owned(), |until| until.to_string()),
         ]);
     }

@@ -1,24 +1,27 @@
-//! `tidemill gc`: removes stored content that nothing refers to, and the artifacts of runs and logged models that are gone
-//! for good. Says what it would do unless told `--yes`.
+//! `tidemill gc`: removes stored content that nothing refers to, runs, experiments and logged models that were deleted a
+//! while ago, and the artifacts of those that are gone for good. Says what it would do unless told `--yes`.
 
-use std::collections::BTreeMap;
+mod removed;
 
 use serde_json::json;
-use tidemill_core::{Digest, EventKind, Timestamp};
+use tidemill_core::{EventKind, Timestamp};
 use tidemill_db::Keep;
-use tidemill_pipeline::{ContentKind, Lock};
-use tidemill_store::{Root, Store};
+use tidemill_db::tracking::Removal;
+use tidemill_store::Root;
 
-use crate::app::{App, LOCK_FILE};
+use crate::app::App;
 use crate::cli::Gc;
 use crate::output::{bytes, count};
+use crate::roots::{self, Others};
+use removed::Removed;
 
 pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
-    let keep = usize::try_from(args.keep_runs).unwrap_or(usize::MAX);
     let bar = app.bar();
-    let (mut failed, mut orphans) = (None, 0);
+    let (mut failed, mut orphans, mut others) = (None, 0, Others::default());
+    let wanted = removed::wanted(args, app)?;
+    let mut gone = Removed::default();
     let report = app.store()?.gc_with(
-        || match swept_roots(app, keep, args.yes, &mut orphans) {
+        || match swept_roots(app, args, &wanted, &mut gone, &mut orphans, &mut others) {
             Ok(roots) => Ok(roots),
             Err(error) => {
                 // Without its roots a collection must not go on; the store is told to stop, the cause is ours.
@@ -40,15 +43,28 @@ pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
         let db = app.db()?;
         app.block(async {
             let mut tx = db.begin().await?;
-            tx.prune(&Keep { runs: Some(keep) }).await?;
+            tx.prune(&Keep { runs: Some(keep_runs(args)), project: Some(app.project.project.as_str()) })
+                .await?;
             tx.commit(vec![event]).await?;
             anyhow::Ok(())
         })?;
         super::step_log::remove_files_of_gone_runs(app)?;
+        for user in &others.gone {
+            app.store()?.unregister(&user.id()?)?;
+        }
     }
     let console = app.console;
+    for user in &others.gone {
+        let folder = user.folder().display();
+        console.note(format!(
+            "{} in `{folder}` used this store and is gone: nothing is kept for it",
+            user.label()
+        ));
+    }
     if console.json() {
-        return console.value(&json!({"dry_run": !args.yes, "report": report, "artifacts": orphans}));
+        return console.value(
+            &json!({"dry_run": !args.yes, "report": report, "artifacts": orphans, "deleted": gone.json()}),
+        );
     }
     let verb = if args.yes { "removed" } else { "would remove" };
     console.line(format!(
@@ -58,6 +74,7 @@ pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
         count(report.kept_objects),
         bytes(report.kept_bytes)
     ));
+    gone.report(console, verb);
     if orphans > 0 {
         console.line(format!("{verb} {} artifacts of runs and models that are gone", count(orphans)));
     }
@@ -65,99 +82,50 @@ pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
         console.warn(format!("{} objects that are needed are not in the store", count(report.missing)));
         console.hint("`tidemill data pull` fetches them from the remote");
     }
-    if !args.yes && report.removed_objects > 0 {
+    if !args.yes && (report.removed_objects > 0 || !gone.is_empty()) {
         console.hint("`tidemill gc --yes` removes them");
     }
     Ok(())
+}
+
+fn keep_runs(args: &Gc) -> usize {
+    usize::try_from(args.keep_runs).unwrap_or(usize::MAX)
 }
 
 /// Uploads in parts that did not end within these milliseconds, a week, are given up.
 const UPLOAD_MS: i64 = 7 * 24 * 3600 * 1000;
 
 /// What stays once the artifacts that nobody owns any more are gone. They go for good only with `yes`.
-fn swept_roots(app: &App<'_>, keep: usize, yes: bool, orphans: &mut u64) -> anyhow::Result<Vec<Root>> {
-    let mut roots = pipeline_roots(app, Some(keep))?;
+fn swept_roots(
+    app: &App<'_>,
+    args: &Gc,
+    wanted: &Removal,
+    removed: &mut Removed,
+    orphans: &mut u64,
+    others: &mut Others,
+) -> anyhow::Result<Vec<Root>> {
+    if args.yes {
+        crate::kept::forget_old(app.home(), app.clock.now())?;
+    }
+    let mut roots = roots::kept(app, keep_runs(args))?;
+    *others = roots::others(app, &args.without)?;
+    roots.append(&mut others.roots);
     let db = app.db()?;
     let artifacts = app.block(async {
         let mut tx = db.begin().await?;
+        *removed = removed::take(&mut tx, wanted, args.yes).await?;
         let gone = tx.delete_orphaned_artifacts().await?;
         tx.drop_uploads(Timestamp::from_millis(app.clock.now().millis() - UPLOAD_MS)).await?;
         let artifacts = tx.artifact_roots().await?;
         *orphans = gone.iter().map(|(_, files)| files).sum();
-        if yes {
+        if args.yes {
             let event = |(path, files)| app.event(EventKind::ArtifactsDeleted { path, files });
-            tx.commit(gone.into_iter().map(event).collect()).await?;
+            let mut events = removed.events(app);
+            events.extend(gone.into_iter().map(event));
+            tx.commit(events).await?;
         }
         anyhow::Ok(artifacts)
     })?;
-    roots.extend(artifacts.into_iter().map(artifact_root));
+    roots.extend(artifacts.into_iter().map(roots::artifact));
     Ok(roots)
-}
-
-/// Where everything that must stay is reached from: dataset versions, the runs that are kept, the lock file, artifacts.
-pub(crate) fn roots(app: &App<'_>, keep_runs: Option<usize>) -> anyhow::Result<Vec<Root>> {
-    let mut roots = pipeline_roots(app, keep_runs)?;
-    roots.extend(app.block(app.db()?.artifact_roots())?.into_iter().map(artifact_root));
-    Ok(roots)
-}
-
-fn artifact_root((digest, path): (Digest, String)) -> Root {
-    Root { digest, tree: false, label: format!("artifact {path}") }
-}
-
-fn pipeline_roots(app: &App<'_>, keep_runs: Option<usize>) -> anyhow::Result<Vec<Root>> {
-    let store = app.store()?;
-    let mut labels: BTreeMap<(Digest, bool), String> = BTreeMap::new();
-    let mut add = |digest, tree, label: String| {
-        labels.entry((digest, tree)).or_insert(label);
-    };
-    let db = app.db()?;
-    for dataset in app.block(db.datasets())? {
-        for version in app.block(db.dataset_versions(&dataset.name))? {
-            add(version.content, version.kind == "tree", format!("{}@{}", dataset.name, version.version));
-        }
-    }
-    let mut locks = Vec::new();
-    if let Ok(bytes) = fs_err::read(app.root.join(LOCK_FILE)) {
-        locks.push((LOCK_FILE.to_owned(), bytes));
-    }
-    for digest in app.block(db.roots(&Keep { runs: keep_runs }))? {
-        if !store.contains(&digest)? {
-            continue;
-        }
-        add(digest, is_tree(store, &digest), digest.short());
-    }
-    for run in app.block(db.runs(keep_runs.unwrap_or(usize::MAX)))? {
-        if let Some(lock) = run.lock
-            && let Ok(bytes) = store.get(&lock)
-        {
-            locks.push((format!("run {}", run.id.short()), bytes));
-        }
-    }
-    for (label, bytes) in locks {
-        // A lock file that cannot be read protects nothing, and must stop a collection rather than lose data.
-        for (step, locked) in &Lock::parse(&label, &bytes)?.steps {
-            for (path, content) in locked.record.deps.iter().chain(&locked.outs) {
-                if content.kind != ContentKind::Remote {
-                    add(
-                        content.digest,
-                        content.kind == ContentKind::Folder,
-                        format!("{label}: {step}: {path}"),
-                    );
-                }
-            }
-        }
-    }
-    for (content, profile) in app.block(db.profiles())? {
-        let described = [false, true].into_iter().find_map(|tree| labels.get(&(content, tree)).cloned());
-        // A profile that is not here can be made again, so it is never missed.
-        if let Some(label) = described.filter(|_| store.contains(&profile).unwrap_or(false)) {
-            labels.entry((profile, false)).or_insert_with(|| format!("profile of {label}"));
-        }
-    }
-    Ok(labels.into_iter().map(|((digest, tree), label)| Root { digest, tree, label }).collect())
-}
-
-fn is_tree(store: &Store, digest: &Digest) -> bool {
-    store.tree(digest).is_ok()
 }

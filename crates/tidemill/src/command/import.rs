@@ -8,7 +8,6 @@ use tidemill_core::{Actor, SystemClock};
 use tidemill_db::Db;
 use tidemill_registry::Registry;
 use tidemill_registry::import::{self, Behind, Credentials, Database, Folder, Imported, Server, Source};
-use tidemill_store::{Store, StoreOptions};
 
 use crate::app::{cancel_on_signals, runtime, user_name};
 use crate::cli::{Global, Import, ImportMlflow};
@@ -32,7 +31,7 @@ fn mlflow(args: &ImportMlflow, global: &Global, console: &Console) -> anyhow::Re
         home.make()?;
         let clock = Arc::new(SystemClock);
         let db = Db::open(&home.database, clock.clone()).await?;
-        let store = Store::open(&home.store, StoreOptions::default())?;
+        let store = home.open_store()?;
         let registry = Registry::new(db.clone(), store, clock);
         let bar = Bar::new(console, &cancel);
         let imported = import::import(&registry, source.as_ref(), &Actor::user(user_name()), &bar).await;

@@ -257,7 +257,8 @@ fn describe_tracked(kind: &EventKind) -> String {
     };
     match kind {
         EventKind::ExperimentCreated { experiment, name }
-        | EventKind::ExperimentRenamed { experiment, name } => {
+        | EventKind::ExperimentRenamed { experiment, name }
+        | EventKind::ExperimentRemoved { experiment, name } => {
             format!("{experiment}: `{name}`")
         }
         EventKind::ExperimentTagged { experiment, key, value } => {
@@ -328,6 +329,7 @@ fn describe_tracked(kind: &EventKind) -> String {
             format!("{endpoint}: {} in {}, for their {why}", plural(*rows, "row"), plural(*parts, "file"))
         }
         EventKind::OutcomesReceived { endpoint, outcomes }
+        | EventKind::OutcomesUnmatched { endpoint, outcomes }
         | EventKind::OutcomesRemoved { endpoint, outcomes } => {
             format!("{endpoint}: {}", plural(*outcomes, "outcome"))
         }

@@ -4,7 +4,8 @@ mod skew;
 
 use std::path::PathBuf;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::TimestampMillisecondType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use clap::{Args, ValueHint};
 use serde_json::json;
@@ -110,18 +111,21 @@ pub(crate) fn run(args: &Records, global: &Global, console: &Console) -> anyhow:
         let logged = found.last(args.limit.unwrap_or(skew::REQUESTS))?;
         return skew::compare(endpoint, &logged, (table, &args.key), args.allow.0, console);
     }
-    let outcomes = if args.outcomes {
-        app.block(Outcomes::load(db, endpoint, query.from, query.to))?
-    } else {
-        Outcomes::default()
-    };
-    let schema = outcomes.schema(&found.schema());
     let is_table = args.output.is_none() && !console.json();
     let limit = args.limit.or(is_table.then_some(ROWS));
-    let rows: Box<dyn Iterator<Item = Result<RecordBatch, LogError>>> = match limit {
-        Some(limit) => Box::new(found.last(limit)?.into_iter().map(Ok)),
-        None => Box::new(found.batches()),
+    let of_records = found.schema();
+    // Of a few rows only the outcomes of their time are read.
+    let (rows, from, to): (Box<dyn Iterator<Item = Result<RecordBatch, LogError>>>, _, _) = match limit {
+        Some(limit) => {
+            let rows = found.last(limit)?;
+            let (from, to) = stretch(&rows).unwrap_or((query.from, query.to));
+            (Box::new(rows.into_iter().map(Ok)), from, to)
+        }
+        None => (Box::new(found.batches()), query.from, query.to),
     };
+    let outcomes =
+        if args.outcomes { app.block(Outcomes::load(db, endpoint, from, to))? } else { Outcomes::default() };
+    let schema = outcomes.schema(&of_records);
     let rows = rows.map(|batch| if args.outcomes { outcomes.attach(&batch?) } else { batch });
     if let Some(path) = &args.output {
         let written = write_parquet(&schema, rows, path)?;
@@ -140,6 +144,22 @@ pub(crate) fn run(args: &Records, global: &Global, console: &Console) -> anyhow:
     table(console, rows)
 }
 
+/// From when to when rows are; none where they do not say.
+fn stretch(rows: &[RecordBatch]) -> Option<(Option<Timestamp>, Option<Timestamp>)> {
+    let times = || {
+        rows.iter().map(|batch| batch.column_by_name("time")?.as_primitive_opt::<TimestampMillisecondType>())
+    };
+    let (mut first, mut last) = (i64::MAX, i64::MIN);
+    for column in times() {
+        for time in column?.iter().flatten() {
+            (first, last) = (first.min(time), last.max(time));
+        }
+    }
+    // Where there is no row, no outcome is wanted.
+    let (from, to) = if first <= last { (first, last.saturating_add(1)) } else { (0, 0) };
+    Some((Some(Timestamp::from_millis(from)), Some(Timestamp::from_millis(to))))
+}
+
 fn list(app: &Opened, reader: &Reader, console: &Console) -> anyhow::Result<()> {
     let endpoints = app.block(reader.endpoints())?;
     if console.json() {
@@ -154,10 +174,11 @@ fn list(app: &Opened, reader: &Reader, console: &Console) -> anyhow::Result<()> 
         ("late", Align::Right),
         ("waiting", Align::Right),
         ("duplicate", Align::Right),
+        ("unmatched", Align::Right),
     ]);
     for endpoint in endpoints {
         let known = app.block(app.registry.db().outcome_counts(&endpoint))?;
-        let numbers = [known.matched, known.late, known.waiting, known.duplicate].map(count);
+        let numbers = [known.matched, known.late, known.waiting, known.duplicate, known.unmatched].map(count);
         table.row(std::iter::once(endpoint).chain(numbers));
     }
     if !table.is_empty() {
@@ -207,4 +228,26 @@ pub(crate) fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
         Failure::usage(format!("`{text}` is no time"))
             .hint("as in `2026-11-26T04:30:00Z`, `2026-11-26`, or `2h` for two hours ago")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int32Array, TimestampMillisecondArray};
+
+    use super::*;
+
+    #[test]
+    fn of_a_few_rows_only_the_outcomes_of_their_time_are_read() {
+        let batch = |times: Vec<i64>| {
+            let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(times).with_timezone("UTC"));
+            RecordBatch::try_from_iter([("time", times)]).unwrap()
+        };
+        let at = |millis| Some(Timestamp::from_millis(millis));
+        assert_eq!(stretch(&[batch(vec![7, 9]), batch(vec![9, 12])]), Some((at(7), at(13))));
+        assert_eq!(stretch(&[]), Some((at(0), at(0))));
+        let rows: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+        assert_eq!(stretch(&[RecordBatch::try_from_iter([("row", rows)]).unwrap()]), None, "they do not say");
+    }
 }

@@ -12,7 +12,6 @@ use tidemill_core::SystemClock;
 use tidemill_db::Db;
 use tidemill_registry::Registry;
 use tidemill_server::{App, Config};
-use tidemill_store::{Store, StoreOptions};
 
 use crate::app::runtime;
 use crate::cli::Global;
@@ -38,7 +37,7 @@ pub(crate) fn run(args: &Report, global: &Global, console: &Console) -> anyhow::
     let files = runtime()?.block_on(async {
         let clock = Arc::new(SystemClock);
         let db = Db::open(&home.database, clock.clone()).await?;
-        let store = Store::open(&home.store, StoreOptions::default())?;
+        let store = home.open_store()?;
         let mut config = Config::new(home.dir.join("tmp"));
         config.about.clone_from(&home.about);
         config.step_logs = Some(home.dir.join("runs"));

@@ -1,12 +1,13 @@
 //! `tidemill reproduce`: repeats a recorded run from its recorded inputs and compares every output byte by byte.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use tidemill_core::declare::Step;
 use tidemill_core::{EventKind, RunId, RunState};
 use tidemill_pipeline::{
     Dag, Difference, LocalExecutor, MemoryJournal, RunOptions, Selection, Services, Untracked, compare,
-    execute, materialise,
+    execute, materialise, tool_folders,
 };
 
 use crate::app::App;
@@ -41,7 +42,9 @@ pub(crate) fn run(args: &Reproduce, app: &App<'_>) -> anyhow::Result<()> {
     let folder = Clean::new(app, &short, args.keep)?;
     let contents = app.contents()?;
     app.console.note(format!("repeating run {short} in {}", folder.path.display()));
+    let _held = store.hold()?;
     materialise(&recorded, contents, &folder.path, &app.cancel)?;
+    link_tools(&app.root, &folder.path, &steps)?;
 
     let display = super::run::Display::new(app.console, &steps);
     let mut options = RunOptions::new(RunId::from_entropy(entropy()?), environment());
@@ -96,6 +99,23 @@ pub(crate) fn run(args: &Reproduce, app: &App<'_>) -> anyhow::Result<()> {
         console.hint("a step whose output depends on the time, on random numbers without a seed, or on the machine is never identical");
     }
     if identical { Ok(()) } else { Err(Said(Exit::Failed).into()) }
+}
+
+/// Links the tools of the project, such as a Python environment, into the clean folder: they are no inputs, and every
+/// step may read them. Not where a step writes, and not the repository.
+fn link_tools(root: &Path, clean: &Path, steps: &[Step]) -> anyhow::Result<()> {
+    for name in tool_folders(root) {
+        let below = format!("{name}/");
+        let written = steps
+            .iter()
+            .flat_map(|step| &step.outs)
+            .any(|out| out.path == name || out.path.starts_with(&below));
+        let to = clean.join(&name);
+        if name != ".git" && !written && fs_err::symlink_metadata(&to).is_err() {
+            fs_err::os::unix::fs::symlink(root.join(&name), to)?;
+        }
+    }
+    Ok(())
 }
 
 /// The differences for people; the first one is where it began.

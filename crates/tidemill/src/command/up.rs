@@ -22,7 +22,6 @@ use tidemill_db::Db;
 use tidemill_registry::{Reach, Registry};
 use tidemill_serve::record::Roll;
 use tidemill_server::{App, Config, MLFLOW_VERSION, Origins, Secrets};
-use tidemill_store::{Store, StoreOptions};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -38,7 +37,17 @@ pub(crate) use stepped::Stepped;
 pub(crate) fn run(args: &Up, global: &Global, console: &Console) -> anyhow::Result<()> {
     let home = Home::find(args.listening.home.as_deref(), global, console)?;
     let reach = if args.private_webhooks { Reach::Anywhere } else { Reach::default() };
-    let change = |config: &mut Config| config.webhook_reach = reach;
+    let pages = args.mlflow_pages.as_deref().map(|folder| {
+        tidemill_server::mlflow_pages(folder).ok_or_else(|| {
+            Failure::new(format!("`{}` holds no web pages of MLflow", folder.display()))
+                .hint("--mlflow-pages takes the folder of the installed Python package `mlflow`")
+        })
+    });
+    let pages = pages.transpose()?;
+    let change = |config: &mut Config| {
+        config.webhook_reach = reach;
+        config.mlflow_pages = pages;
+    };
     start((&args.listening, &args.gateway), home, Models::Registry, change, console)
 }
 
@@ -106,7 +115,7 @@ async fn serve(
     }
     let clock = Arc::new(SystemClock);
     let db = Db::open(&home.database, clock.clone()).await?;
-    let store = Store::open(&home.store, StoreOptions::default())?;
+    let store = home.open_store()?;
     let registry = Registry::new(db.clone(), store, clock);
     let grpc = grpc.map(listen).transpose()?;
     if !config.only_serving {

@@ -283,9 +283,11 @@ impl Chain<'_, '_> {
         }
         let tested = self.events(&subject, Some("model.tested"))?;
         for event in &tested {
-            if let EventKind::ModelTested { passed, failed, evidence, .. } = &event.kind {
+            if let EventKind::ModelTested { passed, failed, not_judged, evidence, .. } = &event.kind {
+                let open = not_judged.filter(|open| *open > 0);
+                let open = open.map(|open| format!(", {open} not judged")).unwrap_or_default();
                 let what = format!(
-                    "tests of the model: {passed} passed, {failed} failed, evidence {}",
+                    "tests of the model: {passed} passed, {failed} failed{open}, evidence {}",
                     evidence.short()
                 );
                 self.event(Part::Tests, event, what);

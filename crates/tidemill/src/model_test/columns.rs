@@ -1,5 +1,6 @@
 //! Whether the table that the model learns from has the columns that tests name, where it can be known before anything runs.
 
+use tidemill_core::declare::{Step, Training};
 use tidemill_pipeline::{Decision, Plan};
 use tidemill_project::{Resolved, check_test_columns};
 
@@ -13,7 +14,8 @@ pub(crate) fn check_columns(app: &App<'_>, resolved: &Resolved, plan: &Plan) -> 
     if app.project.tests.iter().all(|test| test.columns().is_empty()) {
         return Ok(());
     }
-    let Some((step, training)) = subject(&app.project, &resolved.steps) else { return Ok(()) };
+    let Some(subject) = subject(&app.project, resolved) else { return Ok(()) };
+    let (step, training): (&Step, &Training) = (&subject.step, &subject.training);
     let is_written = resolved.steps.iter().any(|other| {
         let is_current = plan.get(&other.name).is_some_and(|planned| planned.decision == Decision::Unchanged);
         let holds = |out: &str| {

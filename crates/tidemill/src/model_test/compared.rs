@@ -37,10 +37,10 @@ pub(super) fn lost(metric: Metric, first: f64, second: f64) -> f64 {
 
 impl Judged {
     /// The champion, and what it and this model say; or why the two cannot be compared.
-    fn beside_champion<'a>(&self, case: &Case<'a>) -> anyhow::Result<Result<(&'a Rival, Both), String>> {
+    fn beside_champion<'a>(&self, case: &Case<'a>) -> anyhow::Result<Result<(&'a Rival, Both), Found>> {
         Ok(match case.rivals.champion() {
-            Ok(champion) => self.beside(case, champion)?.map(|both| (champion, both)),
-            Err(why) => Err(why),
+            Ok(champion) => self.beside(case, champion)?.map(|both| (champion, both)).map_err(Found::open),
+            Err(why) => Err(Found::waiting(why)),
         })
     }
 
@@ -55,7 +55,7 @@ impl Judged {
         let metric = known(&test.metric)?;
         let (champion, both) = match self.beside_champion(case)? {
             Ok(found) => found,
-            Err(why) => return Ok(Found::open(why)),
+            Err(open) => return Ok(open),
         };
         let found = compare(&both.new, &both.old, metric, LEVEL)?;
         let concluded = non_inferiority(found.gain, margin).conclusion;
@@ -93,7 +93,7 @@ impl Judged {
     fn flipped(&self, case: &Case<'_>, test: &FlipsTest) -> anyhow::Result<Found> {
         let (champion, both) = match self.beside_champion(case)? {
             Ok(found) => found,
-            Err(why) => return Ok(Found::open(why)),
+            Err(open) => return Ok(open),
         };
         let [[both_wrong, gained], [lost, both_right]] = flips(&both.new, &both.old)?.rows;
         let rows = both_wrong + gained + lost + both_right;
@@ -148,12 +148,12 @@ impl Judged {
         let metric = known(&test.metric)?;
         let versions = match case.rivals.versions() {
             Ok(versions) => versions,
-            Err(why) => return Ok(Found::open(why)),
+            Err(why) => return Ok(Found::waiting(why)),
         };
         let limit = days(test.max_age.0);
         let own = value(&self.predictions, metric)?;
         let mut curve = vec![format!("this one {}", number(own))];
-        let (mut found, mut good, mut judged) = (Vec::new(), true, 0);
+        let (mut found, mut good, mut judged, mut unasked) = (Vec::new(), true, 0, false);
         // The model itself may be registered already; it cannot be older than itself.
         let older = versions.iter().filter(|version| version.content != Some(*case.content));
         for version in older.take(test.versions.unwrap_or(VERSIONS) as usize) {
@@ -161,6 +161,7 @@ impl Judged {
             let both = match self.beside(case, version)? {
                 Ok(both) => both,
                 Err(why) => {
+                    unasked |= version.days <= limit;
                     curve.push(format!("{age} not compared: {why}"));
                     continue;
                 }
@@ -177,7 +178,8 @@ impl Judged {
         }
         let message = curve.join(", ");
         let mut result = match judged {
-            0 => Found::open(format!("no other version of at most {}: {message}", test.max_age)),
+            0 if unasked => Found::open(format!("no other version of at most {}: {message}", test.max_age)),
+            0 => Found::waiting(format!("no other version of at most {}: {message}", test.max_age)),
             _ => Found::new(good, message),
         };
         for AgedVersion { version, days, value } in &found {

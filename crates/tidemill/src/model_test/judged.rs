@@ -9,6 +9,7 @@ use tidemill_serve::gateway::settings::ServingSettings;
 use tidemill_serve::gateway::source::{ModelBundle, ModelFiles, ModelSource as _};
 use tidemill_train::fit::{compare_costs, with_answers};
 
+use super::made;
 use super::rescore::{self, Answers, Model};
 use super::rivals::Rival;
 use super::settle::{Found, Unusable, settled};
@@ -25,9 +26,9 @@ pub(super) struct Both {
     pub(super) old: RecordBatch,
 }
 
-/// Loads a model as the gateway does, golden rows included.
-fn load(app: &App<'_>, bundle: &ModelBundle) -> Result<Model, String> {
-    if matches!(bundle.files, ModelFiles::Folder(_)) {
+/// Loads a model as the gateway does, golden rows included; one of Python, which takes an environment of its own, where that is meant.
+pub(super) fn load(app: &App<'_>, bundle: &ModelBundle, any: bool) -> Result<Model, String> {
+    if !any && matches!(bundle.files, ModelFiles::Folder(_)) {
         return Err("it is no ONNX model".to_owned());
     }
     let loader = runtimes(Places {
@@ -41,7 +42,7 @@ fn load(app: &App<'_>, bundle: &ModelBundle) -> Result<Model, String> {
 }
 
 /// A model's folder as it lies there.
-fn of_folder(app: &App<'_>, folder: &Path) -> Result<ModelBundle, String> {
+pub(super) fn of_folder(app: &App<'_>, folder: &Path) -> Result<ModelBundle, String> {
     let models = [("model".to_owned(), folder.to_owned())].into();
     let source = FolderSource::new(models, ServingSettings::default());
     app.block(source.fetch("model", "1")).map_err(|error| error.to_string())
@@ -65,7 +66,7 @@ impl Judged {
         if let Some(model) = self.exported.get() {
             return Ok(model);
         }
-        let model = of_folder(case.app, case.folder).and_then(|bundle| load(case.app, &bundle));
+        let model = of_folder(case.app, case.folder).and_then(|bundle| load(case.app, &bundle, false));
         let model = model.map_err(|why| Unusable(format!("the exported model cannot be used: {why}")))?;
         Ok(self.exported.get_or_init(|| model))
     }
@@ -81,7 +82,11 @@ impl Judged {
     /// # Errors
     /// [`Unusable`] where it does not.
     pub(super) fn answers_to(&self, case: &Case<'_>, rows: &RecordBatch) -> anyhow::Result<Answers> {
-        let answers = self.exported(case)?.answers(rows, self.width()?);
+        let model = self.exported(case)?;
+        let answers = match self.shape {
+            Some(shape) => shape.ask(model, rows),
+            None => model.answers(rows, self.width()?),
+        };
         Ok(answers.map_err(|why| Unusable(format!("the exported model: {why}")))?)
     }
 
@@ -146,9 +151,9 @@ impl Judged {
     fn no_dearer(&self, case: &Case<'_>, max_regression: f64) -> anyhow::Result<Found> {
         let champion = match case.rivals.champion() {
             Ok(champion) => champion,
-            Err(why) => return Ok(Found::open(why)),
+            Err(why) => return Ok(Found::waiting(why)),
         };
-        let Some(costs) = case.training.costs.as_ref().filter(|_| self.report.decision.is_some()) else {
+        let Some(costs) = case.training.costs.as_ref().filter(|_| self.decides) else {
             return Ok(Found::open("the objective declares no costs of decisions"));
         };
         let both = match self.beside(case, champion)? {
@@ -219,17 +224,29 @@ impl Judged {
         let bundle =
             app.block(source.fetch(&other.model, &version)).map_err(|error| said(error.to_string()))?;
         let decision = app.block(source.file(&other.model, &version, file::DECISION));
-        let decision = decision
-            .map_err(|error| said(error.to_string()))?
-            .ok_or_else(|| said(format!("it has no `{}`, so it was not trained here", file::DECISION)))?;
-        let theirs: serde_json::Value = serde_json::from_slice(&decision)?;
+        let decision = decision.map_err(|error| said(error.to_string()))?;
         let ours: serde_json::Value = serde_json::from_str(&self.decision)?;
+        // A command's model comes without its decisions, and is asked as the one that is tested.
+        let shape = self.shape.filter(|_| decision.is_none());
+        let theirs: serde_json::Value = match (decision, shape) {
+            (Some(decision), _) => serde_json::from_slice(&decision)?,
+            (None, Some(_)) => ours.clone(),
+            (None, None) => {
+                return Err(said(format!("it has no `{}`, so it was not trained here", file::DECISION)));
+            }
+        };
         anyhow::ensure!(ours.get("classes") == theirs.get("classes"), "it has other classes");
         let all = |answers: Answers| -> anyhow::Result<Vec<Vec<f64>>> {
             let all: Option<Vec<Vec<f64>>> = answers.into_iter().collect();
             all.ok_or_else(|| said("a model does not take every held-out row".to_owned()))
         };
-        let answers = load(app, &bundle).map_err(said)?.answers(rows, self.width()?).map_err(said)?;
+        let answers = match shape {
+            Some(shape) => made::open(case, &bundle, rows).and_then(|model| shape.ask(&model, rows)),
+            None => {
+                load(app, &bundle, false).and_then(|model| model.answers(rows, self.width().unwrap_or(1)))
+            }
+        };
+        let answers = answers.map_err(said)?;
         let threshold = theirs.get("threshold").and_then(serde_json::Value::as_f64);
         Ok(Both {
             new: with_answers(&self.predictions, &all(own.clone())?, None)?,

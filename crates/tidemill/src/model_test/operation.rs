@@ -1,6 +1,7 @@
 //! Tests of the exported model as a thing to run, and of the training as a thing to trust.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -27,6 +28,9 @@ const NAMED: usize = 3;
 impl Case<'_> {
     /// The model's inputs by name.
     pub(super) fn inputs(&self) -> anyhow::Result<Vec<String>> {
+        if let Some(inputs) = self.made.and_then(|made| made.inputs.get()) {
+            return Ok(inputs.clone());
+        }
         let signature = crate::tracking::signature(self.folder)?;
         Ok(signature.inputs.into_iter().map(|input| input.name).collect())
     }
@@ -46,10 +50,21 @@ impl Case<'_> {
 
 /// The size of the exported model.
 pub(super) fn size(case: &Case<'_>, test: &SizeTest) -> anyhow::Result<TestResult> {
-    let size = fs_err::metadata(case.folder.join(file::ONNX))?.len();
+    let size = occupied(case.folder)?;
     let good = size as f64 <= test.max_mb * 1e6;
     let found = Found::new(good, bytes(size)).figure("bytes", size as f64);
     Ok(found.named(format!("exported model at most {} MB", number(test.max_mb))))
+}
+
+/// Bytes of a model: of `model.onnx` where there is one, else of all its files.
+fn occupied(path: &Path) -> std::io::Result<u64> {
+    if path.is_file() {
+        return Ok(fs_err::metadata(path)?.len());
+    }
+    if path.join(file::ONNX).is_file() {
+        return occupied(&path.join(file::ONNX));
+    }
+    fs_err::read_dir(path)?.map(|entry| occupied(&entry?.path())).sum()
 }
 
 /// Whether the training does what any training must: one result for each check.
@@ -105,7 +120,7 @@ impl Judged {
     pub(super) fn leakage(&self, case: &Case<'_>, test: &LeakageTest) -> anyhow::Result<Vec<TestResult>> {
         let table = case.table()?;
         let limit = test.max_alone.unwrap_or(ALONE);
-        let metric = match self.report.task.kind {
+        let metric = match self.task {
             TaskKind::Classification => "roc_auc",
             TaskKind::Regression => "r2",
         };
@@ -142,7 +157,7 @@ impl Judged {
             return Ok(Found::open("there are no held-out rows"));
         }
         let mut columns = case.inputs()?;
-        columns.push(self.report.task.target.clone());
+        columns.push(self.target.clone());
         let same = overlap(table, &held_out, &columns)?;
         let share = same as f64 / held_out.len() as f64;
         let message =

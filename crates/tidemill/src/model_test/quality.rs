@@ -26,7 +26,14 @@ impl Judged {
     pub(super) fn coded(&self, case: &Case<'_>, columns: &[String], rare: u64) -> anyhow::Result<Vec<Coded>> {
         let rows = self.held_out(case)?;
         let rare = usize::try_from(rare)?;
-        columns.iter().map(|column| Ok(coded(rows, column, rare)?)).collect()
+        let of = |column: &String| {
+            let mut found = coded(rows, column, rare)?;
+            if case.hidden.contains(column) {
+                conceal(column, &mut found);
+            }
+            Ok(found)
+        };
+        columns.iter().map(of).collect()
     }
 
     /// The slices that are worst, whichever columns describe them.
@@ -212,7 +219,16 @@ impl Judged {
                 0 => String::new(),
                 some => format!("; {} with fewer than {least} rows left out", plural(some as u64, "group")),
             };
-            let name = |at: usize| found.groups.get(at).map_or("", |group| group.name.as_str());
+            let is_hidden = case.hidden.contains(attribute);
+            let names: Vec<String> = (1..)
+                .zip(&found.groups)
+                .map(
+                    |(at, group)| {
+                        if is_hidden { format!("group {at} (not shown)") } else { group.name.clone() }
+                    },
+                )
+                .collect();
+            let name = |at: usize| names.get(at).map_or("", String::as_str);
             let fairness = &found.fairness;
             let differences = [
                 ("demographic parity", test.demographic_parity, fairness.demographic_parity.as_ref()),
@@ -230,6 +246,13 @@ impl Judged {
             }
         }
         Ok(results)
+    }
+}
+
+/// Takes the values out of conditions; their numbers still tell them apart.
+fn conceal(column: &str, found: &mut Coded) {
+    for (at, condition) in (1..).zip(&mut found.conditions) {
+        *condition = format!("{column} has value {at} (not shown)");
     }
 }
 

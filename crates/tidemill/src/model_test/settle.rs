@@ -24,6 +24,7 @@ pub(super) struct Found {
     message: String,
     figures: BTreeMap<String, f64>,
     ages: Option<AgeCurve>,
+    waits: bool,
 }
 
 impl Found {
@@ -37,9 +38,14 @@ impl Found {
         Self::of(Outcome::NotJudged, message)
     }
 
+    /// Nothing to compare with yet, which is as it must be for the first version of a model.
+    pub(super) fn waiting(message: impl Into<String>) -> Self {
+        Self { waits: true, ..Self::open(message) }
+    }
+
     /// Of an outcome that is known.
     pub(super) fn of(outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { outcome, message: message.into(), figures: BTreeMap::new(), ages: None }
+        Self { outcome, message: message.into(), figures: BTreeMap::new(), ages: None, waits: false }
     }
 
     /// Adds a number for programs, if it is finite.
@@ -63,6 +69,7 @@ impl Found {
             message: self.message,
             figures: self.figures,
             ages: self.ages,
+            waits: self.waits,
         }
     }
 }

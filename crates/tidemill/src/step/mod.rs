@@ -1,14 +1,17 @@
 //! The bodies of built-in steps, behind the pipeline's `Builtin` seam.
 
+mod progress;
 pub(crate) mod sql;
 pub(crate) mod train;
 
 use std::path::{Path, PathBuf};
 
 use tidemill_core::declare::{Action, Step};
-use tidemill_core::{Cancel, Digest, Progress, Unit};
+use tidemill_core::{Cancel, Digest};
 use tidemill_pipeline::{Builtin, StepContext, StepFailure};
 use tokio::runtime::Handle;
+
+use progress::StepProgress;
 
 /// Runs `sql` and `train` steps in this process.
 pub(crate) struct Bodies {
@@ -68,17 +71,6 @@ impl Builtin for Bodies {
             Action::Train(training) => train::run(step, training, context, &self.runtime),
             Action::Run { .. } => Err(StepFailure::new("a `run` step has no built-in body")),
         }
-    }
-}
-
-/// Stops with the step and tells the log how far the work is.
-struct StepProgress<'a>(&'a Cancel);
-
-impl Progress for StepProgress<'_> {
-    fn begin(&self, _: &str, _: Option<u64>, _: Unit) {}
-    fn advance(&self, _: u64) {}
-    fn cancelled(&self) -> bool {
-        self.0.is_cancelled()
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn run(
         spill_dir: context.scratch.join("spill"),
         partitions: context.threads,
     };
-    let progress = StepProgress(context.cancel);
+    let progress = StepProgress::new(context);
     let outcome =
         runtime.block_on(tidemill_data::sql::run(&job, &progress)).map_err(|error| match error {
             tidemill_data::Error::Cancelled => StepFailure::cancelled(),

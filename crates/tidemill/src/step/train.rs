@@ -62,7 +62,7 @@ pub(super) fn run(
         .num_threads(context.threads.max(1))
         .build()
         .map_err(|error| StepFailure::new(format!("cannot start threads: {error}")))?;
-    let progress = StepProgress(context.cancel);
+    let progress = StepProgress::new(context);
     let fitted =
         pool.install(|| fit(&batches, training, GOLDEN_ROWS, &progress)).map_err(|error| match error {
             tidemill_train::Error::Cancelled => StepFailure::cancelled(),

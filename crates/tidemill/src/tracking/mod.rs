@@ -4,6 +4,7 @@
 //! its own run in its environment, so that a script with `mlflow.autolog()` lands there without any configuration.
 
 mod environment;
+mod gpu;
 mod model;
 mod queue;
 mod sampler;

@@ -4,7 +4,6 @@
 //! the whole machine, as in MLflow; those that begin with `system/step_` of the step's own processes.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::Instant;
 
 use sysinfo::{
@@ -12,11 +11,13 @@ use sysinfo::{
     ProcessesToUpdate, System, UpdateKind,
 };
 
+use super::gpu::Gpus;
+
 /// A measured value and its name.
 pub(crate) type Reading = (String, f64);
 
 /// MLflow counts a megabyte as a million bytes.
-const MEGABYTE: f64 = 1e6;
+pub(super) const MEGABYTE: f64 = 1e6;
 
 /// What is read again and again. Rates are since the reading before.
 pub(crate) struct Machine {
@@ -25,7 +26,7 @@ pub(crate) struct Machine {
     networks: Networks,
     /// Bytes received and sent since the first reading.
     network: (u64, u64),
-    has_gpu: bool,
+    gpus: Gpus,
 }
 
 impl Machine {
@@ -36,7 +37,7 @@ impl Machine {
             disks: Disks::new_with_refreshed_list_specifics(DiskRefreshKind::nothing().with_storage()),
             networks: Networks::new_with_refreshed_list(),
             network: (0, 0),
-            has_gpu: true,
+            gpus: Gpus::default(),
         };
         machine.system.refresh_cpu_specifics(CpuRefreshKind::nothing().with_cpu_usage());
         machine.refresh_processes();
@@ -79,7 +80,7 @@ impl Machine {
         }
         add("network_receive_megabytes", self.network.0 as f64 / MEGABYTE);
         add("network_transmit_megabytes", self.network.1 as f64 / MEGABYTE);
-        readings.extend(self.gpus());
+        readings.extend(self.gpus.read());
         readings
     }
 
@@ -115,49 +116,9 @@ impl Machine {
             ("system/step_processes".to_owned(), f64::from(count)),
         ]
     }
-
-    /// The GPUs, as `nvidia-smi` sees them; asked once only where it is not there.
-    fn gpus(&mut self) -> Vec<Reading> {
-        if !self.has_gpu {
-            return Vec::new();
-        }
-        let output = Command::new("nvidia-smi")
-            .arg("--query-gpu=index,utilization.gpu,memory.used,memory.total,power.draw,power.limit")
-            .arg("--format=csv,noheader,nounits")
-            .output();
-        match output {
-            Ok(output) if output.status.success() => gpu_readings(&String::from_utf8_lossy(&output.stdout)),
-            _ => {
-                self.has_gpu = false;
-                Vec::new()
-            }
-        }
-    }
 }
 
-/// One line per GPU: index, utilisation in percent, memory used and total in MiB, power drawn and allowed in W. What a
-/// GPU does not know (`[N/A]`) is left out.
-fn gpu_readings(text: &str) -> Vec<Reading> {
-    const MEBIBYTE: f64 = 1_048_576.0;
-    let mut readings = Vec::new();
-    for line in text.lines() {
-        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-        let [index, utilisation, used, total, power, limit] = fields[..] else { continue };
-        let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
-        let mut add = |name: &str, value: Option<f64>| {
-            readings.extend(value.map(|value| (format!("system/gpu_{index}_{name}"), value)));
-        };
-        let percent = |part: Option<f64>, whole: Option<f64>| Some(share(part?, whole?));
-        add("utilization_percentage", number(utilisation));
-        add("memory_usage_megabytes", number(used).map(|used| used * MEBIBYTE / MEGABYTE));
-        add("memory_usage_percentage", percent(number(used), number(total)));
-        add("power_usage_watts", number(power));
-        add("power_usage_percentage", percent(number(power), number(limit)));
-    }
-    readings
-}
-
-fn share(part: f64, whole: f64) -> f64 {
+pub(super) fn share(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { 100.0 * part / whole } else { 0.0 }
 }
 
@@ -210,7 +171,7 @@ impl Rhythm {
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::CommandExt as _;
-    use std::process::Stdio;
+    use std::process::{Command, Stdio};
     use std::time::Duration;
 
     use super::*;
@@ -255,26 +216,6 @@ mod tests {
         rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
         child.wait().unwrap();
         assert_eq!(found["system/step_processes"], 2.0);
-    }
-
-    #[test]
-    fn gpus_are_read_as_far_as_they_tell() {
-        let readings = gpu_readings("0, 35, 1024, 24576, 71.50, 350.00\n1, [N/A], 0, 24576, [N/A], [N/A]\n");
-        let names: Vec<&str> = readings.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(
-            names,
-            [
-                "system/gpu_0_utilization_percentage",
-                "system/gpu_0_memory_usage_megabytes",
-                "system/gpu_0_memory_usage_percentage",
-                "system/gpu_0_power_usage_watts",
-                "system/gpu_0_power_usage_percentage",
-                "system/gpu_1_memory_usage_megabytes",
-                "system/gpu_1_memory_usage_percentage",
-            ]
-        );
-        assert_eq!(readings[1].1, 1024.0 * 1.048_576);
-        assert_eq!(gpu_readings("No devices were found"), []);
     }
 
     #[test]

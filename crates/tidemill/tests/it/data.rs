@@ -276,3 +276,169 @@ fn collection_keeps_artifacts_but_not_those_of_nobody() {
     project.run(&["log", "verify"]).good();
     project.run(&["data", "verify"]).good();
 }
+
+/// What clients deleted goes for good: not at once, not without `--yes`, and by name also at once.
+#[test]
+fn collection_takes_what_was_deleted() {
+    use tidemill_core::{Actor, Clock as _, SystemClock};
+    use tidemill_db::artifacts::Artifact;
+    use tidemill_registry::{NewRun, Registry};
+
+    let project = project();
+    project.write("kept.txt", "kept\n");
+    project.run(&["data", "add", "kept", "kept.txt"]).good();
+    let options = tidemill_store::StoreOptions::default;
+    let store = tidemill_store::Store::open(&project.path(".tidemill/store"), options()).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let database = project.path(".tidemill/tidemill.db").to_str().unwrap().to_owned();
+    let clock = std::sync::Arc::new(SystemClock);
+    let entry = store.put_many(&["of a run"], false).unwrap()[0];
+    let [run, other] = runtime.block_on(async {
+        let db = tidemill_db::Db::open(&database, clock.clone()).await.unwrap();
+        let registry = Registry::new(db.clone(), store, clock.clone());
+        let actor = Actor::user("ana");
+        let experiment = registry.create_experiment(&actor, "tries", None, Vec::new()).await.unwrap();
+        let new = || NewRun { experiment: experiment.to_string(), ..NewRun::default() };
+        let run = registry.create_run(&actor, new()).await.unwrap().info.id.to_string();
+        let other = registry.create_run(&actor, new()).await.unwrap().info.id.to_string();
+        let path = format!("{experiment}/{run}/artifacts/a");
+        let artifact =
+            Artifact { path, digest: entry.digest, bytes: entry.bytes, sha256: None, at: clock.now() };
+        db.put_artifacts(&[artifact]).await.unwrap();
+        registry.delete_run(&actor, &run).await.unwrap();
+        db.close().await.unwrap();
+        [run, other]
+    });
+    let none = serde_json::json!(
+        {"experiments": 0, "runs": 0, "logged_models": 0, "files": 0, "in_use": 0}
+    );
+    let gc = |more: &[&str]| {
+        let mut arguments = vec!["--json", "gc"];
+        arguments.extend(more);
+        project.run(&arguments).good().json()["deleted"].clone()
+    };
+    assert_eq!(gc(&["--yes"]), none, "it was deleted just now");
+    project.run(&["gc", "--run", &other]).fails(1, &["cannot be removed", "deleted before"]);
+    project.run(&["gc", "--experiment", "no such"]).fails(1, &["there is no experiment `no such`"]);
+    for yes in [&["--older-than", "0s"][..], &["--run", &run], &["--run", &run, "--yes"]] {
+        let gone = gc(yes);
+        assert_eq!((&gone["runs"], &gone["files"]), (&1.into(), &1.into()), "{yes:?}");
+    }
+    assert_eq!(gc(&["--older-than", "0s", "--yes"]), none);
+    project.run(&["log"]).good().says(&["tracking.run.removed"]);
+    project.run(&["log", "verify"]).good();
+    let store = tidemill_store::Store::open(&project.path(".tidemill/store"), options()).unwrap();
+    assert!(!store.contains(&entry.digest).unwrap());
+}
+
+#[test]
+fn damage_is_taken_out_and_what_it_hit_comes_back() {
+    let project = project();
+    let text = "a line that is in one pack only\n";
+    project.write("in/one.txt", text);
+    project.run(&["data", "add", "texts", "in"]).good();
+    flip(&project.path(".tidemill/store"), text);
+    project
+        .run(&["data", "verify"])
+        .fails(1, &["data verify --repair"])
+        .says(&["damaged", "needed by texts@1/one.txt"]);
+    // Adding again does not help as long as the damaged object counts as there.
+    project
+        .run(&["data", "verify", "--repair"])
+        .fails(1, &["data pull", "data add"])
+        .says(&["1 damaged object taken out"]);
+    project
+        .run(&["data", "verify"])
+        .fails(1, &["data add"])
+        .says(&["it is missing", "needed by texts@1/one.txt"]);
+    project.run(&["data", "add", "texts", "in"]).good().says(&["texts@1 holds this already"]);
+    project.run(&["data", "verify"]).good();
+    project.run(&["data", "get", "texts", "--out", "out"]).good();
+    assert_eq!(project.read("out/one.txt"), text);
+}
+
+#[test]
+fn a_damaged_output_runs_its_step_again() {
+    let project = Project::new(
+        "{project: data, pipeline: {a: {run: cat x.txt y.txt > out.txt, deps: [x.txt, y.txt], outs: [out.txt]}}}",
+    );
+    project.write("x.txt", "a line of one\n");
+    project.write("y.txt", "other words\n");
+    project.run(&["run"]).good();
+    flip(&project.path(".tidemill/store"), "a line of one\nother words\n");
+    fs_err::remove_file(project.path("out.txt")).unwrap();
+    let ran = project.run(&["run"]).good();
+    assert!(ran.stderr.contains("`out.txt` cannot be restored, so step `a` runs again"), "{ran}");
+    fs_err::remove_file(project.path("out.txt")).unwrap();
+    assert_eq!(project.states(&[])[0].1, "restored");
+    project.run(&["data", "verify"]).good();
+}
+
+/// Flips a byte of what a store has of a text.
+fn flip(store: &std::path::Path, text: &str) {
+    let mut found = false;
+    for pack in fs_err::read_dir(store.join("packs")).unwrap() {
+        let path = pack.unwrap().path();
+        let mut bytes = fs_err::read(&path).unwrap();
+        if let Some(at) = bytes.windows(text.len()).position(|window| window == text.as_bytes()) {
+            bytes[at] ^= 1;
+            fs_err::remove_file(&path).unwrap();
+            fs_err::write(&path, bytes).unwrap();
+            found = true;
+        }
+    }
+    assert!(found, "`{text}` is in no pack");
+}
+
+#[test]
+fn what_a_remote_says_does_not_choose_the_place() {
+    let remote = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", remote.path().display());
+    let here = project();
+    here.write("table.csv", "id\n1\n");
+    here.run(&["data", "add", "table", "table.csv"]).good();
+    here.run(&["data", "push", "--remote", &url]).good();
+    let document = remote.path().join("refs/datasets/table/00000001.json");
+    let text = fs_err::read_to_string(&document).unwrap();
+    fs_err::write(&document, text.replace("\"table.csv\"", "\"../stolen.csv\"")).unwrap();
+    let there = project();
+    there.run(&["data", "pull", "--remote", &url]).good();
+    there.run(&["data", "get", "table"]).fails(1, &["`../stolen.csv`", "data get table@1 --out PATH"]);
+    assert!(!there.root().join("../stolen.csv").exists());
+    there.run(&["data", "get", "table", "--out", "t.csv"]).good();
+    assert_eq!(there.read("t.csv"), "id\n1\n");
+}
+
+#[test]
+fn a_collection_keeps_what_other_projects_need() {
+    let shared = tempfile::tempdir().unwrap();
+    let new = |name: &str| {
+        let store = shared.path().join("store");
+        Project::new(&format!("{{project: {name}, store: {{path: '{}'}}}}", store.display()))
+    };
+    let (one, two) = (new("one"), new("two"));
+    for (project, text) in [(&one, "of one\n"), (&two, "of two\n")] {
+        project.write("t.txt", text);
+        project.run(&["data", "add", "t", "t.txt"]).good();
+    }
+    let swept = one.run(&["gc", "--yes", "--json"]).good().json();
+    assert_eq!(swept["report"]["removed_objects"], 0);
+    two.run(&["data", "get", "t", "--out", "back.txt"]).good();
+    // One that is there and cannot be asked stops it, and says how to go on.
+    let database = two.path(".tidemill/tidemill.db");
+    let good = fs_err::read(&database).unwrap();
+    fs_err::write(&database, "no database").unwrap();
+    let folder = fs_err::canonicalize(two.root()).unwrap();
+    let folder = folder.to_str().unwrap();
+    one.run(&["gc", "--yes"]).fails(1, &["project `two`", folder, "--without"]);
+    let without = one.run(&["gc", "--without", folder, "--json"]).good().json();
+    assert_eq!(without["report"]["removed_objects"], 1);
+    fs_err::write(&database, good).unwrap();
+    two.run(&["data", "verify"]).good();
+    // One that is gone needs nothing any more.
+    drop(two);
+    let ran = one.run(&["gc", "--yes", "--json"]).good();
+    assert!(ran.stderr.contains("project `two`") && ran.stderr.contains("is gone"), "{ran}");
+    assert_eq!(ran.json()["report"]["removed_objects"], 1);
+    assert!(!one.run(&["gc"]).good().stderr.contains("is gone"));
+}

@@ -34,20 +34,24 @@ fn forbid(project: &Project, name: &str) {
     fs_err::set_permissions(project.path(name), std::fs::Permissions::from_mode(0o000)).unwrap();
 }
 
-#[test]
-fn a_full_disk_is_named_and_loses_nothing() {
-    let project = Project::new("{project: full}");
-    project.write("small.bin", vec![1; 100_000]);
-    let mut noise = Vec::with_capacity(6_000_000);
+/// Bytes that compression cannot shorten: Marsaglia's xorshift64.
+fn noise(length: usize) -> Vec<u8> {
+    let mut noise = Vec::with_capacity(length);
     let mut state = 88_172_645_463_325_252_u64;
-    while noise.len() < 6_000_000 {
-        // Marsaglia's xorshift64: nothing that compression could shorten.
+    while noise.len() < length {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         noise.extend_from_slice(&state.to_le_bytes());
     }
-    project.write("large.bin", noise);
+    noise
+}
+
+#[test]
+fn a_full_disk_is_named_and_loses_nothing() {
+    let project = Project::new("{project: full}");
+    project.write("small.bin", vec![1; 100_000]);
+    project.write("large.bin", noise(6_000_000));
     let ran = in_namespace(
         &project,
         "mkdir disk; mount -t tmpfs -o size=3m tmpfs disk
@@ -66,6 +70,37 @@ fn a_full_disk_is_named_and_loses_nothing() {
     assert!(during.contains("the disk is full"), "{ran}");
     assert!(!ran.stdout.contains("large") && ran.stdout.contains("the store is intact"), "{ran}");
     assert!(!ran.stderr.contains("panicked"), "{ran}");
+}
+
+#[test]
+fn a_full_disk_during_a_run_loses_nothing() {
+    let project = Project::empty();
+    project.write("large.bin", noise(5_000_000));
+    let ran = in_namespace(
+        &project,
+        "mkdir disk; mount -t tmpfs -o size=8m tmpfs disk
+         cat > disk/tidemill.yaml <<'END'
+project: full
+pipeline:
+  small: {run: echo 1 > small.txt, outs: [small.txt], sandbox: off}
+  big: {run: cp ../large.bin big.bin, deps: [small.txt], outs: [big.bin], sandbox: off}
+END
+         if \"$TIDEMILL\" run -C disk; then exit 9; fi
+         echo --- >&2
+         \"$TIDEMILL\" data verify -C disk
+         \"$TIDEMILL\" log verify -C disk
+         mount -o remount,size=64m disk
+         \"$TIDEMILL\" run -C disk
+         cmp large.bin disk/big.bin
+         rm disk/big.bin
+         \"$TIDEMILL\" run -C disk
+         cmp large.bin disk/big.bin",
+    );
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let (during, _) = ran.stderr.split_once("---").unwrap();
+    assert!(during.contains("the disk is full"), "{ran}");
+    assert!(ran.stdout.contains("the store is intact"), "{ran}");
+    assert!(!ran.stderr.contains("panicked") && !ran.stderr.contains("is kept"), "{ran}");
 }
 
 #[test]

@@ -93,6 +93,137 @@ fn a_lost_or_changed_output_is_restored() {
 }
 
 #[test]
+fn work_by_hand_is_kept_and_comes_back() {
+    let project = chain();
+    project.run(&["run"]).good();
+    project.write("apart.txt", "by hand\n");
+    let ran = project.run(&["run"]).good();
+    assert_eq!(project.read("apart.txt"), "apart\n");
+    let (_, line) =
+        ran.stderr.split_once("`apart.txt` was not what step `apart` wrote; it is kept: ").unwrap();
+    let digest = line.split_whitespace().find(|word| word.starts_with("b3:")).unwrap();
+    // No collection takes it, however few runs stay.
+    project.run(&["gc", "--yes", "--keep-runs", "0"]).good();
+    project.run(&["data", "get", digest]).fails(2, &["--out PATH"]);
+    project.run(&["data", "get", digest, "--out", "back.txt"]).good().says(&["back.txt", "8 B in 1 file"]);
+    assert_eq!(project.read("back.txt"), "by hand\n");
+    // What is known is not kept once more.
+    project.write("apart.txt", "by hand\n");
+    let again = project.run(&["run"]).good();
+    assert!(!again.stderr.contains("is kept"), "{again}");
+}
+
+#[test]
+fn edited_outputs_of_the_lock_file_are_not_believed() {
+    let project = chain();
+    project.run(&["run"]).good();
+    let lock = project.read("tidemill.lock");
+    let line = lock.lines().find(|line| line.contains(" out ") && line.ends_with("apart.txt")).unwrap();
+    let other = lock.lines().find(|line| line.contains(" out ") && line.ends_with("first.txt")).unwrap();
+    project.write("tidemill.lock", lock.replace(line, &other.replace("first.txt", "apart.txt")));
+    project.run(&["run"]).fails(1, &["tidemill.lock:", "outputs of step `apart`", "were they edited?"]);
+    // One that is older and has no checksums is read.
+    let older: Vec<&str> = lock.lines().filter(|line| !line.contains(" check ")).collect();
+    project.write("tidemill.lock", older.join("\n") + "\n");
+    project.run(&["run"]).good().says(&["nothing to do"]);
+}
+
+#[test]
+fn a_lock_file_that_was_left_behind_is_written_again() {
+    let project = chain();
+    project.run(&["run"]).good();
+    let old = project.read("tidemill.lock");
+    project.write("source.txt", "two\n");
+    project.run(&["run"]).good();
+    let new = project.read("tidemill.lock");
+    assert_ne!(old, new);
+    // As a kill between the last step and the lock file leaves it.
+    project.write("tidemill.lock", old);
+    project.write(".tidemill.lock.4711.tmp", "half");
+    assert!(project.states(&[]).iter().all(|(_, state)| state == "unchanged"));
+    assert_eq!(project.read("tidemill.lock"), new);
+    assert!(!project.has(".tidemill.lock.4711.tmp"));
+}
+
+#[test]
+fn no_collection_comes_between_a_run() {
+    use tidemill_core::Quiet;
+    use tidemill_store::{Error, Store, StoreOptions};
+
+    let project = Project::new(
+        "
+project: held
+pipeline:
+  slow: {run: touch started; while ! test -e go; do sleep 0.01; done; cat in.txt > out.txt, deps: [in.txt], outs: [out.txt], sandbox: off}
+",
+    );
+    project.write("in.txt", "an input\n");
+    let run = project
+        .command(&["run"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("the start of the step", || project.has("started"));
+    let options = StoreOptions { lock_wait: std::time::Duration::from_millis(20), ..StoreOptions::default() };
+    let store = Store::open(&project.path(".tidemill/store"), options).unwrap();
+    assert!(matches!(store.gc(&[], false, &Quiet), Err(Error::Busy { .. })));
+    // Saying what would go needs nobody to wait.
+    project.run(&["gc"]).good();
+    project.write("go", "");
+    assert!(run.wait_with_output().unwrap().status.success());
+    project.run(&["gc", "--yes"]).good();
+    // The input is there, which only the lock file names.
+    project.run(&["data", "verify"]).good().says(&["the store is intact"]);
+}
+
+#[test]
+fn what_a_killed_run_held_is_free() {
+    use tidemill_core::Quiet;
+    use tidemill_store::{Store, StoreOptions};
+
+    let project = Project::new(
+        "{project: held, pipeline: {slow: {run: touch started; sleep 300, outs: [out], sandbox: off}}}",
+    );
+    let mut run = project
+        .command(&["run"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("the start of the step", || project.has("started"));
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let options = StoreOptions { lock_wait: std::time::Duration::from_millis(20), ..StoreOptions::default() };
+    let store = Store::open(&project.path(".tidemill/store"), options).unwrap();
+    store.gc(&[], false, &Quiet).unwrap();
+    // The next run ends what is left of the step.
+    let text = project.read("tidemill.yaml").replace("sleep 300", "touch out");
+    project.write("tidemill.yaml", text);
+    project.run(&["run"]).good();
+}
+
+#[test]
+fn tools_of_the_project_are_there_when_a_run_is_repeated() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let project = Project::new(
+        "
+project: tools
+pipeline:
+  made: {run: env/bin/make-it > out.txt, deps: [in.txt], outs: [out.txt]}
+",
+    );
+    project.write("in.txt", "1\n");
+    project.write("env/pyvenv.cfg", "");
+    project.write("env/bin/make-it", "#!/bin/sh\ncat in.txt in.txt\n");
+    fs_err::set_permissions(project.path("env/bin/make-it"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    project.run(&["run"]).good();
+    project.run(&["reproduce", "last"]).good().says(&["identical: 1 output of 1 step"]);
+    assert!(project.has("env/bin/make-it"));
+}
+
+#[test]
 fn parameters_count_only_where_they_are_named() {
     let project = chain();
     project.run(&["run"]).good();
@@ -345,6 +476,10 @@ pipeline:
 ",
     );
     project.run(&["run", "--sweep", "x=2,3"]).good().says(&["x=2", "square.y=4", "x=3", "square.y=9"]);
+    let dry = project.run(&["run", "--sweep", "x=2,5", "--dry-run", "--json"]).good().json();
+    let parts = |i: usize| (dry[i]["parameters"][0].clone(), dry[i]["steps"][0]["decision"].clone());
+    assert_eq!(parts(0), ("x=2".into(), "restore".into()));
+    assert_eq!(parts(1), ("x=5".into(), "run".into()));
     // A value that ran before is restored.
     let again = project.run(&["run", "--json", "--param", "x=2"]).good().json();
     assert_eq!(again["run"]["steps"][0]["state"], "restored");

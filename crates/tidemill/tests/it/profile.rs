@@ -207,3 +207,25 @@ fn proposed_suites_hold_where_they_come_from() {
     project.write("tidemill.yaml", &text);
     project.run(&["check"]).good().says(&["expectations hold"]);
 }
+
+#[test]
+fn a_version_has_a_profile_from_the_beginning_and_is_read_as_declared() {
+    let declared = PROJECT
+        .replace("orders.csv", "orders.txt")
+        .replace("    key: [id]", "    format: csv\n    key: [id]");
+    let project = Project::new(&declared);
+    project.write("orders.txt", orders(0.0, ["web", "shop"]));
+    let added = project.run(&["data", "add", "orders", "orders.txt", "--json"]).good().json();
+    assert_eq!((&added["rows"], &added["profiled"]), (&500.into(), &true.into()), "{added}");
+    project.run(&["data", "profile", "orders@1"]).good().says(&["orders@1: 500 rows, 4 columns"]);
+    project.run(&["check", "--suggest", "orders@1"]).good();
+    project.run(&["data", "drift", "orders@1", "orders.txt"]).good();
+    project.run(&["data", "diff", "orders@1", "orders@1"]).good();
+    // The rule of the project asks for the stored version.
+    project.run(&["check"]).good();
+    // What is no table is stored all the same, without a word of it.
+    project.write("notes.md", "# Notes\n");
+    let added = project.run(&["data", "add", "notes", "notes.md", "--json"]).good();
+    assert_eq!(added.json()["profiled"], false, "{added}");
+    assert!(!added.stderr.contains("profile"), "{added}");
+}

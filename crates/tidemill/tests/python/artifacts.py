@@ -60,6 +60,29 @@ def check_a_large_file():
         same((os.path.getsize(back), digest_of(back)), (BIG, digest), "downloaded")
 
 
+def check_a_file_in_parts():
+    """The client sends parts where the server says that it takes them, and the whole file where not."""
+    info = harness.call("GET", "/api/3.0/mlflow/server-info")
+    size, chunk = 5_500_000, 1_000_000
+    put, urls = requests.put, []
+    variables = {"MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": str(chunk), "MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE": str(chunk)}
+    os.environ.update(variables)
+    requests.put = lambda url, **options: urls.append(url) or put(url, **options)
+    try:
+        with tempfile.TemporaryDirectory() as there:
+            source = os.path.join(there, "parts.bin")
+            digest = fill(source, size, 7)
+            MlflowClient().log_artifact(run().run_id, source, "in parts")
+            os.remove(source)
+            path = mlflow.artifacts.download_artifacts(f"runs:/{run().run_id}/in parts/parts.bin", dst_path=there)
+            same(digest_of(path), digest, "downloaded")
+    finally:
+        requests.put = put
+        for name in variables:
+            os.environ.pop(name)
+    same(len(urls), 6 if info["multipart_uploads_enabled"] else 0, "parts")
+
+
 def check_a_tree_of_many_files():
     with tempfile.TemporaryDirectory() as there:
         source = pathlib.Path(there, "in")

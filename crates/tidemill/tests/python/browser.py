@@ -78,6 +78,8 @@ class Browser:
         os.close(answers)
         self.buffer, self.sent, self.session = b"", 0, None
         self.problems, self.asked, self.under_way = [], {}, set()
+        # What was answered with an error: what kind of thing was asked for, the status, the address.
+        self.refused = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
@@ -145,6 +147,8 @@ class Browser:
             is_other = ".worker." in about["request"]["url"] or about["request"]["url"].startswith("blob:")
             if not is_other and about.get("type") != "EventSource":
                 self.under_way.add(about["requestId"])
+        elif what == "Network.responseReceived" and about["response"]["status"] >= 400:
+            self.refused.append((about["type"], about["response"]["status"], about["response"]["url"]))
         elif what == "Network.loadingFinished":
             self.under_way.discard(about["requestId"])
         elif what == "Network.loadingFailed":
@@ -160,7 +164,7 @@ class Browser:
             parts = [str(part.get("value", part.get("description", part["type"]))) for part in about["args"]]
             self.problems.append(f"console: {' '.join(parts)}")
         elif what == "Log.entryAdded" and about["entry"]["level"] == "error":
-            # A refused request is in the list of the proxy, with what was answered.
+            # A refused request is in `refused`, and where a proxy stands between in its list, with what was answered.
             if about["entry"]["source"] != "network":
                 self.problems.append(f"log: {about['entry']['text']} {about['entry'].get('url', '')}")
 
@@ -170,6 +174,7 @@ class Browser:
         self.call("Page.navigate", url="about:blank")
         self.call("Storage.clearDataForOrigin", origin=address.split("/#")[0], storageTypes="local_storage")
         self.problems.clear()
+        self.refused.clear()
         self.under_way.clear()
         self.call("Page.navigate", url=address)
 

@@ -24,7 +24,8 @@ def fill(store):
         from sklearn.linear_model import LinearRegression
 
         model = LinearRegression().fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
-        mlflow.sklearn.log_model(model, name="line", registered_model_name="reg")
+        info = mlflow.sklearn.log_model(model, name="line", registered_model_name="reg")
+        mlflow.log_metric("acc", 0.75, step=3, model_id=info.model_id)
     client.set_registered_model_alias("reg", "champion", "1")
     client.set_model_version_tag("reg", "1", "k", "v")
     client.update_registered_model("reg", description="a line")
@@ -43,6 +44,8 @@ def fill(store):
     client.create_model_version("reg", f"runs:/{run.info.run_id}/notes", run.info.run_id)
     client.create_model_version("reg", f"runs:/{run.info.run_id}/notes", run.info.run_id)
     client.delete_model_version("reg", "2")
+    client.create_registered_model("it's")
+    client.create_model_version("it's", f"runs:/{run.info.run_id}/notes", run.info.run_id)
 
 
 def check(url):
@@ -66,6 +69,10 @@ def check(url):
     versions = sorted(int(version.version) for version in client.search_model_versions("name='reg'"))
     assert versions == [1, 3], versions
     assert client.get_model_version("reg", "1").tags["k"] == "v"
+    assert [version.version for version in client.search_model_versions('name="it\'s"')] == ["1"]
+    [line] = client.search_logged_models([experiment.experiment_id], filter_string="metrics.acc > 0.5")
+    [acc] = [metric for metric in line.metrics if metric.key == "acc"]
+    assert (acc.value, acc.step, acc.run_id) == (0.75, 3, one.info.run_id), acc
     loaded = mlflow.pyfunc.load_model("models:/reg@champion")
     assert abs(loaded.predict([[3.0]])[0] - 7.0) < 1e-9
     folder = mlflow.artifacts.download_artifacts("models:/reg/3")

@@ -6,6 +6,7 @@ import pathlib
 import sys
 
 import browser
+import live_updates
 import own_pages
 
 STEPS = ["slow", "after"]
@@ -47,6 +48,7 @@ def follow(pages):
     # A log grows while its step runs.
     wait("document.body?.textContent.includes('second line')", "the log does not grow")
     assert pages.browser.run(f"{state('slow')}.includes('at work')")
+    live_updates.read_a_log(pages)
     pages.picture("run_that_goes_on")
     yield from pages.wrong()
     (pages.seen.root / "end").touch()
@@ -74,6 +76,9 @@ def main(url, axe, folder, root):
         pages = own_pages.Pages(opened, Running(url, root), pathlib.Path(axe).read_text(), folder)
         pages.size(1280)
         failed += own_pages.report("run_that_goes_on", lambda: list(follow(pages)))
+        for name, attempt in list(vars(live_updates).items()):
+            if name.startswith("try_"):
+                failed += own_pages.report(name, lambda attempt=attempt: [*(attempt(pages) or ()), *pages.wrong(rules=False)])
         for name, path, texts in [
             ("expectations", "/data/rows/expectations", ["broken", "Rows that break", HOSTILE, "3 of 4 rows"]),
             ("hostile_columns", "/data/versioned", ["Versions", "Columns that differ", "removed", "more", HOSTILE]),

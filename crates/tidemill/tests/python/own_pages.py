@@ -25,6 +25,10 @@ from sklearn.linear_model import LinearRegression
 HOSTILE = "<img src=x onerror=\"window.hurt=1\"><script>window.hurt=1</script>'\"`{{7*7}}"
 # What lets a rule of axe-core be broken, by its name; nothing does.
 ALLOWED = ()
+# A page that is not there. Nothing else may be answered with an error.
+MISSING = "/runs/none"
+# Pages that are looked at in every width and both schemes; the others in three of the four.
+BOTH = ("owner", "card", "run", "delivery", "pipeline")
 
 
 class Seen:
@@ -155,7 +159,7 @@ def paths(seen):
         ("log_verified", "/log?verify=1", ["intact"]),
         ("event", "/log/2", ["it is entry 2 of the log", "What led to it"]),
         ("login", "/login", ["Sign in"]),
-        ("missing", "/runs/none", ["Not found"]),
+        ("missing", MISSING, ["Not found"]),
         ("hostile_experiment", f"/experiments/{seen.hostile_experiment}", ["onerror"]),
         ("hostile_run", f"/runs/{seen.hostile}", ["onerror"]),
         ("hostile_file", f"/runs/{seen.hostile}?tab=files&path=notes/readme.md", ["onerror"]),
@@ -206,6 +210,9 @@ class Pages:
     def wrong(self, rules=True):
         """What is wrong with the page that is open."""
         yield from self.browser.problems
+        for kind, status, address in self.browser.refused:
+            if (kind, address) != ("Document", self.seen.url + MISSING):
+                yield f"answered with {status}: {kind} {address}"
         for asked in self.browser.asked.values():
             address = asked.split(" ", 1)[1]
             if not address.startswith((self.seen.url, "about:", "data:")):
@@ -225,7 +232,9 @@ class Pages:
                     yield f"axe {rule}: {help_}: {nodes}"
 
     def look(self, name, path, texts):
-        for width, dark in ((1280, False), (1280, True), (390, False)):
+        for width, dark in ((1280, False), (1280, True), (390, False), (390, True)):
+            if (width, dark) == (390, True) and name not in BOTH:
+                continue
             self.size(width)
             self.dark(dark)
             self.open(path, *texts)
@@ -312,6 +321,8 @@ def try_rollout(pages):
     pages.browser.click("form.change button", "Approve")
     # Nobody loads the page again: it follows the log.
     pages.browser.until("document.body?.textContent.includes('the release answers all requests')", "the first rollout is not over", 120)
+    # What could be decided is over as well.
+    pages.browser.until("!document.querySelector('form[action$=abort]')", "it could still be decided", 30)
     pages.open("/delivery/rollouts/2", "rollout")
     pages.browser.until("[...document.querySelectorAll('form.change button')].some((b) => b.textContent === 'Approve')", "no gate", 120)
     pages.browser.click("form.change button", "Approve")
@@ -350,10 +361,50 @@ def try_keyboard(pages):
     reached = []
     for _ in range(40):
         pages.browser.press("Tab", 9)
-        reached.append(pages.browser.run("document.activeElement.textContent.trim().slice(0, 30) || document.activeElement.name"))
+        text, outline, seen = pages.browser.run("""(() => {
+            const at = document.activeElement, style = getComputedStyle(at), box = at.getBoundingClientRect();
+            const seen = box.width > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
+            return [at.textContent.trim().slice(0, 30) || at.name, style.outlineStyle !== 'none' && style.outlineWidth, seen];
+        })()""")
+        assert outline and outline != "0px" and seen, f"it is not seen that `{text}` has the focus"
+        reached.append(text)
     assert reached[0] == "Skip to the page", reached
     for text in ("Home", "filter", "Apply", "Compare the ticked"):
         assert text in reached, f"{text} is not reached: {reached}"
+
+
+def try_refused_is_seen(pages):
+    """What a page does not get counts as wrong, however quietly it goes on without."""
+    pages.open("/", "Home")
+    pages.browser.run("Promise.all([fetch('/runs/nothing?tab=metrics'), new Promise((done) => {"
+                      "const picture = new Image(); picture.onerror = done; picture.src = '/no-preview.png' })]).then(() => 0)")
+    found = [problem for problem in pages.wrong(rules=False) if problem.startswith("answered with 404")]
+    assert len(found) == 2, found
+    pages.browser.refused.clear()
+
+
+def try_print(pages):
+    """Pages that are made to be printed are printed dark on white, whatever the screen is like, and without what cannot be clicked on
+    paper."""
+    shown = "getComputedStyle(document.querySelector({0})).{1}"
+    card = [f"/models/{pages.seen.trained}/2/card"] if pages.seen.trained else []
+    try:
+        for path in ["/owner", *card]:
+            # As wide as A4.
+            pages.size(794)
+            pages.browser.call("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+            pages.open(path, "Permalink")
+            ink = pages.browser.run(shown.format("'main'", "color"))
+            assert sum(map(int, ink.removeprefix("rgb(").removesuffix(")").split(", "))) < 200, f"{path} is printed in {ink}"
+            harness.same(pages.browser.run(shown.format("'html'", "backgroundColor")), "rgb(255, 255, 255)", f"the paper of {path}")
+            left = pages.browser.run("[...document.querySelectorAll('.side, .filter, .change, .pager, footer, .numbers')]"
+                                     ".filter((one) => one.getClientRects().length).map((one) => one.className || one.tagName)")
+            assert not left, f"{path} is printed with {left}"
+            pages.picture(f"print-{path.strip('/').replace('/', '-')}")
+            yield from (f"{path}: {problem}" for problem in pages.wrong())
+    finally:
+        pages.browser.call("Emulation.setEmulatedMedia", media="", features=[])
+        pages.size(1280)
 
 
 def try_without_script(pages):

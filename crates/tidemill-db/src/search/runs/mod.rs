@@ -9,6 +9,7 @@ mod query;
 
 pub use plan::Effort;
 
+use crate::backend::Transact;
 use crate::search::{Condition, Cursor, OrderBy, Page};
 use crate::tracking::load::{LoadError, load};
 use crate::tracking::{Run, Stage};
@@ -31,7 +32,54 @@ pub struct RunSearch {
     pub after: Option<Cursor>,
 }
 
+/// Runs that are read at once of a page that is read in parts.
+const PART: usize = 250;
+
+/// A page of runs whose runs are read a part at a time, so that a long one is never in memory as a whole.
+pub struct FoundRuns {
+    db: Db,
+    /// Read with the search itself: a page of one part is one state of the database.
+    first: Vec<Run>,
+    /// The rows of the others.
+    rest: std::vec::IntoIter<i64>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Cursor>,
+}
+
+impl FoundRuns {
+    /// The next runs in order; none at the end. A run that was removed for good since the search is left out.
+    pub async fn part(&mut self) -> Result<Vec<Run>> {
+        if !self.first.is_empty() {
+            return Ok(std::mem::take(&mut self.first));
+        }
+        loop {
+            let ids: Vec<i64> = self.rest.by_ref().take(PART).collect();
+            if ids.is_empty() {
+                return Ok(Vec::new());
+            }
+            let mut tx = self.db.snapshot().await?;
+            let runs = load(tx.conn(), &ids).await.map_err(LoadError::sort(self.db.ctx(), "read runs"))?;
+            if !runs.is_empty() {
+                return Ok(runs);
+            }
+        }
+    }
+}
+
 impl Db {
+    /// A page of runs to be read a part at a time.
+    ///
+    /// Fails with [`Error::Cursor`] if `after` is not a place in this order.
+    pub async fn find_runs(&self, search: &RunSearch) -> Result<FoundRuns> {
+        let mut tx = self.snapshot().await?;
+        let (ids, next) = hits(&mut tx, search, Effort::default()).await?;
+        let some = ids.get(..PART).unwrap_or(&ids);
+        let first = load(tx.conn(), some).await.map_err(LoadError::sort(self.ctx(), "read runs"))?;
+        let mut rest = ids.into_iter();
+        rest.by_ref().take(PART).for_each(drop);
+        Ok(FoundRuns { db: self.clone(), first, rest, next })
+    }
+
     /// A page of runs. Only the runs of the page are read whole.
     ///
     /// Fails with [`Error::Cursor`] if `after` is not a place in this order.
@@ -41,31 +89,37 @@ impl Db {
 
     /// [`Self::search_runs`] with other limits between its ways.
     pub async fn search_runs_with(&self, search: &RunSearch, effort: Effort) -> Result<Page<Run>> {
-        let keys = key::keys(&search.order);
-        let after = search.after.as_ref().map(|cursor| cursor.0.as_slice());
-        if after.is_some_and(|places| {
-            places.len() != keys.len() || keys.iter().zip(places).any(|(key, place)| !key.fits(place))
-        }) {
-            return Err(Error::Cursor);
-        }
-        if search.experiments.is_empty() || search.stages.is_empty() || search.limit == 0 {
-            return Ok(Page::empty());
-        }
         let mut tx = self.snapshot().await?;
-        let mut hits = {
-            let mut experiments = search.experiments.clone();
-            experiments.sort_unstable();
-            experiments.dedup();
-            let stages = search.stages.iter().map(|stage| stage.word().to_owned()).collect();
-            let mut plan = plan::Search { tx: &mut tx, scope: query::Scope { experiments, stages }, effort };
-            plan.prepare().await?;
-            plan.page(&need::needs(&search.conditions), &keys, after, search.limit + 1).await?
-        };
-        let more = hits.len() > search.limit;
-        hits.truncate(search.limit);
-        let ids: Vec<i64> = hits.iter().map(|(id, _)| *id).collect();
-        let next = hits.pop().filter(|_| more).map(|(_, places)| Cursor(places));
+        let (ids, next) = hits(&mut tx, search, effort).await?;
         let items = load(tx.conn(), &ids).await.map_err(LoadError::sort(self.ctx(), "read runs"))?;
         Ok(Page { items, next })
     }
+}
+
+/// The rows of a page of runs, and where the next page begins.
+async fn hits(tx: &mut Transact, search: &RunSearch, effort: Effort) -> Result<(Vec<i64>, Option<Cursor>)> {
+    let keys = key::keys(&search.order);
+    let after = search.after.as_ref().map(|cursor| cursor.0.as_slice());
+    if after.is_some_and(|places| {
+        places.len() != keys.len() || keys.iter().zip(places).any(|(key, place)| !key.fits(place))
+    }) {
+        return Err(Error::Cursor);
+    }
+    if search.experiments.is_empty() || search.stages.is_empty() || search.limit == 0 {
+        return Ok((Vec::new(), None));
+    }
+    let mut hits = {
+        let mut experiments = search.experiments.clone();
+        experiments.sort_unstable();
+        experiments.dedup();
+        let stages = search.stages.iter().map(|stage| stage.word().to_owned()).collect();
+        let mut plan = plan::Search { tx, scope: query::Scope { experiments, stages }, effort };
+        plan.prepare().await?;
+        plan.page(&need::needs(&search.conditions), &keys, after, search.limit + 1).await?
+    };
+    let more = hits.len() > search.limit;
+    hits.truncate(search.limit);
+    let ids: Vec<i64> = hits.iter().map(|(id, _)| *id).collect();
+    let next = hits.pop().filter(|_| more).map(|(_, places)| Cursor(places));
+    Ok((ids, next))
 }

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::judge::Better;
+use crate::outcome::{Measures, Quality};
 
 /// Something that may happen; what it refers to is settled when it happens.
 #[derive(Clone, Debug)]
@@ -10,13 +12,30 @@ enum Op {
     Tick,
     Done(usize),
     Preflight(bool),
-    Look { failures: u64, revision_back: u64, again: bool },
-    Approve { by: usize, role: usize, inputs: usize },
+    Look {
+        failures: u64,
+        revision_back: u64,
+        again: bool,
+    },
+    /// Outcomes up to so many hours from the last ones, of decisions that cost so much.
+    Outcomes {
+        hours: i64,
+        cost: u64,
+        revision_back: u64,
+        late: u64,
+    },
+    Approve {
+        by: usize,
+        role: usize,
+        inputs: usize,
+    },
     Proceed(usize),
     Abort,
     Rollback,
     Supersede,
-    Freeze { hours: Option<i64> },
+    Freeze {
+        hours: Option<i64>,
+    },
     Lift,
 }
 
@@ -27,6 +46,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => prop::bool::weighted(0.9).prop_map(Op::Preflight),
         24 => (prop_oneof![8 => Just(50u64), 1 => Just(200), 1 => Just(0)], 0..3u64, prop::bool::weighted(0.1))
             .prop_map(|(failures, revision_back, again)| Op::Look { failures, revision_back, again }),
+        8 => (-1..4i64, prop_oneof![8 => Just(3u64), 1 => Just(9)], 0..3u64, 0..5u64)
+            .prop_map(|(hours, cost, revision_back, late)| Op::Outcomes { hours, cost, revision_back, late }),
         3 => (0..3usize, 0..2usize, 0..2usize).prop_map(|(by, role, inputs)| Op::Approve { by, role, inputs }),
         1 => (0..3usize).prop_map(Op::Proceed),
         1 => prop::bool::weighted(0.2).prop_map(|harm| if harm { Op::Rollback } else { Op::Tick }),
@@ -55,6 +76,22 @@ fn settle(op: &Op, state: &State, now: Timestamp) -> Input {
             let seq = state.last_look + u64::from(!again);
             look(seq, state.applied.saturating_sub(*revision_back), (10_000, *failures), (10_000, 50))
         }
+        Op::Outcomes { hours, cost, revision_back, late } => {
+            let known = state.matured.as_ref().map_or(now, |known| known.until);
+            let until = Timestamp::from_millis(known.millis() + hours * 3_600_000);
+            let values = |cost| Sample::Values(vec![(0.0, 400), (cost, 100)]);
+            let revision = state.applied.saturating_sub(*revision_back);
+            let look = Look {
+                observations: vec![Observation {
+                    metric: "cost".into(),
+                    slice: None,
+                    candidate: values(*cost as f64),
+                    baseline: values(3.0),
+                }],
+                ..seen(revision, (0, 0), (0, 0))
+            };
+            Input::Outcomes { until, outcomes: 1_000, late: *late, looks: vec![look], of_each: Vec::new() }
+        }
         Op::Approve { by, role, inputs } => {
             approve(PEOPLE[*by], ["owner", "viewer"][*role], [b"inputs".as_slice(), b"older"][*inputs], now)
         }
@@ -74,6 +111,51 @@ fn settle(op: &Op, state: &State, now: Timestamp) -> Input {
         },
         Op::Lift => Input::Lift { id: 1 },
     }
+}
+
+/// A plan whose judge also waits for what decisions cost.
+fn costly() -> Plan {
+    let cost = Metric {
+        name: "cost".into(),
+        kind: Kind::BoundedMean { better: Better::Lower, least: 0.0, most: 10.0, tolerate: 0.0, reject: 0.5 },
+        tier: Tier::Label,
+        critical: true,
+        required: true,
+    };
+    let measures = Measures {
+        label: "late".into(),
+        positive: "1".into(),
+        costs: None,
+        threshold: 0.5,
+        thresholds: Vec::new(),
+        quality: Quality::Brier,
+        kpi: None,
+        delay: HOUR,
+    };
+    let mut plan = Plan { measures: Some(measures), ..plan() };
+    plan.judge.iter_mut().for_each(|judge| judge.metrics.push(cost.clone()));
+    plan
+}
+
+/// What must hold of outcomes: each is taken up once, and each stretch of time has one table of traffic.
+fn check_outcomes(before: &State, input: &Input, after: &State) -> Result<(), TestCaseError> {
+    let (Some(was), Some(is)) = (&before.matured, &after.matured) else { return Ok(()) };
+    prop_assert!(is.until >= was.until, "requests were taken up again");
+    for pair in is.epochs.windows(2) {
+        prop_assert!(pair[0].revision < pair[1].revision, "tables out of order: {:?}", is.epochs);
+        prop_assert!(pair[0].until.is_some_and(|until| until <= pair[1].from), "two tables: {:?}", is.epochs);
+    }
+    prop_assert!(is.epochs.iter().all(|epoch| epoch.until.is_none_or(|until| epoch.from <= until)));
+    let Input::Outcomes { until, outcomes, .. } = input else {
+        prop_assert_eq!((is.until, is.outcomes), (was.until, was.outcomes));
+        return Ok(());
+    };
+    let is_taken = *until > was.until && !before.phase.is_over();
+    prop_assert_eq!(is.outcomes, was.outcomes + if is_taken { *outcomes } else { 0 });
+    if !is_taken {
+        prop_assert_eq!(&after.judge, &before.judge, "outcomes were taken up twice");
+    }
+    Ok(())
 }
 
 /// What must hold of any step.
@@ -97,9 +179,16 @@ fn check_step(plan: &Plan, before: &State, input: &Input, after: &State) -> Resu
     }
     prop_assert!(after.clock >= before.clock, "time was taken back");
     prop_assert!(after.applied <= after.traffic.revision);
-    if before.phase.is_over() {
+    check_outcomes(before, input, after)?;
+    // What is over stays so; only somebody who saw harm takes back what is complete.
+    let is_taken_back = before.phase == Phase::Complete && matches!(input, Input::Rollback { .. });
+    if before.phase.is_over() && !is_taken_back {
         prop_assert_eq!(&after.phase, &before.phase);
         prop_assert_eq!(&after.traffic, &before.traffic);
+    }
+    if is_taken_back {
+        prop_assert_eq!(&after.phase, &Phase::GoingBack { then: Ending::RolledBack });
+        prop_assert_eq!(after.traffic.share(incumbent()), 10_000);
     }
     if matches!(before.phase, Phase::GoingBack { .. }) {
         prop_assert_eq!(is, 0, "traffic went to a candidate that was going back");
@@ -154,7 +243,7 @@ proptest! {
         begin in prop::sample::select(vec![0, 47 * 24, 26 * 24]),
     ) {
         let windows = windows.into_iter().map(|window| window.parse().unwrap()).collect();
-        let plan = Plan { windows, ..plan() };
+        let plan = Plan { windows, ..costly() };
         let (mut state, mut log, mut hours) = (start(&plan, at(begin)).unwrap(), Vec::new(), begin);
         for (op, jump, crash) in ops {
             hours += jump;
@@ -183,13 +272,13 @@ proptest! {
     /// Whatever happened: with its effects brought about and nothing but time, a rollout that goes back arrives there.
     #[test]
     fn the_way_back_always_ends(ops in prop::collection::vec(op(), 0..60)) {
-        let plan = plan();
+        let plan = costly();
         let mut state = start(&plan, at(0)).unwrap();
         for op in ops {
             let input = settle(&op, &state, at(1));
             state = decide(&plan, &state, &input, at(1)).state;
         }
-        let was_over = state.phase.is_over();
+        let was_over = state.phase.is_over() && state.phase != Phase::Complete;
         state = decide(&plan, &state, &Input::Rollback { by: "ada".into(), why: "stop".into() }, at(1)).state;
         for _ in 0..20 {
             let Some(due) = state.due.first() else { break };

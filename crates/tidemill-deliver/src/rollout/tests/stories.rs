@@ -327,3 +327,132 @@ fn the_bytes_of_a_rollout_with_one_candidate_are_as_they_were() {
     let written = [serde_json::to_string(&drive.plan).unwrap(), serde_json::to_string(&drive.state).unwrap()];
     assert_eq!(written.map(|text| Digest::of(text.as_bytes()).short()), ["958950e18ac1", "c144cc262ec1"]);
 }
+
+/// Up to where the candidate has all requests, held against what the incumbent did until then.
+fn settling() -> Drive {
+    let mut drive = Drive::new(Plan { holdout: 0, ..plan() });
+    drive.tick(at(0));
+    drive.reach(2, at(0));
+    drive.input(at(0), approve("ada", "owner", b"inputs", at(0)));
+    drive.effects(at(0));
+    drive.reach(4, at(3));
+    drive.effects(at(3));
+    assert_eq!(drive.state.phase, Phase::Settling);
+    assert_eq!(drive.state.traffic.share(candidate()), 10_000);
+    drive
+}
+
+#[test]
+fn a_candidate_that_begins_to_fail_when_it_has_all_requests_goes_back() {
+    let mut healthy = settling();
+    for _ in 0..200 {
+        healthy.look(at(4), (1_000, 5), (0, 0));
+    }
+    assert_eq!(healthy.state.phase, Phase::Settling);
+    healthy.tick(at(27));
+    assert_eq!(healthy.state.phase, Phase::Complete);
+
+    let mut failing = settling();
+    failing.look(at(4), (100, 60), (0, 0));
+    failing.look(at(4), (100, 60), (0, 0));
+    assert_eq!(failing.state.phase, Phase::GoingBack { then: Ending::RolledBack });
+    assert_eq!(replay(&failing.plan, at(0), &failing.log).unwrap(), failing.state);
+}
+
+#[test]
+fn what_is_complete_can_be_taken_back_in_one_change_and_nobody_has_to_agree() {
+    let mut drive = settling();
+    drive.tick(at(27));
+    assert_eq!(drive.state.phase, Phase::Complete);
+    let abort = Input::Abort { by: "ada".into(), why: "no".into() };
+    assert_eq!(permit(&drive.plan, &drive.state, &abort), Err(Denied::Over("complete")));
+    drive.input(at(27), Input::Freeze { freeze: incident(1, at(50)) });
+    drive.input(at(28), Input::Rollback { by: "author".into(), why: "calls".into() });
+    assert_eq!(drive.state.phase, Phase::GoingBack { then: Ending::RolledBack });
+    assert_eq!(drive.state.traffic.arms, [(incumbent(), 10_000)]);
+    let due: Vec<Effect> = drive.state.due.iter().map(|due| due.effect.clone()).collect();
+    let quarantine = Effect::Quarantine { release: candidate(), reason: "author: calls".into() };
+    let route = Effect::Route { traffic: drive.state.traffic.clone() };
+    assert_eq!(due, [quarantine, route, Effect::Record { release: incumbent() }]);
+    drive.effects(at(28));
+    assert_eq!(drive.state.phase, Phase::RolledBack);
+    assert!(drive.state.due.is_empty());
+    let again = Input::Rollback { by: "ada".into(), why: "again".into() };
+    assert_eq!(permit(&drive.plan, &drive.state, &again), Err(Denied::Over("rolled-back")));
+    assert_eq!(replay(&drive.plan, at(0), &drive.log).unwrap(), drive.state);
+}
+
+#[test]
+fn whoever_set_a_rollout_off_has_no_say_in_it_and_a_stage_passes_by_who_may_agree() {
+    let mut plan = Plan { starters: vec!["bob".into()], ..plan() };
+    let people = ["ada", "bob", "cid", "dan"].map(str::to_owned).to_vec();
+    plan.stages[2] = Stage::Gate { approve: Rule { role: "owner".into(), people, count: 2, expires: None } };
+    let mut drive = Drive::new(plan);
+    drive.tick(at(0));
+    drive.reach(1, at(0));
+    drive.tick(at(100));
+    let word = |by: &str| Input::Proceed { by: by.into(), why: "holiday traffic".into() };
+    let said = |drive: &Drive, by: &str| permit(&drive.plan, &drive.state, &word(by));
+    for author in ["author", "bob"] {
+        assert_eq!(said(&drive, author), Err(Denied::Author(author.into())));
+    }
+    let role = || Refusal::Role { needed: "owner".into() };
+    assert_eq!(said(&drive, "eve"), Err(role().into()), "she has not the role");
+    drive.input(at(100), word("ada"));
+    assert_eq!(said(&drive, "ada"), Err(Refusal::Twice("ada".into()).into()));
+    assert_eq!(drive.state.stage, 1, "two have to say so");
+    drive.input(at(100), word("cid"));
+    assert_eq!(drive.state.phase, Phase::Awaiting);
+    let refused = |by: &str| permit(&drive.plan, &drive.state, &approve(by, "owner", b"inputs", at(101)));
+    assert_eq!(refused("bob"), Err(Refusal::Author("bob".into()).into()));
+    assert_eq!(refused("dan"), Ok(()));
+}
+
+/// The file is that of whoever sends it: what was asked before is asked once more, until people have agreed to ask for less.
+#[test]
+fn a_plan_is_held_to_what_the_one_before_it_asked() {
+    let gate = |role: &str| Rule { role: role.into(), people: vec!["ada".into()], count: 1, expires: None };
+    let with = |gates: &[&str]| {
+        let stages = gates.iter().map(|role| Stage::Gate { approve: gate(role) });
+        let stages: Vec<Stage> = stages.chain([Stage::Full { settle: Duration::ZERO }]).collect();
+        let policy = Some(Policy { asks: Asked::of(&stages), keeps: Vec::new() });
+        Plan { policy, stages, ..plan() }
+    };
+    let roles = |plan: &Plan| plan.gates().map(|rule| rule.role.clone()).collect::<Vec<_>>();
+    let before = with(&["owner", "risk"]);
+    let mut same = with(&["owner", "risk"]);
+    assert_eq!(same.hold_to(&before.asks(true), None), []);
+    assert_eq!(same, with(&["owner", "risk"]));
+    let mut less = with(&["risk"]);
+    let lacking = less.hold_to(&before.asks(true), None);
+    assert_eq!((lacking.len(), roles(&less)), (1, vec!["owner".to_owned(), "risk".to_owned()]));
+    // Ended before anybody agreed, it changes nothing for the one after it.
+    assert_eq!(less.asks(false).len(), 2);
+    assert_eq!(less.asks(true), Asked::of(&with(&["risk"]).stages), "people agreed");
+    let mut changed = with(&[]);
+    let two = Rule { role: "reviewer".into(), people: vec![], count: 2, expires: None };
+    changed.hold_to(&before.asks(true), Some(two));
+    assert_eq!((roles(&changed), changed.asks(false).len()), (vec!["reviewer".to_owned()], 2));
+    assert_eq!(changed.asks(true), []);
+    let mut once = with(&["owner"]);
+    assert_eq!(once.hold_to(&with(&["owner", "owner"]).asks(true), None).len(), 1, "each stands for one");
+}
+
+#[test]
+fn harm_of_decisions_alone_is_told_from_harm_of_the_model() {
+    use crate::judge::{Slice, Why};
+    let harm = |metric: &str, slice: Option<&str>| Why::Harm {
+        metric: metric.into(),
+        slice: slice.map(|value| Slice { column: "origin".into(), value: Some(value.into()) }),
+    };
+    let reason = |why: &[Why]| words(why);
+    assert!(is_of_decisions(&reason(&[harm("cost", None), harm("paired_cost", Some("LGA"))])));
+    for why in [
+        &[harm("errors", None)][..],
+        &[harm("cost", None), harm("latency", Some("LGA"))],
+        &[harm("refusals", None)],
+    ] {
+        assert!(!is_of_decisions(&reason(why)), "{}", reason(why));
+    }
+    assert!(!is_of_decisions("ada: it says no") && !is_of_decisions(""));
+}

@@ -17,8 +17,8 @@ use tidemill_core::declare::{Action, Out, Retry, Sandbox, Step};
 use tidemill_core::{Cancel, Digest, RunId, SystemClock, canonical_json};
 use tidemill_pipeline::{
     Builtin, CachedStep, Content, ContentKind, Contents, Dag, Error, Journal, LocalExecutor, Observer, Plan,
-    Planned, RunFinished, RunOptions, RunReport, RunStarted, Services, StepContext, StepEnd, StepFailure,
-    StepFinished, StepReport, StoredFile, Tracker, execute,
+    Planned, RunFinished, RunOptions, RunReport, RunStarted, Services, SetAside, StepContext, StepEnd,
+    StepFailure, StepFinished, StepReport, StoredFile, Tracker, execute,
 };
 
 /// Contents as plain files named by their digest; a folder is a listing.
@@ -155,6 +155,7 @@ pub(crate) struct FileJournal {
     path: PathBuf,
     results: Mutex<HashMap<Digest, CachedStep>>,
     file: Mutex<fs::File>,
+    pub(crate) aside: Mutex<Vec<SetAside>>,
 }
 
 impl FileJournal {
@@ -164,7 +165,8 @@ impl FileJournal {
         let lines = old.lines().filter_map(|line| serde_json::from_str::<StepFinished>(line).ok());
         let results = lines.filter_map(|step| step.cached()).collect();
         let file = fs::OpenOptions::new().append(true).create(true).open(&path).unwrap();
-        let mut journal = Self { path, results: Mutex::new(results), file: Mutex::new(file) };
+        let (results, file) = (Mutex::new(results), Mutex::new(file));
+        let mut journal = Self { path, results, file, aside: Mutex::default() };
         // So that the next line does not continue a torn one.
         journal.file.get_mut().unwrap().write_all(b"\n").unwrap();
         journal
@@ -205,6 +207,11 @@ impl Journal for FileJournal {
         Ok(())
     }
 
+    fn set_aside(&self, aside: &SetAside) -> Result<(), Error> {
+        self.aside.lock().unwrap().push(aside.clone());
+        Ok(())
+    }
+
     fn flush(&self) -> Result<(), Error> {
         Ok(())
     }
@@ -234,6 +241,8 @@ impl Builtin for FakeBuiltin {
                 Err(StepFailure::cancelled())
             }
             "wrong" => Err(StepFailure::new("there is no table `x`").with_hint("did you mean `y`?")),
+            "threads" => fs::write(context.root.join(&step.outs[0].path), context.threads.to_string())
+                .map_err(|e| StepFailure::new(e.to_string())),
             text => fs::write(context.root.join(&step.outs[0].path), text)
                 .map_err(|e| StepFailure::new(e.to_string())),
         }

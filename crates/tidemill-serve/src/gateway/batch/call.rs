@@ -1,6 +1,7 @@
 //! One call of a session for one or several requests.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use tidemill_runtime::{RunError, Session, Tensor};
 
@@ -11,14 +12,20 @@ pub type Answer = Result<Vec<Tensor>, InferError>;
 
 /// Calls a session. A panic in it becomes an error.
 pub fn call(session: &dyn Session, inputs: &[Tensor]) -> Answer {
-    call_with(session, inputs, None)
+    call_with(session, inputs, None, None)
 }
 
-/// Calls a session, perhaps with parameters.
-pub fn call_with(session: &dyn Session, inputs: &[Tensor], params: Option<&str>) -> Answer {
-    let run = || match params {
-        Some(params) => session.run_with(inputs, params),
-        None => session.run(inputs),
+/// Calls a session, perhaps with parameters, perhaps for a caller that waits until a moment.
+pub fn call_with(
+    session: &dyn Session,
+    inputs: &[Tensor],
+    params: Option<&str>,
+    until: Option<Instant>,
+) -> Answer {
+    let run = || match (params, until) {
+        (params, Some(until)) => session.run_until(inputs, params, until),
+        (Some(params), None) => session.run_with(inputs, params),
+        (None, None) => session.run(inputs),
     };
     let outputs = match catch_unwind(AssertUnwindSafe(run)) {
         Ok(outputs) => outputs.map_err(failed)?,
@@ -40,18 +47,18 @@ pub fn call_with(session: &dyn Session, inputs: &[Tensor], params: Option<&str>)
 }
 
 /// Calls a session once for all requests and gives each its rows. Where that fails, each is asked alone, so that one
-/// request that cannot be answered does not take the others with it.
-pub fn call_joined(session: &dyn Session, requests: &[&[Tensor]]) -> Vec<Answer> {
+/// request that cannot be answered does not take the others with it. `until` is when the last caller gives up.
+pub fn call_joined(session: &dyn Session, requests: &[&[Tensor]], until: Option<Instant>) -> Vec<Answer> {
     if let [one] = requests {
-        return vec![call(session, one)];
+        return vec![call_with(session, one, None, until)];
     }
-    match joined(session, requests) {
+    match joined(session, requests, until) {
         Some(answers) => answers.into_iter().map(Ok).collect(),
-        None => requests.iter().map(|inputs| call(session, inputs)).collect(),
+        None => requests.iter().map(|inputs| call_with(session, inputs, None, until)).collect(),
     }
 }
 
-fn joined(session: &dyn Session, requests: &[&[Tensor]]) -> Option<Vec<Vec<Tensor>>> {
+fn joined(session: &dyn Session, requests: &[&[Tensor]], until: Option<Instant>) -> Option<Vec<Vec<Tensor>>> {
     let count = requests.first()?.len();
     let mut inputs = Vec::with_capacity(count);
     for at in 0..count {
@@ -59,7 +66,7 @@ fn joined(session: &dyn Session, requests: &[&[Tensor]]) -> Option<Vec<Vec<Tenso
         inputs.push(Tensor::join(&parts).ok()?);
     }
     let rows: Vec<usize> = requests.iter().map(|request| rows_of(request)).collect();
-    let outputs = call(session, &inputs).ok()?;
+    let outputs = call_with(session, &inputs, None, until).ok()?;
     let all: usize = rows.iter().sum();
     if outputs.iter().any(|output| output.shape().is_empty() || output.rows() != all) {
         return None;

@@ -142,7 +142,7 @@ impl Lane {
             if begun >= deadline {
                 return Ran { answer: Err(late()), inputs: Some(inputs), called: None };
             }
-            let answer = call_with(&*self.session, &inputs, params.as_deref());
+            let answer = call_with(&*self.session, &inputs, params.as_deref(), Some(deadline));
             self.measure(begun.elapsed(), rows);
             self.meter.batch(rows);
             return Ran { answer, inputs: Some(inputs), called: Some(begun) };
@@ -253,11 +253,12 @@ impl Lane {
         while let Some(jobs) = self.next_batch() {
             let begun = Instant::now();
             let requests: Vec<&[Tensor]> = jobs.iter().map(|job| job.inputs.as_slice()).collect();
+            let until = jobs.iter().map(|job| job.deadline).max();
             let answers = match jobs.as_slice() {
                 [Job { inputs, params: Some(params), .. }] => {
-                    vec![call_with(&*self.session, inputs, Some(params))]
+                    vec![call_with(&*self.session, inputs, Some(params), until)]
                 }
-                _ => call_joined(&*self.session, &requests),
+                _ => call_joined(&*self.session, &requests, until),
             };
             let took = begun.elapsed();
             let rows = jobs.iter().map(|job| job.rows).sum();

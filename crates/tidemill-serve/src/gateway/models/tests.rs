@@ -2,7 +2,7 @@
 
 use super::super::golden::Golden;
 use super::super::settings::ServingSettings;
-use super::super::testing::{Fake, Loads, Shelf};
+use super::super::testing::{Ends, Fake, Loads, Shelf};
 use super::*;
 
 fn soon() -> Instant {
@@ -214,4 +214,52 @@ async fn parity_is_checked_at_load() {
     models.ready("good", &Which::Default, true, soon()).await.unwrap();
     let why = models.ready("bad", &Which::Default, true, soon()).await.unwrap_err();
     assert!(why.to_string().contains("golden row 1, output `y`, column 0"), "{why}");
+}
+
+#[tokio::test]
+async fn what_endpoints_use_makes_no_room_while_it_is_warm() {
+    let settings =
+        Settings { memory_budget: Some(250), keep_warm: Duration::from_millis(400), ..Settings::default() };
+    let shelf = Shelf::of(&[("a", &["1"]), ("b", &["1"]), ("c", &["1"]), ("d", &["1"])]);
+    let lab = Lab::new(shelf, settings, Loads::new(|_| Ok(Fake::quick())));
+    let ready = async |model: &str| {
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        lab.ready(model, Which::Default).await.map(|loaded| loaded.serial)
+    };
+    let loaded = || -> Vec<String> {
+        lab.states()
+            .into_iter()
+            .filter(|(_, state)| *state == ModelState::Ready)
+            .map(|(name, _)| name)
+            .collect()
+    };
+    lab.models.route([("a", &Which::Default)].into_iter());
+    ready("a").await.unwrap();
+    ready("b").await.unwrap();
+    ready("c").await.unwrap();
+    assert_eq!(loaded(), ["a@1", "c@1"], "the incumbent stays, though it was used first");
+    lab.models.route([("a", &Which::Default), ("c", &Which::Default)].into_iter());
+    let why = ready("b").await.unwrap_err().to_string();
+    assert!(why.contains("the models that endpoints use now 200") && why.contains("--model-memory"), "{why}");
+    assert_eq!(loaded(), ["a@1", "c@1"]);
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    ready("c").await.unwrap();
+    ready("d").await.unwrap();
+    assert_eq!(loaded(), ["c@1", "d@1"], "what was idle for long makes room");
+}
+
+/// A model whose end takes long, as that of workers which are just starting.
+#[tokio::test(flavor = "current_thread")]
+async fn a_model_that_ends_slowly_holds_nobody_up() {
+    let settings = Settings { memory_budget: Some(150), ..Settings::default() };
+    let loads = Loads::new(|bundle| {
+        let ends = (bundle.model == "slow").then_some(Duration::from_secs(2));
+        Ok(Fake { ends: Ends(ends), ..Fake::quick() })
+    });
+    let lab = Lab::new(Shelf::of(&[("slow", &["1"]), ("b", &["1"])]), settings, loads);
+    drop(lab.ready("slow", Which::Default).await.unwrap());
+    let begun = Instant::now();
+    lab.ready("b", Which::Default).await.unwrap();
+    lab.models.keep(|_, _| false);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }

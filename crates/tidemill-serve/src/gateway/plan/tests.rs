@@ -119,7 +119,58 @@ fn a_signature_that_does_not_fit_the_model_is_refused() {
         let why = Plan::new(&two, Some(&signature(&columns))).unwrap_err();
         assert!(why.contains(text), "{why}");
     }
+    let text = Plan::new(&two, Some(&signature(&[("a", "float"), ("b", "string")]))).unwrap_err();
+    assert!(text.contains("the column `b` is string and the model has float32"), "{text}");
+    assert!(
+        Plan::new(&two, Some(&signature(&[("a", "double"), ("b", "long")]))).is_ok(),
+        "numbers are converted"
+    );
+    let matrix = Shaped(vec![slot("x", ElementType::F32, 2)]);
+    let text = Plan::new(&matrix, Some(&signature(&[("a", "float"), ("b", "string")]))).unwrap_err();
+    assert!(text.contains("the column `b` is string and the model has float32 for it in `x`"), "{text}");
     let wide = Shaped(vec![slot("x", ElementType::F32, 4)]);
     let why = Plan::new(&wide, Some(&signature(&[("a", "float"), ("b", "float")]))).unwrap_err();
     assert!(why.contains("has 2 columns and the model's input `x` takes 4"), "{why}");
+}
+
+#[test]
+fn outputs_that_are_not_those_of_the_signature_are_refused() {
+    let outputs = vec![slot("label", ElementType::I64, 1), slot("probabilities", ElementType::F32, 3)];
+    let said = |outputs: &str| Signature::from_mlflow("[]", Some(outputs)).unwrap();
+    for (said_of, text) in [
+        (r#"[{"name": "label", "type": "string"}]"#, "the output `label` is string and the model has int64"),
+        (
+            r#"[{"name": "probabilities", "type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}]"#,
+            "the output `probabilities` has 2 values in a row and the model gives 3",
+        ),
+    ] {
+        let why = check_outputs(&outputs, &said(said_of)).unwrap_err();
+        assert!(why.contains(text), "{why}");
+    }
+    let whole = r#"[{"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}]"#;
+    assert_eq!(check_outputs(&outputs, &said(whole)), Ok(()), "it is none of these two by name");
+    assert_eq!(
+        check_outputs(&outputs[..1], &said(whole)),
+        Ok(()),
+        "a column and a matrix of one are the same"
+    );
+    let why = check_outputs(&outputs[1..], &said(whole)).unwrap_err();
+    assert!(why.contains("has 1 values in a row and the model gives 3"), "{why}");
+}
+
+#[test]
+fn rows_are_bounded_before_memory_is_taken_for_them() {
+    let columns: Vec<(String, &str)> = (0..1000).map(|at| (format!("c{at}"), "double")).collect();
+    let columns: Vec<(&str, &str)> = columns.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
+    let session = Shaped(vec![slot("x", ElementType::F32, 1000)]);
+    let plan = Plan::new(&session, Some(&signature(&columns))).unwrap();
+    let one = |rows: usize| given("c0", Values::U8(vec![1; rows]));
+    assert_eq!(plan.prepare(vec![one(10)]).unwrap().rows, 10);
+    let why = plan.prepare(vec![one(1_000_000)]).unwrap_err().to_string();
+    assert!(why.contains("1000000 rows, and this model takes at most"), "{why}");
+    // Columns that are inputs of their own: the missing ones are as many rows.
+    let slots: Vec<Slot> = columns.iter().map(|(name, _)| slot(name, ElementType::F64, 1)).collect();
+    let why =
+        Plan::new(&Shaped(slots), None).unwrap().prepare(vec![given("c0", Values::F64(vec![1.0; 100_000]))]);
+    assert!(why.unwrap_err().to_string().contains("send fewer in a request"));
 }

@@ -51,7 +51,7 @@ pub(crate) fn owned(view: &View<'_>, layout: &Layout, endpoint: &Arc<str>) -> Op
 
 /// The closed set of [`Failure::kind`]; one that a newer version has added reads as `other`.
 fn known_kind(kind: &str) -> &'static str {
-    ["invalid", "too_many", "unavailable", "deadline", "model", "internal"]
+    ["invalid", "too_many", "unavailable", "deadline", "model", "internal", "cancelled"]
         .into_iter()
         .find(|known| *known == kind)
         .unwrap_or("other")

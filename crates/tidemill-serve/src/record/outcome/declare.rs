@@ -20,6 +20,10 @@ pub struct OutcomesSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 3_153_600_000_u64)]
     pub late_after_s: Option<u64>,
+    /// An outcome that found no request for so many seconds after it came is given up: kept, and not tried any more; 7 days where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 3_153_600_000_u64)]
+    pub give_up_after_s: Option<u64>,
 }
 
 /// A hundred years.
@@ -37,7 +41,12 @@ impl OutcomesSpec {
     ///
     /// Names what cannot.
     pub fn check(&self) -> Result<(), String> {
-        for (name, seconds) in [("tolerance_s", self.tolerance_s), ("late_after_s", self.late_after_s)] {
+        let declared = [
+            ("tolerance_s", self.tolerance_s),
+            ("late_after_s", self.late_after_s),
+            ("give_up_after_s", self.give_up_after_s),
+        ];
+        for (name, seconds) in declared {
             if let Some(seconds) = seconds.filter(|seconds| !(1..=LONGEST).contains(seconds)) {
                 return Err(format!("`outcomes.{name}` is {seconds}; expected 1 to {LONGEST} seconds"));
             }
@@ -51,6 +60,7 @@ impl OutcomesSpec {
         OutcomeRules {
             tolerance: self.tolerance_s.map_or(default.tolerance, Duration::from_secs),
             late_after: self.late_after_s.map(Duration::from_secs),
+            give_up_after: self.give_up_after_s.map_or(default.give_up_after, Duration::from_secs),
         }
     }
 }

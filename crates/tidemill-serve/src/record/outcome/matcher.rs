@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::{Array as _, AsArray as _, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::Int32Type;
@@ -24,11 +24,14 @@ pub struct OutcomeRules {
     pub tolerance: Duration,
     /// An outcome that comes longer after its request is late: joined all the same, and counted.
     pub late_after: Option<Duration>,
+    /// An outcome that found no request for so long after it came is given up.
+    pub give_up_after: Duration,
 }
 
 impl Default for OutcomeRules {
     fn default() -> Self {
-        Self { tolerance: Duration::from_secs(7 * 86_400), late_after: None }
+        let day = Duration::from_secs(86_400);
+        Self { tolerance: day * 7, late_after: None, give_up_after: day * 3 }
     }
 }
 
@@ -42,6 +45,20 @@ pub struct Matcher {
     settle: Duration,
     /// Where requests of endpoints are, as far as they were asked for.
     places: Arc<Mutex<HashMap<String, Whereabouts>>>,
+    /// What is known of the outcomes of endpoints that were tried before.
+    tried: Arc<Mutex<HashMap<String, Tried>>>,
+}
+
+/// What is known of the outcomes of an endpoint that were tried before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tried {
+    /// Those up to this one were.
+    last: i64,
+    /// They were compared with the log up to this part.
+    part: i64,
+    /// When they are tried again, and how long after that once more, where none of them finds its request.
+    again: Option<Instant>,
+    pause: Duration,
 }
 
 /// What [`Matcher::pass`] did.
@@ -55,10 +72,13 @@ pub struct Passed {
     pub duplicate: u64,
     /// Outcomes that still wait.
     pub waiting: u64,
+    /// Outcomes that were given up.
+    pub unmatched: u64,
 }
 
-/// How often outcomes are tried that found nothing yet.
+/// How often new outcomes are looked for; and how soon those are tried again that found nothing yet, at first and at last.
 const EVERY: Duration = Duration::from_secs(30);
+const RAREST: Duration = Duration::from_mins(15);
 
 /// Outcomes that are joined at once.
 const PAGE: usize = 20_000;
@@ -66,16 +86,23 @@ const PAGE: usize = 20_000;
 impl Matcher {
     /// `flush` is the log's interval: what happened within twice of it may not be readable yet.
     pub fn new(db: Db, reader: Reader, clock: Arc<dyn Clock>, flush: Duration) -> Self {
-        Self { db, reader, clock, settle: flush * 2 + Duration::from_secs(1), places: Arc::default() }
+        Self {
+            db,
+            reader,
+            clock,
+            settle: flush * 2 + Duration::from_secs(1),
+            places: Arc::default(),
+            tried: Arc::default(),
+        }
     }
 
-    /// Joins whatever waits, when outcomes have come and every half minute, until it is dropped. `rules` says what an
-    /// endpoint declares. Failures are logged and tried again.
+    /// Joins what waits until it is dropped: new outcomes when some have come and every half minute, those that found nothing more and more
+    /// rarely. `rules` says what an endpoint declares. Failures are logged and tried again.
     pub async fn run(&self, arrived: &tokio::sync::Notify, rules: impl Fn(&str) -> OutcomeRules) {
         loop {
             let passed = async {
                 for endpoint in self.db.endpoints_with_waiting_outcomes().await? {
-                    self.pass(&endpoint, rules(&endpoint)).await?;
+                    self.next(&endpoint, rules(&endpoint)).await?;
                 }
                 Ok::<_, LogError>(())
             };
@@ -88,24 +115,68 @@ impl Matcher {
         }
     }
 
+    /// Tries the outcomes of an endpoint that are new, and those that were tried before where it is their time.
+    async fn next(&self, endpoint: &str, rules: OutcomeRules) -> Result<Passed, LogError> {
+        let now = Instant::now();
+        let tried = self.tried(endpoint).await;
+        if tried.again.is_some_and(|again| now < again) {
+            return Ok(self.pass_after(endpoint, rules, tried.last).await?.0);
+        }
+        let passed = self.pass(endpoint, rules).await?;
+        let pause = if passed.matched > 0 { EVERY } else { (tried.pause * 2).clamp(EVERY, RAREST) };
+        let mut all = self.tried.lock().await;
+        let tried = all.entry(endpoint.to_owned()).or_default();
+        (tried.again, tried.pause) = (Some(now + pause), pause);
+        Ok(passed)
+    }
+
+    async fn tried(&self, endpoint: &str) -> Tried {
+        self.tried.lock().await.get(endpoint).copied().unwrap_or_default()
+    }
+
     /// Tries every outcome of an endpoint that waits.
     ///
     /// # Errors
     ///
     /// What database, store or disk refuse. Outcomes that were not joined wait as before.
     pub async fn pass(&self, endpoint: &str, rules: OutcomeRules) -> Result<Passed, LogError> {
-        let mut passed = Passed::default();
-        let mut after = 0;
+        let (passed, part) = self.pass_after(endpoint, rules, 0).await?;
+        // What is listed after this is all that is news for them the next time.
+        if let Some(part) = part {
+            let mut all = self.tried.lock().await;
+            let tried = all.entry(endpoint.to_owned()).or_default();
+            tried.part = tried.part.max(part);
+        }
+        Ok(passed)
+    }
+
+    /// Tries the outcomes behind one; up to which part of the log all of them were compared.
+    async fn pass_after(
+        &self,
+        endpoint: &str,
+        rules: OutcomeRules,
+        mut after: i64,
+    ) -> Result<(Passed, Option<i64>), LogError> {
+        let (mut passed, mut part) = (Passed::default(), None::<i64>);
+        // The first that cannot be compared yet is new the next time, too.
+        let mut first_new = i64::MAX;
         loop {
             let page = self.db.outcomes(endpoint, Some(OutcomeState::Waiting), after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(passed) };
+            let Some(last) = page.last() else {
+                let mut all = self.tried.lock().await;
+                let tried = all.entry(endpoint.to_owned()).or_default();
+                tried.last = tried.last.max(after).min(first_new.saturating_sub(1));
+                return Ok((passed, part));
+            };
             after = last.id;
             // New ones are looked up in the whole log, others only in what has come since.
             let (new, tried): (Vec<Outcome>, Vec<Outcome>) =
                 page.into_iter().partition(|outcome| outcome.tested_part == 0);
             for outcomes in [new, tried] {
                 if !outcomes.is_empty() {
-                    self.settle(endpoint, outcomes, rules, &mut passed).await?;
+                    let (new, newest) = self.settle(endpoint, outcomes, rules, &mut passed).await?;
+                    first_new = first_new.min(new.unwrap_or(i64::MAX));
+                    part = Some(part.map_or(newest, |part| part.min(newest)));
                 }
             }
         }
@@ -117,8 +188,11 @@ impl Matcher {
         mut outcomes: Vec<Outcome>,
         rules: OutcomeRules,
         passed: &mut Passed,
-    ) -> Result<(), LogError> {
+    ) -> Result<(Option<i64>, i64), LogError> {
         let mut requests = Requests::wanted(&outcomes);
+        // Those that were tried before were compared with more since than is written of them.
+        let is_new = outcomes.iter().any(|outcome| outcome.tested_part == 0);
+        let compared = if is_new { 0 } else { self.tried(endpoint).await.part };
         let mut newest = i64::MAX;
         let query = Query {
             endpoint: Some(endpoint.to_owned()),
@@ -127,7 +201,12 @@ impl Matcher {
                     .map(str::to_owned)
                     .to_vec(),
             ),
-            after_part: outcomes.iter().map(|outcome| outcome.tested_part).min().unwrap_or_default(),
+            after_part: outcomes
+                .iter()
+                .map(|outcome| outcome.tested_part)
+                .min()
+                .unwrap_or_default()
+                .max(compared),
             ..Query::default()
         };
         if !requests.ids.is_empty() {
@@ -141,11 +220,12 @@ impl Matcher {
             newest = newest.min(found.newest_part());
             requests = take(requests, found, Requests::take_entities).await?;
         }
-        self.decide(&mut outcomes, &requests, rules, newest);
+        let new = self.decide(&mut outcomes, &requests, rules, newest);
         let states = self.db.settle_outcomes(endpoint, &outcomes, self.clock.now()).await?;
         for (outcome, state) in outcomes.iter().zip(states) {
             match state {
                 OutcomeState::Waiting => passed.waiting += 1,
+                OutcomeState::Unmatched => passed.unmatched += 1,
                 OutcomeState::Duplicate => passed.duplicate += 1,
                 OutcomeState::Matched => {
                     passed.matched += 1;
@@ -153,7 +233,7 @@ impl Matcher {
                 }
             }
         }
-        Ok(())
+        Ok((new, newest))
     }
 
     /// The records that may be of requests which outcomes name.
@@ -171,8 +251,16 @@ impl Matcher {
         Ok(found)
     }
 
-    fn decide(&self, outcomes: &mut [Outcome], requests: &Requests, rules: OutcomeRules, newest: i64) {
-        let settled = self.clock.now().millis() - i64::try_from(self.settle.as_millis()).unwrap_or(i64::MAX);
+    /// Decides about outcomes; the first that could not be compared yet.
+    fn decide(
+        &self,
+        outcomes: &mut [Outcome],
+        requests: &Requests,
+        rules: OutcomeRules,
+        newest: i64,
+    ) -> Option<i64> {
+        let now = self.clock.now();
+        let settled = now.millis() - i64::try_from(self.settle.as_millis()).unwrap_or(i64::MAX);
         let about: Vec<Moment<'_>> = requests
             .about
             .iter()
@@ -186,11 +274,14 @@ impl Matcher {
             })
             .collect();
         let in_time = as_of(&moments, &about, Some(rules.tolerance));
+        let is_old = |outcome: &Outcome| now.since(outcome.received_at) > rules.give_up_after;
+        let mut first = None;
         for (outcome, index) in outcomes.iter_mut().zip(in_time) {
             let found = match &outcome.request_id {
                 Some(id) => requests.ids.get(id).copied().flatten().map(|at| (id.clone(), at)),
-                None if moment_of(outcome).millis() > settled => {
+                None if moment_of(outcome).millis() > settled && !is_old(outcome) => {
                     // A later request of the entity may still be on its way to the disk.
+                    first = first.or(Some(outcome.id));
                     continue;
                 }
                 None => {
@@ -198,13 +289,23 @@ impl Matcher {
                     about.map(|about| (about.id.clone(), about.came))
                 }
             };
+            if found.is_none() && outcome.received_at.millis() > settled {
+                // So may the record of a request that was answered a moment ago.
+                first = first.or(Some(outcome.id));
+                continue;
+            }
+            outcome.is_tried = outcome.tested_part == 0 && newest > 0;
             outcome.tested_part = newest;
+            if found.is_none() && is_old(outcome) {
+                outcome.state = OutcomeState::Unmatched;
+            }
             if let Some((request_id, at)) = found {
                 outcome.is_late =
                     rules.late_after.is_some_and(|late_after| outcome.received_at.since(at) > late_after);
                 outcome.matched = Some(Match { request_id, row: outcome.row, at });
             }
         }
+        first
     }
 }
 

@@ -209,3 +209,29 @@ proptest! {
         }
     }
 }
+
+/// Replaces bytes in the payload of the first record that has them, and makes its frame whole again.
+pub(crate) fn patch(path: &Path, from: &[u8], to: &[u8]) {
+    let bytes = fs_err::read(path).unwrap();
+    let mut out = bytes[..PREAMBLE as usize].to_vec();
+    let (mut at, mut is_done) = (PREAMBLE as usize, false);
+    while at < bytes.len() {
+        let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        let mut payload = bytes[at + FRAME..at + FRAME + length].to_vec();
+        // Layouts begin with 1 and records with 2.
+        if let Some(place) = payload.windows(from.len()).position(|window| window == from)
+            && payload[0] == 2
+            && !is_done
+        {
+            payload.splice(place..place + from.len(), to.iter().copied());
+            is_done = true;
+        }
+        let offset = out.len() as u64;
+        out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        out.extend_from_slice(&checksum(&payload, offset).to_le_bytes());
+        out.extend_from_slice(&payload);
+        at += FRAME + length;
+    }
+    assert!(is_done, "the bytes are nowhere");
+    fs_err::write(path, out).unwrap();
+}

@@ -11,6 +11,7 @@ mod receive;
 mod run;
 mod send;
 
+pub(super) use multipart::is_reachable;
 pub(super) use send::send;
 
 use axum::Router;

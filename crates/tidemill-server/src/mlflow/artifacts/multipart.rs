@@ -88,6 +88,16 @@ pub(super) async fn presigned(State(app): State<App>, uri: Uri, headers: HeaderM
     Ok(Json(json!({"url": url, "headers": credentials(&headers), "file_size": content.bytes()})))
 }
 
+/// Whether the addresses that clients are given are surely those under which they reach this server. A proxy that speaks
+/// TLS and does not say so would make them send their credentials in the open: its address has no port, which one of
+/// ours has.
+pub(in crate::mlflow) fn is_reachable(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let told = text("x-forwarded-proto").is_some();
+    let has_port = |host: &str| host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    told || text("x-forwarded-host").is_none() && text("host").is_some_and(has_port)
+}
+
 /// Where the client reaches this server's API, as the client or the proxy before us says.
 fn base(headers: &HeaderMap) -> Result<String> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -107,4 +117,25 @@ fn credentials(headers: &HeaderMap) -> Value {
         map.insert("Authorization".to_owned(), value.into());
     }
     Value::Object(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_offered_where_their_addresses_are_sure() {
+        let reachable = |pairs: &[(&'static str, &'static str)]| {
+            let pairs = pairs.iter().map(|(name, value)| {
+                (header::HeaderName::from_static(name), header::HeaderValue::from_static(value))
+            });
+            is_reachable(&pairs.collect())
+        };
+        assert!(reachable(&[("host", "localhost:5000")]));
+        assert!(reachable(&[("host", "[::1]:5000")]));
+        assert!(reachable(&[("host", "ml.example.com"), ("x-forwarded-proto", "https")]));
+        assert!(!reachable(&[("host", "ml.example.com")]));
+        assert!(!reachable(&[("host", "[::1]")]));
+        assert!(!reachable(&[("host", "upstream:5000"), ("x-forwarded-host", "ml.example.com")]));
+    }
 }

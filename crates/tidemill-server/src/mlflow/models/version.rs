@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
+use futures::stream;
 use serde_json::json;
 use tidemill_db::models::ModelVersion;
 use tidemill_db::tracking::KeyValue;
@@ -9,7 +11,8 @@ use tidemill_registry::VersionRequest;
 
 use super::{entity, pairs, required, text};
 use crate::App;
-use crate::mlflow::entity::Object;
+use crate::mlflow::failure::Failure;
+use crate::mlflow::list;
 use crate::mlflow::wire::{Answer, Call, nothing};
 
 pub(super) async fn create(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
@@ -37,12 +40,15 @@ pub(super) async fn by_alias(State(app): State<App>, Call { fields, .. }: Call) 
     answer(&app.registry().version_by_alias(name, alias).await?)
 }
 
-pub(super) async fn search(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
+pub(super) async fn search(State(app): State<App>, Call { fields, .. }: Call) -> Result<Response, Failure> {
     let (filter, order) = (text(&fields, "filter")?, fields.strings("order_by")?);
     let (limit, token) = (fields.opt_int("max_results")?, fields.opt_str("page_token")?);
-    let found = app.registry().search_versions(&filter, &order, limit, token).await?;
-    let versions = found.items.iter().map(entity::version);
-    Ok(Json(Object::default().list("model_versions", versions).opt("next_page_token", found.next).done()))
+    let (found, next) = app.registry().find_versions(&filter, &order, limit, token).await?;
+    let parts = stream::try_unfold(found, |mut found| async {
+        let part = found.part().await?;
+        Ok((!part.is_empty()).then_some((part, found)))
+    });
+    list::answer("model_versions", parts, |version| entity::version(&version), next).await
 }
 
 pub(super) async fn update(State(app): State<App>, Call { fields, actor }: Call) -> Answer {

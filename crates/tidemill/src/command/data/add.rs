@@ -12,9 +12,10 @@ use super::{checked_name, kind_word, recorded};
 use crate::app::{App, reason};
 use crate::failure::Failure;
 use crate::output::{bytes, plural};
+use crate::profile::{Source, declared_format};
 
-/// Text files above this size are not read a second time to count their rows.
-const COUNT_ROWS_UP_TO: u64 = 64 << 20;
+/// Above this size text files are not read a second time to count their rows, and no table is to be profiled.
+const READ_AGAIN_UP_TO: u64 = 64 << 20;
 
 pub(super) fn run(name: &str, path: &Path, message: Option<&str>, app: &App<'_>) -> anyhow::Result<()> {
     let name = checked_name(name)?;
@@ -31,7 +32,10 @@ pub(super) fn run(name: &str, path: &Path, message: Option<&str>, app: &App<'_>)
     let options = AddOptions { stat: Some(stat), ..AddOptions::default() };
     let entry = store.add_many(&[path.to_owned()], &options, &bar)?.remove(0);
     drop(bar);
-    let described = describe(path, entry.bytes);
+    let source = recorded(app, path)?;
+    let format = declared_format(name.as_str(), &source, app);
+    let described = describe(path, entry.bytes, format);
+    let is_table = described.is_some();
     let now = app.clock.now();
     let new = NewDatasetVersion {
         dataset: name.clone(),
@@ -41,7 +45,7 @@ pub(super) fn run(name: &str, path: &Path, message: Option<&str>, app: &App<'_>)
         files: entry.files,
         rows: described.as_ref().map(|(rows, _)| *rows),
         schema: described.map(|(_, schema)| schema),
-        source: recorded(app, path)?,
+        source,
         message: message.map(str::to_owned),
         created_at: now,
         actor: app.actor.clone(),
@@ -50,7 +54,28 @@ pub(super) fn run(name: &str, path: &Path, message: Option<&str>, app: &App<'_>)
     drop(held);
     stat.save()?;
     let stored = store.stats().stored_bytes.saturating_sub(before);
-    report(app, &name, &new, put, stored)
+    let profiled = put.created && is_table && profile(app, &name, put.version, entry.bytes);
+    report(app, &name, &new, (put, profiled), stored)
+}
+
+/// Makes the profile of a new version from what is in the store, and says whether there is one. The version is there whatever comes of it: a
+/// profile that is missing is made at its first use.
+fn profile(app: &App<'_>, name: &Name, version: u64, size: u64) -> bool {
+    let label = format!("{name}@{version}");
+    if size > READ_AGAIN_UP_TO {
+        let limit = bytes(READ_AGAIN_UP_TO);
+        app.console.note(format!(
+            "{label} has no profile yet, being larger than {limit}: `tidemill data profile {label}` makes it"
+        ));
+        return false;
+    }
+    match Source::find(&label, app).and_then(|mut source| source.profile(app)) {
+        Ok(_) => true,
+        Err(error) => {
+            app.console.note(format!("{label} has no profile yet: {error}"));
+            false
+        }
+    }
 }
 
 async fn record(app: &App<'_>, db: &Db, new: &NewDatasetVersion) -> anyhow::Result<tidemill_db::PutVersion> {
@@ -73,7 +98,7 @@ fn report(
     app: &App<'_>,
     name: &Name,
     new: &NewDatasetVersion,
-    put: tidemill_db::PutVersion,
+    (put, profiled): (tidemill_db::PutVersion, bool),
     stored: u64,
 ) -> anyhow::Result<()> {
     let console = app.console;
@@ -81,6 +106,7 @@ fn report(
         return console.value(&json!({
             "dataset": name, "version": put.version, "created": put.created, "content": new.content,
             "bytes": new.bytes, "files": new.files, "rows": new.rows, "stored_bytes": stored,
+            "profiled": profiled,
         }));
     }
     if !put.created {
@@ -100,16 +126,16 @@ fn report(
 
 /// Rows and schema where the path is a table of one of the known formats; what cannot be read as a table is
 /// stored all the same.
-fn describe(path: &Path, size: u64) -> Option<(u64, String)> {
-    let cheap = match Format::of_name(path) {
+fn describe(path: &Path, size: u64, format: Option<Format>) -> Option<(u64, String)> {
+    let cheap = match format.clone().or_else(|| Format::of_name(path)) {
         Some(Format::Parquet | Format::Arrow) => true,
-        Some(Format::Csv(_) | Format::JsonLines(_)) => size <= COUNT_ROWS_UP_TO,
+        Some(Format::Csv(_) | Format::JsonLines(_)) => size <= READ_AGAIN_UP_TO,
         None => path.is_dir() && holds_parquet_only(path),
     };
     if !cheap {
         return None;
     }
-    let table = Table::open(&[path.to_owned()], None).ok()?;
+    let table = Table::open(&[path.to_owned()], format).ok()?;
     let fields: Vec<_> = table
         .schema()
         .fields()

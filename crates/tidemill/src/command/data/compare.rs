@@ -31,8 +31,8 @@ pub(super) fn run(from: &str, to: Option<&str>, key: &[String], app: &App<'_>) -
         given => Some(given),
     };
     let tables = match (
-        Table::open(std::slice::from_ref(&old_path), None),
-        Table::open(std::slice::from_ref(&new_path), None),
+        Table::open(std::slice::from_ref(&old_path), old.format.clone()),
+        Table::open(std::slice::from_ref(&new_path), new.format.clone()),
     ) {
         (Ok(a), Ok(b)) => Some((a, b)),
         // One side is a table and the other one cannot be read: that is worth an error, not a list of files.

@@ -72,8 +72,8 @@ pub(super) fn run(reference: &str, current: &str, asked: &Asked<'_>, app: &App<'
 fn importance(folder: Option<&Path>, app: &App<'_>) -> anyhow::Result<BTreeMap<String, f64>> {
     let own = || {
         let resolved = app.resolve(&[]).ok()?;
-        let (step, _) = subject(&app.project, &resolved.steps)?;
-        Some(app.root.join(&step.outs.first()?.path))
+        let found = subject(&app.project, &resolved)?;
+        Some(app.root.join(&found.step.outs.first()?.path))
     };
     let Some(place) = folder.map(Path::to_owned).or_else(own) else { return Ok(BTreeMap::new()) };
     match trained_report(&place) {

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Data, app: &App<'_>) -> anyhow::Result<()> {
         }
         Data::Push(args) => transfer::push(args, app),
         Data::Pull { transfer, all_versions } => transfer::pull(transfer, *all_versions, app),
-        Data::Verify => verify::run(app),
+        Data::Verify { repair } => verify::run(*repair, app),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use tidemill_data::ColumnType;
 use tidemill_data::drift::{DriftOptions, DriftReport, between_profiles};
-use tidemill_data::profile::{ColumnStats, TableStats};
+use tidemill_data::profile::{AssociationKind, ColumnStats, TableStats};
 use tidemill_data::report::{Report, html};
 
 use crate::app::{App, reason};
@@ -120,6 +120,16 @@ fn print(console: &Console, label: &str, stats: &TableStats) {
     if !strong.is_empty() {
         console.line(format!("correlated: {}", strong.join(", ")));
     }
+    let telling: Vec<String> = stats
+        .associations
+        .iter()
+        .take(PAIRS)
+        .filter(|found| found.value.abs() >= 0.1)
+        .map(|found| format!("{} {:.2} ({})", found.column, found.value, measure(found.kind)))
+        .collect();
+    if !telling.is_empty() {
+        console.line(format!("beside the target: {}", telling.join(", ")));
+    }
     let together: Vec<String> = stats
         .missing_together
         .iter()
@@ -129,6 +139,15 @@ fn print(console: &Console, label: &str, stats: &TableStats) {
         .collect();
     if !together.is_empty() {
         console.line(format!("missing together: {}", together.join(", ")));
+    }
+}
+
+/// What an association is measured by, in short.
+fn measure(kind: AssociationKind) -> &'static str {
+    match kind {
+        AssociationKind::Correlation => "r",
+        AssociationKind::CramersV => "Cramér's V",
+        AssociationKind::CorrelationRatio => "correlation ratio",
     }
 }
 

@@ -27,15 +27,13 @@ pub(super) fn push(args: &Transfer, app: &App<'_>) -> anyhow::Result<()> {
     app.block(async {
         for version in &versions {
             let ours = RemoteVersion::of(version);
-            let document = ours.document();
-            if let Some(theirs) = remote.get_ref(&document).await? {
+            // Somebody else may give the same number to another content at this moment.
+            if let Some(theirs) = remote.create_ref(&ours.document(), &serde_json::to_vec(&ours)?).await? {
                 let theirs: RemoteVersion = serde_json::from_slice(&theirs)?;
                 if theirs.content != ours.content {
                     return Err(conflict(&version.dataset, version.version, &remote).into());
                 }
-                continue;
             }
-            remote.put_ref(&document, &serde_json::to_vec(&ours)?).await?;
         }
         anyhow::Ok(())
     })?;

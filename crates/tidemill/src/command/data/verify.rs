@@ -1,54 +1,77 @@
 //! `tidemill data verify`: reads every stored byte and names what is damaged, and which files need it.
 
 use serde_json::json;
+use tidemill_store::Damage;
 
 use crate::app::App;
-use crate::command::gc::roots;
 use crate::failure::{Exit, Said};
 use crate::output::{BAD, GOOD, bytes, plural};
 
-pub(super) fn run(app: &App<'_>) -> anyhow::Result<()> {
+pub(super) fn run(repair: bool, app: &App<'_>) -> anyhow::Result<()> {
     let store = app.store()?;
-    let roots = roots(app, None)?;
     let bar = app.bar();
+    let found_again = if repair { store.reindex(&bar)? } else { 0 };
+    let roots = crate::roots::own(app)?;
     let damage = store.verify(&roots, &bar)?;
+    let taken_out = if repair { store.discard(&damage)? } else { 0 };
     drop(bar);
     let stats = store.stats();
     let console = app.console;
     if console.json() {
-        console.value(
-            &json!({"objects": stats.objects, "stored_bytes": stats.stored_bytes, "damage": damage}),
-        )?;
-    } else if damage.is_empty() {
-        console.line(format!(
-            "{} {}, {}",
-            console.out(GOOD, "the store is intact:"),
-            plural(stats.objects, "object"),
-            bytes(stats.stored_bytes)
-        ));
+        console.value(&json!({
+            "objects": stats.objects, "stored_bytes": stats.stored_bytes, "damage": damage,
+            "found_again": found_again, "taken_out": taken_out,
+        }))?;
+    } else {
+        if found_again > 0 {
+            let objects = plural(found_again, "object");
+            console.line(format!("{objects} of packs without a readable index found again"));
+        }
+        if damage.is_empty() {
+            console.line(format!(
+                "{} {}, {}",
+                console.out(GOOD, "the store is intact:"),
+                plural(stats.objects, "object"),
+                bytes(stats.stored_bytes)
+            ));
+        }
+        print(&damage, taken_out, repair, app);
+    }
+    if damage.is_empty() { Ok(()) } else { Err(Said(Exit::Failed).into()) }
+}
+
+fn print(damage: &[Damage], taken_out: u64, repair: bool, app: &App<'_>) {
+    let console = app.console;
+    for one in damage {
+        let object = one.object.map(|object| format!("object {}", object.short())).unwrap_or_default();
+        let place = if one.pack.is_empty() {
+            object
+        } else {
+            format!("{} at byte {} {object}", one.pack, one.offset)
+        };
+        console.line(format!("{} {}: {}", console.out(BAD, "damaged"), place.trim_end(), one.what));
+        for file in one.needed_by.iter().take(10) {
+            console.line(format!("  needed by {file}"));
+        }
+        if one.needed_by.len() > 10 {
+            console.line(format!("  and {} more", one.needed_by.len() - 10));
+        }
+    }
+    if taken_out > 0 {
+        console.line(format!("{} taken out of the store", plural(taken_out, "damaged object")));
     }
     if damage.is_empty() {
-        return Ok(());
+        return;
     }
-    if !console.json() {
-        for one in &damage {
-            let object = one.object.map(|object| format!("object {}", object.short())).unwrap_or_default();
-            let place = if one.pack.is_empty() {
-                object
-            } else {
-                format!("{} at byte {} {object}", one.pack, one.offset)
-            };
-            console.line(format!("{} {}: {}", console.out(BAD, "damaged"), place.trim_end(), one.what));
-            for file in one.needed_by.iter().take(10) {
-                console.line(format!("  needed by {file}"));
-            }
-            if one.needed_by.len() > 10 {
-                console.line(format!("  and {} more", one.needed_by.len() - 10));
-            }
-        }
+    let missing = |one: &Damage| one.pack.is_empty();
+    if repair || damage.iter().all(missing) {
         console.hint(
-            "`tidemill data pull` fetches intact copies from the remote; otherwise add the files again",
+            "`tidemill data pull` fetches intact copies from the remote; `tidemill data add` of the same files stores \
+             them again, and `tidemill run` the outputs of steps",
+        );
+    } else {
+        console.hint(
+            "`tidemill data verify --repair` takes out what is damaged, so that it can be pulled, added or made again",
         );
     }
-    Err(Said(Exit::Failed).into())
 }

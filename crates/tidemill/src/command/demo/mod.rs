@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Demo, global: &Global, console: &Console) -> anyhow::Re
         bar: &bar,
         share: args.share,
     };
-    let (told, mut server) = match world.run(args.months as usize) {
+    let (told, mut server, trainer) = match world.run(args.months as usize) {
         Ok(done) => done,
         Err(_) if app.cancel.is_cancelled() => return Err(Failure::cancelled().into()),
         Err(error) => return Err(error),
@@ -80,6 +80,7 @@ pub(crate) fn run(args: &Demo, global: &Global, console: &Console) -> anyhow::Re
         app.block(go_on(&mut server, &app.cancel))?;
     }
     app.block(server.stop());
+    trainer.stop();
     app.block(app.db()?.clone().close())?;
     Ok(())
 }

@@ -323,10 +323,9 @@ impl<'a> Replay<'a> {
         self.step()
     }
 
-    /// The end of the year: what came of everything, and the server.
-    pub(super) fn end(self) -> anyhow::Result<(Told, Stepped)> {
-        self.trainer.stop();
-        Ok((self.tell()?, self.server))
+    /// The end of the year: what came of everything, the server, and who trains, as long as it runs.
+    pub(super) fn end(self) -> anyhow::Result<(Told, Stepped, Arc<Trainer>)> {
+        Ok((self.tell()?, self.server, self.trainer))
     }
 
     /// The alerts that fired, with what they said then.

@@ -42,7 +42,7 @@ pub(super) struct World<'a> {
 
 impl World<'_> {
     /// The year.
-    pub(super) fn run(&self, months: usize) -> anyhow::Result<(Told, Stepped)> {
+    pub(super) fn run(&self, months: usize) -> anyhow::Result<(Told, Stepped, Arc<Trainer>)> {
         let app = self.app;
         let objective = app.project.objective.as_ref().context("the project names no objective")?;
         let costs = objective.costs.clone().context("the objective names no costs")?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidemill_core::declare::{Better as Good, Costs, Objective};
-use tidemill_deliver::judge::{Amount, Better, ERRORS, Kind, LATENCY, Metric, Slices, Spec, Tier};
+use tidemill_deliver::judge::{Amount, Better, ERRORS, Kind, LATENCY, Metric, REFUSALS, Slices, Spec, Tier};
 use tidemill_deliver::outcome::{COST, KPI, Measures, PAIRED_COST, PAIRED_QUALITY, QUALITY, Quality};
 use tidemill_project as project;
 
@@ -94,6 +94,7 @@ impl Judged {
                 }
             }
         }
+        judged.refusals();
         let metrics = judged.metrics;
         let tiers = metrics.iter().map(|metric| metric.tier).collect();
         let spec = (!metrics.is_empty()).then_some(Spec {
@@ -130,6 +131,14 @@ impl Build {
             negligible: Some(limits.negligible.map_or(negligible, |share| share.0)),
         };
         self.add(name, Tier::Operational, true, kind);
+    }
+
+    /// Who answers with errors may as well refuse, so with errors the judge looks for refusals that the incumbent does not make. Nothing waits
+    /// for proof that there are none: callers get some things wrong with either.
+    fn refusals(&mut self) {
+        let errors = self.metrics.iter().find(|metric| metric.name == ERRORS);
+        let Some(kind) = errors.map(|errors| errors.kind.clone()) else { return };
+        self.add(REFUSALS, Tier::Operational, false, kind);
     }
 
     /// A metric of values in a range: differences on the same request in the shadow, means of different requests in canaries.
@@ -262,7 +271,8 @@ mod tests {
         let rate =
             |tolerate, reject, negligible| Kind::EventRate { tolerate, reject, negligible: Some(negligible) };
         let kinds: Vec<Kind> = spec.metrics.into_iter().map(|metric| metric.kind).collect();
-        assert_eq!(kinds, [rate(1.25, 2.0, 0.02), rate(1.1, 1.5, 0.001)]);
+        // Refusals have the limits of errors.
+        assert_eq!(kinds, [rate(1.25, 2.0, 0.02), rate(1.1, 1.5, 0.001), rate(1.1, 1.5, 0.001)]);
     }
 
     #[test]

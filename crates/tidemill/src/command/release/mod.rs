@@ -34,6 +34,10 @@ pub(crate) struct Release {
     /// What to do while another rollout of the endpoint is on its way
     #[arg(long, value_name = "WHAT", default_value = "queue")]
     concurrent: Concurrent,
+    /// Why the project file asks for less agreement than the rollout before it did: two people agree to that, in place of those who were
+    /// asked before
+    #[arg(long, value_name = "REASON")]
+    change_approvals: Option<String>,
 }
 
 /// What to do while another rollout is on its way.
@@ -64,6 +68,10 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
     };
     let mut wanted = wanted(app, &model, version, &args.to, args.threshold, concurrency)?;
     wanted.rivals = rivals;
+    wanted.policy_change.clone_from(&args.change_approvals);
+    if wanted.policy_change.as_deref().is_some_and(|reason| reason.trim().is_empty()) {
+        return Err(Failure::usage("`--change-approvals` needs a reason: it stands in the log").into());
+    }
     if app.cause.is_some() {
         // Nobody has looked at what a trigger releases.
         wanted.envelope = envelope(declared, &args.to)?;
@@ -176,6 +184,7 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
         alias: (declared.champion_follows() == Some(name)).then(|| CHAMPION.to_owned()),
         required: required(app),
         envelope: None,
+        policy_change: None,
         concurrency: Concurrency::Queue,
     })
 }

@@ -133,7 +133,7 @@ mod tests {
         let planned = plan(&release.environments[0], project.objective.as_ref());
         let names: Vec<String> =
             planned.judge.unwrap().metrics.into_iter().map(|metric| metric.name).collect();
-        assert_eq!(names, ["errors", "latency", "paired_cost", "cost"]);
+        assert_eq!(names, ["errors", "latency", "paired_cost", "cost", "refusals"]);
         let measures = planned.measures.unwrap();
         assert_eq!((measures.label.as_str(), measures.positive.as_str()), ("late", "1"));
         assert_eq!(measures.delay, Duration::from_secs(24 * 3600));

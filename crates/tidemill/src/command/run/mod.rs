@@ -13,15 +13,15 @@ use serde_json::json;
 use tidemill_core::{Clock as _, EventKind, RunId, RunState, SystemClock, canonical_json};
 use tidemill_db::tracking::{Experiment, KeyValue, Stage};
 use tidemill_pipeline::{
-    Dag, Decision, Guard, Holder, LocalExecutor, Plan, RunOptions, RunReport, Selection, Services, Tracker,
-    Untracked, execute,
+    Dag, Decision, Guard, Holder, LocalExecutor, Plan, Planned, RunOptions, RunReport, Selection, Services,
+    Tracker, Untracked, execute,
 };
 use tidemill_project::Resolved;
 use tidemill_registry::{Code, Registry};
 
 use crate::app::{App, LOCK_FILE};
 use crate::cli::Run;
-use crate::command::status::{environment, make_plan, print_plan};
+use crate::command::status::{environment, make_plan, print_plan, read_lock};
 use crate::data_check::{check, lines, record};
 use crate::failure::{Exit, Failure, Said};
 use crate::journal::{Parts, Recorder, RunPlan};
@@ -114,12 +114,13 @@ pub(crate) fn once(args: &Run, app: &App<'_>, resolved: &Resolved) -> anyhow::Re
         &|holder| app.console.note(format!("waiting for the run of process {} to end", holder.pid)),
         &app.cancel,
     )?;
+    // What a run stores is in no lock file and no record before it ends: no collection may come between.
+    let _held = app.store()?.hold()?;
     let plan = make_plan(app, &dag, &selection, args.force)?;
     if !args.no_tests {
         check_columns(app, resolved, &plan)?;
     }
-    let locked = app.root.join(LOCK_FILE).is_file();
-    let report = if plan.is_up_to_date() && !args.force && locked {
+    let report = if plan.is_up_to_date() && !args.force && is_locked(app, &plan)? {
         None
     } else {
         close_crashed_runs(app)?;
@@ -136,6 +137,17 @@ pub(crate) fn once(args: &Run, app: &App<'_>, resolved: &Resolved) -> anyhow::Re
         done.registered = register::register(args, app, model, step, &done)?;
     }
     Ok(done)
+}
+
+/// Whether the lock file says what the plan says of steps that are up to date. A run that was killed before it wrote the
+/// file leaves an older one.
+fn is_locked(app: &App<'_>, plan: &Plan) -> anyhow::Result<bool> {
+    let lock = read_lock(app)?;
+    let same = |planned: &Planned| {
+        let locked = lock.steps.get(&planned.step);
+        locked.is_some_and(|locked| Some(locked.key().digest()) == planned.key && locked.outs == planned.outs)
+    };
+    Ok(app.root.join(LOCK_FILE).is_file() && plan.steps.iter().all(same))
 }
 
 /// Evaluates the expectations of every dataset that a step which may run reads.

@@ -22,7 +22,7 @@ use crate::app::{App, LOCK_FILE};
 use crate::cli::Run;
 use crate::command::why::data;
 use crate::failure::Failure;
-use crate::model_test::{Outcome, report, subject};
+use crate::model_test::{Outcome, report, trained};
 use crate::output::plural;
 use crate::step::train::file;
 use crate::tracking::{self, Made};
@@ -80,7 +80,7 @@ pub(super) fn step<'a>(
                 .into()
         });
     }
-    let Some((step, _)) = subject(&app.project, steps) else { return Ok(None) };
+    let Some((step, _)) = trained(steps) else { return Ok(None) };
     let trainings: Vec<&str> = steps
         .iter()
         .filter(|step| matches!(step.action, Action::Train(_)))
@@ -121,6 +121,10 @@ pub(super) fn register(
     let _hold = store.hold()?;
     let out = output(app, step)?;
     let content = store.add(&app.root.join(&out.path), Some(app.stat()?), &Quiet)?;
+    let tested = done.evidence.as_ref().and_then(|evidence| evidence.content);
+    if tested.is_some_and(|tested| tested != content.digest) {
+        return refused(format!("what step `{}` wrote is not what was tested", step.name));
+    }
     let newest = app.block(app.db()?.model_versions_before(model, None, 1))?.into_iter().next();
     let known = |version: &ModelVersion| {
         Ok(Some(Registered::Known { model: model.to_owned(), version: version.version }))
@@ -201,7 +205,7 @@ fn taken_part(step: &Step, done: &Done) -> Option<(Option<Digest>, bool)> {
 }
 
 /// The output of a step that is a model.
-fn output<'s>(app: &App<'_>, step: &'s Step) -> anyhow::Result<&'s Out> {
+pub(super) fn output<'s>(app: &App<'_>, step: &'s Step) -> anyhow::Result<&'s Out> {
     let is_model = |out: &&Out| {
         let path = app.root.join(&out.path);
         let is_folder = || [file::ONNX, MLMODEL].iter().any(|name| path.join(name).is_file());

@@ -38,7 +38,11 @@ pub(super) fn run(args: &Run, app: &App<'_>) -> anyhow::Result<()> {
         let resolved = app.resolve(&params)?;
         let done = once(args, app, &resolved)?;
         if args.dry_run {
-            crate::command::status::print_plan(app.console, &done.plan);
+            if app.console.json() {
+                values.push(json!({"parameters": overrides, "steps": done.plan.steps}));
+            } else {
+                crate::command::status::print_plan(app.console, &done.plan);
+            }
             continue;
         }
         let results = results(app, &resolved, &done)?;

@@ -1,10 +1,12 @@
 //! The tests of the model after a run: judged once for the same model and tests, recorded with the run.
 
+use tidemill_core::declare::Step;
 use tidemill_core::{Digest, EventKind, Quiet, RunId, canonical_json};
 use tidemill_db::{EventFilter, Order};
 use tidemill_pipeline::RunReport;
 use tidemill_project::Resolved;
 
+use super::register::output;
 use crate::app::App;
 use crate::model_test::{Evidence, Outcome, judge, key, rivals, subject};
 
@@ -17,15 +19,16 @@ pub(super) fn test_model(
     if app.project.tests.is_empty() {
         return Ok(None);
     }
-    let Some((step, training)) = subject(&app.project, &resolved.steps) else { return Ok(None) };
-    let Some(out) = step.outs.first() else { return Ok(None) };
-    let folder = app.root.join(&out.path);
-    if !folder.is_dir() {
+    let Some(subject) = subject(&app.project, resolved) else { return Ok(None) };
+    let step: &Step = &subject.step;
+    let out = if subject.is_made() { output(app, step).ok() } else { step.outs.first() };
+    let Some(folder) = out.map(|out| app.root.join(&out.path)) else { return Ok(None) };
+    if !subject.is_made() && !folder.is_dir() {
         return Ok(None);
     }
     let content = tidemill_store::hash(&folder, Some(app.stat()?), &Quiet)?.digest;
     let rivals = rivals(app)?;
-    let key = key(&app.project, &content, &rivals)?;
+    let key = key(&app.project, &content, subject.rows(app)?.as_ref(), &rivals)?;
     let known = known_evidence(app, &key)?;
     let (evidence, digest, run) = match known {
         // A run that the model is part of has results of its own, also where they are those of an earlier one.
@@ -38,11 +41,11 @@ pub(super) fn test_model(
             (evidence, digest, run)
         }
         None => {
-            let evidence = judge(app, (step, training), &content, key, &rivals)?;
+            let evidence = judge(app, &subject, &folder, &content, key, &rivals)?;
             let digest = app.store()?.put(&canonical_json(&evidence)?)?;
             let run = match report {
                 Some(report) => Some(report.run),
-                None => app.block(app.db()?.runs(1))?.first().map(|run| run.id),
+                None => last_run(app)?,
             };
             (evidence, digest, run)
         }
@@ -53,16 +56,25 @@ pub(super) fn test_model(
             evidence: digest,
             passed: evidence.count(Outcome::Passed),
             failed: evidence.count(Outcome::Failed),
+            not_judged: Some(evidence.count(Outcome::NotJudged)),
+            waiting: Some(evidence.waiting()).filter(|waiting| *waiting > 0),
+            content: Some(content),
         });
         app.record(vec![event])?;
     }
     Ok(Some((evidence, rivals.champion_version())))
 }
 
+/// The project's run that there was last; other projects may use the same database.
+fn last_run(app: &App<'_>) -> anyhow::Result<Option<RunId>> {
+    let runs = app.block(app.db()?.runs_of(app.project.project.as_str(), 1))?;
+    Ok(runs.first().map(|run| run.id))
+}
+
 /// The run that there was last, and the results of the newest tests of what it made.
 fn last_tested(app: &App<'_>) -> anyhow::Result<Option<(RunId, Digest)>> {
     let db = app.db()?;
-    let Some(run) = app.block(db.runs(1))?.first().map(|run| run.id) else { return Ok(None) };
+    let Some(run) = last_run(app)? else { return Ok(None) };
     let newest = app.block(db.newest_event("model.tested", Some(format!("run:{run}")), None))?;
     Ok(newest.and_then(|event| match event.kind {
         EventKind::ModelTested { evidence, .. } => Some((run, evidence)),

@@ -4,16 +4,19 @@
 
 use std::collections::BTreeSet;
 
-use tidemill_core::{EventKind, Name};
+use tidemill_core::{Digest, EventKind, Name};
 use tidemill_db::jobs::Job;
 use tidemill_db::{Db, EventFilter, Order, Result};
+use tidemill_deliver::release::Release;
 use tidemill_trigger::Details;
 
 /// What is released.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Choice {
     /// This version: `MODEL@VERSION`.
     Version(String),
+    /// What another environment runs: this version, with its threshold.
+    Promoted(String, Option<f64>),
     /// The newest version.
     Newest,
     /// Nothing, and why.
@@ -54,6 +57,9 @@ pub(super) async fn choose(
         EventKind::VersionCreated { version, .. } if is_ours(event.cause) => Some(*version),
         _ => None,
     });
+    if !has_run && details.get("source").is_some_and(|source| source == "environment") {
+        return promoted(db, details).await;
+    }
     let named = named(details);
     Ok(match (registered, named) {
         (Some(version), _) => Choice::Version(format!("{model}@{version}")),
@@ -63,6 +69,28 @@ pub(super) async fn choose(
         }
         (None, None) => Choice::Newest,
     })
+}
+
+/// What an environment was said to run, unless its rollout has gone back since.
+async fn promoted(db: &Db, details: &Details) -> Result<Choice> {
+    let digest = details.get("release").and_then(|digest| digest.parse::<Digest>().ok());
+    let rollout = details.get("rollout").and_then(|rollout| rollout.parse().ok());
+    let (Some(digest), Some(rollout)) = (digest, rollout) else {
+        return Ok(Choice::Nothing("the event names no release".to_owned()));
+    };
+    let is_complete = db.rollout(rollout).await?.is_some_and(|found| found.phase == "complete");
+    if !is_complete {
+        return Ok(Choice::Nothing(format!(
+            "rollout {rollout} went back, and what ran before stays where it was"
+        )));
+    }
+    let Some(release) = db.release(digest).await? else {
+        return Ok(Choice::Nothing(format!("release {} is not there", digest.short())));
+    };
+    // One that cannot be read says so where it is released.
+    let body = serde_json::from_str::<Release>(&release.body);
+    let threshold = body.ok().and_then(|body| body.threshold);
+    Ok(Choice::Promoted(format!("{}@{}", release.model, release.version), threshold))
 }
 
 /// The events with which workers began with the job.
@@ -87,7 +115,8 @@ fn named(details: &Details) -> Option<String> {
 mod tests {
     use std::sync::Arc;
 
-    use tidemill_core::{Actor, Digest, FixedClock, JobState, NewEvent, Timestamp};
+    use tidemill_core::{Actor, FixedClock, JobState, NewEvent, Timestamp};
+    use tidemill_db::delivery::{self as stored, Advance, NewRollout};
 
     use super::*;
 
@@ -184,5 +213,59 @@ mod tests {
         append(&db, rollout, Some(second)).await;
         let again = choose(&db, &job(1), &model, &Details::new(), true).await.unwrap();
         assert_eq!(again, Choice::Nothing("rollout 5 was begun by an earlier attempt of the job".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_staging_runs_goes_to_the_next_environment_with_its_threshold_unless_it_went_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tidemill.db");
+        let db = Db::open(file.to_str().unwrap(), Arc::new(FixedClock::new(AT))).await.unwrap();
+        let release = Release {
+            model: "late".into(),
+            version: 4,
+            content: Digest::of(b"model"),
+            threshold: Some(0.25),
+            signature: None,
+            runtime: "onnx".into(),
+            commit: None,
+            evidence: Vec::new(),
+        };
+        let (digest, body) = (release.digest(), serde_json::to_string(&release).unwrap());
+        let (model, author) = ("late".to_owned(), Actor::user("ada"));
+        let mut tx = db.begin().await.unwrap();
+        let kept = stored::Release { digest, model: model.clone(), version: 4, body, created_at: AT, author };
+        tx.add_release(&kept).await.unwrap();
+        let new = NewRollout {
+            endpoint: "late.staging".into(),
+            environment: "staging".into(),
+            candidate: digest,
+            incumbent: None,
+            plan: "{}".into(),
+            at: AT,
+        };
+        let rollout = tx.add_rollout(&new, "{}", "complete", false).await.unwrap();
+        let created = EventKind::ReleaseCreated { release: digest, model, version: 4 };
+        tx.commit(vec![NewEvent { at: AT, actor: Actor::user("ada"), kind: created, cause: None }])
+            .await
+            .unwrap();
+        let (name, of) = (digest.to_string(), rollout.to_string());
+        let given = details(&[("source", "environment"), ("release", &name), ("rollout", &of)]);
+        let model: Name = "late".parse().unwrap();
+        let chosen = choose(&db, &job(1), &model, &given, false).await.unwrap();
+        assert_eq!(chosen, Choice::Promoted("late@4".to_owned(), Some(0.25)));
+        let mut tx = db.begin().await.unwrap();
+        let step = Advance {
+            inputs: 0,
+            at: AT,
+            input: "{}".into(),
+            state: "{}".into(),
+            phase: "rolled-back".into(),
+            is_over: true,
+            transitions: Vec::new(),
+        };
+        assert!(tx.advance_rollout(rollout, &step).await.unwrap());
+        tx.commit(Vec::new()).await.unwrap();
+        let chosen = choose(&db, &job(1), &model, &given, false).await.unwrap();
+        assert!(matches!(&chosen, Choice::Nothing(why) if why.contains("went back")), "{chosen:?}");
     }
 }

@@ -50,7 +50,8 @@ impl Parts {
             python: args.python.clone(),
             onnxruntime: args.onnxruntime.clone(),
             environments: home.dir.join("environments"),
-            call_timeout: None,
+            // An endpoint that declares more is given more.
+            call_timeout: Some(args.model_timeout),
         });
         let recorder: Arc<dyn Recorder> = Arc::new(log.clone());
         let outcomes = OutcomeApi::new(registry.db().clone(), Arc::clone(&clock), Some(log.clone()));
@@ -86,10 +87,12 @@ impl Parts {
             None => None,
         };
         let reader = Reader::of_home(registry.db().clone(), registry.store().clone(), &home.dir);
+        let outcomes = outcomes.of_endpoints(gateway.clone(), reader.clone());
         let serving = Serving::over(gateway, followed.clone())
             .mount(|inference| oip::router(inference, oip::Limits::default()))
             .mount(|inference| scoring::routes(inference, scoring))
             .mount(|_| outcomes.clone().routes())
+            .with_log(log.clone())
             .with_records(reader.clone(), log.settings().flush * 2 + SETTLE);
         Ok(Self { serving, log, reader, outcomes, followed, sending })
     }

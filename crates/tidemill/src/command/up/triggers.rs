@@ -219,15 +219,23 @@ impl ProjectHost {
             TriggerAction::Release => {
                 let project = read(&self.root).map_err(|error| error.to_string())?;
                 let declared = project.release.as_ref();
-                let environment = declared.and_then(|release| release.environments.keys().next());
+                let own = project.resolved_triggers().into_iter().find(|trigger| trigger.name == job.trigger);
+                let first = || declared?.environments.keys().next().map(ToString::to_string);
+                let environment = own.and_then(|trigger| trigger.to).or_else(first);
                 let (Some(declared), Some(environment)) = (declared, environment) else {
                     let why = "the project declares no environment to release to; add one below `release:`";
                     return Err(why.to_owned());
                 };
                 let chosen = choose(&self.db, job, &declared.model, details, has_run).await;
-                let mut words = vec!["release".to_owned(), "--to".to_owned(), environment.to_string()];
+                let mut words = vec!["release".to_owned(), "--to".to_owned(), environment];
                 match chosen.map_err(|error| error.to_string())? {
                     Choice::Version(version) => words.push(version),
+                    Choice::Promoted(version, threshold) => {
+                        words.push(version);
+                        let threshold =
+                            threshold.map(|threshold| ["--threshold".to_owned(), threshold.to_string()]);
+                        words.extend(threshold.into_iter().flatten());
+                    }
                     Choice::Newest => {}
                     Choice::Nothing(why) => return Ok(Words::Nothing(why)),
                 }

@@ -96,6 +96,9 @@ fn no_path_leads_past_an_approval() {
         object!({"arms": [{"name": "late", "model": "late", "version": "1", "weight": 100}]}).to_string();
     let (status, said) = ask(&server, "PUT", "/api/v1/endpoints/late", &[json_body], &arms);
     assert!((400..500).contains(&status), "{status} {said}");
+    // Nor by deleting it, after which requests would find the model by its alias.
+    let (status, said) = ask(&server, "DELETE", "/api/v1/endpoints/late", &[], "");
+    assert!((400..500).contains(&status), "{status} {said}");
 
     // A second release waits for the first, and then for its own approval. That of the first would not be one of it.
     let queued = author(&["release", "late@2", "--to", "prod"]);
@@ -124,15 +127,36 @@ fn no_path_leads_past_an_approval() {
     wait_for(&place, &server, 4);
     waits(&place, &server, 4);
 
+    // Nor does a file help that asks nobody: what was asked before is asked once more.
+    fs_err::write(
+        place.root().join("tidemill.yaml"),
+        PROJECT.replace("      approve: {by: owner, people: [ada, AUTHOR]}\n", ""),
+    )
+    .unwrap();
+    let bare = author(&["release", "late@2", "--to", "prod", "--concurrent", "supersede"]);
+    assert!(bare.status.success(), "{bare:?}");
+    let held = waits(&place, &server, 5);
+    assert!(held["gates"].to_string().contains("the project file asks for less than rollout 4"), "{held}");
+    json(&place, &["rollout", "abort", "5", "--reason", "it was worth a try"]);
+    fs_err::write(place.root().join("tidemill.yaml"), PROJECT.replace("AUTHOR", AUTHOR)).unwrap();
+    let last = author(&["release", "late@1", "--to", "prod"]);
+    assert!(last.status.success(), "{last:?}");
+    waits(&place, &server, 6);
+
     // A freeze is in front of it, and does not take it away.
     assert_eq!(json(&place, &["freeze", "--reason", "incident"])["freeze"], 1);
-    wait(&place, 4, &server, |status| status["held"]["held_by"] == "freeze");
+    wait(&place, 6, &server, |status| status["held"]["held_by"] == "freeze");
     json(&place, &["freeze", "--lift", "1"]);
-    waits(&place, &server, 4);
+    waits(&place, &server, 6);
     // Whoever has the role and made nothing lets it go.
-    let approved = place.command(&["rollout", "approve", "4"]).env("USER", "ada").output().unwrap();
+    let approved = place.command(&["rollout", "approve", "6"]).env("USER", "ada").output().unwrap();
     assert!(approved.status.success(), "{approved:?}");
-    wait(&place, 4, &server, |status| status["phase"] == "complete");
+    wait(&place, 6, &server, |status| status["phase"] == "complete");
+    for who in [AUTHOR, "ada"] {
+        let deleted = place.command(&["endpoint", "delete", "late"]).env("USER", who).output().unwrap();
+        let said = String::from_utf8_lossy(&deleted.stderr);
+        assert!(!deleted.status.success() && said.contains("cannot be deleted"), "{deleted:?}");
+    }
     server.stop();
 }
 

@@ -97,8 +97,8 @@ fn testers_have_the_candidate_in_every_stage_and_are_not_judged() {
     server.stop();
 }
 
-/// Twelve requests of each of four hundred customers: shares are those of customers. And a rule that somebody sets by hand in the middle
-/// leads to an arm of its own.
+/// Twelve requests of each of four hundred customers: shares are those of customers. A rule that somebody sets by hand in the middle does not
+/// lead to the candidate, and those of the plan lead to an arm of its own.
 #[test]
 fn requests_of_a_key_count_once_for_the_shares() {
     let project = LED.replace("{shadow: {samples: 50}}, {canary: 20%}", "{canary: {share: 20%, for: 1h}}");
@@ -112,9 +112,10 @@ fn requests_of_a_key_count_once_for_the_shares() {
         let body = declared.to_string();
         let answer =
             client.send("PUT", "/api/v1/endpoints/late", "application/json", body.as_bytes()).unwrap();
-        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
     };
-    put(&|declared| declared["sticky"] = object!({"header": "x-customer"}));
+    let (status, said) = put(&|declared| declared["sticky"] = object!({"header": "x-customer"}));
+    assert_eq!(status, 200, "{said}");
     json(&place, &["release", "late@2", "--to", "prod"]);
     wait(&place, 2, &server, |status| status["phase"] == "canary");
     // The first look after a change of traffic begins to count.
@@ -129,14 +130,18 @@ fn requests_of_a_key_count_once_for_the_shares() {
         }
     }
     assert_eq!(customers[0] + customers[1], 400);
-    put(&|declared| {
+    let (status, said) = put(&|declared| {
         let to = declared["arms"].as_array().unwrap().iter().find(|arm| arm["version"] == "2").unwrap();
         declared["rules"] = object!([{"key": {"header": "x-team"}, "arm": to["name"]}]);
     });
+    assert!(
+        status == 409 && said.contains("rollout 2 decides which requests of `late` go to release"),
+        "{said}"
+    );
     let led = spec(&server);
     let arm = led["rules"][0]["arm"].as_str().unwrap();
     assert!(arm.ends_with("-by-rule") && led["rules"][0]["shadows"] == false, "{led}");
-    assert_eq!(answered_by(&mut client, "7", &[("X-Team", "tide"), ("X-Customer", "new")]), Some(2));
+    assert_eq!(answered_by(&mut client, "7", &[("X-Preview", "on"), ("X-Customer", "new")]), Some(2));
     std::thread::sleep(std::time::Duration::from_secs(3));
     let answer =
         client.send_with("GET", "/delivery/rollouts/2", &[("Accept", "application/json")], b"").unwrap();

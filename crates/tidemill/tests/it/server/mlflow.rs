@@ -46,6 +46,19 @@ fn artifacts_models_and_autologging_on_postgres() {
 }
 
 #[test]
+fn the_client_signs_in_with_a_token_and_with_a_password() {
+    const TOKEN: &str = "a-token-that-nobody-guesses";
+    let place = Place::sqlite();
+    let file = place.root().join("token");
+    fs_err::write(&file, TOKEN).unwrap();
+    let server = place.serve_with(&["--auth-token-file", file.to_str().unwrap()]);
+    let mut suite = script(&place, "suite.py", &[&server.url, "signed_in"]);
+    suite.env("TOKEN", TOKEN);
+    succeeds(suite, &[&server]);
+    server.stop();
+}
+
+#[test]
 fn sixteen_clients_at_once_on_sqlite() {
     concurrency(&Place::sqlite(), 1);
 }

@@ -330,3 +330,27 @@ fn versions_are_set_beside_the_model() {
     assert!(found[6].2.starts_with("no evidence that it is no dearer: "), "{worse}");
     assert!(found[2].2.contains("; most in color = blue and sex = f ("), "{worse}");
 }
+
+#[test]
+fn values_of_columns_that_are_not_shown_are_in_no_result() {
+    let tests = "  \
+      - slice: {metric: roc_auc, by: color, min: 0.9}\n  \
+      - worst_slice: {max_worse: 0.1, columns: [color, sex]}\n  \
+      - calibration: {max_error: 0.01, by: color}\n  \
+      - fairness: {attributes: color, demographic_parity: 0.05}\n";
+    let hidden = "data: {rows: {path: data.csv, redact: [color]}}\n";
+    let project = Project::new(&(project(", gbdt: {rounds: 20}", tests) + hidden));
+    project.write("data.csv", table());
+    let ran = project.run(&["run", "--json"]);
+    let all = results(&ran)
+        .into_iter()
+        .map(|(test, _, message, _)| format!("{test}: {message}\n"))
+        .collect::<String>();
+    for value in ["red", "green", "blue"] {
+        let shown = all.split(|c: char| !c.is_alphanumeric()).any(|word| word == value);
+        assert!(!shown, "{value} in:\n{all}");
+    }
+    // It is still told which one it is, and by how much.
+    assert!(all.contains("a value that is not shown with 0."), "{all}");
+    assert!(all.contains("color has value 3 (not shown)") && all.contains("(not shown) "), "{all}");
+}

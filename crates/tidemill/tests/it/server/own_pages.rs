@@ -106,7 +106,7 @@ data: {rows: {path: rows.csv, expect: [{not_null: ["<script>window.hurt=1</scrip
 pipeline:
   slow:
     run: echo first line; while [ ! -e go ]; do sleep 0.1; done; echo second line;
-      echo '<script>window.hurt=1</script>'; while [ ! -e end ]; do sleep 0.1; done; echo done > slow.txt
+      echo '<script>window.hurt=1</script>'; while [ ! -e end ]; do sleep 0.1; date; done; echo done > slow.txt
     outs: [slow.txt]
   after: {run: cat slow.txt > after.txt, deps: [slow.txt], outs: [after.txt]}
 "#;

@@ -5,6 +5,7 @@ use super::registered::{Api, MODEL};
 use super::rollouts::get;
 use super::tracked::{register_newest, table};
 use super::triggers::Lab;
+use crate::fixture::Ran;
 
 /// A pipeline whose data and model can be tested.
 pub(super) const PIPELINE: &str = "
@@ -120,5 +121,93 @@ fn data_that_broke_expectations_are_the_model_s_too() {
     let server = lab.place.serve();
     let page = get(&format!("{}/data/rows/expectations?format=json", server.url)).to_string();
     assert!(page.contains("not_null: [c]") && page.contains(r#"{"c":"null","row":3}"#), "{page}");
+    server.stop();
+}
+
+/// A good model, one that sees nothing but the color, and a command that exports one of them.
+fn exporting(which: &str, tests: &str) -> String {
+    format!(
+        "project: lab
+pipeline:
+  train: {{train: {{algorithm: gbdt, features: data.csv, gbdt: {{rounds: 20}}, seed: 7}}, outs: [good]}}
+  weak: {{train: {{algorithm: gbdt, features: data.csv, columns: [c], gbdt: {{rounds: 1}}, seed: 7}}, outs: [weak]}}
+  export: {{run: cp {which}/model.onnx late.onnx, deps: [{which}], outs: [late.onnx]}}
+objective:
+  task: {{kind: classification, target: y, positive: 1}}
+  costs: {{currency: EUR, false_negative: 5, false_positive: 1}}
+held_out: {{table: data.csv, threshold: 0.4}}
+tests: {tests}
+release: {{model: late, step: export, environments: {{prod: {{approve: auto}}}}}}
+"
+    )
+}
+
+#[test]
+fn what_a_command_made_is_tested_itself_and_not_what_it_was_made_of() {
+    let lab = Lab::new("");
+    lab.write("data.csv", &table());
+    let run = || Ran::of(&lab.place.command(&["run", "--json"]).output().unwrap());
+    // The training is good; what is exported is not, and nobody vouches for it.
+    lab.write("tidemill.yaml", &exporting("weak", "[{metric: {name: roc_auc, min: 0.9}}]"));
+    let ran = run();
+    assert_eq!(ran.code, Some(1), "{ran}");
+    let value = ran.json();
+    assert_eq!(
+        (&value["tests"]["step"], &value["registered"]["state"]),
+        (&"export".into(), &"refused".into())
+    );
+
+    let tests = "
+  - metric: {name: roc_auc, min: 0.9}
+  - metric: {name: cost, max: 1}
+  - slice: {by: c, metric: accuracy, min: 0.5}
+  - worst_slice: {max_worse: 0.9}
+  - calibration: {max_error: 0.9}
+  - fairness: {attributes: c, demographic_parity: 0.9}
+  - robustness: {metric: roc_auc, max_loss: 0.9, noise: 0.1}
+  - invariance: {column: c, max_change: 1}
+  - direction: {column: a, must_not: fall, raise: 0.3, share: 50%}
+  - size: {max_mb: 10}
+  - latency: {p99_ms: 5000}
+  - champion: {metric: roc_auc}";
+    lab.write("tidemill.yaml", &exporting("good", tests));
+    let first = run();
+    assert_eq!(first.code, Some(0), "{first}");
+    let outcomes = |ran: &Ran| -> Vec<String> {
+        let value = ran.json();
+        let all = value["tests"]["results"].as_array().unwrap();
+        all.iter().map(|one| one["outcome"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut wanted = vec!["passed"; 12];
+    wanted[11] = "not_judged";
+    assert_eq!(outcomes(&first), wanted, "{first}");
+    // What was tested is what is registered, and so it goes out.
+    let server = lab.place.serve();
+    lab.run(&["release", "late@1", "--to", "prod"]);
+    let log = lab.log();
+    let created = log.of("version_created").last().unwrap()["facts"]["content"].clone();
+    assert_eq!(log.of("model_tested").last().unwrap()["content"], created);
+    server.stop();
+    // Other rows are other tests.
+    lab.write("data.csv", &table().replace(",blue,", ",grey,"));
+    assert_ne!(run().json()["tests"]["key"], first.json()["tests"]["key"]);
+}
+
+#[test]
+fn only_the_first_version_goes_out_with_nothing_but_tests_that_wait() {
+    let waits = "tests: [{champion: {metric: roc_auc}}]\n";
+    let lab = Lab::new(&format!("{PIPELINE}{waits}{}", release("")));
+    lab.write("data.csv", &table());
+    lab.run(&["run"]);
+    let server: Server = lab.place.serve();
+    // There is no champion yet, and the first one must get out to become one.
+    lab.run(&["release", "late@1", "--to", "prod"]);
+    // Too few rows are another matter.
+    let few = "tests: [{slice: {by: c, metric: accuracy, min: 0.5, min_rows: 100000}}]\n";
+    declare(&lab.place, few, "");
+    lab.write("data.csv", &table().replace(",blue,", ",grey,"));
+    lab.run(&["run"]);
+    let said = refused(&lab.place, "late@2");
+    assert!(said.contains("none of 1 tests of its model passed"), "{said}");
     server.stop();
 }

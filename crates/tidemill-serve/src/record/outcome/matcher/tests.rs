@@ -29,8 +29,11 @@ async fn early_late_duplicate_and_unknown_outcomes() {
     let lab = Lab::new().await;
     let log = lab.log();
     let matcher = Matcher::new(lab.db.clone(), lab.reader(), lab.clock.clone(), Duration::from_millis(50));
-    let rules =
-        OutcomeRules { tolerance: Duration::from_secs(30), late_after: Some(Duration::from_secs(50)) };
+    let rules = OutcomeRules {
+        tolerance: Duration::from_secs(30),
+        late_after: Some(Duration::from_secs(50)),
+        ..OutcomeRules::default()
+    };
     // Requests 0 to 19, one a second; customer-N has N, N + 7 and N + 14.
     let pass = async || matcher.pass("loans", rules).await.unwrap();
     lab.db
@@ -41,7 +44,7 @@ async fn early_late_duplicate_and_unknown_outcomes() {
     (0..20).for_each(|i| log.record(record(i, START + i64::try_from(i).unwrap() * 1000)));
     log.flush().unwrap();
     // Found in a segment that is open.
-    assert_eq!(pass().await, Passed { matched: 2, late: 1, waiting: 1, duplicate: 0 });
+    assert_eq!(pass().await, Passed { matched: 2, late: 1, waiting: 1, duplicate: 0, unmatched: 0 });
     let matched = lab.db.matched_outcomes("loans", Timestamp::from_millis(0), lab.clock.now()).await.unwrap();
     let ids: Vec<&str> =
         matched.iter().map(|outcome| outcome.matched.as_ref().unwrap().request_id.as_str()).collect();
@@ -58,12 +61,12 @@ async fn early_late_duplicate_and_unknown_outcomes() {
         )
         .await
         .unwrap();
-    assert_eq!(pass().await, Passed { matched: 2, late: 1, waiting: 2, duplicate: 1 });
+    assert_eq!(pass().await, Passed { matched: 2, late: 1, waiting: 2, duplicate: 1, unmatched: 0 });
     log.record(record(99, START + 90_000));
     log.flush().unwrap();
-    assert_eq!(pass().await, Passed { matched: 1, late: 0, waiting: 1, duplicate: 0 });
+    assert_eq!(pass().await, Passed { matched: 1, waiting: 1, ..Passed::default() });
     let counts = lab.db.outcome_counts("loans").await.unwrap();
-    assert_eq!(counts, OutcomeCounts { matched: 5, late: 2, waiting: 1, duplicate: 1 });
+    assert_eq!(counts, OutcomeCounts { matched: 5, late: 2, waiting: 1, duplicate: 1, unmatched: 0 });
 }
 
 #[tokio::test]
@@ -159,4 +162,49 @@ async fn requests_are_looked_up_where_they_are() {
     lab.db.add_outcomes(&tidemill_core::Actor::user("ana"), &outcomes).await.unwrap();
     let passed = matcher.pass("loans", OutcomeRules::default()).await.unwrap();
     assert_eq!((passed.matched, passed.waiting), (2, 3));
+}
+
+#[tokio::test]
+async fn outcomes_without_a_request_are_tried_rarely_and_given_up() {
+    let lab = Lab::new().await;
+    let log = lab.log();
+    log.record(record(1, START));
+    log.flush().unwrap();
+    let matcher = Matcher::new(lab.db.clone(), lab.reader(), lab.clock.clone(), Duration::from_millis(50));
+    let rules = OutcomeRules { give_up_after: Duration::from_secs(3_600 * 24), ..OutcomeRules::default() };
+    let ana = tidemill_core::Actor::user("ana");
+    let received_at = Timestamp::from_millis(lab.clock.now().millis() - 10_000);
+    let send =
+        async |id: u64| lab.db.add_outcomes(&ana, &[Outcome { received_at, ..by_id(id) }]).await.unwrap();
+    let next = async || matcher.next("loans", rules).await.unwrap();
+    send(500).await;
+    assert_eq!(next().await, Passed { waiting: 1, ..Passed::default() });
+    // It is not looked at again right away; what is new is.
+    send(1).await;
+    assert_eq!(next().await, Passed { matched: 1, ..Passed::default() });
+    assert_eq!(next().await, Passed::default());
+    let tried = matcher.tried("loans").await;
+    assert!(tried.again.is_some() && tried.pause == EVERY, "{tried:?}");
+    // Each time that nothing is found the pause is longer, up to a quarter of an hour.
+    for pause in [60, 120, 240, 480, 900, 900] {
+        matcher.tried.lock().await.get_mut("loans").unwrap().again = None;
+        assert_eq!(next().await.waiting, 1);
+        assert_eq!(matcher.tried("loans").await.pause, Duration::from_secs(pause));
+    }
+    // A record that comes late is found all the same.
+    send(501).await;
+    assert_eq!(next().await.waiting, 1);
+    log.record(record(501, START + 1));
+    log.close();
+    drop(log);
+    let log = lab.log();
+    lab.roller(&log).roll().await.unwrap();
+    matcher.tried.lock().await.get_mut("loans").unwrap().again = None;
+    assert_eq!(next().await, Passed { matched: 1, waiting: 1, ..Passed::default() });
+    lab.clock.advance(Duration::from_secs(3_600 * 24 + 1));
+    matcher.tried.lock().await.get_mut("loans").unwrap().again = None;
+    assert_eq!(next().await, Passed { unmatched: 1, ..Passed::default() });
+    assert!(lab.db.endpoints_with_waiting_outcomes().await.unwrap().is_empty());
+    let counts = lab.db.outcome_counts("loans").await.unwrap();
+    assert_eq!((counts.matched, counts.waiting, counts.unmatched), (2, 0, 1));
 }

@@ -1,6 +1,6 @@
 //! Figures that somebody says instead of measuring them.
 
-use tidemill_deliver::judge::{ERRORS, Kind, LATENCY, Spec};
+use tidemill_deliver::judge::{ERRORS, Kind, LATENCY, REFUSALS, Spec};
 use tidemill_deliver::outcome::{COST, KPI, QUALITY};
 use tidemill_deliver::simulate::{Distribution, Known};
 
@@ -69,7 +69,8 @@ pub(super) fn traffic(text: &str) -> Result<f64, String> {
 /// Whether nothing has to be measured.
 pub(super) fn covers(assumptions: &[Assumption], judge: &Spec) -> bool {
     // What is slow is a part of requests by its definition.
-    let is_said = |name: &str| name == LATENCY || assumptions.iter().any(|one| one.name == name);
+    let is_said =
+        |name: &str| [LATENCY, REFUSALS].contains(&name) || assumptions.iter().any(|one| one.name == name);
     judge.metrics.iter().all(|metric| is_said(base(&metric.name)))
 }
 

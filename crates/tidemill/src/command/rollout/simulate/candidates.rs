@@ -1,6 +1,6 @@
 //! Candidates that are played: a healthy one, one at each limit, and some that are a little worse.
 
-use tidemill_deliver::judge::{Kind, Slice};
+use tidemill_deliver::judge::{Kind, Metric, REFUSALS, Slice};
 use tidemill_deliver::simulate::{Harm, Harms, Scene};
 
 use crate::failure::Failure;
@@ -87,7 +87,9 @@ pub(super) fn base(metric: &str) -> &str {
 pub(super) fn all(harms: &[Wanted], scene: &Scene) -> anyhow::Result<Vec<Candidate>> {
     let metrics = &scene.judge.metrics;
     let mut names: Vec<&str> = Vec::new();
-    for metric in metrics.iter().filter(|metric| !matches!(metric.kind, Kind::Event { .. })) {
+    // Of refusals nothing is known before a candidate is asked.
+    let is_played = |metric: &&Metric| !matches!(metric.kind, Kind::Event { .. }) && metric.name != REFUSALS;
+    for metric in metrics.iter().filter(is_played) {
         if !names.contains(&base(&metric.name)) {
             names.push(base(&metric.name));
         }

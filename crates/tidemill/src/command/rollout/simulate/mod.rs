@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tidemill_core::{Progress as _, Unit};
-use tidemill_deliver::judge::{ERRORS, Slice, Spec};
+use tidemill_deliver::judge::{ERRORS, Metric, REFUSALS, Slice, Spec};
 use tidemill_deliver::outcome::Measures;
 use tidemill_deliver::release::Release;
 use tidemill_deliver::rollout::Stage;
@@ -225,7 +225,10 @@ fn spread(args: &Simulate, judge: &Spec, recent: Option<&Recent>) -> anyhow::Res
 
 /// A metric that needs proof and of which nothing is known would only say that nothing is ever decided.
 fn refuse_unknown(plan: &Plan, sources: &[Option<Source>], pace: &Pace) -> anyhow::Result<()> {
-    let unknown = plan.judge.metrics.iter().zip(sources).find(|(_, source)| source.is_none());
+    // Refusals are only looked for, and are no harm where a candidate takes what the incumbent takes.
+    let is_unknown =
+        |(metric, source): &(&Metric, &Option<Source>)| source.is_none() && metric.name != REFUSALS;
+    let unknown = plan.judge.metrics.iter().zip(sources).find(is_unknown);
     let endpoint = &plan.endpoint;
     if let Some((metric, _)) = unknown {
         let name = candidates::base(&metric.name);

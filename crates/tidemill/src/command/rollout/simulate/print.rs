@@ -1,7 +1,7 @@
 //! What came of it, for people and for programs.
 
 use serde_json::{Value, json};
-use tidemill_deliver::judge::{Kind, LATENCY};
+use tidemill_deliver::judge::{Kind, LATENCY, REFUSALS};
 use tidemill_deliver::rollout::Stage;
 use tidemill_deliver::simulate::{Part, Quantiles, Summary, span};
 
@@ -253,6 +253,7 @@ pub(super) fn json(args: &Simulate, played: &Played, app: &App<'_>) -> anyhow::R
         .metrics
         .iter()
         .zip(&played.scene.sources)
+        .filter(|(metric, _)| metric.name != REFUSALS)
         .map(|(metric, source)| json!({"metric": metric, "seen": source}))
         .collect();
     let candidates: Vec<Value> = played
