@@ -7,9 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use tidemill_core::RunId;
 
-/// Continuous delivery for machine learning in one binary
 use crate::records::RecordDefaults;
 
+/// Continuous delivery for machine learning in one binary
 #[derive(Debug, Parser)]
 #[command(name = "tidemill", version, max_term_width = 100, arg_required_else_help = true)]
 pub(crate) struct Cli {
