@@ -66,6 +66,18 @@ fn the_commented_alternative_works_too() {
         "  train: {run: python train.py, deps: [train.py, features.parquet], params: params.yaml, outs: [model.onnx]}\n",
     );
     assert_ne!(text, EXAMPLE);
+    // A command holds no rows out: the file says on which ones its model is tested, and some tests are a training's alone.
+    assert!(crate::bad(&text).contains("which step makes the model that is tested"));
+    let text = text
+        .replace(
+            "release:\n  model: flights-late\n",
+            "held_out: {table: features.parquet}\n\nrelease:\n  model: flights-late\n  step: train\n",
+        )
+        .replace("  - baseline: {beats: prior}                 # a simple model must not be as good\n", "")
+        .replace(
+            "  - parity: {max_abs: 1.0e-5}                # exported model answers as the trained one did\n",
+            "",
+        );
     let files = crate::Memory::new(&[("params.yaml", "lr: 0.1\ndepth: 3\n")]);
     let resolved = tidemill_project::resolve(&good(&text), &files, &[]).unwrap();
     let train = &resolved.steps[1];
