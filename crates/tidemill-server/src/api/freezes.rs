@@ -40,7 +40,7 @@ pub(crate) struct WantedFreeze {
     #[schema(min_length = 1)]
     endpoint: Option<String>,
     /// Why; stands in the log.
-    #[schema(min_length = 1)]
+    #[schema(min_length = 1, pattern = r"\S")]
     reason: String,
     /// From when; from now on where not given.
     from: Option<Time>,
@@ -77,6 +77,8 @@ pub(super) async fn list(State(app): State<App>) -> OneAnswer<Vec<Freeze>> {
 #[utoipa::path(post, path = "/api/v1/freezes", operation_id = "setFreeze", tag = "delivery",
     request_body = WantedFreeze,
     responses((status = 200, description = "The freeze", body = One<Frozen>), Failures,
+        (status = 409, description = "It would be over or have begun already, or end before it begins", body = Problem,
+            content_type = "application/problem+json"),
         (status = 413, description = "The body is too large")))]
 pub(super) async fn set(
     State(app): State<App>,

@@ -447,16 +447,15 @@ pub async fn freeze(db: &Db, clock: &dyn Clock, actor: &Actor, new: &NewFreeze) 
         return Err(Error::invalid("a freeze needs a reason"));
     }
     if new.until.is_some_and(|until| until <= at) {
-        return Err(Error::invalid("the freeze would be over already"));
+        return Err(Error::new(Code::InvalidState, "the freeze would be over already"));
     }
     if new.from.is_some_and(|from| from < at) {
-        return Err(Error::invalid(
-            "the freeze would have begun already; leave its beginning out to freeze from now on",
-        ));
+        let why = "the freeze would have begun already; leave its beginning out to freeze from now on";
+        return Err(Error::new(Code::InvalidState, why));
     }
     let from = new.from.unwrap_or(at);
     if new.until.is_some_and(|until| until <= from) {
-        return Err(Error::invalid("the freeze would end before it begins"));
+        return Err(Error::new(Code::InvalidState, "the freeze would end before it begins"));
     }
     let mut tx = db.begin().await?;
     let freeze = stored::Freeze {

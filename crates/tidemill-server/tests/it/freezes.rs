@@ -20,8 +20,8 @@ async fn a_freeze_is_planned() {
         ];
         form(&server, "/ui/freezes", &fields, &[]).await
     };
-    send("2023-11-14 22:00", "until lifted").await.is(400, &["would have begun already"]);
-    send("2023-12-20 00:00", "2023-12-20").await.is(400, &["would end before it begins"]);
+    send("2023-11-14 22:00", "until lifted").await.is(409, &["would have begun already"]);
+    send("2023-12-20 00:00", "2023-12-20").await.is(409, &["would end before it begins"]);
     send("soon", "").await.is(400, &["is not a time"]);
     assert_eq!(send("2023-12-20 08:00", "2023-12-31").await.status, 303);
     let planned = page(&server, "/delivery").await;
@@ -38,7 +38,7 @@ async fn a_freeze_is_planned() {
     };
     let wanted = json!({"reason": "an incident", "from": "2023-11-14T22:13:21Z"});
     assert_eq!(post("", wanted).await.json()["data"], json!({"freeze": 2}));
-    post("", json!({"reason": "late", "from": "2023-11-14T22:13:19Z"})).await.is(400, &["begun already"]);
+    post("", json!({"reason": "late", "from": "2023-11-14T22:13:19Z"})).await.is(409, &["begun already"]);
     post("", json!({"reason": "x", "form": "2024-01-01T00:00:00Z"})).await.is(400, &["unknown field `form`"]);
     post("", json!({"reason": "x", "endpoint": ""})).await.is(400, &["leave it out"]);
     // What was planned can be seen in the log, and lifted before it begins.
