@@ -3,6 +3,7 @@
 use super::read::{models_by_id, versions_by_id};
 use super::types::{ModelVersion, RegisteredModel};
 use crate::backend::Transact;
+use crate::search::parts::Parts;
 use crate::search::{Column, Condition, Field, Op, Operand, OrderBy, Sql};
 use crate::tracking::KeyValue;
 use crate::{Db, Result};
@@ -58,10 +59,9 @@ impl Db {
         let mut ids = version_rows(&mut tx, &query).await?;
         let more = ids.len() == query.limit;
         ids.truncate(query.limit - 1);
-        let first = versions_by_id(tx.conn(), &ctx, ids.get(..PART).unwrap_or(&ids)).await?;
-        let mut rest = ids.into_iter();
-        rest.by_ref().take(PART).for_each(drop);
-        Ok(FoundVersions { db: self.clone(), first, rest, more })
+        let read = |ids: Vec<i64>| async move { versions_by_id(tx.conn(), &ctx, &ids).await };
+        let parts = Parts::new(ids, PART, read).await?;
+        Ok(FoundVersions { db: self.clone(), parts, more })
     }
 }
 
@@ -71,10 +71,7 @@ const PART: usize = 1000;
 /// Versions that a search found, read a part at a time, so that a long page is never in memory as a whole.
 pub struct FoundVersions {
     db: Db,
-    /// Read with the search itself: a page of one part is one state of the database.
-    first: Vec<ModelVersion>,
-    /// The rows of the others.
-    rest: std::vec::IntoIter<i64>,
+    parts: Parts<ModelVersion>,
     /// Whether there are more than the page holds.
     pub more: bool,
 }
@@ -82,20 +79,12 @@ pub struct FoundVersions {
 impl FoundVersions {
     /// The next versions in order; none at the end. One that was removed since the search is left out.
     pub async fn part(&mut self) -> Result<Vec<ModelVersion>> {
-        if !self.first.is_empty() {
-            return Ok(std::mem::take(&mut self.first));
-        }
-        loop {
-            let ids: Vec<i64> = self.rest.by_ref().take(PART).collect();
-            if ids.is_empty() {
-                return Ok(Vec::new());
-            }
-            let mut tx = self.db.snapshot().await?;
-            let versions = versions_by_id(tx.conn(), self.db.ctx(), &ids).await?;
-            if !versions.is_empty() {
-                return Ok(versions);
-            }
-        }
+        let db = &self.db;
+        let read = |ids: Vec<i64>| async move {
+            let mut tx = db.snapshot().await?;
+            versions_by_id(tx.conn(), db.ctx(), &ids).await
+        };
+        self.parts.next(read).await
     }
 }
 

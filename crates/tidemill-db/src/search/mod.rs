@@ -5,6 +5,7 @@
 mod condition;
 mod experiments;
 mod page;
+pub(crate) mod parts;
 mod runs;
 mod sql;
 mod text;

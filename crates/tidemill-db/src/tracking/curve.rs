@@ -35,8 +35,7 @@ impl Db {
         smoothing: Option<Smoothing>,
         buckets: usize,
     ) -> Result<Curve> {
-        // More parts than a history can have points leave all of them.
-        let mut all = self.metric_extremes_within(run, key, range, usize::MAX / 4).await?;
+        let mut all = self.metric_points_within(run, key, range).await?;
         let points = extremes(&all, buckets);
         let Some(Smoothing { weight, by_time }) = smoothing else {
             return Ok(Curve { points, smooth: Vec::new() });

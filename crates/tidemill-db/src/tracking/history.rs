@@ -74,13 +74,23 @@ impl Db {
         self.metric_extremes_within(run, key, (i64::MIN, i64::MAX), buckets).await
     }
 
-    /// As [`Self::metric_extremes`], of the points whose step is from `from` to `to` alone; no other point is read.
+    /// As [`Self::metric_extremes`], of the points whose step is in `range` alone; no other point is read.
     pub async fn metric_extremes_within(
         &self,
         run: RunId,
         key: &str,
-        (from, to): (i64, i64),
+        range: (i64, i64),
         buckets: usize,
+    ) -> Result<Vec<HistoryPoint>> {
+        Ok(extremes(&self.metric_points_within(run, key, range).await?, buckets))
+    }
+
+    /// All points whose step is from `from` to `to`, in the order of step, time and value.
+    pub(super) async fn metric_points_within(
+        &self,
+        run: RunId,
+        key: &str,
+        (from, to): (i64, i64),
     ) -> Result<Vec<HistoryPoint>> {
         const SQL: &str =
             "SELECT step, at, value FROM point WHERE series_id = $1 AND step >= $2 AND step <= $3
@@ -101,7 +111,7 @@ impl Db {
             let is_last = rows.len() < PAGE;
             all.extend(rows.into_iter().map(from_row));
             if is_last {
-                return Ok(extremes(&all, buckets));
+                return Ok(all);
             }
         }
     }

@@ -10,6 +10,7 @@ mod query;
 pub use plan::Effort;
 
 use crate::backend::Transact;
+use crate::search::parts::Parts;
 use crate::search::{Condition, Cursor, OrderBy, Page};
 use crate::tracking::load::{LoadError, load};
 use crate::tracking::{Run, Stage};
@@ -38,10 +39,7 @@ const PART: usize = 250;
 /// A page of runs whose runs are read a part at a time, so that a long one is never in memory as a whole.
 pub struct FoundRuns {
     db: Db,
-    /// Read with the search itself: a page of one part is one state of the database.
-    first: Vec<Run>,
-    /// The rows of the others.
-    rest: std::vec::IntoIter<i64>,
+    parts: Parts<Run>,
     /// Where the next page begins, if there is one.
     pub next: Option<Cursor>,
 }
@@ -49,20 +47,12 @@ pub struct FoundRuns {
 impl FoundRuns {
     /// The next runs in order; none at the end. A run that was removed for good since the search is left out.
     pub async fn part(&mut self) -> Result<Vec<Run>> {
-        if !self.first.is_empty() {
-            return Ok(std::mem::take(&mut self.first));
-        }
-        loop {
-            let ids: Vec<i64> = self.rest.by_ref().take(PART).collect();
-            if ids.is_empty() {
-                return Ok(Vec::new());
-            }
-            let mut tx = self.db.snapshot().await?;
-            let runs = load(tx.conn(), &ids).await.map_err(LoadError::sort(self.db.ctx(), "read runs"))?;
-            if !runs.is_empty() {
-                return Ok(runs);
-            }
-        }
+        let db = &self.db;
+        let read = |ids: Vec<i64>| async move {
+            let mut tx = db.snapshot().await?;
+            load(tx.conn(), &ids).await.map_err(LoadError::sort(db.ctx(), "read runs"))
+        };
+        self.parts.next(read).await
     }
 }
 
@@ -73,11 +63,11 @@ impl Db {
     pub async fn find_runs(&self, search: &RunSearch) -> Result<FoundRuns> {
         let mut tx = self.snapshot().await?;
         let (ids, next) = hits(&mut tx, search, Effort::default()).await?;
-        let some = ids.get(..PART).unwrap_or(&ids);
-        let first = load(tx.conn(), some).await.map_err(LoadError::sort(self.ctx(), "read runs"))?;
-        let mut rest = ids.into_iter();
-        rest.by_ref().take(PART).for_each(drop);
-        Ok(FoundRuns { db: self.clone(), first, rest, next })
+        let read = |ids: Vec<i64>| async move {
+            load(tx.conn(), &ids).await.map_err(LoadError::sort(self.ctx(), "read runs"))
+        };
+        let parts = Parts::new(ids, PART, read).await?;
+        Ok(FoundRuns { db: self.clone(), parts, next })
     }
 
     /// A page of runs. Only the runs of the page are read whole.

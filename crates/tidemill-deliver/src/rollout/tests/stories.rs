@@ -54,14 +54,7 @@ fn a_harmful_candidate_goes_back_and_into_quarantine() {
 
 #[test]
 fn harm_that_is_proven_while_it_settles_goes_back_too() {
-    let mut drive = Drive::new(plan());
-    drive.tick(at(0));
-    drive.reach(2, at(0));
-    drive.input(at(0), approve("ada", "owner", b"inputs", at(0)));
-    drive.effects(at(0));
-    drive.reach(4, at(3));
-    drive.effects(at(3));
-    assert_eq!(drive.state.phase, Phase::Settling);
+    let mut drive = settling(plan());
     // Outcomes of the canary's requests that became known late.
     for seq in 0..300 {
         let late = look(drive.looks + 1 + seq, 2, (1000, 30), (1000, 5));
@@ -328,9 +321,9 @@ fn the_bytes_of_a_rollout_with_one_candidate_are_as_they_were() {
     assert_eq!(written.map(|text| Digest::of(text.as_bytes()).short()), ["958950e18ac1", "c144cc262ec1"]);
 }
 
-/// Up to where the candidate has all requests, held against what the incumbent did until then.
-fn settling() -> Drive {
-    let mut drive = Drive::new(Plan { holdout: 0, ..plan() });
+/// Up to where the candidate settles.
+fn settling(plan: Plan) -> Drive {
+    let mut drive = Drive::new(plan);
     drive.tick(at(0));
     drive.reach(2, at(0));
     drive.input(at(0), approve("ada", "owner", b"inputs", at(0)));
@@ -338,13 +331,19 @@ fn settling() -> Drive {
     drive.reach(4, at(3));
     drive.effects(at(3));
     assert_eq!(drive.state.phase, Phase::Settling);
+    drive
+}
+
+/// Where the candidate has all requests, held against what the incumbent did until then.
+fn alone() -> Drive {
+    let drive = settling(Plan { holdout: 0, ..plan() });
     assert_eq!(drive.state.traffic.share(candidate()), 10_000);
     drive
 }
 
 #[test]
 fn a_candidate_that_begins_to_fail_when_it_has_all_requests_goes_back() {
-    let mut healthy = settling();
+    let mut healthy = alone();
     for _ in 0..200 {
         healthy.look(at(4), (1_000, 5), (0, 0));
     }
@@ -352,7 +351,7 @@ fn a_candidate_that_begins_to_fail_when_it_has_all_requests_goes_back() {
     healthy.tick(at(27));
     assert_eq!(healthy.state.phase, Phase::Complete);
 
-    let mut failing = settling();
+    let mut failing = alone();
     failing.look(at(4), (100, 60), (0, 0));
     failing.look(at(4), (100, 60), (0, 0));
     assert_eq!(failing.state.phase, Phase::GoingBack { then: Ending::RolledBack });
@@ -361,7 +360,7 @@ fn a_candidate_that_begins_to_fail_when_it_has_all_requests_goes_back() {
 
 #[test]
 fn what_is_complete_can_be_taken_back_in_one_change_and_nobody_has_to_agree() {
-    let mut drive = settling();
+    let mut drive = alone();
     drive.tick(at(27));
     assert_eq!(drive.state.phase, Phase::Complete);
     let abort = Input::Abort { by: "ada".into(), why: "no".into() };
