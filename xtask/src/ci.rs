@@ -29,13 +29,14 @@ struct Stage {
     work: fn(&Context) -> Result<()>,
 }
 
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 9] = [
     Stage { name: "setup", work: |context| setup::run(&context.root, &setup::Options::default()) },
     Stage { name: "fmt", work: |context| context.cargo(&["fmt", "--all", "--check"]) },
     Stage { name: "tidy", work: |context| tidy::run(&context.root) },
     Stage { name: "clippy", work: clippy },
     Stage { name: "build", work: |context| context.binary().map(drop) },
     Stage { name: "test", work: test },
+    Stage { name: "postgres", work: test_postgres },
     Stage { name: "doc", work: doc },
     Stage { name: "codegen", work: check_generated },
 ];
@@ -103,6 +104,16 @@ fn test(context: &Context) -> Result<()> {
     } else {
         context.cargo(&["test", "--workspace", "--lib", "--bins", "--tests", "--examples"])
     }
+}
+
+/// The server's own tests once more, on PostgreSQL. The program that holds them is run itself: `cargo test` of one package
+/// would build everything again with other features.
+fn test_postgres(context: &Context) -> Result<()> {
+    let tests = workspace::tests_of(&context.root, "tidemill-server", "it")?;
+    let mut command = Command::new(tests);
+    command.current_dir(context.root.join("crates/tidemill-server"));
+    command.env("TIDEMILL_TEST_DATABASE", "postgres");
+    process::run(&mut command)
 }
 
 fn doc(context: &Context) -> Result<()> {

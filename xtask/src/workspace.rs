@@ -196,6 +196,23 @@ pub fn binary(root: &Path, profile: Profile) -> Result<PathBuf> {
         .with_context(|| format!("`{}` made no binary `tidemill`", process::shown(&cargo)))
 }
 
+/// Builds the tests of the workspace and returns the program that holds those of a package in this target.
+pub fn tests_of(root: &Path, package: &str, target: &str) -> Result<PathBuf> {
+    let mut cargo = Command::new(process::cargo());
+    cargo.current_dir(root).args(["test", "--workspace", "--no-run"]);
+    cargo.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = cargo.output().context("cannot start `cargo`")?;
+    let found = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| {
+            let id = message["package_id"].as_str().unwrap_or_default();
+            message["target"]["name"] == target && id.contains(&format!("/{package}#"))
+        })
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    found.with_context(|| format!("`{}` made no tests `{target}` of `{package}`", process::shown(&cargo)))
+}
+
 /// Builds an example program of a package, optimised, and returns its path.
 pub fn example(root: &Path, package: &str, name: &str) -> Result<PathBuf> {
     built(root, &["build", "--release", "--package", package, "--example", name], name)

@@ -107,6 +107,15 @@ pub enum EventKind {
         /// Bytes freed.
         bytes: u64,
     },
+    /// What nothing at a remote store refers to was removed there.
+    RemoteSwept {
+        /// The remote's address, without credentials.
+        remote: String,
+        /// Number of packs removed.
+        packs: u64,
+        /// Bytes freed.
+        bytes: u64,
+    },
     /// Objects went to a remote store.
     StorePushed {
         /// The remote's address, without credentials.
@@ -644,6 +653,19 @@ pub enum EventKind {
         /// Digest of the verdicts.
         evidence: Digest,
     },
+    /// Windows of a series were judged again by outcomes that came later.
+    WindowsRestated {
+        /// The endpoint.
+        endpoint: String,
+        /// The monitor's series: `quality:roc_auc`.
+        watch: String,
+        /// How many windows.
+        windows: u64,
+        /// The end of the last of them, in the time of predictions.
+        until: Timestamp,
+        /// Digest of the verdicts.
+        evidence: Digest,
+    },
     /// An alert began to fire.
     AlertFiring {
         /// The alert.
@@ -716,6 +738,7 @@ names! {
     DataChecked => "data.checked",
     ModelTested => "model.tested",
     StoreSwept => "store.swept",
+    RemoteSwept => "store.remote_swept",
     StorePushed => "store.pushed",
     StorePulled => "store.pulled",
     RunReproduced => "run.reproduced",
@@ -774,6 +797,7 @@ names! {
     JobFinished => "job.finished",
     MonitorsDeclared => "monitors.declared",
     WindowsEvaluated => "windows.evaluated",
+    WindowsRestated => "windows.restated",
     AlertFiring => "alert.firing",
     AlertResolved => "alert.resolved",
 }
@@ -834,7 +858,8 @@ impl EventKind {
             | Self::OutcomesUnmatched { endpoint, .. }
             | Self::OutcomesRemoved { endpoint, .. }
             | Self::MonitorsDeclared { endpoint, .. }
-            | Self::WindowsEvaluated { endpoint, .. } => format!("endpoint:{endpoint}"),
+            | Self::WindowsEvaluated { endpoint, .. }
+            | Self::WindowsRestated { endpoint, .. } => format!("endpoint:{endpoint}"),
             Self::AlertFiring { alert, .. } | Self::AlertResolved { alert, .. } => format!("alert:{alert}"),
             Self::ReleaseCreated { release, .. }
             | Self::ReleaseQuarantined { release, .. }
@@ -848,9 +873,10 @@ impl EventKind {
             | Self::RolloutApproved { rollout, .. } => format!("rollout:{rollout}"),
             Self::EnvironmentMoved { environment, .. } => format!("environment:{environment}"),
             Self::FreezeSet { freeze, .. } | Self::FreezeLifted { freeze } => format!("freeze:{freeze}"),
-            Self::StoreSwept { .. } | Self::StorePushed { .. } | Self::StorePulled { .. } => {
-                "store".to_owned()
-            }
+            Self::StoreSwept { .. }
+            | Self::RemoteSwept { .. }
+            | Self::StorePushed { .. }
+            | Self::StorePulled { .. } => "store".to_owned(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use tidemill_core::declare::DataFormat;
 
 use crate::ColumnType;
 
@@ -67,6 +68,28 @@ impl Format {
         })
     }
 
+    /// The format that a project file declares.
+    pub fn declared(format: DataFormat) -> Self {
+        match format {
+            DataFormat::Parquet => Self::Parquet,
+            DataFormat::Csv => Self::Csv(CsvOptions::default()),
+            DataFormat::Tsv => Self::Csv(CsvOptions { delimiter: Some('\t'), ..CsvOptions::default() }),
+            DataFormat::Jsonl => Self::JsonLines(JsonOptions::default()),
+            DataFormat::Arrow => Self::Arrow,
+        }
+    }
+
+    /// The format that a project file declares for a dataset whose files are at `paths`, as far as it is meant for what came from
+    /// `source`: a version from before the dataset had another format is read as its name says.
+    pub fn meant(format: DataFormat, paths: &[String], source: &str) -> Option<Self> {
+        let format = Self::declared(format);
+        let is_meant = match Self::of_name(Path::new(source)) {
+            None => true,
+            Some(named) => named.name() == format.name() || paths.iter().any(|path| path == source),
+        };
+        is_meant.then_some(format)
+    }
+
     /// The format's name for people.
     pub fn name(&self) -> &'static str {
         match self {
@@ -97,5 +120,13 @@ mod tests {
         ] {
             assert_eq!(Format::of_name(Path::new(name)).map(|f| f.name()), format, "{name}");
         }
+    }
+
+    #[test]
+    fn a_declared_format_is_for_the_files_that_it_was_declared_for() {
+        let meant =
+            |source: &str| Format::meant(DataFormat::Tsv, &["data/a.csv".to_owned()], source).is_some();
+        assert!(meant("data/export") && meant("data/a.csv") && meant("old.tsv"));
+        assert!(!meant("old.parquet"));
     }
 }

@@ -25,7 +25,7 @@ pub mod report;
 pub mod sql;
 
 pub use column::{ColumnType, SchemaDiff, SchemaField, compare_schemas};
-pub use diff::{TableDiff, diff};
+pub use diff::{TableDiff, diff, diff_profiles, diff_rows};
 pub use error::Error;
 pub use expect::{CheckResult, evaluate};
 pub use format::{CsvOptions, Format, JsonOptions};

@@ -10,7 +10,7 @@ pub use serde_json::Value;
 pub type Row = IndexMap<String, Value>;
 
 /// Longest text kept in a sample, in characters; longer ones end in `…`.
-const LONGEST: usize = 200;
+pub(crate) const LONGEST: usize = 200;
 
 /// The value at `row`: numbers, truth values and nulls as such; dates and times in ISO 8601 and everything
 /// else as text; floats that JSON cannot hold as `NaN`, `inf`, `-inf`.

@@ -68,20 +68,6 @@ impl Db {
         Ok(self.events(&filter).await?.pop())
     }
 
-    /// The events that led to one of this cause: the cause first, then its own cause, and so on; at most `limit`.
-    pub async fn causes(&self, mut cause: Option<u64>, limit: usize) -> Result<Vec<Event>> {
-        let mut found = Vec::new();
-        while let Some(seq) = cause.filter(|_| found.len() < limit) {
-            let filter =
-                EventFilter { after: Some(seq.saturating_sub(1)), limit: Some(1), ..EventFilter::default() };
-            let event = self.events(&filter).await?.pop();
-            let Some(event) = event.filter(|event| event.seq == seq) else { break };
-            cause = event.cause;
-            found.push(event);
-        }
-        Ok(found)
-    }
-
     /// The newest event of a kind for each thing that it happened to, by that thing; at most `limit`.
     pub async fn newest_events(&self, kind: &str, limit: usize) -> Result<Vec<Event>> {
         const SQL: &str = "SELECT seq, at, actor_kind, actor, kind, subject, body, cause, leaf FROM event
@@ -279,9 +265,9 @@ pub(crate) fn parse_actor_kind(table: &'static str, text: &str) -> Result<ActorK
     }
 }
 
-type Row = (i64, i64, String, String, String, String, String, Option<i64>, String);
+pub(crate) type Row = (i64, i64, String, String, String, String, String, Option<i64>, String);
 
-fn from_row((seq, at, actor_kind, actor, kind, subject, body, cause, leaf): Row) -> StoredEvent {
+pub(crate) fn from_row((seq, at, actor_kind, actor, kind, subject, body, cause, leaf): Row) -> StoredEvent {
     // A hash that cannot be read equals no computed one, which is what the check of the log then reports.
     let leaf = leaf.parse().unwrap_or(Hash([0; 32]));
     StoredEvent { seq: seq as u64, at, actor_kind, actor, kind, subject, body, cause, leaf }
@@ -301,10 +287,8 @@ enum Bound<'a> {
     Text(&'a str),
 }
 
-/// The text is put together from constants only; what the caller gives is bound.
-async fn select(conn: Conn<'_>, filter: &EventFilter) -> sqlx::Result<Vec<StoredEvent>> {
-    let mut sql = "SELECT seq, at, actor_kind, actor, kind, subject, body, cause, leaf FROM event WHERE TRUE"
-        .to_owned();
+/// Adds the conditions of a filter to a statement; gives what is bound.
+fn conditions<'a>(sql: &mut String, filter: &'a EventFilter) -> Vec<Bound<'a>> {
     let mut bound = Vec::new();
     let conditions = [
         ("subject =", filter.subject.as_deref().map(Bound::Text)),
@@ -320,6 +304,33 @@ async fn select(conn: Conn<'_>, filter: &EventFilter) -> sqlx::Result<Vec<Stored
             let _ = write!(sql, " AND {condition} ${}", bound.len());
         }
     }
+    bound
+}
+
+/// How many events meet a filter, at most `limit`.
+pub(crate) async fn count(conn: Conn<'_>, filter: &EventFilter, limit: u64) -> sqlx::Result<u64> {
+    let mut sql = "SELECT COUNT(*) FROM (SELECT 1 FROM event WHERE TRUE".to_owned();
+    let mut bound = conditions(&mut sql, filter);
+    bound.push(Bound::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
+    let _ = write!(sql, " LIMIT ${}) n", bound.len());
+    let count: i64 = on!(conn, c => {
+        let mut query = sqlx::query_scalar(AssertSqlSafe(sql));
+        for value in bound {
+            query = match value {
+                Bound::Int(value) => query.bind(value),
+                Bound::Text(value) => query.bind(value.to_owned()),
+            };
+        }
+        query.fetch_one(c).await
+    })?;
+    Ok(count as u64)
+}
+
+/// The text is put together from constants only; what the caller gives is bound.
+async fn select(conn: Conn<'_>, filter: &EventFilter) -> sqlx::Result<Vec<StoredEvent>> {
+    let mut sql = "SELECT seq, at, actor_kind, actor, kind, subject, body, cause, leaf FROM event WHERE TRUE"
+        .to_owned();
+    let mut bound = conditions(&mut sql, filter);
     sql.push_str(match filter.order {
         Order::OldestFirst => " ORDER BY seq",
         Order::NewestFirst => " ORDER BY seq DESC",

@@ -14,6 +14,8 @@
 pub mod artifacts;
 mod backend;
 mod cache;
+mod causes;
+mod counts;
 mod datasets;
 mod db;
 pub mod delivery;
@@ -46,6 +48,7 @@ mod tx;
 pub mod webhooks;
 
 pub use cache::StepResult;
+pub use counts::Listed;
 pub use datasets::{Dataset, DatasetVersion, NewDatasetVersion, PutVersion};
 pub use db::{Db, Options};
 pub use error::Error;

@@ -41,6 +41,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0013_monitoring"),
     migration!("0014_quarantine_words"),
     migration!("0015_contests"),
+    migration!("0016_restated"),
+    migration!("0017_outcomes_once"),
+    migration!("0018_causes"),
 ];
 
 /// The schema version that this binary writes and reads.

@@ -2,7 +2,10 @@
 //!
 //! What an outcome says is an observation; that outcomes came, found their requests or were removed is an event.
 
-use std::collections::HashSet;
+mod days;
+mod once;
+
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use tidemill_core::{Actor, EventKind, NewEvent, Timestamp};
@@ -10,7 +13,9 @@ use tidemill_core::{Actor, EventKind, NewEvent, Timestamp};
 use crate::backend::on;
 use crate::dialect::{self, Rows};
 use crate::records::by_system;
-use crate::{Db, Error, Result};
+use crate::{Db, Error, Result, Tx};
+
+pub use days::{DAY_MS, DayOfOutcomes};
 
 /// What is known of an outcome.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -183,27 +188,10 @@ impl Db {
         if outcomes.is_empty() {
             return Ok(());
         }
-        let rows = Rows::new(outcomes.len())
-            .text("endpoint", outcomes.iter().map(|outcome| outcome.endpoint.as_str()))
-            .text("name", outcomes.iter().map(|outcome| outcome.name.as_str()))
-            .opt_text("request_id", outcomes.iter().map(|outcome| outcome.request_id.as_deref()))
-            .opt_int("row_number", outcomes.iter().map(|outcome| outcome.row.map(|row| row as i64)))
-            .opt_text("entity", outcomes.iter().map(|outcome| outcome.entity.as_deref()))
-            .opt_int("occurred_at", outcomes.iter().map(|outcome| outcome.occurred_at.map(Timestamp::millis)))
-            .opt_float("number", outcomes.iter().map(|outcome| outcome.number))
-            .opt_text("text", outcomes.iter().map(|outcome| outcome.text.as_deref()))
-            .int("received_at", outcomes.iter().map(|outcome| outcome.received_at.millis()))
-            .text("state", outcomes.iter().map(|_| OutcomeState::Waiting.word()))
-            .int("is_late", outcomes.iter().map(|_| 0))
-            .int("tested_part", outcomes.iter().map(|_| 0));
-        let events = outcomes.chunk_by(|one, next| one.endpoint == next.endpoint).filter_map(|outcomes| {
-            let first = outcomes.first()?;
-            let kind = EventKind::OutcomesReceived {
-                endpoint: first.endpoint.clone(),
-                outcomes: outcomes.len() as u64,
-            };
-            Some(NewEvent { at: first.received_at, actor: actor.clone(), kind, cause: None })
-        });
+        let rows = rows_of(outcomes);
+        let events = outcomes
+            .chunk_by(|one, next| one.endpoint == next.endpoint)
+            .filter_map(|these| these.first().map(|first| received(first, actor, these.len() as u64)));
         let mut tx = self.begin().await?;
         let ctx = Arc::clone(&tx.transact.ctx);
         dialect::write_rows(tx.transact.conn(), SQL, &rows).await.map_err(ctx.fail("store outcomes"))?;
@@ -262,18 +250,20 @@ impl Db {
         rows.into_iter().map(from_row).collect()
     }
 
-    /// How many outcomes were joined with requests of an endpoint from `from` to before `to`.
+    /// How many outcomes were joined with requests of an endpoint from `from` to before `to`; of this name alone where one is given.
     pub async fn count_matched_outcomes(
         &self,
         endpoint: &str,
+        name: Option<&str>,
         from: Timestamp,
         to: Timestamp,
     ) -> Result<u64> {
         const SQL: &str = "SELECT COUNT(*) FROM outcome
-            WHERE endpoint = $1 AND state = 'matched' AND matched_at >= $2 AND matched_at < $3";
+            WHERE endpoint = $1 AND state = 'matched' AND matched_at >= $2 AND matched_at < $3
+              AND name = COALESCE($4, name)";
         let mut reader = self.reader().await?;
         let count: i64 = on!(reader.conn(), c => sqlx::query_scalar(SQL)
-            .bind(endpoint).bind(from.millis()).bind(to.millis()).fetch_one(c).await)
+            .bind(endpoint).bind(from.millis()).bind(to.millis()).bind(name).fetch_one(c).await)
         .map_err(self.ctx().fail("count outcomes"))?;
         Ok(count as u64)
     }
@@ -342,9 +332,37 @@ impl Db {
             .opt_int("matched_at", each().map(|outcome| Some(outcome.matched.as_ref()?.at.millis())))
             .int("tested_part", each().map(|outcome| outcome.tested_part));
         dialect::write_rows(tx.transact.conn(), SETTLE, &rows).await.map_err(ctx.fail(fail))?;
+        count_by_hour(&mut tx, endpoint, &changed).await?;
         let events = events(endpoint, settled, &states).into_iter().map(|kind| by_system(at, kind));
         tx.commit(events.collect()).await?;
         Ok(states)
+    }
+
+    /// How often outcomes found requests of an endpoint, whenever these came. It only grows.
+    pub async fn outcome_changes(&self, endpoint: &str) -> Result<u64> {
+        const SQL: &str =
+            "SELECT CAST(COALESCE(SUM(changes), 0) AS BIGINT) FROM outcome_hour WHERE endpoint = $1";
+        let mut reader = self.reader().await?;
+        let changes: i64 = on!(reader.conn(), c => sqlx::query_scalar(SQL).bind(endpoint).fetch_one(c).await)
+            .map_err(self.ctx().fail("count changes of outcomes"))?;
+        Ok(changes as u64)
+    }
+
+    /// The same of each hour from that of `first` to that of `last`, in which requests came; by the begin of the hour.
+    pub async fn outcome_changes_by_hour(
+        &self,
+        endpoint: &str,
+        first: Timestamp,
+        last: Timestamp,
+    ) -> Result<BTreeMap<Timestamp, u64>> {
+        const SQL: &str =
+            "SELECT hour, changes FROM outcome_hour WHERE endpoint = $1 AND hour >= $2 AND hour <= $3";
+        let mut reader = self.reader().await?;
+        let rows: Vec<(i64, i64)> = on!(reader.conn(), c => sqlx::query_as(SQL)
+            .bind(endpoint).bind(hour_of(first)).bind(hour_of(last)).fetch_all(c).await)
+        .map_err(self.ctx().fail("count changes of outcomes"))?;
+        let of = |(hour, changes): (i64, i64)| (Timestamp::from_millis(hour * HOUR), changes as u64);
+        Ok(rows.into_iter().map(of).collect())
     }
 
     /// How many outcomes an endpoint has.
@@ -388,6 +406,61 @@ impl Db {
         }
         Ok(outcomes)
     }
+}
+
+/// Milliseconds of an hour.
+const HOUR: i64 = 3_600_000;
+
+/// The number of the hour that a time is in.
+fn hour_of(at: Timestamp) -> i64 {
+    at.millis().div_euclid(HOUR)
+}
+
+/// Counts for the hour of each request that it has an outcome more, so that whoever judged by those that were there sees that there are others.
+async fn count_by_hour(tx: &mut Tx, endpoint: &str, changed: &[(&Outcome, OutcomeState)]) -> Result<()> {
+    const SQL: &str = "INSERT INTO outcome_hour ({columns}) SELECT {columns} FROM {rows} WHERE true
+        ON CONFLICT (endpoint, hour) DO UPDATE SET changes = outcome_hour.changes + excluded.changes";
+    let mut hours: BTreeMap<i64, i64> = BTreeMap::new();
+    for (outcome, state) in changed {
+        if *state == OutcomeState::Matched
+            && let Some(matched) = &outcome.matched
+        {
+            *hours.entry(hour_of(matched.at)).or_default() += 1;
+        }
+    }
+    if hours.is_empty() {
+        return Ok(());
+    }
+    let rows = Rows::new(hours.len())
+        .text("endpoint", hours.keys().map(|_| endpoint))
+        .int("hour", hours.keys().copied())
+        .int("changes", hours.values().copied());
+    let ctx = Arc::clone(&tx.transact.ctx);
+    let fail = "count changes of outcomes";
+    dialect::write_rows(tx.transact.conn(), SQL, &rows).await.map_err(ctx.fail(fail)).map(drop)
+}
+
+/// Outcomes as they are stored first: waiting.
+fn rows_of(outcomes: &[Outcome]) -> Rows<'_> {
+    Rows::new(outcomes.len())
+        .text("endpoint", outcomes.iter().map(|outcome| outcome.endpoint.as_str()))
+        .text("name", outcomes.iter().map(|outcome| outcome.name.as_str()))
+        .opt_text("request_id", outcomes.iter().map(|outcome| outcome.request_id.as_deref()))
+        .opt_int("row_number", outcomes.iter().map(|outcome| outcome.row.map(|row| row as i64)))
+        .opt_text("entity", outcomes.iter().map(|outcome| outcome.entity.as_deref()))
+        .opt_int("occurred_at", outcomes.iter().map(|outcome| outcome.occurred_at.map(Timestamp::millis)))
+        .opt_float("number", outcomes.iter().map(|outcome| outcome.number))
+        .opt_text("text", outcomes.iter().map(|outcome| outcome.text.as_deref()))
+        .int("received_at", outcomes.iter().map(|outcome| outcome.received_at.millis()))
+        .text("state", outcomes.iter().map(|_| OutcomeState::Waiting.word()))
+        .int("is_late", outcomes.iter().map(|_| 0))
+        .int("tested_part", outcomes.iter().map(|_| 0))
+}
+
+/// The event of outcomes that came together, of which this is the first.
+fn received(first: &Outcome, actor: &Actor, outcomes: u64) -> NewEvent {
+    let kind = EventKind::OutcomesReceived { endpoint: first.endpoint.clone(), outcomes };
+    NewEvent { at: first.received_at, actor: actor.clone(), kind, cause: None }
 }
 
 /// What outcomes became in words of the log; nothing where all go on waiting.

@@ -215,6 +215,21 @@ impl Db {
         rows.into_iter().map(run_from_row).collect()
     }
 
+    /// The projects whose pipeline ran, by name; at most `limit`.
+    pub async fn projects(&self, limit: usize) -> Result<Vec<String>> {
+        // From name to name along the index, however many runs each has.
+        const SQL: &str = "WITH RECURSIVE names (project) AS (
+                SELECT MIN(project) FROM pipeline_run
+                UNION ALL
+                SELECT (SELECT MIN(r.project) FROM pipeline_run r WHERE r.project > n.project)
+                FROM names n WHERE n.project IS NOT NULL)
+            SELECT project FROM names WHERE project IS NOT NULL LIMIT $1";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut reader = self.reader().await?;
+        on!(reader.conn(), c => sqlx::query_scalar(SQL).bind(limit).fetch_all(c).await)
+            .map_err(self.ctx().fail("read projects"))
+    }
+
     /// The latest runs before one of them in this order, newest first.
     pub async fn runs_before(
         &self,

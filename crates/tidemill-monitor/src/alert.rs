@@ -75,6 +75,30 @@ impl Phase {
         }
     }
 
+    /// How an alert stands after windows, the oldest first, that stood like this before them.
+    #[must_use]
+    pub fn after(mut self, windows: impl IntoIterator<Item = (State, Window)>, hold: Duration) -> Self {
+        for (state, window) in windows {
+            self.step(state, window, hold);
+        }
+        self
+    }
+
+    /// Takes the phase on to how it stands now that windows were restated. What fires goes on while its rule is broken, also where it
+    /// would not fire yet.
+    pub fn restate(&mut self, now: Self) -> Option<Change> {
+        let change = match (*self, now) {
+            (Self::Firing { .. }, Self::Firing { .. } | Self::Pending { .. }) => return None,
+            (Self::Firing { .. }, Self::Quiet) => Some(Change::Resolved),
+            (Self::Quiet | Self::Pending { .. }, Self::Firing { .. }) => Some(Change::Firing),
+            (Self::Quiet, Self::Pending { .. }) => Some(Change::Pending),
+            (Self::Pending { .. }, Self::Quiet) => Some(Change::Dropped),
+            (Self::Quiet, Self::Quiet) | (Self::Pending { .. }, Self::Pending { .. }) => None,
+        };
+        *self = now;
+        change
+    }
+
     /// Takes the phase on by a window. An alert fires when its rule is still broken `hold` after the end of the first window in which
     /// it was; a window that says nothing leaves everything as it is.
     pub fn step(&mut self, state: State, window: Window, hold: Duration) -> Option<Change> {

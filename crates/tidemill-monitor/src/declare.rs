@@ -51,6 +51,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTES: Duration = Duration::from_secs(300);
 const MINUTE: Duration = Duration::from_secs(60);
+/// How long windows are judged again where that is not declared.
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 impl Declaration {
     /// Everything that is judged in windows, in the order of the file.
@@ -116,6 +118,17 @@ impl Watch {
             Kind::Monitor(_) | Kind::Estimate(_) => None,
         };
         outcomes.map_or(Duration::ZERO, |outcomes| outcomes.delay.0)
+    }
+
+    /// How long after it could be judged a window is judged again when outcomes come that were not there; nothing for windows that
+    /// rest on none, and for streams, whose detector has gone on.
+    pub fn restates(&self) -> Option<Duration> {
+        let given = match &self.kind {
+            Kind::Monitor(Monitor::Quality(quality)) => quality.restate,
+            Kind::Monitor(Monitor::Kpi(kpi)) => kpi.restate,
+            Kind::Monitor(_) | Kind::Estimate(_) => return None,
+        };
+        Some(given.map_or(MONTH, |Period(length)| length)).filter(|length| !length.is_zero())
     }
 
     /// How long it must stay broken before its alert fires.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tidemill_core::Timestamp;
-use tidemill_core::declare::{Better, Objective};
+use tidemill_core::declare::Objective;
 use tidemill_project::Monitor;
 use tidemill_stats::multiple::Lord;
 
@@ -13,6 +13,7 @@ use crate::kpi::{self, Series};
 use crate::levels::{self, InputsSeen, ServiceSeen, StaleSeen};
 use crate::quality::{self, Estimated, QualitySeen};
 use crate::releases::{AnsweredBy, Releases};
+use crate::restate::Ago;
 use crate::stream::{self, Stream};
 use crate::verdict::{Exposure, Verdict};
 use crate::window::Window;
@@ -57,10 +58,13 @@ pub struct Memory {
     lord: Lord,
     /// Values of the windows before.
     #[serde(default)]
-    series: Series,
+    pub(crate) series: Series,
     /// Outcomes of the business number by version; of a monitor of quality, decisions and what they cost.
     #[serde(default, skip_serializing_if = "Releases::is_empty")]
     pub releases: Releases,
+    /// The window that was restated last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restated: Option<Ago>,
     /// The detector of a stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stream: Option<Stream>,
@@ -78,6 +82,7 @@ impl Default for Memory {
             lord: fresh(),
             series: Series::default(),
             releases: Releases::default(),
+            restated: None,
             stream: None,
         }
     }
@@ -129,8 +134,9 @@ pub fn judge(
         }
         (Kind::Monitor(Monitor::Quality(rule)), Seen::Quality(seen)) => {
             let verdict = quality::judge(rule, seen, costs, exposure);
-            memory.releases.add((window.from, window.to), &quality::cost_of_version(seen, &verdict));
-            verdict
+            let counted = quality::cost_of_version(seen, &verdict);
+            memory.releases.add((window.from, window.to), &counted);
+            Verdict { counted, ..verdict }
         }
         (Kind::Estimate(rule), Seen::Estimate(found)) => quality::estimate(rule, found),
         (Kind::Monitor(Monitor::Service(rule)), Seen::Service(seen)) => levels::service(rule, seen, exposure),
@@ -138,11 +144,7 @@ pub fn judge(
         (Kind::Monitor(Monitor::Stale(rule)), Seen::Stale(seen)) => levels::stale(rule, seen),
         (Kind::Monitor(Monitor::Kpi(rule)), Seen::Kpi(answered)) => {
             memory.releases.add((window.from, window.to), answered);
-            let sum = answered.iter().map(|by| by.sum).sum();
-            let outcomes = answered.iter().map(|by| by.outcomes).sum();
-            let kpi = objective.and_then(|objective| objective.kpi.as_ref());
-            let better = kpi.map_or(Better::Lower, |kpi| kpi.better);
-            kpi::judge(rule, better, &mut memory.series, (window, exposure.decisions), (sum, outcomes))
+            kpi::judged(rule, objective, &mut memory.series, (window, exposure.decisions), answered)
         }
         (Kind::Monitor(Monitor::Stream(rule)), Seen::Stream(values)) => {
             stream::judge(rule, &mut memory.stream, window, values, objective, exposure)

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use tidemill_core::declare::Better;
+use tidemill_core::declare::{Better, Objective};
 use tidemill_project::KpiMonitor;
 use tidemill_stats::seasonal::forecast;
 
+use crate::releases::AnsweredBy;
 use crate::verdict::{Evidence, State, Verdict};
 use crate::window::Window;
 
@@ -23,6 +24,15 @@ enum Value {
     Broken(i64, f64, bool),
     At(i64, f64),
     Old(f64),
+}
+
+impl Value {
+    const fn begin(&self) -> Option<i64> {
+        match self {
+            Self::Broken(from, ..) | Self::At(from, _) => Some(*from),
+            Self::Old(_) => None,
+        }
+    }
 }
 
 /// Windows before that count without a season, and like windows of each place of one.
@@ -57,6 +67,31 @@ impl Series {
         }
     }
 
+    /// What was remembered before the window that begins at `from`.
+    pub(crate) fn before(&self, from: i64) -> Self {
+        let is_before = |value: &&Value| value.begin().is_none_or(|begin| begin < from);
+        Self(self.0.iter().filter(is_before).copied().collect())
+    }
+
+    /// Puts what a window left behind that was judged again in the place of what it had left: the last of `then`, if anything.
+    pub(crate) fn restate(&mut self, from: i64, then: &Self) {
+        let is_it = |value: &Value| value.begin() == Some(from);
+        let known = self.0.iter().any(is_it);
+        self.0.retain(|value| !is_it(value));
+        let Some(new) = then.0.back().copied().filter(is_it) else { return };
+        let before = self.0.iter().take_while(|value| value.begin().is_none_or(|begin| begin < from)).count();
+        if before == 0 && !known && !self.0.is_empty() {
+            // It is older than what is remembered.
+            return;
+        }
+        let new = match new {
+            // A broken window counts once a window follows.
+            Value::Broken(from, limit, _) if before < self.0.len() => Value::At(from, limit),
+            other => other,
+        };
+        self.0.insert(before, new);
+    }
+
     fn push(&mut self, from: i64, value: f64, most: usize) {
         while self.0.len() >= most {
             self.0.pop_front();
@@ -83,11 +118,27 @@ impl Series {
     }
 }
 
+/// Judges a window by the outcomes of its requests, whoever answered them.
+pub(crate) fn judged(
+    rule: &KpiMonitor,
+    objective: Option<&Objective>,
+    series: &mut Series,
+    window: (Window, u64),
+    answered: &[AnsweredBy],
+) -> Verdict {
+    let sum = answered.iter().map(|by| by.sum).sum();
+    let outcomes = answered.iter().map(|by| by.outcomes).sum();
+    let kpi = objective.and_then(|objective| objective.kpi.as_ref());
+    let better = kpi.map_or(Better::Lower, |kpi| kpi.better);
+    let verdict = judge(rule, better, series, window, (sum, outcomes));
+    Verdict { counted: answered.to_vec(), ..verdict }
+}
+
 /// Judges the mean of a window by the like windows before it: those just before, or with a season those at the same place of it. It is
 /// broken on the bad side of an interval in which it is but for the declared chance of a false alarm. Windows that are broken one after
 /// the other do not count for later ones, so that a level that stays bad stays broken; one alone counts as the interval's end, as one
 /// does that is better than the interval.
-pub(crate) fn judge(
+fn judge(
     rule: &KpiMonitor,
     better: Better,
     series: &mut Series,
@@ -164,6 +215,7 @@ mod tests {
             season: season.map(Period),
             min_outcomes: None,
             false_alarms: None,
+            restate: None,
             hold: None,
         }
     }

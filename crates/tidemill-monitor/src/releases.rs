@@ -55,6 +55,26 @@ const LEVEL: f64 = 0.95;
 const METRICS: usize = 50;
 
 impl Releases {
+    /// Takes out what a window added, and adds what it is now.
+    pub(crate) fn replace(
+        &mut self,
+        between: (Timestamp, Timestamp),
+        before: &[AnsweredBy],
+        now: &[AnsweredBy],
+    ) {
+        for old in before {
+            let same = |release: &&mut Release| {
+                (&release.answered.model, &release.answered.version) == (&old.model, &old.version)
+            };
+            if let Some(release) = self.0.iter_mut().find(same) {
+                release.answered.sum -= old.sum;
+                release.answered.outcomes = release.answered.outcomes.saturating_sub(old.outcomes);
+            }
+        }
+        self.add(between, now);
+        self.0.retain(|release| release.answered.outcomes > 0);
+    }
+
     /// Adds the outcomes of a window.
     pub(crate) fn add(&mut self, (from, to): (Timestamp, Timestamp), seen: &[AnsweredBy]) {
         for new in seen.iter().filter(|new| !new.version.is_empty() && new.outcomes > 0) {

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::Timestamp;
 use tidemill_project::Detector;
 
+use crate::releases::AnsweredBy;
+use crate::restate::Restated;
+
 /// How a monitor stands after a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -52,6 +55,12 @@ pub struct Verdict {
     /// The numbers behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+    /// What the window adds to what is remembered of versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counted: Vec<AnsweredBy>,
+    /// What it was before outcomes came that changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restated: Option<Restated>,
 }
 
 impl Verdict {
@@ -70,6 +79,8 @@ impl Verdict {
             why: why.into(),
             at_risk: None,
             evidence: None,
+            counted: Vec::new(),
+            restated: None,
         }
     }
 }

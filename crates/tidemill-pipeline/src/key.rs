@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidemill_core::declare::{Action, DataFormat, EnvSource, Step};
+use tidemill_core::declare::{Action, DataFormat, EnvSource, RecordsInput, Step};
 use tidemill_core::{Digest, canonical_json};
 
 use crate::Content;
@@ -279,9 +279,9 @@ impl fmt::Display for Change {
             Self::Action => f.write_str("kind of step changed"),
             Self::Builtin { new, old: Some(old) } => write!(f, "built-in changed {old} → {new}"),
             Self::Builtin { new, old: None } => write!(f, "built-in is now {new}"),
-            Self::Dep { path } => write!(f, "`{path}` changed"),
-            Self::DepAdded { path } => write!(f, "`{path}` is new"),
-            Self::DepRemoved { path } => write!(f, "`{path}` is no longer read"),
+            Self::Dep { path } => write!(f, "`{}` changed", shown(path)),
+            Self::DepAdded { path } => write!(f, "`{}` is new", shown(path)),
+            Self::DepRemoved { path } => write!(f, "`{}` is no longer read", shown(path)),
             Self::Param { name, old: Some(old), new: Some(new) } => {
                 write!(f, "parameter `{name}` changed {} → {}", plain(old), plain(new))
             }
@@ -294,6 +294,11 @@ impl fmt::Display for Change {
             Self::Outs => f.write_str("declared outputs changed"),
         }
     }
+}
+
+/// What a step reads as it stands in the project file.
+fn shown(path: &str) -> String {
+    RecordsInput::of_path(path).map_or_else(|| path.to_owned(), |records| records.to_string())
 }
 
 /// A parameter's value for people: text without quotes unless that would hide its type, long ones shortened.

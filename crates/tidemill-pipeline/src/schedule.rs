@@ -157,6 +157,7 @@ pub fn execute(
     let root = &fs::canonicalize(root)?;
     // Before anything is looked at: what is left of a killed run may still be writing.
     services.executor.recover()?;
+    unfinished::settle(root);
     let old = Lock::read(root)?;
     let workspace = Workspace {
         root,

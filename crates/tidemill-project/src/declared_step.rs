@@ -30,7 +30,9 @@ pub struct StepDecl {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Tables that it reads: names of datasets, or outputs of other steps by their path (the table is then
-    /// named after the file, without its extension), or `{table: dataset or output}`.
+    /// named after the file, without its extension), or `{table: dataset or output}`. `records:ENDPOINT` is the stored
+    /// inference log of an endpoint with its outcomes, and `records:ENDPOINT@2026-01-01..2026-02-01` that of the days
+    /// from the first to before the second, of which either may be left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputDecl>,
     /// Further files and folders that it reads.
@@ -70,9 +72,9 @@ pub struct StepDecl {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum InputDecl {
-    /// A dataset's name or an output's path.
+    /// A dataset's name, an output's path, or `records:ENDPOINT`.
     Source(String),
-    /// Table name to dataset's name or output's path.
+    /// Table name to any of these.
     Named(IndexMap<String, String>),
 }
 

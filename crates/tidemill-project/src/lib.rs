@@ -41,7 +41,7 @@ pub use declared_step::{
 pub use dvc::from_dvc;
 pub use envelope::{Envelope, MostFlips};
 pub use model_test::{
-    BaselineTest, CalibrationTest, ChampionTest, CostTest, DirectionTest, FairnessTest, FlipsTest,
+    BaselineTest, CalibrationTest, ChampionTest, CostTest, DecideBy, DirectionTest, FairnessTest, FlipsTest,
     InvarianceTest, LatencyTest, LeakageTest, MetricTest, ModelTest, MustNot, ParityTest, RobustnessTest,
     SizeTest, SliceLoss, SliceTest, SmokeTest, StalenessTest, WorstSliceTest,
 };
@@ -62,10 +62,10 @@ pub use receiver::{
     WebhookReceiver,
 };
 pub use release::{
-    Approval, Approve, ApproveWord, Canary, CanaryStage, Champion, CostLimits, Environment, Full, GitRecord,
-    Judge, JudgeLimits, JudgeMetric, JudgeOutcomes, JudgeSlices, JudgeWord, KpiLimits, Power, PowerElse,
-    QualityLimits, QualityMetric, RateLimits, Release, RequiredTests, Rollout, Route, Shadow, Stage, WaitFor,
-    Windows,
+    AgreementLimits, AgreementOf, Approval, Approve, ApproveWord, Canary, CanaryStage, Champion, CostLimits,
+    Environment, Full, GitRecord, Judge, JudgeLimits, JudgeMetric, JudgeOutcomes, JudgeSlices, JudgeWord,
+    KpiLimits, Power, PowerElse, QualityLimits, QualityMetric, RateLimits, Release, RequiredTests, Rollout,
+    Route, Shadow, Stage, TellDecision, WaitFor, Windows,
 };
 pub use report::{Diagnostic, Report};
 pub use resolve::{Files, Resolved, ResolvedDataset, resolve};

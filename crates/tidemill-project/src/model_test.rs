@@ -114,6 +114,17 @@ fn some(columns: Option<&OneOrMany>) -> &[String] {
     columns.map(OneOrMany::as_slice).unwrap_or_default()
 }
 
+/// What decides about a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DecideBy {
+    /// The figure as it was measured on these rows.
+    Estimate,
+    /// What other rows of the same kind could have come to: passed where the whole interval is on the good side of the limit, failed where it
+    /// is on the other. Else there is no evidence, and the test is not judged.
+    Interval,
+}
+
 /// A metric on the held-out rows is within bounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -126,6 +137,12 @@ pub struct MetricTest {
     /// At most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
+    /// What decides: `estimate` or `interval`. The measured value, where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<DecideBy>,
+    /// How sure the interval is: above 0.5 and below 1, 0.95 where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
 }
 
 /// The expected cost per decision against the champion.
@@ -145,6 +162,12 @@ pub struct BaselineTest {
     /// What decides; expected cost where the objective names costs, otherwise log loss or RMSE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
+    /// What decides: `estimate` or `interval`. The interval, where not given: better by chance is not better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<DecideBy>,
+    /// How sure the interval is: above 0.5 and below 1, 0.95 where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
 }
 
 /// The metric holds in every slice of the held-out rows.

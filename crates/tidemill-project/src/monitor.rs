@@ -1,9 +1,11 @@
 //! What is watched in production.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tidemill_core::Name;
 
 use crate::Period;
 
@@ -48,6 +50,20 @@ impl Monitor {
         }
     }
 
+    /// What its windows are compared with, if anything.
+    pub fn against(&self) -> Option<&Reference> {
+        match self {
+            Self::Drift(monitor) => Some(&monitor.against),
+            Self::PredictionDrift(monitor) => Some(&monitor.against),
+            Self::Quality(_)
+            | Self::Kpi(_)
+            | Self::Service(_)
+            | Self::Inputs(_)
+            | Self::Stale(_)
+            | Self::Stream(_) => None,
+        }
+    }
+
     /// How long it must stay broken before its alert fires.
     pub fn hold(&self) -> Duration {
         let hold = match self {
@@ -70,7 +86,7 @@ impl Monitor {
 pub struct DriftMonitor {
     /// The stretch of production data that is judged.
     pub window: Period,
-    /// What it is compared with.
+    /// What it is compared with: `training`, `previous` (the window before), or `NAME@VERSION`, a stored version of a dataset.
     #[serde(default)]
     pub against: Reference,
     /// Which columns: `features`, or a list.
@@ -85,15 +101,73 @@ pub struct DriftMonitor {
     pub hold: Option<Period>,
 }
 
-/// What a window is compared with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+/// What a window is compared with: `training`, `previous`, or a stored version of a dataset, `NAME@VERSION`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Reference {
     /// The data that the model was trained on.
     #[default]
     Training,
     /// The window before.
     Previous,
+    /// A version of a dataset, as it stands in the file.
+    Dataset(String),
+}
+
+impl Reference {
+    /// The words that are no dataset.
+    pub const WORDS: [&'static str; 2] = ["training", "previous"];
+
+    /// The text as it stands in a project file.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Training => "training",
+            Self::Previous => "previous",
+            Self::Dataset(text) => text,
+        }
+    }
+
+    /// Name and version of the dataset; nothing where there is none, or the text names none.
+    pub fn version(&self) -> Option<(Name, u64)> {
+        let Self::Dataset(text) = self else { return None };
+        let (name, version) = text.split_once('@')?;
+        let version = version.parse().ok().filter(|version| *version > 0)?;
+        Some((Name::new(name).ok()?, version))
+    }
+}
+
+impl From<String> for Reference {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "training" => Self::Training,
+            "previous" => Self::Previous,
+            _ => Self::Dataset(text),
+        }
+    }
+}
+
+impl Serialize for Reference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Reference {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl JsonSchema for Reference {
+    fn schema_name() -> Cow<'static, str> {
+        "Reference".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "What a window is compared with: `training`, the data that the model was trained on; `previous`, the window before; or `NAME@VERSION`, a stored version of a dataset."
+        })
+    }
 }
 
 /// Which columns.
@@ -126,7 +200,7 @@ pub enum ColumnsWord {
 pub struct PredictionDriftMonitor {
     /// The stretch of predictions that is judged.
     pub window: Period,
-    /// What it is compared with.
+    /// What it is compared with: `training`, here the answers on the model's test rows, or `previous`, the window before.
     #[serde(default)]
     pub against: Reference,
     /// How long it must stay broken before its alert fires; at once where not given.
@@ -155,6 +229,9 @@ pub struct QualityMonitor {
     /// Share of the predictions of a window whose label must be there for it to be judged, above 0 and at most 1; any where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_labelled: Option<f64>,
+    /// How long after its outcomes must be there a window is judged again when others come; 30 days where not given, never with `0s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restate: Option<Period>,
     /// How long it must stay broken before its alert fires; at once where not given.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub hold: Option<Period>,
@@ -190,6 +267,9 @@ pub struct KpiMonitor {
     /// The chance that a window in which nothing happened is broken: above 0 and below 0.5, 0.001 where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub false_alarms: Option<f64>,
+    /// How long after its outcomes must be there a window is judged again when others come; 30 days where not given, never with `0s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restate: Option<Period>,
     /// How long it must stay broken before its alert fires; at once where not given.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub hold: Option<Period>,

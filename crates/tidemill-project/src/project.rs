@@ -198,6 +198,14 @@ pub enum Redaction {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StoreSettings {
+    /// Where the store is, if not only in a folder of this machine: `s3://bucket/prefix`, `gs://…`, `az://…`, `file:///…` or
+    /// a folder. The local folder is a cache of it then: what is added is there before it is acknowledged, and what is
+    /// not here is fetched when it is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Settings of the object store of `url`, as those of a remote.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
     /// The folder of the local store; `.tidemill/store` where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,

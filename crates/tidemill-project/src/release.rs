@@ -31,6 +31,10 @@ pub struct Release {
     /// datasets that it was made of). Where not given, all that the project declares; `[]` asks for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub require: Option<Vec<RequiredTests>>,
+    /// Who is told what the release that answered decides by its threshold: `asked` (callers who ask for the output `decision`) or `always`
+    /// (it is in every answer, those of `/invocations` among them); `asked` where not given. The log has it in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<TellDecision>,
     /// What triggers may release without anybody who looks. They release everything where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub envelope: Option<Envelope>,
@@ -53,6 +57,16 @@ impl Release {
             }
         }
     }
+}
+
+/// Who is told what a release decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TellDecision {
+    /// Callers who ask for it.
+    Asked,
+    /// Everybody.
+    Always,
 }
 
 /// Tests that a version must have passed to be released.
@@ -342,14 +356,30 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// How long after a request it is judged, where outcomes are looked at.
-    pub fn outcomes_after(&self) -> Option<Duration> {
+    /// How long after a request it is judged by its label, where that is looked at.
+    pub fn labels_after(&self) -> Option<Duration> {
+        let is_later = |metric: &JudgeMetric| matches!(metric.word(), JudgeWord::Cost | JudgeWord::Quality);
+        self.metrics.iter().any(is_later).then(|| self.delay())
+    }
+
+    /// How long after a request it is judged by its business value, where that is looked at.
+    pub fn kpi_after(&self) -> Option<Duration> {
+        let is_judged = self.metrics.iter().any(|metric| metric.word() == JudgeWord::Kpi);
+        is_judged.then(|| self.kpi_delay().unwrap_or_else(|| self.delay()))
+    }
+
+    /// The delay that the business value has of its own.
+    pub fn kpi_delay(&self) -> Option<Duration> {
+        self.metrics.iter().find_map(|metric| match metric {
+            JudgeMetric::Limits(JudgeLimits::Kpi(limits)) => limits.delay.map(|Period(delay)| delay),
+            _ => None,
+        })
+    }
+
+    /// When outcomes are known, where a metric does not say otherwise.
+    fn delay(&self) -> Duration {
         const DAY: Duration = Duration::from_secs(86_400);
-        let is_later = |metric: &JudgeMetric| {
-            matches!(metric.word(), JudgeWord::Cost | JudgeWord::Quality | JudgeWord::Kpi)
-        };
-        let delay = self.outcomes.as_ref().map_or(DAY, |outcomes| outcomes.delay.0);
-        self.metrics.iter().any(is_later).then_some(delay)
+        self.outcomes.as_ref().map_or(DAY, |outcomes| outcomes.delay.0)
     }
 }
 
@@ -373,8 +403,8 @@ fn enough() -> u64 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JudgeOutcomes {
-    /// How long after a request its outcomes are known, by the slowest of them. A request is judged when this has passed; an outcome
-    /// that comes later is counted as late.
+    /// How long after a request its outcomes are known, by the slowest of them but for a KPI with a `delay` of its own. A request is judged
+    /// when this has passed; an outcome that comes later is counted as late.
     pub delay: Period,
     /// The name under which the label is sent; that of the objective's target where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -401,6 +431,7 @@ impl JudgeMetric {
             Self::Limits(JudgeLimits::Cost(_)) => JudgeWord::Cost,
             Self::Limits(JudgeLimits::Quality(_)) => JudgeWord::Quality,
             Self::Limits(JudgeLimits::Kpi(_)) => JudgeWord::Kpi,
+            Self::Limits(JudgeLimits::Agreement(_)) => JudgeWord::Agreement,
         }
     }
 }
@@ -419,6 +450,8 @@ pub enum JudgeWord {
     Quality,
     /// The objective's KPI, which is sent as an outcome of its name.
     Kpi,
+    /// What the shadow says against what the incumbent answered, on the same request; no outcome is needed.
+    Agreement,
 }
 
 /// What must not get worse, with its limits.
@@ -435,6 +468,8 @@ pub enum JudgeLimits {
     Quality(QualityLimits),
     /// The objective's KPI.
     Kpi(KpiLimits),
+    /// What the shadow says against what the incumbent answered.
+    Agreement(AgreementLimits),
 }
 
 /// Limits of the rate of failed or of slow requests, as multiples of the incumbent's rate.
@@ -511,6 +546,42 @@ pub struct KpiLimits {
     /// This much worse must be disproved before it gets more traffic; `5%` where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reject: Option<Share>,
+    /// How long after a request its value is known, where that is another time than the `delay` of the judge's `outcomes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Period>,
+}
+
+/// Limits of how far a shadow may be from what the incumbent answered to the same requests.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgreementLimits {
+    /// What is compared.
+    #[serde(default)]
+    pub of: AgreementOf,
+    /// More than this part of decisions that differ, or this mean difference of scores, is harm; `2%` where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerate: Option<Share>,
+    /// This much must be disproved before it gets requests, where the shadow waits for a verdict; `5%` where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reject: Option<Share>,
+}
+
+impl AgreementLimits {
+    /// `tolerate` where it is not given.
+    pub const TOLERATE: f64 = 0.02;
+    /// `reject` where it is not given.
+    pub const REJECT: f64 = 0.05;
+}
+
+/// What of two answers is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AgreementOf {
+    /// Decisions, each by the threshold of its release: the part that differs.
+    #[default]
+    Decisions,
+    /// Scores from 0 to 1: how far they are apart in the mean.
+    Scores,
 }
 
 #[cfg(test)]
@@ -530,6 +601,26 @@ mod tests {
             let text = format!("project: p\nrelease: {{model: m, {champion}environments: {environments}}}\n");
             let release = parse(&text, FILE_NAME).unwrap().release.unwrap();
             assert_eq!(release.champion_follows().map(|name| name.as_str()), follows, "{text}");
+        }
+    }
+
+    /// A label of a day and a business value of a month are judged each in its own time.
+    #[test]
+    fn when_requests_are_judged() {
+        for (metrics, outcomes, days) in [
+            ("[errors, agreement]", "", (None, None)),
+            ("[cost, kpi]", "", (Some(1), Some(1))),
+            ("[cost, kpi]", ", outcomes: {delay: 2d}", (Some(2), Some(2))),
+            ("[cost, {kpi: {delay: 30d}}]", ", outcomes: {delay: 2d}", (Some(2), Some(30))),
+            ("[{kpi: {delay: 30d}}]", "", (None, Some(30))),
+        ] {
+            let text = format!(
+                "project: p\nobjective:\n  task: {{kind: classification, target: late, positive: 1}}\n  costs: {{currency: EUR, false_negative: 9, false_positive: 1}}\n  kpi: {{name: money, better: higher}}\nrelease:\n  model: m\n  environments:\n    prod:\n      rollout:\n        stages: [{{shadow: {{samples: 9}}}}, {{canary: 5%}}]\n        judge: {{error_budget: 0.01, metrics: {metrics}{outcomes}}}\n"
+            );
+            let release = parse(&text, FILE_NAME).unwrap().release.unwrap();
+            let judge = release.environments[0].rollout.as_ref().unwrap().judge.clone().unwrap();
+            let of = |after: Option<std::time::Duration>| after.map(|after| after.as_secs() / 86_400);
+            assert_eq!((of(judge.labels_after()), of(judge.kpi_after())), days, "{metrics}");
         }
     }
 

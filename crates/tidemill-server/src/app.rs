@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tidemill_core::declare::Objective;
+use tidemill_core::declare::{DataFormat, Objective};
 use tidemill_registry::{Reach, Registry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -18,7 +18,7 @@ use crate::serving::Serving;
 use crate::shell::{NOBODY, Origins, Token};
 use crate::step_log::Ends;
 use crate::triggers::Triggers;
-use crate::ui::{Cones, FormKey};
+use crate::ui::{Cones, Diffs, FormKey};
 
 /// What is said to a request whose body finds no memory.
 pub(crate) const CROWDED: &str = "the bodies of the requests that are being worked on take all the memory that is set \
@@ -81,6 +81,19 @@ pub struct About {
     pub model: Option<String>,
     /// Columns of datasets whose values are not shown, by dataset.
     pub hidden: BTreeMap<String, Vec<String>>,
+    /// How the versions of datasets are read and compared, by dataset.
+    pub data: BTreeMap<String, AboutData>,
+}
+
+/// What the project file says of a dataset.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AboutData {
+    /// The columns that identify a row.
+    pub key: Vec<String>,
+    /// The format that is declared.
+    pub format: Option<DataFormat>,
+    /// Where its files are.
+    pub paths: Vec<String>,
 }
 
 impl About {
@@ -190,6 +203,7 @@ struct Inner {
     bodies: Arc<Semaphore>,
     forms: FormKey,
     cones: Cones,
+    diffs: Diffs,
     log_ends: Ends,
 }
 
@@ -220,6 +234,7 @@ impl App {
                 bodies,
                 forms: FormKey::default(),
                 cones: Cones::default(),
+                diffs: Diffs::default(),
                 log_ends: Ends::default(),
             }),
         }
@@ -268,6 +283,11 @@ impl App {
     /// How the judges of rollouts came to where they are.
     pub(crate) fn cones(&self) -> &Cones {
         &self.inner.cones
+    }
+
+    /// Versions of datasets that were compared.
+    pub(crate) fn diffs(&self) -> &Diffs {
+        &self.inner.diffs
     }
 
     /// Ends of logs of steps that were looked at.

@@ -25,7 +25,7 @@ pub mod triggers;
 mod ui;
 
 pub use api::openapi;
-pub use app::{About, App, Before, Config, Secrets};
+pub use app::{About, AboutData, App, Before, Config, Secrets};
 pub use background::Background;
 pub use health::MLFLOW_VERSION;
 pub use listen::bind;

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use http_body_util::BodyExt as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tidemill_core::{Actor, Clock};
 use tidemill_db::Db;
 use tidemill_db::outcomes::Outcome;
@@ -22,9 +22,9 @@ use tidemill_serve::gateway::source::SourceError;
 use tidemill_serve::record::outcome::{BodyFormat, OutcomeReader, Rejected};
 use tidemill_serve::record::{InferenceLog, Reader};
 use tokio::sync::Notify;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use crate::api::{Failures, Problem};
+use crate::api::{Failures, Position, Problem, Query};
 
 /// What takes outcomes. Clones share everything.
 #[derive(Clone)]
@@ -96,7 +96,15 @@ impl OutcomeApi {
         Router::new().route("/api/v1/endpoints/{name}/outcomes", get(counts).post(take)).with_state(self)
     }
 
-    async fn store(&self, actor: &Actor, endpoint: &str, mut outcomes: Vec<Outcome>) -> Result<u64, Problem> {
+    /// Stores outcomes, and adds to `taken` what became of them.
+    async fn store(
+        &self,
+        actor: &Actor,
+        endpoint: &str,
+        mut outcomes: Vec<Outcome>,
+        once: bool,
+        taken: &mut Taken,
+    ) -> Result<(), Problem> {
         let rules = self.log.as_ref().map(InferenceLog::rules);
         if let Some(redactor) = rules.as_ref().and_then(|rules| rules.redactor(endpoint)) {
             for outcome in &mut outcomes {
@@ -104,9 +112,24 @@ impl OutcomeApi {
             }
         }
         for group in outcomes.chunks(GROUP) {
-            self.db.add_outcomes(actor, group).await?;
+            let count = group.len() as u64;
+            let stored = if once {
+                self.db.add_outcomes_once(actor, group).await?
+            } else {
+                self.db.add_outcomes(actor, group).await?;
+                count
+            };
+            taken.accepted += stored;
+            taken.known += count.saturating_sub(stored);
         }
-        Ok(outcomes.len() as u64)
+        Ok(())
+    }
+
+    /// Whether records of the endpoint keep what requests are about.
+    fn keeps_entities(&self, endpoint: &str) -> bool {
+        let rules = self.log.as_ref().map(InferenceLog::rules);
+        let redactor = rules.as_ref().and_then(|rules| rules.redactor(endpoint));
+        redactor.is_none_or(|redactor| redactor.keeps_entities())
     }
 }
 
@@ -115,11 +138,40 @@ impl OutcomeApi {
 pub(crate) struct Taken {
     /// Outcomes that are stored and will be joined.
     accepted: u64,
+    /// Outcomes that were sent with `once` before, and are not stored again.
+    #[serde(skip_serializing_if = "is_none")]
+    #[schema(required = false)]
+    known: u64,
     /// Rows that hold no outcome.
     rejected: u64,
     /// The first of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<BadRow>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it like this")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
+/// How outcomes are taken.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Manner {
+    /// Outcomes of which all is the same as of one that was sent with `once` before are counted as `known` and not stored again, so that a
+    /// table can be sent again
+    once: Option<bool>,
+}
+
+/// Which outcomes are counted.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Counted {
+    /// Only those that came after the one of this number, as `newest` of an earlier answer said
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    after: Option<Position>,
 }
 
 /// A row that holds no outcome.
@@ -145,6 +197,8 @@ pub(crate) struct Standing {
     duplicate: u64,
     /// No record fitted within the declared time; kept, and not tried any more.
     unmatched: u64,
+    /// The number of the newest outcome of all endpoints: `after` it come those that are sent from now on.
+    newest: u64,
 }
 
 /// The envelope of every answer.
@@ -170,7 +224,7 @@ impl Taken {
 
 /// Sends outcomes
 #[utoipa::path(post, path = "/api/v1/endpoints/{name}/outcomes", operation_id = "sendOutcomes", tag = "serving",
-    params(("name" = String, Path, description = "The endpoint", min_length = 1, max_length = 250)),
+    params(("name" = String, Path, description = "The endpoint", min_length = 1, max_length = 250), Manner),
     request_body(description = "Rows of `request_id` (and `row`) or `entity` (and `time`), and values: `value` with its \
         `name`, or a field for each. As JSON (an object or a list), JSON lines, CSV with a header, or Parquet",
         content((Object = "application/json"), (String = "application/jsonl"), (String = "text/csv"),
@@ -185,14 +239,16 @@ pub(crate) async fn take(
     State(api): State<OutcomeApi>,
     sender: Option<Extension<Actor>>,
     Path(endpoint): Path<String>,
+    Query(Manner { once }): Query<Manner>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let actor = sender.map_or_else(|| Actor::system("server"), |Extension(actor)| actor);
-    match take_body(&api, &actor, &endpoint, &headers, body).await {
+    match take_body(&api, &actor, &endpoint, once.unwrap_or_default(), &headers, body).await {
         Ok(taken) => {
             api.arrived.notify_one();
-            let is_useless = taken.accepted == 0 && taken.rejected > 0;
+            // A part of a table may hold nothing, and the rest of it much.
+            let is_useless = taken.accepted == 0 && taken.rejected > 0 && once != Some(true);
             if is_useless {
                 let first = taken.problems.first().map(|bad| format!("row {}: {}", bad.row, bad.why));
                 return refuse(format!("no row holds an outcome; {}", first.unwrap_or_default()))
@@ -220,6 +276,7 @@ async fn take_body(
     api: &OutcomeApi,
     actor: &Actor,
     endpoint: &str,
+    once: bool,
     headers: &HeaderMap,
     mut body: Body,
 ) -> Result<Taken, Refused> {
@@ -240,6 +297,9 @@ async fn take_body(
     })?;
     let unusable = |error: tidemill_serve::record::LogError| Refused::Problem(refuse(error.to_string()));
     let mut reader = OutcomeReader::new(endpoint, format, api.clock.now()).map_err(unusable)?;
+    if !api.keeps_entities(endpoint) {
+        reader = reader.without_entities();
+    }
     let (mut taken, mut bytes) = (Taken::default(), 0_u64);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| refuse(format!("the body ended early: {error}")))?;
@@ -252,7 +312,7 @@ async fn take_body(
         reader.push(data).map_err(unusable)?;
         if reader.waiting() >= GROUP {
             let (outcomes, rejected) = reader.take();
-            taken.accepted += api.store(actor, endpoint, outcomes).await?;
+            api.store(actor, endpoint, outcomes, once, &mut taken).await?;
             taken.reject(rejected);
         }
     }
@@ -265,7 +325,7 @@ async fn take_body(
         })
     });
     while let Some((outcomes, rejected)) = groups.recv().await {
-        taken.accepted += api.store(actor, endpoint, outcomes).await?;
+        api.store(actor, endpoint, outcomes, once, &mut taken).await?;
         taken.reject(rejected);
     }
     rest.await.map_err(|error| refuse(format!("the body cannot be read: {error}")))?.map_err(unusable)?;
@@ -274,22 +334,31 @@ async fn take_body(
 
 /// How outcomes stand
 #[utoipa::path(get, path = "/api/v1/endpoints/{name}/outcomes", operation_id = "countOutcomes", tag = "serving",
-    params(("name" = String, Path, description = "The endpoint", min_length = 1, max_length = 250)),
+    params(("name" = String, Path, description = "The endpoint", min_length = 1, max_length = 250), Counted),
     responses((status = 200, description = "Counts", body = StandingAnswer), Failures))]
 pub(crate) async fn counts(
     State(api): State<OutcomeApi>,
     Path(endpoint): Path<String>,
+    Query(Counted { after }): Query<Counted>,
 ) -> Result<Json<StandingAnswer>, Problem> {
     if !(1..=LONGEST_NAME).contains(&endpoint.chars().count()) {
         return Err(refuse(format!("the name of an endpoint has 1 to {LONGEST_NAME} characters")));
     }
-    let counts = api.db.outcome_counts(&endpoint).await?;
+    let newest = api.db.newest_outcome().await?;
+    let counts = match after {
+        Some(after) => {
+            let after = i64::try_from(after.0).unwrap_or(i64::MAX);
+            api.db.outcome_counts_after(&endpoint, after).await?
+        }
+        None => api.db.outcome_counts(&endpoint).await?,
+    };
     let data = Standing {
         matched: counts.matched,
         late: counts.late,
         waiting: counts.waiting,
         duplicate: counts.duplicate,
         unmatched: counts.unmatched,
+        newest: u64::try_from(newest).unwrap_or_default(),
     };
     Ok(Json(StandingAnswer { data }))
 }
@@ -313,7 +382,11 @@ mod tests {
     }
 
     async fn send(api: &OutcomeApi, kind: &str, body: impl Into<Body>) -> (u16, String) {
-        let request = Request::post("/api/v1/endpoints/loans%2F1/outcomes")
+        send_as(api, "", kind, body).await
+    }
+
+    async fn send_as(api: &OutcomeApi, query: &str, kind: &str, body: impl Into<Body>) -> (u16, String) {
+        let request = Request::post(format!("/api/v1/endpoints/loans%2F1/outcomes{query}"))
             .header("content-type", kind)
             .body(body.into())
             .unwrap();
@@ -340,7 +413,27 @@ mod tests {
         let request = Request::get("/api/v1/endpoints/loans%2F1/outcomes").body(Body::empty()).unwrap();
         let response = api.clone().routes::<()>().oneshot(request).await.unwrap();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(bytes, r#"{"data":{"matched":0,"late":0,"waiting":12002,"duplicate":0,"unmatched":0}}"#);
+        let expected =
+            r#"{"data":{"matched":0,"late":0,"waiting":12002,"duplicate":0,"unmatched":0,"newest":12002}}"#;
+        assert_eq!(bytes, expected);
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_again_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let (api, db) = api(dir.path()).await;
+        let lines = "{\"entity\":\"ana\",\"label\":1}\n{\"entity\":\"bob\",\"label\":0}\n";
+        let once = async |lines: String| send_as(&api, "?once=true", "application/jsonl", lines).await;
+        let (status, body) = once(lines.to_owned()).await;
+        assert_eq!((status, body.as_str()), (200, r#"{"data":{"accepted":2,"rejected":0}}"#));
+        let (status, body) = once(format!("{lines}{{\"entity\":\"eve\",\"label\":0}}\n{{\"x\":1}}")).await;
+        assert!(status == 200 && body.contains(r#""accepted":1,"known":2,"rejected":1"#), "{status} {body}");
+        // A part of a table without any outcome is no mistake of the whole.
+        let (status, body) = once("{\"x\":1}".to_owned()).await;
+        assert!(status == 200 && body.contains(r#""accepted":0,"rejected":1"#), "{status} {body}");
+        assert_eq!(db.outcome_counts("loans/1").await.unwrap().waiting, 3);
+        let (status, _) = send_as(&api, "?twice=true", "application/jsonl", lines).await;
+        assert_eq!(status, 400);
     }
 
     #[tokio::test]

@@ -164,6 +164,7 @@ impl Batch {
         if self.durable {
             // What this session found to be there already may have been stored by one that did not sync.
             self.inner.sync()?;
+            self.inner.send_on()?;
         }
         self.inner.compact_index()
     }

@@ -140,6 +140,12 @@ pub enum Error {
         /// The remote's address.
         remote: String,
     },
+    /// A collection at a remote took longer than what it found there can be relied on.
+    #[error("looking through `{remote}` took longer than the grace period")]
+    Overtaken {
+        /// The remote's address.
+        remote: String,
+    },
     /// A name or path inside a tree or remote that is not allowed.
     #[error("`{name}` is not a usable {what}: {why}")]
     BadName {
@@ -198,6 +204,7 @@ impl Hint for Error {
                 "use `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`"
                     .into()
             }
+            Self::Overtaken { .. } => "repeat it with a longer `--grace`; nothing was removed".into(),
             Self::MissingRemotely { .. } => "push it from a machine that has it".into(),
             Self::Malformed { .. } | Self::Cancelled | Self::BadName { .. } | Self::Internal(_) => {
                 return None;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,8 @@ use crate::cut::Parameters;
 use crate::disk::{self, TempFile};
 use crate::index::{self, Location, PackName, Table};
 use crate::lock::{self, Lock, Mode};
-use crate::{Error, StoreOptions};
+use crate::remote::Behind;
+use crate::{Error, Remote, StoreOptions};
 
 /// The newest format this version reads and the one it writes.
 const FORMAT: u32 = 1;
@@ -27,6 +29,8 @@ pub(crate) struct Inner {
     pub(crate) dir: PathBuf,
     pub(crate) options: StoreOptions,
     pub(crate) catalog: Catalog,
+    /// The store that this one is a cache of.
+    pub(crate) behind: Option<Behind>,
 }
 
 /// The content of the `format` file.
@@ -37,11 +41,12 @@ struct Format {
 }
 
 impl Inner {
-    pub(crate) fn open(dir: &Path, options: StoreOptions) -> Result<Self, Error> {
+    pub(crate) fn open(dir: &Path, options: StoreOptions, behind: Option<Remote>) -> Result<Self, Error> {
         if !check_format(dir)? {
             create(dir)?;
         }
-        let inner = Self { dir: dir.to_owned(), options, catalog: Catalog::open(dir)? };
+        let behind = behind.map(Behind::new).transpose()?;
+        let inner = Self { dir: dir.to_owned(), options, catalog: Catalog::open(dir)?, behind };
         inner.recover_unsynced()?;
         Ok(inner)
     }
@@ -60,6 +65,11 @@ impl Inner {
 
     pub(crate) fn exclusive_lock(&self, cancelled: &dyn Fn() -> bool) -> Result<Lock, Error> {
         lock::acquire(&self.dir.join("lock"), Mode::Exclusive, self.options.lock_wait, cancelled)
+    }
+
+    /// Sends what was stored to the store behind this one, if there is one.
+    pub(crate) fn send_on(self: &Arc<Self>) -> Result<(), Error> {
+        self.behind.as_ref().map_or(Ok(()), |behind| behind.push(self))
     }
 
     /// Makes objects visible whose packs have their final names.

@@ -56,7 +56,7 @@ pub use index::fuzz_index;
 pub use list::fuzz_chunk_list;
 pub use range::{Chunk, Chunks};
 pub use record::fuzz_pack_entry;
-pub use remote::{Remote, Transfer};
+pub use remote::{Inventory, NAMED_WITHIN, Remote, RemoteGc, Transfer};
 pub use stat_cache::{StatCache, fuzz_stat_cache};
 pub use store::{AddOptions, Damage, GcReport, Hold, Stats, Store, StoreOptions, Usage, hash, hash_with};
 pub use tree::{Tree, TreeItem, TreeNode, TreePath, fuzz_tree};

@@ -1,5 +1,6 @@
 //! Writing pack files: records are appended under a temporary name; a sealed pack gets the name of its content.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
 use fs_err::File;
@@ -111,7 +112,8 @@ pub(crate) fn locations(pack: PackName, entries: &[(u64, Header)]) -> Vec<Locati
     entries.iter().map(|&(offset, header)| Location { pack, offset, header }).collect()
 }
 
-/// The name and the index entries of a pack that would hold these records in this order.
+/// The name and the index entries of a pack that would hold these records in this order. The name is used once only, on
+/// whichever machine: what a collection at a remote removes is never what somebody is just sending again.
 pub(crate) fn plan(headers: impl IntoIterator<Item = Header>) -> (PackName, Vec<Location>, u64) {
     let mut names = Hasher::new();
     let mut offset = PACK_MAGIC.len() as u64;
@@ -121,6 +123,7 @@ pub(crate) fn plan(headers: impl IntoIterator<Item = Header>) -> (PackName, Vec<
         entries.push((offset, header));
         offset += header.record_len();
     }
-    let name: Digest = names.finish();
+    let salt = (RandomState::new().hash_one(temporary_name("pack")), SystemClock.now().millis());
+    let name: Digest = names.update(format!("{salt:?}").as_bytes()).finish();
     (name, locations(name, &entries), offset)
 }

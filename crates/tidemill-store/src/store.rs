@@ -4,16 +4,22 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tidemill_core::{Digest, Progress, Quiet};
 
 use crate::batch::Batch;
+use crate::catalog::Tables;
 use crate::inner::Inner;
 use crate::lock::Lock;
 use crate::read::Reader;
+use crate::remote::Behind;
 use crate::target::Target;
-use crate::{Checkout, Chunks, Entry, EntryKind, Error, Remote, Root, StatCache, Transfer, Tree, TreePath};
+use crate::{
+    Checkout, Chunks, Entry, EntryKind, Error, Inventory, Remote, RemoteGc, Root, StatCache, Transfer, Tree,
+    TreePath,
+};
 use crate::{
     Writer, WriterOptions, add, checkout, content, gc, reach, remote, repair, tree, users, verify, writer,
 };
@@ -34,7 +40,7 @@ pub struct StoreOptions {
     /// A session that adds more objects than this publishes in between, which bounds its memory.
     pub publish_every: usize,
     /// How long to wait for another process that excludes us before giving up with [`Error::Busy`].
-    pub lock_wait: std::time::Duration,
+    pub lock_wait: Duration,
 }
 
 impl Default for StoreOptions {
@@ -43,7 +49,7 @@ impl Default for StoreOptions {
             compress: true,
             pack_size: 64 << 20,
             publish_every: 256 << 10,
-            lock_wait: std::time::Duration::from_mins(1),
+            lock_wait: Duration::from_mins(1),
         }
     }
 }
@@ -137,7 +143,36 @@ pub struct Usage {
 impl Store {
     /// Opens the store in `dir`, creating it if the folder is missing or empty. Refuses a newer format.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<Self, Error> {
-        Ok(Self { inner: Arc::new(Inner::open(dir, options)?) })
+        Ok(Self { inner: Arc::new(Inner::open(dir, options, None)?) })
+    }
+
+    /// Opens the store that is at `remote`, with a cache of it in `dir`. What is added is acknowledged when the remote
+    /// has it; what is not in the folder is fetched when it is asked for. No request is made yet.
+    pub fn open_before(dir: &Path, options: StoreOptions, remote: Remote) -> Result<Self, Error> {
+        Ok(Self { inner: Arc::new(Inner::open(dir, options, Some(remote))?) })
+    }
+
+    /// The store behind this one.
+    pub fn behind(&self) -> Option<&Remote> {
+        self.inner.behind.as_ref().map(Behind::remote)
+    }
+
+    /// Fetches what is below a digest and not here, where there is a store behind this one.
+    fn fetch(&self, digest: &Digest, tree: bool, progress: &dyn Progress) -> Result<(), Error> {
+        let Some(behind) = &self.inner.behind else { return Ok(()) };
+        let root = [Root { digest: *digest, tree, label: String::new() }];
+        let is_here = |tables: &Tables| {
+            reach::reach(&self.inner, tables, &root, true, &Quiet).map(|reached| reached.missing.is_empty())
+        };
+        if is_here(&self.inner.catalog.tables())? || is_here(&*self.inner.catalog.refresh()?)? {
+            return Ok(());
+        }
+        match behind.pull(&self.inner, &root, progress) {
+            Err(Error::MissingRemotely { digest, .. }) => {
+                Err(Error::Missing { digest, store: self.inner.dir.clone() })
+            }
+            done => done,
+        }
     }
 
     /// The folder.
@@ -214,31 +249,37 @@ impl Store {
     /// Makes everything added without [`AddOptions::durable`] durable.
     pub fn sync(&self) -> Result<(), Error> {
         let _lock = self.inner.shared_lock(&|| false)?;
-        self.inner.sync()
+        self.inner.sync()?;
+        self.inner.send_on()
     }
 
     /// The whole content of a file or listing. Use [`Self::read`] for what may be large.
     pub fn get(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        self.fetch(digest, false, &Quiet)?;
         self.inner.get(digest)
     }
 
     /// Streams a file's content. Each chunk is verified before a byte of it is handed out.
     pub fn read(&self, digest: &Digest) -> Result<impl Read + Send + use<>, Error> {
+        self.fetch(digest, false, &Quiet)?;
         Reader::open(Arc::clone(&self.inner), digest)
     }
 
     /// The bytes of a file that `range` names, chunk by chunk; what lies beyond the file's end is left out.
     pub fn chunks(&self, digest: &Digest, range: Range<u64>) -> Result<Chunks, Error> {
+        self.fetch(digest, false, &Quiet)?;
         Chunks::open(Arc::clone(&self.inner), digest, range)
     }
 
     /// The listing of a folder.
     pub fn tree(&self, digest: &Digest) -> Result<Tree, Error> {
+        self.fetch(digest, false, &Quiet)?;
         self.inner.tree(digest)
     }
 
     /// Whether a stored content is the listing of a folder. Of one that is not, only the first and last bytes are read.
     pub fn is_tree(&self, digest: &Digest) -> Result<bool, Error> {
+        self.fetch(digest, false, &Quiet)?;
         let length = self.inner.length(digest)?;
         let (first, last) = (tree::BEGINNING.len() as u64, tree::END.len() as u64);
         if length < first + last
@@ -275,15 +316,24 @@ impl Store {
 
     /// Every file below a folder (or the file itself, under an empty path), sorted by path; links are left out.
     pub fn files(&self, entry: &Entry) -> Result<Vec<(PathBuf, Entry)>, Error> {
+        self.fetch(&entry.digest, entry.is_tree(), &Quiet)?;
         let target = Target::of(&self.inner, entry)?;
         let mut files: Vec<_> = target.files.into_iter().map(|file| (file.path, file.entry)).collect();
         files.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         Ok(files)
     }
 
+    /// Whether this one object is in the local folder, whatever a store behind it has.
+    pub fn is_here(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.inner.catalog.find(digest)?.is_some())
+    }
+
     /// Whether this one object is here; everything below it was stored before it. One index look-up.
     pub fn contains(&self, digest: &Digest) -> Result<bool, Error> {
-        Ok(self.inner.catalog.find(digest)?.is_some())
+        if self.inner.catalog.find(digest)?.is_some() {
+            return Ok(true);
+        }
+        self.inner.behind.as_ref().map_or(Ok(false), |behind| behind.contains(&self.inner, digest))
     }
 
     /// Whether the entry and everything below it are here, by index look-ups: content is not read.
@@ -294,7 +344,10 @@ impl Store {
             return Ok(true);
         }
         let fresh = self.inner.catalog.refresh()?;
-        Ok(reach::reach(&self.inner, &fresh, &root, true, &Quiet)?.missing.is_empty())
+        if reach::reach(&self.inner, &fresh, &root, true, &Quiet)?.missing.is_empty() {
+            return Ok(true);
+        }
+        self.inner.behind.as_ref().map_or(Ok(false), |behind| behind.has(&self.inner, &root))
     }
 
     /// Writes `entry` to `dest`. A file is replaced atomically; a folder that does not exist yet appears whole; an
@@ -307,12 +360,25 @@ impl Store {
         options: &Checkout<'_>,
         progress: &dyn Progress,
     ) -> Result<(), Error> {
+        self.fetch(&entry.digest, entry.is_tree(), progress)?;
         checkout::checkout(&self.inner, entry, dest, options, progress)
     }
 
-    /// Reads every byte of the store and names each damaged or missing object, and what below `roots` needs it.
+    /// Reads every byte of the store and names each damaged or missing object, and what below `roots` needs it. Where
+    /// there is a store behind this one, what is missing is what neither has.
     pub fn verify(&self, roots: &[Root], progress: &dyn Progress) -> Result<Vec<Damage>, Error> {
-        verify::verify(&self.inner, roots, progress)
+        let mut damage = verify::verify(&self.inner, roots, progress)?;
+        if let Some(behind) = &self.inner.behind {
+            let mut lost = Vec::with_capacity(damage.len());
+            for one in damage {
+                let missing = one.object.filter(|_| one.pack.is_empty());
+                if !missing.map_or(Ok(false), |object| behind.contains(&self.inner, &object))? {
+                    lost.push(one);
+                }
+            }
+            damage = lost;
+        }
+        Ok(damage)
     }
 
     /// Keeps garbage collection away until dropped: take it before adding, drop it when the reference is recorded.
@@ -404,7 +470,30 @@ impl Store {
         roots: &[Root],
         progress: &dyn Progress,
     ) -> Result<Transfer, Error> {
+        for root in roots {
+            self.fetch(&root.digest, root.tree, progress)?;
+        }
         remote::push(&self.inner, remote, roots, progress).await
+    }
+
+    /// Lists what lies at a remote, before the roots are read for [`Self::sweep`].
+    pub async fn inventory(&self, remote: &Remote, dry_run: bool) -> Result<Inventory, Error> {
+        remote::inventory(remote, dry_run).await
+    }
+
+    /// Removes from a remote what no root reaches, in two goes that lie `grace` apart; `roots` are read after the
+    /// inventory was taken. Pushes and pulls go on meanwhile and lose nothing, as long as `grace` is longer than
+    /// [`crate::NAMED_WITHIN`].
+    pub async fn sweep(
+        &self,
+        remote: &Remote,
+        inventory: &Inventory,
+        roots: &[Root],
+        grace: Duration,
+        dry_run: bool,
+        progress: &dyn Progress,
+    ) -> Result<RemoteGc, Error> {
+        remote::sweep(&self.inner, remote, inventory, roots, grace, dry_run, progress).await
     }
 
     /// Fetches what `roots` need and this store lacks; verified and durable on return.

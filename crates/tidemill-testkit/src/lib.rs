@@ -19,6 +19,6 @@ mod random;
 
 pub use broker::{Broker, BrokerKind};
 pub use objects::object_store;
-pub use postgres::{Database, Postgres};
+pub use postgres::{AnyDatabase, Database, Postgres};
 pub use python::{mlflow_python, python, python_answer, triton_python};
 pub use random::Random;

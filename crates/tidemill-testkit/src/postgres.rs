@@ -93,6 +93,32 @@ impl Database {
     }
 }
 
+/// The database of one test: where it is, and what has to be kept so that it stays.
+pub struct AnyDatabase {
+    /// What to open: the path of a file, or `postgres://…`.
+    pub url: String,
+    /// Removed when dropped.
+    _kept: Option<Database>,
+}
+
+impl AnyDatabase {
+    /// A SQLite file at `file`, or an empty PostgreSQL database where the environment variable
+    /// `TIDEMILL_TEST_DATABASE` is `postgres`: the tests of a crate run once with each.
+    ///
+    /// # Panics
+    /// If the variable says anything else, and as [`Postgres::shared`].
+    pub fn at(file: &Path) -> Self {
+        match std::env::var("TIDEMILL_TEST_DATABASE").as_deref() {
+            Err(_) | Ok("sqlite") => Self { url: file.to_string_lossy().into_owned(), _kept: None },
+            Ok("postgres") => {
+                let database = Postgres::shared().database();
+                Self { url: database.url().to_owned(), _kept: Some(database) }
+            }
+            Ok(other) => panic!("TIDEMILL_TEST_DATABASE is `sqlite` or `postgres`, not `{other}`"),
+        }
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         let mut command = Command::new(self.bin.join("dropdb"));

@@ -31,6 +31,8 @@ pub struct Figure {
     pub bare: bool,
     /// The picture that is to be had as a file, where that on the page is more than one.
     pub file: Option<Markup>,
+    /// The page of this picture alone, where it has one: the picture has the same address on every page.
+    pub address: Option<String>,
 }
 
 #[derive(Template)]
@@ -58,7 +60,7 @@ impl Figure {
     }
 
     pub(crate) fn html(&self, viewer: &Viewer) -> Markup {
-        let svg = self.is_file().then(|| viewer.picture(&self.id));
+        let svg = self.is_file().then(|| viewer.picture(self));
         Markup::of(&FigureTemplate { figure: self, table: self.table.html(), svg })
     }
 }

@@ -55,6 +55,8 @@ pub enum Control {
         label: String,
         /// The values.
         choices: Vec<Choice>,
+        /// How others are found, where there are more than these.
+        find: Option<Find>,
     },
     /// Yes or no.
     Tick {
@@ -72,6 +74,21 @@ pub enum Control {
         /// The value.
         value: String,
     },
+}
+
+/// A line above choices by which others are found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Find {
+    /// What is sent.
+    pub name: String,
+    /// What is read.
+    pub label: String,
+    /// What is in it.
+    pub value: String,
+    /// Whether somebody looks for something now, so that the choices are unfolded. `finding` is sent for it.
+    pub is_open: bool,
+    /// What was found, or which ones stand there before anything is looked for.
+    pub note: String,
 }
 
 /// The box.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::block::Numbers;
-use crate::{Figure, Page, Table};
+use crate::{Figure, Page, Table, Total};
 
 impl Page {
     /// All tables and facts, by their names within the page. A table is `rows` of objects, and `next` where it goes on.
@@ -16,6 +16,11 @@ impl Page {
                 let mut entry = json!({ "rows": rows });
                 if let Some(next) = table.next() {
                     entry["next"] = json!(next);
+                }
+                match table.total() {
+                    Some(Total::Exactly(all)) => entry["total"] = json!(all),
+                    Some(Total::MoreThan(all)) => entry["more_than"] = json!(all),
+                    None => {}
                 }
                 data.insert(table.id.clone(), entry);
             }

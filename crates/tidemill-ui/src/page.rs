@@ -3,7 +3,7 @@
 use askama::Template;
 
 use crate::block::Numbers;
-use crate::{Badge, Block, Link, Markup, asset};
+use crate::{Badge, Block, Figure, Link, Markup, asset};
 
 /// The parts of the product that the navigation leads to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,15 +131,23 @@ pub struct Viewer {
 impl Viewer {
     /// The address of another form of the page.
     fn form(&self, format: &str) -> String {
-        let mark = if self.address.contains('?') { '&' } else { '?' };
-        format!("{}{mark}format={format}", self.address)
+        form(&self.address, format)
     }
 
     /// The address of the picture of a figure as a file.
-    pub fn picture(&self, figure: &str) -> String {
-        let rest = crate::href(&[], &[("figure", figure)]);
+    pub fn picture(&self, figure: &Figure) -> String {
+        if let Some(address) = &figure.address {
+            return form(address, "svg");
+        }
+        let rest = crate::href(&[], &[("figure", &figure.id)]);
         format!("{}&{}", self.form("svg"), rest.trim_start_matches(['/', '?']))
     }
+}
+
+/// Another form of what is at an address.
+fn form(address: &str, format: &str) -> String {
+    let mark = if address.contains('?') { '&' } else { '?' };
+    format!("{address}{mark}format={format}")
 }
 
 /// A page.

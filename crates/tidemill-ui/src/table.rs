@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::{Cell, Empty, Link, Markup};
+use crate::{Cell, Empty, Link, Markup, count};
 
 /// How a column can be sorted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,22 @@ impl Column {
     }
 }
 
+/// How many there are of what a list shows a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Total {
+    /// So many.
+    Exactly(u64),
+    /// More than so many; counting goes no further.
+    MoreThan(u64),
+}
+
+impl Total {
+    /// From a count that was ended behind `most`.
+    pub fn counted(count: u64, most: u64) -> Self {
+        if count > most { Self::MoreThan(most) } else { Self::Exactly(count) }
+    }
+}
+
 /// The pages beside this one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pager {
@@ -60,8 +76,26 @@ pub struct Pager {
     pub first: Option<String>,
     /// The next page, where there is one.
     pub next: Option<String>,
-    /// What this page shows, for example `100 runs`.
+    /// What this page shows, as [`Self::of`] says it.
     pub shown: String,
+    /// How many there are on all pages, where that is known.
+    pub total: Option<Total>,
+}
+
+impl Pager {
+    /// A pager that leads nowhere yet, of a page with `here` rows; what one row is, and several.
+    pub fn of(here: usize, total: Option<Total>, [one, many]: [&str; 2]) -> Self {
+        let here = here as u64;
+        let word = |count: u64| if count == 1 { one } else { many };
+        let shown = match total {
+            Some(Total::Exactly(all)) if all > here => {
+                format!("{} of {} {}", count(here), count(all), word(all))
+            }
+            Some(Total::MoreThan(all)) => format!("{} of more than {} {many}", count(here), count(all)),
+            Some(Total::Exactly(_)) | None => format!("{} {}", count(here), word(here)),
+        };
+        Self { shown, total, ..Self::default() }
+    }
 }
 
 /// Columns and rows.
@@ -149,11 +183,32 @@ impl Table {
     pub(crate) fn next(&self) -> Option<&str> {
         self.pager.as_ref()?.next.as_deref()
     }
+
+    /// How many rows there are on all pages, where that is known.
+    pub(crate) fn total(&self) -> Option<Total> {
+        self.pager.as_ref()?.total
+    }
 }
 
 /// A list of links as a cell.
 impl From<Vec<Link>> for Cell {
     fn from(links: Vec<Link>) -> Self {
         Self::Many(links.into_iter().map(Self::Link).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pagers_say_how_much_there_is() {
+        let said = |here, total| Pager::of(here, total, ["run", "runs"]).shown;
+        assert_eq!(said(1, None), "1 run");
+        assert_eq!(said(100, None), "100 runs");
+        assert_eq!(said(100, Some(Total::Exactly(100))), "100 runs");
+        assert_eq!(said(100, Some(Total::counted(1_234, 10_000))), "100 of 1234 runs");
+        assert_eq!(said(100, Some(Total::counted(10_001, 10_000))), "100 of more than 10\u{202F}000 runs");
+        assert_eq!(said(0, Some(Total::Exactly(1))), "0 of 1 run");
     }
 }

@@ -12,7 +12,7 @@ use tidemill_core::{Actor, Cancel, Clock, EventKind, NewEvent, SystemClock};
 use tidemill_db::Db;
 use tidemill_pipeline::StoreContents;
 use tidemill_project::{Project, Resolved};
-use tidemill_store::{StatCache, Store, StoreOptions};
+use tidemill_store::{StatCache, Store};
 use tokio::runtime::Runtime;
 
 use crate::cli::Global;
@@ -149,7 +149,7 @@ impl<'a> App<'a> {
             Some(path) => self.root.join(path),
             None => self.inside("store"),
         };
-        let store = Store::open(&dir, StoreOptions::default())?;
+        let store = crate::home::open(&dir, crate::home::behind(&self.project, &self.root)?)?;
         crate::users::register(&store, self.user().as_ref())?;
         Ok(self.store.get_or_init(|| store))
     }

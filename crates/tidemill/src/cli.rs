@@ -111,6 +111,8 @@ pub(crate) enum Command {
     Predict(crate::command::Predict),
     /// Show what was asked of models and what they answered
     Records(crate::command::Records),
+    /// Send what became known of requests from a dataset or a file, to be joined with them by key
+    Outcomes(crate::command::Outcomes),
     /// Release a version of a model to an environment
     Release(crate::command::Release),
     /// Show and steer releases on their way to an endpoint's requests
@@ -402,9 +404,19 @@ pub(crate) struct Gc {
     /// Remove; without it the command only says what it would remove
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Keep what the last N runs of this project refer to
+    /// Keep what the last N runs of this project refer to; at a remote, what the last N lock files of each project name
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub(crate) keep_runs: u64,
+    /// Collect at this remote instead of here: its name in the project file, a folder, or an address
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["without", "older_than", "run", "experiment", "logged_model"]
+    )]
+    pub(crate) remote: Option<String>,
+    /// At a remote: leave alone what was sent within this time, and remove only what was found to be of no use so long ago
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = time, requires = "remote")]
+    pub(crate) grace: Duration,
     /// Keep nothing for the project in this folder, which uses the same store and cannot be asked what it needs
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub(crate) without: Vec<PathBuf>,
@@ -601,7 +613,7 @@ pub(crate) enum LogFormat {
 }
 
 /// As in the project file.
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     text.parse().map(|tidemill_project::Period(time)| time)
 }
 

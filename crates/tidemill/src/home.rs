@@ -1,12 +1,13 @@
 //! Where a server keeps its things: `.tidemill/` of a project, or a folder that was named.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidemill_core::SystemClock;
 use tidemill_db::Db;
 use tidemill_registry::Registry;
-use tidemill_store::{Store, StoreOptions};
+use tidemill_store::{Remote, Store, StoreOptions};
 use tokio::runtime::Runtime;
 
 use crate::app::{self, App, reason};
@@ -32,6 +33,8 @@ pub(crate) struct Home {
     pub(crate) watched: Option<tidemill_monitor::Declaration>,
     /// What the project says of itself.
     pub(crate) about: Option<tidemill_server::About>,
+    /// The store that the folder is a cache of.
+    pub(crate) behind: Option<Remote>,
 }
 
 impl Home {
@@ -48,7 +51,8 @@ impl Home {
                 let records = app.project.serving.as_ref().and_then(|serving| serving.records.clone());
                 let watched = crate::monitors::in_production(&app.project);
                 let about = Some(about(&app.project, &app.root));
-                Ok(Self { project: Some(app.root), records, watched, about, ..home })
+                let behind = behind(&app.project, &app.root)?;
+                Ok(Self { project: Some(app.root), records, watched, about, behind, ..home })
             }
             // With `-C` somebody meant a project.
             Err(error) if global.project.is_some() => Err(error),
@@ -76,6 +80,7 @@ impl Home {
             records: None,
             watched: None,
             about: None,
+            behind: None,
         })
     }
 
@@ -84,7 +89,8 @@ impl Home {
         self.make()?;
         let dir = self.dir.join(folder);
         let database = app::utf8(&dir.join("tidemill.db"))?.to_owned();
-        Ok(Self { store: dir.join("store"), database, dir, watched: None, about: None, ..self.clone() })
+        let store = dir.join("store");
+        Ok(Self { store, database, dir, watched: None, about: None, behind: None, ..self.clone() })
     }
 
     /// Makes the folder if it is not there.
@@ -99,11 +105,34 @@ impl Home {
 
     /// The store, with a note in it that this home uses it.
     pub(crate) fn open_store(&self) -> anyhow::Result<Store> {
-        let store = Store::open(&self.store, StoreOptions::default())?;
+        let store = open(&self.store, self.behind.clone())?;
         let project = self.about.as_ref().map_or("", |about| &about.project);
         users::register(&store, User::new(&self.dir, project, Some(&self.database)).as_ref())?;
         Ok(store)
     }
+}
+
+/// Opens a folder as a store, or as the cache of one.
+pub(crate) fn open(folder: &Path, behind: Option<Remote>) -> Result<Store, tidemill_store::Error> {
+    match behind {
+        Some(remote) => Store::open_before(folder, StoreOptions::default(), remote),
+        None => Store::open(folder, StoreOptions::default()),
+    }
+}
+
+/// The store that a project's folder is a cache of, where `store.url` names one.
+pub(crate) fn behind(project: &tidemill_project::Project, root: &Path) -> anyhow::Result<Option<Remote>> {
+    let Some(store) = &project.store else { return Ok(None) };
+    store.url.as_ref().map(|url| remote(root, url, &store.options)).transpose()
+}
+
+/// A remote by its address, or by a folder relative to the project.
+pub(crate) fn remote(root: &Path, url: &str, options: &BTreeMap<String, String>) -> anyhow::Result<Remote> {
+    if url.contains("://") {
+        return Ok(Remote::open_with(url, options)?);
+    }
+    let path = std::path::absolute(root.join(url))?;
+    Ok(Remote::open_with(&format!("file://{}", path.display()), options)?)
 }
 
 fn about(project: &tidemill_project::Project, root: &Path) -> tidemill_server::About {
@@ -114,6 +143,18 @@ fn about(project: &tidemill_project::Project, root: &Path) -> tidemill_server::A
         contact: project.owner.as_ref().and_then(|owner| owner.contact.clone()),
         objective: project.objective.clone(),
         hidden: project.data.iter().map(|(name, data)| (name.to_string(), data.redact.clone())).collect(),
+        data: project
+            .data
+            .iter()
+            .map(|(name, data)| {
+                let about = tidemill_server::AboutData {
+                    key: data.key.clone(),
+                    format: data.format,
+                    paths: data.path.as_slice().to_vec(),
+                };
+                (name.to_string(), about)
+            })
+            .collect(),
         model: project.release.as_ref().map(|release| release.model.to_string()),
     }
 }

@@ -52,7 +52,7 @@ pub(crate) struct Recorder {
 
 enum Message {
     Step(Box<StepFinished>),
-    Flush(oneshot::Sender<Result<(), tidemill_db::Error>>),
+    Flush(oneshot::Sender<Result<(), Error>>),
 }
 
 /// What a journal is made of.
@@ -74,7 +74,7 @@ impl Recorder {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { db, store, runtime, project, root, actor, cause, plan } = parts;
         let (queue, receiver) = mpsc::channel(QUEUE);
-        runtime.spawn(record(db.clone(), actor.clone(), receiver));
+        runtime.spawn(record(db.clone(), store.clone(), actor.clone(), receiver));
         Self { db, store, runtime, project, root, actor, cause, plan, queue }
     }
 
@@ -88,8 +88,8 @@ impl Recorder {
 }
 
 /// Takes what waits, commits it together, and goes on until the run drops its end.
-async fn record(db: Db, actor: Actor, mut queue: mpsc::Receiver<Message>) {
-    let mut failure: Option<tidemill_db::Error> = None;
+async fn record(db: Db, store: Store, actor: Actor, mut queue: mpsc::Receiver<Message>) {
+    let mut failure: Option<Error> = None;
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, QUEUE).await > 0 {
         let mut steps = Vec::new();
@@ -101,7 +101,10 @@ async fn record(db: Db, actor: Actor, mut queue: mpsc::Receiver<Message>) {
             }
         }
         if failure.is_none() && !steps.is_empty() {
-            failure = commit(&db, &actor, &steps).await.err();
+            failure = match commit(&db, &actor, &steps).await {
+                Ok(()) => share(&store, &steps).await.err().map(Error::store),
+                Err(error) => Some(Error::journal(error)),
+            };
         }
         // The first caller that waits hears of the failure; the run ends with it.
         for done in flushes {
@@ -164,20 +167,52 @@ async fn commit(db: &Db, actor: &Actor, steps: &[StepFinished]) -> Result<(), ti
     Ok(())
 }
 
+/// Notes results in the store that machines share, so that others restore what ran here. Their outputs are there.
+async fn share(store: &Store, steps: &[StepFinished]) -> Result<(), tidemill_store::Error> {
+    let Some(remote) = store.behind() else { return Ok(()) };
+    let results = steps.iter().filter_map(StepFinished::cached);
+    let documents: Vec<(String, Vec<u8>)> = results
+        .map(|(key, result)| (document(&key), serde_json::to_vec(&result).unwrap_or_default()))
+        .collect();
+    remote.put_refs(&documents).await
+}
+
+/// Where the result of an action is noted in a store that machines share.
+fn document(key: &Digest) -> String {
+    let hex = key.hex();
+    format!("results/{}/{hex}.json", &hex[..2])
+}
+
 /// Reads what [`commit`] wrote into the step cache.
 fn cached(result: &StepResult) -> Option<CachedStep> {
     serde_json::from_str(&result.outputs).ok()
 }
 
-/// Results of actions that earlier runs recorded.
-pub(crate) fn lookup(db: &Db, runtime: &Handle, keys: &[Digest]) -> Result<Vec<Option<CachedStep>>, Error> {
+/// Results of actions that earlier runs recorded, here or, where machines share a store, on any of them.
+pub(crate) fn lookup(
+    db: &Db,
+    store: &Store,
+    runtime: &Handle,
+    keys: &[Digest],
+) -> Result<Vec<Option<CachedStep>>, Error> {
     let found = runtime.block_on(db.step_cache_many(keys)).map_err(Error::journal)?;
-    Ok(keys.iter().map(|key| found.get(key).and_then(cached)).collect())
+    let mut results: Vec<Option<CachedStep>> =
+        keys.iter().map(|key| found.get(key).and_then(cached)).collect();
+    if let Some(remote) = store.behind() {
+        let lacking: Vec<usize> = (0..keys.len()).filter(|at| results[*at].is_none()).collect();
+        let names: Vec<String> = lacking.iter().map(|at| document(&keys[*at])).collect();
+        let documents = runtime.block_on(remote.get_refs(&names)).map_err(Error::store)?;
+        for (at, document) in lacking.into_iter().zip(documents) {
+            // One that cannot be read is as good as none: the step runs.
+            results[at] = document.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        }
+    }
+    Ok(results)
 }
 
 impl Journal for Recorder {
     fn lookup(&self, keys: &[Digest]) -> Result<Vec<Option<CachedStep>>, Error> {
-        lookup(&self.db, &self.runtime, keys)
+        lookup(&self.db, &self.store, &self.runtime, keys)
     }
 
     fn run_started(&self, started: &RunStarted) -> Result<(), Error> {
@@ -215,7 +250,7 @@ impl Journal for Recorder {
         let (done, flushed) = oneshot::channel();
         self.say(Message::Flush(done))?;
         match self.runtime.block_on(flushed) {
-            Ok(result) => result.map_err(Error::journal),
+            Ok(result) => result,
             Err(_) => Err(Error::Internal("the recorder has ended".to_owned())),
         }
     }

@@ -10,6 +10,7 @@ mod home;
 mod job;
 mod journal;
 mod kept;
+mod laid_out;
 mod model_test;
 mod monitors;
 mod output;

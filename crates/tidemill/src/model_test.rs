@@ -4,6 +4,7 @@ mod baseline;
 mod behaviour;
 mod columns;
 mod compared;
+mod floor;
 mod judged;
 mod made;
 mod operation;
@@ -40,7 +41,7 @@ pub(crate) use rivals::{Rivals, rivals};
 pub(crate) use subject::{Subject, subject, trained};
 
 /// Raised when the same tests of the same model come out otherwise.
-const JUDGED: u32 = 2;
+const JUDGED: u32 = 3;
 
 /// Identity of a model's content together with the tests, the rows that were declared for them, and the versions that it is
 /// compared with: results with the same key need not be computed again.
@@ -115,13 +116,11 @@ pub(crate) fn judge(
     let mut results = Vec::new();
     for test in &app.project.tests {
         match test {
-            ModelTest::Metric(test) => results.push(model.metric(&test.name, test.min, test.max)),
+            ModelTest::Metric(test) => results.push(model.metric(test)?),
             ModelTest::Cost(test) => {
                 results.push(model.against_champion(case, test.max_regression)?);
             }
-            ModelTest::Baseline(test) => {
-                results.push(model.baseline(case, test.beats, test.metric.as_deref())?);
-            }
+            ModelTest::Baseline(test) => results.push(model.baseline(case, test)?),
             ModelTest::Slice(test) => results.extend(model.slices(case, test)?),
             ModelTest::Parity(test) => {
                 results.push(model.parity(case, test.max_abs)?);
@@ -220,22 +219,5 @@ impl Judged {
             answers: OnceCell::new(),
             others: RefCell::default(),
         })
-    }
-
-    fn metric(&self, name: &str, min: Option<f64>, max: Option<f64>) -> TestResult {
-        let metric = named(name);
-        let found = self.metrics.iter().find(|found| Some(found.metric) == metric);
-        let value = found.and_then(|found| found.value);
-        let (good, bounds) = within(value.unwrap_or(f64::NAN), min, max);
-        let test = format!("{name} {bounds}");
-        let Some(value) = value else {
-            let message = format!("{name} is not known of the held-out rows");
-            return TestResult::new(test, Outcome::NotJudged, message);
-        };
-        let interval = found
-            .and_then(|found| found.interval.as_ref())
-            .map(|i| format!(" ({} to {})", number(i.lower), number(i.upper)))
-            .unwrap_or_default();
-        TestResult::new(test, outcome(good), format!("{}{interval}", number(value)))
     }
 }

@@ -13,10 +13,9 @@ use tidemill_project::Resolved;
 use tidemill_store::{Checkout, Entry};
 
 use crate::app::App;
-use crate::table::reader;
 
 /// Layout and fineness of the profiles that are kept; another number makes them anew.
-const FORM: &str = "2";
+const FORM: &str = "3";
 
 /// Scratch folders made by this process.
 static MADE: AtomicU64 = AtomicU64::new(0);
@@ -152,21 +151,14 @@ impl Source {
 /// had another format is read as its name says.
 pub(crate) fn declared_format(dataset: &str, source: &str, app: &App<'_>) -> Option<Format> {
     let declared = app.project.data.get(dataset)?;
-    let format = reader(declared.format?);
-    let is_meant = match Format::of_name(Path::new(source)) {
-        None => true,
-        Some(named) => {
-            named.name() == format.name() || declared.path.as_slice().iter().any(|path| path == source)
-        }
-    };
-    is_meant.then_some(format)
+    Format::meant(declared.format?, declared.path.as_slice(), source)
 }
 
 /// The format that the project declares for the dataset with this very path.
 fn declared_at(path: &str, app: &App<'_>) -> Option<Format> {
     let found =
         app.project.data.values().find(|data| data.path.as_slice().iter().any(|known| known == path))?;
-    found.format.map(reader)
+    found.format.map(Format::declared)
 }
 
 /// What a kept profile depends on beside the content.

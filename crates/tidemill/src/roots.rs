@@ -174,7 +174,7 @@ fn collect(app: &App<'_>, source: &Source<'_>) -> anyhow::Result<Vec<Root>> {
             let described =
                 [false, true].into_iter().find_map(|tree| labels.0.get(&(content, tree)).cloned());
             // A profile that is not here can be made again, so it is never missed.
-            if let Some(label) = described.filter(|_| store.contains(&profile).unwrap_or(false)) {
+            if let Some(label) = described.filter(|_| store.is_here(&profile).unwrap_or(false)) {
                 labels.0.entry((profile, false)).or_insert_with(|| format!("profile of {label}"));
             }
         }
@@ -191,7 +191,7 @@ fn metadata(app: &App<'_>, source: &Source<'_>, db: &Db, labels: &mut Labels) ->
         }
     }
     for digest in app.block(db.roots(&source.keep))? {
-        if store.contains(&digest)? {
+        if store.is_here(&digest)? {
             let tree = is_tree(store, &digest, source.lenient)?;
             labels.add(digest, tree, digest.short());
         }

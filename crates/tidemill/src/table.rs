@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use tidemill_core::declare::{DataFormat, Step, Training};
 use tidemill_core::{Cancel, Digest};
-use tidemill_data::{CsvOptions, Format, JsonOptions, Table};
+use tidemill_data::{Format, Table};
 use tokio::runtime::Handle;
 
 use crate::failure::Failure;
@@ -69,7 +69,7 @@ pub(crate) fn open(
     format: Option<DataFormat>,
 ) -> anyhow::Result<Table> {
     match expand(root, paths)? {
-        SourcePaths::Local(found) => Ok(Table::open(&found, format.map(reader))?),
+        SourcePaths::Local(found) => Ok(Table::open(&found, format.map(Format::declared))?),
         SourcePaths::Remote(urls) => remote(root, runtime, &urls, format),
     }
 }
@@ -82,7 +82,7 @@ fn remote(
     format: Option<DataFormat>,
 ) -> anyhow::Result<Table> {
     let scratch = root.join(".tidemill/tmp");
-    Ok(runtime.block_on(tidemill_data::sql::open_remote(urls, format.map(reader), &scratch))?)
+    Ok(runtime.block_on(tidemill_data::sql::open_remote(urls, format.map(Format::declared), &scratch))?)
 }
 
 #[cfg(not(feature = "sql"))]
@@ -123,15 +123,4 @@ pub(crate) fn identify_file(url: &str, cancel: &Cancel) -> anyhow::Result<Option
         text.push_str(&format!("{}\n{}\n", path.display(), entry.digest));
     }
     Ok(Some(Digest::of(text.as_bytes())))
-}
-
-/// The reader of a declared format.
-pub(crate) fn reader(format: DataFormat) -> Format {
-    match format {
-        DataFormat::Parquet => Format::Parquet,
-        DataFormat::Csv => Format::Csv(CsvOptions::default()),
-        DataFormat::Tsv => Format::Csv(CsvOptions { delimiter: Some('\t'), ..CsvOptions::default() }),
-        DataFormat::Jsonl => Format::JsonLines(JsonOptions::default()),
-        DataFormat::Arrow => Format::Arrow,
-    }
 }

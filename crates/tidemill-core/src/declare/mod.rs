@@ -4,6 +4,7 @@
 mod between;
 mod expect;
 mod objective;
+mod records;
 mod step;
 mod train;
 mod trigger;
@@ -12,6 +13,7 @@ mod window;
 pub use between::Between;
 pub use expect::{Bounds, Comparison, DriftLevel, Expectation, Order, Rule, Severity, age};
 pub use objective::{Better, Costs, Kpi, Objective, Risk, Task, TaskKind};
+pub use records::RecordsInput;
 pub use step::{Action, DataFormat, EnvSource, Input, Out, Retry, Sandbox, Step};
 pub use train::{
     Algorithm, Cv, GbdtParams, LinearParams, Metric, Search, SearchMethod, Split, SplitBy, Training,

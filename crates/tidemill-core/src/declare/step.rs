@@ -66,7 +66,8 @@ pub enum Action {
 pub struct Input {
     /// The name of the table in SQL.
     pub table: String,
-    /// Files, folders or glob patterns relative to the project folder, or object-store URLs.
+    /// Files, folders or glob patterns relative to the project folder, or object-store URLs; the folder of [`RecordsInput::path`](super::RecordsInput::path)
+    /// for records of an endpoint.
     pub paths: Vec<String>,
     /// The files' format where it is declared; told by each file's name otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,17 +4,21 @@ mod compare;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use tidemill_core::{Progress, Quiet, Unit};
 
 use self::compare::Found;
 use crate::profile::{ColumnStats, ProfileBuilder, ProfileOptions};
 use crate::records::{Hashed, Records};
-use crate::{ColumnType, Error, Profile, Row, SchemaDiff, Table};
+use crate::{ColumnType, Error, Profile, Row, SchemaDiff, SchemaField, Table, Value};
 
 /// Most rows of each sample.
 pub const SAMPLE_ROWS: usize = 10;
+/// What stands in the place of a value that is not shown.
+pub const HIDDEN: &str = "(not shown)";
 
 /// The differences between two tables.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -126,20 +130,84 @@ const MEMORY: usize = 256 << 20;
 /// # Errors
 /// A key column that one of the tables lacks; what reading gives; a temporary file that cannot be written.
 pub fn diff(old: &Table, new: &Table, key: Option<&[String]>) -> Result<TableDiff, Error> {
-    diff_within(old, new, key, MEMORY)
+    let profile = |table: &Table| ProfileBuilder::new(table.schema(), &ProfileOptions::columns());
+    let (mut before, mut after) = (profile(old)?, profile(new)?);
+    let mut seen = |side: Side, batch: &RecordBatch| match side {
+        Side::Old => before.update(batch),
+        Side::New => after.update(batch),
+    };
+    let found = compare_rows(old, new, key, MEMORY, &Quiet, &mut seen)?;
+    Ok(TableDiff { columns: statistics(&before.finish()?.describe(), &after.finish()?.describe()), ..found })
 }
 
-pub(crate) fn diff_within(
+/// As [`diff`], of rows alone: there are no statistics of columns. Of the hashes `memory` bytes are kept in memory.
+///
+/// # Errors
+/// As [`diff`]; [`Error::Cancelled`].
+pub fn diff_rows(
     old: &Table,
     new: &Table,
     key: Option<&[String]>,
     memory: usize,
+    progress: &dyn Progress,
+) -> Result<TableDiff, Error> {
+    compare_rows(old, new, key, memory, progress, &mut |_, _| Ok(()))
+}
+
+/// The statistics of the columns of two profiles side by side, and how their schemas differ: what [`diff`] gives of them, without a
+/// row being read.
+pub fn diff_profiles(old: &Profile, new: &Profile) -> (SchemaDiff, Vec<ColumnDiff>) {
+    let fields = |side: &Profile| -> Vec<SchemaField> {
+        let fields = side.fields();
+        fields.map(|(name, kind)| SchemaField { name: name.to_owned(), data_type: kind.to_owned() }).collect()
+    };
+    let (before, after) = (fields(old), fields(new));
+    let find = |side: &[SchemaField], name: &str| side.iter().find(|field| field.name == name).cloned();
+    let missing = |from: &[SchemaField], inside: &[SchemaField]| -> Vec<SchemaField> {
+        from.iter().filter(|field| find(inside, &field.name).is_none()).cloned().collect()
+    };
+    let shared = |from: &[SchemaField], inside: &[SchemaField]| -> Vec<String> {
+        let both = from.iter().filter(|field| find(inside, &field.name).is_some());
+        both.map(|field| field.name.clone()).collect()
+    };
+    let retyped = before.iter().filter_map(|field| {
+        let now = find(&after, &field.name)?.data_type;
+        (now != field.data_type).then(|| (field.clone(), now))
+    });
+    let schema = SchemaDiff {
+        added: missing(&after, &before),
+        removed: missing(&before, &after),
+        retyped: retyped.collect(),
+        reordered: shared(&before, &after) != shared(&after, &before),
+    };
+    (schema, statistics(&old.describe(), &new.describe()))
+}
+
+/// One of the two tables.
+#[derive(Clone, Copy)]
+enum Side {
+    Old,
+    New,
+}
+
+/// Matches the rows of two tables; `seen` gets each batch of either as it is read.
+fn compare_rows(
+    old: &Table,
+    new: &Table,
+    key: Option<&[String]>,
+    memory: usize,
+    progress: &dyn Progress,
+    seen: &mut dyn FnMut(Side, &RecordBatch) -> Result<(), Error>,
 ) -> Result<TableDiff, Error> {
     let plan = Plan::new(old, new, key)?;
-    let (old_rows, old_stats) = scan(old, &plan.old, memory / 2)?;
-    let (new_rows, new_stats) = scan(new, &plan.new, memory / 2)?;
+    progress.begin("comparing", Some(old.rows() + new.rows()), Unit::Rows);
+    let old_rows = scan(old, &plan.old, memory / 2, progress, &mut |batch| seen(Side::Old, batch))?;
+    let new_rows = scan(new, &plan.new, memory / 2, progress, &mut |batch| seen(Side::New, batch))?;
     let mut found = Found::new(plan.cells.len());
     for (old, new) in old_rows.partitions_with(new_rows)? {
+        if progress.cancelled() {
+            return Err(Error::Cancelled);
+        }
         found.compare(&old?, &new?, key.is_some());
     }
     let mut rows = found.rows;
@@ -154,9 +222,26 @@ pub(crate) fn diff_within(
             duplicates_new: found.duplicates_new,
         }),
         changed_cells: changed_cells.filter(|(_, count)| *count > 0).collect(),
-        columns: statistics(&old_stats.describe(), &new_stats.describe()),
         ..sample(old, new, &plan, &found)?
     })
+}
+
+impl TableDiff {
+    /// Takes the values of some columns out; counts and moments stay.
+    pub fn redact(&mut self, columns: &[String]) {
+        let hide = |row: &mut Row| {
+            for (_, value) in row.iter_mut().filter(|(name, _)| columns.contains(*name)) {
+                *value = Value::from(HIDDEN);
+            }
+        };
+        self.added_sample.iter_mut().chain(&mut self.removed_sample).for_each(hide);
+        for changed in &mut self.changed_sample {
+            [&mut changed.key, &mut changed.old, &mut changed.new].into_iter().for_each(hide);
+        }
+        for column in self.columns.iter_mut().filter(|column| columns.contains(&column.name)) {
+            column.old.iter_mut().chain(&mut column.new).for_each(ColumnStats::redact);
+        }
+    }
 }
 
 /// The columns of both sides that are hashed, cast to a common type where the types differ.
@@ -218,16 +303,25 @@ fn common(a: &DataType, b: &DataType) -> Option<DataType> {
     }
 }
 
-/// Reads a table once, for its hashes and its statistics.
-fn scan(table: &Table, hashed: &Hashed, memory: usize) -> Result<(Records, Profile), Error> {
+/// Reads a table once, for its hashes and for `seen`.
+fn scan(
+    table: &Table,
+    hashed: &Hashed,
+    memory: usize,
+    progress: &dyn Progress,
+    seen: &mut dyn FnMut(&RecordBatch) -> Result<(), Error>,
+) -> Result<Records, Error> {
     let mut records = Records::new(hashed.width(), memory);
-    let mut profile = ProfileBuilder::new(table.schema(), &ProfileOptions::columns())?;
     for batch in table.batches(None)? {
+        if progress.cancelled() {
+            return Err(Error::Cancelled);
+        }
         let batch = batch?;
-        profile.update(&batch)?;
+        seen(&batch)?;
         records.push(&batch, hashed)?;
+        progress.advance(batch.num_rows() as u64);
     }
-    Ok((records, profile.finish()?))
+    Ok(records)
 }
 
 fn statistics(old: &[ColumnStats], new: &[ColumnStats]) -> Vec<ColumnDiff> {

@@ -1,10 +1,13 @@
 //! Owned inputs of the battery for one column, from either source.
 
 use tidemill_stats::categorical::pool_rare;
-use tidemill_stats::drift::{Column, Measured, Rules, Texts, Values, measure, measure_text};
+use tidemill_stats::drift::{
+    Column, Measured, NewWords, Rules, Texts, Values, WordCounts, measure, measure_text,
+};
 use tidemill_stats::sample::{Moments, Sample};
 
 use super::{Chosen, DriftOptions};
+use crate::profile::Unseen;
 
 /// Values of one side of a numeric column.
 pub(crate) struct Side {
@@ -51,11 +54,13 @@ pub(crate) enum InputValues {
     Text(Categories, TextSides),
 }
 
-/// Lengths and shapes of texts.
+/// Lengths, shapes and words of texts.
 pub(crate) struct TextSides {
     pub(crate) lengths: (Side, Side),
     /// Counts of shapes in one order, where they were all counted.
     pub(crate) shapes: Option<(Vec<f64>, Vec<f64>)>,
+    /// Words that the reference never saw, where words were kept.
+    pub(crate) unseen: Option<Unseen>,
 }
 
 /// The share of rows that values with counts of their own must have for the column to be one of categories.
@@ -122,9 +127,14 @@ impl Input {
             InputValues::Text(categories, texts) => {
                 let labels: Vec<&str> = categories.labels.iter().map(String::as_str).collect();
                 let (reference, current) = &texts.lengths;
+                let side = |new, (all, rows)| WordCounts { new, all, rows };
                 let texts = Texts {
                     lengths: (reference.sample(), current.sample()),
                     shapes: texts.shapes.as_ref().map(|(old, new)| (old.as_slice(), new.as_slice())),
+                    words: texts.unseen.map(|unseen| NewWords {
+                        reference: side(unseen.once, unseen.reference),
+                        current: side(unseen.new, unseen.current),
+                    }),
                 };
                 measure_text(&column(categories.values(&labels)), &texts, rules)
             }

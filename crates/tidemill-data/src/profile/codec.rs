@@ -5,7 +5,8 @@
 //! proof of who wrote it.
 //!
 //! Version 1 has every register of a sketch of different values. Version 2 has those alone that are not 0 where they are
-//! few: those of an hour were most of a profile's bytes and of the time to read it. Version 3 has every column beside the target.
+//! few: those of an hour were most of a profile's bytes and of the time to read it. Version 3 has every column beside the target, version 4
+//! the words of texts.
 
 use std::collections::BTreeMap;
 
@@ -22,10 +23,11 @@ use super::kll::Kll;
 use super::moments::{CoMoments, Moments};
 use super::numbers::{Bins, Numbers};
 use super::relations::{Key, MOST_CORRELATED, Relations};
+use super::words::Words;
 use crate::ColumnType;
 
 const MAGIC: &[u8; 4] = b"TMPF";
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 const OLDEST: u16 = 1;
 /// Largest body that is unpacked.
 const LARGEST: usize = 256 << 20;
@@ -41,14 +43,7 @@ const TYPES: [ColumnType; 7] = [
 ];
 
 pub(super) fn write(profile: &Profile) -> Vec<u8> {
-    let mut body = Writer::default();
-    body.number(profile.rows);
-    body.number(profile.columns.len() as u64);
-    for column in &profile.columns {
-        write_column(&mut body, column);
-    }
-    body.option(profile.relations.as_ref(), write_relations);
-    let body = body.0;
+    let body = write_body(profile, VERSION);
     let mut bytes = Vec::with_capacity(FRAME + body.len() / 2);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -57,6 +52,18 @@ pub(super) fn write(profile: &Profile) -> Vec<u8> {
     // Compressing memory into memory at a valid level does not fail; an empty body is refused when it is read.
     bytes.extend(compress(&body).unwrap_or_default());
     bytes
+}
+
+/// The body as a version has it: 3 or the present one.
+fn write_body(profile: &Profile, version: u16) -> Vec<u8> {
+    let mut body = Writer::default();
+    body.number(profile.rows);
+    body.number(profile.columns.len() as u64);
+    for column in &profile.columns {
+        write_column(&mut body, column, version);
+    }
+    body.option(profile.relations.as_ref(), write_relations);
+    body.0
 }
 
 /// Bodies are numbers: short repetitions in them are chance, save nothing and cost as much to unpack as all the rest.
@@ -107,7 +114,7 @@ fn read_version(body: &[u8], version: u16) -> Read<Profile> {
     Ok(Profile { rows, columns, relations })
 }
 
-fn write_column(out: &mut Writer, column: &ColumnProfile) {
+fn write_column(out: &mut Writer, column: &ColumnProfile, version: u16) {
     out.text(&column.name);
     out.byte(TYPES.iter().position(|&kind| kind == column.column_type).unwrap_or(6) as u8);
     out.text(&column.data_type);
@@ -119,6 +126,29 @@ fn write_column(out: &mut Writer, column: &ColumnProfile) {
     write_frequent(out, &column.frequent);
     out.option(column.distinct.as_ref(), write_hll);
     out.option(column.masks.as_ref(), write_frequent);
+    if version > 3 {
+        out.option(column.words.as_ref(), write_words);
+    }
+}
+
+fn write_words(out: &mut Writer, words: &Words) {
+    let (limit, bound, rows, counts) = words.parts();
+    out.number(limit as u64);
+    out.word(bound);
+    out.number(rows);
+    out.number(counts.len() as u64);
+    for (hash, count) in counts {
+        out.word(hash);
+        out.number(count);
+    }
+}
+
+fn read_words(from: &mut Reader<'_>) -> Read<Words> {
+    let limit = usize::try_from(from.number()?).unwrap_or(usize::MAX);
+    let (bound, rows) = (from.word()?, from.number()?);
+    let counts = from.many(9, |from| Ok((from.word()?, from.number()?.min(u64::from(u32::MAX) << 16))))?;
+    Words::from_parts(limit, bound, rows, counts)
+        .ok_or_else(|| "words of texts are not those of one".to_owned())
 }
 
 fn read_column(from: &mut Reader<'_>, version: u16) -> Read<ColumnProfile> {
@@ -136,6 +166,7 @@ fn read_column(from: &mut Reader<'_>, version: u16) -> Read<ColumnProfile> {
         frequent: read_frequent(from)?,
         distinct: from.option(|from| read_hll(from, version))?,
         masks: from.option(read_frequent)?,
+        words: if version > 3 { from.option(read_words)? } else { None },
     };
     if column.frequent.error() > 0 && column.distinct.is_none() {
         return Err(format!("the column `{}` has no count of its values", column.name));
@@ -474,8 +505,14 @@ fn read_place(from: &mut Reader<'_>, columns: u32) -> Read<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, RecordBatch, StringArray};
+
     use super::*;
+    use crate::ProfileOptions;
     use crate::hash::word;
+    use crate::profile::ProfileBuilder;
 
     fn sketch(values: u64) -> Hll {
         let mut sketch = Hll::default();
@@ -496,6 +533,22 @@ mod tests {
             // As the first version has them.
             assert_eq!(read_hll(&mut Reader(&sketch.all()), 1).unwrap(), sketch);
         }
+    }
+
+    #[test]
+    fn profiles_of_the_version_before_are_read_without_words() {
+        let options = ProfileOptions { exact_values: 1, ..ProfileOptions::window() };
+        let texts = StringArray::from_iter_values((0..5_000).map(|row| format!("row {row} of many")));
+        let batch = RecordBatch::try_from_iter([("text", Arc::new(texts) as ArrayRef)]).unwrap();
+        let mut builder = ProfileBuilder::new(batch.schema_ref(), &options).unwrap();
+        builder.update(&batch).unwrap();
+        let mut profile = builder.finish().unwrap();
+        assert!(profile.columns[0].words.is_some());
+        assert_eq!(read(&write(&profile)).unwrap(), profile);
+        let before = write_body(&profile, 3);
+        profile.columns[0].words = None;
+        assert_eq!(read_version(&before, 3).unwrap(), profile);
+        assert_eq!(read(&write(&profile)).unwrap(), profile);
     }
 
     #[test]

@@ -11,9 +11,14 @@ use super::hll::Hll;
 use super::mask::mask;
 use super::numbers::Numbers;
 use super::runs::{Scratch, unordered};
+use super::words::{self, Words};
 use crate::plain::{Kind, Plain};
 use crate::value::shorten;
 use crate::{ColumnType, Error, hash};
+
+/// Texts of a column whose words are all looked at; of further ones of every so many.
+const ALL_WORDS: u64 = 100_000;
+const SOME_WORDS: u64 = 8;
 
 /// Seed of the hashes; all profiles share it, so that they merge.
 const SEED: u64 = 0x7469_6465_6d69_6c6c;
@@ -36,6 +41,8 @@ pub(super) struct ColumnProfile {
     pub(super) distinct: Option<Hll>,
     /// Shapes of texts, from then on; before, they follow from `frequent`.
     pub(super) masks: Option<Frequent>,
+    /// Words of texts, from then on.
+    pub(super) words: Option<Words>,
 }
 
 /// The hash of a whole number, as a column keeps it.
@@ -67,6 +74,7 @@ impl ColumnProfile {
             frequent: Frequent::new(options.exact_values),
             distinct: None,
             masks: None,
+            words: None,
         }
     }
 
@@ -136,7 +144,7 @@ impl ColumnProfile {
     }
 
     fn texts(&mut self, values: &StringArray, scratch: &mut Scratch) {
-        let mut shape = String::new();
+        let (mut shape, mut room) = (String::new(), words::Scratch::default());
         let (mut low, mut high) = (None::<&str>, None::<&str>);
         for (row, text) in values.iter().enumerate() {
             let Some(text) = text else { continue };
@@ -153,6 +161,11 @@ impl ColumnProfile {
                 mask(text, &mut shape);
                 masks.add(hash_text(&shape), 1, || Sample::Text(shape.as_str().into()));
             }
+            if let Some(words) = &mut self.words
+                && (self.count <= ALL_WORDS || hash.is_multiple_of(SOME_WORDS))
+            {
+                words.add(text, 1, &mut room);
+            }
         }
         if let Some(masks) = &mut self.masks {
             masks.shrink();
@@ -164,6 +177,7 @@ impl ColumnProfile {
             self.frequent.resolve(of_row);
             self.sketch_distinct();
             self.masks = Some(self.shapes());
+            self.words = Some(self.vocabulary());
         }
         self.frequent.settle(of_row);
         self.lengths(values, scratch);
@@ -214,6 +228,17 @@ impl ColumnProfile {
         masks
     }
 
+    /// The words of the counted texts.
+    pub(super) fn vocabulary(&self) -> Words {
+        let (mut words, mut room) = (Words::new(self.frequent.limit()), words::Scratch::default());
+        for (value, count) in self.frequent.values() {
+            if let Sample::Text(text) = value {
+                words.add(text, count, &mut room);
+            }
+        }
+        words
+    }
+
     fn range(&mut self, low: Option<Sample>, high: Option<Sample>) {
         let keep = |kept: &mut Option<Sample>, new: Option<Sample>, better: fn(&Sample, &Sample) -> bool| {
             if let Some(new) = new
@@ -248,11 +273,24 @@ impl ColumnProfile {
             union.shrink();
             self.masks = Some(union);
         }
+        // A profile from before words were kept has none, and neither has a sum with one.
+        let is_whole = |column: &Self| column.words.is_some() || column.frequent.exact_distinct().is_some();
+        if (self.words.is_some() || other.words.is_some()) && is_whole(self) && is_whole(other) {
+            let mut union = self.words.take().unwrap_or_else(|| self.vocabulary());
+            match &other.words {
+                Some(theirs) => union.merge(theirs),
+                None => union.merge(&other.vocabulary()),
+            }
+            self.words = Some(union);
+        } else {
+            self.words = None;
+        }
         self.frequent.merge(&other.frequent);
         if self.frequent.overflows() {
             self.sketch_distinct();
             if self.is_text() {
                 self.masks = Some(self.shapes());
+                self.words = Some(self.vocabulary());
             }
         }
         self.frequent.shrink();

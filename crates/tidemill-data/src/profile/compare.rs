@@ -1,5 +1,6 @@
 //! What a comparison with another profile needs of a column.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use tidemill_stats::sample::Moments;
@@ -7,6 +8,7 @@ use tidemill_stats::sample::Moments;
 use super::column::ColumnProfile;
 use super::frequent::{Frequent, Sample};
 use super::mask::{mask, outline};
+use super::words::Words;
 use super::{Profile, describe};
 use crate::ColumnType;
 use crate::drift::inputs::{Categories, InputValues, Side, TextSides};
@@ -109,7 +111,8 @@ impl Profile {
             };
             (counts(&old), counts(&new))
         });
-        Some(InputValues::Text(categories, TextSides { lengths, shapes }))
+        let unseen = before.all_words().zip(after.all_words()).and_then(|(old, new)| old.unseen(&new));
+        Some(InputValues::Text(categories, TextSides { lengths, shapes, unseen }))
     }
 
     /// The shares of a column's numbers between neighbouring edges.
@@ -143,6 +146,14 @@ impl Profile {
 }
 
 impl ColumnProfile {
+    /// The words of texts, of as many as were kept; nothing of a profile from before they were.
+    fn all_words(&self) -> Option<Cow<'_, Words>> {
+        match &self.words {
+            Some(words) => Some(Cow::Borrowed(words)),
+            None => self.frequent.exact_distinct().map(|_| Cow::Owned(self.vocabulary())),
+        }
+    }
+
     /// Outlines of texts with their counts, where values or shapes were all counted.
     fn outlines(&self) -> Option<BTreeMap<String, u64>> {
         let mut found = BTreeMap::new();

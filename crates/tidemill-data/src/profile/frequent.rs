@@ -235,6 +235,11 @@ impl Frequent {
         (self.error == 0).then_some(self.counts.len() as u64)
     }
 
+    /// How many different values are counted exactly.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// By how much counts may be too low.
     pub(super) fn error(&self) -> u64 {
         self.error

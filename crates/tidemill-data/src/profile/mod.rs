@@ -21,6 +21,7 @@ mod numbers;
 mod relations;
 mod runs;
 mod stats;
+mod words;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub use self::stats::{
     Association, AssociationKind, Bar, ColumnStats, Correlation, Distinct, Duplicates, MissingTogether,
     Quantiles, TableStats, TopValue,
 };
+pub(crate) use self::words::Unseen;
 use crate::{Error, Format, Table, Value};
 
 /// Mergeable statistics of a table.

@@ -26,14 +26,8 @@ pub struct TableStats {
 impl TableStats {
     /// Takes the values of some columns out; counts and moments stay.
     pub fn redact(&mut self, columns: &[String]) {
-        for column in self.columns.iter_mut().filter(|column| columns.contains(&column.name)) {
-            column.min = None;
-            column.max = None;
-            column.quantiles = None;
-            column.histogram.clear();
-            column.top.clear();
-            column.patterns.clear();
-        }
+        let hidden = self.columns.iter_mut().filter(|column| columns.contains(&column.name));
+        hidden.for_each(ColumnStats::redact);
     }
 }
 
@@ -170,6 +164,16 @@ pub struct ColumnStats {
 }
 
 impl ColumnStats {
+    /// Takes the values out; counts and moments stay.
+    pub fn redact(&mut self) {
+        self.min = None;
+        self.max = None;
+        self.quantiles = None;
+        self.histogram.clear();
+        self.top.clear();
+        self.patterns.clear();
+    }
+
     /// The share of rows without a value: nulls and NaN.
     pub fn missing_share(&self) -> f64 {
         let rows = (self.count + self.nulls).max(1);

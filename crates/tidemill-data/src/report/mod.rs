@@ -4,6 +4,7 @@
 //! they moved. The page has no times in it, so equal data give equal bytes.
 
 mod chart;
+mod shape;
 mod style;
 
 use std::fmt::Write as _;
@@ -12,6 +13,7 @@ use tidemill_core::escape_html as escape;
 use tidemill_core::words::{count, number};
 
 use self::chart::{Chart, chart};
+pub use self::shape::{Bins, Shape, Share, shape};
 use crate::drift::{ColumnDrift, DriftReport, Level};
 use crate::profile::{ColumnStats, TableStats};
 use crate::value::cut;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use serde_json::json;
-use tidemill_core::Hint;
+use tidemill_core::{Cancel, Hint, Quiet};
 use tidemill_data::diff::SAMPLE_ROWS;
-use tidemill_data::{Row, Table, diff};
+use tidemill_data::{Profile, Row, Table, TableDiff, diff, diff_profiles, diff_rows};
 
 use crate::python::months;
 use crate::read::{Files, generated, open};
@@ -154,4 +154,32 @@ fn months_of_flights() {
         assert_eq!((rows.removed, rows.changed, rows.unchanged), (0, 0, 27_004));
         assert!(found.schema.is_empty());
     }
+}
+
+#[test]
+fn rows_and_profiles_alone_say_what_a_whole_comparison_says() {
+    let row = |id, name: &str, value| (id, (Some(name.to_owned()), Some(value)));
+    let (old, new) = (
+        table(&[row(1, "secret", 1.0), row(2, "b", 2.0), row(3, "c", 3.0)]),
+        table(&[row(1, "secret", 5.0), row(2, "hidden", 2.0), row(4, "d", 4.0)]),
+    );
+    let whole = diff(&old, &new, Some(&key())).unwrap();
+    let rows = diff_rows(&old, &new, Some(&key()), 1 << 20, &Quiet).unwrap();
+    assert_eq!(TableDiff { columns: whole.columns.clone(), ..rows }, whole);
+    let profiles = [&old, &new].map(|table| Profile::of(table).unwrap());
+    assert_eq!(diff_profiles(&profiles[0], &profiles[1]), (whole.schema.clone(), whole.columns.clone()));
+    let stop = Cancel::new();
+    stop.cancel();
+    let stopped = diff_rows(&old, &new, None, 1 << 20, &stop);
+    assert!(matches!(stopped, Err(tidemill_data::Error::Cancelled)));
+    // What is hidden is in no sample and no figure; counts and other columns stay.
+    let mut shown = whole.clone();
+    shown.redact(&["name".to_owned()]);
+    let text = serde_json::to_string(&shown).unwrap();
+    for word in ["secret", "hidden", "\"b\"", "\"c\"", "\"d\""] {
+        assert!(!text.contains(word), "{word}: {text}");
+    }
+    assert_eq!((shown.rows, shown.changed_cells), (whole.rows, whole.changed_cells));
+    assert_eq!(shown.added_sample[0]["id"], whole.added_sample[0]["id"]);
+    assert_eq!(shown.added_sample[0]["name"], tidemill_data::diff::HIDDEN);
 }

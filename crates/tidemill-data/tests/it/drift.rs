@@ -262,7 +262,7 @@ fn texts_of_which_none_comes_twice_are_compared_by_lengths_and_shapes() {
         // Every text is new, and nothing happened.
         assert_eq!(column.level, Level::None, "{column:?}");
         assert!(column.shift < 0.1, "{column:?}");
-        assert_eq!(column.tests.len(), 4, "{column:?}");
+        assert_eq!(column.tests.len(), 5, "{column:?}");
     }
     for column in compare(&comments(3000, 3, 12, false)) {
         assert_eq!(column.level, Level::Major, "{column:?}");
@@ -278,4 +278,70 @@ fn texts_of_which_none_comes_twice_are_compared_by_lengths_and_shapes() {
     // Categories are compared by their values alone, as before.
     let [report, _] = both(2000, Shift::default());
     assert!(report.verdict.columns.iter().all(|column| column.tests.len() < 4), "{report:?}");
+}
+
+/// Reports of six words each out of 3,000, frequent ones and rare ones; in a share of the rows one word is of another language, which looks the same.
+fn reports(rows: usize, seed: u64, share: f64) -> Table {
+    let mut numbers = Numbers(seed);
+    let mut text = |_| {
+        let mut words: Vec<String> = (0..6)
+            .map(|_| {
+                let place = 3_000_f64.powf(numbers.next()) as u64;
+                // Letters of its own for each place, four of them.
+                (0..4).map(|at| (b'a' + (((place * 7_919) >> (3 * at)) & 15) as u8) as char).collect()
+            })
+            .collect();
+        if numbers.next() < share {
+            let place = (numbers.next() * 1_000.0) as u64;
+            words[2] = (0..4).map(|at| (b'p' + ((place >> (2 * at)) & 7) as u8) as char).collect();
+        }
+        words.join(" ")
+    };
+    let column: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(&mut text)));
+    let batch = RecordBatch::try_from_iter([("report", column)]).unwrap();
+    Table::from_batches(batch.schema(), vec![batch]).unwrap()
+}
+
+#[test]
+fn words_that_the_reference_never_saw_are_drift() {
+    let before = reports(4_000, 1, 0.0);
+    let new_words = |after: &Table| {
+        let rows = between_tables(&before, after, &options(), &Quiet).unwrap();
+        let kept = between_profiles(&profile(&before), &profile(after), &options()).unwrap();
+        [rows, kept].map(|report| {
+            let column = report.verdict.columns[0].clone();
+            let test = *column.tests.iter().find(|test| test.kind == TestKind::NewWords).unwrap();
+            (column, test)
+        })
+    };
+    for (column, test) in new_words(&reports(4_000, 2, 0.0)) {
+        assert!(!test.significant && column.level == Level::None, "{column:?}");
+    }
+    // Nothing else moved: words are as long as before.
+    for (column, test) in new_words(&reports(4_000, 3, 0.6)) {
+        assert!(test.significant && test.effect > 0.05, "{column:?}");
+        assert_eq!(column.level, Level::Major, "{column:?}");
+        assert!(column.reason.starts_with("there are words that the reference never saw: "), "{column:?}");
+        assert!(column.tests.iter().all(|test| test.kind == TestKind::NewWords || !test.significant));
+    }
+    // What the reference holds is not new, however little of it there is.
+    let part = reports(150, 1, 0.0);
+    assert!(new_words(&part).iter().all(|(_, test)| test.p == 1.0));
+}
+
+#[test]
+fn words_raise_no_more_false_alarms_than_declared() {
+    let rounds = 100;
+    let alarms = (0..rounds)
+        .filter(|round| {
+            let sides = [2 * round, 2 * round + 1].map(|seed| profile(&reports(400, 1_000 + seed, 0.0)));
+            let report = between_profiles(&sides[0], &sides[1], &options()).unwrap();
+            report.verdict.columns[0]
+                .tests
+                .iter()
+                .any(|test| test.p < 0.05 && test.kind == TestKind::NewWords)
+        })
+        .count();
+    // 5 of them are declared, and rows of several words make it fewer; 11 and more would come once in 70 times.
+    assert!(alarms < 11, "{alarms} of {rounds}");
 }

@@ -10,4 +10,4 @@ mod windows;
 pub use alerts::{Alert, AlertFilter, NewAlert};
 pub use outbox::{AlertDelivery, NewAlertDelivery};
 pub use sets::{MonitorSet, Stream};
-pub use windows::{Judged, JudgedFilter, NewJudged, Series};
+pub use windows::{Judged, JudgedFilter, NewJudged, Resting, RestsOn, Series};

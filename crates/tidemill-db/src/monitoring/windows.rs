@@ -51,6 +51,32 @@ pub struct NewJudged {
     pub verdict: String,
     /// The stored profile of its rows.
     pub profile: Option<Digest>,
+    /// What it rests on, where outcomes that come later change it.
+    pub rests_on: Option<RestsOn>,
+}
+
+/// The outcomes that a window rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestsOn {
+    /// When its first request came.
+    pub first: Timestamp,
+    /// When its last request came.
+    pub last: Timestamp,
+    /// How often outcomes had found requests of the hours between when it was judged, as [`Db::outcome_changes_by_hour`] counts.
+    pub outcomes: u64,
+}
+
+/// A window that outcomes may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resting {
+    /// Its number.
+    pub id: u64,
+    /// Its first moment.
+    pub from: Timestamp,
+    /// The first moment after it.
+    pub to: Timestamp,
+    /// What it rests on.
+    pub on: RestsOn,
 }
 
 /// Which windows.
@@ -64,14 +90,30 @@ pub struct JudgedFilter {
     pub before: Option<u64>,
 }
 
-type Row =
-    (i64, String, String, i64, i64, i64, String, Option<String>, Option<String>, i64, String, Option<String>);
+type Row = (
+    i64,
+    String,
+    String,
+    i64,
+    i64,
+    i64,
+    String,
+    Option<String>,
+    Option<String>,
+    i64,
+    String,
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+);
 
 /// Series that one statement reads.
 const SERIES: usize = 100;
 
 const COLUMNS: &str =
-    "id, endpoint, watch, from_at, to_at, evaluated_at, state, model, version, predictions, verdict, profile";
+    "id, endpoint, watch, from_at, to_at, evaluated_at, state, model, version, predictions, verdict, profile,
+    first_came, last_came, outcomes";
 
 impl Db {
     /// What is remembered of the series of an endpoint.
@@ -162,6 +204,31 @@ impl Db {
         Ok(all)
     }
 
+    /// Windows of a series that begin at or after `from` and that outcomes may change, the last ones first.
+    pub async fn resting_windows(
+        &self,
+        endpoint: &str,
+        watch: &str,
+        from: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Resting>> {
+        const SQL: &str = "SELECT id, from_at, to_at, first_came, last_came, outcomes FROM monitor_window
+            WHERE endpoint = $1 AND watch = $2 AND from_at >= $3 AND outcomes IS NOT NULL
+            ORDER BY from_at DESC, to_at DESC LIMIT $4";
+        let mut reader = self.reader().await?;
+        let rows: Vec<(i64, i64, i64, i64, i64, i64)> = on!(reader.conn(), c => sqlx::query_as(SQL)
+            .bind(endpoint).bind(watch).bind(from.millis())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
+        .map_err(self.ctx().fail("read windows"))?;
+        let resting = |(id, from, to, first, last, outcomes)| Resting {
+            id: i64::cast_unsigned(id),
+            from: Timestamp::from_millis(from),
+            to: Timestamp::from_millis(to),
+            on: rests_on(first, last, outcomes),
+        };
+        Ok(rows.into_iter().map(resting).collect())
+    }
+
     /// The window of a series with this begin.
     pub async fn judged_window(
         &self,
@@ -202,27 +269,87 @@ impl Tx {
         Ok(done > 0)
     }
 
+    /// Notes what is remembered of a series where no window follows, in the place of what it was: `false` if somebody else noted
+    /// something in between.
+    pub async fn change_monitor_series(
+        &mut self,
+        endpoint: &str,
+        watch: &str,
+        (before, memory): (&str, &str),
+    ) -> Result<bool> {
+        const SQL: &str =
+            "UPDATE monitor_series SET memory = $4 WHERE endpoint = $1 AND watch = $2 AND memory = $3";
+        let ctx = self.transact.ctx.clone();
+        let done = on!(self.transact.conn(), c => sqlx::query(SQL)
+            .bind(endpoint).bind(watch).bind(before).bind(memory)
+            .execute(c).await.map(|done| done.rows_affected()))
+        .map_err(ctx.fail("note what is remembered of a series"))?;
+        self.changed |= done > 0;
+        Ok(done > 0)
+    }
+
+    /// Writes what a window comes to by the outcomes that are there now.
+    pub async fn restate_window(
+        &mut self,
+        id: u64,
+        (state, verdict): (&str, &str),
+        predictions: u64,
+        outcomes: u64,
+    ) -> Result<()> {
+        const SQL: &str =
+            "UPDATE monitor_window SET state = $2, verdict = $3, predictions = $4, outcomes = $5
+            WHERE id = $1";
+        let ctx = self.transact.ctx.clone();
+        on!(self.transact.conn(), c => sqlx::query(SQL)
+            .bind(id as i64).bind(state).bind(verdict).bind(predictions as i64).bind(outcomes as i64)
+            .execute(c).await.map(drop))
+        .map_err(ctx.fail("restate a window"))?;
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Notes that a window is the same by the outcomes that are there now. This follows from them and needs no event.
+    pub async fn note_window_outcomes(&mut self, id: u64, outcomes: u64) -> Result<()> {
+        const SQL: &str = "UPDATE monitor_window SET outcomes = $2 WHERE id = $1";
+        let ctx = self.transact.ctx.clone();
+        on!(self.transact.conn(), c => sqlx::query(SQL)
+            .bind(id as i64).bind(outcomes as i64).execute(c).await.map(drop))
+        .map_err(ctx.fail("note what a window rests on"))
+    }
+
     /// Keeps a window; gives its number, or nothing where it was judged before.
     pub async fn add_judged_window(&mut self, made: &NewJudged, at: Timestamp) -> Result<Option<u64>> {
         const SQL: &str =
             "INSERT INTO monitor_window (endpoint, watch, from_at, to_at, evaluated_at, state, model,
-                version, predictions, verdict, profile)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                version, predictions, verdict, profile, first_came, last_came, outcomes)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
             ON CONFLICT (endpoint, watch, from_at, to_at) DO NOTHING RETURNING id";
         let ctx = self.transact.ctx.clone();
         let id: Option<i64> = on!(self.transact.conn(), c => sqlx::query_scalar(SQL)
             .bind(&made.endpoint).bind(&made.watch).bind(made.from.millis()).bind(made.to.millis())
             .bind(at.millis()).bind(&made.state).bind(&made.model).bind(&made.version)
             .bind(made.predictions as i64).bind(&made.verdict)
-            .bind(made.profile.map(|profile| profile.to_string())).fetch_optional(c).await)
+            .bind(made.profile.map(|profile| profile.to_string()))
+            .bind(made.rests_on.map(|on| on.first.millis()))
+            .bind(made.rests_on.map(|on| on.last.millis()))
+            .bind(made.rests_on.map(|on| on.outcomes as i64)).fetch_optional(c).await)
         .map_err(ctx.fail("keep a window"))?;
         self.changed |= id.is_some();
         Ok(id.map(i64::cast_unsigned))
     }
 }
 
+fn rests_on(first: i64, last: i64, outcomes: i64) -> RestsOn {
+    let (first, last) = (Timestamp::from_millis(first), Timestamp::from_millis(last));
+    RestsOn { first, last, outcomes: outcomes as u64 }
+}
+
 fn from_row(row: Row) -> Result<Judged> {
-    let (id, endpoint, watch, from, to, at, state, model, version, predictions, verdict, profile) = row;
+    let rests_on = match (row.12, row.13, row.14) {
+        (Some(first), Some(last), Some(outcomes)) => Some(rests_on(first, last, outcomes)),
+        _ => None,
+    };
+    let (id, endpoint, watch, from, to, at, state, model, version, predictions, verdict, profile, ..) = row;
     let profile = profile.map(|text| parse("monitor_window", "profile", &text, "a digest")).transpose()?;
     Ok(Judged {
         id: id as u64,
@@ -238,6 +365,7 @@ fn from_row(row: Row) -> Result<Judged> {
             predictions: predictions as u64,
             verdict,
             profile,
+            rests_on,
         },
     })
 }

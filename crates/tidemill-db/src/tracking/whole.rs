@@ -1,16 +1,17 @@
 //! A whole history, however long, a part at a time.
 
-use futures::TryStreamExt as _;
 use tidemill_core::RunId;
 
 use super::history::{Found, PointRow, find, from_row};
 use super::point::encode;
-use crate::backend::{Conn, on};
+use crate::backend::{Conn, Either};
 use crate::tracking::HistoryPoint;
 use crate::{Db, Result};
 
 /// Points of a part.
 const PART: usize = 10_000;
+/// Points of one answer of the database.
+const BLOCK: usize = 1_000;
 /// Points that are sorted at once unless something else is said: 12 MB, and as much again while they are found.
 const SORTED: usize = 500_000;
 
@@ -126,23 +127,91 @@ fn key(point: HistoryPoint) -> Key {
     (point.at.millis(), point.step, encode(point.value))
 }
 
-/// At most `most` points after `after` in the order of the primary key. Each is taken while the next ones are read.
+/// At most `most` points after `after` in the order of the primary key.
+///
+/// The database hands over a few columns of many points, not a row for each point: a row costs more than what is in it.
 async fn by_key(
-    conn: Conn<'_>,
+    mut conn: Conn<'_>,
     series: i64,
     after: Option<PointRow>,
     most: usize,
     mut each: impl FnMut(PointRow),
 ) -> sqlx::Result<()> {
-    const SQL: &str = "SELECT step, at, value FROM point
-        WHERE series_id = $1 AND (step, at, value) > ($2, $3, $4) ORDER BY step, at, value LIMIT $5";
-    let (step, at, value) = after.unwrap_or((i64::MIN, i64::MIN, i64::MIN));
-    on!(conn, c => {
-        let mut rows = sqlx::query_as::<_, PointRow>(SQL)
-            .bind(series).bind(step).bind(at).bind(value).bind(most as i64).fetch(c);
-        while let Some(row) = rows.try_next().await? {
-            each(row);
+    const SQLITE: &str = "SELECT group_concat(step), group_concat(at), group_concat(value) FROM (
+        SELECT step, at, value FROM point
+        WHERE series_id = $1 AND (step, at, value) > ($2, $3, $4) ORDER BY step, at, value LIMIT $5)";
+    const POSTGRES: &str = "SELECT array_agg(step), array_agg(at), array_agg(value) FROM (
+        SELECT step, at, value FROM point
+        WHERE series_id = $1 AND (step, at, value) > ($2, $3, $4) ORDER BY step, at, value LIMIT $5) p";
+    let mut after = after.unwrap_or((i64::MIN, i64::MIN, i64::MIN));
+    let mut left = most;
+    while left > 0 {
+        let wanted = left.min(BLOCK);
+        let (step, at, value) = after;
+        let mut rows: Vec<PointRow> = match &mut conn {
+            Either::Sqlite(c) => {
+                let columns: (Option<String>, Option<String>, Option<String>) = sqlx::query_as(SQLITE)
+                    .bind(series)
+                    .bind(step)
+                    .bind(at)
+                    .bind(value)
+                    .bind(wanted as i64)
+                    .fetch_one(&mut **c)
+                    .await?;
+                let (steps, times, values) = (numbers(columns.0)?, numbers(columns.1)?, numbers(columns.2)?);
+                points(steps, times, values)
+            }
+            Either::Postgres(c) => {
+                let columns: (Option<Vec<i64>>, Option<Vec<i64>>, Option<Vec<i64>>) =
+                    sqlx::query_as(POSTGRES)
+                        .bind(series)
+                        .bind(step)
+                        .bind(at)
+                        .bind(value)
+                        .bind(wanted as i64)
+                        .fetch_one(&mut **c)
+                        .await?;
+                let [steps, times, values] = [columns.0, columns.1, columns.2].map(Option::unwrap_or_default);
+                points(steps, times, values)
+            }
+        };
+        // Both keep the order of the inner query today, and neither promises it.
+        if !rows.is_sorted() {
+            rows.sort_unstable();
         }
-        Ok(())
-    })
+        let Some(last) = rows.last() else { break };
+        after = *last;
+        let count = rows.len();
+        rows.into_iter().for_each(&mut each);
+        if count < wanted {
+            break;
+        }
+        left -= count;
+    }
+    Ok(())
+}
+
+fn points(steps: Vec<i64>, times: Vec<i64>, values: Vec<i64>) -> Vec<PointRow> {
+    steps.into_iter().zip(times).zip(values).map(|((step, at), value)| (step, at, value)).collect()
+}
+
+/// Numbers that SQLite joined with commas.
+fn numbers(text: Option<String>) -> sqlx::Result<Vec<i64>> {
+    let text = text.unwrap_or_default();
+    text.split_terminator(',')
+        .map(|number| number.parse().map_err(|error| sqlx::Error::Decode(Box::new(error))))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_they_were_joined() {
+        assert_eq!(numbers(None).unwrap(), Vec::<i64>::new());
+        let text = format!("0,-1,{},{}", i64::MIN, i64::MAX);
+        assert_eq!(numbers(Some(text)).unwrap(), [0, -1, i64::MIN, i64::MAX]);
+        assert!(numbers(Some(String::from("1,x"))).is_err());
+    }
 }

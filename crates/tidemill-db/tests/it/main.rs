@@ -10,6 +10,7 @@
 )]
 
 mod artifacts;
+mod causes;
 mod crash;
 mod curves;
 mod datasets;

@@ -1,7 +1,7 @@
 //! Parts of the inference log, and outcomes.
 
 use tidemill_core::{Actor, EventKind, Timestamp};
-use tidemill_db::outcomes::{Match, Outcome, OutcomeCounts, OutcomeState};
+use tidemill_db::outcomes::{DAY_MS, DayOfOutcomes, Match, Outcome, OutcomeCounts, OutcomeState};
 use tidemill_db::records::{NewRecordPart, RecordFilter};
 use tidemill_db::{EventFilter, Keep, Order};
 
@@ -13,6 +13,8 @@ on_both!(
     parts_are_kept_by_collections_until_they_are_dropped,
     outcomes_wait_are_matched_and_counted,
     the_first_outcome_of_a_row_counts,
+    what_is_sent_again_is_stored_once,
+    outcomes_are_counted_by_day,
 );
 
 fn ana() -> Actor {
@@ -151,6 +153,12 @@ async fn outcomes_wait_are_matched_and_counted(f: Fixture) {
     let counts = f.db.outcome_counts("loans").await.unwrap();
     assert_eq!(f.db.all_outcome_counts().await.unwrap(), counts);
     assert_eq!(counts, OutcomeCounts { matched: 2, late: 1, waiting: 1, ..OutcomeCounts::default() });
+    // Who judged by outcomes sees that others came, and of which hour.
+    assert_eq!(f.db.outcome_changes("loans").await.unwrap(), 2);
+    assert_eq!(f.db.outcome_changes("other").await.unwrap(), 0);
+    let by_hour = f.db.outcome_changes_by_hour("loans", at(40), at(41)).await.unwrap();
+    assert_eq!(by_hour.into_iter().collect::<Vec<_>>(), [(at(0), 2)]);
+    assert!(f.db.outcome_changes_by_hour("loans", at(3_600_000), at(i64::MAX)).await.unwrap().is_empty());
     let left = f.db.outcomes("loans", Some(OutcomeState::Waiting), 0, 10).await.unwrap();
     assert_eq!(
         left.iter().map(|outcome| (outcome.id, outcome.tested_part)).collect::<Vec<_>>(),
@@ -207,4 +215,52 @@ async fn the_first_outcome_of_a_row_counts(f: Fixture) {
     // What is settled stays as it is.
     f.db.settle_outcomes("loans", &later, at(60)).await.unwrap();
     assert_eq!(f.db.outcome_counts("loans").await.unwrap().matched, 3);
+}
+
+async fn what_is_sent_again_is_stored_once(f: Fixture) {
+    let once = async |outcomes: &[Outcome]| f.db.add_outcomes_once(&ana(), outcomes).await.unwrap();
+    let by_entity = Outcome { request_id: None, entity: Some("é".to_owned()), ..outcome("", 1.0) };
+    let elsewhere = Outcome { endpoint: "other".to_owned(), ..outcome("r1", 1.0) };
+    f.db.add_outcomes(&ana(), &[outcome("r0", 1.0)]).await.unwrap();
+    let newest = f.db.newest_outcome().await.unwrap();
+    assert_eq!(once(&[outcome("r1", 1.0), by_entity.clone(), outcome("r1", 1.0)]).await, 2);
+    let head = f.db.log_head().await.unwrap().size;
+    // When it came is no part of what is said.
+    let later = Outcome { received_at: at(70), ..by_entity.clone() };
+    assert_eq!(once(&[later, outcome("r1", 1.0)]).await, 0);
+    assert_eq!(f.db.log_head().await.unwrap().size, head, "nothing came, so there is no event");
+    let corrected = Outcome { row: Some(1), ..outcome("r1", 1.0) };
+    let at_another_time = Outcome { occurred_at: Some(at(3)), ..by_entity };
+    assert_eq!(once(&[outcome("r1", 0.0), corrected, at_another_time]).await, 3);
+    assert_eq!(once(&[elsewhere]).await, 1);
+    // What is sent in the ordinary way is kept each time.
+    f.db.add_outcomes(&ana(), &[outcome("r1", 1.0), outcome("r1", 1.0)]).await.unwrap();
+    assert_eq!(f.db.outcome_counts("loans").await.unwrap().waiting, 8);
+    assert_eq!(f.db.outcome_counts_after("loans", newest).await.unwrap().waiting, 7);
+    assert_eq!(f.db.outcome_counts_after("other", newest).await.unwrap().waiting, 1);
+    let newest = f.db.newest_outcome().await.unwrap();
+    assert_eq!(f.db.outcome_counts_after("loans", newest).await.unwrap(), OutcomeCounts::default());
+}
+
+async fn outcomes_are_counted_by_day(f: Fixture) {
+    let text =
+        |request: &str| Outcome { number: None, text: Some("paid".to_owned()), ..outcome(request, 0.0) };
+    let sent = [outcome("r1", 1.0), text("r2"), outcome("r3", 0.0), outcome("r4", 1.0)];
+    f.db.add_outcomes(&ana(), &sent).await.unwrap();
+    let mut all = f.db.outcomes("loans", None, 0, 10).await.unwrap();
+    let ids: Vec<i64> = all.iter().map(|outcome| outcome.id).collect();
+    // Two of the first day, one of the third, and one that waits.
+    for (outcome, at_ms) in all.iter_mut().zip([0, DAY_MS - 1, 2 * DAY_MS]) {
+        let request_id = outcome.request_id.clone().unwrap();
+        outcome.matched = Some(Match { request_id, row: None, at: at(at_ms) });
+    }
+    f.db.settle_outcomes("loans", &all, at(60)).await.unwrap();
+    let day = |day, count, texts, sum| DayOfOutcomes { day, name: "label".to_owned(), count, texts, sum };
+    let (first, third) = (day(0, 2, 1, ids[0] + ids[1]), day(2, 1, 0, ids[2]));
+    assert_eq!(f.db.days_of_outcomes("loans", None, None).await.unwrap(), [first.clone(), third.clone()]);
+    let found = f.db.days_of_outcomes("loans", Some(at(DAY_MS)), None).await.unwrap();
+    assert_eq!(found, [third]);
+    let found = f.db.days_of_outcomes("loans", None, Some(at(DAY_MS))).await.unwrap();
+    assert_eq!(found, [first]);
+    assert!(f.db.days_of_outcomes("other", None, None).await.unwrap().is_empty());
 }

@@ -48,6 +48,9 @@ fn both_folders_have_the_same_files() {
             "0013_monitoring.sql",
             "0014_quarantine_words.sql",
             "0015_contests.sql",
+            "0016_restated.sql",
+            "0017_outcomes_once.sql",
+            "0018_causes.sql",
         ]
     );
 }

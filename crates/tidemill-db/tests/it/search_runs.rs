@@ -240,6 +240,11 @@ async fn random_searches_find_what_a_plain_evaluation_finds(fixture: Fixture) {
         let ids = |runs: &[Run]| runs.iter().map(|run| run.info.id.to_string()).collect::<Vec<_>>();
         assert_eq!(ids(&found), ids(&expected), "{search:#?} {effort:?}");
         assert_eq!(format!("{found:?}"), format!("{expected:?}"), "{search:#?}");
+        // The same runs are counted, or, where too many would have to be looked at, none.
+        assert_eq!(db.count_runs(&search, 1_000).await.unwrap(), Some(expected.len()), "{search:#?}");
+        assert_eq!(db.count_runs(&search, 3).await.unwrap(), Some(expected.len().min(3)), "{search:#?}");
+        let few = db.count_runs_with(&search, 1_000, 1).await.unwrap();
+        assert!(few.is_none_or(|few| few == expected.len()), "{search:#?}");
     }
 }
 

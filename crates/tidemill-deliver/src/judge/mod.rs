@@ -18,4 +18,7 @@ pub use metric::{Evidence, MetricState, Traffic};
 pub use panel::{Decision, Judge, Look, MetricView, Observation, Standing, Verdict, Why};
 pub use sample::Sample;
 pub use slices::Slice;
-pub use spec::{Amount, Better, ERRORS, Kind, LATENCY, Metric, REFUSALS, Slices, Spec, SpecError, Tier};
+pub use spec::{
+    AGREEMENT, Amount, Better, ERRORS, Kind, LATENCY, Metric, REFUSALS, SCORES_APART, Slices, Spec,
+    SpecError, Tier,
+};

@@ -16,6 +16,9 @@ use super::metric::{MetricState, Traffic};
 use super::sample::Sample;
 use super::spec::{Kind, Metric, Slices};
 
+/// The value of requests that were refused and of which it could not be read; it is judged beside those that the limit is about.
+const UNREAD: &str = "(not read)";
+
 /// Requests with one value of an input.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Slice {
@@ -96,9 +99,10 @@ impl Slicing {
             return;
         }
         let column = self.columns.entry(slice.column.clone()).or_default();
-        let is_full = column.values.len() >= limits.most as usize;
+        let is_read = |value: &&String| value.as_str() != UNREAD;
+        let is_full = column.values.keys().filter(is_read).count() >= limits.most as usize;
         let series = match &slice.value {
-            Some(value) if !is_full || column.values.contains_key(value) => {
+            Some(value) if !is_full || value == UNREAD || column.values.contains_key(value) => {
                 column.values.entry(value.clone()).or_default()
             }
             _ => &mut column.other,

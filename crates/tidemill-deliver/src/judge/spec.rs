@@ -9,6 +9,10 @@ pub const ERRORS: &str = "errors";
 pub const REFUSALS: &str = "refusals";
 /// The metric that counts slow requests.
 pub const LATENCY: &str = "latency";
+/// The metric of decisions that differ from the incumbent's on the same request; for shadows.
+pub const AGREEMENT: &str = "agreement";
+/// The metric of how far scores are from the incumbent's on the same request; for shadows.
+pub const SCORES_APART: &str = "score_difference";
 
 /// A judge: metrics that must not get worse, and how often it may be wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -54,6 +54,9 @@ pub struct Measures {
     /// How long after a request its outcomes are known. A request enters the judge when this time has passed, never before: what is
     /// known early is not like the rest.
     pub delay: Duration,
+    /// The same of the business number, where it has a time of its own; then `delay` is that of the label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kpi_delay: Option<Duration>,
 }
 
 impl Measures {

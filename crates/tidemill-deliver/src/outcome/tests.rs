@@ -26,6 +26,7 @@ fn measures() -> Measures {
         quality: Quality::Brier,
         kpi: Some("missed".into()),
         delay: Duration::from_secs(3_600),
+        kpi_delay: None,
     }
 }
 
@@ -46,7 +47,7 @@ fn epoch(candidate: u32, shadow: u32) -> Epoch {
 }
 
 fn says(score: f64) -> Option<Answer> {
-    Some(Answer { score: Some(score), class: None })
+    Some(Answer { score: Some(score), ..Answer::default() })
 }
 
 fn row(candidate: Option<Answer>, incumbent: Option<Answer>, label: f64) -> Row {
@@ -163,15 +164,18 @@ fn labels_and_classes_are_read_as_people_write_them() {
     ] {
         assert_eq!(label.is(positive), is, "{label:?} {positive}");
     }
-    let named = |class: &str| Answer { score: None, class: Some(class.into()) };
+    let named = |class: &str| Answer { class: Some(class.into()), ..Answer::default() };
     assert_eq!(named("1").acts(0.5, "1"), Some(true));
     assert_eq!(named("0").acts(0.5, "true"), Some(false));
     assert_eq!(Answer::default().acts(0.5, "1"), None);
+    // What the release decided when it answered is what counts.
+    let decided = Answer { score: Some(0.3), decision: Some(true), ..Answer::default() };
+    assert_eq!(decided.acts(0.5, "1"), Some(true));
 }
 
 #[test]
 fn log_loss_is_bounded_and_errors_are_counted() {
-    let answer = Answer { score: Some(0.0), class: None };
+    let answer = Answer { score: Some(0.0), ..Answer::default() };
     assert_eq!(answer.badness(Quality::LogLoss, true, 0.5, "1"), Some(6.91));
     assert_eq!(answer.badness(Quality::LogLoss, false, 0.5, "1"), Some(0.0));
     assert_eq!(answer.badness(Quality::ErrorRate, true, 0.5, "1"), Some(1.0));
@@ -199,6 +203,7 @@ fn plan() -> Plan {
         stages: vec![Stage::Shadow { share: 10_000, until }, Stage::Full { settle: Duration::ZERO }],
         judge: Some(Spec { error_budget: 0.01, metrics: vec![metric], slices: None }),
         measures: Some(measures()),
+        decides: None,
         power: None,
         envelope: None,
         windows: vec![],
@@ -323,6 +328,34 @@ fn an_outcome_enters_once_and_late_ones_are_counted() {
     assert_eq!((matured.until, matured.outcomes, matured.late), (at(1), 100, 3));
     assert_eq!(matured.epochs.len(), 1);
     assert!(!matured.epochs[0].holds(at(0)) && matured.epochs[0].holds(at(7)));
+}
+
+/// A label of an hour and a business number of days go on each by itself, and a table is known as long as one of both needs it.
+#[test]
+fn business_numbers_have_a_time_of_their_own() {
+    let plan = Plan {
+        measures: Some(Measures { kpi_delay: Some(Duration::from_secs(3 * 86_400)), ..measures() }),
+        ..plan()
+    };
+    let mut drive = Drive { state: start(&plan, at(0)).unwrap(), plan, log: vec![] };
+    drive.take(at(0), Input::Tick);
+    drive.effects(at(0));
+    let kpis =
+        |hour, outcomes| Input::Kpis { until: at(hour), outcomes, late: 1, looks: vec![], of_each: vec![] };
+    drive.hour(5, 10, 1, 1);
+    let abort = Input::Abort { by: "ada".into(), why: "enough".into() };
+    drive.take(at(6), kpis(2, 7));
+    drive.take(at(6), kpis(2, 7));
+    let of = |drive: &Drive| {
+        let matured = drive.state.matured().unwrap();
+        let kpi = matured.kpi.unwrap();
+        (matured.until, matured.outcomes, kpi.until, kpi.outcomes, kpi.late, matured.epochs.len())
+    };
+    assert_eq!(of(&drive), (at(5), 10, at(2), 7, 1, 1));
+    drive.take(at(7), abort);
+    drive.take(at(8), Input::Outcomes { until: at(8), outcomes: 1, late: 0, looks: vec![], of_each: vec![] });
+    assert_eq!(of(&drive).5, 1, "business numbers of the first table are still to come");
+    assert_eq!(replay(&drive.plan, at(0), &drive.log).unwrap(), drive.state);
 }
 
 #[test]

@@ -9,6 +9,8 @@ pub struct Answer {
     pub score: Option<f64>,
     /// The class that was named, as text.
     pub class: Option<String>,
+    /// Whether somebody acted on it, where that was recorded with the answer.
+    pub decision: Option<bool>,
 }
 
 /// What was true of a row.
@@ -38,9 +40,10 @@ impl Label {
 }
 
 impl Answer {
-    /// Whether somebody acts on it: by its score where it has one, else by the class that it names.
+    /// Whether somebody acts on it: as was recorded, else by its score where it has one, else by the class that it names.
     pub fn acts(&self, threshold: f64, positive: &str) -> Option<bool> {
         match (self.score, &self.class) {
+            _ if self.decision.is_some() => self.decision,
             (Some(score), _) => Some(score >= threshold),
             (None, Some(class)) => Some(class == positive || number_is(class, positive)),
             (None, None) => None,

@@ -43,6 +43,7 @@ impl Step<'_> {
         let (revision, lead) = (self.state.traffic.revision, self.lead());
         for LookAt { candidate, requests, look } in looks {
             let is_alone = counts && *candidate == lead && self.is_alone(look);
+            self.state.agree(*candidate, look);
             let known = self.state.contestants.iter_mut().find(|one| one.release == *candidate);
             let Some(known) = known.filter(|one| one.fate.is_living()) else { continue };
             if counts && u64::from(look.traffic.stratum) == revision {

@@ -8,10 +8,12 @@ use tidemill_core::{Digest, Timestamp};
 use super::contend::may_drop;
 use super::contest::Fate;
 use super::plan::{Plan, Stage};
-use super::state::{Due, Effect, Ending, Hold, Input, Matured, Phase, Progress, State, Traffic, Transition};
+use super::state::{
+    Due, Effect, Ending, Hold, Input, LookAt, Matured, Phase, Progress, Ripened, State, Traffic, Transition,
+};
 use super::window;
 use crate::approval::{self, Refusal};
-use crate::judge::{Judge, Look, SpecError, Why};
+use crate::judge::{AGREEMENT, Judge, Look, SpecError, Why};
 use crate::outcome::{COST, Epoch, PAIRED_COST};
 
 /// What came of an input.
@@ -74,7 +76,13 @@ pub fn start(plan: &Plan, now: Timestamp) -> Result<State, SpecError> {
             outcomes: 0,
             late: 0,
             epochs: Vec::new(),
+            kpi: plan.measures.as_ref().and_then(|measures| measures.kpi_delay).map(|_| Ripened {
+                until: now,
+                outcomes: 0,
+                late: 0,
+            }),
         }),
+        agreements: Vec::new(),
     })
 }
 
@@ -205,6 +213,7 @@ impl Step<'_> {
                 if u64::from(look.traffic.stratum) == self.state.traffic.revision {
                     self.state.requests += requests;
                 }
+                self.state.agree(self.plan.candidate, look);
                 let is_alone = self.is_alone(look);
                 if let Some(judge) = &mut self.state.judge {
                     if is_alone { judge.look_alone(look) } else { judge.look(look) }
@@ -217,18 +226,12 @@ impl Step<'_> {
                 }
             }
             Input::Outcomes { until, outcomes, late, looks, of_each } => {
-                let Some(matured) = self.state.matured.as_mut().filter(|known| known.until < *until) else {
-                    return;
-                };
-                matured.until = *until;
-                matured.outcomes += outcomes;
-                matured.late = *late;
-                // Tables of which every request was taken up are not needed any more.
-                matured.epochs.retain(|epoch| epoch.until.is_none_or(|end| end > *until));
-                if let Some(judge) = &mut self.state.judge {
-                    looks.iter().for_each(|look| judge.look(look));
-                }
-                self.see(of_each, false);
+                let new = Ripened { until: *until, outcomes: *outcomes, late: *late };
+                self.ripen(false, new, looks, of_each);
+            }
+            Input::Kpis { until, outcomes, late, looks, of_each } => {
+                let new = Ripened { until: *until, outcomes: *outcomes, late: *late };
+                self.ripen(true, new, looks, of_each);
             }
             Input::Approve { approval } => self.state.approvals.push(approval.clone()),
             Input::Proceed { by, .. } => {
@@ -246,6 +249,17 @@ impl Step<'_> {
             }
             Input::Lift { id } => self.state.freezes.retain(|known| known.id != *id),
         }
+    }
+
+    /// Shows the judges what became due, once.
+    fn ripen(&mut self, is_kpi: bool, new: Ripened, looks: &[Look], of_each: &[LookAt]) {
+        if !self.state.matured.as_mut().is_some_and(|matured| matured.take_up(is_kpi, new)) {
+            return;
+        }
+        if let Some(judge) = &mut self.state.judge {
+            looks.iter().for_each(|look| judge.look(look));
+        }
+        self.see(of_each, false);
     }
 
     fn done(&mut self, id: u64) {
@@ -532,7 +546,7 @@ pub fn is_of_decisions(reason: &str) -> bool {
     };
     reason
         .split("; ")
-        .all(|part| metric(part).is_some_and(|name| [COST, PAIRED_COST].contains(&name.as_str())))
+        .all(|part| metric(part).is_some_and(|name| [COST, PAIRED_COST, AGREEMENT].contains(&name.as_str())))
 }
 
 /// Reasons of a verdict in words.

@@ -4,10 +4,12 @@
 //! A rollout's state is a fold over its inputs, so a log of inputs is all that has to survive; what it wants done is in the state until it
 //! is said to be done, so a crash between any two steps loses nothing and does nothing twice that matters.
 
+mod agreement;
 mod contend;
 mod contest;
 mod decide;
 mod freeze;
+mod guards;
 mod plan;
 mod policy;
 mod route;
@@ -16,13 +18,15 @@ mod state;
 mod tests;
 mod window;
 
+pub use agreement::{Agreement, decided};
 pub use contest::{Candidate, Contender, Contest, Contestant, Fate, MOST_CANDIDATES};
 pub use decide::{Denied, Outcome, decide, is_of_decisions, permit, replay, start, words};
 pub use freeze::Freeze;
-pub use plan::{Admission, Concurrency, Plan, PlanError, Stage, Until};
+pub use guards::Guards;
+pub use plan::{Admission, Concurrency, Decides, Plan, PlanError, Stage, Until};
 pub use policy::{Asked, Policy};
 pub use route::{Route, RouteKey};
 pub(crate) use state::Progress;
 pub use state::{
-    Due, Effect, Ending, Hold, Input, LookAt, Matured, Phase, State, Traffic, Transition, Waiting,
+    Due, Effect, Ending, Hold, Input, LookAt, Matured, Phase, Ripened, State, Traffic, Transition, Waiting,
 };

@@ -54,6 +54,9 @@ pub struct Plan {
     /// How outcomes become what the judge looks at; none where it looks at answers alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measures: Option<Measures>,
+    /// From which score on somebody acts on an answer; nobody does where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decides: Option<Decides>,
     /// Whether it must be able to decide in some time, by recent traffic, before it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power: Option<Power>,
@@ -68,6 +71,20 @@ pub struct Plan {
     pub alias: Option<String>,
     /// Digest of everything that people approve: release, plan and evidence.
     pub inputs: Digest,
+}
+
+/// How scores become decisions, and who is told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Decides {
+    /// From which score on somebody acts, for releases that do not say so themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// The same for releases that do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<(Digest, f64)>,
+    /// Whether every answer holds the decision, not only those to callers who ask for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub always: bool,
 }
 
 /// One stage.
@@ -216,6 +233,13 @@ pub enum PlanError {
 }
 
 impl Plan {
+    /// From which score on somebody acts on what a release says; none where nobody decides.
+    pub fn threshold_of(&self, release: Digest) -> Option<f64> {
+        let decides = self.decides.as_ref()?;
+        let own = decides.thresholds.iter().find(|(known, _)| *known == release);
+        own.map(|(_, threshold)| *threshold).or(decides.threshold)
+    }
+
     /// Whether the plan makes sense.
     ///
     /// # Errors

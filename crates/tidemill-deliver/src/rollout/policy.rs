@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::guards::Guards;
 use super::plan::{Plan, Stage};
 use crate::approval::Rule;
 
@@ -15,14 +16,20 @@ pub struct Asked {
     pub share: u32,
 }
 
-/// What a rollout says of agreements to the one after it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a rollout says of agreements and of what protects to the one after it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// What the project file asks for.
     pub asks: Vec<Asked>,
     /// What was asked for before and is not by the file; it is kept until the rollout is complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keeps: Vec<Asked>,
+    /// What the project file protects with beside agreements; what the plan does where not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guards: Option<Guards>,
+    /// What the rollout before it had others held to; it counts until this one is complete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Guards>,
 }
 
 impl Asked {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidemill_core::{Digest, Timestamp};
 
+use super::agreement::Agreement;
 use super::contest::Contestant;
 use super::freeze::Freeze;
 use super::plan::Until;
@@ -320,6 +321,20 @@ pub enum Input {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         of_each: Vec<LookAt>,
     },
+    /// Business numbers of requests became due, where these have a time of their own.
+    Kpis {
+        /// As of outcomes.
+        until: Timestamp,
+        /// Business numbers that were taken up.
+        outcomes: u64,
+        /// Those of earlier requests that came too late to be judged, since the rollout began.
+        late: u64,
+        /// As of outcomes.
+        looks: Vec<Look>,
+        /// As of outcomes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        of_each: Vec<LookAt>,
+    },
     /// Somebody agrees.
     Approve {
         /// Who, as what, to what.
@@ -412,6 +427,39 @@ pub struct Matured {
     pub late: u64,
     /// The tables of traffic that were in effect, oldest first.
     pub epochs: Vec<Epoch>,
+    /// How far business numbers were taken up, where they have a time of their own; then the rest is about labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kpi: Option<Ripened>,
+}
+
+/// How far outcomes of one kind were taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ripened {
+    /// Requests up to this moment were taken up.
+    pub until: Timestamp,
+    /// Outcomes that were taken up with them.
+    pub outcomes: u64,
+    /// Outcomes that came too late for it.
+    pub late: u64,
+}
+
+impl Matured {
+    /// Takes up outcomes until a moment, of business numbers or of the rest; `false` where they were taken up before.
+    pub(super) fn take_up(&mut self, is_kpi: bool, new: Ripened) -> bool {
+        if is_kpi {
+            let Some(known) = self.kpi.as_mut().filter(|known| known.until < new.until) else { return false };
+            *known = Ripened { outcomes: known.outcomes + new.outcomes, ..new };
+        } else {
+            if self.until >= new.until {
+                return false;
+            }
+            (self.until, self.outcomes, self.late) = (new.until, self.outcomes + new.outcomes, new.late);
+        }
+        // Tables of which every request was taken up are not needed any more.
+        let done = self.kpi.map_or(self.until, |kpi| kpi.until.min(self.until));
+        self.epochs.retain(|epoch| epoch.until.is_none_or(|end| end > done));
+        true
+    }
 }
 
 /// Where a rollout is.
@@ -452,6 +500,9 @@ pub struct State {
     pub(super) contestants: Vec<Contestant>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) matured: Option<Matured>,
+    /// How far candidates agreed with the incumbent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) agreements: Vec<(Digest, Agreement)>,
 }
 
 impl State {

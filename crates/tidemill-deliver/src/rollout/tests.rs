@@ -72,6 +72,7 @@ fn plan() -> Plan {
         ],
         judge: Some(judge()),
         measures: None,
+        decides: None,
         power: None,
         envelope: None,
         windows: vec![],
@@ -80,6 +81,13 @@ fn plan() -> Plan {
         policy: None,
         inputs: Digest::of(b"inputs"),
     }
+}
+
+/// A plan of a file that protects with this.
+pub(super) fn guarded(guards: Guards) -> Plan {
+    let (stages, judge) = (guards.stages.clone(), guards.judge.clone());
+    let policy = Some(Policy { guards: Some(guards), ..Policy::default() });
+    Plan { policy, stages, judge, ..plan() }
 }
 
 /// A look in which both arms had so many requests, and so many of them failed.

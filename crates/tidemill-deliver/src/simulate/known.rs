@@ -1,7 +1,7 @@
 //! What is known of an endpoint's traffic, and what that says of each metric of a judge.
 
 use super::source::{Distribution, Source};
-use crate::judge::{ERRORS, LATENCY, Spec};
+use crate::judge::{AGREEMENT, ERRORS, LATENCY, SCORES_APART, Spec};
 use crate::outcome::{COST, KPI, PAIRED_COST, PAIRED_QUALITY, QUALITY};
 
 /// In this part of requests two versions of a model answer differently, where nobody has seen how often.
@@ -35,6 +35,8 @@ pub struct Known {
     pub kpis: f64,
     /// Hours after which outcomes are judged.
     pub delay: f64,
+    /// The same of business numbers, where they have a time of their own.
+    pub kpi_delay: Option<f64>,
 }
 
 impl Default for Known {
@@ -51,6 +53,7 @@ impl Default for Known {
             labels: 1.0,
             kpis: 1.0,
             delay: 0.0,
+            kpi_delay: None,
         }
     }
 }
@@ -68,7 +71,8 @@ impl Known {
         };
         let late = |distribution: &Option<Distribution>, per_request: f64| {
             let distribution = distribution.clone()?;
-            Some(Source { level: distribution.mean(), distribution, per_request, delay: self.delay })
+            let (level, delay) = (distribution.mean(), self.delay);
+            Some(Source { distribution, level, per_request, delay })
         };
         let paired = |seen: &Option<Distribution>, values: &Option<Distribution>| {
             let level = values.as_ref().map_or(0.0, Distribution::mean);
@@ -81,9 +85,17 @@ impl Known {
             LATENCY => rate(self.slow.or(Some(SLOW))),
             COST => late(&self.cost, self.labels),
             QUALITY => late(&self.quality, self.labels),
-            KPI => late(&self.kpi, self.kpis),
+            KPI => {
+                let delay = self.kpi_delay.unwrap_or(self.delay);
+                late(&self.kpi, self.kpis).map(|source| Source { delay, ..source })
+            }
             PAIRED_COST => paired(&self.paired_cost, &self.cost),
             PAIRED_QUALITY => paired(&self.paired_quality, &self.quality),
+            AGREEMENT | SCORES_APART => {
+                // Harm is the difference itself, so what has none agrees wherever it is asked.
+                let distribution = Distribution::Values(vec![(0.0, 1.0)]);
+                Some(Source { distribution, level: 0.0, per_request: 1.0, delay: 0.0 })
+            }
             _ => None,
         }
     }

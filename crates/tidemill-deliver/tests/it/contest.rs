@@ -53,6 +53,7 @@ fn plan() -> Plan {
         ],
         judge: Some(Spec { error_budget: BUDGET, metrics: vec![errors], slices: None }),
         measures: None,
+        decides: None,
         power: None,
         envelope: None,
         windows: Vec::new(),

@@ -10,3 +10,4 @@
 mod judge;
 mod levels;
 mod numbers;
+mod restate;

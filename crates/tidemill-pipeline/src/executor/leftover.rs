@@ -39,14 +39,13 @@ impl Leftovers {
 
     /// Notes the run of a job that is about to start, once.
     pub(super) fn note(&self, job: &Job) -> Result<(), Error> {
-        let run = job.env.get(RUN_VARIABLE).and_then(|run| run.to_str());
-        let (Some(run), Some(start), Some(boot)) = (run, facts(getpid()).map(|facts| facts.start), boot())
-        else {
-            return Ok(());
-        };
+        let Some(run) = job.env.get(RUN_VARIABLE).and_then(|run| run.to_str()) else { return Ok(()) };
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.folder.join(run);
-        if !noted.contains(&path) {
+        if noted.contains(&path) {
+            return Ok(());
+        }
+        if let (Some(start), Some(boot)) = (facts(getpid()).map(|facts| facts.start), boot()) {
             fs::create_dir_all(&self.folder)?;
             fs::write(&path, format!("{} {start} {boot}", getpid().as_raw_nonzero()))?;
             noted.insert(path);

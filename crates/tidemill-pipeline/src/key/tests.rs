@@ -161,3 +161,9 @@ fn the_key_is_that_of_a_fixed_text() {
     );
     assert_eq!(given.record().key().digest(), Digest::of(text.as_bytes()));
 }
+
+#[test]
+fn records_are_called_as_in_the_project_file() {
+    let path = ".tidemill/inputs/records/flights-late@2026-01-01..".to_owned();
+    assert_eq!(Change::Dep { path }.to_string(), "`records:flights-late@2026-01-01..` changed");
+}

@@ -50,8 +50,10 @@ impl Declared {
 pub fn tool_folders(root: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
     let names = entries.flatten().filter_map(|entry| {
+        // Most of what lies there are files, which a listing tells: this is asked for every step.
+        let kind = entry.file_type().ok().filter(|kind| !kind.is_file())?;
         let name = entry.file_name().into_string().ok()?;
-        let folder = fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir());
+        let folder = kind.is_dir() || fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir());
         let tool = name.starts_with('.') && name != ".tidemill"
             || name == "node_modules"
             || entry.path().join("pyvenv.cfg").exists();

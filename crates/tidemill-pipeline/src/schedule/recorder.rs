@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use tidemill_core::Cancel;
@@ -14,6 +15,9 @@ use crate::{Contents, Error, Journal, RunStarted, StepFinished};
 
 /// Steps that may wait to be recorded before a worker waits too.
 const QUEUE: usize = 256;
+/// Steps that end within this time are recorded together: a sync of the disk and a transaction cost as much as a short
+/// step. A run that is killed in between repeats them.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// What is to be recorded.
 pub(super) enum Entry {
@@ -58,7 +62,14 @@ impl Recorder {
     ) {
         while let Ok(first) = queue.recv() {
             let mut group = vec![first];
-            group.extend(queue.try_iter());
+            // That the run began is written at once; waiting ends when no more can come.
+            let wait = if matches!(group[0], Entry::Started(_)) { Duration::ZERO } else { GATHER };
+            let until = Instant::now() + wait;
+            while group.len() < QUEUE
+                && let Ok(next) = queue.recv_timeout(until.saturating_duration_since(Instant::now()))
+            {
+                group.push(next);
+            }
             if self.is_broken() {
                 continue;
             }

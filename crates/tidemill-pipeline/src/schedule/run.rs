@@ -14,6 +14,7 @@ use tidemill_core::{Cancel, Digest, Hint, StepState, canonical_json};
 
 use super::recorder::{Entry, Recorder};
 use super::step::{Outcome, Work};
+use super::unfinished::Alive;
 use super::{RunOptions, Services, StepReport};
 use crate::executor::SandboxSupport;
 use crate::pattern::within;
@@ -155,6 +156,7 @@ impl<'a> Run<'a> {
         recorder: &Recorder,
     ) {
         let (sender, receiver) = channel();
+        let mut alive = Alive::default();
         loop {
             while state.halted.is_none() && state.running < self.options.jobs.max(1) {
                 let Some(at) = state.ready.pop_first() else { break };
@@ -166,6 +168,7 @@ impl<'a> Run<'a> {
             if state.running == 0 {
                 break;
             }
+            alive.beat(self.root);
             match receiver.recv_timeout(TICK) {
                 Ok(ended) => self.ended(ended, state, queue),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}

@@ -127,6 +127,16 @@ impl Work<'_> {
     /// more: the step has to run then.
     fn restore(&self) -> Result<Option<&str>, Stop> {
         self.rescue(true)?;
+        unfinished::begin(self.root, self.step, self.step.outs.iter());
+        let result = self.bring_back();
+        if !matches!(result, Ok(None)) {
+            unfinished::remember(self.root, self.step);
+        }
+        unfinished::end(self.root, self.step);
+        result
+    }
+
+    fn bring_back(&self) -> Result<Option<&str>, Stop> {
         let paths: Vec<PathBuf> = self.planned.outs.keys().map(|path| self.root.join(path)).collect();
         let now = self.services.contents.identify(&paths, self.stop)?;
         for ((path, (out, content)), now) in paths.iter().zip(&self.planned.outs).zip(now) {
@@ -188,6 +198,8 @@ impl Work<'_> {
             record.ok_or_else(|| Error::Internal("a step without a record was started".to_owned()))?;
         self.save_inputs(record)?;
         self.rescue(false)?;
+        // What persists is not only the step's: what was in it before has not been kept.
+        unfinished::begin(self.root, self.step, self.step.outs.iter().filter(|out| !out.persist));
         let scratch =
             self.root.join(".tidemill/tmp").join(format!("{}-{}", self.options.run.short(), self.position));
         let path = self.root.join(log_file(self.options.run, &self.step.name));
@@ -214,6 +226,7 @@ impl Work<'_> {
         if result.is_err() {
             unfinished::remember(self.root, self.step);
         }
+        unfinished::end(self.root, self.step);
         result
     }
 

@@ -1,5 +1,7 @@
 //! Datasets, their expectations, the store, and parameter paths.
 
+use std::collections::BTreeMap;
+
 use tidemill_core::declare::{Bounds, Expectation, Rule, age};
 use tidemill_core::did_you_mean;
 
@@ -263,14 +265,32 @@ impl Check<'_> {
         if let Some(path) = &store.path
             && is_url(path)
         {
-            let hint = format!("name the address as a remote: `remotes: {{main: {{url: {path}}}}}`");
+            let hint = format!(
+                "`url: {path}` keeps the store there; `remotes: {{main: {{url: {path}}}}}` is a place to push to"
+            );
             self.add(
                 &at.key("path").span,
                 format!("`{path}` is an address, and the local store is a folder"),
-                "a folder; `data push` and `data pull` move content between it and a remote",
+                "a folder, which is a cache where `url` says that the store is elsewhere",
                 Some(hint),
             );
         }
+        if let Some(url) = &store.url {
+            if url.trim().is_empty() {
+                self.add(&at.key("url").span, "the URL is empty", "`s3://bucket/prefix` or a folder", None);
+            } else if is_url(url) {
+                self.url(url, &at.key("url"));
+            }
+        } else if !store.options.is_empty() {
+            let span = &at.key("options").key;
+            self.add(
+                span,
+                "these options are of no address",
+                "`url` beside them, or options of a remote",
+                None,
+            );
+        }
+        self.no_secrets(&store.options, &at);
         if let Some(remote) = &store.remote {
             self.known(
                 "remote",
@@ -286,16 +306,21 @@ impl Check<'_> {
             } else if is_url(&remote.url) {
                 self.url(&remote.url, &at.key("url"));
             }
-            for option in remote.options.keys() {
-                let lower = option.to_lowercase();
-                if ["secret", "password", "token", "access_key", "sas", "private_key", "credential"]
-                    .iter()
-                    .any(|s| lower.contains(s))
-                {
-                    let hint = "set it in the environment of Tidemill; this file is committed to Git";
-                    let span = at.key("options").key(option).key;
-                    self.add_secret(&span, format!("`{option}` looks like a secret"), hint);
-                }
+            self.no_secrets(&remote.options, &at);
+        }
+    }
+
+    /// Options of the object store whose address stands at `at`.
+    fn no_secrets(&mut self, options: &BTreeMap<String, String>, at: &Cursor<'_>) {
+        for option in options.keys() {
+            let lower = option.to_lowercase();
+            if ["secret", "password", "token", "access_key", "sas", "private_key", "credential"]
+                .iter()
+                .any(|s| lower.contains(s))
+            {
+                let hint = "set it in the environment of Tidemill; this file is committed to Git";
+                let span = at.key("options").key(option).key;
+                self.add_secret(&span, format!("`{option}` looks like a secret"), hint);
             }
         }
     }

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tidemill_core::Name;
 use tidemill_core::declare::{MOST_SLICED, Metric};
+use tidemill_core::{Name, did_you_mean};
 
 use super::path::clean;
 use super::{Check, metric_named};
 use crate::node::{Cursor, Span};
 use crate::{
-    Approve, Canary, Champion, Detector, Envelope, GitRecord, Judge, JudgeLimits, JudgeMetric, JudgeWord,
-    KpiMonitor, ModelTest, Monitor, Period, RateLimits, Receiver, Release, RequiredTests, Rollout, Route,
-    Stage, StreamMonitor, StreamOf, Windows,
+    AgreementLimits, AgreementOf, Approve, Canary, Champion, Detector, Envelope, GitRecord, Judge,
+    JudgeLimits, JudgeMetric, JudgeWord, KpiMonitor, ModelTest, Monitor, Period, RateLimits, Receiver,
+    Reference, Release, RequiredTests, Rollout, Route, Stage, StreamMonitor, StreamOf, Windows,
 };
 
 /// The most routes of a rollout; the endpoint's own rules have room beside them.
@@ -261,9 +261,16 @@ impl Check<'_> {
             self.add(
                 &at.key("metrics").span,
                 "nothing is judged",
-                "at least one of `errors`, `latency`, `cost`, `quality`, `kpi`",
+                "at least one of `errors`, `latency`, `cost`, `quality`, `kpi`, `agreement`",
                 None,
             );
+        }
+        let has_shadow = rollout.stages.iter().any(|stage| matches!(stage, Stage::Shadow(_)));
+        let agrees = judge.metrics.iter().position(|metric| metric.word() == JudgeWord::Agreement);
+        if let Some(place) = agrees.filter(|_| !has_shadow) {
+            let hint = "add `- shadow: {samples: 2000}` to `stages`".to_owned();
+            let message = "nothing is answered twice, so nothing can agree";
+            self.add(&at.key("metrics").item(place).span, message, "a shadow stage", Some(hint));
         }
         self.judged(judge, &at);
         self.too_short(rollout, judge, &stages);
@@ -274,19 +281,25 @@ impl Check<'_> {
 
     /// A stage that is over before an outcome is there is never decided.
     fn too_short(&mut self, rollout: &Rollout, judge: &Judge, stages: &Cursor<'_>) {
-        let Some(delay) = judge.outcomes_after() else { return };
         for (i, stage) in rollout.stages.iter().enumerate() {
-            let (name, max) = match stage {
-                Stage::Shadow(shadow) if shadow.until.is_some() => ("shadow", shadow.max),
-                Stage::Canary(Canary::Stage(canary)) => ("canary", canary.max),
+            let (name, max, delay) = match stage {
+                // A shadow changes nothing in the world, so it waits for labels alone.
+                Stage::Shadow(shadow) if shadow.until.is_some() => {
+                    ("shadow", shadow.max, judge.labels_after())
+                }
+                Stage::Canary(Canary::Stage(canary)) => {
+                    ("canary", canary.max, judge.labels_after().max(judge.kpi_after()))
+                }
                 _ => continue,
             };
-            if let Some(max) = max
+            if let (Some(max), Some(delay)) = (max, delay)
                 && max.0 <= delay
             {
                 let delay = Period(delay);
                 let message = format!("it is over after {max}, and a request is judged {delay} after it");
-                let expected = format!("more than the `delay` of the judge's `outcomes`, {delay}");
+                let is_own = judge.kpi_delay() == Some(delay.0);
+                let whose = if is_own { "`kpi`" } else { "the judge's `outcomes`" };
+                let expected = format!("more than the `delay` of {whose}, {delay}");
                 self.add(&stages.item(i).key(name).key("max").span, message, &expected, None);
             }
         }
@@ -324,7 +337,8 @@ impl Check<'_> {
                 }
                 JudgeWord::Cost | JudgeWord::Quality => (!has_classes, "positive", "objective.task"),
                 JudgeWord::Kpi => (objective.is_none_or(|o| o.kpi.is_none()), "kpi", "objective"),
-                JudgeWord::Errors | JudgeWord::Latency => (false, "", ""),
+                JudgeWord::Agreement if decides(metric) => (!has_classes, "positive", "objective.task"),
+                JudgeWord::Errors | JudgeWord::Latency | JudgeWord::Agreement => (false, "", ""),
             };
             if missing {
                 let hint = format!("add `{what}:` to `{place}`");
@@ -344,6 +358,10 @@ impl Check<'_> {
                 }
                 JudgeMetric::Limits(JudgeLimits::Cost(limits)) => (limits.tolerate, limits.reject),
                 JudgeMetric::Limits(JudgeLimits::Quality(limits)) => (limits.tolerate, limits.reject),
+                JudgeMetric::Limits(JudgeLimits::Agreement(limits)) => {
+                    self.agreement(limits, &at.key("agreement"));
+                    (None, None)
+                }
                 JudgeMetric::Limits(JudgeLimits::Kpi(limits)) => {
                     (limits.tolerate.map(|share| share.0), limits.reject.map(|share| share.0))
                 }
@@ -354,6 +372,17 @@ impl Check<'_> {
                 let message = format!("`reject` is {reject}, below `tolerate`, which is {tolerate}");
                 self.add(&at.span, message, "`reject` at or above `tolerate`", None);
             }
+        }
+    }
+
+    /// Limits of how far a shadow may be from the incumbent.
+    fn agreement(&mut self, limits: &AgreementLimits, at: &Cursor<'_>) {
+        let tolerate = limits.tolerate.map_or(AgreementLimits::TOLERATE, |share| share.0);
+        let reject = limits.reject.map_or(AgreementLimits::REJECT, |share| share.0);
+        if !(tolerate > 0.0 && reject > tolerate && reject < 1.0) {
+            let message = format!("`tolerate` is {tolerate} and `reject` is {reject}");
+            let expected = "more than 0 to tolerate, more than that to reject, and less than 100 %";
+            self.add(&at.span, message, expected, None);
         }
     }
 
@@ -382,6 +411,7 @@ impl Check<'_> {
         let project = self.project;
         for (i, monitor) in project.monitors.iter().enumerate() {
             let at = self.root().key("monitors").item(i).key(monitor.name());
+            self.reference(monitor, &at);
             match monitor {
                 Monitor::Drift(drift) => {
                     if drift.share.is_some_and(|share| !(share > 0.0 && share <= 1.0)) {
@@ -458,6 +488,33 @@ impl Check<'_> {
                 }
                 Monitor::Stream(stream) => self.stream(stream, &at),
             }
+        }
+    }
+
+    /// What windows are compared with: a word, or a version of a dataset, which only the database knows.
+    fn reference(&mut self, monitor: &Monitor, at: &Cursor<'_>) {
+        let Some(reference) = monitor.against() else { return };
+        let Reference::Dataset(text) = reference else { return };
+        let span = at.key("against").span;
+        let name = text.split('@').next().unwrap_or_default();
+        if matches!(monitor, Monitor::PredictionDrift(_)) {
+            let hint = did_you_mean(text, Reference::WORDS)
+                .or_else(|| Some("a dataset holds no answers of the model".to_owned()));
+            self.add(
+                &span,
+                format!("answers are not compared with `{text}`"),
+                "`training` or `previous`",
+                hint,
+            );
+        } else if reference.version().is_none() {
+            let is_dataset = self.project.data.keys().any(|known| known.as_str() == name);
+            let hint = if is_dataset {
+                Some(format!("`{name}@1` names its first version; `tidemill data ls {name}` lists them"))
+            } else {
+                did_you_mean(text, Reference::WORDS)
+            };
+            let wanted = "`training`, `previous`, or a version of a dataset such as `flights@3`";
+            self.add(&span, format!("windows cannot be compared with `{text}`"), wanted, hint);
         }
     }
 
@@ -544,6 +601,14 @@ impl Check<'_> {
         if window.is_some_and(|window| window.0.is_zero()) {
             self.add(&at.key("window").span, "the window is empty", "a length of time above 0", None);
         }
+    }
+}
+
+/// Whether a metric of agreement is about decisions, which need a class to act on.
+fn decides(metric: &JudgeMetric) -> bool {
+    match metric {
+        JudgeMetric::Limits(JudgeLimits::Agreement(limits)) => limits.of == AgreementOf::Decisions,
+        _ => true,
     }
 }
 

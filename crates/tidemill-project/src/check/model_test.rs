@@ -48,10 +48,12 @@ impl Check<'_> {
                 ModelTest::Metric(test) => {
                     let at = at.key("metric");
                     self.metric(&test.name, &at.key("name").span);
+                    self.confidence(test.confidence, &at);
                     self.bounds(test.min, test.max, &at);
                 }
                 ModelTest::Cost(test) => self.cost(test, &at.key("cost")),
                 ModelTest::Baseline(test) => {
+                    self.confidence(test.confidence, &at.key("baseline"));
                     if let Some(metric) = &test.metric {
                         self.metric(metric, &at.key("baseline").key("metric").span);
                     }
@@ -71,7 +73,11 @@ impl Check<'_> {
                 ModelTest::WorstSlice(test) => self.worst_slice(test, &at.key("worst_slice")),
                 ModelTest::Calibration(test) => self.calibration(test, &at.key("calibration")),
                 ModelTest::Fairness(test) => self.fairness(test, &at.key("fairness")),
-                ModelTest::Robustness(test) => self.robustness(test, &at.key("robustness")),
+                ModelTest::Robustness(test) => {
+                    let at = at.key("robustness");
+                    self.confidence(test.confidence, &at);
+                    self.robustness(test, &at);
+                }
                 ModelTest::Invariance(test) => {
                     let at = at.key("invariance");
                     self.not_target(&test.column, &at);
@@ -84,6 +90,13 @@ impl Check<'_> {
                 ModelTest::Latency(test) => self.latency(test, &at.key("latency")),
                 ModelTest::Smoke(_) => {}
             }
+        }
+    }
+
+    fn confidence(&mut self, confidence: Option<f64>, at: &Cursor<'_>) {
+        if confidence.is_some_and(|confidence| !(confidence > 0.5 && confidence < 1.0)) {
+            let wanted = "a number above 0.5 and below 1, for example 0.95";
+            self.add(&at.key("confidence").span, "not a confidence", wanted, None);
         }
     }
 

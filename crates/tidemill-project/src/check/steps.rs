@@ -1,6 +1,6 @@
 //! Steps one by one, before and after templating.
 
-use tidemill_core::declare::Training;
+use tidemill_core::declare::{RecordsInput, Training};
 
 use super::{Check, Read, StepIo, check_graph, check_training, clean, graph::Write};
 use crate::node::{Cursor, Kind, Node, Span};
@@ -80,7 +80,12 @@ impl Check<'_> {
     }
 
     fn input(&mut self, source: &str, span: &Span, io: &mut StepIo) {
-        if self.project.data.contains_key(source) {
+        if let Some(records) = RecordsInput::parse(source) {
+            // No step writes them, and which endpoints there are is not in this file.
+            if let Err(message) = records {
+                self.add(span, message, "records:ENDPOINT, or records:ENDPOINT@FROM..TO with days", None);
+            }
+        } else if self.project.data.contains_key(source) {
             io.reads.push(Read { path: source.to_owned(), span: span.clone(), named: true });
         } else if let Some(path) = self.path(source, "a dataset, or an output of a step", span) {
             io.reads.push(Read { path, span: span.clone(), named: true });

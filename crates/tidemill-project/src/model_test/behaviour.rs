@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::DecideBy;
 use crate::{OneOrMany, Share};
 
 /// Rows that are a little wrong do not make the model much worse. Each kind of damage that is named is a test.
@@ -25,6 +26,12 @@ pub struct RobustnessTest {
     /// Columns that `noise` and `missing` touch; the model's inputs where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<OneOrMany>,
+    /// What decides: `estimate`, the measured loss, where not given, or `interval`, that of the loss on the same rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<DecideBy>,
+    /// How sure the interval is: above 0.5 and below 1, 0.95 where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
 }
 
 /// A column does not change the prediction: every held-out row is asked with the column's other values.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 use tidemill_core::declare::{
-    Action, EnvSource, Input, Out, Retry, Split, SplitBy, Step, TaskKind, Training,
+    Action, EnvSource, Input, Out, RecordsInput, Retry, Split, SplitBy, Step, TaskKind, Training,
 };
 
 use super::expand::Instance;
@@ -295,6 +295,10 @@ impl Steps<'_, '_> {
 
     /// A table by the name of a dataset or a path.
     fn input_of(&self, table: Option<&str>, source: &str) -> Input {
+        if let Some(Ok(records)) = RecordsInput::parse(source) {
+            let table = table.unwrap_or(&records.endpoint).to_owned();
+            return Input { table, paths: vec![records.path()], format: None };
+        }
         match self.project.data.get(source) {
             Some(dataset) => Input {
                 table: table.unwrap_or(source).to_owned(),

@@ -364,3 +364,24 @@ fn triggers_release_to_environments_that_are_there_and_are_not_their_own() {
         assert!(report.contains(said), "{trigger}: {report}");
     }
 }
+
+#[test]
+fn how_sure_an_interval_is_lies_between_a_half_and_one() {
+    let test = |test: &str| {
+        let objective = "objective: {task: {kind: classification, target: y}}\n";
+        bad(&format!("project: p\n{objective}tests:\n  - {test}\n"))
+    };
+    for (name, fields) in [
+        ("metric", "name: roc_auc, min: 0.6, by: interval"),
+        ("baseline", "beats: prior"),
+        ("robustness", "metric: roc_auc, max_loss: 0.1, noise: 0.1"),
+    ] {
+        for confidence in [0.5, 1.0, 95.0] {
+            let said = test(&format!("{name}: {{{fields}, confidence: {confidence}}}"));
+            assert!(said.contains("not a confidence"), "{said}");
+        }
+        let said =
+            test(&format!("{name}: {{{fields}, confidence: 0.9, by: chance}}").replace("by: interval, ", ""));
+        assert!(said.contains("`interval`") && !said.contains("not a confidence"), "{said}");
+    }
+}

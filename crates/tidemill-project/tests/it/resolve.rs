@@ -249,6 +249,24 @@ pipeline:
 }
 
 #[test]
+fn the_inference_log_is_an_input() {
+    let file = |inputs: &str| {
+        format!("project: p\npipeline:\n  one: {{sql: select 1, inputs: [{inputs}], outs: [y.parquet]}}\n")
+    };
+    let resolved = resolved(&file("{asked: 'records:a/b@2026-01-01..'}, records:loans")).unwrap();
+    let inputs: Vec<_> =
+        resolved.steps[0].inputs.iter().map(|i| (i.table.as_str(), i.paths[0].as_str())).collect();
+    let expected = [
+        ("asked", ".tidemill/inputs/records/a%2Fb@2026-01-01.."),
+        ("loans", ".tidemill/inputs/records/loans"),
+    ];
+    assert_eq!(inputs, expected);
+    let report = crate::bad(&file("'records:loans@yesterday..'"));
+    assert!(report.contains("`yesterday` is no day"), "{report}");
+    assert!(report.contains("records:ENDPOINT@FROM..TO"), "{report}");
+}
+
+#[test]
 fn everything_that_a_step_can_say() {
     let resolved = resolved(
         "project: p

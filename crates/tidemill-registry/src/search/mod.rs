@@ -126,6 +126,12 @@ impl Registry {
         Ok((found, next))
     }
 
+    /// How many runs a question finds on all of its pages, counted up to `limit`; nothing where that cannot be told cheaply.
+    pub async fn count_runs(&self, question: &Question, limit: usize) -> Result<Option<usize>> {
+        let (search, _) = run_search(question)?;
+        Ok(self.db.count_runs(&search, limit).await?)
+    }
+
     /// A page of experiments.
     pub async fn search_experiments(&self, question: &Question) -> Result<Answers<Experiment>> {
         let limit = question.limit()?;

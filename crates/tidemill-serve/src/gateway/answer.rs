@@ -11,8 +11,9 @@ use tidemill_core::Timestamp;
 use tidemill_runtime::Tensor;
 
 use self::abandoned::Waiting;
+use super::decision::{self, DECISION, Said};
 use super::endpoint::{ArmState, Endpoint};
-use super::metrics::{ArmMeter, is_failure};
+use super::metrics::{ArmMeter, is_failure, is_refusal};
 use super::model::Loaded;
 use super::route::{Choice, Keys, Why, find, route};
 use super::shadow::{Shown, failure, name_outputs, named_inputs};
@@ -285,8 +286,10 @@ impl Gateway {
         let loaded = loaded.as_deref();
         // Names that nobody has would each be a folder of the inference log for ever.
         let is_unknown = endpoint.spec.is_none() && matches!(answer, Err(InferError::NotFound(_)));
-        // What no version answered for is counted of none.
-        if let (Some(mark), Some(arm), Some(_)) = (&kept.mark, &arm.name, loaded) {
+        // What no version answered for is counted of none, but for what was refused before one was there.
+        if let (Some(mark), Some(arm)) = (&kept.mark, &arm.name)
+            && (loaded.is_some() || answer.as_ref().is_err_and(is_refusal))
+        {
             mark.count(arm, answer.as_ref().err(), latency);
         }
         if let (Some((units, unit)), Some(arm)) = (&kept.unit, &arm.name)
@@ -324,11 +327,19 @@ impl Gateway {
         };
         let version: Arc<str> = loaded.map_or_else(|| "".into(), |loaded| Arc::clone(&loaded.version));
         let is_shown = !shown.is_empty();
+        let asks = request.outputs.iter().any(|name| name == DECISION);
+        let is_told = asks || endpoint.spec.as_ref().is_some_and(|spec| spec.answer_decision);
+        let is_wanted = is_shown || arm.threshold.is_some() && (is_told || kept.is_recorded);
+        let said = outputs.as_deref().ok().filter(|_| is_wanted);
+        let said = said.and_then(|outputs| Said::of(outputs, arm.threshold));
+        let decision = said.as_ref().and_then(Said::output);
         let record_id: Option<Arc<str>> = (kept.is_recorded || is_shown).then(|| kept.id.as_str().into());
         if let Some(id) = &record_id
             && is_shown
         {
-            self.show(endpoint, id, &kept, shown);
+            // A fallback is not what the arm's model says.
+            let said = said.filter(|_| status == Status::Answered).map(Arc::new);
+            self.show(endpoint, id, &kept, shown, said.as_ref());
         }
         if let (Some(recorder), Some(id)) = (self.inner.stage.recorder.as_ref(), record_id)
             && kept.is_recorded
@@ -350,24 +361,37 @@ impl Gateway {
                     }
                     _ => named_inputs(originals, names, tensors),
                 },
-                outputs: outputs.as_ref().cloned().unwrap_or_default(),
+                outputs: {
+                    let mut recorded = outputs.as_ref().cloned().unwrap_or_default();
+                    decision::add(&mut recorded, decision.as_ref());
+                    recorded
+                },
                 status,
                 warnings: notes.clone(),
                 entity: kept.entity,
                 headers: kept.headers,
             });
         }
+        let mut outputs = outputs?;
+        decision::add(&mut outputs, decision.as_ref().filter(|_| is_told));
         Ok(Response {
             model: request.model.clone(),
             version: version.to_string(),
             id: kept.id,
-            outputs: wanted(outputs?, &request.outputs)?,
+            outputs: wanted(outputs, &request.outputs)?,
             arm: arm.name.clone(),
             warnings: notes,
         })
     }
 
-    fn show(&self, endpoint: &Endpoint, id: &Arc<str>, kept: &Kept, shown: Vec<(usize, Vec<Named>)>) {
+    fn show(
+        &self,
+        endpoint: &Endpoint,
+        id: &Arc<str>,
+        kept: &Kept,
+        shown: Vec<(usize, Vec<Named>)>,
+        said: Option<&Arc<Said>>,
+    ) {
         for (at, inputs) in shown {
             let Some(arm) = endpoint.arms.get(at) else { continue };
             let Some(shadow) = &arm.shadow else { continue };
@@ -379,6 +403,7 @@ impl Gateway {
                 headers: kept.headers.clone(),
                 is_recorded: kept.is_recorded,
                 mark: kept.mark.clone(),
+                said: said.cloned(),
             };
             if !shadow.show(one) {
                 shadow.drop_one();
@@ -405,6 +430,10 @@ fn wanted(mut outputs: Vec<Named>, names: &[String]) -> Result<Vec<Named>, Infer
     let mut chosen = Vec::with_capacity(names.len());
     for name in names {
         let Some(at) = outputs.iter().position(|output| output.name == *name) else {
+            if name == DECISION {
+                let why = "nothing decides here: the release that answered has no threshold, or its answer no score";
+                return Err(InferError::Invalid(why.to_owned()));
+            }
             let known = outputs.iter().map(|output| output.name.as_str());
             let hint = tidemill_core::did_you_mean(name, known).map(|hint| format!("; {hint}"));
             let hint = hint.unwrap_or_default();

@@ -53,6 +53,10 @@ pub struct EndpointSpec {
     /// How outcomes are joined with its requests.
     #[serde(default, skip_serializing_if = "OutcomesSpec::is_empty")]
     pub outcomes: OutcomesSpec,
+    /// Whether every answer holds the output `decision` of the release that answered. Where not, it is answered to who asks for an output of
+    /// that name. The log has it in any case.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answer_decision: bool,
     /// How long a request may take, in milliseconds; the server's limit where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 3_600_000)]
@@ -143,6 +147,8 @@ pub struct ArmState {
     pub model: Arc<str>,
     /// Which version.
     pub which: Which,
+    /// From which score on somebody acts.
+    pub threshold: Option<f64>,
     /// What was counted of the requests that this declaration led to it, whenever they ended; those of callers who named it are not among
     /// them. Unlike the counters of [`Metrics`], which go on from declaration to declaration, these are about one table of shares.
     pub counted: Arc<ArmMeter>,
@@ -181,6 +187,7 @@ impl Endpoint {
                 name: Some(arm.name.as_str().into()),
                 model: arm.model.as_str().into(),
                 which: Which::parse(arm.version.as_deref()),
+                threshold: arm.threshold,
                 shadow: arm.shadow.then(|| shadow(arm, &name, &counted)),
                 counted,
                 bound: ArcSwapOption::empty(),
@@ -204,6 +211,7 @@ impl Endpoint {
             name: None,
             model: Arc::clone(&name),
             which,
+            threshold: None,
             counted: Arc::default(),
             shadow: None,
             bound: ArcSwapOption::empty(),
@@ -288,6 +296,7 @@ mod tests {
             version: Some((*name).to_owned()),
             weight: *weight,
             shadow: false,
+            threshold: None,
         };
         EndpointSpec { arms: arms.iter().map(arm).collect(), ..EndpointSpec::default() }
     }

@@ -50,6 +50,7 @@ mod tests {
             version: Some("3".into()),
             weight,
             shadow,
+            threshold: None,
         };
         let rule = |value: &str, arm: &str| Rule {
             key: Key::Header("x-team".into()),
@@ -82,6 +83,7 @@ mod tests {
             version: None,
             weight: 1.0,
             shadow: false,
+            threshold: None,
         };
         let rule = |at: usize| Rule {
             key: Key::Input("store".into()),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -12,6 +12,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
+use super::compared::{Compared, Comparison};
+use super::decision::Said;
 use super::validate::{Kind, Violation};
 use crate::InferError;
 
@@ -86,6 +88,11 @@ pub(super) fn is_failure(error: &InferError) -> bool {
     FAILURES.contains(&ERROR_KINDS[error_kind(error)])
 }
 
+/// Whether an error is the caller's or the rush's: one of [`REFUSALS`].
+pub(super) fn is_refusal(error: &InferError) -> bool {
+    REFUSALS.contains(&ERROR_KINDS[error_kind(error)])
+}
+
 /// Whether a request that ended so took its time at the model. What is refused at once says nothing of how fast a model is.
 pub(super) fn is_timed(error: Option<&InferError>) -> bool {
     matches!(error, None | Some(InferError::Deadline(_) | InferError::Model(_) | InferError::Internal(_)))
@@ -114,6 +121,8 @@ pub struct ArmMeter {
     violations: [AtomicU64; Kind::ALL.len()],
     shadow_dropped: AtomicU64,
     latency: Histogram<{ LATENCY.len() + 1 }>,
+    /// Of a shadow, what it said beside the arm that answered.
+    compared: OnceLock<Box<Comparison>>,
 }
 
 impl ArmMeter {
@@ -165,6 +174,21 @@ impl ArmMeter {
         for (bucket, count) in self.latency.counts.iter().zip(latencies) {
             bucket.fetch_add(*count, Ordering::Relaxed);
         }
+    }
+
+    /// A shadow answered what another arm had answered to the caller.
+    pub(super) fn compare(&self, shadow: &Said, answered: &Said) {
+        self.compared.get_or_init(Box::default).count(shadow, answered);
+    }
+
+    /// What a shadow said beside the arm that answered; none where nothing was compared.
+    pub fn compared(&self) -> Option<Compared> {
+        self.compared.get().map(|compared| compared.counted())
+    }
+
+    /// Adds what another gateway compared.
+    pub fn add_compared(&self, more: &Compared) {
+        self.compared.get_or_init(Box::default).add(more);
     }
 
     /// Adds requests that another gateway counted as refused; which kind of refusal they were does not matter to who asks for refusals.

@@ -9,7 +9,9 @@
 pub mod allot;
 mod answer;
 pub mod batch;
+pub mod compared;
 mod convert;
+pub mod decision;
 pub mod endpoint;
 pub mod fallback;
 pub mod folder;
@@ -252,6 +254,7 @@ impl Gateway {
             let shadow = |arm: &route::Arm, endpoint: &Arc<str>, counted: &Arc<ArmMeter>| {
                 let role = Role {
                     counted: Arc::clone(counted),
+                    threshold: arm.threshold,
                     endpoint: Arc::clone(endpoint),
                     arm: arm.name.as_str().into(),
                     model: arm.model.as_str().into(),

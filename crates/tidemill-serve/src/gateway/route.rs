@@ -41,6 +41,10 @@ pub struct Arm {
     /// Whether it is only shown requests and its answers are only recorded.
     #[serde(default)]
     pub shadow: bool,
+    /// From which score of the positive class on somebody acts: by it the output `decision` is made, and kept in the inference log. Rollouts
+    /// set it to that of the release; nobody decides where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
 }
 
 /// Where a key is found in a request.
@@ -288,7 +292,7 @@ pub fn check(arms: &[Arm], rules: &[Rule]) -> Result<(), String> {
     }
     let mut names = HashSet::new();
     for arm in arms {
-        let Arm { name, model, weight, shadow, .. } = arm;
+        let Arm { name, model, weight, shadow, threshold, .. } = arm;
         tidemill_core::Name::new(name.as_str()).map_err(|error| format!("the arm `{name}`: {error}"))?;
         if !names.insert(name.as_str()) {
             return Err(format!("there are two arms `{name}`"));
@@ -300,6 +304,9 @@ pub fn check(arms: &[Arm], rules: &[Rule]) -> Result<(), String> {
             return Err(format!(
                 "the weight of `{name}` is {weight}; expected a number that is not negative"
             ));
+        }
+        if let Some(threshold) = threshold.filter(|threshold| !threshold.is_finite()) {
+            return Err(format!("the threshold of `{name}` is {threshold}; expected a number"));
         }
         if *shadow && *weight > 100.0 {
             return Err(format!(

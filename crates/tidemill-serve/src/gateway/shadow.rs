@@ -13,8 +13,9 @@ use tidemill_runtime::Tensor;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::batch::{Answer, call_joined, can_join};
-use super::metrics::{ArmLabels, ArmMeter, ERROR_KINDS, Metrics, error_kind};
+use super::batch::{call_joined, can_join};
+use super::decision::{self, Said};
+use super::metrics::{ArmLabels, ArmMeter, ERROR_KINDS, Metrics, error_kind, is_refusal};
 use super::model::Loaded;
 use super::models::Models;
 use super::plan::Prepared;
@@ -42,6 +43,8 @@ pub(super) struct Shown {
     pub(super) is_recorded: bool,
     /// The groups that it is counted in.
     pub(super) mark: Option<Mark>,
+    /// What the caller was answered by another arm's model; none where no model answered.
+    pub(super) said: Option<Arc<Said>>,
 }
 
 /// The queue in front of a shadow. Its thread ends after the value is dropped, when the queue is empty.
@@ -83,6 +86,8 @@ pub(super) struct Role {
     pub(super) which: Which,
     /// What is counted of it by the declaration that it belongs to.
     pub(super) counted: Arc<ArmMeter>,
+    /// From which score on somebody would act on what it says.
+    pub(super) threshold: Option<f64>,
 }
 
 impl Shadow {
@@ -178,6 +183,16 @@ impl Stage {
             if let Some(mark) = &shown.mark {
                 mark.count(&role.arm, answer.as_ref().err(), took);
             }
+            let mut answer = answer.map(|tensors| name_outputs(loaded, tensors));
+            if let Ok(outputs) = &mut answer
+                && (role.threshold.is_some() || shown.said.is_some())
+                && let Some(own) = Said::of(outputs, role.threshold)
+            {
+                if let Some(answered) = &shown.said {
+                    role.counted.compare(&own, answered);
+                }
+                decision::add(outputs, own.output().as_ref());
+            }
             self.record(role, loaded, shown, prepared, answer, took);
         }
     }
@@ -188,12 +203,12 @@ impl Stage {
         loaded: &Loaded,
         shown: Shown,
         prepared: Prepared,
-        answer: Answer,
+        answer: Result<Vec<Named>, InferError>,
         latency: Duration,
     ) {
         let Some(recorder) = self.recorder.as_ref().filter(|_| shown.is_recorded) else { return };
         let (outputs, status) = match answer {
-            Ok(tensors) => (name_outputs(loaded, tensors), Status::Answered),
+            Ok(outputs) => (outputs, Status::Answered),
             Err(error) => (Vec::new(), Status::Failed(failure(&error))),
         };
         recorder.record(Record {
@@ -214,6 +229,9 @@ impl Stage {
     fn failed(&self, role: &Role, mut shown: Shown, error: &InferError, latency: Duration) {
         self.metrics.arm(&role.labels(&"".into())).failed(error, latency);
         role.counted.failed(error, latency);
+        if let Some(mark) = shown.mark.as_ref().filter(|_| is_refusal(error)) {
+            mark.count(&role.arm, Some(error), latency);
+        }
         let Some(recorder) = self.recorder.as_ref().filter(|_| shown.is_recorded) else { return };
         let inputs = std::mem::take(&mut shown.inputs);
         let status = Status::Failed(failure(error));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::metrics::{LATENCY, bucket, is_failure, is_timed};
+use super::metrics::{LATENCY, bucket, is_failure, is_refusal, is_timed};
 use super::route::first;
 use crate::{InferError, Named};
 
@@ -15,6 +15,8 @@ use crate::{InferError, Named};
 const LONGEST: usize = 64;
 /// What stands for a value that is missing.
 const MISSING: &str = "null";
+/// The group of requests that were refused and of which the value could not be read. It has a place beside those of values.
+pub const UNREAD: &str = "(not read)";
 
 /// The name of the group of a value; none where it is no name, and belongs to all others.
 pub fn name(value: &str) -> Option<&str> {
@@ -32,6 +34,8 @@ pub struct Tally {
     pub answered: u64,
     /// Requests that it did not answer for a reason of its own or of the server.
     pub failed: u64,
+    /// Requests that were refused: wrong by what the model takes, or more than it has room for.
+    pub refused: u64,
     /// Requests by how long they took, in the buckets of [`LATENCY`] and one for all beyond.
     pub latencies: [u64; LATENCY.len() + 1],
 }
@@ -50,25 +54,27 @@ struct Counted {
     values: Vec<HashMap<Box<str>, usize>>,
     /// By arm, of each column by place.
     arms: HashMap<Arc<str>, Vec<Vec<Tally>>>,
+    /// By arm, of each column those that were refused without a value.
+    unread: HashMap<Arc<str>, Vec<Tally>>,
 }
 
 /// The groups of one request.
 #[derive(Clone, Debug)]
 pub(super) struct Mark {
     slices: Arc<Slices>,
-    /// Of each column.
-    places: Arc<[usize]>,
+    /// Of each column; none where the request has no such value.
+    places: Arc<[Option<usize>]>,
 }
 
 impl Slices {
     /// Counters of up to `most` values of each column, those of `known` first.
     pub(super) fn new(columns: &[String], most: usize, known: impl Fn(&str) -> Vec<String>) -> Self {
         let places = |column: &String| {
-            let known = known(column).into_iter().take(most).enumerate();
+            let known = known(column).into_iter().filter(|value| value != UNREAD).take(most).enumerate();
             known.map(|(at, value)| (value.into_boxed_str(), at + 1)).collect()
         };
         let values = columns.iter().map(places).collect();
-        let counted = Mutex::new(Counted { values, arms: HashMap::new() });
+        let counted = Mutex::new(Counted { values, ..Counted::default() });
         Self { columns: columns.to_vec(), most, counted }
     }
 
@@ -77,32 +83,36 @@ impl Slices {
         &self.columns
     }
 
+    /// The place of a value; that of all others where there is no room for it.
+    fn place(&self, known: &mut HashMap<Box<str>, usize>, value: &str) -> usize {
+        if let Some(place) = known.get(value) {
+            return *place;
+        }
+        if known.len() >= self.most {
+            return 0;
+        }
+        let place = known.len() + 1;
+        known.insert(value.into(), place);
+        place
+    }
+
     /// The groups of a request with these inputs, by their first row.
     pub(super) fn mark(self: &Arc<Self>, inputs: &[Named]) -> Mark {
-        let values: Vec<Option<String>> = self
+        // No value at all, a value that is no name, or a name.
+        let values: Vec<_> = self
             .columns
             .iter()
             .map(|column| {
                 let input = inputs.iter().find(|input| input.name == *column);
-                let Some(value) = input.and_then(|input| first(&input.tensor)) else {
-                    return Some(MISSING.to_owned());
-                };
-                name(std::str::from_utf8(&value).ok()?).map(str::to_owned)
+                let value = input.and_then(|input| first(&input.tensor))?;
+                Some(std::str::from_utf8(&value).ok().and_then(name).map(str::to_owned))
             })
             .collect();
         let mut counted = self.lock();
-        let places = values.into_iter().zip(&mut counted.values).map(|(value, known)| {
-            let Some(value) = value else { return 0 };
-            match known.get(value.as_str()) {
-                Some(place) => *place,
-                None if known.len() < self.most => {
-                    let place = known.len() + 1;
-                    known.insert(value.into_boxed_str(), place);
-                    place
-                }
-                None => 0,
-            }
-        });
+        let places = values
+            .into_iter()
+            .zip(&mut counted.values)
+            .map(|(value, known)| Some(value?.map_or(0, |value| self.place(known, &value))));
         let places = places.collect();
         drop(counted);
         Mark { slices: Arc::clone(self), places }
@@ -111,9 +121,14 @@ impl Slices {
     /// What was counted of an arm, by column and value; the value is none for all others.
     pub fn counted(&self, arm: &str) -> BTreeMap<(String, Option<String>), Tally> {
         let counted = self.lock();
-        let Some(columns) = counted.arms.get(arm) else { return BTreeMap::new() };
         let mut found = BTreeMap::new();
-        for ((column, values), tallies) in self.columns.iter().zip(&counted.values).zip(columns) {
+        for (column, tally) in self.columns.iter().zip(counted.unread.get(arm).into_iter().flatten()) {
+            if *tally != Tally::default() {
+                found.insert((column.clone(), Some(UNREAD.to_owned())), tally.clone());
+            }
+        }
+        let of_values = counted.arms.get(arm).into_iter().flatten();
+        for ((column, values), tallies) in self.columns.iter().zip(&counted.values).zip(of_values) {
             let named = values.iter().map(|(value, place)| (Some(value.to_string()), *place));
             for (value, place) in named.chain([(None, 0)]) {
                 if let Some(tally) = tallies.get(place) {
@@ -130,32 +145,46 @@ impl Slices {
 }
 
 impl Mark {
-    /// The model of an arm answered, or did not; what the caller got wrong is not counted.
+    /// The model of an arm answered, or did not.
     pub(super) fn count(&self, arm: &Arc<str>, error: Option<&InferError>, took: Duration) {
         let took = is_timed(error).then_some(took);
-        self.add(arm, error.is_none(), error.is_some_and(is_failure), took);
+        let is = |kind: fn(&InferError) -> bool| u64::from(error.is_some_and(kind));
+        self.add(arm, [u64::from(error.is_none()), is(is_failure), is(is_refusal)], took);
     }
 
     /// The caller went before the arm had answered.
     pub(super) fn cancelled(&self, arm: &Arc<str>, took: Duration) {
-        self.add(arm, false, false, Some(took));
+        self.add(arm, [0; 3], Some(took));
     }
 
-    fn add(&self, arm: &Arc<str>, is_answered: bool, is_failure: bool, took: Option<Duration>) {
+    fn add(&self, arm: &Arc<str>, [answered, failed, refused]: [u64; 3], took: Option<Duration>) {
         let bucket = took.map(bucket);
         let mut counted = self.slices.lock();
-        let columns = match counted.arms.get_mut(arm) {
+        let Counted { values, arms, unread } = &mut *counted;
+        let columns = match arms.get_mut(arm) {
             Some(columns) => columns,
-            None => counted.arms.entry(Arc::clone(arm)).or_default(),
+            None => arms.entry(Arc::clone(arm)).or_default(),
         };
         columns.resize_with(self.places.len(), Vec::new);
-        for (tallies, place) in columns.iter_mut().zip(&*self.places) {
-            if tallies.len() <= *place {
+        for (at, (tallies, place)) in columns.iter_mut().zip(&*self.places).enumerate() {
+            // Of a request that the model took a value may be missing; of one that it did not nobody knows what it would have been.
+            let place = match (place, values.get_mut(at)) {
+                (Some(place), _) => *place,
+                (None, Some(known)) if refused == 0 => self.slices.place(known, MISSING),
+                _ => {
+                    let of_arm = unread.entry(Arc::clone(arm)).or_default();
+                    of_arm.resize_with(self.places.len(), Tally::default);
+                    of_arm[at].refused += refused;
+                    continue;
+                }
+            };
+            if tallies.len() <= place {
                 tallies.resize_with(place + 1, Tally::default);
             }
-            let tally = &mut tallies[*place];
-            tally.answered += u64::from(is_answered);
-            tally.failed += u64::from(is_failure);
+            let tally = &mut tallies[place];
+            tally.answered += answered;
+            tally.failed += failed;
+            tally.refused += refused;
             if let Some(count) = bucket.and_then(|bucket| tally.latencies.get_mut(bucket)) {
                 *count += 1;
             }
@@ -199,6 +228,15 @@ mod tests {
         let row = |value: &str, answered, failed, timed| (value.to_owned(), answered, failed, timed);
         assert_eq!(of("old"), [row("others", 3, 0, 3), row("JFK", 2, 0, 2), row("LGA", 1, 0, 1)]);
         assert_eq!(of("new"), [row("others", 1, 0, 1), row("LGA", 0, 1, 2)], "no room is left for `null`");
+        // What is refused is in the group of its value, or in one of its own where the value is not there.
+        let busy = InferError::TooMany { message: "no".into(), retry_after: took };
+        slices.mark(&[]).count(&new, Some(&wrong), took);
+        slices.mark(&inputs("JFK")).count(&new, Some(&busy), took);
+        slices.mark(&inputs("nowhere")).count(&new, Some(&wrong), took);
+        let refused = slices.counted("new").into_iter().map(|((_, value), tally)| (value, tally.refused));
+        let named = |value: &str, refused| (Some(value.to_owned()), refused);
+        let wanted = [(None, 1), named(UNREAD, 1), named("JFK", 1), named("LGA", 1)];
+        assert_eq!(refused.collect::<Vec<_>>(), wanted);
         assert!(of("nobody").is_empty());
     }
 

@@ -1,5 +1,7 @@
 //! The gateway as a whole, over fakes.
 
+mod decided;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;

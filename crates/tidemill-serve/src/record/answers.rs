@@ -1,12 +1,13 @@
 //! What a model answered, as monitors and the judge of rollouts read it: a score and a class for each row, or a number.
 
-use arrow::array::{Array, ArrayRef, AsArray as _, Float64Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, RecordBatch, StringArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use serde_json::Value;
 
 use super::columns::OUTPUT;
+use crate::gateway::decision::DECISION;
 
 /// Names under which scores are known; built-in trainings, MLflow's flavors and scikit-learn's exports use them.
 const SCORES: [&str; 8] = [
@@ -30,6 +31,8 @@ pub struct Answers {
     /// Which of them is the score.
     score: Option<usize>,
     label: Option<StringArray>,
+    /// What the release decided, where it has a threshold.
+    decision: Option<BooleanArray>,
 }
 
 impl Answers {
@@ -44,6 +47,7 @@ impl Answers {
             .filter_map(|(field, column)| Some((field.name().strip_prefix(OUTPUT)?, column)))
             .collect();
         let (mut numbers, mut fractions, mut classes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut decision = None;
         for (name, column) in outputs {
             if let Some(found) = Numbers::of(column) {
                 if is_fraction(column.data_type()) {
@@ -51,17 +55,16 @@ impl Answers {
                 }
                 numbers.push(found);
             }
-            if is_class(column.data_type()) {
+            if name == DECISION && column.data_type() == &DataType::Boolean {
+                decision = Some(column.as_boolean().clone());
+            } else if is_class(column.data_type()) {
                 classes.push((name, column));
             }
         }
-        let score = named(&fractions, &SCORES)
-            .or_else(|| fractions.iter().find(|(name, _)| name.to_ascii_lowercase().contains("prob")))
-            .or_else(|| fractions.first().filter(|_| fractions.len() == 1))
-            .map(|(_, at)| *at);
+        let score = which_score(&fractions);
         let label = named(&classes, &LABELS).or_else(|| classes.first());
         let label = label.and_then(|(_, column)| cast(column, &DataType::Utf8).ok());
-        Self { numbers, score, label: label.map(|texts| texts.as_string::<i32>().clone()) }
+        Self { numbers, score, label: label.map(|texts| texts.as_string::<i32>().clone()), decision }
     }
 
     /// Whether rows have a score: that of the positive class, or the number that is predicted.
@@ -85,10 +88,23 @@ impl Answers {
         Some(bare(texts.value(row)))
     }
 
+    /// Whether somebody acts on a row by the release that answered; none where it had no threshold.
+    pub fn decision(&self, row: usize) -> Option<bool> {
+        self.decision.as_ref().filter(|decision| decision.is_valid(row)).map(|decision| decision.value(row))
+    }
+
     /// Whether no output of a row is NaN or infinite.
     pub fn is_finite(&self, row: usize) -> bool {
         self.numbers.iter().flat_map(|numbers| numbers.of_row(row)).all(f64::is_finite)
     }
+}
+
+/// The output that is a score: one with a known name, else one that is called a probability, else the only one.
+pub(crate) fn which_score<T: Copy>(fractions: &[(&str, T)]) -> Option<T> {
+    named(fractions, &SCORES)
+        .or_else(|| fractions.iter().find(|(name, _)| name.to_ascii_lowercase().contains("prob")))
+        .or_else(|| fractions.first().filter(|_| fractions.len() == 1))
+        .map(|(_, score)| *score)
 }
 
 /// The one with the first of these names that any has.
@@ -225,6 +241,14 @@ mod tests {
         assert_eq!(scores(&found, 2), Some(vec![Some(1.5), Some(f64::INFINITY)]));
         assert_eq!(labels(&found, 2), Some(vec![Some("a".to_owned()), Some("1".to_owned())]));
         assert_eq!(not_finite(&found, 2), [false, true]);
+        // What the release decided is no class of the model's.
+        let decided = RecordBatch::try_from_iter([
+            ("output_score", Arc::new(Float32Array::from(vec![0.3, 0.1])) as ArrayRef),
+            ("output_decision", Arc::new(BooleanArray::from(vec![Some(true), None]))),
+        ])
+        .unwrap();
+        let found = Answers::of(&decided);
+        assert_eq!((found.decision(0), found.decision(1), found.has_labels()), (Some(true), None, false));
         assert_eq!(
             (positive(Some(&Value::from(1))), positive(Some(&Value::from("yes")))),
             ("1".into(), "yes".into())

@@ -69,6 +69,11 @@ impl Reader {
         Self { db, store, dirs: vec![dir.into()], schemas: Arc::default() }
     }
 
+    /// Only of what is in the store: records that are in segments still are not seen.
+    pub fn of_parts(db: Db, store: Store) -> Self {
+        Self { db, store, dirs: Vec::new(), schemas: Arc::default() }
+    }
+
     /// The folders of every server that keeps its things in `home`: `records`, `records-2` and so on.
     #[must_use]
     pub fn of_home(db: Db, store: Store, home: &Path) -> Self {

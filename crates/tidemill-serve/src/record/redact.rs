@@ -123,6 +123,11 @@ impl Redactor {
         }
     }
 
+    /// Whether anything is kept of entity keys.
+    pub fn keeps_entities(&self) -> bool {
+        self.columns.get(ENTITY) != Some(&Redact::Drop)
+    }
+
     /// Hides what is to be hidden. Messages that name a hidden column may hold its value, so they are replaced.
     pub fn apply(&self, record: &mut Record) {
         let note = self.leave_out_unknown(record);

@@ -50,6 +50,10 @@ impl Lab {
         Roller::new(log.clone(), self.db.clone(), self.store.clone(), self.clock.clone())
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     pub(crate) fn reader(&self) -> Reader {
         Reader::new(self.db.clone(), self.store.clone(), self.dir.path().join("records"))
     }

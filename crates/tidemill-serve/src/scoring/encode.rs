@@ -5,19 +5,25 @@ use base64::engine::general_purpose::STANDARD;
 use tidemill_runtime::{Tensor, Values};
 
 use super::{LAYOUT_PROPERTY, PREDICTION_PROPERTY};
+use crate::gateway::decision::DECISION;
 use crate::oip::values::{Element as _, NotText, write_text};
 use crate::{InferError, ModelMetadata, Named, Response};
 
 /// Writes an answer.
 pub(super) fn encode(response: &Response, metadata: &ModelMetadata) -> Result<Vec<u8>, InferError> {
     let wanted = metadata.properties.get(PREDICTION_PROPERTY);
-    let is_wanted = |output: &&Named| wanted.is_none_or(|wanted| *wanted == output.name);
+    // The decision of the release is no output of the model; it is here where the endpoint declares that it is told.
+    let is_decision =
+        |output: &Named| output.name == DECISION && metadata.outputs.iter().all(|slot| slot.name != DECISION);
+    let is_wanted =
+        |output: &&Named| is_decision(output) || wanted.is_none_or(|wanted| *wanted == output.name);
     let outputs: Vec<&Named> = response.outputs.iter().filter(is_wanted).collect();
     if outputs.is_empty() {
         return Err(InferError::Internal("the model gave no prediction".to_owned()));
     }
     let layout = metadata.properties.get(LAYOUT_PROPERTY).map(String::as_str);
-    let records = layout.map_or(outputs.len() > 1, |layout| layout == "records");
+    let records = layout.map_or(outputs.len() > 1, |layout| layout == "records")
+        || outputs.iter().any(|output| is_decision(output));
     let mut out = b"{\"predictions\":".to_vec();
     match outputs.as_slice() {
         [output] if !records => nested(&output.tensor, &mut out),
@@ -107,5 +113,37 @@ fn value(values: &Values, at: usize, out: &mut Vec<u8>) {
     if let (Err(NotText), Values::Bytes(vector)) = (written, values) {
         // Bytes that are no text go out as MLflow encodes them.
         write_text(&STANDARD.encode(vector.get(at).map(Vec::as_slice).unwrap_or_default()), out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decision_stands_beside_the_prediction_where_it_is_told() {
+        let output = |name: &str, values| Named { name: name.to_owned(), tensor: Tensor::vector(values) };
+        let of = |outputs: Vec<Named>| {
+            let response = Response {
+                model: "late".to_owned(),
+                version: "1".to_owned(),
+                id: "r".to_owned(),
+                outputs,
+                arm: None,
+                warnings: Vec::new(),
+            };
+            let [metadata, ..] = crate::scoring::target::examples();
+            let properties = [(PREDICTION_PROPERTY.to_owned(), "score".to_owned())].into();
+            let body = encode(&response, &ModelMetadata { properties, ..metadata }).unwrap();
+            String::from_utf8(body).unwrap()
+        };
+        let score = || output("score", Values::F64(vec![0.25, 0.75]));
+        let label = || output("label", Values::I64(vec![0, 1]));
+        assert_eq!(of(vec![score(), label()]), r#"{"predictions":[0.25,0.75]}"#);
+        let decision = output(DECISION, Values::Bool(vec![false, true]));
+        assert_eq!(
+            of(vec![score(), label(), decision]),
+            r#"{"predictions":[{"score":0.25,"decision":false},{"score":0.75,"decision":true}]}"#
+        );
     }
 }

@@ -290,13 +290,15 @@ pub(crate) struct Taken {
 #[utoipa::path(post, path = "/api/v1/serving/counts", operation_id = "takeCounts", tag = "serving",
     request_body = Report,
     responses((status = 200, description = "What became of it", body = One<Taken>), Failures,
+        (status = 409, description = "Latencies do not fit their bounds", body = Problem,
+            content_type = "application/problem+json"),
         (status = 413, description = "The body is too large")))]
 pub(super) async fn counts(State(app): State<App>, body: Bytes) -> OneAnswer<Taken> {
     let report: Report = serde_json::from_slice(&body).map_err(|error| malformed("body", &error))?;
     let Some(serving) = app.serving() else {
         return Err(Problem::missing("this server answers no requests for predictions"));
     };
-    let counted = serving.reported().take(serving.gateway(), &report).map_err(Problem::invalid)?;
+    let counted = serving.reported().take(serving.gateway(), &report)?;
     one(Taken { counted })
 }
 

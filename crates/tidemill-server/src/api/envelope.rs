@@ -82,7 +82,7 @@ impl<'de> Deserialize<'de> for Limit {
 
 /// Where a page begins, as a number that JSON's readers keep whole: up to 2^53 - 1.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Position(pub(super) u64);
+pub(crate) struct Position(pub(crate) u64);
 
 impl<'de> Deserialize<'de> for Position {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -163,7 +163,7 @@ impl<'de> Deserialize<'de> for Text {
 }
 
 /// The query of a request.
-pub(super) struct Query<T>(pub(super) T);
+pub(crate) struct Query<T>(pub(crate) T);
 
 impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;

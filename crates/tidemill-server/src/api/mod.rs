@@ -32,6 +32,7 @@ use axum::routing::{MethodRouter, get, post};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+pub(crate) use envelope::{Position, Query};
 pub(crate) use problem::{Problem, status};
 
 use crate::App;

@@ -31,11 +31,29 @@ pub(crate) struct Monitor {
     /// The last of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<Window>,
+    /// The window that was judged again last, since outcomes came after it was judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restated: Option<Ago>,
     /// Of a business number, its mean while each version answered, and which metrics of versions went with it: `releases`, `metrics`
     /// (each with `correlation`, `low`, `high`, `why`), `why`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     releases: Option<serde_json::Value>,
+}
+
+/// A window that was judged again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Ago {
+    /// Its first moment, in the time of predictions.
+    from: Time,
+    /// The first moment after it.
+    to: Time,
+    /// When it was judged again, by the server's clock.
+    at: Time,
+    /// How often windows of the monitor were.
+    times: u64,
+    /// What it comes to now, and what it was at first.
+    why: String,
 }
 
 /// A window of predictions that was judged.
@@ -55,7 +73,8 @@ pub(crate) struct Window {
     version: Option<String>,
     /// Its predictions.
     predictions: u64,
-    /// What it comes to: `state` (`ok`, `broken`, `no_data`), `value`, `low`, `high`, `limit`, `why`, `at_risk`, `evidence`.
+    /// What it comes to: `state` (`ok`, `broken`, `no_data`), `value`, `low`, `high`, `limit`, `why`, `at_risk`, `evidence`; and, where
+    /// outcomes that came later changed it, `restated` with when, how often, and what it was.
     #[schema(value_type = Object)]
     verdict: serde_json::Value,
 }
@@ -123,7 +142,20 @@ impl Monitor {
             since: standing.phase.since().map(Time),
             windows: standing.windows,
             last: standing.last.map(Window::of_last).transpose()?,
+            restated: standing.restated.map(Ago::from),
         })
+    }
+}
+
+impl From<tidemill_monitor::Ago> for Ago {
+    fn from(ago: tidemill_monitor::Ago) -> Self {
+        Self {
+            from: Time(ago.window.from),
+            to: Time(ago.window.to),
+            at: Time(ago.at),
+            times: ago.times,
+            why: ago.why,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tidemill_core::{Actor, Digest, Event, EventKind, Timestamp};
 use tidemill_db::delivery::{self as stored, RolloutFilter, RolloutTransition};
+use tidemill_deliver::rollout::Agreement;
 use utoipa::{IntoParams, ToSchema};
 
 use super::envelope::{
@@ -130,6 +131,10 @@ pub(crate) struct RolloutDetail {
     /// The judge's evidence for each metric; of several candidates that of the one whose share is said.
     #[schema(value_type = Vec<Object>)]
     metrics: serde_json::Value,
+    /// How far the release agreed with the incumbent on the same requests, as a shadow; missing where it was none. Of several that of the one
+    /// whose share is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreement: Option<RolloutAgreement>,
     /// The candidates where there are several, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     candidates: Vec<RolloutCandidate>,
@@ -141,6 +146,35 @@ pub(crate) struct RolloutDetail {
     /// What became of the record in Git of what the environment runs now; missing where none is kept, or it is not over.
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<GitRecord>,
+}
+
+/// How far a shadow agreed with the release that answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RolloutAgreement {
+    /// Rows to which both decided the same, each by its own threshold.
+    same: u64,
+    /// Rows to which they decided differently.
+    different: u64,
+    /// The share of the same decisions, from 0 to 1; missing where nothing was decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share: Option<f64>,
+    /// Rows to which both gave a score.
+    scored: u64,
+    /// The mean difference of their scores; missing where there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score_difference: Option<f64>,
+}
+
+impl From<&Agreement> for RolloutAgreement {
+    fn from(agreement: &Agreement) -> Self {
+        Self {
+            same: agreement.same,
+            different: agreement.different,
+            share: agreement.share(),
+            scored: agreement.scored,
+            score_difference: agreement.distance(),
+        }
+    }
 }
 
 /// One of several candidates of a rollout.
@@ -163,6 +197,9 @@ pub(crate) struct RolloutCandidate {
     copies: f64,
     /// Its requests in this stage.
     requests: u64,
+    /// How far it agreed with the incumbent on the same requests, as a shadow; missing where it was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreement: Option<RolloutAgreement>,
     /// Its judge's evidence for each metric.
     #[schema(value_type = Vec<Object>)]
     metrics: serde_json::Value,
@@ -335,11 +372,13 @@ pub(super) async fn get(State(app): State<App>, Path(id): Path<Position>) -> One
             share: f64::from(one.share) / 10_000.0,
             copies: f64::from(one.copies) / 10_000.0,
             requests: one.requests,
+            agreement: state.agreement(one.release).map(RolloutAgreement::from),
             metrics: shown(serde_json::to_value(&metrics))?,
         });
     }
     one(RolloutDetail {
         inputs: state.inputs(&plan).to_string(),
+        agreement: state.agreement(state.lead(&plan)).map(RolloutAgreement::from),
         share: f64::from(state.traffic.share(state.lead(&plan))) / 10_000.0,
         author: plan.author,
         started_by: plan.starters,

@@ -125,8 +125,9 @@ async fn by_hand(db: &Db, tx: &mut Tx, arm: &Arm) -> Result<Option<Release>, Err
     }))
 }
 
-/// Holds a plan to the agreements that the rollout before it asked for, whatever the file says that it came from: the file is that of whoever
-/// sends it. With `change`, a reason, two people agree to asking for less in place of those who would have been asked.
+/// Holds a plan to the agreements that the rollout before it asked for, and to what protected then, whatever the file says that it came from:
+/// the file is that of whoever sends it. With `change`, a reason, two people agree to asking for less in place of those who would have been
+/// asked.
 pub(super) async fn hold(
     tx: &mut Tx,
     plan: &mut Plan,
@@ -135,21 +136,32 @@ pub(super) async fn hold(
 ) -> Result<Option<GateResult>, Error> {
     let filter = RolloutFilter { endpoint: Some(plan.endpoint.clone()), ..RolloutFilter::default() };
     let Some(before) = tx.rollouts(&filter, 1).await?.pop() else { return Ok(None) };
-    let asked = plan_of(&before)?.asks(state_of(&before)?.phase == Phase::Complete);
-    let reviewers =
-        || Rule { role: REVIEWER.to_owned(), people: Vec::new(), count: REVIEWERS, expires: None };
-    let lacking = plan.hold_to(&asked, change.map(|_| reviewers()));
-    if lacking.is_empty() {
+    let (last, phase) = (plan_of(&before)?, state_of(&before)?.phase);
+    let asked = last.asks(phase == Phase::Complete);
+    let reviewers = |count| Rule { role: REVIEWER.to_owned(), people: Vec::new(), count, expires: None };
+    let lacking = plan.hold_to(&asked, change.map(|_| reviewers(REVIEWERS)));
+    let weaker = plan.guard_as(&last.guards(&phase), reviewers(1));
+    if lacking.is_empty() && weaker.is_empty() {
         return Ok(None);
     }
-    let lacks = lacking.iter().map(Asked::words).collect::<Vec<_>>().join("; ");
-    let then = match change {
-        Some(why) => format!("{REVIEWERS} people agree to that instead ({why})"),
-        None => "they are asked once more, and when it is complete the file counts".to_owned(),
-    };
+    let mut less: Vec<String> = Vec::new();
+    if !lacking.is_empty() {
+        let lacks = lacking.iter().map(Asked::words).collect::<Vec<_>>().join("; ");
+        let then = match change {
+            Some(_) => format!("{REVIEWERS} people agree to that instead"),
+            None => "they are asked once more, and when it is complete the file counts".to_owned(),
+        };
+        less.push(format!("{lacks}; {then}"));
+    }
+    if !weaker.is_empty() {
+        let words = weaker.join("; ");
+        less.push(format!("{words}; somebody other than its author agrees to that before the first request"));
+    }
+    let why = change.map(|why| format!(" ({why})")).unwrap_or_default();
     let detail = format!(
-        "the project file asks for less than rollout {} of the endpoint did: {lacks}; {then}",
-        before.id
+        "the project file asks for less than rollout {} of the endpoint did: {}{why}",
+        before.id,
+        less.join("; ")
     );
     Ok(Some(GateResult { gate: POLICY.to_owned(), passed: false, detail, evidence: None, at }))
 }

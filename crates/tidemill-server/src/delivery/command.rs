@@ -11,7 +11,7 @@ use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::judge::Spec;
 use tidemill_deliver::outcome::Measures;
 use tidemill_deliver::rollout::{
-    Admission, Asked, Concurrency, Input, Phase, Plan, Policy, Route, Stage, State, start,
+    Admission, Asked, Concurrency, Decides, Guards, Input, Phase, Plan, Policy, Route, Stage, State, start,
 };
 use tidemill_deliver::simulate::Power;
 use tidemill_registry::{Code, Error};
@@ -49,6 +49,8 @@ pub struct Wanted {
     pub judge: Option<Spec>,
     /// How outcomes become what the judge looks at.
     pub measures: Option<Measures>,
+    /// From which score on somebody acts on an answer, for a release without a threshold, and who is told; nobody where not given.
+    pub decides: Option<Decides>,
     /// Whether recent requests must be enough to decide in some time.
     pub power: Option<Power>,
     /// When it may get more requests; always where there is none.
@@ -69,7 +71,7 @@ pub struct Wanted {
     pub required: Required,
     /// What it may be without anybody who looks, where nobody has; not asked of releases by hand.
     pub envelope: Option<Envelope>,
-    /// Why the project file asks for less agreement than before, where two people agree to that in place of those who were asked before.
+    /// Why the project file asks for less than before. In place of people who were asked before two others agree to that.
     pub policy_change: Option<String>,
     /// What happens where another rollout is on its way.
     pub concurrency: Concurrency,
@@ -88,6 +90,8 @@ pub struct Placed {
     pub incumbent: Option<Digest>,
     /// Whether it waits for another rollout to be over.
     pub is_waiting: bool,
+    /// What the project file asks less of than before, in words, where people must agree to that first.
+    pub held: Option<String>,
 }
 
 /// What a person does to a rollout.
@@ -214,6 +218,7 @@ pub async fn release_after(
     let mut plan = plan(wanted, &made, digest, incumbent.or(before))?;
     plan.starters = starters(db, actor, cause).await?;
     let held = hold(&mut tx, &mut plan, wanted.policy_change.as_deref(), at).await?;
+    let why = held.as_ref().map(|said| said.detail.clone());
     let said = fence(db, &mut tx, &mut plan, at).await?;
     seal(&mut tx, &mut plan).await?;
     let state = begin(&plan, at)?;
@@ -242,7 +247,7 @@ pub async fn release_after(
         events.push(keep(&mut tx, id, said, actor, cause).await?);
     }
     tx.commit(events).await?;
-    Ok(Placed { rollout: id, release: digest, rivals, incumbent, is_waiting })
+    Ok(Placed { rollout: id, release: digest, rivals, incumbent, is_waiting, held: why })
 }
 
 fn plan(wanted: &Wanted, made: &Made, candidate: Digest, incumbent: Option<Digest>) -> Result<Plan, Error> {
@@ -257,10 +262,15 @@ fn plan(wanted: &Wanted, made: &Made, candidate: Digest, incumbent: Option<Diges
         routes: wanted.routes.clone(),
         author,
         starters: Vec::new(),
-        policy: Some(Policy { asks: Asked::of(&wanted.stages), keeps: Vec::new() }),
+        policy: Some(Policy {
+            asks: Asked::of(&wanted.stages),
+            guards: Some(Guards::of(&wanted.stages, wanted.judge.as_ref(), wanted.required.words())),
+            ..Policy::default()
+        }),
         stages: wanted.stages.clone(),
         judge: wanted.judge.clone(),
         measures: wanted.measures.clone(),
+        decides: wanted.decides.clone(),
         power: wanted.power,
         envelope: wanted.envelope.clone(),
         windows: wanted.windows.clone(),
@@ -289,12 +299,16 @@ fn compare_with_nothing(plan: &mut Plan) {
 /// Names what people approve, which is the whole plan: another release, plan or incumbent makes their approval void.
 async fn seal(tx: &mut Tx, plan: &mut Plan) -> Result<(), Error> {
     let releases: Vec<Digest> = plan.incumbent.into_iter().chain(plan.candidates()).collect();
+    let mut thresholds = Vec::new();
+    for release in releases {
+        let Some(stored) = tx.release(release).await? else { continue };
+        thresholds.extend(release_of(&stored)?.threshold.map(|threshold| (release, threshold)));
+    }
     if let Some(measures) = &mut plan.measures {
-        measures.thresholds.clear();
-        for release in releases {
-            let Some(stored) = tx.release(release).await? else { continue };
-            measures.thresholds.extend(release_of(&stored)?.threshold.map(|threshold| (release, threshold)));
-        }
+        measures.thresholds.clone_from(&thresholds);
+    }
+    if !thresholds.is_empty() || plan.decides.is_some() {
+        plan.decides.get_or_insert_default().thresholds = thresholds;
     }
     plan.inputs = plan.candidate;
     plan.inputs = Digest::of(write(plan)?.as_bytes());

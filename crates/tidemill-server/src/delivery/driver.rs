@@ -405,7 +405,12 @@ impl Driver {
                 .map_err(|refusal| refusal.error)?;
             return Ok(());
         }
-        if declared.is_some_and(|declared| declared.arms == wanted.arms && declared.rules == wanted.rules) {
+        let is_same = |declared: EndpointSpec| {
+            declared.arms == wanted.arms
+                && declared.rules == wanted.rules
+                && declared.answer_decision == wanted.answer_decision
+        };
+        if declared.is_some_and(is_same) {
             return Ok(());
         }
         serving::put(registry, gateway, &actor, &plan.endpoint, wanted, None)

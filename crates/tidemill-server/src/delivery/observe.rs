@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use tidemill_core::{Digest, Timestamp};
 use tidemill_deliver::judge::{
-    ERRORS, LATENCY, Look, Observation, REFUSALS, Sample, Slice, Traffic as Under,
+    AGREEMENT, ERRORS, LATENCY, Look, Observation, REFUSALS, SCORES_APART, Sample, Slice, Traffic as Under,
 };
-use tidemill_deliver::rollout::{Input, LookAt, Plan, State};
+use tidemill_deliver::rollout::{Input, LookAt, Plan, State, decided};
 use tidemill_serve::gateway::Gateway;
+use tidemill_serve::gateway::compared::Compared;
 use tidemill_serve::gateway::endpoint::Endpoint;
 use tidemill_serve::gateway::metrics::{ArmLabels, ArmMeter, LATENCY as BOUNDS};
 use tidemill_serve::gateway::slices::Tally;
@@ -31,20 +32,23 @@ pub(super) struct Counted {
     /// Wrong by what the model takes, or more than it has room for.
     pub(super) refused: u64,
     pub(super) latencies: Vec<(u64, u64)>,
+    /// Of a shadow, how far it agreed with the arm that answered.
+    pub(super) compared: Option<Compared>,
 }
 
 impl From<Tally> for Counted {
     fn from(tally: Tally) -> Self {
         let bounds = BOUNDS.into_iter().chain([u64::MAX]);
         let latencies = bounds.zip(tally.latencies).collect();
-        Self { answered: tally.answered, failed: tally.failed, refused: 0, latencies }
+        let Tally { answered, failed, refused, .. } = tally;
+        Self { answered, failed, refused, latencies, compared: None }
     }
 }
 
 impl Counted {
     fn of(meter: &ArmMeter) -> Self {
         let (answered, failed, refused) = (meter.answers(), meter.failures(), meter.refusals());
-        Self { answered, failed, refused, latencies: meter.latencies() }
+        Self { answered, failed, refused, latencies: meter.latencies(), compared: meter.compared() }
     }
 
     /// What was counted since `before`.
@@ -58,6 +62,10 @@ impl Counted {
             failed: self.failed.saturating_sub(before.failed),
             refused: self.refused.saturating_sub(before.refused),
             latencies: latencies.collect(),
+            compared: match (&self.compared, &before.compared) {
+                (Some(now), Some(before)) => Some(now.since(before)),
+                (now, _) => now.clone(),
+            },
         }
     }
 
@@ -110,9 +118,34 @@ pub(super) fn observed(slice: Option<&Slice>, arms: [&Counted; 2], slow: Option<
     };
     let errors = of(ERRORS, arms.map(|arm| counts(arm.requests(), arm.failed)));
     let latency = slow.map(|slow| of(LATENCY, arms.map(|arm| counts(arm.timed(), arm.slower_than(slow)))));
-    // What callers get wrong they get wrong with either arm; what the candidate alone refuses is its fault. Of slices it is not counted.
-    let refusals = slice.is_none().then(|| of(REFUSALS, arms.map(|arm| counts(arm.came(), arm.refused))));
-    std::iter::once(errors).chain(refusals).chain(latency).collect()
+    // What callers get wrong they get wrong with either arm; what the candidate alone refuses is its fault.
+    let refusals = of(REFUSALS, arms.map(|arm| counts(arm.came(), arm.refused)));
+    [errors, refusals].into_iter().chain(latency).collect()
+}
+
+/// How far a shadow agreed with the arm that answered. A judge of the differences of scores is given all of them, else their sum is enough.
+fn agreed(candidate: &Counted, is_judged: bool) -> Vec<Observation> {
+    let Some(compared) = candidate.compared.as_ref().filter(|compared| !compared.is_empty()) else {
+        return Vec::new();
+    };
+    let of = |metric: &str, candidate: Sample| Observation {
+        metric: metric.to_owned(),
+        slice: None,
+        candidate,
+        baseline: Sample::Values(Vec::new()),
+    };
+    let distances = compared.distances();
+    let apart = if is_judged {
+        Sample::Values(distances)
+    } else {
+        let sum = |power: i32| -> f64 {
+            distances.iter().map(|(apart, count)| apart.powi(power) * *count as f64).sum()
+        };
+        let n = distances.iter().map(|(_, count)| count).sum();
+        Sample::Moments { n, sum: sum(1), sumsq: sum(2) }
+    };
+    let all = [of(AGREEMENT, decided(compared.same, compared.different)), of(SCORES_APART, apart)];
+    all.into_iter().filter(|one| one.candidate.n() > 0).collect()
 }
 
 /// What was counted at the last look, per rollout and release.
@@ -190,8 +223,11 @@ impl Observer {
             state.living(plan).iter().any(|release| share_of(*release) > 0) && share_of(incumbent) > 0;
         let keys =
             if is_keyed && is_split { self.keys(gateway, &endpoint, rollout, plan, state) } else { None };
+        let mut metrics = plan.judge.iter().flat_map(|judge| &judge.metrics);
+        let is_judged = metrics.any(|metric| metric.name == SCORES_APART);
         let looks = candidates.into_iter().map(|(release, candidate)| {
             let mut observations = observed(None, [&candidate, &baseline], slow);
+            observations.extend(agreed(&candidate, is_judged));
             observations.extend(sliced.remove(&release).unwrap_or_default());
             let given = share_of(release);
             let both = given + share_of(incumbent);
@@ -310,10 +346,33 @@ mod tests {
         assert_eq!((candidate.came(), candidate.requests()), (100, 10));
     }
 
+    /// All differences of scores are told to who judges them, their sum to the others.
+    #[test]
+    fn what_a_shadow_agreed_on_since_the_last_look_is_told() {
+        let compared = |same, different, apart: u64| Compared { same, different, apart: vec![5, apart] };
+        let counted = |compared| Counted { compared: Some(compared), ..Counted::default() };
+        let new = counted(compared(90, 10, 15)).since(&counted(compared(50, 8, 3)));
+        let of = |is_judged| -> Vec<(String, Sample)> {
+            agreed(&new, is_judged).into_iter().map(|one| (one.metric, one.candidate)).collect()
+        };
+        let decisions = (AGREEMENT.to_owned(), Sample::Values(vec![(0.0, 40), (1.0, 2)]));
+        let scores = |sample| (SCORES_APART.to_owned(), sample);
+        assert_eq!(of(true), [decisions.clone(), scores(Sample::Values(vec![(0.005, 12)]))]);
+        let sums = Sample::Moments { n: 12, sum: 0.005 * 12.0, sumsq: 0.005_f64.powi(2) * 12.0 };
+        assert_eq!(of(false), [decisions, scores(sums)]);
+        assert!(agreed(&Counted::default(), false).is_empty(), "it was no shadow");
+    }
+
     #[test]
     fn counters_of_another_declaration_are_all_new() {
         let latencies = |answered| vec![(100, answered + 1)];
-        let counted = |answered| Counted { answered, failed: 1, refused: 2, latencies: latencies(answered) };
+        let counted = |answered| Counted {
+            answered,
+            failed: 1,
+            refused: 2,
+            latencies: latencies(answered),
+            compared: None,
+        };
         assert_eq!(new(&(3, counted(10)), (3, counted(15))).answered, 5);
         let other = new(&(3, counted(10)), (4, counted(15)));
         assert_eq!((other.answered, other.failed, other.timed()), (15, 1, 16));
@@ -321,8 +380,9 @@ mod tests {
 
     #[test]
     fn counters_that_began_anew_are_not_negative() {
-        let before = Counted { answered: 100, failed: 3, refused: 5, latencies: vec![(100, 103)] };
-        let after = Counted { answered: 10, failed: 0, refused: 0, latencies: vec![(100, 10)] };
+        let before =
+            Counted { answered: 100, failed: 3, refused: 5, latencies: vec![(100, 103)], compared: None };
+        let after = Counted { answered: 10, latencies: vec![(100, 10)], ..Counted::default() };
         assert_eq!(after.since(&before).requests(), 0);
     }
 }

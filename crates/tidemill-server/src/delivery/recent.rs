@@ -152,6 +152,7 @@ fn summary(asked: &Asked<'_>, from: Timestamp, counted: Counted, outcomes: Outco
         labels: per_request(outcomes.labels),
         kpis: per_request(outcomes.kpi.len() as u64),
         delay: asked.measures.map_or(0.0, |measures| measures.delay.as_secs_f64() / 3_600.0),
+        kpi_delay: asked.measures.and_then(|measures| Some(measures.kpi_delay?.as_secs_f64() / 3_600.0)),
         cost: outcomes.cost,
         quality: outcomes.quality,
         kpi: Distribution::of(&outcomes.kpi),
@@ -283,7 +284,7 @@ async fn outcomes(
     let (mut after, mut rows): (Timestamp, Vec<Row>) = (from, Vec::new());
     let mut kpi = Vec::new();
     while after < end && rows.len() < ROWS && goes_on() {
-        let stretch = joined(db, reader, asked.endpoint, (after, end), &[], PAGE).await?;
+        let stretch = joined(db, reader, asked.endpoint, (after, end), (&[], None), PAGE).await?;
         after = stretch.until;
         for row in stretch.rows.iter().filter_map(|row| row_of(row, measures)) {
             kpi.extend(row.kpi.filter(|_| row.incumbent.is_some()));
@@ -328,7 +329,7 @@ async fn outcomes(
 fn row_of(joined: &Joined, measures: &Measures) -> Option<Row> {
     let answer = |is_shadow: bool| {
         let found = joined.answers.iter().find(|answered| answered.is_shadow == is_shadow)?;
-        Some(Answer { score: found.score, class: found.class.clone() })
+        Some(Answer { score: found.score, class: found.class.clone(), decision: found.decision })
     };
     let (label, kpi) = known_of(joined, measures);
     (label.is_some() || kpi.is_some()).then(|| Row {

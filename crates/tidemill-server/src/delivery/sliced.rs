@@ -109,7 +109,7 @@ fn since(now: &[Arm; 2], before: &[Arm; 2], slow: Option<u64>) -> Vec<Observatio
 
 #[cfg(test)]
 mod tests {
-    use tidemill_deliver::judge::{ERRORS, LATENCY, Sample};
+    use tidemill_deliver::judge::{ERRORS, LATENCY, REFUSALS, Sample};
 
     use super::*;
     use crate::delivery::observe::counts;
@@ -121,8 +121,9 @@ mod tests {
             let counted = |answered: u64, failed: u64| Counted {
                 answered,
                 failed,
-                refused: 0,
+                refused: failed,
                 latencies: vec![(100, answered), (u64::MAX, failed)],
+                compared: None,
             };
             entries
                 .iter()
@@ -143,8 +144,10 @@ mod tests {
             shown,
             [
                 row(ERRORS, "EWR", counts(0, 0), counts(1, 0)),
+                row(REFUSALS, "EWR", counts(0, 0), counts(1, 0)),
                 row(LATENCY, "EWR", counts(0, 0), counts(1, 0)),
                 row(ERRORS, "LGA", counts(8, 3), counts(10, 0)),
+                row(REFUSALS, "LGA", counts(11, 3), counts(10, 0)),
                 row(LATENCY, "LGA", counts(8, 3), counts(10, 0)),
             ]
         );

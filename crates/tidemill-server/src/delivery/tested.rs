@@ -19,6 +19,19 @@ pub struct Required {
     pub model: bool,
     /// Those of the data that it was made of: the datasets that have any.
     pub data: Option<Vec<String>>,
+    /// Those of the model that the project file declares, by their names.
+    pub declared: Vec<String>,
+}
+
+impl Required {
+    /// In words, each of what must have passed.
+    pub(super) fn words(&self) -> Vec<String> {
+        let names = self.declared.iter().filter(|_| self.model);
+        let of_model = names.map(|name| format!("the test `{name}` of its model"));
+        let of_data = self.data.iter().flatten().map(|data| format!("every test of its data `{data}`"));
+        let all = self.model.then(|| "every test of its model".to_owned()).into_iter();
+        all.chain(of_model).chain(of_data).collect()
+    }
 }
 
 /// What is known of how a version was made and tested.

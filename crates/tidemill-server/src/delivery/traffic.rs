@@ -46,6 +46,7 @@ pub(super) fn spec(before: EndpointSpec, plan: &Plan, traffic: &Traffic, names: 
             version: Some(version.to_string()),
             weight,
             shadow,
+            threshold: plan.threshold_of(release),
         })
     };
     let answering =
@@ -59,7 +60,8 @@ pub(super) fn spec(before: EndpointSpec, plan: &Plan, traffic: &Traffic, names: 
     let by_hand = before.rules.into_iter().filter(|rule| !own.contains(rule));
     let rules = own.iter().filter(|_| is_tried).cloned().chain(by_hand).take(MOST_RULES);
     // A rule may only name an arm that is there, and what it leads is not judged.
-    apart(EndpointSpec { arms, rules: rules.collect(), ..before })
+    let answer_decision = plan.decides.as_ref().map_or(before.answer_decision, |decides| decides.always);
+    apart(EndpointSpec { arms, rules: rules.collect(), answer_decision, ..before })
 }
 
 /// The rules that a plan's routes become.
@@ -78,7 +80,7 @@ fn routes(plan: &Plan) -> Vec<Rule> {
 mod tests {
     use std::time::Duration;
 
-    use tidemill_deliver::rollout::Stage;
+    use tidemill_deliver::rollout::{Decides, Stage};
 
     use super::*;
 
@@ -95,6 +97,7 @@ mod tests {
             stages: vec![Stage::Full { settle: Duration::ZERO }],
             judge: None,
             measures: None,
+            decides: None,
             power: None,
             envelope: None,
             windows: Vec::new(),
@@ -226,6 +229,26 @@ mod tests {
                 (before, spec_now) = (Some(now), next);
             }
         }
+    }
+
+    /// Each arm decides by the threshold of its own release, the shadow and the arm of a rule among them.
+    #[test]
+    fn every_arm_has_the_threshold_of_its_release() {
+        let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
+        let names = Names::from([(old, ("churn".to_owned(), 1)), (new, ("churn".to_owned(), 2))]);
+        let shadow = Traffic { arms: vec![(old, WHOLE)], shadow: Some((new, WHOLE)), ..Traffic::default() };
+        let of = |decides: Option<Decides>| {
+            let plan = Plan { decides, ..plan(new, old) };
+            let spec = spec(EndpointSpec::default(), &plan, &shadow, &names).settle(None).unwrap();
+            (spec.arms.iter().map(|arm| arm.threshold).collect::<Vec<_>>(), spec.answer_decision)
+        };
+        let decides = Decides { threshold: Some(0.4), thresholds: vec![(new, 0.2)], always: true };
+        assert_eq!(of(Some(decides.clone())), (vec![Some(0.4), Some(0.2)], true));
+        assert_eq!(
+            of(Some(Decides { threshold: None, always: false, ..decides })),
+            (vec![None, Some(0.2)], false)
+        );
+        assert_eq!(of(None), (vec![None, None], false));
     }
 
     #[test]

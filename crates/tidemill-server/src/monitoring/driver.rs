@@ -18,8 +18,9 @@ use super::declare::declarations;
 use super::due::{Known, Now, due_windows, most, needs_labels};
 use super::internal;
 use super::judge::{Sources, judge_windows};
-use super::keep::keep;
+use super::keep::{Told, keep};
 use super::reference::References;
+use super::restate;
 use super::spans::{AHEAD, Line, SLACK, Spans};
 use crate::App;
 
@@ -27,6 +28,8 @@ use crate::App;
 const ROUND: Duration = Duration::from_millis(500);
 /// How often windows are looked for where no record has come.
 const IDLE: Duration = Duration::from_secs(10);
+/// How long no window is judged again after some were.
+const RESTS: Duration = Duration::from_secs(30);
 /// How long windows wait for outcomes that came and have not found their requests.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -79,6 +82,10 @@ struct Seen {
     waiting: Option<Instant>,
     /// Whether more windows are due than were judged.
     has_more: bool,
+    /// How often outcomes had found requests, when all windows that they change had been judged again.
+    settled: Option<u64>,
+    /// Until when none is looked for, since some were read just now.
+    rests: Option<Instant>,
 }
 
 impl Driver {
@@ -101,6 +108,7 @@ impl Driver {
             loop {
                 seen.has_more = false;
                 self.endpoint(&set, &declaration, &mut seen).await?;
+                self.restate(&declaration, &mut seen).await?;
                 if !seen.has_more {
                     break;
                 }
@@ -130,13 +138,39 @@ impl Driver {
             if is_idle {
                 continue;
             }
-            let mut now =
-                Seen { recorded, revision: set.revision, at: Some(Instant::now()), has_more: false, ..seen };
-            if let Err(error) = self.endpoint(&set, &declaration, &mut now).await {
+            let mut now = Seen {
+                recorded,
+                revision: set.revision,
+                at: Some(Instant::now()),
+                has_more: false,
+                settled: seen.settled.filter(|_| seen.revision == set.revision),
+                ..seen
+            };
+            let judged = match self.endpoint(&set, &declaration, &mut now).await {
+                Ok(()) if now.rests.is_some_and(|until| Instant::now() < until) => Ok(()),
+                Ok(()) => self.restate(&declaration, &mut now).await,
+                failed => failed,
+            };
+            if let Err(error) = judged {
                 tracing::error!(endpoint = set.endpoint, %error, "windows cannot be judged; they are tried again");
             }
             self.seen.insert(set.endpoint, now);
         }
+    }
+
+    /// Judges windows again whose outcomes came later.
+    async fn restate(&mut self, declaration: &Declaration, seen: &mut Seen) -> Result<(), Error> {
+        let (db, at) = (self.app.registry().db().clone(), self.app.registry().clock().now());
+        let mut sources =
+            restate::Sources { db: &db, reader: &self.reader, references: &mut self.references };
+        let looked = restate::look(&mut sources, declaration, seen.settled, at).await?;
+        seen.settled = looked.settled;
+        // Hours are shared by windows, so some are read whose own outcomes are the same; not with each outcome that comes.
+        let rests = looked.read > 0 && !looked.has_more;
+        seen.rests = rests.then(|| Instant::now() + RESTS);
+        seen.has_more |= looked.has_more;
+        say(&looked.told);
+        Ok(())
     }
 
     async fn endpoint(
@@ -240,23 +274,28 @@ impl Driver {
         let told = keep(&db, declaration, &revisions, &made, stream, clock.now()).await?;
         drop(hold);
         spans.forget(&done(&known, is_dated), low);
-        for told in told {
-            let alert = &told.alert;
-            tracing::info!(
-                alert.id = alert.id,
-                alert.endpoint = alert.made.endpoint,
-                alert.watch = alert.made.watch,
-                "alert {}: {}",
-                told.change.name(),
-                alert.made.why
-            );
-        }
+        say(&told);
         // Another round at once where a limit was reached.
         seen.has_more = known.iter().zip(&windows).any(|((watch, _), due)| due.len() >= most(watch));
         if seen.waiting.is_some_and(|since| since.elapsed() >= PATIENCE) {
             seen.waiting = None;
         }
         Ok(())
+    }
+}
+
+/// Says in the server's log what became of alerts.
+fn say(told: &[Told]) {
+    for told in told {
+        let alert = &told.alert;
+        tracing::info!(
+            alert.id = alert.id,
+            alert.endpoint = alert.made.endpoint,
+            alert.watch = alert.made.watch,
+            "alert {}: {}",
+            told.change.name(),
+            alert.made.why
+        );
     }
 }
 

@@ -17,6 +17,7 @@ use super::due::{Known, Now};
 use super::keep::Made;
 use super::look::Look;
 use super::reference::References;
+use super::restate::rests_on;
 use super::rows::{Rows, Wanted};
 use super::scan::{Key, blocking, read_rows, stretches};
 use super::spans::Spans;
@@ -75,6 +76,13 @@ pub(super) async fn judge_windows(
         }
     }
     wanted.values_mut().for_each(|wanted| wanted.secret = Arc::clone(&secret));
+    let resting = match sources.store {
+        Some(_) => {
+            let found = rests_on(sources.db, endpoint, known, (windows, spans), now.is_dated).await;
+            found.map_err(|error| LogError::Unusable(error.to_string()))?
+        }
+        None => BTreeMap::new(),
+    };
     let mut rows = BTreeMap::new();
     for (came, wanted) in stretches(wanted, spans, now.is_dated, between) {
         rows.extend(read_rows((sources.reader, sources.db), endpoint, came, now.is_dated, wanted).await?);
@@ -100,6 +108,10 @@ pub(super) async fn judge_windows(
                 None => Arc::default(),
             };
             let before = before(sources, endpoint, watch, *window, &profiles).await?;
+            let dataset = match against(watch).filter(|against| matches!(against, Against::Dataset(_))) {
+                Some(reference) => Some(sources.references.dataset(reference).await),
+                None => None,
+            };
             let estimated = estimated(sources.db, endpoint, watch, *window, &made).await?;
             let profile = profiles.get(&key);
             if sources.store.is_none()
@@ -116,6 +128,7 @@ pub(super) async fn judge_windows(
                 reference: &reference,
                 hidden: &hidden,
                 secret: &secret,
+                dataset,
                 estimated,
                 is_dated: now.is_dated,
             };
@@ -134,6 +147,7 @@ pub(super) async fn judge_windows(
                 profile: profile
                     .and_then(|(_, digest)| *digest)
                     .filter(|_| is_compared(watch) || is_kept(watch, *window)),
+                rests_on: resting.get(window).copied().filter(|_| watch.restates().is_some()),
                 remembered,
             });
         }
@@ -196,14 +210,17 @@ async fn profiles(sources: &Sources<'_>, rows: &mut BTreeMap<Key, Rows>) -> Resu
     Ok(profiles)
 }
 
+/// What a monitor compares with, if anything.
+fn against(watch: &Watch) -> Option<&Against> {
+    match &watch.kind {
+        Kind::Monitor(monitor) => monitor.against(),
+        Kind::Estimate(_) => None,
+    }
+}
+
 /// Whether a monitor compares with the window before.
 fn compares_with_before(watch: &Watch) -> bool {
-    let against = match &watch.kind {
-        Kind::Monitor(Monitor::Drift(drift)) => drift.against,
-        Kind::Monitor(Monitor::PredictionDrift(drift)) => drift.against,
-        Kind::Monitor(_) | Kind::Estimate(_) => return false,
-    };
-    against == Against::Previous
+    against(watch) == Some(&Against::Previous)
 }
 
 /// The profile of the window before, for a monitor that compares with it.
@@ -243,7 +260,7 @@ async fn before(
 }
 
 /// What was estimated of a window before its labels came: now, or when it was over.
-async fn estimated(
+pub(super) async fn estimated(
     db: &Db,
     endpoint: &str,
     watch: &Watch,

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use tidemill_core::declare::Objective;
 use tidemill_core::{Actor, Digest, EventKind, NewEvent, Timestamp};
-use tidemill_db::monitoring::{Alert, NewAlert, NewAlertDelivery, NewJudged, Stream};
+use tidemill_db::monitoring::{Alert, NewAlert, NewAlertDelivery, NewJudged, RestsOn, Stream};
 use tidemill_db::{Db, Tx};
-use tidemill_monitor::alert::{Change, Weight, fingerprint, order};
+use tidemill_monitor::alert::{Change, Phase, Weight, fingerprint, order};
 use tidemill_monitor::window::Window;
-use tidemill_monitor::{Declaration, Message, Notice, Remembered, State, Watch};
+use tidemill_monitor::{Declaration, Message, Notice, Remembered, State, Verdict, Watch};
 use tidemill_registry::{Code, Error};
 
 /// A window that was judged.
@@ -18,6 +18,8 @@ pub(super) struct Made {
     pub(super) version: Option<(String, String)>,
     pub(super) predictions: u64,
     pub(super) profile: Option<Digest>,
+    /// The outcomes that it rests on, where it is judged again when there are others.
+    pub(super) rests_on: Option<RestsOn>,
     pub(super) remembered: Remembered,
 }
 
@@ -63,12 +65,21 @@ pub(super) async fn keep(
             predictions: made.predictions,
             verdict: verdict.clone(),
             profile: made.profile,
+            rests_on: made.rests_on,
         };
         let Some(window) = tx.add_judged_window(&stored, at).await? else {
             return Err(overtaken(&made.watch.id));
         };
         verdicts.push(verdict);
-        if let Some(alert) = alert(&mut tx, declaration, made, window).await? {
+        let turn = Turn {
+            watch: &made.watch,
+            verdict: &made.remembered.verdict,
+            change: made.remembered.change,
+            phase: made.remembered.memory.phase,
+            window: made.window,
+            id: window,
+        };
+        if let Some(alert) = alert(&mut tx, declaration, &turn).await? {
             events.extend(alert_event(&alert, evidence));
             told.push(alert);
         }
@@ -96,28 +107,43 @@ pub(super) async fn keep(
     Ok(told)
 }
 
+/// A window with which an alert may change.
+pub(super) struct Turn<'a> {
+    pub(super) watch: &'a Watch,
+    pub(super) verdict: &'a Verdict,
+    /// What becomes of the alert.
+    pub(super) change: Option<Change>,
+    /// How it stands afterwards.
+    pub(super) phase: Phase,
+    pub(super) window: Window,
+    /// The number of the window.
+    pub(super) id: u64,
+}
+
 /// Takes the alert of a series on.
-async fn alert(
+pub(super) async fn alert(
     tx: &mut Tx,
     declaration: &Declaration,
-    made: &Made,
-    window: u64,
+    turn: &Turn<'_>,
 ) -> Result<Option<Told>, Error> {
     let endpoint = &declaration.endpoint;
-    let (Some(monitor), verdict) = (made.watch.alert(), &made.remembered.verdict) else { return Ok(None) };
-    let id = fingerprint(endpoint, &made.watch.id);
+    let (watch, verdict, window) = (turn.watch, turn.verdict, turn.id);
+    let Some(monitor) = watch.alert() else { return Ok(None) };
+    let id = fingerprint(endpoint, &watch.id);
     let open = tx.open_alert(id).await?;
-    let Some(change) = made.remembered.change else {
-        // While it is broken, the alert says what is known now.
-        if let Some(mut open) = open.filter(|_| verdict.state == State::Broken) {
+    let Some(change) = turn.change else {
+        // While it is broken, the alert says what is known now of the last window that was.
+        if let Some(mut open) =
+            open.filter(|open| verdict.state == State::Broken && open.made.window <= window)
+        {
             (open.made.why, open.made.at_risk, open.made.window) =
                 (verdict.why.clone(), verdict.at_risk, window);
             tx.update_alert(&open).await?;
         }
         return Ok(None);
     };
-    let since = made.remembered.memory.phase.since().unwrap_or(made.window.from);
-    let until = made.window.to;
+    let since = turn.phase.since().unwrap_or(turn.window.from);
+    let until = turn.window.to;
     let mut alert = match open {
         Some(open) => open,
         None => {
@@ -125,7 +151,7 @@ async fn alert(
             let new = NewAlert {
                 fingerprint: id,
                 endpoint: endpoint.clone(),
-                watch: made.watch.id.clone(),
+                watch: watch.id.clone(),
                 monitor: monitor.to_owned(),
                 since,
                 why: verdict.why.clone(),
@@ -153,7 +179,12 @@ async fn alert(
 }
 
 /// Queues one message for each receiver about everything that changed.
-async fn tell(tx: &mut Tx, declaration: &Declaration, told: &[Told], at: Timestamp) -> Result<(), Error> {
+pub(super) async fn tell(
+    tx: &mut Tx,
+    declaration: &Declaration,
+    told: &[Told],
+    at: Timestamp,
+) -> Result<(), Error> {
     if told.is_empty() {
         return Ok(());
     }
@@ -226,7 +257,7 @@ pub(super) fn currency(objective: &Objective) -> Option<String> {
     objective.costs.as_ref()?.currency.clone()
 }
 
-fn alert_event(told: &Told, evidence: Digest) -> Option<EventKind> {
+pub(super) fn alert_event(told: &Told, evidence: Digest) -> Option<EventKind> {
     let Told { alert, until, .. } = told;
     let made = &alert.made;
     let (endpoint, monitor, watch) = (made.endpoint.clone(), made.monitor.clone(), made.watch.clone());
@@ -258,10 +289,10 @@ fn alert_event(told: &Told, evidence: Digest) -> Option<EventKind> {
     }
 }
 
-fn text<T: serde::Serialize>(value: &T) -> Result<String, Error> {
+pub(super) fn text<T: serde::Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::new(Code::InternalError, error.to_string()))
 }
 
-fn overtaken(watch: &str) -> Error {
+pub(super) fn overtaken(watch: &str) -> Error {
     Error::new(Code::ResourceConflict, format!("another server judged a window of `{watch}` in between"))
 }

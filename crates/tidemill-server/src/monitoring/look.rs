@@ -1,12 +1,15 @@
 //! From the rows of a window and what they are compared with to what a monitor looks at.
 
+use std::sync::Arc;
+
 use tidemill_core::Timestamp;
 use tidemill_core::declare::Costs;
 use tidemill_data::Profile;
 use tidemill_data::drift::{DriftOptions, Rules, between_profiles};
 use tidemill_monitor::window::Window;
 use tidemill_monitor::{
-    Columns, Compared, Kind, Monitor, QualitySeen, Seen, Side, StaleSeen, Watch, metric_of,
+    Columns, Compared, Kind, Monitor, QualitySeen, Reference as Against, Seen, Side, StaleSeen, Watch,
+    metric_of,
 };
 
 use super::reference::Reference;
@@ -26,6 +29,8 @@ pub(super) struct Look<'a> {
     pub(super) hidden: &'a [String],
     /// Inputs whose values are shown nowhere, of windows as of what was learned from.
     pub(super) secret: &'a [String],
+    /// The profile of the dataset that the monitor compares with, or why there is none.
+    pub(super) dataset: Option<Result<Arc<Profile>, String>>,
     /// The figure that was estimated before labels came.
     pub(super) estimated: Option<f64>,
     /// Whether the time of predictions is one that requests say.
@@ -46,16 +51,10 @@ impl Look<'_> {
                     Columns::Word(_) => None,
                     Columns::List(columns) => Some(columns.clone()),
                 };
-                self.drift(
-                    Side::Inputs,
-                    rule.against == tidemill_monitor::Reference::Previous,
-                    columns,
-                    rule.share,
-                )
+                self.drift(Side::Inputs, &rule.against, columns, rule.share)
             }
             Kind::Monitor(Monitor::PredictionDrift(rule)) => {
-                let is_previous = rule.against == tidemill_monitor::Reference::Previous;
-                self.drift(Side::Predictions, is_previous, None, None)
+                self.drift(Side::Predictions, &rule.against, None, None)
             }
             Kind::Monitor(Monitor::Quality(_)) => self.rows.map_or_else(nothing, |rows| {
                 Seen::Quality(QualitySeen {
@@ -107,33 +106,40 @@ impl Look<'_> {
         StaleSeen { model: self.reference.name.clone(), age: begin.map(age) }
     }
 
-    fn drift(self, side: Side, is_previous: bool, columns: Option<Vec<String>>, share: Option<f64>) -> Seen {
+    fn drift(self, side: Side, with: &Against, columns: Option<Vec<String>>, share: Option<f64>) -> Seen {
+        let is_previous = *with == Against::Previous;
         let name = &self.reference.name;
         let Some(current) = self.profile else {
             return Seen::Nothing("the window holds no records".to_owned());
         };
-        let (reference, against) = if is_previous {
-            (self.before.as_ref(), "the window before".to_owned())
-        } else {
-            match side {
-                Side::Inputs => {
-                    (self.reference.inputs.as_ref(), format!("the data that {name} was trained on"))
-                }
-                Side::Predictions => {
-                    (self.reference.predictions.as_ref(), format!("the answers of {name} on its test rows"))
-                }
+        let found = match (with, side) {
+            (Against::Previous, _) => (self.before.as_ref(), "the window before".to_owned()),
+            (Against::Dataset(name), _) => match &self.dataset {
+                Some(Ok(profile)) => (Some(&**profile), format!("the dataset {name}")),
+                Some(Err(why)) => return Seen::Nothing(why.clone()),
+                None => (None, format!("the dataset {name}")),
+            },
+            (Against::Training, Side::Inputs) => {
+                (self.reference.inputs.as_ref(), format!("the data that {name} was trained on"))
+            }
+            (Against::Training, Side::Predictions) => {
+                (self.reference.predictions.as_ref(), format!("the answers of {name} on its test rows"))
             }
         };
+        let (reference, against) = found;
         let Some(reference) = reference else {
-            let why = if is_previous {
-                "there is no window before it".to_owned()
-            } else {
-                format!(
-                    "{name} says nothing of {against}: models that `train` steps make do, for others declare `against: previous`"
-                )
+            let hint = match side {
+                Side::Inputs => "`against: previous` or `against: DATASET@VERSION`",
+                Side::Predictions => "`against: previous`",
             };
-            return Seen::Nothing(why);
+            return Seen::Nothing(match with {
+                Against::Previous => "there is no window before it".to_owned(),
+                _ => format!(
+                    "{name} says nothing of {against}: models that `train` steps make do, for others declare {hint}"
+                ),
+            });
         };
+        let is_dataset = matches!(with, Against::Dataset(_));
         let answers = [SCORE.to_owned(), LABEL.to_owned()];
         let (columns, mut skip) = match side {
             Side::Predictions => (Some(answers.to_vec()), Vec::new()),
@@ -168,6 +174,8 @@ impl Look<'_> {
                     .skipped
                     .into_iter()
                     .filter(|skipped| !answers.contains(&skipped.column))
+                    // A dataset has columns that the model never sees.
+                    .filter(|skipped| !is_dataset || current.columns().any(|name| name == skipped.column))
                     .filter(|skipped| {
                         !hidden.contains(&skipped.column) && !self.secret.contains(&skipped.column)
                     })
@@ -192,8 +200,6 @@ impl Look<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{ArrayRef, RecordBatch, StringArray};
     use tidemill_data::Table;
 
@@ -206,6 +212,37 @@ mod tests {
         let kind = |row: usize| format!("kind {}", row % 5);
         let batch = RecordBatch::try_from_iter([("email", column(&text)), ("kind", column(&kind))]).unwrap();
         Profile::of(&Table::from_batches(batch.schema(), vec![batch]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_window_is_compared_with_a_version_of_a_dataset() {
+        let kept = Arc::new(profile(|row| format!("user{}@example.org", row % 7)));
+        let logged = profile(|row| format!("user{}@example.org", row % 2));
+        let reference = Reference { name: "sk@1".to_owned(), ..Reference::default() };
+        let seen = |with: &Against, dataset: Option<Result<Arc<Profile>, String>>| {
+            let look = Look {
+                window: Window { from: Timestamp::from_millis(0), to: Timestamp::from_millis(1) },
+                rows: None,
+                profile: Some(&logged),
+                before: None,
+                reference: &reference,
+                hidden: &[],
+                secret: &[],
+                dataset,
+                estimated: None,
+                is_dated: false,
+            };
+            look.drift(Side::Inputs, with, None, None)
+        };
+        let with = Against::Dataset("users@2".to_owned());
+        let Seen::Drift(compared) = seen(&with, Some(Ok(kept))) else { panic!() };
+        assert_eq!((compared.against.as_str(), compared.rows_reference), ("the dataset users@2", 500));
+        assert!(compared.battery.reason.contains("email"), "{}", compared.battery.reason);
+        let why = "`users@2` has no profile yet".to_owned();
+        assert_eq!(seen(&with, Some(Err(why.clone()))), Seen::Nothing(why));
+        // A model without a training of ours says what can be declared.
+        let Seen::Nothing(why) = seen(&Against::Training, None) else { panic!() };
+        assert!(why.contains("sk@1") && why.ends_with("or `against: DATASET@VERSION`"), "{why}");
     }
 
     #[test]
@@ -222,10 +259,11 @@ mod tests {
                 reference: &reference,
                 hidden,
                 secret: &["kind".to_owned()],
+                dataset: None,
                 estimated: None,
                 is_dated: false,
             };
-            match look.drift(Side::Inputs, false, None, None) {
+            match look.drift(Side::Inputs, &Against::Training, None, None) {
                 Seen::Drift(compared) => compared,
                 other => panic!("{other:?}"),
             }

@@ -16,6 +16,7 @@ pub(crate) mod meter;
 pub(crate) mod notify;
 mod reference;
 mod releases;
+mod restate;
 mod rows;
 mod scan;
 mod spans;

@@ -10,7 +10,7 @@ use tidemill_core::Timestamp;
 use tidemill_core::declare::Objective;
 use tidemill_data::profile::ProfileBuilder;
 use tidemill_data::{Profile, ProfileOptions, Table};
-use tidemill_monitor::Calibration;
+use tidemill_monitor::{Calibration, Reference as Against};
 use tidemill_registry::Registry;
 use tidemill_serve::gateway::settings::ServingSettings;
 use tidemill_serve::gateway::source::SourceError;
@@ -73,6 +73,8 @@ pub(super) struct References {
     source: RegistrySource,
     /// The one that was asked for last stands last.
     known: VecDeque<(Key, Arc<Reference>)>,
+    /// Profiles of versions of datasets, by what monitors call them.
+    datasets: VecDeque<(String, Arc<Profile>)>,
 }
 
 /// Model, version, and the objective: what is right and which column holds times is the project's to say.
@@ -84,7 +86,7 @@ const REMEMBERED: usize = 16;
 impl References {
     pub(super) fn new(registry: &Registry, scratch: std::path::PathBuf) -> Self {
         let source = RegistrySource::new(registry.clone(), Vec::new(), scratch, ServingSettings::default());
-        Self { registry: registry.clone(), source, known: VecDeque::new() }
+        Self { registry: registry.clone(), source, known: VecDeque::new(), datasets: VecDeque::new() }
     }
 
     /// What is known of a version. A file that cannot be read is said in the log, and counts as absent.
@@ -113,6 +115,52 @@ impl References {
         }
         self.known.push_back((key, Arc::clone(&read)));
         read
+    }
+
+    /// The profile of a version of a dataset, which never changes.
+    ///
+    /// # Errors
+    ///
+    /// Says why there is none, and what to do.
+    pub(super) async fn dataset(&mut self, against: &Against) -> Result<Arc<Profile>, String> {
+        let text = against.as_str();
+        if let Some((_, known)) = self.datasets.iter().find(|(known, _)| known == text) {
+            return Ok(Arc::clone(known));
+        }
+        let found = Arc::new(self.profile_of(against).await?);
+        if self.datasets.len() >= REMEMBERED {
+            self.datasets.pop_front();
+        }
+        self.datasets.push_back((text.to_owned(), Arc::clone(&found)));
+        Ok(found)
+    }
+
+    async fn profile_of(&self, against: &Against) -> Result<Profile, String> {
+        let text = against.as_str();
+        let (name, version) = against
+            .version()
+            .ok_or_else(|| format!("`{text}` is no version of a dataset, such as `flights@3`"))?;
+        let unreadable =
+            |error: &dyn std::fmt::Display| format!("the profile of `{text}` cannot be read: {error}");
+        let db = self.registry.db();
+        let found = db.dataset_version(&name, Some(version)).await.map_err(|error| unreadable(&error))?;
+        let content = found.map(|found| found.content).ok_or_else(|| {
+            format!("there is no `{text}` to compare with: `tidemill data ls {name}` lists versions, `tidemill data add {name} PATH` stores one")
+        })?;
+        let kept = db.profiles_of(&[content]).await.map_err(|error| unreadable(&error))?;
+        let Some((_, digest)) = kept.first().copied() else {
+            return Err(format!("`{text}` has no profile yet: `tidemill data profile {text}` makes it"));
+        };
+        let store = self.registry.store().clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let bytes = store.get(&digest).map_err(|error| error.to_string())?;
+            Profile::from_bytes(&bytes).map_err(|error| error.to_string())
+        });
+        let read = read.await.map_err(|error| unreadable(&error))?;
+        read.map_err(|error| {
+            let why = unreadable(&error);
+            format!("{why}; `tidemill data profile {text}` makes it anew")
+        })
     }
 
     async fn read(

@@ -190,7 +190,8 @@ impl Rows {
                 self.classes.take(answer, truth.as_ref().and_then(|truth| truth.get(row)?.as_deref()));
             }
             // Without a score there is only the class to order rows by.
-            let is_said = answer.map(|answer| answer == wanted);
+            // What the release decided when it answered, where it has a threshold of its own.
+            let is_said = answers.decision(row).or(answer.map(|answer| answer == wanted));
             let Some(score) = score.or_else(|| is_said.map(|said| f64::from(u8::from(said)))) else {
                 continue;
             };

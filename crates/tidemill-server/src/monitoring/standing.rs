@@ -5,7 +5,7 @@ use tidemill_core::declare::Objective;
 use tidemill_db::Db;
 use tidemill_monitor::alert::{Phase, Weight, order};
 use tidemill_monitor::window::Window;
-use tidemill_monitor::{Kind, Monitor, Verdict};
+use tidemill_monitor::{Ago, Kind, Monitor, Verdict};
 use tidemill_registry::Error;
 
 use super::declare::declarations;
@@ -30,6 +30,8 @@ pub struct Standing {
     pub windows: u64,
     /// The last of them.
     pub last: Option<Last>,
+    /// The window that was judged again last, since outcomes came later.
+    pub restated: Option<Ago>,
 }
 
 /// The last window of a series.
@@ -87,6 +89,7 @@ pub async fn standing(db: &Db, endpoint: Option<&str>) -> Result<Vec<Standing>, 
                 unit,
                 windows: stored.map_or(0, |series| series.revision),
                 last,
+                restated: memory.restated,
             });
         }
     }

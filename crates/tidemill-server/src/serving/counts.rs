@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Number;
+use tidemill_registry::{Code, Error};
 use tidemill_serve::gateway::Gateway;
+use tidemill_serve::gateway::compared::{Compared, DISTANCES};
 use tidemill_serve::gateway::metrics::LATENCY;
 use utoipa::ToSchema;
 
@@ -21,6 +23,18 @@ pub(crate) const MOST_ARMS: usize = 10_000;
 const MOST_COUNTED: u64 = 1_000_000_000;
 /// Buckets of latencies.
 const BUCKETS: usize = LATENCY.len() + 1;
+/// The bounds of older gateways, which have 16 buckets and say none.
+const FIRST: [u64; 15] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    10_000_000,
+];
+/// The bounds of gateways that have 18 buckets and say none.
+const SECOND: [u64; 17] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 10_000_000,
+];
+/// The most bounds that a gateway can have.
+const MOST_BOUNDS: usize = 200;
 
 /// What a gateway counted since its last report.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
@@ -59,11 +73,49 @@ pub(crate) struct Counts {
     #[serde(default, deserialize_with = "whole", skip_serializing_if = "is_none")]
     #[schema(required = false)]
     pub(crate) refused: u64,
-    /// Requests by how long they took: up to 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1,000, 2,500,
-    /// 5,000 and 10,000 milliseconds, and longer.
-    #[schema(min_items = 18, max_items = 18)]
+    /// Rows that it answered as a shadow beside the arm that answered the caller, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) compared: Option<Agreed>,
+    /// Requests by how long they took: a number for each of `bounds_us`, and one for all that took longer.
+    #[schema(min_items = 2, max_items = 201)]
     #[serde(deserialize_with = "wholes")]
     pub(crate) latencies: Vec<u64>,
+    /// Up to how many microseconds requests of a bucket took, rising. Where they are not given: 50, 100, 250, 500, 1,000, 2,500, 5,000,
+    /// 10,000, 25,000, 50,000, 100,000, 250,000, 500,000, 1,000,000, 2,500,000, 5,000,000 and 10,000,000; of 16 buckets the same without
+    /// 2,500,000 and 5,000,000.
+    #[serde(default, deserialize_with = "wholes", skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 200, required = false)]
+    pub(crate) bounds_us: Vec<u64>,
+}
+
+/// How far a shadow agreed with the arm that answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ArmAgreement)]
+pub(crate) struct Agreed {
+    /// Rows with the same decision.
+    #[serde(deserialize_with = "whole")]
+    pub(crate) same: u64,
+    /// Rows with another one.
+    #[serde(deserialize_with = "whole")]
+    pub(crate) different: u64,
+    /// Rows by how far their scores were apart, in steps of 0.005, the last one for one and more.
+    #[schema(min_items = 201, max_items = 201)]
+    #[serde(deserialize_with = "wholes")]
+    pub(crate) apart: Vec<u64>,
+}
+
+impl From<Compared> for Agreed {
+    fn from(Compared { same, different, apart }: Compared) -> Self {
+        Self { same, different, apart }
+    }
+}
+
+impl Agreed {
+    fn counted(&self, sane: impl Fn(u64) -> u64) -> Compared {
+        let apart = self.apart.iter().map(|count| sane(*count)).collect();
+        Compared { same: sane(self.same), different: sane(self.different), apart }
+    }
 }
 
 /// Not sent, so that a server that does not know it yet takes the report.
@@ -91,6 +143,38 @@ fn of<E: serde::de::Error>(number: &Number) -> Result<u64, E> {
 }
 
 impl Counts {
+    /// The latencies in the buckets of this server. What took up to a bound is counted as if it had taken that long, so nothing looks faster
+    /// than it was.
+    ///
+    /// # Errors
+    ///
+    /// Says which buckets are expected.
+    fn own_latencies(&self) -> Result<Vec<u64>, String> {
+        let bounds: &[u64] = match (self.bounds_us.as_slice(), self.latencies.len()) {
+            ([], 16) => &FIRST,
+            ([], 18) => &SECOND,
+            ([], _) => {
+                return Err(format!("{} buckets without `bounds_us`, expected 18", self.latencies.len()));
+            }
+            (bounds, _) => bounds,
+        };
+        if bounds.len() > MOST_BOUNDS || !bounds.is_sorted_by(|one, next| one < next) {
+            return Err(format!("`bounds_us` are at most {MOST_BOUNDS}, each above the one before"));
+        }
+        if self.latencies.len() != bounds.len() + 1 {
+            let (found, expected) = (self.latencies.len(), bounds.len() + 1);
+            return Err(format!("{found} buckets, expected {expected} with {} bounds", bounds.len()));
+        }
+        let mut own = vec![0_u64; BUCKETS];
+        let places = bounds.iter().map(|bound| LATENCY.partition_point(|own| own < bound));
+        for (count, place) in self.latencies.iter().zip(places.chain([LATENCY.len()])) {
+            if let Some(sum) = own.get_mut(place) {
+                *sum = sum.saturating_add((*count).min(MOST_COUNTED)).min(MOST_COUNTED);
+            }
+        }
+        Ok(own)
+    }
+
     /// What is new since `before`; nothing where nothing is.
     fn since(mut self, before: Option<&Self>) -> Option<Self> {
         if let Some(before) = before {
@@ -100,8 +184,13 @@ impl Counts {
             for (now, before) in self.latencies.iter_mut().zip(&before.latencies) {
                 *now = now.saturating_sub(*before);
             }
+            if let (Some(now), Some(before)) = (&mut self.compared, &before.compared) {
+                *now = now.counted(|count| count).since(&before.counted(|count| count)).into();
+            }
         }
-        (self.answered + self.failed + self.refused + self.latencies.iter().sum::<u64>() > 0).then_some(self)
+        self.compared = self.compared.take().filter(|compared| !compared.counted(|count| count).is_empty());
+        let counted = self.answered + self.failed + self.refused + self.latencies.iter().sum::<u64>();
+        (counted > 0 || self.compared.is_some()).then_some(self)
     }
 }
 
@@ -115,16 +204,27 @@ impl Reported {
     /// # Errors
     ///
     /// Says what of the report cannot be.
-    pub(crate) fn take(&self, gateway: &Gateway, report: &Report) -> Result<usize, String> {
+    pub(crate) fn take(&self, gateway: &Gateway, report: &Report) -> Result<usize, Error> {
         if report.gateway.is_empty() || report.gateway.chars().count() > 64 {
-            return Err("the name of the gateway has 1 to 64 characters".to_owned());
+            return Err(Error::invalid("the name of the gateway has 1 to 64 characters"));
         }
         if report.arms.len() > MOST_ARMS {
-            return Err(format!("a report has at most {MOST_ARMS} arms, not {}", report.arms.len()));
+            let found = report.arms.len();
+            return Err(Error::invalid(format!("a report has at most {MOST_ARMS} arms, not {found}")));
         }
-        if let Some(wrong) = report.arms.iter().find(|arm| arm.latencies.len() != BUCKETS) {
-            let (endpoint, arm, found) = (&wrong.endpoint, &wrong.arm, wrong.latencies.len());
-            return Err(format!("`{endpoint}`, `{arm}`: {found} buckets of latencies, expected {BUCKETS}"));
+        // A schema cannot say how two lists go together, so this is no matter of the form.
+        let wrong = |arm: &Counts, why: String| {
+            let why = format!("`{}`, `{}`, latencies: {why}", arm.endpoint, arm.arm);
+            Error::new(Code::InvalidState, why)
+        };
+        let latencies = report.arms.iter().map(|arm| arm.own_latencies().map_err(|why| wrong(arm, why)));
+        let latencies: Vec<Vec<u64>> = latencies.collect::<Result<_, _>>()?;
+        let is_short =
+            |arm: &&Counts| arm.compared.as_ref().is_some_and(|found| found.apart.len() != DISTANCES);
+        if let Some(wrong) = report.arms.iter().find(is_short) {
+            let (endpoint, arm) = (&wrong.endpoint, &wrong.arm);
+            let why = format!("`{endpoint}`, `{arm}`: expected {DISTANCES} counts of differences");
+            return Err(Error::invalid(why));
         }
         // Held until everything is added: the same report on two connections counts once.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -141,7 +241,7 @@ impl Reported {
             known.remove(&oldest);
         }
         let mut counted = 0;
-        for counts in &report.arms {
+        for (counts, latencies) in report.arms.iter().zip(&latencies) {
             let endpoint =
                 gateway.endpoint(&counts.endpoint).filter(|found| found.revision == counts.revision);
             let arm = endpoint.as_ref().and_then(|endpoint| {
@@ -149,9 +249,11 @@ impl Reported {
             });
             if let Some(arm) = arm {
                 let sane = |count: u64| count.min(MOST_COUNTED);
-                let latencies: Vec<u64> = counts.latencies.iter().copied().map(sane).collect();
-                arm.counted.add(sane(counts.answered), sane(counts.failed), &latencies);
+                arm.counted.add(sane(counts.answered), sane(counts.failed), latencies);
                 arm.counted.add_refused(sane(counts.refused));
+                if let Some(compared) = &counts.compared {
+                    arm.counted.add_compared(&compared.counted(sane));
+                }
                 counted += 1;
             }
         }
@@ -215,7 +317,10 @@ fn counted(gateway: &Gateway) -> HashMap<(String, u64, String), Counts> {
                 answered: arm.counted.answers(),
                 failed: arm.counted.failures(),
                 refused: arm.counted.refusals(),
+                compared: arm.counted.compared().map(Agreed::from),
                 latencies: arm.counted.latencies().into_iter().map(|(_, count)| count).collect(),
+                // Older servers know this field not, and these bounds.
+                bounds_us: if LATENCY[..] == SECOND[..] { Vec::new() } else { LATENCY.to_vec() },
             };
             found.insert((name.clone(), endpoint.revision, arm_name.to_owned()), counts);
         }
@@ -240,16 +345,60 @@ mod tests {
     }
 
     #[test]
+    fn buckets_of_other_bounds_are_counted_in_those_that_are_as_slow() {
+        let own = |latencies: Vec<u64>, bounds_us: &[u64]| {
+            Counts { latencies, bounds_us: bounds_us.to_vec(), ..Counts::default() }.own_latencies()
+        };
+        let eighteen: Vec<u64> = (1..=18).collect();
+        assert_eq!(own(eighteen.clone(), &[]).unwrap(), eighteen);
+        // An older gateway: its last bucket but one ends at ten seconds and begins at one.
+        let mut expected: Vec<u64> = (1..=14).collect();
+        expected.extend([0, 0, 15, 16]);
+        assert_eq!(own((1..=16).collect(), &[]).unwrap(), expected);
+        // A newer one, with finer and with coarser bounds.
+        let newer = own(vec![1, 2, 4, 8, 16], &[75, 100, 3_000, 60_000_000]).unwrap();
+        let mut expected = vec![0; 18];
+        (expected[1], expected[6], expected[17]) = (1 + 2, 4, 8 + 16);
+        assert_eq!(newer, expected);
+        assert_eq!(own(vec![u64::MAX, 1], &[50]).unwrap()[0], MOST_COUNTED);
+        for (latencies, bounds, why) in [
+            (vec![0; 17], &[][..], "17 buckets without `bounds_us`"),
+            (vec![0; 3], &[5, 5][..], "each above the one before"),
+            (vec![0; 3], &[5][..], "3 buckets, expected 2"),
+        ] {
+            let error = own(latencies, bounds).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
     fn only_what_is_new_is_told() {
         let counts = |answered, slow| {
             let mut latencies = vec![0; BUCKETS];
             latencies[3] = slow;
             let (endpoint, arm) = ("e".into(), "a".into());
-            Counts { endpoint, revision: 2, arm, answered, failed: 1, refused: answered, latencies }
+            let bounds_us = Vec::new();
+            Counts {
+                endpoint,
+                revision: 2,
+                arm,
+                answered,
+                failed: 1,
+                refused: answered,
+                compared: Some(Agreed {
+                    same: answered,
+                    different: 1,
+                    apart: (0..DISTANCES as u64).map(|at| if at == 2 { answered } else { 0 }).collect(),
+                }),
+                latencies,
+                bounds_us,
+            }
         };
         assert_eq!(counts(5, 6).since(None), Some(counts(5, 6)));
         let new = counts(9, 10).since(Some(&counts(5, 6))).unwrap();
         assert_eq!((new.answered, new.failed, new.refused, new.latencies[3]), (4, 0, 4, 4));
+        let compared = new.compared.unwrap();
+        assert_eq!((compared.same, compared.different, compared.apart[2]), (4, 0, 4));
         assert_eq!(counts(5, 6).since(Some(&counts(5, 6))), None);
     }
 }

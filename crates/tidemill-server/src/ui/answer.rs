@@ -31,7 +31,7 @@ pub(super) fn answer(shown: &Shown, made: Made) -> Response {
         (Ok(page), Form::Json) => Json(page.json()).into_response(),
         (Ok(page), Form::Markdown) => {
             const KIND: HeaderValue = HeaderValue::from_static("text/markdown; charset=utf-8");
-            let picture = |figure: &Figure| shown.viewer.picture(&figure.id);
+            let picture = |figure: &Figure| shown.viewer.picture(figure);
             packed(shown.gzip, page.written(&picture).into_bytes(), KIND)
         }
         (Ok(page), Form::Svg(figure)) => match page.picture(figure.as_deref()) {

@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 use tidemill_core::{Actor, RunId, Timestamp};
 use tidemill_registry::Error;
-use tidemill_ui::{Field, Pager, Viewer, href};
+use tidemill_ui::{Field, Pager, Total, Viewer, href};
 use url::form_urlencoded;
 
 use crate::App;
@@ -181,7 +181,9 @@ impl Ask {
         let changed = |key: &str| changes.iter().any(|(changed, _)| *changed == key);
         let kept = self.query.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let kept = kept.filter(|(key, value)| {
-            !changed(key) && !value.is_empty() && !matches!(*key, "page" | "format" | "table")
+            !changed(key)
+                && !value.is_empty()
+                && !matches!(*key, "page" | "format" | "table" | "figure" | "finding")
         });
         let added = changes.iter().copied().filter(|(_, value)| !value.is_empty());
         let pairs: Vec<(&str, &str)> = kept.chain(added).collect();
@@ -196,11 +198,21 @@ impl Ask {
     }
 
     /// The way to the pages beside this one of a list; `next` is by what the next one is asked for.
-    pub(super) fn pager(&self, next: Option<&str>, shown: String) -> Pager {
+    /// What one row is called and several are, and how many there are on all pages, where that is known.
+    pub(super) fn pager(
+        &self,
+        next: Option<&str>,
+        here: usize,
+        total: Option<Total>,
+        what: [&str; 2],
+    ) -> Pager {
+        // A single page holds all there is.
+        let is_all = next.is_none() && !self.has("page");
+        let total = total.or_else(|| is_all.then_some(Total::Exactly(here as u64)));
         Pager {
             first: self.has("page").then(|| self.with(&[])),
             next: next.map(|next| self.with(&[("page", next)])),
-            shown,
+            ..Pager::of(here, total, what)
         }
     }
 }

@@ -286,7 +286,12 @@ fn choices(ask: &Ask, runs: &[Run], differing: &[&Key], metrics: &[&Key], axes: 
             runs.iter().map(|run| Control::Hidden { name: "run".into(), value: run.info.id.to_string() }),
         );
     }
-    controls.push(Control::Several { name: "axis".into(), label: "Axes".into(), choices: several });
+    controls.push(Control::Several {
+        name: "axis".into(),
+        label: "Axes".into(),
+        choices: several,
+        find: None,
+    });
     controls.push(select("across", "Across", differing));
     controls.push(select("up", "Up", differing));
     controls.push(select("curve", "Curve of", metrics));

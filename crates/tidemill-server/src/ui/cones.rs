@@ -102,7 +102,9 @@ fn looks_of(input: Input, candidate: Digest) -> Vec<(Digest, Look)> {
     match input {
         Input::Look { look, .. } => vec![(candidate, look)],
         Input::Looks { looks, .. } => named(looks).collect(),
-        Input::Outcomes { looks, of_each, .. } => own(looks).chain(named(of_each)).collect(),
+        Input::Outcomes { looks, of_each, .. } | Input::Kpis { looks, of_each, .. } => {
+            own(looks).chain(named(of_each)).collect()
+        }
         _ => Vec::new(),
     }
 }

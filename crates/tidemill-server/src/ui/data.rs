@@ -8,13 +8,14 @@ use tidemill_registry::Error;
 use tidemill_store::{Entry, EntryKind};
 use tidemill_ui::chart::spark;
 use tidemill_ui::{
-    Area, Block, Cell, Choice, Control, Crumb, Empty, Facts, FilterBox, Page, Section, Table, Tone, href,
+    Area, Block, Cell, Choice, Control, Crumb, Empty, Facts, FilterBox, Link, Page, Section, Table, Tone,
+    href,
 };
 use tokio::task::spawn_blocking;
 
 use super::Made;
 use super::ask::Ask;
-use super::{expectations, profile};
+use super::{difference, expectations, profile};
 
 /// Files whose differences are listed.
 const FILES: usize = 500;
@@ -97,8 +98,7 @@ pub(super) async fn dataset(ask: Ask) -> Made {
     let facts = if sizes.len() > 1 { facts.with("Size over versions", spark(&sizes)) } else { facts };
     let rows = versions.iter().take(VERSIONS).map(|version| {
         let number = version.version.to_string();
-        let before =
-            version.version.checked_sub(1).filter(|before| *before > 0).map(|before| before.to_string());
+        let before = version.version.checked_sub(1).filter(|before| *before > 0);
         vec![
             Cell::Text(format!("v{number}")),
             version.rows.map_or(Cell::None, Cell::Count),
@@ -109,7 +109,7 @@ pub(super) async fn dataset(ask: Ask) -> Made {
             Cell::text(version.actor.to_string()),
             Cell::Time(version.created_at, Some(ask.now)),
             before.map_or(Cell::None, |before| {
-                Cell::link(ask.with(&[("from", &before), ("to", &number)]) + "#difference", "what changed")
+                Cell::link(difference::place(name.as_str(), before, version.version), "what changed")
             }),
             Cell::Code(version.content.to_string()),
         ]
@@ -134,9 +134,9 @@ pub(super) async fn dataset(ask: Ask) -> Made {
     if versions.len() > 1 {
         let mut note = left_out("versions", "the newest", CHOICES, versions.len());
         if !note.is_empty() {
-            note += " `from` and `to` in the address, and the command below, take all of them.";
+            note += " `from` and `to` in the address, and `tidemill data diff`, take all of them.";
         }
-        let blocks_of = difference(&ask, &versions).await?;
+        let blocks_of = at_a_glance(&ask, &versions).await?;
         blocks.push(Block::Section(Section::new("difference", "Difference", blocks_of).note(note)));
     }
     blocks.extend(profile::sections(&ask, name.as_str(), &versions).await?);
@@ -158,18 +158,19 @@ pub(super) async fn dataset(ask: Ask) -> Made {
 }
 
 /// What is said where a list ends early; nothing where it does not.
-fn left_out(what: &str, which: &str, most: usize, all: usize) -> String {
+pub(super) fn left_out(what: &str, which: &str, most: usize, all: usize) -> String {
     if all <= most {
         return String::new();
     }
     format!("Of {} {what} {which} {most} are listed.", tidemill_ui::count(all as u64))
 }
 
-async fn difference(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<Block>, Error> {
-    let find = |key: &str, other: u64| {
-        let wanted = ask.get(key).and_then(|text| text.parse().ok()).unwrap_or(other);
-        versions.iter().find(|version| version.version == wanted)
-    };
+/// The box in which two versions are chosen.
+pub(super) fn chooser(
+    versions: &[DatasetVersion],
+    action: String,
+    [from, to]: [Option<&DatasetVersion>; 2],
+) -> FilterBox {
     let select = |name: &str, label: &str, chosen: Option<&DatasetVersion>| Control::Select {
         name: name.into(),
         label: label.into(),
@@ -184,14 +185,23 @@ async fn difference(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<Block>
             })
             .collect(),
     };
-    let (from, to) = (find("from", versions[1].version), find("to", versions[0].version));
-    let filter = FilterBox {
-        action: href(&["data", ask.part(0)], &[]),
+    FilterBox {
+        action,
         label: "Versions to compare".into(),
         controls: vec![select("from", "From", from), select("to", "To", to)],
         button: "Compare".into(),
         ..FilterBox::default()
+    }
+}
+
+/// Two versions at a glance: sizes, columns and files. Their rows and values are on a page of their own.
+async fn at_a_glance(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<Block>, Error> {
+    let find = |key: &str, other: u64| {
+        let wanted = ask.get(key).and_then(|text| text.parse().ok()).unwrap_or(other);
+        versions.iter().find(|version| version.version == wanted)
     };
+    let (from, to) = (find("from", versions[1].version), find("to", versions[0].version));
+    let filter = chooser(versions, href(&["data", ask.part(0), "difference"], &[]), [from, to]);
     let mut blocks = vec![Block::Filter(filter)];
     let (Some(from), Some(to)) = (from, to) else { return Ok(blocks) };
     let change = |from: u64, to: u64| {
@@ -227,20 +237,16 @@ async fn difference(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<Block>
             "The content of one of them is not in this store; `tidemill data pull` fetches it.".into(),
         )),
     }
-    blocks.push(Block::Code(format!(
-        "tidemill data diff {}@{} {}@{}",
-        ask.part(0),
-        from.version,
-        ask.part(0),
-        to.version
-    )));
+    let address = difference::place(ask.part(0), from.version, to.version);
+    let text = format!("What rows and values changed from v{} to v{}", from.version, to.version);
+    blocks.push(Block::Links(vec![Link::new(address, text)]));
     Ok(blocks)
 }
 
-type Files = BTreeMap<String, (String, u64)>;
+pub(super) type Files = BTreeMap<String, (String, u64)>;
 
 /// The files of a version with digest and size; nothing where the store does not have them.
-async fn files(ask: &Ask, version: &DatasetVersion) -> Option<Files> {
+pub(super) async fn files(ask: &Ask, version: &DatasetVersion) -> Option<Files> {
     let store = ask.app.registry().store().clone();
     let (digest, bytes, is_file) = (version.content, version.bytes, version.kind == "file");
     let count = version.files;
@@ -261,7 +267,7 @@ async fn files(ask: &Ask, version: &DatasetVersion) -> Option<Files> {
     .ok()?
 }
 
-fn changed_files(before: &Files, after: &Files) -> Vec<Block> {
+pub(super) fn changed_files(before: &Files, after: &Files) -> Vec<Block> {
     let mut rows = Vec::new();
     for (path, (digest, bytes)) in after {
         match before.get(path) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tidemill_core::{Digest, EventKind, Timestamp};
 use tidemill_db::delivery::{Approval, Environment, Freeze, Rollout, RolloutFilter};
-use tidemill_db::{EventFilter, Order};
+use tidemill_db::{EventFilter, Listed, Order};
 use tidemill_deliver::rollout::State;
 use tidemill_registry::Error;
 use tidemill_ui::chart::{Span, Spans};
@@ -15,6 +15,7 @@ use super::ask::Ask;
 use super::rollout::{
     LIVE, Names, badge, held, names, percent, release_cell, release_link, rollout_link, waits_for_people,
 };
+use super::total;
 use crate::delivery::{plan_of, quarantines, standing};
 
 /// Rollouts of one page.
@@ -60,7 +61,8 @@ pub(super) async fn list(ask: Ask) -> Made {
     )
     .code("tidemill release flights-late@1 --to staging"));
     let next = rollouts.last().filter(|_| more).map(|last| last.id.to_string());
-    table.pager = Some(ask.pager(next.as_deref(), format!("{} rollouts", rollouts.len())));
+    let total = total::of(&ask, Listed::Rollouts).await?;
+    table.pager = Some(ask.pager(next.as_deref(), rollouts.len(), total, ["rollout", "rollouts"]));
 
     let environments = environment_table(&ask, &environments, &live, &names).await?;
     let mut blocks = vec![
@@ -223,7 +225,8 @@ pub(super) async fn releases(ask: Ask) -> Made {
     let mut table = release_table(&ask, &found);
     let next =
         found.last().filter(|_| more).map(|last| format!("{}-{}", last.created_at.millis(), last.digest));
-    table.pager = Some(ask.pager(next.as_deref(), format!("{} releases", found.len())));
+    let total = if ask.has("model") { None } else { total::of(&ask, Listed::Releases).await? };
+    table.pager = Some(ask.pager(next.as_deref(), found.len(), total, ["release", "releases"]));
     Ok(Page {
         title: "Releases".into(),
         area: Area::Delivery,

@@ -1,5 +1,6 @@
 //! The list of experiments.
 
+use tidemill_db::Listed;
 use tidemill_registry::{Error, Question, View};
 use tidemill_ui::{
     Area, Block, Cell, Column, Control, Empty, FilterBox, Page, Section, Sort, Table, href, markdown,
@@ -7,6 +8,7 @@ use tidemill_ui::{
 
 use super::Made;
 use super::ask::Ask;
+use super::total;
 use super::words::find;
 
 const PAGE: i64 = 100;
@@ -55,8 +57,10 @@ pub(super) async fn list(ask: Ask) -> Made {
                 ]
             })
             .collect();
-        let shown = format!("{} experiments", table.rows.len());
-        table.pager = Some(ask.pager(found.next_page_token.as_deref(), shown));
+        let is_whole = !ask.has("filter") && !ask.has("deleted");
+        let total = if is_whole { total::of(&ask, Listed::Experiments).await? } else { None };
+        let next = found.next_page_token.as_deref();
+        table.pager = Some(ask.pager(next, table.rows.len(), total, ["experiment", "experiments"]));
     }
     table.empty = Some(nothing(&ask, &error));
     let filter = FilterBox {

@@ -138,11 +138,7 @@ async fn list(ask: &Ask, root: &str, path: &ArtifactPath) -> Result<Option<Table
         "No files",
         "A program leaves them with mlflow.log_artifact; outputs of steps are on the page of the pipeline's run.",
     ));
-    table.pager = page.next.map(|next| tidemill_ui::Pager {
-        next: Some(ask.with(&[("page", &next)])),
-        shown: format!("{} files", table.rows.len()),
-        ..tidemill_ui::Pager::default()
-    });
+    table.pager = page.next.map(|next| ask.pager(Some(&next), table.rows.len(), None, ["file", "files"]));
     Ok(Some(table))
 }
 

@@ -6,18 +6,22 @@ use tidemill_core::{Event, EventKind, Quiet, Timestamp};
 use tidemill_db::{EventFilter, Order};
 use tidemill_registry::Error;
 use tidemill_ui::{
-    Area, Badge, Block, Cell, Control, Crumb, Empty, Facts, FilterBox, Page, Section, Table, Tone, href,
+    Area, Badge, Block, Cell, Control, Crumb, Empty, Facts, FilterBox, Page, Section, Table, Tone, Total,
+    href,
 };
 
 use super::Made;
 use super::ask::Ask;
+use super::total;
 use super::words::{details, said_of, subject_link};
 
 const PAGE: usize = 100;
-/// Events of a chain of causes.
-const CHAIN: usize = 50;
-/// Events after one among which its effects are looked for.
-const AFTER: usize = 2000;
+/// Events of a chain of causes that are shown, the nearest ones.
+const CHAIN: usize = 100;
+/// Effects of an event on one page.
+const EFFECTS: usize = 100;
+/// Effects are counted up to here.
+const COUNTED: u64 = 10_000;
 /// A log of at most so many events is read and hashed whole while one waits.
 const WHOLE: u64 = 200_000;
 
@@ -44,7 +48,8 @@ pub(super) async fn list(ask: Ask) -> Made {
             .link("/log", "The whole log"),
     );
     let next = events.last().filter(|_| more).map(|last| last.seq.to_string());
-    found.pager = Some(ask.pager(next.as_deref(), format!("{} events", events.len())));
+    let total = total::of_events(&ask, &filter).await?;
+    found.pager = Some(ask.pager(next.as_deref(), events.len(), total, ["event", "events"]));
     let line = |name: &str, label: &str, example: &str, wide| Control::Line {
         name: name.into(),
         label: label.into(),
@@ -155,20 +160,7 @@ pub(super) async fn event(ask: Ask) -> Made {
             facts = facts.with(key.replace('_', " "), Cell::Pre(said_of(key, value)));
         }
     }
-    let mut chain = vec![event.clone()];
-    while let Some(cause) = chain.last().and_then(|event| event.cause)
-        && chain.len() < CHAIN
-        && let Some(event) = find(&ask, cause).await?
-    {
-        chain.push(event);
-    }
-    chain.reverse();
-    let later = EventFilter { after: Some(seq), limit: Some(AFTER), ..EventFilter::default() };
-    let effects: Vec<Event> =
-        db.events(&later).await?.into_iter().filter(|later| later.cause == Some(seq)).collect();
-    chain.extend(effects);
-    let mut causes = table(&ask, &chain);
-    causes.id = "chain".into();
+    let (causes, effects) = (causes(&ask, &event).await?, effects(&ask, seq).await?);
     let head = db.log_head().await?;
     let proof = db.inclusion_proof(seq, head.size).await?;
     let entry = db.log_lines(seq - 1, 1).await?.pop().unwrap_or_default();
@@ -191,10 +183,8 @@ pub(super) async fn event(ask: Ask) -> Made {
         crumbs: vec![Crumb::new("/log", "Log")],
         blocks: vec![
             Block::Section(Section::new("about", "", vec![Block::Facts(facts)])),
-            Block::Section(
-                Section::new("causes", "What led to it, and what followed", vec![Block::Table(causes)])
-                    .note("From the first cause down to this event and to those that name it as their cause."),
-            ),
+            Block::Section(causes),
+            Block::Section(effects),
             Block::Section(
                 Section::new("proof", "Proof", vec![Block::Facts(proven), Block::Code(entry)])
                     .note("The leaf is the SHA-256 of a zero byte and this entry (RFC 6962); with the hashes beside the way it leads to the root."),
@@ -202,6 +192,40 @@ pub(super) async fn event(ask: Ask) -> Made {
         ],
         ..Page::default()
     })
+}
+
+/// The events that led to one, from the first cause down to it.
+async fn causes(ask: &Ask, event: &Event) -> Result<Section, Error> {
+    let mut chain = ask.app.registry().db().causes(event.cause, CHAIN).await?;
+    let further = chain.last().and_then(|first| first.cause.map(|_| first.seq));
+    chain.reverse();
+    chain.push(event.clone());
+    let mut table = table(ask, &chain);
+    table.id = "chain".into();
+    let section = Section::new("causes", "What led to it", vec![Block::Table(table)]);
+    Ok(match further {
+        Some(first) => section
+            .note(format!("The {CHAIN} nearest causes; the chain goes on before event {first}."))
+            .more(href(&["log", &first.to_string()], &[]) + "#causes", "what led to that one"),
+        None if event.cause.is_some() => section.note("From the first cause down to this event."),
+        None => section.note("It names no cause."),
+    })
+}
+
+/// The events that name one as their cause.
+async fn effects(ask: &Ask, seq: u64) -> Result<Section, Error> {
+    let db = ask.app.registry().db();
+    let after = ask.place(|text| text.parse::<u64>().ok())?.unwrap_or(seq);
+    let mut events = db.effects(seq, after, EFFECTS + 1).await?;
+    let more = events.len() > EFFECTS;
+    events.truncate(EFFECTS);
+    let next = events.last().filter(|_| more).map(|last| last.seq.to_string());
+    let total = Total::counted(db.count_effects(seq, COUNTED + 1).await?, COUNTED);
+    let mut table = table(ask, &events)
+        .or(Empty::new("Nothing followed from it", "No event names this one as its cause."));
+    table.id = "effects".into();
+    table.pager = Some(ask.pager(next.as_deref(), events.len(), Some(total), ["event", "events"]));
+    Ok(Section::new("effects", "What followed", vec![Block::Table(table)]))
 }
 
 async fn find(ask: &Ask, seq: u64) -> Result<Option<Event>, Error> {

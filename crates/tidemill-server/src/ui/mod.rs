@@ -13,12 +13,15 @@ mod curves;
 mod data;
 mod decide;
 mod delivery;
+mod difference;
+mod diffs;
 mod earned;
 mod evaluation;
 mod evidence;
 mod expectations;
 mod experiments;
 mod files;
+mod groups;
 mod home;
 mod log;
 mod models;
@@ -27,6 +30,7 @@ mod next;
 mod owner;
 mod pipeline;
 mod profile;
+mod projects;
 mod quarantine;
 mod release;
 mod rollout;
@@ -37,7 +41,9 @@ mod serving;
 mod session;
 mod sign_in;
 mod slices;
+mod stations;
 mod steps;
+mod total;
 mod verdict;
 mod version;
 mod words;
@@ -56,6 +62,7 @@ use crate::App;
 use ask::Ask;
 
 pub(crate) use cones::Cones;
+pub(crate) use diffs::Diffs;
 pub(crate) use session::{FormKey, actor};
 pub(crate) use sign_in::to_sign_in;
 
@@ -66,14 +73,17 @@ type Made = Result<Page, Error>;
 pub(crate) fn routes() -> Router<App> {
     Router::new()
         .route("/", page(home::home))
+        .route("/projects/{name}", page(projects::page))
         .route("/experiments", page(experiments::list))
         .route("/experiments/{id}", page(runs::table))
         .route("/runs/{id}", page(run::run))
+        .route("/runs/{id}/curves/{metric}", page(run::curve_page))
         .route("/compare", page(compare::compare))
         .route("/pipelines", page(pipeline::list))
         .route("/pipelines/{id}", page(steps::run))
         .route("/data", page(data::list))
         .route("/data/{name}", page(data::dataset))
+        .route("/data/{name}/difference", page(difference::page))
         .route("/data/{name}/expectations", page(expectations::page))
         .route("/models", page(models::list))
         .route("/models/{name}", page(models::model))

@@ -58,7 +58,7 @@ pub(super) async fn list(ask: Ask) -> Made {
         Table::new("models", "Models", &["model", "newest version", "aliases", "what it is", "changed"])
             .with(rows)
             .or(empty);
-    table.pager = Some(ask.pager(next.as_deref(), format!("{} models", items.len())));
+    table.pager = Some(ask.pager(next.as_deref(), items.len(), None, ["model", "models"]));
     let filter = FilterBox {
         action: "/models".into(),
         label: "Filter models".into(),
@@ -131,7 +131,7 @@ pub(super) async fn model(ask: Ask) -> Made {
         "Register what a run trained, with mlflow.register_model or on the page of a run in MLflow's pages.",
     ));
     let next = versions.last().filter(|_| more).map(|last| last.version.to_string());
-    table.pager = Some(ask.pager(next.as_deref(), format!("{} versions", versions.len())));
+    table.pager = Some(ask.pager(next.as_deref(), versions.len(), None, ["version", "versions"]));
     let mut blocks = Vec::new();
     if let Some(text) = model.description.as_deref().filter(|text| !text.is_empty()) {
         blocks.push(Block::Markup(markdown(text)));

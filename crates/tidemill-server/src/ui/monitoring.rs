@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use tidemill_core::{Digest, Timestamp};
-use tidemill_db::Db;
 use tidemill_db::monitoring::{Alert, AlertFilter, Judged};
+use tidemill_db::{Db, Listed};
 use tidemill_monitor::alert::{Phase, Weight, order};
 use tidemill_monitor::{Evidence, State, Verdict};
 use tidemill_registry::Error;
@@ -17,8 +17,9 @@ use tidemill_ui::{
 
 use super::Made;
 use super::ask::Ask;
-use super::home::Blocked;
 use super::owner::money_text;
+use super::stations::Blocked;
+use super::total;
 use crate::monitoring::{Standing, standing, verdict};
 
 /// Alerts that stand open, and those of one page of the past.
@@ -33,8 +34,8 @@ const ROWS: usize = 40;
 /// The share of rows that would have to change from which on a column is marked.
 const MOVED: f64 = 0.1;
 
-pub(super) const LIVE: [&str; 4] =
-    ["monitors.declared", "windows.evaluated", "alert.firing", "alert.resolved"];
+pub(super) const LIVE: [&str; 5] =
+    ["monitors.declared", "windows.evaluated", "windows.restated", "alert.firing", "alert.resolved"];
 
 pub(super) async fn list(ask: Ask) -> Made {
     let db = ask.app.registry().db();
@@ -154,10 +155,11 @@ async fn open(db: &Db) -> Result<Vec<Alert>, Error> {
 }
 
 /// What fires now, for the pages that say what is not well.
-pub(super) async fn firing(ask: &Ask) -> Result<Vec<Blocked>, Error> {
+pub(super) async fn firing(ask: &Ask, of: &(dyn Fn(&str) -> bool + Sync)) -> Result<Vec<Blocked>, Error> {
     let firing = by_money(ask.app.registry().db()).await?;
     Ok(firing
         .into_iter()
+        .filter(|alert| of(&alert.made.endpoint))
         .map(|alert| Blocked {
             what: Cell::link(
                 series_href(&alert.made.endpoint, &alert.made.watch),
@@ -418,7 +420,8 @@ async fn past(ask: &Ask) -> Result<Section, Error> {
     alerts.truncate(PAGE);
     let next = alerts.last().filter(|_| more).map(|last| last.id.to_string());
     let mut table = past_table(&alerts);
-    table.pager = Some(ask.pager(next.as_deref(), format!("{} alerts", alerts.len())));
+    let total = total::of(ask, Listed::Alerts).await?;
+    table.pager = Some(ask.pager(next.as_deref(), alerts.len(), total, ["alert", "alerts"]));
     Ok(Section::new("past", "All alerts", vec![Block::Table(table)]))
 }
 

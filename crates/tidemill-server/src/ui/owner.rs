@@ -14,8 +14,9 @@ use tidemill_ui::{
 
 use super::Made;
 use super::ask::Ask;
-use super::home::{self, Blocked};
+use super::projects::Scope;
 use super::rollout::{names, release_link, rollout_link, title, titles};
+use super::stations::{self, Blocked};
 use super::{delivery, earned, evaluation, serving};
 use crate::About;
 use crate::delivery::{plan_of, quarantines, standing, word_ends};
@@ -27,9 +28,8 @@ const THOUSAND: f64 = 1_000.0;
 
 pub(super) async fn owner(ask: Ask) -> Made {
     let about = ask.app.config().about.clone().unwrap_or_default();
-    let last = ask.app.registry().db().runs(1).await?.pop();
     let live = delivery::on_their_way(&ask).await?;
-    let (_, blocked) = home::look(&ask, last.as_ref(), &live).await?;
+    let (_, blocked) = stations::look(&ask, &Scope::whole(&ask).await?, &live).await?;
     let version = champion(&ask, &about).await?;
     let report = match &version {
         Some(version) => evaluation::report(&ask, version).await,

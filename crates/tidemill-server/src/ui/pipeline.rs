@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use tidemill_core::{RunId, StepState, Timestamp};
-use tidemill_db::{RunRecord, StepRun};
+use tidemill_db::{Listed, RunRecord, StepRun};
 use tidemill_registry::Error;
 use tidemill_ui::{Area, Block, Cell, Empty, Grid, GridRow, Link, Page, Section, Table, Tone, href};
 
 use super::Made;
 use super::ask::Ask;
 use super::evidence;
+use super::total;
 use super::words::{pipeline_badge, step_badge, took};
 
 const PAGE: usize = 50;
@@ -60,7 +61,8 @@ pub(super) async fn list(ask: Ask) -> Made {
     )
     .code("tidemill run"));
     let next = runs.last().filter(|_| more).map(|last| format!("{}-{}", last.started_at.millis(), last.id));
-    table.pager = Some(ask.pager(next.as_deref(), format!("{} runs", runs.len())));
+    let total = total::of(&ask, Listed::PipelineRuns).await?;
+    table.pager = Some(ask.pager(next.as_deref(), runs.len(), total, ["run", "runs"]));
     blocks.push(Block::Section(Section::new("runs-list", "Runs", vec![Block::Table(table)])));
     Ok(Page {
         title: "Pipelines".into(),

@@ -8,11 +8,11 @@ use tidemill_data::{ColumnType, Profile};
 use tidemill_db::{DatasetVersion, EventFilter, Order};
 use tidemill_registry::{Code, Error};
 use tidemill_ui::chart::{Bar, Bars};
-use tidemill_ui::{Block, Cell, Empty, Figure, Heat, HeatColumn, Link, Section, Table, href, number};
+use tidemill_ui::{Block, Cell, Empty, Figure, Heat, HeatColumn, Link, Section, Table, number};
 use tokio::task::spawn_blocking;
 
 use super::ask::Ask;
-use super::evidence;
+use super::{difference, evidence};
 
 /// Versions that the heat map compares.
 const VERSIONS: usize = 12;
@@ -69,6 +69,20 @@ pub(super) async fn sections(
     let profile = Section::new("profile", "Profile", blocks).note(note);
     let drift = drift(ask, name, versions, known).await?;
     Ok(vec![Block::Section(profile), Block::Section(drift)])
+}
+
+/// The kept profile of each of two versions, where there is one.
+pub(super) async fn kept(ask: &Ask, versions: [&DatasetVersion; 2]) -> Result<[Option<Profile>; 2], Error> {
+    let contents = versions.map(|version| version.content);
+    let known = ask.app.registry().db().profiles_of(&contents).await?;
+    let mut found = [None, None];
+    for (place, content) in found.iter_mut().zip(contents) {
+        if let Some((_, digest)) = known.iter().find(|(of, _)| *of == content) {
+            let bytes = evidence::tail(&ask.app, *digest, LARGEST).await?;
+            *place = bytes.and_then(|bytes| Profile::from_bytes(&bytes).ok());
+        }
+    }
+    Ok(found)
 }
 
 /// The profiles that are kept, oldest version first: the newest ones, and the first of all as what they are compared with.
@@ -199,10 +213,7 @@ async fn drift(
     let compared = compared.map_err(|error| Error::new(Code::InternalError, error.to_string()))?;
     let marks = releases(ask, versions).await?;
     let columns = compared.iter().map(|(version, _)| HeatColumn {
-        head: Link::new(
-            href(&["data", name], &[("from", &first.to_string()), ("to", &version.to_string())]),
-            format!("v{version}"),
-        ),
+        head: Link::new(difference::place(name, first, *version), format!("v{version}")),
         mark: marks
             .iter()
             .find(|(known, _)| known == version)

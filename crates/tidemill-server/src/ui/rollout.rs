@@ -92,6 +92,12 @@ pub(super) async fn rollout(ask: Ask) -> Made {
     let known = candidates::known(&plan, folded.as_ref());
 
     let mut facts = figures(&ask, &found, &plan, &state, &names);
+    for release in state.living(&plan) {
+        let Some(agreement) = state.agreement(release) else { continue };
+        let of =
+            if plan.contest.is_some() { format!(" of {}", title(&names, release)) } else { String::new() };
+        facts = facts.with(format!("Agreed as a shadow{of}"), Cell::Text(agreement.words()));
+    }
     if let Some(said) = recorded(db, id).await?.and_then(|event| record_in_words(&event.kind)) {
         facts = facts.with("Record in Git", Cell::text(said));
     }

@@ -161,7 +161,7 @@ async fn metric_table(ask: &Ask, run: &Run) -> Result<Block, Error> {
     for metric in own {
         let values = sparks.get(&metric.key).filter(|values| values.len() > 1);
         let small = values.map_or(Cell::None, |values| spark(values));
-        let address = href(&["runs", &id], &[("tab", "metrics"), ("curve", &metric.key)]);
+        let address = href(&["runs", &id, "curves", &metric.key], &[]);
         rows.push(vec![
             Cell::link(address, metric.key.clone()),
             Cell::Number(metric.value),
@@ -323,16 +323,21 @@ async fn metrics(ask: &Ask, run: &Run, system: bool) -> Result<Vec<Block>, Error
     let here = &keys[from..keys.len().min(from + CURVES)];
     let mut figures = Vec::with_capacity(here.len());
     for (at, key) in here.iter().enumerate() {
-        let name = figure_id(run, key);
-        let alone = ask.with(&[("curve", key), ("from", ""), ("name", "")]);
+        let (name, alone) = (figure_id(key), alone(ask, id, key, &[]));
         if at < DRAWN || ask.needs(&name) {
             let history = curves::read(&ask.app, id, key, &shape).await?;
             let figure = curves::figure(&name, key, &[(run_link(&run.info).text, history)], &shape);
-            figures.push(Figure { numbers: Some(alone), ..figure });
+            figures.push(Figure { numbers: Some(alone.clone()), address: Some(alone), ..figure });
         } else {
             let title = (*key).to_owned();
-            let later = ask.with(&[("curve", key), ("among", "all"), ("from", ""), ("name", "")]);
-            figures.push(Figure { id: name, title, later: Some(later), ..Figure::default() });
+            let later = self::alone(ask, id, key, &[("among", "all")]);
+            figures.push(Figure {
+                id: name,
+                title,
+                later: Some(later),
+                address: Some(alone),
+                ..Figure::default()
+            });
         }
     }
     let tab = if system { "system" } else { "metrics" };
@@ -365,28 +370,83 @@ async fn metrics(ask: &Ask, run: &Run, system: bool) -> Result<Vec<Block>, Error
     Ok(blocks)
 }
 
+/// The page of one curve, whose address says the run and the metric: it and its picture stay where they are.
+pub(super) async fn curve_page(ask: Ask) -> Made {
+    let id = ask.run_id()?;
+    let key = ask.part(1).to_owned();
+    let found = ask.app.registry().db().tracked_run(id).await?;
+    let run = found.ok_or_else(|| Error::missing(format!("there is no run `{id}`")))?;
+    let blocks = curve(&ask, &run, &key, &Shape::of(&ask)).await?;
+    let running = run.info.ended_at.is_none() && run_badge(run.info.status).tone == Tone::Busy;
+    Ok(Page {
+        title: key,
+        area: Area::Experiments,
+        crumbs: vec![Crumb::new("/experiments", "Experiments"), run_link(&run.info)],
+        blocks,
+        live: vec!["tracking.run.moved"],
+        growing: running,
+        ..Page::default()
+    })
+}
+
 /// One curve, wide, with its numbers; as one among all what is fetched when it comes into view.
 async fn curve(ask: &Ask, run: &Run, key: &str, shape: &Shape) -> Result<Vec<Block>, Error> {
+    let id = run.info.id;
     if !run.metrics.iter().any(|metric| metric.key == key) {
         return Err(Error::missing(format!("the run has no metric `{key}`")));
     }
-    let history = curves::read(&ask.app, run.info.id, key, shape).await?;
-    let mut figure = curves::figure(&figure_id(run, key), key, &[(run_link(&run.info).text, history)], shape);
+    let history = curves::read(&ask.app, id, key, shape).await?;
+    let mut figure = curves::figure(&figure_id(key), key, &[(run_link(&run.info).text, history)], shape);
+    figure.address = Some(alone(ask, id, key, &[]));
     if ask.get("among") == Some("all") {
-        figure.numbers = Some(ask.with(&[("among", "")]));
+        figure.numbers.clone_from(&figure.address);
         return Ok(vec![Block::Figure(Box::new(figure))]);
     }
-    figure.links = vec![Link::new(ask.with(&[("curve", "")]), "among all")];
-    let others = vec![
-        Control::Hidden { name: "tab".into(), value: ask.get("tab").unwrap_or("metrics").into() },
-        Control::Hidden { name: "curve".into(), value: key.to_owned() },
-    ];
-    let filter = shape.filter(href(&["runs", &run.info.id.to_string()], &[]), others);
-    Ok(vec![Block::Filter(filter), Block::Figure(Box::new(figure))])
+    let tab = if is_system(key) { "system" } else { "metrics" };
+    let all = [("tab", tab)].into_iter().chain(shape_of(ask)).collect::<Vec<_>>();
+    figure.links = vec![Link::new(href(&["runs", &id.to_string()], &all), "among all")];
+    let filter = shape.filter(href(&["runs", &id.to_string(), "curves", key], &[]), Vec::new());
+    let mut blocks = vec![Block::Filter(filter)];
+    if shape.range.is_some() {
+        blocks.push(Block::Links(vec![Link::new(ask.with(&[("x", "")]), "See all steps")]));
+    }
+    blocks.push(Block::Figure(Box::new(figure)));
+    Ok(blocks)
 }
 
-/// Names of metrics may hold anything; within a page they are numbered.
-fn figure_id(run: &Run, key: &str) -> String {
-    let at = run.metrics.iter().position(|metric| metric.key == key).unwrap_or_default();
-    format!("curve-{at}")
+/// How curves are shown, as the address says it.
+fn shape_of(ask: &Ask) -> impl Iterator<Item = (&str, &str)> {
+    ["x", "over", "smooth", "log"].into_iter().filter_map(move |key| Some((key, ask.get(key)?)))
+}
+
+/// The address of a curve and of its picture: by run and metric, and by how it is shown.
+fn alone(ask: &Ask, run: RunId, key: &str, more: &[(&str, &str)]) -> String {
+    let query: Vec<(&str, &str)> = shape_of(ask).chain(more.iter().copied()).collect();
+    href(&["runs", &run.to_string(), "curves", key], &query)
+}
+
+/// The name of a curve within a page, which is another one for each metric. Names of metrics may hold anything; what stands in no plain
+/// word is written by its bytes.
+fn figure_id(key: &str) -> String {
+    let mut id = "curve-".to_owned();
+    for byte in key.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => id.push(char::from(byte)),
+            _ => id.push_str(&format!(".{byte:02x}")),
+        }
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::figure_id;
+
+    #[test]
+    fn each_metric_has_a_name_of_its_own() {
+        assert_eq!(figure_id("val_loss-2"), "curve-val_loss-2");
+        assert_eq!(figure_id("a/b c"), "curve-a.2fb.20c");
+        assert_ne!(figure_id("a.2fb"), figure_id("a/b"));
+        assert_eq!(figure_id("é<"), "curve-.c3.a9.3c");
+    }
 }

@@ -3,25 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_core::Timestamp;
+use tidemill_db::search::KeyOf;
 use tidemill_db::tracking::{Experiment, Run, RunStatus, Stage};
-use tidemill_registry::{Answers, Question, View};
+use tidemill_registry::{Answers, Error, Question, View};
 use tidemill_ui::{
-    Area, Block, Cell, Choice, Column, Control, Crumb, Empty, FilterBox, Page, Pager, Section, Table,
-    markdown,
+    Area, Block, Cell, Choice, Column, Control, Crumb, Empty, FilterBox, Find, Page, Section, Table, Total,
+    count, markdown,
 };
 
 use super::Made;
 use super::ask::Ask;
 use super::experiments::{first_run, is_question, not_understood, sort, sorted};
 use super::words::{find, run_badge, run_link, took};
+use super::{groups, total};
 
 const PAGE: i64 = 100;
 /// As many columns of each kind are shown unless others are chosen.
 const SHOWN: usize = 5;
-/// Runs that are looked through where they are grouped.
-const GROUPED: usize = 10_000;
 /// Keys that can be chosen as columns.
 const KEYS: usize = 300;
+/// Keys of a kind that are found by a part of their name.
+const FOUND: usize = 100;
 
 const HELP: &str = "metrics.loss < 0.5 AND params.depth = '3' AND tags.team LIKE 'tide%'\nattributes.status = 'FINISHED', \
     attributes.run_name LIKE '%late%', attributes.start_time > 1700000000000, dataset.name = 'flights'\nComparisons are \
@@ -66,7 +68,7 @@ impl Key {
     }
 
     /// As filters and orders name it; nothing where the grammar has no way to.
-    fn quoted(&self) -> Option<String> {
+    pub(super) fn quoted(&self) -> Option<String> {
         (!self.key().contains('`')).then(|| format!("{}.`{}`", self.kind(), self.key()))
     }
 
@@ -79,7 +81,7 @@ impl Key {
     }
 
     /// The whole value, by which runs are grouped; empty where there is none.
-    fn value(&self, run: &Run) -> String {
+    pub(super) fn value(&self, run: &Run) -> String {
         match self {
             Self::Metric(key) => measured(run, key).map(|value| value.to_string()).unwrap_or_default(),
             Self::Param(key) => find(&run.params, key).unwrap_or_default().to_owned(),
@@ -89,12 +91,12 @@ impl Key {
 }
 
 /// The newest value of a metric.
-fn measured(run: &Run, key: &str) -> Option<f64> {
+pub(super) fn measured(run: &Run, key: &str) -> Option<f64> {
     run.metrics.iter().find(|metric| metric.key == key).map(|metric| metric.value)
 }
 
 /// Values may be whole documents; a row of a table has room for a sentence.
-fn short(text: &str) -> Cell {
+pub(super) fn short(text: &str) -> Cell {
     const MOST: usize = 160;
     if text.chars().count() <= MOST {
         return Cell::text(text);
@@ -102,10 +104,23 @@ fn short(text: &str) -> Cell {
     Cell::Text(text.chars().take(MOST).chain(['…']).collect())
 }
 
+/// What stands below the filter, and what the filter has to know of it.
+#[derive(Default)]
+pub(super) struct Shown {
+    pub(super) body: Vec<Block>,
+    /// Keys that runs have, with the number of runs that have each.
+    pub(super) keys: BTreeMap<Key, usize>,
+    pub(super) columns: Vec<Key>,
+    /// Whether a run is at work: what it measures is no event.
+    pub(super) is_growing: bool,
+    /// Why the question could not be understood; nothing where it was.
+    pub(super) error: String,
+}
+
 pub(super) async fn table(ask: Ask) -> Made {
     let experiment = ask.app.registry().experiment(ask.part(0)).await?;
     let order = ask.get("order").unwrap_or("attributes.start_time DESC").to_owned();
-    let mut question = Question {
+    let question = Question {
         experiments: vec![experiment.id.to_string()],
         filter: ask.get("filter").unwrap_or_default().to_owned(),
         order_by: vec![order.clone()],
@@ -114,37 +129,75 @@ pub(super) async fn table(ask: Ask) -> Made {
         page_token: ask.get("page").unwrap_or_default().to_owned(),
     };
     let group = ask.get("group").and_then(Key::parse);
-    if group.is_some() {
-        (question.max_results, question.page_token) = (GROUPED as i64, String::new());
-    }
-    let (found, error) = match ask.app.registry().search_runs(&question).await {
-        Ok(found) => (found, String::new()),
+    let shown = match &group {
+        Some(group) => groups::shown(&ask, group, question).await,
+        None => listed(&ask, &question, &order).await,
+    };
+    let shown = match shown {
         Err(error) if is_question(&error) => {
-            (Answers { items: Vec::new(), next_page_token: None }, error.message)
+            let nothing = Answers { items: Vec::new(), next_page_token: None };
+            let columns = chosen(&ask, &[], &BTreeMap::new());
+            let empty = Block::Table(run_table(&ask, &columns, &order, &nothing, None, &error.message));
+            Shown { body: vec![empty], columns, error: error.message, ..Shown::default() }
         }
-        Err(error) => return Err(error),
+        shown => shown?,
     };
-    let keys = keys(&found.items);
-    let columns = chosen(&ask, &found.items, &keys);
-    let body = match &group {
-        Some(group) => vec![Block::Table(grouped(&ask, group, &columns, &found))],
-        None => {
-            let runs = run_table(&ask, &columns, &order, &found, &error);
-            let compare = vec![Block::Table(runs)];
-            if found.items.len() < 2 {
-                compare
-            } else {
-                vec![Block::Choose("/compare".into(), "Compare the ticked".into(), compare)]
-            }
-        }
-    };
+    let found = found_keys(&ask, &experiment).await?;
     let note = find(&experiment.tags, "mlflow.note.content").map(markdown);
     let mut blocks: Vec<Block> = note.map(Block::Markup).into_iter().collect();
-    blocks.push(Block::Filter(filter(&ask, &keys, &columns, group.as_ref(), order, error)));
-    blocks.push(Block::Section(Section::new("runs", "", body)));
-    // What a run measures while it is at work is no event.
-    let growing = found.items.iter().any(|run| run.info.status == RunStatus::Running);
-    Ok(Page { growing, ..page(&experiment, blocks) })
+    blocks.push(Block::Filter(filter(&ask, &shown, found, group.as_ref(), order)));
+    blocks.push(Block::Section(Section::new("runs", "", shown.body)));
+    Ok(Page { growing: shown.is_growing, ..page(&experiment, blocks) })
+}
+
+/// A page of the runs that a question finds.
+async fn listed(ask: &Ask, question: &Question, order: &str) -> Result<Shown, Error> {
+    let found = ask.app.registry().search_runs(question).await?;
+    let keys = keys(&found.items);
+    let columns = chosen(ask, &found.items, &keys);
+    // A first page without a next one holds all there is.
+    let is_part = found.next_page_token.is_some() || ask.has("page");
+    let total = if is_part { total::of_runs(ask, question).await? } else { None };
+    let runs = vec![Block::Table(run_table(ask, &columns, order, &found, total, ""))];
+    let body = if found.items.len() < 2 {
+        runs
+    } else {
+        vec![Block::Choose("/compare".into(), "Compare the ticked".into(), runs)]
+    };
+    let is_growing = found.items.iter().any(|run| run.info.status == RunStatus::Running);
+    Ok(Shown { body, keys, columns, is_growing, error: String::new() })
+}
+
+/// Keys of all runs of an experiment that hold what somebody looks for, and a sentence on them; nothing where nobody does.
+async fn found_keys(ask: &Ask, experiment: &Experiment) -> Result<Option<(Vec<Key>, String)>, Error> {
+    let Some(wanted) = ask.get("keys") else { return Ok(None) };
+    let kinds: [(KeyOf, &str, fn(String) -> Key); 3] = [
+        (KeyOf::Metrics, "metrics.", Key::Metric),
+        (KeyOf::Params, "params.", Key::Param),
+        (KeyOf::Tags, "tags.", Key::Tag),
+    ];
+    // `params.depth` looks among parameters alone.
+    let kind = kinds.iter().find(|(_, prefix, _)| wanted.starts_with(prefix)).map(|(of, _, _)| *of);
+    let part = kinds.iter().find_map(|(_, prefix, _)| wanted.strip_prefix(prefix)).unwrap_or(wanted);
+    let stage = if ask.has("deleted") { Stage::Deleted } else { Stage::Active };
+    let db = ask.app.registry().db();
+    let (mut found, mut is_part) = (Vec::new(), false);
+    for (of, _, key) in kinds.into_iter().filter(|(of, _, _)| kind.is_none_or(|kind| kind == *of)) {
+        let mut names = db.run_keys(experiment.id, stage, of, part, FOUND + 1).await?;
+        is_part |= names.len() > FOUND;
+        names.truncate(FOUND);
+        found.extend(names.into_iter().map(key));
+    }
+    let all = count(found.len() as u64);
+    let note = match (found.len(), is_part) {
+        (0, _) => format!("No key of the experiment holds `{wanted}`."),
+        (1, _) => format!("1 key of the experiment holds `{wanted}`."),
+        (_, false) => format!("{all} keys of the experiment hold `{wanted}`."),
+        (_, true) => format!(
+            "{all} of the keys of the experiment that hold `{wanted}`; write more of the name for the others."
+        ),
+    };
+    Ok(Some((found, note)))
 }
 
 fn page(experiment: &Experiment, blocks: Vec<Block>) -> Page {
@@ -169,7 +222,7 @@ fn page(experiment: &Experiment, blocks: Vec<Block>) -> Page {
 }
 
 /// Every key that one of the runs has, with the number of runs that have it.
-fn keys(runs: &[Run]) -> BTreeMap<Key, usize> {
+pub(super) fn keys(runs: &[Run]) -> BTreeMap<Key, usize> {
     let mut keys = BTreeMap::new();
     for run in runs {
         let metrics = run.metrics.iter().map(|metric| Key::Metric(metric.key.clone()));
@@ -185,7 +238,7 @@ fn keys(runs: &[Run]) -> BTreeMap<Key, usize> {
 }
 
 /// The columns that were asked for; without any, the metrics most runs have, and the parameters that tell runs apart.
-fn chosen(ask: &Ask, runs: &[Run], keys: &BTreeMap<Key, usize>) -> Vec<Key> {
+pub(super) fn chosen(ask: &Ask, runs: &[Run], keys: &BTreeMap<Key, usize>) -> Vec<Key> {
     let asked: Vec<Key> = ask.all("column").into_iter().filter_map(Key::parse).take(60).collect();
     if !asked.is_empty() {
         return asked;
@@ -209,7 +262,14 @@ fn varies(runs: &[Run], key: &Key) -> bool {
     cells.any(|cell| Some(cell) != first)
 }
 
-fn run_table(ask: &Ask, columns: &[Key], order: &str, found: &Answers<Run>, error: &str) -> Table {
+fn run_table(
+    ask: &Ask,
+    columns: &[Key],
+    order: &str,
+    found: &Answers<Run>,
+    total: Option<Total>,
+    error: &str,
+) -> Table {
     let sorted = |label: &str, key: &str| sorted(ask, label, key, order);
     let mut heads = vec![
         sorted("Run", "attributes.run_name"),
@@ -254,105 +314,47 @@ fn run_table(ask: &Ask, columns: &[Key], order: &str, found: &Answers<Run>, erro
     } else {
         first_run()
     };
+    let next = found.next_page_token.as_deref();
     Table {
         id: "runs".into(),
         caption: "Runs".into(),
         columns: heads,
         rows: rows.collect(),
-        pager: Some(
-            ask.pager(found.next_page_token.as_deref(), format!("{} runs on this page", found.items.len())),
-        ),
+        pager: Some(ask.pager(next, found.items.len(), total, ["run", "runs"])),
         empty: Some(empty),
         pinned: true,
     }
 }
 
-/// One row for each value of a key: how many runs, and the least, middle and greatest of each metric.
-fn grouped(ask: &Ask, group: &Key, columns: &[Key], found: &Answers<Run>) -> Table {
-    let mut groups: BTreeMap<String, Vec<&Run>> = BTreeMap::new();
-    for run in &found.items {
-        groups.entry(group.value(run)).or_default().push(run);
-    }
-    let metrics: Vec<&Key> = columns.iter().filter(|key| matches!(key, Key::Metric(_))).collect();
-    let mut heads = vec![Column::new(group.text()), Column::new("Runs"), Column::new("Last began")];
-    for key in &metrics {
-        for what in ["least", "median", "greatest"] {
-            heads.push(Column {
-                label: what.into(),
-                key: format!("{} {what}", key.text()),
-                group: key.key().to_owned(),
-                sort: None,
-            });
-        }
-    }
-    let rows = groups.iter().map(|(value, runs)| {
-        let filter = group.quoted().map(|quoted| {
-            let base = ask.get("filter").map(|filter| format!("{filter} AND ")).unwrap_or_default();
-            match group {
-                Key::Metric(_) => format!("{base}{quoted} = {value}"),
-                Key::Param(_) | Key::Tag(_) => format!("{base}{quoted} = '{value}'"),
-            }
-        });
-        let writable = !value.is_empty() && !value.contains('\'');
-        let name = match filter.filter(|_| writable) {
-            Some(filter) => Cell::link(ask.with(&[("group", ""), ("filter", &filter)]), value.clone()),
-            None => Cell::text(if value.is_empty() { "(none)" } else { value }),
-        };
-        let last = runs.iter().filter_map(|run| run.info.started_at).max();
-        let mut row = vec![
-            name,
-            Cell::Count(runs.len() as u64),
-            last.map_or(Cell::None, |at| Cell::Time(at, Some(ask.now))),
-        ];
-        for key in &metrics {
-            row.extend(spread(key, runs));
-        }
-        row
-    });
-    let more = found.next_page_token.is_some();
-    let shown = format!("{} groups of {} runs", groups.len(), found.items.len());
-    Table {
-        id: "groups".into(),
-        caption: format!("Runs by {}", group.text()),
-        columns: heads,
-        rows: rows.collect(),
-        pager: Some(Pager {
-            shown: if more {
-                format!("{shown}; only the first {GROUPED} were looked at: filter for fewer")
-            } else {
-                shown
-            },
-            ..Pager::default()
-        }),
-        empty: Some(Empty::new("No run fits", "Change the filter, or leave it empty.")),
-        pinned: true,
-    }
-}
-
-fn spread(key: &Key, runs: &[&Run]) -> [Cell; 3] {
-    let values = runs.iter().filter_map(|run| measured(run, key.key()));
-    let mut values: Vec<f64> = values.filter(|value| !value.is_nan()).collect();
-    values.sort_by(f64::total_cmp);
-    let (Some(first), Some(last)) = (values.first(), values.last()) else {
-        return [Cell::None, Cell::None, Cell::None];
-    };
-    let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
-    [Cell::Number(*first), Cell::Number(f64::midpoint(low, high)), Cell::Number(*last)]
-}
-
 fn filter(
     ask: &Ask,
-    keys: &BTreeMap<Key, usize>,
-    columns: &[Key],
+    shown: &Shown,
+    found: Option<(Vec<Key>, String)>,
     group: Option<&Key>,
     order: String,
-    error: String,
 ) -> FilterBox {
-    let known: BTreeSet<&Key> = keys.keys().chain(columns).collect();
-    let columns =
+    const HERE: &str = "These are keys of the runs on this page; others of the experiment are found by a part of their name.";
+    let Shown { keys, columns, error, .. } = shown;
+    let is_searched = found.is_some();
+    let (others, note) = found.unwrap_or_else(|| (Vec::new(), HERE.to_owned()));
+    let find = Find {
+        name: "keys".into(),
+        label: "Part of a name".into(),
+        value: ask.get("keys").unwrap_or_default().to_owned(),
+        is_open: ask.has("finding"),
+        note,
+    };
+    // Who looks for keys sees those that were found, and what is chosen already.
+    let known: BTreeSet<&Key> = if is_searched {
+        others.iter().chain(columns).collect()
+    } else {
+        keys.keys().chain(columns).collect()
+    };
+    let choices =
         known.iter().map(|key| Choice::new(key.text(), key.text(), columns.contains(key))).collect();
-    let groups = known.iter().filter(|key| !matches!(key, Key::Metric(_)));
-    let groups = groups.map(|key| Choice::new(key.text(), key.text(), Some(*key) == group));
+    let groups: BTreeSet<&Key> = keys.keys().chain(&others).chain(columns).chain(group).collect();
+    let groups = groups.into_iter().filter(|key| Some(*key) == group || !matches!(key, Key::Metric(_)));
+    let groups = groups.map(|key| Choice::new(key.text(), key.text(), Some(key) == group));
     let groups = std::iter::once(Choice::new("", "nothing", group.is_none())).chain(groups).collect();
     FilterBox {
         action: tidemill_ui::href(&["experiments", ask.part(0)], &[]),
@@ -366,7 +368,7 @@ fn filter(
                 wide: true,
             },
             Control::Select { name: "group".into(), label: "Group by".into(), choices: groups },
-            Control::Several { name: "column".into(), label: "Columns".into(), choices: columns },
+            Control::Several { name: "column".into(), label: "Columns".into(), choices, find: Some(find) },
             Control::Tick {
                 name: "deleted".into(),
                 label: "deleted ones".into(),
@@ -374,7 +376,7 @@ fn filter(
             },
             Control::Hidden { name: "order".into(), value: order },
         ],
-        error,
+        error: error.clone(),
         help: HELP.into(),
         button: "Apply".into(),
     }

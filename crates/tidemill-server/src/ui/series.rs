@@ -1,7 +1,9 @@
 //! One monitor: its figure over time, every window with what it came to, the numbers behind one of them, and its alerts.
 
+use tidemill_core::Timestamp;
 use tidemill_db::monitoring::{AlertFilter, Judged, JudgedFilter};
-use tidemill_monitor::{Detector, Evidence, Level, OverReleases, Verdict};
+use tidemill_monitor::window::Window;
+use tidemill_monitor::{Detector, Evidence, Level, OverReleases, State, Verdict, Was};
 use tidemill_registry::Error;
 use tidemill_ui::{Area, Block, Cell, Crumb, Empty, Facts, Page, Section, Table, Tone, href, moment, number};
 
@@ -90,7 +92,14 @@ fn facts(one: &Standing) -> Facts {
         .maybe("Answered by", version)
         .with("Windows judged", Cell::Count(one.windows))
         .maybe("Last window until", last.map(|last| Cell::Time(last.window.to, None)))
+        .maybe("Restated last", one.restated.as_ref().map(|ago| restated(&ago.window, ago.at)))
+        .maybe("How often windows were restated", one.restated.as_ref().map(|ago| Cell::Count(ago.times)))
         .maybe("Why", verdict.map(|verdict| Cell::text(verdict.why.clone())))
+}
+
+/// Which window was judged again, and when.
+fn restated(window: &Window, at: Timestamp) -> Cell {
+    Cell::Text(format!("{} to {}, at {}", short(window.from), short(window.to), short(at)))
 }
 
 /// The business number while each version answered, and which metrics went with it.
@@ -174,6 +183,7 @@ async fn window_list(ask: &Ask, one: &Standing) -> Result<Section, Error> {
             Cell::Badge(verdict_badge(verdict.state)),
             verdict.value.map_or(Cell::None, Cell::Number),
             interval(&verdict),
+            verdict.restated.map_or(Cell::None, |again| was(&again.first)),
             verdict.limit.map_or(Cell::None, Cell::Number),
             Cell::Count(judged.made.predictions),
             labels(&verdict),
@@ -187,6 +197,7 @@ async fn window_list(ask: &Ask, one: &Standing) -> Result<Section, Error> {
         "state",
         "figure",
         "95 % interval",
+        "at first",
         "limit",
         "predictions",
         "labels there",
@@ -199,12 +210,23 @@ async fn window_list(ask: &Ask, one: &Standing) -> Result<Section, Error> {
         "A window is judged when it is over, a later prediction has come, and its labels must be there.",
     ));
     let next = found.last().filter(|_| more).map(|last| last.id.to_string());
-    table.pager = Some(ask.pager(next.as_deref(), format!("{} windows", found.len())));
+    table.pager = Some(ask.pager(next.as_deref(), found.len(), None, ["window", "windows"]));
     Ok(Section::new("windows", "Windows", vec![Block::Table(table)]))
 }
 
+/// What a window was when it was judged first.
+fn was(first: &Was) -> Cell {
+    let state = match first.state {
+        State::Ok => "ok",
+        State::Broken => "broken",
+        State::NoData => "no data",
+    };
+    let figure = first.value.map(|value| format!(" {}", number(value))).unwrap_or_default();
+    Cell::Text(format!("{state}{figure} of {}", tidemill_ui::count(first.outcomes)))
+}
+
 /// A time to the minute.
-fn short(at: tidemill_core::Timestamp) -> String {
+fn short(at: Timestamp) -> String {
     let text = moment(at);
     text.get(..16).unwrap_or(&text).to_owned()
 }
@@ -308,6 +330,15 @@ fn evidence(judged: &Judged, verdict: &Verdict) -> Option<Section> {
                     .maybe("Last known time before it", began.map(|began| Cell::Time(began, None))),
             ));
         }
+    }
+    if let Some(again) = verdict.restated {
+        let facts = Facts::new("restated")
+            .with("Judged again", Cell::Time(again.at, None))
+            .with("How often", Cell::Count(u64::from(again.times)))
+            .with("At first", was(&again.first))
+            .with("Judged first", Cell::Time(again.first.at, None))
+            .with("Before the last time", was(&again.before));
+        blocks.push(Block::Facts(facts));
     }
     let title = format!("The window from {} to {}", short(judged.made.from), short(judged.made.to));
     Some(Section::new("evidence", title, blocks).note(verdict.why.clone()))

@@ -1,6 +1,7 @@
 //! Endpoints: what is behind each, what was answered since the server was started, and what was recorded.
 
 use tidemill_core::Timestamp;
+use tidemill_db::Listed;
 use tidemill_db::records::RecordFilter;
 use tidemill_registry::{Code, Error};
 use tidemill_serve::ModelState;
@@ -12,6 +13,7 @@ use tidemill_ui::{Area, Block, Cell, Crumb, Empty, Facts, Figure, Page, Section,
 
 use super::Made;
 use super::ask::Ask;
+use super::total;
 use super::words::model_badge;
 
 const PAGE: usize = 200;
@@ -20,7 +22,7 @@ pub(super) fn totals(ask: &Ask) -> Vec<(ArmLabels, ArmTotals)> {
     ask.app.serving().map(|serving| serving.gateway().metrics().totals_by_arm()).unwrap_or_default()
 }
 
-fn read(text: &str) -> Result<EndpointSpec, Error> {
+pub(super) fn read(text: &str) -> Result<EndpointSpec, Error> {
     serde_json::from_str(text).map_err(|error| {
         Error::new(Code::InternalError, format!("a stored declaration cannot be read: {error}"))
     })
@@ -52,7 +54,8 @@ pub(super) async fn list(ask: Ask) -> Made {
     )
     .code("curl -X PUT http://HOST:PORT/api/v1/endpoints/flights-late -H 'content-type: application/json' \\\n  -d '{\"arms\": [{\"name\": \"champion\", \"model\": \"flights-late\", \"version\": \"@champion\", \"weight\": 1}]}'"));
     let next = found.last().filter(|_| more).map(|last| last.name.as_str());
-    table.pager = Some(ask.pager(next, format!("{} endpoints", found.len())));
+    let total = total::of(&ask, Listed::Endpoints).await?;
+    table.pager = Some(ask.pager(next, found.len(), total, ["endpoint", "endpoints"]));
     let blocks = vec![
         Block::Section(Section::new("list", "", vec![Block::Table(table)]).note(SINCE)),
         Block::Section(Section::new("models", "Models in memory", vec![models(&ask)])),

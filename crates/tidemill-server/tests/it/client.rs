@@ -9,6 +9,7 @@ use tidemill_db::Db;
 use tidemill_registry::Registry;
 use tidemill_server::{App, Config, Running};
 use tidemill_store::{Store, StoreOptions};
+use tidemill_testkit::AnyDatabase;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -17,6 +18,7 @@ pub(crate) struct Server {
     pub(crate) running: Running,
     pub(crate) db: Db,
     pub(crate) clock: Arc<FixedClock>,
+    _database: AnyDatabase,
     _dir: TempDir,
 }
 
@@ -45,12 +47,13 @@ impl Server {
     pub(crate) async fn start_app(make: impl FnOnce(Registry, Config) -> App) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(FixedClock::new(Timestamp::from_millis(1_700_000_000_000)));
-        let db = Db::open(dir.path().join("t.db").to_str().unwrap(), clock.clone()).await.unwrap();
+        let database = AnyDatabase::at(&dir.path().join("t.db"));
+        let db = Db::open(&database.url, clock.clone()).await.unwrap();
         let store = Store::open(&dir.path().join("store"), StoreOptions::default()).unwrap();
         let mut config = Config::new(dir.path().to_owned());
         config.user = String::from("grace");
         let app = make(Registry::new(db.clone(), store, clock.clone()), config);
-        Self { running: Running::start(app).unwrap(), db, clock, _dir: dir }
+        Self { running: Running::start(app).unwrap(), db, clock, _database: database, _dir: dir }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {

@@ -132,6 +132,7 @@ async fn windows_and_alerts_are_found_by_their_series() {
                 predictions: 1,
                 verdict: verdict.to_string(),
                 profile: None,
+                rests_on: None,
             };
             let window = tx.add_judged_window(&window, at(0)).await.unwrap().unwrap();
             let alert = NewAlert {
@@ -210,6 +211,7 @@ async fn every_heat_map_has_numbers_of_its_own() {
             predictions: 9,
             verdict: verdict.to_string(),
             profile: None,
+            rests_on: None,
         };
         tx.add_judged_window(&window, Timestamp::from_millis(0)).await.unwrap().unwrap();
         assert!(tx.put_monitor_series("late", watch, 0, "{}").await.unwrap());

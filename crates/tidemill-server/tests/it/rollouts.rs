@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tidemill_core::{Actor, EventKind, NewEvent, SourceKind};
 use tidemill_deliver::approval::Rule;
+use tidemill_deliver::judge::{ERRORS, Kind, Metric, Spec, Tier};
 use tidemill_deliver::rollout::{Concurrency, Hold, Phase, Stage, State, Until};
 use tidemill_server::delivery::{Action, Placed, Required, Wanted, act, plan_of, release_after, standing};
 
@@ -25,6 +26,7 @@ fn wanted(version: u64, endpoint: &str, stages: Vec<Stage>) -> Wanted {
         stages: stages.into_iter().chain([full]).collect(),
         judge: None,
         measures: None,
+        decides: None,
         power: None,
         windows: Vec::new(),
         holdout: 0,
@@ -307,4 +309,45 @@ async fn a_file_that_asks_for_less_is_held_to_what_was_asked_before() {
         acts(&lab, person, fourth.rollout, Action::Approve { inputs: None }).await.unwrap();
     }
     wait(&lab, fourth.rollout, |state| state.phase == Phase::Complete).await;
+}
+
+/// Judge, stages and tests come from the same file: protecting less than the last plan did asks somebody, too, and protecting more nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_protects_less_than_the_last_one_waits_for_somebody_else() {
+    let lab = lab().await;
+    let is_awaited = |state: &State| matches!(state.hold, Some(Hold::Approvals { .. }));
+    let protected = |version: u64, error_budget: f64, stages: Vec<Stage>| {
+        let kind = Kind::EventRate { tolerate: 1.25, reject: 2.0, negligible: None };
+        let (tier, critical, required) = (Tier::Operational, true, true);
+        let errors = Metric { name: ERRORS.to_owned(), kind, tier, critical, required };
+        let judge = Some(Spec { error_budget, metrics: vec![errors], slices: None });
+        Wanted { judge, ..wanted(version, "m", stages) }
+    };
+    let first = released(&lab, "ada", &protected(1, 0.01, vec![canary()])).await.unwrap();
+    assert_eq!(first.held, None);
+    wait(&lab, first.rollout, |state| state.phase == Phase::Complete).await;
+    // Nothing was compared then, and what the file said counts all the same.
+    let weak = released(&lab, "ada", &protected(2, 0.05, vec![])).await.unwrap();
+    let held = weak.held.unwrap();
+    for why in ["the error budget is 0.05, not 0.01", "from 0 % to 100 % without the canary of 50 %"] {
+        assert!(held.contains("asks for less than rollout 1") && held.contains(why), "{held}");
+    }
+    wait(&lab, weak.rollout, is_awaited).await;
+    let approve = || Action::Approve { inputs: None };
+    let refused = acts(&lab, "ada", weak.rollout, approve()).await.unwrap_err();
+    assert!(refused.message.contains("made this release or set it off"), "{refused}");
+    // Trying again, and ending what waits, leads past nothing.
+    let again = released(&lab, "ada", &protected(2, 0.05, vec![])).await.unwrap();
+    assert!(again.held.is_some());
+    wait(&lab, again.rollout, is_awaited).await;
+    acts(&lab, "bob", again.rollout, approve()).await.unwrap();
+    wait(&lab, again.rollout, |state| state.phase == Phase::Complete).await;
+    // Somebody agreed to it, so now it is the plan; one that is stricter asks nobody.
+    for (version, budget, stages) in [(1, 0.05, vec![]), (2, 0.01, vec![canary()])] {
+        let placed = released(&lab, "ada", &protected(version, budget, stages)).await.unwrap();
+        assert_eq!(placed.held, None);
+        if version == 1 {
+            wait(&lab, placed.rollout, |state| state.phase == Phase::Complete).await;
+        }
+    }
 }

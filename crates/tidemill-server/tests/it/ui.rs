@@ -141,6 +141,9 @@ async fn nothing_that_a_user_wrote_becomes_markup() {
         format!("/models/{note}"),
         format!("/models/{note}/{note}"),
         format!("/data/{note}"),
+        format!("/data/{note}/difference?from={note}"),
+        format!("/runs/{}/curves/{note}", runs[0]),
+        format!("/experiments/{experiment}?keys={note}&group={note}&slice={note}"),
         format!("/serving/{note}"),
         format!("/pipelines/{note}"),
         format!("/pipelines?page={note}"),
@@ -158,7 +161,7 @@ async fn the_table_of_runs_is_searched_sorted_and_cut_by_the_server() {
     let server = Server::start().await;
     let (experiment, runs) = filled(&server, "tides").await;
     let table = page(&server, &format!("/experiments/{experiment}")).await;
-    table.is(200, &["tides", "loss", "depth", "Compare the ticked", "0.02", "2 runs on this page"]);
+    table.is(200, &["tides", "loss", "depth", "Compare the ticked", "0.02", "2 runs"]);
 
     let filter = |text: &str| format!("/experiments/{experiment}?filter={}", part(text));
     let json = async |path: String| server.get(&format!("{path}&format=json")).await.json()["data"].clone();
@@ -382,7 +385,7 @@ async fn an_alias_is_moved_by_a_form_of_our_own_page_only() {
     assert_eq!((moved.status, moved.header("location")), (303, Some("/models/churn#aliases")));
     page(&server, "/models/churn").await.is(200, &["champion", "user:grace"]);
     page(&server, "/models/churn/2").await.is(200, &["churn v2", "champion", "No endpoint routes"]);
-    page(&server, "/log?kind=alias.moved").await.is(200, &["alias champion", "1 events"]);
+    page(&server, "/log?kind=alias.moved").await.is(200, &["alias champion", "1 event"]);
     let wrong = [fields[0], fields[1], ("version", "99")];
     form(&server, "/ui/models/churn/alias", &wrong, &[]).await.is(404, &["Not found"]);
 }

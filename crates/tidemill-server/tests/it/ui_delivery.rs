@@ -81,6 +81,7 @@ pub(crate) async fn rollout_of(server: &Server, word: &str, candidates: u64) -> 
         ],
         judge: Some(Spec { error_budget: 0.01, metrics: vec![metric], slices: None }),
         measures: None,
+        decides: None,
         power: None,
         envelope: None,
         windows: Vec::new(),

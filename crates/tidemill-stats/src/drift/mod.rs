@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use judge::{DomainClassifier, Pair, PairDrift, Verdict, judge};
 pub use measure::{CategoricalFigures, Figures, Measured, NumericFigures, Tail, measure};
-pub use text::{TextFigures, Texts, measure_text};
+pub use text::{NewWords, TextFigures, Texts, WordCounts, measure_text};
 
 use crate::categorical::DomainRule;
 use crate::sample::{Moments, Sample};
@@ -67,6 +67,8 @@ pub struct Floors {
     pub missing: f64,
     /// Absolute difference of the shares outside of the reference's middle 99 %.
     pub tail: f64,
+    /// By how much the share of words that the reference never saw is above what is to be expected.
+    pub new_words: f64,
     /// Absolute difference of two correlations.
     pub correlation: f64,
     /// Lower bound of the area under the curve of a classifier that tells the sides apart.
@@ -75,7 +77,15 @@ pub struct Floors {
 
 impl Default for Floors {
     fn default() -> Self {
-        Self { ks: 0.05, cramers_v: 0.05, missing: 0.01, tail: 0.005, correlation: 0.1, classifier: 0.55 }
+        Self {
+            ks: 0.05,
+            cramers_v: 0.05,
+            missing: 0.01,
+            tail: 0.005,
+            new_words: 0.05,
+            correlation: 0.1,
+            classifier: 0.55,
+        }
     }
 }
 
@@ -163,6 +173,8 @@ pub enum TestKind {
     Length,
     /// Chi-square of the shapes of texts with rare ones pooled; effect is the corrected Cramér's V.
     Shape,
+    /// Words that the reference never saw, beside its own that are in one row alone; effect is by how much the share is larger.
+    NewWords,
 }
 
 /// One test of a column.

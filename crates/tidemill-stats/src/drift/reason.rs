@@ -137,6 +137,14 @@ fn what(measured: &Measured, test: &Test) -> String {
         TestKind::Shape => {
             format!("the shapes of texts moved by a Cramér's V of {}", figure(test.effect))
         }
+        TestKind::NewWords => {
+            let words = measured.figures.text.as_ref().and_then(|text| text.new_words);
+            let figures = words.map_or_else(String::new, |words| {
+                let (expected, found) = (percent(words.share_reference), percent(words.share_current));
+                format!(": {found} of all, where {expected} were to be expected")
+            });
+            format!("there are words that the reference never saw{figures}")
+        }
         TestKind::Missing => format!("missing values{}", shares(measured.figures.missing)),
         TestKind::Tail => {
             let tail = numeric.and_then(|figures| figures.tail);

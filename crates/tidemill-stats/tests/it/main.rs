@@ -13,6 +13,7 @@ mod drift;
 mod interval;
 mod multiple;
 mod online;
+mod peers;
 mod properties;
 mod python;
 mod quality;

@@ -12,7 +12,9 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as Location;
-use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig};
+use object_store::{
+    ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig, WriteMultipart,
+};
 use std::time::Duration;
 use tidemill_core::Digest;
 
@@ -20,6 +22,22 @@ use crate::Error;
 
 /// Named documents and index files are read whole up to this size.
 const LARGEST_DOCUMENT: u64 = 16 << 20;
+
+/// Bytes of a part of a multipart upload; files up to this size go in one request.
+pub(crate) const PART: u64 = 8 << 20;
+
+/// Documents written or read at a time.
+const AT_ONCE: usize = 16;
+
+/// Something that lies at a remote.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// Relative to the remote.
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+    /// When it was written, by the remote's clock, in milliseconds.
+    pub(crate) modified: i64,
+}
 
 /// A place to push to and pull from; cheap to clone.
 #[derive(Clone, Debug)]
@@ -145,6 +163,32 @@ impl Remote {
         self.sync().await
     }
 
+    /// [`Self::put_ref`] of many.
+    pub async fn put_refs(&self, documents: &[(String, Vec<u8>)]) -> Result<(), Error> {
+        for some in documents.chunks(AT_ONCE) {
+            let mut writing = Vec::with_capacity(some.len());
+            for (name, bytes) in some {
+                check_document(name, bytes)?;
+                writing.push(async move { self.put(&format!("refs/{name}"), bytes.clone()).await });
+            }
+            futures::future::try_join_all(writing).await?;
+        }
+        self.sync().await
+    }
+
+    /// Reads many named documents; `None` for those that are not there.
+    pub async fn get_refs(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let mut found = Vec::with_capacity(names.len());
+        for some in names.chunks(AT_ONCE) {
+            let mut reading = Vec::with_capacity(some.len());
+            for name in some {
+                reading.push(self.get_ref(name));
+            }
+            found.extend(futures::future::try_join_all(reading).await?);
+        }
+        Ok(found)
+    }
+
     /// Writes a named document that is not there yet. Gives `None` where it is written now, and otherwise what is
     /// there: of two that write at once, one is told of the other.
     pub async fn create_ref(&self, name: &str, bytes: &[u8]) -> Result<Option<Vec<u8>>, Error> {
@@ -176,6 +220,13 @@ impl Remote {
         self.get(&format!("refs/{name}")).await
     }
 
+    /// Removes a named document; that there is none is no error.
+    pub async fn delete_ref(&self, name: &str) -> Result<(), Error> {
+        check_name(name)?;
+        self.delete(&format!("refs/{name}")).await?;
+        self.sync().await
+    }
+
     /// The names of all documents that begin with the folder `prefix` (empty for all), sorted.
     pub async fn list_refs(&self, prefix: &str) -> Result<Vec<String>, Error> {
         let prefix = prefix.trim_matches('/');
@@ -189,7 +240,7 @@ impl Remote {
             .list(&folder)
             .await?
             .into_iter()
-            .filter_map(|(name, _)| Some(name.strip_prefix("refs/")?.to_owned()))
+            .filter_map(|found| Some(found.name.strip_prefix("refs/")?.to_owned()))
             .collect();
         names.sort_unstable();
         Ok(names)
@@ -236,6 +287,38 @@ impl Remote {
         Ok(())
     }
 
+    /// Writes a file of any size.
+    pub(crate) async fn put_large(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        if bytes.len() as u64 <= PART {
+            return self.put(name, bytes).await;
+        }
+        let upload =
+            self.store.put_multipart(&self.location(name)).await.map_err(self.error("write", name))?;
+        let mut parts = WriteMultipart::new_with_chunk_size(upload, PART as usize);
+        for piece in PutPayload::from(bytes) {
+            parts.put(piece);
+        }
+        parts.finish().await.map_err(self.error("write", name))?;
+        Ok(())
+    }
+
+    /// Removes a file; that there is none is no error.
+    pub(crate) async fn delete(&self, name: &str) -> Result<(), Error> {
+        match self.store.delete(&self.location(name)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.error("remove", name)(error)),
+        }
+    }
+
+    /// The time by the remote's clock, in milliseconds: that of a file that is written for it, and a second more, since
+    /// some servers tell it without the fraction that their listings have.
+    pub(crate) async fn now(&self) -> Result<i64, Error> {
+        const NAME: &str = "clock";
+        self.put(NAME, b"{}".to_vec()).await?;
+        let meta = self.store.head(&self.location(NAME)).await.map_err(self.error("inspect", NAME))?;
+        Ok(meta.last_modified.timestamp_millis() + 1000)
+    }
+
     /// A small file; `None` if there is none.
     pub(crate) async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let found = match self.store.get(&self.location(name)).await {
@@ -249,8 +332,8 @@ impl Remote {
         found.bytes().await.map(|bytes| Some(bytes.to_vec())).map_err(self.error("read", name))
     }
 
-    /// Names (relative to the remote) and sizes of everything in a folder and below it.
-    pub(crate) async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, Error> {
+    /// Everything in a folder and below it.
+    pub(crate) async fn list(&self, folder: &str) -> Result<Vec<Found>, Error> {
         let below = self.location(folder);
         let mut found = Vec::new();
         let mut stream = self.store.list(Some(&below)).boxed();
@@ -259,7 +342,8 @@ impl Remote {
                 .location
                 .prefix_match(&self.prefix)
                 .map(|parts| parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"));
-            found.extend(parts.map(|name| (name, meta.size)));
+            let modified = meta.last_modified.timestamp_millis();
+            found.extend(parts.map(|name| Found { name, bytes: meta.size, modified }));
         }
         Ok(found)
     }

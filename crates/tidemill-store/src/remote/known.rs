@@ -1,5 +1,6 @@
-//! What a remote holds: its index files, of which only new ones are fetched.
+//! What a remote holds: the names that lie there, and its index files, of which only new ones are fetched.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,10 +12,52 @@ use crate::disk::{self, TempFile};
 use crate::index::{Location, PackName, Table};
 use crate::inner::{Inner, names_in};
 use crate::remote::Remote;
-use crate::remote::client::blocking;
+use crate::remote::client::{Found, blocking};
 
 /// Index files fetched at a time.
 const AT_ONCE: usize = 16;
+
+/// The names at a remote. Times are the remote's own, in milliseconds, of when each was written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Listing {
+    pub(super) indexes: BTreeMap<PackName, i64>,
+    /// With their sizes.
+    pub(super) packs: BTreeMap<PackName, (u64, i64)>,
+    /// Packs that a collection is going to remove.
+    pub(super) condemned: BTreeMap<PackName, i64>,
+}
+
+impl Listing {
+    /// Lists everything. What is condemned comes first: a pack that is not yet when this is asked stays for the whole
+    /// grace period, so whatever is seen after it can be relied on for that long.
+    pub(super) async fn load(remote: &Remote) -> Result<Self, Error> {
+        let condemned = named(remote.list("condemned").await?, "condemned/", "");
+        let packs = named(remote.list("packs").await?, "packs/", ".pack");
+        let indexes = named(remote.list("index").await?, "index/", ".idx");
+        Ok(Self {
+            indexes: indexes.map(|(name, found)| (name, found.modified)).collect(),
+            packs: packs.map(|(name, found)| (name, (found.bytes, found.modified))).collect(),
+            condemned: condemned.map(|(name, found)| (name, found.modified)).collect(),
+        })
+    }
+
+    /// The packs that hold what their indexes say and are going to stay.
+    fn lasting(&self) -> Vec<PackName> {
+        let lasts = |pack: &&PackName| self.packs.contains_key(*pack) && !self.condemned.contains_key(*pack);
+        self.indexes.keys().filter(lasts).copied().collect()
+    }
+}
+
+fn named(
+    found: Vec<Found>,
+    before: &'static str,
+    after: &'static str,
+) -> impl Iterator<Item = (PackName, Found)> {
+    found.into_iter().filter_map(move |found| {
+        let stem = found.name.strip_prefix(before)?.strip_suffix(after)?;
+        Some((Digest::from_hex(stem).ok()?, found))
+    })
+}
 
 /// Every object of a remote and where it is, sorted by digest.
 #[derive(Debug, Default)]
@@ -27,26 +70,51 @@ impl Known {
         self.0.get(at)
     }
 
-    /// Lists the remote's index files once, fetches those that are not in the local copy, and loads all.
+    /// All that can be read: lists the remote's index files once, fetches those that are not in the local copy, and
+    /// loads all.
     pub(crate) async fn load(inner: &Arc<Inner>, remote: &Remote) -> Result<Self, Error> {
-        let cache = inner.dir.join("remotes").join(remote.id());
-        disk::create_dir(&cache)?;
-        let mut listed = Vec::new();
-        for (name, _) in remote.list("index").await? {
-            let stem = name.strip_prefix("index/").and_then(|name| name.strip_suffix(".idx"));
-            listed.extend(stem.and_then(|stem| Digest::from_hex(stem).ok()));
-        }
-        let tables: Vec<Vec<Location>> = futures::stream::iter(listed.iter().copied())
-            .map(|pack| load_one(inner, remote, cache.clone(), pack))
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await?;
-        forget_others(&cache, &listed)?;
-        let mut all: Vec<Location> = tables.into_iter().flatten().collect();
+        let listed: Vec<PackName> =
+            named(remote.list("index").await?, "index/", ".idx").map(|(name, _)| name).collect();
+        let all = entries(inner, remote, &listed).await?;
+        forget_others(inner, remote, &listed)?;
+        Ok(Self::of(all))
+    }
+
+    /// What a push need not send: all but what a collection is going to remove.
+    pub(crate) async fn load_lasting(inner: &Arc<Inner>, remote: &Remote) -> Result<Self, Error> {
+        let listing = Listing::load(remote).await?;
+        let all = entries(inner, remote, &listing.lasting()).await?;
+        let listed: Vec<PackName> = listing.indexes.into_keys().collect();
+        forget_others(inner, remote, &listed)?;
+        Ok(Self::of(all))
+    }
+
+    fn of(mut all: Vec<Location>) -> Self {
         all.sort_unstable_by_key(|location| (location.header.digest, location.pack));
         all.dedup_by_key(|location| location.header.digest);
-        Ok(Self(all))
+        Self(all)
     }
+}
+
+/// The entries of these packs' indexes, in no order.
+pub(super) async fn entries(
+    inner: &Arc<Inner>,
+    remote: &Remote,
+    packs: &[PackName],
+) -> Result<Vec<Location>, Error> {
+    let cache = cache(inner, remote);
+    disk::create_dir(&cache)?;
+    let tables: Vec<Vec<Location>> = futures::stream::iter(packs.iter().copied())
+        .map(|pack| load_one(inner, remote, cache.clone(), pack))
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    Ok(tables.into_iter().flatten().collect())
+}
+
+/// Where the local copies of a remote's indexes are.
+fn cache(inner: &Inner, remote: &Remote) -> PathBuf {
+    inner.dir.join("remotes").join(remote.id())
 }
 
 async fn load_one(
@@ -58,7 +126,7 @@ async fn load_one(
     let path = cache.join(format!("{}.idx", pack.hex()));
     let cached = path.clone();
     let found =
-        blocking(move || Ok(Table::load(&cached).and_then(|table| entries(&table, pack)).ok())).await?;
+        blocking(move || Ok(Table::load(&cached).and_then(|table| entries_of(&table, pack)).ok())).await?;
     if let Some(found) = found {
         return Ok(found);
     }
@@ -68,7 +136,7 @@ async fn load_one(
     let location = format!("{}/{name}", remote.url());
     blocking(move || {
         let damaged = |error: Error| Error::malformed("index", format!("`{location}`: {error}"));
-        let found = entries(&Table::parse(&bytes).map_err(damaged)?, pack)?;
+        let found = entries_of(&Table::parse(&bytes).map_err(damaged)?, pack)?;
         let mut file = TempFile::create(&tmp, "idx")?;
         file.write_all(&bytes)?;
         file.persist(&path)?;
@@ -77,7 +145,7 @@ async fn load_one(
     .await
 }
 
-fn entries(table: &Table, pack: PackName) -> Result<Vec<Location>, Error> {
+fn entries_of(table: &Table, pack: PackName) -> Result<Vec<Location>, Error> {
     let mut entries = Vec::with_capacity(table.len());
     table.each(|location| {
         if location.pack != pack {
@@ -90,10 +158,11 @@ fn entries(table: &Table, pack: PackName) -> Result<Vec<Location>, Error> {
 }
 
 /// Removes local copies of index files that the remote no longer has.
-fn forget_others(cache: &std::path::Path, listed: &[PackName]) -> Result<(), Error> {
+fn forget_others(inner: &Inner, remote: &Remote, listed: &[PackName]) -> Result<(), Error> {
+    let cache = cache(inner, remote);
     let listed: std::collections::HashSet<String> =
         listed.iter().map(|pack| format!("{}.idx", pack.hex())).collect();
-    for name in names_in(cache)? {
+    for name in names_in(&cache)? {
         if !listed.contains(&name) {
             disk::remove(&cache.join(name))?;
         }

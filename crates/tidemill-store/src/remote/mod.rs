@@ -4,19 +4,31 @@
 //! PREFIX/index/NAME.idx    one for each pack, the same format as in a local store
 //! PREFIX/packs/NAME.pack   complete before its index is written
 //! PREFIX/refs/…            small named documents
+//! PREFIX/condemned/NAME    packs that a collection is going to remove, see `sweep`
+//! PREFIX/clock             written to learn the time there
 //! ```
 //!
-//! Writers only ever add files whose names are their content's, so they need no locks and no conditional writes, and
+//! Writers only ever add files, under names that nobody else gives, so they need no locks and no conditional writes, and
 //! an interrupted push is continued by the next: what its index files name is there.
 
+mod behind;
 mod client;
 mod known;
+mod mark;
 mod pull;
 mod push;
+mod sweep;
 
+pub(crate) use behind::Behind;
 pub use client::Remote;
 pub(crate) use pull::pull;
 pub(crate) use push::push;
+pub use sweep::{Inventory, RemoteGc};
+pub(crate) use sweep::{inventory, sweep};
+
+/// A push writes the names of what it sent within this time after it began to look what there is, or looks once more
+/// when they are written. The grace period of [`crate::Store::sweep`] is to be longer.
+pub const NAMED_WITHIN: std::time::Duration = std::time::Duration::from_mins(30);
 
 /// What a push or pull moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]

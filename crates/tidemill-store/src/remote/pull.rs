@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
-use tidemill_core::{Digest, Hasher, Progress, Unit};
+use tidemill_core::{Digest, Hasher, Progress, Quiet, Unit};
 
 use crate::batch::Batch;
 use crate::index::{Location, end_of};
@@ -35,19 +35,27 @@ pub(crate) async fn pull(
     roots: &[Root],
     progress: &dyn Progress,
 ) -> Result<Transfer, Error> {
+    match pull_once(inner, remote, roots, progress).await {
+        // A collection there moved it since the indexes were read: look once more.
+        Err(Error::Remote { source, .. }) if matches!(*source, object_store::Error::NotFound { .. }) => {
+            pull_once(inner, remote, roots, progress).await
+        }
+        done => done,
+    }
+}
+
+async fn pull_once(
+    inner: &Arc<Inner>,
+    remote: &Remote,
+    roots: &[Root],
+    progress: &dyn Progress,
+) -> Result<Transfer, Error> {
     let _lock = inner.shared_lock(&|| progress.cancelled())?;
     inner.catalog.refresh()?;
     let known = Known::load(inner, remote).await?;
     let mut survey = Survey::new(inner, remote, &known, roots);
     progress.begin("asking", None, Unit::Items);
-    while !survey.todo.is_empty() {
-        if progress.cancelled() {
-            return Err(Error::Cancelled);
-        }
-        let wanted = survey.round()?;
-        let found = fetch(remote, &wanted, None, progress).await?;
-        survey.staged.extend(found);
-    }
+    survey.look(progress).await?;
     let mut transfer = survey.transfer;
     let data = std::mem::take(&mut survey.data);
     let bytes: u64 = data.iter().map(|location| location.header.record_len()).sum();
@@ -70,7 +78,19 @@ pub(crate) async fn pull(
     Ok(transfer)
 }
 
-type Staged = HashMap<Digest, (Header, Vec<u8>)>;
+/// Whether everything below the roots is here or there: [`Error::MissingRemotely`] if not. Content is not read.
+pub(super) async fn survey(
+    inner: &Arc<Inner>,
+    remote: &Remote,
+    known: &Known,
+    roots: &[Root],
+) -> Result<(), Error> {
+    inner.catalog.refresh()?;
+    Survey::new(inner, remote, known, roots).look(&Quiet).await
+}
+
+/// Objects as they are stored, verified.
+pub(super) type Staged = HashMap<Digest, (Header, Vec<u8>)>;
 
 /// What is still to be looked at.
 enum Task {
@@ -116,6 +136,19 @@ impl<'a> Survey<'a> {
             packs: HashSet::new(),
             transfer: Transfer::default(),
         }
+    }
+
+    /// Looks at everything below the roots; an error if something is in neither place.
+    async fn look(&mut self, progress: &dyn Progress) -> Result<(), Error> {
+        while !self.todo.is_empty() {
+            if progress.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let wanted = self.round()?;
+            let found = fetch(self.remote, &wanted, None, progress).await?;
+            self.staged.extend(found);
+        }
+        Ok(())
     }
 
     /// Does every task whose objects are at hand; gives the objects that the others wait for.
@@ -309,7 +342,7 @@ fn spans(wanted: &[Location]) -> Vec<Span> {
 }
 
 /// Fetches and verifies objects. With a batch they are put there, otherwise they are given back.
-async fn fetch(
+pub(super) async fn fetch(
     remote: &Remote,
     wanted: &[Location],
     batch: Option<&Arc<Batch>>,

@@ -12,17 +12,15 @@ use crate::inner::Inner;
 use crate::pack;
 use crate::reach::{Reach, reach};
 use crate::record::{self, HEADER, PACK_MAGIC};
-use crate::remote::client::blocking;
+use crate::remote::client::{PART, blocking};
 use crate::remote::known::Known;
 use crate::remote::{Remote, Transfer};
 use crate::{Error, Root};
 
 /// Packs uploaded at a time; each holds up to three parts in memory.
 const AT_ONCE: usize = 4;
-/// Bytes of a part of a multipart upload; packs up to this size go in one request.
-const PART: u64 = 8 << 20;
 /// Objects in one pack, so that its index stays a few megabytes.
-const MOST_OBJECTS: usize = 64 << 10;
+pub(super) const MOST_OBJECTS: usize = 64 << 10;
 /// Times a pack is tried. The client below retries single requests; this catches uploads that broke as a whole.
 const ATTEMPTS: u32 = 3;
 
@@ -48,17 +46,28 @@ pub(crate) async fn push(
     if let Some(digest) = reached.missing.first() {
         return Err(Error::Missing { digest: *digest, store: inner.dir.clone() });
     }
-    let known = Known::load(inner, remote).await?;
+    let known = Known::load_lasting(inner, remote).await?;
     let total = reached.objects.len();
     let lacking: Vec<Location> = reached
         .objects
         .into_iter()
         .filter(|location| known.find(&location.header.digest).is_none())
         .collect();
+    let sent = send_all(inner, remote, lacking, progress).await?;
+    Ok(Transfer { present: total as u64 - sent.objects, ..sent })
+}
+
+/// Sends these objects.
+pub(super) async fn send_all(
+    inner: &Arc<Inner>,
+    remote: &Remote,
+    lacking: Vec<Location>,
+    progress: &dyn Progress,
+) -> Result<Transfer, Error> {
     let parcels = parcels(lacking, inner.options.pack_size);
     let transfer = Transfer {
         objects: parcels.iter().map(|parcel| parcel.sources.len() as u64).sum(),
-        present: total as u64 - parcels.iter().map(|parcel| parcel.sources.len() as u64).sum::<u64>(),
+        present: 0,
         bytes: parcels.iter().map(|parcel| parcel.bytes).sum(),
         packs: parcels.len() as u64,
     };

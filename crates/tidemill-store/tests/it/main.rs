@@ -10,12 +10,14 @@
 )]
 
 mod bad_input;
+mod behind;
 mod checkout;
 mod concurrent;
 mod crash;
 mod gc;
 mod range;
 mod remote;
+mod remote_gc;
 mod s3;
 mod store;
 mod support;

@@ -1,8 +1,11 @@
 //! Push and pull over HTTP to a server that speaks S3, in this process, on a free loopback port. The client is a child
 //! process, because it takes address and credentials from its environment.
 
+use std::slice::from_ref;
+use std::time::Duration;
+
 use tidemill_core::Quiet;
-use tidemill_store::{Remote, Root};
+use tidemill_store::{Checkout, Remote, Root, Store, StoreOptions};
 use tidemill_testkit::object_store;
 
 use crate::remote::block;
@@ -44,11 +47,11 @@ fn two_thousand_small_files_and_a_large_one() {
     let remote = Remote::open("s3://mill/some/where").unwrap();
     let other = open(&dir.join("other"));
     block(async {
-        let sent = store.push(&remote, std::slice::from_ref(&root), &Quiet).await.unwrap();
+        let sent = store.push(&remote, from_ref(&root), &Quiet).await.unwrap();
         assert!(sent.objects > 2000 && sent.bytes > 24_000_000, "{sent:?}");
-        let again = store.push(&remote, std::slice::from_ref(&root), &Quiet).await.unwrap();
+        let again = store.push(&remote, from_ref(&root), &Quiet).await.unwrap();
         assert_eq!((again.objects, again.present), (0, sent.objects));
-        let got = other.pull(&remote, std::slice::from_ref(&root), &Quiet).await.unwrap();
+        let got = other.pull(&remote, from_ref(&root), &Quiet).await.unwrap();
         assert_eq!(got.objects, sent.objects);
         remote.put_ref("datasets/flights/1.json", b"{}").await.unwrap();
         assert_eq!(remote.list_refs("datasets").await.unwrap(), ["datasets/flights/1.json"]);
@@ -63,6 +66,53 @@ fn two_thousand_small_files_and_a_large_one() {
 }
 
 #[test]
+fn a_collection_removes_what_is_not_needed() {
+    let Some(dir) = orders() else {
+        let lab = Lab::new();
+        lab.write("keep", noise(1, 300_000));
+        lab.write("drop", noise(2, 400_000));
+        return run_child("s3::a_collection_removes_what_is_not_needed", &lab, "secret");
+    };
+    let store = open(&dir.join("store"));
+    let add = |name: &str| Root::from(&store.add(&dir.join("work").join(name), None, &Quiet).unwrap());
+    let (keep, dropped) = (add("keep"), add("drop"));
+    let remote = Remote::open("s3://mill/some/where").unwrap();
+    let other = open(&dir.join("other"));
+    block(async {
+        for root in [&keep, &dropped] {
+            store.push(&remote, from_ref(root), &Quiet).await.unwrap();
+        }
+        for removed in [0, 1] {
+            let there = store.inventory(&remote, false).await.unwrap();
+            let swept = store.sweep(&remote, &there, from_ref(&keep), Duration::ZERO, false, &Quiet).await;
+            let swept = swept.unwrap();
+            assert_eq!((swept.removed_packs, swept.missing), (removed, 0), "{swept:?}");
+        }
+        other.pull(&remote, from_ref(&keep), &Quiet).await.unwrap();
+        other.pull(&remote, from_ref(&dropped), &Quiet).await.unwrap_err();
+    });
+}
+
+#[test]
+fn a_store_that_is_there() {
+    let Some(dir) = orders() else {
+        let lab = Lab::new();
+        lab.write("data/large", noise(1, 300_000));
+        lab.write("data/small", "small");
+        return run_child("s3::a_store_that_is_there", &lab, "secret");
+    };
+    let open = |name: &str| {
+        let remote = Remote::open("s3://mill/some/where").unwrap();
+        Store::open_before(&dir.join(name), StoreOptions::default(), remote).unwrap()
+    };
+    let entry = open("here").add(&dir.join("work/data"), None, &Quiet).unwrap();
+    let other = open("another");
+    assert!(other.has(&entry).unwrap());
+    other.checkout(&entry, &dir.join("out"), &Checkout::default(), &Quiet).unwrap();
+    assert_eq!(fs_err::read(dir.join("out/small")).unwrap(), b"small");
+}
+
+#[test]
 fn wrong_credentials_and_wrong_buckets_are_explained() {
     let Some(dir) = orders() else {
         let lab = Lab::new();
@@ -74,7 +124,7 @@ fn wrong_credentials_and_wrong_buckets_are_explained() {
     let remote = Remote::open("s3://mill/x").unwrap();
     let error = block(store.push(&remote, &[root], &Quiet)).unwrap_err();
     let text = error.to_string();
-    assert!(text.starts_with("cannot list `s3://mill/x/index`: "), "{text}");
+    assert!(text.starts_with("cannot list `s3://mill/x/condemned`: "), "{text}");
     let hint = tidemill_core::Hint::hint(&error).unwrap();
     assert!(hint.starts_with("check the credentials in the environment"), "{hint}");
     assert!(!text.contains("wrong"), "{text}");

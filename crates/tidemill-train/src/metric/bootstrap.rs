@@ -30,6 +30,16 @@ pub fn resamples(rows: usize) -> usize {
 /// The 95 % interval of each measure: rows are drawn with replacement, as many as there are, each keeping its weight.
 /// All measures see the same resamples. `None` where a measure was not defined on half of them or more.
 pub fn intervals(measures: &[Measure], weights: &[f64], seed: u64) -> Vec<Option<Interval>> {
+    intervals_between(measures, weights, seed, (0.025, 0.975))
+}
+
+/// The same from one percentile, as a share, to another.
+pub(crate) fn intervals_between(
+    measures: &[Measure],
+    weights: &[f64],
+    seed: u64,
+    (low, high): (f64, f64),
+) -> Vec<Option<Interval>> {
     let rows = weights.len();
     if rows == 0 {
         return vec![None; measures.len()];
@@ -50,7 +60,7 @@ pub fn intervals(measures: &[Measure], weights: &[f64], seed: u64) -> Vec<Option
             let mut known: Vec<f64> = values.iter().filter_map(|row| row[measure]).collect();
             known.sort_unstable_by(f64::total_cmp);
             (2 * known.len() > count)
-                .then(|| Interval { lower: percentile(&known, 0.025), upper: percentile(&known, 0.975) })
+                .then(|| Interval { lower: percentile(&known, low), upper: percentile(&known, high) })
         })
         .collect()
 }

@@ -14,6 +14,7 @@ mod rank;
 mod scored;
 mod sum;
 
+pub(crate) use bootstrap::intervals_between;
 pub use bootstrap::{Interval, intervals, resamples};
 pub use calibration::{BINS, CalibrationBin};
 pub use cost::{Threshold, best_threshold, calibrated_threshold};

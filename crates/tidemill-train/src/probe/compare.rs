@@ -5,7 +5,7 @@ use tidemill_core::declare::{Better, Metric};
 use tidemill_stats::interval::{Interval, auc_difference};
 
 use crate::fit::read;
-use crate::metric::{Decision, Measure, Truth, better, name, paired_measures};
+use crate::metric::{Decision, Measure, Truth, better, intervals_between, name, paired_measures};
 use crate::{Error, Result};
 
 /// Two models by one metric.
@@ -28,6 +28,22 @@ pub fn value(predictions: &RecordBatch, metric: Metric) -> Result<f64> {
     let (scored, about) = read(predictions)?;
     let decision = Decision { threshold: about.threshold, costs: about.costs };
     crate::metric::measure(&scored, metric, &decision)
+}
+
+/// One metric of a table of predictions with its percentile interval at `level` from resampled rows: at 0.95 that of the training's report.
+/// Nothing where it is not defined on half of the resamples or more.
+///
+/// # Errors
+/// As for [`value`].
+pub fn interval(predictions: &RecordBatch, metric: Metric, level: f64) -> Result<Option<Interval>> {
+    let (scored, about) = read(predictions)?;
+    let decision = Decision { threshold: about.threshold, costs: about.costs };
+    let estimate = crate::metric::measure(&scored, metric, &decision)?;
+    let measures = Measure::prepare(&scored, &[metric], &decision)?;
+    let tail = (1.0 - level) / 2.0;
+    let found = intervals_between(&measures, &scored.weights(), about.seed, (tail, 1.0 - tail));
+    let ends = found.first().copied().flatten();
+    Ok(ends.map(|ends| Interval { estimate, low: ends.lower, high: ends.upper }))
 }
 
 /// Compares two models by a metric on the same rows, each deciding by its own threshold. The interval at `level` is

@@ -15,7 +15,7 @@ mod worst;
 
 pub use behaviour::{Changes, direction, invariance};
 pub use calibrated::{Calibrated, calibrated};
-pub use compare::{Compared, compare, value};
+pub use compare::{Compared, compare, interval, value};
 pub use disturb::{is_number, raised, replaced, shuffled, values_of, with_missing, with_noise};
 pub use groups::{Groups, groups};
 pub use leak::{Alone, alone, overlap};

@@ -25,7 +25,7 @@ fn a_table() {
             vec![Cell::link("/runs/1", "a<b"), Cell::Number(0.25)],
             vec![Cell::badge(Tone::Bad, "failed"), Cell::None],
         ],
-        pager: Some(Pager { first: None, next: Some("/t?page=2".into()), shown: "2 runs".into() }),
+        pager: Some(Pager { next: Some("/t?page=2".into()), ..Pager::of(2, None, ["run", "runs"]) }),
         pinned: true,
         ..Table::default()
     };

@@ -8,8 +8,8 @@ use tidemill_ui::chart::{
     spark,
 };
 use tidemill_ui::{
-    Area, Badge, Block, Cell, Choice, Column, Control, Crumb, Empty, Facts, Figure, FilterBox, Grid, GridRow,
-    Link, LogText, Page, Pager, Section, Sort, Tab, Table, Tone, Viewer, asset, markdown,
+    Area, Badge, Block, Cell, Choice, Column, Control, Crumb, Empty, Facts, Figure, FilterBox, Find, Grid,
+    GridRow, Link, LogText, Page, Pager, Section, Sort, Tab, Table, Tone, Total, Viewer, asset, markdown,
 };
 
 /// When the pages are looked at.
@@ -144,9 +144,8 @@ fn runs(word: &str) -> Page {
         columns,
         rows: rows.collect(),
         pager: Some(Pager {
-            first: None,
             next: Some("/experiments/1?page=x".into()),
-            shown: "24 runs on this page".into(),
+            ..Pager::of(24, Some(Total::MoreThan(10_000)), ["run", "runs"])
         }),
         empty: None,
         pinned: true,
@@ -169,7 +168,18 @@ fn runs(word: &str) -> Page {
                 label: "Group by".into(),
                 choices: vec![Choice::new("", "nothing", true)],
             },
-            Control::Several { name: "column".into(), label: "Columns".into(), choices },
+            Control::Several {
+                name: "column".into(),
+                label: "Columns".into(),
+                choices,
+                find: Some(Find {
+                    name: "keys".into(),
+                    label: "Find a key".into(),
+                    value: word.to_owned(),
+                    is_open: false,
+                    note: format!("None holds {word}"),
+                }),
+            },
             Control::Tick { name: "deleted".into(), label: "deleted ones".into(), chosen: false },
         ],
         error: format!("Invalid comparator '<>' before {word}"),

@@ -262,7 +262,14 @@ fn arm(text: &str) -> Result<Arm, String> {
     if name.is_empty() || model.is_empty() || version.as_deref() == Some("@") {
         return Err(wrong());
     }
-    Ok(Arm { name: name.to_owned(), model: model.to_owned(), version, weight, shadow: false })
+    Ok(Arm {
+        name: name.to_owned(),
+        model: model.to_owned(),
+        version,
+        weight,
+        shadow: false,
+        threshold: None,
+    })
 }
 
 fn redaction(text: &str) -> Result<(String, Option<Redact>), String> {

@@ -1,6 +1,8 @@
 //! `tidemill gc`: removes stored content that nothing refers to, runs, experiments and logged models that were deleted a
-//! while ago, and the artifacts of those that are gone for good. Says what it would do unless told `--yes`.
+//! while ago, and the artifacts of those that are gone for good; or, with `--remote`, what nothing at a remote refers to.
+//! Says what it would do unless told `--yes`.
 
+mod remote;
 mod removed;
 
 use serde_json::json;
@@ -16,6 +18,9 @@ use crate::roots::{self, Others};
 use removed::Removed;
 
 pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
+    if let Some(name) = &args.remote {
+        return remote::run(name, args, app);
+    }
     let bar = app.bar();
     let (mut failed, mut orphans, mut others) = (None, 0, Others::default());
     let wanted = removed::wanted(args, app)?;
@@ -78,7 +83,8 @@ pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
     if orphans > 0 {
         console.line(format!("{verb} {} artifacts of runs and models that are gone", count(orphans)));
     }
-    if report.missing > 0 {
+    // What is not in a cache is in the store behind it.
+    if report.missing > 0 && app.store()?.behind().is_none() {
         console.warn(format!("{} objects that are needed are not in the store", count(report.missing)));
         console.hint("`tidemill data pull` fetches them from the remote");
     }

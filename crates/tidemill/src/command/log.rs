@@ -238,6 +238,9 @@ pub(super) fn describe(event: &Event) -> String {
         EventKind::StoreSwept { objects, bytes: size } => {
             format!("{} objects, {}", count(*objects), bytes(*size))
         }
+        EventKind::RemoteSwept { remote, packs, bytes: size } => {
+            format!("{packs} packs, {} at {remote}", bytes(*size))
+        }
         EventKind::StorePushed { remote, bytes: size } => format!("{} to {remote}", bytes(*size)),
         EventKind::StorePulled { remote, bytes: size } => format!("{} from {remote}", bytes(*size)),
         EventKind::RunReproduced { run, identical } => {

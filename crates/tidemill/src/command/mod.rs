@@ -16,6 +16,7 @@ mod init;
 mod log;
 mod merge_lock;
 mod monitor;
+mod outcomes;
 mod predict;
 mod quarantine;
 mod records;
@@ -34,6 +35,7 @@ pub(crate) use demo::Demo;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use freeze::Freeze;
 pub(crate) use monitor::Monitor;
+pub(crate) use outcomes::Outcomes;
 pub(crate) use predict::Predict;
 pub(crate) use quarantine::Quarantine;
 pub(crate) use records::Records;
@@ -66,6 +68,7 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Serve(args) => up::serve_alone(args, &cli.global, console),
         Command::Endpoint(args) => endpoint::run(args, &cli.global, console),
         Command::Predict(args) => predict::run(args, &cli.global, console),
+        Command::Outcomes(args) => outcomes::run(args, &cli.global, console),
         Command::Records(args) => records::run(args, &cli.global, console),
         Command::Release(args) => release::run(args, &open()?),
         Command::Rollout(args) => rollout::run(args, open, console),

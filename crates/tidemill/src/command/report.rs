@@ -98,9 +98,11 @@ fn picture(line: &str) -> Option<(&str, &str)> {
     address.contains("format=svg").then_some((&line[..at + 3], address))
 }
 
-/// A file name that is not taken, after the figure in an address.
+/// A file name that is not taken, after the figure in an address, or what the page is of where the picture is all of it.
 fn free(address: &str, taken: &mut BTreeSet<String>) -> String {
-    let figure = address.rsplit_once("figure=").map_or("picture", |(_, figure)| figure);
+    let page = || address.split('?').next()?.rsplit('/').next().filter(|part| !part.is_empty());
+    let figure = address.rsplit_once("figure=").map(|(_, figure)| figure);
+    let figure = figure.or_else(page).unwrap_or("picture");
     let plain: String = figure
         .chars()
         .take(60)
@@ -160,5 +162,10 @@ mod tests {
         let names = ["a%2F..b", "a%2F..b", "c"]
             .map(|figure| free(&format!("/x?format=svg&figure={figure}"), &mut taken));
         assert_eq!(names, ["a-2F--b.svg", "a-2F--b-2.svg", "c.svg"]);
+        let curve = free("/runs/0190/curves/val%2Floss?log=1&format=svg", &mut taken);
+        assert_eq!(
+            (curve.as_str(), free("/?format=svg", &mut taken).as_str()),
+            ("val-2Floss.svg", "picture.svg")
+        );
     }
 }

@@ -11,11 +11,13 @@ use tidemill_pipeline::{
     Workspace, plan,
 };
 use tidemill_project::Resolved;
+use tidemill_store::Store;
 use tokio::runtime::Handle;
 
 use crate::app::{App, LOCK_FILE};
 use crate::cli::Status;
 use crate::journal::lookup;
+use crate::laid_out::lay_out_between_runs;
 use crate::output::{CAUTION, Console, FAINT, GOOD};
 use crate::step::Bodies;
 
@@ -33,6 +35,7 @@ pub(crate) fn run(args: &Status, app: &App<'_>) -> anyhow::Result<()> {
 /// The graph and the plan of everything.
 pub(crate) fn planned(app: &App<'_>, resolved: &Resolved) -> anyhow::Result<(Dag, Plan)> {
     let dag = Dag::new(&resolved.steps)?;
+    lay_out_between_runs(app, &dag, &Selection::default())?;
     let plan = make_plan(app, &dag, &Selection::default(), false)?;
     Ok((dag, plan))
 }
@@ -44,7 +47,8 @@ pub(crate) fn make_plan(
     selection: &Selection,
     force: bool,
 ) -> anyhow::Result<Plan> {
-    let reader = Reader { db: app.db()?.clone(), runtime: app.runtime().handle().clone() };
+    let (db, store) = (app.db()?.clone(), app.store()?.clone());
+    let reader = Reader { db, store, runtime: app.runtime().handle().clone() };
     let bodies = Bodies::new(app.runtime().handle().clone(), crate::command::run::SQL_MEMORY);
     let lock = read_lock(app)?;
     let env = environment();
@@ -100,12 +104,13 @@ pub(crate) fn print_plan(console: &Console, plan: &Plan) {
 /// Reads what earlier runs recorded; records nothing.
 struct Reader {
     db: Db,
+    store: Store,
     runtime: Handle,
 }
 
 impl Journal for Reader {
     fn lookup(&self, keys: &[Digest]) -> Result<Vec<Option<CachedStep>>, Error> {
-        lookup(&self.db, &self.runtime, keys)
+        lookup(&self.db, &self.store, &self.runtime, keys)
     }
 
     fn run_started(&self, _: &RunStarted) -> Result<(), Error> {

@@ -3,9 +3,9 @@
 mod job_release;
 mod ledger;
 mod listen;
-mod lock;
+pub(super) mod lock;
 mod models;
-mod secret;
+pub(super) mod secret;
 mod serving;
 mod stepped;
 mod triggers;

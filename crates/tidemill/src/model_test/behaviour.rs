@@ -2,13 +2,15 @@
 
 use arrow::array::{Array as _, RecordBatch, UInt64Array};
 use arrow::compute::take_record_batch;
-use tidemill_project::{DirectionTest, InvarianceTest, MustNot, RobustnessTest};
+use tidemill_core::declare::Metric;
+use tidemill_project::{DecideBy, DirectionTest, InvarianceTest, MustNot, RobustnessTest};
 use tidemill_train::fit::with_answers;
 use tidemill_train::probe::{
-    self, Changes, is_number, raised, replaced, shuffled, value, values_of, with_missing, with_noise,
+    self, Changes, compare, is_number, raised, replaced, shuffled, value, values_of, with_missing, with_noise,
 };
 
 use super::compared::{known, lost};
+use super::floor::LEVEL;
 use super::rescore::Answers;
 use super::settle::{Found, Unusable, settled};
 use super::{Case, Judged, TestResult};
@@ -100,18 +102,61 @@ impl Judged {
             let rows = plural(refused as u64, "damaged row");
             return Ok(Found::new(false, format!("the exported model refuses {rows}{needed}")));
         }
+        let level = test.confidence.unwrap_or(LEVEL);
+        let decides = test.by == Some(DecideBy::Interval);
+        // Resampling costs time, so it is done where somebody asks for it.
+        let between = if decides || test.confidence.is_some() {
+            Some(self.lost_between(before, &after, metric, level)?)
+        } else {
+            None
+        };
         let (before, after) = (self.measured(before, metric)?, self.measured(&after, metric)?);
         let loss = lost(metric, before, after);
-        let message =
-            format!("from {} to {}, a loss of {}", number(before), number(after), number(loss.max(0.0)));
-        Ok(Found::new(loss <= test.max_loss, message)
-            .figure("before", before)
-            .figure("after", after)
-            .figure("loss", loss))
+        let ends = between.map(|(low, high)| format!(" ({} to {})", number(low), number(high)));
+        let message = format!(
+            "from {} to {}, a loss of {}{}",
+            number(before),
+            number(after),
+            number(loss.max(0.0)),
+            ends.unwrap_or_default()
+        );
+        let found = match between.filter(|_| decides) {
+            None => Found::new(loss <= test.max_loss, message),
+            Some((_, high)) if high <= test.max_loss => Found::new(true, message),
+            Some((low, _)) if low > test.max_loss => Found::new(false, message),
+            Some(_) => Found::open(format!("no evidence either way: {message}")),
+        };
+        let found = found.figure("before", before).figure("after", after).figure("loss", loss);
+        Ok(match between {
+            Some((low, high)) => found.figure("loss_low", low).figure("loss_high", high),
+            None => found,
+        })
+    }
+
+    /// The interval of the loss on the rows that have both answers.
+    fn lost_between(
+        &self,
+        before: &Answers,
+        after: &Answers,
+        metric: Metric,
+        level: f64,
+    ) -> anyhow::Result<(f64, f64)> {
+        let both = |row: &usize| {
+            before.get(*row).zip(after.get(*row)).is_some_and(|(a, b)| a.is_some() && b.is_some())
+        };
+        let rows: Vec<usize> = (0..before.len()).filter(both).collect();
+        let places: UInt64Array = rows.iter().map(|row| *row as u64).collect();
+        let predictions = take_record_batch(&self.predictions, &places)?;
+        let of = |answers: &Answers| {
+            let answers: Vec<Vec<f64>> = rows.iter().filter_map(|row| answers.get(*row)?.clone()).collect();
+            with_answers(&predictions, &answers, None)
+        };
+        let gain = compare(&of(after)?, &of(before)?, metric, level)?.gain;
+        Ok((-gain.high, -gain.low))
     }
 
     /// A metric of answers to the held-out rows; rows without an answer are left out.
-    fn measured(&self, answers: &Answers, metric: tidemill_core::declare::Metric) -> anyhow::Result<f64> {
+    fn measured(&self, answers: &Answers, metric: Metric) -> anyhow::Result<f64> {
         let places = (0_u64..).zip(answers).filter(|(_, answer)| answer.is_some()).map(|(row, _)| row);
         let places: UInt64Array = places.collect();
         let predictions = take_record_batch(&self.predictions, &places)?;

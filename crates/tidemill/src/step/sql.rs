@@ -47,7 +47,7 @@ pub(super) fn run(
 
     use super::{StepProgress, only_out, say};
     use crate::output::{bytes, plural};
-    use crate::table::{SourcePaths, expand, reader};
+    use crate::table::{SourcePaths, expand};
 
     let mut tables = Vec::with_capacity(step.inputs.len());
     for input in &step.inputs {
@@ -55,7 +55,11 @@ pub(super) fn run(
             SourcePaths::Local(paths) => paths.iter().map(|p| p.to_string_lossy().into_owned()).collect(),
             SourcePaths::Remote(urls) => urls,
         };
-        tables.push(SqlTable { name: input.table.clone(), paths, format: input.format.map(reader) });
+        tables.push(SqlTable {
+            name: input.table.clone(),
+            paths,
+            format: input.format.map(tidemill_data::Format::declared),
+        });
     }
     let job = SqlJob {
         text: text.to_owned(),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::future::join_all;
 use tidemill_core::{NewEvent, RunId};
@@ -16,6 +17,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Writes that may wait before a step waits for them.
 const QUEUE: usize = 1024;
+/// What comes within this time is written together, unless somebody waits for it: short steps follow one another quickly.
+const GATHER: Duration = Duration::from_millis(25);
 
 /// One write.
 pub(super) enum Write {
@@ -51,6 +54,8 @@ pub(super) struct Queue {
 pub(crate) struct Pending {
     count: AtomicUsize,
     done: Notify,
+    /// Somebody waits.
+    asked: Notify,
 }
 
 impl Pending {
@@ -61,6 +66,7 @@ impl Pending {
             if self.count.load(Ordering::SeqCst) == 0 {
                 return;
             }
+            self.asked.notify_one();
             done.await;
         }
     }
@@ -104,7 +110,13 @@ impl Queue {
 async fn work(ingest: Ingest, mut receiver: mpsc::Receiver<Message>, pending: Arc<Pending>) {
     let mut failure: Option<Error> = None;
     let mut waiting = Vec::new();
+    let mut begun = false;
     while receiver.recv_many(&mut waiting, QUEUE).await > 0 {
+        // The run itself is there at once.
+        if begun {
+            gather(&mut receiver, &mut waiting, &pending).await;
+        }
+        begun = true;
         let mut by_run: BTreeMap<RunId, Vec<Write>> = BTreeMap::new();
         let mut flushes = Vec::new();
         let mut count = 0;
@@ -123,6 +135,22 @@ async fn work(ingest: Ingest, mut receiver: mpsc::Receiver<Message>, pending: Ar
         for reply in flushes {
             // Nobody waits any more where the answer cannot be sent.
             let _ = reply.send(failure.take().map_or(Ok(()), Err));
+        }
+    }
+}
+
+/// Waits a little for more to write at once.
+async fn gather(receiver: &mut mpsc::Receiver<Message>, waiting: &mut Vec<Message>, pending: &Pending) {
+    let over = tokio::time::sleep(GATHER);
+    tokio::pin!(over);
+    while waiting.len() < QUEUE && !waiting.iter().any(|message| matches!(message, Message::Flush(_))) {
+        tokio::select! {
+            next = receiver.recv() => match next {
+                Some(next) => waiting.push(next),
+                None => return,
+            },
+            () = pending.asked.notified() => return,
+            () = &mut over => return,
         }
     }
 }

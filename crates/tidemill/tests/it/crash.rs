@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::fixture::Project;
 
@@ -71,4 +71,40 @@ fn a_killed_add_leaves_no_half_version() {
     assert_eq!(project.read("back/399.txt"), "399 ".repeat(500));
     project.run(&["gc", "--yes"]).good();
     project.run(&["data", "verify"]).good();
+}
+
+#[test]
+fn what_a_killed_step_left_is_nobodys_work_and_what_was_written_since_is_kept() {
+    let project = Project::new(
+        "project: crash
+pipeline:
+  slow:
+    run: \"[ -e quick ] || { echo half > out.txt; exec sleep 60; }; echo whole > out.txt\"
+    outs: [out.txt]
+    sandbox: off
+",
+    );
+    // Killed in the middle of its step; nothing of Tidemill ends in order.
+    let kill = || {
+        let _ = fs_err::remove_file(project.path("quick"));
+        let _ = fs_err::remove_file(project.path("out.txt"));
+        let mut child = project.command(&["run", "--force"]).stdout(Stdio::null()).spawn().unwrap();
+        let until = Instant::now() + Duration::from_mins(1);
+        while !project.has("out.txt") || project.read("out.txt") != "half\n" {
+            assert!(Instant::now() < until, "the step did not start");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(60));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        project.write("quick", "");
+    };
+    kill();
+    project.run(&["run"]).good();
+    assert_eq!((project.read("out.txt"), project.has(".tidemill/kept")), ("whole\n".to_owned(), false));
+    kill();
+    std::thread::sleep(Duration::from_millis(600));
+    project.write("out.txt", "by hand\n");
+    project.run(&["run", "--force"]).good();
+    assert!(project.read(".tidemill/kept").contains("out.txt"), "{}", project.read(".tidemill/kept"));
 }

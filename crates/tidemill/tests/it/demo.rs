@@ -64,6 +64,21 @@ fn a_short_year_ends_as_it_must() {
         assert_eq!(policy["months"].as_array().unwrap().len(), 2);
     }
 
+    // What a trigger had trained was looked at by the envelope: inside it went by itself, outside it had no request.
+    for one in rollouts {
+        let envelope = &one["envelope"];
+        let is_by_trigger = one["why"].as_str().unwrap().starts_with("alert of ");
+        assert_eq!(envelope.is_null(), !is_by_trigger, "{one}");
+        let phase = one["phase"].as_str().unwrap();
+        if envelope["inside"] == false {
+            let had_requests = ["shadow", "complete", "rolled-back"].contains(&phase);
+            assert!(!had_requests && one["compared"] == 0, "{one}");
+            assert!(envelope["why"].as_str().unwrap().contains("outside the envelope"), "{one}");
+        } else {
+            assert_ne!(phase, "awaiting", "{one}");
+        }
+    }
+
     // What was retrained was so because of an alert: the log has the chain from its windows to the release.
     let retrained = rollouts.iter().find(|one| one["why"].as_str().unwrap().starts_with("alert of "));
     let retrained = retrained.unwrap_or_else(|| panic!("no trigger fired: {told}"));

@@ -229,3 +229,23 @@ fn a_version_has_a_profile_from_the_beginning_and_is_read_as_declared() {
     assert_eq!(added.json()["profiled"], false, "{added}");
     assert!(!added.stderr.contains("profile"), "{added}");
 }
+
+#[test]
+fn a_monitor_compares_with_a_version_that_is_there() {
+    let project = project();
+    let check = |against: &str| {
+        let monitors = format!("monitors:\n  - drift: {{window: 1d, against: '{against}'}}\n");
+        project.write("tidemill.yaml", format!("{PROJECT}{monitors}"));
+        project.run(&["check", "--no-data"])
+    };
+    check("orders@1").good();
+    for (against, texts) in [
+        ("orders@9", ["`orders` has no version 9", "its versions are 1 to 1"]),
+        ("orders", ["windows cannot be compared with `orders`", "`orders@1` names its first version"]),
+        ("trainin", ["windows cannot be compared with `trainin`", "did you mean `training`?"]),
+    ] {
+        let ran = check(against);
+        assert_ne!(ran.code, Some(0), "{ran}");
+        assert!(texts.iter().all(|text| ran.stderr.contains(text)), "{texts:?}: {ran}");
+    }
+}

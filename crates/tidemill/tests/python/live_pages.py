@@ -82,6 +82,7 @@ def main(url, axe, folder, root):
         for name, path, texts in [
             ("expectations", "/data/rows/expectations", ["broken", "Rows that break", HOSTILE, "3 of 4 rows"]),
             ("hostile_columns", "/data/versioned", ["Versions", "Columns that differ", "removed", "more", HOSTILE]),
+            ("hostile_difference", "/data/versioned/difference", ["Columns that came, went", "Rows that", HOSTILE]),
             ("data_checked", "/data", ["1 of 2 broken"]),
         ]:
             failed += own_pages.report(name, lambda path=path, name=name, texts=texts: list(pages.look(name, path, texts)))

@@ -132,9 +132,10 @@ def paths(seen):
         ("runs_filtered", f"/experiments/{experiment}?filter=params.depth%20%3D%20'3'", ["depth-3"]),
         ("runs_wrong_filter", f"/experiments/{experiment}?filter=params.depth%20%3D%3D%20", ["The filter could not be understood"]),
         ("runs_grouped", f"/experiments/{experiment}?group=params.kind", ["spring", "neap", "median"]),
+        ("runs_keys", f"/experiments/{experiment}?keys=other&finding=1&column=metrics.other-8", ["9 keys of the experiment hold `other`", "metrics.other-3"]),
         ("run", f"/runs/{run}", ["depth-0", "Parameters", "accuracy", "Environment", "scikit-learn", ">=1.0", "Python"]),
         ("run_curves", f"/runs/{run}?tab=metrics", ["accuracy", "step"]),
-        ("run_curve", f"/runs/{run}?tab=metrics&curve=loss", ["among all"]),
+        ("run_curve", f"/runs/{run}/curves/loss", ["among all", "loss"]),
         ("run_system", f"/runs/{run}?tab=system", ["system/cpu_utilization_percentage"]),
         ("run_files", f"/runs/{run}?tab=files", ["conf.json", "notes/"]),
         ("run_file", f"/runs/{run}?tab=files&path=conf.json", ['"harbour": "north"']),
@@ -175,6 +176,8 @@ def paths(seen):
         pages.append(("slices", f"/models/{seen.trained}/2?by=carrier", ["by carrier", "All test rows together"]))
         pages.append(("card", f"/models/{seen.trained}/2/card", ["What it learned from", "How good it is", "For whom it is worse"]))
         pages.append(("profile", "/data/months", ["Profile", "most frequent", "Drift"]))
+        pages.append(("difference", "/data/months/difference", ["v1 → v2", "Rows that came", "What the columns look like", "moved much", "share of rows"]))
+        pages.append(("difference_files", "/data/planes/difference", ["Columns that came, went", "removed", "Rows"]))
     if seen.dataset:
         pages.append(("dataset", f"/data/{seen.dataset}", ["Versions"]))
     return pages
@@ -345,6 +348,40 @@ def try_rollout(pages):
     yield from pages.look("delivery_after", "/delivery", ["Quarantine", "callers complain", "late v1"])
     pages.size(1280)
     pages.dark(False)
+
+
+def try_release_marks(pages):
+    """The heat map of drift says what was released while a version was the newest; the rollout that was approved went out by then."""
+    if not pages.seen.trained:
+        return
+    pages.open("/data/months", "Drift")
+    marks = pages.browser.run("[...document.querySelectorAll('table.heat th .mark-of')].filter((mark) => mark.getClientRects().length)"
+                              ".map((mark) => mark.textContent)")
+    assert len(marks) == 1 and marks[0].startswith("▲") and "to prod" in marks[0], marks
+
+
+def try_freeze_calendar(pages):
+    """The calendar of freezes draws one that holds and one that was lifted, and says in words which is which."""
+    pages.open("/delivery", "Freeze calendar")
+    spans = pages.browser.run("[...document.querySelectorAll('#calendar svg rect.span')].map((span) => [span.getAttribute('class'),"
+                              " span.getBoundingClientRect().width])")
+    assert len(spans) == 2 and max(width for _, width in spans) > 40, spans
+    states = sorted(row["state"] for row in pages.seen.numbers("/delivery")["freezes"]["rows"])
+    assert states == ["holds", "over"], states
+    assert pages.browser.run("document.querySelector('#calendar svg').getAttribute('aria-label')"), "the calendar has no name"
+
+
+def try_keys(pages):
+    """A column is found among all keys of the experiment, chosen, and stays in the address."""
+    pages.open(f"/experiments/{pages.seen.experiment}", "depth-3")
+    pages.browser.run("document.querySelector('.several').open = true")
+    pages.browser.run("document.querySelector('.several input[name=keys]').value = 'other-7'")
+    pages.browser.click(".several button", "Find")
+    pages.browser.until("location.search.includes('finding=1') && !!document.querySelector('.several[open] input[value=\"metrics.other-7\"]')", "the key is not found")
+    pages.browser.run("document.querySelector('.several input[value=\"metrics.other-7\"]').checked = true")
+    pages.browser.click(".row > button", "Apply")
+    pages.browser.until("location.search.includes('metrics.other-7') && !location.search.includes('finding')", "it is not chosen")
+    pages.browser.until("[...document.querySelectorAll('thead th')].some((head) => head.textContent.includes('other-7'))", "no column")
 
 
 def try_old_addresses(pages):

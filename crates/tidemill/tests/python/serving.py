@@ -1,6 +1,7 @@
 """Predictions of registered models: of ONNX files against ONNX Runtime, of a model in Python against the client's own answers,
 through both protocols; endpoints, the inference log and outcomes. Only Tidemill serves below its tracking address."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -10,11 +11,13 @@ import tempfile
 import time
 
 import harness
+import lightgbm
 import mlflow
 import numpy as np
 import onnxruntime
 import pandas as pd
 import requests
+import xgboost
 import yaml
 from harness import same, unique
 from mlflow import MlflowClient
@@ -116,6 +119,38 @@ def check_a_model_in_python_answers_as_its_client():
     same(answer["predictions"], model.predict(rows).tolist(), "predictions")
     refused = post(f"/endpoints/{name}/invocations", {"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}, 400)
     assert refused["error_code"] == "INVALID_PARAMETER_VALUE" and '"b"' in refused["message"], refused
+
+
+def check_flavours_answer_as_their_own_models():
+    generator = np.random.default_rng(11)
+    table = pd.DataFrame(generator.normal(size=(200, 3)), columns=["a", "b", "c"])
+    target = (table.a * table.b + generator.normal(scale=0.1, size=200) > 0).astype(int)
+    small = {"n_estimators": 5, "n_jobs": 1, "random_state": 1}
+    trained = {
+        "lightgbm": (mlflow.lightgbm, lightgbm.LGBMClassifier(verbose=-1, **small).fit(table, target)),
+        "booster": (mlflow.lightgbm, lightgbm.train({"objective": "binary", "verbose": -1, "num_threads": 1},
+                                                    lightgbm.Dataset(table, target), num_boost_round=5)),
+        "xgboost": (mlflow.xgboost, xgboost.XGBRegressor(**small).fit(table, target)),
+    }
+    rows = table.head(9)
+    body = {"dataframe_split": rows.to_dict(orient="split", index=False)}
+    tensors = [{"name": n, "datatype": "FP64", "shape": [9, 1], "data": rows[n].tolist()} for n in rows]
+
+    def answers(entry):
+        kind, (flavour, model) = entry
+        expected, name = np.asarray(model.predict(rows)), unique(kind)
+        with mlflow.start_run():
+            # With requirements that are given, none are looked for, which takes longer than all else.
+            flavour.log_model(model, name="model", signature=infer_signature(table, expected),
+                              pip_requirements=["mlflow"], registered_model_name=name)
+        got = post(f"/endpoints/{name}/invocations", body)["predictions"]
+        assert np.allclose(got, expected, rtol=1e-6, atol=0), (kind, got, expected)
+        got = post(f"/v2/models/{name}/infer", {"inputs": tensors})["outputs"][0]["data"]
+        assert np.allclose(got, expected, rtol=1e-6, atol=0), (kind, got, expected)
+
+    # Their workers start at the same time.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(answers, trained.items()))
 
 
 def scored(model, table):
@@ -279,6 +314,56 @@ def check_declared_records_take_effect_without_a_restart():
     events = requests.get(address("/api/v1/events"), params={"subject": f"endpoint:{endpoint}"}, timeout=60).json()
     said = [event["details"].get("records") for event in events["data"] if event["kind"] == "endpoint.set"]
     assert "a: drop, colour: hash, 30 days" in said and "sample: 0 %" in said, said
+
+
+def sent_outcomes(folder, endpoint, *words):
+    """What `tidemill outcomes` says that became of a table, sent from a project in `folder`."""
+    command = [os.environ["TIDEMILL"], "-C", folder, "outcomes", endpoint, "--server", mlflow.get_tracking_uri(), "--json", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def check_outcomes_come_from_a_dataset_by_a_hashed_key():
+    path = FIXTURES / "own-ridge.onnx"
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    endpoint = unique("labelled")
+    spec = {"arms": [{"name": "only", "model": register_onnx(path, session), "version": "1", "weight": 1}],
+            "entity": {"header": "x-customer"}, "records": {"redact": {"entity": "hash"}}}
+    answer = requests.put(address(f"/api/v1/endpoints/{endpoint}"), json=spec, timeout=60)
+    assert answer.status_code in (200, 201), answer.text
+    tensors = [{"name": n, "datatype": KINDS[s.type][0], "shape": list(v.shape), "data": v.ravel().tolist()}
+               for s, (n, v) in zip(session.get_inputs(), inputs_of(session, 1).items())]
+    for number in range(6):
+        post(f"/v2/models/{endpoint}/infer", {"id": f"{endpoint}-{number}", "inputs": tensors}, **{"x-customer": str(number)})
+    until(lambda: len(recorded(endpoint)) == 6, "the records")
+    # Of one customer nothing is known yet.
+    at = int(time.time() * 1000)
+    labels = pd.DataFrame({"customer": [0, 1, 2, 3], "repaid": [1.0, 0.0, None, 1.0], "at": at})
+    mapping = ["--key", "customer", "--time", "at", "--values", "label=repaid"]
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "tidemill.yaml").write_text("project: labels\n")
+        table = pathlib.Path(folder, "labels.csv")
+        labels.to_csv(table, index=False)
+        add = [os.environ["TIDEMILL"], "-C", folder, "data", "add", "labels", str(table)]
+        subprocess.run(add, check=True, capture_output=True, timeout=60)
+        time.sleep(3.2)  # Until every request before that time is on the disk for sure.
+        said = sent_outcomes(folder, endpoint, "--from", "labels@1", *mapping)
+        same((said["from"], said["rows"], said["skipped"]), ("labels@1", 4, 1), "what was read")
+        same((said["accepted"], said["known"], said["rejected"]), (3, 0, 0), "what is new")
+        same((said["joined"], said["duplicate"], said["waiting"]), (3, 0, 0), "what was joined")
+        again = sent_outcomes(folder, endpoint, "--from", "labels@1", *mapping)
+        same((again["accepted"], again["known"], again["joined"]), (0, 3, 0), "the same version again")
+        # The next version has a row more; what it has from before is known.
+        labels.loc[2, "repaid"] = 0.0
+        labels.to_csv(table, index=False)
+        newer = sent_outcomes(folder, endpoint, "--from", str(table), *mapping)
+        same((newer["accepted"], newer["known"], newer["joined"]), (1, 3, 1), "a file with a row more")
+        done = subprocess.run([os.environ["TIDEMILL"], "-C", folder, "outcomes", "nobody", "--from", "labels", *mapping,
+                               "--server", mlflow.get_tracking_uri()], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and "`nobody`" in done.stderr, done.stderr
+    counts = requests.get(address(f"/api/v1/endpoints/{endpoint}/outcomes"), timeout=60).json()["data"]
+    same((counts["matched"], counts["waiting"], counts["duplicate"]), (4, 0, 0), "how they stand in the end")
 
 
 def check_the_repository_lists_what_is_loaded():

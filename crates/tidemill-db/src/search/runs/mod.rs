@@ -1,5 +1,6 @@
 //! Searches over tracked runs.
 
+mod count;
 #[cfg(test)]
 mod explain;
 mod key;
@@ -7,6 +8,7 @@ mod need;
 mod plan;
 mod query;
 
+pub use count::KeyOf;
 pub use plan::Effort;
 
 use crate::backend::Transact;

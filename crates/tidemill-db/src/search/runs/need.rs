@@ -129,8 +129,10 @@ impl Pairs {
 }
 
 impl Need {
-    /// The condition on the run `t`.
-    pub(super) fn push(&self, sql: &mut Sql) {
+    /// The condition on the run `t`. Where a row `d` of the run `drives` the search, what can be told without the run itself
+    /// is asked of `d`, so that only runs that pass are looked up.
+    pub(super) fn push(&self, sql: &mut Sql, drives: bool) {
+        let run = if drives { "d.run_id" } else { "t.id" };
         match self {
             Self::Metric { key, tests } => {
                 sql.push("EXISTS (SELECT 1 FROM series c WHERE c.run_id = t.id AND c.name = ").text(key);
@@ -141,13 +143,25 @@ impl Need {
                 sql.push(")");
             }
             Self::NoMetric(key) => {
-                sql.push("NOT EXISTS (SELECT 1 FROM series c WHERE c.run_id = t.id AND c.name = ")
-                    .text(key)
-                    .push(")");
+                sql.push("NOT EXISTS (SELECT 1 FROM series c WHERE c.run_id = ").push(run);
+                sql.push(" AND c.name = ").text(key).push(")");
             }
             Self::Pair { pairs, key, tests } => {
+                if let [(Op::Eq, Operand::Text(value))] = tests.as_slice()
+                    && value.chars().count() < INDEXED
+                {
+                    // The index of values holds such a value whole, and is smaller than the table by far.
+                    sql.push("EXISTS (SELECT 1 FROM ")
+                        .push(pairs.table().0)
+                        .push(" c WHERE c.key = ")
+                        .text(key);
+                    sql.push(" AND substr(c.value, 1, 64) = ").text(value.as_str());
+                    sql.push(" AND c.run_id = ").push(run).push(")");
+                    return;
+                }
                 let tests: Vec<_> = tests.iter().map(|(op, value)| (*op, value)).collect();
-                sql.pair_is(pairs.table().1, "t.id", key, &tests);
+                let absent = tests.iter().any(|(op, _)| *op == Op::IsNull);
+                sql.pair_is(pairs.table().1, if absent { run } else { "t.id" }, key, &tests);
             }
             Self::Property { column, whole, op, value } => {
                 let column = Column::new("t", column);
@@ -171,6 +185,25 @@ impl Need {
             Self::Nothing => {
                 sql.push("FALSE");
             }
+        }
+    }
+
+    /// How soon it is asked, beside others: first what tells most runs apart for the least.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Pair { tests, .. } if tests.iter().any(|(op, _)| *op == Op::Eq) => 0,
+            Self::NoMetric(_) => 1,
+            Self::Pair { tests, .. } if tests.iter().any(|(op, _)| *op == Op::IsNull) => 1,
+            _ => 2,
+        }
+    }
+
+    /// Whether it is met by what a run does not have, which no index can find.
+    pub(super) fn is_absence(&self) -> bool {
+        match self {
+            Self::NoMetric(_) => true,
+            Self::Pair { tests, .. } => tests.iter().any(|(op, _)| *op == Op::IsNull),
+            _ => false,
         }
     }
 

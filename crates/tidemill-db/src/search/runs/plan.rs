@@ -100,7 +100,11 @@ impl Search<'_> {
     }
 
     /// What drives a search over the fewest rows, counted up to `limit`.
-    async fn fewest<'n>(&mut self, needs: &'n [Need], limit: usize) -> Result<(usize, Driver<'n>)> {
+    pub(super) async fn fewest<'n>(
+        &mut self,
+        needs: &'n [Need],
+        limit: usize,
+    ) -> Result<(usize, Driver<'n>)> {
         let mut sql = Sql::new(&self.tx.conn());
         self.scope.push_count(&mut sql, limit);
         for (i, need) in needs.iter().enumerate().filter(|(_, need)| need.is_indexed()) {
@@ -172,6 +176,9 @@ impl Search<'_> {
         let Some(key) = keys.first() else { return Ok(Walked::To(Vec::new())) };
         let longest = self.effort.stretch.max(2 * want);
         let (mut length, mut walked, mut may_give_up) = ((2 * want).max(self.effort.least), 0, true);
+        // Most runs have what most searches order by: who looks for those that do not may find none for very long.
+        let absence = needs.iter().any(Need::is_absence);
+        let patience = if absence { self.effort.patience / 16 } else { self.effort.patience };
         let mut from = after.and_then(<[Place]>::first).map(|place| (beginning(place), true));
         let mut hits: Vec<Hit> = Vec::new();
         loop {
@@ -204,7 +211,7 @@ impl Search<'_> {
             after = None;
             walked += length;
             length = (length * 4).min(longest);
-            if may_give_up && walked >= self.effort.patience {
+            if may_give_up && walked >= patience {
                 may_give_up = false;
                 let (count, _) = self.fewest(needs, self.effort.many).await?;
                 if count < self.effort.many && count < walked * want / hits.len().max(1) {
@@ -301,7 +308,7 @@ impl Search<'_> {
         Ok(hits)
     }
 
-    async fn fetch<T>(&mut self, sql: &Sql) -> Result<Vec<T>>
+    pub(super) async fn fetch<T>(&mut self, sql: &Sql) -> Result<Vec<T>>
     where
         T: for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>
             + for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>

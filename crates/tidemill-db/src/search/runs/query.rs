@@ -98,7 +98,7 @@ impl Need {
             sql.push("run t WHERE ");
             scope.push(sql);
             sql.push(" AND ");
-            self.push(sql);
+            self.push(sql, false);
         }
         sql.push(" LIMIT ").int(limit as i64).push(") n");
     }
@@ -159,7 +159,9 @@ pub(super) fn push_search(
     };
     sql.push(" AND ");
     scope.push(sql);
-    for need in needs {
+    let mut asked: Vec<&Need> = needs.iter().collect();
+    asked.sort_by_key(|need| need.rank());
+    for need in asked {
         match &own {
             Some(own) if need.has_row_of(own) => {
                 if matches!(driver, Driver::Stretch(_)) {
@@ -170,7 +172,7 @@ pub(super) fn push_search(
             _ if matches!((driver, need), (Driver::Need(own), Need::Dataset { .. }) if *own == need) => {}
             _ => {
                 sql.push(" AND ");
-                need.push(sql);
+                need.push(sql, joined);
             }
         }
     }

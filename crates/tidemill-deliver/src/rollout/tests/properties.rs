@@ -131,6 +131,7 @@ fn costly() -> Plan {
         quality: Quality::Brier,
         kpi: None,
         delay: HOUR,
+        kpi_delay: None,
     };
     let mut plan = Plan { measures: Some(measures), ..plan() };
     plan.judge.iter_mut().for_each(|judge| judge.metrics.push(cost.clone()));

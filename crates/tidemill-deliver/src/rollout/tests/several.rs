@@ -273,6 +273,7 @@ fn outcomes_are_taken_up_once_by_whoever_is_in() {
         quality: crate::outcome::Quality::default(),
         kpi: None,
         delay: HOUR,
+        kpi_delay: None,
     };
     let mut drive = Drive::new(Plan { measures: Some(measures), ..plan_of_three() });
     drive.reach_with(1, at(0), [50; 3]);

@@ -414,7 +414,7 @@ fn a_plan_is_held_to_what_the_one_before_it_asked() {
     let with = |gates: &[&str]| {
         let stages = gates.iter().map(|role| Stage::Gate { approve: gate(role) });
         let stages: Vec<Stage> = stages.chain([Stage::Full { settle: Duration::ZERO }]).collect();
-        let policy = Some(Policy { asks: Asked::of(&stages), keeps: Vec::new() });
+        let policy = Some(Policy { asks: Asked::of(&stages), ..Policy::default() });
         Plan { policy, stages, ..plan() }
     };
     let roles = |plan: &Plan| plan.gates().map(|rule| rule.role.clone()).collect::<Vec<_>>();

@@ -6,6 +6,11 @@ use super::super::kernel::{Built, Call, Kernel, Outcome, Refusal, Surroundings, 
 use crate::onnx::constant::element_type;
 use crate::{ElementType, Tensor, Values};
 
+/// The most bytes that a cast may give: a tensor of bytes becomes one of texts that is fifty times as large.
+const MOST_BYTES: usize = 256 << 20;
+/// What a text of a number takes: where it is, and the least that is reserved for it.
+const TEXT: usize = size_of::<Vec<u8>>() + 24;
+
 #[derive(Debug)]
 struct Cast(ElementType);
 
@@ -29,7 +34,7 @@ pub(crate) fn cast_like(_: &Surroundings<'_>) -> Built {
 impl Kernel for Cast {
     fn run(&self, call: &mut Call<'_>) -> Outcome {
         let x = call.take(0)?;
-        let cast = converted(x, self.0)?;
+        let cast = converted(x, self.0, MOST_BYTES)?;
         call.results.push(cast);
         Ok(())
     }
@@ -38,17 +43,26 @@ impl Kernel for Cast {
 impl Kernel for CastLike {
     fn run(&self, call: &mut Call<'_>) -> Outcome {
         let to = call.tensor(1)?.element();
-        let cast = converted(call.take(0)?, to)?;
+        let cast = converted(call.take(0)?, to, MOST_BYTES)?;
         call.results.push(cast);
         Ok(())
     }
 }
 
-fn converted(x: Tensor, to: ElementType) -> Outcome<Tensor> {
+/// `x` with another type of elements, which may take as many bytes.
+fn converted(x: Tensor, to: ElementType, most: usize) -> Outcome<Tensor> {
     if x.element() == to {
         return Ok(x);
     }
     let shape = x.shape().to_vec();
+    // Known before anything is reserved.
+    let bytes = shape.iter().product::<usize>().saturating_mul(width(to));
+    if bytes > most {
+        let from = x.element();
+        return Err(format!(
+            "a cast of shape {shape:?} from {from} to {to} takes {bytes} bytes; at most {most}"
+        ));
+    }
     let values = match x.into_values() {
         Values::F32(values) => from_floats(values.iter().map(|x| f64::from(*x)), to, 8),
         Values::F64(values) => from_floats(values.iter().copied(), to, 17),
@@ -66,6 +80,17 @@ fn converted(x: Tensor, to: ElementType) -> Outcome<Tensor> {
         Values::Bytes(values) => from_texts(&values, to)?,
     };
     Tensor::new(shape, values).map_err(|error| error.to_string())
+}
+
+/// Bytes of an element, near enough for a limit.
+const fn width(element: ElementType) -> usize {
+    match element {
+        ElementType::Bool | ElementType::U8 | ElementType::I8 => 1,
+        ElementType::U16 | ElementType::I16 | ElementType::F16 | ElementType::Bf16 => 2,
+        ElementType::U32 | ElementType::I32 | ElementType::F32 => 4,
+        ElementType::U64 | ElementType::I64 | ElementType::F64 => 8,
+        ElementType::Bytes => TEXT,
+    }
 }
 
 /// From floats; `digits` are what a text of them has.
@@ -156,7 +181,19 @@ fn text(x: f64, digits: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::{Tensor, Values, converted, text};
+    use crate::ElementType;
+
+    #[test]
+    fn a_small_type_does_not_grow_without_bound() {
+        let pixels = || Tensor::new(vec![2, 3], Values::U8(vec![0, 1, 2, 3, 4, 255])).unwrap();
+        let cast = converted(pixels(), ElementType::F32, 24).unwrap();
+        assert_eq!(*cast.values(), Values::F32(vec![0.0, 1.0, 2.0, 3.0, 4.0, 255.0]));
+        let why = converted(pixels(), ElementType::F64, 24).unwrap_err();
+        assert!(why.contains("[2, 3]") && why.contains("48 bytes; at most 24"), "{why}");
+        assert!(converted(pixels(), ElementType::Bytes, 48).is_err(), "texts are the largest of all");
+        assert!(converted(pixels(), ElementType::U8, 0).is_ok(), "the same type takes nothing");
+    }
 
     #[test]
     fn floats_are_written_as_c_does() {

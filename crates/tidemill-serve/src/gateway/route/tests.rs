@@ -6,7 +6,14 @@ use super::super::allot::reallot;
 use super::*;
 
 fn arm(name: &str, weight: f64) -> Arm {
-    Arm { name: name.to_owned(), model: "churn".to_owned(), version: None, weight, shadow: false }
+    Arm {
+        name: name.to_owned(),
+        model: "churn".to_owned(),
+        version: None,
+        weight,
+        shadow: false,
+        threshold: None,
+    }
 }
 
 fn table(arms: &[Arm], rules: &[Rule], sticky: Option<&Key>, before: &[Stretch]) -> (Table, Vec<Stretch>) {

@@ -26,6 +26,8 @@ pub struct Answered {
     pub score: Option<f64>,
     /// The class that was named, as text.
     pub class: Option<String>,
+    /// Whether somebody acts on it by the threshold of the release; none where it had none.
+    pub decision: Option<bool>,
 }
 
 /// The value of an outcome.
@@ -62,7 +64,7 @@ pub struct Stretch {
 }
 
 /// Rows whose requests came after `after` and until `until`, inclusive, as far as outcomes were joined with them, with the values of these
-/// inputs; about `most` outcomes at once.
+/// inputs; about `most` outcomes at once. Where a name is given, other outcomes count for nothing.
 ///
 /// # Errors
 ///
@@ -72,7 +74,7 @@ pub async fn joined(
     reader: &Reader,
     endpoint: &str,
     (after, until): (Timestamp, Timestamp),
-    inputs: &[String],
+    (inputs, name): (&[String], Option<&str>),
     most: usize,
 ) -> Result<Stretch, LogError> {
     let next = |at: Timestamp| Timestamp::from_millis(at.millis().saturating_add(1));
@@ -93,6 +95,7 @@ pub async fn joined(
             outcomes = db.matched_outcomes(endpoint, next(after), next(until)).await?;
         }
     }
+    outcomes.retain(|outcome| name.is_none_or(|name| outcome.name == name));
     let count = outcomes.len() as u64;
     if outcomes.is_empty() {
         return Ok(Stretch { until, outcomes: 0, rows: Vec::new() });
@@ -187,6 +190,7 @@ impl Rows {
                 is_shadow: shadows.value(at),
                 score: said.score(at).filter(|score| score.is_finite()),
                 class: said.label(at).map(str::to_owned),
+                decision: said.decision(at),
             });
         }
     }
@@ -293,6 +297,7 @@ mod tests {
         let outputs = vec![
             ("output_label", Arc::new(Int64Array::from(vec![0, 1])) as ArrayRef),
             ("output_probabilities", Arc::new(lists)),
+            ("output_decision", Arc::new(BooleanArray::from(vec![Some(true), None]))),
             ("input_origin", Arc::new(StringArray::from(vec!["LGA", "LGA"]))),
             ("input_distance", Arc::new(Float64Array::from(vec![500.0, 500.0]))),
         ];
@@ -303,13 +308,17 @@ mod tests {
         rows.take(&batch(&["old", "new"], &[false, true], outputs));
         let joined = rows.joined();
         assert_eq!(joined.len(), 1);
-        let said = |arm: &str, is_shadow, score, class: &str| Answered {
+        let said = |arm: &str, is_shadow, score, class: &str, decision| Answered {
             arm: arm.into(),
             is_shadow,
             score: Some(score),
             class: Some(class.into()),
+            decision,
         };
-        assert_eq!(joined[0].answers, [said("old", false, 0.25, "0"), said("new", true, 0.5, "1")]);
+        assert_eq!(
+            joined[0].answers,
+            [said("old", false, 0.25, "0", Some(true)), said("new", true, 0.5, "1", None)]
+        );
         let names: Vec<&str> = joined[0].outcomes.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["late", "cost"]);
         let inputs: Vec<Option<&str>> = joined[0].inputs.iter().map(Option::as_deref).collect();
@@ -351,11 +360,22 @@ mod tests {
         let end = Timestamp::from_millis(START + 200);
         let (mut after, mut pages) = (Timestamp::from_millis(START), Vec::new());
         while after < end {
-            let stretch = joined(&lab.db, &lab.reader(), "loans", (after, end), &[], 2).await.unwrap();
+            let stretch =
+                joined(&lab.db, &lab.reader(), "loans", (after, end), (&[], None), 2).await.unwrap();
             assert!(stretch.until > after && (stretch.outcomes > 0 || stretch.until == end), "{pages:?}");
             pages.push((stretch.until.millis() - START, stretch.outcomes));
             after = stretch.until;
         }
         assert_eq!(pages, [(100, 3), (102, 1), (103, 3), (200, 0)]);
+
+        // Of one name alone, others count for nothing.
+        let begin = Timestamp::from_millis(START);
+        for (name, count) in [(None, 7), (Some("label"), 7), (Some("money"), 0)] {
+            let stretch =
+                joined(&lab.db, &lab.reader(), "loans", (begin, end), (&[], name), 100).await.unwrap();
+            assert_eq!((stretch.outcomes, stretch.until), (count, end), "{name:?}");
+            let matched = lab.db.count_matched_outcomes("loans", name, begin, end).await.unwrap();
+            assert_eq!(matched, count, "{name:?}");
+        }
     }
 }

@@ -43,6 +43,13 @@ impl Outcomes {
         Ok(Self::of(db.matched_outcomes(endpoint, from, to).await?))
     }
 
+    /// With columns for exactly these names, of which it is said whether all values are numbers: tables of parts of the log have the same columns
+    /// then.
+    #[must_use]
+    pub fn with_names(self, names: BTreeMap<String, bool>) -> Self {
+        Self { names, ..self }
+    }
+
     fn of(outcomes: Vec<Outcome>) -> Self {
         let mut all = Self::default();
         for outcome in outcomes {

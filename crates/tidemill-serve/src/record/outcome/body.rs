@@ -58,10 +58,16 @@ pub struct Rejected {
 const MAX_LINE: usize = 1 << 20;
 const MAX_JSON: usize = 4 << 20;
 
+/// Why a row is rejected that says only what it is about.
+const NO_ENTITIES: &str =
+    "records of the endpoint keep no entity (`redact: {entity: drop}`); name the request by `request_id`";
+
 /// Reads a body bit by bit. What it holds at a time is a line, except for Parquet, which goes through a temporary file.
 pub struct OutcomeReader {
     endpoint: String,
     received_at: Timestamp,
+    /// Whether the log keeps what requests are about.
+    has_entities: bool,
     kind: Kind,
     row: u64,
     outcomes: Vec<Outcome>,
@@ -94,11 +100,18 @@ impl OutcomeReader {
         Ok(Self {
             endpoint: endpoint.to_owned(),
             received_at,
+            has_entities: true,
             kind,
             row: 0,
             outcomes: Vec::new(),
             rejected: Vec::new(),
         })
+    }
+
+    /// Rejects rows that name an entity alone: the log keeps none, so they would never find their requests.
+    #[must_use]
+    pub fn without_entities(self) -> Self {
+        Self { has_entities: false, ..self }
     }
 
     /// Takes the next bytes of the body.
@@ -241,6 +254,11 @@ impl OutcomeReader {
         let found = match row {
             Value::Object(fields) => outcomes_of(fields, &self.endpoint, self.received_at),
             _ => Err("it is no object".to_owned()),
+        };
+        let is_lost = |outcome: &Outcome| !self.has_entities && outcome.request_id.is_none();
+        let found = match found {
+            Ok(found) if found.iter().any(is_lost) => Err(NO_ENTITIES.to_owned()),
+            found => found,
         };
         match found {
             Ok(mut found) => self.outcomes.append(&mut found),

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::array::{Array as _, AsArray as _, Int32Array, RecordBatch, StringArray};
@@ -47,6 +48,8 @@ pub struct Matcher {
     places: Arc<Mutex<HashMap<String, Whereabouts>>>,
     /// What is known of the outcomes of endpoints that were tried before.
     tried: Arc<Mutex<HashMap<String, Tried>>>,
+    /// Whether some came a moment ago, before records of that moment could be read for sure.
+    early: Arc<AtomicBool>,
 }
 
 /// What is known of the outcomes of an endpoint that were tried before.
@@ -93,6 +96,7 @@ impl Matcher {
             settle: flush * 2 + Duration::from_secs(1),
             places: Arc::default(),
             tried: Arc::default(),
+            early: Arc::default(),
         }
     }
 
@@ -111,7 +115,9 @@ impl Matcher {
             }
             // Many small bodies are joined together, and not before their records can be read.
             tokio::time::sleep(self.settle).await;
-            let _ = tokio::time::timeout(EVERY, arrived.notified()).await;
+            if !self.early.swap(false, Ordering::Relaxed) {
+                let _ = tokio::time::timeout(EVERY, arrived.notified()).await;
+            }
         }
     }
 
@@ -282,6 +288,9 @@ impl Matcher {
                 None if moment_of(outcome).millis() > settled && !is_old(outcome) => {
                     // A later request of the entity may still be on its way to the disk.
                     first = first.or(Some(outcome.id));
+                    if moment_of(outcome) <= now {
+                        self.early.store(true, Ordering::Relaxed);
+                    }
                     continue;
                 }
                 None => {
@@ -292,6 +301,7 @@ impl Matcher {
             if found.is_none() && outcome.received_at.millis() > settled {
                 // So may the record of a request that was answered a moment ago.
                 first = first.or(Some(outcome.id));
+                self.early.store(true, Ordering::Relaxed);
                 continue;
             }
             outcome.is_tried = outcome.tested_part == 0 && newest > 0;

@@ -11,6 +11,7 @@ use tidemill_db::tracking::{Batch, Experiment, NewTrackedRun, RunStatus, Stage};
 use tidemill_registry::Registry;
 use tidemill_server::{App, Config, Running};
 use tidemill_store::{Store, StoreOptions};
+use tidemill_testkit::AnyDatabase;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -22,6 +23,7 @@ pub(crate) struct Lab {
     pub(crate) registry: Registry,
     pub(crate) address: String,
     server: Running,
+    _database: AnyDatabase,
 }
 
 /// What came back.
@@ -40,14 +42,15 @@ impl Lab {
     pub(crate) async fn with(change: impl FnOnce(&mut Config, &TempDir)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(SystemClock);
-        let db = Db::open(dir.path().join("db").to_str().unwrap(), clock.clone()).await.unwrap();
+        let database = AnyDatabase::at(&dir.path().join("db"));
+        let db = Db::open(&database.url, clock.clone()).await.unwrap();
         let store = Store::open(&dir.path().join("store"), StoreOptions::default()).unwrap();
         let registry = Registry::new(db, store, clock);
         let mut config = Config::new(dir.path().join("scratch"));
         change(&mut config, &dir);
         let server = Running::start(App::new(registry.clone(), config)).unwrap();
         let address = server.address().to_string();
-        Self { dir, registry, address, server }
+        Self { dir, registry, address, server, _database: database }
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {

@@ -8,7 +8,7 @@ use tidemill_data::{Format, Table};
 use tidemill_db::{Db, NewDatasetVersion};
 use tidemill_store::AddOptions;
 
-use super::{checked_name, kind_word, recorded};
+use super::{checked_name, kind_word, names, recorded};
 use crate::app::{App, reason};
 use crate::failure::Failure;
 use crate::output::{bytes, plural};
@@ -50,6 +50,7 @@ pub(super) fn run(name: &str, path: &Path, message: Option<&str>, app: &App<'_>)
         created_at: now,
         actor: app.actor.clone(),
     };
+    names::claim(app, &new)?;
     let put = app.block(record(app, app.db()?, &new))?;
     drop(held);
     stat.save()?;

@@ -46,7 +46,9 @@ pub(super) fn run(from: &str, to: Option<&str>, key: &[String], app: &App<'_>) -
         }
         return print_files(app, &old, &new, &files);
     };
-    let diff = tidemill_data::diff(&a, &b, key)?;
+    let mut diff = tidemill_data::diff(&a, &b, key)?;
+    // What either side hides is hidden.
+    diff.redact(&[old.redact.as_slice(), new.redact.as_slice()].concat());
     if app.console.json() {
         return app
             .console

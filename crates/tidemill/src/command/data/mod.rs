@@ -6,8 +6,9 @@ mod drift;
 mod get;
 mod joint;
 mod list;
+mod names;
 mod profile;
-mod remote;
+pub(super) mod remote;
 mod transfer;
 mod verify;
 
@@ -21,6 +22,9 @@ use crate::cli::Data;
 use crate::failure::Failure;
 
 pub(crate) fn run(args: &Data, app: &App<'_>) -> anyhow::Result<()> {
+    if !matches!(args, Data::Add { .. } | Data::Push(_) | Data::Pull { .. } | Data::Verify { .. }) {
+        names::learn(app)?;
+    }
     match args {
         Data::Add { name, path, message } => add::run(name, path, message.as_deref(), app),
         Data::Ls { name } => list::run(name.as_deref(), app),

@@ -4,9 +4,9 @@ use serde_json::json;
 use tidemill_core::{Digest, EventKind, Name};
 use tidemill_db::{DatasetVersion, Db};
 use tidemill_pipeline::{ContentKind, Lock};
-use tidemill_store::{Remote, Root, Transfer as Moved};
+use tidemill_store::{NAMED_WITHIN, Remote, Root, Transfer as Moved};
 
-use super::remote::{self, RemoteVersion};
+use super::remote::{self, RemoteLock, RemoteVersion};
 use super::{find, reference};
 use crate::app::{App, LOCK_FILE};
 use crate::cli::Transfer;
@@ -17,46 +17,67 @@ pub(super) fn push(args: &Transfer, app: &App<'_>) -> anyhow::Result<()> {
     let remote = remote::open(app, args.remote.as_deref())?;
     let versions = local_versions(args, app)?;
     let mut roots: Vec<Root> = versions.iter().map(root_of).collect();
-    if args.datasets.is_empty() {
-        roots.extend(locked(app)?);
-    }
-    let bar = app.bar();
-    let moved = app.block(app.store()?.push(&remote, &roots, &bar))?;
-    drop(bar);
-    // Names come after the content that they name: whoever sees a version can fetch it.
-    app.block(async {
-        for version in &versions {
-            let ours = RemoteVersion::of(version);
-            // Somebody else may give the same number to another content at this moment.
-            if let Some(theirs) = remote.create_ref(&ours.document(), &serde_json::to_vec(&ours)?).await? {
-                let theirs: RemoteVersion = serde_json::from_slice(&theirs)?;
-                if theirs.content != ours.content {
-                    return Err(conflict(&version.dataset, version.version, &remote).into());
-                }
-            }
+    let locked = if args.datasets.is_empty() { locked(app)? } else { None };
+    roots.extend(locked.iter().flat_map(|locked| locked.roots.iter().cloned()));
+    let mut moved: Option<Moved> = None;
+    loop {
+        let began = app.clock.now();
+        let bar = app.bar();
+        let sent = app.block(app.store()?.push(&remote, &roots, &bar))?;
+        drop(bar);
+        // Names come after the content that they name: whoever sees a version can fetch it.
+        app.block(write_names(app, &remote, &versions, locked.as_ref()))?;
+        let moved = moved.get_or_insert_default();
+        moved.present = if moved.objects == 0 { sent.present } else { moved.present };
+        moved.objects += sent.objects;
+        moved.bytes += sent.bytes;
+        moved.packs += sent.packs;
+        // Before it was named, a collection there may have removed what was there when this push began.
+        if app.clock.now().since(began) < NAMED_WITHIN {
+            break;
         }
-        anyhow::Ok(())
-    })?;
+    }
+    let moved = moved.unwrap_or_default();
     let event = app.event(EventKind::StorePushed { remote: remote.url().to_owned(), bytes: moved.bytes });
     app.record(vec![event])?;
     report(app, "sent", "to", &remote, &moved, versions.len())
+}
+
+/// Writes the documents of these versions and of the lock file, those that are not there.
+async fn write_names(
+    app: &App<'_>,
+    remote: &Remote,
+    versions: &[DatasetVersion],
+    locked: Option<&Locked>,
+) -> anyhow::Result<()> {
+    for version in versions {
+        let ours = RemoteVersion::of(version);
+        // Somebody else may give the same number to another content at this moment.
+        if let Some(theirs) = remote.create_ref(&ours.document(), &serde_json::to_vec(&ours)?).await? {
+            let theirs: RemoteVersion = serde_json::from_slice(&theirs)?;
+            if theirs.content != ours.content {
+                return Err(conflict(&version.dataset, version.version, remote).into());
+            }
+        }
+    }
+    let Some(locked) = locked else { return Ok(()) };
+    let project = &app.project.project;
+    let ours = RemoteLock::new(app, &locked.roots);
+    let name = ours.document(project, &locked.digest);
+    let there = remote.list_refs(&RemoteLock::folder(project)).await?;
+    if there.last().is_none_or(|newest| RemoteLock::lock_of(newest) != RemoteLock::lock_of(&name)) {
+        remote.put_ref(&name, &serde_json::to_vec(&ours)?).await?;
+    }
+    Ok(())
 }
 
 pub(super) fn pull(args: &Transfer, all_versions: bool, app: &App<'_>) -> anyhow::Result<()> {
     let remote = remote::open(app, args.remote.as_deref())?;
     let held = app.store()?.hold()?;
     let wanted = app.block(remote_versions(args, all_versions, app.db()?, &remote))?;
-    let mut roots: Vec<Root> = wanted
-        .fetch
-        .iter()
-        .map(|version| Root {
-            digest: version.content,
-            tree: version.is_tree(),
-            label: format!("{}@{}", version.dataset, version.version),
-        })
-        .collect();
+    let mut roots: Vec<Root> = wanted.fetch.iter().map(RemoteVersion::root).collect();
     if args.datasets.is_empty() {
-        roots.extend(locked(app)?);
+        roots.extend(locked(app)?.into_iter().flat_map(|locked| locked.roots));
     }
     let bar = app.bar();
     let moved = app.block(app.store()?.pull(&remote, &roots, &bar))?;
@@ -126,7 +147,7 @@ async fn not_there(remote: &Remote, name: &str, newest: u64) -> anyhow::Result<F
 }
 
 /// Records the versions that were not known here; their numbers stay what they are at the remote.
-async fn record(
+pub(super) async fn record(
     app: &App<'_>,
     db: &Db,
     unknown: Vec<RemoteVersion>,
@@ -177,9 +198,14 @@ fn local_versions(args: &Transfer, app: &App<'_>) -> anyhow::Result<Vec<DatasetV
     Ok(versions)
 }
 
-/// Everything that the lock file names: inputs and outputs of every step.
-fn locked(app: &App<'_>) -> anyhow::Result<Vec<Root>> {
-    let Ok(bytes) = fs_err::read(app.root.join(LOCK_FILE)) else { return Ok(Vec::new()) };
+/// What the lock file names: inputs and outputs of every step.
+struct Locked {
+    digest: Digest,
+    roots: Vec<Root>,
+}
+
+fn locked(app: &App<'_>) -> anyhow::Result<Option<Locked>> {
+    let Ok(bytes) = fs_err::read(app.root.join(LOCK_FILE)) else { return Ok(None) };
     let mut roots: Vec<(Digest, bool, String)> = Vec::new();
     for (step, locked) in Lock::parse(LOCK_FILE, &bytes)?.steps {
         for (path, content) in locked.record.deps.iter().chain(&locked.outs) {
@@ -191,7 +217,8 @@ fn locked(app: &App<'_>) -> anyhow::Result<Vec<Root>> {
     }
     roots.sort();
     roots.dedup_by_key(|root| root.0);
-    Ok(roots.into_iter().map(|(digest, tree, label)| Root { digest, tree, label }).collect())
+    let roots = roots.into_iter().map(|(digest, tree, label)| Root { digest, tree, label }).collect();
+    Ok(Some(Locked { digest: Digest::of(&bytes), roots }))
 }
 
 fn root_of(version: &DatasetVersion) -> Root {

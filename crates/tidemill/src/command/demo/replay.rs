@@ -17,7 +17,7 @@ use tidemill_server::delivery::{release_after, state_of};
 use tokio_util::sync::CancellationToken;
 
 use super::flights::Flights;
-use super::report::{Alarm, Ended, Told};
+use super::report::{Alarm, Ended, Envelope, Told};
 use super::tally::Policy;
 use super::trainer::{Trained, Trainer, train};
 use super::world::{FIRST, MODEL, World};
@@ -44,6 +44,8 @@ struct Sent {
     version: u64,
     origin: Origin,
     at: Timestamp,
+    /// The event that it is a consequence of, where a trigger released it.
+    cause: Option<u64>,
 }
 
 /// How a version came about.
@@ -293,13 +295,13 @@ impl<'a> Replay<'a> {
     /// A version of somebody who was in a hurry: the join has the wrong key. The candidate that it pushes aside waits for it.
     fn harm(&mut self) -> anyhow::Result<()> {
         let (app, until) = (self.world.app, self.world.app.clock.now());
-        let pushed = self.under_way()?.last().map(|sent| (sent.version, sent.origin.clone()));
+        let pushed = self.under_way()?.last().map(|sent| (sent.version, sent.origin.clone(), sent.cause));
         self.world.say(&format!("{}: a release with a mis-joined feature", date(until)));
         let wrong = [format!("features.earlier={MISJOINED}")];
         let version = train(app, &["train"], &wrong, until, self.world.share)?;
         self.send(version, Origin { until, why: Why::Harm }, Concurrency::Supersede, None)?;
-        if let Some((version, origin)) = pushed {
-            self.send(version, origin, Concurrency::Queue, None)?;
+        if let Some((version, origin, cause)) = pushed {
+            self.send(version, origin, Concurrency::Queue, cause)?;
         }
         Ok(())
     }
@@ -315,11 +317,15 @@ impl<'a> Replay<'a> {
         let app = self.world.app;
         let mut wanted = released::wanted(app, MODEL, version, "prod", None, concurrency)?;
         released::describe(app, &mut wanted)?;
+        if let Some(declared) = app.project.release.as_ref().filter(|_| cause.is_some()) {
+            // Nobody has looked at what a trigger releases.
+            wanted.envelope = released::envelope(declared, "prod")?;
+        }
         let actor = if cause.is_some() { Actor::system("trigger") } else { app.actor.clone() };
         let placed = release_after(app.db()?, app.clock.as_ref(), &actor, cause, &wanted);
         let placed = app.block(placed).map_err(said)?;
         let at = app.clock.now();
-        self.sent.push(Sent { rollout: placed.rollout, version, origin, at });
+        self.sent.push(Sent { rollout: placed.rollout, version, origin, at, cause });
         self.step()
     }
 
@@ -357,6 +363,9 @@ impl<'a> Replay<'a> {
             let judge =
                 state_of(&rollout).map_err(said)?.judge().map(|judge| judge.view()).unwrap_or_default();
             let judged = judge.into_iter().find(|metric| metric.metric == PAIRED_COST);
+            // What waited for another rollout was looked at once more when it began; the newest word counts.
+            let gates = app.block(self.registry.db().gate_results(sent.rollout))?;
+            let gate = gates.into_iter().rfind(|gate| gate.gate == "envelope");
             ended.push(Ended {
                 version: sent.version,
                 trained_until: date(sent.origin.until),
@@ -371,6 +380,7 @@ impl<'a> Replay<'a> {
                 ended: rollout.is_over.then(|| date(rollout.updated_at)),
                 compared: judged.as_ref().map_or(0, |metric| metric.candidate),
                 dearer: judged.and_then(|metric| metric.harm),
+                envelope: gate.map(|gate| Envelope { inside: gate.passed, why: gate.detail }),
             });
         }
         let alerts = self.alerts()?;

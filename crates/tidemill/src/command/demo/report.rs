@@ -24,6 +24,17 @@ pub(super) struct Ended {
     pub(super) compared: u64,
     /// How much more a decision by it costs on these.
     pub(super) dearer: Option<f64>,
+    /// What the envelope said; nothing of what somebody released by hand.
+    pub(super) envelope: Option<Envelope>,
+}
+
+/// What the envelope of the project said of a release that a trigger made.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Envelope {
+    /// Whether it went on by itself.
+    pub(super) inside: bool,
+    /// In words.
+    pub(super) why: String,
 }
 
 /// An alert that fired.
@@ -105,6 +116,7 @@ fn rollouts(told: &Told, console: &Console) {
         ("trained until", Align::Left),
         ("because", Align::Left),
         ("released", Align::Left),
+        ("envelope", Align::Left),
         ("judge", Align::Left),
         ("until", Align::Left),
         ("compared on", Align::Right),
@@ -115,6 +127,8 @@ fn rollouts(told: &Told, console: &Console) {
             "complete" if one.compared == 0 => "first release",
             "complete" => "promoted",
             "rolled-back" => "rolled back",
+            _ if one.is_outside() && one.ended.is_some() => "not asked; another took its place",
+            _ if one.is_outside() => "not asked; it waits for a person",
             "superseded" => "not proven; another took its place",
             _ => "not proven yet",
         };
@@ -124,6 +138,11 @@ fn rollouts(told: &Told, console: &Console) {
             one.trained_until.clone(),
             one.why.clone(),
             one.began.clone(),
+            match &one.envelope {
+                None => "by hand".to_owned(),
+                Some(envelope) if envelope.inside => "inside, went by itself".to_owned(),
+                Some(_) => "outside, kept for a person".to_owned(),
+            },
             verdict.to_owned(),
             one.ended.clone().unwrap_or_else(|| "-".to_owned()),
             count(one.compared),
@@ -131,6 +150,17 @@ fn rollouts(told: &Told, console: &Console) {
         ]);
     }
     console.table(&table);
+    for one in told.rollouts.iter().filter(|one| one.is_outside()) {
+        let why = one.envelope.as_ref().map_or("", |envelope| envelope.why.as_str());
+        console.line(format!("version {} of {}: {why}", one.version, one.began));
+    }
+}
+
+impl Ended {
+    /// Whether it waited for a person.
+    fn is_outside(&self) -> bool {
+        self.envelope.as_ref().is_some_and(|envelope| !envelope.inside)
+    }
 }
 
 fn money(told: &Told, console: &Console) {

@@ -51,7 +51,7 @@ pub(super) fn train(
         sweep: Vec::new(),
         keep_going: false,
         wait: false,
-        no_tests: true,
+        no_tests: false,
         no_register: false,
     };
     let resolved = app.resolve(&args.params)?;

@@ -65,6 +65,7 @@ impl World<'_> {
             records: None,
             watched: None,
             about: None,
+            behind: None,
         };
         let declared = app.project.resolved_triggers();
         let trainer = Trainer::start(app.root.clone(), Arc::clone(self.clock), declared, self.share)?;

@@ -67,6 +67,12 @@ pub(super) fn run(args: &Status, global: &Global, console: &Console) -> anyhow::
             console.line(format!("{} {word}: {}", console.out(BAD, &standing.watch), last.verdict.why));
         }
     }
+    for standing in &all {
+        if let Some(ago) = &standing.restated {
+            let (watch, endpoint, window) = (&standing.watch, &standing.endpoint, short(ago.window));
+            console.line(format!("{watch} of {endpoint} restated {window} at {}: {}", ago.at, ago.why));
+        }
+    }
     for OfReleases { endpoint, watch, found } in &releases {
         console.line(format!("{watch} of {endpoint} over releases: {}", found.why));
     }
@@ -101,6 +107,13 @@ fn to_json(standing: &Standing, releases: &[OfReleases]) -> serde_json::Value {
         "state": standing.phase.name(),
         "since": standing.phase.since().map(|since| since.to_string()),
         "windows": standing.windows,
+        "restated": standing.restated.as_ref().map(|ago| json!({
+            "from": ago.window.from.to_string(),
+            "to": ago.window.to.to_string(),
+            "at": ago.at.to_string(),
+            "times": ago.times,
+            "why": ago.why,
+        })),
         "releases": releases.map(|of| &of.found),
         "last": last.map(|last| json!({
             "from": last.window.from.to_string(),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidemill_core::declare::{Better as Good, Costs, Objective};
-use tidemill_deliver::judge::{Amount, Better, ERRORS, Kind, LATENCY, Metric, REFUSALS, Slices, Spec, Tier};
+use tidemill_deliver::judge::{
+    AGREEMENT, Amount, Better, ERRORS, Kind, LATENCY, Metric, REFUSALS, SCORES_APART, Slices, Spec, Tier,
+};
 use tidemill_deliver::outcome::{COST, KPI, Measures, PAIRED_COST, PAIRED_QUALITY, QUALITY, Quality};
 use tidemill_project as project;
 
@@ -39,6 +41,7 @@ pub(super) fn metric_of(word: project::JudgeWord, spec: &Spec) -> Option<String>
         project::JudgeWord::Cost => &[COST, PAIRED_COST],
         project::JudgeWord::Quality => &[QUALITY, PAIRED_QUALITY],
         project::JudgeWord::Kpi => &[KPI],
+        project::JudgeWord::Agreement => &[AGREEMENT, SCORES_APART],
     };
     let is_meant = |metric: &&Metric| names.contains(&metric.name.as_str());
     let meant = || spec.metrics.iter().filter(is_meant);
@@ -92,6 +95,12 @@ impl Judged {
                 project::JudgeMetric::Limits(project::JudgeLimits::Kpi(limits)) => {
                     judged.kpi(limits, objective);
                 }
+                project::JudgeMetric::Word(project::JudgeWord::Agreement) => {
+                    judged.agreement(&project::AgreementLimits::default());
+                }
+                project::JudgeMetric::Limits(project::JudgeLimits::Agreement(limits)) => {
+                    judged.agreement(limits);
+                }
             }
         }
         judged.refusals();
@@ -106,7 +115,7 @@ impl Judged {
             .as_ref()
             .filter(|spec| Measures::feeds(spec))
             .zip(objective)
-            .map(|(_, objective)| measures(declared.outcomes.as_ref(), objective, quality));
+            .map(|(_, objective)| measures(declared, objective, quality));
         Self { spec, measures, tiers }
     }
 }
@@ -195,6 +204,27 @@ impl Build {
     }
 }
 
+impl Build {
+    /// The shadow answers what the incumbent answered, so each request is a pair.
+    fn agreement(&mut self, limits: &project::AgreementLimits) {
+        if !self.has_shadow {
+            return;
+        }
+        let name = match limits.of {
+            project::AgreementOf::Decisions => AGREEMENT,
+            project::AgreementOf::Scores => SCORES_APART,
+        };
+        let kind = Kind::Paired {
+            better: Better::Lower,
+            least: 0.0,
+            most: 1.0,
+            tolerate: limits.tolerate.map_or(project::AgreementLimits::TOLERATE, |share| share.0),
+            reject: limits.reject.map_or(project::AgreementLimits::REJECT, |share| share.0),
+        };
+        self.add(name, Tier::Behavioural, self.proves, kind);
+    }
+}
+
 fn slices(declared: &project::JudgeSlices) -> Slices {
     Slices { by: declared.by.clone(), most: MOST_VALUES, min_samples: declared.min_samples }
 }
@@ -207,23 +237,27 @@ fn range(costs: &Costs) -> (f64, f64) {
     (least, most.max(least + f64::EPSILON.max(least.abs() * 1e-9)))
 }
 
-fn measures(declared: Option<&project::JudgeOutcomes>, objective: &Objective, quality: Quality) -> Measures {
+/// From which score on somebody acts, where no release says so: what the costs make of calibrated scores.
+pub(super) fn threshold(objective: &Objective) -> f64 {
+    objective.costs.as_ref().and_then(tidemill_train::metric::calibrated_threshold).unwrap_or(0.5)
+}
+
+fn measures(judge: &project::Judge, objective: &Objective, quality: Quality) -> Measures {
+    let declared = judge.outcomes.as_ref();
+    let (labels, kpis) = (judge.labels_after(), judge.kpi_after());
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     Measures {
         label: declared
             .and_then(|declared| declared.label.clone())
             .unwrap_or_else(|| objective.task.target.clone()),
         positive: objective.task.positive.as_ref().map_or_else(|| "1".to_owned(), text),
-        threshold: objective
-            .costs
-            .as_ref()
-            .and_then(tidemill_train::metric::calibrated_threshold)
-            .unwrap_or(0.5),
+        threshold: threshold(objective),
         costs: objective.costs.clone(),
         thresholds: Vec::new(),
         quality,
         kpi: objective.kpi.as_ref().map(|kpi| kpi.name.clone()),
-        delay: declared.map_or(DELAY, |declared| declared.delay.0),
+        delay: labels.or(kpis).unwrap_or(DELAY),
+        kpi_delay: kpis.filter(|kpis| labels.is_some_and(|labels| labels != *kpis)),
     }
 }
 
@@ -259,6 +293,50 @@ mod tests {
                 .collect();
             assert_eq!(said.join(" "), wanted, "{stages}");
         }
+    }
+
+    #[test]
+    fn agreement_is_judged_where_there_is_a_shadow_and_needs_no_outcome() {
+        let of = |stages: &str, metrics: &str| {
+            judged(&format!("{{stages: {stages}, judge: {{error_budget: 0.01, metrics: [{metrics}]}}}}"))
+        };
+        let verdict = "[{shadow: {until: verdict}}, {full: {}}]";
+        let decided = of(verdict, "agreement");
+        let metric = decided.spec.unwrap().metrics.pop().unwrap();
+        let limits = |tolerate, reject| Kind::Paired {
+            better: Better::Lower,
+            least: 0.0,
+            most: 1.0,
+            tolerate,
+            reject,
+        };
+        assert_eq!(
+            (metric.name.as_str(), metric.kind, metric.required),
+            ("agreement", limits(0.02, 0.05), true)
+        );
+        assert_eq!((decided.measures, decided.tiers), (None, BTreeSet::from([Tier::Behavioural])));
+        let counted = "[{shadow: {samples: 9}}, {canary: 5%}, {full: {}}]";
+        let scored = of(counted, "{agreement: {of: scores, tolerate: 1%, reject: 3%}}");
+        let metric = scored.spec.unwrap().metrics.pop().unwrap();
+        assert_eq!(
+            (metric.name.as_str(), metric.kind, metric.required),
+            ("score_difference", limits(0.01, 0.03), false)
+        );
+    }
+
+    /// Labels and business values have each their own time where the file says so.
+    #[test]
+    fn a_business_value_may_be_known_later_than_the_label() {
+        let delays = |metrics: &str| {
+            let judged = judged(&format!(
+                "{{stages: [{{canary: 5%}}, {{full: {{}}}}], judge: {{error_budget: 0.01, outcomes: {{delay: 1h}}, metrics: [{metrics}]}}}}"
+            ));
+            let measures = judged.measures.unwrap();
+            (measures.delay.as_secs(), measures.kpi_delay.map(|delay| delay.as_secs()))
+        };
+        assert_eq!(delays("cost, kpi"), (3_600, None));
+        assert_eq!(delays("cost, {kpi: {delay: 30d}}"), (3_600, Some(30 * 86_400)));
+        assert_eq!(delays("{kpi: {delay: 30d}}"), (30 * 86_400, None), "nothing else is waited for");
     }
 
     #[test]

@@ -6,8 +6,9 @@ mod plan;
 use clap::Args;
 use serde_json::json;
 use tidemill_core::Name;
+use tidemill_core::declare::Objective;
 use tidemill_deliver::envelope::Envelope;
-use tidemill_deliver::rollout::Concurrency;
+use tidemill_deliver::rollout::{Concurrency, Decides};
 use tidemill_project::RequiredTests;
 use tidemill_registry::CHAMPION;
 use tidemill_server::delivery::{Required, Version, Wanted, endpoint_name, release_after};
@@ -34,8 +35,8 @@ pub(crate) struct Release {
     /// What to do while another rollout of the endpoint is on its way
     #[arg(long, value_name = "WHAT", default_value = "queue")]
     concurrent: Concurrent,
-    /// Why the project file asks for less agreement than the rollout before it did: two people agree to that, in place of those who were
-    /// asked before
+    /// Why the project file asks for less than the rollout before it did: two people agree to that, in place of those who were asked
+    /// before
     #[arg(long, value_name = "REASON")]
     change_approvals: Option<String>,
 }
@@ -77,6 +78,7 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
         wanted.envelope = envelope(declared, &args.to)?;
     }
     describe(app, &mut wanted)?;
+    crate::monitors::make_references(app)?;
     let (db, console) = (app.db()?, app.console);
     let placed = app.block(release_after(db, app.clock.as_ref(), &app.actor, app.cause, &wanted))?;
     let watched = crate::monitors::declaration(&app.project, &wanted.endpoint);
@@ -85,7 +87,7 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
         return console.value(&json!({
             "rollout": placed.rollout, "release": placed.release.to_string(), "model": model, "version": version,
             "endpoint": wanted.endpoint, "environment": wanted.environment,
-            "incumbent": placed.incumbent.map(|digest| digest.to_string()), "waiting": placed.is_waiting,
+            "incumbent": placed.incumbent.map(|digest| digest.to_string()), "waiting": placed.is_waiting, "held": placed.held,
             "rivals": wanted.rivals.iter().zip(&placed.rivals).map(|(version, release)| {
                 json!({"model": version.model, "version": version.version, "release": release.to_string()})
             }).collect::<Vec<_>>(),
@@ -101,6 +103,9 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
         wanted.endpoint,
         wanted.environment
     ));
+    if let Some(held) = &placed.held {
+        console.note(format!("it waits for people: {held}"));
+    }
     if placed.incumbent.is_none() && !placed.is_waiting {
         console.note("nothing ran there before, so there is nothing to compare with: it gets all requests");
     }
@@ -174,6 +179,7 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
         stages: planned.stages,
         judge: planned.judge,
         measures: planned.measures,
+        decides: decides(declared, app.project.objective.as_ref()),
         power: planned.power,
         windows: planned.windows,
         holdout: planned.holdout,
@@ -187,6 +193,13 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
         policy_change: None,
         concurrency: Concurrency::Queue,
     })
+}
+
+/// From which score on somebody acts on answers; nobody where no class is the one to act on.
+fn decides(declared: &tidemill_project::Release, objective: Option<&Objective>) -> Option<Decides> {
+    let objective = objective.filter(|objective| objective.task.positive.is_some())?;
+    let always = declared.decision == Some(tidemill_project::TellDecision::Always);
+    Some(Decides { threshold: Some(judged::threshold(objective)), thresholds: Vec::new(), always })
 }
 
 /// What a version must have passed: what the project asks for, or else all that it declares.
@@ -203,11 +216,12 @@ fn required(app: &App<'_>) -> Required {
     Required {
         model: asks(RequiredTests::ModelTests) && (asked.is_some() || !project.tests.is_empty()),
         data: asks(RequiredTests::DataTests).then_some(tested),
+        declared: project.tests.iter().map(|test| test.name().to_owned()).collect(),
     }
 }
 
 /// What triggers may release to an environment without anybody who looks.
-fn envelope(declared: &tidemill_project::Release, to: &str) -> anyhow::Result<Option<Envelope>> {
+pub(crate) fn envelope(declared: &tidemill_project::Release, to: &str) -> anyhow::Result<Option<Envelope>> {
     let (_, _, environment) = environment(declared, to)?;
     Ok(environment.envelope.as_ref().or(declared.envelope.as_ref()).map(plan::envelope))
 }

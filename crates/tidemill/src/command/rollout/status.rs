@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::{Value, json};
-use tidemill_core::EventKind;
+use tidemill_core::{Digest, EventKind};
 use tidemill_db::delivery::{Rollout, RolloutFilter};
 use tidemill_deliver::judge::MetricView;
 use tidemill_deliver::rollout::{Fate, Hold, Plan, Route, State, words};
@@ -125,7 +125,8 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
             "routes": plan.routes.iter().map(Route::words).collect::<Vec<_>>(),
             "held": state.hold, "gates": gates.iter().map(|gate| {
                 json!({"gate": gate.gate, "passed": gate.passed, "detail": gate.detail, "at": gate.at.to_string()})
-            }).collect::<Vec<_>>(), "metrics": metrics, "candidates": candidates(&plan, &state),
+            }).collect::<Vec<_>>(), "metrics": metrics, "agreement": agreement(&state, state.lead(&plan)),
+            "candidates": candidates(&plan, &state),
             "chosen_by": plan.contest.as_ref().map(|contest| &contest.winner), "outcomes": outcomes, "phases": phases,
             "record": record.map(|(event, detail)| {
                 let written = matches!(event.kind, EventKind::EnvironmentRecorded { .. });
@@ -174,6 +175,9 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
         ));
     }
     if plan.contest.is_none() {
+        if let Some(agreement) = state.agreement(plan.candidate) {
+            console.line(format!("as a shadow: {}", agreement.words()));
+        }
         evidence(metrics, app);
         return Ok(());
     }
@@ -186,9 +190,21 @@ fn show(rollout: &Rollout, app: &App<'_>) -> anyhow::Result<()> {
             f64::from(one.share) / 100.0,
             one.requests
         ));
+        if let Some(agreement) = state.agreement(one.release) {
+            console.line(format!("as a shadow: {}", agreement.words()));
+        }
         evidence(one.judge.map(|judge| judge.view()).unwrap_or_default(), app);
     }
     Ok(())
+}
+
+/// How far a release agreed with the incumbent as a shadow; nothing where it was none.
+fn agreement(state: &State, release: Digest) -> Option<Value> {
+    let agreement = state.agreement(release)?;
+    Some(json!({
+        "same": agreement.same, "different": agreement.different, "share": agreement.share(),
+        "scored": agreement.scored, "score_difference": agreement.distance(),
+    }))
 }
 
 /// Further releases of a rollout that tries several.
@@ -206,7 +222,7 @@ fn candidates(plan: &Plan, state: &State) -> Vec<Value> {
             "author": plan.author_of(one.release), "fate": one.fate.map(Fate::name),
             "why": one.fate.and_then(Fate::why), "share": f64::from(one.share) / 10_000.0,
             "copies": f64::from(one.copies) / 10_000.0, "requests": one.requests,
-            "metrics": one.judge.map(|judge| judge.view()),
+            "agreement": agreement(state, one.release), "metrics": one.judge.map(|judge| judge.view()),
         })
     });
     shown.collect()

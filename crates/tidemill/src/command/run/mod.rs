@@ -25,6 +25,7 @@ use crate::command::status::{environment, make_plan, print_plan, read_lock};
 use crate::data_check::{check, lines, record};
 use crate::failure::{Exit, Failure, Said};
 use crate::journal::{Parts, Recorder, RunPlan};
+use crate::laid_out::{lay_out, lay_out_between_runs};
 use crate::model_test::{Evidence, Outcome, check_columns};
 use crate::step::Bodies;
 use crate::tracking::{self, Server, Tracking};
@@ -99,6 +100,7 @@ pub(crate) fn once(args: &Run, app: &App<'_>, resolved: &Resolved) -> anyhow::Re
     let dag = Dag::new(&resolved.steps)?;
     let selection = Selection { steps: args.steps.clone(), downstream: args.downstream };
     if args.dry_run {
+        lay_out_between_runs(app, &dag, &selection)?;
         let plan = make_plan(app, &dag, &selection, args.force)?;
         return Ok(Done { dag, plan, report: None, evidence: None, champion: None, registered: None });
     }
@@ -116,6 +118,7 @@ pub(crate) fn once(args: &Run, app: &App<'_>, resolved: &Resolved) -> anyhow::Re
     )?;
     // What a run stores is in no lock file and no record before it ends: no collection may come between.
     let _held = app.store()?.hold()?;
+    lay_out(app, &dag, &selection)?;
     let plan = make_plan(app, &dag, &selection, args.force)?;
     if !args.no_tests {
         check_columns(app, resolved, &plan)?;
@@ -246,7 +249,7 @@ fn start(
     options.jobs = jobs(args.jobs);
     options.keep_going = args.keep_going;
     options.cancel = app.cancel.clone();
-    let tracking = tracked(app, resolved, run)?;
+    let tracking = tracked(app, resolved, run, options.commit.clone())?;
     let services = Services {
         contents: app.contents()?,
         journal: &recorder,
@@ -285,7 +288,12 @@ fn experiment(app: &App<'_>, registry: &Registry) -> anyhow::Result<Option<Exper
 }
 
 /// Tracking in the experiment of the project.
-fn tracked(app: &App<'_>, resolved: &Resolved, run: RunId) -> anyhow::Result<Option<Tracking>> {
+fn tracked(
+    app: &App<'_>,
+    resolved: &Resolved,
+    run: RunId,
+    commit: Option<String>,
+) -> anyhow::Result<Option<Tracking>> {
     let (db, store) = (app.db()?.clone(), app.store()?.clone());
     let registry = Registry::new(db.clone(), store.clone(), Arc::clone(&app.clock));
     let name = app.project.project.as_str();
@@ -300,10 +308,7 @@ fn tracked(app: &App<'_>, resolved: &Resolved, run: RunId) -> anyhow::Result<Opt
         KeyValue { key: "mlflow.source.type".to_owned(), value: "PROJECT".to_owned() },
         KeyValue { key: "mlflow.source.name".to_owned(), value: name.to_owned() },
     ];
-    tags.extend(
-        app.head_commit()
-            .map(|commit| KeyValue { key: "mlflow.source.git.commit".to_owned(), value: commit }),
-    );
+    tags.extend(commit.map(|commit| KeyValue { key: "mlflow.source.git.commit".to_owned(), value: commit }));
     let runtime = app.runtime().handle().clone();
     let server = Server::new(registry, runtime.clone(), app.inside(&format!("tmp/server-{}", run.short())));
     let parts = tracking::Parts {

@@ -248,7 +248,8 @@ fn made_by(
     content: &Digest,
 ) -> anyhow::Result<Option<RunId>> {
     let Some(key) = key else { return Ok(None) };
-    let found = crate::journal::lookup(app.db()?, app.runtime().handle(), &[key])?.pop().flatten();
+    let found =
+        crate::journal::lookup(app.db()?, app.store()?, app.runtime().handle(), &[key])?.pop().flatten();
     Ok(found.filter(|found| found.outs.get(path).is_some_and(|out| out.digest == *content)).map(|f| f.run))
 }
 

@@ -51,6 +51,12 @@ impl ServerLock {
     }
 }
 
+/// The address of the server that works on a database file, or last did, as it noted it itself.
+pub(in crate::command) fn noted(database: &Path) -> Option<String> {
+    let file = fs_err::File::open(beside(database)).ok()?;
+    holder(file)?.rsplit_once(" on ").map(|(_, url)| url.to_owned())
+}
+
 fn beside(database: &Path) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push("-server");

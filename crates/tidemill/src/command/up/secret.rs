@@ -18,7 +18,7 @@ pub(super) fn read(file: &Path, console: &Console) -> anyhow::Result<Token> {
 }
 
 /// Reads a secret: the file's only line.
-pub(super) fn text(file: &Path, console: &Console) -> anyhow::Result<String> {
+pub(in crate::command) fn text(file: &Path, console: &Console) -> anyhow::Result<String> {
     const MAKE: &str = "for example `openssl rand -hex 32 > FILE && chmod 600 FILE`";
     let shown = file.display();
     let unreadable = |error: std::io::Error| {

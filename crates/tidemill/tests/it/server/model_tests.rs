@@ -165,7 +165,11 @@ fn floors_baselines_slices_and_parity_hold_and_fail() {
       - slice: {metric: roc_auc, by: sex, min: 0.5}\n  \
       - slice: {metric: roc_auc, by: color, min: 0.9}\n  \
       - parity: {max_abs: 1.0e-4}\n  \
-      - parity: {max_abs: 1.0e-15}\n";
+      - parity: {max_abs: 1.0e-15}\n  \
+      - metric: {name: roc_auc, min: 0.5, by: interval, confidence: 0.99}\n  \
+      - metric: {name: roc_auc, min: 0.9999, by: interval}\n  \
+      - baseline: {beats: prior, metric: log_loss, by: estimate}\n  \
+      - robustness: {metric: roc_auc, max_loss: 0.001, shuffle: a, by: interval}\n";
     let outcomes = |training: &str| {
         let project = Project::new(&project(training, tests));
         project.write("data.csv", table());
@@ -176,7 +180,12 @@ fn floors_baselines_slices_and_parity_hold_and_fail() {
         (found, outcomes.join(" "), ran)
     };
     let (found, said, ran) = outcomes(", gbdt: {rounds: 20}");
-    assert_eq!(said, "passed failed failed passed passed failed passed failed", "{ran}");
+    let wanted = "passed failed failed passed passed failed passed failed passed failed passed failed";
+    assert_eq!(said, wanted, "{ran}");
+    assert!(found[3].2.starts_with("better: "), "{ran}");
+    let figures = &found[8].3;
+    assert!(figures["low"].as_f64().unwrap() > 0.5 && figures["high"].as_f64().unwrap() < 1.0, "{ran}");
+    assert!(found[11].3["loss_low"].as_f64().unwrap() > 0.001, "{ran}");
     // The slice in which it is luck is the one that is named, and the row that differs most.
     assert!(found[5].2.contains("red"), "{ran}");
     assert!(found[7].2.contains("held-out row"), "{ran}");
@@ -184,6 +193,11 @@ fn floors_baselines_slices_and_parity_hold_and_fail() {
     let heart = ", columns: [b], gbdt: {rounds: 200, min_rows_per_leaf: 1, learning_rate: 0.3}";
     let (found, _, ran) = outcomes(heart);
     assert_eq!(found[3].1, "failed", "{ran}");
+    assert!(found[3].2.starts_with("worse: "), "{ran}");
+    // Whether it orders rows better than a guess, so many rows do not tell: it is said, and is no pass.
+    assert_eq!(found[8].1, "not_judged", "{ran}");
+    assert!(found[8].2.starts_with("no evidence either way: 0."), "{ran}");
+    assert!(found[8].2.ends_with("and the limit is within the 99.0 % interval"), "{ran}");
 }
 
 #[test]

@@ -95,7 +95,12 @@ fn harm_goes_back_health_gets_everything_and_kill_9_changes_nothing() {
 
     // Back to the release before: the champion is what runs, whichever way it went there.
     fs_err::write(place.root().join("tidemill.yaml"), BLUE_GREEN).unwrap();
-    json(&place, &["release", "late@1", "--to", "prod"]);
+    let unjudged = json(&place, &["release", "late@1", "--to", "prod"]);
+    // Nothing judges it any more, so somebody else agrees.
+    assert!(unjudged["held"].to_string().contains("there is no judge any more"), "{unjudged}");
+    wait(&place, 4, &server, |status| status["phase"] == "awaiting");
+    let agreed = place.command(&["rollout", "approve", "4"]).env("USER", "reviewer").output().unwrap();
+    assert!(agreed.status.success(), "{agreed:?}");
     wait(&place, 4, &server, |status| status["over"] == true);
     assert_eq!(champions(&place), [1, 2, 1]);
     // Each move is a consequence of its rollout.
@@ -245,7 +250,7 @@ fn a_candidate_that_is_better_on_average_goes_back_for_a_slice() {
     assert_eq!((spread["name"].as_str(), shares.len()), (Some("x"), 10), "{spread}");
     assert!(shares.iter().all(|share| (0.08..0.12).contains(share)), "{spread}");
 
-    let unknown = sliced.replace("by: [x]", "by: [y]");
+    let unknown = sliced.replace("by: [x]", "by: [x, y]");
     fs_err::write(place.root().join("tidemill.yaml"), unknown).unwrap();
     json(&place, &["release", "late@2", "--to", "prod", "--threshold", "99"]);
     let refused = wait(&place, 3, &server, |status| status["over"] == true);

@@ -132,3 +132,15 @@ fn bad_rows_are_named_and_the_others_kept() {
             .contains("JSON lines")
     );
 }
+
+#[test]
+fn an_entity_that_no_record_keeps_is_rejected() {
+    let reader = OutcomeReader::new("loans", BodyFormat::JsonLines, Timestamp::from_millis(9)).unwrap();
+    let mut reader = reader.without_entities();
+    reader
+        .push(b"{\"entity\":\"ana\",\"label\":1}\n{\"request_id\":\"7\",\"entity\":\"ana\",\"label\":1}\n")
+        .unwrap();
+    let (outcomes, rejected) = reader.take();
+    assert_eq!(outcomes.len(), 1);
+    assert!(rejected[0].row == 1 && rejected[0].why.contains("keep no entity"), "{rejected:?}");
+}

@@ -86,8 +86,10 @@ async fn an_outcome_of_just_now_waits_for_the_disk() {
         .await
         .unwrap();
     assert_eq!(matcher.pass("loans", OutcomeRules::default()).await.unwrap().waiting, 1);
+    assert!(matcher.early.swap(false, Ordering::Relaxed), "it is looked at again as soon as it can be");
     lab.clock.advance(Duration::from_secs(2));
     assert_eq!(matcher.pass("loans", OutcomeRules::default()).await.unwrap().matched, 1);
+    assert!(!matcher.early.load(Ordering::Relaxed));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Figures that somebody says instead of measuring them.
 
-use tidemill_deliver::judge::{ERRORS, Kind, LATENCY, REFUSALS, Spec};
+use tidemill_deliver::judge::{AGREEMENT, ERRORS, Kind, LATENCY, REFUSALS, SCORES_APART, Spec};
 use tidemill_deliver::outcome::{COST, KPI, QUALITY};
 use tidemill_deliver::simulate::{Distribution, Known};
 
@@ -68,9 +68,9 @@ pub(super) fn traffic(text: &str) -> Result<f64, String> {
 
 /// Whether nothing has to be measured.
 pub(super) fn covers(assumptions: &[Assumption], judge: &Spec) -> bool {
-    // What is slow is a part of requests by its definition.
-    let is_said =
-        |name: &str| [LATENCY, REFUSALS].contains(&name) || assumptions.iter().any(|one| one.name == name);
+    // What is slow is a part of requests by its definition, and what is harmless agrees.
+    const KNOWN: [&str; 4] = [LATENCY, REFUSALS, AGREEMENT, SCORES_APART];
+    let is_said = |name: &str| KNOWN.contains(&name) || assumptions.iter().any(|one| one.name == name);
     judge.metrics.iter().all(|metric| is_said(base(&metric.name)))
 }
 

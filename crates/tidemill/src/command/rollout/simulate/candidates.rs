@@ -1,6 +1,6 @@
 //! Candidates that are played: a healthy one, one at each limit, and some that are a little worse.
 
-use tidemill_deliver::judge::{Kind, Metric, REFUSALS, Slice};
+use tidemill_deliver::judge::{AGREEMENT, Kind, Metric, REFUSALS, SCORES_APART, Slice};
 use tidemill_deliver::simulate::{Harm, Harms, Scene};
 
 use crate::failure::Failure;
@@ -114,7 +114,8 @@ pub(super) fn all(harms: &[Wanted], scene: &Scene) -> anyhow::Result<Vec<Candida
         vec![Candidate { metric: None, amount: "healthy".to_owned(), is_limit: false, harms: healthy }];
     all.extend(names.iter().map(|name| harmed(name, "at `reject`", Harm::Reject)));
     if harms.is_empty() {
-        for name in &names {
+        // A part more of no difference is none.
+        for name in names.iter().filter(|name| ![AGREEMENT, SCORES_APART].contains(*name)) {
             all.extend(STEPS.iter().map(|(amount, times)| harmed(name, amount, Harm::Times(*times))));
         }
     }

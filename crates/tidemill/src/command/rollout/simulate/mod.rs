@@ -82,6 +82,8 @@ pub(super) fn run(args: &Simulate, app: &App<'_>) -> anyhow::Result<()> {
     let recent = if is_known { None } else { Some(read(args, app, &plan)?) };
     let mut known = recent.as_ref().map_or_else(Known::default, |recent| recent.known.clone());
     known.delay = plan.measures.as_ref().map_or(0.0, |measures| measures.delay.as_secs_f64() / 3_600.0);
+    known.kpi_delay =
+        plan.measures.as_ref().and_then(|measures| Some(measures.kpi_delay?.as_secs_f64() / 3_600.0));
     for assumption in &args.assume {
         assumption.apply(&mut known, &plan.judge)?;
     }

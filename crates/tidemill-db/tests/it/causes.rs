@@ -1,0 +1,113 @@
+//! Chains of causes however far apart their events are, what lists count, and which projects and keys there are.
+
+use tidemill_core::{EventKind, NewEvent};
+use tidemill_db::search::KeyOf;
+use tidemill_db::tracking::{Batch, NewTrackedRun, RunStatus, Stage};
+use tidemill_db::{EventFilter, Listed};
+
+use crate::fixture::{
+    Fixture, at, event, experiment, metric, new_run, on_both, pair, pushed, run_id, started,
+};
+
+on_both!(
+    a_chain_is_found_however_far_apart_its_events_are,
+    lists_are_counted_up_to_a_limit,
+    projects_are_those_whose_pipeline_ran,
+    keys_are_those_of_one_experiment,
+);
+
+async fn append(f: &Fixture, events: Vec<NewEvent>) -> Vec<u64> {
+    f.db.begin().await.unwrap().commit(events).await.unwrap()
+}
+
+fn because(cause: u64) -> NewEvent {
+    NewEvent { cause: Some(cause), ..pushed("x", 1) }
+}
+
+async fn a_chain_is_found_however_far_apart_its_events_are(f: Fixture) {
+    // More events lie in between than any page ever looked at.
+    let between = |count: u64| (0..count).map(|n| pushed("between", n)).collect::<Vec<_>>();
+    let first = append(&f, vec![pushed("first", 1)]).await[0];
+    append(&f, between(3_000)).await;
+    let second = append(&f, vec![because(first)]).await[0];
+    append(&f, between(3_000)).await;
+    let third = append(&f, vec![because(second), because(first)]).await[0];
+    let seqs = |events: Vec<tidemill_core::Event>| events.iter().map(|event| event.seq).collect::<Vec<u64>>();
+    assert_eq!(seqs(f.db.causes(Some(second), 50).await.unwrap()), [second, first]);
+    assert_eq!(seqs(f.db.causes(Some(third), 50).await.unwrap()), [third, second, first]);
+    assert_eq!(seqs(f.db.causes(Some(third), 2).await.unwrap()), [third, second]);
+    assert_eq!(seqs(f.db.causes(Some(third), 0).await.unwrap()), Vec::<u64>::new());
+    assert!(f.db.causes(None, 50).await.unwrap().is_empty());
+    assert!(f.db.causes(Some(u64::MAX), 50).await.unwrap().is_empty());
+    assert_eq!(seqs(f.db.effects(first, 0, 50).await.unwrap()), [second, third + 1]);
+    assert_eq!(seqs(f.db.effects(first, second, 50).await.unwrap()), [third + 1]);
+    assert_eq!(seqs(f.db.effects(first, 0, 1).await.unwrap()), [second]);
+    assert_eq!(
+        (f.db.count_effects(first, 9).await.unwrap(), f.db.count_effects(first, 1).await.unwrap()),
+        (2, 1)
+    );
+    assert_eq!(f.db.count_effects(third, 9).await.unwrap(), 0);
+}
+
+async fn lists_are_counted_up_to_a_limit(f: Fixture) {
+    append(&f, (0..7).map(|n| pushed("x", n)).collect()).await;
+    let pushed = EventFilter { kind: Some("store.pushed".into()), limit: Some(2), ..EventFilter::default() };
+    assert_eq!(f.db.count_events(&pushed, 100).await.unwrap(), 7);
+    assert_eq!(f.db.count_events(&pushed, 5).await.unwrap(), 5);
+    let other = EventFilter { subject: Some("run:x".into()), ..EventFilter::default() };
+    assert_eq!(f.db.count_events(&other, 5).await.unwrap(), 0);
+    for number in 1..=3 {
+        let mut tx = f.db.begin().await.unwrap();
+        tx.start_run(&new_run(run_id(number), 10)).await.unwrap();
+        tx.commit(vec![started(run_id(number), 10)]).await.unwrap();
+    }
+    assert_eq!(f.db.count(Listed::PipelineRuns, 100).await.unwrap(), 3);
+    assert_eq!(f.db.count(Listed::PipelineRuns, 2).await.unwrap(), 2);
+    let all = [Listed::Experiments, Listed::Endpoints, Listed::Releases, Listed::Rollouts, Listed::Alerts];
+    for list in all {
+        assert_eq!(f.db.count(list, 100).await.unwrap(), 0, "{list:?}");
+    }
+}
+
+async fn projects_are_those_whose_pipeline_ran(f: Fixture) {
+    assert!(f.db.projects(10).await.unwrap().is_empty());
+    for (number, project) in [(1, "tides"), (2, "flights"), (3, "tides"), (4, "moons")] {
+        let mut tx = f.db.begin().await.unwrap();
+        let run = tidemill_db::NewRun { project: project.into(), ..new_run(run_id(number), 10) };
+        tx.start_run(&run).await.unwrap();
+        tx.commit(vec![started(run_id(number), 10)]).await.unwrap();
+    }
+    assert_eq!(f.db.projects(10).await.unwrap(), ["flights", "moons", "tides"]);
+    assert_eq!(f.db.projects(2).await.unwrap(), ["flights", "moons"]);
+}
+
+async fn keys_are_those_of_one_experiment(f: Fixture) {
+    for (id, keys) in [(1_i64, ["val_Loss", "depth"]), (2, ["other loss", "width"])] {
+        experiment(&f.db, id).await;
+        let run = run_id(id as u8);
+        let new = NewTrackedRun {
+            id: run,
+            experiment: id,
+            name: String::new(),
+            user: String::new(),
+            status: RunStatus::Running,
+            started_at: Some(at(1)),
+            ended_at: None,
+            artifact_uri: None,
+        };
+        let batch = Batch {
+            metrics: vec![metric(keys[0], 0, 1, 1.0)],
+            params: vec![pair(keys[1], "3")],
+            ..Batch::default()
+        };
+        let kind = EventKind::TrackingRunCreated { run, experiment: id, name: String::new() };
+        f.db.ingest().create_run(new, batch, event(1, kind)).await.unwrap();
+    }
+    let keys = async |of, part, limit| f.db.run_keys(1, Stage::Active, of, part, limit).await.unwrap();
+    assert_eq!(keys(KeyOf::Metrics, "LOSS", 9).await, ["val_Loss"]);
+    assert_eq!(keys(KeyOf::Metrics, "", 9).await, ["val_Loss"]);
+    assert_eq!(keys(KeyOf::Params, "pt", 9).await, ["depth"]);
+    assert!(keys(KeyOf::Params, "loss", 9).await.is_empty());
+    assert!(keys(KeyOf::Tags, "", 9).await.is_empty());
+    assert!(keys(KeyOf::Metrics, "", 0).await.is_empty());
+}

@@ -1,0 +1,83 @@
+//! The home page where several projects share a server, and the page of each.
+
+use serde_json::Value;
+use tidemill_core::{Actor, Clock as _, Digest, EventKind, NewEvent, RunId, RunState};
+use tidemill_db::{NewRun, Owner};
+
+use crate::client::Server;
+use crate::ui::{HOSTILE, is_tame, page};
+
+/// A run of a project's pipeline that ended so, or goes on.
+async fn run(server: &Server, number: u8, project: &str, state: Option<RunState>) {
+    let (id, at) = (RunId::from_entropy([number; 16]), server.clock.now());
+    let event = |kind| NewEvent { at, actor: Actor::user("ada"), kind, cause: None };
+    let plan = Digest::of(b"plan");
+    let mut tx = server.db.begin().await.unwrap();
+    let owner = Owner { host: "h".into(), pid: 1, boot: "b".into(), started: 1 };
+    let new = NewRun { id, project: project.into(), plan, commit: None, started_at: at, cause: None, owner };
+    tx.start_run(&new).await.unwrap();
+    if let Some(state) = state {
+        tx.finish_run(id, state, None, at).await.unwrap();
+    }
+    tx.commit(vec![event(EventKind::RunStarted { run: id, commit: None, plan })]).await.unwrap();
+    server.clock.advance(std::time::Duration::from_secs(1));
+}
+
+async fn data(server: &Server, path: &str) -> Value {
+    server.get(path).await.json()["data"].clone()
+}
+
+#[tokio::test]
+async fn each_project_has_a_river_and_what_needs_attention_stands_first() {
+    let server = Server::start().await;
+    run(&server, 1, "tides", Some(RunState::Succeeded)).await;
+    // One project has the one river that there is.
+    let one = page(&server, "/").await;
+    one.is(200, &["<h1>tides</h1>", "id=\"loop\""]);
+    assert!(!one.body.contains("id=\"projects\""));
+    for (number, project) in [(2, "moons"), (3, "winds"), (4, HOSTILE), (5, "waves")] {
+        let state = if project == "moons" { RunState::Failed } else { RunState::Succeeded };
+        run(&server, number, project, Some(state)).await;
+    }
+    run(&server, 6, "ships", None).await;
+    let home = page(&server, "/").await;
+    home.is(
+        200,
+        &["4 of 6 projects", "id=\"loop_0\"", "id=\"loop_3\"", "/projects/moons", "The loop of moons"],
+    );
+    is_tame(&home);
+    let found = data(&server, "/?format=json").await;
+    let rows = found["projects"]["rows"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["project"].as_str().unwrap()).collect();
+    // What failed, what is at work, and then what ran last.
+    assert_eq!(names[..3], ["moons", "ships", "waves"]);
+    assert_eq!(found["loop_0"]["rows"][1]["state"], "last run failed");
+    // What waits is said with its project, also where another project ran since.
+    run(&server, 7, "moons", Some(RunState::Interrupted)).await;
+    run(&server, 8, "waves", Some(RunState::Succeeded)).await;
+    let waits = data(&server, "/?format=json").await["blocked"]["rows"].clone();
+    assert_eq!(waits.as_array().unwrap().len(), 1, "{waits}");
+    assert!(waits[0]["why"].as_str().unwrap().starts_with("moons: its process ended early"), "{waits}");
+    let next = found["projects"]["next"].as_str().unwrap();
+    let rest = data(&server, &format!("{next}&format=json")).await;
+    assert_eq!(rest["projects"]["rows"].as_array().unwrap().len(), 2);
+    assert!(rest.get("loop_4").is_some() && rest.get("loop_0").is_none(), "{rest}");
+}
+
+#[tokio::test]
+async fn a_project_has_a_page() {
+    let server = Server::start().await;
+    run(&server, 1, "tides", Some(RunState::Succeeded)).await;
+    run(&server, 2, HOSTILE, Some(RunState::Failed)).await;
+    let tides = page(&server, "/projects/tides").await;
+    tides.is(200, &["<h1>tides</h1>", "Nothing is blocked", "Last runs of the pipeline", "as it should be"]);
+    assert_eq!(
+        data(&server, "/projects/tides?format=json").await["runs"]["rows"].as_array().unwrap().len(),
+        1
+    );
+    let hostile: String = HOSTILE.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let reply = page(&server, &format!("/projects/{hostile}")).await;
+    reply.is(200, &["failed"]);
+    is_tame(&reply);
+    page(&server, "/projects/none").await.is(404, &["Not found"]);
+}

@@ -1,0 +1,222 @@
+//! `tidemill outcomes`: what became known of requests, from a dataset or a file to a running server.
+//!
+//! The rows are read and sent part by part. A part that the server has from before is not stored again, so the command can be stopped and
+//! run again, and a dataset can be sent after each new version of it. How outcomes find their requests, and how keys are hidden, is for the
+//! server to decide.
+
+mod rows;
+mod send;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueHint};
+use serde_json::json;
+use tidemill_core::{Cancel, Progress as _, Unit};
+use tidemill_data::Table as Rows;
+
+use crate::app::App;
+use crate::cli::Global;
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::output::{Bar, Console, count, plural};
+use crate::profile::Source;
+use rows::Mapping;
+use send::{Receiver, Standing};
+
+#[derive(Debug, Args)]
+pub(crate) struct Outcomes {
+    /// The endpoint, or the registered model where it is asked directly
+    pub(crate) endpoint: String,
+    /// The rows: a version of a dataset, as in `labels` or `labels@3`, or a file
+    #[arg(long, value_name = "DATASET[@VERSION]|FILE", value_hint = ValueHint::AnyPath)]
+    pub(crate) from: String,
+    /// What an outcome and its request have in common, and the column of the rows where it has another name: `entity`, `request_id` or `row`.
+    /// A column of any other name holds the entity
+    #[arg(long, value_name = "[KEY=]COLUMN,…", value_delimiter = ',', required = true)]
+    pub(crate) key: Vec<String>,
+    /// The column that says when it happened: an outcome about an entity belongs to the last request before. When it is sent, where not
+    /// given
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) time: Option<String>,
+    /// The columns with what became known, each with the outcome's name where that is another one, as in `label=repaid`
+    #[arg(long, value_name = "[NAME=]COLUMN,…", value_delimiter = ',', required = true)]
+    pub(crate) values: Vec<String>,
+    /// Send to the Tidemill server at URL; to the one that runs on this project where not given
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) server: Option<String>,
+    /// The secret that the server asks for, in a file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) server_token_file: Option<PathBuf>,
+    /// How long to wait at most for the server to join what was sent; `0s` only sends
+    #[arg(long, default_value = "1m", value_name = "TIME", value_parser = crate::cli::time)]
+    pub(crate) wait: Duration,
+}
+
+/// How often it is asked how many were joined, and after how long without a change no more is hoped for: servers look every few seconds.
+const ASK: Duration = Duration::from_millis(500);
+const STILL: Duration = Duration::from_secs(15);
+/// Rows that are named because they hold no outcome.
+const NAMED: usize = 5;
+
+/// What was sent.
+#[derive(Debug, Default)]
+struct Sent {
+    rows: u64,
+    /// Rows without a key, and those of which nothing is known yet.
+    skipped: u64,
+    accepted: u64,
+    known: u64,
+    rejected: u64,
+    /// Rows of the table, from 1, and why the server did not take them.
+    problems: Vec<(u64, String)>,
+}
+
+pub(crate) fn run(args: &Outcomes, global: &Global, console: &Console) -> anyhow::Result<()> {
+    let path = Path::new(&args.from);
+    let is_file = path.exists() || args.from.contains('/');
+    let app = if is_file { None } else { Some(App::open(global, console)?) };
+    let cancel = match &app {
+        Some(app) => app.cancel.clone(),
+        None => crate::app::cancel_on_signals()?,
+    };
+    // A version that is checked out is there as long as its source.
+    let mut source = app.as_ref().map(|app| Source::find(&args.from, app)).transpose()?;
+    let table = match (&app, &mut source) {
+        (Some(app), Some(source)) => source.open(app)?,
+        _ => Rows::open(&[path.to_owned()], None)?,
+    };
+    let label = source.as_ref().map_or_else(|| args.from.clone(), |source| source.label.clone());
+    let mapping = Mapping::new(&table, &args.key, args.time.as_deref(), &args.values)?;
+    let server = match &args.server {
+        Some(url) => url.clone(),
+        None => here(global, console)?,
+    };
+    let token = args.server_token_file.as_deref().map(|file| super::up::secret::text(file, console));
+    let receiver = Receiver::new(&server, &args.endpoint, token.transpose()?, cancel.clone())?;
+    let runtime = crate::app::runtime()?;
+    let (sent, standing) = runtime.block_on(async {
+        let newest = receiver.standing(None).await?.newest.ok_or_else(|| {
+            Failure::new(format!(
+                "the server at {server} is older than this command, and would store rows twice"
+            ))
+            .hint("use a newer server, or send a body with `curl` as before")
+        })?;
+        let sent = send(&receiver, &table, &mapping, console, &cancel).await?;
+        let standing = settled(&receiver, newest, &sent, args.wait).await?;
+        anyhow::Ok((sent, standing))
+    })?;
+    print(args, &label, &sent, &standing, console)
+}
+
+/// The address of the server that runs on the project here.
+fn here(global: &Global, console: &Console) -> anyhow::Result<String> {
+    let home = Home::find(None, global, console)?;
+    let running = home.database_file().and_then(super::up::lock::noted);
+    running.ok_or_else(|| {
+        Failure::usage("no server runs here")
+            .hint("start one with `tidemill up`, or name it with `--server URL`")
+            .into()
+    })
+}
+
+/// Sends all rows, part by part.
+async fn send(
+    receiver: &Receiver,
+    table: &Rows,
+    mapping: &Mapping,
+    console: &Console,
+    cancel: &Cancel,
+) -> anyhow::Result<Sent> {
+    let bar = Bar::new(console, cancel);
+    bar.begin("sending", Some(table.rows()), Unit::Rows);
+    let columns = mapping.columns();
+    let mut sent = Sent::default();
+    for batch in table.batches(Some(&columns))? {
+        let batch = batch?;
+        let rows = batch.num_rows() as u64;
+        let lines = mapping.lines(&batch, &columns)?;
+        sent.skipped += rows - lines.rows.len() as u64;
+        if !lines.rows.is_empty() {
+            let taken = receiver.send(&lines.text).await?;
+            let room = NAMED.saturating_sub(sent.problems.len());
+            sent.problems.extend(taken.problems.into_iter().take(room).map(|bad| {
+                let row =
+                    bad.row.checked_sub(1).and_then(|at| lines.rows.get(at)).copied().unwrap_or_default();
+                (sent.rows + row as u64 + 1, bad.why)
+            }));
+            sent.accepted += taken.accepted;
+            sent.known += taken.known;
+            sent.rejected += taken.rejected;
+        }
+        sent.rows += rows;
+        // Where the first part is wrong as a whole, so is the rest.
+        if sent.rejected > 0 && sent.accepted + sent.known == 0 {
+            let first = sent.problems.first().map(|(row, why)| format!("; row {row}: {why}"));
+            let rows = count(sent.rows);
+            let why = format!("none of the first {rows} rows holds an outcome{}", first.unwrap_or_default());
+            return Err(Failure::new(why).hint("`--key`, `--time` and `--values` name the columns").into());
+        }
+        bar.advance(rows);
+    }
+    Ok(sent)
+}
+
+/// How the new outcomes stand when the server has looked at them, or the time is over.
+async fn settled(receiver: &Receiver, newest: u64, sent: &Sent, wait: Duration) -> Result<Standing, Failure> {
+    let begun = Instant::now();
+    let mut standing = receiver.standing(Some(newest)).await?;
+    let mut changed = begun;
+    while sent.accepted > 0 && standing.waiting > 0 && begun.elapsed() < wait && changed.elapsed() < STILL {
+        receiver.pause(ASK).await?;
+        let now = receiver.standing(Some(newest)).await?;
+        if now.waiting != standing.waiting {
+            changed = Instant::now();
+        }
+        standing = now;
+    }
+    Ok(standing)
+}
+
+fn print(
+    args: &Outcomes,
+    label: &str,
+    sent: &Sent,
+    standing: &Standing,
+    console: &Console,
+) -> anyhow::Result<()> {
+    if console.json() {
+        let problems: Vec<_> =
+            sent.problems.iter().map(|(row, why)| json!({"row": row, "why": why})).collect();
+        return console.value(&json!({
+            "endpoint": args.endpoint, "from": label, "rows": sent.rows, "skipped": sent.skipped,
+            "accepted": sent.accepted, "known": sent.known, "rejected": sent.rejected, "problems": problems,
+            "joined": standing.matched, "late": standing.late, "duplicate": standing.duplicate,
+            "unmatched": standing.unmatched, "waiting": standing.waiting,
+        }));
+    }
+    let mut parts = vec![plural(sent.accepted, "new outcome")];
+    let more = [
+        (sent.known, "known from before"),
+        (sent.skipped, "rows say nothing yet"),
+        (sent.rejected, "rows rejected"),
+    ];
+    parts.extend(more.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(n))));
+    console.line(format!("{label}: {} to {}: {}", plural(sent.rows, "row"), args.endpoint, parts.join(", ")));
+    console.line(format!(
+        "joined {}, late {}, duplicate {}, unmatched {}, waiting {}",
+        count(standing.matched),
+        count(standing.late),
+        count(standing.duplicate),
+        count(standing.unmatched),
+        count(standing.waiting)
+    ));
+    for (row, why) in &sent.problems {
+        console.warn(format!("row {row}: {why}"));
+    }
+    if standing.waiting > 0 {
+        console
+            .note("what waits is joined when its request is found; `tidemill records` shows how it stands");
+    }
+    Ok(())
+}
