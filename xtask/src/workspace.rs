@@ -4,7 +4,7 @@
 //! keeps cargo from resolving the workspace.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -182,34 +182,26 @@ pub fn binary(root: &Path, profile: Profile) -> Result<PathBuf> {
         Profile::Release => &["build", "--package", "tidemill", "--release"],
         Profile::Test => &["test", "--workspace", "--no-run"],
     };
-    let mut cargo = Command::new(process::cargo());
-    cargo.current_dir(root).args(arguments).arg("--message-format=json-render-diagnostics");
-    cargo.stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = cargo.output().context("cannot start `cargo`")?;
+    let (cargo, output) = build(root, arguments)?;
     if !output.status.success() {
         bail!("`{}` failed: {}", process::shown(&cargo), output.status);
     }
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .find_map(|message| executable(&message))
-        .with_context(|| format!("`{}` made no binary `tidemill`", process::shown(&cargo)))
+    // Its tests have the same name.
+    let is_binary = |message: &serde_json::Value| {
+        let target = &message["target"];
+        target["name"] == "tidemill" && target["kind"][0] == "bin" && message["profile"]["test"] == false
+    };
+    let found = program(&output, is_binary);
+    found.with_context(|| format!("`{}` made no binary `tidemill`", process::shown(&cargo)))
 }
 
 /// Builds the tests of the workspace and returns the program that holds those of a package in this target.
 pub fn tests_of(root: &Path, package: &str, target: &str) -> Result<PathBuf> {
-    let mut cargo = Command::new(process::cargo());
-    cargo.current_dir(root).args(["test", "--workspace", "--no-run"]);
-    cargo.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = cargo.output().context("cannot start `cargo`")?;
-    let found = String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| {
-            let id = message["package_id"].as_str().unwrap_or_default();
-            message["target"]["name"] == target && id.contains(&format!("/{package}#"))
-        })
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    let (cargo, output) = build(root, &["test", "--workspace", "--no-run"])?;
+    let found = program(&output, |message| {
+        let id = message["package_id"].as_str().unwrap_or_default();
+        message["target"]["name"] == target && id.contains(&format!("/{package}#"))
+    });
     found.with_context(|| format!("`{}` made no tests `{target}` of `{package}`", process::shown(&cargo)))
 }
 
@@ -226,24 +218,27 @@ pub fn example_of_all(root: &Path, name: &str, optimised: bool) -> Result<PathBu
 }
 
 fn built(root: &Path, arguments: &[&str], name: &str) -> Result<PathBuf> {
+    let (cargo, output) = build(root, arguments)?;
+    let found = program(&output, |message| message["target"]["name"] == name);
+    found.with_context(|| format!("`{}` made no program", process::shown(&cargo)))
+}
+
+/// Runs cargo, which says in JSON what it makes, and returns the command with its output.
+fn build(root: &Path, arguments: &[&str]) -> Result<(Command, Output)> {
     let mut cargo = Command::new(process::cargo());
     cargo.current_dir(root).args(arguments);
     cargo.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = cargo.output().context("cannot start `cargo`")?;
-    let built = String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == name)
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    built.with_context(|| format!("`{}` made no program", process::shown(&cargo)))
+    Ok((cargo, output))
 }
 
-/// The path in a compiler message about the finished binary; `None` for every other message, its tests included.
-fn executable(message: &serde_json::Value) -> Option<PathBuf> {
-    let target = message.get("target")?;
-    let is_binary = target.get("name")? == "tidemill" && target.get("kind")?.get(0)? == "bin";
-    let for_tests = message.get("profile")?.get("test")?.as_bool()?;
-    (is_binary && !for_tests).then(|| message.get("executable")?.as_str().map(PathBuf::from))?
+/// The first program among what cargo made that is meant.
+fn program(output: &Output, is_meant: impl Fn(&serde_json::Value) -> bool) -> Option<PathBuf> {
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(is_meant)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
 #[cfg(test)]

@@ -113,28 +113,37 @@ impl SchemaDiff {
 
 /// Compares two schemas by name. Nullability and metadata do not count.
 pub fn compare_schemas(old: &Schema, new: &Schema) -> SchemaDiff {
-    let field = |f: &arrow::datatypes::Field| SchemaField {
-        name: f.name().clone(),
-        data_type: f.data_type().to_string(),
+    fn columns(schema: &Schema) -> Vec<(&str, &DataType)> {
+        schema.fields().iter().map(|field| (field.name().as_str(), field.data_type())).collect()
+    }
+    compare_columns(&columns(old), &columns(new))
+}
+
+/// The same of names with their types.
+pub(crate) fn compare_columns<T: PartialEq + fmt::Display>(
+    old: &[(&str, T)],
+    new: &[(&str, T)],
+) -> SchemaDiff {
+    fn find<'a, T>(side: &'a [(&str, T)], name: &str) -> Option<&'a T> {
+        side.iter().find(|(known, _)| *known == name).map(|(_, kind)| kind)
+    }
+    let field = |name: &str, kind: &T| SchemaField { name: name.to_owned(), data_type: kind.to_string() };
+    let missing = |from: &[(&str, T)], inside: &[(&str, T)]| -> Vec<SchemaField> {
+        let missing = from.iter().filter(|(name, _)| find(inside, name).is_none());
+        missing.map(|(name, kind)| field(name, kind)).collect()
     };
-    let missing = |from: &Schema, inside: &Schema| -> Vec<SchemaField> {
-        from.fields().iter().filter(|f| inside.index_of(f.name()).is_err()).map(|f| field(f)).collect()
+    let shared = |from: &[(&str, T)], inside: &[(&str, T)]| -> Vec<String> {
+        let both = from.iter().filter(|(name, _)| find(inside, name).is_some());
+        both.map(|(name, _)| (*name).to_owned()).collect()
     };
-    let shared = |a: &Schema, b: &Schema| -> Vec<String> {
-        a.fields().iter().map(|f| f.name().clone()).filter(|name| b.index_of(name).is_ok()).collect()
-    };
-    let retyped = old
-        .fields()
-        .iter()
-        .filter_map(|before| {
-            let after = new.field_with_name(before.name()).ok()?;
-            (before.data_type() != after.data_type()).then(|| (field(before), after.data_type().to_string()))
-        })
-        .collect();
+    let retyped = old.iter().filter_map(|(name, before)| {
+        let after = find(new, name)?;
+        (before != after).then(|| (field(name, before), after.to_string()))
+    });
     SchemaDiff {
         added: missing(new, old),
         removed: missing(old, new),
-        retyped,
+        retyped: retyped.collect(),
         reordered: shared(old, new) != shared(new, old),
     }
 }

@@ -5,7 +5,7 @@ use tidemill_core::Event;
 
 use crate::backend::on;
 use crate::events::{Row, from_row};
-use crate::{Db, Result};
+use crate::{Db, EventFilter, Result};
 
 impl Db {
     /// The events that led to one of this cause: the cause first, then its own cause, and so on; at most `limit`.
@@ -22,36 +22,21 @@ impl Db {
         };
         let mut reader = self.reader().await?;
         let rows: Vec<Row> = on!(reader.conn(), c => sqlx::query_as(SQL)
-            .bind(cause).bind(bound(limit)).fetch_all(c).await)
+            .bind(cause).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(c).await)
         .map_err(self.ctx().fail("read events"))?;
         rows.into_iter().map(|row| from_row(row).to_event()).collect()
     }
 
     /// The events that name this one as their cause, with a greater number than `after`, in their order; at most `limit`.
     pub async fn effects(&self, seq: u64, after: u64, limit: usize) -> Result<Vec<Event>> {
-        const SQL: &str = "SELECT seq, at, actor_kind, actor, kind, subject, body, cause, leaf FROM event
-            WHERE cause = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-        let (Ok(seq), Ok(after)) = (i64::try_from(seq), i64::try_from(after)) else { return Ok(Vec::new()) };
-        let mut reader = self.reader().await?;
-        let rows: Vec<Row> = on!(reader.conn(), c => sqlx::query_as(SQL)
-            .bind(seq).bind(after).bind(bound(limit)).fetch_all(c).await)
-        .map_err(self.ctx().fail("read events"))?;
-        rows.into_iter().map(|row| from_row(row).to_event()).collect()
+        let limit = Some(limit);
+        let filter = EventFilter { cause: Some(seq), after: Some(after), limit, ..EventFilter::default() };
+        self.events(&filter).await
     }
 
     /// How many events name this one as their cause, counted up to `limit`.
     pub async fn count_effects(&self, seq: u64, limit: u64) -> Result<u64> {
-        const SQL: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM event WHERE cause = $1 LIMIT $2) n";
-        let Ok(seq) = i64::try_from(seq) else { return Ok(0) };
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut reader = self.reader().await?;
-        let count: i64 = on!(reader.conn(), c => sqlx::query_scalar(SQL)
-            .bind(seq).bind(limit).fetch_one(c).await)
-        .map_err(self.ctx().fail("count events"))?;
-        Ok(count as u64)
+        let filter = EventFilter { cause: Some(seq), ..EventFilter::default() };
+        self.count_events(&filter, limit).await
     }
-}
-
-fn bound(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -36,6 +36,8 @@ pub struct EventFilter {
     pub after: Option<u64>,
     /// With a smaller sequence number than this.
     pub before: Option<u64>,
+    /// That name the event with this sequence number as their cause.
+    pub cause: Option<u64>,
     /// At most this many; `None` gives all.
     pub limit: Option<usize>,
     /// Which end comes first (and survives the limit).
@@ -289,14 +291,16 @@ enum Bound<'a> {
 
 /// Adds the conditions of a filter to a statement; gives what is bound.
 fn conditions<'a>(sql: &mut String, filter: &'a EventFilter) -> Vec<Bound<'a>> {
+    let number = |seq: u64| Bound::Int(i64::try_from(seq).unwrap_or(i64::MAX));
     let mut bound = Vec::new();
     let conditions = [
         ("subject =", filter.subject.as_deref().map(Bound::Text)),
         ("kind =", filter.kind.as_deref().map(Bound::Text)),
         ("at >=", filter.since.map(|at| Bound::Int(at.millis()))),
         ("at <", filter.until.map(|at| Bound::Int(at.millis()))),
-        ("seq >", filter.after.map(|seq| Bound::Int(i64::try_from(seq).unwrap_or(i64::MAX)))),
-        ("seq <", filter.before.map(|seq| Bound::Int(i64::try_from(seq).unwrap_or(i64::MAX)))),
+        ("seq >", filter.after.map(number)),
+        ("seq <", filter.before.map(number)),
+        ("cause =", filter.cause.map(number)),
     ];
     for (condition, value) in conditions {
         if let Some(value) = value {

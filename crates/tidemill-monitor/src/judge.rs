@@ -133,10 +133,9 @@ pub fn judge(
             drift::judge(compared, &mut memory.lord, exposure)
         }
         (Kind::Monitor(Monitor::Quality(rule)), Seen::Quality(seen)) => {
-            let verdict = quality::judge(rule, seen, costs, exposure);
-            let counted = quality::cost_of_version(seen, &verdict);
-            memory.releases.add((window.from, window.to), &counted);
-            Verdict { counted, ..verdict }
+            let verdict = quality::judged(rule, seen, costs, exposure);
+            memory.releases.add((window.from, window.to), &verdict.counted);
+            verdict
         }
         (Kind::Estimate(rule), Seen::Estimate(found)) => quality::estimate(rule, found),
         (Kind::Monitor(Monitor::Service(rule)), Seen::Service(seen)) => levels::service(rule, seen, exposure),

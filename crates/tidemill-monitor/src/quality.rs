@@ -69,7 +69,7 @@ pub struct QualitySeen {
 }
 
 /// What decisions of the window cost, for the version that made them all; nothing where several did, or the objective names no costs.
-pub(crate) fn cost_of_version(seen: &QualitySeen, verdict: &Verdict) -> Vec<AnsweredBy> {
+fn cost_of_version(seen: &QualitySeen, verdict: &Verdict) -> Vec<AnsweredBy> {
     let Some(Evidence::Quality { labelled, cost_per_decision: Some(cost), .. }) = &verdict.evidence else {
         return Vec::new();
     };
@@ -294,14 +294,20 @@ fn r2(truth: &[f64], answers: &[f64], index: &[u32]) -> f64 {
     if spread > 0.0 { 1.0 - error / spread } else { f64::NAN }
 }
 
-/// Judges a mature window: broken where the whole interval lies on the wrong side of a limit. A figure beyond the limit whose
-/// interval holds it is said to be so, and is no alarm.
-pub(crate) fn judge(
+/// Judges a mature window, and says what its decisions cost for the version that made them.
+pub(crate) fn judged(
     rule: &QualityMonitor,
     seen: &QualitySeen,
     costs: Option<&Costs>,
     exposure: Exposure,
 ) -> Verdict {
+    let verdict = judge(rule, seen, costs, exposure);
+    Verdict { counted: cost_of_version(seen, &verdict), ..verdict }
+}
+
+/// Judges a mature window: broken where the whole interval lies on the wrong side of a limit. A figure beyond the limit whose
+/// interval holds it is said to be so, and is no alarm.
+fn judge(rule: &QualityMonitor, seen: &QualitySeen, costs: Option<&Costs>, exposure: Exposure) -> Verdict {
     let labelled = seen.labels.len() as u64;
     let spent = measure(Metric::Cost, &seen.labels, costs).ok().map(|cost| cost.estimate);
     let found = metric_of(&rule.metric).and_then(|metric| measure(metric, &seen.labels, costs));

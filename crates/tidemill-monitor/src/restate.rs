@@ -129,9 +129,7 @@ pub fn restate(memory: &mut Memory, again: &Again<'_>) -> Option<Verdict> {
     let mut then = None;
     let verdict = match (&again.watch.kind, again.seen) {
         (Kind::Monitor(Monitor::Quality(rule)), Seen::Quality(seen)) => {
-            let verdict = quality::judge(rule, seen, costs, exposure);
-            let counted = quality::cost_of_version(seen, &verdict);
-            Verdict { counted, ..verdict }
+            quality::judged(rule, seen, costs, exposure)
         }
         (Kind::Monitor(Monitor::Kpi(rule)), Seen::Kpi(answered)) => {
             let series = then.insert(memory.series.before(from));

@@ -139,7 +139,7 @@ pub(crate) struct Taken {
     /// Outcomes that are stored and will be joined.
     accepted: u64,
     /// Outcomes that were sent with `once` before, and are not stored again.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "crate::serving::counts::is_none")]
     #[schema(required = false)]
     known: u64,
     /// Rows that hold no outcome.
@@ -147,11 +147,6 @@ pub(crate) struct Taken {
     /// The first of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<BadRow>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it like this")]
-fn is_none(count: &u64) -> bool {
-    *count == 0
 }
 
 /// How outcomes are taken.

@@ -1,14 +1,12 @@
 //! Records of endpoints that steps read: put into files before anything is planned, so that they are inputs like any other.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use tidemill_core::RunId;
 use tidemill_core::declare::RecordsInput;
-use tidemill_pipeline::{Dag, Error, Guard, Holder, Selection};
+use tidemill_pipeline::{Dag, Selection};
 
 use crate::app::App;
-use crate::command::run::entropy;
+use crate::command::run::between_runs;
 use crate::failure::Failure;
 
 /// The records that selected steps read, by the folder in which they expect them, each with one of these steps.
@@ -47,10 +45,6 @@ pub(crate) fn lay_out_between_runs(app: &App<'_>, dag: &Dag, selection: &Selecti
     if wanted(dag, selection)?.is_empty() {
         return Ok(());
     }
-    let holder = Holder::this_process(RunId::from_entropy(entropy()?), app.clock.now());
-    match Guard::acquire(&app.root, &holder, Duration::ZERO, &|_| {}, &app.cancel) {
-        Ok(_guard) => lay_out(app, dag, selection),
-        Err(Error::Busy { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    let Some(_guard) = between_runs(app)? else { return Ok(()) };
+    lay_out(app, dag, selection)
 }

@@ -49,10 +49,15 @@ impl Drop for Scratch {
 }
 
 impl Source {
+    /// Whether the text means a path, and no version of a dataset.
+    pub(crate) fn is_path(text: &str) -> bool {
+        text.contains('/') || Path::new(text).exists()
+    }
+
     /// NAME, NAME@VERSION, or a path.
     pub(crate) fn find(text: &str, app: &App<'_>) -> anyhow::Result<Self> {
         let path = PathBuf::from(text);
-        if text.contains('/') || path.exists() {
+        if Self::is_path(text) {
             let entry = tidemill_store::hash(&path, Some(app.stat()?), &app.bar())?;
             app.stat()?.save()?;
             return Ok(Self {

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::{Progress, Quiet, Unit};
 
 use self::compare::Found;
+use crate::column::compare_columns;
 use crate::profile::{ColumnStats, ProfileBuilder, ProfileOptions};
 use crate::records::{Hashed, Records};
-use crate::{ColumnType, Error, Profile, Row, SchemaDiff, SchemaField, Table, Value};
+use crate::{ColumnType, Error, Profile, Row, SchemaDiff, Table, Value};
 
 /// Most rows of each sample.
 pub const SAMPLE_ROWS: usize = 10;
@@ -157,30 +158,8 @@ pub fn diff_rows(
 /// The statistics of the columns of two profiles side by side, and how their schemas differ: what [`diff`] gives of them, without a
 /// row being read.
 pub fn diff_profiles(old: &Profile, new: &Profile) -> (SchemaDiff, Vec<ColumnDiff>) {
-    let fields = |side: &Profile| -> Vec<SchemaField> {
-        let fields = side.fields();
-        fields.map(|(name, kind)| SchemaField { name: name.to_owned(), data_type: kind.to_owned() }).collect()
-    };
-    let (before, after) = (fields(old), fields(new));
-    let find = |side: &[SchemaField], name: &str| side.iter().find(|field| field.name == name).cloned();
-    let missing = |from: &[SchemaField], inside: &[SchemaField]| -> Vec<SchemaField> {
-        from.iter().filter(|field| find(inside, &field.name).is_none()).cloned().collect()
-    };
-    let shared = |from: &[SchemaField], inside: &[SchemaField]| -> Vec<String> {
-        let both = from.iter().filter(|field| find(inside, &field.name).is_some());
-        both.map(|field| field.name.clone()).collect()
-    };
-    let retyped = before.iter().filter_map(|field| {
-        let now = find(&after, &field.name)?.data_type;
-        (now != field.data_type).then(|| (field.clone(), now))
-    });
-    let schema = SchemaDiff {
-        added: missing(&after, &before),
-        removed: missing(&before, &after),
-        retyped: retyped.collect(),
-        reordered: shared(&before, &after) != shared(&after, &before),
-    };
-    (schema, statistics(&old.describe(), &new.describe()))
+    let (before, after): (Vec<_>, Vec<_>) = (old.fields().collect(), new.fields().collect());
+    (compare_columns(&before, &after), statistics(&old.describe(), &new.describe()))
 }
 
 /// One of the two tables.

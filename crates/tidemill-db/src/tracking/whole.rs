@@ -4,7 +4,7 @@ use tidemill_core::RunId;
 
 use super::history::{Found, PointRow, find, from_row};
 use super::point::encode;
-use crate::backend::{Conn, Either};
+use crate::backend::{Conn, on};
 use crate::tracking::HistoryPoint;
 use crate::{Db, Result};
 
@@ -137,10 +137,8 @@ async fn by_key(
     most: usize,
     mut each: impl FnMut(PointRow),
 ) -> sqlx::Result<()> {
-    const SQLITE: &str = "SELECT group_concat(step), group_concat(at), group_concat(value) FROM (
-        SELECT step, at, value FROM point
-        WHERE series_id = $1 AND (step, at, value) > ($2, $3, $4) ORDER BY step, at, value LIMIT $5)";
-    const POSTGRES: &str = "SELECT array_agg(step), array_agg(at), array_agg(value) FROM (
+    const SQL: &str = "SELECT string_agg(CAST(step AS TEXT), ','), string_agg(CAST(at AS TEXT), ','),
+            string_agg(CAST(value AS TEXT), ',') FROM (
         SELECT step, at, value FROM point
         WHERE series_id = $1 AND (step, at, value) > ($2, $3, $4) ORDER BY step, at, value LIMIT $5) p";
     let mut after = after.unwrap_or((i64::MIN, i64::MIN, i64::MIN));
@@ -148,34 +146,13 @@ async fn by_key(
     while left > 0 {
         let wanted = left.min(BLOCK);
         let (step, at, value) = after;
-        let mut rows: Vec<PointRow> = match &mut conn {
-            Either::Sqlite(c) => {
-                let columns: (Option<String>, Option<String>, Option<String>) = sqlx::query_as(SQLITE)
-                    .bind(series)
-                    .bind(step)
-                    .bind(at)
-                    .bind(value)
-                    .bind(wanted as i64)
-                    .fetch_one(&mut **c)
-                    .await?;
-                let (steps, times, values) = (numbers(columns.0)?, numbers(columns.1)?, numbers(columns.2)?);
-                points(steps, times, values)
-            }
-            Either::Postgres(c) => {
-                let columns: (Option<Vec<i64>>, Option<Vec<i64>>, Option<Vec<i64>>) =
-                    sqlx::query_as(POSTGRES)
-                        .bind(series)
-                        .bind(step)
-                        .bind(at)
-                        .bind(value)
-                        .bind(wanted as i64)
-                        .fetch_one(&mut **c)
-                        .await?;
-                let [steps, times, values] = [columns.0, columns.1, columns.2].map(Option::unwrap_or_default);
-                points(steps, times, values)
-            }
-        };
-        // Both keep the order of the inner query today, and neither promises it.
+        let columns: (Option<String>, Option<String>, Option<String>) = on!(conn.reborrow(), c =>
+            sqlx::query_as(SQL)
+                .bind(series).bind(step).bind(at).bind(value).bind(wanted as i64).fetch_one(c).await)?;
+        let (steps, times, values) = (numbers(columns.0)?, numbers(columns.1)?, numbers(columns.2)?);
+        let points = steps.into_iter().zip(times).zip(values);
+        let mut rows: Vec<PointRow> = points.map(|((step, at), value)| (step, at, value)).collect();
+        // Both databases keep the order of the inner query today, and neither promises it.
         if !rows.is_sorted() {
             rows.sort_unstable();
         }
@@ -191,11 +168,7 @@ async fn by_key(
     Ok(())
 }
 
-fn points(steps: Vec<i64>, times: Vec<i64>, values: Vec<i64>) -> Vec<PointRow> {
-    steps.into_iter().zip(times).zip(values).map(|((step, at), value)| (step, at, value)).collect()
-}
-
-/// Numbers that SQLite joined with commas.
+/// Numbers that the database joined with commas.
 fn numbers(text: Option<String>) -> sqlx::Result<Vec<i64>> {
     let text = text.unwrap_or_default();
     text.split_terminator(',')

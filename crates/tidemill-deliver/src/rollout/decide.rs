@@ -225,13 +225,10 @@ impl Step<'_> {
                     self.see(looks, true);
                 }
             }
-            Input::Outcomes { until, outcomes, late, looks, of_each } => {
+            Input::Outcomes { until, outcomes, late, looks, of_each }
+            | Input::Kpis { until, outcomes, late, looks, of_each } => {
                 let new = Ripened { until: *until, outcomes: *outcomes, late: *late };
-                self.ripen(false, new, looks, of_each);
-            }
-            Input::Kpis { until, outcomes, late, looks, of_each } => {
-                let new = Ripened { until: *until, outcomes: *outcomes, late: *late };
-                self.ripen(true, new, looks, of_each);
+                self.ripen(matches!(input, Input::Kpis { .. }), new, looks, of_each);
             }
             Input::Approve { approval } => self.state.approvals.push(approval.clone()),
             Input::Proceed { by, .. } => {

@@ -25,8 +25,8 @@ const BEAT: Duration = Duration::from_millis(50);
 /// What a killed step wrote between the last sign of life and its end is no longer than this after it.
 const LATE: Duration = Duration::from_millis(250);
 
-fn note_of(root: &Path, out: &str) -> PathBuf {
-    root.join(FOLDER).join(Digest::of(out.as_bytes()).hex())
+fn note_of(root: &Path, out: &[u8]) -> PathBuf {
+    root.join(FOLDER).join(Digest::of(out).hex())
 }
 
 /// Notes that a step writes these outputs from now on: nothing of anybody else's is in their places any more. Without the
@@ -97,14 +97,14 @@ pub(super) fn remember(root: &Path, step: &Step) {
 
 fn remember_one(root: &Path, out: &[u8], path: &Path) {
     if let Some(state) = state(path) {
-        let note = root.join(FOLDER).join(Digest::of(out).hex());
+        let note = note_of(root, out);
         let _ = fs::create_dir_all(root.join(FOLDER)).and_then(|()| fs::write(note, state.hex()));
     }
 }
 
 /// Whether an output is just as a step that did not succeed left it. The note is used up by asking.
 pub(super) fn is_left_over(root: &Path, out: &str) -> bool {
-    let note = note_of(root, out);
+    let note = note_of(root, out.as_bytes());
     let Ok(then) = fs::read_to_string(&note) else { return false };
     let _ = fs::remove_file(&note);
     state(&root.join(out)).is_some_and(|now| now.hex() == then)

@@ -127,6 +127,7 @@ pub(super) async fn list(State(app): State<App>, Query(wanted): Query<Wanted>) -
         until: wanted.until.map(|time| time.0),
         after: wanted.cursor.filter(|_| !newest).map(|cursor| cursor.0),
         before: wanted.cursor.filter(|_| newest).map(|cursor| cursor.0),
+        cause: None,
         limit: Some(wanted.limit.and_one()),
         order: if newest { Order::NewestFirst } else { Order::OldestFirst },
     };

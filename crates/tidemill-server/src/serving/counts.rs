@@ -118,9 +118,9 @@ impl Agreed {
     }
 }
 
-/// Not sent, so that a server that does not know it yet takes the report.
+/// Whether a number is not sent: who does not know it yet takes what is sent without it.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it like this")]
-fn is_none(count: &u64) -> bool {
+pub(crate) fn is_none(count: &u64) -> bool {
     *count == 0
 }
 

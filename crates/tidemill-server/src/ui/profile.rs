@@ -78,11 +78,16 @@ pub(super) async fn kept(ask: &Ask, versions: [&DatasetVersion; 2]) -> Result<[O
     let mut found = [None, None];
     for (place, content) in found.iter_mut().zip(contents) {
         if let Some((_, digest)) = known.iter().find(|(of, _)| *of == content) {
-            let bytes = evidence::tail(&ask.app, *digest, LARGEST).await?;
-            *place = bytes.and_then(|bytes| Profile::from_bytes(&bytes).ok());
+            *place = stored(ask, *digest).await?;
         }
     }
     Ok(found)
+}
+
+/// A profile that is kept; one of another version of the program is as one that is not there.
+async fn stored(ask: &Ask, digest: Digest) -> Result<Option<Profile>, Error> {
+    let bytes = evidence::tail(&ask.app, digest, LARGEST).await?;
+    Ok(bytes.and_then(|bytes| Profile::from_bytes(&bytes).ok()))
 }
 
 /// The profiles that are kept, oldest version first: the newest ones, and the first of all as what they are compared with.
@@ -99,9 +104,7 @@ async fn read(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<Known>, Erro
     }
     let mut known = Vec::with_capacity(found.len());
     for (version, digest) in found {
-        // One of another version of the program is as one that is not there.
-        let bytes = evidence::tail(&ask.app, digest, LARGEST).await?;
-        if let Some(profile) = bytes.and_then(|bytes| Profile::from_bytes(&bytes).ok()) {
+        if let Some(profile) = stored(ask, digest).await? {
             known.push(Known { version, profile });
         }
     }

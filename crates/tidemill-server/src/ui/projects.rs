@@ -58,8 +58,9 @@ impl Scope {
     }
 
     /// One project: what its newest plan reads, the models that its runs made, and the endpoints that these answer at.
-    async fn of(ask: &Ask, project: &str) -> Result<Self, Error> {
-        let runs = ask.app.registry().db().runs_of(project, RECENT).await?;
+    async fn of(ask: &Ask, project: &str, made: &[(String, i64)]) -> Result<Self, Error> {
+        let db = ask.app.registry().db();
+        let runs = db.runs_of(project, RECENT).await?;
         let mut own = Own::default();
         let declared = ask.app.config().about.as_ref().filter(|about| about.project == project);
         if let Some(about) = declared {
@@ -71,7 +72,11 @@ impl Scope {
         {
             own.datasets.extend(plan.steps.into_iter().flat_map(|step| step.inputs).map(|input| input.table));
         }
-        own.models.extend(made(ask, project).await?);
+        // The experiment of a project has its name.
+        if let Some(experiment) = db.experiment_by_name(project).await? {
+            let of_project = made.iter().filter(|(_, of)| *of == experiment.id);
+            own.models.extend(of_project.map(|(model, _)| model.clone()));
+        }
         own.endpoints = endpoints(ask, &own.models).await?;
         let tests = tests(ask, &runs).await?;
         Ok(Self { last: runs.into_iter().next(), tests, own: Some(own) })
@@ -104,18 +109,17 @@ async fn tests(ask: &Ask, runs: &[RunRecord]) -> Result<Option<Tests>, Error> {
     Ok(None)
 }
 
-/// Registered models whose newest version came of a tracked run in the experiment of the project, which has its name.
-async fn made(ask: &Ask, project: &str) -> Result<Vec<String>, Error> {
+/// Registered models whose newest version came of a tracked run, with the experiment of that run.
+async fn made(ask: &Ask) -> Result<Vec<(String, i64)>, Error> {
     let db = ask.app.registry().db();
-    let Some(experiment) = db.experiment_by_name(project).await? else { return Ok(Vec::new()) };
     let found = ask.app.registry().search_models("", &[], Some(MODELS as i64), None).await?;
     let mut models = Vec::new();
     for model in found.items {
         let newest = model.latest.iter().max_by_key(|version| version.version);
         let run = newest.and_then(|version| version.run.as_deref()?.parse::<RunId>().ok());
         let Some(run) = run else { continue };
-        if db.tracked_run_info(run).await?.is_some_and(|info| info.experiment == experiment.id) {
-            models.push(model.name);
+        if let Some(info) = db.tracked_run_info(run).await? {
+            models.push((model.name, info.experiment));
         }
     }
     Ok(models)
@@ -145,8 +149,13 @@ struct Looked {
 }
 
 impl Looked {
-    async fn at(ask: &Ask, name: String, rollouts: &[Rollout]) -> Result<Self, Error> {
-        let scope = Scope::of(ask, &name).await?;
+    async fn at(
+        ask: &Ask,
+        name: String,
+        made: &[(String, i64)],
+        rollouts: &[Rollout],
+    ) -> Result<Self, Error> {
+        let scope = Scope::of(ask, &name, made).await?;
         let (stations, blocked) = look(ask, &scope, rollouts).await?;
         Ok(Self { name, scope, stations, blocked })
     }
@@ -170,12 +179,18 @@ impl Looked {
     }
 }
 
-/// Every project that is known, those whose pipeline ran last first; the one of the project file is among them.
-async fn known(ask: &Ask) -> Result<Vec<String>, Error> {
-    let db = ask.app.registry().db();
-    let mut names = db.projects(KNOWN).await?;
+/// Every project that is known; the one of the project file is among them.
+async fn all(ask: &Ask) -> Result<Vec<String>, Error> {
+    let mut names = ask.app.registry().db().projects(KNOWN).await?;
     let own = ask.app.config().about.as_ref().map(|about| about.project.clone());
     names.extend(own.filter(|own| !own.is_empty() && !names.contains(own)));
+    Ok(names)
+}
+
+/// The same, those whose pipeline ran last first.
+async fn known(ask: &Ask) -> Result<Vec<String>, Error> {
+    let db = ask.app.registry().db();
+    let names = all(ask).await?;
     if names.len() < 2 {
         return Ok(names);
     }
@@ -200,12 +215,12 @@ pub(super) async fn rivers(
     }
     let from = ask.place(|text| text.parse::<usize>().ok())?.unwrap_or(0).min(names.len());
     let to = names.len().min(from + PAGE);
-    let mut looked = Vec::new();
+    let (made, mut looked) = (made(ask).await?, Vec::new());
     let ranked = names.len().min(RANKED);
     for (at, name) in names.iter().enumerate() {
         // Whoever stands behind those that are ranked is looked at on its own page of the list only.
         if at < ranked || (from..to).contains(&at) {
-            looked.push(Looked::at(ask, name.clone(), rollouts).await?);
+            looked.push(Looked::at(ask, name.clone(), &made, rollouts).await?);
         }
     }
     let behind = looked.split_off(ranked);
@@ -215,13 +230,7 @@ pub(super) async fn rivers(
         project.blocked.iter().map(named).collect::<Vec<_>>()
     });
     let waits = waits.collect();
-    let here: Vec<Looked> = looked
-        .into_iter()
-        .enumerate()
-        .filter(|(at, _)| (from..to).contains(at))
-        .map(|(_, one)| one)
-        .collect();
-    let here: Vec<Looked> = here.into_iter().chain(behind).collect();
+    let here: Vec<Looked> = looked.into_iter().take(to).skip(from).chain(behind).collect();
     let next = (to < names.len()).then(|| to.to_string());
     let total = Some(Total::Exactly(names.len() as u64));
     let mut blocks = vec![Block::Section(list(ask, &here, next.as_deref(), total))];
@@ -265,11 +274,11 @@ fn list(ask: &Ask, here: &[Looked], next: Option<&str>, total: Option<Total>) ->
 /// The page of a project: its river, what waits for somebody, and its last runs.
 pub(super) async fn page(ask: Ask) -> Made {
     let name = ask.part(0).to_owned();
-    if !known(&ask).await?.contains(&name) {
+    if !all(&ask).await?.contains(&name) {
         return Err(Error::missing(format!("no pipeline of a project `{name}` ran here")));
     }
     let rollouts = delivery::on_their_way(&ask).await?;
-    let project = Looked::at(&ask, name, &rollouts).await?;
+    let project = Looked::at(&ask, name, &made(&ask).await?, &rollouts).await?;
     let badge = project.badge();
     let Looked { name, scope, stations, blocked } = project;
     let is_own = ask.app.config().about.as_ref().is_some_and(|about| about.project == name);

@@ -177,8 +177,8 @@ async fn found_keys(ask: &Ask, experiment: &Experiment) -> Result<Option<(Vec<Ke
         (KeyOf::Tags, "tags.", Key::Tag),
     ];
     // `params.depth` looks among parameters alone.
-    let kind = kinds.iter().find(|(_, prefix, _)| wanted.starts_with(prefix)).map(|(of, _, _)| *of);
-    let part = kinds.iter().find_map(|(_, prefix, _)| wanted.strip_prefix(prefix)).unwrap_or(wanted);
+    let named = kinds.iter().find_map(|(of, prefix, _)| Some((*of, wanted.strip_prefix(prefix)?)));
+    let (kind, part) = named.map_or((None, wanted), |(of, part)| (Some(of), part));
     let stage = if ask.has("deleted") { Stage::Deleted } else { Stage::Active };
     let db = ask.app.registry().db();
     let (mut found, mut is_part) = (Vec::new(), false);

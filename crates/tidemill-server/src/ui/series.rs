@@ -3,7 +3,7 @@
 use tidemill_core::Timestamp;
 use tidemill_db::monitoring::{AlertFilter, Judged, JudgedFilter};
 use tidemill_monitor::window::Window;
-use tidemill_monitor::{Detector, Evidence, Level, OverReleases, State, Verdict, Was};
+use tidemill_monitor::{Detector, Evidence, Level, OverReleases, Verdict, Was};
 use tidemill_registry::Error;
 use tidemill_ui::{Area, Block, Cell, Crumb, Empty, Facts, Page, Section, Table, Tone, href, moment, number};
 
@@ -216,11 +216,7 @@ async fn window_list(ask: &Ask, one: &Standing) -> Result<Section, Error> {
 
 /// What a window was when it was judged first.
 fn was(first: &Was) -> Cell {
-    let state = match first.state {
-        State::Ok => "ok",
-        State::Broken => "broken",
-        State::NoData => "no data",
-    };
+    let state = verdict_badge(first.state).text;
     let figure = first.value.map(|value| format!(" {}", number(value))).unwrap_or_default();
     Cell::Text(format!("{state}{figure} of {}", tidemill_ui::count(first.outcomes)))
 }

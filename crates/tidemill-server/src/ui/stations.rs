@@ -250,7 +250,7 @@ async fn serving_station(ask: &Ask, scope: &Scope, blocked: &mut Vec<Blocked>) -
     let mut endpoints = ask.app.registry().db().endpoints_after(None, 1000).await?;
     endpoints.retain(|endpoint| scope.has_endpoint(&endpoint.name));
     let totals = serving::totals(ask);
-    let own = totals.iter().filter(|(labels, _)| scope.is_whole() || scope.has_endpoint(&labels.endpoint));
+    let own = totals.iter().filter(|(labels, _)| scope.has_endpoint(&labels.endpoint));
     let (requests, errors) = serving::answered(own);
     let statuses = ask.app.serving().map(|serving| serving.gateway().models().statuses());
     let mut statuses = statuses.unwrap_or_default();

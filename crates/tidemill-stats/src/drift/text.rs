@@ -86,12 +86,13 @@ pub fn measure_text(column: &Column<'_>, texts: &Texts<'_>, rules: &Rules) -> Me
     let median = |sample: Sample<'_>| sample.quantile(0.5).unwrap_or_default();
     let pooled = texts.shapes.and_then(|(old, new)| pool_rare(old, new));
     let shapes = pooled.as_ref().and_then(|rest| homogeneity(&rest.reference, &rest.current));
+    let new_words = texts.words.and_then(|words| words.change(f64::INFINITY));
     found.figures.text = Some(TextFigures {
         lengths: both.ks,
         medians: (median(reference), median(current)),
         shapes,
         shapes_variation: pooled.as_ref().and_then(|rest| total_variation(&rest.reference, &rest.current)),
-        new_words: texts.words.and_then(|words| words.change(f64::INFINITY)),
+        new_words,
     });
     let figures = &found.figures;
     if figures.rows_reference < rules.min_rows || figures.rows_current < rules.min_rows {
@@ -104,10 +105,8 @@ pub fn measure_text(column: &Column<'_>, texts: &Texts<'_>, rules: &Rules) -> Me
         let p = capped_p(old, new, rules.cap).unwrap_or(shapes.p);
         found.tests.push(test(TestKind::Shape, p, shapes.cramers_v_corrected, rules.floors.cramers_v));
     }
-    if let (Some(all), Some(capped)) = (
-        texts.words.and_then(|words| words.change(f64::INFINITY)),
-        texts.words.and_then(|words| words.change(rules.cap)),
-    ) {
+    let capped = texts.words.and_then(|words| words.change(rules.cap));
+    if let (Some(all), Some(capped)) = (new_words, capped) {
         let effect = all.difference.max(0.0);
         found.tests.push(test(TestKind::NewWords, capped.p, effect, rules.floors.new_words));
     }

@@ -2,15 +2,13 @@
 
 use std::io::Read as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::json;
 use tidemill_core::{RunId, RunState, did_you_mean};
 use tidemill_db::{RunRecord, StepRun};
-use tidemill_pipeline::{Guard, Holder};
 
 use super::diff::find_run;
-use super::run::entropy;
+use super::run::between_runs;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::output::{Align, Table, duration};
@@ -132,12 +130,7 @@ fn unknown(run: &RunRecord, step: &str, steps: &[StepRun]) -> Failure {
 /// Removes the live log files of runs that the database does not know any more, unless a run is going on, which the
 /// database may not know yet; returns how many runs that were.
 pub(super) fn remove_files_of_gone_runs(app: &App<'_>) -> anyhow::Result<usize> {
-    let holder = Holder::this_process(RunId::from_entropy(entropy()?), app.clock.now());
-    let _guard = match Guard::acquire(&app.root, &holder, Duration::ZERO, &|_| {}, &app.cancel) {
-        Ok(guard) => guard,
-        Err(tidemill_pipeline::Error::Busy { .. }) => return Ok(0),
-        Err(error) => return Err(error.into()),
-    };
+    let Some(_guard) = between_runs(app)? else { return Ok(0) };
     let known = app.block(app.db()?.runs(usize::MAX))?;
     let folder = app.inside("runs");
     let Ok(entries) = fs_err::read_dir(&folder) else { return Ok(0) };

@@ -64,12 +64,8 @@ impl Judged {
             number(gain.low),
             number(gain.high)
         );
-        Ok(proven(gain.low > 0.0, gain.high < 0.0, ("better", "worse"), &message)
-            .figure("new", found.new)
-            .figure("old", found.old)
-            .figure("gain", gain.estimate)
-            .figure("gain_low", gain.low)
-            .figure("gain_high", gain.high))
+        let words = ("better", "worse");
+        Ok(proven(gain.low > 0.0, gain.high < 0.0, words, &message).compared(&found))
     }
 
     fn cheaper(

@@ -76,12 +76,7 @@ impl Judged {
             number(found.gain.low),
             number(found.gain.high)
         );
-        Ok(Found::new(good, message)
-            .figure("new", found.new)
-            .figure("old", found.old)
-            .figure("gain", found.gain.estimate)
-            .figure("gain_low", found.gain.low)
-            .figure("gain_high", found.gain.high))
+        Ok(Found::new(good, message).compared(&found))
     }
 
     /// The share of rows that the champion had right and this model has wrong, and where they are.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidemill_core::{AgeCurve, Hint as _};
+use tidemill_train::probe::Compared;
 
 use super::{Outcome, TestResult, outcome};
 
@@ -54,6 +55,15 @@ impl Found {
             self.figures.insert(name.to_owned(), value);
         }
         self
+    }
+
+    /// Adds the numbers of two models by one metric.
+    pub(super) fn compared(self, by: &Compared) -> Self {
+        self.figure("new", by.new)
+            .figure("old", by.old)
+            .figure("gain", by.gain.estimate)
+            .figure("gain_low", by.gain.low)
+            .figure("gain_high", by.gain.high)
     }
 
     /// With what older versions come to.

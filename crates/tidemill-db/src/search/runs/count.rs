@@ -43,11 +43,7 @@ impl Db {
             return Ok(Some(0));
         }
         let mut tx = self.snapshot().await?;
-        let mut experiments = search.experiments.clone();
-        experiments.sort_unstable();
-        experiments.dedup();
-        let stages = search.stages.iter().map(|stage| stage.word().to_owned()).collect();
-        let scope = Scope { experiments, stages };
+        let scope = Scope::of(search);
         let mut plan = Search { tx: &mut tx, scope: scope.clone(), effort: Effort::default() };
         plan.prepare().await?;
         if needs.is_empty() {

@@ -101,11 +101,7 @@ async fn hits(tx: &mut Transact, search: &RunSearch, effort: Effort) -> Result<(
         return Ok((Vec::new(), None));
     }
     let mut hits = {
-        let mut experiments = search.experiments.clone();
-        experiments.sort_unstable();
-        experiments.dedup();
-        let stages = search.stages.iter().map(|stage| stage.word().to_owned()).collect();
-        let mut plan = plan::Search { tx, scope: query::Scope { experiments, stages }, effort };
+        let mut plan = plan::Search { tx, scope: query::Scope::of(search), effort };
         plan.prepare().await?;
         plan.page(&need::needs(&search.conditions), &keys, after, search.limit + 1).await?
     };

@@ -7,6 +7,7 @@ use sqlx::{ColumnIndex, Decode, FromRow, Type};
 
 use crate::search::Sql;
 use crate::search::page::Place;
+use crate::search::runs::RunSearch;
 use crate::search::runs::key::{Key, Of, Row, push_after_all};
 use crate::search::runs::need::{Need, Pairs};
 use crate::search::sql::Column;
@@ -75,6 +76,14 @@ impl Found {
 }
 
 impl Scope {
+    /// The scope of a search that has both experiments and stages.
+    pub(super) fn of(search: &RunSearch) -> Self {
+        let mut experiments = search.experiments.clone();
+        experiments.sort_unstable();
+        experiments.dedup();
+        Self { experiments, stages: search.stages.iter().map(|stage| stage.word().to_owned()).collect() }
+    }
+
     fn push(&self, sql: &mut Sql) {
         sql.push("t.experiment_id IN ").ints(&self.experiments).push(" AND t.stage IN ").texts(&self.stages);
     }

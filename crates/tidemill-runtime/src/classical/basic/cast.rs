@@ -56,7 +56,7 @@ fn converted(x: Tensor, to: ElementType, most: usize) -> Outcome<Tensor> {
     }
     let shape = x.shape().to_vec();
     // Known before anything is reserved.
-    let bytes = shape.iter().product::<usize>().saturating_mul(width(to));
+    let bytes = shape.iter().product::<usize>().saturating_mul(to.size().unwrap_or(TEXT));
     if bytes > most {
         let from = x.element();
         return Err(format!(
@@ -80,17 +80,6 @@ fn converted(x: Tensor, to: ElementType, most: usize) -> Outcome<Tensor> {
         Values::Bytes(values) => from_texts(&values, to)?,
     };
     Tensor::new(shape, values).map_err(|error| error.to_string())
-}
-
-/// Bytes of an element, near enough for a limit.
-const fn width(element: ElementType) -> usize {
-    match element {
-        ElementType::Bool | ElementType::U8 | ElementType::I8 => 1,
-        ElementType::U16 | ElementType::I16 | ElementType::F16 | ElementType::Bf16 => 2,
-        ElementType::U32 | ElementType::I32 | ElementType::F32 => 4,
-        ElementType::U64 | ElementType::I64 | ElementType::F64 => 8,
-        ElementType::Bytes => TEXT,
-    }
 }
 
 /// From floats; `digits` are what a text of them has.

@@ -53,7 +53,7 @@ fn side_by_side(
         moved.iter().position(|column| column.name == name).unwrap_or(moved.len())
     };
     // Those that moved most stand first.
-    columns.sort_by_key(|column| place(&column.name));
+    columns.sort_by_cached_key(|column| place(&column.name));
     let drawn = columns.iter().filter(|column| !hidden.contains(&column.name));
     let shapes = drawn.filter_map(|column| {
         let stats = column.new.as_ref().filter(|_| column.old.is_some())?;

@@ -7,7 +7,7 @@
 mod rows;
 mod send;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueHint};
@@ -73,9 +73,7 @@ struct Sent {
 }
 
 pub(crate) fn run(args: &Outcomes, global: &Global, console: &Console) -> anyhow::Result<()> {
-    let path = Path::new(&args.from);
-    let is_file = path.exists() || args.from.contains('/');
-    let app = if is_file { None } else { Some(App::open(global, console)?) };
+    let app = if Source::is_path(&args.from) { None } else { Some(App::open(global, console)?) };
     let cancel = match &app {
         Some(app) => app.cancel.clone(),
         None => crate::app::cancel_on_signals()?,
@@ -84,7 +82,7 @@ pub(crate) fn run(args: &Outcomes, global: &Global, console: &Console) -> anyhow
     let mut source = app.as_ref().map(|app| Source::find(&args.from, app)).transpose()?;
     let table = match (&app, &mut source) {
         (Some(app), Some(source)) => source.open(app)?,
-        _ => Rows::open(&[path.to_owned()], None)?,
+        _ => Rows::open(&[PathBuf::from(&args.from)], None)?,
     };
     let label = source.as_ref().map_or_else(|| args.from.clone(), |source| source.label.clone());
     let mapping = Mapping::new(&table, &args.key, args.time.as_deref(), &args.values)?;

@@ -202,9 +202,7 @@ impl Build {
         };
         self.add(KPI, Tier::Business, true, kind);
     }
-}
 
-impl Build {
     /// The shadow answers what the incumbent answered, so each request is a pair.
     fn agreement(&mut self, limits: &project::AgreementLimits) {
         if !self.has_shadow {

@@ -331,6 +331,16 @@ pub(crate) fn jobs(given: Option<usize>) -> usize {
     given.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
 }
 
+/// Keeps runs away while it is held; nothing where one goes on.
+pub(crate) fn between_runs(app: &App<'_>) -> anyhow::Result<Option<Guard>> {
+    let holder = Holder::this_process(RunId::from_entropy(entropy()?), app.clock.now());
+    match Guard::acquire(&app.root, &holder, Duration::ZERO, &|_| {}, &app.cancel) {
+        Ok(guard) => Ok(Some(guard)),
+        Err(tidemill_pipeline::Error::Busy { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 pub(crate) fn entropy() -> anyhow::Result<[u8; 16]> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Failure::new(format!("no random numbers: {error}")))?;
