@@ -2,6 +2,8 @@
 
 mod leftover;
 mod local;
+#[cfg(target_os = "linux")]
+mod editable;
 mod sandbox;
 #[cfg(target_os = "linux")]
 mod surroundings;
@@ -39,8 +41,8 @@ pub struct Job {
     pub access: Option<Access>,
 }
 
-/// What a sandboxed command may do inside the project folder. Outside of it everything may be read, and only the
-/// system's folders for temporary files written.
+/// What a sandboxed command may do: inside the project folder, and outside of it beside what every command may. That is to
+/// read programs, libraries, settings and caches, and to write the system's folders for temporary files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// The project folder, absolute.
@@ -49,6 +51,11 @@ pub struct Access {
     pub read: Vec<PathBuf>,
     /// Files and folders that may also be written, absolute; they exist.
     pub write: Vec<PathBuf>,
+    /// The user's folder, of which settings and caches may be read; `None` where the command has none.
+    pub home: Option<PathBuf>,
+    /// Folders with `bin` and `lib` whose programs the command may use, absolute. What Python packages that are installed to be
+    /// edited name may be read with them.
+    pub prefixes: Vec<PathBuf>,
 }
 
 /// How a command ended.

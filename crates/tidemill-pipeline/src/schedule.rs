@@ -5,6 +5,7 @@ mod environment;
 mod explain;
 mod log;
 mod outputs;
+mod outside;
 mod recorder;
 mod rescue;
 mod run;

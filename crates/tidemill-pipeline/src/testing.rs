@@ -20,6 +20,7 @@ pub(crate) fn step(name: &str, deps: &[&str], outs: &[&str]) -> Step {
         timeout: None,
         retry: Retry::default(),
         sandbox: Sandbox::On,
+        reads: Vec::new(),
         description: None,
         line: 1,
     }

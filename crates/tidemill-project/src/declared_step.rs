@@ -57,15 +57,35 @@ pub struct StepDecl {
     /// What happens after a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<RetriesDecl>,
-    /// `off` lets the step read and write what it did not declare.
+    /// `off` lets the step read and write what it did not declare; `{read: [paths]}` lets it read files and folders outside of
+    /// the project folder.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sandbox: Option<Sandbox>,
+    pub sandbox: Option<SandboxDecl>,
     /// Makes one step for every combination of these lists, with `${matrix.key}` in its texts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub matrix: Option<IndexMap<String, Axis>>,
     /// Makes one step for every entry of this list or map, with `${item}` (and `${key}` of a map) in its texts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub foreach: Option<Foreach>,
+}
+
+/// What a step may do beside what it declares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SandboxDecl {
+    /// Nothing, or everything.
+    Word(Sandbox),
+    /// Read these as well.
+    Open(SandboxOpen),
+}
+
+/// What a step may read outside of the project folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SandboxOpen {
+    /// Files and folders: absolute, or beginning with `~/`, or relative to the project folder, as in `../shared`. Their content
+    /// is no part of the step's cache key.
+    pub read: Vec<String>,
 }
 
 /// A named table: a dataset, an output of another step, or either under a name of one's own.

@@ -35,8 +35,8 @@ mod yaml;
 
 pub use check::check_test_columns;
 pub use declared_step::{
-    Axis, EnvDecl, EnvFrom, Foreach, InputDecl, OutDecl, OutDetails, ParamRef, RetriesDecl, StepDecl,
-    StepParams,
+    Axis, EnvDecl, EnvFrom, Foreach, InputDecl, OutDecl, OutDetails, ParamRef, RetriesDecl, SandboxDecl,
+    SandboxOpen, StepDecl, StepParams,
 };
 pub use dvc::from_dvc;
 pub use envelope::{Envelope, MostFlips};
@@ -54,9 +54,9 @@ pub use parse::{fuzz_entry, parse, parse_bytes, print};
 pub use pattern::Pattern;
 pub use project::{
     Dataset, HeldOut, OneOrMany, Owner, Params, Project, RecordDefaults, Redaction, Remote, Serving,
-    StoreSettings,
+    StoreDecl, StoreSettings,
 };
-pub use quantity::{Period, Share, Templated};
+pub use quantity::{Period, Share, Size, Templated};
 pub use receiver::{
     AlertmanagerReceiver, CloudeventsReceiver, EmailReceiver, MailSecurity, Receiver, SlackReceiver,
     WebhookReceiver,

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tidemill_core::Name;
 use tidemill_core::declare::{DataFormat, Expectation, Objective};
 
-use crate::quantity::Period;
+use crate::quantity::{Period, Size};
 use crate::source::Source;
 use crate::{ModelTest, Monitor, Receiver, Release, StepDecl, TriggerDecl};
 
@@ -59,8 +59,10 @@ pub struct Project {
     /// What starts work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<TriggerDecl>,
-    /// Where data and models are kept, and where they are pushed to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Where data and models are kept, and where they are pushed to. An address alone, as in `store: s3://bucket/prefix`,
+    /// is short for `store: {url: s3://bucket/prefix}`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "store_settings")]
+    #[schemars(with = "Option<StoreDecl>")]
     pub store: Option<StoreSettings>,
     /// How models are served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,6 +199,24 @@ pub enum Redaction {
 /// Where data and models are kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+/// The store as it may be written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum StoreDecl {
+    /// The address where the store is.
+    Address(String),
+    /// Everything that can be said of it.
+    Settings(Box<StoreSettings>),
+}
+
+fn store_settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<StoreSettings>, D::Error> {
+    let written = Option::<StoreDecl>::deserialize(deserializer)?;
+    Ok(written.map(|written| match written {
+        StoreDecl::Address(url) => StoreSettings { url: Some(url), ..StoreSettings::default() },
+        StoreDecl::Settings(settings) => *settings,
+    }))
+}
+
 pub struct StoreSettings {
     /// Where the store is, if not only in a folder of this machine: `s3://bucket/prefix`, `gs://…`, `az://…`, `file:///…` or
     /// a folder. The local folder is a cache of it then: what is added is there before it is acknowledged, and what is
@@ -209,6 +229,10 @@ pub struct StoreSettings {
     /// The folder of the local store; `.tidemill/store` where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The largest size of the local folder in front of `url`, for example `20 GB`: what was not used for longest leaves
+    /// it first, and only what is at the address. Without it the folder grows until `tidemill gc` collects it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_size: Option<Size>,
     /// The remote that `data push` and `data pull` use when none is named; the only one where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<Name>,

@@ -1,4 +1,4 @@
-//! Values with a unit: `30m`, `5%`; and values that may still be templates.
+//! Values with a unit: `30m`, `5%`, `20 GB`; and values that may still be templates.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -151,6 +151,70 @@ impl JsonSchema for Share {
     }
 }
 
+/// A number of bytes: with a unit as in `20 GB` or `512MiB`, or without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Size(pub u64);
+
+const SIZES: [(&str, u64); 9] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+    ("B", 1),
+];
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a size");
+        let unit = SIZES.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
+        let (number, bytes) = unit.ok_or_else(wrong)?;
+        let number = number.trim_end();
+        if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        number.checked_mul(bytes).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Bytes(u64),
+            Text(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Bytes(bytes) => Ok(Self(bytes)),
+            Written::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "pattern": "^[0-9]+ *(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)$",
+            "description": "A number of bytes, for example `512MiB`, `20 GB` or `1000000`.",
+            "x-tidemill": "size"
+        })
+    }
+}
+
 /// A value, or a text with `${…}` that becomes one when the step is resolved.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -229,6 +293,23 @@ mod tests {
             "9999999999999999w",
         ] {
             assert!(bad.parse::<Period>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("20 GB", 20_000_000_000),
+            ("512MiB", 512 << 20),
+            ("1kB", 1000),
+            ("7B", 7),
+            ("0 B", 0),
+            ("2 TiB", 2 << 40),
+        ] {
+            assert_eq!(text.parse::<Size>().unwrap(), Size(bytes), "{text}");
+        }
+        for bad in ["", "GB", "20", "20 gb", "1.5GB", "-1GB", " 1GB", "99999999TiB", "20 GB "] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
     }
 

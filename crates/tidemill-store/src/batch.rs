@@ -5,7 +5,7 @@
 //! between, so that memory stays bounded; what is published never names what is not.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -16,6 +16,7 @@ use tidemill_core::{Digest, Quiet};
 use crate::catalog::Tables;
 use crate::compress;
 use crate::disk;
+use crate::evict;
 use crate::index::{Location, PackName};
 use crate::inner::Inner;
 use crate::list;
@@ -37,6 +38,8 @@ pub(crate) struct Batch {
     tables: RwLock<Arc<Tables>>,
     written: Vec<Mutex<HashSet<Digest>>>,
     count: AtomicUsize,
+    /// Bytes that were written since something was published.
+    bytes: AtomicU64,
     /// Whether this session has published in between.
     published: AtomicBool,
     idle: Mutex<Vec<PackWriter>>,
@@ -67,6 +70,7 @@ impl Batch {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Self, Error> {
         let lock = inner.shared_lock(cancelled)?;
+        evict::trim_if_possible(inner);
         let tables = inner.catalog.refresh()?;
         Ok(Self {
             inner: Arc::clone(inner),
@@ -75,6 +79,7 @@ impl Batch {
             tables: RwLock::new(tables),
             written: (0..SHARDS).map(|_| Mutex::default()).collect(),
             count: AtomicUsize::new(0),
+            bytes: AtomicU64::new(0),
             published: AtomicBool::new(false),
             idle: Mutex::default(),
             syncer: Mutex::default(),
@@ -152,21 +157,39 @@ impl Batch {
                 lock(&self.idle).push(pack);
             }
         }
+        let bytes = header.record_len();
+        let written = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if self.count.fetch_add(1, Ordering::Relaxed) + 1 >= self.inner.options.publish_every {
             self.publish()?;
+        }
+        if self.inner.limit.is_some_and(|limit| written >= limit.session()) {
+            self.relieve()?;
         }
         Ok(())
     }
 
-    /// Publishes everything; durable on return if the session is.
-    pub(crate) fn finish(&self) -> Result<(), Error> {
+    /// Sends what was written so far to the store behind, so that it may leave the folder.
+    fn relieve(&self) -> Result<(), Error> {
+        self.publish()?;
+        self.inner.sync()?;
+        self.inner.send_on(&[])?;
+        evict::trim_if_possible(&self.inner);
+        Ok(())
+    }
+
+    /// Publishes everything; durable on return if the session is. `results` is what the caller is told to be stored.
+    pub(crate) fn finish(&self, results: &[Root]) -> Result<(), Error> {
         self.publish()?;
         if self.durable {
             // What this session found to be there already may have been stored by one that did not sync.
             self.inner.sync()?;
-            self.inner.send_on()?;
+            self.inner.send_on(results)?;
+        } else if let Some(behind) = &self.inner.behind {
+            behind.needed(results);
         }
-        self.inner.compact_index()
+        self.inner.compact_index()?;
+        evict::trim_if_possible(&self.inner);
+        Ok(())
     }
 
     fn publish(&self) -> Result<(), Error> {
@@ -185,6 +208,7 @@ impl Batch {
         // Ordered by the gate, which every reader of the flag holds.
         self.published.store(true, Ordering::Relaxed);
         self.count.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use tidemill_core::Digest;
 
@@ -16,13 +17,24 @@ use crate::record::{self, Encoding, HEADER, Header, Kind};
 
 /// Open pack files are kept up to this number.
 const OPEN_PACKS: usize = 64;
+/// The use of a pack is noted at most so often.
+const NOTED_EVERY: Duration = Duration::from_secs(10);
 
 /// The indexes and packs in one folder.
 #[derive(Debug)]
 pub(crate) struct Catalog {
     dir: PathBuf,
     tables: RwLock<Arc<Tables>>,
-    packs: Mutex<HashMap<PackName, Arc<fs_err::File>>>,
+    packs: Mutex<HashMap<PackName, OpenPack>>,
+    /// Whether packs are told when they are used, for the sake of what is evicted first.
+    marks_use: bool,
+}
+
+/// A pack file that is open, and when its use was last noted.
+#[derive(Debug)]
+struct OpenPack {
+    file: Arc<fs_err::File>,
+    noted: Instant,
 }
 
 /// A snapshot of the index files.
@@ -57,9 +69,9 @@ impl Tables {
 
 impl Catalog {
     /// Loads the indexes below the store's folder.
-    pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
-        let catalog =
-            Self { dir: dir.to_owned(), tables: RwLock::default(), packs: Mutex::new(HashMap::new()) };
+    pub(crate) fn open(dir: &Path, marks_use: bool) -> Result<Self, Error> {
+        let (tables, packs) = (RwLock::default(), Mutex::new(HashMap::new()));
+        let catalog = Self { dir: dir.to_owned(), tables, packs, marks_use };
         catalog.refresh()?;
         Ok(catalog)
     }
@@ -84,6 +96,12 @@ impl Catalog {
             if let Some(tables) = load(&self.index_dir(), &before)? {
                 let tables = Arc::new(tables);
                 *self.tables.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&tables);
+                if self.marks_use {
+                    // Packs that were evicted by others take space as long as they are open.
+                    let named =
+                        |pack: &PackName| tables.files().any(|(_, table)| table.packs().contains(pack));
+                    self.packs.lock().unwrap_or_else(PoisonError::into_inner).retain(|pack, _| named(pack));
+                }
                 return Ok(tables);
             }
         }
@@ -162,15 +180,22 @@ impl Catalog {
 
     fn pack(&self, name: &PackName) -> Result<Arc<fs_err::File>, Error> {
         let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = packs.get(name) {
-            return Ok(Arc::clone(file));
+        if let Some(open) = packs.get_mut(name) {
+            if self.marks_use && open.noted.elapsed() > NOTED_EVERY {
+                open.noted = Instant::now();
+                note_use(&open.file);
+            }
+            return Ok(Arc::clone(&open.file));
         }
         let path = self.pack_path(name);
         let file = Arc::new(fs_err::File::open(&path).map_err(Error::io("read", &path))?);
         if packs.len() >= OPEN_PACKS {
             packs.clear();
         }
-        packs.insert(*name, Arc::clone(&file));
+        if self.marks_use {
+            note_use(&file);
+        }
+        packs.insert(*name, OpenPack { file: Arc::clone(&file), noted: Instant::now() });
         Ok(file)
     }
 
@@ -178,6 +203,15 @@ impl Catalog {
     pub(crate) fn close_packs(&self) {
         self.packs.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
+}
+
+/// Gives a pack the present time as that of its last change. Where it cannot, it looks older than it is.
+fn note_use(pack: &fs_err::File) {
+    use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
+
+    let at = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
+    let times = Timestamps { last_access: at(UTIME_OMIT), last_modification: at(UTIME_NOW) };
+    let _ = futimens(pack, &times);
 }
 
 /// The error for an object whose record is not as it was written.

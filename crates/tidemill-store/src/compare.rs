@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use tidemill_core::{Clock, Digest, Progress, Quiet, SystemClock};
@@ -32,7 +33,7 @@ pub(crate) struct Change {
 
 /// Compares `dest` with `target`.
 pub(crate) fn compare(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     target: &Target,
     expected: Option<&Target>,
     dest: &Path,
@@ -136,7 +137,7 @@ impl Target {
 }
 
 struct Look<'a> {
-    inner: &'a Inner,
+    inner: &'a Arc<Inner>,
     target: &'a Target,
     wanted: &'a HashMap<&'a Path, Wanted<'a>>,
     expected: &'a HashMap<PathBuf, Before>,
@@ -216,7 +217,7 @@ impl Look<'_> {
         if self.expected.get(&item.path) == Some(&Before::File(digest)) {
             return Ok(true);
         }
-        Ok(self.inner.catalog.tables().find(&digest)?.is_some())
+        self.inner.knows(&digest)
     }
 
     fn digest(&self, item: &Item) -> Result<Option<Digest>, Error> {

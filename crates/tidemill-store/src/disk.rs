@@ -1,8 +1,12 @@
-//! Small file operations: temporary files that vanish unless kept, atomic replacement, syncing.
+//! Small file operations: temporary files that vanish unless kept, atomic replacement, syncing; and names that nobody
+//! else gives.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use tidemill_core::{Clock, Digest, SystemClock};
 
 use crate::Error;
 
@@ -40,6 +44,11 @@ impl TempFile {
         self.file.sync_data().map_err(Error::io("sync", &self.path))
     }
 
+    /// Gives the file another name as well; an error if there is something of that name.
+    pub(crate) fn link(&self, target: &Path) -> Result<(), Error> {
+        fs_err::hard_link(&self.path, target).map_err(Error::io("create", target))
+    }
+
     /// Gives the file its final name, replacing what is there.
     pub(crate) fn persist(mut self, target: &Path) -> Result<(), Error> {
         fs_err::rename(&self.path, target).map_err(Error::io("create", target))?;
@@ -60,6 +69,14 @@ impl Drop for TempFile {
 pub(crate) fn temporary_name(suffix: &str) -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     format!(".{}-{}.{suffix}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Names something once only, on whichever machine.
+pub(crate) fn unique() -> Digest {
+    let (one, other) = (RandomState::new(), RandomState::new());
+    let name = temporary_name("name");
+    let salt = (one.hash_one(&name), other.hash_one(&name), SystemClock.now().millis());
+    Digest::of(format!("{salt:?}").as_bytes())
 }
 
 /// Writes `bytes` to `target` so that it holds either its old or its new content at any time, synced on return.

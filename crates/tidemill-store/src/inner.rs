@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use tidemill_core::Digest;
+
 use crate::catalog::{Catalog, IndexName, boot_id};
 use crate::cut::Parameters;
 use crate::disk::{self, TempFile};
+use crate::evict::{self, Limit};
 use crate::index::{self, Location, PackName, Table};
 use crate::lock::{self, Lock, Mode};
-use crate::remote::Behind;
-use crate::{Error, Remote, StoreOptions};
+use crate::record::{self, Kind};
+use crate::remote::{Behind, Staged};
+use crate::{Error, Remote, Root, StoreOptions};
 
 /// The newest format this version reads and the one it writes.
 const FORMAT: u32 = 1;
@@ -31,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) catalog: Catalog,
     /// The store that this one is a cache of.
     pub(crate) behind: Option<Behind>,
+    /// How large the folder of such a cache may become.
+    pub(crate) limit: Option<Limit>,
 }
 
 /// The content of the `format` file.
@@ -41,14 +47,77 @@ struct Format {
 }
 
 impl Inner {
-    pub(crate) fn open(dir: &Path, options: StoreOptions, behind: Option<Remote>) -> Result<Self, Error> {
+    pub(crate) fn open(dir: &Path, mut options: StoreOptions, behind: Option<Remote>) -> Result<Self, Error> {
         if !check_format(dir)? {
             create(dir)?;
         }
         let behind = behind.map(Behind::new).transpose()?;
-        let inner = Self { dir: dir.to_owned(), options, catalog: Catalog::open(dir)?, behind };
+        let limit = options.cache_size.filter(|_| behind.is_some()).map(Limit::new);
+        if let Some(limit) = limit {
+            options.pack_size = options.pack_size.min(limit.pack());
+        }
+        let catalog = Catalog::open(dir, limit.is_some())?;
+        let inner = Self { dir: dir.to_owned(), options, catalog, behind, limit };
         inner.recover_unsynced()?;
+        evict::clean(&inner)?;
         Ok(inner)
+    }
+
+    /// The raw bytes of an object, verified, and what they are: from here, or from the store behind where it is not
+    /// here or damaged here. What comes from there is not kept.
+    pub(crate) fn fetch(self: &Arc<Self>, digest: &Digest) -> Result<(Kind, Vec<u8>), Error> {
+        match (self.catalog.fetch(digest), &self.behind) {
+            (Err(error @ (Error::Missing { .. } | Error::Damaged { .. })), Some(behind)) => {
+                let mut found = match behind.fetch(self, &[*digest]) {
+                    Err(Error::MissingRemotely { .. }) => return Err(error),
+                    found => found?,
+                };
+                let (header, stored) = found.remove(digest).ok_or(error)?;
+                Ok((header.kind, record::open(&header, &stored)?))
+            }
+            (found, _) => found,
+        }
+    }
+
+    /// Those of the objects that are not here, as the store behind has them. The caller sees to it that they fit into
+    /// memory.
+    pub(crate) fn ahead(self: &Arc<Self>, digests: &[Digest]) -> Result<Staged, Error> {
+        let Some(behind) = &self.behind else { return Ok(Staged::new()) };
+        let tables = self.catalog.tables();
+        let mut lacking = Vec::new();
+        for digest in digests {
+            if tables.find(digest)?.is_none() {
+                lacking.push(*digest);
+            }
+        }
+        match behind.fetch(self, &lacking) {
+            Err(Error::MissingRemotely { digest, .. }) => {
+                Err(Error::Missing { digest, store: self.dir.clone() })
+            }
+            found => found,
+        }
+    }
+
+    /// Whether any of the objects would have to be fetched.
+    pub(crate) fn lacks_any(&self, digests: impl IntoIterator<Item = Digest>) -> Result<bool, Error> {
+        if self.behind.is_none() {
+            return Ok(false);
+        }
+        let tables = self.catalog.tables();
+        for digest in digests {
+            if tables.find(&digest)?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether an object is here or in the store behind.
+    pub(crate) fn knows(self: &Arc<Self>, digest: &Digest) -> Result<bool, Error> {
+        if self.catalog.tables().find(digest)?.is_some() {
+            return Ok(true);
+        }
+        self.behind.as_ref().map_or(Ok(false), |behind| behind.knows(self, digest))
     }
 
     pub(crate) fn tmp_dir(&self) -> PathBuf {
@@ -67,9 +136,9 @@ impl Inner {
         lock::acquire(&self.dir.join("lock"), Mode::Exclusive, self.options.lock_wait, cancelled)
     }
 
-    /// Sends what was stored to the store behind this one, if there is one.
-    pub(crate) fn send_on(self: &Arc<Self>) -> Result<(), Error> {
-        self.behind.as_ref().map_or(Ok(()), |behind| behind.push(self))
+    /// Sends what was stored to the store behind this one, if there is one, and says there that `results` are needed.
+    pub(crate) fn send_on(self: &Arc<Self>, results: &[Root]) -> Result<(), Error> {
+        self.behind.as_ref().map_or(Ok(()), |behind| behind.push(self, results))
     }
 
     /// Makes objects visible whose packs have their final names.
@@ -247,7 +316,12 @@ impl Inner {
                 continue;
             };
             let path = dir.join(name);
-            packs.push((pack, fs_err::metadata(&path).map_err(Error::io("inspect", &path))?.len()));
+            match fs_err::metadata(&path) {
+                Ok(metadata) => packs.push((pack, metadata.len())),
+                // It left a cache since the folder was listed.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("inspect", &path)(error)),
+            }
         }
         Ok(packs)
     }
@@ -291,8 +365,8 @@ fn check_format(dir: &Path) -> Result<bool, Error> {
 /// Makes a new store. The `format` file comes last: without it the folder is not a store yet.
 fn create(dir: &Path) -> Result<(), Error> {
     disk::create_dir(dir)?;
-    let folders = ["packs", "index", "remotes", "tmp", "users"];
-    let files = ["lock", "index.lock"];
+    let folders = ["packs", "index", "remotes", "tmp", "users", "pins"];
+    let files = ["lock", "index.lock", "holder"];
     let strange = names_in(dir)?.into_iter().find(|name| {
         // A name with a dot is one of our temporary files, left by a process that died here.
         !folders.contains(&name.as_str()) && !files.contains(&name.as_str()) && !name.starts_with('.')

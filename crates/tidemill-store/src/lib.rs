@@ -13,6 +13,8 @@
 //! index/NAME.idx     sorted tables that say which object is where in which pack
 //! users/NAME.json    one document of each that uses the store, so that garbage collection can ask what they need
 //! remotes/…          indexes of remotes, so that a second push asks for the new ones only
+//! pins/…             who keeps what they use from leaving a folder with a largest size
+//! holder             the folder's name at the store behind it
 //! tmp/               what is being written; removed by the next garbage collection
 //! ```
 
@@ -27,6 +29,7 @@ mod cut;
 mod disk;
 mod entry;
 mod error;
+mod evict;
 mod gc;
 mod index;
 mod inner;
@@ -56,8 +59,12 @@ pub use index::fuzz_index;
 pub use list::fuzz_chunk_list;
 pub use range::{Chunk, Chunks};
 pub use record::fuzz_pack_entry;
-pub use remote::{Inventory, NAMED_WITHIN, Remote, RemoteGc, Transfer};
+pub use remote::{
+    Holder, Inventory, NAMED_WITHIN, OwnClaim, Remote, RemoteCheck, RemoteGc, RemoteRepair, Stored, Transfer,
+};
 pub use stat_cache::{StatCache, fuzz_stat_cache};
-pub use store::{AddOptions, Damage, GcReport, Hold, Stats, Store, StoreOptions, Usage, hash, hash_with};
+pub use store::{
+    AddOptions, Damage, GcReport, Hold, Pin, Stats, Store, StoreOptions, Usage, hash, hash_with,
+};
 pub use tree::{Tree, TreeItem, TreeNode, TreePath, fuzz_tree};
 pub use writer::{Writer, WriterOptions};

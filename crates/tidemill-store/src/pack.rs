@@ -1,13 +1,12 @@
 //! Writing pack files: records are appended under a temporary name; a sealed pack gets the name of its content.
 
-use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
 use fs_err::File;
 use tidemill_core::{Clock, Digest, Hasher, SystemClock};
 
 use crate::Error;
-use crate::disk::{TempFile, temporary_name};
+use crate::disk::{TempFile, temporary_name, unique};
 use crate::index::{Location, PackName};
 use crate::record::{Header, PACK_MAGIC};
 
@@ -123,7 +122,6 @@ pub(crate) fn plan(headers: impl IntoIterator<Item = Header>) -> (PackName, Vec<
         entries.push((offset, header));
         offset += header.record_len();
     }
-    let salt = (RandomState::new().hash_one(temporary_name("pack")), SystemClock.now().millis());
-    let name: Digest = names.update(format!("{salt:?}").as_bytes()).finish();
+    let name: Digest = names.update(unique().as_bytes()).finish();
     (name, locations(name, &entries), offset)
 }

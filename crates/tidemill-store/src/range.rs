@@ -9,6 +9,7 @@ use crate::Error;
 use crate::inner::Inner;
 use crate::list::{List, Part};
 use crate::record::Kind;
+use crate::remote::Staged;
 
 /// Chunks of a file in order, see [`Store::chunks`](crate::Store::chunks). At most one is in memory.
 ///
@@ -22,6 +23,8 @@ pub struct Chunks {
     /// Parts still to be read, the next ones last; each with the level of the list it came from.
     todo: Vec<(u8, std::vec::IntoIter<Part>)>,
     whole: Option<Vec<u8>>,
+    /// What was fetched from a store behind and comes next.
+    ahead: Staged,
 }
 
 /// Some bytes of a file: those of `bytes` that `range` names.
@@ -42,7 +45,7 @@ impl Chunk {
 
 impl Chunks {
     pub(crate) fn open(inner: Arc<Inner>, digest: &Digest, range: Range<u64>) -> Result<Self, Error> {
-        let (kind, bytes) = inner.catalog.fetch(digest)?;
+        let (kind, bytes) = inner.fetch(digest)?;
         let (todo, whole) = match kind {
             Kind::Blob => (Vec::new(), Some(bytes)),
             Kind::File => {
@@ -50,7 +53,7 @@ impl Chunks {
                 (vec![(list.level, list.parts.into_iter())], None)
             }
         };
-        Ok(Self { inner, range, at: 0, todo, whole })
+        Ok(Self { inner, range, at: 0, todo, whole, ahead: Staged::new() })
     }
 
     fn advance(&mut self) -> Result<Option<Chunk>, Error> {
@@ -76,7 +79,13 @@ impl Chunks {
                 self.todo.push((list.level, list.parts.into_iter()));
             } else {
                 self.at = end;
-                let (bytes, head) = self.inner.catalog.fetch_blob(&part.digest)?;
+                let (bytes, head) = if self.inner.behind.is_none() {
+                    self.inner.catalog.fetch_blob(&part.digest)?
+                } else {
+                    let wanted = self.range.end.saturating_sub(end);
+                    let following = within(parts.as_slice(), wanted);
+                    (self.inner.chunk(&part, following, &mut self.ahead)?, 0)
+                };
                 if (bytes.len() - head) as u64 != part.bytes {
                     return Err(Error::malformed(
                         "chunk list",
@@ -95,6 +104,17 @@ impl Chunks {
         let range = clip(self.range.start)..clip(self.range.end);
         Chunk { bytes, range }
     }
+}
+
+/// The first of the parts, as many as make up these bytes.
+fn within(parts: &[Part], bytes: u64) -> &[Part] {
+    let mut left = bytes;
+    let count = parts.iter().take_while(|part| {
+        let wanted = left > 0;
+        left = left.saturating_sub(part.bytes);
+        wanted
+    });
+    &parts[..count.count()]
 }
 
 impl Iterator for Chunks {

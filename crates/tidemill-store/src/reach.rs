@@ -96,8 +96,16 @@ impl Walk<'_> {
     fn content(&mut self, digest: &Digest) -> Result<(), Error> {
         let Some(location) = self.object(digest)? else { return Ok(()) };
         if location.header.kind == Kind::File {
-            let list = List::decode(&self.inner.catalog.fetch_at(&location)?)?;
-            self.list(&list)?;
+            let bytes = match self.inner.catalog.fetch_at(&location) {
+                // It left a cache since the tables were read.
+                Err(Error::NotFound { .. }) if self.inner.behind.is_some() => {
+                    self.out.objects.pop();
+                    self.out.missing.push(*digest);
+                    return Ok(());
+                }
+                found => found?,
+            };
+            self.list(&List::decode(&bytes)?)?;
         }
         Ok(())
     }

@@ -9,8 +9,12 @@ use crate::Error;
 use crate::index::Location;
 use crate::inner::Inner;
 use crate::list::{List, Part};
-use crate::record::Kind;
+use crate::record::{self, Kind};
+use crate::remote::Staged;
 use crate::tree::Tree;
+
+/// Bytes that are fetched together where a file that is not here is read from its beginning to its end.
+const READ_AHEAD: u64 = 4 << 20;
 
 /// Takes the content offset where a list of level 0 begins, and its chunks.
 pub(crate) type VisitList<'a> = dyn FnMut(u64, &[Part]) -> Result<(), Error> + 'a;
@@ -31,8 +35,8 @@ impl Inner {
     }
 
     /// The length of a file's content.
-    pub(crate) fn length(&self, digest: &Digest) -> Result<u64, Error> {
-        let (kind, bytes) = self.catalog.fetch(digest)?;
+    pub(crate) fn length(self: &Arc<Self>, digest: &Digest) -> Result<u64, Error> {
+        let (kind, bytes) = self.fetch(digest)?;
         Ok(match kind {
             Kind::Blob => bytes.len() as u64,
             Kind::File => List::decode(&bytes)?.bytes(),
@@ -45,8 +49,8 @@ impl Inner {
     }
 
     /// A chunk list: the top one of a file, or with `level` a lower one.
-    pub(crate) fn lower_list(&self, part: &Part, level: u8) -> Result<List, Error> {
-        let (_, bytes) = self.catalog.fetch(&part.digest)?;
+    pub(crate) fn lower_list(self: &Arc<Self>, part: &Part, level: u8) -> Result<List, Error> {
+        let (_, bytes) = self.fetch(&part.digest)?;
         let list = List::decode(&bytes)?;
         if list.level != level || list.bytes() != part.bytes {
             return Err(Error::malformed(
@@ -58,7 +62,12 @@ impl Inner {
     }
 
     /// Calls `visit` with the lists of level 0 below `list` in order, and the content offset where each begins.
-    pub(crate) fn leaf_lists(&self, list: List, offset: u64, visit: &mut VisitList<'_>) -> Result<(), Error> {
+    pub(crate) fn leaf_lists(
+        self: &Arc<Self>,
+        list: List,
+        offset: u64,
+        visit: &mut VisitList<'_>,
+    ) -> Result<(), Error> {
         if list.level == 0 {
             return visit(offset, &list.parts);
         }
@@ -70,10 +79,39 @@ impl Inner {
         Ok(())
     }
 
-    /// Where an object is, or the error that it is missing.
-    pub(crate) fn locate(&self, digest: &Digest) -> Result<Location, Error> {
-        let found = self.catalog.find(digest)?;
+    /// Where an object is, here or behind, or the error that it is missing.
+    pub(crate) fn locate(self: &Arc<Self>, digest: &Digest) -> Result<Location, Error> {
+        let mut found = self.catalog.find(digest)?;
+        if let (None, Some(behind)) = (found, &self.behind) {
+            found = behind.place(self, digest)?;
+        }
         found.ok_or_else(|| Error::Missing { digest: *digest, store: self.dir.clone() })
+    }
+
+    /// The bytes of a chunk of a file of which `following` are the next ones: where it has to be fetched, some of those
+    /// are fetched with it and wait in `ahead`.
+    pub(crate) fn chunk(
+        self: &Arc<Self>,
+        part: &Part,
+        following: &[Part],
+        ahead: &mut Staged,
+    ) -> Result<Vec<u8>, Error> {
+        if let Some((header, stored)) = ahead.remove(&part.digest) {
+            return record::open(&header, &stored);
+        }
+        if self.lacks_any([part.digest])? {
+            let mut bytes = part.bytes;
+            let next = following.iter().take_while(|next| {
+                bytes = bytes.saturating_add(next.bytes);
+                bytes <= READ_AHEAD
+            });
+            let wanted: Vec<Digest> = next.map(|next| next.digest).chain([part.digest]).collect();
+            *ahead = self.ahead(&wanted)?;
+            if let Some((header, stored)) = ahead.remove(&part.digest) {
+                return record::open(&header, &stored);
+            }
+        }
+        Ok(self.fetch(&part.digest)?.1)
     }
 }
 
@@ -85,6 +123,7 @@ pub(crate) struct Reader {
     /// Parts still to be read, the next ones last; each with the level of the list it came from.
     todo: Vec<(u8, std::vec::IntoIter<Part>)>,
     whole: Option<Vec<u8>>,
+    ahead: Staged,
     current: Vec<u8>,
     at: usize,
     failed: bool,
@@ -92,7 +131,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn open(inner: Arc<Inner>, digest: &Digest) -> Result<Self, Error> {
-        let (kind, bytes) = inner.catalog.fetch(digest)?;
+        let (kind, bytes) = inner.fetch(digest)?;
         let (todo, whole) = match kind {
             Kind::Blob => (Vec::new(), Some(bytes)),
             Kind::File => {
@@ -100,8 +139,8 @@ impl Reader {
                 (vec![(list.level, list.parts.into_iter())], None)
             }
         };
-        let (hasher, current) = (Hasher::new(), Vec::new());
-        Ok(Self { inner, digest: *digest, hasher, todo, whole, current, at: 0, failed: false })
+        let (hasher, current, ahead) = (Hasher::new(), Vec::new(), Staged::new());
+        Ok(Self { inner, digest: *digest, hasher, todo, whole, ahead, current, at: 0, failed: false })
     }
 
     /// The next chunk; `None` at the end, where the whole has been found to fit the file's digest.
@@ -124,7 +163,7 @@ impl Reader {
                 self.todo.push((list.level, list.parts.into_iter()));
                 continue;
             }
-            let (_, chunk) = self.inner.catalog.fetch(&part.digest)?;
+            let chunk = self.inner.chunk(&part, parts.as_slice(), &mut self.ahead)?;
             if chunk.len() as u64 != part.bytes {
                 return Err(Error::malformed("chunk list", format!("{} has another length", part.digest)));
             }

@@ -11,14 +11,15 @@ use tidemill_core::{Digest, Progress, Quiet};
 
 use crate::batch::Batch;
 use crate::catalog::Tables;
+use crate::evict::{self, Pinned};
 use crate::inner::Inner;
-use crate::lock::Lock;
+use crate::lock::{self, Lock, Mode};
 use crate::read::Reader;
 use crate::remote::Behind;
 use crate::target::Target;
 use crate::{
-    Checkout, Chunks, Entry, EntryKind, Error, Inventory, Remote, RemoteGc, Root, StatCache, Transfer, Tree,
-    TreePath,
+    Checkout, Chunks, Entry, EntryKind, Error, Inventory, Remote, RemoteCheck, RemoteGc, RemoteRepair, Root,
+    StatCache, Transfer, Tree, TreePath,
 };
 use crate::{
     Writer, WriterOptions, add, checkout, content, gc, reach, remote, repair, tree, users, verify, writer,
@@ -27,7 +28,7 @@ use crate::{
 /// A content-addressed store in a local folder. Clones share everything; safe between threads and processes.
 #[derive(Clone, Debug)]
 pub struct Store {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// How a store writes. Existing objects are read whatever the options are.
@@ -41,6 +42,9 @@ pub struct StoreOptions {
     pub publish_every: usize,
     /// How long to wait for another process that excludes us before giving up with [`Error::Busy`].
     pub lock_wait: Duration,
+    /// The largest size of the folder, in bytes, where there is a store behind it: what was used longest ago leaves it.
+    /// Without it the folder grows until it is collected.
+    pub cache_size: Option<u64>,
 }
 
 impl Default for StoreOptions {
@@ -50,6 +54,7 @@ impl Default for StoreOptions {
             pack_size: 64 << 20,
             publish_every: 256 << 10,
             lock_wait: Duration::from_mins(1),
+            cache_size: None,
         }
     }
 }
@@ -76,6 +81,12 @@ impl Default for AddOptions<'_> {
 #[derive(Debug)]
 pub struct Hold {
     _lock: Lock,
+}
+
+/// Keeps what is used and added from leaving a folder with a largest size while it lives, see [`Store::pin`].
+#[derive(Debug)]
+pub struct Pin {
+    _pinned: Option<Pinned>,
 }
 
 /// One damaged or missing object, as found by [`Store::verify`].
@@ -157,8 +168,12 @@ impl Store {
         self.inner.behind.as_ref().map(Behind::remote)
     }
 
-    /// Fetches what is below a digest and not here, where there is a store behind this one.
+    /// Fetches what is below a digest and not here, where there is a store behind this one. What is too much for the
+    /// folder, or cannot be written there, is fetched when it is read instead, and so is all while the folder is
+    /// collected.
     fn fetch(&self, digest: &Digest, tree: bool, progress: &dyn Progress) -> Result<(), Error> {
+        use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+
         let Some(behind) = &self.inner.behind else { return Ok(()) };
         let root = [Root { digest: *digest, tree, label: String::new() }];
         let is_here = |tables: &Tables| {
@@ -167,9 +182,19 @@ impl Store {
         if is_here(&self.inner.catalog.tables())? || is_here(&*self.inner.catalog.refresh()?)? {
             return Ok(());
         }
-        match behind.pull(&self.inner, &root, progress) {
+        let Some(_lock) = lock::attempt(&self.inner.dir.join("lock"), Mode::Shared)? else { return Ok(()) };
+        let most = self.inner.limit.map(|limit| limit.fetched());
+        match behind.pull(&self.inner, &root, most, progress) {
             Err(Error::MissingRemotely { digest, .. }) => {
                 Err(Error::Missing { digest, store: self.inner.dir.clone() })
+            }
+            Err(Error::Io { source, .. })
+                if matches!(
+                    source.kind(),
+                    PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
+                ) =>
+            {
+                Ok(())
             }
             done => done,
         }
@@ -201,7 +226,7 @@ impl Store {
     ) -> Result<Vec<Entry>, Error> {
         let batch = Batch::begin(&self.inner, options.durable, &|| progress.cancelled())?;
         let entries = add::read_paths(paths, Some(&batch), options, progress)?;
-        batch.finish()?;
+        batch.finish(&entries.iter().map(Root::from).collect::<Vec<_>>())?;
         Ok(entries)
     }
 
@@ -210,7 +235,7 @@ impl Store {
     pub fn add_tree(&self, items: Vec<(TreePath, Entry)>) -> Result<Entry, Error> {
         let batch = Batch::begin(&self.inner, true, &|| false)?;
         for (_, entry) in &items {
-            if !batch.contains(&entry.digest)? {
+            if !batch.contains(&entry.digest)? && !self.inner.knows(&entry.digest)? {
                 return Err(Error::Missing { digest: entry.digest, store: self.inner.dir.clone() });
             }
         }
@@ -218,7 +243,7 @@ impl Store {
         for tree in tree::compose(items)? {
             last = Ok(add::put_tree(&tree, Some(&batch))?);
         }
-        batch.finish()?;
+        batch.finish(&last.iter().map(Root::from).collect::<Vec<_>>())?;
         last
     }
 
@@ -226,18 +251,18 @@ impl Store {
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, Error> {
         let batch = Batch::begin(&self.inner, true, &|| false)?;
         let digest = content::put_bytes(bytes, &batch)?;
-        batch.finish()?;
+        batch.finish(&[Root { digest, tree: false, label: String::new() }])?;
         Ok(digest)
     }
 
     /// Stores several small contents as files with one sync for all; entries come in the order of `contents`.
     pub fn put_many(&self, contents: &[impl AsRef<[u8]> + Sync], sha256: bool) -> Result<Vec<Entry>, Error> {
         let batch = Batch::begin(&self.inner, true, &|| false)?;
-        let entries = contents
+        let entries: Vec<Entry> = contents
             .iter()
             .map(|bytes| Ok(writer::entry_of(&content::put_known(bytes.as_ref(), &batch, sha256)?)))
             .collect::<Result<_, Error>>()?;
-        batch.finish()?;
+        batch.finish(&entries.iter().map(Root::from).collect::<Vec<_>>())?;
         Ok(entries)
     }
 
@@ -250,7 +275,9 @@ impl Store {
     pub fn sync(&self) -> Result<(), Error> {
         let _lock = self.inner.shared_lock(&|| false)?;
         self.inner.sync()?;
-        self.inner.send_on()
+        self.inner.send_on(&[])?;
+        evict::trim_if_possible(&self.inner);
+        Ok(())
     }
 
     /// The whole content of a file or listing. Use [`Self::read`] for what may be large.
@@ -279,7 +306,6 @@ impl Store {
 
     /// Whether a stored content is the listing of a folder. Of one that is not, only the first and last bytes are read.
     pub fn is_tree(&self, digest: &Digest) -> Result<bool, Error> {
-        self.fetch(digest, false, &Quiet)?;
         let length = self.inner.length(digest)?;
         let (first, last) = (tree::BEGINNING.len() as u64, tree::END.len() as u64);
         if length < first + last
@@ -298,7 +324,7 @@ impl Store {
     /// A few bytes of a content.
     fn part(&self, digest: &Digest, range: Range<u64>) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
-        for chunk in self.chunks(digest, range)? {
+        for chunk in Chunks::open(Arc::clone(&self.inner), digest, range)? {
             bytes.extend_from_slice(chunk?.as_slice());
         }
         Ok(bytes)
@@ -330,14 +356,25 @@ impl Store {
 
     /// Whether this one object is here; everything below it was stored before it. One index look-up.
     pub fn contains(&self, digest: &Digest) -> Result<bool, Error> {
-        if self.inner.catalog.find(digest)?.is_some() {
-            return Ok(true);
+        let here = self.inner.catalog.find(digest)?.is_some();
+        let found = here || self.inner.knows(digest)?;
+        if let Some(behind) = self.inner.behind.as_ref().filter(|_| found) {
+            behind.found(*digest, false);
         }
-        self.inner.behind.as_ref().map_or(Ok(false), |behind| behind.contains(&self.inner, digest))
+        Ok(found)
     }
 
     /// Whether the entry and everything below it are here, by index look-ups: content is not read.
     pub fn has(&self, entry: &Entry) -> Result<bool, Error> {
+        let found = self.is_whole(entry)?;
+        if let Some(behind) = self.inner.behind.as_ref().filter(|_| found) {
+            // Whoever asked may refer to it now.
+            behind.found(entry.digest, entry.is_tree());
+        }
+        Ok(found)
+    }
+
+    fn is_whole(&self, entry: &Entry) -> Result<bool, Error> {
         let root = [Root::new(entry)];
         let known = self.inner.catalog.tables();
         if reach::reach(&self.inner, &known, &root, true, &Quiet)?.missing.is_empty() {
@@ -372,7 +409,7 @@ impl Store {
             let mut lost = Vec::with_capacity(damage.len());
             for one in damage {
                 let missing = one.object.filter(|_| one.pack.is_empty());
-                if !missing.map_or(Ok(false), |object| behind.contains(&self.inner, &object))? {
+                if !missing.map_or(Ok(false), |object| behind.knows(&self.inner, &object))? {
                     lost.push(one);
                 }
             }
@@ -384,6 +421,11 @@ impl Store {
     /// Keeps garbage collection away until dropped: take it before adding, drop it when the reference is recorded.
     pub fn hold(&self) -> Result<Hold, Error> {
         Ok(Hold { _lock: self.inner.shared_lock(&|| false)? })
+    }
+
+    /// Keeps in the folder what is used and added from now on until dropped, whatever the folder's largest size is.
+    pub fn pin(&self) -> Result<Pin, Error> {
+        Ok(Pin { _pinned: Pinned::new(&self.inner)? })
     }
 
     /// Removes what no root reaches. Writers wait while it runs, readers go on. With `dry_run` nothing changes.
@@ -496,6 +538,28 @@ impl Store {
         remote::sweep(&self.inner, remote, inventory, roots, grace, dry_run, progress).await
     }
 
+    /// Reads every byte of a remote's packs and indexes and names what is damaged there, and what below `roots` needs it;
+    /// where it is the store behind this one, also what is missing. Memory does not grow with the remote's size.
+    pub async fn verify_remote(
+        &self,
+        remote: &Remote,
+        roots: &[Root],
+        progress: &dyn Progress,
+    ) -> Result<RemoteCheck, Error> {
+        remote::verify(&self.inner, remote, roots, progress).await
+    }
+
+    /// Replaces what [`Self::verify_remote`] found damaged by what is whole in this store, and takes out what is not, so
+    /// that pushing it sends it anew. Nothing that can be read becomes unreadable, wherever it ends.
+    pub async fn repair_remote(
+        &self,
+        remote: &Remote,
+        damage: &[Damage],
+        progress: &dyn Progress,
+    ) -> Result<RemoteRepair, Error> {
+        remote::repair(&self.inner, remote, damage, progress).await
+    }
+
     /// Fetches what `roots` need and this store lacks; verified and durable on return.
     pub async fn pull(
         &self,
@@ -503,7 +567,7 @@ impl Store {
         roots: &[Root],
         progress: &dyn Progress,
     ) -> Result<Transfer, Error> {
-        remote::pull(&self.inner, remote, roots, progress).await
+        remote::pull(&self.inner, remote, roots, None, progress).await
     }
 }
 

@@ -84,6 +84,10 @@ fn check_pack(
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             note(0, None, "the pack file ends too early".into());
         }
+        // It left a cache since the indexes were read.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && has_left(inner, &name)? => {
+            return Ok(Vec::new());
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             note(0, None, "the pack file is missing".into());
         }
@@ -107,6 +111,7 @@ fn check_pack(
                 }
             }
             Err(Error::Damaged { what, .. }) => note(location.offset, Some(location.header.digest), what),
+            Err(Error::NotFound { .. }) if has_left(inner, &name)? => return Ok(Vec::new()),
             Err(Error::NotFound { .. }) => {
                 note(location.offset, Some(location.header.digest), "the pack file is missing".into());
             }
@@ -117,11 +122,37 @@ fn check_pack(
     Ok(damage)
 }
 
+/// Whether no index speaks of a pack any more.
+fn has_left(inner: &Inner, pack: &PackName) -> Result<bool, Error> {
+    let tables = inner.catalog.refresh()?;
+    Ok(inner.limit.is_some() && !tables.files().any(|(_, table)| table.packs().contains(pack)))
+}
+
 /// Adds to each damage the files below `roots` that need it, and a damage for each object that is missing.
 fn trace(
     inner: &Arc<Inner>,
     roots: &[Root],
     damage: &mut Vec<Damage>,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    walk(inner, roots, damage, true, progress)
+}
+
+/// Adds to damage that was found elsewhere the files below `roots` that need it, as far as their listings can be read.
+pub(crate) fn trace_elsewhere(
+    inner: &Arc<Inner>,
+    roots: &[Root],
+    damage: &mut Vec<Damage>,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    walk(inner, roots, damage, false, progress)
+}
+
+fn walk(
+    inner: &Arc<Inner>,
+    roots: &[Root],
+    damage: &mut Vec<Damage>,
+    here: bool,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let mut by_object: HashMap<Digest, usize> = HashMap::new();
@@ -130,7 +161,7 @@ fn trace(
             by_object.insert(object, at);
         }
     }
-    let mut trace = Trace { inner, damage, by_object, known: HashMap::new(), progress };
+    let mut trace = Trace { inner, damage, by_object, known: HashMap::new(), here, progress };
     for root in roots {
         let label = PathBuf::from(&root.label);
         if root.tree { trace.tree(&root.digest, &label, 0)? } else { trace.file(&root.digest, &label)? }
@@ -144,6 +175,8 @@ struct Trace<'a> {
     by_object: HashMap<Digest, usize>,
     /// For each file or listing, the damages it suffers from.
     known: HashMap<Digest, Vec<usize>>,
+    /// Whether it is this store that is looked at, and what is missing in it counts as damage.
+    here: bool,
     progress: &'a dyn Progress,
 }
 
@@ -160,7 +193,11 @@ impl Trace<'_> {
         if self.known.get(digest).is_some_and(|damages| !damages.is_empty()) {
             return Ok(());
         }
-        for item in self.inner.tree(digest)?.items() {
+        let listing = match self.inner.tree(digest) {
+            Err(_) if !self.here => return Ok(()),
+            listing => listing?,
+        };
+        for item in listing.items() {
             let below = path.join(std::ffi::OsStr::from_bytes(&item.name));
             match &item.node {
                 TreeNode::Tree { digest, .. } => self.tree(digest, &below, depth + 1)?,
@@ -187,7 +224,10 @@ impl Trace<'_> {
         if self.suffers(digest, damages)? {
             return Ok(());
         }
-        let (kind, bytes) = self.inner.catalog.fetch(digest)?;
+        let (kind, bytes) = match self.inner.fetch(digest) {
+            Err(_) if !self.here => return Ok(()),
+            found => found?,
+        };
         match kind {
             Kind::Blob => Ok(()),
             Kind::File => self.list(&List::decode(&bytes)?, damages),
@@ -197,8 +237,10 @@ impl Trace<'_> {
     fn list(&mut self, list: &List, damages: &mut Vec<usize>) -> Result<(), Error> {
         for part in &list.parts {
             if !self.suffers(&part.digest, damages)? && list.level > 0 {
-                let lower = self.inner.lower_list(part, list.level - 1)?;
-                self.list(&lower, damages)?;
+                match self.inner.lower_list(part, list.level - 1) {
+                    Err(_) if !self.here => {}
+                    lower => self.list(&lower?, damages)?,
+                }
             }
         }
         Ok(())
@@ -210,7 +252,7 @@ impl Trace<'_> {
             damages.push(at);
             return Ok(true);
         }
-        if self.inner.catalog.tables().find(digest)?.is_some() {
+        if !self.here || self.inner.catalog.tables().find(digest)?.is_some() {
             return Ok(false);
         }
         self.damage.push(Damage {

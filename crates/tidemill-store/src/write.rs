@@ -12,7 +12,8 @@ use crate::compare::{Change, join};
 use crate::disk::{self, temporary_name};
 use crate::inner::Inner;
 use crate::list::{List, Part};
-use crate::record::Kind;
+use crate::record::{self, Kind};
+use crate::remote::Staged;
 use crate::target::{Target, TargetFile};
 use crate::{Entry, Error, StatCache};
 
@@ -46,9 +47,9 @@ pub(crate) fn write_new_folder(writer: &Writer<'_>, target: &Target, dest: &Path
         let folder = dir.join(folder);
         fs_err::create_dir(&folder).map_err(Error::io("create the folder", &folder))?;
     }
-    writer.ordered(&target.files)?.par_iter().try_for_each(|file| {
+    writer.write_each(&writer.ordered(&target.files)?, |file, ahead| {
         let path = dir.join(&file.path);
-        writer.write_file(&file.entry, &path)
+        writer.write_file(&file.entry, &path, ahead)
     })?;
     for (path, to) in &target.links {
         link(to, &dir.join(path))?;
@@ -80,9 +81,9 @@ impl Writer<'_> {
             disk::create_dir(&join(dest, folder))?;
         }
         let files: Vec<TargetFile> = change.write.iter().map(|&at| target.files[at].clone()).collect();
-        self.ordered(&files)?
-            .par_iter()
-            .try_for_each(|file| self.replace_file(&file.entry, &join(dest, &file.path)))?;
+        self.write_each(&self.ordered(&files)?, |file, ahead| {
+            self.replace_file(&file.entry, &join(dest, &file.path), ahead)
+        })?;
         for &at in &change.mode {
             let file = &target.files[at];
             set_mode(&join(dest, &file.path), file.entry.is_executable())?;
@@ -114,18 +115,36 @@ impl Writer<'_> {
         Ok(places.into_iter().map(|(_, _, file)| file).collect())
     }
 
-    fn replace_file(&self, entry: &Entry, path: &Path) -> Result<(), Error> {
+    /// Writes files on all cores. What is not here is fetched first, as much as fits into memory at a time.
+    fn write_each(
+        &self,
+        files: &[&TargetFile],
+        write: impl Fn(&TargetFile, &Staged) -> Result<(), Error> + Sync,
+    ) -> Result<(), Error> {
+        let all_here = !self.inner.lacks_any(files.iter().map(|file| file.entry.digest))?;
+        for window in windows(files, all_here, |file| file.entry.bytes) {
+            let digests: Vec<_> = window.iter().map(|file| file.entry.digest).collect();
+            let ahead = if all_here { Staged::new() } else { self.inner.ahead(&digests)? };
+            window.par_iter().try_for_each(|file| write(file, &ahead))?;
+        }
+        Ok(())
+    }
+
+    fn replace_file(&self, entry: &Entry, path: &Path, ahead: &Staged) -> Result<(), Error> {
         let unfinished = Unfinished(beside(path));
-        self.write_file(entry, &unfinished.0)?;
+        self.write_file(entry, &unfinished.0, ahead)?;
         fs_err::rename(&unfinished.0, path).map_err(Error::io("create", path))
     }
 
     /// Writes a new file. Content is verified before it is written.
-    fn write_file(&self, entry: &Entry, path: &Path) -> Result<(), Error> {
+    fn write_file(&self, entry: &Entry, path: &Path, ahead: &Staged) -> Result<(), Error> {
         if self.progress.cancelled() {
             return Err(Error::Cancelled);
         }
-        let (kind, bytes) = self.inner.catalog.fetch(&entry.digest)?;
+        let (kind, bytes) = match ahead.get(&entry.digest) {
+            Some((header, stored)) => (header.kind, record::open(header, stored)?),
+            None => self.inner.fetch(&entry.digest)?,
+        };
         // The umask takes from these what the user does not want to give.
         let mode = if entry.is_executable() { 0o777 } else { 0o666 };
         let file = fs_err::OpenOptions::new()
@@ -158,16 +177,26 @@ impl Writer<'_> {
                 place
             })
             .collect();
-        places.par_iter().try_for_each(|(offset, part)| {
-            if self.progress.cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let (_, chunk) = self.inner.catalog.fetch(&part.digest)?;
-            if chunk.len() as u64 != part.bytes {
-                return Err(Error::malformed("chunk list", format!("{} has another length", part.digest)));
-            }
-            self.write_chunk(file, path, *offset, &chunk)
-        })
+        let all_here = !self.inner.lacks_any(parts.iter().map(|part| part.digest))?;
+        for window in windows(&places, all_here, |(_, part)| part.bytes) {
+            let digests: Vec<_> = window.iter().map(|(_, part)| part.digest).collect();
+            let ahead = if all_here { Staged::new() } else { self.inner.ahead(&digests)? };
+            window.par_iter().try_for_each(|(offset, part)| {
+                if self.progress.cancelled() {
+                    return Err(Error::Cancelled);
+                }
+                let chunk = match ahead.get(&part.digest) {
+                    Some((header, stored)) => record::open(header, stored)?,
+                    None => self.inner.fetch(&part.digest)?.1,
+                };
+                if chunk.len() as u64 != part.bytes {
+                    let why = format!("{} has another length", part.digest);
+                    return Err(Error::malformed("chunk list", why));
+                }
+                self.write_chunk(file, path, *offset, &chunk)
+            })?;
+        }
+        Ok(())
     }
 
     fn write_chunk(&self, file: &fs_err::File, path: &Path, offset: u64, bytes: &[u8]) -> Result<(), Error> {
@@ -184,6 +213,27 @@ impl Writer<'_> {
             }
         }
     }
+}
+
+/// Bytes of content that are fetched at a time.
+const WINDOW: u64 = 8 << 20;
+
+/// Neighbours that are fetched together; all where nothing has to be fetched.
+fn windows<T>(items: &[T], all: bool, bytes: impl Fn(&T) -> u64) -> Vec<&[T]> {
+    if all {
+        return vec![items];
+    }
+    let (mut windows, mut start, mut sum) = (Vec::new(), 0, 0_u64);
+    for (at, item) in items.iter().enumerate() {
+        let bytes = bytes(item);
+        if at > start && sum.saturating_add(bytes) > WINDOW {
+            windows.push(&items[start..at]);
+            (start, sum) = (at, 0);
+        }
+        sum = sum.saturating_add(bytes);
+    }
+    windows.push(&items[start..]);
+    windows
 }
 
 fn beside(path: &Path) -> PathBuf {

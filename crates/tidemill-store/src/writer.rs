@@ -17,7 +17,7 @@ use crate::content::{self, Identity};
 use crate::cut::{Cutter, WHOLE_FILE};
 use crate::inner::Inner;
 use crate::list::Part;
-use crate::{Entry, EntryKind, Error};
+use crate::{Entry, EntryKind, Error, Root};
 
 /// Bytes that are gathered before they are cut and stored.
 const BLOCK: usize = if cfg!(test) { 600_000 } else { 2 << 20 };
@@ -100,7 +100,7 @@ impl Writer {
         if self.chunks.len() > 1 {
             batch.put_list(digest, std::mem::take(&mut self.chunks))?;
         }
-        batch.finish()?;
+        batch.finish(&[Root { digest, tree: false, label: String::new() }])?;
         let sha256 = self.sha.take().map(|sha| Sha256::from_bytes(sha.finalize().into()));
         Ok(entry_of(&Identity { digest, bytes: self.length, sha256 }))
     }
@@ -112,7 +112,7 @@ impl Writer {
     fn finish_whole(&mut self) -> Result<Entry, Error> {
         let batch = Batch::begin(&self.inner, true, &|| false)?;
         let identity = content::put_known(&self.pending, &batch, self.options.sha256)?;
-        batch.finish()?;
+        batch.finish(&[Root { digest: identity.digest, tree: false, label: String::new() }])?;
         Ok(entry_of(&identity))
     }
 

@@ -383,9 +383,14 @@ pub(crate) enum Data {
     },
     /// Read every stored byte and name what is damaged
     Verify {
-        /// Take out what is damaged, so that pulling, adding or running stores it anew
+        /// Take out what is damaged, so that pulling, adding or running stores it anew; at a remote, put what is whole here
+        /// in its place
         #[arg(long)]
         repair: bool,
+        /// Read what is at this remote instead of what is here: its name in the project file, a folder, or an address; without
+        /// a value the store's own address, or else the remote of the project
+        #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
+        remote: Option<String>,
     },
 }
 
@@ -414,9 +419,13 @@ pub(crate) struct Gc {
         conflicts_with_all = ["without", "older_than", "run", "experiment", "logged_model"]
     )]
     pub(crate) remote: Option<String>,
-    /// At a remote: leave alone what was sent within this time, and remove only what was found to be of no use so long ago
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = time, requires = "remote")]
-    pub(crate) grace: Duration,
+    /// At a remote, or at the address of the store: leave alone what was sent within this time, and remove only what was found
+    /// to be of no use so long ago; 24h where not given
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) grace: Option<Duration>,
+    /// At the address of the store: keep nothing for this folder of a machine that is gone, as the command names it
+    #[arg(long, value_name = "MACHINE:FOLDER", conflicts_with = "remote")]
+    pub(crate) forget: Vec<String>,
     /// Keep nothing for the project in this folder, which uses the same store and cannot be asked what it needs
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     pub(crate) without: Vec<PathBuf>,

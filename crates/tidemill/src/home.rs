@@ -34,7 +34,7 @@ pub(crate) struct Home {
     /// What the project says of itself.
     pub(crate) about: Option<tidemill_server::About>,
     /// The store that the folder is a cache of.
-    pub(crate) behind: Option<Remote>,
+    pub(crate) behind: Option<Behind>,
 }
 
 impl Home {
@@ -112,18 +112,30 @@ impl Home {
     }
 }
 
+/// A store at an address.
+#[derive(Clone, Debug)]
+pub(crate) struct Behind {
+    remote: Remote,
+    /// The largest size of the folder in front of it, in bytes.
+    cache_size: Option<u64>,
+}
+
 /// Opens a folder as a store, or as the cache of one.
-pub(crate) fn open(folder: &Path, behind: Option<Remote>) -> Result<Store, tidemill_store::Error> {
+pub(crate) fn open(folder: &Path, behind: Option<Behind>) -> Result<Store, tidemill_store::Error> {
     match behind {
-        Some(remote) => Store::open_before(folder, StoreOptions::default(), remote),
+        Some(Behind { remote, cache_size }) => {
+            Store::open_before(folder, StoreOptions { cache_size, ..StoreOptions::default() }, remote)
+        }
         None => Store::open(folder, StoreOptions::default()),
     }
 }
 
 /// The store that a project's folder is a cache of, where `store.url` names one.
-pub(crate) fn behind(project: &tidemill_project::Project, root: &Path) -> anyhow::Result<Option<Remote>> {
+pub(crate) fn behind(project: &tidemill_project::Project, root: &Path) -> anyhow::Result<Option<Behind>> {
     let Some(store) = &project.store else { return Ok(None) };
-    store.url.as_ref().map(|url| remote(root, url, &store.options)).transpose()
+    let Some(url) = &store.url else { return Ok(None) };
+    let cache_size = store.cache_size.map(|size| size.0);
+    Ok(Some(Behind { remote: remote(root, url, &store.options)?, cache_size }))
 }
 
 /// A remote by its address, or by a folder relative to the project.

@@ -6,7 +6,7 @@ use std::path::Path;
 use tidemill_core::Digest;
 use tidemill_db::{Db, Keep};
 use tidemill_pipeline::{Content, ContentKind, Lock};
-use tidemill_store::{Root, Store};
+use tidemill_store::{Root, Store, Stored};
 
 use crate::app::{App, LOCK_FILE};
 use crate::failure::Failure;
@@ -23,12 +23,23 @@ struct Source<'a> {
     keep: Keep<'a>,
     /// Whether what cannot be read is passed over, rather than ending the search: for a look that removes nothing.
     lenient: bool,
+    /// Whether only what is in the folder counts, whatever a store behind it has.
+    here: bool,
 }
 
-/// What this project needs, whether or not it can be read.
+/// What this project needs of what is in the store's folder, whether or not it can be read.
 pub(crate) fn own(app: &App<'_>) -> anyhow::Result<Vec<Root>> {
+    all_own(app, true)
+}
+
+/// What this project needs, wherever the store has it.
+pub(crate) fn own_everywhere(app: &App<'_>) -> anyhow::Result<Vec<Root>> {
+    all_own(app, false)
+}
+
+fn all_own(app: &App<'_>, here: bool) -> anyhow::Result<Vec<Root>> {
     let db = app.db()?;
-    let mut roots = collect(app, &source(app, Keep::default(), true)?)?;
+    let mut roots = collect(app, &Source { here, ..source(app, Keep::default(), true)? })?;
     roots.extend(app.block(db.artifact_roots())?.into_iter().map(artifact));
     Ok(roots)
 }
@@ -41,7 +52,7 @@ pub(crate) fn kept(app: &App<'_>, runs: usize) -> anyhow::Result<Vec<Root>> {
 
 fn source<'a>(app: &'a App<'_>, keep: Keep<'a>, lenient: bool) -> anyhow::Result<Source<'a>> {
     let (root, home) = (app.root.as_path(), app.home());
-    Ok(Source { db: Some(app.db()?), root, home, keep, lenient })
+    Ok(Source { db: Some(app.db()?), root, home, keep, lenient, here: false })
 }
 
 /// The root of an artifact.
@@ -120,6 +131,7 @@ fn of_user(app: &App<'_>, user: &User, own: Option<&User>) -> anyhow::Result<Vec
         home: user.home(),
         keep: Keep::default(),
         lenient: false,
+        here: false,
     };
     let mut roots = collect(app, &source)?;
     if let Some(db) = db {
@@ -147,6 +159,7 @@ impl Labels {
 
 fn collect(app: &App<'_>, source: &Source<'_>) -> anyhow::Result<Vec<Root>> {
     let store = app.store()?;
+    let stored = if source.here { store.stored_here() } else { store.stored()? };
     let mut labels = Labels::default();
     let mut locks = Vec::new();
     match fs_err::read(source.root.join(LOCK_FILE)) {
@@ -155,7 +168,7 @@ fn collect(app: &App<'_>, source: &Source<'_>) -> anyhow::Result<Vec<Root>> {
         Err(error) => return Err(error.into()),
     }
     if let Some(db) = source.db {
-        metadata(app, source, db, &mut labels)?;
+        metadata(app, source, db, &stored, &mut labels)?;
         locks.extend(locks_of_runs(app, source, db)?);
     }
     for (label, bytes) in locks {
@@ -174,7 +187,7 @@ fn collect(app: &App<'_>, source: &Source<'_>) -> anyhow::Result<Vec<Root>> {
             let described =
                 [false, true].into_iter().find_map(|tree| labels.0.get(&(content, tree)).cloned());
             // A profile that is not here can be made again, so it is never missed.
-            if let Some(label) = described.filter(|_| store.is_here(&profile).unwrap_or(false)) {
+            if let Some(label) = described.filter(|_| stored.has(&profile).unwrap_or(false)) {
                 labels.0.entry((profile, false)).or_insert_with(|| format!("profile of {label}"));
             }
         }
@@ -182,7 +195,13 @@ fn collect(app: &App<'_>, source: &Source<'_>) -> anyhow::Result<Vec<Root>> {
     Ok(labels.0.into_iter().map(|((digest, tree), label)| Root { digest, tree, label }).collect())
 }
 
-fn metadata(app: &App<'_>, source: &Source<'_>, db: &Db, labels: &mut Labels) -> anyhow::Result<()> {
+fn metadata(
+    app: &App<'_>,
+    source: &Source<'_>,
+    db: &Db,
+    stored: &Stored,
+    labels: &mut Labels,
+) -> anyhow::Result<()> {
     let store = app.store()?;
     for dataset in app.block(db.datasets())? {
         for version in app.block(db.dataset_versions(&dataset.name))? {
@@ -191,7 +210,7 @@ fn metadata(app: &App<'_>, source: &Source<'_>, db: &Db, labels: &mut Labels) ->
         }
     }
     for digest in app.block(db.roots(&source.keep))? {
-        if store.is_here(&digest)? {
+        if stored.has(&digest)? {
             let tree = is_tree(store, &digest, source.lenient)?;
             labels.add(digest, tree, digest.short());
         }

@@ -33,6 +33,10 @@ pub struct Step {
     pub retry: Retry,
     /// Whether undeclared reads and writes are refused.
     pub sandbox: Sandbox,
+    /// What it may read outside of the project folder beside programs and their own files: absolute paths, paths that begin
+    /// with `~/`, or paths relative to the project folder. Not in the cache key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<String>,
     /// One sentence for people; not in the cache key.
     pub description: Option<String>,
     /// Line of the step in the project file, from 1, for messages.
@@ -148,7 +152,8 @@ impl Default for Retry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sandbox {
-    /// Inside the project folder, only what is declared; outside of it, everything may be read.
+    /// Inside the project folder only what is declared; outside of it programs, libraries, settings and caches may be read,
+    /// and neither people's files nor the places where data lie.
     #[default]
     On,
     /// Everything goes.

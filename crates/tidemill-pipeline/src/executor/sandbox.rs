@@ -1,5 +1,6 @@
-//! Landlock: a command may read everything outside of the project folder, inside of it only what is declared, and
-//! write only its outputs, its scratch folder and the system's folders for temporary files.
+//! Landlock: outside of the project folder a command may read programs and what belongs to them (`surroundings` says what
+//! that is), inside of it only what is declared; and write only its outputs, its scratch folder and the system's folders for
+//! temporary files.
 //!
 //! A Landlock domain belongs to a thread and is inherited by the processes that it starts. So each command is started
 //! from a fresh thread that restricts itself first and ends at once; no other thread of ours is ever restricted.
@@ -77,10 +78,10 @@ mod linux {
         let mut rules =
             Rules { ruleset: Ruleset::default().handle_access(AccessFs::from_all(RIGHTS))?.create()? };
         let (read, all) = (AccessFs::from_read(RIGHTS), AccessFs::from_all(RIGHTS));
-        surroundings.each(&access.root, &mut |opened, rights| rules.add(opened, rights))?;
+        surroundings.each(access, &mut |opened, rights| rules.add(opened, rights))?;
         rules.allow(Path::new("/dev"), read | AccessFs::WriteFile)?;
         // Python finds modules by listing folders, and a name alone tells no content.
-        rules.allow(&access.root, BitFlags::from(AccessFs::ReadDir))?;
+        rules.allow(Path::new("/"), BitFlags::from(AccessFs::ReadDir))?;
         for path in &access.read {
             rules.allow(path, read)?;
         }

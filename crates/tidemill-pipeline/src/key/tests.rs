@@ -112,12 +112,13 @@ fn every_field_of_the_record_changes_the_key() {
 #[test]
 fn nothing_else_changes_the_key() {
     let base = Given::new().record();
-    let edits: [Edit; 10] = [
+    let edits: [Edit; 11] = [
         |g| g.step.name = "renamed".to_owned(),
         |g| g.step.description = Some("text".to_owned()),
         |g| g.step.timeout = Some(Duration::from_secs(1)),
         |g| g.step.retry = Retry { times: 3, backoff: Duration::from_secs(9) },
         |g| g.step.sandbox = Sandbox::Off,
+        |g| g.step.reads = vec!["/data/x.csv".to_owned()],
         |g| g.step.line = 99,
         |g| g.step.outs[0].metrics = true,
         |g| g.step.outs[0].persist = true,

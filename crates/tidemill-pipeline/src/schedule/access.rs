@@ -5,6 +5,7 @@ use std::path::Path;
 use fs_err as fs;
 use tidemill_core::declare::Step;
 
+use super::outside::Outside;
 use crate::ActionRecord;
 use crate::executor::Access;
 use crate::pattern::within;
@@ -37,12 +38,14 @@ impl Declared {
     }
 
     /// The rules for the executor. Outputs must be in place already.
-    pub(super) fn access(&self, root: &Path, scratch: &Path) -> Access {
+    pub(super) fn access(&self, root: &Path, scratch: &Path, outside: &Outside) -> Access {
         let absolute = |path: &String| root.join(path);
         let mut write: Vec<_> = self.outs.iter().map(absolute).collect();
         write.push(scratch.to_owned());
-        let read = self.reads.iter().chain(&self.tools).map(absolute).collect();
-        Access { root: root.to_owned(), read, write }
+        let inside = self.reads.iter().chain(&self.tools).map(absolute);
+        let read = inside.chain(outside.reads.iter().cloned()).collect();
+        let (home, prefixes) = (outside.home.clone(), outside.prefixes.clone());
+        Access { root: root.to_owned(), read, write, home, prefixes }
     }
 }
 

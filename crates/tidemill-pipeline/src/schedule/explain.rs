@@ -5,7 +5,7 @@
 mod folder;
 
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
 use tidemill_core::declare::{Action, Step};
@@ -31,6 +31,8 @@ enum Attempt {
     Replace,
     /// Writing outside of the project.
     Outside,
+    /// Reading outside of the project.
+    ReadOutside,
 }
 
 /// Reads the end of a log, not further back than `from`.
@@ -95,11 +97,11 @@ pub(super) fn explain(
         return certain
             .then(|| (format!("step `{}` was refused access to a file", step.name), hint.to_owned()));
     };
-    let all = |key: &str, wanted: Attempt| {
+    let paths = |wanted: Attempt, quote: &str| {
         let paths = found.iter().filter(|(attempt, _)| *attempt == wanted);
-        let paths: Vec<String> = paths.map(|(_, path)| format!("`{path}`")).collect();
-        format!("add {} to `{key}:` of {place}", paths.join(", "))
+        paths.map(|(_, path)| format!("{quote}{path}{quote}")).collect::<Vec<_>>().join(", ")
     };
+    let all = |key: &str, wanted: Attempt| format!("add {} to `{key}:` of {place}", paths(wanted, "`"));
     let name = &step.name;
     Some(match attempt {
         Attempt::Read if certain => (
@@ -122,6 +124,14 @@ pub(super) fn explain(
             format!("step `{name}` tried to remove or rename its output `{path}`"),
             "write into it: Tidemill removes old outputs before a step runs, and keeps their place"
                 .to_owned(),
+        ),
+        Attempt::ReadOutside => (
+            format!("step `{name}` tried to read `{path}`, which is outside of the project folder"),
+            format!(
+                "data belongs into the project, where a change of it is noticed; to read it where it is, add `sandbox: \
+                 {{read: [{}]}}` to {place}",
+                paths(Attempt::ReadOutside, "")
+            ),
         ),
         Attempt::Outside => (
             format!("step `{name}` tried to write `{path}`, which is outside of the project folder"),
@@ -197,10 +207,20 @@ fn attempts(
             Some((attempt, path))
         });
         let outside = || {
-            let path = Path::new(&text);
-            let real = refused && certain && path.is_absolute() && !path.starts_with(root);
-            let place = path.parent().is_some_and(Path::is_dir);
-            (real && place && path.components().count() > 2).then(|| (Attempt::Outside, text.clone()))
+            // Lines of a trace back name sources that were read.
+            if !(refused && certain && is_write_or_plain(line)) {
+                return None;
+            }
+            let path = folders.iter().find_map(|folder| beyond(root, folder, &text))?;
+            let place = path.parent().is_some_and(Path::is_dir) && path.components().count() > 2;
+            // What is there already is read, unless the line says otherwise.
+            let read = path.exists() && !is_write(line);
+            if read && path.is_file() && fs::File::open(&path).is_err() {
+                // Nobody may read it, whatever the sandbox does.
+                return None;
+            }
+            let attempt = if read { Attempt::ReadOutside } else { Attempt::Outside };
+            place.then(|| (attempt, path.display().to_string()))
         };
         if let Some(attempt) = attempt.or_else(outside)
             && !found.contains(&attempt)
@@ -209,10 +229,28 @@ fn attempts(
         }
     }
     // A path in the project says more than an interpreter or library outside of it that the line also names.
-    if found.iter().any(|(attempt, _)| *attempt != Attempt::Outside) {
-        found.retain(|(attempt, _)| *attempt != Attempt::Outside);
+    let within = |attempt: &Attempt| !matches!(attempt, Attempt::Outside | Attempt::ReadOutside);
+    if found.iter().any(|(attempt, _)| within(attempt)) {
+        found.retain(|(attempt, _)| within(attempt));
     }
     found
+}
+
+/// The absolute path of something outside of the project.
+fn beyond(root: &Path, folder: &str, candidate: &str) -> Option<PathBuf> {
+    let mut path = PathBuf::new();
+    for component in root.join(folder).join(candidate).components() {
+        match component {
+            Component::ParentDir => {
+                path.pop();
+            }
+            Component::CurDir => {}
+            other => path.push(other),
+        }
+    }
+    // A word of a message is no path.
+    let named = candidate.contains('/');
+    (named && !path.starts_with(root)).then_some(path)
 }
 
 fn classify(
@@ -345,6 +383,7 @@ mod tests {
             timeout: None,
             retry: Retry::default(),
             sandbox: Sandbox::On,
+            reads: Vec::new(),
             description: None,
             line: 12,
         }
@@ -437,6 +476,32 @@ mod tests {
         let replace = "step `train` tried to remove or rename its output `model.bin`";
         let hint = "write into it: Tidemill removes old outputs before a step runs, and keeps their place";
         check("", "rm: cannot remove 'model.bin': Permission denied", Some((replace, hint)));
+    }
+
+    #[test]
+    fn data_outside_of_the_project_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = fs::canonicalize(folder.path()).unwrap().join("data.csv");
+        fs::write(&data, "1").unwrap();
+        let data = data.display().to_string();
+        let message = format!("step `train` tried to read `{data}`, which is outside of the project folder");
+        let hint = format!(
+            "data belongs into the project, where a change of it is noticed; to read it where it is, add `sandbox: {{read: \
+             [{data}]}}` to step `train` (tidemill.yaml:12)"
+        );
+        for line in [
+            "cat: DATA: Permission denied",
+            "PermissionError: [Errno 13] Permission denied: 'DATA'",
+            "IO Error: Cannot open file \"DATA\": Permission denied",
+            "Error in file(file, \"rt\") : cannot open file 'DATA': Permission denied",
+        ] {
+            check("", &line.replace("DATA", &data), Some((&message, &hint)));
+        }
+        let new = data.replace("data.csv", "new.csv");
+        let message = format!("step `train` tried to write `{new}`, which is outside of the project folder");
+        let hint = "write below the project folder and declare it in `outs:`, or set `sandbox: off` on step `train` \
+                    (tidemill.yaml:12)";
+        check("", &format!("sh: 1: cannot create {new}: Permission denied"), Some((&message, hint)));
     }
 
     #[test]

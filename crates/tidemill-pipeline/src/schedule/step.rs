@@ -15,6 +15,7 @@ use super::access::Declared;
 use super::environment::environment;
 use super::log::{StepLog, log_file};
 use super::outputs::{self, Placeholders};
+use super::outside::Outside;
 use super::{RunOptions, Services, explain, unfinished};
 use crate::executor::{Exit, Job};
 use crate::{
@@ -312,6 +313,8 @@ impl Work<'_> {
     ) -> Result<Option<Placeholders>, Stop> {
         let sandboxed = self.sandbox && self.step.sandbox == Sandbox::On;
         let declared = Declared::new(self.root, self.step, record);
+        let outside =
+            sandboxed.then(|| Outside::new(self.root, command, &env, &self.step.reads, &declared.tools));
         let mut placed = sandboxed.then(|| Placeholders::new(self.step, self.planned.compared_with.as_ref()));
         let mut job = Job {
             step: self.step.name.clone(),
@@ -324,9 +327,9 @@ impl Work<'_> {
             access: None,
         };
         loop {
-            if let Some(placed) = &placed {
+            if let (Some(placed), Some(outside)) = (&placed, &outside) {
                 placed.create(self.root)?;
-                job.access = Some(declared.access(self.root, scratch));
+                job.access = Some(declared.access(self.root, scratch, outside));
             }
             let exit = {
                 // The command's output is the only writer of the log while it runs.

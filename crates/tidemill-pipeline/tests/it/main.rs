@@ -12,6 +12,7 @@
 mod crash;
 mod failures;
 mod kept;
+mod outside;
 mod process;
 mod reproduction;
 mod runs;

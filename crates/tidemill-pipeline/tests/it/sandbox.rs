@@ -7,13 +7,13 @@ use tidemill_pipeline::{Executor, LocalExecutor, RunOptions, SandboxSupport};
 use crate::support::{Project, failure, options, states, step};
 
 /// The tests of this module mean nothing where the kernel has no Landlock, and say so.
-fn project() -> Project {
+pub(crate) fn project() -> Project {
     let support = LocalExecutor::new(std::path::Path::new(".")).sandbox();
     assert_eq!(support, SandboxSupport::Available, "these tests need a kernel with Landlock (Linux 5.13)");
     Project::new()
 }
 
-fn python() -> String {
+pub(crate) fn python() -> String {
     let named = std::env::var("TIDEMILL_TEST_PYTHON").map(std::path::PathBuf::from);
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let path = named.unwrap_or_else(|_| root.join(".venv/bin/python"));

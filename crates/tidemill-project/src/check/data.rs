@@ -10,6 +10,8 @@ use super::path::{SCHEMES, clean, is_glob, is_url};
 use crate::node::Cursor;
 use crate::{Params, Pattern};
 
+/// A folder in front of a store holds at least a few chunks of the largest size.
+const SMALLEST_CACHE: u64 = 1_000_000;
 /// Types of columns as `schema` names them.
 const TYPES: [&str; 6] = ["int", "float", "string", "bool", "timestamp", "date"];
 
@@ -262,6 +264,7 @@ impl Check<'_> {
     pub(super) fn store(&mut self) {
         let Some(store) = &self.project.store else { return };
         let at = self.root().key("store");
+        let short = at.node.is_some_and(|node| node.as_str().is_some());
         if let Some(path) = &store.path
             && is_url(path)
         {
@@ -276,10 +279,22 @@ impl Check<'_> {
             );
         }
         if let Some(url) = &store.url {
+            let place = if short { at.clone() } else { at.key("url") };
             if url.trim().is_empty() {
-                self.add(&at.key("url").span, "the URL is empty", "`s3://bucket/prefix` or a folder", None);
+                self.add(&place.span, "the URL is empty", "`s3://bucket/prefix` or a folder", None);
             } else if is_url(url) {
-                self.url(url, &at.key("url"));
+                self.url(url, &place);
+            } else if short {
+                let hint = format!(
+                    "`store: {{path: {url}}}` keeps the store in that folder; `store: {{url: {url}}}` is for one that \
+                     machines share"
+                );
+                self.add(
+                    &place.span,
+                    format!("`{url}` is no address"),
+                    "`s3://bucket/prefix`, `gs://…`, `az://…` or `file:///…`",
+                    Some(hint),
+                );
             }
         } else if !store.options.is_empty() {
             let span = &at.key("options").key;
@@ -291,6 +306,20 @@ impl Check<'_> {
             );
         }
         self.no_secrets(&store.options, &at);
+        if let Some(size) = store.cache_size {
+            let place = at.key("cache_size");
+            if store.url.is_none() {
+                let hint = "what is in a store that is nowhere else cannot leave it; `tidemill gc` removes what nothing needs";
+                self.add(
+                    &place.key,
+                    "`cache_size` limits the folder in front of an address, and there is no `url`",
+                    "",
+                    Some(hint.to_owned()),
+                );
+            } else if size.0 < SMALLEST_CACHE {
+                self.add(&place.span, "the folder cannot be so small", "at least `1 MB`", None);
+            }
+        }
         if let Some(remote) = &store.remote {
             self.known(
                 "remote",

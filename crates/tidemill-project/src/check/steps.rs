@@ -2,10 +2,11 @@
 
 use tidemill_core::declare::{RecordsInput, Training};
 
-use super::{Check, Read, StepIo, check_graph, check_training, clean, graph::Write};
+use super::path::is_glob;
+use super::{Check, Read, StepIo, check_graph, check_training, clean, graph::Write, is_url};
 use crate::node::{Cursor, Kind, Node, Span};
 use crate::template::is_reference;
-use crate::{Axis, EnvDecl, EnvFrom, Foreach, InputDecl, OutDecl, StepDecl, StepParams};
+use crate::{Axis, EnvDecl, EnvFrom, Foreach, InputDecl, OutDecl, SandboxDecl, StepDecl, StepParams};
 
 pub(crate) const ENV_HINT: &str = "letters, digits and `_`, not beginning with a digit";
 
@@ -63,6 +64,23 @@ impl Check<'_> {
                 && let Some(path) = self.path(dep, "a path in the project folder", &span)
             {
                 io.reads.push(Read { path, span, named: false });
+            }
+        }
+        if let Some(SandboxDecl::Open(open)) = &step.sandbox {
+            for (i, path) in open.read.iter().enumerate() {
+                let span = at.key("sandbox").key("read").item(i).span;
+                let hint = match path.as_str() {
+                    "" => "leave it out where there is nothing to read",
+                    path if is_glob(path) => "name the folder that holds the files",
+                    path if is_url(path) => "an address is read over the network, which no step is kept from",
+                    _ => continue,
+                };
+                self.add(
+                    &span,
+                    format!("`{path}` is no file or folder"),
+                    "a path outside of the project folder",
+                    Some(hint.to_owned()),
+                );
             }
         }
         let features = step.train.as_ref().and_then(|train| train.0.get("features")).and_then(Node::as_str);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 use tidemill_core::declare::{
-    Action, EnvSource, Input, Out, RecordsInput, Retry, Split, SplitBy, Step, TaskKind, Training,
+    Action, EnvSource, Input, Out, RecordsInput, Retry, Sandbox, Split, SplitBy, Step, TaskKind, Training,
 };
 
 use super::expand::Instance;
@@ -16,7 +16,7 @@ use crate::node::{Cursor, Entry, Kind, Node};
 use crate::report::{Diagnostic, Report};
 use crate::schema::{Walk, step_schema};
 use crate::template::{Faults, Mode, Scope, fill_node};
-use crate::{EnvDecl, EnvFrom, InputDecl, OutDecl, OutDetails, Project, StepDecl};
+use crate::{EnvDecl, EnvFrom, InputDecl, OutDecl, OutDetails, Project, SandboxDecl, StepDecl};
 
 /// What resolving steps needs and collects.
 pub(super) struct Steps<'a, 'p> {
@@ -263,7 +263,14 @@ impl Steps<'_, '_> {
                 times: retries.times.value().copied().unwrap_or_default(),
                 backoff: backoff(retries).unwrap_or(default.backoff),
             }),
-            sandbox: decl.sandbox.unwrap_or_default(),
+            sandbox: match &decl.sandbox {
+                Some(SandboxDecl::Word(word)) => *word,
+                Some(SandboxDecl::Open(_)) | None => Sandbox::On,
+            },
+            reads: match &decl.sandbox {
+                Some(SandboxDecl::Open(open)) => open.read.clone(),
+                Some(SandboxDecl::Word(_)) | None => Vec::new(),
+            },
             description: decl.description.clone(),
             line: self.project.source.line(&at.key),
         })

@@ -28,7 +28,7 @@ editors use it for completion.
 
 Keys in **bold** must be given. Names consist of letters, digits, `_`, `-` and `.`. Paths are relative to the project \
 folder, with `/` between their parts and without `..`. A length of time is written `250ms`, `30s`, `5m`, `1h30m`, `12h`, \
-`45d` or `2w`; a share `5%` or `0.05`.
+`45d` or `2w`; a share `5%` or `0.05`; a size `512MiB` or `20 GB`.
 
 ## Templates
 
@@ -116,6 +116,7 @@ impl<'s> Page<'s> {
         match target["x-tidemill"].as_str() {
             Some("period") => return "length of time".to_owned(),
             Some("share") => return "share".to_owned(),
+            Some("size") => return "size".to_owned(),
             Some("window") => return "hours of the week".to_owned(),
             Some("template") => return String::new(),
             _ => {}

@@ -9,7 +9,7 @@ use tidemill_core::{Name, closest};
 
 use crate::node::{Entry, Kind, Node, Span};
 use crate::report::Diagnostic;
-use crate::{Period, Share};
+use crate::{Period, Share, Size};
 
 /// Lists of what is known are shown up to so many entries.
 const SHOWN: usize = 16;
@@ -45,6 +45,7 @@ impl<'s> Walk<'s> {
             Some("template") => return self.wrong_type(node, "another value"),
             Some("period") => return self.period(node),
             Some("share") => return self.share(node),
+            Some("size") => return self.size(node),
             Some("window") => return self.window(node),
             _ => {}
         }
@@ -307,6 +308,7 @@ impl<'s> Walk<'s> {
         match schema.get("x-tidemill").and_then(Value::as_str) {
             Some("period") => return "a length of time such as `30m`".to_owned(),
             Some("share") => return "a share such as `5%` or `0.05`".to_owned(),
+            Some("size") => return "a size such as `20 GB`".to_owned(),
             Some("window") => return "hours such as `Mon-Thu 09:00-16:00 Europe/Prague`".to_owned(),
             _ => {}
         }
@@ -419,6 +421,20 @@ impl<'s> Walk<'s> {
             let hint = percent.map(|_| format!("write `{value}%`"));
             let message = format!("`{value}` is not a share");
             self.problems.push(Diagnostic::new(&node.span, message).expected(wanted).hint(hint));
+        }
+    }
+
+    fn size(&mut self, node: &Node) {
+        let wanted = "a size such as `512MiB` or `20 GB`, or a number of bytes";
+        let message = match &node.kind {
+            Kind::String(text) => text.parse::<Size>().err(),
+            Kind::Number(number) if number.as_u64().is_none() => Some(format!("`{number}` is not a size")),
+            Kind::Number(_) => None,
+            _ => return self.wrong_type(node, wanted),
+        };
+        if let Some(message) = message {
+            let hint = "units are `B`, `kB`, `MB`, `GB`, `TB`, `KiB`, `MiB`, `GiB` and `TiB`".to_owned();
+            self.problems.push(Diagnostic::new(&node.span, message).expected(wanted).hint(Some(hint)));
         }
     }
 

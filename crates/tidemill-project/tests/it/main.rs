@@ -16,6 +16,7 @@ mod print;
 mod resolve;
 mod schema;
 
+mod store;
 use std::collections::BTreeMap;
 
 use tidemill_project::{Files, Project, Report, parse, resolve};

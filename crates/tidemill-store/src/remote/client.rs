@@ -246,6 +246,17 @@ impl Remote {
         Ok(names)
     }
 
+    /// [`Self::list_refs`] with the times when they were written, by the remote's clock in milliseconds.
+    pub async fn list_refs_by_time(&self, prefix: &str) -> Result<Vec<(String, i64)>, Error> {
+        let prefix = prefix.trim_matches('/');
+        check_name(prefix)?;
+        let found = self.list(&format!("refs/{prefix}")).await?;
+        let named = |found: Found| Some((found.name.strip_prefix("refs/")?.to_owned(), found.modified));
+        let mut names: Vec<(String, i64)> = found.into_iter().filter_map(named).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// Every object here and below: its name, its size in bytes, and a text that changes when its content does.
     /// Tells by looking whether something has changed, where nothing tells it.
     pub async fn stamps(&self) -> Result<Vec<(String, u64, String)>, Error> {

@@ -89,6 +89,29 @@ impl Known {
         Ok(Self::of(all))
     }
 
+    /// All that can be read, and of it what no collection is going to remove. Often they are the same.
+    pub(crate) async fn load_both(
+        inner: &Arc<Inner>,
+        remote: &Remote,
+    ) -> Result<(Arc<Self>, Arc<Self>), Error> {
+        let listing = Listing::load(remote).await?;
+        let lasting = listing.lasting();
+        let readable: Vec<PackName> =
+            listing.indexes.keys().filter(|pack| listing.packs.contains_key(*pack)).copied().collect();
+        let all = Arc::new(Self::of(entries(inner, remote, &readable).await?));
+        let same = lasting.len() == readable.len();
+        let lasting =
+            if same { Arc::clone(&all) } else { Arc::new(Self::of(entries(inner, remote, &lasting).await?)) };
+        let listed: Vec<PackName> = listing.indexes.into_keys().collect();
+        forget_others(inner, remote, &listed)?;
+        Ok((all, lasting))
+    }
+
+    /// Every object, by digest.
+    pub(crate) fn places(&self) -> &[Location] {
+        &self.0
+    }
+
     fn of(mut all: Vec<Location>) -> Self {
         all.sort_unstable_by_key(|location| (location.header.digest, location.pack));
         all.dedup_by_key(|location| location.header.digest);
@@ -103,7 +126,8 @@ pub(super) async fn entries(
     packs: &[PackName],
 ) -> Result<Vec<Location>, Error> {
     let cache = cache(inner, remote);
-    disk::create_dir(&cache)?;
+    // In a folder that cannot be written the copies are only not kept.
+    let _ = disk::create_dir(&cache);
     let tables: Vec<Vec<Location>> = futures::stream::iter(packs.iter().copied())
         .map(|pack| load_one(inner, remote, cache.clone(), pack))
         .buffer_unordered(AT_ONCE)
@@ -137,9 +161,13 @@ async fn load_one(
     blocking(move || {
         let damaged = |error: Error| Error::malformed("index", format!("`{location}`: {error}"));
         let found = entries_of(&Table::parse(&bytes).map_err(damaged)?, pack)?;
-        let mut file = TempFile::create(&tmp, "idx")?;
-        file.write_all(&bytes)?;
-        file.persist(&path)?;
+        let keep = || {
+            let mut file = TempFile::create(&tmp, "idx")?;
+            file.write_all(&bytes)?;
+            file.persist(&path)
+        };
+        // Without its copy the index is fetched once more by the next who asks.
+        let _: Result<(), Error> = keep();
         Ok(found)
     })
     .await
@@ -162,9 +190,9 @@ fn forget_others(inner: &Inner, remote: &Remote, listed: &[PackName]) -> Result<
     let cache = cache(inner, remote);
     let listed: std::collections::HashSet<String> =
         listed.iter().map(|pack| format!("{}.idx", pack.hex())).collect();
-    for name in names_in(&cache)? {
+    for name in names_in(&cache).unwrap_or_default() {
         if !listed.contains(&name) {
-            disk::remove(&cache.join(name))?;
+            let _ = disk::remove(&cache.join(name));
         }
     }
     Ok(())

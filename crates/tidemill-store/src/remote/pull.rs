@@ -28,17 +28,18 @@ const RANGE: u64 = 8 << 20;
 /// Objects that lie this close together are fetched in one range.
 const GAP: u64 = 128 << 10;
 
-/// See [`crate::Store::pull`].
+/// See [`crate::Store::pull`]. Fetches nothing where that would be more than `most` bytes.
 pub(crate) async fn pull(
     inner: &Arc<Inner>,
     remote: &Remote,
     roots: &[Root],
+    most: Option<u64>,
     progress: &dyn Progress,
 ) -> Result<Transfer, Error> {
-    match pull_once(inner, remote, roots, progress).await {
+    match pull_once(inner, remote, roots, most, progress).await {
         // A collection there moved it since the indexes were read: look once more.
         Err(Error::Remote { source, .. }) if matches!(*source, object_store::Error::NotFound { .. }) => {
-            pull_once(inner, remote, roots, progress).await
+            pull_once(inner, remote, roots, most, progress).await
         }
         done => done,
     }
@@ -48,6 +49,7 @@ async fn pull_once(
     inner: &Arc<Inner>,
     remote: &Remote,
     roots: &[Root],
+    most: Option<u64>,
     progress: &dyn Progress,
 ) -> Result<Transfer, Error> {
     let _lock = inner.shared_lock(&|| progress.cancelled())?;
@@ -64,11 +66,14 @@ async fn pull_once(
     transfer.objects = (data.len() + survey.staged.len()) as u64;
     transfer.bytes = bytes + survey.staged.values().map(|(header, _)| header.record_len()).sum::<u64>();
     transfer.packs = packs.len() as u64;
+    if most.is_some_and(|most| transfer.bytes > most) {
+        return Ok(Transfer::default());
+    }
     progress.begin("pulling", Some(bytes), Unit::Bytes);
     if !data.is_empty() {
         let batch = Arc::new(Batch::begin(inner, true, &|| progress.cancelled())?);
         fetch(remote, &data, Some(&batch), progress).await?;
-        blocking(move || batch.finish()).await?;
+        blocking(move || batch.finish(&[])).await?;
     }
     let staged = std::mem::take(&mut survey.staged);
     if !staged.is_empty() {
@@ -90,7 +95,7 @@ pub(super) async fn survey(
 }
 
 /// Objects as they are stored, verified.
-pub(super) type Staged = HashMap<Digest, (Header, Vec<u8>)>;
+pub(crate) type Staged = HashMap<Digest, (Header, Vec<u8>)>;
 
 /// What is still to be looked at.
 enum Task {
@@ -184,9 +189,11 @@ impl<'a> Survey<'a> {
         if let Some((header, stored)) = self.staged.get(digest) {
             return Ok(Some((header.kind, record::open(header, stored)?)));
         }
-        match self.inner.catalog.tables().find(digest)? {
-            Some(location) => Ok(Some((location.header.kind, self.inner.catalog.fetch_at(&location)?))),
-            None => Ok(None),
+        let Some(location) = self.inner.catalog.tables().find(digest)? else { return Ok(None) };
+        match self.inner.catalog.fetch_at(&location) {
+            // It left a cache since it was looked up.
+            Err(Error::NotFound { .. }) if self.inner.behind.is_some() => Ok(None),
+            bytes => Ok(Some((location.header.kind, bytes?))),
         }
     }
 
@@ -306,14 +313,14 @@ impl<'a> Survey<'a> {
 }
 
 /// Objects of one pack that are fetched together.
-struct Span {
-    pack: Digest,
-    start: u64,
-    end: u64,
-    objects: Vec<Location>,
+pub(super) struct Span {
+    pub(super) pack: Digest,
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) objects: Vec<Location>,
 }
 
-fn spans(wanted: &[Location]) -> Vec<Span> {
+pub(super) fn spans(wanted: &[Location]) -> Vec<Span> {
     let mut sorted = wanted.to_vec();
     sorted.sort_unstable_by_key(|location| (location.pack, location.offset));
     let mut spans: Vec<Span> = Vec::new();
@@ -422,14 +429,14 @@ fn store_listings(inner: &Arc<Inner>, staged: &Staged) -> Result<(), Error> {
             batch.append(*header, stored)?;
         }
     }
-    batch.finish()
+    batch.finish(&[])
 }
 
-fn hash_list(inner: &Inner, staged: &Staged, list: &List, hasher: &mut Hasher) -> Result<(), Error> {
+fn hash_list(inner: &Arc<Inner>, staged: &Staged, list: &List, hasher: &mut Hasher) -> Result<(), Error> {
     for part in &list.parts {
         let bytes = match staged.get(&part.digest) {
             Some((header, stored)) => record::open(header, stored)?,
-            None => inner.catalog.fetch(&part.digest)?.1,
+            None => inner.fetch(&part.digest)?.1,
         };
         if list.level == 0 {
             if bytes.len() as u64 != part.bytes {

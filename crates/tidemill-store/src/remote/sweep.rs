@@ -46,6 +46,13 @@ pub struct Inventory {
     began: Timestamp,
 }
 
+impl Inventory {
+    /// Whether something that was written at this time, by the remote's clock in milliseconds, is at least as old.
+    pub fn is_older(&self, modified: i64, than: Duration) -> bool {
+        self.now.saturating_sub(modified) >= millis(than)
+    }
+}
+
 /// What a collection at a remote did, or would do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct RemoteGc {
@@ -129,7 +136,7 @@ pub(crate) async fn sweep(
     Ok(plan.report)
 }
 
-fn condemned(pack: &PackName) -> String {
+pub(super) fn condemned(pack: &PackName) -> String {
     format!("condemned/{}", pack.hex())
 }
 
@@ -241,7 +248,7 @@ async fn remove(remote: &Remote, packs: &[PackName], progress: &dyn Progress) ->
 }
 
 /// Copies objects into new packs as they are stored, verifying each; a pack is in memory at a time.
-async fn copy(
+pub(super) async fn copy(
     inner: &Arc<Inner>,
     remote: &Remote,
     objects: &[Location],

@@ -11,13 +11,16 @@
 
 mod bad_input;
 mod behind;
+mod cache;
 mod checkout;
 mod concurrent;
 mod crash;
 mod gc;
+mod holders;
 mod range;
 mod remote;
 mod remote_gc;
+mod remote_verify;
 mod s3;
 mod store;
 mod support;

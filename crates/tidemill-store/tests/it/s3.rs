@@ -113,6 +113,55 @@ fn a_store_that_is_there() {
 }
 
 #[test]
+fn a_small_folder_in_front_of_a_store_that_is_there() {
+    let Some(dir) = orders() else {
+        let lab = Lab::new();
+        lab.write("data/large", noise(1, 5_000_000));
+        lab.write("data/small", "small");
+        return run_child("s3::a_small_folder_in_front_of_a_store_that_is_there", &lab, "secret");
+    };
+    let remote = Remote::open("s3://mill/some/where").unwrap();
+    let cache = |name: &str| {
+        let options = StoreOptions { cache_size: Some(2_000_000), ..StoreOptions::default() };
+        Store::open_before(&dir.join(name), options, remote.clone()).unwrap()
+    };
+    let (here, other) = (cache("here"), cache("another"));
+    let entry = here.add(&dir.join("work/data"), None, &Quiet).unwrap();
+    let roots = [Root::labelled(&entry, "data")];
+    for store in [&here, &other] {
+        let bytes = |folder: &str| {
+            list(&store.dir().join(folder))
+                .iter()
+                .map(|path| fs_err::metadata(path).unwrap().len())
+                .sum::<u64>()
+        };
+        let out = dir.join("out");
+        store.checkout(&entry, &out, &Checkout::default(), &Quiet).unwrap();
+        assert_eq!(fs_err::read(out.join("large")).unwrap(), noise(1, 5_000_000));
+        fs_err::remove_dir_all(out).unwrap();
+        assert!(bytes("packs") + bytes("index") < 2_000_000);
+    }
+    let whole = block(here.verify_remote(&remote, &roots, &Quiet)).unwrap();
+    assert_eq!((whole.damage.len(), whole.missing), (0, 0), "{whole:?}");
+    // A byte that the server's disk turned over is named, and mended from a machine that has it.
+    let packs = list(&dir.join("buckets/mill/some/where/packs"));
+    let pack = packs.iter().max_by_key(|path| fs_err::metadata(path).unwrap().len()).unwrap();
+    let mut bytes = fs_err::read(pack).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs_err::write(pack, bytes).unwrap();
+    let found = block(here.verify_remote(&remote, &roots, &Quiet)).unwrap().damage;
+    assert_eq!((found.len(), found[0].needed_by[0].as_str()), (1, "data/large"), "{found:?}");
+    let full = open(&dir.join("full"));
+    full.add(&dir.join("work/data"), None, &Quiet).unwrap();
+    let repaired = block(full.repair_remote(&remote, &found, &Quiet)).unwrap();
+    assert_eq!((repaired.replaced, repaired.taken_out), (1, 0));
+    let whole = block(here.verify_remote(&remote, &roots, &Quiet)).unwrap();
+    assert_eq!((whole.damage.len(), whole.missing), (0, 0), "{whole:?}");
+    cache("third").checkout(&entry, &dir.join("third out"), &Checkout::default(), &Quiet).unwrap();
+}
+
+#[test]
 fn wrong_credentials_and_wrong_buckets_are_explained() {
     let Some(dir) = orders() else {
         let lab = Lab::new();

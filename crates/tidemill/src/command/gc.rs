@@ -1,9 +1,10 @@
 //! `tidemill gc`: removes stored content that nothing refers to, runs, experiments and logged models that were deleted a
-//! while ago, and the artifacts of those that are gone for good; or, with `--remote`, what nothing at a remote refers to.
-//! Says what it would do unless told `--yes`.
+//! while ago, and the artifacts of those that are gone for good; where the store is at an address, there as well; or, with
+//! `--remote`, what nothing at a remote refers to. Says what it would do unless told `--yes`.
 
 mod remote;
 mod removed;
+mod shared;
 
 use serde_json::json;
 use tidemill_core::{EventKind, Timestamp};
@@ -13,20 +14,29 @@ use tidemill_store::Root;
 
 use crate::app::App;
 use crate::cli::Gc;
+use crate::failure::Failure;
 use crate::output::{bytes, count};
 use crate::roots::{self, Others};
 use removed::Removed;
+use shared::Own;
 
 pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
     if let Some(name) = &args.remote {
         return remote::run(name, args, app);
     }
+    let behind = app.store()?.behind().cloned();
+    if behind.is_none() && (args.grace.is_some() || !args.forget.is_empty()) {
+        return Err(Failure::usage("this project's store is in a folder, where nothing has a grace period")
+            .hint("`--grace` is for a remote that `--remote` names, and both are for a store with a URL")
+            .into());
+    }
     let bar = app.bar();
     let (mut failed, mut orphans, mut others) = (None, 0, Others::default());
+    let mut own = Own::default();
     let wanted = removed::wanted(args, app)?;
     let mut gone = Removed::default();
     let report = app.store()?.gc_with(
-        || match swept_roots(app, args, &wanted, &mut gone, &mut orphans, &mut others) {
+        || match needed(app, args, &wanted, &mut gone, &mut orphans, &mut others, &mut own) {
             Ok(roots) => Ok(roots),
             Err(error) => {
                 // Without its roots a collection must not go on; the store is told to stop, the cause is ours.
@@ -58,6 +68,7 @@ pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
             app.store()?.unregister(&user.id()?)?;
         }
     }
+    let there = behind.map(|remote| shared::run(args, app, &remote, &own)).transpose()?;
     let console = app.console;
     for user in &others.gone {
         let folder = user.folder().display();
@@ -67,9 +78,12 @@ pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
         ));
     }
     if console.json() {
-        return console.value(
-            &json!({"dry_run": !args.yes, "report": report, "artifacts": orphans, "deleted": gone.json()}),
-        );
+        let mut value =
+            json!({"dry_run": !args.yes, "report": report, "artifacts": orphans, "deleted": gone.json()});
+        if let Some(there) = &there {
+            value["there"] = there.json();
+        }
+        return console.value(&value);
     }
     let verb = if args.yes { "removed" } else { "would remove" };
     console.line(format!(
@@ -91,7 +105,28 @@ pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
     if !args.yes && (report.removed_objects > 0 || !gone.is_empty()) {
         console.hint("`tidemill gc --yes` removes them");
     }
+    if let Some(there) = &there {
+        there.report(args, app);
+    }
     Ok(())
+}
+
+/// What the folder needs, and what it claimed at the store behind it before that was asked.
+fn needed(
+    app: &App<'_>,
+    args: &Gc,
+    wanted: &Removal,
+    removed: &mut Removed,
+    orphans: &mut u64,
+    others: &mut Others,
+    own: &mut Own,
+) -> anyhow::Result<Vec<Root>> {
+    own.claims = app.store()?.own_claims()?;
+    let roots = swept_roots(app, args, wanted, removed, orphans, others)?;
+    if app.store()?.behind().is_some() {
+        own.needs.clone_from(&roots);
+    }
+    Ok(roots)
 }
 
 fn keep_runs(args: &Gc) -> usize {

@@ -43,6 +43,7 @@ pub(crate) fn run(args: &Reproduce, app: &App<'_>) -> anyhow::Result<()> {
     let contents = app.contents()?;
     app.console.note(format!("repeating run {short} in {}", folder.path.display()));
     let _held = store.hold()?;
+    let _pinned = store.pin()?;
     materialise(&recorded, contents, &folder.path, &app.cancel)?;
     link_tools(&app.root, &folder.path, &steps)?;
 

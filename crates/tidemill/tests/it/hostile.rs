@@ -104,6 +104,64 @@ END
 }
 
 #[test]
+fn a_full_disk_in_front_of_a_store_loses_nothing() {
+    let project = Project::empty();
+    project.write("small.bin", vec![1; 100_000]);
+    project.write("large.bin", noise(6_000_000));
+    project.write("there/keep", "");
+    // The other machine has room.
+    let ran = in_namespace(
+        &project,
+        "mkdir disk other; mount -t tmpfs -o size=3m tmpfs disk
+         for at in disk other; do
+           echo \"{project: full, store: {url: \\\"file://$PWD/there\\\"}}\" > $at/tidemill.yaml
+         done
+         \"$TIDEMILL\" data add small small.bin -C disk
+         if \"$TIDEMILL\" data add large large.bin -C disk; then exit 9; fi
+         echo after >&2
+         \"$TIDEMILL\" data add large large.bin -C other
+         \"$TIDEMILL\" data ls -C disk
+         \"$TIDEMILL\" data verify -C disk
+         \"$TIDEMILL\" log verify -C disk
+         \"$TIDEMILL\" data get small --out disk/back.bin -C disk
+         cmp small.bin disk/back.bin
+         rm disk/back.bin
+         \"$TIDEMILL\" data get large --out other/back.bin -C other
+         cmp large.bin other/back.bin
+         # With a largest size the folder is not too small for it.
+         echo \"{project: full, store: {url: \\\"file://$PWD/there\\\", cache_size: 1 MB}}\" > disk/tidemill.yaml
+         \"$TIDEMILL\" data add large2 large.bin -C disk
+         \"$TIDEMILL\" data verify --remote -C disk",
+    );
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let (during, _) = ran.stderr.split_once("after").unwrap();
+    assert!(during.contains("the disk is full"), "{ran}");
+    assert!(ran.stdout.contains("the store is intact") && ran.stdout.contains("is intact:"), "{ran}");
+    assert!(!ran.stderr.contains("panicked"), "{ran}");
+}
+
+#[test]
+fn a_read_only_folder_in_front_of_a_store_can_still_be_read() {
+    let there = tempfile::tempdir().unwrap();
+    let text = format!("{{project: ro, store: {{url: \"file://{}\"}}}}", there.path().display());
+    let (writer, reader) = (Project::new(&text), Project::new(&text));
+    writer.write("data.bin", noise(300_000));
+    writer.run(&["data", "add", "big", "data.bin"]).good();
+    // It knows the name, and has not got the content.
+    reader.run(&["data", "ls"]).good().says(&["big"]);
+    let ran = in_namespace(
+        &reader,
+        "mkdir out; mount --bind .tidemill/store .tidemill/store
+         mount -o remount,ro,bind .tidemill/store
+         \"$TIDEMILL\" data get big --out out/big.bin
+         if \"$TIDEMILL\" data add other out/big.bin; then exit 9; fi",
+    );
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert_eq!(fs_err::read(reader.path("out/big.bin")).unwrap(), noise(300_000));
+    assert!(ran.stderr.contains("read-only") && !ran.stderr.contains("panicked"), "{ran}");
+}
+
+#[test]
 fn a_read_only_folder_is_named() {
     let project = Project::new("{project: ro, pipeline: {a: {run: echo 1 > a, outs: [a]}}}");
     let ran = in_namespace(

@@ -416,6 +416,7 @@ pub(crate) fn step(name: &str, command: &str, deps: &[&str], outs: &[&str]) -> S
         timeout: None,
         retry: Retry { times: 0, backoff: Duration::from_millis(1) },
         sandbox: Sandbox::On,
+        reads: Vec::new(),
         description: None,
         line: 12,
     }

@@ -40,7 +40,8 @@ pub(crate) fn run(args: &Data, app: &App<'_>) -> anyhow::Result<()> {
         }
         Data::Push(args) => transfer::push(args, app),
         Data::Pull { transfer, all_versions } => transfer::pull(transfer, *all_versions, app),
-        Data::Verify { repair } => verify::run(*repair, app),
+        Data::Verify { repair, remote: None } => verify::run(*repair, app),
+        Data::Verify { repair, remote: Some(name) } => verify::elsewhere(name, *repair, app),
     }
 }
 

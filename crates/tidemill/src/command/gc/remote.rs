@@ -1,10 +1,11 @@
 //! `tidemill gc --remote`: what nothing at a remote refers to, in two goes that lie a grace period apart.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use serde_json::json;
 use tidemill_core::EventKind;
-use tidemill_store::{NAMED_WITHIN, Remote, RemoteGc, Root};
+use tidemill_store::{Inventory, NAMED_WITHIN, Remote, RemoteGc, Root};
 
 use crate::app::{App, LOCK_FILE};
 use crate::cli::Gc;
@@ -13,12 +14,46 @@ use crate::failure::Failure;
 use crate::output::{bytes, count, duration, plural};
 
 /// Documents read at a time.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
+/// The grace period where none is given.
+const GRACE: Duration = Duration::from_hours(24);
+
+pub(super) fn grace(args: &Gc) -> Duration {
+    args.grace.unwrap_or(GRACE)
+}
 
 pub(super) fn run(name: &str, args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
     let remote = remote::open(app, Some(name))?;
-    let (store, console) = (app.store()?, app.console);
-    if args.yes && args.grace < NAMED_WITHIN * 2 {
+    let console = app.console;
+    let done = collect(args, app, &remote, |_| app.block(records(app, &remote, args.keep_runs)))?;
+    if console.json() {
+        let report = json!({
+            "dry_run": !args.yes, "remote": remote.url(), "report": done.gc, "forgotten_locks": done.locks,
+        });
+        return console.value(&report);
+    }
+    report(args, app, &remote, &done);
+    Ok(())
+}
+
+/// What a collection did.
+pub(super) struct Done {
+    pub(super) gc: RemoteGc,
+    /// Older lock files that are named no longer.
+    pub(super) locks: u64,
+    /// Results of steps that are named no longer.
+    pub(super) results: u64,
+}
+
+/// Collects at a remote; `read` tells what it is for, and is asked when it is known what lies there.
+pub(super) fn collect(
+    args: &Gc,
+    app: &App<'_>,
+    remote: &Remote,
+    read: impl Fn(&Inventory) -> anyhow::Result<Records>,
+) -> anyhow::Result<Done> {
+    let (store, console, grace) = (app.store()?, app.console, grace(args));
+    if args.yes && grace < NAMED_WITHIN * 2 {
         console.warn(format!(
             "with a grace period of less than {} nobody may push to {} meanwhile",
             duration(NAMED_WITHIN * 2),
@@ -26,24 +61,25 @@ pub(super) fn run(name: &str, args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
         ));
     }
     let mut total = RemoteGc::default();
-    let mut forgotten = 0;
+    let (mut locks, mut results) = (0, 0);
     // Without a grace period what is condemned goes at once.
-    let goes = if args.yes && args.grace.is_zero() { 2 } else { 1 };
+    let goes = if args.yes && grace.is_zero() { 2 } else { 1 };
     for _ in 0..goes {
-        let inventory = app.block(store.inventory(&remote, !args.yes))?;
+        let inventory = app.block(store.inventory(remote, !args.yes))?;
         // What a push names later than this was sent, or looked for, within the grace period.
-        let records = app.block(records(app, &remote, args.keep_runs))?;
+        let records = read(&inventory)?;
         if args.yes {
             app.block(async {
-                for document in &records.old {
+                for document in records.old.iter().chain(&records.results) {
                     remote.delete_ref(document).await?;
                 }
                 anyhow::Ok(())
             })?;
         }
-        forgotten += records.old.len() as u64;
+        locks += records.old.len() as u64;
+        results += records.results.len() as u64;
         let bar = app.bar();
-        let swept = store.sweep(&remote, &inventory, &records.roots, args.grace, !args.yes, &bar);
+        let swept = store.sweep(remote, &inventory, &records.roots, grace, !args.yes, &bar);
         let swept = app.block(swept)?;
         drop(bar);
         total = RemoteGc {
@@ -62,17 +98,11 @@ pub(super) fn run(name: &str, args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
             bytes,
         })])?;
     }
-    if console.json() {
-        let report = json!({
-            "dry_run": !args.yes, "remote": remote.url(), "report": total, "forgotten_locks": forgotten,
-        });
-        return console.value(&report);
-    }
-    report(args, app, &remote, &total, forgotten);
-    Ok(())
+    Ok(Done { gc: total, locks, results })
 }
 
-fn report(args: &Gc, app: &App<'_>, remote: &Remote, gc: &RemoteGc, forgotten: u64) {
+pub(super) fn report(args: &Gc, app: &App<'_>, remote: &Remote, done: &Done) {
+    let Done { gc, locks, results } = done;
     let console = app.console;
     let verb = if args.yes { "" } else { "would be " };
     let packs = |n: u64, size: u64| format!("{}, {}", plural(n, "pack"), bytes(size));
@@ -83,7 +113,7 @@ fn report(args: &Gc, app: &App<'_>, remote: &Remote, gc: &RemoteGc, forgotten: u
         count(gc.kept_objects),
         bytes(gc.kept_bytes)
     ));
-    let grace = duration(args.grace);
+    let grace = duration(grace(args));
     if gc.condemned_packs > 0 {
         console.line(format!(
             "{verb}condemned: {}; a collection after {grace} removes them unless they are needed then",
@@ -106,23 +136,28 @@ fn report(args: &Gc, app: &App<'_>, remote: &Remote, gc: &RemoteGc, forgotten: u
     if gc.spared_packs > 0 {
         console.line(format!("needed again: {} that had been condemned", plural(gc.spared_packs, "pack")));
     }
-    if forgotten > 0 {
-        console.line(format!("{verb}forgotten: what {} named", plural(forgotten, "older lock file")));
+    if *locks > 0 {
+        console.line(format!("{verb}forgotten: what {} named", plural(*locks, "older lock file")));
+    }
+    if *results > 0 {
+        console.line(format!("{verb}forgotten: {} of which something is gone", plural(*results, "result")));
     }
     if gc.missing > 0 {
         console.warn(format!("{} objects that are needed are not at {}", count(gc.missing), remote.url()));
         console.hint("`tidemill data push` on a machine that has them sends them");
     }
-    if !args.yes && gc.removed_packs + gc.condemned_packs + forgotten > 0 {
+    if !args.yes && gc.removed_packs + gc.condemned_packs + locks + results > 0 {
         console.hint("add `--yes` to do it");
     }
 }
 
 /// What a remote says that it is for.
-struct Records {
-    roots: Vec<Root>,
+pub(super) struct Records {
+    pub(super) roots: Vec<Root>,
     /// Documents of lock files that are no longer among the newest of their project.
-    old: Vec<String>,
+    pub(super) old: Vec<String>,
+    /// Documents of results of steps of which not everything is needed.
+    pub(super) results: Vec<String>,
 }
 
 async fn records(app: &App<'_>, remote: &Remote, keep: u64) -> anyhow::Result<Records> {
@@ -149,6 +184,16 @@ async fn records(app: &App<'_>, remote: &Remote, keep: u64) -> anyhow::Result<Re
             .hint("push from here first: `tidemill data push` says it since this version")
             .into());
     }
+    read_records(remote, documents, locks, keep).await
+}
+
+/// What these versions, and of the lock files of each project the newest, are for.
+pub(super) async fn read_records(
+    remote: &Remote,
+    mut documents: Vec<String>,
+    locks: BTreeMap<String, Vec<String>>,
+    keep: u64,
+) -> anyhow::Result<Records> {
     let mut old = Vec::new();
     for names in locks.into_values() {
         let mut seen = HashSet::new();
@@ -172,17 +217,17 @@ async fn records(app: &App<'_>, remote: &Remote, keep: u64) -> anyhow::Result<Re
             roots.extend(remote::roots_of(name, &bytes).ok_or_else(|| unknown(name, remote))?);
         }
     }
-    Ok(Records { roots, old })
+    Ok(Records { roots, old, results: Vec::new() })
 }
 
 /// What servers, runs and caches keep in a store that is at this address is in no document of it.
 fn shared(remote: &Remote) -> Failure {
     Failure::new(format!("{} is the store of a project (`store.url`), and not only pushed to", remote.url()))
-        .hint("what is needed there cannot be told from here, so nothing is collected there")
+        .hint("`tidemill gc` in a project whose store it is collects there, too")
 }
 
 /// What is not understood may name something that must stay.
-fn unknown(name: &str, remote: &Remote) -> Failure {
+pub(super) fn unknown(name: &str, remote: &Remote) -> Failure {
     Failure::new(format!("`{name}` at {} is nothing that this version can read", remote.url()))
         .hint("update Tidemill here, or remove the document if nobody needs it; nothing was removed")
 }

@@ -118,6 +118,7 @@ pub(crate) fn once(args: &Run, app: &App<'_>, resolved: &Resolved) -> anyhow::Re
     )?;
     // What a run stores is in no lock file and no record before it ends: no collection may come between.
     let _held = app.store()?.hold()?;
+    let _pinned = app.store()?.pin()?;
     lay_out(app, &dag, &selection)?;
     let plan = make_plan(app, &dag, &selection, args.force)?;
     if !args.no_tests {
