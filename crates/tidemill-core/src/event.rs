@@ -452,7 +452,7 @@ pub enum EventKind {
         matched: u64,
         /// Of these, how many were late.
         late: u64,
-        /// The request had one of the name already.
+        /// Say what the request's outcome of the name says already.
         duplicate: u64,
     },
     /// Outcomes found no request within the time that is declared, and are not tried any more.
@@ -494,6 +494,9 @@ pub enum EventKind {
         /// The environment.
         environment: String,
         /// The release.
+        /// Outcomes that stand no longer, since one that is later by its time says otherwise; absent where there are none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        corrected: Option<u64>,
         release: Digest,
         /// Further ones, where the best of several is looked for.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -2,10 +2,11 @@
 //!
 //! What an outcome says is an observation; that outcomes came, found their requests or were removed is an event.
 
+mod correct;
 mod days;
 mod once;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidemill_core::{Actor, EventKind, NewEvent, Timestamp};
@@ -71,10 +72,12 @@ pub enum OutcomeState {
     Waiting,
     /// It belongs to a request.
     Matched,
-    /// The request has an outcome of this name already.
+    /// It says what the outcome of this name says that the request has already.
     Duplicate,
     /// No record fitted as long as one could be hoped for: it is kept, and not tried any more.
     Unmatched,
+    /// It belongs to a request, and another that is later by its time says otherwise.
+    Corrected,
 }
 
 impl OutcomeState {
@@ -85,10 +88,11 @@ impl OutcomeState {
             Self::Duplicate => "duplicate",
             Self::Unmatched => "unmatched",
         }
+            Self::Corrected => "corrected",
     }
 
     fn of(word: &str) -> Result<Self> {
-        [Self::Waiting, Self::Matched, Self::Duplicate, Self::Unmatched]
+        [Self::Waiting, Self::Matched, Self::Duplicate, Self::Corrected, Self::Unmatched]
             .into_iter()
             .find(|state| state.word() == word)
             .ok_or_else(|| Error::value("outcome", "state", word, "a state of an outcome"))
@@ -104,10 +108,12 @@ pub struct OutcomeCounts {
     pub late: u64,
     /// No record fits yet.
     pub waiting: u64,
-    /// The request had one already.
+    /// Say what the request's outcome says already.
     pub duplicate: u64,
     /// No record fitted, and none is looked for any more.
     pub unmatched: u64,
+    /// Stand no longer: another of the request, later by its time, says otherwise.
+    pub corrected: u64,
 }
 
 macro_rules! columns {
@@ -128,11 +134,14 @@ const OF_STATE: &str = concat!(
     " FROM outcome WHERE endpoint = $1 AND id > $2 AND state = $4 ORDER BY id LIMIT $3"
 );
 
-/// Which rows of requests have an outcome of a name already. The order of `CROSS JOIN` is kept by SQLite, which else reads all outcomes
-/// of all endpoints where more than a few rows are given; `COALESCE` keeps it from looking for them by their state.
-const TAKEN: &str = "SELECT DISTINCT r.matched_id, r.matched_row, r.name FROM {rows} CROSS JOIN outcome o
-    WHERE o.endpoint = r.endpoint AND o.matched_id = r.matched_id AND o.name = r.name
-    AND COALESCE(o.matched_row, -1) = r.matched_row AND COALESCE(o.state, '') = 'matched'";
+/// What [`Db::settle_outcomes`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// What each outcome became.
+    pub states: Vec<OutcomeState>,
+    /// How many stand no longer, of these and of those before: another says otherwise.
+    pub corrected: u64,
+}
 
 type Row = (
     i64,
@@ -268,59 +277,38 @@ impl Db {
         Ok(count as u64)
     }
 
-    /// Records what became of outcomes that were waiting. One whose request and row have an outcome of its name already,
-    /// or get one by an earlier one of these, becomes a duplicate; one without a request is what its own state says, waiting or unmatched.
-    /// What goes on waiting is written only where it was compared with the log for the first time. Gives what each became. `at` is the time
-    /// of the event.
+    /// Records what became of outcomes that were waiting. Of several that a request and row have of one name, the last one by its time stands:
+    /// what says the same is a duplicate, what says otherwise and is earlier is corrected, also where it stood until now. One without a request
+    /// is what its own state says, waiting or unmatched. What goes on waiting is written only where it was compared with the log for the first
+    /// time. `at` is the time of the event.
     pub async fn settle_outcomes(
         &self,
         endpoint: &str,
         settled: &[Outcome],
         at: Timestamp,
-    ) -> Result<Vec<OutcomeState>> {
+    ) -> Result<Settled> {
         const SETTLE: &str =
             "UPDATE outcome SET state = r.state, is_late = r.is_late, matched_id = r.matched_id,
                 matched_row = r.matched_row, matched_at = r.matched_at, tested_part = r.tested_part
             FROM {rows} WHERE outcome.id = r.id AND outcome.state = 'waiting'";
         if settled.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Settled::default());
+        const REPLACE: &str = "UPDATE outcome SET state = 'corrected'
+            FROM {rows} WHERE outcome.id = r.id AND outcome.state = 'matched'";
         }
         let mut tx = self.begin().await?;
         let ctx = Arc::clone(&tx.transact.ctx);
         let fail = "record what became of outcomes";
-        let matched: Vec<(&Match, &str)> = settled
-            .iter()
-            .filter_map(|outcome| Some((outcome.matched.as_ref()?, outcome.name.as_str())))
-            .collect();
-        let mut taken: HashSet<(String, i64, String)> = HashSet::new();
-        if !matched.is_empty() {
-            let rows = Rows::new(matched.len())
-                .text("endpoint", matched.iter().map(|_| endpoint))
-                .text("matched_id", matched.iter().map(|(matched, _)| matched.request_id.as_str()))
-                .int("matched_row", matched.iter().map(|(matched, _)| matched.row_number()))
-                .text("name", matched.iter().map(|(_, name)| *name));
-            let found: Vec<(String, i64, String)> =
-                dialect::read_rows(tx.transact.conn(), TAKEN, &rows).await.map_err(ctx.fail(fail))?;
-            taken.extend(found);
-        }
-        let states: Vec<OutcomeState> = settled
-            .iter()
-            .map(|outcome| match &outcome.matched {
-                None if outcome.state == OutcomeState::Unmatched => OutcomeState::Unmatched,
-                None => OutcomeState::Waiting,
-                Some(at) => {
-                    let key = (at.request_id.clone(), at.row_number(), outcome.name.clone());
-                    if taken.insert(key) { OutcomeState::Matched } else { OutcomeState::Duplicate }
-                }
-            })
-            .collect();
+        let correct::Decided { states, replaced } = correct::decided(&mut tx, endpoint, settled).await?;
+        let outdated = states.iter().filter(|state| **state == OutcomeState::Corrected).count();
+        let corrected = (outdated + replaced.len()) as u64;
         let changed: Vec<(&Outcome, OutcomeState)> = settled
             .iter()
             .zip(states.iter().copied())
             .filter(|(outcome, state)| *state != OutcomeState::Waiting || outcome.is_tried)
             .collect();
         if changed.is_empty() {
-            return Ok(states);
+            return Ok(Settled { states, corrected });
         }
         let each = || changed.iter().map(|(outcome, _)| *outcome);
         let rows = Rows::new(changed.len())
@@ -333,9 +321,14 @@ impl Db {
             .int("tested_part", each().map(|outcome| outcome.tested_part));
         dialect::write_rows(tx.transact.conn(), SETTLE, &rows).await.map_err(ctx.fail(fail))?;
         count_by_hour(&mut tx, endpoint, &changed).await?;
-        let events = events(endpoint, settled, &states).into_iter().map(|kind| by_system(at, kind));
+        let events =
+            events(endpoint, settled, &states, corrected).into_iter().map(|kind| by_system(at, kind));
+        if !replaced.is_empty() {
+            let rows = Rows::new(replaced.len()).int("id", replaced.iter().copied());
+            dialect::write_rows(tx.transact.conn(), REPLACE, &rows).await.map_err(ctx.fail(fail))?;
+        }
         tx.commit(events.collect()).await?;
-        Ok(states)
+        Ok(Settled { states, corrected })
     }
 
     /// How often outcomes found requests of an endpoint, whenever these came. It only grows.
@@ -416,7 +409,7 @@ fn hour_of(at: Timestamp) -> i64 {
     at.millis().div_euclid(HOUR)
 }
 
-/// Counts for the hour of each request that it has an outcome more, so that whoever judged by those that were there sees that there are others.
+/// Counts for the hour of each request that it has another outcome, so that whoever judged by those that were there sees that there are others.
 async fn count_by_hour(tx: &mut Tx, endpoint: &str, changed: &[(&Outcome, OutcomeState)]) -> Result<()> {
     const SQL: &str = "INSERT INTO outcome_hour ({columns}) SELECT {columns} FROM {rows} WHERE true
         ON CONFLICT (endpoint, hour) DO UPDATE SET changes = outcome_hour.changes + excluded.changes";
@@ -464,11 +457,11 @@ fn received(first: &Outcome, actor: &Actor, outcomes: u64) -> NewEvent {
 }
 
 /// What outcomes became in words of the log; nothing where all go on waiting.
-fn events(endpoint: &str, settled: &[Outcome], states: &[OutcomeState]) -> Vec<EventKind> {
+fn events(endpoint: &str, settled: &[Outcome], states: &[OutcomeState], corrected: u64) -> Vec<EventKind> {
     let (mut matched, mut late, mut duplicate, mut unmatched) = (0, 0, 0, 0);
     for (outcome, state) in settled.iter().zip(states) {
         match state {
-            OutcomeState::Waiting => {}
+            OutcomeState::Waiting | OutcomeState::Corrected => {}
             OutcomeState::Unmatched => unmatched += 1,
             OutcomeState::Duplicate => duplicate += 1,
             OutcomeState::Matched => {
@@ -478,13 +471,14 @@ fn events(endpoint: &str, settled: &[Outcome], states: &[OutcomeState]) -> Vec<E
         }
     }
     let name = || endpoint.to_owned();
-    let joined = (matched + duplicate > 0).then(|| EventKind::OutcomesJoined {
+    let joined = (matched + duplicate + corrected > 0).then(|| EventKind::OutcomesJoined {
         endpoint: name(),
         matched,
         late,
         duplicate,
     });
     let given_up =
+        corrected: (corrected > 0).then_some(corrected),
         (unmatched > 0).then(|| EventKind::OutcomesUnmatched { endpoint: name(), outcomes: unmatched });
     joined.into_iter().chain(given_up).collect()
 }
@@ -508,6 +502,7 @@ fn counted(rows: Vec<CountRow>) -> Result<OutcomeCounts> {
             OutcomeState::Duplicate => counts.duplicate += count,
             OutcomeState::Unmatched => counts.unmatched += count,
             OutcomeState::Matched => {
+            OutcomeState::Corrected => counts.corrected += count,
                 counts.matched += count;
                 counts.late += if is_late != 0 { count } else { 0 };
             }

@@ -1,10 +1,10 @@
 //! Whether inputs or predictions of a window look as the reference does.
 
 use serde::{Deserialize, Serialize};
-use tidemill_stats::drift::{ColumnDrift, Level, Verdict as Battery};
+use tidemill_stats::drift::{ColumnDrift, Level, PairDrift, Verdict as Battery};
 use tidemill_stats::multiple::Lord;
 
-use crate::verdict::{Evidence, Exposure, Moved, State, Verdict};
+use crate::verdict::{Evidence, Exposure, Moved, Parted, State, Verdict};
 
 /// A window beside its reference, as the battery of tests sees them.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,12 +37,13 @@ pub enum Side {
 const NAMED: usize = 20;
 
 /// Judges a window. False alarms are controlled over columns by the battery, and over windows by `lord`: a window is a discovery
-/// only where its p-value is below the level that all windows before it left. It is the least of the tests and of the categories that
-/// appeared or vanished, twice where there are both.
+/// only where its p-value is below the level that all windows before it left. It is the least of the tests of columns, of the categories that
+/// appeared or vanished, and of the pairs of columns, times how many of these three there are.
 pub(crate) fn judge(compared: &Compared, lord: &mut Lord, exposure: Exposure) -> Verdict {
     let battery = &compared.battery;
     let tested: Vec<f64> = battery.columns.iter().filter_map(|column| column.p_adjusted).collect();
-    let families = [tested.iter().copied().reduce(f64::min), battery.domain_p];
+    let pairs = battery.pairs.iter().map(|pair| pair.p_adjusted).reduce(f64::min);
+    let families = [tested.iter().copied().reduce(f64::min), battery.domain_p, pairs];
     let count = families.iter().flatten().count() as f64;
     let p = families.into_iter().flatten().reduce(f64::min).map(|least| (least * count).min(1.0));
     let level = lord.level();
@@ -54,6 +55,15 @@ pub(crate) fn judge(compared: &Compared, lord: &mut Lord, exposure: Exposure) ->
         .take(NAMED)
         .map(moved)
         .collect();
+    let parted: Vec<Parted> = battery
+        .pairs
+        .iter()
+        .filter(|pair| matches!(pair.level, Level::Major | Level::Minor))
+        .take(NAMED)
+        .map(parted)
+        .collect();
+    // Of a pair that parted neither column need have moved by itself.
+    let share = if battery.joint_level == Level::Major { battery.joint_share } else { battery.major_share };
     let evidence = Evidence::Drift {
         against: compared.against.clone(),
         rows_reference: compared.rows_reference,
@@ -62,6 +72,7 @@ pub(crate) fn judge(compared: &Compared, lord: &mut Lord, exposure: Exposure) ->
         p,
         level,
         columns: moved,
+        pairs: parted,
         skipped: compared.skipped.clone(),
     };
     let what = match compared.side {
@@ -82,8 +93,8 @@ pub(crate) fn judge(compared: &Compared, lord: &mut Lord, exposure: Exposure) ->
         }
         Level::Minor | Level::None => (State::Ok, battery.reason.clone()),
     };
-    let at_risk = if state == State::Broken { exposure.of_share(battery.major_share) } else { None };
-    Verdict { value: Some(battery.major_share), at_risk, evidence: Some(evidence), ..Verdict::of(state, why) }
+    let at_risk = if state == State::Broken { exposure.of_share(share) } else { None };
+    Verdict { value: Some(share), at_risk, evidence: Some(evidence), ..Verdict::of(state, why) }
 }
 
 fn moved(column: &ColumnDrift) -> Moved {
@@ -94,5 +105,16 @@ fn moved(column: &ColumnDrift) -> Moved {
         shift: column.shift,
         p: column.p_adjusted,
         why: column.reason.clone(),
+    }
+}
+
+fn parted(pair: &PairDrift) -> Parted {
+    Parted {
+        columns: [pair.columns.0.clone(), pair.columns.1.clone()],
+        level: pair.level,
+        reference: pair.reference,
+        current: pair.current,
+        p: pair.p_adjusted,
+        why: pair.words(),
     }
 }

@@ -37,4 +37,4 @@ pub use releases::{AnsweredBy, Metrics, OverReleases, Relation, ReleaseMean, Rel
 pub use restate::{Again, Ago, Restated, Was, restate, turn};
 pub use tidemill_project::{Columns, Detector, Monitor, Receiver, Reference, StreamOf};
 pub use tidemill_stats::drift::Level;
-pub use verdict::{Evidence, Exposure, Moved, State, Verdict, Without};
+pub use verdict::{Evidence, Exposure, Moved, Parted, State, Verdict, Without};

@@ -99,12 +99,16 @@ pub enum Evidence {
         rows: u64,
         /// Share of columns that moved much, weighted by importance.
         major_share: f64,
-        /// p-value of the window: the smallest over columns after Benjamini and Hochberg's correction.
+        /// p-value of the window: the smallest over columns, and over pairs of columns, after Benjamini and Hochberg's correction, times how
+        /// many families of tests there are.
         p: Option<f64>,
         /// The level that p had to reach, from all windows before (LORD++).
         level: f64,
         /// The columns that moved, by importance times shift, the largest first; at most 20.
         columns: Vec<Moved>,
+        /// The pairs of columns that no longer go together as they did, the largest change first; at most 20.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pairs: Vec<Parted>,
         /// Columns that were not compared.
         skipped: Vec<String>,
     },
@@ -207,6 +211,23 @@ pub struct Moved {
     /// p-value after correction over columns.
     pub p: Option<f64>,
     /// Why, in words.
+    pub why: String,
+}
+
+/// A pair of columns that no longer go together as they did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Parted {
+    /// Their names.
+    pub columns: [String; 2],
+    /// `major` or `minor`.
+    pub level: tidemill_stats::drift::Level,
+    /// Spearman's correlation of the reference.
+    pub reference: f64,
+    /// The same of the window.
+    pub current: f64,
+    /// p-value after correction over pairs.
+    pub p: f64,
+    /// What became of them, in words; of a column of categories it names the category.
     pub why: String,
 }
 

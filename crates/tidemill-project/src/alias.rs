@@ -2,15 +2,21 @@
 //!
 //! Only names and shapes change; places in the text stay, so that messages point to what the author wrote.
 
+use serde_json::Number;
+
 use crate::node::{Entry, Kind, Node};
 
 /// Their name and ours.
-const RULES: [(&str, &str); 32] = [
+const RULES: [(&str, &str); 42] = [
     ("accepted_range", "between"),
     ("accepted_values", "in_set"),
     ("compound_unique", "unique"),
     ("duplicate", "unique"),
+    ("expect_column_max_to_be_between", "quantile_between"),
     ("expect_column_mean_to_be_between", "mean_between"),
+    ("expect_column_median_to_be_between", "quantile_between"),
+    ("expect_column_min_to_be_between", "quantile_between"),
+    ("expect_column_pair_values_a_to_be_greater_than_b", "compare"),
     ("expect_column_proportion_of_null_values_to_be_between", "null_share"),
     ("expect_column_stdev_to_be_between", "std_between"),
     ("expect_column_sum_to_be_between", "sum_between"),
@@ -20,6 +26,7 @@ const RULES: [(&str, &str); 32] = [
     ("expect_column_values_to_be_decreasing", "monotonic"),
     ("expect_column_values_to_be_in_set", "in_set"),
     ("expect_column_values_to_be_increasing", "monotonic"),
+    ("expect_column_values_to_be_null", "null_share"),
     ("expect_column_values_to_be_unique", "unique"),
     ("expect_column_values_to_match_regex", "regex"),
     ("expect_column_values_to_not_be_in_set", "not_in_set"),
@@ -27,9 +34,14 @@ const RULES: [(&str, &str); 32] = [
     ("expect_column_values_to_not_match_regex", "not_regex"),
     ("expect_compound_columns_to_be_unique", "unique"),
     ("expect_table_column_count_to_be_between", "column_count"),
+    ("expect_table_column_count_to_equal", "column_count"),
     ("expect_table_row_count_to_be_between", "row_count"),
+    ("expect_table_row_count_to_equal", "row_count"),
     ("length_between", "length"),
     ("match_regex", "regex"),
+    ("max_between", "quantile_between"),
+    ("median_between", "quantile_between"),
+    ("min_between", "quantile_between"),
     ("not_accepted_values", "not_in_set"),
     ("not_match_regex", "not_regex"),
     ("null_share_between", "null_share"),
@@ -41,7 +53,7 @@ const RULES: [(&str, &str); 32] = [
 ];
 
 /// Their keys inside of a rule and ours.
-const KEYS: [(&str, &str); 8] = [
+const KEYS: [(&str, &str); 10] = [
     ("min_value", "min"),
     ("max_value", "max"),
     ("value_set", "values"),
@@ -50,6 +62,8 @@ const KEYS: [(&str, &str); 8] = [
     ("column_list", "columns"),
     ("combination_of_columns", "columns"),
     ("strictly", "strict"),
+    ("column_A", "left"),
+    ("column_B", "right"),
 ];
 
 /// Renames what stands under `data: …: expect:`.
@@ -79,19 +93,59 @@ fn expectation(node: &mut Node) {
             "not_null" | "unique" => columns(&mut entry.value),
             "foreign_key" => reference(&mut entry.value),
             "monotonic" if theirs.ends_with("decreasing") => {
-                let span = entry.key_span.clone();
-                if let Kind::Map(inside) = &mut entry.value.kind {
-                    inside.push(Entry {
-                        key: "order".to_owned(),
-                        key_span: span.clone(),
-                        value: Node::new(Kind::String("decreasing".to_owned()), span),
-                    });
+                put(entry, "order", Kind::String("decreasing".to_owned()));
+            }
+            "quantile_between" => {
+                if let Some(quantile) = quantile(&theirs) {
+                    put(entry, "quantile", Kind::Number(quantile));
                 }
+            }
+            "compare" if theirs != entry.key => {
+                let or_equal = taken(entry, "or_equal");
+                let is_wide = matches!(or_equal.map(|value| value.kind), Some(Kind::Bool(true)));
+                put(entry, "is", Kind::String(if is_wide { ">=" } else { ">" }.to_owned()));
+            }
+            "row_count" | "column_count" if theirs.ends_with("_to_equal") => {
+                if let Some(value) = taken(entry, "value") {
+                    put(entry, "min", value.kind.clone());
+                    put(entry, "max", value.kind);
+                }
+            }
+            "null_share" if theirs.ends_with("_to_be_null") => {
+                // The share of rows that must hold is here the share of nulls.
+                let mostly = moved.iter().position(|other: &Entry| other.key == "mostly");
+                let least = mostly.map(|place| moved.remove(place).value.kind);
+                put(entry, "min", least.unwrap_or_else(|| Kind::Number(1.into())));
             }
             _ => {}
         }
     }
     entries.extend(moved);
+}
+
+/// The quantile that a rule of another name means.
+fn quantile(theirs: &str) -> Option<Number> {
+    match theirs {
+        "min_between" | "expect_column_min_to_be_between" => Some(0.into()),
+        "median_between" | "expect_column_median_to_be_between" => Number::from_f64(0.5),
+        "max_between" | "expect_column_max_to_be_between" => Some(1.into()),
+        _ => None,
+    }
+}
+
+/// Adds what a rule's name says to what stands in it.
+fn put(rule: &mut Entry, key: &str, kind: Kind) {
+    let span = rule.key_span.clone();
+    if let Kind::Map(inside) = &mut rule.value.kind {
+        inside.push(Entry { key: key.to_owned(), key_span: span.clone(), value: Node::new(kind, span) });
+    }
+}
+
+/// Takes a key out of a rule.
+fn taken(rule: &mut Entry, key: &str) -> Option<Node> {
+    let Kind::Map(inside) = &mut rule.value.kind else { return None };
+    let place = inside.iter().position(|entry| entry.key == key)?;
+    Some(inside.remove(place).value)
 }
 
 /// Their name becomes ours.
@@ -175,6 +229,14 @@ data:
       - relationships: {column: tailnum, to: \"ref('planes')\", field: tailnum}
       - expect_column_values_to_match_regex: {column: carrier, regex: '^..$'}
       - expect_column_values_to_be_decreasing: {column: a}
+      - expect_column_min_to_be_between: {column: distance, min_value: 0}
+      - expect_column_max_to_be_between: {column: distance, max_value: 6000}
+      - median_between: {column: distance, min: 200, max: 2000}
+      - expect_column_pair_values_a_to_be_greater_than_b: {column_A: a, column_B: b}
+      - expect_column_pair_values_a_to_be_greater_than_b: {column_A: a, column_B: b, or_equal: true, mostly: 0.9}
+      - expect_table_row_count_to_equal: {value: 336776}
+      - expect_column_values_to_be_null: {column: note}
+      - expect_column_values_to_be_null: {column: note, mostly: 0.5}
 ";
         let ours = "
 project: p
@@ -191,6 +253,14 @@ data:
       - foreign_key: {columns: [tailnum], to: planes, key: [tailnum]}
       - regex: {column: carrier, pattern: '^..$'}
       - monotonic: {column: a, order: decreasing}
+      - quantile_between: {column: distance, quantile: 0, min: 0}
+      - quantile_between: {column: distance, quantile: 1, max: 6000}
+      - quantile_between: {column: distance, quantile: 0.5, min: 200, max: 2000}
+      - compare: {left: a, is: '>', right: b}
+      - {compare: {left: a, is: '>=', right: b}, mostly: 0.9}
+      - row_count: {min: 336776, max: 336776}
+      - null_share: {column: note, min: 1}
+      - null_share: {column: note, min: 0.5}
 ";
         let expect =
             |text| parse(text, "tidemill.yaml").map(|project| project.data["flights"].expect.clone());

@@ -158,6 +158,9 @@ impl Meter {
             if let Some(log) = serving.log() {
                 registry.register_collector(Box::new(RecordsPage(log.clone())));
             }
+            if let Some(outcomes) = serving.outcomes() {
+                registry.register_collector(Box::new(outcomes.clone()));
+            }
         }
         monitoring::meter::register(app, &mut registry).await;
         let mut page = String::new();

@@ -188,7 +188,7 @@ pub(crate) struct Standing {
     late: u64,
     /// No record fits yet; tried again when records arrive.
     waiting: u64,
-    /// The request had one of the name already; the first counts.
+    /// Say what the request's outcome of the name says already.
     duplicate: u64,
     /// No record fitted within the declared time; kept, and not tried any more.
     unmatched: u64,
@@ -208,6 +208,8 @@ pub(crate) struct StandingAnswer {
     data: Standing,
 }
 
+    /// Stand no longer: another of the request, later by its time, says otherwise.
+    corrected: u64,
 impl Taken {
     fn reject(&mut self, rejected: Vec<Rejected>) {
         self.rejected += rejected.len() as u64;
@@ -370,6 +372,7 @@ mod tests {
 
     use super::*;
 
+        corrected: counts.corrected,
     async fn api(dir: &std::path::Path) -> (OutcomeApi, Db) {
         let clock = Arc::new(FixedClock::new(Timestamp::from_millis(1_000)));
         let db = Db::open(dir.join("t.db").to_str().unwrap(), clock.clone()).await.unwrap();
@@ -408,8 +411,7 @@ mod tests {
         let request = Request::get("/api/v1/endpoints/loans%2F1/outcomes").body(Body::empty()).unwrap();
         let response = api.clone().routes::<()>().oneshot(request).await.unwrap();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        let expected =
-            r#"{"data":{"matched":0,"late":0,"waiting":12002,"duplicate":0,"unmatched":0,"newest":12002}}"#;
+        let expected = r#"{"data":{"matched":0,"late":0,"waiting":12002,"duplicate":0,"corrected":0,"unmatched":0,"newest":12002}}"#;
         assert_eq!(bytes, expected);
     }
 

@@ -15,6 +15,7 @@ pub mod association;
 pub mod beyond;
 pub mod categorical;
 pub mod correlation;
+pub mod dependence;
 pub mod divergence;
 pub mod drift;
 pub mod estimate;

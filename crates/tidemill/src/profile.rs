@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::datatypes::Schema;
 use tidemill_core::Digest;
 use tidemill_data::expect::Others;
+use tidemill_data::profile::SAMPLED;
 use tidemill_data::{Error, Format, Profile, ProfileOptions, Table};
 use tidemill_project::Resolved;
 use tidemill_store::{Checkout, Entry};
@@ -15,7 +16,7 @@ use tidemill_store::{Checkout, Entry};
 use crate::app::App;
 
 /// Layout and fineness of the profiles that are kept; another number makes them anew.
-const FORM: &str = "3";
+const FORM: &str = "4";
 
 /// Scratch folders made by this process.
 static MADE: AtomicU64 = AtomicU64::new(0);
@@ -159,6 +160,7 @@ pub(crate) fn declared_format(dataset: &str, source: &str, app: &App<'_>) -> Opt
     Format::meant(declared.format?, declared.path.as_slice(), source)
 }
 
+                sample: SAMPLED,
 /// The format that the project declares for the dataset with this very path.
 fn declared_at(path: &str, app: &App<'_>) -> Option<Format> {
     let found =

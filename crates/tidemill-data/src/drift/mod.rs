@@ -7,6 +7,7 @@
 pub(crate) mod inputs;
 mod joint;
 mod profiles;
+mod sampled;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use arrow::datatypes::Schema;
 use serde::{Deserialize, Serialize};
 use tidemill_core::Progress;
 pub use tidemill_stats::drift::{ColumnDrift, DomainClassifier, Level, Rules, TestKind, Verdict};
-use tidemill_stats::drift::{Measured, Pair, judge};
+use tidemill_stats::drift::{Measured, Pair, Sampled, judge};
 
 pub use self::joint::{Samples, samples};
 use crate::{ColumnType, Error, Profile, SchemaDiff, SchemaField, Table};
@@ -33,8 +34,10 @@ pub struct DriftOptions {
     pub categorical: Vec<String>,
     /// How much the model uses each column, in any unit.
     pub importance: BTreeMap<String, f64>,
-    /// Whether correlations of numeric columns are compared too.
+    /// Whether correlations of numeric columns are compared too, on all rows.
     pub pairs: bool,
+    /// Whether pairs of columns, those of categories among them, are compared by the samples of rows that two profiles have.
+    pub sampled: bool,
     /// How well a classifier tells rows of the two sides apart, where somebody trained one; [`samples`] are what it takes.
     pub classifier: Option<DomainClassifier>,
     /// Bytes of values held at a time while rows are compared.
@@ -50,6 +53,7 @@ impl Default for DriftOptions {
             categorical: Vec::new(),
             importance: BTreeMap::new(),
             pairs: true,
+            sampled: false,
             classifier: None,
             memory: 256 << 20,
         }
@@ -146,17 +150,36 @@ fn of_role(chosen: &[Chosen], role: Role) -> Vec<&Chosen> {
     chosen.iter().filter(|column| column.role == role).collect()
 }
 
-/// Names of two columns, and r with the number of rows on either side.
-type FoundPair = ([String; 2], (f64, f64), (f64, f64));
+/// Two columns with their correlation and the number of rows on either side.
+struct FoundPair {
+    columns: [String; 2],
+    reference: (f64, f64),
+    current: (f64, f64),
+    /// What a test on samples found; none where the correlations are of all rows.
+    sampled: Option<FoundSample>,
+}
+
+/// A test on samples of rows.
+struct FoundSample {
+    z: f64,
+    p: f64,
+    /// The categories that the correlation is of.
+    of: [Option<String>; 2],
+}
 
 /// The decision on what was measured.
 fn decide(measured: Vec<Measured>, found: &[FoundPair], options: &DriftOptions) -> Verdict {
     let pairs: Vec<Pair<'_>> = found
         .iter()
-        .map(|(columns, reference, current)| Pair {
-            columns: (&columns[0], &columns[1]),
-            reference: *reference,
-            current: *current,
+        .map(|pair| Pair {
+            columns: (&pair.columns[0], &pair.columns[1]),
+            reference: pair.reference,
+            current: pair.current,
+            sampled: pair.sampled.as_ref().map(|sampled| Sampled {
+                z: sampled.z,
+                p: sampled.p,
+                of: (sampled.of[0].as_deref(), sampled.of[1].as_deref()),
+            }),
         })
         .collect();
     judge(measured, &pairs, options.classifier, &options.rules)

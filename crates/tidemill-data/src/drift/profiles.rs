@@ -4,7 +4,9 @@ use rayon::prelude::*;
 use tidemill_stats::drift::Measured;
 
 use super::inputs::{Input, InputValues};
-use super::{Chosen, DriftOptions, DriftReport, FoundPair, Role, choose, decide, of_role, schema_of, skew};
+use super::{
+    Chosen, DriftOptions, DriftReport, FoundPair, Role, choose, decide, of_role, sampled, schema_of, skew,
+};
 use crate::{Error, Profile};
 
 pub(super) fn compare(
@@ -22,7 +24,10 @@ pub(super) fn compare(
     });
     let measured: Vec<Measured> = inputs.par_iter().map(|input| input.measure(&options.rules)).collect();
     let numeric = of_role(&chosen, Role::Numeric);
-    let found = if options.pairs { pairs(reference, current, &numeric) } else { Vec::new() };
+    let mut found = if options.pairs { pairs(reference, current, &numeric) } else { Vec::new() };
+    if options.sampled {
+        found.extend(sampled::pairs(reference, current, &chosen, options));
+    }
     Ok(DriftReport {
         rows_reference: reference.rows(),
         rows_current: current.rows(),
@@ -54,7 +59,12 @@ pub(super) fn pairs(reference: &Profile, current: &Profile, numeric: &[&Chosen])
             let same =
                 |other: &[String; 2]| *other == columns || (other[0] == columns[1] && other[1] == columns[0]);
             let (_, after, count) = after.iter().find(|(other, _, _)| same(other))?;
-            Some((columns, (r, rows as f64), (*after, *count as f64)))
+            Some(FoundPair {
+                columns,
+                reference: (r, rows as f64),
+                current: (*after, *count as f64),
+                sampled: None,
+            })
         })
         .collect()
 }

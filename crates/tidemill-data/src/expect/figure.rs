@@ -173,7 +173,13 @@ pub(super) fn judge(
             }
             let bounds = Bounds { column: column.clone(), min: *min, max: *max };
             let (found, error) = profile.quantile(column, *quantile).unzip();
-            figure(result, &format!("quantile {quantile}"), found, &bounds);
+            let what = match *quantile {
+                0.0 => "least value".to_owned(),
+                0.5 => "median".to_owned(),
+                1.0 => "largest value".to_owned(),
+                quantile => format!("quantile {quantile}"),
+            };
+            figure(result, &what, found, &bounds);
             if let Some(error) = error.filter(|error| *error > 0.0) {
                 result.message.push_str(&format!(", its rank within {:.2} %", error * 100.0));
             }

@@ -11,6 +11,7 @@ use tidemill_core::{Progress, Unit};
 use super::column::ColumnProfile;
 use super::numbers::Bins;
 use super::relations::Relations;
+use super::rows::{Heap, RowSample};
 use super::runs::Scratch;
 use super::{Profile, ProfileOptions};
 use crate::records::{HEAD, Hashed, Records};
@@ -24,6 +25,7 @@ pub struct ProfileBuilder {
     columns: Vec<ColumnProfile>,
     scratch: Vec<Scratch>,
     relations: Option<Relations>,
+    sample: Option<(RowSample, Heap)>,
     keys: Option<(Records, Hashed)>,
     rows: u64,
     only_relations: bool,
@@ -57,8 +59,10 @@ impl ProfileBuilder {
             let key = key.into_iter().map(|place| place as u32).collect();
             Relations::new(&columns, options.target.as_deref(), key)
         });
+        let sample =
+            (options.sample > 0).then(|| (RowSample::new(&columns, options.sample), Heap::default()));
         let scratch = columns.iter().map(|_| Scratch::default()).collect();
-        Ok(Self { columns, scratch, relations, keys, rows: 0, only_relations: false })
+        Ok(Self { columns, scratch, relations, sample, keys, rows: 0, only_relations: false })
     }
 
     /// Leaves the columns themselves out.
@@ -77,6 +81,9 @@ impl ProfileBuilder {
                 batch.num_columns(),
                 self.columns.len()
             )));
+        }
+        if let Some((sample, heap)) = &mut self.sample {
+            sample.update(batch, self.rows, heap)?;
         }
         self.rows += batch.num_rows() as u64;
         // Columns side by side: none depends on another, so the result does not depend on threads.
@@ -110,7 +117,8 @@ impl ProfileBuilder {
             }
             key.exact = Some(repeated);
         }
-        Ok(Profile { rows: self.rows, columns: self.columns, relations: self.relations })
+        let sample = self.sample.map(|(sample, _)| sample);
+        Ok(Profile { rows: self.rows, columns: self.columns, relations: self.relations, sample })
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Version 1 has every register of a sketch of different values. Version 2 has those alone that are not 0 where they are
 //! few: those of an hour were most of a profile's bytes and of the time to read it. Version 3 has every column beside the target, version 4
-//! the words of texts.
+//! the words of texts, version 5 a sample of rows.
 
 use std::collections::BTreeMap;
 
@@ -23,11 +23,12 @@ use super::kll::Kll;
 use super::moments::{CoMoments, Moments};
 use super::numbers::{Bins, Numbers};
 use super::relations::{Key, MOST_CORRELATED, Relations};
+use super::rows::{MOST_COLUMNS, MOST_ROWS, RowSample};
 use super::words::Words;
 use crate::ColumnType;
 
 const MAGIC: &[u8; 4] = b"TMPF";
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 const OLDEST: u16 = 1;
 /// Largest body that is unpacked.
 const LARGEST: usize = 256 << 20;
@@ -63,6 +64,9 @@ fn write_body(profile: &Profile, version: u16) -> Vec<u8> {
         write_column(&mut body, column, version);
     }
     body.option(profile.relations.as_ref(), write_relations);
+    if version > 4 {
+        body.option(profile.sample.as_ref(), write_sample_of_rows);
+    }
     body.0
 }
 
@@ -108,10 +112,11 @@ fn read_version(body: &[u8], version: u16) -> Read<Profile> {
     let columns = body.many(16, |from| read_column(from, version))?;
     let count = columns.len() as u32;
     let relations = body.option(|body| read_relations(body, count, version))?;
+    let sample = if version > 4 { body.option(|body| read_sample_of_rows(body, count))? } else { None };
     if !body.0.is_empty() {
         return Err(format!("{} bytes follow its end", body.0.len()));
     }
-    Ok(Profile { rows, columns, relations })
+    Ok(Profile { rows, columns, relations, sample })
 }
 
 fn write_column(out: &mut Writer, column: &ColumnProfile, version: u16) {
@@ -488,6 +493,42 @@ fn read_relations(from: &mut Reader<'_>, columns: u32, version: u16) -> Read<Rel
         })?,
     };
     Ok(Relations { null_together, numeric, pairs, key, associations })
+}
+
+fn write_sample_of_rows(out: &mut Writer, sample: &RowSample) {
+    out.number(sample.most as u64);
+    write_places(out, &sample.columns);
+    sample.numbers.iter().for_each(|&number| out.byte(u8::from(number)));
+    out.number(sample.priorities.len() as u64);
+    sample.priorities.iter().for_each(|&priority| out.word(priority));
+    for cell in sample.cells.iter().flatten() {
+        out.0.extend_from_slice(&cell.to_le_bytes());
+    }
+}
+
+fn read_sample_of_rows(from: &mut Reader<'_>, columns: u32) -> Read<RowSample> {
+    let most = usize::try_from(from.number()?).unwrap_or(usize::MAX);
+    if most > MOST_ROWS {
+        return Err(format!("it has a sample of {most} rows"));
+    }
+    let columns = from.many(1, |from| read_place(from, columns))?;
+    if columns.len() > MOST_COLUMNS {
+        return Err(format!("{} columns are sampled", columns.len()));
+    }
+    let numbers = columns.iter().map(|_| Ok(from.byte()? != 0)).collect::<Read<Vec<bool>>>()?;
+    let priorities = from.many(8, Reader::word)?;
+    if priorities.len() > most {
+        return Err(format!("it has {} rows in a sample of {most}", priorities.len()));
+    }
+    let cell = |from: &mut Reader<'_>| -> Read<u32> {
+        let bytes = from.take(4)?;
+        Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    };
+    let mut cells = Vec::with_capacity(columns.len());
+    for _ in &columns {
+        cells.push((0..priorities.len()).map(|_| cell(from)).collect::<Read<Vec<u32>>>()?);
+    }
+    Ok(RowSample { most, columns, numbers, priorities, cells })
 }
 
 fn write_places(out: &mut Writer, places: &[u32]) {

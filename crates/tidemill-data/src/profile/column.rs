@@ -21,7 +21,7 @@ const ALL_WORDS: u64 = 100_000;
 const SOME_WORDS: u64 = 8;
 
 /// Seed of the hashes; all profiles share it, so that they merge.
-const SEED: u64 = 0x7469_6465_6d69_6c6c;
+pub(super) const SEED: u64 = 0x7469_6465_6d69_6c6c;
 
 /// What is kept of a column.
 #[derive(Clone, Debug, PartialEq)]

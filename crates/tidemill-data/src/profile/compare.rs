@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
+use tidemill_stats::dependence::Cells;
 use tidemill_stats::sample::Moments;
 
 use super::column::ColumnProfile;
 use super::frequent::{Frequent, Sample};
 use super::mask::{mask, outline};
+use super::rows::short;
 use super::words::Words;
 use super::{Profile, describe};
 use crate::ColumnType;
@@ -137,6 +139,31 @@ impl Profile {
     pub fn reference_counts(&self, name: &str) -> Option<(Vec<u64>, u64)> {
         let bins = self.find(name)?.numbers.bins.as_ref()?;
         Some((bins.counts.clone(), bins.outside))
+    }
+
+    /// The sampled values of a column: its numbers, or codes of its categories. `None` without a sample of it.
+    pub(crate) fn sampled(&self, name: &str, are_numbers: bool) -> Option<Cells> {
+        let sample = self.rows_sampled()?;
+        let place = self.columns.iter().position(|column| column.name == name)? as u32;
+        if are_numbers {
+            return sample.numbers_of(place).map(Cells::Numbers);
+        }
+        sample.codes_of(place).map(Cells::Categories)
+    }
+
+    /// The value of a column with this code, where it is among the frequent ones.
+    pub(crate) fn label_of(&self, name: &str, code: u32) -> Option<String> {
+        let column = self.find(name)?;
+        let is_it = |hash: u64, value: &Sample| match value {
+            Sample::Float(number) => (*number as f32).to_bits() == code,
+            Sample::Int(number) if column.column_type == ColumnType::Int => {
+                (*number as f32).to_bits() == code
+            }
+            _ => short(hash) == code,
+        };
+        let (_, value, _) = column.frequent.entries().find(|&(hash, value, _)| is_it(hash, value))?;
+        let value = describe::show(value, column.column_type, &column.data_type);
+        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     }
 
     /// Pairs of columns with r and the number of rows.

@@ -50,6 +50,12 @@ impl Profile {
             }
         };
         rayon::join(merge_columns, merge_relations);
+        for other in others {
+            match (&mut self.sample, &other.sample) {
+                (Some(mine), Some(theirs)) if mine.fits(theirs) => mine.merge(theirs),
+                (mine, _) => *mine = None,
+            }
+        }
         self.rows += others.iter().map(|other| other.rows).sum::<u64>();
         Ok(())
     }

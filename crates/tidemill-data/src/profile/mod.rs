@@ -19,6 +19,7 @@ mod merge;
 mod moments;
 mod numbers;
 mod relations;
+mod rows;
 mod runs;
 mod stats;
 mod words;
@@ -33,7 +34,9 @@ pub use self::build::ProfileBuilder;
 pub(crate) use self::codec::read_body;
 use self::column::ColumnProfile;
 pub(crate) use self::describe::time_text;
+use self::frequent::Sample;
 use self::relations::Relations;
+use self::rows::RowSample;
 pub(crate) use self::runs::ordered;
 pub use self::stats::{
     Association, AssociationKind, Bar, ColumnStats, Correlation, Distinct, Duplicates, MissingTogether,
@@ -49,7 +52,12 @@ pub struct Profile {
     columns: Vec<ColumnProfile>,
     /// `None` where only columns were asked for.
     relations: Option<Relations>,
+    /// `None` where none was asked for.
+    sample: Option<RowSample>,
 }
+
+/// Rows of a sample that is drawn for windows and what they are compared with: changes of correlations by a tenth show in so many.
+pub const SAMPLED: usize = 2_000;
 
 /// What a profile holds, and how finely.
 #[derive(Clone, Debug)]
@@ -68,6 +76,8 @@ pub struct ProfileOptions {
     pub key_memory: usize,
     /// Counts are also kept between the deciles of these columns, so that comparing with it is exact.
     pub reference: Option<Arc<Profile>>,
+    /// Rows that are sampled, so that what pairs of columns have to do with each other can be compared: [`SAMPLED`], or 0 for none.
+    pub sample: usize,
 }
 
 impl ProfileOptions {
@@ -81,6 +91,7 @@ impl ProfileOptions {
             key: Vec::new(),
             key_memory: 64 << 20,
             reference: None,
+            sample: 0,
         }
     }
 
@@ -131,6 +142,17 @@ impl Profile {
         self.rows
     }
 
+    /// The sampled rows.
+    fn rows_sampled(&self) -> Option<&RowSample> {
+        self.sample.as_ref()
+    }
+
+    /// Without its sample of rows, which is much of its bytes.
+    #[must_use]
+    pub fn without_sample(self) -> Self {
+        Self { sample: None, ..self }
+    }
+
     fn find(&self, name: &str) -> Option<&ColumnProfile> {
         self.columns.iter().find(|column| column.name == name)
     }
@@ -150,9 +172,20 @@ impl Profile {
         self.find(name).map(describe::describe)
     }
 
-    /// A quantile of a column of numbers, and by how much its rank may be off.
+    /// A quantile of a column of numbers, and by how much its rank may be off. The least and the largest value are exact.
     pub fn quantile(&self, column: &str, probability: f64) -> Option<(f64, f64)> {
-        let sketch = &self.find(column)?.numbers.quantiles;
+        let column = self.find(column)?;
+        let end = match probability {
+            0.0 => column.min.as_ref(),
+            1.0 => column.max.as_ref(),
+            _ => None,
+        };
+        match end {
+            Some(Sample::Float(value)) => return Some((*value, 0.0)),
+            Some(Sample::Int(value)) => return Some((*value as f64, 0.0)),
+            Some(Sample::Text(_)) | None => {}
+        }
+        let sketch = &column.numbers.quantiles;
         Some((*sketch.quantiles(&[probability])?.first()?, sketch.rank_error()))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use serde_json::json;
 use tidemill_core::Timestamp;
 use tidemill_core::declare::{Expectation, Severity};
@@ -249,6 +249,27 @@ fn rules_on_figures() {
     assert_eq!(results[5].message, "the share of nulls of `value` is 0.2, more than 0.1");
     assert_eq!(results[5].observed, Some(0.2));
     assert_eq!(results[7].message, "column `name` is string, not a number");
+}
+
+/// A sketch of many values forgets the ends; a rule on them does not.
+#[test]
+fn the_least_and_the_largest_value_are_exact() {
+    let values: Int64Array = (0..200_000_i64).map(|row| Some((row * 7_919) % 200_000 - 3)).collect();
+    let batch = RecordBatch::try_from_iter([("x", Arc::new(values) as ArrayRef)]).unwrap();
+    let results = check_in(
+        &Table::from_batches(batch.schema(), vec![batch]).unwrap(),
+        &Two(people(), people()),
+        json!([
+            {"quantile_between": {"column": "x", "quantile": 0, "min": -3, "max": -3}},
+            {"quantile_between": {"column": "x", "quantile": 1, "min": 199_996, "max": 199_996}},
+            {"quantile_between": {"column": "x", "quantile": 0, "min": 0}},
+            {"quantile_between": {"column": "x", "quantile": 0.5, "min": 98_000, "max": 102_000}},
+        ]),
+    );
+    let passed: Vec<bool> = results.iter().map(|result| result.passed).collect();
+    assert_eq!(passed, [true, true, false, true], "{results:#?}");
+    assert_eq!(results[2].message, "the least value of `x` is -3, less than 0");
+    assert!(results[3].message.starts_with("the median of `x` is "), "{}", results[3].message);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Outcomes are found by an index, however many others there are.
 
-use super::{OF_STATE, TAKEN};
+use super::OF_STATE;
+use super::correct::HELD;
 use crate::backend::plans;
 
 #[tokio::test]
@@ -19,7 +20,7 @@ async fn what_a_request_has_already_is_found_by_the_request() {
         "(SELECT v.column1 AS endpoint, v.column2 AS matched_id, v.column3 AS matched_row, v.column4 AS name
         FROM (VALUES {values}) AS v) AS r"
     );
-    for plan in plans(&TAKEN.replace("{rows}", &rows), &[]).await {
+    for plan in plans(&HELD.replace("{rows}", &rows), &[]).await {
         assert!(plan.contains("outcome_by_match ") && !plan.contains("outcome_by_state"), "{plan}");
         assert!(!plan.contains("SCAN o"), "{plan}");
     }

@@ -1,7 +1,7 @@
 //! Parts of the inference log, and outcomes.
 
 use tidemill_core::{Actor, EventKind, Timestamp};
-use tidemill_db::outcomes::{DAY_MS, DayOfOutcomes, Match, Outcome, OutcomeCounts, OutcomeState};
+use tidemill_db::outcomes::{DAY_MS, DayOfOutcomes, Match, Outcome, OutcomeCounts, OutcomeState, Settled};
 use tidemill_db::records::{NewRecordPart, RecordFilter};
 use tidemill_db::{EventFilter, Keep, Order};
 
@@ -12,8 +12,9 @@ on_both!(
     parts_are_found_by_endpoint_and_time,
     parts_are_kept_by_collections_until_they_are_dropped,
     outcomes_wait_are_matched_and_counted,
-    the_first_outcome_of_a_row_counts,
+    the_last_outcome_of_a_row_stands,
     what_is_sent_again_is_stored_once,
+    what_was_given_up_is_tried_again_when_it_is_sent_again,
     outcomes_are_counted_by_day,
 );
 
@@ -148,7 +149,10 @@ async fn outcomes_wait_are_matched_and_counted(f: Fixture) {
     settled[0].is_late = true;
     settled[1].matched = matched("r9", Some(2));
     (settled[2].tested_part, settled[2].is_tried) = (7, true);
-    let states = f.db.settle_outcomes("loans", &settled, at(60)).await.unwrap();
+    let Settled { states, corrected: 0 } = f.db.settle_outcomes("loans", &settled, at(60)).await.unwrap()
+    else {
+        panic!("nothing was said before")
+    };
     assert_eq!(states, [OutcomeState::Matched, OutcomeState::Matched, OutcomeState::Waiting]);
     let counts = f.db.outcome_counts("loans").await.unwrap();
     assert_eq!(f.db.all_outcome_counts().await.unwrap(), counts);
@@ -167,7 +171,8 @@ async fn outcomes_wait_are_matched_and_counted(f: Fixture) {
     // What only waits on is not written again, and leaves no event.
     let head = f.db.log_head().await.unwrap().size;
     let again = Outcome { tested_part: 9, ..left[0].clone() };
-    assert_eq!(f.db.settle_outcomes("loans", &[again], at(60)).await.unwrap(), [OutcomeState::Waiting]);
+    let settled = f.db.settle_outcomes("loans", &[again], at(60)).await.unwrap();
+    assert_eq!(settled.states, [OutcomeState::Waiting]);
     let same = f.db.outcomes("loans", Some(OutcomeState::Waiting), 0, 10).await.unwrap();
     assert_eq!((same[0].tested_part, f.db.log_head().await.unwrap().size), (7, head));
     let joined = f.db.matched_outcomes("loans", at(40), at(41)).await.unwrap();
@@ -180,7 +185,8 @@ async fn outcomes_wait_are_matched_and_counted(f: Fixture) {
     );
     assert_eq!(f.db.endpoints_with_waiting_outcomes().await.unwrap(), ["loans"]);
     let given_up = Outcome { state: OutcomeState::Unmatched, ..left[0].clone() };
-    assert_eq!(f.db.settle_outcomes("loans", &[given_up], at(60)).await.unwrap(), [OutcomeState::Unmatched]);
+    let settled = f.db.settle_outcomes("loans", &[given_up], at(60)).await.unwrap();
+    assert_eq!(settled.states, [OutcomeState::Unmatched]);
     let counts = f.db.outcome_counts("loans").await.unwrap();
     assert_eq!((counts.waiting, counts.unmatched), (0, 1), "it is kept, and waits no more");
     assert!(f.db.endpoints_with_waiting_outcomes().await.unwrap().is_empty());
@@ -190,31 +196,94 @@ async fn outcomes_wait_are_matched_and_counted(f: Fixture) {
     let endpoint = "loans".to_owned();
     let expected = [
         EventKind::OutcomesReceived { endpoint: endpoint.clone(), outcomes: 3 },
-        EventKind::OutcomesJoined { endpoint: endpoint.clone(), matched: 2, late: 1, duplicate: 0 },
+        EventKind::OutcomesJoined {
+            endpoint: endpoint.clone(),
+            matched: 2,
+            late: 1,
+            duplicate: 0,
+            corrected: None,
+        },
         EventKind::OutcomesUnmatched { endpoint: endpoint.clone(), outcomes: 1 },
         EventKind::OutcomesRemoved { endpoint, outcomes: 3 },
     ];
     assert_eq!(events(&f).await, expected);
 }
 
-async fn the_first_outcome_of_a_row_counts(f: Fixture) {
-    f.db.add_outcomes(&ana(), &[outcome("r1", 1.0), outcome("r1", 0.0), outcome("r1", 3.0)]).await.unwrap();
-    let mut all = f.db.outcomes("loans", None, 0, 10).await.unwrap();
-    "amount".clone_into(&mut all[2].name);
-    all.iter_mut().for_each(|outcome| outcome.matched = matched("r1", None));
-    use OutcomeState::{Duplicate, Matched};
-    assert_eq!(f.db.settle_outcomes("loans", &all, at(60)).await.unwrap(), [Matched, Duplicate, Matched]);
-    f.db.add_outcomes(&ana(), &[outcome("r1", 5.0), outcome("r1", 6.0)]).await.unwrap();
-    let mut later = f.db.outcomes("loans", Some(OutcomeState::Waiting), 0, 10).await.unwrap();
-    later[0].matched = matched("r1", None);
-    later[1].matched = matched("r1", Some(0));
-    assert_eq!(f.db.settle_outcomes("loans", &later, at(60)).await.unwrap(), [Duplicate, Matched]);
-    let states: Vec<OutcomeState> =
-        f.db.outcomes("loans", None, 0, 10).await.unwrap().into_iter().map(|outcome| outcome.state).collect();
-    assert_eq!(states, [Matched, Duplicate, Matched, Duplicate, Matched]);
+/// Of several outcomes of a request the last one by its time stands; which came first does not matter, and what is said again is no news.
+async fn the_last_outcome_of_a_row_stands(f: Fixture) {
+    use OutcomeState::{Corrected, Duplicate, Matched};
+    let said = |number: f64, time: i64, received: i64| Outcome {
+        occurred_at: Some(at(time)),
+        received_at: at(received),
+        ..outcome("r1", number)
+    };
+    let settle = async |sent: &[Outcome], row: Option<u64>| {
+        f.db.add_outcomes(&ana(), sent).await.unwrap();
+        let mut waiting = f.db.outcomes("loans", Some(OutcomeState::Waiting), 0, 10).await.unwrap();
+        waiting.iter_mut().for_each(|outcome| outcome.matched = matched("r1", row));
+        f.db.settle_outcomes("loans", &waiting, at(60)).await.unwrap()
+    };
+    let stands = async || {
+        let found = f.db.matched_outcomes("loans", at(0), at(1_000)).await.unwrap();
+        found.iter().map(|outcome| outcome.number.unwrap()).collect::<Vec<_>>()
+    };
+    let became = |states: &[OutcomeState], corrected| Settled { states: states.to_vec(), corrected };
+    assert_eq!(settle(&[said(1.0, 10, 50), said(1.0, 10, 51)], None).await, became(&[Matched, Duplicate], 0));
+    let changes = f.db.outcome_changes("loans").await.unwrap();
+    // Another is said of a later time: the window of the request has changed.
+    assert_eq!(settle(&[said(0.0, 20, 52)], None).await, became(&[Matched], 1));
+    assert_eq!((stands().await, f.db.outcome_changes("loans").await.unwrap()), (vec![0.0], changes + 1));
+    // The table is sent again, and one that is of a time between comes late.
+    let again = [said(1.0, 10, 53), said(0.0, 20, 53), said(7.0, 15, 53)];
+    assert_eq!(settle(&again, None).await, became(&[Duplicate, Duplicate, Corrected], 1));
+    assert_eq!((stands().await, f.db.outcome_changes("loans").await.unwrap()), (vec![0.0], changes + 1));
+    // Of the same time it is the one that came last, but what was said of that time before is no news.
+    assert_eq!(settle(&[said(3.0, 20, 54)], None).await, became(&[Matched], 1));
+    assert_eq!(settle(&[said(0.0, 20, 55)], None).await, became(&[Duplicate], 0));
+    let paid = Outcome { number: None, text: Some("paid".to_owned()), ..said(0.0, 20, 56) };
+    assert_eq!(settle(&[paid.clone(), paid], None).await, became(&[Matched, Duplicate], 1));
+    let text = f.db.matched_outcomes("loans", at(0), at(1_000)).await.unwrap()[0].text.clone();
+    assert_eq!(text.as_deref(), Some("paid"));
+    // Without a time it is that of their coming; of a row alone it is another outcome, as it is of another name.
+    let amount = Outcome { name: "amount".to_owned(), ..outcome("r1", 5.0) };
+    assert_eq!(settle(&[outcome("r1", 9.0), amount], None).await, became(&[Matched, Matched], 1));
+    assert_eq!(settle(&[outcome("r1", 6.0)], Some(0)).await, became(&[Matched], 0));
+    let counts = f.db.outcome_counts("loans").await.unwrap();
+    let expected = OutcomeCounts { matched: 3, duplicate: 5, corrected: 5, ..OutcomeCounts::default() };
+    assert_eq!(counts, expected);
     // What is settled stays as it is.
-    f.db.settle_outcomes("loans", &later, at(60)).await.unwrap();
-    assert_eq!(f.db.outcome_counts("loans").await.unwrap().matched, 3);
+    let all = f.db.outcomes("loans", None, 0, 50).await.unwrap();
+    f.db.settle_outcomes("loans", &all, at(60)).await.unwrap();
+    assert_eq!(f.db.outcome_counts("loans").await.unwrap().waiting, 0);
+    let told: Vec<u64> = events(&f)
+        .await
+        .into_iter()
+        .filter_map(|kind| match kind {
+            EventKind::OutcomesJoined { corrected, .. } => corrected,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.iter().take(5).sum::<u64>(), 5);
+}
+
+/// What found no request for its time is looked up again when it is sent once more, under a number of its own.
+async fn what_was_given_up_is_tried_again_when_it_is_sent_again(f: Fixture) {
+    let once = async |outcomes: &[Outcome]| f.db.add_outcomes_once(&ana(), outcomes).await.unwrap();
+    assert_eq!(once(&[outcome("r1", 1.0), outcome("r2", 1.0)]).await, 2);
+    let mut waiting = f.db.outcomes("loans", Some(OutcomeState::Waiting), 0, 10).await.unwrap();
+    waiting[0].matched = matched("r1", None);
+    waiting[1].state = OutcomeState::Unmatched;
+    (waiting[1].tested_part, waiting[1].is_tried) = (7, true);
+    f.db.settle_outcomes("loans", &waiting, at(60)).await.unwrap();
+    let newest = f.db.newest_outcome().await.unwrap();
+    let again = Outcome { received_at: at(70), ..outcome("r2", 1.0) };
+    assert_eq!(once(&[outcome("r1", 1.0), again.clone(), again.clone()]).await, 1);
+    let counts = f.db.outcome_counts("loans").await.unwrap();
+    assert_eq!((counts.matched, counts.waiting, counts.unmatched), (1, 1, 0));
+    let waiting = f.db.outcomes("loans", Some(OutcomeState::Waiting), newest, 10).await.unwrap();
+    assert_eq!((waiting.len(), waiting[0].tested_part, waiting[0].received_at), (1, 0, at(70)));
+    assert_eq!(once(&[again]).await, 0, "it waits");
+    assert_eq!(f.db.outcome_counts_after("loans", newest).await.unwrap().waiting, 1);
 }
 
 async fn what_is_sent_again_is_stored_once(f: Fixture) {

@@ -10,4 +10,5 @@
 mod judge;
 mod levels;
 mod numbers;
+mod pairs;
 mod restate;

@@ -53,7 +53,9 @@ pub(super) async fn judge_windows(
     for ((watch, _), windows) in known.iter().zip(windows) {
         for window in windows {
             if is_compared(watch) || sources.store.is_some() && is_kept(watch, *window) {
-                wanted.entry((*window, watch.is_by_arrival())).or_default().profile = true;
+                let wanted = wanted.entry((*window, watch.is_by_arrival())).or_default();
+                wanted.profile = true;
+                wanted.pairs |= compares_pairs(watch);
             }
             let Kind::Monitor(monitor) = &watch.kind else {
                 ask(&mut wanted, (*window, false), objective.clone());
@@ -87,7 +89,9 @@ pub(super) async fn judge_windows(
     for (came, wanted) in stretches(wanted, spans, now.is_dated, between) {
         rows.extend(read_rows((sources.reader, sources.db), endpoint, came, now.is_dated, wanted).await?);
     }
-    let profiles = profiles(sources, &mut rows).await?;
+    // Nothing else reads the sample of a window that is over.
+    let keeps_samples = known.iter().any(|(watch, _)| compares_pairs(watch) && compares_with_before(watch));
+    let profiles = profiles(sources, &mut rows, keeps_samples).await?;
     let hidden = hidden(sources.db, endpoint).await?;
     let mut newest = newest_version(&rows);
     if newest.is_none() {
@@ -172,6 +176,11 @@ fn is_compared(watch: &Watch) -> bool {
     matches!(watch.kind, Kind::Monitor(Monitor::Drift(_) | Monitor::PredictionDrift(_)))
 }
 
+/// Whether pairs of columns are compared too.
+fn compares_pairs(watch: &Watch) -> bool {
+    matches!(watch.kind, Kind::Monitor(Monitor::Drift(_)))
+}
+
 /// Whether a window is kept as a profile though nothing compares it: those of an hour and more, so that what production was like can be looked
 /// at later. A profile of each five minutes would be more than their records.
 fn is_kept(watch: &Watch, window: Window) -> bool {
@@ -188,7 +197,11 @@ const HOUR: Duration = Duration::from_secs(3_600);
 type Profiles = BTreeMap<Key, (Profile, Option<Digest>)>;
 
 /// The profiles of windows, put into the store where there is one.
-async fn profiles(sources: &Sources<'_>, rows: &mut BTreeMap<Key, Rows>) -> Result<Profiles, LogError> {
+async fn profiles(
+    sources: &Sources<'_>,
+    rows: &mut BTreeMap<Key, Rows>,
+    keeps_samples: bool,
+) -> Result<Profiles, LogError> {
     let unusable = |error: tidemill_data::Error| LogError::Unusable(error.to_string());
     let mut profiles = Profiles::new();
     for (key, rows) in rows {
@@ -196,7 +209,12 @@ async fn profiles(sources: &Sources<'_>, rows: &mut BTreeMap<Key, Rows>) -> Resu
         let digest = match sources.store {
             None => None,
             Some(store) => {
-                let (store, bytes) = (store.clone(), profile.to_bytes());
+                let bytes = if keeps_samples {
+                    profile.to_bytes()
+                } else {
+                    profile.clone().without_sample().to_bytes()
+                };
+                let store = store.clone();
                 Some(
                     blocking(move || {
                         store.put(&bytes).map_err(|error| LogError::Unusable(error.to_string()))

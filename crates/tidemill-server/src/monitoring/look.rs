@@ -161,6 +161,8 @@ impl Look<'_> {
                 std::collections::BTreeMap::new()
             },
             pairs: false,
+            // Of answers there is one score or class.
+            sampled: side == Side::Inputs,
             ..DriftOptions::default()
         };
         match between_profiles(reference, current, &options) {
@@ -202,6 +204,7 @@ impl Look<'_> {
 mod tests {
     use arrow::array::{ArrayRef, RecordBatch, StringArray};
     use tidemill_data::Table;
+    use tidemill_monitor::Level;
 
     use super::*;
 
@@ -243,6 +246,89 @@ mod tests {
         // A model without a training of ours says what can be declared.
         let Seen::Nothing(why) = seen(&Against::Training, None) else { panic!() };
         assert!(why.contains("sk@1") && why.ends_with("or `against: DATASET@VERSION`"), "{why}");
+    }
+
+    /// Rows of two numbers that correlate by about 0.8 or not at all, and of a category that goes with the first or does not.
+    fn sampled(is_tied: bool, from: u32) -> Profile {
+        let mut state = u64::from(from);
+        // The sum of twelve even numbers is about normal.
+        let mut normal = || {
+            let even = (0..12).map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 40) as f64 / f64::from(1_u32 << 24)
+            });
+            even.sum::<f64>() - 6.0
+        };
+        let (mut x, mut y, mut kind) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..1_500 {
+            let (one, noise) = (normal(), normal());
+            let other = if is_tied { one } else { normal() };
+            x.push(one);
+            y.push(0.8 * other + 0.6 * noise);
+            kind.push(if other > 0.5 { "late" } else { "in time" });
+        }
+        let columns: [(&str, ArrayRef); 3] = [
+            ("x", Arc::new(arrow::array::Float64Array::from(x))),
+            ("y", Arc::new(arrow::array::Float64Array::from(y))),
+            ("kind", Arc::new(StringArray::from(kind))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let options = tidemill_data::ProfileOptions {
+            sample: tidemill_data::profile::SAMPLED,
+            ..tidemill_data::ProfileOptions::window()
+        };
+        let table = Table::from_batches(batch.schema(), vec![batch]).unwrap();
+        Profile::build(&table, &options, &tidemill_core::Quiet).unwrap()
+    }
+
+    #[test]
+    fn columns_that_no_longer_go_together_are_named_though_none_moved() {
+        let seen = |learned: Profile, logged: &Profile, secret: &[String]| {
+            let reference = Reference { inputs: Some(learned), ..Reference::default() };
+            let look = Look {
+                window: Window { from: Timestamp::from_millis(0), to: Timestamp::from_millis(1) },
+                rows: None,
+                profile: Some(logged),
+                before: None,
+                reference: &reference,
+                hidden: &[],
+                secret,
+                dataset: None,
+                estimated: None,
+                is_dated: false,
+            };
+            match look.drift(Side::Inputs, &Against::Training, None, None) {
+                Seen::Drift(compared) => compared.battery,
+                other => panic!("{other:?}"),
+            }
+        };
+        let apart = seen(sampled(true, 1), &sampled(false, 2), &[]);
+        assert!(apart.columns.iter().all(|column| column.level != Level::Major), "{}", apart.reason);
+        assert_eq!((apart.level, apart.joint_level), (Level::Major, Level::Major));
+        assert!(apart.reason.contains("the correlation of `"), "{}", apart.reason);
+        let of = |one: &str, other: &str| {
+            let names = [(one, other), (other, one)];
+            let is_it = |columns: (&str, &str)| names.contains(&columns);
+            let found =
+                apart.pairs.iter().find(|pair| is_it((pair.columns.0.as_str(), pair.columns.1.as_str())));
+            found.unwrap()
+        };
+        let numbers = of("x", "y");
+        assert!(numbers.reference > 0.7 && numbers.current.abs() < 0.1, "{numbers:?}");
+        let words = of("x", "kind").words();
+        assert!(words.contains("`kind` = `in time`") || words.contains("`kind` = `late`"), "{words}");
+        // The one that still goes with another.
+        assert_eq!(of("y", "kind").level, Level::None, "{:?}", of("y", "kind"));
+        let same = seen(sampled(true, 3), &sampled(true, 4), &[]);
+        assert_eq!((same.joint_level, same.pairs.len()), (Level::None, 3), "{}", same.reason);
+        // What is shown nowhere is in no pair, and without samples there is none.
+        let secret = seen(sampled(true, 1), &sampled(false, 2), &["kind".to_owned()]);
+        assert_eq!(secret.pairs.len(), 1);
+        let without = seen(sampled(true, 1).without_sample(), &sampled(false, 2), &[]);
+        assert_eq!((without.joint_level, without.pairs.len()), (Level::NotJudged, 0));
+        // Samples survive being stored, which windows that are compared with the one before rest on.
+        let stored = Profile::from_bytes(&sampled(true, 1).to_bytes()).unwrap();
+        assert_eq!(seen(stored, &sampled(false, 2), &[]), apart);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array as _, ArrayRef, AsArray as _, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Float64Type, Int32Type, Int64Type, Schema};
 use tidemill_core::declare::{Objective, TaskKind};
-use tidemill_data::profile::ProfileBuilder;
+use tidemill_data::profile::{ProfileBuilder, SAMPLED};
 use tidemill_data::{Profile, ProfileOptions};
 use tidemill_monitor::{AnsweredBy, InputsSeen, Labels, ServiceSeen, StreamOf};
 use tidemill_serve::record::answers::{Answers, positive, texts};
@@ -26,6 +26,8 @@ pub(super) struct Wanted {
     pub(super) objective: Option<Arc<Objective>>,
     /// Whether inputs and answers are profiled.
     pub(super) profile: bool,
+    /// Whether rows are sampled, so that pairs of columns can be compared.
+    pub(super) pairs: bool,
     /// Inputs whose values are shown nowhere, so they are not in profiles.
     pub(super) secret: Arc<[String]>,
     /// The outcome that is the business number.
@@ -107,7 +109,8 @@ impl Rows {
             let builder = match &mut self.builder {
                 Some(builder) => builder,
                 none => {
-                    let options = ProfileOptions { relations: false, ..ProfileOptions::window() };
+                    let sample = if self.wanted.pairs { SAMPLED } else { 0 };
+                    let options = ProfileOptions { relations: false, sample, ..ProfileOptions::window() };
                     none.insert(ProfileBuilder::new(rows.schema_ref(), &options)?)
                 }
             };

@@ -19,6 +19,7 @@ use tidemill_registry::Registry;
 use tidemill_serve::gateway::loader::Loader;
 use tidemill_serve::gateway::settings::Settings;
 use tidemill_serve::gateway::{Gateway, Parts};
+use tidemill_serve::record::outcome::OutcomeCounters;
 use tidemill_serve::record::{InferenceLog, Reader};
 use tidemill_serve::{Inference, Recorder};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,7 @@ pub struct Serving {
     reported: counts::Reported,
 }
 
+    outcomes: Option<OutcomeCounters>,
 impl Serving {
     /// A gateway over the models of a registry, without protocols. Must be called inside of a runtime.
     ///
@@ -72,6 +74,7 @@ impl Serving {
         }
     }
 
+            outcomes: None,
     /// Adds the routes of a protocol, which must not have a fallback of their own: `serving.mount(oip::router)`.
     #[must_use]
     pub fn mount(mut self, router: impl FnOnce(Arc<dyn Inference>) -> Router) -> Self {
@@ -110,6 +113,18 @@ impl Serving {
     }
 
     /// What gateways elsewhere tell.
+    /// Shows on `/metrics` what became of outcomes.
+    #[must_use]
+    pub fn with_outcomes(mut self, outcomes: OutcomeCounters) -> Self {
+        self.outcomes = Some(outcomes);
+        self
+    }
+
+    /// What became of outcomes.
+    pub(crate) fn outcomes(&self) -> Option<&OutcomeCounters> {
+        self.outcomes.as_ref()
+    }
+
     pub(crate) fn reported(&self) -> &counts::Reported {
         &self.reported
     }

@@ -230,15 +230,26 @@ fn short(at: Timestamp) -> String {
 /// The numbers behind a window.
 fn evidence(judged: &Judged, verdict: &Verdict) -> Option<Section> {
     let facts = Facts::new("evidence");
+/// How far something moved.
+fn moved_badge(level: Level) -> Cell {
+    let (tone, word) = match level {
+        Level::Major => (Tone::Bad, "much"),
+        Level::Minor => (Tone::Warn, "a little"),
+        Level::None => (Tone::Calm, "not"),
+        Level::NotJudged => (Tone::Plain, "not judged"),
+    };
+    Cell::badge(tone, word)
+}
+
     let mut blocks = Vec::new();
     match verdict.evidence.as_ref()? {
-        Evidence::Drift { against, rows_reference, rows, major_share, p, level, columns, skipped } => {
+        Evidence::Drift { against, rows_reference, rows, major_share, p, level, columns, pairs, skipped } => {
             let facts = facts
                 .with("Compared with", Cell::text(against.clone()))
                 .with("Rows of the reference", Cell::Count(*rows_reference))
                 .with("Rows of the window", Cell::Count(*rows))
                 .with("Columns that moved much, by importance", percent(*major_share))
-                .maybe("Smallest p-value over columns", p.map(Cell::Number))
+                .maybe("Smallest p-value", p.map(Cell::Number))
                 .with("Level it had to reach", Cell::Number(*level))
                 .maybe(
                     "Not compared",
@@ -246,15 +257,9 @@ fn evidence(judged: &Judged, verdict: &Verdict) -> Option<Section> {
                 );
             blocks.push(Block::Facts(facts));
             let moved = columns.iter().map(|column| {
-                let (tone, word) = match column.level {
-                    Level::Major => (Tone::Bad, "much"),
-                    Level::Minor => (Tone::Warn, "a little"),
-                    Level::None => (Tone::Calm, "not"),
-                    Level::NotJudged => (Tone::Plain, "not judged"),
-                };
                 vec![
                     Cell::text(column.column.clone()),
-                    Cell::badge(tone, word),
+                    moved_badge(column.level),
                     Cell::Number(column.importance),
                     Cell::Number(column.shift),
                     column.p.map_or(Cell::None, Cell::Number),
@@ -271,6 +276,21 @@ fn evidence(judged: &Judged, verdict: &Verdict) -> Option<Section> {
         }
         Evidence::Quality { predictions, labelled, cost_per_decision, without, estimate } => {
             let mut facts = facts
+            if !pairs.is_empty() {
+                let parted = pairs.iter().map(|pair| {
+                    vec![
+                        Cell::text(pair.columns.join(" and ")),
+                        moved_badge(pair.level),
+                        Cell::Number(pair.reference),
+                        Cell::Number(pair.current),
+                        Cell::Number(pair.p),
+                        Cell::text(pair.why.clone()),
+                    ]
+                });
+                let names = ["columns", "parted", "in the reference", "now", "p-value", "why"];
+                let title = "Pairs that go together otherwise than they did";
+                blocks.push(Block::Table(Table::new("pairs", title, &names).with(parted)));
+            }
                 .with("Predictions", Cell::Count(*predictions))
                 .with("Labels there", Cell::Count(*labelled))
                 .maybe("Cost per decision", cost_per_decision.map(Cell::Number))

@@ -177,6 +177,51 @@ async fn outcomes_that_come_later_restate_their_window_and_end_its_alert() {
     assert_eq!(lab.db.log_head().await.unwrap().size, head);
 }
 
+/// Labels that are corrected are as many as before, and the window says otherwise.
+#[tokio::test]
+async fn outcomes_that_are_corrected_restate_their_window() {
+    let mut lab = Lab::new(json!([
+        {"quality": {"metric": "accuracy", "min": 0.7, "window": "1h", "outcomes": {"delay": "1h"}}},
+        {"kpi": {"name": "late", "window": "1h", "outcomes": {"delay": "1h"}}},
+    ]))
+    .await;
+    lab.clock.advance(Duration::from_secs(600));
+    let came = lab.clock.now();
+    lab.ask("r1");
+    lab.tell("r1", came, 0..ROWS as u64, 180).await;
+    lab.clock.advance(Duration::from_secs(3 * 3_600));
+    lab.driver.look().await.unwrap();
+    assert_eq!(lab.windows("quality:accuracy").await[0]["value"], 0.9);
+    let revenue = lab.windows("kpi:late").await[0].clone();
+
+    // Of the 180 that were said to be late 80 were not: what was said of them first stands no longer.
+    lab.clock.advance(Duration::from_secs(600));
+    lab.tell("r1", came, 100..180, 0).await;
+    let counts = lab.db.outcome_counts("late").await.unwrap();
+    assert_eq!((counts.matched, counts.corrected, counts.duplicate), (200, 80, 0));
+    lab.driver.look().await.unwrap();
+    let judged = lab.windows("quality:accuracy").await;
+    let (verdict, restated) = (&judged[0], &judged[0]["restated"]);
+    assert_eq!((judged.len(), &verdict["state"], &verdict["value"]), (1, &json!("broken"), &json!(0.5)));
+    assert_eq!(verdict["evidence"]["labelled"], 200, "{verdict}");
+    assert_eq!((&restated["first"]["value"], &restated["first"]["outcomes"]), (&json!(0.9), &json!(200)));
+    assert_eq!(lab.alerts().await, [("quality:accuracy".to_owned(), "firing".to_owned())]);
+    assert_ne!(lab.windows("kpi:late").await[0]["counted"], revenue["counted"], "its mean is another");
+    let corrected = lab.events().await.into_iter().find_map(|kind| match kind {
+        EventKind::OutcomesJoined { corrected, .. } => corrected,
+        _ => None,
+    });
+    assert_eq!(corrected, Some(80));
+
+    // The same corrections once more are no news.
+    lab.clock.advance(Duration::from_secs(600));
+    lab.tell("r1", came, 100..180, 0).await;
+    assert_eq!(lab.db.outcome_counts("late").await.unwrap().duplicate, 80);
+    let head = lab.db.log_head().await.unwrap().size;
+    lab.driver.look().await.unwrap();
+    assert_eq!(lab.db.log_head().await.unwrap().size, head);
+}
+
 #[tokio::test]
 async fn windows_that_are_too_old_or_were_restated_just_now_wait() {
     let monitors = json!([

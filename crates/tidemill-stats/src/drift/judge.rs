@@ -7,15 +7,28 @@ use crate::correlation::{CorrelationChange, correlation_change};
 use crate::drift::{ColumnDrift, Family, Level, Measured, Rules, TestKind, reason};
 use crate::multiple::{benjamini_hochberg, bonferroni, rejection_limit};
 
-/// The correlation of two numeric columns on both sides.
+/// The correlation of two columns on both sides.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair<'a> {
     /// Names of the columns.
     pub columns: (&'a str, &'a str),
-    /// Pearson's r and the number of complete pairs on the reference side.
+    /// Correlation and the number of complete pairs on the reference side: Pearson's r, or Spearman's from samples.
     pub reference: (f64, f64),
     /// The same on the current side.
     pub current: (f64, f64),
+    /// The test on samples of rows; `None` where Fisher's on all rows is meant.
+    pub sampled: Option<Sampled<'a>>,
+}
+
+/// What a test on samples of rows found: see [`dependence`](crate::dependence).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampled<'a> {
+    /// The change over its standard error.
+    pub z: f64,
+    /// Its p-value.
+    pub p: f64,
+    /// The categories that the correlation is of, where a column has categories.
+    pub of: (Option<&'a str>, Option<&'a str>),
 }
 
 /// A judged pair of columns.
@@ -23,6 +36,9 @@ pub struct Pair<'a> {
 pub struct PairDrift {
     /// Names of the columns.
     pub columns: (String, String),
+    /// The categories that the correlation is of, where a column has categories.
+    #[serde(default, skip_serializing_if = "are_whole")]
+    pub of: (Option<String>, Option<String>),
     /// Correlation on the reference side.
     pub reference: f64,
     /// Correlation on the current side.
@@ -33,6 +49,17 @@ pub struct PairDrift {
     pub p_adjusted: f64,
     /// What it comes to.
     pub level: Level,
+}
+
+fn are_whole(of: &(Option<String>, Option<String>)) -> bool {
+    of.0.is_none() && of.1.is_none()
+}
+
+impl PairDrift {
+    /// What became of the pair, in words.
+    pub fn words(&self) -> String {
+        reason::of_pair(self)
+    }
 }
 
 /// How well a classifier tells the two sides apart, as the caller trained it.
@@ -57,6 +84,9 @@ pub struct Verdict {
     pub joint_level: Level,
     /// Importance-weighted share of major columns among those judged.
     pub major_share: f64,
+    /// The same with the columns of major pairs; a pair is major for the table only where this reaches what `rules.major_share` asks for.
+    #[serde(default)]
+    pub joint_share: f64,
     /// The least chance of a category that is new or gone, times how many could have been (Bonferroni); nothing where none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain_p: Option<f64>,
@@ -103,7 +133,11 @@ pub fn judge(
     } else {
         top
     };
-    let from_pairs = pairs.first().map_or(Level::NotJudged, |pair| pair.level);
+    let joint_share = joint_share(&columns, &pairs);
+    let from_pairs = match pairs.first().map_or(Level::NotJudged, |pair| pair.level) {
+        Level::Major if joint_share <= 0.0 || joint_share < rules.major_share => Level::Minor,
+        level => level,
+    };
     let from_classifier = classifier.map_or(Level::NotJudged, |found| {
         if found.lower > rules.floors.classifier {
             Level::Major
@@ -119,6 +153,7 @@ pub fn judge(
         columns_level,
         joint_level,
         major_share,
+        joint_share,
         domain_p,
         columns,
         pairs,
@@ -250,12 +285,31 @@ fn column(mut measured: Measured, correction: Correction, importance: f64, colum
     }
 }
 
+/// The share of importance of the columns that are major, alone or in a pair. Columns of pairs that were not compared themselves are all that
+/// is known.
+fn joint_share(columns: &[ColumnDrift], pairs: &[PairDrift]) -> f64 {
+    let major: Vec<&PairDrift> = pairs.iter().filter(|pair| pair.level == Level::Major).collect();
+    let is_in = |pair: &PairDrift, name: &str| pair.columns.0 == name || pair.columns.1 == name;
+    let is_known = |pair: &&PairDrift| columns.iter().any(|column| is_in(pair, &column.name));
+    if !major.is_empty() && !major.iter().any(is_known) {
+        return 1.0;
+    }
+    let parts = columns
+        .iter()
+        .filter(|column| column.level == Level::Major || major.iter().any(|pair| is_in(pair, &column.name)));
+    parts.map(|column| column.importance).sum::<f64>().abs()
+}
+
 fn judge_pairs(pairs: &[Pair<'_>], rules: &Rules) -> Vec<PairDrift> {
     let capped = |(r, n): (f64, f64)| (r, n.min(rules.cap));
     let tested: Vec<(&Pair<'_>, CorrelationChange, f64)> = pairs
         .iter()
         .filter(|pair| pair.reference.1 >= rules.min_rows && pair.current.1 >= rules.min_rows)
         .filter_map(|pair| {
+            if let Some(Sampled { z, p, .. }) = pair.sampled {
+                let difference = pair.current.0 - pair.reference.0;
+                return Some((pair, CorrelationChange { difference, z, p }, p));
+            }
             let all = correlation_change(pair.reference, pair.current)?;
             let effective = correlation_change(capped(pair.reference), capped(pair.current))?;
             Some((pair, all, effective.p))
@@ -267,6 +321,9 @@ fn judge_pairs(pairs: &[Pair<'_>], rules: &Rules) -> Vec<PairDrift> {
         .zip(adjusted)
         .map(|((pair, change, _), p_adjusted)| PairDrift {
             columns: (pair.columns.0.to_owned(), pair.columns.1.to_owned()),
+            of: pair.sampled.map_or((None, None), |sampled| {
+                (sampled.of.0.map(str::to_owned), sampled.of.1.map(str::to_owned))
+            }),
             reference: pair.reference.0,
             current: pair.current.0,
             change,

@@ -11,7 +11,7 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-pub use judge::{DomainClassifier, Pair, PairDrift, Verdict, judge};
+pub use judge::{DomainClassifier, Pair, PairDrift, Sampled, Verdict, judge};
 pub use measure::{CategoricalFigures, Figures, Measured, NumericFigures, Tail, measure};
 pub use text::{NewWords, TextFigures, Texts, WordCounts, measure_text};
 

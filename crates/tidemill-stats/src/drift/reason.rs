@@ -1,7 +1,7 @@
 //! The reasons of verdicts in words.
 
 use crate::categorical::DomainKind;
-use crate::drift::{Level, Measured, Test, TestKind, Verdict};
+use crate::drift::{Level, Measured, PairDrift, Test, TestKind, Verdict};
 
 /// Why a column has its level.
 pub(super) fn of_column(measured: &Measured, level: Level, adjusted: Option<f64>, columns: usize) -> String {
@@ -60,13 +60,7 @@ pub(super) fn of_table(verdict: &Verdict) -> String {
         ));
     }
     if let Some(pair) = verdict.pairs.first().filter(|pair| pair.level >= Level::Minor) {
-        parts.push(format!(
-            "the correlation of `{}` and `{}` went from {} to {}",
-            pair.columns.0,
-            pair.columns.1,
-            figure(pair.reference),
-            figure(pair.current)
-        ));
+        parts.push(of_pair(pair));
     }
     if let Some(found) = verdict.classifier.filter(|found| found.lower > 0.5) {
         parts.push(format!(
@@ -83,6 +77,21 @@ pub(super) fn of_table(verdict: &Verdict) -> String {
         return "no column has enough rows to be judged".to_owned();
     }
     format!("no drift in {}", plural(judged, "column"))
+}
+
+/// What became of a pair of columns.
+pub(super) fn of_pair(pair: &PairDrift) -> String {
+    let named = |name: &str, category: &Option<String>| match category {
+        None => format!("`{name}`"),
+        Some(category) => format!("`{name}` = `{category}`"),
+    };
+    format!(
+        "the correlation of {} and {} went from {} to {}",
+        named(&pair.columns.0, &pair.of.0),
+        named(&pair.columns.1, &pair.of.1),
+        figure(pair.reference),
+        figure(pair.current)
+    )
 }
 
 fn domain(measured: &Measured) -> Option<String> {

@@ -267,7 +267,8 @@ fn joint_shifts_have_a_level_of_their_own() {
     let values = sorted(normals(1_000, 0.0, 0.0, 1));
     let rules = Rules::default();
     let still = || vec![measure(&numeric("a", &values, &values, (0, 0)), &rules)];
-    let pair = |r| Pair { columns: ("a", "b"), reference: (0.7, 1_000.0), current: (r, 1_000.0) };
+    let pair =
+        |r| Pair { columns: ("a", "b"), reference: (0.7, 1_000.0), current: (r, 1_000.0), sampled: None };
     let levels = |verdict: Verdict| (verdict.columns_level, verdict.joint_level, verdict.level);
     let none = judge(still(), &[pair(0.69)], None, &rules);
     assert_eq!(levels(none), (Level::None, Level::None, Level::None));

@@ -9,9 +9,11 @@
 )]
 
 mod categorical;
+mod dependence;
 mod drift;
 mod interval;
 mod multiple;
+mod nannyml;
 mod online;
 mod peers;
 mod properties;

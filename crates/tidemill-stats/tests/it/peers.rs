@@ -1,7 +1,5 @@
-//! Fairness beside what Fairlearn answers, and estimates without labels as NannyML defines them.
-//!
-//! NannyML is not installed: it wants older versions of packages that other tests are pinned to, and tells a third party of its use. What its
-//! documentation says of confidence-based performance estimation is written down here in numpy, threshold by threshold.
+//! Fairness beside what Fairlearn answers, and estimates without labels as NannyML defines them: what its documentation says of
+//! confidence-based performance estimation is written down here in numpy, threshold by threshold. NannyML itself is asked in `nannyml`.
 
 use serde_json::json;
 use tidemill_stats::estimate::{Isotonic, cbpe};

@@ -128,6 +128,7 @@ fn compare(reference: Side, current: Side, rules: &Rules, with_pairs: bool) -> V
                 columns: (NAMES[a], NAMES[b]),
                 reference: r(&reference),
                 current: r(&current),
+                sampled: None,
             });
         }
     }

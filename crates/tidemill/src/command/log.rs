@@ -336,8 +336,9 @@ fn describe_tracked(kind: &EventKind) -> String {
         | EventKind::OutcomesRemoved { endpoint, outcomes } => {
             format!("{endpoint}: {}", plural(*outcomes, "outcome"))
         }
-        EventKind::OutcomesJoined { endpoint, matched, late, duplicate } => {
-            format!("{endpoint}: {matched} joined, {late} late, {duplicate} duplicate")
+        EventKind::OutcomesJoined { endpoint, matched, late, duplicate, corrected } => {
+            let corrected = corrected.map(|corrected| format!(", {corrected} corrected")).unwrap_or_default();
+            format!("{endpoint}: {matched} joined, {late} late, {duplicate} duplicate{corrected}")
         }
         EventKind::RolloutGated { rollout, gate, detail, .. } => {
             format!("rollout {rollout}: {gate}: {detail}")

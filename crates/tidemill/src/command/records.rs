@@ -174,11 +174,14 @@ fn list(app: &Opened, reader: &Reader, console: &Console) -> anyhow::Result<()> 
         ("late", Align::Right),
         ("waiting", Align::Right),
         ("duplicate", Align::Right),
+        ("corrected", Align::Right),
         ("unmatched", Align::Right),
     ]);
     for endpoint in endpoints {
         let known = app.block(app.registry.db().outcome_counts(&endpoint))?;
-        let numbers = [known.matched, known.late, known.waiting, known.duplicate, known.unmatched].map(count);
+        let numbers =
+            [known.matched, known.late, known.waiting, known.duplicate, known.corrected, known.unmatched]
+                .map(count);
         table.row(std::iter::once(endpoint).chain(numbers));
     }
     if !table.is_empty() {

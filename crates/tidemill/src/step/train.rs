@@ -7,8 +7,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
 use serde_json::{Map, Value, json};
 use tidemill_core::declare::{Step, Training};
-use tidemill_core::{Digest, Hint as _};
-use tidemill_data::{Profile, Table};
+use tidemill_core::{Digest, Hint as _, Quiet};
+use tidemill_data::profile::SAMPLED;
+use tidemill_data::{Profile, ProfileOptions, Table};
 use tidemill_pipeline::{StepContext, StepFailure};
 use tidemill_train::fit::{Fitted, PREDICTIONS_KEY, fit};
 use tidemill_train::metric;
@@ -165,7 +166,9 @@ fn profile(fitted: &Fitted, rows: &[RecordBatch]) -> anyhow::Result<Profile> {
         fields.iter().enumerate().filter(|(_, field)| is_kept(field)).map(|(at, _)| at).collect();
     let rows = rows.iter().map(|batch| batch.project(&kept)).collect::<Result<Vec<_>, _>>()?;
     let schema = rows.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
-    Ok(Profile::of(&Table::from_batches(schema, rows)?)?)
+    // Windows are compared with it column by column, and by pairs of columns.
+    let options = ProfileOptions { sample: SAMPLED, ..ProfileOptions::columns() };
+    Ok(Profile::build(&Table::from_batches(schema, rows)?, &options, &Quiet)?)
 }
 
 /// Both digests of every file: ours, and the one that signatures and other tools name files by.

@@ -359,11 +359,16 @@ def check_outcomes_come_from_a_dataset_by_a_hashed_key():
         labels.to_csv(table, index=False)
         newer = sent_outcomes(folder, endpoint, "--from", str(table), *mapping)
         same((newer["accepted"], newer["known"], newer["joined"]), (1, 3, 1), "a file with a row more")
+        # And one has another value: it takes the place of the one before.
+        labels.loc[0, "repaid"] = 0.0
+        labels.to_csv(table, index=False)
+        corrected = sent_outcomes(folder, endpoint, "--from", str(table), *mapping)
+        same((corrected["accepted"], corrected["joined"], corrected["corrected"]), (1, 1, 1), "a file with another value")
         done = subprocess.run([os.environ["TIDEMILL"], "-C", folder, "outcomes", "nobody", "--from", "labels", *mapping,
                                "--server", mlflow.get_tracking_uri()], capture_output=True, text=True, timeout=60)
         assert done.returncode == 1 and "`nobody`" in done.stderr, done.stderr
     counts = requests.get(address(f"/api/v1/endpoints/{endpoint}/outcomes"), timeout=60).json()["data"]
-    same((counts["matched"], counts["waiting"], counts["duplicate"]), (4, 0, 0), "how they stand in the end")
+    same((counts["matched"], counts["waiting"], counts["duplicate"], counts["corrected"]), (4, 0, 0, 1), "how they stand in the end")
 
 
 def check_the_repository_lists_what_is_loaded():

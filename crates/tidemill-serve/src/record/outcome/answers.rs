@@ -199,9 +199,11 @@ impl Rows {
         let mut rows: Vec<((String, u64), Joined)> = Vec::with_capacity(self.found.len());
         for ((id, row), Found { at, answers, inputs }) in self.found {
             let of_request = self.outcomes.get(&id).map_or(&[][..], Vec::as_slice);
+            // What is said of the row alone counts before what is said of all rows.
+            let has_own = |name: &str| of_request.iter().any(|(of, own, _)| *of == Some(row) && own == name);
             let outcomes: Vec<(String, Known)> = of_request
                 .iter()
-                .filter(|(of, ..)| of.is_none_or(|of| of == row))
+                .filter(|(of, name, _)| of.map_or_else(|| !has_own(name), |of| of == row))
                 .map(|(_, name, value)| (name.clone(), value.clone()))
                 .collect();
             if !outcomes.is_empty() {
@@ -302,7 +304,12 @@ mod tests {
             ("input_distance", Arc::new(Float64Array::from(vec![500.0, 500.0]))),
         ];
         let mut rows = Rows::of(
-            vec![outcome("late", None, 1.0), outcome("cost", Some(0), 7.5), outcome("x", Some(3), 0.0)],
+            vec![
+                outcome("late", None, 1.0),
+                outcome("cost", None, 1.5),
+                outcome("cost", Some(0), 7.5),
+                outcome("x", Some(3), 0.0),
+            ],
             &["origin".into(), "distance".into(), "gate".into()],
         );
         rows.take(&batch(&["old", "new"], &[false, true], outputs));
@@ -319,8 +326,8 @@ mod tests {
             joined[0].answers,
             [said("old", false, 0.25, "0", Some(true)), said("new", true, 0.5, "1", None)]
         );
-        let names: Vec<&str> = joined[0].outcomes.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["late", "cost"]);
+        let known = [("late".to_owned(), Known::Number(1.0)), ("cost".to_owned(), Known::Number(7.5))];
+        assert_eq!(joined[0].outcomes, known);
         let inputs: Vec<Option<&str>> = joined[0].inputs.iter().map(Option::as_deref).collect();
         assert_eq!(inputs, [Some("LGA"), Some("500"), Some("null")]);
     }

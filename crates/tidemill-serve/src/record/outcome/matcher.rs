@@ -12,6 +12,7 @@ use tidemill_db::Db;
 use tidemill_db::outcomes::{Match, Outcome, OutcomeState};
 use tokio::sync::Mutex;
 
+use super::OutcomeCounters;
 use super::join::{Moment, as_of};
 use crate::record::columns::fixed;
 use crate::record::read::blocking;
@@ -50,6 +51,8 @@ pub struct Matcher {
     tried: Arc<Mutex<HashMap<String, Tried>>>,
     /// Whether some came a moment ago, before records of that moment could be read for sure.
     early: Arc<AtomicBool>,
+    /// What became of outcomes so far.
+    counters: OutcomeCounters,
 }
 
 /// What is known of the outcomes of an endpoint that were tried before.
@@ -71,12 +74,25 @@ pub struct Passed {
     pub matched: u64,
     /// Of these, how many are late.
     pub late: u64,
-    /// Outcomes whose request has one of the name already.
+    /// Outcomes that say what their request's outcome of the name says already.
     pub duplicate: u64,
+    /// Outcomes that stand no longer, since one that is later by its time says otherwise.
+    pub corrected: u64,
     /// Outcomes that still wait.
     pub waiting: u64,
     /// Outcomes that were given up.
     pub unmatched: u64,
+}
+
+impl Passed {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.matched += other.matched;
+        self.late += other.late;
+        self.duplicate += other.duplicate;
+        self.corrected += other.corrected;
+        self.waiting += other.waiting;
+        self.unmatched += other.unmatched;
+    }
 }
 
 /// How often new outcomes are looked for; and how soon those are tried again that found nothing yet, at first and at last.
@@ -97,7 +113,14 @@ impl Matcher {
             places: Arc::default(),
             tried: Arc::default(),
             early: Arc::default(),
+            counters: OutcomeCounters::default(),
         }
+    }
+
+    /// Counts in these what became of outcomes.
+    #[must_use]
+    pub fn counted(self, counters: OutcomeCounters) -> Self {
+        Self { counters, ..self }
     }
 
     /// Joins what waits until it is dropped: new outcomes when some have come and every half minute, those that found nothing more and more
@@ -227,18 +250,23 @@ impl Matcher {
             requests = take(requests, found, Requests::take_entities).await?;
         }
         let new = self.decide(&mut outcomes, &requests, rules, newest);
-        let states = self.db.settle_outcomes(endpoint, &outcomes, self.clock.now()).await?;
-        for (outcome, state) in outcomes.iter().zip(states) {
+        let settled = self.db.settle_outcomes(endpoint, &outcomes, self.clock.now()).await?;
+        let mut these = Passed { corrected: settled.corrected, ..Passed::default() };
+        for (outcome, state) in outcomes.iter().zip(settled.states) {
             match state {
-                OutcomeState::Waiting => passed.waiting += 1,
-                OutcomeState::Unmatched => passed.unmatched += 1,
-                OutcomeState::Duplicate => passed.duplicate += 1,
+                OutcomeState::Waiting => these.waiting += 1,
+                OutcomeState::Unmatched => these.unmatched += 1,
+                OutcomeState::Duplicate => these.duplicate += 1,
+                // Counted above, with those that stood until now.
+                OutcomeState::Corrected => {}
                 OutcomeState::Matched => {
-                    passed.matched += 1;
-                    passed.late += u64::from(outcome.is_late);
+                    these.matched += 1;
+                    these.late += u64::from(outcome.is_late);
                 }
             }
         }
+        self.counters.add(endpoint, &these);
+        passed.add(&these);
         Ok((new, newest))
     }
 

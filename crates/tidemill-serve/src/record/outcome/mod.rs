@@ -7,6 +7,7 @@
 mod answers;
 mod attach;
 mod body;
+mod counters;
 mod declare;
 mod join;
 mod matcher;
@@ -14,6 +15,7 @@ mod matcher;
 pub use answers::{Answered, Joined, Known, Stretch, Texts, group, joined};
 pub use attach::Outcomes;
 pub use body::{BodyFormat, OutcomeReader, Rejected};
+pub use counters::OutcomeCounters;
 pub use declare::OutcomesSpec;
 pub use join::{Moment, as_of};
 pub use matcher::{Matcher, OutcomeRules, Passed};

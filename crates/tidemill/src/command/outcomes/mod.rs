@@ -94,7 +94,8 @@ pub(crate) fn run(args: &Outcomes, global: &Global, console: &Console) -> anyhow
     let receiver = Receiver::new(&server, &args.endpoint, token.transpose()?, cancel.clone())?;
     let runtime = crate::app::runtime()?;
     let (sent, standing) = runtime.block_on(async {
-        let newest = receiver.standing(None).await?.newest.ok_or_else(|| {
+        let before = receiver.standing(None).await?;
+        let newest = before.newest.ok_or_else(|| {
             Failure::new(format!(
                 "the server at {server} is older than this command, and would store rows twice"
             ))
@@ -102,7 +103,10 @@ pub(crate) fn run(args: &Outcomes, global: &Global, console: &Console) -> anyhow
         })?;
         let sent = send(&receiver, &table, &mapping, console, &cancel).await?;
         let standing = settled(&receiver, newest, &sent, args.wait).await?;
-        anyhow::Ok((sent, standing))
+        // Those that stand no longer came before as a rule, so they are told by all that there are.
+        let corrected = if sent.accepted > 0 { receiver.standing(None).await?.corrected } else { 0 };
+        let corrected = corrected.saturating_sub(before.corrected);
+        anyhow::Ok((sent, Standing { corrected, ..standing }))
     })?;
     print(args, &label, &sent, &standing, console)
 }
@@ -190,7 +194,7 @@ fn print(
             "endpoint": args.endpoint, "from": label, "rows": sent.rows, "skipped": sent.skipped,
             "accepted": sent.accepted, "known": sent.known, "rejected": sent.rejected, "problems": problems,
             "joined": standing.matched, "late": standing.late, "duplicate": standing.duplicate,
-            "unmatched": standing.unmatched, "waiting": standing.waiting,
+            "corrected": standing.corrected, "unmatched": standing.unmatched, "waiting": standing.waiting,
         }));
     }
     let mut parts = vec![plural(sent.accepted, "new outcome")];
@@ -202,7 +206,7 @@ fn print(
     parts.extend(more.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(n))));
     console.line(format!("{label}: {} to {}: {}", plural(sent.rows, "row"), args.endpoint, parts.join(", ")));
     console.line(format!(
-        "joined {}, late {}, duplicate {}, unmatched {}, waiting {}",
+        "joined {}, late {}, duplicate {}, corrected {}, unmatched {}, waiting {}",
         count(standing.matched),
         count(standing.late),
         count(standing.duplicate),
@@ -218,3 +222,4 @@ fn print(
     }
     Ok(())
 }
+        count(standing.corrected),

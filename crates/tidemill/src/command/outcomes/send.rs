@@ -74,6 +74,9 @@ enum Failed {
     ForGood(Failure),
 }
 
+    /// Older servers do not say it, nor the number of the newest.
+    #[serde(default)]
+    pub(super) corrected: u64,
 impl Receiver {
     pub(super) fn new(
         server: &str,

@@ -12,7 +12,7 @@ use tidemill_serve::gateway::folder::FolderSource;
 use tidemill_serve::gateway::settings::Settings;
 use tidemill_serve::gateway::source::{ModelSource, Which};
 use tidemill_serve::gateway::{self, Gateway};
-use tidemill_serve::record::outcome::Matcher;
+use tidemill_serve::record::outcome::{Matcher, OutcomeCounters};
 use tidemill_serve::record::{InferenceLog, LogError, LogSettings, Reader, Roll, Roller, Rules};
 use tidemill_serve::scoring::{self, ScoringConfig};
 use tidemill_serve::{Inference, Recorder, oip};
@@ -30,6 +30,8 @@ pub(super) struct Parts {
     log: InferenceLog,
     reader: Reader,
     outcomes: OutcomeApi,
+    /// What became of outcomes, for `/metrics`.
+    counters: OutcomeCounters,
     followed: Followed,
     /// Taken by who starts it.
     sending: Option<Sending>,
@@ -88,13 +90,15 @@ impl Parts {
         };
         let reader = Reader::of_home(registry.db().clone(), registry.store().clone(), &home.dir);
         let outcomes = outcomes.of_endpoints(gateway.clone(), reader.clone());
+        let counters = OutcomeCounters::default();
         let serving = Serving::over(gateway, followed.clone())
             .mount(|inference| oip::router(inference, oip::Limits::default()))
             .mount(|inference| scoring::routes(inference, scoring))
             .mount(|_| outcomes.clone().routes())
             .with_log(log.clone())
             .with_records(reader.clone(), log.settings().flush * 2 + SETTLE);
-        Ok(Self { serving, log, reader, outcomes, followed, sending })
+            .with_outcomes(counters.clone())
+        Ok(Self { serving, log, reader, outcomes, counters, followed, sending })
     }
 
     pub(super) fn serving(&self) -> Serving {
@@ -146,7 +150,8 @@ impl Parts {
                 () = stop.cancelled() => {}
             }
         });
-        let matcher = Matcher::new(db, self.reader.clone(), clock, self.log.settings().flush);
+        let matcher = Matcher::new(db, self.reader.clone(), clock, self.log.settings().flush)
+            .counted(self.counters.clone());
         let arrived = self.outcomes.arrived();
         let gateway = self.serving.gateway().clone();
         let rules = move |endpoint: &str| {

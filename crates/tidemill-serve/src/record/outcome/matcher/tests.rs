@@ -44,7 +44,7 @@ async fn early_late_duplicate_and_unknown_outcomes() {
     (0..20).for_each(|i| log.record(record(i, START + i64::try_from(i).unwrap() * 1000)));
     log.flush().unwrap();
     // Found in a segment that is open.
-    assert_eq!(pass().await, Passed { matched: 2, late: 1, waiting: 1, duplicate: 0, unmatched: 0 });
+    assert_eq!(pass().await, Passed { matched: 2, late: 1, waiting: 1, ..Passed::default() });
     let matched = lab.db.matched_outcomes("loans", Timestamp::from_millis(0), lab.clock.now()).await.unwrap();
     let ids: Vec<&str> =
         matched.iter().map(|outcome| outcome.matched.as_ref().unwrap().request_id.as_str()).collect();
@@ -61,12 +61,60 @@ async fn early_late_duplicate_and_unknown_outcomes() {
         )
         .await
         .unwrap();
-    assert_eq!(pass().await, Passed { matched: 2, late: 1, waiting: 2, duplicate: 1, unmatched: 0 });
+    assert_eq!(pass().await, Passed { matched: 2, late: 1, waiting: 2, duplicate: 1, ..Passed::default() });
     log.record(record(99, START + 90_000));
     log.flush().unwrap();
     assert_eq!(pass().await, Passed { matched: 1, waiting: 1, ..Passed::default() });
     let counts = lab.db.outcome_counts("loans").await.unwrap();
-    assert_eq!(counts, OutcomeCounts { matched: 5, late: 2, waiting: 1, duplicate: 1, unmatched: 0 });
+    let expected =
+        OutcomeCounts { matched: 5, late: 2, waiting: 1, duplicate: 1, ..OutcomeCounts::default() };
+    assert_eq!(counts, expected);
+}
+
+/// A label that is sent again with another value takes the place of the one before, in tables and on `/metrics`.
+#[tokio::test]
+async fn a_correction_takes_the_place_of_what_was_said_before() {
+    use prometheus_client::encoding::prometheus_text::encode;
+    use prometheus_client::registry::Registry;
+
+    let lab = Lab::new().await;
+    let log = lab.log();
+    let counters = OutcomeCounters::default();
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(counters.clone()));
+    let matcher = Matcher::new(lab.db.clone(), lab.reader(), lab.clock.clone(), Duration::from_millis(50))
+        .counted(counters);
+    (0..3).for_each(|i| log.record(record(i, START + i64::try_from(i).unwrap())));
+    log.flush().unwrap();
+    let send = async |outcome: Outcome| {
+        lab.db.add_outcomes(&tidemill_core::Actor::user("ana"), &[outcome]).await.unwrap();
+        matcher.pass("loans", OutcomeRules::default()).await.unwrap()
+    };
+    let labels = async || {
+        let outcomes = Outcomes::load(&lab.db, "loans", None, None).await.unwrap();
+        let rows = outcomes.attach(&lab.rows(&Query::of("loans", None, None)).await).unwrap();
+        let labels = rows.column_by_name("outcome_label").unwrap();
+        labels.as_primitive::<arrow::datatypes::Float64Type>().value(0)
+    };
+    let later = |seconds: i64, number: f64| Outcome {
+        number: Some(number),
+        received_at: Timestamp::from_millis(START + 60_000 + 1_000 * seconds),
+        ..by_id(0)
+    };
+    assert_eq!(send(later(0, 1.0)).await, Passed { matched: 1, ..Passed::default() });
+    assert_eq!(labels().await, 1.0);
+    assert_eq!(send(later(1, 0.0)).await, Passed { matched: 1, corrected: 1, ..Passed::default() });
+    assert_eq!(labels().await, 0.0);
+    assert_eq!(send(later(2, 0.0)).await, Passed { duplicate: 1, ..Passed::default() });
+    assert_eq!(labels().await, 0.0);
+    let counts = lab.db.outcome_counts("loans").await.unwrap();
+    assert_eq!((counts.matched, counts.corrected, counts.duplicate), (1, 1, 1));
+    let mut page = String::new();
+    encode(&mut page, &registry).unwrap();
+    for (state, count) in [("matched", 2), ("corrected", 1), ("duplicate", 1), ("unmatched", 0)] {
+        let line = format!("tidemill_outcomes_total{{endpoint=\"loans\",state=\"{state}\"}} {count}\n");
+        assert!(page.contains(&line), "{line}{page}");
+    }
 }
 
 #[tokio::test]
@@ -209,4 +257,12 @@ async fn outcomes_without_a_request_are_tried_rarely_and_given_up() {
     assert!(lab.db.endpoints_with_waiting_outcomes().await.unwrap().is_empty());
     let counts = lab.db.outcome_counts("loans").await.unwrap();
     assert_eq!((counts.matched, counts.waiting, counts.unmatched), (2, 0, 1));
+    // Sent once more it is looked for again, and found when its request is there.
+    let received_at = Timestamp::from_millis(lab.clock.now().millis() - 10_000);
+    lab.db.add_outcomes(&ana, &[Outcome { received_at, ..by_id(500) }]).await.unwrap();
+    assert_eq!(next().await, Passed { waiting: 1, ..Passed::default() });
+    log.record(record(500, START + 2));
+    log.flush().unwrap();
+    matcher.tried.lock().await.get_mut("loans").unwrap().again = None;
+    assert_eq!(next().await, Passed { matched: 1, ..Passed::default() });
 }
