@@ -47,3 +47,43 @@ impl fmt::Display for Actor {
         write!(f, "{kind}:{}", self.name)
     }
 }
+
+/// How it is known who somebody is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Identity {
+    /// Nobody has noted it.
+    #[default]
+    Unknown,
+    /// A server has checked a password of their own.
+    Password,
+    /// A server has checked a secret that several may know, and believes the name that came with it.
+    SharedSecret,
+    /// A command ran under the operating system's account of that name.
+    Account,
+    /// It is a name out of the environment of a command, or of a request of which nothing was asked.
+    Claimed,
+}
+
+impl Identity {
+    /// Whether it is this person and nobody else, as far as a secret of their own can tell.
+    pub fn is_proven(self) -> bool {
+        self == Self::Password
+    }
+
+    /// Whether nobody has noted it.
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+
+    /// In words, for example `signed in with a password of their own`.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Unknown => "how that is known was not noted",
+            Self::Password => "signed in with a password of their own",
+            Self::SharedSecret => "by a name that came with the server's token",
+            Self::Account => "by the account of the operating system",
+            Self::Claimed => "by a name that nothing proves",
+        }
+    }
+}

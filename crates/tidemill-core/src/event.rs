@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::states::{JobState, RunState, SourceKind, StepState};
-use crate::{Actor, Digest, Facts, RunId, Timestamp};
+use crate::{Actor, Digest, Facts, Identity, RunId, Timestamp};
 
 /// What happened. Closed: a new kind is added here, and every `match` says what it does with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -540,6 +540,9 @@ pub enum EventKind {
         role: String,
         /// Digest of what they agreed to.
         inputs: Digest,
+        /// How it is known who they are.
+        #[serde(default, skip_serializing_if = "Identity::is_unknown")]
+        identity: Identity,
     },
     /// An environment runs another release at an endpoint.
     EnvironmentMoved {
@@ -629,6 +632,44 @@ pub enum EventKind {
     FreezeLifted {
         /// The freeze.
         freeze: u64,
+    },
+    /// A commit was checked out, to be tested as code, data and model and, where that is declared, released.
+    CiStarted {
+        /// The project.
+        project: String,
+        /// The commit.
+        commit: String,
+        /// Who wrote what it brings.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        authors: Vec<String>,
+    },
+    /// It is known what became of a commit.
+    CiFinished {
+        /// The project.
+        project: String,
+        /// The commit.
+        commit: String,
+        /// The environment that it is for; none where it is only tested.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        environment: Option<String>,
+        /// How it ended.
+        state: JobState,
+        /// The part of the work that was the last: `checkout`, `check`, `pipeline`, `tests`, `register` or `release`.
+        part: String,
+        /// What happened there, in words.
+        what: String,
+        /// What to do next, in words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
+        /// The run of its pipeline.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<RunId>,
+        /// The version that its model became: `late@4`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+        /// The rollout that began with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rollout: Option<u64>,
     },
     /// It was declared what is watched at an endpoint.
     MonitorsDeclared {
@@ -798,6 +839,8 @@ names! {
     TriggerSuppressed => "trigger.suppressed",
     JobStarted => "job.started",
     JobFinished => "job.finished",
+    CiStarted => "ci.started",
+    CiFinished => "ci.finished",
     MonitorsDeclared => "monitors.declared",
     WindowsEvaluated => "windows.evaluated",
     WindowsRestated => "windows.restated",
@@ -807,7 +850,7 @@ names! {
 
 impl EventKind {
     /// What it happened to, for filters: `run:…`, `dataset:…`, `store`, `project:…`, `experiment:…`, `model:…`,
-    /// `trigger:…`, `job:…`.
+    /// `trigger:…`, `job:…`, `commit:…`.
     pub fn subject(&self) -> String {
         match self {
             Self::ProjectOpened { project } => format!("project:{project}"),
@@ -851,6 +894,7 @@ impl EventKind {
                 format!("trigger:{trigger}")
             }
             Self::JobStarted { job, .. } | Self::JobFinished { job, .. } => format!("job:{job}"),
+            Self::CiStarted { commit, .. } | Self::CiFinished { commit, .. } => format!("commit:{commit}"),
             Self::TrackingImported { .. } => "tracking".to_owned(),
             Self::EndpointSet { endpoint, .. }
             | Self::EndpointDeleted { endpoint, .. }

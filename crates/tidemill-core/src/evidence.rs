@@ -100,6 +100,12 @@ pub struct Facts {
     /// Where it decides otherwise than another version, if that was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flips: Option<Flips>,
+    /// The commit whose pipeline made it, where a commit was tested for a release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Who wrote what that commit brings, by the names under which they may be known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authors: Vec<String>,
 }
 
 /// Decisions that were right before and are wrong now.

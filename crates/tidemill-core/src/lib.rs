@@ -17,7 +17,7 @@ mod time;
 pub mod declare;
 pub mod words;
 
-pub use actor::{Actor, ActorKind};
+pub use actor::{Actor, ActorKind, Identity};
 pub use canonical::canonical_json;
 pub use digest::{Digest, DigestError, Hasher, Sha256};
 pub use event::{Event, EventKind, JobState, NewEvent, RunState, SourceKind, StepState};

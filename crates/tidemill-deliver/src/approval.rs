@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidemill_core::{Digest, Timestamp};
+use tidemill_core::{Digest, Identity, Timestamp};
 
 /// Who must agree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct Rule {
     /// How long an approval holds; for ever where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Duration>,
+    /// Whether only those count who have signed in at a server with a password of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub authenticated: bool,
 }
 
 /// A person's agreement to exactly what `inputs` names.
@@ -32,6 +35,9 @@ pub struct Approval {
     pub inputs: Digest,
     /// When.
     pub at: Timestamp,
+    /// How it is known who they are.
+    #[serde(default, skip_serializing_if = "Identity::is_unknown")]
+    pub identity: Identity,
 }
 
 /// Why an approval is not taken.
@@ -45,6 +51,17 @@ pub enum Refusal {
     Role {
         /// The role that is needed.
         needed: String,
+    },
+    /// It is not proven who it is.
+    #[error(
+        "agreeing takes a user who has signed in at the server with a password of their own, and `{by}` is known {}",
+        how.words()
+    )]
+    Unproven {
+        /// Who it would be.
+        by: String,
+        /// How that is known.
+        how: Identity,
     },
     /// What was looked at is not what is released.
     #[error("the approval is of {given}, but what waits is {expected}: something changed in between")]
@@ -67,6 +84,18 @@ impl Rule {
     pub fn is_held_by(&self, person: &str) -> bool {
         self.people.is_empty() || self.people.iter().any(|one| one == person)
     }
+
+    /// Whether it is proven well enough who somebody is.
+    ///
+    /// # Errors
+    ///
+    /// Says why not.
+    pub fn knows(&self, by: &str, how: Identity) -> Result<(), Refusal> {
+        if self.authenticated && !how.is_proven() {
+            return Err(Refusal::Unproven { by: by.to_owned(), how });
+        }
+        Ok(())
+    }
 }
 
 /// Whether an approval may be recorded.
@@ -87,6 +116,7 @@ pub fn admit(
     if new.role != rule.role || !rule.is_held_by(&new.by) {
         return Err(Refusal::Role { needed: rule.role.clone() });
     }
+    rule.knows(&new.by, new.identity)?;
     if new.inputs != inputs {
         return Err(Refusal::Changed { given: new.inputs, expected: inputs });
     }
@@ -110,6 +140,7 @@ pub fn counting<'a>(
             approval.by != author
                 && approval.role == rule.role
                 && rule.is_held_by(&approval.by)
+                && rule.knows(&approval.by, approval.identity).is_ok()
                 && approval.inputs == inputs
                 && rule.expires.is_none_or(|expires| now.since(approval.at) < expires)
         })
@@ -131,7 +162,8 @@ mod tests {
     }
 
     fn by(name: &str, role: &str, inputs: &[u8], hours: i64) -> Approval {
-        Approval { by: name.into(), role: role.into(), inputs: Digest::of(inputs), at: at(hours) }
+        let identity = Identity::Password;
+        Approval { by: name.into(), role: role.into(), inputs: Digest::of(inputs), at: at(hours), identity }
     }
 
     #[test]
@@ -141,6 +173,7 @@ mod tests {
             people: vec![],
             count: 2,
             expires: Some(Duration::from_secs(72 * 3600)),
+            authenticated: false,
         };
         let inputs = Digest::of(b"release");
         let recorded = [
@@ -161,7 +194,8 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        let rule = Rule { role: "owner".into(), people: vec![], count: 1, expires: None };
+        let rule =
+            Rule { role: "owner".into(), people: vec![], count: 1, expires: None, authenticated: false };
         let inputs = Digest::of(b"release");
         let recorded = [by("ada", "owner", b"release", 0)];
         let refused = |new: Approval| admit(&rule, "author", inputs, &recorded, &new).unwrap_err();
@@ -173,5 +207,31 @@ mod tests {
         let stranger = admit(&named, "author", inputs, &[], &by("bob", "owner", b"release", 1));
         assert_eq!(stranger, Err(Refusal::Role { needed: "owner".into() }));
         assert_eq!(admit(&rule, "author", inputs, &recorded, &by("bob", "owner", b"release", 1)), Ok(()));
+    }
+
+    #[test]
+    fn who_is_known_by_a_name_alone_does_not_count_where_that_is_declared() {
+        let rule =
+            Rule { role: "owner".into(), people: vec![], count: 1, expires: None, authenticated: true };
+        let inputs = Digest::of(b"release");
+        for (identity, is_taken) in [
+            (Identity::Password, true),
+            (Identity::SharedSecret, false),
+            (Identity::Account, false),
+            (Identity::Claimed, false),
+            (Identity::Unknown, false),
+        ] {
+            let new = Approval { identity, ..by("bob", "owner", b"release", 1) };
+            let taken = admit(&rule, "author", inputs, &[], &new);
+            assert_eq!(taken.is_ok(), is_taken, "{taken:?}");
+            if let Err(refusal) = taken {
+                let said = refusal.to_string();
+                assert!(said.ends_with(&format!("`bob` is known {}", identity.words())), "{said}");
+            }
+            // What was taken before the rule asked for it does not count either.
+            assert_eq!(enough(&rule, "author", inputs, std::slice::from_ref(&new), at(2)), is_taken);
+            let any = Rule { authenticated: false, ..rule.clone() };
+            assert!(enough(&any, "author", inputs, &[new], at(2)));
+        }
     }
 }

@@ -142,7 +142,7 @@ impl Envelope {
 }
 
 /// Whether a name is what a pattern says, in which `*` stands for any text.
-fn fits(pattern: &str, name: &str) -> bool {
+pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     let Some((before, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(mut left) = name.strip_prefix(before) else { return false };
     let mut parts = rest.split('*').peekable();
@@ -177,6 +177,7 @@ mod tests {
                 .into(),
             metrics: [("roc_auc".to_owned(), 0.71)].into(),
             flips: Some(Flips { share: 0.015, against: 3 }),
+            ..Facts::default()
         };
         change(&mut facts);
         facts

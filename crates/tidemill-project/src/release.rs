@@ -173,6 +173,10 @@ pub struct Approval {
     /// How long an agreement holds; for ever where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Period>,
+    /// Whether only those count who have signed in at the server with a password of their own: neither a name of the command line nor one
+    /// that came with the server's one token.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub authenticated: bool,
 }
 
 fn one() -> u32 {

@@ -24,7 +24,7 @@ pub struct TriggerDecl {
     pub when: WhenDecl,
     /// What happens, in order; the first failure ends it.
     pub actions: Vec<TriggerAction>,
-    /// The environment to which `release` releases; the first one below `release:` where not given.
+    /// The environment to which `release` and `ci` release; the first one below `release:` where not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Name>,
     /// Events within this time of one another count as one.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tidemill_core::{Actor, Cancel, Clock, EventKind, NewEvent, SystemClock};
+use tidemill_core::{Actor, Cancel, Clock, EventKind, Identity, NewEvent, SystemClock};
 use tidemill_db::Db;
 use tidemill_pipeline::StoreContents;
 use tidemill_project::{Project, Resolved};
@@ -22,6 +22,14 @@ use crate::users::User;
 
 pub(crate) use tidemill_pipeline::LOCK_FILE;
 pub(crate) use tidemill_project::FILE_NAME as PROJECT_FILE;
+
+/// A commit, and who wrote what it brings, by all names under which they may be known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) commit: String,
+    pub(crate) authors: Vec<String>,
+}
+
 /// An opened project.
 pub(crate) struct App<'a> {
     pub(crate) console: &'a Console,
@@ -29,9 +37,13 @@ pub(crate) struct App<'a> {
     pub(crate) project: Project,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) actor: Actor,
+    /// How it is known who that is.
+    pub(crate) identity: Identity,
     pub(crate) cancel: Cancel,
     /// The event that the command is a consequence of.
     pub(crate) cause: Option<u64>,
+    /// The commit that this is a clean checkout of, where it is one.
+    pub(crate) committed: Option<Committed>,
     home: PathBuf,
     database: Option<String>,
     runtime: Runtime,
@@ -89,8 +101,10 @@ impl<'a> App<'a> {
             project,
             clock: Arc::new(SystemClock),
             actor: Actor::user(user_name()),
+            identity: identity(),
             cancel: cancel_on_signals()?,
             cause: None,
+            committed: None,
             database,
             runtime: runtime()?,
             db: OnceCell::new(),
@@ -112,6 +126,14 @@ impl<'a> App<'a> {
     /// This project as a user of its store.
     pub(crate) fn user(&self) -> Option<User> {
         User::new(&self.home, self.project.project.as_str(), self.database.as_deref())
+    }
+
+    /// The file of the database, where it is one.
+    pub(crate) fn database_file(&self) -> Option<PathBuf> {
+        match &self.database {
+            Some(url) => crate::users::file_of(url).map(Path::to_owned),
+            None => Some(self.inside("tidemill.db")),
+        }
     }
 
     /// Runs asynchronous work to its end.
@@ -298,6 +320,20 @@ pub(crate) fn user_name() -> String {
         .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }
 
+/// How it is known who [`user_name`] is: a process runs under an account, and can be told any name.
+fn identity() -> Identity {
+    let accounts = fs_err::read_to_string("/etc/passwd").unwrap_or_default();
+    identity_of(&user_name(), rustix::process::getuid().as_raw(), &accounts)
+}
+
+fn identity_of(name: &str, uid: u32, accounts: &str) -> Identity {
+    let is_own = |line: &str| {
+        let mut fields = line.split(':');
+        fields.next() == Some(name) && fields.nth(1).and_then(|field| field.parse().ok()) == Some(uid)
+    };
+    if accounts.lines().any(is_own) { Identity::Account } else { Identity::Claimed }
+}
+
 pub(crate) fn runtime() -> anyhow::Result<Runtime> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     tokio::runtime::Builder::new_multi_thread()
@@ -329,4 +365,25 @@ pub(crate) fn cancel_on_signals() -> anyhow::Result<Cancel> {
         })
         .context("cannot start a thread")?;
     Ok(cancel)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_that_of_the_account_or_a_claim() {
+        let accounts = "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\nbroken\n";
+        for (name, uid, wanted) in [
+            ("ada", 1000, Identity::Account),
+            ("ada", 1001, Identity::Claimed),
+            ("bob", 1000, Identity::Claimed),
+            ("root", 0, Identity::Account),
+            ("broken", 0, Identity::Claimed),
+            ("", 0, Identity::Claimed),
+        ] {
+            assert_eq!(identity_of(name, uid, accounts), wanted, "{name} {uid}");
+        }
+        assert_eq!(identity_of("ada", 1000, ""), Identity::Claimed);
+    }
 }

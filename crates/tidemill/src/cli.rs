@@ -95,7 +95,7 @@ pub(crate) enum Command {
     Gc(Gc),
     /// Repeat a recorded run in a clean folder and compare every output byte by byte
     Reproduce(Reproduce),
-    /// Test a commit in a clean checkout: the project file, the data, the pipeline, the model
+    /// Test a commit in a clean checkout as code, data and model, and release what it makes
     Ci(Ci),
     /// Show what starts work, fire a trigger by hand, show or stop what was started
     #[command(subcommand)]
@@ -459,14 +459,25 @@ pub(crate) struct Reproduce {
 #[derive(Debug, Args)]
 pub(crate) struct Ci {
     /// A commit, branch or tag; what is checked out where not given
-    #[arg(default_value = "HEAD")]
-    pub(crate) commit: String,
+    #[arg(value_name = "REV")]
+    pub(crate) revision: Option<String>,
+    /// The same
+    #[arg(long, value_name = "REV", conflicts_with = "revision")]
+    pub(crate) commit: Option<String>,
     /// Fetch it from this remote if it is not here
     #[arg(long, default_value = "origin", value_name = "NAME")]
     pub(crate) remote: String,
+    /// The environment that its model is released to; the first one below `release:` where not given
+    #[arg(long, value_name = "ENVIRONMENT")]
+    pub(crate) to: Option<String>,
+    /// Only test it: nothing is registered and nothing is released
+    #[arg(long, conflicts_with = "to")]
+    pub(crate) no_release: bool,
     /// Keep the checkout
     #[arg(long)]
     pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) who: crate::command::SignIn,
 }
 
 #[derive(Debug, Subcommand)]

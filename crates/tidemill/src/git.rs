@@ -1,4 +1,4 @@
-//! The program `git`, asked without a person at the keyboard: for nothing longer than a minute, for no password, and with none of the
+//! The program `git`, asked without a person at the keyboard: for nothing longer than is said, for no password, and with none of the
 //! repository's hooks.
 
 use std::io::{Read as _, Seek as _, Write as _};
@@ -6,12 +6,31 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tidemill_core::Cancel;
+
 use crate::app::reason;
 
-/// How long Git may take.
+/// How long Git may take where nothing else is said.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How much of what it prints is read.
+/// How much of what it prints is read where nothing else is said.
 const MOST: u64 = 256 << 10;
+
+/// What a question to Git may cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds<'a> {
+    /// How long it may take.
+    pub(crate) time: Duration,
+    /// How many bytes of what it prints are read.
+    pub(crate) bytes: u64,
+    /// Ends it early.
+    pub(crate) cancel: Option<&'a Cancel>,
+}
+
+impl Default for Bounds<'_> {
+    fn default() -> Self {
+        Self { time: PATIENCE, bytes: MOST, cancel: None }
+    }
+}
 
 /// What Git said.
 #[derive(Debug)]
@@ -64,6 +83,17 @@ pub(crate) fn git_with(
     environment: &[(&str, &str)],
     input: &str,
 ) -> Result<Said, String> {
+    git_within(root, arguments, environment, input, &Bounds::default())
+}
+
+/// The same with bounds of its own.
+pub(crate) fn git_within(
+    root: &Path,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    input: &str,
+    bounds: &Bounds<'_>,
+) -> Result<Said, String> {
     let failed = |error: std::io::Error| format!("cannot run `git`: {}", reason(&error));
     // Files, since whoever waits for a process does not read its pipes.
     let mut read = tempfile::tempfile().map_err(failed)?;
@@ -89,15 +119,18 @@ pub(crate) fn git_with(
         if let Some(status) = child.0.try_wait().map_err(failed)? {
             break status;
         }
-        if begin.elapsed() > PATIENCE {
-            return Err(format!("`git {}` did not end in {} s", arguments[0], PATIENCE.as_secs()));
+        if bounds.cancel.is_some_and(Cancel::is_cancelled) {
+            return Err(format!("`git {}` was stopped", arguments[0]));
+        }
+        if begin.elapsed() > bounds.time {
+            return Err(format!("`git {}` did not end in {} s", arguments[0], bounds.time.as_secs()));
         }
         std::thread::sleep(Duration::from_millis(5));
     };
     let text = |file: &mut std::fs::File| -> std::io::Result<String> {
         let mut bytes = Vec::new();
         file.rewind()?;
-        file.take(MOST).read_to_end(&mut bytes)?;
+        file.take(bounds.bytes).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let (out, err) = (text(&mut out).map_err(failed)?, text(&mut err).map_err(failed)?);

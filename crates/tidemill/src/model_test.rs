@@ -40,6 +40,17 @@ pub(crate) use columns::check_columns;
 pub(crate) use rivals::{Rivals, rivals};
 pub(crate) use subject::{Subject, subject, trained};
 
+/// What tests take for granted where the project file does not say.
+pub(crate) mod granted {
+    pub(crate) use super::behaviour::{ROUNDING, SHARE};
+    pub(crate) use super::compared::MARGIN;
+    pub(crate) use super::floor::LEVEL;
+    pub(crate) use super::made::THRESHOLD;
+    pub(crate) use super::operation::ALONE;
+    pub(crate) use super::quality::{BINS, DEPTH, LEAST};
+    pub(crate) use super::rivals::VERSIONS;
+}
+
 /// Raised when the same tests of the same model come out otherwise.
 const JUDGED: u32 = 3;
 

@@ -14,7 +14,7 @@ pub struct Trigger {
     pub when: When,
     /// What happens, in order; the first failure ends it.
     pub actions: Vec<TriggerAction>,
-    /// The environment to which `release` releases; the first one where not given.
+    /// The environment to which `release` and `ci` release; the first one where not given.
     pub to: Option<String>,
     /// Events within this time of one another count as one; zero for none.
     pub debounce: Duration,
@@ -157,8 +157,10 @@ pub enum TriggerAction {
     Run,
     /// Releases the model.
     Release,
-    /// Tests the commit as code, data and model.
+    /// Tests the commit as code, data and model in a checkout of its own, registers its model and releases it.
     Ci,
+    /// The same without registering and releasing anything.
+    Test,
 }
 
 impl TriggerAction {
@@ -169,6 +171,7 @@ impl TriggerAction {
             Self::Run => "run",
             Self::Release => "release",
             Self::Ci => "ci",
+            Self::Test => "test",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Releases, rollouts, and what keeps them.
 
-use tidemill_core::{Actor, EventKind};
+use tidemill_core::{Actor, EventKind, Identity};
 use tidemill_db::delivery::*;
 use tidemill_db::{Db, Error};
 
@@ -195,7 +195,12 @@ async fn observations_need_no_event_and_transitions_do(f: Fixture) {
         at: at(6),
     };
     tx.add_gate_result(id, &gate).await.unwrap();
-    let kind = EventKind::RolloutApproved { rollout: id, role: "owner".to_owned(), inputs: approval.inputs };
+    let kind = EventKind::RolloutApproved {
+        rollout: id,
+        role: "owner".to_owned(),
+        inputs: approval.inputs,
+        identity: Identity::Account,
+    };
     tx.commit(vec![event(5, kind)]).await.unwrap();
     assert_eq!(f.db.approvals(id).await.unwrap(), [approval]);
     assert_eq!(f.db.gate_results(id).await.unwrap(), [gate.clone()]);
@@ -247,7 +252,12 @@ async fn what_environments_run_and_must_not_run(f: Fixture) {
     let approval =
         Approval { by: "bob".to_owned(), role: "owner".to_owned(), inputs: digest("x"), at: at(5) };
     tx.add_approval(id, &approval).await.unwrap();
-    let kind = EventKind::RolloutApproved { rollout: id, role: "owner".to_owned(), inputs: approval.inputs };
+    let kind = EventKind::RolloutApproved {
+        rollout: id,
+        role: "owner".to_owned(),
+        inputs: approval.inputs,
+        identity: Identity::Account,
+    };
     tx.commit(vec![event(9, kind)]).await.unwrap();
     assert_eq!(f.db.environment_approvals().await.unwrap(), [(id, approval)]);
     assert_eq!(f.db.quarantines().await.unwrap(), [quarantine]);

@@ -3,7 +3,7 @@
 //! Precedence: people who end it, then proven harm, then freezes and windows, then approvals, the verdict, and time. A freeze stops whatever
 //! gives a candidate more traffic; going back to the incumbent is never frozen.
 
-use tidemill_core::{Digest, Timestamp};
+use tidemill_core::{Digest, Identity, Timestamp};
 
 use super::contend::may_drop;
 use super::contest::Fate;
@@ -126,19 +126,19 @@ pub fn permit(plan: &Plan, state: &State, input: &Input) -> Result<(), Denied> {
         Input::Proceed { .. } if !matches!(state.hold, Some(Hold::TimedOut { .. })) => {
             Err(Denied::NotTimedOut)
         }
-        Input::Proceed { by, .. } => may_proceed(plan, state, by),
+        Input::Proceed { by, identity, .. } => may_proceed(plan, state, by, *identity),
         _ => Ok(()),
     }
 }
 
 /// Whether somebody may let a stage pass that proved nothing: that takes who may agree to the release, and as many of them.
-fn may_proceed(plan: &Plan, state: &State, by: &str) -> Result<(), Denied> {
+fn may_proceed(plan: &Plan, state: &State, by: &str, how: Identity) -> Result<(), Denied> {
     if state.proceeds.iter().any(|one| one == by) {
         return Err(Refusal::Twice(by.to_owned()).into());
     }
     match plan.gates().find(|rule| !rule.is_held_by(by)) {
         Some(rule) => Err(Refusal::Role { needed: rule.role.clone() }.into()),
-        None => Ok(()),
+        None => Ok(plan.gates().try_for_each(|rule| rule.knows(by, how))?),
     }
 }
 

@@ -1,17 +1,22 @@
-//! What protects an endpoint beside people's agreement: the judge, the stages, and the tests that a version must have passed. All of it
+//! What protects an endpoint beside people's agreement: the judge, the stages, the tests that a version must have passed with what they ask
+//! for, the hours, the gate of time and the envelope. All of it
 //! comes from the file of whoever releases, so a plan that protects less than the one before it is told from one that does not.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tidemill_core::declare::Window;
 use tidemill_core::words::number;
 
+use super::demand::{Demand, less};
+use super::held;
 use super::plan::{Plan, Stage, Until};
 use super::state::Phase;
 use crate::approval::Rule;
+use crate::envelope::Envelope;
 use crate::judge::{Amount, Kind, Metric, Spec};
 use crate::outcome::{COST, PAIRED_COST, PAIRED_QUALITY, QUALITY};
-use crate::simulate::span;
+use crate::simulate::{Power, span};
 
 /// The most of them that a rollout is held to at once, the oldest first: the one that was in effect, and those of attempts since.
 const MOST: usize = 8;
@@ -29,13 +34,26 @@ pub struct Guards {
     /// The tests that a version must have passed, in words; one that is there twice is asked for twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<String>,
+    /// What these tests ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub demands: Vec<Demand>,
+    /// When a release may get more requests; always where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
+    /// Whether recent requests must be enough to decide in some time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<Power>,
+    /// What triggers may release without anybody who looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Envelope>,
 }
 
 impl Guards {
     /// Those of a project file.
     pub fn of(stages: &[Stage], judge: Option<&Spec>, tests: Vec<String>) -> Self {
         let is_kept = |stage: &&Stage| !matches!(stage, Stage::Gate { .. });
-        Self { judge: judge.cloned(), stages: stages.iter().filter(is_kept).cloned().collect(), tests }
+        let stages = stages.iter().filter(is_kept).cloned().collect();
+        Self { judge: judge.cloned(), stages, tests, ..Self::default() }
     }
 
     /// In which ways it protects less than `before`, in words; none where it protects as much or more.
@@ -47,13 +65,18 @@ impl Guards {
             (Some(own), Some(before)) => weaker_judge(own, before, &mut why),
         }
         self.weaker_stages(before, &mut why);
-        let mut own = self.tests.clone();
+        let (mut own, mut gone) = (self.tests.clone(), Vec::new());
         for test in &before.tests {
             match own.iter().position(|known| known == test) {
                 Some(at) => drop(own.swap_remove(at)),
-                None => why.push(format!("{test} is not required any more")),
+                None => gone.push(test.as_str()),
             }
         }
+        why.extend(gone.iter().map(|test| format!("{test} is not required any more")));
+        less(&self.demands, &before.demands, |of| gone.contains(&of), &mut why);
+        held::windows(&self.windows, &before.windows, &mut why);
+        held::power(self.power, before.power, &mut why);
+        held::envelope(self.envelope.as_ref(), before.envelope.as_ref(), &mut why);
         why
     }
 
@@ -137,7 +160,13 @@ impl Plan {
 
     fn own_guards(&self) -> Guards {
         let declared = self.policy.as_ref().and_then(|policy| policy.guards.clone());
-        declared.unwrap_or_else(|| Guards::of(&self.stages, self.judge.as_ref(), Vec::new()))
+        let mut own = declared.unwrap_or_else(|| Guards::of(&self.stages, self.judge.as_ref(), Vec::new()));
+        // What plans from before these were recorded did with them.
+        own.power = own.power.or(self.power);
+        if own.windows.is_empty() {
+            own.windows.clone_from(&self.windows);
+        }
+        own
     }
 
     /// Holds it to what protected before: where it protects less, somebody must agree before the first request. Gives what became weaker,
@@ -278,7 +307,7 @@ fn weaker_until(stage: &str, own: &Until, before: &Until, why: &mut Vec<String>)
 }
 
 /// Numbers that were written down and read again may differ in their last digit.
-fn is_above(own: f64, before: f64) -> bool {
+pub(super) fn is_above(own: f64, before: f64) -> bool {
     own - before > 1e-9 * before.abs()
 }
 
@@ -296,8 +325,10 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::demand::Ask;
     use super::*;
     use crate::judge::{Better, Slices, Tier};
+    use crate::simulate::Otherwise;
 
     fn metric(name: &str, kind: Kind) -> Metric {
         Metric { name: name.into(), kind, tier: Tier::Operational, critical: true, required: true }
@@ -328,8 +359,19 @@ mod tests {
             Stage::Canary { share: 2_500, until: until(true, 100, 2) },
             Stage::Full { settle: Duration::from_secs(24 * 3_600) },
         ];
-        let tests = vec!["the test `metric` of its model".into(), "every test of its data `flights`".into()];
-        let mut all = Guards { judge: None, stages, tests };
+        let tests: Vec<String> =
+            vec!["the test `metric` of its model".into(), "every test of its data `flights`".into()];
+        let floor = Demand::new("the test `metric` of `roc_auc`", tests[0].clone());
+        let power = Power { decide_within: Duration::from_secs(48 * 3_600), otherwise: Otherwise::Refuse };
+        let mut all = Guards {
+            judge: None,
+            stages,
+            tests,
+            demands: vec![floor.ask("min", Ask::Least(0.65))],
+            windows: vec!["Mon-Thu 09:00-16:00 UTC".parse().unwrap()],
+            power: Some(power),
+            envelope: Some(Envelope { flips: Some(0.02), ..Envelope::default() }),
+        };
         change(&mut all, &mut judge);
         all.judge = Some(judge);
         all
@@ -339,7 +381,7 @@ mod tests {
     fn what_is_weaker_is_said_in_words() {
         let before = guards(|_, _| {});
         type Change = fn(&mut Guards, &mut Spec);
-        let table: [(Change, &str); 17] = [
+        let table: [(Change, &str); 21] = [
             (|_, _| {}, ""),
             (|_, judge| judge.error_budget = 0.05, "the error budget is 0.05, not 0.01"),
             (|_, judge| drop(judge.metrics.remove(0)), "`errors` is not judged any more"),
@@ -374,7 +416,26 @@ mod tests {
                 |all, _| all.stages[3] = Stage::Full { settle: Duration::ZERO },
                 "the release before is kept ready for no time at the end, not 24 h",
             ),
-            (|all, _| drop(all.tests.remove(0)), "the test `metric` of its model is not required any more"),
+            (
+                |all, _| {
+                    all.tests.remove(0);
+                    all.demands.clear();
+                },
+                "the test `metric` of its model is not required any more",
+            ),
+            (
+                |all, _| drop(all.demands[0].asks.insert("min".into(), Ask::Least(0.5))),
+                "`min` of the test `metric` of `roc_auc` is 0.5, not 0.65",
+            ),
+            (
+                |all, _| all.windows.clear(),
+                "a release may get more requests at any time, not only Mon-Thu 09:00-16:00 UTC",
+            ),
+            (
+                |all, _| all.power = None,
+                "nothing asks any more whether requests are enough to decide in time",
+            ),
+            (|all, _| all.envelope = None, "there is no envelope any more for what triggers release"),
         ];
         for (change, wanted) in table {
             assert_eq!(guards(change).weaker_than(&before).join("; "), wanted);
@@ -451,7 +512,10 @@ mod tests {
 
         #[test]
         fn what_was_held_is_held_until_something_is_complete(first in strict(), second in strict()) {
-            let rule = || Rule { role: "reviewer".into(), people: Vec::new(), count: 1, expires: None };
+            let rule = || {
+                let (role, people) = ("reviewer".into(), Vec::new());
+                Rule { role, people, count: 1, expires: None, authenticated: false }
+            };
             let of = |guards: &Guards| crate::rollout::tests::guarded(guards.clone());
             let before = of(&first).guards(&Phase::Complete);
             prop_assert_eq!(&before, &vec![first.clone()]);

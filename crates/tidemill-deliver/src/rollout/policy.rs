@@ -35,13 +35,14 @@ pub struct Policy {
 impl Asked {
     /// In words, for example `2 of owner (ada, bob, cid)`.
     pub fn words(&self) -> String {
-        let Rule { role, people, count, .. } = &self.rule;
+        let Rule { role, people, count, authenticated, .. } = &self.rule;
         let people = if people.is_empty() { String::new() } else { format!(" ({})", people.join(", ")) };
+        let signed_in = if *authenticated { ", signed in" } else { "" };
         let before = match self.share {
             0 => String::new(),
             share => format!(" after {} %", f64::from(share) / 100.0),
         };
-        format!("{count} of {role}{people}{before}")
+        format!("{count} of {role}{people}{signed_in}{before}")
     }
 
     /// Those of stages, in order.
@@ -70,6 +71,7 @@ impl Asked {
         own.role == before.role
             && is_narrow
             && is_short
+            && (own.authenticated || !before.authenticated)
             && own.count >= before.count
             && self.share <= other.share
     }
@@ -138,7 +140,8 @@ mod tests {
 
     fn rule(role: &str, people: &[&str], count: u32, expires: Option<u64>) -> Rule {
         let people = people.iter().map(|name| (*name).to_owned()).collect();
-        Rule { role: role.into(), people, count, expires: expires.map(Duration::from_secs) }
+        let expires = expires.map(Duration::from_secs);
+        Rule { role: role.into(), people, count, expires, authenticated: false }
     }
 
     fn asked(rule: Rule, share: u32) -> Asked {
@@ -164,5 +167,8 @@ mod tests {
         assert_eq!(before.words(), "1 of owner (ada, bob) after 5 %");
         let anybody = asked(rule("owner", &[], 1, None), 0);
         assert!(asked(rule("owner", &["eve"], 1, None), 0).is_as_strict_as(&anybody), "fewer people");
+        let proven = Asked { rule: Rule { authenticated: true, ..anybody.rule.clone() }, share: 0 };
+        assert!(proven.is_as_strict_as(&anybody) && !anybody.is_as_strict_as(&proven));
+        assert_eq!(proven.words(), "1 of owner, signed in");
     }
 }

@@ -1,7 +1,7 @@
 //! Where a rollout is. Everything that its next step depends on is here, so it can be written down and gone on with at any point.
 
 use serde::{Deserialize, Serialize};
-use tidemill_core::{Digest, Timestamp};
+use tidemill_core::{Digest, Identity, Timestamp};
 
 use super::agreement::Agreement;
 use super::contest::Contestant;
@@ -346,6 +346,9 @@ pub enum Input {
         by: String,
         /// Why.
         why: String,
+        /// How it is known who they are.
+        #[serde(default, skip_serializing_if = "Identity::is_unknown")]
+        identity: Identity,
     },
     /// Somebody ends the rollout; the candidate may be tried again.
     Abort {

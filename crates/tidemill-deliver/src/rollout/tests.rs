@@ -7,7 +7,7 @@ mod stories;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tidemill_core::{Digest, Timestamp};
+use tidemill_core::{Digest, Identity, Timestamp};
 
 use super::*;
 use crate::approval::{Approval, Refusal, Rule};
@@ -65,7 +65,13 @@ fn plan() -> Plan {
             Stage::Shadow { share: 10_000, until: Until { verdict: false, ..until() } },
             Stage::Canary { share: 1_000, until: Until { at_most: Some(48 * HOUR), ..until() } },
             Stage::Gate {
-                approve: Rule { role: "owner".into(), people: vec![], count: 1, expires: Some(72 * HOUR) },
+                approve: Rule {
+                    role: "owner".into(),
+                    people: vec![],
+                    count: 1,
+                    expires: Some(72 * HOUR),
+                    authenticated: false,
+                },
             },
             Stage::Canary { share: 5_000, until: Until { at_least: 2 * HOUR, ..until() } },
             Stage::Full { settle: 24 * HOUR },
@@ -111,7 +117,13 @@ fn seen(revision: u64, candidate: (u64, u64), baseline: (u64, u64)) -> Look {
 
 fn approve(by: &str, role: &str, inputs: &[u8], now: Timestamp) -> Input {
     Input::Approve {
-        approval: Approval { by: by.into(), role: role.into(), inputs: Digest::of(inputs), at: now },
+        approval: Approval {
+            by: by.into(),
+            role: role.into(),
+            inputs: Digest::of(inputs),
+            at: now,
+            identity: Identity::Unknown,
+        },
     }
 }
 

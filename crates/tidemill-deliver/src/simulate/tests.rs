@@ -184,8 +184,9 @@ fn harm_in_one_slice_is_found_there() {
 #[test]
 fn stages_end_as_in_a_rollout() {
     let (metric, source) = one(rate(), Distribution::Rate(0.05));
-    let gate =
-        Stage::Gate { approve: Rule { role: "owner".into(), people: vec![], count: 1, expires: None } };
+    let gate = Stage::Gate {
+        approve: Rule { role: "owner".into(), people: vec![], count: 1, expires: None, authenticated: false },
+    };
     let samples = Until { verdict: false, samples: 1_000, ..Until::default() };
     let time = Until { verdict: false, at_least: 3 * HOUR, ..Until::default() };
     let stages = vec![

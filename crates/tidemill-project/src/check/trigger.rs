@@ -22,7 +22,7 @@ impl Check<'_> {
                 self.add(
                     &actions.span,
                     "nothing is started",
-                    "at least one of `check`, `run`, `release`, `ci`",
+                    "at least one of `check`, `run`, `release`, `ci`, `test`",
                     None,
                 );
             }
@@ -31,6 +31,11 @@ impl Check<'_> {
             {
                 let hint = "add the section `release:`".to_owned();
                 self.add(&actions.item(i).span, "the project declares no release", "", Some(hint));
+            }
+            let is = |action: TriggerAction| trigger.actions.iter().position(|one| *one == action);
+            if let (Some(_), Some(second)) = (is(TriggerAction::Ci), is(TriggerAction::Release)) {
+                let hint = "leave `release` out, or test the commit with `test`".to_owned();
+                self.add(&actions.item(second).span, "`ci` releases what it has tested", "", Some(hint));
             }
             self.target(trigger, &at);
             if let Some(limit) = trigger.limit
@@ -52,14 +57,15 @@ impl Check<'_> {
     /// Where a trigger releases to: an environment that is there, and another one than the one that it hears of.
     fn target(&mut self, trigger: &TriggerDecl, at: &Cursor<'_>) {
         let Some(release) = &self.project.release else { return };
-        let releases = trigger.actions.contains(&TriggerAction::Release);
+        let releases =
+            trigger.actions.iter().any(|one| matches!(one, TriggerAction::Release | TriggerAction::Ci));
         let target = trigger.to.as_ref().or_else(|| release.environments.keys().next());
         if let Some(to) = &trigger.to {
             let known = release.environments.keys().map(|name| name.as_str());
             self.known("environment", to.as_str(), known, &at.key("to").span);
             if !releases {
                 let message = "nothing is released, so `to` says nothing";
-                self.add(&at.key("to").key, message, "the action `release`", None);
+                self.add(&at.key("to").key, message, "the action `release` or `ci`", None);
             }
         }
         if let WhenDecl::Environment(heard) = &trigger.when

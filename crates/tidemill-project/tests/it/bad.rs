@@ -357,6 +357,9 @@ fn triggers_release_to_environments_that_are_there_and_are_not_their_own() {
         ("{when: {environment: stagin}, actions: [release], to: prod}", "there is no environment `stagin`"),
         ("{when: {webhook: go}, actions: [release], to: prd}", "there is no environment `prd`"),
         ("{when: {webhook: go}, actions: [run], to: prod}", "nothing is released, so `to` says nothing"),
+        ("{when: {git: main}, actions: [test], to: prod}", "nothing is released, so `to` says nothing"),
+        ("{when: {git: main}, actions: [ci], to: prd}", "there is no environment `prd`"),
+        ("{when: {git: main}, actions: [ci, release]}", "`ci` releases what it has tested"),
         ("{when: {environment: staging}, actions: [release]}", "would be released to `staging` again"),
         ("{when: {environment: prod}, actions: [release], to: prod}", "would be released to `prod` again"),
     ] {

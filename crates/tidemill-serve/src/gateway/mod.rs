@@ -205,6 +205,12 @@ impl Gateway {
         new
     }
 
+    /// Endpoints whose requests are counted by the values of inputs, with their counters.
+    pub fn sliced(&self) -> Vec<(String, Arc<Slices>)> {
+        let slices = self.inner.slices.load();
+        slices.iter().map(|(endpoint, slices)| (endpoint.to_string(), Arc::clone(slices))).collect()
+    }
+
     /// Stops counting by values of inputs where that is not wanted any more.
     pub fn keep_slices(&self, is_wanted: impl Fn(&str) -> bool) {
         keep(&self.inner.slices, is_wanted);
@@ -218,6 +224,12 @@ impl Gateway {
     /// An endpoint that is set.
     pub fn endpoint(&self, name: &str) -> Option<Arc<Endpoint>> {
         self.inner.endpoints.load().get(name).cloned()
+    }
+
+    /// How long a request to an endpoint may take, where its caller does not say less.
+    pub fn timeout(&self, endpoint: &str) -> Duration {
+        let declared = self.endpoint(endpoint).and_then(|endpoint| endpoint.timeout);
+        declared.unwrap_or(self.inner.settings.timeout)
     }
 
     /// The names of the endpoints that are set.

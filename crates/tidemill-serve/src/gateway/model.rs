@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
@@ -37,6 +38,8 @@ pub struct Loaded {
     pub lane: Arc<Lane>,
     /// Bytes that it occupies.
     pub memory: u64,
+    /// How long it takes for a row at least, on its golden rows; none where it has none that fit.
+    pub row_time: Option<Duration>,
 }
 
 impl fmt::Debug for Loaded {
@@ -104,6 +107,7 @@ pub fn load(
     let (session, plan) = verify(&bundle, loader)?;
     let (model, version): (Arc<str>, Arc<str>) = (bundle.model.into(), bundle.version.into());
     let memory = session.memory_bytes();
+    let row_time = bundle.golden.as_ref().and_then(|golden| row_time(&*session, &plan, golden));
     let meter = metrics.lane(&model, &version);
     meter.memory(memory);
     let mut properties = bundle.properties;
@@ -140,6 +144,7 @@ pub fn load(
         signature: bundle.signature,
         metadata: ArcSwap::from_pointee(metadata),
         memory,
+        row_time,
     })
 }
 
@@ -147,6 +152,27 @@ pub fn load(
 fn described(slot: &Slot, plan: &Plan) -> Slot {
     let input = plan.inputs.iter().find(|input| input.name == slot.name);
     input.filter(|_| !plan.is_matrix()).unwrap_or(slot).clone()
+}
+
+/// The shortest of some calls for one golden row each: what else goes on at the moment makes calls longer, never shorter.
+fn row_time(session: &dyn Session, plan: &Plan, golden: &Golden) -> Option<Duration> {
+    const CALLS: usize = 20;
+    const PATIENCE: Duration = Duration::from_millis(50);
+    let begun = Instant::now();
+    let mut least: Option<Duration> = None;
+    for row in 0..golden.rows().min(CALLS) {
+        let Ok(prepared) = plan.prepare(golden.slice(row, row + 1)) else { continue };
+        let at = Instant::now();
+        if call(session, &prepared.tensors).is_err() {
+            continue;
+        }
+        let took = at.elapsed();
+        least = Some(least.map_or(took, |least| least.min(took)));
+        if begun.elapsed() > PATIENCE {
+            break;
+        }
+    }
+    least
 }
 
 /// Scores the golden rows again and compares with the trainer's answers.

@@ -40,6 +40,32 @@ pub struct Tally {
     pub latencies: [u64; LATENCY.len() + 1],
 }
 
+impl Tally {
+    /// What was counted since `before`; none where nothing was.
+    pub fn since(&self, before: &Self) -> Option<Self> {
+        let mut latencies = self.latencies;
+        for (now, before) in latencies.iter_mut().zip(before.latencies) {
+            *now = now.saturating_sub(before);
+        }
+        let new = Self {
+            answered: self.answered.saturating_sub(before.answered),
+            failed: self.failed.saturating_sub(before.failed),
+            refused: self.refused.saturating_sub(before.refused),
+            latencies,
+        };
+        (new != Self::default()).then_some(new)
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.answered = self.answered.saturating_add(other.answered);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.refused = self.refused.saturating_add(other.refused);
+        for (sum, more) in self.latencies.iter_mut().zip(other.latencies) {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
 /// Counters of an endpoint's requests by the values of some inputs.
 #[derive(Debug)]
 pub struct Slices {
@@ -79,8 +105,44 @@ impl Slices {
     }
 
     /// The inputs.
-    pub(super) fn columns(&self) -> &[String] {
+    pub fn columns(&self) -> &[String] {
         &self.columns
+    }
+
+    /// How many values of each input are told apart.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Adds what another gateway counted of an arm in a group; the value is none for all that have no name there. A value for which there is no
+    /// room here belongs to all others. Says whether the input is counted here.
+    pub fn add(&self, arm: &str, column: &str, value: Option<&str>, tally: &Tally) -> bool {
+        let Some(at) = self.columns.iter().position(|known| known == column) else { return false };
+        let mut counted = self.lock();
+        let Counted { values, arms, unread } = &mut *counted;
+        if value == Some(UNREAD) {
+            let of_arm = unread.entry(Arc::from(arm)).or_default();
+            of_arm.resize_with(self.columns.len(), Tally::default);
+            if let Some(known) = of_arm.get_mut(at) {
+                known.add(tally);
+            }
+            return true;
+        }
+        let place = match (value.and_then(name), values.get_mut(at)) {
+            (Some(value), Some(known)) => self.place(known, value),
+            _ => 0,
+        };
+        let columns = arms.entry(Arc::from(arm)).or_default();
+        columns.resize_with(self.columns.len(), Vec::new);
+        if let Some(tallies) = columns.get_mut(at) {
+            if tallies.len() <= place {
+                tallies.resize_with(place + 1, Tally::default);
+            }
+            if let Some(known) = tallies.get_mut(place) {
+                known.add(tally);
+            }
+        }
+        true
     }
 
     /// The place of a value; that of all others where there is no room for it.
@@ -238,6 +300,39 @@ mod tests {
         let wanted = [(None, 1), named(UNREAD, 1), named("JFK", 1), named("LGA", 1)];
         assert_eq!(refused.collect::<Vec<_>>(), wanted);
         assert!(of("nobody").is_empty());
+    }
+
+    /// What came elsewhere falls to the same groups as what came here.
+    #[test]
+    fn what_others_counted_is_added() {
+        let slices = Arc::new(Slices::new(&["origin".to_owned()], 2, |_| Vec::new()));
+        let arm: Arc<str> = "old".into();
+        slices.mark(&inputs("LGA")).count(&arm, None, Duration::from_millis(3));
+        let mut tally = Tally { answered: 5, failed: 1, refused: 2, ..Tally::default() };
+        tally.latencies[3] = 6;
+        for value in [Some("LGA"), Some("JFK"), Some("BOS"), None, Some("a\nb"), Some(UNREAD)] {
+            assert!(slices.add("old", "origin", value, &tally), "{value:?}");
+        }
+        assert!(!slices.add("old", "carrier", Some("LGA"), &tally));
+        let counted = slices.counted("old").into_iter();
+        let found: Vec<_> = counted
+            .map(|((_, value), tally)| {
+                (value, tally.answered, tally.refused, tally.latencies.iter().sum::<u64>())
+            })
+            .collect();
+        let row = |value: Option<&str>, answered, refused, timed| {
+            (value.map(str::to_owned), answered, refused, timed)
+        };
+        let wanted = [
+            row(None, 15, 6, 18),
+            row(Some(UNREAD), 5, 2, 6),
+            row(Some("JFK"), 5, 2, 6),
+            row(Some("LGA"), 6, 2, 7),
+        ];
+        assert_eq!(found, wanted);
+        let more = Tally { answered: 7, ..tally.clone() };
+        assert_eq!(more.since(&tally), Some(Tally { answered: 2, ..Tally::default() }));
+        assert_eq!((tally.since(&tally), tally.since(&more)), (None, None));
     }
 
     #[test]

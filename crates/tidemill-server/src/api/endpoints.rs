@@ -17,6 +17,7 @@ use super::envelope::{One, OneAnswer, Page, PageAnswer, Path, Position, Query, T
 use super::pages::{ByName, ByNumber};
 use super::{Failures, Problem};
 use crate::serving::counts::Report;
+use crate::serving::slices::{SlicesWanted, wanted};
 use crate::{App, serving};
 
 /// A name that requests for predictions go to.
@@ -282,6 +283,8 @@ fn gateway(app: &App) -> Option<&Gateway> {
 pub(crate) struct Taken {
     /// Arms that are there by the revision that was reported; 0 where the report was taken before.
     counted: usize,
+    /// By the values of which inputs of which endpoints the next reports are to tell what was counted, too.
+    slices: Vec<SlicesWanted>,
 }
 
 /// Takes what a gateway next to the traffic counted
@@ -299,7 +302,7 @@ pub(super) async fn counts(State(app): State<App>, body: Bytes) -> OneAnswer<Tak
         return Err(Problem::missing("this server answers no requests for predictions"));
     };
     let counted = serving.reported().take(serving.gateway(), &report)?;
-    one(Taken { counted })
+    one(Taken { counted, slices: wanted(serving.gateway()) })
 }
 
 fn refused(refusal: serving::Refusal) -> Problem {

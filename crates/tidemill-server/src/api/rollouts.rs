@@ -15,7 +15,7 @@ use super::envelope::{
 use super::pages::ByNumber;
 use super::{Failures, Problem};
 use crate::App;
-use crate::delivery::{Action, act, plan_of, record_in_words, recorded, standing};
+use crate::delivery::{Action, Known, act, plan_of, record_in_words, recorded, standing};
 
 /// An immutable release.
 #[derive(Debug, Serialize, ToSchema)]
@@ -410,6 +410,7 @@ pub(super) async fn get(State(app): State<App>, Path(id): Path<Position>) -> One
 pub(super) async fn action(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
+    Known(identity): Known,
     Path(id): Path<Position>,
     body: Bytes,
 ) -> OneAnswer<RolloutActed> {
@@ -440,7 +441,7 @@ pub(super) async fn action(
             return Err(Problem::invalid(message));
         }
     };
-    let state = act(registry.db(), registry.clock().as_ref(), &actor, id.0, &action).await?;
+    let state = act(registry.db(), registry.clock().as_ref(), (&actor, identity), id.0, &action).await?;
     one(RolloutActed { id: id.0, phase: state.phase.name().to_owned() })
 }
 

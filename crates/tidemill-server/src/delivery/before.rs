@@ -17,6 +17,8 @@ use crate::shell::NOBODY;
 
 /// The longest chain of causes that is followed.
 const CHAIN: usize = 64;
+/// So much of what protects less is said in words.
+const SHOWN: usize = 20;
 /// The name of the gate that says that less is asked for than before.
 const POLICY: &str = "policy";
 /// The role in which people agree to a change of what is asked for.
@@ -138,7 +140,10 @@ pub(super) async fn hold(
     let Some(before) = tx.rollouts(&filter, 1).await?.pop() else { return Ok(None) };
     let (last, phase) = (plan_of(&before)?, state_of(&before)?.phase);
     let asked = last.asks(phase == Phase::Complete);
-    let reviewers = |count| Rule { role: REVIEWER.to_owned(), people: Vec::new(), count, expires: None };
+    // Whoever had to prove who they are does so for this as well.
+    let authenticated = asked.iter().any(|asked| asked.rule.authenticated);
+    let reviewers =
+        |count| Rule { role: REVIEWER.to_owned(), people: Vec::new(), count, expires: None, authenticated };
     let lacking = plan.hold_to(&asked, change.map(|_| reviewers(REVIEWERS)));
     let weaker = plan.guard_as(&last.guards(&phase), reviewers(1));
     if lacking.is_empty() && weaker.is_empty() {
@@ -154,7 +159,11 @@ pub(super) async fn hold(
         less.push(format!("{lacks}; {then}"));
     }
     if !weaker.is_empty() {
-        let words = weaker.join("; ");
+        let more = weaker.len().saturating_sub(SHOWN);
+        let mut words = weaker.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("; ");
+        if more > 0 {
+            words.push_str(&format!("; and {more} more"));
+        }
         less.push(format!("{words}; somebody other than its author agrees to that before the first request"));
     }
     let why = change.map(|why| format!(" ({why})")).unwrap_or_default();

@@ -33,6 +33,8 @@ impl fmt::Display for Version {
 pub(super) struct Made {
     pub(super) contenders: Vec<Contender>,
     pub(super) events: Vec<NewEvent>,
+    /// Who wrote the code of a commit that one of them comes from.
+    pub(super) authors: Vec<String>,
     /// Why one of them must not run, where that is so.
     pub(super) quarantine: Option<String>,
 }
@@ -72,9 +74,11 @@ pub(super) async fn make(
         let why = format!("a rollout takes {MOST_CANDIDATES} candidates at most, not {}", all.len());
         return Err(Error::invalid(why));
     }
-    let mut made = Made { contenders: Vec::new(), events: Vec::new(), quarantine: None };
+    let (contenders, events, authors) = (Vec::new(), Vec::new(), Vec::new());
+    let mut made = Made { contenders, events, authors, quarantine: None };
     for version in &all {
-        let release = settle(db, tx, wanted, version).await?;
+        let (release, authors) = settle(db, tx, wanted, version).await?;
+        made.authors.extend(authors);
         let digest = release.digest();
         if made.contenders.iter().any(|known| known.release == digest) {
             return Err(Error::invalid(format!("{version} is named twice")));
@@ -103,7 +107,13 @@ pub(super) async fn make(
     Ok(made)
 }
 
-async fn settle(db: &Db, tx: &mut Tx, wanted: &Wanted, of: &Version) -> Result<Release, Error> {
+/// The release of a version, and who wrote the code of the commit that it comes from.
+async fn settle(
+    db: &Db,
+    tx: &mut Tx,
+    wanted: &Wanted,
+    of: &Version,
+) -> Result<(Release, Vec<String>), Error> {
     let Version { model, version } = of;
     let found = tx
         .model_version(model, *version)
@@ -113,9 +123,9 @@ async fn settle(db: &Db, tx: &mut Tx, wanted: &Wanted, of: &Version) -> Result<R
         let why = format!("the files of {of} are not in the store, so nothing can be released by digest");
         Error::new(Code::InvalidState, why)
     })?;
-    let Origin { commit, evidence, .. } = origin(db, &found, &wanted.required).await?;
+    let Origin { commit, evidence, authors, .. } = origin(db, &found, &wanted.required).await?;
     let described = wanted.described.iter().find(|(known, _)| known == of).map(|(_, described)| described);
-    Ok(Release {
+    let release = Release {
         model: model.clone(),
         version: *version,
         content,
@@ -124,7 +134,8 @@ async fn settle(db: &Db, tx: &mut Tx, wanted: &Wanted, of: &Version) -> Result<R
         runtime: described.map_or("not known", |described| described.runtime).to_owned(),
         commit: wanted.commit.clone().or(commit),
         evidence,
-    })
+    };
+    Ok((release, authors))
 }
 
 /// The candidate of a rollout that somebody names. Where there is only one, it is that one: what can be done to it is said elsewhere.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidemill_core::declare::Window;
-use tidemill_core::{Actor, ActorKind, Clock, Digest, EventKind, NewEvent, Timestamp};
+use tidemill_core::{Actor, ActorKind, Clock, Digest, EventKind, Identity, NewEvent, Timestamp};
 use tidemill_db::delivery::{self as stored, NewRollout, Rollout, RolloutFilter};
 use tidemill_db::{Db, Tx};
 use tidemill_deliver::approval::Approval;
@@ -11,7 +11,8 @@ use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::judge::Spec;
 use tidemill_deliver::outcome::Measures;
 use tidemill_deliver::rollout::{
-    Admission, Asked, Concurrency, Decides, Guards, Input, Phase, Plan, Policy, Route, Stage, State, start,
+    Admission, Asked, Concurrency, Decides, Demand, Guards, Input, Phase, Plan, Policy, Route, Stage, State,
+    start,
 };
 use tidemill_deliver::simulate::Power;
 use tidemill_registry::{Code, Error};
@@ -69,6 +70,10 @@ pub struct Wanted {
     pub alias: Option<String>,
     /// What it must have passed.
     pub required: Required,
+    /// What these tests ask for.
+    pub demands: Vec<Demand>,
+    /// What the project file says that triggers may release without anybody who looks, whoever asks now.
+    pub declared_envelope: Option<Envelope>,
     /// What it may be without anybody who looks, where nobody has; not asked of releases by hand.
     pub envelope: Option<Envelope>,
     /// Why the project file asks for less than before. In place of people who were asked before two others agree to that.
@@ -217,6 +222,11 @@ pub async fn release_after(
         .find(|other| !releases.contains(other));
     let mut plan = plan(wanted, &made, digest, incumbent.or(before))?;
     plan.starters = starters(db, actor, cause).await?;
+    for author in std::mem::take(&mut made.authors) {
+        if !plan.starters.contains(&author) {
+            plan.starters.push(author);
+        }
+    }
     let held = hold(&mut tx, &mut plan, wanted.policy_change.as_deref(), at).await?;
     let why = held.as_ref().map(|said| said.detail.clone());
     let said = fence(db, &mut tx, &mut plan, at).await?;
@@ -264,7 +274,13 @@ fn plan(wanted: &Wanted, made: &Made, candidate: Digest, incumbent: Option<Diges
         starters: Vec::new(),
         policy: Some(Policy {
             asks: Asked::of(&wanted.stages),
-            guards: Some(Guards::of(&wanted.stages, wanted.judge.as_ref(), wanted.required.words())),
+            guards: Some(Guards {
+                demands: wanted.demands.clone(),
+                windows: wanted.windows.clone(),
+                power: wanted.power,
+                envelope: wanted.declared_envelope.clone(),
+                ..Guards::of(&wanted.stages, wanted.judge.as_ref(), wanted.required.words())
+            }),
             ..Policy::default()
         }),
         stages: wanted.stages.clone(),
@@ -361,11 +377,12 @@ pub(super) async fn begin_waiting(
 ///
 /// # Errors
 ///
-/// Where it may not be done: an author or a program that approves, inputs that changed, a rollout that is over.
+/// Where it may not be done: an author or a program that approves, somebody who is not known well enough, inputs that changed, a rollout that
+/// is over.
 pub async fn act(
     db: &Db,
     clock: &dyn Clock,
-    actor: &Actor,
+    (actor, identity): (&Actor, Identity),
     id: u64,
     action: &Action,
 ) -> Result<State, Error> {
@@ -384,9 +401,9 @@ pub async fn act(
                 _ => String::new(),
             };
             let inputs = inputs.unwrap_or_else(|| state.inputs(&plan));
-            Input::Approve { approval: Approval { by, role, inputs, at } }
+            Input::Approve { approval: Approval { by, role, inputs, at, identity } }
         }
-        Action::Proceed { why } => Input::Proceed { by, why: why.clone() },
+        Action::Proceed { why } => Input::Proceed { by, why: why.clone(), identity },
         Action::Abort { why } => Input::Abort { by, why: why.clone() },
         Action::Rollback { why } => {
             if state_of(&rollout)?.phase == Phase::Complete {

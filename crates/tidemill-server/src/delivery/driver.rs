@@ -165,7 +165,7 @@ impl Driver {
             if (looks || acted.contains(id))
                 // Where it fails it is read anew: people may have acted in between.
                 && let Some(known) = self.known.remove(id)
-                && let Err(error) = self.take_on(known, is_first, &freezes).await
+                && let Err(error) = Box::pin(self.take_on(known, is_first, &freezes)).await
             {
                 tracing::error!(rollout.id = id, %error, "a rollout cannot be taken on; it is tried again");
             }

@@ -40,7 +40,9 @@ pub(super) async fn fence(
     }
     let passed = why.is_empty();
     if !passed && !matches!(plan.stages.first(), Some(Stage::Gate { .. })) {
-        let approve = Rule { role: ROLE.to_owned(), people: Vec::new(), count: 1, expires: None };
+        let authenticated = plan.gates().any(|rule| rule.authenticated);
+        let (role, people) = (ROLE.to_owned(), Vec::new());
+        let approve = Rule { role, people, count: 1, expires: None, authenticated };
         plan.stages.insert(0, Stage::Gate { approve });
     }
     let detail = if passed {

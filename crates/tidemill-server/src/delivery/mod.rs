@@ -8,6 +8,8 @@ mod candidates;
 mod command;
 mod driver;
 mod fence;
+mod headroom;
+mod known;
 mod ledger;
 mod mature;
 mod observe;
@@ -29,6 +31,7 @@ pub use command::{
 };
 pub use driver::Driver;
 pub(crate) use driver::run;
+pub(crate) use known::Known;
 pub(crate) use ledger::run as keep_ledger;
 pub use ledger::{Ledger, LedgerPlace, Written, record_in_words, recorded};
 pub use quarantine::{Lift, Lifted, lift_quarantine, quarantines, word_ends};

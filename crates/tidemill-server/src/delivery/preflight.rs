@@ -12,6 +12,7 @@ use tidemill_runtime::{Dim, Slot};
 use tidemill_serve::gateway::model::Loaded;
 use tidemill_serve::gateway::source::Which;
 
+use super::headroom::headroom;
 use super::quarantine::quarantined;
 use super::step::release_of;
 use super::traffic::Names;
@@ -57,6 +58,9 @@ pub(super) async fn preflight(
         _ => None,
     };
     problems.extend(too_large(app, loaded.iter().map(|(_, model)| model).chain(&incumbent)));
+    let candidates: Vec<(Digest, &Loaded)> =
+        loaded.iter().map(|(release, model)| (*release, &**model)).collect();
+    problems.extend(headroom(app, plan, &candidates, incumbent.as_deref()).await);
     for (release, candidate) in loaded {
         let of = plan.prefix(release);
         let found = compare(plan, &candidate, incumbent.as_ref(), &hidden).into_iter();

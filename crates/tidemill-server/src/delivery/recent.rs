@@ -126,7 +126,7 @@ pub async fn recent(
 }
 
 /// The part of requests that the endpoint records.
-async fn sampled(db: &Db, endpoint: &str) -> f64 {
+pub(super) async fn sampled(db: &Db, endpoint: &str) -> f64 {
     let declared = match db.endpoint(endpoint).await {
         Ok(Some(stored)) => crate::serving::read_endpoint(&stored).ok().and_then(|spec| spec.records.sample),
         _ => None,

@@ -109,7 +109,12 @@ pub(super) async fn take_from(
             at: approval.at,
         };
         tx.add_approval(rollout.id, &kept).await?;
-        let kind = EventKind::RolloutApproved { rollout: rollout.id, role: kept.role, inputs: kept.inputs };
+        let kind = EventKind::RolloutApproved {
+            rollout: rollout.id,
+            role: kept.role,
+            inputs: kept.inputs,
+            identity: approval.identity,
+        };
         events.insert(0, NewEvent { at, actor: actor.clone(), kind, cause: None });
     }
     let step = Advance {

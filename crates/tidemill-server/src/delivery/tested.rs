@@ -1,8 +1,8 @@
 //! The gate of tests: what a version must have passed before anybody gets it, and the evidence of it, which is a part of its release.
 
-use tidemill_core::{Digest, EventKind, RunId};
-use tidemill_db::Db;
+use tidemill_core::{Digest, Event, EventKind, RunId};
 use tidemill_db::models::ModelVersion;
+use tidemill_db::{Db, EventFilter, Order};
 use tidemill_registry::{Code, Error};
 
 use super::fence::recorded;
@@ -11,6 +11,8 @@ use super::fence::recorded;
 const MODEL: &str = "model tests";
 /// Runs of runs that are looked at: a training is a part of its pipeline's run, which may be a part of a search.
 const DEEPEST: usize = 3;
+/// So many of the newest tests are looked through for those of a model.
+const RECENT: usize = 500;
 
 /// The tests that a version must have passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,10 +29,25 @@ impl Required {
     /// In words, each of what must have passed.
     pub(super) fn words(&self) -> Vec<String> {
         let names = self.declared.iter().filter(|_| self.model);
-        let of_model = names.map(|name| format!("the test `{name}` of its model"));
-        let of_data = self.data.iter().flatten().map(|data| format!("every test of its data `{data}`"));
-        let all = self.model.then(|| "every test of its model".to_owned()).into_iter();
+        let of_model = names.map(|name| Self::one_of_model(name));
+        let of_data = self.data.iter().flatten().map(|data| Self::all_of_data(data));
+        let all = self.model.then(Self::all_of_model).into_iter();
         all.chain(of_model).chain(of_data).collect()
+    }
+
+    /// All tests of the model, in words.
+    pub fn all_of_model() -> String {
+        "every test of its model".to_owned()
+    }
+
+    /// A test of the model, in words.
+    pub fn one_of_model(name: &str) -> String {
+        format!("the test `{name}` of its model")
+    }
+
+    /// The tests of a dataset, in words.
+    pub fn all_of_data(dataset: &str) -> String {
+        format!("every test of its data `{dataset}`")
     }
 }
 
@@ -41,6 +58,8 @@ pub(super) struct Origin {
     pub(super) commit: Option<String>,
     /// Results of tests by name.
     pub(super) evidence: Vec<(String, Digest)>,
+    /// Who wrote what the commit brings, where a commit was tested for a release.
+    pub(super) authors: Vec<String>,
     /// The event with which the pipeline's run began.
     started: Option<u64>,
 }
@@ -99,7 +118,14 @@ pub(super) async fn origin(db: &Db, of: &ModelVersion, required: &Required) -> R
     {
         run = db.logged_model(logged).await?.and_then(|logged| logged.source_run?.parse().ok());
     }
-    let results = walk(db, run, &mut origin).await?;
+    let (created, facts) = recorded(db, &of.model, of.version).await?;
+    let mut results = walk(db, run, &mut origin).await?;
+    if results.is_none()
+        && let Some(content) = facts.as_ref().and_then(|facts| facts.content)
+    {
+        // The run that made it may have been killed before its tests, and the one after it found the model in the cache.
+        results = tested_as(db, content).await?;
+    }
     match &results {
         Some(results) if required.model => {
             if let Some(why) = results.refusal(&name) {
@@ -114,7 +140,11 @@ pub(super) async fn origin(db: &Db, of: &ModelVersion, required: &Required) -> R
         }
         _ => {}
     }
-    let (created, facts) = recorded(db, &of.model, of.version).await?;
+    if let Some(facts) = &facts {
+        // The run may be an earlier one, which the cache knew.
+        origin.commit = facts.commit.clone().or(origin.commit.take());
+        origin.authors.clone_from(&facts.authors);
+    }
     // Whoever registers a version says of which run it is, and may say so of any files.
     if required.model && facts.is_none() {
         return refused(
@@ -195,6 +225,26 @@ async fn walk(db: &Db, run: Option<RunId>, origin: &mut Origin) -> Result<Option
         part = tag("mlflow.parentRunId").and_then(|parent| parent.parse().ok());
     }
     Ok(results)
+}
+
+/// The newest tests of exactly this model, in whichever run they were.
+async fn tested_as(db: &Db, wanted: Digest) -> Result<Option<Results>, Error> {
+    let filter = EventFilter {
+        kind: Some("model.tested".to_owned()),
+        limit: Some(RECENT),
+        order: Order::NewestFirst,
+        ..EventFilter::default()
+    };
+    let results = |event: Event| match event.kind {
+        EventKind::ModelTested { evidence, passed, failed, not_judged, waiting, content, .. }
+            if content == Some(wanted) =>
+        {
+            let open = not_judged.map(|open| (open, waiting.unwrap_or(0)));
+            Some(Results { evidence: Some(evidence), passed, failed, open, content })
+        }
+        _ => None,
+    };
+    Ok(db.events(&filter).await?.into_iter().find_map(results))
 }
 
 /// How the expectations of a dataset came out last before the event `end`.

@@ -13,7 +13,10 @@ use tidemill_registry::{Code, Error};
 use tidemill_serve::gateway::Gateway;
 use tidemill_serve::gateway::compared::{Compared, DISTANCES};
 use tidemill_serve::gateway::metrics::LATENCY;
+use tidemill_serve::gateway::slices::{Slices, Tally};
 use utoipa::ToSchema;
+
+use super::slices::{ArmKey, MOST_SLICES, SliceCounts, ToldSlices};
 
 /// Gateways that are known at once; one that was not heard of for long is forgotten first.
 const MOST_GATEWAYS: usize = 1_000;
@@ -22,7 +25,7 @@ pub(crate) const MOST_ARMS: usize = 10_000;
 /// Requests of one report: more than any gateway answers in a second, and few enough that no sum of reports is too large.
 const MOST_COUNTED: u64 = 1_000_000_000;
 /// Buckets of latencies.
-const BUCKETS: usize = LATENCY.len() + 1;
+pub(super) const BUCKETS: usize = LATENCY.len() + 1;
 /// The bounds of older gateways, which have 16 buckets and say none.
 const FIRST: [u64; 15] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
@@ -86,6 +89,10 @@ pub(crate) struct Counts {
     #[serde(default, deserialize_with = "wholes", skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 200, required = false)]
     pub(crate) bounds_us: Vec<u64>,
+    /// The same by the values of inputs that the server has asked for; at most 5,000 of all arms together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 5_000, required = false)]
+    pub(crate) slices: Vec<SliceCounts>,
 }
 
 /// How far a shadow agreed with the arm that answered.
@@ -125,11 +132,11 @@ pub(crate) fn is_none(count: &u64) -> bool {
 }
 
 /// A whole number, however JSON writes it: `512` and `512.0` are one.
-fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+pub(super) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     of(&Number::deserialize(from)?)
 }
 
-fn wholes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u64>, D::Error> {
+pub(super) fn wholes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u64>, D::Error> {
     Vec::<Number>::deserialize(from)?.iter().map(of).collect()
 }
 
@@ -143,31 +150,31 @@ fn of<E: serde::de::Error>(number: &Number) -> Result<u64, E> {
 }
 
 impl Counts {
-    /// The latencies in the buckets of this server. What took up to a bound is counted as if it had taken that long, so nothing looks faster
+    /// Latencies of this arm, of all its requests or of some, in the buckets of this server. What took up to a bound is counted as if it had taken that long, so nothing looks faster
     /// than it was.
     ///
     /// # Errors
     ///
     /// Says which buckets are expected.
-    fn own_latencies(&self) -> Result<Vec<u64>, String> {
-        let bounds: &[u64] = match (self.bounds_us.as_slice(), self.latencies.len()) {
+    fn own_latencies(&self, latencies: &[u64]) -> Result<[u64; BUCKETS], String> {
+        let bounds: &[u64] = match (self.bounds_us.as_slice(), latencies.len()) {
             ([], 16) => &FIRST,
             ([], 18) => &SECOND,
             ([], _) => {
-                return Err(format!("{} buckets without `bounds_us`, expected 18", self.latencies.len()));
+                return Err(format!("{} buckets without `bounds_us`, expected 18", latencies.len()));
             }
             (bounds, _) => bounds,
         };
         if bounds.len() > MOST_BOUNDS || !bounds.is_sorted_by(|one, next| one < next) {
             return Err(format!("`bounds_us` are at most {MOST_BOUNDS}, each above the one before"));
         }
-        if self.latencies.len() != bounds.len() + 1 {
-            let (found, expected) = (self.latencies.len(), bounds.len() + 1);
+        if latencies.len() != bounds.len() + 1 {
+            let (found, expected) = (latencies.len(), bounds.len() + 1);
             return Err(format!("{found} buckets, expected {expected} with {} bounds", bounds.len()));
         }
-        let mut own = vec![0_u64; BUCKETS];
+        let mut own = [0_u64; BUCKETS];
         let places = bounds.iter().map(|bound| LATENCY.partition_point(|own| own < bound));
-        for (count, place) in self.latencies.iter().zip(places.chain([LATENCY.len()])) {
+        for (count, place) in latencies.iter().zip(places.chain([LATENCY.len()])) {
             if let Some(sum) = own.get_mut(place) {
                 *sum = sum.saturating_add((*count).min(MOST_COUNTED)).min(MOST_COUNTED);
             }
@@ -192,6 +199,18 @@ impl Counts {
         let counted = self.answered + self.failed + self.refused + self.latencies.iter().sum::<u64>();
         (counted > 0 || self.compared.is_some()).then_some(self)
     }
+
+    /// The same arm with nothing counted.
+    fn empty(&self) -> Self {
+        let (endpoint, arm) = (self.endpoint.clone(), self.arm.clone());
+        let (revision, bounds_us) = (self.revision, self.bounds_us.clone());
+        Self { endpoint, revision, arm, latencies: vec![0; BUCKETS], bounds_us, ..Self::default() }
+    }
+}
+
+/// No more than can be.
+fn sane(count: u64) -> u64 {
+    count.min(MOST_COUNTED)
 }
 
 /// The last report of each gateway.
@@ -217,8 +236,22 @@ impl Reported {
             let why = format!("`{}`, `{}`, latencies: {why}", arm.endpoint, arm.arm);
             Error::new(Code::InvalidState, why)
         };
-        let latencies = report.arms.iter().map(|arm| arm.own_latencies().map_err(|why| wrong(arm, why)));
-        let latencies: Vec<Vec<u64>> = latencies.collect::<Result<_, _>>()?;
+        let slices: usize = report.arms.iter().map(|arm| arm.slices.len()).sum();
+        if slices > MOST_SLICES {
+            let why = format!("a report has at most {MOST_SLICES} slices of all arms together, not {slices}");
+            return Err(Error::new(Code::InvalidState, why));
+        }
+        let own =
+            |arm: &Counts, latencies: &[u64]| arm.own_latencies(latencies).map_err(|why| wrong(arm, why));
+        let latencies = report.arms.iter().map(|arm| own(arm, &arm.latencies));
+        let latencies: Vec<[u64; BUCKETS]> = latencies.collect::<Result<_, _>>()?;
+        let of_slices = |arm: &Counts| -> Result<Vec<Tally>, Error> {
+            let tally = |slice: &SliceCounts| -> Result<Tally, Error> {
+                Ok(slice.tally(own(arm, &slice.latencies)?, sane))
+            };
+            arm.slices.iter().map(tally).collect()
+        };
+        let tallies: Vec<Vec<Tally>> = report.arms.iter().map(of_slices).collect::<Result<_, _>>()?;
         let is_short =
             |arm: &&Counts| arm.compared.as_ref().is_some_and(|found| found.apart.len() != DISTANCES);
         if let Some(wrong) = report.arms.iter().find(is_short) {
@@ -241,18 +274,23 @@ impl Reported {
             known.remove(&oldest);
         }
         let mut counted = 0;
-        for (counts, latencies) in report.arms.iter().zip(&latencies) {
+        let sliced: HashMap<String, Arc<Slices>> = gateway.sliced().into_iter().collect();
+        for ((counts, latencies), tallies) in report.arms.iter().zip(&latencies).zip(&tallies) {
             let endpoint =
                 gateway.endpoint(&counts.endpoint).filter(|found| found.revision == counts.revision);
             let arm = endpoint.as_ref().and_then(|endpoint| {
                 endpoint.arms.iter().find(|arm| arm.name.as_deref() == Some(counts.arm.as_str()))
             });
             if let Some(arm) = arm {
-                let sane = |count: u64| count.min(MOST_COUNTED);
                 arm.counted.add(sane(counts.answered), sane(counts.failed), latencies);
                 arm.counted.add_refused(sane(counts.refused));
                 if let Some(compared) = &counts.compared {
                     arm.counted.add_compared(&compared.counted(sane));
+                }
+                if let Some(slices) = sliced.get(&counts.endpoint) {
+                    for (slice, tally) in counts.slices.iter().zip(tallies) {
+                        slices.add(&counts.arm, &slice.column, slice.value.as_deref(), tally);
+                    }
                 }
                 counted += 1;
             }
@@ -267,7 +305,9 @@ pub(super) struct Telling {
     name: String,
     seq: u64,
     /// What it had counted when it last told, by endpoint, revision and arm.
-    told: HashMap<(String, u64, String), Counts>,
+    told: HashMap<ArmKey, Counts>,
+    /// The same by the values of inputs.
+    sliced: ToldSlices,
     /// A report that was not acknowledged yet.
     waiting: Option<Report>,
 }
@@ -275,15 +315,22 @@ pub(super) struct Telling {
 impl Telling {
     /// Of a gateway that has told nothing.
     pub(super) fn new() -> Self {
-        Self { name: tidemill_registry::uuid(), seq: 0, told: HashMap::new(), waiting: None }
+        let (told, sliced) = (HashMap::new(), ToldSlices::default());
+        Self { name: tidemill_registry::uuid(), seq: 0, told, sliced, waiting: None }
     }
 
     /// What is to be sent: the report that waits, or what is new since the last one.
     pub(super) fn next(&mut self, gateway: &Gateway) -> Option<&Report> {
         if self.waiting.is_none() {
             let (now, mut arms) = (counted(gateway), Vec::new());
+            let mut sliced = self.sliced.since(gateway);
             for (key, counts) in &now {
-                arms.extend(counts.clone().since(self.told.get(key)));
+                let (new, slices) = (counts.clone().since(self.told.get(key)), sliced.remove(key));
+                arms.extend(match (new, slices) {
+                    (Some(counts), Some(slices)) => Some(Counts { slices, ..counts }),
+                    (None, Some(slices)) => Some(Counts { slices, ..counts.empty() }),
+                    (new, None) => new,
+                });
             }
             // Tables that are gone are forgotten with what they counted.
             self.told = now;
@@ -304,7 +351,7 @@ impl Telling {
 }
 
 /// What a gateway has counted of its endpoints by the declarations that are in effect.
-fn counted(gateway: &Gateway) -> HashMap<(String, u64, String), Counts> {
+fn counted(gateway: &Gateway) -> HashMap<ArmKey, Counts> {
     let mut found = HashMap::new();
     for name in gateway.endpoints() {
         let Some(endpoint) = gateway.endpoint(&name) else { continue };
@@ -321,6 +368,7 @@ fn counted(gateway: &Gateway) -> HashMap<(String, u64, String), Counts> {
                 latencies: arm.counted.latencies().into_iter().map(|(_, count)| count).collect(),
                 // Older servers know this field not, and these bounds.
                 bounds_us: if LATENCY[..] == SECOND[..] { Vec::new() } else { LATENCY.to_vec() },
+                slices: Vec::new(),
             };
             found.insert((name.clone(), endpoint.revision, arm_name.to_owned()), counts);
         }
@@ -347,7 +395,8 @@ mod tests {
     #[test]
     fn buckets_of_other_bounds_are_counted_in_those_that_are_as_slow() {
         let own = |latencies: Vec<u64>, bounds_us: &[u64]| {
-            Counts { latencies, bounds_us: bounds_us.to_vec(), ..Counts::default() }.own_latencies()
+            let counts = Counts { bounds_us: bounds_us.to_vec(), ..Counts::default() };
+            counts.own_latencies(&latencies).map(|own| own.to_vec())
         };
         let eighteen: Vec<u64> = (1..=18).collect();
         assert_eq!(own(eighteen.clone(), &[]).unwrap(), eighteen);
@@ -392,6 +441,7 @@ mod tests {
                 }),
                 latencies,
                 bounds_us,
+                slices: Vec::new(),
             }
         };
         assert_eq!(counts(5, 6).since(None), Some(counts(5, 6)));

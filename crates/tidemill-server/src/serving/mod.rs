@@ -7,6 +7,7 @@ pub(crate) mod counts;
 pub mod endpoints;
 mod follow;
 mod remote;
+pub(crate) mod slices;
 mod source;
 mod traces;
 

@@ -22,8 +22,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::counts::Telling;
-use super::follow;
+use super::slices::SlicesWanted;
 use super::source::{described, ordered};
+use super::{follow, slices};
 
 /// How long a small answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -63,6 +64,13 @@ struct Page<T> {
 #[derive(Deserialize)]
 struct One<T> {
     data: T,
+}
+
+/// What the server says of a report.
+#[derive(Deserialize)]
+struct Taken {
+    #[serde(default)]
+    slices: Vec<SlicesWanted>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -454,7 +462,19 @@ impl Remote {
                 sent = tokio::time::timeout(PATIENCE, request.send()) => sent,
             };
             match sent {
-                Ok(Ok(answer)) if answer.status().is_success() => telling.done(),
+                Ok(Ok(answer)) if answer.status().is_success() => {
+                    telling.done();
+                    let said = tokio::select! {
+                        () = stop.cancelled() => return,
+                        said = tokio::time::timeout(PATIENCE, self.body(answer)) => said,
+                    };
+                    // Older servers want nothing, and what cannot be read changes nothing.
+                    let said = said.ok().and_then(Result::ok);
+                    let said = said.and_then(|body| serde_json::from_slice::<One<Taken>>(&body).ok());
+                    if let Some(One { data }) = said {
+                        slices::follow(gateway, &data.slices);
+                    }
+                }
                 // A server that is older, or does not like it, would not like it again.
                 Ok(Ok(answer)) if answer.status().is_client_error() => {
                     tracing::warn!(status = %answer.status(), "the server does not take what was counted");

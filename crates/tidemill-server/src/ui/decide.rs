@@ -8,7 +8,7 @@ use tidemill_ui::href;
 
 use super::answer;
 use super::sign_in::{Sent, see, value};
-use crate::delivery::{Action, Lift, NewFreeze, act, freeze, lift_freeze, lift_quarantine};
+use crate::delivery::{Action, Known, Lift, NewFreeze, act, freeze, lift_freeze, lift_quarantine};
 
 /// Text that somebody wrote into a form.
 fn text<'a>(fields: &'a [(String, String)], name: &str) -> Result<&'a str, Error> {
@@ -20,7 +20,11 @@ fn text<'a>(fields: &'a [(String, String)], name: &str) -> Result<&'a str, Error
 }
 
 /// Approves, lets a stage pass, takes a candidate out, or ends a rollout, for a form of its page.
-pub(super) async fn rollout(Path((id, action)): Path<(String, String)>, sent: Sent) -> Response {
+pub(super) async fn rollout(
+    Path((id, action)): Path<(String, String)>,
+    Known(identity): Known,
+    sent: Sent,
+) -> Response {
     let done = async {
         let fields = sent.fields()?;
         let missing = || Error::missing(format!("there is no rollout {id}"));
@@ -48,7 +52,8 @@ pub(super) async fn rollout(Path((id, action)): Path<(String, String)>, sent: Se
             other => return Err(Error::missing(format!("`{other}` is nothing that is done to a rollout"))),
         };
         let registry = sent.app.registry();
-        act(registry.db(), registry.clock().as_ref(), &sent.actor, number, &action).await.map(|_| number)
+        let by = (&sent.actor, identity);
+        act(registry.db(), registry.clock().as_ref(), by, number, &action).await.map(|_| number)
     };
     match done.await {
         Ok(id) => see(&href(&["delivery", "rollouts", &id.to_string()], &[])),

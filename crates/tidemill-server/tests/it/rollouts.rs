@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tidemill_core::{Actor, EventKind, NewEvent, SourceKind};
+use tidemill_core::{Actor, EventKind, Identity, NewEvent, SourceKind};
 use tidemill_deliver::approval::Rule;
 use tidemill_deliver::judge::{ERRORS, Kind, Metric, Spec, Tier};
 use tidemill_deliver::rollout::{Concurrency, Hold, Phase, Stage, State, Until};
@@ -36,6 +36,8 @@ fn wanted(version: u64, endpoint: &str, stages: Vec<Stage>) -> Wanted {
         winner: None,
         alias: None,
         required: Required::default(),
+        demands: Vec::new(),
+        declared_envelope: None,
         envelope: None,
         policy_change: None,
         concurrency: Concurrency::Supersede,
@@ -50,7 +52,9 @@ fn canary() -> Stage {
 
 fn gate(people: &[&str], count: u32) -> Stage {
     let people = people.iter().map(|name| (*name).to_owned()).collect();
-    Stage::Gate { approve: Rule { role: "owner".to_owned(), people, count, expires: None } }
+    Stage::Gate {
+        approve: Rule { role: "owner".to_owned(), people, count, expires: None, authenticated: false },
+    }
 }
 
 async fn released(lab: &Lab, by: &str, wanted: &Wanted) -> Result<Placed, tidemill_registry::Error> {
@@ -59,7 +63,8 @@ async fn released(lab: &Lab, by: &str, wanted: &Wanted) -> Result<Placed, tidemi
 }
 
 async fn acts(lab: &Lab, by: &str, rollout: u64, action: Action) -> Result<State, tidemill_registry::Error> {
-    act(&lab.server.db, lab.server.clock.as_ref(), &Actor::user(by), rollout, &action).await
+    act(&lab.server.db, lab.server.clock.as_ref(), (&Actor::user(by), Identity::Account), rollout, &action)
+        .await
 }
 
 fn rollback() -> Action {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidemill_core::{Clock as _, Digest};
+use tidemill_core::{Clock as _, Digest, Identity};
 use tidemill_deliver::approval::Approval;
 use tidemill_deliver::judge::{Look, Observation, Sample, Traffic};
 use tidemill_deliver::rollout::{Input, LookAt};
@@ -16,7 +16,7 @@ use crate::ui_delivery::{act, data, done, rollout_of, step};
 async fn three(server: &Server, word: &str) -> (u64, Vec<Digest>) {
     let (id, releases) = rollout_of(server, word, 3).await;
     let (role, inputs, at) = (word.to_owned(), Digest::of(b"inputs"), server.clock.now());
-    let approval = Approval { by: "ada".to_owned(), role, inputs, at };
+    let approval = Approval { by: "ada".to_owned(), role, inputs, at, identity: Identity::Password };
     step(server, id, Input::Approve { approval }).await;
     done(server, id).await;
     (id, releases)

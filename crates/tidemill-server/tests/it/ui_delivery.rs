@@ -72,7 +72,15 @@ pub(crate) async fn rollout_of(server: &Server, word: &str, candidates: u64) -> 
         routes: Vec::new(),
         author: word.to_owned(),
         stages: vec![
-            Stage::Gate { approve: Rule { role: word.to_owned(), people: vec![], count: 1, expires: None } },
+            Stage::Gate {
+                approve: Rule {
+                    role: word.to_owned(),
+                    people: vec![],
+                    count: 1,
+                    expires: None,
+                    authenticated: false,
+                },
+            },
             Stage::Canary {
                 share: 2_000,
                 until: Until { tiers: BTreeSet::from([Tier::Operational]), ..Until::default() },

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use serde_json::json;
-use tidemill_core::{Event, EventKind, Progress as _, Unit};
+use tidemill_core::{Event, EventKind, JobState, Progress as _, Unit};
 use tidemill_db::{EventFilter, Fault, LogHead, Order};
 use tidemill_server::delivery::record_in_words;
 
@@ -311,6 +311,16 @@ fn describe_tracked(kind: &EventKind) -> String {
         EventKind::JobFinished { job, trigger, state, reason } => {
             let why = reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
             format!("job {job} of {trigger} {}{why}", state.name())
+        }
+        EventKind::CiStarted { commit, authors, .. } => {
+            let by = authors.first().map(|name| format!(" by {name}")).unwrap_or_default();
+            format!("commit {}{by}", &commit[..commit.len().min(10)])
+        }
+        EventKind::CiFinished { commit, state, part, what, next, .. } => {
+            let next = next.as_deref().filter(|_| *state != JobState::Succeeded);
+            let next = next.map(|next| format!("; next: {next}")).unwrap_or_default();
+            let commit = &commit[..commit.len().min(10)];
+            format!("commit {commit} {} at `{part}`: {what}{next}", state.name())
         }
         EventKind::ArtifactsDeleted { path, files } => format!("{path}: {}", plural(*files, "file")),
         EventKind::TracesDeleted { experiment, traces } => {

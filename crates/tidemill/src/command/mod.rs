@@ -25,6 +25,7 @@ mod report;
 mod reproduce;
 mod rollout;
 pub(crate) mod run;
+mod signed_in;
 mod status;
 mod step_log;
 mod trigger;
@@ -42,6 +43,7 @@ pub(crate) use records::Records;
 pub(crate) use release::Release;
 pub(crate) use report::Report;
 pub(crate) use rollout::Rollout;
+pub(crate) use signed_in::SignIn;
 pub(crate) use why::Why;
 
 use crate::app::App;
@@ -62,7 +64,11 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Data(args) => data::run(args, &open()?),
         Command::Gc(args) => gc::run(args, &open()?),
         Command::Reproduce(args) => reproduce::run(args, &open()?),
-        Command::Ci(args) => ci::run(args, &open()?),
+        Command::Ci(args) => {
+            let mut app = open()?;
+            signed_in::adopt(&mut app, &args.who)?;
+            ci::run(args, &app)
+        }
         Command::Trigger(args) => trigger::run(args, &open()?),
         Command::Up(args) => up::run(args, &cli.global, console),
         Command::Serve(args) => up::serve_alone(args, &cli.global, console),
@@ -70,11 +76,15 @@ pub(crate) fn dispatch(cli: Cli, console: &Console) -> anyhow::Result<()> {
         Command::Predict(args) => predict::run(args, &cli.global, console),
         Command::Outcomes(args) => outcomes::run(args, &cli.global, console),
         Command::Records(args) => records::run(args, &cli.global, console),
-        Command::Release(args) => release::run(args, &open()?),
+        Command::Release(args) => {
+            let mut app = open()?;
+            signed_in::adopt(&mut app, args.who())?;
+            release::run(args, &app)
+        }
         Command::Rollout(args) => rollout::run(args, open, console),
         Command::Monitor(args) => monitor::run(args, &cli.global, console),
         Command::Freeze(args) => freeze::run(args, &open()?),
-        Command::Quarantine(command) => quarantine::run(command, &open()?),
+        Command::Quarantine(command) => quarantine::run(command, open()?),
         Command::Why(args) => why::run(args, &open()?),
         Command::Report(args) => report::run(args, &cli.global, console),
         Command::Import(args) => import::run(args, &cli.global, console),

@@ -6,6 +6,7 @@ use tidemill_core::Digest;
 use tidemill_db::delivery::{Quarantine as Entry, QuarantineWord, Release};
 use tidemill_server::delivery::{Lift as Wanted, lift_quarantine, quarantines, word_ends};
 
+use super::signed_in::{SignIn, adopt};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::output::{Align, Table};
@@ -29,12 +30,17 @@ pub(crate) struct Lift {
     /// Why; stands in the log
     #[arg(long, short, value_name = "TEXT")]
     reason: String,
+    #[command(flatten)]
+    who: SignIn,
 }
 
-pub(crate) fn run(command: &Quarantine, app: &App<'_>) -> anyhow::Result<()> {
+pub(crate) fn run(command: &Quarantine, mut app: App<'_>) -> anyhow::Result<()> {
     match command {
-        Quarantine::List => list(app),
-        Quarantine::Lift(args) => lift(args, app),
+        Quarantine::List => list(&app),
+        Quarantine::Lift(args) => {
+            adopt(&mut app, &args.who)?;
+            lift(args, &app)
+        }
     }
 }
 

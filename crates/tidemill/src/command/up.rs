@@ -1,6 +1,6 @@
 //! `tidemill up`: the server, until it is told to stop; and `tidemill serve`, which is its gateway alone.
 
-mod job_release;
+pub(super) mod job_release;
 mod ledger;
 mod listen;
 pub(super) mod lock;
@@ -111,7 +111,7 @@ async fn serve(
     let address = listener.local_addr().context("cannot tell the address")?;
     let url = format!("http://{address}");
     if let Some(lock) = &lock {
-        lock.note(&url)?;
+        lock.note(&url, config.token.is_some())?;
     }
     let clock = Arc::new(SystemClock);
     let db = Db::open(&home.database, clock.clone()).await?;

@@ -17,11 +17,11 @@ use super::{Case, Judged, TestResult};
 use crate::output::{number, percent, plural};
 
 /// Share of the rows for which a rule must hold.
-const SHARE: f64 = 0.95;
+pub(crate) const SHARE: f64 = 0.95;
 /// Values of a column that are tried.
 const VALUES: usize = 10;
 /// How far a prediction may go the wrong way: exported models answer with 32-bit numbers.
-const ROUNDING: f64 = 1e-6;
+pub(crate) const ROUNDING: f64 = 1e-6;
 
 impl Judged {
     /// The metric on damaged rows against the rows as they are: one result for each kind of damage.

@@ -16,7 +16,7 @@ use super::{Case, Judged, TestResult, named};
 use crate::output::{number, percent, plural};
 
 /// How much worse still counts as no worse where nothing is declared, for metrics from 0 to 1.
-const MARGIN: f64 = 0.005;
+pub(crate) const MARGIN: f64 = 0.005;
 /// Two-sided level of the interval whose lower end decides: errs once in twenty times.
 const LEVEL: f64 = 0.9;
 /// Slices that a message names.

@@ -8,7 +8,7 @@ use super::{Judged, Outcome, TestResult, named, outcome, within};
 use crate::output::{number, percent, plural};
 
 /// Level of intervals where none is declared.
-pub(super) const LEVEL: f64 = 0.95;
+pub(crate) const LEVEL: f64 = 0.95;
 
 /// What a figure with its interval comes to.
 fn decide(

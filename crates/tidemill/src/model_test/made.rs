@@ -16,7 +16,7 @@ use super::{Case, Judged};
 use crate::output::plural;
 
 /// Where an answer counts as positive if nothing is declared.
-const THRESHOLD: f64 = 0.5;
+pub(crate) const THRESHOLD: f64 = 0.5;
 /// How far sums and ends of probabilities may be off: models answer with 32-bit numbers.
 const ROUNDING: f64 = 1e-4;
 

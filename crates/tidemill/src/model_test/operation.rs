@@ -15,7 +15,7 @@ use crate::output::{bytes, number, percent, plural};
 use crate::step::train::file;
 
 /// The best that one input alone may do.
-const ALONE: f64 = 0.98;
+pub(crate) const ALONE: f64 = 0.98;
 /// Calls that are timed.
 const CALLS: usize = 1_000;
 /// How long they may take together.

@@ -11,9 +11,11 @@ use super::{Case, Judged, Outcome, TestResult};
 use crate::output::{number, percent, plural};
 
 /// Rows below which a slice or a group is not judged.
-const LEAST: u64 = 100;
+pub(crate) const LEAST: u64 = 100;
 /// Bins of a calibration error.
-const BINS: u32 = 15;
+pub(crate) const BINS: u32 = 15;
+/// Conditions of a slice.
+pub(crate) const DEPTH: u32 = 2;
 /// Level of intervals.
 const LEVEL: f64 = 0.95;
 /// Slices that are looked at in full: the search keeps these of the highest score.
@@ -52,7 +54,7 @@ impl Judged {
         let columns = case.columns(test.columns.as_ref())?;
         let search = Search {
             support: test.min_rows.unwrap_or(LEAST),
-            depth: test.depth.unwrap_or(2) as usize,
+            depth: test.depth.unwrap_or(DEPTH) as usize,
             top: KEPT,
             difference: test.max_worse,
             ..Search::default()

@@ -10,7 +10,7 @@ use tidemill_registry::CHAMPION;
 use crate::app::App;
 
 /// Versions that a test of staleness looks at where it names no number.
-pub(super) const VERSIONS: u32 = 5;
+pub(crate) const VERSIONS: u32 = 5;
 
 /// A stretch of time in days.
 pub(super) fn days(time: Duration) -> f64 {

@@ -95,7 +95,9 @@ fn settle(op: &Op, state: &State, now: Timestamp) -> Input {
         Op::Approve { by, role, inputs } => {
             approve(PEOPLE[*by], ["owner", "viewer"][*role], [b"inputs".as_slice(), b"older"][*inputs], now)
         }
-        Op::Proceed(by) => Input::Proceed { by: PEOPLE[*by].into(), why: "so be it".into() },
+        Op::Proceed(by) => {
+            Input::Proceed { by: PEOPLE[*by].into(), why: "so be it".into(), identity: Identity::Unknown }
+        }
         Op::Abort => Input::Abort { by: "ada".into(), why: "enough".into() },
         Op::Rollback => Input::Rollback { by: "ada".into(), why: "calls".into() },
         Op::Supersede => Input::Supersede { by: "another".into() },

@@ -58,7 +58,13 @@ impl Drive {
             }
             if self.state.phase == Phase::Awaiting && self.state.stage < stage {
                 let inputs = self.state.inputs(&self.plan);
-                let approval = Approval { by: "ada".into(), role: "owner".into(), inputs, at: now };
+                let approval = Approval {
+                    by: "ada".into(),
+                    role: "owner".into(),
+                    inputs,
+                    at: now,
+                    identity: Identity::Unknown,
+                };
                 self.input(now, Input::Approve { approval });
                 self.effects(now);
             }
@@ -146,7 +152,13 @@ fn the_best_is_chosen_and_only_it_is_approved_and_goes_on() {
     assert_eq!(drive.state.traffic.arms, [(incumbent(), 7_500), (two, 2_500)]);
 
     let approve = |inputs, by: &str| Input::Approve {
-        approval: Approval { by: by.into(), role: "owner".into(), inputs, at: at(4) },
+        approval: Approval {
+            by: by.into(),
+            role: "owner".into(),
+            inputs,
+            at: at(4),
+            identity: Identity::Unknown,
+        },
     };
     for (inputs, by) in [
         (before, "ada"),
@@ -225,7 +237,8 @@ fn nobody_waits_for_a_straggler_beyond_the_longest_time() {
     drive.see(at(1), [80; 3]);
     drive.tick(at(50));
     assert!(matches!(drive.state.hold, Some(Hold::TimedOut { .. })), "{:?}", drive.state.hold);
-    let proceed = |by: &str| Input::Proceed { by: by.into(), why: "so be it".into() };
+    let proceed =
+        |by: &str| Input::Proceed { by: by.into(), why: "so be it".into(), identity: Identity::Unknown };
     assert!(permit(&drive.plan, &drive.state, &proceed("cid")).is_err(), "its own release");
     drive.input(at(51), proceed("ada"));
     assert_eq!(drive.state.winner(), Some(candidate()));
@@ -391,10 +404,18 @@ fn input_of(op: &Op, plan: &Plan, state: &State, now: Timestamp) -> Input {
         },
         Op::Approve { by, is_current } => {
             let inputs = if *is_current { state.inputs(plan) } else { plan.inputs };
-            let approval = Approval { by: people[*by].into(), role: "owner".into(), inputs, at: now };
+            let approval = Approval {
+                by: people[*by].into(),
+                role: "owner".into(),
+                inputs,
+                at: now,
+                identity: Identity::Unknown,
+            };
             Input::Approve { approval }
         }
-        Op::Proceed(by) => Input::Proceed { by: people[*by].into(), why: "so be it".into() },
+        Op::Proceed(by) => {
+            Input::Proceed { by: people[*by].into(), why: "so be it".into(), identity: Identity::Unknown }
+        }
         Op::Drop { at, harm } => {
             let candidate = several().get(*at).copied().unwrap_or_else(incumbent);
             Input::Drop { candidate, by: "ada".into(), why: "calls".into(), harm: *harm }

@@ -193,7 +193,11 @@ fn no_data_holds_for_ever_and_then_a_person_decides() {
     assert!(matches!(drive.state.hold, Some(Hold::Samples { have: 0, need: 100 })));
     drive.tick(at(100));
     assert!(matches!(drive.state.hold, Some(Hold::TimedOut { .. })));
-    let word = |by: &str| Input::Proceed { by: by.into(), why: "holiday traffic".into() };
+    let word = |by: &str| Input::Proceed {
+        by: by.into(),
+        why: "holiday traffic".into(),
+        identity: Identity::Unknown,
+    };
     assert_eq!(permit(&drive.plan, &drive.state, &word("author")), Err(Denied::Author("author".into())));
     drive.input(at(100), word("author"));
     assert_eq!(drive.state.stage, 1);
@@ -224,7 +228,13 @@ fn approvals_of_the_author_of_strangers_and_of_other_inputs_do_not_count() {
 fn an_approval_expires() {
     let mut two = plan();
     two.stages[2] = Stage::Gate {
-        approve: Rule { role: "owner".into(), people: vec![], count: 2, expires: Some(72 * HOUR) },
+        approve: Rule {
+            role: "owner".into(),
+            people: vec![],
+            count: 2,
+            expires: Some(72 * HOUR),
+            authenticated: false,
+        },
     };
     let mut drive = Drive::new(two);
     drive.tick(at(0));
@@ -385,12 +395,18 @@ fn what_is_complete_can_be_taken_back_in_one_change_and_nobody_has_to_agree() {
 fn whoever_set_a_rollout_off_has_no_say_in_it_and_a_stage_passes_by_who_may_agree() {
     let mut plan = Plan { starters: vec!["bob".into()], ..plan() };
     let people = ["ada", "bob", "cid", "dan"].map(str::to_owned).to_vec();
-    plan.stages[2] = Stage::Gate { approve: Rule { role: "owner".into(), people, count: 2, expires: None } };
+    plan.stages[2] = Stage::Gate {
+        approve: Rule { role: "owner".into(), people, count: 2, expires: None, authenticated: false },
+    };
     let mut drive = Drive::new(plan);
     drive.tick(at(0));
     drive.reach(1, at(0));
     drive.tick(at(100));
-    let word = |by: &str| Input::Proceed { by: by.into(), why: "holiday traffic".into() };
+    let word = |by: &str| Input::Proceed {
+        by: by.into(),
+        why: "holiday traffic".into(),
+        identity: Identity::Unknown,
+    };
     let said = |drive: &Drive, by: &str| permit(&drive.plan, &drive.state, &word(by));
     for author in ["author", "bob"] {
         assert_eq!(said(&drive, author), Err(Denied::Author(author.into())));
@@ -410,7 +426,13 @@ fn whoever_set_a_rollout_off_has_no_say_in_it_and_a_stage_passes_by_who_may_agre
 /// The file is that of whoever sends it: what was asked before is asked once more, until people have agreed to ask for less.
 #[test]
 fn a_plan_is_held_to_what_the_one_before_it_asked() {
-    let gate = |role: &str| Rule { role: role.into(), people: vec!["ada".into()], count: 1, expires: None };
+    let gate = |role: &str| Rule {
+        role: role.into(),
+        people: vec!["ada".into()],
+        count: 1,
+        expires: None,
+        authenticated: false,
+    };
     let with = |gates: &[&str]| {
         let stages = gates.iter().map(|role| Stage::Gate { approve: gate(role) });
         let stages: Vec<Stage> = stages.chain([Stage::Full { settle: Duration::ZERO }]).collect();
@@ -429,7 +451,7 @@ fn a_plan_is_held_to_what_the_one_before_it_asked() {
     assert_eq!(less.asks(false).len(), 2);
     assert_eq!(less.asks(true), Asked::of(&with(&["risk"]).stages), "people agreed");
     let mut changed = with(&[]);
-    let two = Rule { role: "reviewer".into(), people: vec![], count: 2, expires: None };
+    let two = Rule { role: "reviewer".into(), people: vec![], count: 2, expires: None, authenticated: false };
     changed.hold_to(&before.asks(true), Some(two));
     assert_eq!((roles(&changed), changed.asks(false).len()), (vec!["reviewer".to_owned()], 2));
     assert_eq!(changed.asks(true), []);

@@ -1,5 +1,6 @@
 //! `tidemill release`: a version of a model is to get an environment's requests.
 
+mod demands;
 mod judged;
 mod plan;
 
@@ -11,8 +12,9 @@ use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::rollout::{Concurrency, Decides};
 use tidemill_project::RequiredTests;
 use tidemill_registry::CHAMPION;
-use tidemill_server::delivery::{Required, Version, Wanted, endpoint_name, release_after};
+use tidemill_server::delivery::{Placed, Required, Version, Wanted, endpoint_name, release_after};
 
+use super::SignIn;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::serving::registered;
@@ -39,6 +41,15 @@ pub(crate) struct Release {
     /// before
     #[arg(long, value_name = "REASON")]
     change_approvals: Option<String>,
+    #[command(flatten)]
+    who: SignIn,
+}
+
+impl Release {
+    /// Who somebody is at a server that works on the project.
+    pub(super) fn who(&self) -> &SignIn {
+        &self.who
+    }
 }
 
 /// What to do while another rollout is on its way.
@@ -77,12 +88,8 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
         // Nobody has looked at what a trigger releases.
         wanted.envelope = envelope(declared, &args.to)?;
     }
-    describe(app, &mut wanted)?;
-    crate::monitors::make_references(app)?;
-    let (db, console) = (app.db()?, app.console);
-    let placed = app.block(release_after(db, app.clock.as_ref(), &app.actor, app.cause, &wanted))?;
-    let watched = crate::monitors::declaration(&app.project, &wanted.endpoint);
-    app.block(tidemill_server::monitoring::declare(db, app.clock.as_ref(), &app.actor, &watched))?;
+    let placed = place(app, &mut wanted)?;
+    let console = app.console;
     if console.json() {
         return console.value(&json!({
             "rollout": placed.rollout, "release": placed.release.to_string(), "model": model, "version": version,
@@ -112,7 +119,18 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn declared<'a>(app: &'a App<'_>) -> anyhow::Result<&'a tidemill_project::Release> {
+/// Makes the release that is wanted and begins its rollout; what watches the endpoint is declared with it.
+pub(crate) fn place(app: &App<'_>, wanted: &mut Wanted) -> anyhow::Result<Placed> {
+    describe(app, wanted)?;
+    crate::monitors::make_references(app)?;
+    let (db, clock) = (app.db()?, app.clock.as_ref());
+    let placed = app.block(release_after(db, clock, &app.actor, app.cause, wanted))?;
+    let watched = crate::monitors::declaration(&app.project, &wanted.endpoint);
+    app.block(tidemill_server::monitoring::declare(db, clock, &app.actor, &watched))?;
+    Ok(placed)
+}
+
+pub(crate) fn declared<'a>(app: &'a App<'_>) -> anyhow::Result<&'a tidemill_project::Release> {
     app.project.release.as_ref().ok_or_else(|| {
         Failure::usage("the project declares no release").hint("add the section `release:`").into()
     })
@@ -189,6 +207,8 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
         winner: planned.winner,
         alias: (declared.champion_follows() == Some(name)).then(|| CHAMPION.to_owned()),
         required: required(app),
+        demands: demands::demands(&app.project, &required(app)),
+        declared_envelope: envelope(declared, to)?,
         envelope: None,
         policy_change: None,
         concurrency: Concurrency::Queue,

@@ -88,6 +88,7 @@ fn rule(approval: &project::Approval) -> Rule {
         people: approval.people.clone(),
         count: approval.count,
         expires: approval.expires.map(|project::Period(expires)| expires),
+        authenticated: approval.authenticated,
     }
 }
 

@@ -12,6 +12,7 @@ use tidemill_server::delivery::{Action, act, plan_of, state_of};
 
 use super::status::find;
 use crate::app::App;
+use crate::command::signed_in::{Server, SignIn, server};
 use crate::failure::{Exit, Failure, Said};
 
 #[derive(Debug, Args)]
@@ -21,6 +22,17 @@ pub(crate) struct Approve {
     /// Approve only if this is what waits: `inputs` of `tidemill rollout status --json`
     #[arg(long, value_name = "DIGEST")]
     inputs: Option<String>,
+    #[command(flatten)]
+    who: SignIn,
+}
+
+/// Letting a stage pass is an agreement, too.
+#[derive(Debug, Args)]
+pub(crate) struct Proceed {
+    #[command(flatten)]
+    of: Reasoned,
+    #[command(flatten)]
+    who: SignIn,
 }
 
 #[derive(Debug, Args)]
@@ -60,11 +72,20 @@ pub(super) fn approve(args: &Approve, app: &App<'_>) -> anyhow::Result<()> {
             text.parse().map_err(|error: tidemill_core::DigestError| Failure::usage(error.to_string()))
         })
         .transpose()?;
+    if let Some(server) = server(app, &args.who)? {
+        let body = json!({"action": "approve", "inputs": args.inputs});
+        return performed(args.rollout, &server, &body, app);
+    }
     perform(args.rollout, &Action::Approve { inputs }, app)
 }
 
-pub(super) fn proceed(args: &Reasoned, app: &App<'_>) -> anyhow::Result<()> {
-    perform(args.rollout, &Action::Proceed { why: args.reason.clone() }, app)
+pub(super) fn proceed(args: &Proceed, app: &App<'_>) -> anyhow::Result<()> {
+    let Proceed { of, who } = args;
+    if let Some(server) = server(app, who)? {
+        let body = json!({"action": "proceed", "reason": of.reason});
+        return performed(of.rollout, &server, &body, app);
+    }
+    perform(of.rollout, &Action::Proceed { why: of.reason.clone() }, app)
 }
 
 pub(super) fn abort(args: &Reasoned, app: &App<'_>) -> anyhow::Result<()> {
@@ -82,11 +103,22 @@ pub(super) fn drop(args: &Drop, app: &App<'_>) -> anyhow::Result<()> {
 }
 
 fn perform(id: u64, action: &Action, app: &App<'_>) -> anyhow::Result<()> {
-    let state = app.block(act(app.db()?, app.clock.as_ref(), &app.actor, id, action))?;
+    let by = (&app.actor, app.identity);
+    let state = app.block(act(app.db()?, app.clock.as_ref(), by, id, action))?;
+    say(id, state.phase.name(), app)
+}
+
+/// The same at a server, under the name that it has checked.
+fn performed(id: u64, server: &Server, body: &Value, app: &App<'_>) -> anyhow::Result<()> {
+    let said = server.post(app, &format!("/api/v1/rollouts/{id}/actions"), body)?;
+    say(id, said["data"]["phase"].as_str().unwrap_or("as the server says"), app)
+}
+
+fn say(id: u64, phase: &str, app: &App<'_>) -> anyhow::Result<()> {
     if app.console.json() {
-        return app.console.value(&json!({"rollout": id, "phase": state.phase.name()}));
+        return app.console.value(&json!({"rollout": id, "phase": phase}));
     }
-    app.console.line(format!("rollout {id}: {}", state.phase.name()));
+    app.console.line(format!("rollout {id}: {phase}"));
     Ok(())
 }
 

@@ -17,7 +17,7 @@ pub(crate) enum Rollout {
     /// Agree to a rollout that waits for it; never the release's author
     Approve(act::Approve),
     /// Let a stage pass that has run out of time; never the release's author
-    Proceed(act::Reasoned),
+    Proceed(act::Proceed),
     /// End a rollout; the release may be tried again
     Abort(act::Reasoned),
     /// End a rollout and put its release into quarantine

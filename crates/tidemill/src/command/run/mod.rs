@@ -32,7 +32,7 @@ use crate::tracking::{self, Server, Tracking};
 
 pub(crate) use display::Display;
 pub(crate) use register::Registered;
-pub(crate) use summary::{failures, flatten, metric_values};
+pub(crate) use summary::{failures, flatten, metric_values, print as print_summary, value as summary_value};
 use tested::test_model;
 
 /// Memory of one `sql` step before it spills to disk.

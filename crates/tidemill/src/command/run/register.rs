@@ -310,6 +310,8 @@ fn facts(app: &App<'_>, step: &Step, (out, content): (&Out, Digest), done: &Done
             .collect(),
         metrics,
         flips: share.zip(done.champion).map(|(share, against)| Flips { share, against }),
+        commit: app.committed.as_ref().map(|of| of.commit.clone()),
+        authors: app.committed.as_ref().map_or_else(Vec::new, |of| of.authors.clone()),
     })
 }
 

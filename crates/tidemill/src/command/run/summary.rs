@@ -18,10 +18,10 @@ use crate::output::{
     Align, BAD, CAUTION, Console, FAINT, GOOD, STRONG, Table, count, duration, number, plural,
 };
 
-pub(super) fn print(app: &App<'_>, resolved: &Resolved, done: &Done) -> anyhow::Result<()> {
+pub(crate) fn print(app: &App<'_>, resolved: &Resolved, done: &Done) -> anyhow::Result<()> {
     let console = app.console;
     if console.json() {
-        return as_json(app, resolved, done);
+        return console.value(&value(app, resolved, done)?);
     }
     if let Some(run) = &done.report {
         failures(console, run);
@@ -274,7 +274,8 @@ fn shortened(outs: &[String]) -> String {
     }
 }
 
-fn as_json(app: &App<'_>, resolved: &Resolved, done: &Done) -> anyhow::Result<()> {
+/// The same for programs.
+pub(crate) fn value(app: &App<'_>, resolved: &Resolved, done: &Done) -> anyhow::Result<Value> {
     let mut models = serde_json::Map::new();
     for step in resolved.steps.iter().filter(|step| matches!(step.action, Action::Train(_))) {
         let Some(out) = step.outs.first() else { continue };
@@ -293,7 +294,7 @@ fn as_json(app: &App<'_>, resolved: &Resolved, done: &Done) -> anyhow::Result<()
         .into_iter()
         .map(|(step, name, value)| json!({"step": step, "metric": name, "value": value}))
         .collect();
-    app.console.value(&json!({
+    Ok(json!({
         "run": run, "up_to_date": done.report.is_none(), "models": models, "metrics": metrics,
         "tests": done.evidence, "registered": done.registered,
     }))

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use tidemill_core::{Digest, EventKind, Name};
+use tidemill_core::{Digest, Event, EventKind, Name};
 use tidemill_db::jobs::Job;
 use tidemill_db::{Db, EventFilter, Order, Result};
 use tidemill_deliver::release::Release;
@@ -31,32 +31,11 @@ pub(super) async fn choose(
     details: &Details,
     has_run: bool,
 ) -> Result<Choice> {
-    let began = begins(db, job).await?;
-    let is_ours = |cause: Option<u64>| cause.is_some_and(|cause| began.contains(&cause));
-    let since = |subject: Option<String>, kind: &str| EventFilter {
-        subject,
-        kind: Some(kind.to_owned()),
-        after: began.first().copied(),
-        order: Order::NewestFirst,
-        ..EventFilter::default()
-    };
-    let rollouts = db.events(&since(None, "rollout.started")).await?;
-    let begun = rollouts.iter().find_map(|event| match &event.kind {
-        EventKind::RolloutStarted { rollout, .. } if is_ours(event.cause) => Some(*rollout),
-        _ => None,
-    });
-    if let Some(rollout) = begun {
+    let began = begins(db, job.id).await?;
+    if let Some(rollout) = rollout_after(db, &began).await? {
         return Ok(Choice::Nothing(format!("rollout {rollout} was begun by an earlier attempt of the job")));
     }
-    let created = if has_run {
-        db.events(&since(Some(format!("model:{model}")), "version.created")).await?
-    } else {
-        Vec::new()
-    };
-    let registered = created.iter().find_map(|event| match &event.kind {
-        EventKind::VersionCreated { version, .. } if is_ours(event.cause) => Some(*version),
-        _ => None,
-    });
+    let registered = if has_run { version_after(db, model.as_str(), &began).await? } else { None };
     if !has_run && details.get("source").is_some_and(|source| source == "environment") {
         return promoted(db, details).await;
     }
@@ -93,10 +72,42 @@ async fn promoted(db: &Db, details: &Details) -> Result<Choice> {
     Ok(Choice::Promoted(format!("{}@{}", release.model, release.version), threshold))
 }
 
-/// The events with which workers began with the job.
-async fn begins(db: &Db, job: &Job) -> Result<BTreeSet<u64>> {
+/// The newest rollout that began as a consequence of one of these events.
+pub(crate) async fn rollout_after(db: &Db, causes: &BTreeSet<u64>) -> Result<Option<u64>> {
+    let rollouts = db.events(&since(causes, None, "rollout.started")).await?;
+    Ok(rollouts.iter().find_map(|event| match &event.kind {
+        EventKind::RolloutStarted { rollout, .. } if is_of(event, causes) => Some(*rollout),
+        _ => None,
+    }))
+}
+
+/// The newest version of a model that was registered as a consequence of one of these events.
+pub(crate) async fn version_after(db: &Db, model: &str, causes: &BTreeSet<u64>) -> Result<Option<u64>> {
+    let created = db.events(&since(causes, Some(format!("model:{model}")), "version.created")).await?;
+    Ok(created.iter().find_map(|event| match &event.kind {
+        EventKind::VersionCreated { version, .. } if is_of(event, causes) => Some(*version),
+        _ => None,
+    }))
+}
+
+fn since(causes: &BTreeSet<u64>, subject: Option<String>, kind: &str) -> EventFilter {
+    EventFilter {
+        subject,
+        kind: Some(kind.to_owned()),
+        after: causes.first().copied(),
+        order: Order::NewestFirst,
+        ..EventFilter::default()
+    }
+}
+
+fn is_of(event: &Event, causes: &BTreeSet<u64>) -> bool {
+    event.cause.is_some_and(|cause| causes.contains(&cause))
+}
+
+/// The events with which workers began with a job.
+pub(crate) async fn begins(db: &Db, job: u64) -> Result<BTreeSet<u64>> {
     let filter = EventFilter {
-        subject: Some(format!("job:{}", job.id)),
+        subject: Some(format!("job:{job}")),
         kind: Some("job.started".to_owned()),
         ..EventFilter::default()
     };

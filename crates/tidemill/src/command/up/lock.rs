@@ -4,9 +4,13 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, test_kill_process};
 
 use crate::app::reason;
 use crate::failure::Failure;
+
+/// What stands behind the address of a server that has a token or users.
+const ASKS: &str = " (signed in)";
 
 /// Held as long as the server lives; the kernel gives it back also when the process is killed.
 pub(super) struct ServerLock {
@@ -43,18 +47,31 @@ impl ServerLock {
     }
 
     /// Writes down who holds it, for the message that another one gets.
-    pub(super) fn note(&self, url: &str) -> std::io::Result<()> {
+    ///
+    /// Also whether it asks who somebody is.
+    pub(super) fn note(&self, url: &str, asks: bool) -> std::io::Result<()> {
         let mut file = self.file.file();
         file.set_len(0)?;
         file.rewind()?;
-        write!(file, "process {} on {url}", std::process::id())
+        write!(file, "process {} on {url}{}", std::process::id(), if asks { ASKS } else { "" })
     }
 }
 
 /// The address of the server that works on a database file, or last did, as it noted it itself.
 pub(in crate::command) fn noted(database: &Path) -> Option<String> {
     let file = fs_err::File::open(beside(database)).ok()?;
-    holder(file)?.rsplit_once(" on ").map(|(_, url)| url.to_owned())
+    let said = holder(file)?;
+    said.rsplit_once(" on ").map(|(_, url)| url.strip_suffix(ASKS).unwrap_or(url).to_owned())
+}
+
+/// The address of the server that works on a database file, if one does and asks who somebody is.
+pub(in crate::command) fn asks(database: &Path) -> Option<String> {
+    let said = holder(fs_err::File::open(beside(database)).ok()?)?;
+    let (process, url) = said.strip_prefix("process ")?.split_once(" on ")?;
+    let process = Pid::from_raw(process.parse().ok()?)?;
+    // What a server that was killed has noted is still there.
+    test_kill_process(process).ok()?;
+    url.strip_suffix(ASKS).map(str::to_owned)
 }
 
 fn beside(database: &Path) -> PathBuf {

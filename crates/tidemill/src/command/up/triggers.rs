@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use tidemill_core::declare::{MessageSource, Secret, Trigger, TriggerAction};
+use tidemill_core::declare::{MessageSource, Secret, Trigger, TriggerAction, When};
 use tidemill_core::{Clock, Digest, JobState};
 use tidemill_db::Db;
 use tidemill_db::jobs::Job;
@@ -215,7 +215,9 @@ impl ProjectHost {
             TriggerAction::Check => &["check"],
             // Somebody at the keyboard may be running the pipeline.
             TriggerAction::Run => &["run", "--wait"],
-            TriggerAction::Ci => &["ci", details.get("commit").map_or("HEAD", String::as_str)],
+            TriggerAction::Ci | TriggerAction::Test => {
+                return self.commit(action, job, details).await.map(Words::Typed);
+            }
             TriggerAction::Release => {
                 let project = read(&self.root).map_err(|error| error.to_string())?;
                 let declared = project.release.as_ref();
@@ -243,6 +245,40 @@ impl ProjectHost {
             }
         };
         Ok(Words::Typed(words.iter().map(|word| (*word).to_owned()).collect()))
+    }
+}
+
+impl ProjectHost {
+    /// What is typed to test the commit that an event is about, or else the one that the trigger's branch is at, or what is checked out.
+    async fn commit(
+        &self,
+        action: TriggerAction,
+        job: &Job,
+        details: &Details,
+    ) -> Result<Vec<String>, String> {
+        let project = read(&self.root).map_err(|error| error.to_string())?;
+        let own = project.resolved_triggers().into_iter().find(|trigger| trigger.name == job.trigger);
+        let (branch, remote) = match own.as_ref().map(|trigger| &trigger.when) {
+            Some(When::Git { branch, remote, .. }) => (Some(branch), remote.clone()),
+            _ => (None, None),
+        };
+        let commit = match (details.get("commit"), branch) {
+            (Some(commit), _) => commit.clone(),
+            // Somebody fired it by hand.
+            (None, Some(branch)) => self
+                .branch(branch, remote.as_deref())
+                .await?
+                .ok_or_else(|| format!("there is no branch `{branch}`"))?,
+            (None, None) => "HEAD".to_owned(),
+        };
+        let mut words = vec!["ci".to_owned(), "--commit".to_owned(), commit];
+        words.extend(remote.into_iter().flat_map(|remote| ["--remote".to_owned(), remote]));
+        match (action, own.and_then(|trigger| trigger.to)) {
+            (TriggerAction::Test, _) => words.push("--no-release".to_owned()),
+            (_, Some(to)) => words.extend(["--to".to_owned(), to]),
+            (_, None) => {}
+        }
+        Ok(words)
     }
 }
 

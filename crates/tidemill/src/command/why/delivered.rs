@@ -58,8 +58,9 @@ impl Chain<'_, '_> {
             self.fact(Part::Gates, gate.at, what);
         }
         for event in &events {
-            if let EventKind::RolloutApproved { role, .. } = &event.kind {
-                let what = format!("rollout {}: approved by {} as {role}", rollout.id, event.actor.name);
+            if let EventKind::RolloutApproved { role, identity, .. } = &event.kind {
+                let (id, by, how) = (rollout.id, &event.actor.name, identity.words());
+                let what = format!("rollout {id}: approved by {by} as {role}, {how}");
                 self.event(Part::Gates, event, what);
             }
         }

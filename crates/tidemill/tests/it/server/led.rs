@@ -187,3 +187,49 @@ fn a_rollout_is_judged_by_what_a_gateway_elsewhere_answers() {
     gateway.stop();
     server.stop();
 }
+
+/// A candidate that fails for one value of an input alone, which is no harm on average: the gateway elsewhere tells that, too.
+#[test]
+fn slices_are_judged_by_what_a_gateway_elsewhere_answers() {
+    let project = LED
+        .replace("{shadow: {samples: 50}}, {canary: 20%}", "{canary: {share: 50%, samples: 1000000}}")
+        .replace(
+            "metrics: [errors]",
+            "slices: {by: [x], min_samples: 30}, metrics: [{errors: {negligible: 30%}}]",
+        );
+    let (place, server) = served_with(&project, &[]);
+    json(&place, &["release", "late@1", "--to", "prod"]);
+    wait(&place, 1, &server, |status| status["phase"] == "complete");
+    let edge = Place::sqlite();
+    let gateway = edge.serve_alone(&["--server", &server.url]);
+    let mut client = Client::connect(&gateway.url).unwrap();
+    assert_eq!(answered_by(&mut client, "7", &[]), Some(1));
+    json(&place, &["release", "late@3", "--to", "prod"]);
+    let status = || json(&place, &["rollout", "status", "2"]);
+    let begin = std::time::Instant::now();
+    while status()["over"] != true {
+        assert!(begin.elapsed().as_secs() < 240, "{}\n{}", status(), server.said());
+        for at in 0..300 {
+            let text = if at % 10 == 0 { "n/a" } else { "7" };
+            answered_by(&mut client, text, &[]);
+        }
+    }
+    let harmful = status();
+    assert_eq!(harmful["phase"], "rolled-back", "{harmful}");
+    let phases = harmful["phases"].as_array().unwrap();
+    let why: Vec<&str> = phases.iter().filter_map(|phase| phase["why"].as_str()).collect();
+    assert!(why.iter().any(|why| why.contains("`errors in x = n/a` is proven to be harmed")), "{why:?}");
+    let metrics = harmful["metrics"].as_array().unwrap();
+    let of = |value: &str| {
+        let is = |one: &&Value| one["metric"] == "errors" && one["slice"]["value"] == value;
+        metrics.iter().find(is).unwrap_or_else(|| panic!("no {value} in {harmful}"))
+    };
+    for value in ["n/a", "7"] {
+        let both = (of(value)["candidate"].as_u64(), of(value)["baseline"].as_u64());
+        assert!(both.0 >= Some(30) && both.1 >= Some(30), "{value}: {both:?}");
+    }
+    let replayed = json(&place, &["rollout", "replay", "2"]);
+    assert_eq!(replayed["identical"], true, "{replayed}");
+    gateway.stop();
+    server.stop();
+}

@@ -3,10 +3,12 @@
 mod alone;
 mod approvals;
 mod client;
+mod commits;
 mod contests;
 mod continuous;
 mod contract;
 mod crash;
+mod identity;
 mod import;
 mod killed;
 mod led;

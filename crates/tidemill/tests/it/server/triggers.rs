@@ -43,8 +43,7 @@ impl Lab {
     }
 
     pub(super) fn log(&self) -> Log {
-        let text = self.run(&["log", "export"]);
-        Log(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+        Log::read(&self.run(&["log", "export"]))
     }
 
     /// Waits until the log is as it should be.
@@ -79,6 +78,11 @@ impl Lab {
 pub(super) struct Log(Vec<Value>);
 
 impl Log {
+    /// As `tidemill log export` prints it.
+    pub(super) fn read(text: &str) -> Self {
+        Self(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    }
+
     pub(super) fn of<'l>(&'l self, kind: &'l str) -> impl Iterator<Item = &'l Value> {
         self.0.iter().filter(move |event| event["kind"] == kind)
     }
@@ -375,7 +379,10 @@ fn a_push_is_told_by_a_signed_webhook() {
     // The commit is of the colleague; the workspace does not have it, and stays as it is.
     assert_eq!(log.of("run_started").last().unwrap()["commit"], commit.as_str());
     assert_eq!(fs_err::read_to_string(lab.place.root().join("in.txt")).unwrap(), "0");
-    assert_eq!(log.chain("run_started"), ["run_started", "job_started", "trigger_fired", "source_changed"]);
+    assert_eq!(
+        log.chain("run_started"),
+        ["run_started", "ci_started", "job_started", "trigger_fired", "source_changed"]
+    );
     // Delivered again it does not act again, whoever delivers it.
     let (status, said) = push(&signed("a secret of the hook", &body));
     assert_eq!((status, said["data"]["repeated"].as_u64()), (200, Some(1)), "{said}");
