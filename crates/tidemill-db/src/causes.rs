@@ -37,6 +37,7 @@ impl Db {
     /// How many events name this one as their cause, counted up to `limit`.
     pub async fn count_effects(&self, seq: u64, limit: u64) -> Result<u64> {
         let filter = EventFilter { cause: Some(seq), ..EventFilter::default() };
-        self.count_events(&filter, limit).await
+        // An index leads to all of them, so it can always be told.
+        Ok(self.count_events(&filter, limit).await?.unwrap_or_default())
     }
 }

@@ -289,15 +289,29 @@ enum Bound<'a> {
     Text(&'a str),
 }
 
+/// Which index a statement may go by. A database that knows little of its tables takes the wrong one, and so reads the whole log for a
+/// page of it; a column in an expression is in no index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lead {
+    /// What happened and to what, or the order of the log.
+    Name,
+    /// When it happened.
+    Time,
+}
+
 /// Adds the conditions of a filter to a statement; gives what is bound.
-fn conditions<'a>(sql: &mut String, filter: &'a EventFilter) -> Vec<Bound<'a>> {
+fn conditions<'a>(sql: &mut String, filter: &'a EventFilter, lead: Lead) -> Vec<Bound<'a>> {
     let number = |seq: u64| Bound::Int(i64::try_from(seq).unwrap_or(i64::MAX));
     let mut bound = Vec::new();
+    let [subject, kind, since, until] = match lead {
+        Lead::Name => ["subject =", "kind =", "at + 0 >=", "at + 0 <"],
+        Lead::Time => ["subject || '' =", "kind || '' =", "at >=", "at <"],
+    };
     let conditions = [
-        ("subject =", filter.subject.as_deref().map(Bound::Text)),
-        ("kind =", filter.kind.as_deref().map(Bound::Text)),
-        ("at >=", filter.since.map(|at| Bound::Int(at.millis()))),
-        ("at <", filter.until.map(|at| Bound::Int(at.millis()))),
+        (subject, filter.subject.as_deref().map(Bound::Text)),
+        (kind, filter.kind.as_deref().map(Bound::Text)),
+        (since, filter.since.map(|at| Bound::Int(at.millis()))),
+        (until, filter.until.map(|at| Bound::Int(at.millis()))),
         ("seq >", filter.after.map(number)),
         ("seq <", filter.before.map(number)),
         ("cause =", filter.cause.map(number)),
@@ -312,9 +326,9 @@ fn conditions<'a>(sql: &mut String, filter: &'a EventFilter) -> Vec<Bound<'a>> {
 }
 
 /// How many events meet a filter, at most `limit`.
-pub(crate) async fn count(conn: Conn<'_>, filter: &EventFilter, limit: u64) -> sqlx::Result<u64> {
+pub(crate) async fn count(conn: Conn<'_>, filter: &EventFilter, limit: u64, lead: Lead) -> sqlx::Result<u64> {
     let mut sql = "SELECT COUNT(*) FROM (SELECT 1 FROM event WHERE TRUE".to_owned();
-    let mut bound = conditions(&mut sql, filter);
+    let mut bound = conditions(&mut sql, filter, lead);
     bound.push(Bound::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
     let _ = write!(sql, " LIMIT ${}) n", bound.len());
     let count: i64 = on!(conn, c => {
@@ -334,7 +348,7 @@ pub(crate) async fn count(conn: Conn<'_>, filter: &EventFilter, limit: u64) -> s
 async fn select(conn: Conn<'_>, filter: &EventFilter) -> sqlx::Result<Vec<StoredEvent>> {
     let mut sql = "SELECT seq, at, actor_kind, actor, kind, subject, body, cause, leaf FROM event WHERE TRUE"
         .to_owned();
-    let mut bound = conditions(&mut sql, filter);
+    let mut bound = conditions(&mut sql, filter, Lead::Name);
     sql.push_str(match filter.order {
         Order::OldestFirst => " ORDER BY seq",
         Order::NewestFirst => " ORDER BY seq DESC",

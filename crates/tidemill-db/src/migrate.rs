@@ -44,6 +44,9 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     migration!("0016_restated"),
     migration!("0017_outcomes_once"),
     migration!("0018_causes"),
+    migration!("0019_access"),
+    migration!("0020_outcome_tables"),
+    migration!("0023_event_times"),
 ];
 
 /// The schema version that this binary writes and reads.

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use tidemill_core::{Digest, RunId, RunState, StepState, Timestamp};
+use tidemill_core::{Digest, Event, RunId, RunState, StepState, Timestamp};
 
 use crate::backend::{Conn, Context, on};
 use crate::cache::put_results;
 use crate::dialect::{self, Rows};
-use crate::{Db, Error, Owner, Result, StepResult, Tx};
+use crate::{Db, Error, Owner, Result, StepResult, Tx, events};
 
 /// A pipeline run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,6 +193,20 @@ macro_rules! select_runs {
     };
 }
 
+/// The table `names` of all projects: from name to name along the index, however many runs each has.
+macro_rules! projects {
+    () => {
+        "WITH RECURSIVE names (project) AS (
+            SELECT MIN(project) FROM pipeline_run
+            UNION ALL
+            SELECT (SELECT MIN(r.project) FROM pipeline_run r WHERE r.project > n.project)
+            FROM names n WHERE n.project IS NOT NULL) "
+    };
+}
+
+/// An event with the project that it belongs to.
+type OfProject = (String, i64, i64, String, String, String, String, String, Option<i64>, String);
+
 impl Db {
     /// The latest runs, newest first.
     pub async fn runs(&self, limit: usize) -> Result<Vec<RunRecord>> {
@@ -215,19 +229,49 @@ impl Db {
         rows.into_iter().map(run_from_row).collect()
     }
 
-    /// The projects whose pipeline ran, by name; at most `limit`.
-    pub async fn projects(&self, limit: usize) -> Result<Vec<String>> {
-        // From name to name along the index, however many runs each has.
-        const SQL: &str = "WITH RECURSIVE names (project) AS (
-                SELECT MIN(project) FROM pipeline_run
-                UNION ALL
-                SELECT (SELECT MIN(r.project) FROM pipeline_run r WHERE r.project > n.project)
-                FROM names n WHERE n.project IS NOT NULL)
-            SELECT project FROM names WHERE project IS NOT NULL LIMIT $1";
+    /// The latest run of each project, newest first; at most `limit`.
+    pub async fn newest_runs(&self, limit: usize) -> Result<Vec<RunRecord>> {
+        const SQL: &str = concat!(
+            select_runs!("WHERE id IN ("),
+            projects!(),
+            "SELECT (SELECT r.id FROM pipeline_run r WHERE r.project = n.project
+                ORDER BY r.started_at DESC, r.id DESC LIMIT 1) FROM names n WHERE n.project IS NOT NULL)
+            ORDER BY started_at DESC, id DESC LIMIT $1"
+        );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut reader = self.reader().await?;
-        on!(reader.conn(), c => sqlx::query_scalar(SQL).bind(limit).fetch_all(c).await)
-            .map_err(self.ctx().fail("read projects"))
+        let rows: Vec<RunRow> = on!(reader.conn(), c => sqlx::query_as(SQL).bind(limit).fetch_all(c).await)
+            .map_err(self.ctx().fail("read the newest runs"))?;
+        rows.into_iter().map(run_from_row).collect()
+    }
+
+    /// Of each project the newest event of a kind about one of its last `runs` runs, by the project's name; projects without one are
+    /// left out.
+    pub async fn newest_events_of_projects(
+        &self,
+        kind: &str,
+        runs: usize,
+        limit: usize,
+    ) -> Result<Vec<(String, Event)>> {
+        // A few events are about each run, and very many may be of the kind: the kind in an expression keeps its index out of it.
+        const SQL: &str = concat!(
+            projects!(),
+            "SELECT n.project, e.seq, e.at, e.actor_kind, e.actor, e.kind, e.subject, e.body, e.cause, e.leaf
+            FROM names n CROSS JOIN event e WHERE n.project IS NOT NULL AND e.seq = (SELECT MAX(t.seq) FROM event t
+                WHERE t.kind || '' = $1 AND t.subject IN (SELECT 'run:' || r.id FROM pipeline_run r
+                    WHERE r.project = n.project ORDER BY r.started_at DESC, r.id DESC LIMIT $2))
+            ORDER BY n.project LIMIT $3"
+        );
+        let [runs, limit] = [runs, limit].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        let mut reader = self.reader().await?;
+        let rows: Vec<OfProject> =
+            on!(reader.conn(), c => sqlx::query_as(SQL).bind(kind).bind(runs).bind(limit).fetch_all(c).await)
+                .map_err(self.ctx().fail("read events"))?;
+        let read = |(project, seq, at, actor_kind, actor, kind, subject, body, cause, leaf): OfProject| {
+            let row = (seq, at, actor_kind, actor, kind, subject, body, cause, leaf);
+            Ok((project, events::from_row(row).to_event()?))
+        };
+        rows.into_iter().map(read).collect()
     }
 
     /// The latest runs before one of them in this order, newest first.

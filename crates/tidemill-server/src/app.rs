@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tidemill_core::declare::{DataFormat, Objective};
+use tidemill_registry::access::Access;
 use tidemill_registry::{Reach, Registry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -18,7 +19,7 @@ use crate::serving::Serving;
 use crate::shell::{NOBODY, Origins, Token};
 use crate::step_log::Ends;
 use crate::triggers::Triggers;
-use crate::ui::{Cones, Diffs, FormKey};
+use crate::ui::{Cones, Diffs, Documents, FormKey};
 
 /// What is said to a request whose body finds no memory.
 pub(crate) const CROWDED: &str = "the bodies of the requests that are being worked on take all the memory that is set \
@@ -118,6 +119,8 @@ pub struct Config {
     pub artifact_roots: Vec<PathBuf>,
     /// Every route except `/health` and `/version` asks for it where it is set.
     pub token: Option<Token>,
+    /// The users who may sign in, where there are any; whoever knows the token may do everything.
+    pub access: Option<Access>,
     /// Under whose name it is recorded what nobody says a name for: whoever started the server, where it has no token and only those
     /// on the same machine reach it.
     pub user: String,
@@ -165,6 +168,7 @@ impl Config {
             artifact_limit: 1 << 40,
             artifact_roots: Vec::new(),
             token: None,
+            access: None,
             user: NOBODY.to_owned(),
             origins: Origins::default(),
             connections: 4096,
@@ -204,6 +208,7 @@ struct Inner {
     forms: FormKey,
     cones: Cones,
     diffs: Diffs,
+    documents: Documents,
     log_ends: Ends,
 }
 
@@ -235,6 +240,7 @@ impl App {
                 forms: FormKey::default(),
                 cones: Cones::default(),
                 diffs: Diffs::default(),
+                documents: Documents::default(),
                 log_ends: Ends::default(),
             }),
         }
@@ -288,6 +294,11 @@ impl App {
     /// Versions of datasets that were compared.
     pub(crate) fn diffs(&self) -> &Diffs {
         &self.inner.diffs
+    }
+
+    /// What pages read of the store again and again.
+    pub(crate) fn documents(&self) -> &Documents {
+        &self.inner.documents
     }
 
     /// Ends of logs of steps that were looked at.

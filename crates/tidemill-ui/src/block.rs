@@ -114,8 +114,8 @@ impl Block {
                 columns.iter().flatten().for_each(|block| block.walk(seen));
             }
             Self::Choose(_, _, blocks) => blocks.iter().for_each(|block| block.walk(seen)),
-            Self::Heat(heat) => seen(Numbers::Table(&heat.table)),
-            Self::Grid(grid) => seen(Numbers::Table(&grid.table)),
+            Self::Heat(heat) => seen(Numbers::Heat(heat)),
+            Self::Grid(grid) => seen(Numbers::Grid(grid)),
             Self::Stages(stages) => seen(Numbers::Table(&stages.table)),
             Self::Log(log) => seen(Numbers::Lines(&log.id, &log.lines)),
             Self::Filter(_)
@@ -135,6 +135,21 @@ impl Block {
 pub(crate) enum Numbers<'a> {
     Table(&'a Table),
     Figure(&'a Figure),
+    Heat(&'a Heat),
+    Grid(&'a Grid),
     Facts(&'a Facts),
     Lines(&'a str, &'a [String]),
+}
+
+impl<'a> Numbers<'a> {
+    /// The table of what is one, or has one behind it.
+    pub(crate) fn table(self) -> Option<&'a Table> {
+        match self {
+            Self::Table(table) => Some(table),
+            Self::Figure(figure) => Some(&figure.table),
+            Self::Heat(heat) => Some(&heat.table),
+            Self::Grid(grid) => Some(&grid.table),
+            Self::Facts(_) | Self::Lines(..) => None,
+        }
+    }
 }

@@ -2,7 +2,8 @@
 
 use askama::Template;
 
-use crate::{Cell, Link, Markup, Table, Tone};
+use crate::chart::places;
+use crate::{Cell, Figure, Link, Markup, Table, Tone};
 
 /// One row.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,5 +53,16 @@ impl Grid {
 
     pub(crate) fn html(&self) -> Markup {
         Markup::of(self)
+    }
+
+    /// The same as a picture, for its file.
+    pub(crate) fn figure(&self) -> Figure {
+        Figure {
+            id: self.table.id.clone(),
+            title: self.caption.clone(),
+            picture: places::grid(self),
+            table: self.table.clone(),
+            ..Figure::default()
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use askama::Template;
 
-use crate::{Cell, Link, Markup, Table, number};
+use crate::chart::places;
+use crate::{Cell, Figure, Link, Markup, Table, number};
 
 /// A column.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,9 +51,20 @@ impl Heat {
         Markup::of(self)
     }
 
+    /// The same as a picture, for its file.
+    pub(crate) fn figure(&self) -> Figure {
+        Figure {
+            id: self.table.id.clone(),
+            title: self.caption.clone(),
+            picture: places::heat(self),
+            table: self.table.clone(),
+            ..Figure::default()
+        }
+    }
+
     /// How strong the colour of a place is, from 0 to 5.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
-    fn level(&self, value: &f64) -> u8 {
+    pub(crate) fn level(&self, value: &f64) -> u8 {
         if !value.is_finite() || self.most <= 0.0 {
             return 0;
         }
@@ -60,12 +72,12 @@ impl Heat {
     }
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
-    fn text(value: &f64) -> String {
+    pub(crate) fn text(value: &f64) -> String {
         number((value * 1_000.0).round() / 1_000.0)
     }
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
-    fn is_much(&self, value: &f64) -> bool {
+    pub(crate) fn is_much(&self, value: &f64) -> bool {
         *value >= self.limit
     }
 }

@@ -3,15 +3,14 @@
 use serde_json::{Map, Value, json};
 
 use crate::block::Numbers;
-use crate::{Figure, Page, Table, Total};
+use crate::{Page, Table, Total};
 
 impl Page {
     /// All tables and facts, by their names within the page. A table is `rows` of objects, and `next` where it goes on.
     pub fn json(&self) -> Value {
         let mut data = Map::new();
-        self.walk(&mut |numbers| match numbers {
-            Numbers::Table(table) | Numbers::Figure(Figure { table, .. }) if table.id.is_empty() => {}
-            Numbers::Table(table) | Numbers::Figure(Figure { table, .. }) => {
+        self.walk(&mut |numbers| {
+            if let Some(table) = numbers.table().filter(|table| !table.id.is_empty()) {
                 let rows: Vec<Value> = table.rows.iter().map(|row| object(table, row)).collect();
                 let mut entry = json!({ "rows": rows });
                 if let Some(next) = table.next() {
@@ -24,12 +23,15 @@ impl Page {
                 }
                 data.insert(table.id.clone(), entry);
             }
-            Numbers::Facts(facts) => {
-                let facts_of = facts.items.iter().map(|fact| (fact.name.clone(), fact.value.value()));
-                data.insert(facts.id.clone(), Value::Object(facts_of.collect()));
-            }
-            Numbers::Lines(id, lines) => {
-                data.insert(id.to_owned(), json!({ "lines": lines }));
+            match numbers {
+                Numbers::Facts(facts) => {
+                    let facts_of = facts.items.iter().map(|fact| (fact.name.clone(), fact.value.value()));
+                    data.insert(facts.id.clone(), Value::Object(facts_of.collect()));
+                }
+                Numbers::Lines(id, lines) => {
+                    data.insert(id.to_owned(), json!({ "lines": lines }));
+                }
+                Numbers::Table(_) | Numbers::Figure(_) | Numbers::Heat(_) | Numbers::Grid(_) => {}
             }
         });
         json!({ "title": self.title, "data": data })
@@ -39,11 +41,16 @@ impl Page {
     pub fn picture(&self, name: Option<&str>) -> Option<String> {
         let mut found = None;
         self.walk(&mut |numbers| {
-            if let (Numbers::Figure(figure), None) = (numbers, &found)
-                && name.is_none_or(|name| figure.id == name)
-            {
-                found = figure.svg();
+            if found.is_some() {
+                return;
             }
+            let is_wanted = |id: &str| name.is_none_or(|name| id == name);
+            found = match numbers {
+                Numbers::Figure(figure) if is_wanted(&figure.id) => figure.svg(),
+                Numbers::Heat(heat) if is_wanted(&heat.table.id) => heat.figure().svg(),
+                Numbers::Grid(grid) if is_wanted(&grid.table.id) => grid.figure().svg(),
+                _ => None,
+            };
         });
         found
     }
@@ -52,7 +59,7 @@ impl Page {
     pub fn csv(&self, name: Option<&str>) -> Option<String> {
         let mut found: Option<&Table> = None;
         self.walk(&mut |numbers| {
-            if let Numbers::Table(table) | Numbers::Figure(Figure { table, .. }) = numbers {
+            if let Some(table) = numbers.table() {
                 let is_wanted = name.map_or(!table.rows.is_empty(), |name| table.id == name);
                 if is_wanted && found.is_none() {
                     found = Some(table);

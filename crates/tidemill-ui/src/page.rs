@@ -139,7 +139,12 @@ impl Viewer {
         if let Some(address) = &figure.address {
             return form(address, "svg");
         }
-        let rest = crate::href(&[], &[("figure", &figure.id)]);
+        self.chart(&figure.id)
+    }
+
+    /// The address of a picture of this page as a file.
+    pub(crate) fn chart(&self, id: &str) -> String {
+        let rest = crate::href(&[], &[("figure", id)]);
         format!("{}&{}", self.form("svg"), rest.trim_start_matches(['/', '?']))
     }
 }

@@ -40,8 +40,8 @@ impl Writer<'_> {
             Block::Figures(figures) => figures.iter().for_each(|figure| self.figure(figure, level)),
             Block::Columns(columns) => columns.iter().flatten().for_each(|block| self.block(block, level)),
             Block::Choose(_, _, blocks) => blocks.iter().for_each(|block| self.block(block, level)),
-            Block::Heat(heat) => write_table(out, &heat.table),
-            Block::Grid(grid) => write_table(out, &grid.table),
+            Block::Heat(heat) => self.drawn(&heat.figure()),
+            Block::Grid(grid) => self.drawn(&grid.figure()),
             Block::Stages(stages) => write_table(out, &stages.table),
             Block::Empty(empty) => write_empty(out, empty),
             Block::Text(text) => sentence(out, text),
@@ -59,6 +59,12 @@ impl Writer<'_> {
             write_table(out, &figure.table);
             return;
         }
+        self.drawn(figure);
+    }
+
+    /// A picture with its numbers folded below.
+    fn drawn(&mut self, figure: &Figure) {
+        let out = &mut self.out;
         let _ = write!(out, "\n![{}]({})\n", plain(&figure.title), (self.picture)(figure));
         sentence(out, &figure.note);
         if !figure.table.rows.is_empty() {

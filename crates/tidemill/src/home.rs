@@ -147,7 +147,8 @@ pub(crate) fn remote(root: &Path, url: &str, options: &BTreeMap<String, String>)
     Ok(Remote::open_with(&format!("file://{}", path.display()), options)?)
 }
 
-fn about(project: &tidemill_project::Project, root: &Path) -> tidemill_server::About {
+/// What a project says of itself, for pages.
+pub(crate) fn about(project: &tidemill_project::Project, root: &Path) -> tidemill_server::About {
     tidemill_server::About {
         project: project.project.to_string(),
         root: Some(root.to_owned()),

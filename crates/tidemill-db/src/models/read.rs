@@ -36,6 +36,19 @@ impl Db {
         Ok(numbers.into_iter().map(|number| number as u64).collect())
     }
 
+    /// Models whose newest version came of a run, each with the name of that run's experiment, by name; at most `limit`.
+    pub async fn models_by_experiment(&self, limit: usize) -> Result<Vec<(String, String)>> {
+        const SQL: &str = "SELECT m.name, e.name FROM registered_model m
+            JOIN model_version v ON v.model_id = m.id AND v.version = (SELECT MAX(o.version) FROM model_version o
+                WHERE o.model_id = m.id AND o.stage <> 'Deleted_Internal')
+            JOIN run r ON r.uuid = v.run_uuid JOIN experiment e ON e.id = r.experiment_id
+            ORDER BY m.name LIMIT $1";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut reader = self.reader().await?;
+        on!(reader.conn(), c => sqlx::query_as(SQL).bind(limit).fetch_all(c).await)
+            .map_err(self.ctx().fail("read which experiments made models"))
+    }
+
     /// The version that an alias points at.
     pub async fn aliased_version(&self, model: &str, alias: &str) -> Result<Option<ModelVersion>> {
         const SQL: &str = "SELECT a.version FROM model_alias a JOIN registered_model m ON m.id = a.model_id

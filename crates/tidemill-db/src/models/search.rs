@@ -29,18 +29,23 @@ impl Db {
         let mut tx = self.snapshot().await?;
         let ctx = tx.ctx.clone();
         let mut sql = Sql::new(&tx.conn());
-        sql.push("SELECT m.id FROM registered_model m WHERE TRUE");
-        for condition in &query.conditions {
-            sql.push(" AND ");
-            push_model(&mut sql, condition);
-        }
-        if let Some(tag) = &query.without {
-            push_without(&mut sql, "registered_model_tag c WHERE c.model_id", "m.id", tag);
-        }
+        sql.push("SELECT m.id");
+        push_models(&mut sql, query);
         push_order(&mut sql, query, model_column, &["m.name"]);
         let rows: Vec<(i64,)> = sql.fetch(tx.conn()).await.map_err(ctx.fail("search models"))?;
         let ids: Vec<i64> = rows.into_iter().map(|(id,)| id).collect();
         models_by_id(tx.conn(), &ctx, &ids).await
+    }
+
+    /// How many registered models meet the conditions, counted up to `limit`; order and page do not matter.
+    pub async fn count_registered_models(&self, query: &ModelQuery, limit: u64) -> Result<u64> {
+        let mut reader = self.reader().await?;
+        let mut sql = Sql::new(&reader.conn());
+        sql.push("SELECT COUNT(*) FROM (SELECT 1");
+        push_models(&mut sql, query);
+        sql.push(" LIMIT ").int(i64::try_from(limit).unwrap_or(i64::MAX)).push(") n");
+        let rows: Vec<(i64,)> = sql.fetch(reader.conn()).await.map_err(self.ctx().fail("count models"))?;
+        Ok(rows.first().map_or(0, |(count,)| *count as u64))
     }
 
     /// Versions that meet the conditions and are not deleted.
@@ -104,6 +109,18 @@ async fn version_rows(tx: &mut Transact, query: &ModelQuery) -> Result<Vec<i64>>
     push_order(&mut sql, query, version_column, &["m.name", "v.version"]);
     let rows: Vec<(i64,)> = sql.fetch(tx.conn()).await.map_err(ctx.fail("search versions"))?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// Where registered models are, and the conditions that they must meet.
+fn push_models(sql: &mut Sql, query: &ModelQuery) {
+    sql.push(" FROM registered_model m WHERE TRUE");
+    for condition in &query.conditions {
+        sql.push(" AND ");
+        push_model(sql, condition);
+    }
+    if let Some(tag) = &query.without {
+        push_without(sql, "registered_model_tag c WHERE c.model_id", "m.id", tag);
+    }
 }
 
 fn push_model(sql: &mut Sql, Condition { field, op, value }: &Condition) {

@@ -400,6 +400,10 @@ async fn models_are_searched(f: Fixture) {
         (ModelQuery { order: vec![by("name", true)], offset: 1, limit: 1, ..which(vec![]) }, "a"),
     ] {
         assert_eq!(find(query.clone()).await, names, "{query:?}");
+        // All pages together.
+        let all = if query.limit == 0 { names.split_whitespace().count() as u64 } else { 3 };
+        assert_eq!(f.db.count_registered_models(&query, 10).await.unwrap(), all, "{query:?}");
+        assert_eq!(f.db.count_registered_models(&query, 1).await.unwrap(), all.min(1), "{query:?}");
     }
 }
 

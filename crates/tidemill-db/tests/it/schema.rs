@@ -51,6 +51,9 @@ fn both_folders_have_the_same_files() {
             "0016_restated.sql",
             "0017_outcomes_once.sql",
             "0018_causes.sql",
+            "0019_access.sql",
+            "0020_outcome_tables.sql",
+            "0023_event_times.sql",
         ]
     );
 }

@@ -5,6 +5,7 @@ use tidemill_db::search::{Condition, Field, Op, Operand, OrderBy};
 use tidemill_db::tracking::KeyValue;
 
 use super::PROMPT_TAG;
+use crate::access::ModelScope;
 use crate::page::{page_offset, page_token};
 use crate::{Error, Registry, Result, filter};
 
@@ -31,6 +32,18 @@ impl Registry {
         limit: Option<i64>,
         token: Option<&str>,
     ) -> Result<Found<RegisteredModel>> {
+        self.search_models_of(text, order, limit, token, &ModelScope::default()).await
+    }
+
+    /// As [`Self::search_models`], of those that somebody may see.
+    pub async fn search_models_of(
+        &self,
+        text: &str,
+        order: &[String],
+        limit: Option<i64>,
+        token: Option<&str>,
+        seen: &ModelScope,
+    ) -> Result<Found<RegisteredModel>> {
         let limit = limit.unwrap_or(100);
         if limit > MODELS {
             return Err(Error::invalid(format!(
@@ -38,9 +51,15 @@ impl Registry {
             )));
         }
         let conditions = filter::registered_models(text)?;
-        let query = query(conditions, filter::order_registered_models(order)?, limit, token)?;
+        let query = narrow(query(conditions, filter::order_registered_models(order)?, limit, token)?, seen);
         let found = self.db.search_registered_models(&query).await?;
         Ok(page(found, &query))
+    }
+
+    /// How many registered models a filter finds, counted up to `limit`.
+    pub async fn count_models(&self, text: &str, limit: u64) -> Result<u64> {
+        let query = query(filter::registered_models(text)?, Vec::new(), 1, None)?;
+        Ok(self.db.count_registered_models(&query, limit).await?)
     }
 
     /// Versions that a filter finds, by default the last changed first.
@@ -56,15 +75,17 @@ impl Registry {
         Ok(page(found, &query))
     }
 
-    /// As [`Self::search_versions`], read a part at a time: a page may be long. With the token of the next page.
+    /// As [`Self::search_versions`], of models that somebody may see, and read a part at a time: a page may be long. With the
+    /// token of the next page.
     pub async fn find_versions(
         &self,
         text: &str,
         order: &[String],
         limit: Option<i64>,
         token: Option<&str>,
+        seen: &ModelScope,
     ) -> Result<(FoundVersions, Option<String>)> {
-        let mut query = versions(text, order, limit, token)?;
+        let mut query = narrow(versions(text, order, limit, token)?, seen);
         query.limit -= 1;
         let found = self.db.find_model_versions(&query).await?;
         let next = found.more.then(|| page_token(query.offset + query.limit as u64));
@@ -106,6 +127,13 @@ fn query(
     let (conditions, without) = prompts(conditions);
     // One more shows whether there is a next page.
     Ok(ModelQuery { conditions, without, order, offset: page_offset(token)?, limit: limit + 1 })
+}
+
+/// A search of what somebody may see.
+fn narrow(mut query: ModelQuery, seen: &ModelScope) -> ModelQuery {
+    let scope = if query.without.is_some() { &seen.models } else { &seen.prompts };
+    query.conditions.extend(scope.condition("name"));
+    query
 }
 
 /// A filter that asks for prompts finds prompts only; every other one finds none, whatever else it says of the tag.

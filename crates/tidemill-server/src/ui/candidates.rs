@@ -69,7 +69,7 @@ pub(super) fn verdicts(
     began: Timestamp,
     phases: &[RolloutTransition],
 ) -> Vec<Block> {
-    let living = state.living(plan);
+    let (living, units) = (state.living(plan), verdict::Units::of(ask, plan));
     let mut order: Vec<(usize, &Digest)> =
         folded.cones.iter().map(|(release, _)| release).enumerate().collect();
     order.sort_by_key(|(_, release)| !living.contains(release));
@@ -77,7 +77,7 @@ pub(super) fn verdicts(
     for (at, release) in order {
         let Some((_, cone)) = folded.cones.get(at) else { continue };
         let about = plan.name_of(*release).map(|name| About { number: at + 1, name });
-        blocks.extend(verdict::sections(ask, (cone, folded.is_whole), about, began, phases));
+        blocks.extend(verdict::sections(ask, (cone, folded.is_whole), &units, about, began, phases));
     }
     blocks
 }

@@ -225,7 +225,7 @@ pub(super) async fn releases(ask: Ask) -> Made {
     let mut table = release_table(&ask, &found);
     let next =
         found.last().filter(|_| more).map(|last| format!("{}-{}", last.created_at.millis(), last.digest));
-    let total = if ask.has("model") { None } else { total::of(&ask, Listed::Releases).await? };
+    let total = total::of(&ask, ask.get("model").map_or(Listed::Releases, Listed::ReleasesOf)).await?;
     table.pager = Some(ask.pager(next.as_deref(), found.len(), total, ["release", "releases"]));
     Ok(Page {
         title: "Releases".into(),
@@ -288,6 +288,7 @@ async fn freezes(ask: &Ask) -> Result<Section, Error> {
             id: "calendar".into(),
             title: "Freeze calendar".into(),
             picture,
+            numbers: Some("#freezes".into()),
             wide: true,
             ..Figure::default()
         })));

@@ -1,8 +1,11 @@
 //! What is in the store about runs of the pipeline: plans, results of tests, logs.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use serde::Deserialize;
 use tidemill_core::declare::Step;
-use tidemill_core::{Digest, EventKind, Evidence, Outcome, RunId, TestResult, Timestamp};
+use tidemill_core::{Digest, Event, EventKind, Evidence, Outcome, RunId, TestResult, Timestamp};
 use tidemill_registry::{Code, Error};
 use tidemill_ui::{Badge, Cell, Table, Tone};
 use tokio::task::spawn_blocking;
@@ -19,6 +22,13 @@ pub(super) struct Plan {
     pub(super) params: serde_json::Value,
     pub(super) steps: Vec<Step>,
     pub(super) selection: Vec<String>,
+}
+
+/// How many steps a plan has, and which tables they read.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) steps: usize,
+    pub(super) reads: BTreeSet<String>,
 }
 
 /// The tests of a run's model.
@@ -65,24 +75,46 @@ pub(super) async fn tail(app: &App, digest: Digest, most: u64) -> Result<Option<
     })
 }
 
-async fn document<T: serde::de::DeserializeOwned>(app: &App, digest: Digest) -> Result<Option<T>, Error> {
+/// What a run set out to do.
+pub(super) async fn plan(app: &App, digest: Digest) -> Result<Option<Plan>, Error> {
     let bytes = tail(app, digest, LARGEST).await?;
     // One of another version is as one that is not there: the page says so and shows the rest.
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// What a run set out to do.
-pub(super) async fn plan(app: &App, digest: Digest) -> Result<Option<Plan>, Error> {
-    document(app, digest).await
+/// The same in short, for pages that need it of many runs.
+pub(super) async fn planned(app: &App, digest: Digest) -> Result<Option<Arc<Planned>>, Error> {
+    let kept = &app.documents().plans;
+    if let Some(known) = kept.find(digest) {
+        return Ok(Some(known));
+    }
+    let Some(bytes) = tail(app, digest, LARGEST).await? else { return Ok(None) };
+    let Some(plan) = serde_json::from_slice::<Plan>(&bytes).ok() else { return Ok(None) };
+    let steps = plan.steps.len();
+    let reads = plan.steps.into_iter().flat_map(|step| step.inputs).map(|input| input.table).collect();
+    Ok(Some(kept.put(digest, bytes.len(), Planned { steps, reads })))
 }
 
 /// The newest tests, of one run or of all.
 pub(super) async fn tests(app: &App, run: Option<RunId>) -> Result<Option<Tests>, Error> {
     let newest = app.registry().db().newest_event("model.tested", run.map(|run| format!("run:{run}")), None);
-    let Some(event) = newest.await? else { return Ok(None) };
+    match newest.await? {
+        Some(event) => tested(app, event).await,
+        None => Ok(None),
+    }
+}
+
+/// The tests that an event tells of.
+pub(super) async fn tested(app: &App, event: Event) -> Result<Option<Tests>, Error> {
     let EventKind::ModelTested { run, evidence, passed, failed, .. } = event.kind else { return Ok(None) };
-    let found = tail(app, evidence, LARGEST).await?.and_then(|bytes| Evidence::read(&bytes));
-    let (step, results) = found.map(|found| (found.step, found.results)).unwrap_or_default();
+    let kept = &app.documents().tests;
+    let found = match kept.find(evidence) {
+        Some(known) => Some(known),
+        None => tail(app, evidence, LARGEST)
+            .await?
+            .and_then(|bytes| Evidence::read(&bytes).map(|found| kept.put(evidence, bytes.len(), found))),
+    };
+    let (step, results) = found.map(|found| (found.step.clone(), found.results.clone())).unwrap_or_default();
     Ok(Some(Tests { run, at: event.at, step, passed, failed, results }))
 }
 

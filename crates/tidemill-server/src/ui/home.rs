@@ -12,9 +12,10 @@ use super::Made;
 use super::ask::Ask;
 use super::projects::{self, Scope};
 use super::rollout::{badge as rollout_badge, rollout_link};
+use super::shared::Shared;
 use super::stations::{Blocked, look};
 use super::words::{find, pipeline_badge, run_badge, run_link, took};
-use super::{delivery, log, monitoring, next};
+use super::{log, monitoring, next};
 use crate::delivery::standing;
 
 /// Events that are listed.
@@ -23,15 +24,16 @@ const EVENTS: usize = 15;
 const ALERTS: usize = 5;
 /// Runs that are listed.
 const RUNS: i64 = 8;
+/// Things that wait for somebody that are listed.
+const WAITING: usize = 100;
 
 pub(super) async fn home(ask: Ask) -> Made {
     let db = ask.app.registry().db();
-    let whole = Scope::whole(&ask).await?;
+    let (whole, shared) = (Scope::whole(&ask).await?, Shared::read(&ask).await?);
     let running = running(&ask).await?;
-    let rollouts = delivery::on_their_way(&ask).await?;
-    let (stations, mut blocked) = look(&ask, &whole, &rollouts).await?;
+    let (stations, mut blocked) = look(&ask, &whole, &shared);
     // With several projects each has a river of its own; one has all there is.
-    let rivers = match projects::rivers(&ask, &rollouts).await? {
+    let rivers = match projects::rivers(&ask, &shared).await? {
         Some((rivers, waits)) => {
             // What waits in a project is said with its name; what belongs to none stands behind it.
             blocked.retain(|one| waits.iter().all(|known| known.what != one.what));
@@ -44,7 +46,8 @@ pub(super) async fn home(ask: Ask) -> Made {
         }
     };
     let last = whole.last;
-    let now = Section::new("now", "What moves now", vec![moving(&ask, last.as_ref(), &running, &rollouts)?]);
+    let now =
+        Section::new("now", "What moves now", vec![moving(&ask, last.as_ref(), &running, &shared.rollouts)?]);
     let waiting = waiting(blocked);
     let filter = EventFilter { limit: Some(EVENTS), order: Order::NewestFirst, ..EventFilter::default() };
     let events = db.events(&filter).await?;
@@ -69,19 +72,21 @@ pub(super) async fn home(ask: Ask) -> Made {
             .chain([Block::Section(events.more("/log", "the whole log"))])
             .collect(),
         live: EventKind::NAMES.to_vec(),
-        growing: !running.is_empty() || !rollouts.is_empty(),
+        growing: !running.is_empty() || !shared.rollouts.is_empty(),
         ..Page::default()
     })
 }
 
-/// What waits for somebody, and why.
+/// What waits for somebody, and why; of very much the first.
 pub(super) fn waiting(blocked: Vec<Blocked>) -> Section {
-    let rows = blocked.into_iter().map(|one| vec![one.what, Cell::Text(one.why)]);
+    let all = blocked.len();
+    let rows = blocked.into_iter().take(WAITING).map(|one| vec![one.what, Cell::Text(one.why)]);
     let table = Table::new("blocked", "What is blocked", &["what", "why"]).with(rows).or(Empty::new(
         "Nothing is blocked",
         "The last run, its tests, the data, the models in memory and what is watched are as they should be.",
     ));
-    Section::new("waiting", "What is blocked, and why", vec![Block::Table(table)])
+    let section = Section::new("waiting", "What is blocked, and why", vec![Block::Table(table)]);
+    if all > WAITING { section.note(format!("The first {WAITING} of {all}.")) } else { section }
 }
 
 /// Tracked runs that are at work.

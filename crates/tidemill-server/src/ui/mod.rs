@@ -23,6 +23,7 @@ mod experiments;
 mod files;
 mod groups;
 mod home;
+mod kept;
 mod log;
 mod models;
 mod monitoring;
@@ -39,6 +40,7 @@ mod runs;
 mod series;
 mod serving;
 mod session;
+mod shared;
 mod sign_in;
 mod slices;
 mod stations;
@@ -63,7 +65,8 @@ use ask::Ask;
 
 pub(crate) use cones::Cones;
 pub(crate) use diffs::Diffs;
-pub(crate) use session::{FormKey, actor};
+pub(crate) use kept::Documents;
+pub(crate) use session::{FormKey, actor, claim};
 pub(crate) use sign_in::to_sign_in;
 
 /// What makes a page gives.

@@ -5,7 +5,7 @@ use axum::response::Response;
 use tidemill_core::EventKind;
 use tidemill_db::models::{ModelVersion, RegisteredModel};
 use tidemill_db::tracking::KeyValue;
-use tidemill_db::{EventFilter, Order};
+use tidemill_db::{EventFilter, Listed, Order};
 use tidemill_registry::Error;
 use tidemill_ui::{
     Area, Block, Cell, Choice, Control, Crumb, Empty, Field, FilterBox, Form, Link, Page, Section, Table,
@@ -15,7 +15,7 @@ use tidemill_ui::{
 use super::ask::Ask;
 use super::experiments::{is_question, not_understood};
 use super::sign_in::{Sent, see, value};
-use super::{Made, ageing, answer};
+use super::{Made, ageing, answer, total};
 
 const PAGE: i64 = 100;
 /// Versions of one page.
@@ -58,7 +58,8 @@ pub(super) async fn list(ask: Ask) -> Made {
         Table::new("models", "Models", &["model", "newest version", "aliases", "what it is", "changed"])
             .with(rows)
             .or(empty);
-    table.pager = Some(ask.pager(next.as_deref(), items.len(), None, ["model", "models"]));
+    let total = if error.is_empty() { total::of_models(&ask, &filter).await? } else { None };
+    table.pager = Some(ask.pager(next.as_deref(), items.len(), total, ["model", "models"]));
     let filter = FilterBox {
         action: "/models".into(),
         label: "Filter models".into(),
@@ -131,7 +132,8 @@ pub(super) async fn model(ask: Ask) -> Made {
         "Register what a run trained, with mlflow.register_model or on the page of a run in MLflow's pages.",
     ));
     let next = versions.last().filter(|_| more).map(|last| last.version.to_string());
-    table.pager = Some(ask.pager(next.as_deref(), versions.len(), None, ["version", "versions"]));
+    let total = total::of(&ask, Listed::VersionsOf(&model.name)).await?;
+    table.pager = Some(ask.pager(next.as_deref(), versions.len(), total, ["version", "versions"]));
     let mut blocks = Vec::new();
     if let Some(text) = model.description.as_deref().filter(|text| !text.is_empty()) {
         blocks.push(Block::Markup(markdown(text)));

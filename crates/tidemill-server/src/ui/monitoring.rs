@@ -154,26 +154,24 @@ async fn open(db: &Db) -> Result<Vec<Alert>, Error> {
     Ok(open)
 }
 
-/// What fires now, for the pages that say what is not well.
-pub(super) async fn firing(ask: &Ask, of: &(dyn Fn(&str) -> bool + Sync)) -> Result<Vec<Blocked>, Error> {
+/// What fires now, by money, with its endpoint, for the pages that say what is not well.
+pub(super) async fn firing(ask: &Ask) -> Result<Vec<(String, Blocked)>, Error> {
     let firing = by_money(ask.app.registry().db()).await?;
-    Ok(firing
-        .into_iter()
-        .filter(|alert| of(&alert.made.endpoint))
-        .map(|alert| Blocked {
-            what: Cell::link(
-                series_href(&alert.made.endpoint, &alert.made.watch),
-                format!("{} of {}", alert.made.watch, alert.made.endpoint),
-            ),
-            why: match (alert.made.at_risk, &alert.made.currency) {
-                (Some(risk), Some(currency)) => {
-                    let risk = money_text(risk.round(), currency);
-                    format!("{}; about {risk} at risk in the last window", alert.made.why)
-                }
-                _ => alert.made.why,
-            },
-        })
-        .collect())
+    let said = |alert: Alert| {
+        let what = Cell::link(
+            series_href(&alert.made.endpoint, &alert.made.watch),
+            format!("{} of {}", alert.made.watch, alert.made.endpoint),
+        );
+        let why = match (alert.made.at_risk, &alert.made.currency) {
+            (Some(risk), Some(currency)) => {
+                let risk = money_text(risk.round(), currency);
+                format!("{}; about {risk} at risk in the last window", alert.made.why)
+            }
+            _ => alert.made.why,
+        };
+        (alert.made.endpoint, Blocked { what, why })
+    };
+    Ok(firing.into_iter().map(said).collect())
 }
 
 fn series_cell(endpoint: &str, watch: &str) -> Cell {

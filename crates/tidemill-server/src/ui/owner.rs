@@ -16,6 +16,7 @@ use super::Made;
 use super::ask::Ask;
 use super::projects::Scope;
 use super::rollout::{names, release_link, rollout_link, title, titles};
+use super::shared::Shared;
 use super::stations::{self, Blocked};
 use super::{delivery, earned, evaluation, serving};
 use crate::About;
@@ -28,14 +29,14 @@ const THOUSAND: f64 = 1_000.0;
 
 pub(super) async fn owner(ask: Ask) -> Made {
     let about = ask.app.config().about.clone().unwrap_or_default();
-    let live = delivery::on_their_way(&ask).await?;
-    let (_, blocked) = stations::look(&ask, &Scope::whole(&ask).await?, &live).await?;
+    let shared = Shared::read(&ask).await?;
+    let (_, blocked) = stations::look(&ask, &Scope::whole(&ask).await?, &shared);
     let version = champion(&ask, &about).await?;
     let report = match &version {
         Some(version) => evaluation::report(&ask, version).await,
         None => None,
     };
-    let decisions = decisions(&ask, &live).await?;
+    let decisions = decisions(&ask, &shared.rollouts).await?;
     let title = if about.project.is_empty() { "For the owner".to_owned() } else { about.project.clone() };
     let blocks = vec![
         Block::Section(purpose(&about)),

@@ -12,6 +12,7 @@ use tidemill_ui::{Block, Cell, Empty, Figure, Heat, HeatColumn, Link, Section, T
 use tokio::task::spawn_blocking;
 
 use super::ask::Ask;
+use super::rollout::{names, title};
 use super::{difference, evidence};
 
 /// Versions that the heat map compares.
@@ -276,13 +277,24 @@ async fn releases(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<(u64, St
         order: Order::NewestFirst,
         ..EventFilter::default()
     };
-    let mut marks: Vec<(u64, String)> = Vec::new();
+    let mut moves: Vec<(u64, String, Digest)> = Vec::new();
     for event in ask.app.registry().db().events(&filter).await? {
         let EventKind::EnvironmentMoved { environment, to, .. } = event.kind else { continue };
-        let Some(version) = versions.iter().find(|version| version.created_at <= event.at) else { continue };
-        if !marks.iter().any(|(known, _)| *known == version.version) {
-            marks.push((version.version, format!("{} to {environment}", to.short())));
+        let newest = versions.iter().find(|version| version.created_at <= event.at);
+        moves.extend(newest.map(|version| (version.version, environment, to)));
+    }
+    let names = names(ask, moves.iter().map(|(_, _, release)| *release)).await?;
+    let mut marks: Vec<(u64, String)> = Vec::new();
+    for (version, environment, release) in &moves {
+        if marks.iter().any(|(known, _)| known == version) {
+            continue;
         }
+        // The newest of them by name.
+        let more = match moves.iter().filter(|(of, ..)| of == version).count() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        marks.push((*version, format!("{} to {environment}{more}", title(&names, *release))));
     }
     Ok(marks)
 }

@@ -1,10 +1,10 @@
 //! Projects: what of everything belongs to each, the rivers of the home page where there are several, and a page for each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use tidemill_core::{EventKind, RunId};
-use tidemill_db::RunRecord;
-use tidemill_db::delivery::Rollout;
+use tidemill_db::{RunRecord, StepRun};
 use tidemill_registry::Error;
 use tidemill_ui::chart::{River, Station};
 use tidemill_ui::{
@@ -13,30 +13,36 @@ use tidemill_ui::{
 
 use super::Made;
 use super::ask::Ask;
-use super::evidence::{self, Tests};
+use super::evidence::{self, Planned, Tests};
 use super::home::waiting;
-use super::serving;
+use super::next;
+use super::pipeline::last_of_each;
+use super::shared::Shared;
 use super::stations::{Blocked, look};
 use super::words::{pipeline_badge, took};
-use super::{delivery, next};
 
-/// Projects that are known by name, and those of them that are looked at to see who needs attention first.
-const KNOWN: usize = 200;
-const RANKED: usize = 30;
+/// Projects that are looked at to see who needs attention first: those whose pipeline ran last.
+const KNOWN: usize = 500;
 /// Rivers of one page.
 const PAGE: usize = 4;
 /// Runs in which the newest tests of a project are looked for, and those that its page lists.
 const RECENT: usize = 20;
+/// Projects whose tests are looked for.
+const TESTED: usize = 10_000;
 /// Models whose versions are asked for the project that made them.
-const MODELS: usize = 200;
-/// Endpoints that are looked at.
-const ENDPOINTS: usize = 1_000;
+const MODELS: usize = 1_000;
+/// Runs whose steps one statement reads.
+const RUNS: usize = 500;
 
 /// Whose data, models and endpoints are looked at.
 #[derive(Default)]
 pub(super) struct Scope {
     /// The newest run of the pipeline.
     pub(super) last: Option<RunRecord>,
+    /// The last attempt at each of its steps.
+    pub(super) steps: HashMap<String, StepRun>,
+    /// What it set out to do.
+    pub(super) planned: Option<Arc<Planned>>,
     pub(super) tests: Option<Tests>,
     /// What belongs to one project; nothing where everything is looked at.
     own: Option<Own>,
@@ -52,34 +58,77 @@ struct Own {
 impl Scope {
     /// Everything.
     pub(super) async fn whole(ask: &Ask) -> Result<Self, Error> {
-        let last = ask.app.registry().db().runs(1).await?.pop();
-        let tests = evidence::tests(&ask.app, None).await?;
-        Ok(Self { last, tests, own: None })
+        let db = ask.app.registry().db();
+        let last = db.runs(1).await?.pop();
+        let (steps, planned) = match &last {
+            Some(run) => {
+                (last_of_each(db.step_runs(run.id).await?), evidence::planned(&ask.app, run.plan).await?)
+            }
+            None => (HashMap::new(), None),
+        };
+        Ok(Self { last, steps, planned, tests: evidence::tests(&ask.app, None).await?, own: None })
     }
 
-    /// One project: what its newest plan reads, the models that its runs made, and the endpoints that these answer at.
-    async fn of(ask: &Ask, project: &str, made: &[(String, i64)]) -> Result<Self, Error> {
+    /// Every project, or the one of this name: what its newest plan reads, the models that its runs made, and the endpoints that these
+    /// answer at. Those whose pipeline ran last first. However many there are, each table is asked once.
+    async fn of_projects(
+        ask: &Ask,
+        shared: &Shared,
+        only: Option<&str>,
+    ) -> Result<Vec<(String, Self)>, Error> {
         let db = ask.app.registry().db();
-        let runs = db.runs_of(project, RECENT).await?;
-        let mut own = Own::default();
-        let declared = ask.app.config().about.as_ref().filter(|about| about.project == project);
-        if let Some(about) = declared {
-            own.datasets.extend(about.data.keys().chain(about.hidden.keys()).cloned());
-            own.models.extend(about.model.clone());
-        }
-        if let Some(last) = runs.first()
-            && let Some(plan) = evidence::plan(&ask.app, last.plan).await?
+        let newest = match only {
+            Some(only) => db.runs_of(only, 1).await?,
+            None => db.newest_runs(KNOWN).await?,
+        };
+        let mut runs: Vec<(String, Option<RunRecord>)> =
+            newest.into_iter().map(|run| (run.project.clone(), Some(run))).collect();
+        let about = ask.app.config().about.as_ref().filter(|about| !about.project.is_empty());
+        if let Some(about) = about
+            && runs.iter().all(|(name, _)| *name != about.project)
         {
-            own.datasets.extend(plan.steps.into_iter().flat_map(|step| step.inputs).map(|input| input.table));
+            runs.push((about.project.clone(), None));
         }
+        runs.retain(|(name, _)| only.is_none_or(|only| only == name));
+        if runs.is_empty() || (only.is_none() && runs.len() < 2) {
+            return Ok(runs.into_iter().map(|(name, _)| (name, Self::default())).collect());
+        }
+        let ids: Vec<RunId> = runs.iter().filter_map(|(_, run)| Some(run.as_ref()?.id)).collect();
+        let mut steps: HashMap<RunId, Vec<StepRun>> = HashMap::new();
+        for some in ids.chunks(RUNS) {
+            for step in db.step_runs_of(some).await? {
+                steps.entry(step.run).or_default().push(step);
+            }
+        }
+        let tested = db.newest_events_of_projects("model.tested", RECENT, TESTED).await?;
+        let mut tested: HashMap<String, _> = tested.into_iter().collect();
         // The experiment of a project has its name.
-        if let Some(experiment) = db.experiment_by_name(project).await? {
-            let of_project = made.iter().filter(|(_, of)| *of == experiment.id);
-            own.models.extend(of_project.map(|(model, _)| model.clone()));
+        let mut made: HashMap<String, BTreeSet<String>> = HashMap::new();
+        for (model, experiment) in db.models_by_experiment(MODELS).await? {
+            made.entry(experiment).or_default().insert(model);
         }
-        own.endpoints = endpoints(ask, &own.models).await?;
-        let tests = tests(ask, &runs).await?;
-        Ok(Self { last: runs.into_iter().next(), tests, own: Some(own) })
+        let mut found = Vec::with_capacity(runs.len());
+        for (name, last) in runs {
+            let mut scope = Self::default();
+            let mut own = Own { models: made.remove(&name).unwrap_or_default(), ..Own::default() };
+            if let Some(about) = about.filter(|about| about.project == name) {
+                own.datasets.extend(about.data.keys().chain(about.hidden.keys()).cloned());
+                own.models.extend(about.model.clone());
+            }
+            if let Some(last) = &last {
+                scope.steps = last_of_each(steps.remove(&last.id).unwrap_or_default());
+                scope.planned = evidence::planned(&ask.app, last.plan).await?;
+                own.datasets.extend(scope.planned.iter().flat_map(|plan| plan.reads.iter().cloned()));
+            }
+            if let Some(event) = tested.remove(&name) {
+                scope.tests = evidence::tested(&ask.app, event).await?;
+            }
+            let answers =
+                |(_, models): &&(String, Vec<String>)| models.iter().any(|model| own.models.contains(model));
+            own.endpoints = shared.endpoints.iter().filter(answers).map(|(name, _)| name.clone()).collect();
+            found.push((name, Self { last, own: Some(own), ..scope }));
+        }
+        Ok(found)
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -99,47 +148,6 @@ impl Scope {
     }
 }
 
-/// The newest tests among some runs of the pipeline.
-async fn tests(ask: &Ask, runs: &[RunRecord]) -> Result<Option<Tests>, Error> {
-    for run in runs {
-        if let Some(found) = evidence::tests(&ask.app, Some(run.id)).await? {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
-}
-
-/// Registered models whose newest version came of a tracked run, with the experiment of that run.
-async fn made(ask: &Ask) -> Result<Vec<(String, i64)>, Error> {
-    let db = ask.app.registry().db();
-    let found = ask.app.registry().search_models("", &[], Some(MODELS as i64), None).await?;
-    let mut models = Vec::new();
-    for model in found.items {
-        let newest = model.latest.iter().max_by_key(|version| version.version);
-        let run = newest.and_then(|version| version.run.as_deref()?.parse::<RunId>().ok());
-        let Some(run) = run else { continue };
-        if let Some(info) = db.tracked_run_info(run).await? {
-            models.push((model.name, info.experiment));
-        }
-    }
-    Ok(models)
-}
-
-/// Endpoints at which one of these models answers.
-async fn endpoints(ask: &Ask, models: &BTreeSet<String>) -> Result<BTreeSet<String>, Error> {
-    let mut found = BTreeSet::new();
-    if models.is_empty() {
-        return Ok(found);
-    }
-    for endpoint in ask.app.registry().db().endpoints_after(None, ENDPOINTS).await? {
-        let spec = serving::read(&endpoint.spec)?;
-        if spec.arms.iter().any(|arm| models.contains(arm.model.as_str())) {
-            found.insert(endpoint.name);
-        }
-    }
-    Ok(found)
-}
-
 /// A project with what was found of it.
 struct Looked {
     name: String,
@@ -149,15 +157,9 @@ struct Looked {
 }
 
 impl Looked {
-    async fn at(
-        ask: &Ask,
-        name: String,
-        made: &[(String, i64)],
-        rollouts: &[Rollout],
-    ) -> Result<Self, Error> {
-        let scope = Scope::of(ask, &name, made).await?;
-        let (stations, blocked) = look(ask, &scope, rollouts).await?;
-        Ok(Self { name, scope, stations, blocked })
+    fn at(ask: &Ask, name: String, scope: Scope, shared: &Shared) -> Self {
+        let (stations, blocked) = look(ask, &scope, shared);
+        Self { name, scope, stations, blocked }
     }
 
     /// How much it needs somebody: places that are wrong, places to look at, what waits, and whether something moves.
@@ -179,61 +181,28 @@ impl Looked {
     }
 }
 
-/// Every project that is known; the one of the project file is among them.
-async fn all(ask: &Ask) -> Result<Vec<String>, Error> {
-    let mut names = ask.app.registry().db().projects(KNOWN).await?;
-    let own = ask.app.config().about.as_ref().map(|about| about.project.clone());
-    names.extend(own.filter(|own| !own.is_empty() && !names.contains(own)));
-    Ok(names)
-}
-
-/// The same, those whose pipeline ran last first.
-async fn known(ask: &Ask) -> Result<Vec<String>, Error> {
-    let db = ask.app.registry().db();
-    let names = all(ask).await?;
-    if names.len() < 2 {
-        return Ok(names);
-    }
-    let mut found = Vec::with_capacity(names.len());
-    for name in names {
-        let last = db.runs_of(&name, 1).await?.pop();
-        found.push((last.map(|run| run.started_at), name));
-    }
-    found.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    Ok(found.into_iter().map(|(_, name)| name).collect())
-}
-
 /// The rivers of the home page, below each other, that of the project which needs attention most first, and what waits for somebody in
 /// any of them; nothing where there are not several projects.
-pub(super) async fn rivers(
-    ask: &Ask,
-    rollouts: &[Rollout],
-) -> Result<Option<(Vec<Block>, Vec<Blocked>)>, Error> {
-    let names = known(ask).await?;
-    if names.len() < 2 {
+pub(super) async fn rivers(ask: &Ask, shared: &Shared) -> Result<Option<(Vec<Block>, Vec<Blocked>)>, Error> {
+    let projects = Scope::of_projects(ask, shared, None).await?;
+    let all = projects.len();
+    if all < 2 {
         return Ok(None);
     }
-    let from = ask.place(|text| text.parse::<usize>().ok())?.unwrap_or(0).min(names.len());
-    let to = names.len().min(from + PAGE);
-    let (made, mut looked) = (made(ask).await?, Vec::new());
-    let ranked = names.len().min(RANKED);
-    for (at, name) in names.iter().enumerate() {
-        // Whoever stands behind those that are ranked is looked at on its own page of the list only.
-        if at < ranked || (from..to).contains(&at) {
-            looked.push(Looked::at(ask, name.clone(), &made, rollouts).await?);
-        }
-    }
-    let behind = looked.split_off(ranked);
+    let from = ask.place(|text| text.parse::<usize>().ok())?.unwrap_or(0).min(all);
+    let to = all.min(from + PAGE);
+    let mut looked: Vec<Looked> =
+        projects.into_iter().map(|(name, scope)| Looked::at(ask, name, scope, shared)).collect();
     looked.sort_by_key(|project| std::cmp::Reverse(project.attention()));
-    let waits = looked.iter().chain(&behind).flat_map(|project| {
+    let waits = looked.iter().flat_map(|project| {
         let named = |one: &Blocked| Blocked { why: format!("{}: {}", project.name, one.why), ..one.clone() };
         project.blocked.iter().map(named).collect::<Vec<_>>()
     });
     let waits = waits.collect();
-    let here: Vec<Looked> = looked.into_iter().take(to).skip(from).chain(behind).collect();
-    let next = (to < names.len()).then(|| to.to_string());
-    let total = Some(Total::Exactly(names.len() as u64));
-    let mut blocks = vec![Block::Section(list(ask, &here, next.as_deref(), total))];
+    let here: Vec<Looked> = looked.into_iter().take(to).skip(from).collect();
+    let next = (to < all).then(|| to.to_string());
+    let total = if all < KNOWN { Total::Exactly(all as u64) } else { Total::MoreThan(KNOWN as u64) };
+    let mut blocks = vec![Block::Section(list(ask, &here, next.as_deref(), Some(total)))];
     for (at, project) in here.into_iter().enumerate() {
         let river = river(project.stations, &project.name, &format!("loop_{}", from + at));
         let section = Section::new(format!("river-{}", from + at), project.name.clone(), vec![river]);
@@ -273,12 +242,11 @@ fn list(ask: &Ask, here: &[Looked], next: Option<&str>, total: Option<Total>) ->
 
 /// The page of a project: its river, what waits for somebody, and its last runs.
 pub(super) async fn page(ask: Ask) -> Made {
-    let name = ask.part(0).to_owned();
-    if !all(&ask).await?.contains(&name) {
-        return Err(Error::missing(format!("no pipeline of a project `{name}` ran here")));
-    }
-    let rollouts = delivery::on_their_way(&ask).await?;
-    let project = Looked::at(&ask, name, &made(&ask).await?, &rollouts).await?;
+    let shared = Shared::read(&ask).await?;
+    let found = Scope::of_projects(&ask, &shared, Some(ask.part(0))).await?.pop();
+    let missing = || Error::missing(format!("no pipeline of a project `{}` ran here", ask.part(0)));
+    let (name, scope) = found.ok_or_else(missing)?;
+    let project = Looked::at(&ask, name, scope, &shared);
     let badge = project.badge();
     let Looked { name, scope, stations, blocked } = project;
     let is_own = ask.app.config().about.as_ref().is_some_and(|about| about.project == name);

@@ -1,6 +1,7 @@
 //! One monitor: its figure over time, every window with what it came to, the numbers behind one of them, and its alerts.
 
 use tidemill_core::Timestamp;
+use tidemill_db::Listed;
 use tidemill_db::monitoring::{AlertFilter, Judged, JudgedFilter};
 use tidemill_monitor::window::Window;
 use tidemill_monitor::{Detector, Evidence, Level, OverReleases, Verdict, Was};
@@ -12,6 +13,7 @@ use super::ask::Ask;
 use super::monitoring::{
     LIVE, figure, interval, labels, money, past_table, standing_badge, verdict_badge, windows,
 };
+use super::total;
 use crate::monitoring::{Standing, over_releases, standing, verdict};
 
 /// Windows of one page, which are as many as alerts, and those of the picture.
@@ -210,7 +212,8 @@ async fn window_list(ask: &Ask, one: &Standing) -> Result<Section, Error> {
         "A window is judged when it is over, a later prediction has come, and its labels must be there.",
     ));
     let next = found.last().filter(|_| more).map(|last| last.id.to_string());
-    table.pager = Some(ask.pager(next.as_deref(), found.len(), None, ["window", "windows"]));
+    let total = total::of(ask, Listed::WindowsOf(&one.endpoint, &one.watch)).await?;
+    table.pager = Some(ask.pager(next.as_deref(), found.len(), total, ["window", "windows"]));
     Ok(Section::new("windows", "Windows", vec![Block::Table(table)]))
 }
 
@@ -227,9 +230,6 @@ fn short(at: Timestamp) -> String {
     text.get(..16).unwrap_or(&text).to_owned()
 }
 
-/// The numbers behind a window.
-fn evidence(judged: &Judged, verdict: &Verdict) -> Option<Section> {
-    let facts = Facts::new("evidence");
 /// How far something moved.
 fn moved_badge(level: Level) -> Cell {
     let (tone, word) = match level {
@@ -241,6 +241,9 @@ fn moved_badge(level: Level) -> Cell {
     Cell::badge(tone, word)
 }
 
+/// The numbers behind a window.
+fn evidence(judged: &Judged, verdict: &Verdict) -> Option<Section> {
+    let facts = Facts::new("evidence");
     let mut blocks = Vec::new();
     match verdict.evidence.as_ref()? {
         Evidence::Drift { against, rows_reference, rows, major_share, p, level, columns, pairs, skipped } => {
@@ -273,9 +276,6 @@ fn moved_badge(level: Level) -> Cell {
                     "Every column of the window is as in the reference, as far as its rows can tell.",
                 ),
             )));
-        }
-        Evidence::Quality { predictions, labelled, cost_per_decision, without, estimate } => {
-            let mut facts = facts
             if !pairs.is_empty() {
                 let parted = pairs.iter().map(|pair| {
                     vec![
@@ -291,6 +291,9 @@ fn moved_badge(level: Level) -> Cell {
                 let title = "Pairs that go together otherwise than they did";
                 blocks.push(Block::Table(Table::new("pairs", title, &names).with(parted)));
             }
+        }
+        Evidence::Quality { predictions, labelled, cost_per_decision, without, estimate } => {
+            let mut facts = facts
                 .with("Predictions", Cell::Count(*predictions))
                 .with("Labels there", Cell::Count(*labelled))
                 .maybe("Cost per decision", cost_per_decision.map(Cell::Number))

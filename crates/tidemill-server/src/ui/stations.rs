@@ -2,18 +2,17 @@
 
 use tidemill_core::{Digest, Outcome, RunState};
 use tidemill_db::delivery::Rollout;
-use tidemill_registry::Error;
 use tidemill_serve::ModelState;
 use tidemill_ui::chart::Station;
 use tidemill_ui::{Cell, Tone, count, href};
 
 use super::ask::Ask;
-use super::evidence::{self, Tests};
-use super::pipeline::last_of_each;
+use super::evidence::Tests;
 use super::projects::Scope;
-use super::rollout::{names, rollout_link, title};
+use super::rollout::{rollout_link, title};
+use super::shared::Shared;
 use super::words::pipeline_badge;
-use super::{delivery, expectations, monitoring, serving};
+use super::{expectations, serving};
 
 /// Something that waits for somebody.
 #[derive(Clone)]
@@ -23,28 +22,24 @@ pub(super) struct Blocked {
 }
 
 /// The places along the river, and what waits for somebody.
-pub(super) async fn look(
-    ask: &Ask,
-    scope: &Scope,
-    rollouts: &[Rollout],
-) -> Result<(Vec<Station>, Vec<Blocked>), Error> {
+pub(super) fn look(ask: &Ask, scope: &Scope, shared: &Shared) -> (Vec<Station>, Vec<Blocked>) {
     // What costs money now stands above everything else.
-    let mut blocked = monitoring::firing(ask, &|endpoint| scope.has_endpoint(endpoint)).await?;
+    let firing = shared.firing.iter().filter(|(endpoint, _)| scope.has_endpoint(endpoint));
+    let mut blocked: Vec<Blocked> = firing.map(|(_, one)| one.clone()).collect();
     let stations = vec![
-        data_station(ask, scope, &mut blocked).await?,
-        pipeline_station(ask, scope, &mut blocked).await?,
+        data_station(scope, shared, &mut blocked),
+        pipeline_station(ask, scope, &mut blocked),
         tests_station(ask, scope.tests.as_ref(), &mut blocked),
-        registry_station(ask, scope).await?,
-        environment_station(ask, scope, rollouts, &mut blocked).await?,
+        registry_station(scope, shared),
+        environment_station(scope, shared, &mut blocked),
     ];
-    Ok((stations, blocked))
+    (stations, blocked)
 }
 
-async fn data_station(ask: &Ask, scope: &Scope, blocked: &mut Vec<Blocked>) -> Result<Station, Error> {
-    let mut datasets = ask.app.registry().db().datasets().await?;
-    datasets.retain(|dataset| scope.has_dataset(dataset.name.as_str()));
-    let mut checks = expectations::newest(ask).await?;
-    checks.retain(|name, _| scope.has_dataset(name));
+fn data_station(scope: &Scope, shared: &Shared, blocked: &mut Vec<Blocked>) -> Station {
+    let datasets: Vec<_> =
+        shared.datasets.iter().filter(|dataset| scope.has_dataset(dataset.name.as_str())).collect();
+    let checks: Vec<_> = shared.checks.iter().filter(|(name, _)| scope.has_dataset(name)).collect();
     let broken: Vec<_> = checks.iter().filter(|(_, checked)| checked.failed > 0).collect();
     for (name, checked) in &broken {
         blocked.push(Blocked {
@@ -55,7 +50,7 @@ async fn data_station(ask: &Ask, scope: &Scope, blocked: &mut Vec<Blocked>) -> R
     let newest = datasets.iter().max_by_key(|dataset| dataset.updated_at);
     let mut lines: Vec<String> =
         newest.map(|dataset| format!("{} v{} newest", dataset.name, dataset.latest)).into_iter().collect();
-    let hold: u64 = checks.values().map(|checked| checked.passed).sum();
+    let hold: u64 = checks.iter().map(|(_, checked)| checked.passed).sum();
     if !checks.is_empty() {
         lines.push(format!("{hold} expectations hold"));
     }
@@ -72,7 +67,7 @@ async fn data_station(ask: &Ask, scope: &Scope, blocked: &mut Vec<Blocked>) -> R
     } else {
         (Tone::Good, "as expected")
     };
-    Ok(Station {
+    Station {
         name: "Data".into(),
         figure,
         unit: unit.into(),
@@ -81,10 +76,10 @@ async fn data_station(ask: &Ask, scope: &Scope, blocked: &mut Vec<Blocked>) -> R
         state: state.into(),
         href: "/data".into(),
         moving: false,
-    })
+    }
 }
 
-async fn pipeline_station(ask: &Ask, scope: &Scope, blocked: &mut Vec<Blocked>) -> Result<Station, Error> {
+fn pipeline_station(ask: &Ask, scope: &Scope, blocked: &mut Vec<Blocked>) -> Station {
     let mut station = Station {
         name: "Pipeline".into(),
         figure: "0".into(),
@@ -95,9 +90,9 @@ async fn pipeline_station(ask: &Ask, scope: &Scope, blocked: &mut Vec<Blocked>) 
         href: "/pipelines".into(),
         moving: false,
     };
-    let Some(last) = &scope.last else { return Ok(station) };
-    let steps = last_of_each(ask.app.registry().db().step_runs(last.id).await?);
-    let total = evidence::plan(&ask.app, last.plan).await?.map_or(steps.len(), |plan| plan.steps.len());
+    let Some(last) = &scope.last else { return station };
+    let steps = &scope.steps;
+    let total = scope.planned.as_ref().map_or(steps.len(), |plan| plan.steps);
     let ran = steps.values().filter(|step| step.state == tidemill_core::StepState::Ran).count();
     let badge = pipeline_badge(last.state);
     station.figure = count(total as u64);
@@ -109,8 +104,9 @@ async fn pipeline_station(ask: &Ask, scope: &Scope, blocked: &mut Vec<Blocked>) 
         format!("{ran} ran, {} up to date", total.saturating_sub(ran)),
         tidemill_ui::ago(last.started_at, ask.now),
     ];
-    let failed: Vec<_> =
+    let mut failed: Vec<_> =
         steps.values().filter(|step| step.state == tidemill_core::StepState::Failed).collect();
+    failed.sort_by(|a, b| a.step.cmp(&b.step));
     if let Some(step) = failed.first() {
         station.lines[0] = format!("{} failed", step.step);
     }
@@ -128,7 +124,7 @@ async fn pipeline_station(ask: &Ask, scope: &Scope, blocked: &mut Vec<Blocked>) 
             why: "its process ended early; `tidemill run` goes on where it stopped".into(),
         });
     }
-    Ok(station)
+    station
 }
 
 fn tests_station(ask: &Ask, tests: Option<&Tests>, blocked: &mut Vec<Blocked>) -> Station {
@@ -167,23 +163,28 @@ fn tests_station(ask: &Ask, tests: Option<&Tests>, blocked: &mut Vec<Blocked>) -
     station
 }
 
-async fn registry_station(ask: &Ask, scope: &Scope) -> Result<Station, Error> {
-    let mut found = ask.app.registry().search_models("", &[], Some(1000), None).await?;
-    found.items.retain(|model| scope.has_model(&model.name));
+fn registry_station(scope: &Scope, shared: &Shared) -> Station {
+    let models: Vec<_> = shared.models.iter().filter(|model| scope.has_model(&model.name)).collect();
     let versions: usize =
-        found.items.iter().filter_map(|model| model.latest.iter().map(|v| v.version as usize).max()).sum();
-    let aliases = found.items.iter().flat_map(|model| {
-        model.aliases.iter().map(move |alias| format!("{} v{} {}", model.name, alias.version, alias.alias))
+        models.iter().filter_map(|model| model.latest.iter().map(|v| v.version as usize).max()).sum();
+    let mut aliases: Vec<_> =
+        models.iter().flat_map(|model| model.aliases.iter().map(move |alias| (model, alias))).collect();
+    // Who decides now, and who may next, before what else versions are called.
+    let rank = |alias: &str| (alias != "champion", alias != "challenger");
+    aliases.sort_by_key(|(_, alias)| rank(&alias.alias));
+    let lines = aliases.iter().take(3).map(|(model, alias)| {
+        let of = if models.len() > 1 { format!(" of {}", model.name) } else { String::new() };
+        format!("{} v{}{of}", alias.alias, alias.version)
     });
-    let lines: Vec<String> = aliases.take(3).collect();
-    let (tone, state) = match (found.items.len(), lines.len()) {
+    let lines: Vec<String> = lines.collect();
+    let (tone, state) = match (models.len(), lines.len()) {
         (0, _) => (Tone::Plain, "no model yet".to_owned()),
         (1, 0) => (Tone::Warn, "1 model, no alias".to_owned()),
         (models, 0) => (Tone::Warn, format!("{models} models, no alias")),
         (1, _) => (Tone::Good, "1 model".to_owned()),
         (models, _) => (Tone::Good, format!("{models} models")),
     };
-    Ok(Station {
+    Station {
         name: "Registry".into(),
         figure: count(versions as u64),
         unit: "versions".into(),
@@ -192,39 +193,42 @@ async fn registry_station(ask: &Ask, scope: &Scope) -> Result<Station, Error> {
         state,
         href: "/models".into(),
         moving: false,
-    })
+    }
 }
 
 /// What environments run and what is on its way to them; without any, what is served.
-async fn environment_station(
-    ask: &Ask,
-    scope: &Scope,
-    live: &[Rollout],
-    blocked: &mut Vec<Blocked>,
-) -> Result<Station, Error> {
-    let serving = serving_station(ask, scope, blocked).await?;
-    let mut environments = ask.app.registry().db().environments().await?;
-    let candidates = live.iter().map(|rollout| rollout.made.candidate);
-    let names = names(ask, environments.iter().map(|one| one.release).chain(candidates)).await?;
+fn environment_station(scope: &Scope, shared: &Shared, blocked: &mut Vec<Blocked>) -> Station {
+    let serving = serving_station(scope, shared, blocked);
+    let names = &shared.names;
     let is_own = |release: &Digest| {
         scope.is_whole() || names.get(release).is_some_and(|known| scope.has_model(&known.model))
     };
-    environments.retain(|one| is_own(&one.release));
-    let live: Vec<Rollout> = live.iter().filter(|one| is_own(&one.made.candidate)).cloned().collect();
-    let undecided = delivery::undecided(&live, ask.now)?;
-    let waits = undecided.len();
-    blocked.extend(undecided.into_iter().map(|(rollout, why)| Blocked {
-        what: Cell::Link(rollout_link(rollout.id)),
-        why: format!("it waits {why}"),
-    }));
-    if environments.is_empty() && live.is_empty() {
-        return Ok(serving);
+    let environments: Vec<_> = shared.environments.iter().filter(|one| is_own(&one.release)).collect();
+    let live: Vec<&Rollout> = shared.rollouts.iter().filter(|one| is_own(&one.made.candidate)).collect();
+    let mut waits = 0;
+    for rollout in &live {
+        if let Some(why) = shared.undecided.get(&rollout.id) {
+            waits += 1;
+            blocked
+                .push(Blocked { what: Cell::Link(rollout_link(rollout.id)), why: format!("it waits {why}") });
+        }
     }
-    let runs = environments.iter().map(|one| format!("{}: {}", one.name, title(&names, one.release)));
-    // The challenger, by name.
+    if environments.is_empty() && live.is_empty() {
+        return serving;
+    }
+    let runs = environments.iter().map(|one| format!("{}: {}", one.name, title(names, one.release)));
     let coming = live.iter().map(|rollout| {
         let phase = if rollout.is_waiting { "waits" } else { rollout.phase.as_str() };
-        format!("{}, {phase}", title(&names, rollout.made.candidate))
+        // Where one model is released, its name stands at what the environment runs.
+        let version = names.get(&rollout.made.candidate).filter(|known| {
+            environments
+                .iter()
+                .all(|one| names.get(&one.release).is_some_and(|runs| runs.model == known.model))
+        });
+        match version.filter(|_| !environments.is_empty()) {
+            Some(known) => format!("challenger: v{}, {phase}", known.version),
+            None => format!("{}, {phase}", title(names, rollout.made.candidate)),
+        }
     });
     let lines = runs.take(2).chain(coming).take(3).collect();
     let (tone, state) = match (waits, live.len()) {
@@ -234,7 +238,7 @@ async fn environment_station(
         (1, _) => (Tone::Warn, "1 rollout waits".to_owned()),
         (many, _) => (Tone::Warn, format!("{many} rollouts wait")),
     };
-    Ok(Station {
+    Station {
         name: "Environments".into(),
         figure: count(environments.len() as u64),
         unit: if environments.len() == 1 { "environment" } else { "environments" }.into(),
@@ -243,28 +247,25 @@ async fn environment_station(
         state,
         href: "/delivery".into(),
         moving: serving.moving || waits < live.len(),
-    })
+    }
 }
 
-async fn serving_station(ask: &Ask, scope: &Scope, blocked: &mut Vec<Blocked>) -> Result<Station, Error> {
-    let mut endpoints = ask.app.registry().db().endpoints_after(None, 1000).await?;
-    endpoints.retain(|endpoint| scope.has_endpoint(&endpoint.name));
-    let totals = serving::totals(ask);
-    let own = totals.iter().filter(|(labels, _)| scope.has_endpoint(&labels.endpoint));
+fn serving_station(scope: &Scope, shared: &Shared, blocked: &mut Vec<Blocked>) -> Station {
+    let endpoints: Vec<&String> =
+        shared.endpoints.iter().map(|(name, _)| name).filter(|name| scope.has_endpoint(name)).collect();
+    let own = shared.totals.iter().filter(|(labels, _)| scope.has_endpoint(&labels.endpoint));
     let (requests, errors) = serving::answered(own);
-    let statuses = ask.app.serving().map(|serving| serving.gateway().models().statuses());
-    let mut statuses = statuses.unwrap_or_default();
-    statuses.retain(|status| scope.has_model(&status.model));
+    let statuses: Vec<_> = shared.loaded.iter().filter(|(model, ..)| scope.has_model(model)).collect();
     let mut failed = 0;
-    for status in &statuses {
-        if let ModelState::Failed(why) = &status.state {
+    for (model, version, state) in &statuses {
+        if let ModelState::Failed(why) = state {
             failed += 1;
-            let what = format!("model {} {}", status.model, status.version);
+            let what = format!("model {model} {version}");
             blocked.push(Blocked { what: Cell::link("/serving", what), why: why.clone() });
         }
     }
-    let ready = statuses.iter().filter(|status| matches!(status.state, ModelState::Ready)).count();
-    let loading = statuses.iter().any(|status| matches!(status.state, ModelState::Loading));
+    let ready = statuses.iter().filter(|(.., state)| matches!(state, ModelState::Ready)).count();
+    let loading = statuses.iter().any(|(.., state)| matches!(state, ModelState::Loading));
     let (tone, state) = if failed > 0 {
         (Tone::Bad, format!("{failed} models cannot be loaded"))
     } else if endpoints.is_empty() {
@@ -275,8 +276,8 @@ async fn serving_station(ask: &Ask, scope: &Scope, blocked: &mut Vec<Blocked>) -
         (Tone::Good, format!("{ready} models ready"))
     };
     let mut lines = vec![format!("{} requests answered", count(requests.saturating_sub(errors)))];
-    lines.extend(endpoints.iter().take(2).map(|endpoint| endpoint.name.clone()));
-    Ok(Station {
+    lines.extend(endpoints.iter().take(2).map(|endpoint| (*endpoint).clone()));
+    Station {
         name: "Serving".into(),
         figure: count(endpoints.len() as u64),
         unit: if endpoints.len() == 1 { "endpoint" } else { "endpoints" }.into(),
@@ -285,5 +286,5 @@ async fn serving_station(ask: &Ask, scope: &Scope, blocked: &mut Vec<Blocked>) -
         state,
         href: "/serving".into(),
         moving: loading,
-    })
+    }
 }

@@ -189,6 +189,8 @@ fn graph(ask: &Ask, seen: &[Seen<'_>]) -> Figure {
         id: "dag".into(),
         title: "What reads what".into(),
         picture: graph.draw(),
+        // The steps stand in the table below it, with what each needs.
+        numbers: Some("#steps".into()),
         wide: true,
         ..Figure::default()
     }

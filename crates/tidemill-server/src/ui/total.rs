@@ -10,8 +10,14 @@ use super::ask::Ask;
 const MOST: u64 = 10_000;
 
 /// Of a whole list.
-pub(super) async fn of(ask: &Ask, list: Listed) -> Result<Option<Total>, Error> {
+pub(super) async fn of(ask: &Ask, list: Listed<'_>) -> Result<Option<Total>, Error> {
     let count = ask.app.registry().db().count(list, MOST + 1).await?;
+    Ok(Some(Total::counted(count, MOST)))
+}
+
+/// Of the registered models that a filter finds.
+pub(super) async fn of_models(ask: &Ask, filter: &str) -> Result<Option<Total>, Error> {
+    let count = ask.app.registry().count_models(filter, MOST + 1).await?;
     Ok(Some(Total::counted(count, MOST)))
 }
 
@@ -21,15 +27,13 @@ pub(super) async fn of_runs(ask: &Ask, question: &Question) -> Result<Option<Tot
     Ok(count.map(|count| Total::counted(count as u64, MOST)))
 }
 
-/// Of the events that meet a filter; no index gives how many there are of a time.
+/// Of the events that meet a filter; nothing where that would be a search through very many.
 pub(super) async fn of_events(ask: &Ask, filter: &EventFilter) -> Result<Option<Total>, Error> {
     let db = ask.app.registry().db();
-    if filter.since.is_some() || filter.until.is_some() {
-        return Ok(None);
-    }
-    if filter.subject.is_none() && filter.kind.is_none() {
+    let is_all = filter.since.or(filter.until).is_none() && filter.subject.is_none() && filter.kind.is_none();
+    if is_all {
         return Ok(Some(Total::Exactly(db.log_head().await?.size)));
     }
     let all = EventFilter { before: None, ..filter.clone() };
-    Ok(Some(Total::counted(db.count_events(&all, MOST + 1).await?, MOST)))
+    Ok(db.count_events(&all, MOST + 1).await?.map(|count| Total::counted(count, MOST)))
 }

@@ -2,7 +2,11 @@
 
 use tidemill_core::Timestamp;
 use tidemill_db::delivery::RolloutTransition;
-use tidemill_deliver::judge::{Cone as Verdict, Course, Decision, MetricView, Reading, Standing};
+use tidemill_deliver::judge::{
+    AGREEMENT, Cone as Verdict, Course, Decision, MetricView, Reading, SCORES_APART, Standing,
+};
+use tidemill_deliver::outcome::{COST, KPI, PAIRED_COST};
+use tidemill_deliver::rollout::Plan;
 use tidemill_ui::chart::{Cone, ConeLimit, ConePoint, LineChart, Series};
 use tidemill_ui::{Badge, Block, Cell, Empty, Figure, Section, Table, Tone, count, moment, number};
 
@@ -62,6 +66,7 @@ fn suffix(about: Option<About<'_>>) -> String {
 pub(super) fn sections(
     ask: &Ask,
     (cone, is_whole): (&Verdict, bool),
+    units: &Units,
     about: Option<About<'_>>,
     began: Timestamp,
     phases: &[RolloutTransition],
@@ -72,13 +77,13 @@ pub(super) fn sections(
     let clock = Clock::of(began, last.unwrap_or(began));
     let mut figures = Vec::new();
     for (at, course) in courses.iter().enumerate() {
-        figures.push(figure(at, course, &clock, phases, &end));
+        figures.push(figure(at, course, (&clock, units), phases, &end));
         // Of several candidates each has its cones; the evidence stands in their tables.
         if about.is_none() {
             figures.push(evidence(at, course, &clock));
         }
     }
-    let numbers = vec![Block::Table(table(ask, &courses, &end))];
+    let numbers = vec![Block::Table(table(ask, &courses, units, &end))];
     let mut section = Section::new(format!("verdict{end}"), format!("Verdict{of}"), numbers).note(
         "Harm is proven where the whole interval is above what is tolerated, safety where it is below what is rejected. The \
             interval holds at every look at once, so looking often costs nothing.",
@@ -132,11 +137,50 @@ fn slices(cone: &Verdict, (end, of): (&str, &str)) -> Option<Section> {
     Some(Section::new(format!("slices{end}"), title, vec![Block::Table(table)]).note(note))
 }
 
-fn unit(course: &Course) -> &'static str {
-    if course.is_ratio { "ratio of rates, candidate : incumbent" } else { "harm, in the metric's unit" }
+/// In what harm is counted, beside ratios.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Units {
+    money: Option<String>,
+    kpi: Option<String>,
 }
 
-fn figure(at: usize, course: &Course, clock: &Clock, phases: &[RolloutTransition], end: &str) -> Figure {
+impl Units {
+    /// Of what a plan measures; what the business number is in says the project of this server, where it is the same number.
+    pub(super) fn of(ask: &Ask, plan: &Plan) -> Self {
+        let measures = plan.measures.as_ref();
+        let money = measures.and_then(|measures| measures.costs.as_ref()?.currency.clone());
+        let name = measures.and_then(|measures| measures.kpi.as_deref());
+        let about = ask.app.config().about.as_ref();
+        let kpi = about.and_then(|about| about.objective.as_ref()?.kpi.as_ref());
+        let kpi = kpi.filter(|kpi| name == Some(kpi.name.as_str())).and_then(|kpi| kpi.unit.clone());
+        Self { money, kpi }
+    }
+
+    fn text(&self, course: &Course) -> String {
+        if course.is_ratio {
+            return "ratio, candidate : incumbent".to_owned();
+        }
+        let money = self.money.as_deref().unwrap_or("units of the cost matrix");
+        match course.now.metric.as_str() {
+            COST | PAIRED_COST => format!("{money} more a decision"),
+            KPI => match &self.kpi {
+                Some(unit) => format!("harm, {unit} a request"),
+                None => "harm a request".to_owned(),
+            },
+            AGREEMENT => "share decided otherwise".to_owned(),
+            SCORES_APART => "difference of scores".to_owned(),
+            _ => "harm, in the metric's unit".to_owned(),
+        }
+    }
+}
+
+fn figure(
+    at: usize,
+    course: &Course,
+    (clock, units): (&Clock, &Units),
+    phases: &[RolloutTransition],
+    end: &str,
+) -> Figure {
     let points = course.readings.iter().map(|reading| ConePoint {
         x: clock.place(reading.at),
         value: reading.harm,
@@ -155,7 +199,7 @@ fn figure(at: usize, course: &Course, clock: &Clock, phases: &[RolloutTransition
     let picture = Cone {
         title: format!("Verdict on {}", course.now.metric),
         x: clock.label(),
-        y: unit(course).to_owned(),
+        y: units.text(course),
         points: points.collect(),
         limits: limits.into_iter().flatten().collect(),
         none: if course.is_ratio { 1.0 } else { 0.0 },
@@ -234,16 +278,24 @@ fn evidence(at: usize, course: &Course, clock: &Clock) -> Figure {
         size: (560.0, 290.0),
         ..LineChart::default()
     };
+    let rows = course.readings.iter().map(|reading| {
+        let numbers =
+            [reading.ln_safe, course.now.ln_safe_needed, reading.ln_harm, course.now.ln_harm_needed];
+        std::iter::once(Cell::Time(reading.at, None)).chain(numbers.map(Cell::Number)).collect()
+    });
+    let columns = ["at", "of safety", "safe from here", "of harm", "harm from here"];
     Figure {
         id: format!("evidence-{at}"),
         title: format!("{}: evidence", course.now.metric),
         note: "Each curve is the largest evidence so far; the flat lines are what is needed.".into(),
         picture: chart.draw(),
+        table: Table::new(format!("evidence_{at}"), format!("Evidence on {}", course.now.metric), &columns)
+            .with(rows),
         ..Figure::default()
     }
 }
 
-fn table(ask: &Ask, courses: &[Course], end: &str) -> Table {
+fn table(ask: &Ask, courses: &[Course], units: &Units, end: &str) -> Table {
     let cell = |value: Option<f64>| value.map_or(Cell::None, Cell::Number);
     let part = |have: f64, need: f64| Cell::Text(format!("{:.0} %", (100.0 * have / need).clamp(0.0, 100.0)));
     let rows = courses.iter().map(|course| {
@@ -261,7 +313,7 @@ fn table(ask: &Ask, courses: &[Course], end: &str) -> Table {
             part(now.ln_harm, now.ln_harm_needed),
             part(now.ln_safe, now.ln_safe_needed),
             Cell::text(forecast(ask, course)),
-            Cell::text(unit(course)),
+            if course.is_ratio { Cell::text("ratio") } else { Cell::Text(units.text(course)) },
         ]
     });
     let columns = [

@@ -7,6 +7,7 @@
     reason = "tests fail where their helpers fail"
 )]
 
+mod access;
 mod alerts;
 mod api;
 mod artifacts;
@@ -18,6 +19,7 @@ mod monitoring;
 mod pages;
 mod restated;
 mod rollouts;
+mod routes;
 mod serving;
 mod shell;
 mod step_logs;
@@ -28,6 +30,7 @@ mod ui;
 mod ui_contest;
 mod ui_delivery;
 mod ui_difference;
+mod ui_hostile;
 mod ui_lists;
 mod ui_projects;
 mod webhooks;

@@ -88,6 +88,46 @@ async fn lists_say_how_much_there_is() {
     page(&server, "/log?kind=tracking.run.created").await.is(200, &["100 of 120 events"]);
     page(&server, "/log?subject=none").await.is(200, &["No event fits"]);
     page(&server, "/experiments").await.is(200, &["2 experiments"]);
+    // Of a time, too, with a kind or without.
+    page(&server, "/log?since=1970-01-01T00:00:00Z").await.is(200, &[&format!("100 of {size} events")]);
+    let long_ago = page(&server, "/log?until=1970-01-01T00:00:00Z").await;
+    long_ago.is(200, &["No event fits"]);
+    page(&server, "/log?since=1970-01-01T00:00:00Z&kind=tracking.run.created")
+        .await
+        .is(200, &["100 of 120 events"]);
+}
+
+#[tokio::test]
+async fn models_and_their_versions_say_how_many_they_are() {
+    let server = Server::start().await;
+    for n in 0..120 {
+        let body = json!({"name": format!("a-{n}")});
+        post(&server, "/api/2.0/mlflow/registered-models/create", &body).await;
+    }
+    page(&server, "/models").await.is(200, &["100 of 120 models"]);
+    page(&server, "/models?filter=name%20LIKE%20'a-%25'").await.is(200, &["100 of 120 models"]);
+    page(&server, "/models?filter=name%20LIKE%20'a-1%25'").await.is(200, &["31 models"]);
+    page(&server, "/models?filter=name%20LIKE").await.is(200, &["filter-error"]);
+    let get = async |path: &str| server.get(path).await.json()["data"].clone();
+    let next = get("/models?format=json").await["models"]["next"].as_str().unwrap().to_owned();
+    let second = get(&format!("{next}&format=json")).await;
+    assert_eq!(
+        (second["models"]["total"].as_u64(), second["models"]["rows"].as_array().unwrap().len()),
+        (Some(120), 20)
+    );
+
+    for _ in 0..205 {
+        let body = json!({"name": "a-7", "source": "s3://models/a"});
+        post(&server, "/api/2.0/mlflow/model-versions/create", &body).await;
+    }
+    page(&server, "/models/a-7").await.is(200, &["200 of 205 versions"]);
+    // A deleted one is none.
+    let deleted = r#"{"name": "a-7", "version": "3"}"#;
+    assert_eq!(server.ask("DELETE", "/api/2.0/mlflow/model-versions/delete", &[], deleted).await.status, 200);
+    page(&server, "/models/a-7").await.is(200, &["200 of 204 versions"]);
+    page(&server, "/models/a-8").await.is(200, &["The model has no version yet"]);
+    let none = get("/delivery/releases?model=a-7&format=json").await;
+    assert_eq!(none["releases"]["total"], 0);
 }
 
 #[tokio::test]

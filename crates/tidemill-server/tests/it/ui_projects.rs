@@ -64,6 +64,45 @@ async fn each_project_has_a_river_and_what_needs_attention_stands_first() {
     assert!(rest.get("loop_4").is_some() && rest.get("loop_0").is_none(), "{rest}");
 }
 
+/// However many projects ran since, the one that failed stands first; what it waits for is said, and its tests are its own.
+#[tokio::test]
+async fn of_many_projects_those_that_need_attention_stand_first() {
+    let server = Server::start().await;
+    run(&server, 1, "old and failed", Some(RunState::Failed)).await;
+    run(&server, 2, "old and interrupted", Some(RunState::Interrupted)).await;
+    let tested = |run: u8, failed: u64| {
+        let run = RunId::from_entropy([run; 16]);
+        let body = serde_json::json!({"kind": "model_tested", "run": run, "evidence": Digest::of(b"none"),
+            "passed": 3, "failed": failed});
+        let (at, kind) = (server.clock.now(), serde_json::from_value(body).unwrap());
+        NewEvent { at, actor: Actor::user("ada"), kind, cause: None }
+    };
+    for number in 3..=60 {
+        run(&server, number, &format!("project {number:02}"), Some(RunState::Succeeded)).await;
+    }
+    server.db.begin().await.unwrap().commit(vec![tested(5, 2), tested(6, 0)]).await.unwrap();
+    let found = data(&server, "/?format=json").await;
+    let names = |data: &Value| {
+        let rows = data["projects"]["rows"].as_array().unwrap().iter();
+        rows.map(|row| row["project"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // What is wrong, the newest first; then what is to be looked at; then what ran last.
+    assert_eq!(names(&found), ["project 05", "old and failed", "old and interrupted", "project 60"]);
+    assert_eq!(found["projects"]["total"], 60);
+    assert_eq!(found["loop_0"]["rows"][2]["figure"], "3/5");
+    assert_eq!(found["loop_1"]["rows"][2]["state"], "none judged yet");
+    // The last page of the list has the rest, each once.
+    let mut seen = names(&found);
+    let mut next = found["projects"]["next"].as_str().map(str::to_owned);
+    while let Some(path) = next {
+        let more = data(&server, &format!("{path}&format=json")).await;
+        seen.extend(names(&more));
+        next = more["projects"]["next"].as_str().map(str::to_owned);
+    }
+    let all: std::collections::BTreeSet<&String> = seen.iter().collect();
+    assert_eq!((seen.len(), all.len()), (60, 60));
+}
+
 #[tokio::test]
 async fn a_project_has_a_page() {
     let server = Server::start().await;

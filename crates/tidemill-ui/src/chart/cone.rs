@@ -1,7 +1,7 @@
 //! A verdict cone: an estimate with an interval that shrinks, the limits that decide, and when they will.
 
 use super::scale::Scale;
-use super::svg::{Svg, at, cut, stroke};
+use super::svg::{Svg, WIDTH, at, cut, stroke};
 use crate::{Markup, Tone, number};
 
 /// What was known at one time.
@@ -66,11 +66,18 @@ impl Cone {
         svg.notches(bottom, x.ticks(6));
         svg.line("axis", (left, bottom), (right, bottom));
         svg.text("label", (f64::midpoint(left, right), height - 5.0), "middle", &self.x);
-        svg.upright("label", (12.0, f64::midpoint(top, bottom)), &cut(&self.y, bottom - top));
+        svg.upright("label", (12.0, f64::midpoint(top, bottom)), &cut(&self.y, top + bottom));
+        let mut free = left;
         for (mark, name) in &self.marks {
-            if let Some(place) = x.place(*mark).filter(|place| (left..=right).contains(place)) {
-                svg.line("stage-mark", (place, top - 4.0), (place, bottom));
-                svg.text("tick", (place + 3.0, top - 7.0), "start", &cut(name, 90.0));
+            let Some(place) = x.place(*mark).filter(|place| (left..=right).contains(place)) else {
+                continue;
+            };
+            svg.line("stage-mark", (place, top - 4.0), (place, bottom));
+            // Names that would stand on each other are only in the table of what happened.
+            if place >= free {
+                let name = cut(name, 90.0);
+                svg.text("tick", (place + 3.0, top - 7.0), "start", &name);
+                free = place + 12.0 + WIDTH * name.chars().count() as f64;
             }
         }
         self.band(&mut svg, &x, &within, (top, bottom));
@@ -232,6 +239,15 @@ mod tests {
             assert!((60.0..=610.0).contains(&x) && (20.0..=270.0).contains(&y), "{x} {y}");
         }
         assert!(text.contains("forecast-end"));
+    }
+
+    #[test]
+    fn names_of_stages_do_not_cover_each_other() {
+        let marks =
+            vec![(3.0, "rolling-back".to_owned()), (3.0, "rolled-back".to_owned()), (8.0, "full".into())];
+        let text = Cone { marks, forecast: None, ..cone() }.draw().0;
+        assert!(text.contains(">rolling-back<") && !text.contains(">rolled-back<"), "{text}");
+        assert_eq!((text.matches("stage-mark").count(), text.contains(">full<")), (3, true));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(crate) mod file;
 mod line;
 mod pairs;
 mod parallel;
+pub(crate) mod places;
 mod river;
 mod sample;
 mod scale;

@@ -160,7 +160,7 @@ fn card(svg: &mut Svg, station: &Station, (x, y): (f64, f64)) {
     let state = format!("{} {}", station.tone.sign(), station.state);
     svg.text("state", (x + 14.0, y + 82.0), "start", &cut(&state, CARD.0 - 48.0));
     for (at, line) in station.lines.iter().take(3).enumerate() {
-        svg.text("detail", (x + 14.0, y + 104.0 + at as f64 * 17.0), "start", &cut(line, CARD.0 - 42.0));
+        svg.text("detail", (x + 14.0, y + 104.0 + at as f64 * 17.0), "start", &cut(line, CARD.0 - 28.0));
     }
     svg.raw("</g></a>");
 }

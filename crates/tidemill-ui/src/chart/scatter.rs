@@ -52,7 +52,7 @@ impl Scatter {
         svg.line("axis", (left, bottom), (right, bottom));
         svg.line("axis", (left, top), (left, bottom));
         svg.text("label", (f64::midpoint(left, right), height - 6.0), "middle", &self.x);
-        svg.upright("label", (12.0, f64::midpoint(top, bottom)), &cut(&self.y, bottom - top));
+        svg.upright("label", (12.0, f64::midpoint(top, bottom)), &cut(&self.y, top + bottom));
         for dot in &self.dots {
             let (Some(px), Some(py)) = (x.place(dot.x), y.place(dot.y)) else { continue };
             let title = format!(

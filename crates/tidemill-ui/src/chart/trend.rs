@@ -56,7 +56,7 @@ impl Trend {
         svg.notches(bottom, notches(&x, (left, right)));
         svg.line("axis", (left, bottom), (right, bottom));
         svg.text("label", (f64::midpoint(left, right), height - 4.0), "middle", "end of the window (UTC)");
-        svg.upright("label", (11.0, f64::midpoint(top, bottom)), &cut(&self.y, bottom - top));
+        svg.upright("label", (11.0, f64::midpoint(top, bottom)), &cut(&self.y, top + bottom));
         let mut free = left;
         for (when, name) in &self.marks {
             let Some(place) = x.place(when.millis() as f64).filter(|at| (left..=right).contains(at)) else {

@@ -7,6 +7,7 @@
     reason = "tests fail where their helpers fail"
 )]
 
+mod charts;
 mod components;
 mod contrast;
 mod hostile;

@@ -144,6 +144,10 @@ fn a_short_year_ends_as_it_must() {
     ]);
     let rollout = placed["rollout"].to_string();
     until("a rollout that is taken on", &mut || said(&["rollout", "status", &rollout])["phase"] == "shadow");
+    // What the year came to, as the pages show it.
+    let said = fs_err::read_to_string(&stderr).unwrap();
+    let url = said.split("the server answers on ").nth(1).and_then(|rest| rest.split(' ').next());
+    crate::server::own_pages::in_browser_at(url.unwrap(), "demo_pages.py", "demo");
     let interrupted = Command::new("kill").args(["-INT", &demo.0.id().to_string()]).status().unwrap();
     assert!(interrupted.success() && demo.0.wait().unwrap().success());
 }

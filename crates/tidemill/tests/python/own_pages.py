@@ -12,10 +12,10 @@ import pathlib
 import sys
 import time
 import traceback
-import urllib.error
 import urllib.request
 
 import browser
+import delivered
 import harness
 import mlflow
 import numpy as np
@@ -27,8 +27,6 @@ HOSTILE = "<img src=x onerror=\"window.hurt=1\"><script>window.hurt=1</script>'\
 ALLOWED = ()
 # A page that is not there; others end like it. Nothing else may be answered with an error.
 MISSING = "/runs/none"
-# Pages that are looked at in every width and both schemes; the others in three of the four.
-BOTH = ("owner", "card", "run", "delivery", "pipeline")
 
 
 class Seen:
@@ -61,7 +59,9 @@ class Seen:
         self.pipeline = self.first("/pipelines", "runs", "run")
         self.endpoint = self.first("/serving", "endpoints", "endpoint")
         self.dataset = self.first("/data", "datasets", "dataset")
-        self.trained = register_trained()
+        self.traffic = delivered.traffic(url)
+        self.delivered = self.traffic.name
+        self.trained = self.delivered if self.traffic.is_flights else None
         self.waiting = "/delivery/rollouts/1"
         self.release = self.numbers("/delivery/releases")["releases"]["rows"][-1]["digest"]
 
@@ -75,32 +75,6 @@ class Seen:
         """What stands in the first row of a list; nothing where it is empty."""
         rows = self.numbers(path)[table]["rows"]
         return rows[0][column] if rows else None
-
-
-def register_trained():
-    """The model of the pipeline's run in two versions, where there is one; its name."""
-    client = MlflowClient()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    step = lambda model: client.get_run(model.source_run_id).data.tags.get("tidemill.step")  # noqa: E731
-    found = [model for model in client.search_logged_models(experiments) if model.source_run_id and step(model)]
-    if not found:
-        return None
-    client.create_registered_model("flights-late")
-    for _ in range(2):
-        client.create_model_version("flights-late", f"models:/{found[0].model_id}", model_id=found[0].model_id)
-    client.set_registered_model_alias("flights-late", "champion", "1")
-    return "flights-late"
-
-
-def ask(url, count):
-    """Requests for predictions; one of four has no answer."""
-    for n in range(count):
-        body = {"inputs": [{"name": "x", "shape": [1, 1], "datatype": "BYTES", "data": ["n/a" if n % 4 == 0 else str(n % 10)]}]}
-        request = urllib.request.Request(f"{url}/v2/models/late/infer", json.dumps(body).encode(), {"content-type": "application/json"})
-        try:
-            urllib.request.urlopen(request, timeout=60).close()
-        except urllib.error.HTTPError:
-            pass
 
 
 def log_run(n):
@@ -149,11 +123,11 @@ def paths(seen):
         ("model", f"/models/{seen.model}", ["v3", "Point the alias there", "Moves of aliases", "not known how its versions age"]),
         ("version", f"/models/{seen.model}/2", [f"{seen.model} v2", "champion"]),
         ("card_untrained", f"/models/{seen.model}/2/card", ["What to look out for", "It was registered without tests"]),
-        ("delivery", "/delivery", ["Environments", "late v1", "waiting for another rollout", "Freeze calendar", "the books of the year are closed", "a disk is full"]),
+        ("delivery", "/delivery", ["Environments", f"{seen.delivered} v1", "waiting for another rollout", "Freeze calendar", "the books of the year are closed", "a disk is full"]),
         ("rollout_waiting", seen.waiting, ["awaiting", "cannot approve it", "Roll back"]),
-        ("releases", "/delivery/releases", ["late v2"]),
-        ("release", f"/delivery/releases/{seen.release}", ["late v1", "Gates", "Evidence"]),
-        ("owner", "/owner", ["What it decides", "Health", "What needs a decision", "late v1 for prod"]),
+        ("releases", "/delivery/releases", [f"{seen.delivered} v2"]),
+        ("release", f"/delivery/releases/{seen.release}", [f"{seen.delivered} v1", "Gates", "Evidence"]),
+        ("owner", "/owner", ["What it decides", "Health", "What needs a decision", f"{seen.delivered} v1 for prod"]),
         ("serving", "/serving", ["Endpoints"]),
         ("monitoring", "/monitoring", ["Alerts", "Nothing fires", "Monitors", "All alerts"]),
         ("log", "/log", ["alias.moved", "Root of the Merkle tree"]),
@@ -172,7 +146,7 @@ def paths(seen):
     if seen.endpoint:
         pages.append(("endpoint", f"/serving/{seen.endpoint}", ["Arms", "As it is declared"]))
     if seen.trained:
-        pages.append(("evaluation", f"/models/{seen.trained}/2", ["Cost against threshold", "Calibration", "Worst slices", "Against the champion"]))
+        pages.append(("evaluation", f"/models/{seen.trained}/2", ["Cost against threshold", "Calibration", "Worst slices", "Against the champion", "Importance of columns"]))
         pages.append(("slices", f"/models/{seen.trained}/2?by=carrier", ["by carrier", "All test rows together"]))
         pages.append(("card", f"/models/{seen.trained}/2/card", ["What it learned from", "How good it is", "For whom it is worse"]))
         pages.append(("profile", "/data/months", ["Profile", "most frequent", "Drift"]))
@@ -225,6 +199,10 @@ class Pages:
         wide = self.browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if wide > 1:
             yield f"the page is {wide} pixels wider than the window"
+        # Whatever can be used is reached by the Tab key.
+        unreached = self.browser.run("[...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, summary, .scroll, .lines')]"
+                                     ".filter((one) => one.getClientRects().length && one.tabIndex < 0).map((one) => one.outerHTML.slice(0, 120))")
+        yield from (f"not reached by the keyboard: {one}" for one in unreached)
         if rules:
             self.browser.run(self.axe + ";0")
             found = self.browser.run("axe.run(document, {resultTypes: ['violations']}).then((found) => found.violations.map("
@@ -236,15 +214,14 @@ class Pages:
 
     def look(self, name, path, texts):
         for width, dark in ((1280, False), (1280, True), (390, False), (390, True)):
-            if (width, dark) == (390, True) and name not in BOTH:
-                continue
             self.size(width)
             self.dark(dark)
             self.open(path, *texts)
             self.browser.settled(quiet=0.2)
             tail = ("-dark" if dark else "") + ("" if width == 1280 else f"-{width}")
             self.picture(name + tail)
-            for problem in self.wrong():
+            # What axe-core would say of a narrow and dark page it has said of a narrow one and of a dark one.
+            for problem in self.wrong(rules=(width, dark) != (390, True)):
                 yield f"{width}{' dark' if dark else ''}: {problem}"
 
 
@@ -318,36 +295,94 @@ def try_alias(pages):
     harness.same(MlflowClient().get_model_version_by_alias(pages.seen.model, "rising").version, "3", "version")
 
 
+def badge(word):
+    return f"document.querySelector('.title .badge')?.textContent.includes({json.dumps(word)})"
+
+
+def can(action):
+    return f"[...document.querySelectorAll('form.change button')].some((button) => button.textContent === {json.dumps(action)})"
+
+
 def try_rollout(pages):
-    """A rollout is approved, watched while requests come, and rolled back, all on its page."""
+    """A rollout is approved, watched while requests come, and rolled back, all on its page; nobody loads it again meanwhile."""
+    seen, wait = pages.seen, pages.browser.until
     pages.open("/delivery/rollouts/1", "awaiting")
     pages.browser.click("form.change button", "Approve")
-    # Nobody loads the page again: it follows the log.
-    pages.browser.until("document.body?.textContent.includes('the release answers all requests')", "the first rollout is not over", 120)
+    wait("document.body?.textContent.includes('the release answers all requests')", "the first rollout is not over", 120)
     # What could be decided is over as well.
-    pages.browser.until("!document.querySelector('form[action$=abort]')", "it could still be decided", 30)
+    wait("!document.querySelector('form[action$=abort]')", "it could still be decided", 30)
     pages.open("/delivery/rollouts/2", "rollout")
-    pages.browser.until("[...document.querySelectorAll('form.change button')].some((b) => b.textContent === 'Approve')", "no gate", 120)
-    pages.browser.click("form.change button", "Approve")
-    pages.browser.until("document.querySelector('.title .badge')?.textContent.includes('canary')", "no canary", 120)
+    wait(can("Approve"), "no gate", 120)
+    # By the keyboard alone.
+    pages.browser.run("document.querySelector('form[action$=approve] button').focus()")
+    pages.browser.press("Enter", 13)
+    if seen.traffic.is_flights:
+        wait(badge("shadow"), "no shadow", 120)
+        seen.traffic.ask(100)
+        yield from pages.look("rollout_shadow", "/delivery/rollouts/2", ["shadow 100 %", "for requests", "Gates"])
+        pages.size(1280)
+        pages.dark(False)
+        pages.open("/delivery/rollouts/2", "shadow")
+        wait("document.getElementById('live').textContent.includes('live')", "the stream of events is not open")
+        pages.browser.run("window.mark = 1")
+        seen.traffic.ask(300)
+    wait(badge("canary"), "no canary", 120)
+    if seen.traffic.is_flights:
+        assert pages.browser.run("window.mark") == 1, "the page was loaded again"
     begin = time.monotonic()
     while time.monotonic() - begin < 120:
-        ask(pages.seen.url, 100)
-        rows = pages.seen.numbers("/delivery/rollouts/2").get("cone_0", {"rows": []})["rows"]
+        seen.traffic.ask(100)
+        rows = seen.numbers("/delivery/rollouts/2").get("cone_0", {"rows": []})["rows"]
         # Enough for a picture, too few for a verdict.
         if len(rows) > 5:
             break
     yield from pages.look("rollout", "/delivery/rollouts/2", ["reject", "as planned", "What happened", "header x-preview = on"])
+    if seen.traffic.is_flights:
+        yield from on_its_way(pages)
     pages.size(1280)
     pages.dark(False)
     pages.open("/delivery/rollouts/2", "canary")
     pages.browser.run("document.querySelector('form[action$=rollback]').elements.reason.value = 'callers complain'")
     pages.browser.click("form.change button", "Roll back")
-    pages.browser.until("document.querySelector('.title .badge')?.textContent.includes('rolled-back')", "it is not rolled back", 120)
+    wait(badge("rolled-back"), "it is not rolled back", 120)
     pages.browser.shows("callers complain")
-    yield from pages.look("delivery_after", "/delivery", ["Quarantine", "callers complain", "late v1"])
+    # Every transition stands there with what was known then.
+    phases = seen.numbers("/delivery/rollouts/2")["phases"]["rows"]
+    assert {"canary", "rolled-back"} <= {row["to"] for row in phases}, phases
+    assert any(" of " in str(row["what the judge knew"]) for row in phases), phases
+    yield from pages.look("delivery_after", "/delivery", ["Quarantine", "callers complain", f"{seen.delivered} v1"])
     pages.size(1280)
     pages.dark(False)
+    if seen.traffic.is_flights:
+        yield from abort(pages)
+
+
+def on_its_way(pages):
+    """What other pages say while a candidate answers a part of the flights."""
+    d = pages.seen.delivered
+    for name, path, texts in [
+        ("home_rollout", "/", [f"champion v1 of {d}", "challenger: v2, canary", f"prod: {d} v1"]),
+        ("champion", f"/models/{d}", ["champion", "Moves of aliases"]),
+        ("flips", f"/models/{d}/2", ["Rows that v1 and v2 answer differently", "that were", "v1 wrong"]),
+        ("card_tested", f"/models/{d}/2/card", ["What it learned from"]),
+        ("endpoint_rollout", f"/serving/{d}", ["Arms", "requests", "up to"]),
+        ("owner_rollout", "/owner", ["What it is worth", "What changed, and who approved", "tester"]),
+    ]:
+        yield from (f"{name}: {problem}" for problem in pages.look(name, path, texts))
+
+
+def abort(pages):
+    """The rollout that waited for the other one begins, and is ended at its gate."""
+    pages.open("/delivery/rollouts/3", "rollout")
+    pages.browser.until(can("Approve"), "the rollout that waited does not begin", 120)
+    # Without a reason the browser sends nothing.
+    pages.browser.click("form.change button", "Abort")
+    assert not pages.browser.run("document.querySelector('form[action$=abort]').checkValidity()")
+    pages.browser.run("document.querySelector('form[action$=abort]').elements.reason.value = 'not this week'")
+    pages.browser.click("form.change button", "Abort")
+    pages.browser.until(badge("aborted"), "it is not ended", 120)
+    pages.browser.shows("not this week")
+    yield from pages.wrong()
 
 
 def try_release_marks(pages):
@@ -467,14 +502,21 @@ def main():
     with browser.Browser() as opened:
         pages = Pages(opened, seen, axe, folder)
         for name, path, texts in paths(seen):
-            if not only or name in only:
+            if wanted(name, only):
                 failed += report(name, lambda name=name, path=path, texts=texts: list(pages.look(name, path, texts)))
         pages.size(1280)
         pages.dark(False)
         for name, attempt in list(globals().items()):
-            if name.startswith("try_") and (not only or name in only):
+            if name.startswith("try_") and wanted(name, only):
                 failed += report(name, lambda attempt=attempt: [*(attempt(pages) or ()), *pages.wrong(rules=False)])
     sys.exit(f"{failed} pages failed" if failed else 0)
+
+
+def wanted(name, only):
+    """Whether a page or an attempt is among those that were named; `-NAME` leaves one out."""
+    left_out = [one[1:] for one in only if one.startswith("-")]
+    named = [one for one in only if not one.startswith("-")]
+    return name not in left_out and (not named or name in named)
 
 
 def report(name, look):

@@ -21,7 +21,7 @@ use crate::cli::Global;
 use crate::command::predict;
 use crate::command::up::Stepped;
 use crate::failure::Failure;
-use crate::home::Home;
+use crate::home::{Home, about};
 use crate::output::{Bar, Console};
 
 pub(super) const MODEL: &str = "flights-late";
@@ -64,7 +64,7 @@ impl World<'_> {
             named_database: None,
             records: None,
             watched: None,
-            about: None,
+            about: Some(about(&app.project, &app.root)),
             behind: None,
         };
         let declared = app.project.resolved_triggers();

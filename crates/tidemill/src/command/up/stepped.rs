@@ -42,6 +42,7 @@ impl Stepped {
         let mut config = Config::new(scratch(home)?);
         config.user = crate::app::user_name();
         config.drives_rollouts = false;
+        config.about.clone_from(&home.about);
         config.step_logs = Some(home.dir.join("runs"));
         let options = GatewayOptions {
             grpc: None,
