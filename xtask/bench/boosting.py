@@ -12,8 +12,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 tool, path, out = sys.argv[1:]
 table = pq.read_table(path)
 y = table["y"].to_numpy()
-x = np.column_stack([table[name].to_numpy() for name in table.column_names if name != "y"])
-test = np.random.default_rng(7).random(len(y)) < 0.2
+x = np.column_stack([table[name].to_numpy() for name in table.column_names if name.startswith("x")])
+test = table["at"].to_numpy() >= len(y) * 4 // 5
 threads = os.cpu_count()
 
 started = time.perf_counter()

@@ -61,8 +61,13 @@ impl Session {
 
     /// Lets the tools take turns and collects what they used.
     pub(crate) fn alternate(&self, scenarios: &[Scenario<'_>]) -> Result<Measured> {
+        self.take_turns(self.repeat, scenarios)
+    }
+
+    /// As [`Self::alternate`], with so many turns for each tool.
+    pub(crate) fn take_turns(&self, turns: usize, scenarios: &[Scenario<'_>]) -> Result<Measured> {
         let mut measured = Measured::default();
-        for turn in 1..=self.repeat {
+        for turn in 1..=turns {
             for scenario in scenarios {
                 for phase in &scenario.phases {
                     (phase.prepare)()
@@ -71,8 +76,8 @@ impl Session {
                     let sample = measure(&(phase.command)(), &self.scratch)?;
                     let value = (phase.value)()?;
                     process::note(format!(
-                        "bench: {} {turn}/{} {}: {:.3} s",
-                        phase.row, self.repeat, scenario.tool, sample.wall
+                        "bench: {} {turn}/{turns} {}: {:.3} s",
+                        phase.row, scenario.tool, sample.wall
                     ));
                     let entry = measured.series.entry((phase.row, scenario.tool)).or_default();
                     entry.samples.push(sample);
@@ -137,6 +142,11 @@ impl Measured {
     /// The largest value that was read for a tool in a row.
     pub(crate) fn value(&self, row: &'static str, tool: &'static str) -> Option<f64> {
         self.series.get(&(row, tool))?.values.iter().copied().reduce(f64::max)
+    }
+
+    /// All values that were read for a tool in a row, in the order of the turns.
+    pub(crate) fn values(&self, row: &'static str, tool: &'static str) -> &[f64] {
+        self.series.get(&(row, tool)).map_or(&[], |series| series.values.as_slice())
     }
 
     /// The row with every tool that was measured, in the order of `tools`. `note` says what a value means.
