@@ -1,13 +1,17 @@
 //! The closed set of things that can happen, as they stand in the append-only log.
 
+mod entry;
+mod outcomes;
 mod states;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::entry::{Event, NewEvent};
+pub use self::outcomes::OutcomesOfDataset;
 pub use self::states::{JobState, RunState, SourceKind, StepState};
-use crate::{Actor, Digest, Facts, Identity, RunId, Timestamp};
+use crate::{Digest, Facts, Identity, RunId, Timestamp};
 
 /// What happened. Closed: a new kind is added here, and every `match` says what it does with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -332,6 +336,42 @@ pub enum EventKind {
         /// `created`, `updated` or `deleted`.
         change: String,
     },
+    /// A user who signs in with a password was made, changed or removed.
+    UserChanged {
+        /// The user's name.
+        user: String,
+        /// `created`, `password`, `admin`, `no admin` or `deleted`.
+        change: String,
+    },
+    /// A role was made, changed or removed.
+    RoleChanged {
+        /// The role's name.
+        role: String,
+        /// The workspace in which it counts.
+        workspace: String,
+        /// `created`, `updated` or `deleted`.
+        change: String,
+    },
+    /// A user got a role, or has it no more.
+    RoleAssigned {
+        /// The role's name.
+        role: String,
+        /// The user's name.
+        user: String,
+        /// Whether the user has it now.
+        assigned: bool,
+    },
+    /// What a user or a role is permitted was changed.
+    PermissionChanged {
+        /// `user:NAME` or `role:NAME`.
+        holder: String,
+        /// What kind of thing, for example `experiment`.
+        resource: String,
+        /// Which one; `*` for all.
+        pattern: String,
+        /// For example `READ`; none where it was revoked.
+        permission: Option<String>,
+    },
     /// Something outside of Tidemill, or a hand, may start work: a time has come, files have changed, a message has
     /// arrived. What of it acts is decided by the triggers of the project, in a later event.
     SourceChanged {
@@ -454,6 +494,9 @@ pub enum EventKind {
         late: u64,
         /// Say what the request's outcome of the name says already.
         duplicate: u64,
+        /// Outcomes that stand no longer, since one that is later by its time says otherwise; absent where there are none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        corrected: Option<u64>,
     },
     /// Outcomes found no request within the time that is declared, and are not tried any more.
     OutcomesUnmatched {
@@ -468,6 +511,19 @@ pub enum EventKind {
         endpoint: String,
         /// Number of outcomes.
         outcomes: u64,
+    },
+    /// A version of a dataset was read as outcomes, since the project declares so.
+    OutcomesRead(OutcomesOfDataset),
+    /// A version of a dataset cannot be read as outcomes.
+    OutcomesRefused {
+        /// The endpoint.
+        endpoint: String,
+        /// The dataset.
+        dataset: String,
+        /// Its version.
+        version: u64,
+        /// Why, in words.
+        why: String,
     },
     /// An endpoint of serving was deleted.
     EndpointDeleted {
@@ -494,9 +550,6 @@ pub enum EventKind {
         /// The environment.
         environment: String,
         /// The release.
-        /// Outcomes that stand no longer, since one that is later by its time says otherwise; absent where there are none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        corrected: Option<u64>,
         release: Digest,
         /// Further ones, where the best of several is looked for.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -812,6 +865,10 @@ names! {
     TracesDeleted => "traces.deleted",
     EvaluationDatasetChanged => "evaluation_dataset.changed",
     WebhookChanged => "webhook.changed",
+    UserChanged => "user.changed",
+    RoleChanged => "role.changed",
+    RoleAssigned => "role.assigned",
+    PermissionChanged => "permission.changed",
     TrackingImported => "tracking.imported",
     EndpointSet => "endpoint.set",
     EndpointDeleted => "endpoint.deleted",
@@ -821,6 +878,8 @@ names! {
     OutcomesJoined => "outcomes.joined",
     OutcomesUnmatched => "outcomes.unmatched",
     OutcomesRemoved => "outcomes.removed",
+    OutcomesRead => "outcomes.read",
+    OutcomesRefused => "outcomes.refused",
     ReleaseCreated => "release.created",
     RolloutStarted => "rollout.started",
     RolloutMoved => "rollout.moved",
@@ -889,6 +948,9 @@ impl EventKind {
             Self::ArtifactsDeleted { path, .. } => format!("artifact:{path}"),
             Self::EvaluationDatasetChanged { dataset, .. } => format!("evaluation_dataset:{dataset}"),
             Self::WebhookChanged { webhook, .. } => format!("webhook:{webhook}"),
+            Self::UserChanged { user, .. } => format!("user:{user}"),
+            Self::RoleChanged { role, .. } | Self::RoleAssigned { role, .. } => format!("role:{role}"),
+            Self::PermissionChanged { holder, .. } => holder.clone(),
             Self::SourceChanged { source, name, .. } => format!("{}:{name}", source.name()),
             Self::TriggerFired { trigger, .. } | Self::TriggerSuppressed { trigger, .. } => {
                 format!("trigger:{trigger}")
@@ -904,6 +966,8 @@ impl EventKind {
             | Self::OutcomesJoined { endpoint, .. }
             | Self::OutcomesUnmatched { endpoint, .. }
             | Self::OutcomesRemoved { endpoint, .. }
+            | Self::OutcomesRead(OutcomesOfDataset { endpoint, .. })
+            | Self::OutcomesRefused { endpoint, .. }
             | Self::MonitorsDeclared { endpoint, .. }
             | Self::WindowsEvaluated { endpoint, .. }
             | Self::WindowsRestated { endpoint, .. } => format!("endpoint:{endpoint}"),
@@ -926,33 +990,4 @@ impl EventKind {
             | Self::StorePulled { .. } => "store".to_owned(),
         }
     }
-}
-
-/// An event that is about to be appended; the database gives it its sequence number.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NewEvent {
-    /// When.
-    pub at: Timestamp,
-    /// Who.
-    pub actor: Actor,
-    /// What.
-    pub kind: EventKind,
-    /// The sequence number of the event that led to this one.
-    pub cause: Option<u64>,
-}
-
-/// An event as it stands in the log. Its canonical JSON is the leaf of the Merkle tree.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Event {
-    /// Position in the log, from 1, without gaps.
-    pub seq: u64,
-    /// When.
-    pub at: Timestamp,
-    /// Who.
-    pub actor: Actor,
-    /// What.
-    #[serde(flatten)]
-    pub kind: EventKind,
-    /// The sequence number of the event that led to this one.
-    pub cause: Option<u64>,
 }

@@ -11,6 +11,7 @@
 //!
 //! One SQL text serves both databases. What differs is in `dialect.rs` and the two folders under `migrations/`.
 
+pub mod access;
 pub mod artifacts;
 mod backend;
 mod cache;

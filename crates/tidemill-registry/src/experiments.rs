@@ -3,6 +3,7 @@
 use tidemill_core::{Actor, EventKind};
 use tidemill_db::tracking::{Experiment, KeyValue, Stage};
 
+use crate::access::{self, Person, Resource};
 use crate::{Code, Error, Registry, Result, validate};
 
 /// What clients use that name no experiment.
@@ -55,6 +56,18 @@ impl Registry {
         artifact_location: Option<&str>,
         tags: Vec<KeyValue>,
     ) -> Result<i64> {
+        self.create_experiment_of(actor, name, artifact_location, tags, None).await
+    }
+
+    /// As [`Self::create_experiment`]; whoever made it may manage it.
+    pub async fn create_experiment_of(
+        &self,
+        actor: &Actor,
+        name: &str,
+        artifact_location: Option<&str>,
+        tags: Vec<KeyValue>,
+        maker: Option<&Person>,
+    ) -> Result<i64> {
         validate::experiment_name(name)?;
         let location = artifact_location.filter(|location| !location.is_empty());
         let location = location.map(validate::artifact_location).transpose()?;
@@ -67,7 +80,12 @@ impl Registry {
         let new = self.new_experiment(id, name, location, tags);
         tx.create_experiment(&new).await?;
         let kind = EventKind::ExperimentCreated { experiment: id, name: new.name };
-        tx.commit(vec![self.event(actor, kind)]).await?;
+        let mut events = vec![self.event(actor, kind)];
+        if let Some(maker) = maker {
+            let given = access::give_to_maker(&mut tx, maker, Resource::Experiment, &id.to_string()).await?;
+            events.push(self.event(actor, given));
+        }
+        tx.commit(events).await?;
         Ok(id)
     }
 

@@ -4,6 +4,7 @@
 //! says. Rows are `tidemill-db`'s, bytes are `tidemill-store`'s; JSON and HTTP are the server's. Every function that
 //! changes a state takes the [`tidemill_core::Actor`] who does it; what is logged inside of a run is an observation.
 
+pub mod access;
 pub mod artifacts;
 pub mod datasets;
 mod error;
@@ -24,12 +25,12 @@ mod webhooks;
 pub use error::{Code, Error};
 pub use fresh::uuid;
 pub use logged_models::{LoggedModelRequest, LoggedModelSearch, SearchOrder};
-pub use models::{CHAMPION, Found, Moment, VersionRequest};
+pub use models::{CHAMPION, Found, Moment, PROMPT_TAG, VersionRequest, model_of_source};
 pub use page::{page_offset, page_token};
 pub use registry::Registry;
 pub use runs::{MetricPage, NewRun, RUN_NAME, RunChange};
 pub use search::{Answers, Question, View};
-pub use validate::batch_size;
+pub use validate::{batch_size, experiment_id};
 pub use webhooks::{
     ACTIONS, ENTITIES, Reach, WebhookRequest, check_address, example_data, webhook_event, webhook_host,
 };

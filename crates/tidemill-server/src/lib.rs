@@ -4,6 +4,7 @@
 //! [`Running`] is such a server inside of another program. Rules are not here but in `tidemill-registry`: handlers
 //! translate. What every request goes through (identity, limits, records) is in `shell`, in the order in which it happens.
 
+mod access;
 mod api;
 mod app;
 mod background;

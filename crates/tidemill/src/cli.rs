@@ -517,6 +517,26 @@ pub(crate) struct Up {
     /// Serve MLflow's own web pages below `/mlflow/`; DIR is the folder of an installed Python package `mlflow`
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) mlflow_pages: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) users: UserOptions,
+}
+
+/// Users with passwords and permissions of their own.
+#[derive(Debug, Args)]
+pub(crate) struct UserOptions {
+    /// Let users sign in with names and passwords, and hold them to what was permitted to them, as MLflow's `basic-auth` does
+    #[arg(long)]
+    pub(crate) users: bool,
+    /// With --users: the administrator that is made where there is no user of this name
+    #[arg(long, env = "MLFLOW_AUTH_ADMIN_USERNAME", default_value = "admin", value_name = "NAME")]
+    pub(crate) admin: String,
+    /// The administrator's first password, in a file; MLFLOW_AUTH_ADMIN_PASSWORD where not given
+    #[arg(long, value_name = "FILE", requires = "users", value_hint = ValueHint::FilePath)]
+    pub(crate) admin_password_file: Option<PathBuf>,
+    /// With --users: what each of them may do with what nothing was granted on
+    #[arg(long, default_value = "READ", value_name = "PERMISSION",
+        value_parser = ["READ", "USE", "EDIT", "MANAGE", "NO_PERMISSIONS"])]
+    pub(crate) default_permission: String,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use tidemill_core::RunId;
+use tidemill_core::{RunId, Timestamp};
 
 use super::decide::Plan;
 use super::state::State;
@@ -314,41 +314,38 @@ async fn insert_points(conn: Conn<'_>, points: &[(i64, Place)]) -> sqlx::Result<
     dialect::write_rows(conn, SQL, &rows).await.map(drop)
 }
 
-/// Writes those points that were measured on a logged model as metrics of it: the newest of each.
+/// Writes those points that were measured on a logged model as metrics of it, too.
 pub(super) async fn put_of_models(conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
     const SQL: &str = "INSERT INTO logged_model_metric ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
-        ON CONFLICT (model_id, key, dataset_name, dataset_digest, run_uuid) DO UPDATE SET
-            step = excluded.step, at = excluded.at, value = excluded.value, is_nan = excluded.is_nan
-        WHERE (excluded.step, excluded.at, COALESCE(excluded.value, 0)) >
-            (logged_model_metric.step, logged_model_metric.at, COALESCE(logged_model_metric.value, 0))";
-    type Key<'a> = (i64, &'a str, &'a str, &'a str, RunId);
-    let mut newest: BTreeMap<Key<'_>, &Metric> = BTreeMap::new();
+        ON CONFLICT DO NOTHING";
+    type Key<'a> = (i64, &'a str, &'a str, &'a str, RunId, Timestamp, i64);
+    let mut points: BTreeMap<Key<'_>, &Metric> = BTreeMap::new();
     for (run, metric) in &plan.metrics {
         let Some(model) = metric.model_id.as_ref().and_then(|model| state.models.get(model)) else {
             continue;
         };
         let (name, digest) = (metric.dataset_name.as_deref(), metric.dataset_digest.as_deref());
-        let key = (*model, metric.key.as_str(), name.unwrap_or_default(), digest.unwrap_or_default(), *run);
-        let newness = |metric: &Metric| (metric.step, metric.at, rank(encode(metric.value)));
-        let known = newest.entry(key).or_insert(metric);
-        if newness(metric) > newness(known) {
+        let (name, digest) = (name.unwrap_or_default(), digest.unwrap_or_default());
+        let key = (*model, metric.key.as_str(), name, digest, *run, metric.at, metric.step);
+        let known = points.entry(key).or_insert(metric);
+        if rank(encode(metric.value)) > rank(encode(known.value)) {
             *known = metric;
         }
     }
-    if newest.is_empty() {
+    if points.is_empty() {
         return Ok(());
     }
-    let runs: Vec<String> = newest.keys().map(|(_, _, _, _, run)| run.to_string()).collect();
-    let rows = Rows::new(newest.len())
-        .int("model_id", newest.keys().map(|key| key.0))
-        .text("key", newest.keys().map(|key| key.1))
-        .text("dataset_name", newest.keys().map(|key| key.2))
-        .text("dataset_digest", newest.keys().map(|key| key.3))
+    let runs: Vec<String> = points.keys().map(|key| key.4.to_string()).collect();
+    let rows = Rows::new(points.len())
+        .int("model_id", points.keys().map(|key| key.0))
+        .text("key", points.keys().map(|key| key.1))
+        .text("dataset_name", points.keys().map(|key| key.2))
+        .text("dataset_digest", points.keys().map(|key| key.3))
         .text("run_uuid", runs.iter().map(String::as_str))
-        .int("step", newest.values().map(|metric| metric.step))
-        .int("at", newest.values().map(|metric| metric.at.millis()))
-        .float("value", newest.values().map(|metric| metric.value))
-        .int("is_nan", newest.values().map(|metric| i64::from(metric.value.is_nan())));
+        .int("step", points.values().map(|metric| metric.step))
+        .int("at", points.values().map(|metric| metric.at.millis()))
+        .float("value", points.values().map(|metric| metric.value))
+        .int("is_nan", points.values().map(|metric| i64::from(metric.value.is_nan())));
     dialect::write_rows(conn, SQL, &rows).await.map(drop)
 }
 

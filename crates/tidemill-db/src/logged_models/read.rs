@@ -18,6 +18,14 @@ impl Db {
         logged_model(tx.conn(), &ctx, id).await
     }
 
+    /// The experiment of a logged model, also if it is deleted.
+    pub async fn logged_model_experiment(&self, id: &str) -> Result<Option<i64>> {
+        const SQL: &str = "SELECT experiment_id FROM logged_model WHERE uuid = $1";
+        let mut reader = self.reader().await?;
+        on!(reader.conn(), c => sqlx::query_scalar(SQL).bind(id).fetch_optional(c).await)
+            .map_err(self.ctx().fail("read a logged model"))
+    }
+
     /// Where the files of the newest logged model of this name are that the run made, unless it is deleted.
     pub async fn logged_model_root(&self, run: &str, name: &str) -> Result<Option<String>> {
         const SQL: &str = "SELECT artifact_uri FROM logged_model
@@ -69,6 +77,9 @@ pub(crate) async fn logged_models_by_id(
     complete(conn, ctx, rows).await
 }
 
+/// Points of metrics that are read at once of all logged models of a page; of more only the newest.
+const POINTS: i64 = 100_000;
+
 type MetricRow = (i64, String, String, String, String, i64, i64, Option<f64>, i64);
 
 async fn complete(mut conn: Conn<'_>, ctx: &Context, rows: Vec<Row>) -> Result<Vec<LoggedModel>> {
@@ -79,7 +90,18 @@ async fn complete(mut conn: Conn<'_>, ctx: &Context, rows: Vec<Row>) -> Result<V
     const METRICS: &str =
         "SELECT x.model_id, x.key, x.dataset_name, x.dataset_digest, x.run_uuid, x.step, x.at, x.value, x.is_nan
         FROM {rows} JOIN logged_model_metric x ON x.model_id = r.id
-        ORDER BY x.key, x.dataset_name, x.dataset_digest, x.run_uuid";
+        ORDER BY x.key, x.at, x.step, x.run_uuid, x.dataset_name, x.dataset_digest";
+    // Of each metric on one dataset in one run the newest, so many as are asked for.
+    const NEWEST: &str =
+        "SELECT m.model_id, m.key, m.dataset_name, m.dataset_digest, m.run_uuid, m.step, m.at, m.value, m.is_nan
+        FROM (SELECT x.*, r.most, ROW_NUMBER() OVER (
+                PARTITION BY x.model_id, x.key, x.dataset_name, x.dataset_digest, x.run_uuid
+                ORDER BY x.step DESC, x.at DESC) AS n
+            FROM {rows} JOIN logged_model_metric x ON x.model_id = r.id) m WHERE m.n <= m.most
+        ORDER BY m.key, m.at, m.step, m.run_uuid, m.dataset_name, m.dataset_digest";
+    const COUNT: &str = "SELECT COUNT(*), COALESCE(CAST(SUM(g.points) AS BIGINT), 0) FROM (
+            SELECT COUNT(*) AS points FROM {rows} JOIN logged_model_metric x ON x.model_id = r.id
+            GROUP BY x.model_id, x.key, x.dataset_name, x.dataset_digest, x.run_uuid) g";
     if rows.is_empty() {
         return Ok(Vec::new());
     }
@@ -89,7 +111,15 @@ async fn complete(mut conn: Conn<'_>, ctx: &Context, rows: Vec<Row>) -> Result<V
         dialect::read_rows(conn.reborrow(), PARAMS, &ids).await.map_err(fail())?;
     let tags: Vec<(i64, String, String)> =
         dialect::read_rows(conn.reborrow(), TAGS, &ids).await.map_err(fail())?;
-    let metrics: Vec<MetricRow> = dialect::read_rows(conn, METRICS, &ids).await.map_err(fail())?;
+    let counted: Vec<(i64, i64)> = dialect::read_rows(conn.reborrow(), COUNT, &ids).await.map_err(fail())?;
+    let (series, points) = counted.into_iter().fold((0, 0), |all, part| (all.0 + part.0, all.1 + part.1));
+    let metrics: Vec<MetricRow> = if points <= POINTS {
+        dialect::read_rows(conn, METRICS, &ids).await
+    } else {
+        let ids = ids.int("most", rows.iter().map(|_| (POINTS / series.max(1)).max(1)));
+        dialect::read_rows(conn, NEWEST, &ids).await
+    }
+    .map_err(fail())?;
     let places: HashMap<i64, usize> = rows.iter().enumerate().map(|(at, row)| (row.0, at)).collect();
     let mut models = rows.into_iter().map(from_row).collect::<Result<Vec<_>>>()?;
     for (id, key, value) in params {

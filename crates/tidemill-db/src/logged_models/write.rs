@@ -1,15 +1,12 @@
 //! Changing logged models. What is logged inside of one (parameters and tags) are observations, written without an
 //! event; its making, its status and its end are in the log.
 
-use std::collections::BTreeMap;
-
 use tidemill_core::Timestamp;
 
 use super::types::{LoggedModelStatus, NewLoggedModel};
 use crate::backend::on;
 use crate::dialect::{self, Rows};
 use crate::models::put_tags;
-use crate::tracking::point::{encode, rank};
 use crate::tracking::{KeyValue, Metric, Stage};
 use crate::{Error, Result, Tx};
 
@@ -73,41 +70,36 @@ impl Tx {
         self.put_logged_model_pairs(TAGS, id, tags).await
     }
 
-    /// Records what was measured on a logged model, of each metric on one dataset in one run the newest; `false` if the
-    /// model is not there. Older points than those that are there change nothing.
+    /// Records what was measured on a logged model, each point once; `false` if the model is not there.
     pub async fn put_logged_model_metrics(&mut self, id: &str, metrics: &[Metric]) -> Result<bool> {
         const SQL: &str =
             "INSERT INTO logged_model_metric ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
-            ON CONFLICT (model_id, key, dataset_name, dataset_digest, run_uuid) DO UPDATE SET
-                step = excluded.step, at = excluded.at, value = excluded.value, is_nan = excluded.is_nan
-            WHERE (excluded.step, excluded.at, COALESCE(excluded.value, 0)) >
-                (logged_model_metric.step, logged_model_metric.at, COALESCE(logged_model_metric.value, 0))";
+            ON CONFLICT DO NOTHING";
         let ctx = self.transact.ctx.clone();
         let Some(row) = self.logged_model_row(id).await? else { return Ok(false) };
-        let mut newest: BTreeMap<(&str, &str, &str, String), &Metric> = BTreeMap::new();
-        for metric in metrics {
-            let (name, digest) = (metric.dataset_name.as_deref(), metric.dataset_digest.as_deref());
-            let run = metric.run_id.map(|run| run.to_string()).unwrap_or_default();
-            let key = (metric.key.as_str(), name.unwrap_or_default(), digest.unwrap_or_default(), run);
-            let known = newest.entry(key).or_insert(metric);
-            let newness = |metric: &Metric| (metric.step, metric.at, rank(encode(metric.value)));
-            if newness(metric) > newness(known) {
-                *known = metric;
-            }
-        }
-        if newest.is_empty() {
+        if metrics.is_empty() {
             return Ok(true);
         }
-        let rows = Rows::new(newest.len())
-            .int("model_id", newest.keys().map(|_| row))
-            .text("key", newest.keys().map(|key| key.0))
-            .text("dataset_name", newest.keys().map(|key| key.1))
-            .text("dataset_digest", newest.keys().map(|key| key.2))
-            .text("run_uuid", newest.keys().map(|key| key.3.as_str()))
-            .int("step", newest.values().map(|metric| metric.step))
-            .int("at", newest.values().map(|metric| metric.at.millis()))
-            .float("value", newest.values().map(|metric| metric.value))
-            .int("is_nan", newest.values().map(|metric| i64::from(metric.value.is_nan())));
+        let runs: Vec<String> = metrics
+            .iter()
+            .map(|metric| metric.run_id.map(|run| run.to_string()).unwrap_or_default())
+            .collect();
+        let rows = Rows::new(metrics.len())
+            .int("model_id", metrics.iter().map(|_| row))
+            .text("key", metrics.iter().map(|metric| metric.key.as_str()))
+            .text(
+                "dataset_name",
+                metrics.iter().map(|metric| metric.dataset_name.as_deref().unwrap_or_default()),
+            )
+            .text(
+                "dataset_digest",
+                metrics.iter().map(|metric| metric.dataset_digest.as_deref().unwrap_or_default()),
+            )
+            .text("run_uuid", runs.iter().map(String::as_str))
+            .int("step", metrics.iter().map(|metric| metric.step))
+            .int("at", metrics.iter().map(|metric| metric.at.millis()))
+            .float("value", metrics.iter().map(|metric| metric.value))
+            .int("is_nan", metrics.iter().map(|metric| i64::from(metric.value.is_nan())));
         dialect::write_rows(self.transact.conn(), SQL, &rows).await.map_err(ctx.fail("record metrics"))?;
         Ok(true)
     }

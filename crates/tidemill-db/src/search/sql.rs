@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Write as _};
 
+use serde::Serialize;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -12,6 +13,9 @@ use sqlx::{AssertSqlSafe, FromRow, Postgres, Sqlite};
 
 use crate::backend::{Conn, Either};
 use crate::search::{Op, Operand, text};
+
+/// Beyond this a list goes as one text: both databases take a limited number of values.
+const LONG: usize = 4096;
 
 /// A statement in the making.
 #[derive(Debug)]
@@ -130,6 +134,9 @@ impl Sql {
     /// A list of bound whole numbers in brackets. It is filled up to a power of two with the last one, so that few
     /// statements must be prepared. It must not be empty.
     pub(crate) fn ints(&mut self, values: &[i64]) -> &mut Self {
+        if values.len() > LONG {
+            return self.long_list(values, "BIGINT");
+        }
         self.list(values, |sql, value| {
             sql.int(*value);
         })
@@ -137,9 +144,22 @@ impl Sql {
 
     /// As [`Self::ints`], of texts.
     pub(crate) fn texts(&mut self, values: &[String]) -> &mut Self {
+        if values.len() > LONG {
+            return self.long_list(values, "TEXT");
+        }
         self.list(values, |sql, value| {
             sql.text(value.as_str());
         })
+    }
+
+    fn long_list(&mut self, values: &[impl Serialize], kind: &'static str) -> &mut Self {
+        let json = serde_json::to_string(values).unwrap_or_default();
+        if self.postgres {
+            self.push("(SELECT CAST(j.value AS ").push(kind).push(") FROM jsonb_array_elements_text(CAST(");
+            self.text(json).push(" AS JSONB)) AS j(value))")
+        } else {
+            self.push("(SELECT value FROM json_each(").text(json).push("))")
+        }
     }
 
     fn list<T>(&mut self, values: &[T], bind: impl Fn(&mut Self, &T)) -> &mut Self {

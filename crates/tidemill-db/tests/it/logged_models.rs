@@ -5,7 +5,7 @@ use tidemill_db::logged_models::{
     DatasetName, LoggedModelOrder, LoggedModelQuery, LoggedModelStatus, NewLoggedModel,
 };
 use tidemill_db::search::{Condition, Field, Op, Operand};
-use tidemill_db::tracking::{KeyValue, Stage};
+use tidemill_db::tracking::{KeyValue, Metric, Stage};
 use tidemill_db::{Db, Error};
 
 use crate::fixture::{Fixture, at, event, on_both};
@@ -16,6 +16,7 @@ on_both!(
     status_and_deletion_are_kept,
     params_and_tags_are_observations,
     metrics_come_with_their_model,
+    points_of_metrics,
     models_are_found_by_run_and_name,
     logged_models_are_searched,
 );
@@ -141,6 +142,36 @@ async fn metrics_come_with_their_model(f: Fixture) {
     assert_eq!(metrics[1].run_id.map(|run| run.to_string()), Some(run));
     assert_eq!(metrics[1].model_id.as_deref(), Some("m-1"));
     assert!(f.db.logged_model("m-2").await.unwrap().unwrap().metrics.is_empty());
+    assert_eq!(f.db.logged_model_experiment("m-2").await.unwrap(), Some(7));
+    assert_eq!(f.db.logged_model_experiment("m-3").await.unwrap(), None);
+}
+
+/// Every point is there, in the order of time; of more than an answer holds the newest of each metric.
+async fn points_of_metrics(f: Fixture) {
+    experiment(&f, 7).await;
+    put(&f.db, &new_model("m-1", 7, 10)).await;
+    let numbers = if f.is_postgres() {
+        "generate_series(1, {last}) n(n)"
+    } else {
+        "(WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {last}) SELECT n FROM n) n"
+    };
+    let insert = |key: &str, last: i64| {
+        let numbers = numbers.replace("{last}", &last.to_string());
+        format!(
+            "INSERT INTO logged_model_metric (model_id, key, dataset_name, dataset_digest, run_uuid, step, at, value, is_nan)
+             SELECT m.id, '{key}', '', '', '', n.n, n.n, 0.5, 0 FROM logged_model m, {numbers} WHERE m.uuid = 'm-1'"
+        )
+    };
+    f.sql(&insert("few", 3)).await;
+    let steps = |metrics: &[Metric], key: &str| {
+        metrics.iter().filter(|metric| metric.key == key).map(|metric| metric.step).collect::<Vec<_>>()
+    };
+    let metrics = f.db.logged_model("m-1").await.unwrap().unwrap().metrics;
+    assert_eq!(steps(&metrics, "few"), [1, 2, 3]);
+    f.sql(&insert("many", 150_000)).await;
+    let metrics = f.db.logged_model("m-1").await.unwrap().unwrap().metrics;
+    assert_eq!(steps(&metrics, "few"), [1, 2, 3]);
+    assert_eq!(steps(&metrics, "many"), (100_001..=150_000).collect::<Vec<i64>>());
 }
 
 async fn models_are_found_by_run_and_name(f: Fixture) {

@@ -9,6 +9,7 @@
     reason = "tests and measuring programs fail where their helpers fail, and print what they find"
 )]
 
+mod access;
 mod artifacts;
 mod causes;
 mod crash;
@@ -27,6 +28,7 @@ mod log;
 mod logged_models;
 mod models;
 mod open;
+mod outcome_tables;
 mod profiles;
 mod records;
 mod removal;

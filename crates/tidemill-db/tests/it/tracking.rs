@@ -246,7 +246,12 @@ async fn metrics_of_logged_models(f: Fixture) {
     let rows = f
         .rows("SELECT dataset_digest || ' ' || step || ' ' || is_nan FROM logged_model_metric ORDER BY 1")
         .await;
-    assert_eq!(rows, [" 2 0", "d 3 1"]);
+    assert_eq!(rows, [" 1 0", " 2 0", "d 1 0", "d 3 1"]);
+    // Of two values at one step and time, in two requests, the first stays.
+    let values = f
+        .rows("SELECT CAST(value AS TEXT) FROM logged_model_metric WHERE dataset_digest = '' ORDER BY step")
+        .await;
+    assert_eq!(values, ["0.1", "0.5"]);
     let unknown = Metric { model_id: Some("m-9".to_owned()), ..metric("m", 9, 1, 1.0) };
     let refused = ingest.log(run, metrics(vec![unknown])).await;
     assert!(matches!(refused, Err(Error::NotFound { what: "logged model", .. })), "{refused:?}");

@@ -6,6 +6,7 @@ use tidemill_db::models::{ModelVersion, RegisteredModel, VersionStage};
 use tidemill_db::tracking::KeyValue;
 
 use super::{PROMPT_TAG, names, no_model};
+use crate::access::{self, Person, Resource};
 use crate::webhooks::Notice;
 use crate::{Error, Registry, Result};
 
@@ -18,6 +19,18 @@ impl Registry {
         tags: &[KeyValue],
         description: Option<&str>,
     ) -> Result<RegisteredModel> {
+        self.create_model_of(actor, name, tags, description, None).await
+    }
+
+    /// As [`Self::create_model`]; whoever made it may manage it.
+    pub async fn create_model_of(
+        &self,
+        actor: &Actor,
+        name: &str,
+        tags: &[KeyValue],
+        description: Option<&str>,
+        maker: Option<&Person>,
+    ) -> Result<RegisteredModel> {
         names::model(name)?;
         tags.iter().try_for_each(names::model_tag)?;
         let prompt = is_prompt(tags);
@@ -29,8 +42,12 @@ impl Registry {
         let model = tx.registered_model(name).await?.ok_or_else(|| no_model(name))?;
         self.notify(&mut tx, &Notice::model_created(name, tags, description.unwrap_or_default(), prompt))
             .await?;
-        self.finish(tx, vec![self.event(actor, EventKind::ModelRegistered { model: name.to_owned() })])
-            .await?;
+        let mut events = vec![self.event(actor, EventKind::ModelRegistered { model: name.to_owned() })];
+        if let Some(maker) = maker {
+            let kind = if prompt { Resource::Prompt } else { Resource::RegisteredModel };
+            events.push(self.event(actor, access::give_to_maker(&mut tx, maker, kind, name).await?));
+        }
+        self.finish(tx, events).await?;
         Ok(model)
     }
 
@@ -53,6 +70,7 @@ impl Registry {
             }
             Err(error) => return Err(error.into()),
         }
+        access::rename_model(&mut tx, name, to).await?;
         let model = tx.registered_model(to).await?.ok_or_else(|| no_model(to))?;
         let renamed = EventKind::ModelRenamed { model: name.to_owned(), to: to.to_owned() };
         self.finish(tx, vec![self.event(actor, renamed)]).await?;
@@ -82,6 +100,7 @@ impl Registry {
         names::model(name)?;
         let mut tx = self.db.begin().await?;
         let aliases = tx.delete_model(name).await?.ok_or_else(|| no_model(name))?;
+        access::forget_model(&mut tx, name).await?;
         let mut events: Vec<_> = aliases
             .into_iter()
             .map(|alias| {
@@ -150,7 +169,7 @@ impl Registry {
 }
 
 /// Whether these tags mark a prompt. Of two tags with one key the later counts.
-pub(super) fn is_prompt(tags: &[KeyValue]) -> bool {
+pub(crate) fn is_prompt(tags: &[KeyValue]) -> bool {
     let last = tags.iter().rev().find(|tag| tag.key == PROMPT_TAG);
     last.is_some_and(|tag| tag.value.eq_ignore_ascii_case("true"))
 }

@@ -64,6 +64,14 @@ impl Owner {
     }
 }
 
+/// The registered model that a source names, where it names one.
+pub fn model_of_source(source: &str) -> Option<String> {
+    match parse(source) {
+        Ok(Source::Registered { name, .. }) => Some(name),
+        _ => None,
+    }
+}
+
 /// Reads a source, and refuses what no owner could make right.
 pub(super) fn parse(source: &str) -> Result<Source> {
     let uri = Uri::new(source);

@@ -5,6 +5,7 @@ pub(crate) mod token;
 use tidemill_db::search::{DatasetSummary, ExperimentSearch, FoundRuns, RunSearch};
 use tidemill_db::tracking::{Experiment, Run, Stage};
 
+use crate::access::Scope;
 use crate::{Error, Registry, Result, filter, validate};
 
 /// The most runs or experiments of one page.
@@ -134,8 +135,18 @@ impl Registry {
 
     /// A page of experiments.
     pub async fn search_experiments(&self, question: &Question) -> Result<Answers<Experiment>> {
+        self.search_experiments_of(question, &Scope::All).await
+    }
+
+    /// A page of the experiments that somebody may see.
+    pub async fn search_experiments_of(
+        &self,
+        question: &Question,
+        seen: &Scope,
+    ) -> Result<Answers<Experiment>> {
         let limit = question.limit()?;
-        let conditions = filter::experiments(&question.filter)?;
+        let mut conditions = filter::experiments(&question.filter)?;
+        conditions.extend(seen.condition("experiment_id"));
         let order = filter::order_experiments(&question.order_by)?;
         let asked = question.asked("experiments");
         let after = token::decode(&asked, &question.page_token)?;

@@ -81,7 +81,7 @@ pub(crate) fn experiment_name(name: &str) -> Result<()> {
 }
 
 /// The number of an experiment; an empty text means the one called `Default`.
-pub(crate) fn experiment_id(text: &str) -> Result<i64> {
+pub fn experiment_id(text: &str) -> Result<i64> {
     if text.is_empty() {
         return Ok(0);
     }

@@ -2,12 +2,13 @@
 
 use axum::extract::State;
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde_json::json;
 use tidemill_db::tracking::KeyValue;
 use tidemill_registry::Result;
 
 use crate::App;
+use crate::access::{self, Caller};
 use crate::mlflow::entity;
 use crate::mlflow::wire::{Answer, Call, Fields, nothing};
 
@@ -44,10 +45,16 @@ pub(super) fn pair(fields: &Fields) -> Result<KeyValue> {
     Ok(KeyValue { key: fields.text("key")?.to_owned(), value: fields.any_text("value")?.to_owned() })
 }
 
-async fn create(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
+async fn create(
+    State(app): State<App>,
+    caller: Option<Extension<Caller>>,
+    Call { fields, actor }: Call,
+) -> Answer {
     let (name, location) = (fields.text("name")?, fields.opt_str("artifact_location")?);
     let tags = pairs(&fields, "tags")?;
-    let id = app.registry().create_experiment(&actor, name, location, tags).await?;
+    let maker = caller.as_ref().and_then(|caller| caller.person());
+    let id = app.registry().create_experiment_of(&actor, name, location, tags, maker).await?;
+    access::forget(&app);
     Ok(Json(json!({"experiment_id": id.to_string()})))
 }
 

@@ -11,15 +11,17 @@ use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Method, Request, header};
+use axum::http::{Method, Request, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::routing::post;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use http_body_util::BodyExt as _;
 use serde_json::{Map, Value, json};
 use tidemill_core::Actor;
 use tower::ServiceExt as _;
 
 use crate::App;
+use crate::access::{self, Caller};
 use crate::mlflow::wire::{Answer, Call};
 use parse::{Document, Operation};
 use select::Asked;
@@ -37,18 +39,30 @@ pub(super) fn routes_3() -> Router<App> {
 /// Paths of the root.
 pub(super) fn routes_root() -> Router<App> {
     let routes = Arc::new(OnceLock::new());
-    let handler = move |State(app): State<App>, call: Call| answer(app, call, Arc::clone(&routes));
+    let handler = move |State(app): State<App>, caller: Option<Extension<Caller>>, call: Call| {
+        answer(app, caller.map(|Extension(caller)| caller), call, Arc::clone(&routes))
+    };
     Router::new().route("/graphql", post(handler))
 }
 
-async fn answer(app: App, call: Call, routes: Arc<OnceLock<Router>>) -> Answer {
-    let routes = routes.get_or_init(|| super::routes_2().with_state(app)).clone();
-    let inside = Inside { routes, actor: call.actor.clone() };
+async fn answer(app: App, caller: Option<Caller>, call: Call, routes: Arc<OnceLock<Router>>) -> Answer {
+    let routes = routes.get_or_init(|| inner_routes(&app)).clone();
+    let inside = Inside { routes, actor: call.actor.clone(), caller };
     // Errors are part of a good answer; the pages read nothing else.
     Ok(Json(match run(&inside, &call).await {
         Ok(data) => json!({"data": data, "errors": null}),
         Err(error) => json!({"data": null, "errors": [error]}),
     }))
+}
+
+/// Each request to a route of ours passes the gate on its own.
+fn inner_routes(app: &App) -> Router {
+    let routes = super::routes_2();
+    let routes = match app.config().access {
+        Some(_) => routes.layer(from_fn_with_state(app.clone(), access::gate)),
+        None => routes,
+    };
+    routes.with_state(app.clone())
 }
 
 async fn run(inside: &Inside, call: &Call) -> Result<Value, String> {
@@ -103,6 +117,7 @@ fn variables(operation: &Operation, given: Option<&Value>) -> Result<Map<String,
 struct Inside {
     routes: Router,
     actor: Actor,
+    caller: Option<Caller>,
 }
 
 /// What a route answered: its JSON, or the error of its envelope.
@@ -186,10 +201,16 @@ impl Inside {
     async fn ask(&self, request: Result<Request<Body>, axum::http::Error>) -> Result<Rest, String> {
         let mut request = request.map_err(|error| error.to_string())?;
         request.extensions_mut().insert(self.actor.clone());
+        if let Some(caller) = &self.caller {
+            request.extensions_mut().insert(caller.clone());
+        }
         let response = match self.routes.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
+        if response.status() == StatusCode::FORBIDDEN {
+            return Ok(Err(json!({"error_code": "PERMISSION_DENIED", "message": "Permission denied"})));
+        }
         let good = response.status().is_success();
         let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
         let body: Value = serde_json::from_slice(&body)

@@ -15,6 +15,7 @@ mod logging;
 mod metrics;
 mod models;
 mod pages;
+mod people;
 mod runs;
 mod search;
 mod traces;
@@ -28,8 +29,9 @@ use axum::Router;
 
 use crate::App;
 
+pub(crate) use artifacts::{path_after, target};
 pub(crate) use failure::Failure;
-pub(crate) use wire::json_marks;
+pub(crate) use wire::{Fields, Read, json_marks, read_fields};
 
 /// Whether a metric says what the machine was like, not the model: MLflow's system metrics.
 pub(crate) fn is_system(key: &str) -> bool {
@@ -73,6 +75,7 @@ fn routes_2() -> Router<App> {
         .merge(metrics::routes_2())
         .merge(models::routes_2())
         .merge(pages::routes_2())
+        .merge(people::routes_2())
         .merge(runs::routes_2())
         .merge(search::routes_2())
         .merge(traces::routes_2())
@@ -90,6 +93,7 @@ fn routes_3() -> Router<App> {
         .merge(metrics::routes_3())
         .merge(models::routes_3())
         .merge(pages::routes_3())
+        .merge(people::routes_3())
         .merge(runs::routes_3())
         .merge(search::routes_3())
         .merge(traces::routes_3())

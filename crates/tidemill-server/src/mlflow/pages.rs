@@ -1,4 +1,4 @@
-//! What MLflow's web pages and its client ask for besides: what the server offers, telemetry, gateway, assistant, users.
+//! What MLflow's web pages and its client ask for besides: what the server offers, telemetry, gateway, assistant.
 
 use axum::http::HeaderMap;
 use axum::routing::get;
@@ -12,9 +12,7 @@ use crate::mlflow::wire::Answer;
 
 /// Paths below `/api/2.0`.
 pub(super) fn routes_2() -> Router<App> {
-    Router::new()
-        .route("/mlflow/gateway-proxy", get(gateway).post(no_gateway))
-        .route("/mlflow/users/current", get(no_users))
+    Router::new().route("/mlflow/gateway-proxy", get(gateway).post(no_gateway))
 }
 
 /// Paths below `/api/3.0`.
@@ -94,9 +92,4 @@ async fn gateway() -> Json<Value> {
 
 async fn no_gateway() -> Answer {
     Err(Error::new(Code::EndpointNotFound, "This server has no AI gateway.").into())
-}
-
-/// The pages take this for a server without accounts.
-async fn no_users() -> Answer {
-    Err(Error::new(Code::EndpointNotFound, "This server has no user accounts.").into())
 }

@@ -3,13 +3,15 @@
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use futures::stream;
 use tidemill_db::search::DatasetSummary;
 use tidemill_db::tracking::Run;
+use tidemill_registry::access::Scope;
 use tidemill_registry::{Question, Result, View};
 
 use crate::App;
+use crate::access::Seen;
 use crate::mlflow::entity::{self, Object};
 use crate::mlflow::failure::Failure;
 use crate::mlflow::list;
@@ -46,7 +48,11 @@ fn view(fields: &Fields, name: &str) -> Result<View> {
     })
 }
 
-async fn experiments(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
+async fn experiments(
+    State(app): State<App>,
+    seen: Option<Extension<Seen>>,
+    Call { fields, .. }: Call,
+) -> Answer {
     let question = Question {
         experiments: Vec::new(),
         filter: fields.any_text("filter")?.to_owned(),
@@ -55,7 +61,8 @@ async fn experiments(State(app): State<App>, Call { fields, .. }: Call) -> Answe
         max_results: fields.opt_int("max_results")?.unwrap_or_default(),
         page_token: fields.any_text("page_token")?.to_owned(),
     };
-    let found = app.registry().search_experiments(&question).await?;
+    let seen = seen.and_then(|Extension(seen)| seen.experiments).unwrap_or(Scope::All);
+    let found = app.registry().search_experiments_of(&question, &seen).await?;
     let answer = Object::default()
         .list("experiments", found.items.iter().map(entity::experiment))
         .opt("next_page_token", found.next_page_token);

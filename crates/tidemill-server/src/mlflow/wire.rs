@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use serde_json::{Map, Value};
 use tidemill_core::Actor;
@@ -149,32 +150,53 @@ impl FromRequest<App> for Call {
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
         let actor = parts.extensions.get::<Actor>().cloned().unwrap_or_else(|| Actor::user("anonymous"));
-        let path: Vec<(String, String)> = RawPathParams::from_request_parts(&mut parts, app)
-            .await
-            .map(|params| params.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
-            .unwrap_or_default();
-        let mut fields = if parts.method == Method::GET {
-            Fields::from_query(parts.uri.query().unwrap_or_default())
-        } else {
-            let (method, is_json) = (parts.method.clone(), is_json(&parts.headers));
-            let body = read_body(Request::from_parts(parts, body), app).await?;
-            if method == Method::POST && !is_json {
-                return Err(not_json());
-            }
-            let room = room_for_tree(app, &body)?;
-            Fields { room, ..Fields::from_body(&body)? }
+        let fields = match parts.extensions.remove::<Read>() {
+            Some(Read(fields)) => fields,
+            None => read_fields(parts, body, app).await?,
         };
-        for (key, value) in path {
-            fields.values.insert(key, Value::String(value));
-        }
-        if fields.values.iter().any(|(key, value)| key.contains(NUL) || has_nul(value)) {
-            return Err(nul().into());
-        }
         Ok(Self { fields, actor })
     }
 }
 
+/// The fields of a request that were read before its handler runs: what was permitted is what is done.
+#[derive(Clone, Debug)]
+pub(crate) struct Read(pub(crate) Fields);
+
+/// The fields of a request: of its query or its JSON body, and the parameters of its path.
+pub(crate) async fn read_fields(mut parts: Parts, body: Body, app: &App) -> Result<Fields, Failure> {
+    let path = Fields::of_path(&mut parts, app).await;
+    let mut fields = if parts.method == Method::GET {
+        Fields::from_query(parts.uri.query().unwrap_or_default())
+    } else {
+        let (method, is_json) = (parts.method.clone(), is_json(&parts.headers));
+        let body = read_body(Request::from_parts(parts, body), app).await?;
+        if method == Method::POST && !is_json {
+            return Err(not_json());
+        }
+        let room = room_for_tree(app, &body)?;
+        Fields { room, ..Fields::from_body(&body)? }
+    };
+    fields.values.extend(path.values);
+    if fields.values.iter().any(|(key, value)| key.contains(NUL) || has_nul(value)) {
+        return Err(nul().into());
+    }
+    Ok(fields)
+}
+
 impl Fields {
+    /// The parameters of a request's path alone.
+    pub(crate) async fn of_path(parts: &mut Parts, app: &App) -> Self {
+        let params = RawPathParams::from_request_parts(parts, app).await;
+        let pair = |(key, value): (&str, &str)| (key.to_owned(), Value::String(value.to_owned()));
+        let values = params.map(|params| params.iter().map(pair).collect()).unwrap_or_default();
+        Self { values, ..Self::default() }
+    }
+
+    /// Puts a list of texts in the place of what is there.
+    pub(crate) fn set_strings(&mut self, name: &str, texts: Vec<String>) {
+        self.values.insert(name.to_owned(), texts.into_iter().map(Value::String).collect());
+    }
+
     /// From a query string.
     pub(crate) fn from_query(query: &str) -> Self {
         let mut values = Map::new();

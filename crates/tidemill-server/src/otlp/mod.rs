@@ -28,9 +28,9 @@ use crate::app::CROWDED;
 use crate::mlflow::Failure;
 
 /// The header that names the experiment.
-const EXPERIMENT: &str = "x-mlflow-experiment-id";
+pub(crate) const EXPERIMENT: &str = "x-mlflow-experiment-id";
 /// The header that names a run to link the traces to.
-const RUN: &str = "x-mlflow-run-id";
+pub(crate) const RUN: &str = "x-mlflow-run-id";
 /// Bodies above this size are decoded on a thread of their own.
 const LARGE: usize = 64 << 10;
 

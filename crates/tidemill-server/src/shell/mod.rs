@@ -2,7 +2,7 @@
 //!
 //! 1. it gets a name ([`RequestId`]) and a record;
 //! 2. the `Host` and `Origin` headers are looked at ([`Origins`]);
-//! 3. who it comes from is found out ([`Token`]);
+//! 3. who it comes from is found out ([`Token`], or a user's password);
 //! 4. it takes one of the places for requests in flight, and memory for its body, or is told to come back;
 //! 5. its handler runs; a panic there becomes an answer;
 //! 6. headers that protect browsers are set, and the record is closed.
@@ -19,39 +19,49 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::HttpBody as _;
+use axum::body::HttpBody;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
+use hyper::body::Incoming;
 use tidemill_core::{Actor, ActorKind};
 use tidemill_registry::Error;
+use tidemill_serve::oip::{Direct, Wanted};
 use tracing::Instrument as _;
 
+use crate::access::{self, Caller};
 use crate::{App, ui};
 use body::{Counted, Patient};
 use record::Record;
 
 pub use origins::Origins;
 pub(crate) use origins::is_same;
+pub(crate) use refuse::{error as refusal, is_ours};
 pub(crate) use request_id::RequestId;
 pub use token::Token;
-pub(crate) use token::{NOBODY, user_name};
+pub(crate) use token::{Credentials, NOBODY, user_name};
 
 /// Puts the shell around all routes.
 pub(crate) fn around(app: &App, router: Router<App>) -> Router {
-    router
+    let router = router
         .fallback(async |request: Request| {
             ui::no_route(&request).unwrap_or_else(|| refuse::no_route(request.uri().path()))
         })
         .method_not_allowed_fallback(async |request: Request| {
             refuse::no_method(request.uri().path(), request.method())
-        })
+        });
+    let router = match app.config().access {
+        Some(_) => router.layer(from_fn_with_state(app.clone(), access::gate)),
+        None => router,
+    };
+    router
         .layer(DefaultBodyLimit::max(app.config().json_limit))
         .layer(from_fn_with_state(app.clone(), pass))
         .with_state(app.clone())
@@ -63,13 +73,48 @@ pub(crate) struct Unknown;
 
 /// One request on its way through.
 async fn pass(State(app): State<App>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
     let begun = Instant::now();
     let id = RequestId::of(request.headers());
-    let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
+    let span =
+        tracing::info_span!("request", request.id = %id, http.method = %request.method(), http.route = route);
+    let stall = app.config().stall_timeout;
+    let run = |request: Request| next.run(request.map(|body| Patient::wrap(body, stall)));
+    through(app, route.into(), (id, begun), request, run).instrument(span).await
+}
+
+/// An inference on its way through, past the routes. It is too short for a span of its own: what goes wrong names the request.
+pub(crate) async fn pass_direct(
+    app: App,
+    direct: Direct,
+    wanted: Wanted,
+    request: hyper::Request<Incoming>,
+) -> Response {
+    let begun = Instant::now();
+    let id = RequestId::of(request.headers());
+    let (stall, route) = (app.config().stall_timeout, Direct::route(&wanted));
+    let run = move |request: hyper::Request<Incoming>| async move {
+        let (head, body) = request.into_parts();
+        direct.answer(wanted, &head.headers, Patient::new(body, stall)).await
+    };
+    through(app, route.into(), (id, begun), request, run).await
+}
+
+/// What holds for every request, whichever way it goes.
+async fn through<B, F>(
+    app: App,
+    route: Cow<'static, str>,
+    (id, begun): (RequestId, Instant),
+    request: hyper::Request<B>,
+    run: impl FnOnce(hyper::Request<B>) -> F,
+) -> Response
+where
+    B: HttpBody,
+    F: Future<Output = Response>,
+{
     let method = request.method().clone();
     let page = app.config().origins.allowed(request.headers());
-    let span = tracing::info_span!("request", request.id = %id, http.method = %method, http.route = route);
-    let mut response = answer(&app, &id, request, next).instrument(span).await;
+    let mut response = answer(&app, &id, request, run).await;
 
     finish_headers(response.headers_mut(), &id, page);
     let record = Record { app, id, method, route, status: response.status(), begun };
@@ -82,7 +127,16 @@ async fn pass(State(app): State<App>, request: Request, next: Next) -> Response 
     }
 }
 
-async fn answer(app: &App, id: &RequestId, mut request: Request, next: Next) -> Response {
+async fn answer<B, F>(
+    app: &App,
+    id: &RequestId,
+    mut request: hyper::Request<B>,
+    run: impl FnOnce(hyper::Request<B>) -> F,
+) -> Response
+where
+    B: HttpBody,
+    F: Future<Output = Response>,
+{
     let path = request.uri().path();
     let config = app.config();
     if let Err(why) = config.origins.check(request.method(), path, request.headers()) {
@@ -94,11 +148,12 @@ async fn answer(app: &App, id: &RequestId, mut request: Request, next: Next) -> 
     }
     // Probes must work without a secret, and also when everything is busy.
     let probe = matches!(path, "/health" | "/version");
-    let token = if probe || ui::is_open(path) { None } else { config.token.as_ref() };
-    let known = token::actor(token, &config.user, request.headers()).or_else(|| {
-        let now = app.registry().clock().now();
-        ui::actor(token?, request.method(), path, request.headers(), now)
-    });
+    let open = probe || ui::is_open(path);
+    let known = match identify(app, &mut request, open).await {
+        Ok(known) => known,
+        Err(error) => return refuse::error(request.uri().path(), error),
+    };
+    let path = request.uri().path();
     let actor = match known {
         Some(actor) => actor,
         // Those who call webhooks sign with a secret of the trigger instead, which its handler checks.
@@ -109,7 +164,7 @@ async fn answer(app: &App, id: &RequestId, mut request: Request, next: Next) -> 
         None if ui::is_page(request.method(), path, request.headers()) => {
             return ui::to_sign_in(request.uri());
         }
-        None => return refuse::unauthenticated(path),
+        None => return refuse::unauthenticated(path, config.access.is_some()),
     };
     let path = request.uri().path();
     // PostgreSQL cannot keep this character, so no statement may be asked for it. MLflow's routes look for it themselves.
@@ -134,20 +189,49 @@ async fn answer(app: &App, id: &RequestId, mut request: Request, next: Next) -> 
     let path = path.to_owned();
     request.extensions_mut().insert(actor);
     request.extensions_mut().insert(id.clone());
-    let request = request.map(|body| Patient::wrap(body, config.stall_timeout));
-    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+    match AssertUnwindSafe(run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(panic) => {
             let said = panic.downcast_ref::<String>().map(String::as_str);
             let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("nothing");
-            tracing::error!(panic = said, "a handler panicked");
+            tracing::error!(panic = said, request.id = %id, "a handler panicked");
             refuse::broken(&path)
         }
     }
 }
 
+/// Who sends a request, or nobody whom we know. What a server with users has to know of them goes with the request.
+async fn identify<B>(app: &App, request: &mut hyper::Request<B>, open: bool) -> Result<Option<Actor>, Error> {
+    let (config, path) = (app.config(), request.uri().path());
+    let to_hook = path.starts_with("/hooks/");
+    let Some(access) = config.access.as_ref().filter(|_| !open) else {
+        let token = if open { None } else { config.token.as_ref() };
+        let known = token::actor(token, &config.user, request.headers()).or_else(|| {
+            let now = app.registry().clock().now();
+            ui::actor(token?, request.method(), path, request.headers(), now)
+        });
+        if config.access.is_some() {
+            request.extensions_mut().insert(Caller::Server);
+        }
+        return Ok(known);
+    };
+    let caller = access::find(app, access, (request.method(), path), request.headers()).await?;
+    let known = caller.as_ref().map(Caller::actor);
+    // Whoever may not do everything signs what they send to a webhook, as somebody unknown does.
+    if to_hook && caller.as_ref().is_some_and(|caller| !caller.is_admin()) {
+        request.extensions_mut().insert(Unknown);
+    }
+    match caller {
+        Some(caller) => drop(request.extensions_mut().insert(caller)),
+        // Its handler asks for a signature.
+        None if to_hook => drop(request.extensions_mut().insert(Caller::Server)),
+        None => {}
+    }
+    Ok(known)
+}
+
 /// How much of a request's body will be in memory at most. Artifacts go to the disk as they come.
-fn kept_bytes(request: &Request, limit: usize) -> usize {
+fn kept_bytes<B: HttpBody>(request: &hyper::Request<B>, limit: usize) -> usize {
     if request.method() == Method::PUT && request.uri().path().contains("/mlflow-artifacts/") {
         return 0;
     }

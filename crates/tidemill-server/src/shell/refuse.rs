@@ -9,13 +9,13 @@ use crate::app::CROWDED;
 use crate::mlflow::Failure;
 
 /// Whether a path belongs to our own API; all else speaks MLflow's language.
-pub(super) fn is_ours(path: &str) -> bool {
+pub(crate) fn is_ours(path: &str) -> bool {
     path.starts_with("/hooks/")
         || path.strip_prefix("/api/v1").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// An error in the form that belongs to the path.
-pub(super) fn error(path: &str, error: Error) -> Response {
+pub(crate) fn error(path: &str, error: Error) -> Response {
     if is_ours(path) { Problem::from(error).into_response() } else { Failure(error).into_response() }
 }
 
@@ -28,16 +28,19 @@ pub(super) fn forbidden(path: &str, why: &'static str) -> Response {
 }
 
 /// Nobody whom we know. Text for MLflow's client, which shows it as it is.
-pub(super) fn unauthenticated(path: &str) -> Response {
-    const WHY: &str = "You are not authenticated. Please set MLFLOW_TRACKING_TOKEN to the server's token, or \
+pub(super) fn unauthenticated(path: &str, users: bool) -> Response {
+    const TOKEN: &str = "You are not authenticated. Please set MLFLOW_TRACKING_TOKEN to the server's token, or \
         MLFLOW_TRACKING_USERNAME to your name and MLFLOW_TRACKING_PASSWORD to the token.";
-    let mut response = if is_ours(path) {
-        let why = "the request carries no valid token";
-        Problem::from(Error::new(Code::Unauthenticated, why))
+    const USERS: &str = "You are not authenticated. Please set MLFLOW_TRACKING_USERNAME to your name and \
+        MLFLOW_TRACKING_PASSWORD to your password.";
+    let mut response = match (is_ours(path), users) {
+        (true, false) => Problem::from(Error::new(Code::Unauthenticated, "the request carries no valid token"))
             .hint("send `Authorization: Bearer TOKEN`, or Basic with any user name and the token as password")
-            .into_response()
-    } else {
-        (StatusCode::UNAUTHORIZED, WHY).into_response()
+            .into_response(),
+        (true, true) => Problem::from(Error::new(Code::Unauthenticated, "nobody with a valid password sent the request"))
+            .hint("send `Authorization: Basic` with your user name and password, or `Bearer` with the server's token")
+            .into_response(),
+        (false, _) => (StatusCode::UNAUTHORIZED, if users { USERS } else { TOKEN }).into_response(),
     };
     for scheme in ["Basic realm=\"mlflow\"", "Bearer realm=\"tidemill\""] {
         response.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));

@@ -46,15 +46,22 @@ impl fmt::Debug for Token {
 pub(crate) const NOBODY: &str = "anonymous";
 
 /// What an `Authorization` header says.
-enum Credentials {
+pub(crate) enum Credentials {
     Bearer(String),
     Basic { user: String, password: String },
 }
 
+impl Credentials {
+    /// Of a request; nothing where there are none, or none that are understood.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(header::AUTHORIZATION)?;
+        credentials(value.to_str().ok()?)
+    }
+}
+
 /// Who sends a request, or nobody whom we know. Without a token everybody may, and a user name is believed; whoever gives none is `user`.
 pub(super) fn actor(token: Option<&Token>, user: &str, headers: &HeaderMap) -> Option<Actor> {
-    let given =
-        headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(credentials);
+    let given = Credentials::of(headers);
     let knows = |secret: &str| token.is_none_or(|token| token.matches(secret));
     match given {
         Some(Credentials::Bearer(secret)) if knows(&secret) => {

@@ -61,11 +61,11 @@ fn verify(key: &[u8], text: &str, signature: &str) -> bool {
     mac(key, text).is_some_and(|mac| mac.verify_slice(&signature).is_ok())
 }
 
-/// The cookie of somebody who has just shown the token.
-pub(super) fn begin(token: &Token, name: &str, now: Timestamp, secure: bool) -> String {
+/// The cookie of somebody who has just shown the secret that `key` was made of.
+pub(super) fn begin(key: &[u8], name: &str, now: Timestamp, secure: bool) -> String {
     let until = now.millis().saturating_add(LENGTH);
     let name = URL_SAFE_NO_PAD.encode(name);
-    let signature = sign(token.key(), &format!("session\n{name}\n{until}"));
+    let signature = sign(key, &format!("session\n{name}\n{until}"));
     let secure = if secure { "; Secure" } else { "" };
     let age = LENGTH / 1000;
     format!("{COOKIE}={name}.{until}.{signature}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}")
@@ -76,8 +76,7 @@ pub(super) fn end() -> String {
     format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")
 }
 
-/// Whom a cookie stands for. It counts for looking at things, and for the forms of our pages, which carry a token of their
-/// own; programs that change something send the server's token.
+/// Whom a cookie stands for, where the server has a token and no users.
 pub(crate) fn actor(
     token: &Token,
     method: &Method,
@@ -85,6 +84,34 @@ pub(crate) fn actor(
     headers: &HeaderMap,
     now: Timestamp,
 ) -> Option<Actor> {
+    let claim = claim(method, path, headers).filter(|claim| claim.holds(token.key(), now))?;
+    Some(Actor::user(claim.name))
+}
+
+/// Whom a cookie says that it stands for.
+pub(crate) struct Claim {
+    name: String,
+    /// What was signed.
+    text: String,
+    until: i64,
+    signature: String,
+}
+
+impl Claim {
+    /// The name, which anybody can write.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the server wrote it with this key, and it still counts.
+    pub(crate) fn holds(&self, key: &[u8], now: Timestamp) -> bool {
+        verify(key, &self.text, &self.signature) && self.until > now.millis()
+    }
+}
+
+/// What a cookie says. It counts for looking at things, and for the forms of our pages, which carry a token of their own; programs
+/// that change something sign in with each request.
+pub(crate) fn claim(method: &Method, path: &str, headers: &HeaderMap) -> Option<Claim> {
     if !(matches!(*method, Method::GET | Method::HEAD) || path.starts_with("/ui/")) {
         return None;
     }
@@ -93,10 +120,12 @@ pub(crate) fn actor(
     let value = pairs.find(|(name, _)| *name == COOKIE)?.1;
     let mut parts = value.splitn(3, '.');
     let (name, until, signature) = (parts.next()?, parts.next()?, parts.next()?);
-    let whole = verify(token.key(), &format!("session\n{name}\n{until}"), signature);
-    let lasts = until.parse::<i64>().is_ok_and(|until| until > now.millis());
-    let name = String::from_utf8(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?;
-    (whole && lasts).then(|| Actor::user(name))
+    Some(Claim {
+        text: format!("session\n{name}\n{until}"),
+        name: String::from_utf8(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?,
+        until: until.parse().ok()?,
+        signature: signature.to_owned(),
+    })
 }
 
 /// Whether a form was sent from a page of this very server. The shell takes origins of the same machine as well, which is
@@ -127,7 +156,7 @@ mod tests {
     #[test]
     fn a_cookie_counts_until_it_ends_and_for_pages_only() {
         let (token, other) = (Token::new("s3cret"), Token::new("s3cre"));
-        let cookie = begin(&token, "Ada; x=1", Timestamp::from_millis(1000), false);
+        let cookie = begin(token.key(), "Ada; x=1", Timestamp::from_millis(1000), false);
         assert!(cookie.contains("HttpOnly; SameSite=Strict") && !cookie.contains("s3cret"), "{cookie}");
         assert_eq!(who(&token, &cookie, &Method::GET, "/", 2000).as_deref(), Some("user:Ada; x=1"));
         assert_eq!(who(&token, &cookie, &Method::POST, "/ui/logout", 2000).as_deref(), Some("user:Ada; x=1"));

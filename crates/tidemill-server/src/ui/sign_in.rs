@@ -16,24 +16,32 @@ use crate::App;
 
 /// The page that asks for the token.
 pub(super) async fn page(ask: Ask) -> Made {
-    Ok(form(&ask.csrf(), ask.get("next").unwrap_or("/"), ""))
+    let users = ask.app.config().access.is_some();
+    Ok(form(users, &ask.csrf(), ask.get("next").unwrap_or("/"), ""))
 }
 
-fn form(token: &str, next: &str, error: &str) -> Page {
+fn form(users: bool, token: &str, next: &str, error: &str) -> Page {
+    let (name, secret) =
+        if users { ("Your name", "Your password") } else { ("Your name, for the log", "The server's token") };
     let form = Form {
         action: "/ui/login".into(),
         label: "Sign in".into(),
         token: token.into(),
         fields: vec![
-            Field::new("name", "Your name, for the log", "text"),
-            Field::new("secret", "The server's token", "password"),
+            Field::new("name", name, "text"),
+            Field::new("secret", secret, "password"),
             Field { value: next.into(), ..Field::new("next", "", "hidden") },
         ],
         button: "Sign in".into(),
         error: error.into(),
     };
-    let lead = "This server was started with --auth-token-file. Whoever knows what is in that file may look at everything \
-        and change it; what you change is recorded under your name.";
+    let lead = if users {
+        "This server was started with --users. You may look at what was permitted to you; what you change is recorded under \
+            your name."
+    } else {
+        "This server was started with --auth-token-file. Whoever knows what is in that file may look at everything \
+            and change it; what you change is recorded under your name."
+    };
     Page { title: "Sign in".into(), lead: lead.into(), blocks: vec![Block::Form(form)], ..Page::default() }
 }
 
@@ -109,22 +117,30 @@ pub(super) async fn sign_in(sent: Sent) -> Response {
         Err(error) => return answer::answer(&sent.shown, Err(error)),
     };
     let next = own_address(value(&fields, "next"));
-    match &sent.app.config().token {
-        None => see(next),
-        Some(token) if token.matches(value(&fields, "secret")) => {
-            let proto = sent.headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
-            let name = crate::shell::user_name(value(&fields, "name"));
-            let now = sent.app.registry().clock().now();
-            see_with(next, &session::begin(token, &name, now, proto == Some("https")))
+    let (given, secret) = (value(&fields, "name"), value(&fields, "secret"));
+    let config = sent.app.config();
+    let begin = |key: &[u8], name: &str| {
+        let proto = sent.headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+        let now = sent.app.registry().clock().now();
+        see_with(next, &session::begin(key, name, now, proto == Some("https")))
+    };
+    let wrong = match (&config.access, &config.token) {
+        (Some(access), _) => match access.sign_in(given, secret).await {
+            Ok(Some(person)) => return begin(person.session_key(), &person.name),
+            Ok(None) => "that is not a user's name with their password",
+            Err(error) => return answer::answer(&sent.shown, Err(error)),
+        },
+        (None, None) => return see(next),
+        (None, Some(token)) if token.matches(secret) => {
+            return begin(token.key(), &crate::shell::user_name(given));
         }
-        Some(_) => {
-            tracing::warn!("refused a token on the sign-in page");
-            let page = form(&sent.shown.viewer.csrf, next, "that is not the server's token");
-            let mut response = answer::html(&sent.shown, StatusCode::FORBIDDEN, &page);
-            answer::guard(response.headers_mut());
-            response
-        }
-    }
+        (None, Some(_)) => "that is not the server's token",
+    };
+    tracing::warn!("refused to sign somebody in on the sign-in page");
+    let page = form(config.access.is_some(), &sent.shown.viewer.csrf, next, wrong);
+    let mut response = answer::html(&sent.shown, StatusCode::FORBIDDEN, &page);
+    answer::guard(response.headers_mut());
+    response
 }
 
 /// Where to go after signing in: somewhere on this server, whatever the address says.

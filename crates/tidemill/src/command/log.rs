@@ -327,6 +327,15 @@ fn describe_tracked(kind: &EventKind) -> String {
             format!("{} of experiment {experiment}", plural(*traces, "trace"))
         }
         EventKind::WebhookChanged { webhook, change } => format!("{webhook}: {change}"),
+        EventKind::UserChanged { user, change } => format!("{user}: {change}"),
+        EventKind::RoleChanged { role, workspace, change } => format!("{role} in {workspace}: {change}"),
+        EventKind::RoleAssigned { role, user, assigned } => {
+            format!("{user} {} {role}", if *assigned { "got" } else { "lost" })
+        }
+        EventKind::PermissionChanged { holder, resource, pattern, permission } => match permission {
+            Some(permission) => format!("{holder}: {permission} on {resource} {pattern}"),
+            None => format!("{holder}: nothing of its own on {resource} {pattern}"),
+        },
         EventKind::EvaluationDatasetChanged { dataset, change } => format!("{dataset}: {change}"),
         EventKind::TrackingImported { from, runs, versions } => {
             format!("{} and {} from {from}", plural(*runs, "run"), plural(*versions, "version"))
@@ -345,6 +354,22 @@ fn describe_tracked(kind: &EventKind) -> String {
         | EventKind::OutcomesUnmatched { endpoint, outcomes }
         | EventKind::OutcomesRemoved { endpoint, outcomes } => {
             format!("{endpoint}: {}", plural(*outcomes, "outcome"))
+        }
+        EventKind::OutcomesRead(of) => format!(
+            "{}: {} of {}@{}: {} joined, {} late, {} duplicate, {} unmatched, {} waiting, {} known",
+            of.endpoint,
+            plural(of.rows, "row"),
+            of.dataset,
+            of.version,
+            of.matched,
+            of.late,
+            of.duplicate,
+            of.unmatched,
+            of.waiting,
+            of.known
+        ),
+        EventKind::OutcomesRefused { endpoint, dataset, version, why } => {
+            format!("{endpoint}: {dataset}@{version}: {why}")
         }
         EventKind::OutcomesJoined { endpoint, matched, late, duplicate, corrected } => {
             let corrected = corrected.map(|corrected| format!(", {corrected} corrected")).unwrap_or_default();

@@ -5,10 +5,12 @@ mod ledger;
 mod listen;
 pub(super) mod lock;
 mod models;
+mod outcomes;
 pub(super) mod secret;
 mod serving;
 mod stepped;
 mod triggers;
+mod users;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -26,7 +28,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::reason;
-use crate::cli::{GatewayOptions, Global, Listening, Serve, Up};
+use crate::cli::{GatewayOptions, Global, Listening, Serve, Up, UserOptions};
 use crate::failure::{Exit, Failure};
 use crate::home::Home;
 use crate::output::{Console, STRONG};
@@ -48,7 +50,7 @@ pub(crate) fn run(args: &Up, global: &Global, console: &Console) -> anyhow::Resu
         config.webhook_reach = reach;
         config.mlflow_pages = pages;
     };
-    start((&args.listening, &args.gateway), home, Models::Registry, change, console)
+    start((&args.listening, &args.gateway, Some(&args.users)), home, Models::Registry, change, console)
 }
 
 /// Only the gateway.
@@ -62,18 +64,23 @@ pub(crate) fn serve_alone(args: &Serve, global: &Global, console: &Console) -> a
         Models::Folders(_) | Models::Server(_) => home.inside("serve")?,
     };
     let change = |config: &mut Config| config.only_serving = true;
-    start((&args.listening, &args.gateway), home, models, change, console)
+    start((&args.listening, &args.gateway, None), home, models, change, console)
 }
 
+/// How a server is started: where it listens, how it predicts, and whom it knows by name.
+type Started<'a> = (&'a Listening, &'a GatewayOptions, Option<&'a UserOptions>);
+
 fn start(
-    (listening, options): (&Listening, &GatewayOptions),
+    (listening, options, users): Started<'_>,
     home: Home,
     models: Models,
     change: impl FnOnce(&mut Config),
     console: &Console,
 ) -> anyhow::Result<()> {
     let token = listening.auth_token_file.as_deref().map(|file| secret::read(file, console)).transpose()?;
-    let addresses = guarded(&listening.listen, token.is_some())?;
+    users::check(users, options.grpc.is_some(), token.is_some())?;
+    let asks = token.is_some() || users.is_some_and(|users| users.users);
+    let addresses = guarded(&listening.listen, asks)?;
     let grpc = options.grpc.as_deref().map(|listen| guarded(listen, token.is_some())).transpose()?;
     home.make()?;
     let scratch = scratch(&home)?;
@@ -89,7 +96,7 @@ fn start(
 
     let runtime = runtime()?;
     let at = (addresses.as_slice(), grpc.as_deref());
-    let served = runtime.block_on(serve((listening, options), config, &home, models, at, console));
+    let served = runtime.block_on(serve((listening, options, users), config, &home, models, at, console));
     // What blocking work still runs has nobody left to tell.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     // It is empty, or holds bodies whose senders were told that they were not taken.
@@ -98,7 +105,7 @@ fn start(
 }
 
 async fn serve(
-    (listening, options): (&Listening, &GatewayOptions),
+    (listening, options, users): Started<'_>,
     mut config: Config,
     home: &Home,
     models: Models,
@@ -111,13 +118,16 @@ async fn serve(
     let address = listener.local_addr().context("cannot tell the address")?;
     let url = format!("http://{address}");
     if let Some(lock) = &lock {
-        lock.note(&url, config.token.is_some())?;
+        lock.note(&url, config.token.is_some() || users.is_some_and(|users| users.users))?;
     }
     let clock = Arc::new(SystemClock);
     let db = Db::open(&home.database, clock.clone()).await?;
     let store = home.open_store()?;
     let registry = Registry::new(db.clone(), store, clock);
     let grpc = grpc.map(listen).transpose()?;
+    if let Some(users) = users {
+        config.access = users::open(users, &registry, console).await?;
+    }
     if !config.only_serving {
         config.triggers = triggers::open(home, &registry)?;
         config.ledger = ledger::open(home);
@@ -140,6 +150,7 @@ async fn serve(
     serving.begin().await?;
     let app = App::serve(registry, config, serving.serving());
     let grpc = serving.start(&app, grpc, token)?;
+    read_outcomes(&app, home, &serving, console);
 
     announce(&url, grpc, home, &db, console)?;
     let (first, drain) = (stop.take_first(), listening.drain);
@@ -152,6 +163,23 @@ async fn serve(
     db.close().await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Reads the datasets that the project declares as outcomes; says where that is not done here.
+fn read_outcomes(app: &App, home: &Home, serving: &serving::Parts, console: &Console) {
+    if app.config().only_serving {
+        if outcomes::is_declared(home) {
+            console.note(
+                "a gateway alone joins no datasets with its requests, as the project declares below `serving`; \
+                 `tidemill up` does, and `tidemill outcomes --server URL` sends them",
+            );
+        }
+        return;
+    }
+    let (api, scratch) = (serving.outcomes().clone(), &app.config().scratch);
+    if let Some(tables) = outcomes::open(home, app.registry(), api, scratch) {
+        app.background().spawn("outcome tables", |stop| tables.run(stop));
+    }
 }
 
 /// One line for people that says what to do next; one JSON object for programs.
@@ -183,10 +211,10 @@ fn announce(
     Ok(())
 }
 
-/// Where to listen. Without a token only programs of this machine may come in.
-fn guarded(listen: &str, has_token: bool) -> anyhow::Result<Vec<SocketAddr>> {
+/// Where to listen. Where nobody has to say who they are, only programs of this machine may come in.
+fn guarded(listen: &str, asks: bool) -> anyhow::Result<Vec<SocketAddr>> {
     let addresses = resolve(listen)?;
-    if !has_token && !addresses.iter().all(|address| address.ip().is_loopback()) {
+    if !asks && !addresses.iter().all(|address| address.ip().is_loopback()) {
         return Err(Failure::usage(format!("refusing to listen on {listen} without a token"))
             .hint(
                 "everybody who reaches that address could change models; name a file that holds a secret with \

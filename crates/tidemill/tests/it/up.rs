@@ -191,6 +191,48 @@ fn the_token_is_read_and_asked_for() {
     assert!(!said.contains("correct-horse"), "{said}");
 }
 
+#[test]
+fn users_need_an_administrator_whose_password_nobody_knows() {
+    let project = Project::new("project: tides\n");
+    let up = ["up", "--listen", "127.0.0.1:0", "--users"];
+    project.run(&up).fails(2, &["cannot make the administrator `admin`", "--admin-password-file FILE"]);
+    for (text, error) in [
+        ("short", "at least 12 characters"),
+        ("password1234", "everybody knows it"),
+        ("", "the file `password` holds no password"),
+    ] {
+        project.write("password", text);
+        let with_password = [&up[..], &["--admin-password-file", "password"]].concat();
+        project.run(&with_password).fails(2, &[error]);
+    }
+    let grpc = [&up[..], &["--grpc", "127.0.0.1:0"]].concat();
+    project.run(&grpc).fails(2, &["--grpc lets everybody in", "--auth-token-file FILE"]);
+    project.run(&["up", "--admin-password-file", "password"]).fails(2, &["--users"]);
+
+    project.write("password", "a-long-password\n");
+    fs_err::set_permissions(project.path("password"), PermissionsExt::from_mode(0o600)).unwrap();
+    let open =
+        ["up", "--listen", "0.0.0.0:0", "--users", "--admin", "root", "--admin-password-file", "password"];
+    let server = Server::start(project.command(&open));
+    assert!(server.get("/health", "").starts_with("HTTP/1.1 200"));
+    let path = "/api/2.0/mlflow/users/current";
+    assert!(server.get(path, "").starts_with("HTTP/1.1 401"));
+    // `root:a-long-password`
+    let known = server.get(path, "authorization: Basic cm9vdDphLWxvbmctcGFzc3dvcmQ=\r\n");
+    assert!(known.starts_with("HTTP/1.1 200") && known.contains("\"username\":\"root\""), "{known}");
+    server.signal(Signal::TERM);
+    let (code, said) = server.end();
+    assert_eq!(code, Some(0));
+    assert!(!said.contains("a-long-password"), "{said}");
+    // The administrator is there now, so the next start needs no password.
+    let again =
+        Server::start(project.command(&["up", "--listen", "0.0.0.0:0", "--users", "--admin", "root"]));
+    let known = again.get(path, "authorization: Basic cm9vdDphLWxvbmctcGFzc3dvcmQ=\r\n");
+    assert!(known.starts_with("HTTP/1.1 200"), "{known}");
+    again.signal(Signal::TERM);
+    assert_eq!(again.end().0, Some(0));
+}
+
 /// A request whose body is still on its way.
 const BEGUN: &str = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 30\r\n\r\n";
 

@@ -75,6 +75,20 @@ def check_scikit_learn():
     same([m.model_id for m in found], [logged.model_id], "search")
 
 
+def check_every_point_of_a_logged_models_metric():
+    there = mlflow.set_experiment(unique("points"))
+    with mlflow.start_run():
+        model = mlflow.initialize_logged_model(name="net")
+        for step in range(5):
+            mlflow.log_metric("loss", 1 / (step + 1), step=step, model_id=model.model_id)
+    points = [(m.key, m.step, m.value) for m in mlflow.get_logged_model(model.model_id).metrics]
+    same(sorted(points), [("loss", step, 1 / (step + 1)) for step in range(5)], "points")
+    # A condition holds where one of the points meets it.
+    for condition, count in [("metrics.loss > 0.9", 1), ("metrics.loss < 0.21", 1), ("metrics.loss > 1", 0)]:
+        found = mlflow.search_logged_models([there.experiment_id], filter_string=condition, output_format="list")
+        same(len(found), count, condition)
+
+
 def check_xgboost_and_lightgbm():
     import lightgbm
     import xgboost

@@ -12,6 +12,8 @@ mod run;
 mod send;
 
 pub(super) use multipart::is_reachable;
+pub(crate) use multipart::target;
+pub(crate) use proxy::path_after;
 pub(super) use send::send;
 
 use axum::Router;

@@ -20,7 +20,7 @@ use crate::mlflow::artifacts::receive::{Refused, announced, receive};
 use crate::mlflow::wire::{self, Call, Fields};
 
 /// The path of the whole file: the folder in the request's path, the name from the client's own path of it.
-fn target(uri: &Uri, marker: &str, fields: &Fields) -> Result<ArtifactPath> {
+pub(crate) fn target(uri: &Uri, marker: &str, fields: &Fields) -> Result<ArtifactPath> {
     let folder = path_after(uri, marker)?;
     let local = fields.str("path")?;
     let name = local.rsplit(['/', '\\']).next().unwrap_or_default();

@@ -20,7 +20,7 @@ use crate::mlflow::wire::{self, Fields};
 
 /// The path of an artifact in a request's own path: what follows `marker`, as it was sent, so that every layer of
 /// encoding is looked at.
-pub(super) fn path_after(uri: &Uri, marker: &str) -> Result<ArtifactPath> {
+pub(crate) fn path_after(uri: &Uri, marker: &str) -> Result<ArtifactPath> {
     let raw = uri.path().split_once(marker).map_or("", |(_, path)| path);
     ArtifactPath::parse(raw.strip_prefix('/').unwrap_or(raw))
 }

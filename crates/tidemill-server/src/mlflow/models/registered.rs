@@ -1,21 +1,29 @@
 //! `registered-models/…`
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde_json::json;
 use tidemill_db::models::RegisteredModel;
 use tidemill_db::tracking::KeyValue;
 
 use super::{entity, pairs, required, text};
 use crate::App;
+use crate::access::{self, Caller, Seen};
 use crate::mlflow::entity::Object;
 use crate::mlflow::wire::{Answer, Call, nothing};
 
-pub(super) async fn create(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
+pub(super) async fn create(
+    State(app): State<App>,
+    caller: Option<Extension<Caller>>,
+    Call { fields, actor }: Call,
+) -> Answer {
     let name = required(&fields, "name")?;
     let tags = pairs(&fields, "tags")?;
     let description = fields.opt_str("description")?;
-    answer(&app.registry().create_model(&actor, name, &tags, description).await?)
+    let maker = caller.as_ref().and_then(|caller| caller.person());
+    let model = app.registry().create_model_of(&actor, name, &tags, description, maker).await?;
+    access::forget(&app);
+    answer(&model)
 }
 
 pub(super) async fn get(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
@@ -24,7 +32,9 @@ pub(super) async fn get(State(app): State<App>, Call { fields, .. }: Call) -> An
 
 pub(super) async fn rename(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
     let (name, to) = (required(&fields, "name")?, required(&fields, "new_name")?);
-    answer(&app.registry().rename_model(&actor, name, to).await?)
+    let model = app.registry().rename_model(&actor, name, to).await?;
+    access::forget(&app);
+    answer(&model)
 }
 
 pub(super) async fn update(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
@@ -35,13 +45,19 @@ pub(super) async fn update(State(app): State<App>, Call { fields, actor }: Call)
 
 pub(super) async fn remove(State(app): State<App>, Call { fields, actor }: Call) -> Answer {
     app.registry().delete_model(&actor, required(&fields, "name")?).await?;
+    access::forget(&app);
     nothing()
 }
 
-pub(super) async fn search(State(app): State<App>, Call { fields, .. }: Call) -> Answer {
+pub(super) async fn search(
+    State(app): State<App>,
+    seen: Option<Extension<Seen>>,
+    Call { fields, .. }: Call,
+) -> Answer {
     let (filter, order) = (text(&fields, "filter")?, fields.strings("order_by")?);
     let (limit, token) = (fields.opt_int("max_results")?, fields.opt_str("page_token")?);
-    let found = app.registry().search_models(&filter, &order, limit, token).await?;
+    let seen = seen.map(|Extension(seen)| seen.of_models()).unwrap_or_default();
+    let found = app.registry().search_models_of(&filter, &order, limit, token, &seen).await?;
     let models = found.items.iter().map(entity::model);
     Ok(Json(Object::default().list("registered_models", models).opt("next_page_token", found.next).done()))
 }

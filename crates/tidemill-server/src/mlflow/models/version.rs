@@ -1,8 +1,8 @@
 //! `model-versions/…`
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
+use axum::{Extension, Json};
 use futures::stream;
 use serde_json::json;
 use tidemill_db::models::ModelVersion;
@@ -11,6 +11,7 @@ use tidemill_registry::VersionRequest;
 
 use super::{entity, pairs, required, text};
 use crate::App;
+use crate::access::Seen;
 use crate::mlflow::failure::Failure;
 use crate::mlflow::list;
 use crate::mlflow::wire::{Answer, Call, nothing};
@@ -40,10 +41,15 @@ pub(super) async fn by_alias(State(app): State<App>, Call { fields, .. }: Call) 
     answer(&app.registry().version_by_alias(name, alias).await?)
 }
 
-pub(super) async fn search(State(app): State<App>, Call { fields, .. }: Call) -> Result<Response, Failure> {
+pub(super) async fn search(
+    State(app): State<App>,
+    seen: Option<Extension<Seen>>,
+    Call { fields, .. }: Call,
+) -> Result<Response, Failure> {
     let (filter, order) = (text(&fields, "filter")?, fields.strings("order_by")?);
     let (limit, token) = (fields.opt_int("max_results")?, fields.opt_str("page_token")?);
-    let (found, next) = app.registry().find_versions(&filter, &order, limit, token).await?;
+    let seen = seen.map(|Extension(seen)| seen.of_models()).unwrap_or_default();
+    let (found, next) = app.registry().find_versions(&filter, &order, limit, token, &seen).await?;
     let parts = stream::try_unfold(found, |mut found| async {
         let part = found.part().await?;
         Ok((!part.is_empty()).then_some((part, found)))

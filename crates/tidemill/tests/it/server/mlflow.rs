@@ -58,6 +58,38 @@ fn the_client_signs_in_with_a_token_and_with_a_password() {
     server.stop();
 }
 
+/// With users, who have nothing but what was granted to them.
+#[track_caller]
+fn users(place: &Place) {
+    const PASSWORD: &str = "the-password-of-the-administrator";
+    let file = place.root().join("password");
+    fs_err::write(&file, PASSWORD).unwrap();
+    let options = [
+        "--users",
+        "--admin-password-file",
+        file.to_str().unwrap(),
+        "--default-permission",
+        "NO_PERMISSIONS",
+    ];
+    let server = place.serve_with(&options);
+    let mut suite = script(place, "suite.py", &[&server.url, "users"]);
+    suite.env("ADMIN_PASSWORD", PASSWORD);
+    succeeds(suite, &[&server]);
+    let said = server.said();
+    assert!(!said.contains(PASSWORD) && !said.contains("pbkdf2"), "{said}");
+    server.stop();
+}
+
+#[test]
+fn users_have_what_was_granted_to_them_on_sqlite() {
+    users(&Place::sqlite());
+}
+
+#[test]
+fn users_have_what_was_granted_to_them_on_postgres() {
+    users(&Place::postgres());
+}
+
 #[test]
 fn sixteen_clients_at_once_on_sqlite() {
     concurrency(&Place::sqlite(), 1);
