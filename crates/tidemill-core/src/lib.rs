@@ -20,7 +20,7 @@ pub mod words;
 pub use actor::{Actor, ActorKind, Identity};
 pub use canonical::canonical_json;
 pub use digest::{Digest, DigestError, Hasher, Sha256};
-pub use event::{Event, EventKind, JobState, NewEvent, RunState, SourceKind, StepState};
+pub use event::{Event, EventKind, JobState, NewEvent, OutcomesOfDataset, RunState, SourceKind, StepState};
 pub use evidence::{AgeCurve, AgedVersion, Evidence, Facts, Flips, Outcome, TestResult};
 pub use html::escape_html;
 pub use name::{Name, NameError, RunId};

@@ -5,6 +5,7 @@
 mod correct;
 mod days;
 mod once;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::records::by_system;
 use crate::{Db, Error, Result, Tx};
 
 pub use days::{DAY_MS, DayOfOutcomes};
+pub use tables::{OutcomeTable, TableKey, TableRead};
 
 /// What is known of an outcome.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -74,10 +76,10 @@ pub enum OutcomeState {
     Matched,
     /// It says what the outcome of this name says that the request has already.
     Duplicate,
-    /// No record fitted as long as one could be hoped for: it is kept, and not tried any more.
-    Unmatched,
     /// It belongs to a request, and another that is later by its time says otherwise.
     Corrected,
+    /// No record fitted as long as one could be hoped for: it is kept, and not tried any more.
+    Unmatched,
 }
 
 impl OutcomeState {
@@ -86,9 +88,9 @@ impl OutcomeState {
             Self::Waiting => "waiting",
             Self::Matched => "matched",
             Self::Duplicate => "duplicate",
+            Self::Corrected => "corrected",
             Self::Unmatched => "unmatched",
         }
-            Self::Corrected => "corrected",
     }
 
     fn of(word: &str) -> Result<Self> {
@@ -110,10 +112,10 @@ pub struct OutcomeCounts {
     pub waiting: u64,
     /// Say what the request's outcome says already.
     pub duplicate: u64,
-    /// No record fitted, and none is looked for any more.
-    pub unmatched: u64,
     /// Stand no longer: another of the request, later by its time, says otherwise.
     pub corrected: u64,
+    /// No record fitted, and none is looked for any more.
+    pub unmatched: u64,
 }
 
 macro_rules! columns {
@@ -291,10 +293,10 @@ impl Db {
             "UPDATE outcome SET state = r.state, is_late = r.is_late, matched_id = r.matched_id,
                 matched_row = r.matched_row, matched_at = r.matched_at, tested_part = r.tested_part
             FROM {rows} WHERE outcome.id = r.id AND outcome.state = 'waiting'";
-        if settled.is_empty() {
-            return Ok(Settled::default());
         const REPLACE: &str = "UPDATE outcome SET state = 'corrected'
             FROM {rows} WHERE outcome.id = r.id AND outcome.state = 'matched'";
+        if settled.is_empty() {
+            return Ok(Settled::default());
         }
         let mut tx = self.begin().await?;
         let ctx = Arc::clone(&tx.transact.ctx);
@@ -320,13 +322,13 @@ impl Db {
             .opt_int("matched_at", each().map(|outcome| Some(outcome.matched.as_ref()?.at.millis())))
             .int("tested_part", each().map(|outcome| outcome.tested_part));
         dialect::write_rows(tx.transact.conn(), SETTLE, &rows).await.map_err(ctx.fail(fail))?;
-        count_by_hour(&mut tx, endpoint, &changed).await?;
-        let events =
-            events(endpoint, settled, &states, corrected).into_iter().map(|kind| by_system(at, kind));
         if !replaced.is_empty() {
             let rows = Rows::new(replaced.len()).int("id", replaced.iter().copied());
             dialect::write_rows(tx.transact.conn(), REPLACE, &rows).await.map_err(ctx.fail(fail))?;
         }
+        count_by_hour(&mut tx, endpoint, &changed).await?;
+        let events =
+            events(endpoint, settled, &states, corrected).into_iter().map(|kind| by_system(at, kind));
         tx.commit(events.collect()).await?;
         Ok(Settled { states, corrected })
     }
@@ -476,9 +478,9 @@ fn events(endpoint: &str, settled: &[Outcome], states: &[OutcomeState], correcte
         matched,
         late,
         duplicate,
+        corrected: (corrected > 0).then_some(corrected),
     });
     let given_up =
-        corrected: (corrected > 0).then_some(corrected),
         (unmatched > 0).then(|| EventKind::OutcomesUnmatched { endpoint: name(), outcomes: unmatched });
     joined.into_iter().chain(given_up).collect()
 }
@@ -500,9 +502,9 @@ fn counted(rows: Vec<CountRow>) -> Result<OutcomeCounts> {
         match OutcomeState::of(&state)? {
             OutcomeState::Waiting => counts.waiting += count,
             OutcomeState::Duplicate => counts.duplicate += count,
+            OutcomeState::Corrected => counts.corrected += count,
             OutcomeState::Unmatched => counts.unmatched += count,
             OutcomeState::Matched => {
-            OutcomeState::Corrected => counts.corrected += count,
                 counts.matched += count;
                 counts.late += if is_late != 0 { count } else { 0 };
             }

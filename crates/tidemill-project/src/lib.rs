@@ -17,6 +17,7 @@ mod envelope;
 mod model_test;
 mod monitor;
 mod node;
+mod outcome;
 mod parse;
 mod pattern;
 mod project;
@@ -33,7 +34,7 @@ mod training;
 mod trigger;
 mod yaml;
 
-pub use check::check_test_columns;
+pub use check::{TableColumn, check_outcome_columns, check_test_columns};
 pub use declared_step::{
     Axis, EnvDecl, EnvFrom, Foreach, InputDecl, OutDecl, OutDetails, ParamRef, RetriesDecl, SandboxDecl,
     SandboxOpen, StepDecl, StepParams,
@@ -49,6 +50,10 @@ pub use monitor::{
     ChangeDirection, Columns, ColumnsWord, Detector, DriftMonitor, InputsMonitor, KpiMonitor, Monitor,
     NoData, Outcomes, PredictionDriftMonitor, QualityMonitor, Reference, ServiceMonitor, StaleMonitor,
     StreamMonitor, StreamOf,
+};
+pub use outcome::{
+    OUTCOME_FIELDS, OUTCOME_KEYS, OutcomeColumns, OutcomeKey, OutcomeKeys, OutcomeTable, OutcomeValues,
+    ServedEndpoint,
 };
 pub use parse::{fuzz_entry, parse, parse_bytes, print};
 pub use pattern::Pattern;

@@ -14,7 +14,7 @@ use tidemill_core::declare::{DataFormat, Expectation, Objective};
 
 use crate::quantity::{Period, Size};
 use crate::source::Source;
-use crate::{ModelTest, Monitor, Receiver, Release, StepDecl, TriggerDecl};
+use crate::{ModelTest, Monitor, Receiver, Release, ServedEndpoint, StepDecl, TriggerDecl};
 
 /// A Tidemill project: the file `tidemill.yaml` at the root of a Git repository.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -164,6 +164,9 @@ pub struct Serving {
     /// What is kept of requests, where an endpoint declares nothing itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub records: Option<RecordDefaults>,
+    /// What belongs to endpoints, by their names.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub endpoints: IndexMap<Name, ServedEndpoint>,
 }
 
 /// What is kept of requests, and for how long; everything for good where not given.
@@ -196,9 +199,6 @@ pub enum Redaction {
     Drop,
 }
 
-/// Where data and models are kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 /// The store as it may be written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -217,6 +217,9 @@ fn store_settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
     }))
 }
 
+/// Where data and models are kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct StoreSettings {
     /// Where the store is, if not only in a folder of this machine: `s3://bucket/prefix`, `gs://…`, `az://…`, `file:///…` or
     /// a folder. The local folder is a cache of it then: what is added is there before it is acknowledged, and what is
@@ -226,13 +229,13 @@ pub struct StoreSettings {
     /// Settings of the object store of `url`, as those of a remote.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
-    /// The folder of the local store; `.tidemill/store` where not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
     /// The largest size of the local folder in front of `url`, for example `20 GB`: what was not used for longest leaves
     /// it first, and only what is at the address. Without it the folder grows until `tidemill gc` collects it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_size: Option<Size>,
+    /// The folder of the local store; `.tidemill/store` where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// The remote that `data push` and `data pull` use when none is named; the only one where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<Name>,

@@ -90,6 +90,12 @@ pub trait Session: Send + Sync + fmt::Debug {
         }
     }
 
+    /// The same model for calls whose answer nobody waits for, where calls take places from each other for as long as they last. Those
+    /// places are others then, so that a shadow which hangs keeps none from callers. `None` where calls do not wait for each other.
+    fn for_shadows(&self) -> Option<&dyn Session> {
+        None
+    }
+
     /// Bytes that the loaded model occupies, near enough for a memory budget.
     fn memory_bytes(&self) -> u64;
 

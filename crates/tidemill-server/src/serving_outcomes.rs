@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{self, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
@@ -125,6 +125,24 @@ impl OutcomeApi {
         Ok(())
     }
 
+    /// As a request over HTTP would be answered, for rows that this process has itself: lines of JSON, of which each is stored that was not
+    /// stored so before.
+    pub async fn take_lines(&self, actor: Actor, endpoint: &str, lines: String) -> http::Response<Bytes> {
+        let kind = HeaderValue::from_static("application/jsonl");
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
+        let (name, manner) = (Path(endpoint.to_owned()), Query(Manner { once: Some(true) }));
+        whole(
+            take(State(self.clone()), Some(Extension(actor)), name, manner, headers, Body::from(lines)).await,
+        )
+        .await
+    }
+
+    /// In the same way, how outcomes stand that came after the one of this number; all where none is given.
+    pub async fn standing(&self, endpoint: &str, after: Option<u64>) -> http::Response<Bytes> {
+        let counted = Query(Counted { after: after.map(Position) });
+        whole(counts(State(self.clone()), Path(endpoint.to_owned()), counted).await.into_response()).await
+    }
+
     /// Whether records of the endpoint keep what requests are about.
     fn keeps_entities(&self, endpoint: &str) -> bool {
         let rules = self.log.as_ref().map(InferenceLog::rules);
@@ -190,6 +208,8 @@ pub(crate) struct Standing {
     waiting: u64,
     /// Say what the request's outcome of the name says already.
     duplicate: u64,
+    /// Stand no longer: another of the request, later by its time, says otherwise.
+    corrected: u64,
     /// No record fitted within the declared time; kept, and not tried any more.
     unmatched: u64,
     /// The number of the newest outcome of all endpoints: `after` it come those that are sent from now on.
@@ -208,8 +228,6 @@ pub(crate) struct StandingAnswer {
     data: Standing,
 }
 
-    /// Stand no longer: another of the request, later by its time, says otherwise.
-    corrected: u64,
 impl Taken {
     fn reject(&mut self, rejected: Vec<Rejected>) {
         self.rejected += rejected.len() as u64;
@@ -354,10 +372,19 @@ pub(crate) async fn counts(
         late: counts.late,
         waiting: counts.waiting,
         duplicate: counts.duplicate,
+        corrected: counts.corrected,
         unmatched: counts.unmatched,
         newest: u64::try_from(newest).unwrap_or_default(),
     };
     Ok(Json(StandingAnswer { data }))
+}
+
+/// An answer with its body.
+async fn whole(answer: Response) -> http::Response<Bytes> {
+    let (parts, body) = answer.into_parts();
+    // It is in memory already, so nothing can fail.
+    let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    http::Response::from_parts(parts, bytes)
 }
 
 fn refuse(why: String) -> Problem {
@@ -372,7 +399,6 @@ mod tests {
 
     use super::*;
 
-        corrected: counts.corrected,
     async fn api(dir: &std::path::Path) -> (OutcomeApi, Db) {
         let clock = Arc::new(FixedClock::new(Timestamp::from_millis(1_000)));
         let db = Db::open(dir.join("t.db").to_str().unwrap(), clock.clone()).await.unwrap();

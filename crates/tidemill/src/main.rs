@@ -13,6 +13,7 @@ mod kept;
 mod laid_out;
 mod model_test;
 mod monitors;
+mod outcome_tables;
 mod output;
 mod profile;
 mod records;

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::Schema;
-use tidemill_core::Digest;
+use tidemill_core::{Digest, Progress};
 use tidemill_data::expect::Others;
 use tidemill_data::profile::SAMPLED;
 use tidemill_data::{Error, Format, Profile, ProfileOptions, Table};
-use tidemill_project::Resolved;
-use tidemill_store::{Checkout, Entry};
+use tidemill_db::DatasetVersion;
+use tidemill_project::{Dataset, Resolved};
+use tidemill_store::{Checkout, Entry, Store};
 
 use crate::app::App;
 
@@ -74,19 +75,23 @@ impl Source {
         }
         let (dataset, version) = crate::command::data::reference(text)?;
         let found = crate::command::data::find(app, &dataset, version)?;
-        let declared = app.project.data.get(dataset.as_str());
+        Ok(Self::of_version(&found, app.project.data.get(dataset.as_str())))
+    }
+
+    /// A version of a dataset, of which the project says this.
+    pub(crate) fn of_version(found: &DatasetVersion, declared: Option<&Dataset>) -> Self {
         // The reader knows a format by the file's name.
         let file = Path::new(&found.source).file_name().unwrap_or_else(|| "data".as_ref());
-        Ok(Self {
-            label: format!("{dataset}@{}", found.version),
+        Self {
+            label: format!("{}@{}", found.dataset, found.version),
             key: declared.map(|d| d.key.clone()).unwrap_or_default(),
             redact: declared.map(|d| d.redact.clone()).unwrap_or_default(),
-            entry: crate::command::data::entry(&found),
+            entry: crate::command::data::entry(found),
             stored: true,
-            format: declared_format(dataset.as_str(), &found.source, app),
+            format: declared.and_then(|declared| meant_format(declared, &found.source)),
             path: PathBuf::from(file),
             scratch: None,
-        })
+        }
     }
 
     /// The column that alone identifies a row: it is different in every table, and says nothing of a distribution.
@@ -104,20 +109,35 @@ impl Source {
         if self.stored && self.scratch.is_none() {
             let number = MADE.fetch_add(1, Ordering::Relaxed);
             let folder = app.inside("tmp").join(format!("data-{}-{number}", std::process::id()));
-            fs_err::create_dir_all(&folder)?;
-            let scratch = Scratch(folder);
-            let path = scratch.0.join(&self.path);
-            app.store()?.checkout(&self.entry, &path, &Checkout::default(), &app.bar())?;
-            self.path = path;
-            self.scratch = Some(scratch);
+            self.lay_out(&folder, app.store()?, &app.bar())?;
         }
         Ok(&self.path)
     }
 
+    /// Checks a stored version out into a folder, which is made and goes with this value.
+    pub(crate) fn lay_out(
+        &mut self,
+        folder: &Path,
+        store: &Store,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<()> {
+        fs_err::create_dir_all(folder)?;
+        let scratch = Scratch(folder.to_owned());
+        let path = scratch.0.join(&self.path);
+        store.checkout(&self.entry, &path, &Checkout::default(), progress)?;
+        (self.path, self.scratch) = (path, Some(scratch));
+        Ok(())
+    }
+
+    /// The rows of what lies at its path.
+    pub(crate) fn rows(&self) -> Result<Table, Error> {
+        Table::open(std::slice::from_ref(&self.path), self.format.clone())
+    }
+
     /// The rows.
     pub(crate) fn open(&mut self, app: &App<'_>) -> anyhow::Result<Table> {
-        let path = self.path(app)?.to_owned();
-        Ok(Table::open(&[path], self.format.clone())?)
+        self.path(app)?;
+        Ok(self.rows()?)
     }
 
     /// The profile: the one kept for this content, or a new one, which is then kept if the content is in the store.
@@ -140,6 +160,7 @@ impl Source {
             ProfileOptions {
                 target: target.clone().filter(known),
                 key: if self.key.iter().all(known) { self.key.clone() } else { Vec::new() },
+                sample: SAMPLED,
                 ..ProfileOptions::dataset()
             }
         };
@@ -156,11 +177,13 @@ impl Source {
 /// The format that the project declares for a dataset, as far as it is meant for what lies at `source`: a version from before the dataset
 /// had another format is read as its name says.
 pub(crate) fn declared_format(dataset: &str, source: &str, app: &App<'_>) -> Option<Format> {
-    let declared = app.project.data.get(dataset)?;
+    meant_format(app.project.data.get(dataset)?, source)
+}
+
+fn meant_format(declared: &Dataset, source: &str) -> Option<Format> {
     Format::meant(declared.format?, declared.path.as_slice(), source)
 }
 
-                sample: SAMPLED,
 /// The format that the project declares for the dataset with this very path.
 fn declared_at(path: &str, app: &App<'_>) -> Option<Format> {
     let found =

@@ -9,6 +9,7 @@ mod deliver;
 mod graph;
 mod held_out;
 mod model_test;
+mod outcomes;
 mod path;
 mod steps;
 mod training;
@@ -22,6 +23,7 @@ use crate::node::{Cursor, Span};
 use crate::report::{Diagnostic, Report};
 
 pub use model_test::check_test_columns;
+pub use outcomes::{TableColumn, check_outcome_columns};
 
 pub(crate) use graph::{Read, StepIo, check_graph};
 pub(crate) use path::{clean, is_glob, is_url};
@@ -41,6 +43,7 @@ pub(crate) fn check(project: &Project) -> Report {
     check.triggers();
     check.store();
     check.serving();
+    check.outcomes();
     check.report()
 }
 

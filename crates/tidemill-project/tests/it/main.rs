@@ -12,11 +12,12 @@
 mod bad;
 mod dvc;
 mod example;
+mod outcomes;
 mod print;
 mod resolve;
 mod schema;
-
 mod store;
+
 use std::collections::BTreeMap;
 
 use tidemill_project::{Files, Project, Report, parse, resolve};

@@ -1,8 +1,10 @@
 //! Networks through `tract`: convolutions, normalisations, attention, in Rust and without another library.
 //!
-//! A plan with symbols for open dimensions serves any batch where `tract` can make one; otherwise there is a plan for
-//! each shape, made when the shape first comes, and the least recently used goes.
+//! A plan with symbols for open dimensions serves any batch where `tract` can make one; shapes that come often have a plan
+//! of their own beside it, in which every size is known. Where there is none with symbols, there is a plan for each shape,
+//! made when the shape first comes. Of both a few are kept, and the least recently used goes.
 
+mod kept;
 mod plans;
 mod tensors;
 
@@ -56,7 +58,7 @@ pub(crate) fn session(model: &Model, bytes: &[u8]) -> Result<NetworkSession, Loa
     let parsed = reader
         .model_for_read(&mut &*bytes)
         .map_err(|error| unsupported(format!("it does not understand the graph: {error:#}")))?;
-    let plans = Plans::new(parsed, &inputs)
+    let plans = Plans::new(parsed, &inputs, bytes.len() as u64)
         .map_err(|error| unsupported(format!("it cannot make a plan of the graph: {error:#}")))?;
     Ok(NetworkSession { plans, inputs, outputs, bytes: bytes.len() as u64 })
 }
@@ -95,9 +97,9 @@ impl Session for NetworkSession {
         results.iter().map(|result| tensors::from_tract(result)).collect()
     }
 
-    /// Weights once for each plan.
+    /// Weights once for each plan that there is or may be.
     fn memory_bytes(&self) -> u64 {
-        self.bytes * (1 + self.plans.count() as u64)
+        self.bytes * (1 + self.plans.most() as u64)
     }
 }
 

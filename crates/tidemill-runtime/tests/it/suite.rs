@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use tidemill_runtime::{Choice, Classical, LoadError, Runtime, Runtimes, Tensor, Values};
+use tidemill_runtime::{Choice, Classical, LoadError, Runtime, Runtimes, Session, Tensor, Values};
 
 use crate::files::decode;
 
@@ -71,27 +71,34 @@ fn compare(runtime: &dyn Runtime, model: &Value, bytes: &[u8]) -> Result<f64, St
     })?;
     let mut largest = 0.0_f64;
     for (number, call) in model["calls"].as_array().unwrap().iter().enumerate() {
-        let inputs: Vec<Tensor> =
-            session.inputs().iter().map(|slot| decode(&call["inputs"][&slot.name])).collect();
-        let outputs = session.run(&inputs).map_err(|error| format!("call {number}: {error}"))?;
-        let wanted = call["outputs"].as_array().unwrap();
-        assert_eq!(outputs.len(), wanted.len());
-        for ((slot, ours), wanted) in session.outputs().iter().zip(&outputs).zip(wanted) {
-            let theirs = decode(wanted);
-            let rows = |tensor: &Tensor| tensor.shape().first().copied();
-            if let Some(columns) = session.columns(&slot.name) {
-                // An empty list of maps has no keys.
-                if rows(&theirs) == Some(0) && rows(ours) == Some(0) {
-                    continue;
-                }
-                let keys: Vec<&str> =
-                    wanted["keys"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
-                assert_eq!(columns, keys, "{}", model["name"]);
+        let own = answer(session.as_ref(), model, call).map_err(|why| format!("call {number}{why}"))?;
+        largest = largest.max(own);
+    }
+    Ok(largest)
+}
+
+/// The differences of the answer to one call.
+fn answer(session: &dyn Session, model: &Value, call: &Value) -> Result<f64, String> {
+    let mut largest = 0.0_f64;
+    let inputs: Vec<Tensor> =
+        session.inputs().iter().map(|slot| decode(&call["inputs"][&slot.name])).collect();
+    let outputs = session.run(&inputs).map_err(|error| format!(": {error}"))?;
+    let wanted = call["outputs"].as_array().unwrap();
+    assert_eq!(outputs.len(), wanted.len());
+    for ((slot, ours), wanted) in session.outputs().iter().zip(&outputs).zip(wanted) {
+        let theirs = decode(wanted);
+        let rows = |tensor: &Tensor| tensor.shape().first().copied();
+        if let Some(columns) = session.columns(&slot.name) {
+            // An empty list of maps has no keys.
+            if rows(&theirs) == Some(0) && rows(ours) == Some(0) {
+                continue;
             }
-            let own = difference(ours, &theirs)
-                .map_err(|why| format!("call {number}, output `{}`: {why}", slot.name))?;
-            largest = largest.max(own);
+            let keys: Vec<&str> =
+                wanted["keys"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
+            assert_eq!(columns, keys, "{}", model["name"]);
         }
+        let own = difference(ours, &theirs).map_err(|why| format!(", output `{}`: {why}", slot.name))?;
+        largest = largest.max(own);
     }
     Ok(largest)
 }
@@ -165,6 +172,44 @@ fn own_trainer() {
 fn networks() {
     let runtimes = Runtimes::new(Choice::Embedded);
     check(&runtimes, &["networks"], 2e-6, &["networks/scaled-conv"], &[]);
+}
+
+/// A shape that comes often gets a plan of its own, and there are more shapes than plans: whichever plan answers, the answer is that of
+/// ONNX Runtime, and what the model occupies does not grow.
+#[test]
+#[cfg(feature = "network")]
+fn networks_whose_shapes_have_plans_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let listing = suite(folder.path(), &["networks"]);
+    let folder = std::env::var_os("TIDEMILL_TEST_SUITE")
+        .map_or_else(|| folder.path().to_owned(), std::path::PathBuf::from);
+    let names = ["networks/cnn", "networks/transformer", "networks/transformer-any-length"];
+    for name in names {
+        let model = listing["models"].as_array().unwrap().iter().find(|model| model["name"] == name).unwrap();
+        let calls = model["calls"].as_array().unwrap();
+        assert!(calls.len() > 8, "{name}: {} shapes are no more than the plans", calls.len());
+        let bytes = fs_err::read(folder.join(model["file"].as_str().unwrap())).unwrap();
+        let session = Runtimes::new(Choice::Embedded).load(&bytes).unwrap();
+        assert_eq!(session.runtime(), "network", "{name}");
+        let plans = |own: usize| format!("any: true, own: {own}, ..");
+        assert!(format!("{session:?}").contains(&plans(0)), "{name}: {session:?}");
+        let before = session.memory_bytes();
+        let mut largest = 0.0_f64;
+        // Each more often than it takes to earn a plan, so that of the last ones some took the place of the first.
+        for call in calls {
+            for _ in 0..40 {
+                largest = largest.max(answer(session.as_ref(), model, call).unwrap());
+            }
+        }
+        assert!(format!("{session:?}").contains(&plans(8)), "{name}: {session:?}");
+        // All of them once more, with a plan of their own or without.
+        for call in calls {
+            largest = largest.max(answer(session.as_ref(), model, call).unwrap());
+        }
+        println!("{name}: {largest:.1e}");
+        assert!(largest < 2e-6, "{name}: {largest:.1e}");
+        assert_eq!(session.memory_bytes(), before, "{name}: plans are counted before they are made");
+    }
 }
 
 #[test]

@@ -150,6 +150,10 @@ impl Session for InFolder {
         self.session.run_until(inputs, params, until)
     }
 
+    fn for_shadows(&self) -> Option<&dyn Session> {
+        self.session.for_shadows()
+    }
+
     fn memory_bytes(&self) -> u64 {
         self.session.memory_bytes()
     }

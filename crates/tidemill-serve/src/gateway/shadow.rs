@@ -1,8 +1,9 @@
 //! Shadows: models that are shown requests and answer nobody.
 //!
 //! A caller is done before its request is shown, and pays for a copy of its inputs at most. A shadow has a thread of
-//! its own of lower priority and a bounded queue; what does not fit is dropped and counted. So one that is slow, hangs
-//! or crashes takes nothing but its own turn.
+//! its own of lower priority and a bounded queue; what does not fit is dropped and counted. A model whose places for calls
+//! are few, as workers of Python are, has others for shadows. So one that is slow, hangs or crashes takes nothing but its
+//! own turn, also where other callers are answered by the very same version.
 
 use std::fmt;
 use std::sync::Arc;
@@ -170,7 +171,8 @@ impl Stage {
             return;
         }
         let inputs: Vec<&[Tensor]> = group.iter().map(|(_, prepared)| prepared.tensors.as_slice()).collect();
-        let answers = call_joined(&**loaded.lane.session(), &inputs, None);
+        let session = &**loaded.lane.session();
+        let answers = call_joined(session.for_shadows().unwrap_or(session), &inputs, None);
         let took = came.elapsed();
         let meter = self.metrics.arm(&role.labels(&loaded.version));
         for ((shown, prepared), answer) in group.into_iter().zip(answers) {

@@ -1,5 +1,6 @@
 //! The gateway as a whole, over fakes.
 
+mod apart;
 mod decided;
 
 use std::collections::{BTreeMap, BTreeSet};

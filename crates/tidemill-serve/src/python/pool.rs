@@ -15,6 +15,7 @@ pub(super) struct Pool {
 struct Shared {
     model: PathBuf,
     settings: PythonSettings,
+    kind: Kind,
     state: Mutex<State>,
     /// Told when a worker has come free or has started.
     free: Condvar,
@@ -22,8 +23,23 @@ struct Shared {
     missing: Condvar,
 }
 
+/// For whom the workers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// For callers: they are there from the beginning, so that nobody waits for one to start.
+    Callers,
+    /// For shadows: started at their first call, ended when no shadow has called for long, and behind all others for the processor.
+    Shadows,
+}
+
 struct State {
     idle: Vec<Worker>,
+    /// Calls that have a worker or wait for one.
+    calls: usize,
+    /// Whether none is to run until the next call.
+    is_resting: bool,
+    /// When a call last began or ended.
+    used: Instant,
     /// Workers that are to be started.
     missing: usize,
     /// Failures in a row, and when the next start may be.
@@ -37,23 +53,27 @@ struct State {
 /// The pause after the first failure, doubled with each that follows.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often the supervisor looks by itself.
+const LOOK: Duration = Duration::from_secs(60);
 
 impl Pool {
     /// With one worker that runs; the others are started in the background.
     pub(super) fn new(model: PathBuf, settings: PythonSettings, first: Worker) -> std::io::Result<Self> {
         let missing = settings.workers.max(1) - 1;
+        Self::start(model, settings, Kind::Callers, State { idle: vec![first], missing, ..State::new() })
+    }
+
+    /// Of workers apart from those of callers, for shadows. None runs before the first call.
+    pub(super) fn for_shadows(model: PathBuf, settings: PythonSettings) -> std::io::Result<Self> {
+        Self::start(model, settings, Kind::Shadows, State { is_resting: true, ..State::new() })
+    }
+
+    fn start(model: PathBuf, settings: PythonSettings, kind: Kind, state: State) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             model,
             settings,
-            state: Mutex::new(State {
-                idle: vec![first],
-                missing,
-                failures: 0,
-                next_start: Instant::now(),
-                last_error: None,
-                is_closed: false,
-                restarts: 0,
-            }),
+            kind,
+            state: Mutex::new(state),
             free: Condvar::new(),
             missing: Condvar::new(),
         });
@@ -66,8 +86,13 @@ impl Pool {
 
     /// Gives a call to a worker, waiting for one to come free. A caller that waits longer than the limit of calls is given that long.
     pub(super) fn call(&self, request: &[u8], until: Option<Instant>) -> Result<Vec<u8>, String> {
-        let limit = patience(self.shared.settings.call_timeout, until, Instant::now());
-        let mut worker = self.shared.lend(limit)?;
+        let _call = self.shared.begin();
+        let for_worker = match self.shared.kind {
+            Kind::Callers => self.shared.settings.call_timeout,
+            // The first one is to be started.
+            Kind::Shadows => self.shared.settings.start_timeout + self.shared.settings.call_timeout,
+        };
+        let mut worker = self.shared.lend(patience(for_worker, until, Instant::now()))?;
         match worker.call(request, patience(self.shared.settings.call_timeout, until, Instant::now())) {
             Ok(answer) => {
                 self.shared.give_back(worker);
@@ -90,15 +115,49 @@ impl Pool {
         self.shared.lock().idle.iter().map(Worker::pid).collect()
     }
 
+    /// Workers that run or are to run.
+    pub(super) fn workers(&self) -> usize {
+        if self.shared.lock().is_resting { 0 } else { self.shared.settings.workers.max(1) }
+    }
+
     /// How often a worker was started again.
     pub(super) fn restarts(&self) -> u64 {
         self.shared.lock().restarts
     }
 }
 
+impl State {
+    fn new() -> Self {
+        Self {
+            idle: Vec::new(),
+            calls: 0,
+            is_resting: false,
+            used: Instant::now(),
+            missing: 0,
+            failures: 0,
+            next_start: Instant::now(),
+            last_error: None,
+            is_closed: false,
+            restarts: 0,
+        }
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a call, until the value goes. Workers that rest are started.
+    fn begin(&self) -> Call<'_> {
+        let mut state = self.lock();
+        (state.calls, state.used) = (state.calls + 1, Instant::now());
+        if std::mem::take(&mut state.is_resting) {
+            state.missing = self.settings.workers.max(1);
+            self.missing.notify_one();
+        }
+        drop(state);
+        Call(self)
     }
 
     fn lend(&self, limit: Duration) -> Result<Worker, String> {
@@ -160,18 +219,51 @@ impl Shared {
         );
     }
 
+    /// How often it is looked whether workers have nothing to do any more.
+    fn look(&self) -> Duration {
+        match self.kind {
+            Kind::Callers => LOOK,
+            Kind::Shadows => LOOK.min(self.settings.shadow_rest),
+        }
+    }
+
+    /// Workers for shadows that nobody has asked for long: they end, and start again with the next call.
+    fn rest(&self, state: &mut State) -> Option<Vec<Worker>> {
+        let is_over = self.kind == Kind::Shadows
+            && !state.is_resting
+            && state.calls == 0
+            && state.used.elapsed() >= self.settings.shadow_rest;
+        if !is_over {
+            return None;
+        }
+        (state.is_resting, state.missing) = (true, 0);
+        Some(std::mem::take(&mut state.idle))
+    }
+
     fn supervise(&self) {
+        if self.kind == Kind::Shadows {
+            // Processes have the priority of the thread that starts them.
+            if let Err(error) = rustix::process::nice(10) {
+                tracing::debug!(%error, "the priority of workers for shadows cannot be lowered");
+            }
+        }
         loop {
             let mut state = self.lock();
             loop {
                 if state.is_closed {
                     return;
                 }
+                if let Some(idle) = self.rest(&mut state) {
+                    drop(state);
+                    drop(idle);
+                    state = self.lock();
+                    continue;
+                }
                 let pause = state.next_start.saturating_duration_since(Instant::now());
                 if state.missing > 0 && pause.is_zero() {
                     break;
                 }
-                let wait = if state.missing > 0 { pause } else { Duration::from_secs(60) };
+                let wait = if state.missing > 0 { pause } else { self.look() };
                 state = self.missing.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
             }
             drop(state);
@@ -193,6 +285,16 @@ impl Shared {
                 Err(WorkerError::Model(why) | WorkerError::Broken(why)) => self.failed(&mut state, &why),
             }
         }
+    }
+}
+
+/// A call that goes on.
+struct Call<'a>(&'a Shared);
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        (state.calls, state.used) = (state.calls.saturating_sub(1), Instant::now());
     }
 }
 

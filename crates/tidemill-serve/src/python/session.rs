@@ -1,6 +1,7 @@
 //! The session: what the model takes and gives, and calls through the pool.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub struct PythonSettings {
     pub memory_bytes: Option<u64>,
     /// Seconds of CPU after which a worker is ended by the system, and started again.
     pub cpu_seconds: Option<u64>,
+    /// After how long without a call the worker for shadows is ended.
+    pub shadow_rest: Duration,
     /// Variables of the workers' environment, for example `OMP_NUM_THREADS`.
     pub variables: Vec<(String, String)>,
 }
@@ -42,6 +45,7 @@ impl PythonSettings {
             start_timeout: Duration::from_mins(2),
             memory_bytes: None,
             cpu_seconds: None,
+            shadow_rest: Duration::from_mins(10),
             variables: Vec::new(),
         }
     }
@@ -50,12 +54,25 @@ impl PythonSettings {
 /// A model of Python that is loaded.
 #[derive(Debug)]
 pub struct PythonSession {
+    interface: Arc<Interface>,
+    /// Bytes of a worker as they were last seen, since those at work are not looked at.
+    worker_bytes: AtomicU64,
+    pool: Pool,
+    shadows: ForShadows,
+}
+
+/// What the model takes and gives.
+#[derive(Debug)]
+struct Interface {
     inputs: Vec<Slot>,
     outputs: Vec<Slot>,
     takes_params: bool,
-    workers: usize,
-    /// Bytes of a worker as they were last seen, since those at work are not looked at.
-    worker_bytes: AtomicU64,
+}
+
+/// The same model for shadows: one worker of their own, so that one that hangs takes none from callers.
+#[derive(Debug)]
+struct ForShadows {
+    interface: Arc<Interface>,
     pool: Pool,
 }
 
@@ -122,9 +139,13 @@ impl PythonSession {
                 optional: false,
             }],
         };
-        let workers = settings.workers.max(1);
-        let pool = Pool::new(folder, settings, worker).map_err(|error| unavailable(error.to_string()))?;
-        Ok(Self { inputs, outputs, takes_params, workers, worker_bytes: AtomicU64::new(0), pool })
+        let interface = Arc::new(Interface { inputs, outputs, takes_params });
+        let failed = |error: std::io::Error| unavailable(error.to_string());
+        let one = PythonSettings { workers: 1, ..settings.clone() };
+        let apart = Pool::for_shadows(folder.clone(), one).map_err(failed)?;
+        let pool = Pool::new(folder, settings, worker).map_err(failed)?;
+        let shadows = ForShadows { interface: Arc::clone(&interface), pool: apart };
+        Ok(Self { interface, worker_bytes: AtomicU64::new(0), pool, shadows })
     }
 
     /// Numbers of the processes that wait for calls.
@@ -132,7 +153,12 @@ impl PythonSession {
         self.pool.pids()
     }
 
-    /// How often a worker was started again.
+    /// Numbers of the processes that wait for calls of shadows.
+    pub fn idle_shadow_pids(&self) -> Vec<u32> {
+        self.shadows.pool.pids()
+    }
+
+    /// How often a worker for callers was started again.
     pub fn restarts(&self) -> u64 {
         self.pool.restarts()
     }
@@ -158,23 +184,23 @@ impl Session for PythonSession {
     }
 
     fn inputs(&self) -> &[Slot] {
-        &self.inputs
+        &self.interface.inputs
     }
 
     fn outputs(&self) -> &[Slot] {
-        &self.outputs
+        &self.interface.outputs
     }
 
     fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
-        self.ask(inputs, None, None)
+        self.interface.ask(&self.pool, inputs, None, None)
     }
 
     fn takes_params(&self) -> bool {
-        self.takes_params
+        self.interface.takes_params
     }
 
     fn run_with(&self, inputs: &[Tensor], params: &str) -> Result<Vec<Tensor>, RunError> {
-        self.ask(inputs, Some(params), None)
+        self.interface.ask(&self.pool, inputs, Some(params), None)
     }
 
     fn run_until(
@@ -183,7 +209,11 @@ impl Session for PythonSession {
         params: Option<&str>,
         until: Instant,
     ) -> Result<Vec<Tensor>, RunError> {
-        self.ask(inputs, params, Some(until))
+        self.interface.ask(&self.pool, inputs, params, Some(until))
+    }
+
+    fn for_shadows(&self) -> Option<&dyn Session> {
+        Some(&self.shadows)
     }
 
     /// Of all workers, also of those that are still to be started or are at work: each holds the model.
@@ -193,12 +223,36 @@ impl Session for PythonSession {
             let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
             line.split_whitespace().nth(1)?.parse::<u64>().ok()
         };
-        let seen: Vec<u64> =
-            self.pool.pids().into_iter().filter_map(resident).map(|kib| kib.saturating_mul(1024)).collect();
+        let pids = self.pool.pids().into_iter().chain(self.shadows.pool.pids());
+        let seen: Vec<u64> = pids.filter_map(resident).map(|kib| kib.saturating_mul(1024)).collect();
         let before = self.worker_bytes.load(Ordering::Relaxed);
-        let (each, all) = of_workers(&seen, self.workers, before);
+        let workers = self.pool.workers() + self.shadows.pool.workers();
+        let (each, all) = of_workers(&seen, workers, before);
         self.worker_bytes.store(each, Ordering::Relaxed);
         all
+    }
+}
+
+impl Session for ForShadows {
+    fn runtime(&self) -> &'static str {
+        NAME
+    }
+
+    fn inputs(&self) -> &[Slot] {
+        &self.interface.inputs
+    }
+
+    fn outputs(&self) -> &[Slot] {
+        &self.interface.outputs
+    }
+
+    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
+        self.interface.ask(&self.pool, inputs, None, None)
+    }
+
+    /// It is counted with the model.
+    fn memory_bytes(&self) -> u64 {
+        0
     }
 }
 
@@ -209,9 +263,10 @@ fn of_workers(seen: &[u64], workers: usize, before: u64) -> (u64, u64) {
     (each, sum + each * workers.saturating_sub(seen.len()) as u64)
 }
 
-impl PythonSession {
+impl Interface {
     fn ask(
         &self,
+        pool: &Pool,
         inputs: &[Tensor],
         params: Option<&str>,
         until: Option<Instant>,
@@ -226,7 +281,7 @@ impl PythonSession {
             }
         }
         let request = convert::encode(&self.inputs, inputs, params)?;
-        let answer = self.pool.call(&request, until).map_err(RunError::Model)?;
+        let answer = pool.call(&request, until).map_err(RunError::Model)?;
         convert::decode(&self.outputs, &answer)
     }
 }

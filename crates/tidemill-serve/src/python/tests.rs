@@ -1,5 +1,7 @@
 //! Real MLflow models in real workers, compared with what MLflow itself answers.
 
+mod shadows;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;

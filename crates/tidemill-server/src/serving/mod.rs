@@ -20,6 +20,7 @@ use tidemill_registry::Registry;
 use tidemill_serve::gateway::loader::Loader;
 use tidemill_serve::gateway::settings::Settings;
 use tidemill_serve::gateway::{Gateway, Parts};
+use tidemill_serve::oip::Direct;
 use tidemill_serve::record::outcome::OutcomeCounters;
 use tidemill_serve::record::{InferenceLog, Reader};
 use tidemill_serve::{Inference, Recorder};
@@ -38,12 +39,13 @@ pub struct Serving {
     gateway: Gateway,
     followed: Followed,
     protocols: Router,
+    direct: Option<Direct>,
     records: Option<(Reader, Duration)>,
     log: Option<InferenceLog>,
+    outcomes: Option<OutcomeCounters>,
     reported: counts::Reported,
 }
 
-    outcomes: Option<OutcomeCounters>,
 impl Serving {
     /// A gateway over the models of a registry, without protocols. Must be called inside of a runtime.
     ///
@@ -69,18 +71,31 @@ impl Serving {
             gateway,
             followed,
             protocols: Router::new(),
+            direct: None,
             records: None,
             log: None,
+            outcomes: None,
             reported: counts::Reported::default(),
         }
     }
 
-            outcomes: None,
     /// Adds the routes of a protocol, which must not have a fallback of their own: `serving.mount(oip::router)`.
     #[must_use]
     pub fn mount(mut self, router: impl FnOnce(Arc<dyn Inference>) -> Router) -> Self {
         self.protocols = self.protocols.merge(router(Arc::new(self.gateway.clone())));
         self
+    }
+
+    /// Answers the requests that are most without a look at the routes: `serving.past_routes(oip::direct)`.
+    #[must_use]
+    pub fn past_routes(mut self, direct: impl FnOnce(Arc<dyn Inference>) -> Direct) -> Self {
+        self.direct = Some(direct(Arc::new(self.gateway.clone())));
+        self
+    }
+
+    /// What answers without a look at the routes.
+    pub(crate) fn direct(&self) -> Option<&Direct> {
+        self.direct.as_ref()
     }
 
     /// Lets rollouts be judged by outcomes: with what the log of requests is read, and how long after a request its record can be read
@@ -96,6 +111,18 @@ impl Serving {
     pub fn with_log(mut self, log: InferenceLog) -> Self {
         self.log = Some(log);
         self
+    }
+
+    /// Shows on `/metrics` what became of outcomes.
+    #[must_use]
+    pub fn with_outcomes(mut self, outcomes: OutcomeCounters) -> Self {
+        self.outcomes = Some(outcomes);
+        self
+    }
+
+    /// What became of outcomes.
+    pub(crate) fn outcomes(&self) -> Option<&OutcomeCounters> {
+        self.outcomes.as_ref()
     }
 
     /// What keeps records.
@@ -114,18 +141,6 @@ impl Serving {
     }
 
     /// What gateways elsewhere tell.
-    /// Shows on `/metrics` what became of outcomes.
-    #[must_use]
-    pub fn with_outcomes(mut self, outcomes: OutcomeCounters) -> Self {
-        self.outcomes = Some(outcomes);
-        self
-    }
-
-    /// What became of outcomes.
-    pub(crate) fn outcomes(&self) -> Option<&OutcomeCounters> {
-        self.outcomes.as_ref()
-    }
-
     pub(crate) fn reported(&self) -> &counts::Reported {
         &self.reported
     }

@@ -11,6 +11,7 @@ use crate::data_check::{check, lines, record};
 use crate::failure::{Exit, Failure, Said};
 use crate::model_test::check_columns;
 use crate::monitors::check_references;
+use crate::outcome_tables;
 use crate::profile::Source;
 use crate::table::open;
 
@@ -29,6 +30,7 @@ pub(crate) fn run(args: &Check, app: &App<'_>) -> anyhow::Result<()> {
     let (_, plan) = planned(app, &resolved)?;
     check_columns(app, &resolved, &plan)?;
     check_references(app)?;
+    outcome_tables::check(app)?;
     let console = app.console;
     if console.json() {
         console.value(&json!({"project": app.project.project, "data": all, "plan": plan}))?;

@@ -1,4 +1,4 @@
-//! `tidemill status`: which steps are out of date, and why.
+//! `tidemill status`: which steps are out of date and why, and how far outcomes are read.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,6 +18,7 @@ use crate::app::{App, LOCK_FILE};
 use crate::cli::Status;
 use crate::journal::lookup;
 use crate::laid_out::lay_out_between_runs;
+use crate::outcome_tables::{Standing, declared, standing};
 use crate::output::{CAUTION, Console, FAINT, GOOD};
 use crate::step::Bodies;
 
@@ -25,10 +26,16 @@ pub(crate) fn run(args: &Status, app: &App<'_>) -> anyhow::Result<()> {
     let resolved = app.resolve(&args.params)?;
     let (_, plan) = planned(app, &resolved)?;
     let console = app.console;
+    let outcomes = app.block(standing(app.db()?, &declared(&app.project)))?;
     if console.json() {
-        return console.value(&json!({"up_to_date": plan.is_up_to_date(), "steps": plan.steps}));
+        let mut said = json!({"up_to_date": plan.is_up_to_date(), "steps": plan.steps});
+        if !outcomes.is_empty() {
+            said["outcomes"] = outcomes.iter().map(Standing::json).collect();
+        }
+        return console.value(&said);
     }
     print_plan(console, &plan);
+    outcomes.iter().for_each(|standing| console.line(standing.line()));
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use tidemill_server::monitoring::{OfReleases, Standing, over_releases, standing}
 use super::short;
 use crate::cli::Global;
 use crate::home::Opened;
+use crate::outcome_tables::{Standing as Read, standing_of_all};
 use crate::output::{Align, BAD, CAUTION, Console, FAINT, GOOD, Table, count, number};
 
 #[derive(Debug, Args)]
@@ -26,10 +27,16 @@ pub(super) fn run(args: &Status, global: &Global, console: &Console) -> anyhow::
     let app = Opened::at(args.home.as_deref(), global, console)?;
     let all = app.block(standing(app.registry.db(), args.endpoint.as_deref()))?;
     let releases = app.block(over_releases(app.registry.db(), args.endpoint.as_deref()))?;
+    let outcomes = app.block(standing_of_all(app.registry.db(), args.endpoint.as_deref()))?;
     if console.json() {
         let rows: Vec<_> = all.iter().map(|standing| to_json(standing, &releases)).collect();
-        return console.value(&json!({ "monitors": rows }));
+        let mut said = json!({ "monitors": rows });
+        if !outcomes.is_empty() {
+            said["outcomes"] = outcomes.iter().map(Read::json).collect();
+        }
+        return console.value(&said);
     }
+    outcomes.iter().for_each(|read| console.line(read.line()));
     if all.is_empty() {
         console.note(
             "nothing is watched; `tidemill release` and `tidemill up` declare what the project file says",

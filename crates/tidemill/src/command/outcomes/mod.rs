@@ -2,7 +2,7 @@
 //!
 //! The rows are read and sent part by part. A part that the server has from before is not stored again, so the command can be stopped and
 //! run again, and a dataset can be sent after each new version of it. How outcomes find their requests, and how keys are hidden, is for the
-//! server to decide.
+//! server to decide. A server sends itself the datasets that its project declares in the same way (`up/outcomes.rs`).
 
 mod rows;
 mod send;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueHint};
 use serde_json::json;
-use tidemill_core::{Cancel, Progress as _, Unit};
+use tidemill_core::{Progress, Unit};
 use tidemill_data::Table as Rows;
 
 use crate::app::App;
@@ -21,8 +21,9 @@ use crate::failure::Failure;
 use crate::home::Home;
 use crate::output::{Bar, Console, count, plural};
 use crate::profile::Source;
-use rows::Mapping;
-use send::{Receiver, Standing};
+pub(super) use rows::Mapping;
+pub(super) use send::Receiver;
+use send::Standing;
 
 #[derive(Debug, Args)]
 pub(crate) struct Outcomes {
@@ -61,15 +62,32 @@ const NAMED: usize = 5;
 
 /// What was sent.
 #[derive(Debug, Default)]
-struct Sent {
-    rows: u64,
+pub(super) struct Sent {
+    pub(super) rows: u64,
     /// Rows without a key, and those of which nothing is known yet.
-    skipped: u64,
-    accepted: u64,
-    known: u64,
-    rejected: u64,
+    pub(super) skipped: u64,
+    pub(super) accepted: u64,
+    pub(super) known: u64,
+    pub(super) rejected: u64,
     /// Rows of the table, from 1, and why the server did not take them.
     problems: Vec<(u64, String)>,
+}
+
+/// Why not all of a table was sent.
+pub(super) enum Unsent {
+    /// Its rows are none that a server could take.
+    Rows(anyhow::Error),
+    /// The server does not take them, or somebody wants to stop.
+    Server(Failure),
+}
+
+impl From<Unsent> for anyhow::Error {
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::Rows(error) => error,
+            Unsent::Server(failure) => failure.into(),
+        }
+    }
 }
 
 pub(crate) fn run(args: &Outcomes, global: &Global, console: &Console) -> anyhow::Result<()> {
@@ -85,7 +103,8 @@ pub(crate) fn run(args: &Outcomes, global: &Global, console: &Console) -> anyhow
         _ => Rows::open(&[PathBuf::from(&args.from)], None)?,
     };
     let label = source.as_ref().map_or_else(|| args.from.clone(), |source| source.label.clone());
-    let mapping = Mapping::new(&table, &args.key, args.time.as_deref(), &args.values)?;
+    let columns = rows::columns(&args.key, args.time.as_deref(), &args.values)?;
+    let mapping = Mapping::new(&table, &columns)?;
     let server = match &args.server {
         Some(url) => url.clone(),
         None => here(global, console)?,
@@ -101,7 +120,9 @@ pub(crate) fn run(args: &Outcomes, global: &Global, console: &Console) -> anyhow
             ))
             .hint("use a newer server, or send a body with `curl` as before")
         })?;
-        let sent = send(&receiver, &table, &mapping, console, &cancel).await?;
+        let bar = Bar::new(console, &cancel);
+        let sent = send(&receiver, &table, &mapping, &bar).await?;
+        drop(bar);
         let standing = settled(&receiver, newest, &sent, args.wait).await?;
         // Those that stand no longer came before as a rule, so they are told by all that there are.
         let corrected = if sent.accepted > 0 { receiver.standing(None).await?.corrected } else { 0 };
@@ -123,24 +144,22 @@ fn here(global: &Global, console: &Console) -> anyhow::Result<String> {
 }
 
 /// Sends all rows, part by part.
-async fn send(
+pub(super) async fn send(
     receiver: &Receiver,
     table: &Rows,
     mapping: &Mapping,
-    console: &Console,
-    cancel: &Cancel,
-) -> anyhow::Result<Sent> {
-    let bar = Bar::new(console, cancel);
-    bar.begin("sending", Some(table.rows()), Unit::Rows);
+    progress: &dyn Progress,
+) -> Result<Sent, Unsent> {
+    progress.begin("sending", Some(table.rows()), Unit::Rows);
     let columns = mapping.columns();
     let mut sent = Sent::default();
-    for batch in table.batches(Some(&columns))? {
-        let batch = batch?;
+    for batch in table.batches(Some(&columns)).map_err(|error| Unsent::Rows(error.into()))? {
+        let batch = batch.map_err(|error| Unsent::Rows(error.into()))?;
         let rows = batch.num_rows() as u64;
-        let lines = mapping.lines(&batch, &columns)?;
+        let lines = mapping.lines(&batch, &columns).map_err(Unsent::Rows)?;
         sent.skipped += rows - lines.rows.len() as u64;
         if !lines.rows.is_empty() {
-            let taken = receiver.send(&lines.text).await?;
+            let taken = receiver.send(&lines.text).await.map_err(Unsent::Server)?;
             let room = NAMED.saturating_sub(sent.problems.len());
             sent.problems.extend(taken.problems.into_iter().take(room).map(|bad| {
                 let row =
@@ -157,15 +176,21 @@ async fn send(
             let first = sent.problems.first().map(|(row, why)| format!("; row {row}: {why}"));
             let rows = count(sent.rows);
             let why = format!("none of the first {rows} rows holds an outcome{}", first.unwrap_or_default());
-            return Err(Failure::new(why).hint("`--key`, `--time` and `--values` name the columns").into());
+            let failure = Failure::new(why).hint("`--key`, `--time` and `--values` name the columns");
+            return Err(Unsent::Rows(failure.into()));
         }
-        bar.advance(rows);
+        progress.advance(rows);
     }
     Ok(sent)
 }
 
 /// How the new outcomes stand when the server has looked at them, or the time is over.
-async fn settled(receiver: &Receiver, newest: u64, sent: &Sent, wait: Duration) -> Result<Standing, Failure> {
+pub(super) async fn settled(
+    receiver: &Receiver,
+    newest: u64,
+    sent: &Sent,
+    wait: Duration,
+) -> Result<Standing, Failure> {
     let begun = Instant::now();
     let mut standing = receiver.standing(Some(newest)).await?;
     let mut changed = begun;
@@ -210,6 +235,7 @@ fn print(
         count(standing.matched),
         count(standing.late),
         count(standing.duplicate),
+        count(standing.corrected),
         count(standing.unmatched),
         count(standing.waiting)
     ));
@@ -222,4 +248,3 @@ fn print(
     }
     Ok(())
 }
-        count(standing.corrected),

@@ -7,20 +7,16 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
 use serde_json::{Map, Value};
 use tidemill_data::Table;
+use tidemill_project::{OUTCOME_FIELDS, OUTCOME_KEYS, OutcomeColumns};
 
 use crate::failure::Failure;
-
-/// What a request and its outcome can have in common.
-const KEYS: [&str; 3] = ["entity", "request_id", "row"];
-/// Fields of an outcome that cannot be the name of one.
-const TAKEN: [&str; 6] = ["entity", "name", "request_id", "row", "time", "value"];
 
 /// Floats hold every whole number up to this one.
 const LARGEST: f64 = 9_007_199_254_740_992.0;
 
 /// Which columns say what: fields of an outcome, each with the place of its column.
 #[derive(Debug)]
-pub(super) struct Mapping {
+pub(in crate::command) struct Mapping {
     keys: Vec<(String, usize)>,
     time: Option<usize>,
     values: Vec<(String, usize)>,
@@ -34,49 +30,54 @@ pub(super) struct Lines {
     pub(super) rows: Vec<usize>,
 }
 
+/// From `entity=customer` or `customer`, the name of a column, and `label=repaid` or `repaid`.
+pub(super) fn columns(
+    keys: &[String],
+    time: Option<&str>,
+    values: &[String],
+) -> Result<OutcomeColumns, Failure> {
+    let keys = keys
+        .iter()
+        .map(|text| match text.split_once('=') {
+            Some((field, column)) => (field, column),
+            None if OUTCOME_KEYS.contains(&text.as_str()) => (text.as_str(), text.as_str()),
+            // A column of another name says what requests are about.
+            None => ("entity", text.as_str()),
+        })
+        .collect::<Vec<_>>();
+    if let Some((field, _)) = keys.iter().find(|(field, _)| !OUTCOME_KEYS.contains(field)) {
+        return Err(Failure::usage(format!("`{field}` of `--key` is nothing that finds a request"))
+            .hint("as in `--key customer`, `--key entity=customer` or `--key request_id=id,row=line`"));
+    }
+    if keys.iter().all(|(field, _)| *field == "row") {
+        return Err(Failure::usage("the number of a row alone finds no request")
+            .hint("as in `--key request_id=id,row=line`"));
+    }
+    let values: Vec<(&str, &str)> =
+        values.iter().map(|text| text.split_once('=').unwrap_or((text, text))).collect();
+    if let Some((name, column)) =
+        values.iter().find(|(name, _)| name.is_empty() || OUTCOME_FIELDS.contains(name))
+    {
+        return Err(Failure::usage(format!("`{name}` cannot be the name of an outcome"))
+            .hint(format!("give it another one, as in `--values label={column}`")));
+    }
+    let twice = |fields: &[(&str, &str)]| {
+        let again = |at: usize| fields[..at].iter().any(|(name, _)| *name == fields[at].0);
+        (0..fields.len()).find(|at| again(*at)).map(|at| fields[at].0.to_owned())
+    };
+    if let Some(name) = twice(&keys).or_else(|| twice(&values)) {
+        return Err(Failure::usage(format!("`{name}` is named twice")));
+    }
+    let owned = |pairs: Vec<(&str, &str)>| -> Vec<(String, String)> {
+        pairs.into_iter().map(|(field, column)| (field.to_owned(), column.to_owned())).collect()
+    };
+    Ok(OutcomeColumns { keys: owned(keys), time: time.map(str::to_owned), values: owned(values) })
+}
+
 impl Mapping {
-    /// From `entity=customer` or `customer`, the name of a column, and `label=repaid` or `repaid`.
-    pub(super) fn new(
-        table: &Table,
-        keys: &[String],
-        time: Option<&str>,
-        values: &[String],
-    ) -> anyhow::Result<Self> {
-        let keys = keys
-            .iter()
-            .map(|text| match text.split_once('=') {
-                Some((field, column)) => (field, column),
-                None if KEYS.contains(&text.as_str()) => (text.as_str(), text.as_str()),
-                // A column of another name says what requests are about.
-                None => ("entity", text.as_str()),
-            })
-            .collect::<Vec<_>>();
-        if let Some((field, _)) = keys.iter().find(|(field, _)| !KEYS.contains(field)) {
-            return Err(Failure::usage(format!("`{field}` of `--key` is nothing that finds a request"))
-                .hint("as in `--key customer`, `--key entity=customer` or `--key request_id=id,row=line`")
-                .into());
-        }
-        if keys.iter().all(|(field, _)| *field == "row") {
-            return Err(Failure::usage("the number of a row alone finds no request")
-                .hint("as in `--key request_id=id,row=line`")
-                .into());
-        }
-        let values: Vec<(&str, &str)> =
-            values.iter().map(|text| text.split_once('=').unwrap_or((text, text))).collect();
-        if let Some((name, column)) = values.iter().find(|(name, _)| name.is_empty() || TAKEN.contains(name))
-        {
-            return Err(Failure::usage(format!("`{name}` cannot be the name of an outcome"))
-                .hint(format!("give it another one, as in `--values label={column}`"))
-                .into());
-        }
-        let twice = |fields: &[(&str, &str)]| {
-            let again = |at: usize| fields[..at].iter().any(|(name, _)| *name == fields[at].0);
-            (0..fields.len()).find(|at| again(*at)).map(|at| fields[at].0.to_owned())
-        };
-        if let Some(name) = twice(&keys).or_else(|| twice(&values)) {
-            return Err(Failure::usage(format!("`{name}` is named twice")).into());
-        }
-        let place = |(field, column): &(&str, &str)| {
+    /// Of the columns that a table has.
+    pub(in crate::command) fn new(table: &Table, columns: &OutcomeColumns) -> anyhow::Result<Self> {
+        let place = |(field, column): &(String, String)| {
             let place = table.column(column)?;
             let kind = table.schema().field(place).data_type();
             if kind.is_nested() {
@@ -84,12 +85,13 @@ impl Mapping {
                     format!("the column `{column}` holds {kind}, which is neither number, text nor time");
                 return Err(anyhow::Error::from(Failure::usage(why)));
             }
-            Ok(((*field).to_owned(), place))
+            Ok((field.clone(), place))
         };
+        let time = columns.time.as_ref().map(|column| place(&("time".to_owned(), column.clone())));
         Ok(Self {
-            keys: keys.iter().map(place).collect::<Result<_, _>>()?,
-            time: time.map(|column| place(&("time", column))).transpose()?.map(|(_, place)| place),
-            values: values.iter().map(place).collect::<Result<_, _>>()?,
+            keys: columns.keys.iter().map(place).collect::<Result<_, _>>()?,
+            time: time.transpose()?.map(|(_, place)| place),
+            values: columns.values.iter().map(place).collect::<Result<_, _>>()?,
         })
     }
 
@@ -249,7 +251,7 @@ mod tests {
     ) -> anyhow::Result<(Vec<String>, Vec<usize>)> {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let table = table();
-        let mapping = Mapping::new(&table, &owned(keys), time, &owned(values))?;
+        let mapping = Mapping::new(&table, &super::columns(&owned(keys), time, &owned(values))?)?;
         let columns = mapping.columns();
         let batch = table.batches(Some(&columns))?.next().unwrap()?;
         let lines = mapping.lines(&batch, &columns)?;

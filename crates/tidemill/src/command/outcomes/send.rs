@@ -1,11 +1,14 @@
-//! Outcomes to a running server: in parts, each of which is sent again until the server says that it has it.
+//! Outcomes to a running server, or to the one that this process is: in parts, each of which is sent again until the server says that it
+//! has it.
 
 use std::time::Duration;
 
-use reqwest::{Client, StatusCode, Url, header, redirect};
+use reqwest::header::{self, HeaderMap};
+use reqwest::{Client, StatusCode, Url, redirect};
 use serde::Deserialize;
 use serde_json::Value;
-use tidemill_core::Cancel;
+use tidemill_core::{Actor, Cancel};
+use tidemill_server::OutcomeApi;
 
 use crate::failure::Failure;
 
@@ -23,11 +26,26 @@ pub(super) const AGAIN: &str =
 const TICK: Duration = Duration::from_millis(100);
 
 /// The outcomes of an endpoint, at a server.
-pub(super) struct Receiver {
-    http: Client,
-    url: Url,
-    token: Option<String>,
+pub(in crate::command) struct Receiver {
+    way: Way,
     cancel: Cancel,
+}
+
+/// How the server is asked.
+enum Way {
+    /// Over HTTP, at the address of the endpoint's outcomes.
+    Http { http: Client, url: Url, token: Option<String> },
+    /// It is in this process.
+    Here { api: OutcomeApi, endpoint: String, actor: Actor },
+}
+
+/// What it is asked.
+#[derive(Clone, Copy)]
+enum Ask<'a> {
+    /// To store each of these lines of JSON that it has not from before.
+    Take(&'a str),
+    /// How outcomes stand that came after the one of this number.
+    Stand(Option<u64>),
 }
 
 /// What became of a part.
@@ -51,13 +69,15 @@ pub(super) struct BadRow {
 
 /// How outcomes stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(super) struct Standing {
+pub(in crate::command) struct Standing {
     pub(super) matched: u64,
     pub(super) late: u64,
     pub(super) waiting: u64,
     pub(super) duplicate: u64,
+    /// Older servers do not say it, nor the number of the newest.
+    #[serde(default)]
+    pub(super) corrected: u64,
     pub(super) unmatched: u64,
-    /// Older servers do not say it.
     #[serde(default)]
     pub(super) newest: Option<u64>,
 }
@@ -74,9 +94,6 @@ enum Failed {
     ForGood(Failure),
 }
 
-    /// Older servers do not say it, nor the number of the newest.
-    #[serde(default)]
-    pub(super) corrected: u64,
 impl Receiver {
     pub(super) fn new(
         server: &str,
@@ -96,29 +113,24 @@ impl Receiver {
         url.path_segments_mut().map_err(|()| wrong())?.pop_if_empty().extend(path);
         // A token must not follow a redirect to somebody else.
         let http = Client::builder().timeout(PATIENCE).redirect(redirect::Policy::none()).build()?;
-        Ok(Self { http, url, token, cancel })
+        Ok(Self { way: Way::Http { http, url, token }, cancel })
+    }
+
+    /// The server of this process.
+    pub(in crate::command) fn here(api: OutcomeApi, endpoint: String, actor: Actor, cancel: Cancel) -> Self {
+        Self { way: Way::Here { api, endpoint, actor }, cancel }
     }
 
     /// Sends lines of JSON, of which the server stores each that it has not from before.
     pub(super) async fn send(&self, lines: &str) -> Result<Taken, Failure> {
-        let mut url = self.url.clone();
-        url.query_pairs_mut().append_pair("once", "true");
-        let request = || {
-            let request = self.http.post(url.clone()).header(header::CONTENT_TYPE, "application/jsonl");
-            request.body(lines.to_owned())
-        };
-        self.patiently(ATTEMPTS, request).await
+        self.patiently(ATTEMPTS, Ask::Take(lines)).await
     }
 
     /// How outcomes stand that came after the one of this number; all where none is given.
     pub(super) async fn standing(&self, after: Option<u64>) -> Result<Standing, Failure> {
-        let mut url = self.url.clone();
-        if let Some(after) = after {
-            url.query_pairs_mut().append_pair("after", &after.to_string());
-        }
         // Before anything is sent, a server that is not there is told at once.
         let attempts = if after.is_some() { ATTEMPTS } else { 1 };
-        self.patiently(attempts, || self.http.get(url.clone())).await
+        self.patiently(attempts, Ask::Stand(after)).await
     }
 
     /// Waits, unless somebody wants to stop.
@@ -132,12 +144,12 @@ impl Receiver {
     async fn patiently<T: serde::de::DeserializeOwned>(
         &self,
         attempts: u32,
-        request: impl Fn() -> reqwest::RequestBuilder,
+        what: Ask<'_>,
     ) -> Result<T, Failure> {
         let mut attempt = 1;
         loop {
             let asked = tokio::select! {
-                asked = self.ask(request()) => asked,
+                asked = self.ask(what) => asked,
                 () = self.stopped() => return Err(Failure::cancelled()),
             };
             match asked {
@@ -156,16 +168,21 @@ impl Receiver {
         }
     }
 
-    async fn ask<T: serde::de::DeserializeOwned>(
-        &self,
-        mut request: reqwest::RequestBuilder,
-    ) -> Result<T, Failed> {
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        let answer = request.send().await.map_err(|error| self.away(&error))?;
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        let body = answer.bytes().await.map_err(|error| self.away(&error))?;
+    async fn ask<T: serde::de::DeserializeOwned>(&self, what: Ask<'_>) -> Result<T, Failed> {
+        let (status, headers, body) = match &self.way {
+            Way::Http { http, url, token } => {
+                let asked = over_http(http, url, token.as_deref(), what).await;
+                asked.map_err(|error| self.away(&error))?
+            }
+            Way::Here { api, endpoint, actor } => {
+                let answer = match what {
+                    Ask::Take(lines) => api.take_lines(actor.clone(), endpoint, lines.to_owned()).await,
+                    Ask::Stand(after) => api.standing(endpoint, after).await,
+                };
+                let (parts, body) = answer.into_parts();
+                (parts.status, parts.headers, body.to_vec())
+            }
+        };
         if status.is_success() {
             let answer: Answer<T> = serde_json::from_slice(&body).map_err(|_| {
                 Failed::ForGood(Failure::new(format!(
@@ -198,8 +215,9 @@ impl Receiver {
 
     /// The address without what may be secret in it.
     fn host(&self) -> String {
-        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{}{port}", self.url.host_str().unwrap_or_default())
+        let Way::Http { url, .. } = &self.way else { return "this process".to_owned() };
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{}{port}", url.host_str().unwrap_or_default())
     }
 
     async fn stopped(&self) {
@@ -207,4 +225,31 @@ impl Receiver {
             tokio::time::sleep(TICK).await;
         }
     }
+}
+
+async fn over_http(
+    http: &Client,
+    url: &Url,
+    token: Option<&str>,
+    what: Ask<'_>,
+) -> reqwest::Result<(StatusCode, HeaderMap, Vec<u8>)> {
+    let mut url = url.clone();
+    let mut request = match what {
+        Ask::Take(lines) => {
+            url.query_pairs_mut().append_pair("once", "true");
+            http.post(url).header(header::CONTENT_TYPE, "application/jsonl").body(lines.to_owned())
+        }
+        Ask::Stand(after) => {
+            if let Some(after) = after {
+                url.query_pairs_mut().append_pair("after", &after.to_string());
+            }
+            http.get(url)
+        }
+    };
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    let answer = request.send().await?;
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    Ok((status, headers, answer.bytes().await?.to_vec()))
 }

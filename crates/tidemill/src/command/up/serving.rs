@@ -93,16 +93,22 @@ impl Parts {
         let counters = OutcomeCounters::default();
         let serving = Serving::over(gateway, followed.clone())
             .mount(|inference| oip::router(inference, oip::Limits::default()))
+            .past_routes(|inference| oip::direct(inference, oip::Limits::default()))
             .mount(|inference| scoring::routes(inference, scoring))
             .mount(|_| outcomes.clone().routes())
             .with_log(log.clone())
-            .with_records(reader.clone(), log.settings().flush * 2 + SETTLE);
             .with_outcomes(counters.clone())
+            .with_records(reader.clone(), log.settings().flush * 2 + SETTLE);
         Ok(Self { serving, log, reader, outcomes, counters, followed, sending })
     }
 
     pub(super) fn serving(&self) -> Serving {
         self.serving.clone()
+    }
+
+    /// What takes outcomes.
+    pub(super) fn outcomes(&self) -> &OutcomeApi {
+        &self.outcomes
     }
 
     /// The inference log.
