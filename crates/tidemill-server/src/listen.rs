@@ -1,5 +1,6 @@
 //! Sockets: takes connections, bounds them, and lets them finish when the server stops.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -9,10 +10,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tidemill_serve::oip::Direct;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
-use crate::App;
+use crate::{App, Serving, shell};
 
 /// Connections that the kernel keeps for us until we take them.
 const BACKLOG: u32 = 1024;
@@ -93,6 +96,21 @@ fn is_of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
+/// The answer to one request: of a model at once, of all else by the routes.
+async fn answer_one(
+    app: App,
+    mut router: Router,
+    request: hyper::Request<Incoming>,
+) -> Result<Response, Infallible> {
+    // Where there are users, the gate behind the routes asks what each of them may do.
+    let open = app.config().access.is_none();
+    let direct = app.serving().filter(|_| open).and_then(Serving::direct).cloned();
+    match direct.zip(Direct::wanted(request.method(), request.uri().path())) {
+        Some((direct, wanted)) => Ok(shell::pass_direct(app, direct, wanted, request).await),
+        None => router.call(request.map(Body::new)).await,
+    }
+}
+
 struct Connection {
     stream: TcpStream,
     place: OwnedSemaphorePermit,
@@ -106,8 +124,8 @@ impl Connection {
         let counted = app.meter().connect();
         // Answers are small and written at once; waiting for more to send would only delay them.
         drop(stream.set_nodelay(true));
-        let service =
-            service_fn(move |request: hyper::Request<Incoming>| router.clone().call(request.map(Body::new)));
+        let of_requests = app.clone();
+        let service = service_fn(move |request| answer_one(of_requests.clone(), router.clone(), request));
         let config = app.config();
         let stream = TokioIo::new(Unblocked { stream, limit: config.stall_timeout, waiting: None });
         let connection = http1::Builder::new()

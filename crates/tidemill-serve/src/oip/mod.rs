@@ -24,6 +24,7 @@ pub(crate) use compress::{Packing, Unreadable, unpack};
 pub use grpc::{GrpcService, ServeError, serve_grpc};
 pub use headers::TIMEOUT_HEADER;
 pub(crate) use headers::{deadline, selected};
+pub use http::{Direct, Wanted};
 pub(crate) use http::{Received, answer, at_latest, receive, retry_after, run};
 
 use crate::Inference;
@@ -70,6 +71,11 @@ struct Shared {
 /// The routes below `/v2`.
 pub fn router(inference: Arc<dyn Inference>, limits: Limits) -> axum::Router {
     http::router(Shared { inference, limits: Arc::new(limits) })
+}
+
+/// The way past the routes below `/v2` for the requests that are most.
+pub fn direct(inference: Arc<dyn Inference>, limits: Limits) -> Direct {
+    Direct::new(Shared { inference, limits: Arc::new(limits) })
 }
 
 /// The service `inference.GRPCInferenceService`, for [`serve_grpc`] or any server of tower services over HTTP/2.

@@ -15,7 +15,6 @@ use tidemill_db::records::NewRecordPart;
 use tidemill_store::{AddOptions, Store};
 
 use super::plan::Plan;
-use super::read::blocking;
 use super::segment::{SEALED, list, segment_name};
 use super::{InferenceLog, LogError, stored};
 
@@ -122,7 +121,7 @@ impl Roller {
     async fn roll_one(&self, path: &Path, name: &str) -> Result<Rolled, LogError> {
         let hold = self.store.hold()?;
         let (store, segment) = (self.store.clone(), path.to_owned());
-        let parts = blocking(&format!("rolling `{name}`"), move || make_parts(&segment, &store)).await?;
+        let parts = giving_way(&format!("rolling `{name}`"), move || make_parts(&segment, &store)).await?;
         let is_new = self.db.add_record_parts(name, self.clock.now(), &parts).await?;
         drop(hold);
         let rows = parts.iter().map(|part| part.rows).sum();
@@ -162,6 +161,27 @@ impl Roller {
         self.db.drop_record_segments(before(Duration::from_secs(86_400)), &present).await?;
         Ok(swept)
     }
+}
+
+/// How far the thread of the roller stands behind those that answer requests ("nice", setpriority(2)): with all processors busy it gets
+/// about a quarter of what one of them gets, so that it lags behind rather than they.
+const GIVES_WAY: i32 = 6;
+
+/// Does work on a thread of its own that gives way to all others; `doing` says what, for where it panics.
+async fn giving_way<T: Send + 'static>(
+    doing: &str,
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, LogError> {
+    let (done, result) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("roller".to_owned()).spawn(move || {
+        // On Linux a priority belongs to a thread. Where it cannot be lowered the work is done all the same.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), GIVES_WAY);
+        // Nobody waits any more where the roller was stopped.
+        let _ = done.send(work());
+    });
+    thread.map_err(LogError::io("start a thread of the roller of", Path::new("the log")))?;
+    result.await.map_err(|_| LogError::Damaged(format!("{doing} failed: it panicked")))?
 }
 
 /// A filter that no part fits, for asking about segments only.

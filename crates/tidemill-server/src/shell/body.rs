@@ -13,8 +13,8 @@ use tokio::time::{Instant, Sleep};
 use super::record::Record;
 
 /// A request's body that fails when nothing comes for a while, so that a client cannot hold a handler for ever.
-pub(super) struct Patient {
-    body: Body,
+pub(super) struct Patient<B = Body> {
+    body: B,
     limit: Duration,
     /// Set while nothing is there.
     waiting: Option<Pin<Box<Sleep>>>,
@@ -25,17 +25,27 @@ pub(super) struct Patient {
 #[error("the body of the request did not go on for {} seconds", .0.as_secs())]
 pub(super) struct Stalled(Duration);
 
+impl<B> Patient<B> {
+    pub(super) const fn new(body: B, limit: Duration) -> Self {
+        Self { body, limit, waiting: None }
+    }
+}
+
 impl Patient {
     /// Bodies that are there in full are left as they are.
     pub(super) fn wrap(body: Body, limit: Duration) -> Body {
         if body.is_end_stream() {
             return body;
         }
-        Body::new(Self { body, limit, waiting: None })
+        Body::new(Self::new(body, limit))
     }
 }
 
-impl HttpBody for Patient {
+impl<B> HttpBody for Patient<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<axum::BoxError>,
+{
     type Data = Bytes;
     type Error = axum::BoxError;
 

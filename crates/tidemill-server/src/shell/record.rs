@@ -2,6 +2,7 @@
 //!
 //! Never what was sent: no body, no query, no header except the request's own name.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use axum::http::{Method, StatusCode};
@@ -18,7 +19,7 @@ pub(super) struct Record {
     pub(super) id: RequestId,
     pub(super) method: Method,
     /// The template of the route, so that names of things do not get into the log.
-    pub(super) route: String,
+    pub(super) route: Cow<'static, str>,
     pub(super) status: StatusCode,
     pub(super) begun: Instant,
 }
@@ -30,7 +31,7 @@ impl Record {
         let status = self.status.as_u16();
         let method = self.method.as_str();
         self.app.meter().request(method, &self.route, status, took);
-        let (id, route, duration_ms) = (&self.id, self.route.as_str(), took.as_secs_f64() * 1e3);
+        let (id, route, duration_ms) = (&self.id, &*self.route, took.as_secs_f64() * 1e3);
         // What fails on our side is seen with the default filter; the rest is for those who ask for it.
         if self.status.is_server_error() {
             tracing::warn!(

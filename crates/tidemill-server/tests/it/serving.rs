@@ -10,6 +10,7 @@ use tidemill_runtime::{Dim, ElementType, RunError, Session, Slot, Tensor, Values
 use tidemill_serve::gateway::loader::Loader;
 use tidemill_serve::gateway::settings::Settings;
 use tidemill_serve::gateway::source::{ModelBundle, ModelFiles};
+use tidemill_serve::oip;
 use tidemill_serve::{Gateway, InferError, Inference as _, Named, Request, Response};
 use tidemill_server::{App, Serving, Token};
 
@@ -92,6 +93,23 @@ impl Lab {
     }
 
     async fn start_with(token: Option<&str>) -> Self {
+        Self::start_mounted(token, |serving| serving).await
+    }
+
+    /// A server that the Open Inference Protocol leads to as in the product: past the routes, and by them.
+    async fn start_speaking(token: Option<&str>) -> Self {
+        Self::start_mounted(token, |serving| {
+            // The route of readiness is mounted already.
+            let infer = |inference| {
+                let protocol = oip::router(inference, oip::Limits::default());
+                axum::Router::new().nest_service("/routed", protocol)
+            };
+            serving.mount(infer).past_routes(|inference| oip::direct(inference, oip::Limits::default()))
+        })
+        .await
+    }
+
+    async fn start_mounted(token: Option<&str>, protocols: impl FnOnce(Serving) -> Serving) -> Self {
         let mut gateway = None;
         let server = Server::start_app(|registry, mut config| {
             config.token = token.map(Token::new);
@@ -103,7 +121,7 @@ impl Lab {
                 axum::Router::new().route("/v2/health/ready", axum::routing::get(ready))
             });
             gateway = Some(serving.gateway().clone());
-            App::serve(registry, config, serving)
+            App::serve(registry, config, protocols(serving))
         })
         .await;
         let mut lab = Self { server, gateway: gateway.unwrap(), run: String::new(), root: String::new() };
@@ -318,4 +336,50 @@ async fn protocols_are_behind_the_token_and_drain_with_the_server() {
     lab.server.ask("PUT", "/api/v1/endpoints/e", &[], &one_arm("1").to_string()).await.is(401, &[]);
     assert!(lab.server.running.stop().await);
     assert!(!lab.gateway.is_ready());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inferences_go_past_the_routes_and_through_the_same_shell() {
+    let lab = Lab::start_speaking(None).await;
+    lab.version("first", "2").await;
+    let body = r#"{"id":"r1","inputs":[{"name":"x","shape":[1],"datatype":"FP64","data":[10]}]}"#;
+    let named = [("x-request-id", "mine"), ("origin", "http://localhost")];
+    let direct = lab.server.ask("POST", "/v2/models/m/infer", &named, body).await;
+    direct.is(200, &[r#""data":[20"#, r#""id":"r1""#]);
+    let routed = lab.server.ask("POST", "/routed/v2/models/m/infer", &named, body).await;
+    assert_eq!(direct.body, routed.body);
+    let kept = |reply: &crate::client::Reply| {
+        let kept = reply.headers.iter().filter(|(name, _)| name != "date").cloned();
+        let mut kept: Vec<_> = kept.collect();
+        kept.sort();
+        kept
+    };
+    assert_eq!(kept(&direct), kept(&routed), "the same headers, the name of the request among them");
+    lab.server
+        .ask("POST", "/v2/models/m/versions/1/infer", &[], body)
+        .await
+        .is(200, &[r#""data":[20"#]);
+    for (path, status) in [("/v2/models/none/infer", 404), ("/v2/models/m/versions/9/infer", 404)] {
+        lab.server.ask("POST", path, &[], body).await.is(status, &["error"]);
+    }
+    lab.server.ask("POST", "/v2/models/m/infer", &[], "{}").await.is(400, &["has no `inputs`"]);
+    let foreign = [("host", "evil.example")];
+    lab.server.ask("POST", "/v2/models/m/infer", &foreign, body).await.is(403, &["DNS rebinding"]);
+    lab.server.get("/metrics").await.is(
+        200,
+        &[
+            r#"tidemill_http_requests_total{method="POST",route="/v2/models/{name}/infer",status="200"} 1"#,
+            r#"tidemill_http_requests_total{method="POST",route="/v2/models/{name}/infer",status="400"} 1"#,
+            r#"tidemill_http_requests_total{method="POST",route="/v2/models/{name}/infer",status="403"} 1"#,
+            r#"tidemill_http_requests_total{method="POST",route="/v2/models/{name}/infer",status="404"} 1"#,
+            r#"route="/v2/models/{name}/versions/{version}/infer",status="200"} 1"#,
+        ],
+    );
+
+    let locked = Lab::start_speaking(Some("s3cret")).await;
+    for (given, status) in [(None, 401), (Some("Bearer other"), 401), (Some("Bearer s3cret"), 404)] {
+        let headers: Vec<_> = given.map(|given| ("authorization", given)).into_iter().collect();
+        let reply = locked.server.ask("POST", "/v2/models/m/infer", &headers, body).await;
+        assert_eq!(reply.status, status, "{given:?}");
+    }
 }

@@ -47,6 +47,17 @@ pub(super) struct Search<'a> {
     pub(super) effort: Effort,
 }
 
+/// How long the next stretch should be: what is left at the rate so far and a quarter more, at most four times as much as the last one.
+/// Each row of a stretch costs lookups, found or not, so what is too long is paid for.
+fn next_length(length: usize, walked: usize, found: usize, want: usize) -> usize {
+    let left = want.saturating_sub(found);
+    let at_rate = walked
+        .saturating_mul(left)
+        .checked_div(found)
+        .map_or(usize::MAX, |rows| rows.saturating_add(rows / 4));
+    at_rate.min(length.saturating_mul(4))
+}
+
 /// The words that make PostgreSQL join in the written order, by lookups.
 const POSTGRES_ORDER: &str = "SET LOCAL join_collapse_limit = 1; SET LOCAL from_collapse_limit = 1;
     SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off;
@@ -210,7 +221,8 @@ impl Search<'_> {
             }
             after = None;
             walked += length;
-            length = (length * 4).min(longest);
+            length =
+                next_length(length, walked, hits.len(), want).clamp(self.effort.least.min(longest), longest);
             if may_give_up && walked >= patience {
                 may_give_up = false;
                 let (count, _) = self.fewest(needs, self.effort.many).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -26,16 +26,25 @@ pub(super) async fn infer(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    infer_of(&shared, asked, &headers, body).await
+}
+
+/// [`infer`], of a body of any kind.
+pub(super) async fn infer_of<B>(shared: &Shared, asked: Asked, headers: &HeaderMap, body: B) -> Response
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<axum::BoxError>,
+{
     let begin = Instant::now();
-    let body = match receive(&headers, body, shared.limits.body).await {
+    let body = match receive(headers, body, shared.limits.body).await {
         Ok(body) => body,
         Err(refused) => return refused.refusal(),
     };
-    let mut response = match answered(&shared, asked, &headers, body, begin).await {
+    let mut response = match answered(shared, asked, headers, body, begin).await {
         Ok(response) => response,
         Err(error) => failed(&error),
     };
-    if let Some(trace) = traceparent(&headers) {
+    if let Some(trace) = traceparent(headers) {
         response.headers_mut().insert("traceparent", trace.clone());
     }
     response

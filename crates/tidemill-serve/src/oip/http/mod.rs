@@ -1,5 +1,6 @@
 //! The protocol over HTTP: routes, bodies, and how an error is told.
 
+mod direct;
 mod infer;
 mod models;
 mod refused;
@@ -7,13 +8,15 @@ mod refused;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::HttpBody;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
+pub use self::direct::{Direct, Wanted};
 pub(super) use self::models::{overrides, state_words};
 pub(super) use self::refused::{LOGGING, STATISTICS, TRACE, no_region};
 use super::{Shared, TIMEOUT_HEADER, Unreadable, unpack};
@@ -147,20 +150,24 @@ impl std::fmt::Display for Received {
 }
 
 /// A body in full, unpacked. Nothing is reserved by what its head declares.
-pub(crate) async fn receive(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Received> {
+pub(crate) async fn receive<B>(headers: &HeaderMap, body: B, most: usize) -> Result<Bytes, Received>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<axum::BoxError>,
+{
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|declared| declared > most as u64) {
         return Err(Received::TooLarge(most));
     }
-    let body = axum::body::to_bytes(body, most).await.map_err(|error| {
-        let source = std::error::Error::source(&error);
-        if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
+    let collected = Limited::new(body, most).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
             Received::TooLarge(most)
         } else {
             Received::Broken("the body broke off".to_owned())
         }
     })?;
+    let body = collected.to_bytes();
     let Some(encoding) = headers.get(header::CONTENT_ENCODING) else { return Ok(body) };
     let encoding = encoding.to_str().unwrap_or("?").to_owned();
     let heavy = body.len() >= HEAVY / 16;

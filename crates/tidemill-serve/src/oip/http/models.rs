@@ -17,6 +17,7 @@ use crate::{InferError, ModelMetadata, ModelState};
 const SMALL: usize = 64 << 10;
 
 /// Which model a path asks for.
+#[derive(Debug)]
 pub(super) struct Asked {
     pub(super) name: String,
     pub(super) version: Option<String>,
