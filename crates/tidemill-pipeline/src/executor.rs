@@ -1,9 +1,9 @@
 //! The seam to where commands run. Scheduling, caching and checking outputs are not here.
 
-mod leftover;
-mod local;
 #[cfg(target_os = "linux")]
 mod editable;
+mod leftover;
+mod local;
 mod sandbox;
 #[cfg(target_os = "linux")]
 mod surroundings;

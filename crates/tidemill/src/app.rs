@@ -373,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_name_is_that_of_the_account_or_a_claim() {
-        let accounts = "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\nbroken\n";
+        let accounts = "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/users/ada:/bin/sh\nbroken\n";
         for (name, uid, wanted) in [
             ("ada", 1000, Identity::Account),
             ("ada", 1001, Identity::Claimed),

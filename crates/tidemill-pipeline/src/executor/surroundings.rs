@@ -337,34 +337,34 @@ mod tests {
                 Around::new(Path::new(root), Some(Path::new(home))).admits(folder, name)
             }
         };
-        let mine = around("/home/me/work/project", "/home/me");
+        let mine = around("/users/me/work/project", "/users/me");
         for good in [
             "/usr",
             "/opt",
             "/cluster",
             "/nix",
-            "/home/me/.cache",
-            "/home/me/.ssh",
-            "/home/me/miniconda3",
-            "/home/me/R",
-            "/home/me/work/.git",
-            "/home/me/work/.venv",
-            "/home/me/work/pyproject.toml",
-            "/home/me/work/requirements-dev.txt",
-            "/home/me/work/node_modules",
+            "/users/me/.cache",
+            "/users/me/.ssh",
+            "/users/me/miniconda3",
+            "/users/me/R",
+            "/users/me/work/.git",
+            "/users/me/work/.venv",
+            "/users/me/work/pyproject.toml",
+            "/users/me/work/requirements-dev.txt",
+            "/users/me/work/node_modules",
         ] {
             assert!(mine(good), "{good}");
         }
         for bad in [
             "/data",
             "/mnt",
-            "/home/you",
-            "/home/me/data",
-            "/home/me/Downloads",
-            "/home/me/notes.csv",
-            "/home/me/work/R",
-            "/home/me/work/other",
-            "/home/me/work/data.csv",
+            "/users/you",
+            "/users/me/data",
+            "/users/me/Downloads",
+            "/users/me/notes.csv",
+            "/users/me/work/R",
+            "/users/me/work/other",
+            "/users/me/work/data.csv",
         ] {
             assert!(!mine(bad), "{bad}");
         }

@@ -245,11 +245,11 @@ mod tests {
 
     #[test]
     fn declared_paths_are_meant_from_the_project_or_the_users_folder() {
-        let (root, home) = (Path::new("/w/p"), Some(Path::new("/home/me")));
+        let (root, home) = (Path::new("/w/p"), Some(Path::new("/users/me")));
         for (path, expected) in [
             ("/data/x.csv", "/data/x.csv"),
-            ("~/data", "/home/me/data"),
-            ("~", "/home/me"),
+            ("~/data", "/users/me/data"),
+            ("~", "/users/me"),
             ("../shared", "/w/p/../shared"),
         ] {
             assert_eq!(expand(root, home, path), Path::new(expected));

@@ -15,8 +15,8 @@ use tidemill_ui::{
 use super::Made;
 use super::ask::Ask;
 use super::projects::Scope;
+use super::rivers::Shared;
 use super::rollout::{names, release_link, rollout_link, title, titles};
-use super::shared::Shared;
 use super::stations::{self, Blocked};
 use super::{delivery, earned, evaluation, serving};
 use crate::About;

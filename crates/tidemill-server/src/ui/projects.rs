@@ -17,7 +17,7 @@ use super::evidence::{self, Planned, Tests};
 use super::home::waiting;
 use super::next;
 use super::pipeline::last_of_each;
-use super::shared::Shared;
+use super::rivers::Shared;
 use super::stations::{Blocked, look};
 use super::words::{pipeline_badge, took};
 

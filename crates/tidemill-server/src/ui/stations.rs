@@ -9,8 +9,8 @@ use tidemill_ui::{Cell, Tone, count, href};
 use super::ask::Ask;
 use super::evidence::Tests;
 use super::projects::Scope;
+use super::rivers::Shared;
 use super::rollout::{rollout_link, title};
-use super::shared::Shared;
 use super::words::pipeline_badge;
 use super::{expectations, serving};
 

@@ -355,10 +355,7 @@ async fn inferences_go_past_the_routes_and_through_the_same_shell() {
         kept
     };
     assert_eq!(kept(&direct), kept(&routed), "the same headers, the name of the request among them");
-    lab.server
-        .ask("POST", "/v2/models/m/versions/1/infer", &[], body)
-        .await
-        .is(200, &[r#""data":[20"#]);
+    lab.server.ask("POST", "/v2/models/m/versions/1/infer", &[], body).await.is(200, &[r#""data":[20"#]);
     for (path, status) in [("/v2/models/none/infer", 404), ("/v2/models/m/versions/9/infer", 404)] {
         lab.server.ask("POST", path, &[], body).await.is(status, &["error"]);
     }

@@ -2,9 +2,9 @@
 //! while ago, and the artifacts of those that are gone for good; where the store is at an address, there as well; or, with
 //! `--remote`, what nothing at a remote refers to. Says what it would do unless told `--yes`.
 
+mod address;
 mod remote;
 mod removed;
-mod shared;
 
 use serde_json::json;
 use tidemill_core::{EventKind, Timestamp};
@@ -17,8 +17,8 @@ use crate::cli::Gc;
 use crate::failure::Failure;
 use crate::output::{bytes, count};
 use crate::roots::{self, Others};
+use address::Own;
 use removed::Removed;
-use shared::Own;
 
 pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
     if let Some(name) = &args.remote {
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Gc, app: &App<'_>) -> anyhow::Result<()> {
             app.store()?.unregister(&user.id()?)?;
         }
     }
-    let there = behind.map(|remote| shared::run(args, app, &remote, &own)).transpose()?;
+    let there = behind.map(|remote| address::run(args, app, &remote, &own)).transpose()?;
     let console = app.console;
     for user in &others.gone {
         let folder = user.folder().display();
