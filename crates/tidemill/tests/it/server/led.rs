@@ -188,15 +188,12 @@ fn a_rollout_is_judged_by_what_a_gateway_elsewhere_answers() {
     server.stop();
 }
 
-/// A candidate that fails for one value of an input alone, which is no harm on average: the gateway elsewhere tells that, too.
+/// A candidate that fails for one value of an input alone: the gateway elsewhere tells what it counted by values, too.
 #[test]
 fn slices_are_judged_by_what_a_gateway_elsewhere_answers() {
     let project = LED
         .replace("{shadow: {samples: 50}}, {canary: 20%}", "{canary: {share: 50%, samples: 1000000}}")
-        .replace(
-            "metrics: [errors]",
-            "slices: {by: [x], min_samples: 30}, metrics: [{errors: {negligible: 30%}}]",
-        );
+        .replace("metrics: [errors]", "slices: {by: [x], min_samples: 2}, metrics: [errors]");
     let (place, server) = served_with(&project, &[]);
     json(&place, &["release", "late@1", "--to", "prod"]);
     wait(&place, 1, &server, |status| status["phase"] == "complete");
@@ -210,23 +207,23 @@ fn slices_are_judged_by_what_a_gateway_elsewhere_answers() {
     while status()["over"] != true {
         assert!(begin.elapsed().as_secs() < 240, "{}\n{}", status(), server.said());
         for at in 0..300 {
-            let text = if at % 10 == 0 { "n/a" } else { "7" };
+            let text = if at % 4 == 0 { "n/a" } else { "7" };
             answered_by(&mut client, text, &[]);
         }
     }
     let harmful = status();
     assert_eq!(harmful["phase"], "rolled-back", "{harmful}");
-    let phases = harmful["phases"].as_array().unwrap();
-    let why: Vec<&str> = phases.iter().filter_map(|phase| phase["why"].as_str()).collect();
-    assert!(why.iter().any(|why| why.contains("`errors in x = n/a` is proven to be harmed")), "{why:?}");
     let metrics = harmful["metrics"].as_array().unwrap();
     let of = |value: &str| {
         let is = |one: &&Value| one["metric"] == "errors" && one["slice"]["value"] == value;
         metrics.iter().find(is).unwrap_or_else(|| panic!("no {value} in {harmful}"))
     };
+    // All of them are the errors of one group; the whole may show them a look earlier, because it has more of the budget.
+    assert!(of("n/a")["ln_harm"].as_f64() > Some(1.0), "{harmful}");
+    assert!(of("7")["standing"] != "harmful" && of("7")["ln_harm"].as_f64() < Some(1.0), "{harmful}");
     for value in ["n/a", "7"] {
         let both = (of(value)["candidate"].as_u64(), of(value)["baseline"].as_u64());
-        assert!(both.0 >= Some(30) && both.1 >= Some(30), "{value}: {both:?}");
+        assert!(both.0 >= Some(2) && both.1 >= Some(2), "{value}: {both:?}");
     }
     let replayed = json(&place, &["rollout", "replay", "2"]);
     assert_eq!(replayed["identical"], true, "{replayed}");
