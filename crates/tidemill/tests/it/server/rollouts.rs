@@ -384,7 +384,8 @@ fn outside_of_its_windows_a_release_waits_and_says_until_when() {
     json(&place, &["release", "late@1", "--to", "prod"]);
     // Whoever takes the windows away needs somebody who agrees.
     let less = "the project file asks for less than rollout 1";
-    wait(&place, 2, &server, |status| status["gates"].to_string().contains(less));
+    let waiting = wait(&place, 2, &server, |status| status["held"]["held_by"] == "approvals");
+    assert!(waiting["gates"].to_string().contains(less), "{waiting}");
     let approved = place.command(&["rollout", "approve", "2"]).env("USER", "ada").output().unwrap();
     assert!(approved.status.success(), "{approved:?}");
     wait(&place, 2, &server, |status| status["phase"] == "complete");
