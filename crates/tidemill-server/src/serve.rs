@@ -95,10 +95,11 @@ fn start_loops(app: &App) {
         let kept = app.clone();
         app.background().spawn("ledger", |stop| delivery::keep_ledger(kept, ledger, stop));
     }
-    if app.serving().is_some() {
-        let serving = app.clone();
-        app.background().spawn("serving", |stop| serving::run(serving, stop));
-        if app.config().drives_rollouts {
+    if let Some(serving) = app.serving() {
+        let served = app.clone();
+        app.background().spawn("serving", |stop| serving::run(served, stop));
+        // What a gateway counts is asked for by the one whose rollouts it answers; two who ask would each stop what the other wants.
+        if app.config().drives_rollouts && serving.is_of_registry() {
             let rollouts = app.clone();
             app.background().spawn("rollouts", |stop| delivery::run(rollouts, stop));
         }

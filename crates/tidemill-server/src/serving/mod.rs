@@ -135,6 +135,11 @@ impl Serving {
         self.records.as_ref().map(|(reader, settle)| (reader, *settle))
     }
 
+    /// Whether its endpoints are those of this server's own database.
+    pub(crate) fn is_of_registry(&self) -> bool {
+        matches!(self.followed, Followed::Registry)
+    }
+
     /// The gateway.
     pub fn gateway(&self) -> &Gateway {
         &self.gateway

@@ -187,3 +187,53 @@ fn a_rollout_is_judged_by_what_a_gateway_elsewhere_answers() {
     gateway.stop();
     server.stop();
 }
+
+/// A candidate that fails for one value of an input alone: the gateway elsewhere tells what it counted by values, too.
+#[test]
+fn slices_are_judged_by_what_a_gateway_elsewhere_answers() {
+    let project = LED
+        .replace("{shadow: {samples: 50}}, {canary: 20%}", "{canary: {share: 50%, samples: 1000000}}")
+        .replace("metrics: [errors]", "slices: {by: [x], min_samples: 2}, metrics: [errors]");
+    let (place, server) = served_with(&project, &[]);
+    json(&place, &["release", "late@1", "--to", "prod"]);
+    wait(&place, 1, &server, |status| status["phase"] == "complete");
+    let edge = Place::sqlite();
+    let gateway = edge.serve_alone(&["--server", &server.url]);
+    let mut client = Client::connect(&gateway.url).unwrap();
+    assert_eq!(answered_by(&mut client, "7", &[]), Some(1));
+    json(&place, &["release", "late@3", "--to", "prod"]);
+    let status = || json(&place, &["rollout", "status", "2"]);
+    let begin = std::time::Instant::now();
+    // The gateway learns by which inputs to count from the answer to its counts; until then it tells none.
+    while !status()["metrics"].to_string().contains(r#""value":"7""#) {
+        assert!(begin.elapsed().as_secs() < 120, "{}\n{}", status(), server.said());
+        for _ in 0..100 {
+            answered_by(&mut client, "7", &[]);
+        }
+    }
+    while status()["over"] != true {
+        assert!(begin.elapsed().as_secs() < 240, "{}\n{}", status(), server.said());
+        for at in 0..300 {
+            let text = if at % 4 == 0 { "n/a" } else { "7" };
+            answered_by(&mut client, text, &[]);
+        }
+    }
+    let harmful = status();
+    assert_eq!(harmful["phase"], "rolled-back", "{harmful}");
+    let metrics = harmful["metrics"].as_array().unwrap();
+    let of = |value: &str| {
+        let is = |one: &&Value| one["metric"] == "errors" && one["slice"]["value"] == value;
+        metrics.iter().find(is).unwrap_or_else(|| panic!("no {value} in {harmful}"))
+    };
+    // All of them are the errors of one group; the whole may show them a look earlier, because it has more of the budget.
+    assert!(of("n/a")["ln_harm"].as_f64() > Some(1.0), "{harmful}");
+    assert!(of("7")["standing"] != "harmful" && of("7")["ln_harm"].as_f64() < Some(1.0), "{harmful}");
+    for value in ["n/a", "7"] {
+        let both = (of(value)["candidate"].as_u64(), of(value)["baseline"].as_u64());
+        assert!(both.0 >= Some(2) && both.1 >= Some(2), "{value}: {both:?}");
+    }
+    let replayed = json(&place, &["rollout", "replay", "2"]);
+    assert_eq!(replayed["identical"], true, "{replayed}");
+    gateway.stop();
+    server.stop();
+}
