@@ -193,17 +193,6 @@ macro_rules! select_runs {
     };
 }
 
-/// The table `names` of all projects: from name to name along the index, however many runs each has.
-macro_rules! projects {
-    () => {
-        "WITH RECURSIVE names (project) AS (
-            SELECT MIN(project) FROM pipeline_run
-            UNION ALL
-            SELECT (SELECT MIN(r.project) FROM pipeline_run r WHERE r.project > n.project)
-            FROM names n WHERE n.project IS NOT NULL) "
-    };
-}
-
 /// An event with the project that it belongs to.
 type OfProject = (String, i64, i64, String, String, String, String, String, Option<i64>, String);
 
@@ -231,10 +220,14 @@ impl Db {
 
     /// The latest run of each project, newest first; at most `limit`.
     pub async fn newest_runs(&self, limit: usize) -> Result<Vec<RunRecord>> {
-        const SQL: &str = concat!(
-            select_runs!("WHERE id IN ("),
-            projects!(),
-            "SELECT (SELECT r.id FROM pipeline_run r WHERE r.project = n.project
+        // From name to name along the index, however many runs each has.
+        const SQL: &str = select_runs!(
+            "WHERE id IN (WITH RECURSIVE names (project) AS (
+                SELECT MIN(project) FROM pipeline_run
+                UNION ALL
+                SELECT (SELECT MIN(r.project) FROM pipeline_run r WHERE r.project > n.project)
+                FROM names n WHERE n.project IS NOT NULL)
+            SELECT (SELECT r.id FROM pipeline_run r WHERE r.project = n.project
                 ORDER BY r.started_at DESC, r.id DESC LIMIT 1) FROM names n WHERE n.project IS NOT NULL)
             ORDER BY started_at DESC, id DESC LIMIT $1"
         );
@@ -245,28 +238,29 @@ impl Db {
         rows.into_iter().map(run_from_row).collect()
     }
 
-    /// Of each project the newest event of a kind about one of its last `runs` runs, by the project's name; projects without one are
-    /// left out.
+    /// Of each of these projects the newest event of a kind about one of its last `runs` runs, by the project's name; projects without
+    /// one are left out.
     pub async fn newest_events_of_projects(
         &self,
+        projects: &BTreeSet<&str>,
         kind: &str,
         runs: usize,
-        limit: usize,
     ) -> Result<Vec<(String, Event)>> {
         // A few events are about each run, and very many may be of the kind: the kind in an expression keeps its index out of it.
-        const SQL: &str = concat!(
-            projects!(),
-            "SELECT n.project, e.seq, e.at, e.actor_kind, e.actor, e.kind, e.subject, e.body, e.cause, e.leaf
-            FROM names n CROSS JOIN event e WHERE n.project IS NOT NULL AND e.seq = (SELECT MAX(t.seq) FROM event t
-                WHERE t.kind || '' = $1 AND t.subject IN (SELECT 'run:' || r.id FROM pipeline_run r
-                    WHERE r.project = n.project ORDER BY r.started_at DESC, r.id DESC LIMIT $2))
-            ORDER BY n.project LIMIT $3"
-        );
-        let [runs, limit] = [runs, limit].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        const SQL: &str =
+            "SELECT r.project, e.seq, e.at, e.actor_kind, e.actor, e.kind, e.subject, e.body, e.cause, e.leaf
+            FROM {rows} CROSS JOIN event e WHERE e.seq = (SELECT MAX(t.seq) FROM event t
+                WHERE t.kind || '' = r.kind AND t.subject IN (SELECT 'run:' || p.id FROM pipeline_run p
+                    WHERE p.project = r.project ORDER BY p.started_at DESC, p.id DESC LIMIT {runs}))
+            ORDER BY r.project";
+        let sql = SQL.replace("{runs}", &runs.to_string());
+        let wanted = Rows::new(projects.len())
+            .padded()
+            .text("project", projects.iter().copied())
+            .text("kind", projects.iter().map(|_| kind));
         let mut reader = self.reader().await?;
         let rows: Vec<OfProject> =
-            on!(reader.conn(), c => sqlx::query_as(SQL).bind(kind).bind(runs).bind(limit).fetch_all(c).await)
-                .map_err(self.ctx().fail("read events"))?;
+            dialect::read_rows(reader.conn(), &sql, &wanted).await.map_err(self.ctx().fail("read events"))?;
         let read = |(project, seq, at, actor_kind, actor, kind, subject, body, cause, leaf): OfProject| {
             let row = (seq, at, actor_kind, actor, kind, subject, body, cause, leaf);
             Ok((project, events::from_row(row).to_event()?))

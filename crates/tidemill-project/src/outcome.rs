@@ -84,14 +84,21 @@ pub const OUTCOME_KEYS: [&str; 3] = ["entity", "request_id", "row"];
 /// Fields of an outcome that cannot be the name of one.
 pub const OUTCOME_FIELDS: [&str; 6] = ["entity", "name", "request_id", "row", "time", "value"];
 
+impl OutcomeKeys {
+    /// The columns that are named, each after what it is the column of.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let columns = [self.entity.as_deref(), self.request_id.as_deref(), self.row.as_deref()];
+        OUTCOME_KEYS.into_iter().zip(columns).filter_map(|(field, column)| Some((field, column?)))
+    }
+}
+
 impl OutcomeTable {
     /// Which columns say what.
     pub fn columns(&self) -> OutcomeColumns {
         let keys = match &self.key {
             OutcomeKey::Entity(column) => vec![("entity".to_owned(), column.clone())],
             OutcomeKey::Columns(keys) => {
-                let columns = OUTCOME_KEYS.iter().zip([&keys.entity, &keys.request_id, &keys.row]);
-                columns.filter_map(|(field, column)| Some(((*field).to_owned(), column.clone()?))).collect()
+                keys.named().map(|(field, column)| (field.to_owned(), column.to_owned())).collect()
             }
         };
         let values = match &self.values {

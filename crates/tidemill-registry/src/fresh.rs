@@ -1,4 +1,6 @@
-//! Identifiers that nobody used before.
+//! Identifiers that nobody used before, and what else comes by chance.
+
+use crate::{Code, Error, Result};
 
 /// Sixteen bytes by chance, as 32 hexadecimal digits.
 pub(crate) fn hex_id() -> String {
@@ -14,11 +16,20 @@ pub fn uuid() -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
+/// Bytes by chance.
+pub(crate) fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| Error {
+        code: Code::InternalError,
+        message: "the server has no random numbers".to_owned(),
+        source: Some(error.to_string().into()),
+    })?;
+    Ok(bytes)
+}
+
 #[expect(clippy::expect_used, reason = "without a source of chance no identifier can be made")]
 fn random() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    bytes
+    random_bytes().expect("the system gives random bytes")
 }
 
 #[cfg(test)]

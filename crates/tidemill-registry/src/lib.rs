@@ -25,7 +25,7 @@ mod webhooks;
 pub use error::{Code, Error};
 pub use fresh::uuid;
 pub use logged_models::{LoggedModelRequest, LoggedModelSearch, SearchOrder};
-pub use models::{CHAMPION, Found, Moment, PROMPT_TAG, VersionRequest, model_of_source};
+pub use models::{CHAMPION, Found, Moment, VersionRequest, is_prompt, model_of_source};
 pub use page::{page_offset, page_token};
 pub use registry::Registry;
 pub use runs::{MetricPage, NewRun, RUN_NAME, RunChange};

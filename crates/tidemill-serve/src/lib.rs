@@ -10,6 +10,7 @@ pub mod inference;
 pub mod inference_record;
 pub mod oip;
 pub mod predict;
+mod priority;
 pub mod python;
 pub mod record;
 pub mod scoring;

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tidemill_serve::oip::Direct;
+use tidemill_serve::oip::Wanted;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -105,7 +105,7 @@ async fn answer_one(
     // Where there are users, the gate behind the routes asks what each of them may do.
     let open = app.config().access.is_none();
     let direct = app.serving().filter(|_| open).and_then(Serving::direct).cloned();
-    match direct.zip(Direct::wanted(request.method(), request.uri().path())) {
+    match direct.zip(Wanted::of(request.method(), request.uri().path())) {
         Some((direct, wanted)) => Ok(shell::pass_direct(app, direct, wanted, request).await),
         None => router.call(request.map(Body::new)).await,
     }

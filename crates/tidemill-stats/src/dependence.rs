@@ -64,7 +64,7 @@ impl Beside {
         let categories = match (&reference, &current) {
             (Cells::Numbers(_), Cells::Numbers(_)) => Vec::new(),
             (Cells::Categories(before), Cells::Categories(after)) => {
-                let found = frequent(&[before.clone(), after.clone()]);
+                let found = frequent([before, after]);
                 if found.is_empty() {
                     return None;
                 }
@@ -121,8 +121,10 @@ pub fn change(a: &Beside, b: &Beside, min_rows: f64) -> Option<Change> {
         match column.sides[0] {
             Cells::Numbers(_) => of(None).into_iter().collect(),
             Cells::Categories(_) => {
-                let codes = |side: usize| rows[side].rows.iter().map(move |row| column.code(side, *row));
-                let kept = frequent(&[codes(0).collect(), codes(1).collect()]);
+                let codes = [0, 1].map(|side: usize| -> Vec<u32> {
+                    rows[side].rows.iter().map(|row| column.code(side, *row)).collect()
+                });
+                let kept = frequent([&codes[0], &codes[1]]);
                 let both = column.categories.iter().filter(|code| kept.contains(code));
                 both.filter_map(|code| of(Some(*code))).collect()
             }
@@ -163,8 +165,8 @@ pub fn change(a: &Beside, b: &Beside, min_rows: f64) -> Option<Change> {
 
 /// Categories that are often enough there and often enough not on both sides, by their rows on both; of two that are all there is, one
 /// says what the other says.
-fn frequent(sides: &[Vec<u32>; 2]) -> Vec<u32> {
-    let counted = sides.each_ref().map(|codes| {
+fn frequent(sides: [&[u32]; 2]) -> Vec<u32> {
+    let counted = sides.map(|codes| {
         let mut counts: HashMap<u32, f64> = HashMap::new();
         for code in codes.iter().filter(|code| **code != MISSING) {
             *counts.entry(*code).or_default() += 1.0;

@@ -100,7 +100,7 @@ impl Batch {
     /// Whether a file's content is in the store with all its chunks.
     pub(crate) fn holds(&self, digest: &Digest) -> Result<bool, Error> {
         let tables = Arc::clone(&self.tables.read().unwrap_or_else(PoisonError::into_inner));
-        let root = Root { digest: *digest, tree: false, label: String::new() };
+        let root = Root::unlabelled(*digest, false);
         Ok(reach(&self.inner, &tables, &[root], true, &Quiet)?.missing.is_empty())
     }
 

@@ -65,6 +65,11 @@ impl Tables {
     pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &Table)> {
         self.by_name.iter().map(|(name, table)| (name.as_str(), table.as_ref()))
     }
+
+    /// The packs that indexes speak of; one that is in several comes several times.
+    pub(crate) fn packs(&self) -> impl Iterator<Item = &PackName> {
+        self.by_name.values().flat_map(|table| table.packs())
+    }
 }
 
 impl Catalog {
@@ -98,9 +103,8 @@ impl Catalog {
                 *self.tables.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&tables);
                 if self.marks_use {
                     // Packs that were evicted by others take space as long as they are open.
-                    let named =
-                        |pack: &PackName| tables.files().any(|(_, table)| table.packs().contains(pack));
-                    self.packs.lock().unwrap_or_else(PoisonError::into_inner).retain(|pack, _| named(pack));
+                    let mut open = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
+                    open.retain(|pack, _| tables.packs().any(|named| named == pack));
                 }
                 return Ok(tables);
             }

@@ -72,6 +72,11 @@ impl Root {
     pub fn labelled(entry: &Entry, label: impl Into<String>) -> Self {
         Self { digest: entry.digest, tree: entry.is_tree(), label: label.into() }
     }
+
+    /// A root that no message speaks of.
+    pub(crate) const fn unlabelled(digest: Digest, tree: bool) -> Self {
+        Self { digest, tree, label: String::new() }
+    }
 }
 
 impl From<&Entry> for Root {

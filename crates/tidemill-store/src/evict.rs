@@ -128,9 +128,9 @@ fn leaving(
     size: u64,
     is_there: &dyn Fn(&Digest) -> bool,
 ) -> Result<Leaving, Error> {
-    let (mut unsynced, mut lacking, mut indexed) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let indexed: HashSet<&PackName> = tables.packs().collect();
+    let (mut unsynced, mut lacking) = (HashSet::new(), HashSet::new());
     for (name, table) in tables.files() {
-        indexed.extend(table.packs().iter().copied());
         if IndexName::parse(name) != Some(IndexName::Synced) {
             unsynced.extend(table.packs().iter().copied());
             continue;
@@ -176,11 +176,8 @@ pub(crate) fn clean(inner: &Inner) -> Result<(), Error> {
     if !tables.unreadable.is_empty() {
         return Ok(());
     }
-    let mut indexed: HashSet<PackName> = HashSet::new();
-    for (_, table) in tables.files() {
-        indexed.extend(table.packs().iter().copied());
-    }
-    for (_, pack, _) in packs_by_use(inner)? {
+    let indexed: HashSet<&PackName> = tables.packs().collect();
+    for (pack, _) in inner.packs_on_disk()? {
         if !indexed.contains(&pack) {
             let _ = disk::remove(&inner.catalog.pack_path(&pack));
         }

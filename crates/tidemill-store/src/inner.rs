@@ -79,6 +79,18 @@ impl Inner {
         }
     }
 
+    /// [`Self::fetch`] of what may have been fetched ahead.
+    pub(crate) fn fetch_with(
+        self: &Arc<Self>,
+        ahead: &Staged,
+        digest: &Digest,
+    ) -> Result<(Kind, Vec<u8>), Error> {
+        match ahead.get(digest) {
+            Some((header, stored)) => Ok((header.kind, record::open(header, stored)?)),
+            None => self.fetch(digest),
+        }
+    }
+
     /// Those of the objects that are not here, as the store behind has them. The caller sees to it that they fit into
     /// memory.
     pub(crate) fn ahead(self: &Arc<Self>, digests: &[Digest]) -> Result<Staged, Error> {

@@ -103,10 +103,7 @@ pub(crate) fn reindex(inner: &Arc<Inner>, progress: &dyn Progress) -> Result<u64
     // Alone: a pack without index may also be one that a writer is about to publish.
     let _lock = inner.exclusive_lock(&|| progress.cancelled())?;
     let tables = inner.catalog.refresh()?;
-    let mut indexed: HashSet<PackName> = HashSet::new();
-    for (_, table) in tables.files() {
-        indexed.extend(table.packs());
-    }
+    let indexed: HashSet<&PackName> = tables.packs().collect();
     let mut found = Vec::new();
     for (pack, size) in inner.packs_on_disk()? {
         if progress.cancelled() {

@@ -175,7 +175,7 @@ impl Store {
         use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
 
         let Some(behind) = &self.inner.behind else { return Ok(()) };
-        let root = [Root { digest: *digest, tree, label: String::new() }];
+        let root = [Root::unlabelled(*digest, tree)];
         let is_here = |tables: &Tables| {
             reach::reach(&self.inner, tables, &root, true, &Quiet).map(|reached| reached.missing.is_empty())
         };
@@ -251,7 +251,7 @@ impl Store {
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, Error> {
         let batch = Batch::begin(&self.inner, true, &|| false)?;
         let digest = content::put_bytes(bytes, &batch)?;
-        batch.finish(&[Root { digest, tree: false, label: String::new() }])?;
+        batch.finish(&[Root::unlabelled(digest, false)])?;
         Ok(digest)
     }
 
@@ -354,7 +354,7 @@ impl Store {
         Ok(self.inner.catalog.find(digest)?.is_some())
     }
 
-    /// Whether this one object is here; everything below it was stored before it. One index look-up.
+    /// Whether this one object is here or in the store behind; everything below it was stored before it. Index look-ups.
     pub fn contains(&self, digest: &Digest) -> Result<bool, Error> {
         let here = self.inner.catalog.find(digest)?.is_some();
         let found = here || self.inner.knows(digest)?;
@@ -364,7 +364,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Whether the entry and everything below it are here, by index look-ups: content is not read.
+    /// Whether the entry and everything below it are here or in the store behind, by index look-ups: content is not read.
     pub fn has(&self, entry: &Entry) -> Result<bool, Error> {
         let found = self.is_whole(entry)?;
         if let Some(behind) = self.inner.behind.as_ref().filter(|_| found) {

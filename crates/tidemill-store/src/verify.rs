@@ -125,7 +125,7 @@ fn check_pack(
 /// Whether no index speaks of a pack any more.
 fn has_left(inner: &Inner, pack: &PackName) -> Result<bool, Error> {
     let tables = inner.catalog.refresh()?;
-    Ok(inner.limit.is_some() && !tables.files().any(|(_, table)| table.packs().contains(pack)))
+    Ok(inner.limit.is_some() && !tables.packs().any(|named| named == pack))
 }
 
 /// Adds to each damage the files below `roots` that need it, and a damage for each object that is missing.

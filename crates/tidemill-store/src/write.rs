@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use fs_err::os::unix::fs::OpenOptionsExt;
 use rayon::prelude::*;
-use tidemill_core::Progress;
+use tidemill_core::{Digest, Progress};
 
 use crate::compare::{Change, join};
 use crate::disk::{self, temporary_name};
 use crate::inner::Inner;
 use crate::list::{List, Part};
-use crate::record::{self, Kind};
+use crate::record::Kind;
 use crate::remote::Staged;
 use crate::target::{Target, TargetFile};
 use crate::{Entry, Error, StatCache};
@@ -47,7 +47,8 @@ pub(crate) fn write_new_folder(writer: &Writer<'_>, target: &Target, dest: &Path
         let folder = dir.join(folder);
         fs_err::create_dir(&folder).map_err(Error::io("create the folder", &folder))?;
     }
-    writer.write_each(&writer.ordered(&target.files)?, |file, ahead| {
+    let content = |file: &&TargetFile| (file.entry.digest, file.entry.bytes);
+    writer.write_each(&writer.ordered(&target.files)?, content, |file, ahead| {
         let path = dir.join(&file.path);
         writer.write_file(&file.entry, &path, ahead)
     })?;
@@ -81,7 +82,8 @@ impl Writer<'_> {
             disk::create_dir(&join(dest, folder))?;
         }
         let files: Vec<TargetFile> = change.write.iter().map(|&at| target.files[at].clone()).collect();
-        self.write_each(&self.ordered(&files)?, |file, ahead| {
+        let content = |file: &&TargetFile| (file.entry.digest, file.entry.bytes);
+        self.write_each(&self.ordered(&files)?, content, |file, ahead| {
             self.replace_file(&file.entry, &join(dest, &file.path), ahead)
         })?;
         for &at in &change.mode {
@@ -115,17 +117,23 @@ impl Writer<'_> {
         Ok(places.into_iter().map(|(_, _, file)| file).collect())
     }
 
-    /// Writes files on all cores. What is not here is fetched first, as much as fits into memory at a time.
-    fn write_each(
+    /// Writes items on all cores, given the content of each with its bytes. What is not here is fetched first, as much as
+    /// fits into memory at a time.
+    fn write_each<T: Sync>(
         &self,
-        files: &[&TargetFile],
-        write: impl Fn(&TargetFile, &Staged) -> Result<(), Error> + Sync,
+        items: &[T],
+        content: impl Fn(&T) -> (Digest, u64),
+        write: impl Fn(&T, &Staged) -> Result<(), Error> + Sync,
     ) -> Result<(), Error> {
-        let all_here = !self.inner.lacks_any(files.iter().map(|file| file.entry.digest))?;
-        for window in windows(files, all_here, |file| file.entry.bytes) {
-            let digests: Vec<_> = window.iter().map(|file| file.entry.digest).collect();
-            let ahead = if all_here { Staged::new() } else { self.inner.ahead(&digests)? };
-            window.par_iter().try_for_each(|file| write(file, &ahead))?;
+        let all_here = !self.inner.lacks_any(items.iter().map(|item| content(item).0))?;
+        for window in windows(items, all_here, |item| content(item).1) {
+            let ahead = if all_here {
+                Staged::new()
+            } else {
+                let digests: Vec<Digest> = window.iter().map(|item| content(item).0).collect();
+                self.inner.ahead(&digests)?
+            };
+            window.par_iter().try_for_each(|item| write(item, &ahead))?;
         }
         Ok(())
     }
@@ -141,10 +149,7 @@ impl Writer<'_> {
         if self.progress.cancelled() {
             return Err(Error::Cancelled);
         }
-        let (kind, bytes) = match ahead.get(&entry.digest) {
-            Some((header, stored)) => (header.kind, record::open(header, stored)?),
-            None => self.inner.fetch(&entry.digest)?,
-        };
+        let (kind, bytes) = self.inner.fetch_with(ahead, &entry.digest)?;
         // The umask takes from these what the user does not want to give.
         let mode = if entry.is_executable() { 0o777 } else { 0o666 };
         let file = fs_err::OpenOptions::new()
@@ -177,26 +182,17 @@ impl Writer<'_> {
                 place
             })
             .collect();
-        let all_here = !self.inner.lacks_any(parts.iter().map(|part| part.digest))?;
-        for window in windows(&places, all_here, |(_, part)| part.bytes) {
-            let digests: Vec<_> = window.iter().map(|(_, part)| part.digest).collect();
-            let ahead = if all_here { Staged::new() } else { self.inner.ahead(&digests)? };
-            window.par_iter().try_for_each(|(offset, part)| {
-                if self.progress.cancelled() {
-                    return Err(Error::Cancelled);
-                }
-                let chunk = match ahead.get(&part.digest) {
-                    Some((header, stored)) => record::open(header, stored)?,
-                    None => self.inner.fetch(&part.digest)?.1,
-                };
-                if chunk.len() as u64 != part.bytes {
-                    let why = format!("{} has another length", part.digest);
-                    return Err(Error::malformed("chunk list", why));
-                }
-                self.write_chunk(file, path, *offset, &chunk)
-            })?;
-        }
-        Ok(())
+        let content = |(_, part): &(u64, Part)| (part.digest, part.bytes);
+        self.write_each(&places, content, |(offset, part), ahead| {
+            if self.progress.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let (_, chunk) = self.inner.fetch_with(ahead, &part.digest)?;
+            if chunk.len() as u64 != part.bytes {
+                return Err(Error::malformed("chunk list", format!("{} has another length", part.digest)));
+            }
+            self.write_chunk(file, path, *offset, &chunk)
+        })
     }
 
     fn write_chunk(&self, file: &fs_err::File, path: &Path, offset: u64, bytes: &[u8]) -> Result<(), Error> {

@@ -100,7 +100,7 @@ impl Writer {
         if self.chunks.len() > 1 {
             batch.put_list(digest, std::mem::take(&mut self.chunks))?;
         }
-        batch.finish(&[Root { digest, tree: false, label: String::new() }])?;
+        batch.finish(&[Root::unlabelled(digest, false)])?;
         let sha256 = self.sha.take().map(|sha| Sha256::from_bytes(sha.finalize().into()));
         Ok(entry_of(&Identity { digest, bytes: self.length, sha256 }))
     }
@@ -112,7 +112,7 @@ impl Writer {
     fn finish_whole(&mut self) -> Result<Entry, Error> {
         let batch = Batch::begin(&self.inner, true, &|| false)?;
         let identity = content::put_known(&self.pending, &batch, self.options.sha256)?;
-        batch.finish(&[Root { digest: identity.digest, tree: false, label: String::new() }])?;
+        batch.finish(&[Root::unlabelled(identity.digest, false)])?;
         Ok(entry_of(&identity))
     }
 

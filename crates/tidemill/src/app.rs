@@ -37,8 +37,6 @@ pub(crate) struct App<'a> {
     pub(crate) project: Project,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) actor: Actor,
-    /// How it is known who that is.
-    pub(crate) identity: Identity,
     pub(crate) cancel: Cancel,
     /// The event that the command is a consequence of.
     pub(crate) cause: Option<u64>,
@@ -101,7 +99,6 @@ impl<'a> App<'a> {
             project,
             clock: Arc::new(SystemClock),
             actor: Actor::user(user_name()),
-            identity: identity(),
             cancel: cancel_on_signals()?,
             cause: None,
             committed: None,
@@ -201,11 +198,10 @@ impl<'a> App<'a> {
         NewEvent { at: self.clock.now(), actor: self.actor.clone(), kind, cause: self.cause }
     }
 
-    /// Appends events that come with no other change of state.
-    pub(crate) fn record(&self, events: Vec<NewEvent>) -> anyhow::Result<()> {
+    /// Appends events that come with no other change of state; gives their numbers.
+    pub(crate) fn record(&self, events: Vec<NewEvent>) -> anyhow::Result<Vec<u64>> {
         let db = self.db()?;
-        self.block(async { db.begin().await?.commit(events).await })?;
-        Ok(())
+        Ok(self.block(async { db.begin().await?.commit(events).await })?)
     }
 
     /// Parameter files read, overrides applied, templates and matrices expanded; the text of SQL files is read and
@@ -321,7 +317,7 @@ pub(crate) fn user_name() -> String {
 }
 
 /// How it is known who [`user_name`] is: a process runs under an account, and can be told any name.
-fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     let accounts = fs_err::read_to_string("/etc/passwd").unwrap_or_default();
     identity_of(&user_name(), rustix::process::getuid().as_raw(), &accounts)
 }

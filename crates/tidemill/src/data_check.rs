@@ -51,7 +51,7 @@ pub(crate) fn record(app: &App<'_>, all: &[Checked]) -> anyhow::Result<()> {
             evidence: Some(store.put(&checked.to_bytes()?)?),
         }));
     }
-    app.record(events)
+    app.record(events).map(drop)
 }
 
 /// One line for each broken expectation with its first rows, and one for the rest; all of them with `every`.

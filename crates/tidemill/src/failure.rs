@@ -94,6 +94,20 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
     Exit::Failed
 }
 
+/// The causes behind an error, in words. One that the messages above it already contain says nothing new.
+pub(crate) fn causes(error: &anyhow::Error) -> Vec<String> {
+    let mut said = error.to_string();
+    let mut causes = Vec::new();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        if !said.contains(&text) {
+            said.push_str(&text);
+            causes.push(text);
+        }
+    }
+    causes
+}
+
 /// The first hint along the chain of causes.
 pub(crate) fn hint_of(error: &anyhow::Error) -> Option<String> {
     fn of<E: Hint + 'static>(cause: &(dyn std::error::Error + 'static)) -> Option<String> {

@@ -31,7 +31,7 @@ use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command, LogFormat};
-use failure::{Said, exit_of, hint_of};
+use failure::{Said, causes, exit_of, hint_of};
 use output::Console;
 
 fn main() -> ExitCode {
@@ -76,15 +76,5 @@ fn report(error: &anyhow::Error, console: &Console) {
         command::print_report(report, console);
         return;
     }
-    // A cause that the message above it already contains says nothing new.
-    let mut said = error.to_string();
-    let mut causes = Vec::new();
-    for cause in error.chain().skip(1) {
-        let text = cause.to_string();
-        if !said.contains(&text) {
-            said.push_str(&text);
-            causes.push(text);
-        }
-    }
-    console.error(&error.to_string(), &causes, hint_of(error).as_deref());
+    console.error(&error.to_string(), &causes(error), hint_of(error).as_deref());
 }

@@ -98,8 +98,7 @@ fn columns_of(
     }
     let kept = version.schema.as_deref().and_then(|text| serde_json::from_str::<Vec<Field>>(text).ok());
     if let Some(fields) = kept {
-        let nested =
-            ["List", "LargeList", "FixedSizeList", "ListView", "LargeListView", "Struct", "Map", "Union"];
+        let nested = ["List", "LargeList", "FixedSizeList", "Struct", "Map", "Union"];
         let is_nested = |kind: &str| nested.iter().any(|word| kind.starts_with(word));
         let column = |Field { name, r#type: kind }| {
             let kind = is_nested(&kind).then_some(kind);
@@ -135,45 +134,43 @@ pub(crate) async fn standing(db: &Db, declared: &[Declared]) -> anyhow::Result<V
     let tables = db.outcome_tables().await?;
     let mut all = Vec::with_capacity(declared.len());
     for of in declared {
-        let newest = db.dataset_version(&of.dataset, None).await?.map(|newest| newest.version);
-        let table = counted(db, tables.iter().find(|table| of.key(table.key.version) == table.key)).await?;
-        all.push(Standing { endpoint: of.endpoint.clone(), dataset: of.dataset.to_string(), newest, table });
+        let table = tables.iter().find(|table| of.key(table.key.version) == table.key);
+        all.push(Standing::of(db, &of.endpoint, &of.dataset, table).await?);
     }
     Ok(all)
 }
 
 /// How far all datasets are read that ever were, of one endpoint or of all: where there is no project file to say which they are.
 pub(crate) async fn standing_of_all(db: &Db, endpoint: Option<&str>) -> anyhow::Result<Vec<Standing>> {
-    let tables = db.outcome_tables().await?;
-    let mut all: Vec<Standing> = Vec::new();
+    let mut tables = db.outcome_tables().await?;
+    tables.retain(|table| endpoint.is_none_or(|endpoint| endpoint == table.key.endpoint));
+    let mut all = Vec::new();
     // Of several declarations of a dataset the last one counts, which is the one that was begun last.
-    for table in tables.iter().filter(|table| endpoint.is_none_or(|endpoint| endpoint == table.key.endpoint))
-    {
-        let newest = db.dataset_version(&table.key.dataset, None).await?.map(|newest| newest.version);
-        let one = Standing {
-            endpoint: table.key.endpoint.clone(),
-            dataset: table.key.dataset.to_string(),
-            newest,
-            table: counted(db, Some(table)).await?,
-        };
-        match all.last_mut() {
-            Some(last) if last.endpoint == one.endpoint && last.dataset == one.dataset => *last = one,
-            _ => all.push(one),
-        }
+    let is_same = |one: &OutcomeTable, other: &OutcomeTable| {
+        (&one.key.endpoint, &one.key.dataset) == (&other.key.endpoint, &other.key.dataset)
+    };
+    for last in tables.chunk_by(is_same).filter_map(<[_]>::last) {
+        all.push(Standing::of(db, &last.key.endpoint, &last.key.dataset, Some(last)).await?);
     }
     Ok(all)
 }
 
-async fn counted(
-    db: &Db,
-    table: Option<&OutcomeTable>,
-) -> anyhow::Result<Option<(OutcomeTable, OutcomeCounts)>> {
-    let Some(table) = table.filter(|table| table.key.version > 0) else { return Ok(None) };
-    let counts = db.outcome_counts_between(&table.key.endpoint, table.numbers).await?;
-    Ok(Some((table.clone(), counts)))
-}
-
 impl Standing {
+    /// Of a dataset, by what is noted of the version of it that was begun last.
+    async fn of(
+        db: &Db,
+        endpoint: &str,
+        dataset: &Name,
+        noted: Option<&OutcomeTable>,
+    ) -> anyhow::Result<Self> {
+        let newest = db.dataset_version(dataset, None).await?.map(|newest| newest.version);
+        let table = match noted.filter(|table| table.key.version > 0) {
+            Some(table) => Some((table.clone(), db.outcome_counts_between(endpoint, table.numbers).await?)),
+            None => None,
+        };
+        Ok(Self { endpoint: endpoint.to_owned(), dataset: dataset.to_string(), newest, table })
+    }
+
     /// One line for people.
     pub(crate) fn line(&self) -> String {
         let Self { endpoint, dataset, newest, table } = self;

@@ -141,7 +141,7 @@ struct Series {
 impl Measured {
     /// The largest value that was read for a tool in a row.
     pub(crate) fn value(&self, row: &'static str, tool: &'static str) -> Option<f64> {
-        self.series.get(&(row, tool))?.values.iter().copied().reduce(f64::max)
+        largest(self.values(row, tool))
     }
 
     /// All values that were read for a tool in a row, in the order of the turns.
@@ -149,17 +149,17 @@ impl Measured {
         self.series.get(&(row, tool)).map_or(&[], |series| series.values.as_slice())
     }
 
-    /// The row with every tool that was measured, in the order of `tools`. `note` says what a value means.
+    /// The row with every tool that was measured, in the order of `tools`. `note` says what its values mean, where it has any.
     pub(crate) fn row(
         &self,
         name: &'static str,
         title: &str,
         tools: &[&'static str],
-        note: impl Fn(f64) -> String,
+        note: impl Fn(&[f64]) -> String,
     ) -> Row {
         let lines = tools.iter().filter_map(|tool| {
             let series = self.series.get(&(name, *tool))?;
-            let note = self.value(name, tool).map(&note).unwrap_or_default();
+            let note = if series.values.is_empty() { String::new() } else { note(&series.values) };
             Some(Line { tool: (*tool).to_owned(), samples: series.samples.clone(), note })
         });
         Row {
@@ -172,7 +172,14 @@ impl Measured {
     }
 }
 
-/// Megabytes with their unit, for notes.
-pub(crate) fn megabytes(what: &str) -> impl Fn(f64) -> String {
-    move |bytes| format!("{} MB {what}", crate::bench::report::number(bytes / 1e6))
+fn largest(values: &[f64]) -> Option<f64> {
+    values.iter().copied().reduce(f64::max)
+}
+
+/// The largest of some sizes in megabytes, with the unit, for notes.
+pub(crate) fn megabytes(what: &str) -> impl Fn(&[f64]) -> String {
+    move |sizes: &[f64]| {
+        let bytes = largest(sizes).unwrap_or(f64::NAN);
+        format!("{} MB {what}", crate::bench::report::number(bytes / 1e6))
+    }
 }

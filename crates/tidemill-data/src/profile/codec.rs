@@ -520,13 +520,10 @@ fn read_sample_of_rows(from: &mut Reader<'_>, columns: u32) -> Read<RowSample> {
     if priorities.len() > most {
         return Err(format!("it has {} rows in a sample of {most}", priorities.len()));
     }
-    let cell = |from: &mut Reader<'_>| -> Read<u32> {
-        let bytes = from.take(4)?;
-        Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-    };
     let mut cells = Vec::with_capacity(columns.len());
     for _ in &columns {
-        cells.push((0..priorities.len()).map(|_| cell(from)).collect::<Read<Vec<u32>>>()?);
+        let (column, _) = from.take(4 * priorities.len())?.as_chunks();
+        cells.push(column.iter().map(|cell| u32::from_le_bytes(*cell)).collect());
     }
     Ok(RowSample { most, columns, numbers, priorities, cells })
 }

@@ -9,7 +9,7 @@ use tidemill_stats::sample::Moments;
 use super::column::ColumnProfile;
 use super::frequent::{Frequent, Sample};
 use super::mask::{mask, outline};
-use super::rows::short;
+use super::rows::{bits, short};
 use super::words::Words;
 use super::{Profile, describe};
 use crate::ColumnType;
@@ -155,9 +155,9 @@ impl Profile {
     pub(crate) fn label_of(&self, name: &str, code: u32) -> Option<String> {
         let column = self.find(name)?;
         let is_it = |hash: u64, value: &Sample| match value {
-            Sample::Float(number) => (*number as f32).to_bits() == code,
+            Sample::Float(number) => bits(Some(*number)) == code,
             Sample::Int(number) if column.column_type == ColumnType::Int => {
-                (*number as f32).to_bits() == code
+                bits(Some(*number as f64)) == code
             }
             _ => short(hash) == code,
         };

@@ -164,7 +164,7 @@ pub(super) fn short(hash: u64) -> u32 {
 }
 
 /// A number in single precision, one zero and one NaN.
-fn bits(number: Option<f64>) -> u32 {
+pub(super) fn bits(number: Option<f64>) -> u32 {
     match number {
         Some(number) if !number.is_nan() => {
             let most = f64::from(f32::MAX);

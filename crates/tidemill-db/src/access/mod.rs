@@ -22,7 +22,7 @@ pub struct User {
 }
 
 /// What is kept of a password. Never shown.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {

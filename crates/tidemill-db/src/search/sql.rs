@@ -131,8 +131,8 @@ impl Sql {
         self.bind(Bind::Float(value))
     }
 
-    /// A list of bound whole numbers in brackets. It is filled up to a power of two with the last one, so that few
-    /// statements must be prepared. It must not be empty.
+    /// A list of bound whole numbers in brackets. Up to [`LONG`] it is filled up to a power of two with the last one, so that
+    /// few statements must be prepared. It must not be empty.
     pub(crate) fn ints(&mut self, values: &[i64]) -> &mut Self {
         if values.len() > LONG {
             return self.long_list(values, "BIGINT");

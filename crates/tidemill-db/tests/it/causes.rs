@@ -142,7 +142,8 @@ async fn the_newest_of_each_project_is_found_at_once(f: Fixture) {
 
     append(&f, vec![tested(3), tested(1), tested(2)]).await;
     let tests = async |runs| {
-        let found = f.db.newest_events_of_projects("model.tested", runs, 10).await.unwrap();
+        let projects = ["flights", "moons", "none", "tides"].into();
+        let found = f.db.newest_events_of_projects(&projects, "model.tested", runs).await.unwrap();
         found.into_iter().map(|(project, event)| (project, event.kind.subject())).collect::<Vec<_>>()
     };
     let subject = |id| format!("run:{}", run_id(id));
@@ -150,6 +151,9 @@ async fn the_newest_of_each_project_is_found_at_once(f: Fixture) {
     assert_eq!(tests(3).await, [("flights".to_owned(), subject(2)), ("tides".to_owned(), subject(1))]);
     assert_eq!(tests(2).await, [("flights".to_owned(), subject(2)), ("tides".to_owned(), subject(3))]);
     assert_eq!(tests(1).await, [("flights".to_owned(), subject(2))]);
+    // Of others nothing is read.
+    let tides = f.db.newest_events_of_projects(&["tides"].into(), "model.tested", 3).await.unwrap();
+    assert_eq!(tides.iter().map(|(project, _)| project.as_str()).collect::<Vec<_>>(), ["tides"]);
 }
 
 async fn keys_are_those_of_one_experiment(f: Fixture) {

@@ -278,11 +278,10 @@ fn neighbours(folder: &Path, around: &Around<'_>) -> Vec<PathBuf> {
             return true;
         }
         fs::canonicalize(&path).is_ok_and(|to| {
-            let first = to.components().nth(1).map(|first| first.as_os_str().to_owned());
-            let data = first.is_some_and(|first| DATA.iter().any(|name| first == *name));
-            let to_data = data && folder == Path::new("/");
-            let ours = around.root.starts_with(&to) || to.starts_with(around.root);
-            !(ours || to_data || around.ways.contains(&to))
+            let first = to.components().nth(1).map(|first| first.as_os_str());
+            let is_data = first.is_some_and(|first| DATA.iter().any(|name| first == *name));
+            let to_data = is_data && folder == Path::new("/");
+            !(to.starts_with(around.root) || to_data || around.ways.contains(&to))
         })
     };
     entries.flatten().filter(harmless).map(|entry| entry.path()).collect()
@@ -337,7 +336,7 @@ mod tests {
                 Around::new(Path::new(root), Some(Path::new(home))).admits(folder, name)
             }
         };
-        let mine = around("/users/me/work/project", "/users/me");
+        let mine = around("/users/me/code/project", "/users/me");
         for good in [
             "/usr",
             "/opt",
@@ -347,11 +346,11 @@ mod tests {
             "/users/me/.ssh",
             "/users/me/miniconda3",
             "/users/me/R",
-            "/users/me/work/.git",
-            "/users/me/work/.venv",
-            "/users/me/work/pyproject.toml",
-            "/users/me/work/requirements-dev.txt",
-            "/users/me/work/node_modules",
+            "/users/me/code/.git",
+            "/users/me/code/.venv",
+            "/users/me/code/pyproject.toml",
+            "/users/me/code/requirements-dev.txt",
+            "/users/me/code/node_modules",
         ] {
             assert!(mine(good), "{good}");
         }
@@ -362,9 +361,9 @@ mod tests {
             "/users/me/data",
             "/users/me/Downloads",
             "/users/me/notes.csv",
-            "/users/me/work/R",
-            "/users/me/work/other",
-            "/users/me/work/data.csv",
+            "/users/me/code/R",
+            "/users/me/code/other",
+            "/users/me/code/data.csv",
         ] {
             assert!(!mine(bad), "{bad}");
         }

@@ -50,11 +50,7 @@ fn named<'t>(table: &'t OutcomeTable, at: &Cursor<'_>) -> Vec<(Span, &'t str)> {
     match &table.key {
         OutcomeKey::Entity(column) => found.push((key.span, column.as_str())),
         OutcomeKey::Columns(keys) => {
-            for (field, column) in
-                [("entity", &keys.entity), ("request_id", &keys.request_id), ("row", &keys.row)]
-            {
-                found.extend(column.as_deref().map(|column| (key.key(field).span, column)));
-            }
+            found.extend(keys.named().map(|(field, column)| (key.key(field).span, column)));
         }
     }
     found.extend(table.time.as_deref().map(|column| (at.key("time").span, column)));

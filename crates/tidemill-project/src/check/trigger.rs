@@ -26,16 +26,18 @@ impl Check<'_> {
                     None,
                 );
             }
-            if let Some(i) = trigger.actions.iter().position(|a| *a == TriggerAction::Release)
+            let release = trigger.actions.iter().position(|a| *a == TriggerAction::Release);
+            if let Some(i) = release
                 && project.release.is_none()
             {
                 let hint = "add the section `release:`".to_owned();
                 self.add(&actions.item(i).span, "the project declares no release", "", Some(hint));
             }
-            let is = |action: TriggerAction| trigger.actions.iter().position(|one| *one == action);
-            if let (Some(_), Some(second)) = (is(TriggerAction::Ci), is(TriggerAction::Release)) {
+            if let Some(i) = release
+                && trigger.actions.contains(&TriggerAction::Ci)
+            {
                 let hint = "leave `release` out, or test the commit with `test`".to_owned();
-                self.add(&actions.item(second).span, "`ci` releases what it has tested", "", Some(hint));
+                self.add(&actions.item(i).span, "`ci` releases what it has tested", "", Some(hint));
             }
             self.target(trigger, &at);
             if let Some(limit) = trigger.limit

@@ -250,6 +250,11 @@ impl Steps<'_, '_> {
             }
         }
         let default = Retry::default();
+        let (sandbox, reads) = match &decl.sandbox {
+            Some(SandboxDecl::Word(word)) => (*word, Vec::new()),
+            Some(SandboxDecl::Open(open)) => (Sandbox::On, open.read.clone()),
+            None => (Sandbox::On, Vec::new()),
+        };
         Some(Step {
             name,
             action,
@@ -263,14 +268,8 @@ impl Steps<'_, '_> {
                 times: retries.times.value().copied().unwrap_or_default(),
                 backoff: backoff(retries).unwrap_or(default.backoff),
             }),
-            sandbox: match &decl.sandbox {
-                Some(SandboxDecl::Word(word)) => *word,
-                Some(SandboxDecl::Open(_)) | None => Sandbox::On,
-            },
-            reads: match &decl.sandbox {
-                Some(SandboxDecl::Open(open)) => open.read.clone(),
-                Some(SandboxDecl::Word(_)) | None => Vec::new(),
-            },
+            sandbox,
+            reads,
             description: decl.description.clone(),
             line: self.project.source.line(&at.key),
         })

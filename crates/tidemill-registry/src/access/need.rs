@@ -176,13 +176,14 @@ pub mod needs {
         Need::to(action, Resource::Experiment, id.to_string())
     }
 
+    /// To do something with all of a kind; where nothing was granted on them, `around` with their experiment.
+    fn within(action: Action, kind: Resource, around: Action, experiment: i64) -> Need {
+        Need::to_any(action, kind).or(around, Resource::Experiment, experiment.to_string())
+    }
+
     /// To do something with what lies in an experiment: its runs, traces, logged models.
     pub fn inside(action: Action, kind: Resource, experiment: i64) -> Vec<Need> {
-        let id = experiment.to_string();
-        vec![
-            Need::to(Action::Read, Resource::Experiment, id.clone()),
-            Need::to_any(action, kind).or(action, Resource::Experiment, id),
-        ]
+        vec![self::experiment(Action::Read, experiment), within(action, kind, action, experiment)]
     }
 
     /// To make something in an experiment.
@@ -192,7 +193,6 @@ pub mod needs {
 
     /// To delete an experiment with everything in it, or to take it back.
     pub fn whole_experiment(experiment: i64) -> Vec<Need> {
-        let id = experiment.to_string();
         let inside = [
             Resource::Run,
             Resource::Trace,
@@ -202,32 +202,24 @@ pub mod needs {
             Resource::Scorer,
             Resource::ScorerVersion,
         ];
-        let inside = inside.map(|kind| {
-            Need::to_any(Action::Delete, kind).or(Action::Delete, Resource::Experiment, id.clone())
-        });
+        let inside = inside.map(|kind| within(Action::Delete, kind, Action::Delete, experiment));
         std::iter::once(self::experiment(Action::Delete, experiment)).chain(inside).collect()
     }
 
     /// To delete traces of an experiment, with their assessments.
     pub fn delete_traces(experiment: i64) -> Vec<Need> {
-        let id = experiment.to_string();
         vec![
             self::experiment(Action::Read, experiment),
-            Need::to_any(Action::Delete, Resource::Trace).or(
-                Action::Delete,
-                Resource::Experiment,
-                id.clone(),
-            ),
-            Need::to_any(Action::Delete, Resource::Assessment).or(Action::Update, Resource::Experiment, id),
+            within(Action::Delete, Resource::Trace, Action::Delete, experiment),
+            within(Action::Delete, Resource::Assessment, Action::Update, experiment),
         ]
     }
 
     /// To do something with an assessment of a trace. Deleting one asks no more of whoever may change the experiment.
     pub fn assessment(action: Action, experiment: i64) -> Vec<Need> {
-        let id = experiment.to_string();
         let around = if action == Action::Delete { Action::Update } else { action };
         let mut needs = inside(Action::Read, Resource::Trace, experiment);
-        needs.push(Need::to_any(action, Resource::Assessment).or(around, Resource::Experiment, id));
+        needs.push(within(action, Resource::Assessment, around, experiment));
         needs
     }
 }

@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use ring::pbkdf2::{PBKDF2_HMAC_SHA256, derive, verify};
 use tidemill_db::access::PasswordHash;
 
-use crate::{Code, Error, Result};
+use crate::fresh::random_bytes;
+use crate::{Error, Result};
 
 /// Rounds of a new password.
 pub const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(599_999);
@@ -36,7 +37,7 @@ pub(super) fn check(password: &str) -> Result<()> {
 
 /// What is kept of a password. Takes its time: not for a thread that others wait for.
 pub(super) fn hash(password: &str, rounds: NonZeroU32) -> Result<PasswordHash> {
-    let salt = random::<SALT>()?;
+    let salt = random_bytes::<SALT>()?;
     let mut key = [0; KEY];
     derive(PBKDF2_HMAC_SHA256, rounds, &salt, password.as_bytes(), &mut key);
     Ok(text(rounds, &salt, &key))
@@ -44,7 +45,7 @@ pub(super) fn hash(password: &str, rounds: NonZeroU32) -> Result<PasswordHash> {
 
 /// What is kept of a password that nobody has: comparing with it takes as long as with any other.
 pub(super) fn nobodys(rounds: NonZeroU32) -> Result<PasswordHash> {
-    Ok(text(rounds, &random::<SALT>()?, &random::<KEY>()?))
+    Ok(text(rounds, &random_bytes::<SALT>()?, &random_bytes::<KEY>()?))
 }
 
 /// Whether it is this password. Takes its time, the same whatever is different.
@@ -63,16 +64,6 @@ pub(super) fn matches(kept: &PasswordHash, password: &str) -> bool {
 fn text(rounds: NonZeroU32, salt: &[u8], key: &[u8]) -> PasswordHash {
     let [salt, key] = [salt, key].map(|bytes| STANDARD_NO_PAD.encode(bytes));
     PasswordHash::new(format!("{SCHEME}${rounds}${salt}${key}"))
-}
-
-pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| Error {
-        code: Code::InternalError,
-        message: "the server has no random numbers".to_owned(),
-        source: Some(error.to_string().into()),
-    })?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Who somebody is and what was granted to them, kept in memory so that a request costs neither a slow comparison of passwords nor
 //! a read of the database.
 //!
-//! What is kept is dropped when this server changes a user, a role or a permission, and within [`LOOK`] when another server on
-//! the same database does.
+//! What is kept of people is dropped when this server changes a user, a role or a permission, and within [`LOOK`] when another
+//! server on the same database does. That a password was found right is remembered until the password changes.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,11 +21,12 @@ use super::need::Held;
 use super::permission::{Permission, Resource};
 use super::roles::WORKSPACE;
 use super::{ROUNDS, password};
+use crate::fresh::random_bytes;
 use crate::{Code, Error, Registry, Result, validate};
 
 /// How long another server may go on with what was changed.
 const LOOK: Duration = Duration::from_secs(1);
-/// People and runs that are kept in memory; beyond it is begun anew.
+/// People, passwords and runs that are kept in memory; beyond it is begun anew.
 const MOST: usize = 10_000;
 /// Passwords that are compared at once; each takes a core.
 const AT_ONCE: usize = 2;
@@ -54,6 +56,8 @@ struct Known {
     /// Counts what this process changed.
     changes: u64,
     people: HashMap<String, Arc<Person>>,
+    /// What was last given and found right, by what the database keeps of the password.
+    proofs: HashMap<PasswordHash, hmac::Tag>,
     /// The experiments of runs, which never move.
     runs: HashMap<RunId, i64>,
 }
@@ -90,7 +94,6 @@ pub struct Person {
     /// The workspaces that they look after.
     pub manages: BTreeSet<String>,
     password: PasswordHash,
-    proof: Mutex<Option<hmac::Tag>>,
 }
 
 impl fmt::Debug for Person {
@@ -126,7 +129,6 @@ impl Person {
             shares: roles.iter().filter(|role| role.owner.is_none()).map(name).collect(),
             manages: roles.iter().filter(manages).map(name).collect(),
             password: user.password,
-            proof: Mutex::default(),
         }
     }
 
@@ -144,7 +146,7 @@ impl Access {
 
     /// As [`Self::new`], with other rounds for new passwords; tests take few.
     pub fn with_rounds(registry: Registry, default: Permission, rounds: NonZeroU32) -> Result<Self> {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &password::random::<32>()?);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()?);
         let nobody = password::nobodys(rounds)?;
         let inner = Inner {
             registry,
@@ -182,10 +184,7 @@ impl Access {
         let person = Arc::new(Person::of(user, &roles, self.inner.default));
         let mut known = self.known();
         if (known.revision, known.changes) == (Some(revision), changes) {
-            if known.people.len() >= MOST {
-                known.people.clear();
-            }
-            known.people.insert(name.to_owned(), Arc::clone(&person));
+            keep(&mut known.people, name.to_owned(), Arc::clone(&person));
         }
         Ok(Some(person))
     }
@@ -193,26 +192,25 @@ impl Access {
     /// The user of this name, if it is this password. A wrong name takes as long as a wrong password.
     pub async fn sign_in(&self, name: &str, password: &str) -> Result<Option<Arc<Person>>> {
         let person = self.person(name).await?;
-        let given = hmac::sign(&self.inner.key, password.as_bytes());
         let proven = |person: &Person| {
-            let proof = *lock(&person.proof);
+            let proof = self.known().proofs.get(&person.password).copied();
             proof.is_some_and(|tag| hmac::verify(&self.inner.key, password.as_bytes(), tag.as_ref()).is_ok())
         };
         if let Some(person) = person.as_ref().filter(|person| proven(person)) {
             return Ok(Some(Arc::clone(person)));
         }
-        let turn = self.inner.turns.acquire().await.map_err(|error| broken(&error))?;
-        // Whoever waited beside may have been the same client.
+        // Until what comes of it is kept: whoever waits may be the same client.
+        let _turn = self.inner.turns.acquire().await.map_err(|error| broken(&error))?;
         if let Some(person) = person.as_ref().filter(|person| proven(person)) {
             return Ok(Some(Arc::clone(person)));
         }
         let kept = person.as_ref().map_or(&self.inner.nobody, |person| &person.password).clone();
         let secret = password.to_owned();
         let compared = tokio::task::spawn_blocking(move || password::matches(&kept, &secret)).await;
-        drop(turn);
         let right = compared.map_err(|error| broken(&error))?;
         let Some(person) = person.filter(|_| right) else { return Ok(None) };
-        *lock(&person.proof) = Some(given);
+        let given = hmac::sign(&self.inner.key, password.as_bytes());
+        keep(&mut self.known().proofs, person.password.clone(), given);
         Ok(Some(person))
     }
 
@@ -234,11 +232,7 @@ impl Access {
             return Ok(found);
         }
         let Some(info) = self.db().tracked_run_info(id).await? else { return Ok(None) };
-        let mut known = self.known();
-        if known.runs.len() >= MOST {
-            known.runs.clear();
-        }
-        known.runs.insert(id, info.experiment);
+        keep(&mut self.known().runs, id, info.experiment);
         Ok(Some(info.experiment))
     }
 
@@ -275,12 +269,16 @@ impl Access {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        lock(&self.inner.known)
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Keeps something in a map, which is begun anew when it is full.
+fn keep<K: Eq + Hash, V>(map: &mut HashMap<K, V>, key: K, value: V) {
+    if map.len() >= MOST {
+        map.clear();
+    }
+    map.insert(key, value);
 }
 
 fn broken(error: &dyn std::error::Error) -> Error {

@@ -177,6 +177,11 @@ impl Resource {
         Self::ALL.into_iter().find(|resource| resource.word() == word)
     }
 
+    /// What a registered model is, which may be a prompt.
+    pub const fn of_model(is_prompt: bool) -> Self {
+        if is_prompt { Self::Prompt } else { Self::RegisteredModel }
+    }
+
     /// Whether a permission can be granted on one of them, and not on all together only.
     pub const fn has_single_ones(self) -> bool {
         matches!(

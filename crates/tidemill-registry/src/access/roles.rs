@@ -6,7 +6,7 @@ use tidemill_db::access::{Grant, Member, Members, Role, Roles};
 
 use super::people::{Access, Person};
 use super::permission::{Permission, Resource, check_pattern, read_grantable, read_resource};
-use super::users::here;
+use super::users::{here, no_user};
 use crate::{Error, Result};
 
 /// The only workspace that things are in. Roles of others may be made, and permit nothing here.
@@ -106,8 +106,8 @@ impl Access {
         }
         let number = tx.add_access_grant(id, resource.word(), pattern, permission.word()).await?;
         let grant = tx.access_grant(number).await?.ok_or_else(|| no_grant(number))?;
-        let holder = holder(&mut tx, &role).await?;
-        self.done(tx, actor, vec![granted(holder, &grant, Some(permission))]).await?;
+        let event = granted(holder(&mut tx, &role).await?, resource.word(), pattern, Some(permission));
+        self.done(tx, actor, vec![event]).await?;
         Ok(grant)
     }
 
@@ -124,9 +124,9 @@ impl Access {
         tx.set_access_grant(id, permission.word()).await?;
         let role = role_here(&mut tx, grant.role).await?;
         let holder = holder(&mut tx, &role).await?;
-        let grant = Grant { permission: permission.word().to_owned(), ..grant };
-        self.done(tx, actor, vec![granted(holder, &grant, Some(permission))]).await?;
-        Ok(grant)
+        let event = granted(holder, &grant.resource_type, &grant.resource_pattern, Some(permission));
+        self.done(tx, actor, vec![event]).await?;
+        Ok(Grant { permission: permission.word().to_owned(), ..grant })
     }
 
     /// Takes a permission from a role.
@@ -136,7 +136,8 @@ impl Access {
         let role = role_here(&mut tx, grant.role).await?;
         let holder = holder(&mut tx, &role).await?;
         tx.remove_access_grant(id).await?;
-        self.done(tx, actor, vec![granted(holder, &grant, None)]).await
+        let event = granted(holder, &grant.resource_type, &grant.resource_pattern, None);
+        self.done(tx, actor, vec![event]).await
     }
 
     /// Gives a role to a user.
@@ -227,9 +228,8 @@ impl Access {
         check_not_workspace(resource)?;
         let resource = read_resource(resource)?;
         check_pattern(resource, pattern)?;
-        let user = self.user(name).await?;
-        let person = self.person(&user.name).await?;
-        Ok(person.map_or(self.default_permission(), |person| person.held.on(resource, pattern)))
+        let person = self.person(name).await?.ok_or_else(|| no_user(name))?;
+        Ok(person.held.on(resource, pattern))
     }
 }
 
@@ -335,22 +335,17 @@ async fn holder(tx: &mut Tx, role: &Role) -> Result<String> {
     Ok(owner.map_or_else(|| format!("role:{}", role.name), |name| format!("user:{name}")))
 }
 
-fn granted(holder: String, grant: &Grant, permission: Option<Permission>) -> EventKind {
+fn granted(holder: String, resource: &str, pattern: &str, permission: Option<Permission>) -> EventKind {
     EventKind::PermissionChanged {
         holder,
-        resource: grant.resource_type.clone(),
-        pattern: grant.resource_pattern.clone(),
+        resource: resource.to_owned(),
+        pattern: pattern.to_owned(),
         permission: permission.map(|permission| permission.word().to_owned()),
     }
 }
 
 fn granted_to(user: &str, resource: Resource, pattern: &str, permission: Option<Permission>) -> EventKind {
-    EventKind::PermissionChanged {
-        holder: format!("user:{user}"),
-        resource: resource.word().to_owned(),
-        pattern: pattern.to_owned(),
-        permission: permission.map(|permission| permission.word().to_owned()),
-    }
+    granted(format!("user:{user}"), resource.word(), pattern, permission)
 }
 
 fn changed(role: &Role, change: &str) -> EventKind {

@@ -123,7 +123,7 @@ pub(super) async fn here(tx: &mut Tx, name: &str) -> Result<User> {
     tx.access_user(name).await?.ok_or_else(|| no_user(name))
 }
 
-fn no_user(name: &str) -> Error {
+pub(super) fn no_user(name: &str) -> Error {
     Error::missing(format!("User with username={name} not found"))
 }
 

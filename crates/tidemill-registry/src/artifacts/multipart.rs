@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 use crate::artifacts::intake::{Intake, Received, ended};
 use crate::artifacts::queue::{artifact, refusal};
 use crate::artifacts::{ArtifactPath, PartWriter};
+use crate::fresh::random_bytes;
 use crate::{Code, Error, Registry, Result};
 
 /// The most parts that a file may have.
@@ -38,13 +39,7 @@ impl Registry {
         let parts = parts.ok_or_else(|| {
             Error::invalid(format!("Invalid value for parameter 'num_parts': expected 1 to {MOST_PARTS}."))
         })?;
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|error| Error {
-            code: Code::InternalError,
-            message: "the server has no random numbers".to_owned(),
-            source: Some(error.to_string().into()),
-        })?;
-        let id = tidemill_core::RunId::from_entropy(bytes).to_string();
+        let id = tidemill_core::RunId::from_entropy(random_bytes()?).to_string();
         let upload = Upload { id: id.clone(), path: path.as_str().to_owned(), parts, at: self.clock.now() };
         self.db.start_upload(&upload).await?;
         Ok(id)

@@ -8,7 +8,7 @@ mod source;
 mod version;
 
 pub use alias::{CHAMPION, Moment};
-pub(crate) use registered::is_prompt;
+pub use registered::is_prompt;
 pub use search::Found;
 pub use source::model_of_source;
 pub use version::VersionRequest;
@@ -16,7 +16,7 @@ pub use version::VersionRequest;
 use crate::Error;
 
 /// Marks a model or a version as a prompt of MLflow's prompt registry.
-pub const PROMPT_TAG: &str = "mlflow.prompt.is_prompt";
+pub(crate) const PROMPT_TAG: &str = "mlflow.prompt.is_prompt";
 
 fn no_model(name: &str) -> Error {
     Error::missing(format!("Registered Model with name={name} not found"))

@@ -44,7 +44,7 @@ impl Registry {
             .await?;
         let mut events = vec![self.event(actor, EventKind::ModelRegistered { model: name.to_owned() })];
         if let Some(maker) = maker {
-            let kind = if prompt { Resource::Prompt } else { Resource::RegisteredModel };
+            let kind = Resource::of_model(prompt);
             events.push(self.event(actor, access::give_to_maker(&mut tx, maker, kind, name).await?));
         }
         self.finish(tx, events).await?;
@@ -169,7 +169,7 @@ impl Registry {
 }
 
 /// Whether these tags mark a prompt. Of two tags with one key the later counts.
-pub(crate) fn is_prompt(tags: &[KeyValue]) -> bool {
+pub fn is_prompt(tags: &[KeyValue]) -> bool {
     let last = tags.iter().rev().find(|tag| tag.key == PROMPT_TAG);
     last.is_some_and(|tag| tag.value.eq_ignore_ascii_case("true"))
 }

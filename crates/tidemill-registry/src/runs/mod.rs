@@ -8,6 +8,7 @@ use tidemill_core::{Actor, EventKind, RunId, Timestamp};
 use tidemill_db::tracking::{Batch, KeyValue, NewTrackedRun, Run, RunInfo, RunStatus, Stage};
 
 pub use self::history::MetricPage;
+use crate::fresh::random_bytes;
 use crate::{Error, Registry, Result, validate};
 
 /// The tag that repeats a run's name.
@@ -54,7 +55,7 @@ impl Registry {
         tags.retain(|tag| seen.insert(tag.key.clone()));
         let name = agreed_name(name, &mut tags)?;
         tags.sort_unstable();
-        let id = RunId::from_entropy(random()?);
+        let id = RunId::from_entropy(random_bytes()?);
         let run = NewTrackedRun {
             id,
             experiment,
@@ -161,12 +162,5 @@ fn run_name_tag(mut name: String) -> KeyValue {
 
 /// A name for something that was given none.
 pub(crate) fn random_name() -> Result<String> {
-    Ok(run_name::random(random()?))
-}
-
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::new(crate::Code::InternalError, format!("no random numbers: {error}")))?;
-    Ok(bytes)
+    Ok(run_name::random(random_bytes()?))
 }

@@ -28,7 +28,8 @@ pub use self::span::{
     BodyStatus, NewSpan, SpanBody, SpanEvent, SpanGroup, SpanLink, SpanStatus, decoded, hex, trace_id,
 };
 pub(crate) use self::text::spaced;
-use crate::{Code, Error, Registry, Result, validate};
+use crate::fresh::random_bytes;
+use crate::{Error, Registry, Result, validate};
 
 /// The tag that says where a trace's spans are.
 const LOCATION_TAG: &str = "mlflow.trace.spansLocation";
@@ -467,8 +468,5 @@ fn check_changeable(key: &str, operation: &str) -> Result<()> {
 
 /// 32 random hexadecimal digits.
 pub(crate) fn random_hex() -> Result<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::new(Code::InternalError, format!("no random numbers: {error}")))?;
-    Ok(hex(&bytes))
+    Ok(hex(&random_bytes::<16>()?))
 }

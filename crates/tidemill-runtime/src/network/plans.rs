@@ -79,6 +79,10 @@ impl Plans {
                 let has_earned = own.missed(shapes);
                 drop(own);
                 if has_earned && let Ok(_alone) = self.making.try_lock() {
+                    // Another call may have made it meanwhile.
+                    if let Some(plan) = self.own().find(shapes) {
+                        return Ok(Arc::clone(plan));
+                    }
                     match self.make(shapes) {
                         Ok(plan) => {
                             self.own().keep(shapes.to_vec(), Arc::clone(&plan));

@@ -22,6 +22,7 @@ use super::models::Models;
 use super::plan::Prepared;
 use super::slices::Mark;
 use super::source::Which;
+use crate::priority::{OF_SHADOWS, give_way};
 use crate::{Failure, InferError, Named, Record, Recorder, Status};
 
 /// How long a shadow's model may take to load.
@@ -122,10 +123,7 @@ impl Shadow {
 }
 
 fn answer_all(stage: &Stage, role: &Role, mut shown: mpsc::Receiver<Shown>) {
-    // What answers callers comes first where processors are scarce. On Linux this is a matter of the thread alone.
-    if let Err(error) = rustix::process::nice(10) {
-        tracing::debug!(%error, "the priority of a shadow cannot be lowered");
-    }
+    give_way(OF_SHADOWS, "a shadow");
     while let Some(first) = shown.blocking_recv() {
         let came = Instant::now();
         let ready = stage.models.ready(&role.model, &role.which, false, came + LOAD);

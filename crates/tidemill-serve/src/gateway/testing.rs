@@ -13,6 +13,7 @@ use tidemill_runtime::{Dim, ElementType, RunError, Session, Slot, Tensor, Values
 use super::loader::Loader;
 use super::settings::ServingSettings;
 use super::source::{Listed, ModelBundle, ModelFiles, ModelSource, SourceError, Which};
+use crate::{Record, Recorder};
 
 /// What a fake does with its input.
 #[derive(Clone, Copy, Debug)]
@@ -162,6 +163,23 @@ impl Loader for Loads {
     fn load(&self, bundle: &ModelBundle) -> Result<Arc<dyn Session>, String> {
         self.count.fetch_add(1, Ordering::SeqCst);
         Ok(Arc::new((self.make)(bundle)?))
+    }
+}
+
+/// Keeps every record.
+#[derive(Default)]
+pub(crate) struct Kept(pub(crate) Mutex<Vec<Record>>);
+
+impl Kept {
+    /// Those of shadows.
+    pub(crate) fn of_shadows(&self) -> Vec<Record> {
+        self.0.lock().unwrap().iter().filter(|record| record.is_shadow).cloned().collect()
+    }
+}
+
+impl Recorder for Kept {
+    fn record(&self, record: Record) {
+        self.0.lock().unwrap().push(record);
     }
 }
 

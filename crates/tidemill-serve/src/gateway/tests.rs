@@ -9,20 +9,10 @@ use serde_json::json;
 use tidemill_core::{FixedClock, Timestamp};
 use tidemill_runtime::{Tensor, Values};
 
-use super::testing::{Fake, Loads, Shelf, Work};
+use super::testing::{Fake, Kept, Loads, Shelf, Work};
 use super::validate::Kind;
 use super::*;
 use crate::{Named, Record, Status};
-
-/// Keeps everything.
-#[derive(Default)]
-struct Kept(Mutex<Vec<Record>>);
-
-impl Recorder for Kept {
-    fn record(&self, record: Record) {
-        self.0.lock().unwrap().push(record);
-    }
-}
 
 struct Lab {
     gateway: Gateway,

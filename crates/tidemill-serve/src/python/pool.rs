@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::session::PythonSettings;
 use super::worker::{Worker, WorkerError};
+use crate::priority::{OF_SHADOWS, give_way};
 
 /// The workers.
 pub(super) struct Pool {
@@ -242,10 +243,7 @@ impl Shared {
 
     fn supervise(&self) {
         if self.kind == Kind::Shadows {
-            // Processes have the priority of the thread that starts them.
-            if let Err(error) = rustix::process::nice(10) {
-                tracing::debug!(%error, "the priority of workers for shadows cannot be lowered");
-            }
+            give_way(OF_SHADOWS, "workers for shadows");
         }
         loop {
             let mut state = self.lock();

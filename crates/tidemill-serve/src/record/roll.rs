@@ -17,6 +17,7 @@ use tidemill_store::{AddOptions, Store};
 use super::plan::Plan;
 use super::segment::{SEALED, list, segment_name};
 use super::{InferenceLog, LogError, stored};
+use crate::priority::give_way;
 
 /// Turns closed segments into Parquet.
 #[derive(Clone)]
@@ -163,9 +164,9 @@ impl Roller {
     }
 }
 
-/// How far the thread of the roller stands behind those that answer requests ("nice", setpriority(2)): with all processors busy it gets
-/// about a quarter of what one of them gets, so that it lags behind rather than they.
-const GIVES_WAY: i32 = 6;
+/// How far the thread of the roller stands behind those that answer requests: with all processors busy it gets about a quarter of what one of
+/// them gets, so that it lags behind rather than they.
+const BEHIND: i32 = 6;
 
 /// Does work on a thread of its own that gives way to all others; `doing` says what, for where it panics.
 async fn giving_way<T: Send + 'static>(
@@ -174,9 +175,7 @@ async fn giving_way<T: Send + 'static>(
 ) -> Result<T, LogError> {
     let (done, result) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new().name("roller".to_owned()).spawn(move || {
-        // On Linux a priority belongs to a thread. Where it cannot be lowered the work is done all the same.
-        #[cfg(target_os = "linux")]
-        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), GIVES_WAY);
+        give_way(BEHIND, "the roller");
         // Nobody waits any more where the roller was stopped.
         let _ = done.send(work());
     });

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, Method};
-use tidemill_core::{Actor, ActorKind};
+use tidemill_core::Actor;
 use tidemill_registry::Result;
 use tidemill_registry::access::{Access, Person};
 
-use crate::shell::{Credentials, Token};
+use crate::shell::{Credentials, Token, bearer};
 use crate::{App, ui};
 
 /// Who sends a request. On every request that the gate sees.
@@ -36,7 +36,7 @@ impl Caller {
     /// Under which name it is recorded what they do.
     pub(crate) fn actor(&self) -> Actor {
         match self {
-            Self::Server => Actor { kind: ActorKind::Service, name: "token".to_owned() },
+            Self::Server => bearer(),
             Self::Person(person) => Actor::user(person.name.clone()),
         }
     }

@@ -3,16 +3,20 @@
 //! What is not there is refused like what may not be seen, so that nobody learns which identifiers there are. Fields are read as
 //! handlers read them; where one is missing, the words are the same.
 
+use std::collections::HashMap;
+
 use axum::http::request::Parts;
-use tidemill_registry::access::{Access, Action, EVERY, Need, Person, Resource, Scope, WORKSPACE, needs};
+use tidemill_registry::access::{
+    Access, Action, EVERY, ModelScope, Need, Person, Resource, Scope, WORKSPACE, needs,
+};
 use tidemill_registry::artifacts::{ArtifactPath, Place};
 use tidemill_registry::traces::ARTIFACTS_TAG;
-use tidemill_registry::{Code, Error, PROMPT_TAG, Result, experiment_id, model_of_source};
+use tidemill_registry::{Code, Error, Result, experiment_id, is_prompt, model_of_source};
 
 use super::Seen;
-use super::rule::{Rule, kind_of_folder};
+use super::rule::Rule;
 use crate::App;
-use crate::mlflow::{Fields, path_after, target};
+use crate::mlflow::{Fields, pairs, path_after, target};
 
 /// What comes of a request.
 pub(super) enum Verdict {
@@ -76,12 +80,9 @@ impl Judge<'_> {
             Rule::WholeExperiment => {
                 held.meets_all(&needs::whole_experiment(experiment_id(fields.text("experiment_id")?)?)).into()
             }
-            Rule::Experiments(action) => {
-                let ids = experiments(fields)?;
-                (!ids.is_empty() && ids.iter().all(|id| held.meets(&needs::experiment(*action, *id)))).into()
-            }
+            Rule::Experiments(action) => self.all_of(&experiments(fields)?, *action).into(),
             Rule::SearchExperiments => {
-                let experiments = Some(held.scope(Resource::Experiment, None));
+                let experiments = held.scope(Resource::Experiment, None);
                 Verdict::Sees(Seen { experiments, ..Seen::default() })
             }
             Rule::CreateRun => self.creates(Resource::Run, fields.any_text("experiment_id")?)?,
@@ -129,7 +130,7 @@ impl Judge<'_> {
                 Verdict::Yes
             }
             Rule::CreateModel => {
-                let kind = if is_prompt(fields)? { Resource::Prompt } else { Resource::RegisteredModel };
+                let kind = Resource::of_model(is_prompt(&pairs(fields, "tags")?));
                 held.meets(&Need::to(NotDenied, kind, fields.text("name")?)).into()
             }
             Rule::Model(action) => {
@@ -144,11 +145,12 @@ impl Judge<'_> {
             Rule::ReadVersion => self.versions(fields.text("name")?, Read, None).await?.into(),
             Rule::Version(action) => self.versions(fields.text("name")?, Read, Some(*action)).await?.into(),
             Rule::CreateVersion => self.creates_version(fields).await?.into(),
-            Rule::SearchModels => Verdict::Sees(Seen {
-                models: Some(held.scope(Resource::RegisteredModel, self.inside_models())),
-                prompts: Some(held.scope(Resource::Prompt, self.inside_prompts())),
-                ..Seen::default()
-            }),
+            Rule::SearchModels => {
+                let of = |kind| held.scope(kind, Some(versions_of(kind)));
+                let models =
+                    ModelScope { models: of(Resource::RegisteredModel), prompts: of(Resource::Prompt) };
+                Verdict::Sees(Seen { models, ..Seen::default() })
+            }
             Rule::BeginTrace => self.creates(Resource::Trace, fields.str("experiment_id")?)?,
             Rule::StartTrace => self.starts_trace(fields)?,
             Rule::Trace(name, action) => self.trace(fields.text(name)?, *action).await?.into(),
@@ -184,13 +186,9 @@ impl Judge<'_> {
             },
             Rule::Spans => self.spans().await?,
             Rule::Dataset(action) => self.dataset(fields.str("dataset_id")?, *action).await?.into(),
-            Rule::AttachDataset => {
-                let added = experiments(fields)?;
-                (!added.is_empty()
-                    && added.iter().all(|id| held.meets(&needs::experiment(Update, *id)))
-                    && self.dataset(fields.str("dataset_id")?, Update).await?)
-                    .into()
-            }
+            Rule::AttachDataset => (self.all_of(&experiments(fields)?, Update)
+                && self.dataset(fields.str("dataset_id")?, Update).await?)
+                .into(),
             Rule::Files(marker, action) => self.files(&path_after(&self.parts.uri, marker)?, *action).into(),
             Rule::ListFiles => self.files(&ArtifactPath::parse(fields.any_text("path")?)?, Read).into(),
             Rule::FilesInParts(marker) => {
@@ -230,20 +228,12 @@ impl Judge<'_> {
             (Resource::Experiment, Some(Resource::Trace)),
             (Resource::Experiment, Some(Resource::Assessment)),
             (Resource::Experiment, Some(Resource::LoggedModel)),
-            (Resource::RegisteredModel, self.inside_models()),
-            (Resource::Prompt, self.inside_prompts()),
+            (Resource::RegisteredModel, Some(Resource::RegisteredModelVersion)),
+            (Resource::Prompt, Some(Resource::PromptVersion)),
             (Resource::GatewayEndpoint, None),
         ]
         .into_iter()
         .all(|(kind, inside)| held.scope(kind, inside) == Scope::All)
-    }
-
-    fn inside_models(&self) -> Option<Resource> {
-        Some(Resource::RegisteredModelVersion)
-    }
-
-    fn inside_prompts(&self) -> Option<Resource> {
-        Some(Resource::PromptVersion)
     }
 
     /// Agreeing is for whoever sees the rollout: its plan says who may.
@@ -324,7 +314,7 @@ impl Judge<'_> {
     /// Whether a registered model is one or a prompt; nothing where there is none.
     async fn kind(&self, name: &str) -> Result<Option<Resource>> {
         let found = self.app.registry().is_prompt_named(name).await?;
-        Ok(found.map(|prompt| if prompt { Resource::Prompt } else { Resource::RegisteredModel }))
+        Ok(found.map(Resource::of_model))
     }
 
     /// Whether this may be done with a registered model, and this with its versions; these must at least not be denied.
@@ -342,7 +332,8 @@ impl Judge<'_> {
         let held = &self.person.held;
         let name = fields.text("name")?;
         let Some(kind) = self.kind(name).await? else { return Ok(false) };
-        let asserted = if is_prompt(fields)? { Resource::PromptVersion } else { versions_of(kind) };
+        let prompt = is_prompt(&pairs(fields, "tags")?);
+        let asserted = if prompt { Resource::PromptVersion } else { versions_of(kind) };
         let mut may = held.meets_all(&[
             Need::to(Action::Update, kind, name),
             Need::to_any(Action::NotDenied, versions_of(kind)),
@@ -403,12 +394,11 @@ impl Judge<'_> {
     }
 
     async fn traces(&self, traces: &[String]) -> Result<bool> {
-        for trace in traces {
-            if !self.trace(trace, Action::Read).await? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let found = self.app.registry().trace_infos(traces, None).await?;
+        let found: HashMap<&str, i64> =
+            found.iter().map(|info| (info.id.as_str(), info.experiment)).collect();
+        let may = |experiment: &i64| self.in_traces(Action::Read, *experiment);
+        Ok(traces.iter().all(|trace| found.get(trace.as_str()).is_some_and(may)))
     }
 
     /// Traces are searched in experiments whose traces may be read, all of them.
@@ -447,10 +437,13 @@ impl Judge<'_> {
 
     async fn dataset(&self, dataset: &str, action: Action) -> Result<bool> {
         let found = there(self.app.registry().evaluation_experiments(dataset).await)?;
+        Ok(found.is_some_and(|ids| self.all_of(&ids, action)))
+    }
+
+    /// All of some experiments, of which there must be one.
+    fn all_of(&self, experiments: &[i64], action: Action) -> bool {
         let held = &self.person.held;
-        Ok(found.is_some_and(|ids| {
-            !ids.is_empty() && ids.iter().all(|id| held.meets(&needs::experiment(action, *id)))
-        }))
+        !experiments.is_empty() && experiments.iter().all(|id| held.meets(&needs::experiment(action, *id)))
     }
 
     /// Artifacts lie below the number of their experiment: those of a run, of logged models, of traces. What is deleted is deleted with
@@ -469,13 +462,10 @@ impl Judge<'_> {
             |name: &str| name.len() == 32 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let kinds: &[Resource] = match names.as_slice() {
             [] if whole => &[Resource::Run, Resource::Trace, Resource::LoggedModel],
-            [] => &[],
-            [first, ..] => match kind_of_folder(first) {
-                Some(Resource::LoggedModel) => &[Resource::LoggedModel],
-                Some(_) => &[Resource::Trace],
-                None if whole || is_run(first) || names.get(1) == Some(&"artifacts") => &[Resource::Run],
-                None => &[],
-            },
+            ["models", ..] => &[Resource::LoggedModel],
+            ["traces", ..] => &[Resource::Trace],
+            [first, ..] if whole || is_run(first) || names.get(1) == Some(&"artifacts") => &[Resource::Run],
+            _ => &[],
         };
         if kinds.is_empty() {
             return held.meets(&Need::to(action, Resource::Experiment, experiment));
@@ -535,15 +525,4 @@ fn experiments(fields: &Fields) -> Result<Vec<i64>> {
 
 fn versions_of(kind: Resource) -> Resource {
     if kind == Resource::Prompt { Resource::PromptVersion } else { Resource::RegisteredModelVersion }
-}
-
-/// Whether the tags of a request mark a prompt. Of two with one key the later counts.
-fn is_prompt(fields: &Fields) -> Result<bool> {
-    let mut prompt = false;
-    for tag in fields.messages("tags")? {
-        if tag.any_text("key")? == PROMPT_TAG {
-            prompt = tag.any_text("value")?.eq_ignore_ascii_case("true");
-        }
-    }
-    Ok(prompt)
 }

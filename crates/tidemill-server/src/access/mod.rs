@@ -10,16 +10,17 @@ mod rule;
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest as _, MatchedPath, Request, State};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use tidemill_registry::access::{Access, ModelScope, Person, Scope};
 use tidemill_registry::{Code, Error};
 
 use crate::App;
-use crate::mlflow::{Fields, Read, read_fields};
+use crate::mlflow::{Fields, Read, parse_body, read_body, read_fields};
 use judge::{Judge, Verdict};
 use rule::Reads;
 
@@ -28,20 +29,20 @@ pub(crate) use caller::{Caller, find};
 /// What the sender of a search may see; all of what is not said.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    pub(crate) experiments: Option<Scope>,
-    pub(crate) models: Option<Scope>,
-    pub(crate) prompts: Option<Scope>,
+    pub(crate) experiments: Scope,
+    pub(crate) models: ModelScope,
 }
 
-impl Seen {
-    /// Of registered models and prompts.
-    pub(crate) fn of_models(self) -> ModelScope {
-        ModelScope { models: self.models.unwrap_or_default(), prompts: self.prompts.unwrap_or_default() }
+/// Puts the gate around routes, if the server has users.
+pub(crate) fn around(app: &App, routes: Router<App>) -> Router<App> {
+    match app.config().access {
+        Some(_) => routes.layer(from_fn_with_state(app.clone(), gate)),
+        None => routes,
     }
 }
 
 /// Lets a request through, or refuses it.
-pub(crate) async fn gate(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn gate(State(app): State<App>, request: Request, next: Next) -> Response {
     let person = match request.extensions().get::<Caller>() {
         Some(Caller::Server) => None,
         Some(Caller::Person(person)) => Some(Arc::clone(person)),
@@ -75,10 +76,8 @@ async fn admit(app: &App, access: &Access, person: &Person, request: Request) ->
             (read.map_err(|failure| failure.into_response())?, Body::empty())
         }
         Reads::Body => {
-            let whole = Request::from_parts(parts.clone(), body);
-            let whole = Bytes::from_request(whole, app).await;
-            let whole = whole.map_err(|error| fail(Error::new(Code::BadRequest, error.body_text())))?;
-            (Fields::from_body(&whole).map_err(fail)?, Body::from(whole))
+            let whole = read_body(Request::from_parts(parts.clone(), body), app).await.map_err(fail)?;
+            (parse_body(&whole, app).map_err(fail)?, Body::from(whole))
         }
     };
     let verdict = Judge { app, access, person, parts: &parts }.judge(&rule, &mut fields).await;

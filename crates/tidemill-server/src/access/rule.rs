@@ -1,7 +1,7 @@
 //! What each route needs. Pure: a method and the path of a route to a rule.
 
 use axum::http::Method;
-use tidemill_registry::access::{Action, Resource};
+use tidemill_registry::access::Action;
 
 /// What a request for a route needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -375,15 +375,6 @@ fn people(method: &Method, path: &str) -> Option<Rule> {
         ) => Rule::ManageRole,
         _ => return None,
     })
-}
-
-/// Which kinds of things lie where below an experiment's artifacts.
-pub(super) fn kind_of_folder(name: &str) -> Option<Resource> {
-    match name {
-        "models" => Some(Resource::LoggedModel),
-        "traces" => Some(Resource::Trace),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -222,7 +222,7 @@ pub async fn release_after(
         .find(|other| !releases.contains(other));
     let mut plan = plan(wanted, &made, digest, incumbent.or(before))?;
     plan.starters = starters(db, actor, cause).await?;
-    for author in std::mem::take(&mut made.authors) {
+    for author in made.authors {
         if !plan.starters.contains(&author) {
             plan.starters.push(author);
         }

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tidemill_core::{Digest, Timestamp};
+use tidemill_core::Digest;
+use tidemill_core::words::number;
 use tidemill_db::records::{HOUR_MS, RecordFilter};
 use tidemill_deliver::rollout::{Plan, Stage};
 use tidemill_registry::Error;
 use tidemill_serve::gateway::model::Loaded;
 
+use super::mature::back;
 use super::recent::sampled;
 use crate::App;
 
@@ -79,8 +81,7 @@ pub(super) async fn headroom(
 /// What the log says was asked.
 async fn load(app: &App, endpoint: &str) -> Result<Load, Error> {
     let db = app.registry().db();
-    let now = app.registry().clock().now();
-    let from = Timestamp::from_millis(now.millis().saturating_sub(SINCE.as_millis() as i64));
+    let from = back(app.registry().clock().now(), SINCE);
     let filter =
         RecordFilter { endpoint: Some(endpoint.to_owned()), from: Some(from), ..RecordFilter::default() };
     let (parts, _) = db.record_parts(&filter, &[]).await?;
@@ -117,7 +118,7 @@ fn no_disk(load: Load, room: Room) -> Option<String> {
 fn too_slow(load: Load, room: Room, pace: Pace) -> Vec<String> {
     let Some(own) = pace.candidate else { return Vec::new() };
     let mut problems = Vec::new();
-    let millis = |time: Duration| format!("{} ms", tidemill_core::words::number(time.as_secs_f64() * 1e3));
+    let millis = |time: Duration| format!("{} ms", number(time.as_secs_f64() * 1e3));
     if own >= room.timeout {
         let (own, most) = (millis(own), millis(room.timeout));
         problems.push(format!(
@@ -129,7 +130,6 @@ fn too_slow(load: Load, room: Room, pace: Pace) -> Vec<String> {
     // What runs now takes as long, so it was enough.
     let is_new = pace.incumbent.is_none_or(|incumbent| own > incumbent) || pace.beside;
     if needed > room.cores && is_new {
-        let number = tidemill_core::words::number;
         let beside = if other.is_zero() {
             String::new()
         } else {

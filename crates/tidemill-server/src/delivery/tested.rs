@@ -208,13 +208,7 @@ async fn walk(db: &Db, run: Option<RunId>, origin: &mut Origin) -> Result<Option
         let subject = || Some(format!("run:{run}"));
         if results.is_none() {
             let tested = db.newest_event("model.tested", subject(), None).await?;
-            results = tested.and_then(|event| match event.kind {
-                EventKind::ModelTested { evidence, passed, failed, not_judged, waiting, content, .. } => {
-                    let open = not_judged.map(|open| (open, waiting.unwrap_or(0)));
-                    Some(Results { evidence: Some(evidence), passed, failed, open, content })
-                }
-                _ => None,
-            });
+            results = tested.and_then(results_of);
         }
         if origin.started.is_none() {
             origin.started = db.newest_event("run.started", subject(), None).await?.map(|event| event.seq);
@@ -227,6 +221,17 @@ async fn walk(db: &Db, run: Option<RunId>, origin: &mut Origin) -> Result<Option
     Ok(results)
 }
 
+/// What an event says of tests of a model.
+fn results_of(event: Event) -> Option<Results> {
+    match event.kind {
+        EventKind::ModelTested { evidence, passed, failed, not_judged, waiting, content, .. } => {
+            let open = not_judged.map(|open| (open, waiting.unwrap_or(0)));
+            Some(Results { evidence: Some(evidence), passed, failed, open, content })
+        }
+        _ => None,
+    }
+}
+
 /// The newest tests of exactly this model, in whichever run they were.
 async fn tested_as(db: &Db, wanted: Digest) -> Result<Option<Results>, Error> {
     let filter = EventFilter {
@@ -235,16 +240,8 @@ async fn tested_as(db: &Db, wanted: Digest) -> Result<Option<Results>, Error> {
         order: Order::NewestFirst,
         ..EventFilter::default()
     };
-    let results = |event: Event| match event.kind {
-        EventKind::ModelTested { evidence, passed, failed, not_judged, waiting, content, .. }
-            if content == Some(wanted) =>
-        {
-            let open = not_judged.map(|open| (open, waiting.unwrap_or(0)));
-            Some(Results { evidence: Some(evidence), passed, failed, open, content })
-        }
-        _ => None,
-    };
-    Ok(db.events(&filter).await?.into_iter().find_map(results))
+    let mut tests = db.events(&filter).await?.into_iter().filter_map(results_of);
+    Ok(tests.find(|results| results.content == Some(wanted)))
 }
 
 /// How the expectations of a dataset came out last before the event `end`.

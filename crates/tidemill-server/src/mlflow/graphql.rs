@@ -12,7 +12,6 @@ use std::sync::{Arc, OnceLock};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Method, Request, StatusCode, header};
-use axum::middleware::from_fn_with_state;
 use axum::routing::post;
 use axum::{Extension, Json, Router};
 use http_body_util::BodyExt as _;
@@ -57,12 +56,7 @@ async fn answer(app: App, caller: Option<Caller>, call: Call, routes: Arc<OnceLo
 
 /// Each request to a route of ours passes the gate on its own.
 fn inner_routes(app: &App) -> Router {
-    let routes = super::routes_2();
-    let routes = match app.config().access {
-        Some(_) => routes.layer(from_fn_with_state(app.clone(), access::gate)),
-        None => routes,
-    };
-    routes.with_state(app.clone())
+    access::around(app, super::routes_2()).with_state(app.clone())
 }
 
 async fn run(inside: &Inside, call: &Call) -> Result<Value, String> {

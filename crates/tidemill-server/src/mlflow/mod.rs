@@ -31,7 +31,8 @@ use crate::App;
 
 pub(crate) use artifacts::{path_after, target};
 pub(crate) use failure::Failure;
-pub(crate) use wire::{Fields, Read, json_marks, read_fields};
+pub(crate) use models::pairs;
+pub(crate) use wire::{Fields, Read, json_marks, parse_body, read_body, read_fields};
 
 /// Whether a metric says what the machine was like, not the model: MLflow's system metrics.
 pub(crate) fn is_system(key: &str) -> bool {

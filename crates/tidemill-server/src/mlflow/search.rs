@@ -7,7 +7,6 @@ use axum::{Extension, Json, Router};
 use futures::stream;
 use tidemill_db::search::DatasetSummary;
 use tidemill_db::tracking::Run;
-use tidemill_registry::access::Scope;
 use tidemill_registry::{Question, Result, View};
 
 use crate::App;
@@ -61,7 +60,7 @@ async fn experiments(
         max_results: fields.opt_int("max_results")?.unwrap_or_default(),
         page_token: fields.any_text("page_token")?.to_owned(),
     };
-    let seen = seen.and_then(|Extension(seen)| seen.experiments).unwrap_or(Scope::All);
+    let seen = seen.map(|Extension(seen)| seen.experiments).unwrap_or_default();
     let found = app.registry().search_experiments_of(&question, &seen).await?;
     let answer = Object::default()
         .list("experiments", found.items.iter().map(entity::experiment))

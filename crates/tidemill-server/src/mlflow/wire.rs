@@ -139,9 +139,16 @@ fn not_json() -> Failure {
     Error::new(Code::BadRequest, "Bad Request. Content-Type must be one of ['application/json'].").into()
 }
 
-async fn read_body(request: Request, app: &App) -> Result<Bytes, Failure> {
+/// The body of a request as it was sent.
+pub(crate) async fn read_body(request: Request, app: &App) -> Result<Bytes> {
     let body = Bytes::from_request(request, app).await;
-    Ok(body.map_err(|error| Error::new(Code::BadRequest, error.body_text()))?)
+    body.map_err(|error| Error::new(Code::BadRequest, error.body_text()))
+}
+
+/// The fields of a JSON body, with memory for what they take.
+pub(crate) fn parse_body(body: &[u8], app: &App) -> Result<Fields> {
+    let room = room_for_tree(app, body)?;
+    Ok(Fields { room, ..Fields::from_body(body)? })
 }
 
 impl FromRequest<App> for Call {
@@ -173,8 +180,7 @@ pub(crate) async fn read_fields(mut parts: Parts, body: Body, app: &App) -> Resu
         if method == Method::POST && !is_json {
             return Err(not_json());
         }
-        let room = room_for_tree(app, &body)?;
-        Fields { room, ..Fields::from_body(&body)? }
+        parse_body(&body, app)?
     };
     fields.values.extend(path.values);
     if fields.values.iter().any(|(key, value)| key.contains(NUL) || has_nul(value)) {

@@ -46,7 +46,7 @@ pub(crate) use origins::is_same;
 pub(crate) use refuse::{error as refusal, is_ours};
 pub(crate) use request_id::RequestId;
 pub use token::Token;
-pub(crate) use token::{Credentials, NOBODY, user_name};
+pub(crate) use token::{Credentials, NOBODY, bearer, user_name};
 
 /// Puts the shell around all routes.
 pub(crate) fn around(app: &App, router: Router<App>) -> Router {
@@ -57,11 +57,7 @@ pub(crate) fn around(app: &App, router: Router<App>) -> Router {
         .method_not_allowed_fallback(async |request: Request| {
             refuse::no_method(request.uri().path(), request.method())
         });
-    let router = match app.config().access {
-        Some(_) => router.layer(from_fn_with_state(app.clone(), access::gate)),
-        None => router,
-    };
-    router
+    access::around(app, router)
         .layer(DefaultBodyLimit::max(app.config().json_limit))
         .layer(from_fn_with_state(app.clone(), pass))
         .with_state(app.clone())
@@ -92,7 +88,7 @@ pub(crate) async fn pass_direct(
 ) -> Response {
     let begun = Instant::now();
     let id = RequestId::of(request.headers());
-    let (stall, route) = (app.config().stall_timeout, Direct::route(&wanted));
+    let (stall, route) = (app.config().stall_timeout, wanted.route());
     let run = move |request: hyper::Request<Incoming>| async move {
         let (head, body) = request.into_parts();
         direct.answer(wanted, &head.headers, Patient::new(body, stall)).await

@@ -59,14 +59,17 @@ impl Credentials {
     }
 }
 
+/// Whoever knows the server's token and gives no name.
+pub(crate) fn bearer() -> Actor {
+    Actor { kind: ActorKind::Service, name: "token".to_owned() }
+}
+
 /// Who sends a request, or nobody whom we know. Without a token everybody may, and a user name is believed; whoever gives none is `user`.
 pub(super) fn actor(token: Option<&Token>, user: &str, headers: &HeaderMap) -> Option<Actor> {
     let given = Credentials::of(headers);
     let knows = |secret: &str| token.is_none_or(|token| token.matches(secret));
     match given {
-        Some(Credentials::Bearer(secret)) if knows(&secret) => {
-            Some(Actor { kind: ActorKind::Service, name: "token".to_owned() })
-        }
+        Some(Credentials::Bearer(secret)) if knows(&secret) => Some(bearer()),
         Some(Credentials::Basic { user, password }) if knows(&password) => {
             Some(Actor::user(user_name(&user)))
         }

@@ -10,6 +10,7 @@ use tidemill_registry::{Code, Error};
 use tidemill_ui::{Badge, Cell, Table, Tone};
 use tokio::task::spawn_blocking;
 
+use super::kept::Kept;
 use crate::App;
 
 /// Bytes of an object that are read whole; plans and results are far smaller.
@@ -84,15 +85,27 @@ pub(super) async fn plan(app: &App, digest: Digest) -> Result<Option<Plan>, Erro
 
 /// The same in short, for pages that need it of many runs.
 pub(super) async fn planned(app: &App, digest: Digest) -> Result<Option<Arc<Planned>>, Error> {
-    let kept = &app.documents().plans;
+    let read = |bytes: &[u8]| {
+        let plan: Plan = serde_json::from_slice(bytes).ok()?;
+        let steps = plan.steps.len();
+        let reads = plan.steps.into_iter().flat_map(|step| step.inputs).map(|input| input.table).collect();
+        Some(Planned { steps, reads })
+    };
+    read_once(app, &app.documents().plans, digest, read).await
+}
+
+/// A document that is kept, or else read and kept.
+async fn read_once<T>(
+    app: &App,
+    kept: &Kept<T>,
+    digest: Digest,
+    read: fn(&[u8]) -> Option<T>,
+) -> Result<Option<Arc<T>>, Error> {
     if let Some(known) = kept.find(digest) {
         return Ok(Some(known));
     }
-    let Some(bytes) = tail(app, digest, LARGEST).await? else { return Ok(None) };
-    let Some(plan) = serde_json::from_slice::<Plan>(&bytes).ok() else { return Ok(None) };
-    let steps = plan.steps.len();
-    let reads = plan.steps.into_iter().flat_map(|step| step.inputs).map(|input| input.table).collect();
-    Ok(Some(kept.put(digest, bytes.len(), Planned { steps, reads })))
+    let bytes = tail(app, digest, LARGEST).await?;
+    Ok(bytes.and_then(|bytes| Some(kept.put(digest, bytes.len(), read(&bytes)?))))
 }
 
 /// The newest tests, of one run or of all.
@@ -107,13 +120,7 @@ pub(super) async fn tests(app: &App, run: Option<RunId>) -> Result<Option<Tests>
 /// The tests that an event tells of.
 pub(super) async fn tested(app: &App, event: Event) -> Result<Option<Tests>, Error> {
     let EventKind::ModelTested { run, evidence, passed, failed, .. } = event.kind else { return Ok(None) };
-    let kept = &app.documents().tests;
-    let found = match kept.find(evidence) {
-        Some(known) => Some(known),
-        None => tail(app, evidence, LARGEST)
-            .await?
-            .and_then(|bytes| Evidence::read(&bytes).map(|found| kept.put(evidence, bytes.len(), found))),
-    };
+    let found = read_once(app, &app.documents().tests, evidence, Evidence::read).await?;
     let (step, results) = found.map(|found| (found.step.clone(), found.results.clone())).unwrap_or_default();
     Ok(Some(Tests { run, at: event.at, step, passed, failed, results }))
 }

@@ -1,6 +1,6 @@
 //! Runs of the pipeline: the list, and the history of their steps at a glance.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use tidemill_core::{RunId, StepState, Timestamp};
 use tidemill_db::{Listed, RunRecord, StepRun};
@@ -16,6 +16,8 @@ use super::words::{pipeline_badge, step_badge, took};
 const PAGE: usize = 50;
 /// Runs of the history at a glance.
 const GLANCE: usize = 30;
+/// Runs whose steps one statement reads.
+const RUNS: usize = 500;
 
 /// What the signs of the history mean.
 const LEGEND: [(Tone, &str); 5] = [
@@ -90,10 +92,7 @@ async fn glance(ask: &Ask, runs: &[RunRecord]) -> Result<Grid, Error> {
     }
     let mut columns = Vec::with_capacity(runs.len());
     let ids: Vec<RunId> = runs.iter().map(|run| run.id).collect();
-    let mut by_run: HashMap<RunId, Vec<StepRun>> = HashMap::new();
-    for step in ask.app.registry().db().step_runs_of(&ids).await? {
-        by_run.entry(step.run).or_default().push(step);
-    }
+    let mut by_run = steps_of(ask, &ids).await?;
     for run in runs {
         let steps = by_run.remove(&run.id).unwrap_or_default();
         for step in &steps {
@@ -133,9 +132,20 @@ async fn glance(ask: &Ask, runs: &[RunRecord]) -> Result<Grid, Error> {
     .numbered("history", "step"))
 }
 
-/// The last attempt at each step.
-pub(super) fn last_of_each(steps: Vec<StepRun>) -> HashMap<String, StepRun> {
-    let mut last: HashMap<String, StepRun> = HashMap::new();
+/// The steps of runs, by run, in the order in which they ended.
+pub(super) async fn steps_of(ask: &Ask, runs: &[RunId]) -> Result<HashMap<RunId, Vec<StepRun>>, Error> {
+    let mut by_run: HashMap<RunId, Vec<StepRun>> = HashMap::new();
+    for some in runs.chunks(RUNS) {
+        for step in ask.app.registry().db().step_runs_of(some).await? {
+            by_run.entry(step.run).or_default().push(step);
+        }
+    }
+    Ok(by_run)
+}
+
+/// The last attempt at each step, by the step's name.
+pub(super) fn last_of_each(steps: Vec<StepRun>) -> BTreeMap<String, StepRun> {
+    let mut last: BTreeMap<String, StepRun> = BTreeMap::new();
     for step in steps {
         match last.get(&step.step) {
             Some(known) if known.attempt > step.attempt => {}

@@ -277,24 +277,20 @@ async fn releases(ask: &Ask, versions: &[DatasetVersion]) -> Result<Vec<(u64, St
         order: Order::NewestFirst,
         ..EventFilter::default()
     };
-    let mut moves: Vec<(u64, String, Digest)> = Vec::new();
+    // Of each version the newest move, and how many more there are.
+    let mut moves: Vec<(u64, String, Digest, usize)> = Vec::new();
     for event in ask.app.registry().db().events(&filter).await? {
         let EventKind::EnvironmentMoved { environment, to, .. } = event.kind else { continue };
-        let newest = versions.iter().find(|version| version.created_at <= event.at);
-        moves.extend(newest.map(|version| (version.version, environment, to)));
-    }
-    let names = names(ask, moves.iter().map(|(_, _, release)| *release)).await?;
-    let mut marks: Vec<(u64, String)> = Vec::new();
-    for (version, environment, release) in &moves {
-        if marks.iter().any(|(known, _)| known == version) {
-            continue;
+        let Some(newest) = versions.iter().find(|version| version.created_at <= event.at) else { continue };
+        match moves.iter_mut().find(|(known, ..)| *known == newest.version) {
+            Some((.., more)) => *more += 1,
+            None => moves.push((newest.version, environment, to, 0)),
         }
-        // The newest of them by name.
-        let more = match moves.iter().filter(|(of, ..)| of == version).count() - 1 {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        marks.push((*version, format!("{} to {environment}{more}", title(&names, *release))));
     }
-    Ok(marks)
+    let names = names(ask, moves.iter().map(|(_, _, release, _)| *release)).await?;
+    let mark = |(version, environment, release, more): (u64, String, Digest, usize)| {
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (version, format!("{} to {environment}{more}", title(&names, release)))
+    };
+    Ok(moves.into_iter().map(mark).collect())
 }

@@ -1,6 +1,6 @@
 //! Projects: what of everything belongs to each, the rivers of the home page where there are several, and a page for each.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tidemill_core::{EventKind, RunId};
@@ -16,7 +16,7 @@ use super::ask::Ask;
 use super::evidence::{self, Planned, Tests};
 use super::home::waiting;
 use super::next;
-use super::pipeline::last_of_each;
+use super::pipeline::{last_of_each, steps_of};
 use super::rivers::Shared;
 use super::stations::{Blocked, look};
 use super::words::{pipeline_badge, took};
@@ -27,12 +27,8 @@ const KNOWN: usize = 500;
 const PAGE: usize = 4;
 /// Runs in which the newest tests of a project are looked for, and those that its page lists.
 const RECENT: usize = 20;
-/// Projects whose tests are looked for.
-const TESTED: usize = 10_000;
 /// Models whose versions are asked for the project that made them.
 const MODELS: usize = 1_000;
-/// Runs whose steps one statement reads.
-const RUNS: usize = 500;
 
 /// Whose data, models and endpoints are looked at.
 #[derive(Default)]
@@ -40,7 +36,7 @@ pub(super) struct Scope {
     /// The newest run of the pipeline.
     pub(super) last: Option<RunRecord>,
     /// The last attempt at each of its steps.
-    pub(super) steps: HashMap<String, StepRun>,
+    pub(super) steps: BTreeMap<String, StepRun>,
     /// What it set out to do.
     pub(super) planned: Option<Arc<Planned>>,
     pub(super) tests: Option<Tests>,
@@ -64,7 +60,7 @@ impl Scope {
             Some(run) => {
                 (last_of_each(db.step_runs(run.id).await?), evidence::planned(&ask.app, run.plan).await?)
             }
-            None => (HashMap::new(), None),
+            None => (BTreeMap::new(), None),
         };
         Ok(Self { last, steps, planned, tests: evidence::tests(&ask.app, None).await?, own: None })
     }
@@ -85,22 +81,20 @@ impl Scope {
             newest.into_iter().map(|run| (run.project.clone(), Some(run))).collect();
         let about = ask.app.config().about.as_ref().filter(|about| !about.project.is_empty());
         if let Some(about) = about
+            && only.is_none_or(|only| only == about.project)
             && runs.iter().all(|(name, _)| *name != about.project)
         {
-            runs.push((about.project.clone(), None));
+            // Where there are very many, it may have run before all of them.
+            let last = db.runs_of(&about.project, 1).await?.pop();
+            runs.push((about.project.clone(), last));
         }
-        runs.retain(|(name, _)| only.is_none_or(|only| only == name));
         if runs.is_empty() || (only.is_none() && runs.len() < 2) {
             return Ok(runs.into_iter().map(|(name, _)| (name, Self::default())).collect());
         }
         let ids: Vec<RunId> = runs.iter().filter_map(|(_, run)| Some(run.as_ref()?.id)).collect();
-        let mut steps: HashMap<RunId, Vec<StepRun>> = HashMap::new();
-        for some in ids.chunks(RUNS) {
-            for step in db.step_runs_of(some).await? {
-                steps.entry(step.run).or_default().push(step);
-            }
-        }
-        let tested = db.newest_events_of_projects("model.tested", RECENT, TESTED).await?;
+        let mut steps = steps_of(ask, &ids).await?;
+        let names: BTreeSet<&str> = runs.iter().map(|(name, _)| name.as_str()).collect();
+        let tested = db.newest_events_of_projects(&names, "model.tested", RECENT).await?;
         let mut tested: HashMap<String, _> = tested.into_iter().collect();
         // The experiment of a project has its name.
         let mut made: HashMap<String, BTreeSet<String>> = HashMap::new();

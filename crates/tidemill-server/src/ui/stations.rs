@@ -104,9 +104,8 @@ fn pipeline_station(ask: &Ask, scope: &Scope, blocked: &mut Vec<Blocked>) -> Sta
         format!("{ran} ran, {} up to date", total.saturating_sub(ran)),
         tidemill_ui::ago(last.started_at, ask.now),
     ];
-    let mut failed: Vec<_> =
+    let failed: Vec<_> =
         steps.values().filter(|step| step.state == tidemill_core::StepState::Failed).collect();
-    failed.sort_by(|a, b| a.step.cmp(&b.step));
     if let Some(step) = failed.first() {
         station.lines[0] = format!("{} failed", step.step);
     }

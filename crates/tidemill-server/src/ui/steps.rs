@@ -1,6 +1,6 @@
 //! A run of the pipeline: its graph, its steps with their reasons, what they printed, the tests of its model.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidemill_core::declare::{Action, Step};
 use tidemill_core::{RunId, RunState, StepState};
@@ -137,7 +137,7 @@ async fn tracked(ask: &Ask, record: &RunRecord) -> Result<HashMap<String, Run>, 
 
 fn seen<'a>(
     dag: &'a Dag,
-    steps: &'a HashMap<String, StepRun>,
+    steps: &'a BTreeMap<String, StepRun>,
     tracked: &HashMap<String, Run>,
     state: RunState,
 ) -> Vec<Seen<'a>> {
@@ -255,7 +255,7 @@ fn table(ask: &Ask, seen: &[Seen<'_>], tracked: &HashMap<String, Run>) -> Table 
 async fn output(
     ask: &Ask,
     record: &RunRecord,
-    steps: &HashMap<String, StepRun>,
+    steps: &BTreeMap<String, StepRun>,
     tracked: &HashMap<String, Run>,
 ) -> Result<Block, Error> {
     let at_work = || {
@@ -283,7 +283,7 @@ async fn output(
 async fn log(
     ask: &Ask,
     record: &RunRecord,
-    steps: &HashMap<String, StepRun>,
+    steps: &BTreeMap<String, StepRun>,
     name: &str,
 ) -> Result<Block, Error> {
     let done = steps.get(name);

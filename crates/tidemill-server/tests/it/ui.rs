@@ -13,14 +13,14 @@ pub(crate) async fn page(server: &Server, path: &str) -> Reply {
     server.ask("GET", path, &[HTML], "").await
 }
 
-async fn post(server: &Server, path: &str, body: &Value) -> Value {
+pub(crate) async fn post(server: &Server, path: &str, body: &Value) -> Value {
     let reply = server.ask("POST", path, &[], &body.to_string()).await;
     assert_eq!(reply.status, 200, "{path} {body}: {reply:?}");
     reply.json()
 }
 
 /// Encoded as a part of a path or a query.
-fn part(text: &str) -> String {
+pub(crate) fn part(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 

@@ -1,26 +1,16 @@
 //! Names and texts of the registry and of monitoring that would be markup if anybody let them.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tidemill_core::{Actor, Clock as _, Digest, EventKind, NewEvent, Timestamp};
 use tidemill_db::monitoring::{NewAlert, NewJudged};
 use tidemill_monitor::{Declaration, Evidence, Level, Memory, Moved, Parted, State, Verdict};
 use tidemill_server::monitoring::declare;
 
 use crate::client::{Reply, Server};
-use crate::ui::{HOSTILE, is_tame, page};
+use crate::ui::{HOSTILE, is_tame, page, part, post};
 
 /// Names of models have no slash.
 const NAME: &str = "\"><img src=x onerror=alert(1)>";
-
-fn part(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
-}
-
-async fn post(server: &Server, path: &str, body: &Value) -> Value {
-    let reply = server.ask("POST", path, &[], &body.to_string()).await;
-    assert_eq!(reply.status, 200, "{path} {body}: {reply:?}");
-    reply.json()
-}
 
 /// Each page says it, and none lets it be more than text; as Markdown and as a picture, too.
 async fn say_it(server: &Server, paths: &[String]) {

@@ -5,13 +5,7 @@ use tidemill_core::{Actor, Clock as _, EventKind, NewEvent};
 use tidemill_db::tracking::{Batch, KeyValue, NewTrackedRun, RunStatus};
 
 use crate::client::Server;
-use crate::ui::{HOSTILE, is_tame, page};
-
-async fn post(server: &Server, path: &str, body: &Value) -> Value {
-    let reply = server.ask("POST", path, &[], &body.to_string()).await;
-    assert_eq!(reply.status, 200, "{path} {body}: {reply:?}");
-    reply.json()
-}
+use crate::ui::{HOSTILE, is_tame, page, part, post};
 
 /// An experiment with so many runs, each with a parameter `kind` of its own and a tag that few share.
 async fn experiment(server: &Server, runs: u8) -> String {
@@ -150,7 +144,7 @@ async fn columns_are_chosen_among_the_keys_of_the_whole_experiment() {
     page(&server, &format!("/experiments/{experiment}?keys=tags.kind"))
         .await
         .is(200, &["No key of the experiment"]);
-    let hostile: String = HOSTILE.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let hostile = part(HOSTILE);
     is_tame(&page(&server, &format!("/experiments/{experiment}?keys={hostile}&finding=1")).await);
 }
 

@@ -5,7 +5,7 @@ use tidemill_core::{Actor, Clock as _, Digest, EventKind, NewEvent, RunId, RunSt
 use tidemill_db::{NewRun, Owner};
 
 use crate::client::Server;
-use crate::ui::{HOSTILE, is_tame, page};
+use crate::ui::{HOSTILE, is_tame, page, part};
 
 /// A run of a project's pipeline that ended so, or goes on.
 async fn run(server: &Server, number: u8, project: &str, state: Option<RunState>) {
@@ -114,8 +114,7 @@ async fn a_project_has_a_page() {
         data(&server, "/projects/tides?format=json").await["runs"]["rows"].as_array().unwrap().len(),
         1
     );
-    let hostile: String = HOSTILE.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let reply = page(&server, &format!("/projects/{hostile}")).await;
+    let reply = page(&server, &format!("/projects/{}", part(HOSTILE))).await;
     reply.is(200, &["failed"]);
     is_tame(&reply);
     page(&server, "/projects/none").await.is(404, &["Not found"]);

@@ -124,20 +124,15 @@ pub fn judge(
         b.level.cmp(&a.level).then(weight(b).total_cmp(&weight(a))).then(a.name.cmp(&b.name))
     });
     let pairs = judge_pairs(pairs, rules);
-    let major = columns.iter().filter(|column| column.level == Level::Major);
-    // The sum of nothing is minus zero.
-    let major_share = major.map(|column| column.importance).sum::<f64>().abs();
-    let top = columns.first().map_or(Level::NotJudged, |column| column.level);
-    let columns_level = if top == Level::Major && (major_share <= 0.0 || major_share < rules.major_share) {
-        Level::Minor
-    } else {
-        top
-    };
-    let joint_share = joint_share(&columns, &pairs);
-    let from_pairs = match pairs.first().map_or(Level::NotJudged, |pair| pair.level) {
-        Level::Major if joint_share <= 0.0 || joint_share < rules.major_share => Level::Minor,
+    let (major_share, joint_share) = (share_of_major(&columns, &[]), share_of_major(&columns, &pairs));
+    // What is major is so for the table only where enough of what matters to the model is.
+    let for_table = |level: Level, share: f64| match level {
+        Level::Major if share <= 0.0 || share < rules.major_share => Level::Minor,
         level => level,
     };
+    let columns_level =
+        for_table(columns.first().map_or(Level::NotJudged, |column| column.level), major_share);
+    let from_pairs = for_table(pairs.first().map_or(Level::NotJudged, |pair| pair.level), joint_share);
     let from_classifier = classifier.map_or(Level::NotJudged, |found| {
         if found.lower > rules.floors.classifier {
             Level::Major
@@ -285,9 +280,9 @@ fn column(mut measured: Measured, correction: Correction, importance: f64, colum
     }
 }
 
-/// The share of importance of the columns that are major, alone or in a pair. Columns of pairs that were not compared themselves are all that
-/// is known.
-fn joint_share(columns: &[ColumnDrift], pairs: &[PairDrift]) -> f64 {
+/// The share of importance of the columns that are major, alone or in one of these pairs. Columns of pairs that were not compared themselves
+/// are all that is known.
+fn share_of_major(columns: &[ColumnDrift], pairs: &[PairDrift]) -> f64 {
     let major: Vec<&PairDrift> = pairs.iter().filter(|pair| pair.level == Level::Major).collect();
     let is_in = |pair: &PairDrift, name: &str| pair.columns.0 == name || pair.columns.1 == name;
     let is_known = |pair: &&PairDrift| columns.iter().any(|column| is_in(pair, &column.name));
@@ -297,6 +292,7 @@ fn joint_share(columns: &[ColumnDrift], pairs: &[PairDrift]) -> f64 {
     let parts = columns
         .iter()
         .filter(|column| column.level == Level::Major || major.iter().any(|pair| is_in(pair, &column.name)));
+    // The sum of nothing is minus zero.
     parts.map(|column| column.importance).sum::<f64>().abs()
 }
 

@@ -23,7 +23,7 @@ use crate::disk::TempFile;
 use crate::index::{Location, PackName};
 use crate::inner::Inner;
 use crate::reach::reach;
-use crate::remote::claims::{self, Segment};
+use crate::remote::claims::Segment;
 use crate::remote::known::Known;
 use crate::remote::mark::{Places, mark};
 use crate::remote::{NAMED_WITHIN, Remote, Staged};
@@ -85,9 +85,8 @@ impl Look {
 struct Sent {
     /// Local packs that were sent once.
     packs: HashSet<PackName>,
-    /// Objects that this process sent since it last looked, and when that was.
+    /// Objects that this process sent since it last looked.
     objects: HashSet<Digest>,
-    at: Option<Instant>,
     /// Whether the remote has been marked as a store.
     marked: bool,
 }
@@ -100,16 +99,6 @@ struct Claims {
     open: HashMap<(Digest, bool), bool>,
     done: HashMap<(Digest, bool), Instant>,
     segment: Option<Segment>,
-}
-
-impl Sent {
-    /// What was sent before a look is seen in it.
-    fn seen(&mut self, look: &Look) {
-        if self.at.is_some_and(|at| look.at > at) {
-            self.objects.clear();
-            self.at = None;
-        }
-    }
 }
 
 impl Behind {
@@ -159,6 +148,13 @@ impl Behind {
         look.is_new(*lock(&self.last_sent))
     }
 
+    /// Forgets what was sent before a look: it is seen in it.
+    fn seen(&self, sent: &mut Sent, look: &Look) {
+        if lock(&self.last_sent).is_some_and(|at| look.at > at) {
+            sent.objects.clear();
+        }
+    }
+
     fn look_if(&self, inner: &Arc<Inner>, good: impl Fn(&Look) -> bool) -> Result<Look, Error> {
         let mut look = lock(&self.look);
         if let Some(look) = look.as_ref().filter(|look| good(look)) {
@@ -189,18 +185,16 @@ impl Behind {
         Ok(self.look(inner, Duration::ZERO)?.all)
     }
 
-    /// Asks what the remote has, and once more if the answer is no and may be old.
-    fn ask(
+    /// Asks what the remote has, and once more if it has nothing and what was seen may be old.
+    fn ask<T>(
         &self,
         inner: &Arc<Inner>,
-        question: impl Fn(&Known) -> Result<bool, Error>,
-    ) -> Result<bool, Error> {
+        question: impl Fn(&Known) -> Result<Option<T>, Error>,
+    ) -> Result<Option<T>, Error> {
         let look = self.look(inner, RELIED)?;
-        if question(&look.all)? {
-            return Ok(true);
-        }
-        if self.is_new(&look) {
-            return Ok(false);
+        let found = question(&look.all)?;
+        if found.is_some() || self.is_new(&look) {
+            return Ok(found);
         }
         question(&self.look_now(inner)?.all)
     }
@@ -210,27 +204,24 @@ impl Behind {
         if lock(&self.sent).as_ref().is_some_and(|sent| sent.objects.contains(digest)) {
             return Ok(true);
         }
-        self.ask(inner, |known| Ok(known.find(digest).is_some()))
+        Ok(self.place(inner, digest)?.is_some())
     }
 
     /// Whether everything below the roots is here or at the remote. Listings are read, content is not.
     pub(crate) fn has(&self, inner: &Arc<Inner>, roots: &[Root]) -> Result<bool, Error> {
-        self.ask(inner, |known| {
+        let found = self.ask(inner, |known| {
             match self.wait(async || pull::survey(inner, &self.remote, known, roots).await) {
-                Ok(()) => Ok(true),
-                Err(Error::MissingRemotely { .. }) => Ok(false),
+                Ok(()) => Ok(Some(())),
+                Err(Error::MissingRemotely { .. }) => Ok(None),
                 Err(error) => Err(error),
             }
-        })
+        })?;
+        Ok(found.is_some())
     }
 
     /// Where the remote has an object.
     pub(crate) fn place(&self, inner: &Arc<Inner>, digest: &Digest) -> Result<Option<Location>, Error> {
-        let look = self.look(inner, RELIED)?;
-        match look.all.find(digest) {
-            None if !self.is_new(&look) => Ok(self.look_now(inner)?.all.find(digest).copied()),
-            found => Ok(found.copied()),
-        }
+        self.ask(inner, |known| Ok(known.find(digest).copied()))
     }
 
     /// Fetches what the roots need and is not here; nothing where that would be more than `most` bytes.
@@ -301,8 +292,8 @@ impl Behind {
         loop {
             let open = self.open_claims();
             let tables = inner.catalog.refresh()?;
-            let all = tables.files().flat_map(|(_, table)| table.packs());
-            let fresh: HashSet<PackName> = all.filter(|pack| !sent.packs.contains(*pack)).copied().collect();
+            let fresh: HashSet<PackName> =
+                tables.packs().filter(|pack| !sent.packs.contains(*pack)).copied().collect();
             if fresh.is_empty() && open.is_empty() {
                 return Ok(());
             }
@@ -343,7 +334,7 @@ impl Behind {
         open: &HashMap<(Digest, bool), bool>,
     ) -> Result<Look, Error> {
         let mut look = self.look(inner, RELIED)?;
-        sent.seen(&look);
+        self.seen(sent, &look);
         let mut lacking: Vec<Location> = Vec::new();
         let all_here = {
             let objects = &sent.objects;
@@ -368,7 +359,7 @@ impl Behind {
         if !look.is_recent() && !lacking.is_empty() {
             // Others may have sent it, and it may have been fetched from there. What this process sent is seen now.
             look = self.look(inner, FRESH)?;
-            sent.seen(&look);
+            self.seen(sent, &look);
             lacking.retain(|location| look.lasting.find(&location.header.digest).is_none());
         }
         // As they lie, so that they are read one after the other.
@@ -380,9 +371,7 @@ impl Behind {
                 // A part of it may be there.
                 .inspect_err(|_| *lock(&self.look) = None)?;
             sent.objects.extend(digests);
-            let now = Instant::now();
-            sent.at = Some(now);
-            *lock(&self.last_sent) = Some(now);
+            *lock(&self.last_sent) = Some(Instant::now());
         }
         if all_here { Ok(look) } else { self.whole(inner, tables, look, open) }
     }
@@ -465,13 +454,6 @@ impl Behind {
         }
     }
 
-    /// Documents in which this folder claims something.
-    pub(crate) fn own_claims(&self, inner: &Arc<Inner>) -> Result<Vec<(String, i64)>, Error> {
-        let folder = claims::folder_of(&claims::holder(inner)?);
-        let found = self.wait(async || self.remote.list(&folder).await)?;
-        Ok(found.into_iter().map(|found| (found.name, found.modified)).collect())
-    }
-
     fn file(&self, inner: &Inner) -> PathBuf {
         inner.dir.join("remotes").join(format!("{}.sent", self.remote.id()))
     }
@@ -493,7 +475,7 @@ impl Behind {
 }
 
 fn roots_of<'a>(keys: impl Iterator<Item = &'a (Digest, bool)>) -> Vec<Root> {
-    keys.map(|(digest, tree)| Root { digest: *digest, tree: *tree, label: String::new() }).collect()
+    keys.map(|(digest, tree)| Root::unlabelled(*digest, *tree)).collect()
 }
 
 impl Drop for Behind {

@@ -110,12 +110,12 @@ impl Segment {
 }
 
 /// Where a holder's claims are.
-pub(super) fn folder_of(holder: &str) -> String {
+fn folder_of(holder: &str) -> String {
     format!("{CLAIMS}/{holder}")
 }
 
 /// The name of this folder at remotes, given at the first use. Two processes that do so at once agree.
-pub(super) fn holder(inner: &Inner) -> Result<String, Error> {
+fn holder(inner: &Inner) -> Result<String, Error> {
     let path = inner.dir.join("holder");
     let read = || -> Result<Option<String>, Error> {
         match fs_err::read_to_string(&path) {
@@ -181,8 +181,9 @@ impl Store {
     /// What this folder claims. To be asked before its users are asked what they need.
     pub fn own_claims(&self) -> Result<Vec<OwnClaim>, Error> {
         let Some(behind) = &self.inner.behind else { return Ok(Vec::new()) };
-        let own = behind.own_claims(&self.inner)?;
-        Ok(own.into_iter().map(|(name, modified)| OwnClaim { name, modified }).collect())
+        let folder = folder_of(&holder(&self.inner)?);
+        let found = behind.wait(async || behind.remote().list(&folder).await)?;
+        Ok(found.into_iter().map(|found| OwnClaim { name: found.name, modified: found.modified }).collect())
     }
 
     /// Says at the store behind this one that `needs` is all that is needed there for this folder, in place of `claims`,

@@ -229,6 +229,11 @@ impl Remote {
 
     /// The names of all documents that begin with the folder `prefix` (empty for all), sorted.
     pub async fn list_refs(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        Ok(self.list_refs_by_time(prefix).await?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// [`Self::list_refs`] with the times when they were written, by the remote's clock in milliseconds.
+    pub async fn list_refs_by_time(&self, prefix: &str) -> Result<Vec<(String, i64)>, Error> {
         let prefix = prefix.trim_matches('/');
         let folder = if prefix.is_empty() {
             "refs".to_owned()
@@ -236,21 +241,7 @@ impl Remote {
             check_name(prefix)?;
             format!("refs/{prefix}")
         };
-        let mut names: Vec<String> = self
-            .list(&folder)
-            .await?
-            .into_iter()
-            .filter_map(|found| Some(found.name.strip_prefix("refs/")?.to_owned()))
-            .collect();
-        names.sort_unstable();
-        Ok(names)
-    }
-
-    /// [`Self::list_refs`] with the times when they were written, by the remote's clock in milliseconds.
-    pub async fn list_refs_by_time(&self, prefix: &str) -> Result<Vec<(String, i64)>, Error> {
-        let prefix = prefix.trim_matches('/');
-        check_name(prefix)?;
-        let found = self.list(&format!("refs/{prefix}")).await?;
+        let found = self.list(&folder).await?;
         let named = |found: Found| Some((found.name.strip_prefix("refs/")?.to_owned(), found.modified));
         let mut names: Vec<(String, i64)> = found.into_iter().filter_map(named).collect();
         names.sort_unstable();

@@ -41,10 +41,16 @@ impl Listing {
         })
     }
 
-    /// The packs that hold what their indexes say and are going to stay.
+    /// The packs that hold what their indexes say.
+    pub(super) fn readable(&self) -> Vec<PackName> {
+        self.indexes.keys().filter(|pack| self.packs.contains_key(*pack)).copied().collect()
+    }
+
+    /// Those of them that are going to stay.
     fn lasting(&self) -> Vec<PackName> {
-        let lasts = |pack: &&PackName| self.packs.contains_key(*pack) && !self.condemned.contains_key(*pack);
-        self.indexes.keys().filter(lasts).copied().collect()
+        let mut packs = self.readable();
+        packs.retain(|pack| !self.condemned.contains_key(pack));
+        packs
     }
 }
 
@@ -57,6 +63,16 @@ fn named(
         let stem = found.name.strip_prefix(before)?.strip_suffix(after)?;
         Some((Digest::from_hex(stem).ok()?, found))
     })
+}
+
+/// The name of a pack's file at a remote.
+pub(super) fn pack_file(pack: &PackName) -> String {
+    format!("packs/{}.pack", pack.hex())
+}
+
+/// The name of the file of its index.
+pub(super) fn index_file(pack: &PackName) -> String {
+    format!("index/{}.idx", pack.hex())
 }
 
 /// Every object of a remote and where it is, sorted by digest.
@@ -95,9 +111,7 @@ impl Known {
         remote: &Remote,
     ) -> Result<(Arc<Self>, Arc<Self>), Error> {
         let listing = Listing::load(remote).await?;
-        let lasting = listing.lasting();
-        let readable: Vec<PackName> =
-            listing.indexes.keys().filter(|pack| listing.packs.contains_key(*pack)).copied().collect();
+        let (readable, lasting) = (listing.readable(), listing.lasting());
         let all = Arc::new(Self::of(entries(inner, remote, &readable).await?));
         let same = lasting.len() == readable.len();
         let lasting =
@@ -154,7 +168,7 @@ async fn load_one(
     if let Some(found) = found {
         return Ok(found);
     }
-    let name = format!("index/{}.idx", pack.hex());
+    let name = index_file(&pack);
     let Some(bytes) = remote.get(&name).await? else { return Ok(Vec::new()) };
     let tmp = inner.tmp_dir();
     let location = format!("{}/{name}", remote.url());
@@ -173,7 +187,8 @@ async fn load_one(
     .await
 }
 
-fn entries_of(table: &Table, pack: PackName) -> Result<Vec<Location>, Error> {
+/// The entries of a pack's index; an error if it speaks of another pack.
+pub(super) fn entries_of(table: &Table, pack: PackName) -> Result<Vec<Location>, Error> {
     let mut entries = Vec::with_capacity(table.len());
     table.each(|location| {
         if location.pack != pack {

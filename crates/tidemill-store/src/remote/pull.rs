@@ -17,7 +17,7 @@ use crate::inner::Inner;
 use crate::list::List;
 use crate::record::{self, HEADER, Header, Kind};
 use crate::remote::client::blocking;
-use crate::remote::known::Known;
+use crate::remote::known::{Known, pack_file};
 use crate::remote::{Remote, Transfer};
 use crate::tree::{MAX_DEPTH, Tree, TreeNode};
 use crate::{Error, Root};
@@ -372,7 +372,7 @@ async fn fetch_span(
     if progress.cancelled() {
         return Err(Error::Cancelled);
     }
-    let name = format!("packs/{}.pack", span.pack.hex());
+    let name = pack_file(&span.pack);
     let range = span.start..span.end;
     let bytes = remote
         .store()
@@ -434,10 +434,7 @@ fn store_listings(inner: &Arc<Inner>, staged: &Staged) -> Result<(), Error> {
 
 fn hash_list(inner: &Arc<Inner>, staged: &Staged, list: &List, hasher: &mut Hasher) -> Result<(), Error> {
     for part in &list.parts {
-        let bytes = match staged.get(&part.digest) {
-            Some((header, stored)) => record::open(header, stored)?,
-            None => inner.fetch(&part.digest)?.1,
-        };
+        let (_, bytes) = inner.fetch_with(staged, &part.digest)?;
         if list.level == 0 {
             if bytes.len() as u64 != part.bytes {
                 return Err(Error::malformed("chunk list", format!("{} has another length", part.digest)));

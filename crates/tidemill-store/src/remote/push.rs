@@ -13,7 +13,7 @@ use crate::pack;
 use crate::reach::{Reach, reach};
 use crate::record::{self, HEADER, PACK_MAGIC};
 use crate::remote::client::{PART, blocking};
-use crate::remote::known::Known;
+use crate::remote::known::{Known, index_file, pack_file};
 use crate::remote::{Remote, Transfer};
 use crate::{Error, Root};
 
@@ -126,7 +126,7 @@ async fn send(
         }
     }
     let bytes = index::encode(parcel.entries.clone());
-    remote.put(&format!("index/{}.idx", parcel.name.hex()), bytes).await
+    remote.put(&index_file(&parcel.name), bytes).await
 }
 
 /// Whether trying again could help.
@@ -140,7 +140,7 @@ async fn upload(
     parcel: &Arc<Parcel>,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    let name = format!("packs/{}.pack", parcel.name.hex());
+    let name = pack_file(&parcel.name);
     let mut from = 0;
     if parcel.bytes <= PART {
         let (bytes, _) = gather(inner, parcel, &mut from).await?;

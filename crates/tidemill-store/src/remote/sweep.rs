@@ -30,7 +30,7 @@ use crate::inner::Inner;
 use crate::pack;
 use crate::record::PACK_MAGIC;
 use crate::remote::Remote;
-use crate::remote::known::{self, Listing};
+use crate::remote::known::{self, Listing, index_file, pack_file};
 use crate::remote::mark::{Places, mark};
 use crate::remote::pull::fetch;
 use crate::remote::push::MOST_OBJECTS;
@@ -104,10 +104,8 @@ pub(crate) async fn sweep(
 ) -> Result<RemoteGc, Error> {
     let _lock = inner.shared_lock(&|| progress.cancelled())?;
     let listing = &inventory.listing;
-    let whole: Vec<PackName> =
-        listing.indexes.keys().filter(|pack| listing.packs.contains_key(*pack)).copied().collect();
     // Of several copies the newest stays that is not condemned, so that what a collection copied is not copied again.
-    let places = Places::new(known::entries(inner, remote, &whole).await?, |pack| {
+    let places = Places::new(known::entries(inner, remote, &listing.readable()).await?, |pack| {
         let age = listing.indexes.get(pack).map(|written| std::cmp::Reverse(*written));
         (listing.condemned.contains_key(pack), age)
     });
@@ -239,8 +237,8 @@ async fn remove(remote: &Remote, packs: &[PackName], progress: &dyn Progress) ->
         if progress.cancelled() {
             return Err(Error::Cancelled);
         }
-        remote.delete(&format!("index/{}.idx", pack.hex())).await?;
-        remote.delete(&format!("packs/{}.pack", pack.hex())).await?;
+        remote.delete(&index_file(pack)).await?;
+        remote.delete(&pack_file(pack)).await?;
         remote.delete(&condemned(pack)).await?;
         progress.advance(1);
     }
@@ -272,8 +270,8 @@ pub(super) async fn copy(
             bytes.extend_from_slice(stored);
         }
         drop(found);
-        remote.put_large(&format!("packs/{}.pack", name.hex()), bytes).await?;
-        remote.put(&format!("index/{}.idx", name.hex()), index::encode(entries)).await?;
+        remote.put_large(&pack_file(&name), bytes).await?;
+        remote.put(&index_file(&name), index::encode(entries)).await?;
     }
     Ok(())
 }

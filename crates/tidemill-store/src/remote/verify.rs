@@ -20,7 +20,7 @@ use crate::list::List;
 use crate::record::{self, HEADER, Header, Kind, PACK_MAGIC};
 use crate::remote::Remote;
 use crate::remote::client::blocking;
-use crate::remote::known::{self, Listing};
+use crate::remote::known::{self, Listing, index_file, pack_file};
 use crate::remote::mark::{Places, mark};
 use crate::remote::pull::{Span, spans};
 use crate::remote::{push, sweep};
@@ -88,20 +88,10 @@ pub(crate) async fn verify(
     if !check.damage.is_empty() {
         crate::verify::trace_elsewhere(inner, roots, &mut check.damage, progress)?;
     } else if is_behind {
-        let whole: Vec<PackName> =
-            listing.indexes.keys().filter(|pack| listing.packs.contains_key(*pack)).copied().collect();
-        let places = Places::new(known::entries(inner, remote, &whole).await?, |_| ());
+        let places = Places::new(known::entries(inner, remote, &listing.readable()).await?, |_| ());
         check.missing = mark(inner, remote, &places, roots, progress).await?.missing;
     }
     Ok(check)
-}
-
-fn file(pack: &PackName) -> String {
-    format!("packs/{}.pack", pack.hex())
-}
-
-fn index_file(pack: &PackName) -> String {
-    format!("index/{}.idx", pack.hex())
 }
 
 /// The entries of a pack's index; what is wrong with it; `None` if it is gone.
@@ -110,19 +100,9 @@ async fn read_index(
     pack: &PackName,
 ) -> Result<Option<Result<Vec<Location>, String>>, Error> {
     let Some(bytes) = remote.get(&index_file(pack)).await? else { return Ok(None) };
-    let read = || -> Result<Vec<Location>, Error> {
-        let (table, mut entries) = (Table::parse(&bytes)?, Vec::new());
-        table.each(|location| {
-            entries.push(location);
-            Ok(())
-        })?;
-        Ok(entries)
-    };
-    Ok(Some(match read() {
-        Ok(entries) if entries.iter().all(|location| location.pack == *pack) => Ok(entries),
-        Ok(_) => Err("it speaks of another pack than its name does".to_owned()),
+    Ok(Some(match Table::parse(&bytes).and_then(|table| known::entries_of(&table, *pack)) {
         Err(Error::Malformed { why, .. }) => Err(why),
-        Err(error) => return Err(error),
+        entries => Ok(entries?),
     }))
 }
 
@@ -152,8 +132,9 @@ async fn check_pack(
     check.objects = entries.len() as u64;
     let Some(size) = size else {
         let missing = "the pack file is missing";
-        let lost =
-            entries.iter().map(|l| note(file(&pack), l.offset, Some(l.header.digest), missing.to_owned()));
+        let lost = entries
+            .iter()
+            .map(|l| note(pack_file(&pack), l.offset, Some(l.header.digest), missing.to_owned()));
         check.damage.extend(lost);
         return Ok(check);
     };
@@ -161,24 +142,24 @@ async fn check_pack(
         let fits = end_of(location) <= size;
         if !fits {
             let what = "the pack file ends too early".to_owned();
-            check.damage.push(note(file(&pack), location.offset, Some(location.header.digest), what));
+            check.damage.push(note(pack_file(&pack), location.offset, Some(location.header.digest), what));
         }
         fits
     });
     let head = PACK_MAGIC.len() as u64;
     if size < head {
-        check.damage.push(note(file(&pack), 0, None, "the pack file ends too early".to_owned()));
+        check.damage.push(note(pack_file(&pack), 0, None, "the pack file ends too early".to_owned()));
         return Ok(check);
     }
-    let name = remote.location(&file(&pack));
-    let failed = |error| remote.error("read", &file(&pack))(error);
+    let name = remote.location(&pack_file(&pack));
+    let failed = |error| remote.error("read", &pack_file(&pack))(error);
     let magic = match remote.store().get_range(&name, 0..head).await {
         Err(object_store::Error::NotFound { .. }) => {
             // Removed by a collection meanwhile, after its index.
             if remote.get(&index_file(&pack)).await?.is_none() {
                 return Ok(RemoteCheck::default());
             }
-            check.damage.push(note(file(&pack), 0, None, "the pack file is missing".to_owned()));
+            check.damage.push(note(pack_file(&pack), 0, None, "the pack file is missing".to_owned()));
             return Ok(check);
         }
         magic => magic.map_err(failed)?,
@@ -186,7 +167,12 @@ async fn check_pack(
     check.bytes = head;
     progress.advance(head);
     if magic[..] != PACK_MAGIC[..] {
-        check.damage.push(note(file(&pack), 0, None, "its first bytes are not those of a pack".to_owned()));
+        check.damage.push(note(
+            pack_file(&pack),
+            0,
+            None,
+            "its first bytes are not those of a pack".to_owned(),
+        ));
     }
     for span in spans(&entries) {
         if progress.cancelled() {
@@ -197,7 +183,7 @@ async fn check_pack(
         progress.advance(bytes.len() as u64);
         let bad = blocking(move || Ok(damaged_in(&span, &bytes))).await?;
         check.damage.extend(
-            bad.into_iter().map(|(offset, object, what)| note(file(&pack), offset, Some(object), what)),
+            bad.into_iter().map(|(offset, object, what)| note(pack_file(&pack), offset, Some(object), what)),
         );
     }
     Ok(check)
@@ -289,8 +275,8 @@ fn whole_here(inner: &Arc<Inner>, objects: &[Digest]) -> Result<Vec<Location>, E
 
 /// The objects of a pack, from their headers, up to the first that cannot be told.
 async fn scan(remote: &Remote, pack: PackName, progress: &dyn Progress) -> Result<Vec<Location>, Error> {
-    let name = remote.location(&file(&pack));
-    let failed = |error| remote.error("read", &file(&pack))(error);
+    let name = remote.location(&pack_file(&pack));
+    let failed = |error| remote.error("read", &pack_file(&pack))(error);
     let size = match remote.store().head(&name).await {
         Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
         meta => meta.map_err(failed)?.size,

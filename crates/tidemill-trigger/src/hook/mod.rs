@@ -23,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tidemill_core::Timestamp;
 
-pub use push::{Push, pushes};
+pub use push::{Push, is_commit, pushes};
 
 /// Reads a header of a request by its name in lower case.
 pub type Header<'a> = &'a (dyn Fn(&str) -> Option<&'a str> + Sync);

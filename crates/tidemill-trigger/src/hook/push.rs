@@ -26,6 +26,11 @@ pub enum NoPush {
     Missing(&'static str),
 }
 
+/// Whether this is the whole name of a commit.
+pub fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// What a request says was pushed; `None` where it is about something else, for example a ping or a tag.
 ///
 /// # Errors
@@ -54,8 +59,7 @@ pub fn pushes(header: super::Header<'_>, body: &[u8]) -> Result<Option<Push>, No
     let name = text("/ref").ok_or(NoPush::Missing("ref"))?;
     let Some(branch) = name.strip_prefix("refs/heads/") else { return Ok(None) };
     let after = text("/after").ok_or(NoPush::Missing("after"))?;
-    let is_commit = matches!(after.len(), 40 | 64) && after.bytes().all(|b| b.is_ascii_hexdigit());
-    if !is_commit {
+    if !is_commit(after) {
         return Err(NoPush::Missing("after"));
     }
     let commit = after.bytes().any(|b| b != b'0').then(|| after.to_ascii_lowercase());

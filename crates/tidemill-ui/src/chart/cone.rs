@@ -1,7 +1,7 @@
 //! A verdict cone: an estimate with an interval that shrinks, the limits that decide, and when they will.
 
 use super::scale::Scale;
-use super::svg::{Svg, WIDTH, at, cut, stroke};
+use super::svg::{Svg, at, cut, stroke};
 use crate::{Markup, Tone, number};
 
 /// What was known at one time.
@@ -66,20 +66,9 @@ impl Cone {
         svg.notches(bottom, x.ticks(6));
         svg.line("axis", (left, bottom), (right, bottom));
         svg.text("label", (f64::midpoint(left, right), height - 5.0), "middle", &self.x);
-        svg.upright("label", (12.0, f64::midpoint(top, bottom)), &cut(&self.y, top + bottom));
-        let mut free = left;
-        for (mark, name) in &self.marks {
-            let Some(place) = x.place(*mark).filter(|place| (left..=right).contains(place)) else {
-                continue;
-            };
-            svg.line("stage-mark", (place, top - 4.0), (place, bottom));
-            // Names that would stand on each other are only in the table of what happened.
-            if place >= free {
-                let name = cut(name, 90.0);
-                svg.text("tick", (place + 3.0, top - 7.0), "start", &name);
-                free = place + 12.0 + WIDTH * name.chars().count() as f64;
-            }
-        }
+        svg.upward(12.0, (top, bottom), &self.y);
+        let marks = self.marks.iter().filter_map(|(mark, name)| Some((x.place(*mark)?, name.as_str())));
+        svg.happened((top, bottom), marks.filter(|(place, _)| (left..=right).contains(place)), |_| 90.0);
         self.band(&mut svg, &x, &within, (top, bottom));
         let mut taken = Vec::new();
         for limit in &self.limits {

@@ -82,7 +82,7 @@ impl LineChart {
         svg.notches(bottom, x.ticks(6));
         svg.line("axis", (left, bottom), (right, bottom));
         svg.text("label", (f64::midpoint(left, right), height - 4.0), "middle", &self.x);
-        svg.upright("label", (11.0, f64::midpoint(top, bottom)), &cut(&self.y, top + bottom));
+        svg.upward(11.0, (top, bottom), &self.y);
         for (index, points) in thinned.iter().enumerate() {
             let faint = if smooth.is_empty() { "" } else { " faint" };
             curve(&mut svg, index, faint, &self.series[index].name, &placed(points, &x, &y));

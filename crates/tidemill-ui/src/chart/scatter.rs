@@ -1,7 +1,7 @@
 //! Points in a plane: one value against another.
 
 use super::scale::Scale;
-use super::svg::{Svg, cut};
+use super::svg::Svg;
 use crate::Markup;
 
 /// One point.
@@ -52,7 +52,7 @@ impl Scatter {
         svg.line("axis", (left, bottom), (right, bottom));
         svg.line("axis", (left, top), (left, bottom));
         svg.text("label", (f64::midpoint(left, right), height - 6.0), "middle", &self.x);
-        svg.upright("label", (12.0, f64::midpoint(top, bottom)), &cut(&self.y, top + bottom));
+        svg.upward(12.0, (top, bottom), &self.y);
         for dot in &self.dots {
             let (Some(px), Some(py)) = (x.place(dot.x), y.place(dot.y)) else { continue };
             let title = format!(

@@ -97,6 +97,11 @@ impl Svg {
         self
     }
 
+    /// The name of what goes up, in the middle of an axis from `top` to `bottom`: as long as the picture above that lets it be.
+    pub(super) fn upward(&mut self, x: f64, (top, bottom): (f64, f64), text: &str) -> &mut Self {
+        self.upright("label", (x, f64::midpoint(top, bottom)), &cut(text, top + bottom))
+    }
+
     pub(super) fn rect(
         &mut self,
         class: &str,
@@ -133,6 +138,25 @@ impl Svg {
         for (place, text) in ticks {
             self.line("notch", (place, bottom), (place, bottom + 4.0));
             self.text("tick", (place, bottom + 16.0), "middle", &text);
+        }
+    }
+
+    /// Lines at places where something happened, each with its name above it, cut to what `room` says of its place. Names that would
+    /// stand on each other are only in the table.
+    pub(super) fn happened<'a>(
+        &mut self,
+        (top, bottom): (f64, f64),
+        marks: impl IntoIterator<Item = (f64, &'a str)>,
+        room: impl Fn(f64) -> f64,
+    ) {
+        let mut free = f64::NEG_INFINITY;
+        for (place, name) in marks {
+            self.line("stage-mark", (place, top - 4.0), (place, bottom));
+            if place >= free {
+                let name = cut(name, room(place));
+                self.text("tick", (place + 3.0, top - 7.0), "start", &name);
+                free = place + 12.0 + WIDTH * name.chars().count() as f64;
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use tidemill_core::Timestamp;
 
 use super::scale::Scale;
-use super::svg::{Svg, at, cut, stroke};
+use super::svg::{Svg, at, stroke};
 use crate::{Markup, moment, number};
 
 /// What was measured of one window.
@@ -56,20 +56,13 @@ impl Trend {
         svg.notches(bottom, notches(&x, (left, right)));
         svg.line("axis", (left, bottom), (right, bottom));
         svg.text("label", (f64::midpoint(left, right), height - 4.0), "middle", "end of the window (UTC)");
-        svg.upright("label", (11.0, f64::midpoint(top, bottom)), &cut(&self.y, top + bottom));
-        let mut free = left;
-        for (when, name) in &self.marks {
-            let Some(place) = x.place(when.millis() as f64).filter(|at| (left..=right).contains(at)) else {
-                continue;
-            };
-            svg.line("stage-mark", (place, top - 4.0), (place, bottom));
-            // Names that would stand on each other are only in the table.
-            if place >= free {
-                let name = cut(name, (right - place).max(40.0));
-                svg.text("tick", (place + 3.0, top - 8.0), "start", &name);
-                free = place + 12.0 + 6.2 * name.chars().count() as f64;
-            }
-        }
+        svg.upward(11.0, (top, bottom), &self.y);
+        let marks = self
+            .marks
+            .iter()
+            .filter_map(|(when, name)| Some((x.place(when.millis() as f64)?, name.as_str())));
+        let room = |place: f64| (right - place).max(40.0);
+        svg.happened((top, bottom), marks.filter(|(place, _)| (left..=right).contains(place)), room);
         self.band(&mut svg, &x, &y);
         if let Some((limit, place)) = self.limit.and_then(|limit| Some((limit, y.place(limit)?))) {
             svg.line("limit bad", (left, place), (right, place));

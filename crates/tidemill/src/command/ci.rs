@@ -13,8 +13,9 @@ use tidemill_data::expect::Checked;
 use tidemill_db::{EventFilter, Order};
 use tidemill_deliver::rollout::Concurrency;
 use tidemill_project::Resolved;
+use tidemill_trigger::hook::is_commit;
 
-use self::checkout::{Checkout, Repository, is_name, short};
+use self::checkout::{Checkout, Repository, short};
 use self::status::{Part, Status};
 use super::release;
 use super::run::{Done, Registered, once, print_summary, summary_value};
@@ -22,7 +23,7 @@ use super::up::job_release;
 use crate::app::{App, Committed, PROJECT_FILE, reason};
 use crate::cli::{Ci, Run};
 use crate::data_check::{check, lines, record};
-use crate::failure::{Exit, Failure, Said, exit_of, hint_of};
+use crate::failure::{Exit, Failure, Said, causes, exit_of, hint_of};
 use crate::model_test::Outcome;
 use crate::output::plural;
 
@@ -40,7 +41,7 @@ pub(crate) fn run(args: &Ci, app: &App<'_>) -> anyhow::Result<()> {
     let (checkout, commit) = match found {
         Ok(found) => found,
         Err(error) => {
-            if is_name(revision) {
+            if is_commit(revision) {
                 let of = Committed { commit: revision.to_ascii_lowercase(), authors: Vec::new() };
                 let mut status = Status::begin(app, &of, args.to.clone());
                 let seq = record_one(app, app.cause, status.started())?;
@@ -105,16 +106,10 @@ fn fail(status: &mut Status, app: &App<'_>, error: &anyhow::Error) {
         status.next = Some(format!("`tidemill ci --commit {}` begins again", short(&status.commit)));
         return;
     }
-    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    let mut what = causes.first().cloned().unwrap_or_default();
-    // A cause that the message above it already contains says nothing new.
-    for cause in causes.iter().skip(1).filter(|cause| !causes[0].contains(cause.as_str())) {
-        what = format!("{what}: {cause}");
-    }
-    if let Some(report) = error.downcast_ref::<tidemill_project::Report>() {
-        what = format!("`{PROJECT_FILE}` is not right: {}", report.render(false));
-    }
-    status.what = what;
+    status.what = match error.downcast_ref::<tidemill_project::Report>() {
+        Some(report) => format!("`{PROJECT_FILE}` is not right: {}", report.render(false)),
+        None => [vec![error.to_string()], causes(error)].concat().join(": "),
+    };
     let next = match status.part {
         Part::Checkout => "push the commit, or name the remote that has it with `--remote`",
         Part::Check => "correct the file or the data and commit again; `tidemill check` shows what is wrong",
@@ -128,9 +123,7 @@ fn fail(status: &mut Status, app: &App<'_>, error: &anyhow::Error) {
 
 /// Appends an event that is a consequence of another one; gives its number.
 fn record_one(app: &App<'_>, cause: Option<u64>, kind: EventKind) -> anyhow::Result<u64> {
-    let event = NewEvent { cause, ..app.event(kind) };
-    let db = app.db()?;
-    let numbers = app.block(async { db.begin().await?.commit(vec![event]).await })?;
+    let numbers = app.record(vec![NewEvent { cause, ..app.event(kind) }])?;
     numbers.first().copied().ok_or_else(|| Failure::new("the log gave an event no number").into())
 }
 
@@ -321,7 +314,7 @@ impl Work<'_, '_> {
         wanted.commit = Some(self.status.commit.clone());
         if self.app.cause.is_some() {
             // Nobody has looked at what a trigger releases.
-            wanted.envelope = release::envelope(release::declared(beside)?, environment)?;
+            wanted.envelope.clone_from(&wanted.declared_envelope);
         }
         let placed = release::place(beside, &mut wanted)?;
         self.status.rollout = Some(placed.rollout);

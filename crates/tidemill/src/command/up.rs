@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use rustix::process::{Pid, Resource, getrlimit, setrlimit, test_kill_process};
+use rustix::process::{Pid, Resource, getrlimit, setrlimit};
 use serde_json::json;
 use tidemill_core::{Actor, SystemClock};
 use tidemill_db::Db;
@@ -32,7 +32,7 @@ use crate::cli::{GatewayOptions, Global, Listening, Serve, Up, UserOptions};
 use crate::failure::{Exit, Failure};
 use crate::home::Home;
 use crate::output::{Console, STRONG};
-use lock::ServerLock;
+use lock::{ServerLock, is_there};
 use models::Models;
 pub(crate) use stepped::Stepped;
 
@@ -280,7 +280,7 @@ fn scratch(home: &Home) -> anyhow::Result<PathBuf> {
         let name = entry.file_name();
         let pid =
             name.to_str().and_then(|name| name.strip_prefix("up-")?.parse().ok()).and_then(Pid::from_raw);
-        if pid.is_some_and(|pid| test_kill_process(pid).is_err()) {
+        if pid.is_some_and(|pid| !is_there(pid)) {
             fs_err::remove_dir_all(entry.path())?;
         }
     }

@@ -34,17 +34,8 @@ fn forbid(project: &Project, name: &str) {
     fs_err::set_permissions(project.path(name), std::fs::Permissions::from_mode(0o000)).unwrap();
 }
 
-/// Bytes that compression cannot shorten: Marsaglia's xorshift64.
 fn noise(length: usize) -> Vec<u8> {
-    let mut noise = Vec::with_capacity(length);
-    let mut state = 88_172_645_463_325_252_u64;
-    while noise.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        noise.extend_from_slice(&state.to_le_bytes());
-    }
-    noise
+    crate::shared_store::noise(88_172_645_463_325_252, length)
 }
 
 #[test]

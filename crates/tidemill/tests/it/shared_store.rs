@@ -80,7 +80,7 @@ fn size(folder: &std::path::Path) -> u64 {
 }
 
 /// Bytes that compression cannot shorten: Marsaglia's xorshift64.
-fn noise(mut state: u64, length: usize) -> Vec<u8> {
+pub(crate) fn noise(mut state: u64, length: usize) -> Vec<u8> {
     let mut noise = Vec::with_capacity(length + 8);
     while noise.len() < length {
         state ^= state << 13;

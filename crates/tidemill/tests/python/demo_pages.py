@@ -1,18 +1,10 @@
 """Pages of the demo after its months: `demo_pages.py URL AXE FOLDER` looks at each as `own_pages.py` does. Here are the project's own models
 after months of requests: what was judged with proof, alerts, and what was trained because of them."""
 
-import json
 import sys
-import urllib.request
 
 import own_pages
-
-
-def numbers(url, path):
-    """A page as programs get it."""
-    request = urllib.request.Request(url + path, headers={"accept": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)["data"]
+from own_pages import numbers
 
 
 def number(link):
@@ -22,7 +14,8 @@ def number(link):
 
 def listed(url):
     """Each page with what it must say. Which rollout came to which end is asked."""
-    rollouts = numbers(url, "/delivery")["rollouts"]["rows"]
+    delivery = numbers(url, "/delivery")
+    rollouts = delivery["rollouts"]["rows"]
     harmful = next(row for row in rollouts if row["state"] == "rolled-back")
     first = rollouts[-1]
     assert first["state"] == "complete", rollouts
@@ -30,7 +23,7 @@ def listed(url):
     started = numbers(url, "/log?kind=rollout.started")["events"]["rows"]
     caused = next(row["event"] for row in started if row["because of"])
     run = numbers(url, "/pipelines")["runs"]["rows"][0]["run"]
-    champion = next(row for row in numbers(url, "/delivery")["environments"]["rows"] if row["environment"] == "prod")
+    champion = next(row for row in delivery["environments"]["rows"] if row["environment"] == "prod")
     version = champion["runs"].rsplit(" v", 1)[1]
     # The curve of the judge goes on to its end, and says in what it is.
     found = numbers(url, f"/delivery/rollouts/{number(harmful['rollout'])}")

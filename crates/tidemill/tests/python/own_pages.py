@@ -67,14 +67,19 @@ class Seen:
 
     def numbers(self, path):
         """A page as programs get it."""
-        request = urllib.request.Request(self.url + path, headers={"accept": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["data"]
+        return numbers(self.url, path)
 
     def first(self, path, table, column):
         """What stands in the first row of a list; nothing where it is empty."""
         rows = self.numbers(path)[table]["rows"]
         return rows[0][column] if rows else None
+
+
+def numbers(url, path):
+    """A page of a server as programs get it."""
+    request = urllib.request.Request(url + path, headers={"accept": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)["data"]
 
 
 def log_run(n):

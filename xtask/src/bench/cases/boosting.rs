@@ -63,10 +63,7 @@ pub(super) fn measure(session: &Session) -> Result<Vec<Row>> {
     let title = format!(
         "gradient boosting, {train_rows} × 30 training rows, 100 rounds, on {draws} tables with the same test rows for all"
     );
-    let mut row = measured.row(BOOSTING, &title, &TOOLS, |_| String::new()).at_most(1.5, "lightgbm");
-    for (line, tool) in row.lines.iter_mut().zip(TOOLS) {
-        line.note = of_tables(measured.values(BOOSTING, tool));
-    }
+    let mut row = measured.row(BOOSTING, &title, &TOOLS, of_tables).at_most(1.5, "lightgbm");
     let of_all = |tool| mean(measured.values(BOOSTING, tool));
     let better_peer = TOOLS[1..].iter().copied().map(of_all).filter(|auc| !auc.is_nan()).reduce(f64::max);
     if let Some(peer) = better_peer {
@@ -148,12 +145,9 @@ fn fitting(session: &Session) -> Result<Row> {
     }
     let measured = session.alternate(&scenarios)?;
     let title = format!("fitting alone, {ROWS} × 30 rows, 100 rounds");
-    let mut row = measured.row(FIT, &title, &TOOLS, |_| String::new());
-    let seconds = |tool| median(measured.values(FIT, tool).iter().copied());
-    for (line, tool) in row.lines.iter_mut().zip(TOOLS) {
-        line.note = format!("fitting {:.2} s", seconds(tool));
-    }
-    let ratio = seconds("tidemill") / seconds("lightgbm");
+    let middle = |seconds: &[f64]| median(seconds.iter().copied());
+    let row = measured.row(FIT, &title, &TOOLS, |seconds| format!("fitting {:.2} s", middle(seconds)));
+    let ratio = middle(measured.values(FIT, "tidemill")) / middle(measured.values(FIT, "lightgbm"));
     Ok(if ratio.is_nan() { row } else { row.below("fitting time against LightGBM's", ratio, 1.5, "times") })
 }
 

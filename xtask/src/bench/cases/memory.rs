@@ -36,7 +36,7 @@ pub(super) fn measure(session: &Session) -> Result<Vec<Row>> {
         });
     }
     let measured = session.alternate(&scenarios)?;
-    let no_note = |_| String::new();
+    let no_note = |_: &[f64]| String::new();
     let rows = [
         measured.row(
             ADD,

@@ -77,7 +77,7 @@ pub(super) fn measure(session: &Session) -> Result<Vec<Row>> {
     }
     let measured = session.alternate(&scenarios)?;
     let to = if server.is_some() { "an S3 server on loopback" } else { "a folder" };
-    let no_note = |_| String::new();
+    let no_note = |_: &[f64]| String::new();
     Ok(vec![
         measured
             .row(PUSH, &format!("push of {count} files of 10 KB to {to}"), &TOOLS, no_note)

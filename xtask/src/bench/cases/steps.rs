@@ -91,7 +91,7 @@ pub(super) fn measure(session: &Session) -> Result<Vec<Row>> {
         same_result(folder, count)?;
     }
     let title = |what: &str| format!("{count} trivial steps, {what}");
-    let no_note = |_| String::new();
+    let no_note = |_: &[f64]| String::new();
     let mut fresh =
         measured.row(FRESH, &title("fresh, one at a time"), &TOOLS, no_note).at_most(1.0 / 15.0, "dvc");
     if !session.smoke {

@@ -79,7 +79,7 @@ async fn a_shadow_that_hangs_keeps_no_place_from_callers_of_the_same_version() {
         let spec: EndpointSpec = serde_json::from_value(spec).unwrap();
         gateway.set_endpoint(name, 1, spec.settle(None).unwrap()).unwrap();
     }
-    let shadows = || kept.0.lock().unwrap().iter().filter(|record| record.is_shadow).count();
+    let shadows = || kept.of_shadows().len();
     assert_eq!(value(&gateway.infer(request("primary", None, &[10.0])).await.unwrap()), 20.0);
     assert_eq!(value(&gateway.infer(request("e", None, &[10.0])).await.unwrap()), 20.0);
     for _ in 0..400 {

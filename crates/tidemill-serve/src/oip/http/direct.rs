@@ -19,21 +19,9 @@ pub struct Direct {
 #[derive(Debug)]
 pub struct Wanted(Asked);
 
-impl Direct {
-    pub(in crate::oip) const fn new(shared: Shared) -> Self {
-        Self { shared }
-    }
-
-    /// The route that answers the same, as it stands in metrics and logs.
-    pub fn route(wanted: &Wanted) -> &'static str {
-        match wanted.0.version {
-            None => "/v2/models/{name}/infer",
-            Some(_) => "/v2/models/{name}/versions/{version}/infer",
-        }
-    }
-
+impl Wanted {
     /// What a request asks for, if that is an inference of a model whose name needs no decoding. All others are the router's.
-    pub fn wanted(method: &Method, path: &str) -> Option<Wanted> {
+    pub fn of(method: &Method, path: &str) -> Option<Self> {
         if *method != Method::POST {
             return None;
         }
@@ -46,7 +34,21 @@ impl Direct {
                 Asked { name: name.to_owned(), version: Some(version.to_owned()) }
             }
         };
-        is_plain(&asked.name).then_some(Wanted(asked))
+        is_plain(&asked.name).then_some(Self(asked))
+    }
+
+    /// The route that answers the same, as it stands in metrics and logs.
+    pub const fn route(&self) -> &'static str {
+        match self.0.version {
+            None => "/v2/models/{name}/infer",
+            Some(_) => "/v2/models/{name}/versions/{version}/infer",
+        }
+    }
+}
+
+impl Direct {
+    pub(in crate::oip) const fn new(shared: Shared) -> Self {
+        Self { shared }
     }
 
     /// The answer.
@@ -72,8 +74,8 @@ mod tests {
     #[test]
     fn only_plain_names_go_past_the_router() {
         let wanted = |method: Method, path: &str| {
-            let wanted = Direct::wanted(&method, path)?;
-            Some((Direct::route(&wanted), wanted.0.name, wanted.0.version))
+            let wanted = Wanted::of(&method, path)?;
+            Some((wanted.route(), wanted.0.name, wanted.0.version))
         };
         let (own, of_version) = ("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer");
         assert_eq!(wanted(Method::POST, "/v2/models/m/infer"), Some((own, "m".to_owned(), None)));

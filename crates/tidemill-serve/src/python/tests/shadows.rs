@@ -10,9 +10,9 @@ use crate::gateway::endpoint::EndpointSpec;
 use crate::gateway::loader::Loader;
 use crate::gateway::settings::Settings;
 use crate::gateway::source::ModelBundle;
-use crate::gateway::testing::Shelf;
+use crate::gateway::testing::{Kept, Shelf};
 use crate::gateway::{Gateway, Parts};
-use crate::{Inference as _, Named, Record, Recorder, Request, Response, Status};
+use crate::{Inference as _, Named, Request, Response, Status};
 
 /// How long anything that goes well may take on a busy machine; a call that hangs lasts as long.
 const LONG: Duration = Duration::from_secs(60);
@@ -35,23 +35,6 @@ impl Loads {
     fn session(&self, model: &str) -> Arc<PythonSession> {
         let sessions = self.0.lock().unwrap();
         sessions.iter().find(|(name, _)| name == model).map(|(_, session)| Arc::clone(session)).unwrap()
-    }
-}
-
-#[derive(Default)]
-struct Kept(Mutex<Vec<Record>>);
-
-impl Recorder for Kept {
-    fn record(&self, record: Record) {
-        self.0.lock().unwrap().push(record);
-    }
-}
-
-impl Kept {
-    /// How the shadow's requests ended.
-    fn of_shadow(&self) -> Vec<Status> {
-        let records = self.0.lock().unwrap();
-        records.iter().filter(|record| record.is_shadow).map(|record| record.status.clone()).collect()
     }
 }
 
@@ -106,8 +89,8 @@ async fn a_shadow_takes_no_worker_from_callers_of_the_same_version() {
 
     // One that crashes is started again, and no other.
     ask(&gateway, "other", &described, 2000.0).await;
-    until("the shadow's crash is recorded", || !kept.of_shadow().is_empty()).await;
-    let Status::Failed(why) = kept.of_shadow().remove(0) else { panic!("{:?}", kept.of_shadow()) };
+    until("the shadow's crash is recorded", || !kept.of_shadows().is_empty()).await;
+    let Status::Failed(why) = kept.of_shadows().remove(0).status else { panic!("{:?}", kept.of_shadows()) };
     assert!(why.message.contains("the worker ended"), "{}", why.message);
     assert_eq!((session.idle_pids(), session.restarts()), (pids.clone(), 0));
     until("the shadow's worker is there again", || session.idle_shadow_pids().len() == 1).await;
@@ -122,7 +105,7 @@ async fn a_shadow_takes_no_worker_from_callers_of_the_same_version() {
         slowest = slowest.max(fine(&described).await);
     }
     assert!(slowest < LONG / 4, "{slowest:?}");
-    assert_eq!(kept.of_shadow().len(), 1, "it hangs still");
+    assert_eq!(kept.of_shadows().len(), 1, "it hangs still");
     assert_eq!((session.idle_pids(), session.restarts()), (pids, 0));
 }
 

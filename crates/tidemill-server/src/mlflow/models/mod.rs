@@ -60,7 +60,7 @@ pub(super) fn text(fields: &Fields, name: &str) -> Result<String> {
 }
 
 /// A list of keys with values; what is unset is empty.
-pub(super) fn pairs(fields: &Fields, name: &str) -> Result<Vec<KeyValue>> {
+pub(crate) fn pairs(fields: &Fields, name: &str) -> Result<Vec<KeyValue>> {
     let messages = fields.messages(name)?;
     messages
         .iter()

@@ -56,7 +56,7 @@ pub(super) async fn search(
 ) -> Answer {
     let (filter, order) = (text(&fields, "filter")?, fields.strings("order_by")?);
     let (limit, token) = (fields.opt_int("max_results")?, fields.opt_str("page_token")?);
-    let seen = seen.map(|Extension(seen)| seen.of_models()).unwrap_or_default();
+    let seen = seen.map(|Extension(seen)| seen.models).unwrap_or_default();
     let found = app.registry().search_models_of(&filter, &order, limit, token, &seen).await?;
     let models = found.items.iter().map(entity::model);
     Ok(Json(Object::default().list("registered_models", models).opt("next_page_token", found.next).done()))

@@ -48,7 +48,7 @@ pub(super) async fn search(
 ) -> Result<Response, Failure> {
     let (filter, order) = (text(&fields, "filter")?, fields.strings("order_by")?);
     let (limit, token) = (fields.opt_int("max_results")?, fields.opt_str("page_token")?);
-    let seen = seen.map(|Extension(seen)| seen.of_models()).unwrap_or_default();
+    let seen = seen.map(|Extension(seen)| seen.models).unwrap_or_default();
     let (found, next) = app.registry().find_versions(&filter, &order, limit, token, &seen).await?;
     let parts = stream::try_unfold(found, |mut found| async {
         let part = found.part().await?;

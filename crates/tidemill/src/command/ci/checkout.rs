@@ -4,12 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::Pid;
 use tidemill_core::Cancel;
+use tidemill_trigger::hook::is_commit;
 
 use crate::app::{App, Committed};
+use crate::command::up::lock::is_there;
 use crate::failure::Failure;
-use crate::git::{Bounds, Said, git_within};
+use crate::git::{Bounds, Said, git, git_within};
 use crate::output::{bytes, count};
 
 /// How long Git may take to fetch a commit, and to check it out.
@@ -50,8 +52,7 @@ impl<'a> Repository<'a> {
     pub(super) fn of(app: &'a App<'_>) -> anyhow::Result<Self> {
         let (root, cancel) = (app.root.as_path(), &app.cancel);
         let ask = |what: &str| -> anyhow::Result<String> {
-            let bounds = Bounds::default();
-            let said = git_within(root, &["rev-parse", what], &[], "", &bounds).map_err(Failure::new)?;
+            let said = git(root, &["rev-parse", what]).map_err(Failure::new)?;
             said.line().map_err(|why| {
                 Failure::usage(format!("the project is in no Git repository: {why}"))
                     .hint("`git init` makes one")
@@ -81,7 +82,7 @@ impl<'a> Repository<'a> {
         if let Some(commit) = self.known(self.root, revision).map_err(Failure::new)? {
             return Ok(commit);
         }
-        if is_name(revision) {
+        if is_commit(revision) {
             return Ok(revision.to_ascii_lowercase());
         }
         let missing = |why: String| {
@@ -232,18 +233,12 @@ fn forget_old(tmp: &Path) {
     for entry in fs_err::read_dir(tmp).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let pid = name.to_str().and_then(|name| name.strip_prefix(NAME)?.rsplit_once('-')?.1.parse().ok());
-        let is_gone = |pid: Pid| test_kill_process(pid).is_err();
-        if pid.and_then(Pid::from_raw).is_some_and(is_gone)
+        if pid.and_then(Pid::from_raw).is_some_and(|pid| !is_there(pid))
             && let Err(error) = fs_err::remove_dir_all(entry.path())
         {
             tracing::warn!(%error, "an old checkout cannot be removed");
         }
     }
-}
-
-/// Whether this is the whole name of a commit.
-pub(super) fn is_name(text: &str) -> bool {
-    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A commit's name as people read it.
@@ -328,7 +323,10 @@ mod tests {
     fn whole_names_of_commits() {
         let name = "0123456789abcdef0123456789ABCDEF01234567";
         assert!(
-            is_name(name) && !is_name(&name[1..]) && !is_name("main") && !is_name(&name.replace('0', "g"))
+            is_commit(name)
+                && !is_commit(&name[1..])
+                && !is_commit("main")
+                && !is_commit(&name.replace('0', "g"))
         );
         assert_eq!((short(name), short("main")), ("0123456789ab", "main"));
     }

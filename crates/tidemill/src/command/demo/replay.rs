@@ -317,9 +317,9 @@ impl<'a> Replay<'a> {
         let app = self.world.app;
         let mut wanted = released::wanted(app, MODEL, version, "prod", None, concurrency)?;
         released::describe(app, &mut wanted)?;
-        if let Some(declared) = app.project.release.as_ref().filter(|_| cause.is_some()) {
+        if cause.is_some() {
             // Nobody has looked at what a trigger releases.
-            wanted.envelope = released::envelope(declared, "prod")?;
+            wanted.envelope.clone_from(&wanted.declared_envelope);
         }
         let actor = if cause.is_some() { Actor::system("trigger") } else { app.actor.clone() };
         let placed = release_after(app.db()?, app.clock.as_ref(), &actor, cause, &wanted);

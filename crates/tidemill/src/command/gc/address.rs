@@ -34,26 +34,25 @@ pub(super) struct There {
 pub(super) fn run(args: &Gc, app: &App<'_>, remote: &Remote, own: &Own) -> anyhow::Result<There> {
     let store = app.store()?;
     let bar = app.bar();
-    let known = store.holders(&bar)?;
-    let forgotten = named(args, &known, store.holder()?.as_deref(), remote)?;
+    let (mut known, me) = (store.holders(&bar)?, store.holder()?);
+    let forgotten = named(args, &known, me.as_deref(), remote)?;
     if args.yes {
         for holder in &forgotten {
             store.forget_holder(&holder.id)?;
         }
         store.declare(&own.needs, &own.claims, grace(args))?;
     }
-    let gone: HashSet<&str> = forgotten.iter().map(|holder| holder.id.as_str()).collect();
+    let is_me = |holder: &Holder| Some(&holder.id) == me.as_ref();
+    let is_gone = |holder: &Holder| forgotten.iter().any(|gone| gone.id == holder.id);
     let read = |inventory: &Inventory| {
         let mut holders = store.holders(&bar)?;
-        holders.retain(|holder| !gone.contains(holder.id.as_str()));
+        // A dry run has not said yet what this folder needs.
+        holders.retain(|holder| !is_gone(holder) && (args.yes || !is_me(holder)));
         records(args, app, remote, own, holders, inventory, &bar)
     };
     let done = remote::collect(args, app, remote, read)?;
-    let me = store.holder()?;
-    let others =
-        known.iter().filter(|holder| Some(&holder.id) != me.as_ref() && !gone.contains(holder.id.as_str()));
-    let others = others.cloned().collect();
-    Ok(There { remote: remote.clone(), done, others, forgotten: forgotten.clone() })
+    known.retain(|holder| !is_gone(holder) && !is_me(holder));
+    Ok(There { remote: remote.clone(), done, others: known, forgotten })
 }
 
 /// The folders that nothing is to be kept for.
@@ -82,7 +81,6 @@ fn records(
     inventory: &Inventory,
     progress: &dyn Progress,
 ) -> anyhow::Result<Records> {
-    let me = app.store()?.holder()?;
     let mut documents = Vec::new();
     let mut locks: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for name in app.block(remote.list_refs(""))? {
@@ -94,12 +92,7 @@ fn records(
         }
     }
     let mut records = app.block(remote::read_records(remote, documents, locks, args.keep_runs))?;
-    for holder in holders {
-        // A dry run has not said yet what it needs.
-        if args.yes || Some(&holder.id) != me.as_ref() {
-            records.roots.extend(holder.roots);
-        }
-    }
+    records.roots.extend(holders.into_iter().flat_map(|holder| holder.roots));
     if !args.yes {
         records.roots.extend(own.needs.iter().cloned());
     }

@@ -8,7 +8,6 @@ use clap::Args;
 use serde_json::json;
 use tidemill_core::Name;
 use tidemill_core::declare::Objective;
-use tidemill_deliver::envelope::Envelope;
 use tidemill_deliver::rollout::{Concurrency, Decides};
 use tidemill_project::RequiredTests;
 use tidemill_registry::CHAMPION;
@@ -86,7 +85,7 @@ pub(crate) fn run(args: &Release, app: &App<'_>) -> anyhow::Result<()> {
     }
     if app.cause.is_some() {
         // Nobody has looked at what a trigger releases.
-        wanted.envelope = envelope(declared, &args.to)?;
+        wanted.envelope.clone_from(&wanted.declared_envelope);
     }
     let placed = place(app, &mut wanted)?;
     let console = app.console;
@@ -130,7 +129,7 @@ pub(crate) fn place(app: &App<'_>, wanted: &mut Wanted) -> anyhow::Result<Placed
     Ok(placed)
 }
 
-pub(crate) fn declared<'a>(app: &'a App<'_>) -> anyhow::Result<&'a tidemill_project::Release> {
+fn declared<'a>(app: &'a App<'_>) -> anyhow::Result<&'a tidemill_project::Release> {
     app.project.release.as_ref().ok_or_else(|| {
         Failure::usage("the project declares no release").hint("add the section `release:`").into()
     })
@@ -187,6 +186,7 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
     let planned = plan::plan(environment, app.project.objective.as_ref());
     let endpoint = declared.endpoint.as_ref().unwrap_or(&declared.model);
     let is_last = position + 1 == declared.environments.len();
+    let required = required(app);
     Ok(Wanted {
         model: declared.model.to_string(),
         version: 0,
@@ -206,9 +206,9 @@ pub(crate) fn planned(app: &App<'_>, to: &str) -> anyhow::Result<Wanted> {
         described: Vec::new(),
         winner: planned.winner,
         alias: (declared.champion_follows() == Some(name)).then(|| CHAMPION.to_owned()),
-        required: required(app),
-        demands: demands::demands(&app.project, &required(app)),
-        declared_envelope: envelope(declared, to)?,
+        demands: demands::demands(&app.project, &required),
+        required,
+        declared_envelope: environment.envelope.as_ref().or(declared.envelope.as_ref()).map(plan::envelope),
         envelope: None,
         policy_change: None,
         concurrency: Concurrency::Queue,
@@ -238,12 +238,6 @@ fn required(app: &App<'_>) -> Required {
         data: asks(RequiredTests::DataTests).then_some(tested),
         declared: project.tests.iter().map(|test| test.name().to_owned()).collect(),
     }
-}
-
-/// What triggers may release to an environment without anybody who looks.
-pub(crate) fn envelope(declared: &tidemill_project::Release, to: &str) -> anyhow::Result<Option<Envelope>> {
-    let (_, _, environment) = environment(declared, to)?;
-    Ok(environment.envelope.as_ref().or(declared.envelope.as_ref()).map(plan::envelope))
 }
 
 /// The number of a version; the newest of the model where none is given.

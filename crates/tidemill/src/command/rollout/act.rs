@@ -11,7 +11,7 @@ use tidemill_deliver::rollout::{Input, State, replay as fold};
 use tidemill_server::delivery::{Action, act, plan_of, state_of};
 
 use super::status::find;
-use crate::app::App;
+use crate::app::{App, identity};
 use crate::command::signed_in::{Server, SignIn, server};
 use crate::failure::{Exit, Failure, Said};
 
@@ -103,7 +103,7 @@ pub(super) fn drop(args: &Drop, app: &App<'_>) -> anyhow::Result<()> {
 }
 
 fn perform(id: u64, action: &Action, app: &App<'_>) -> anyhow::Result<()> {
-    let by = (&app.actor, app.identity);
+    let by = (&app.actor, identity());
     let state = app.block(act(app.db()?, app.clock.as_ref(), by, id, action))?;
     say(id, state.phase.name(), app)
 }

@@ -4,6 +4,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
 use crate::app::reason;
@@ -28,7 +29,7 @@ impl ServerLock {
         })?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Errno::WOULDBLOCK) => {
                 let holder = holder(file).map(|holder| format!(": {holder}")).unwrap_or_default();
                 let message =
                     format!("a server already works on the database `{}`{holder}", database.display());
@@ -46,9 +47,7 @@ impl ServerLock {
         }
     }
 
-    /// Writes down who holds it, for the message that another one gets.
-    ///
-    /// Also whether it asks who somebody is.
+    /// Writes down who holds it, for the message that another one gets, and whether it asks who somebody is.
     pub(super) fn note(&self, url: &str, asks: bool) -> std::io::Result<()> {
         let mut file = self.file.file();
         file.set_len(0)?;
@@ -70,8 +69,12 @@ pub(in crate::command) fn asks(database: &Path) -> Option<String> {
     let (process, url) = said.strip_prefix("process ")?.split_once(" on ")?;
     let process = Pid::from_raw(process.parse().ok()?)?;
     // What a server that was killed has noted is still there.
-    test_kill_process(process).ok()?;
-    url.strip_suffix(ASKS).map(str::to_owned)
+    url.strip_suffix(ASKS).filter(|_| is_there(process)).map(str::to_owned)
+}
+
+/// Whether a process is there, also one of another account, which this one may send no signal.
+pub(in crate::command) fn is_there(process: Pid) -> bool {
+    test_kill_process(process) != Err(Errno::SRCH)
 }
 
 fn beside(database: &Path) -> PathBuf {
@@ -85,4 +88,16 @@ fn holder(file: fs_err::File) -> Option<String> {
     let mut text = String::new();
     file.take(200).read_to_string(&mut text).ok()?;
     (text.starts_with("process ") && text.chars().all(|c| c.is_ascii_graphic() || c == ' ')).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_of_other_accounts_are_there() {
+        let of = |number: i32| is_there(Pid::from_raw(number).unwrap());
+        // The first is the system's own; no process has so large a number as the last.
+        assert_eq!([1, std::process::id() as i32, 2_147_483_646].map(of), [true, true, false]);
+    }
 }

@@ -10,6 +10,7 @@ use tidemill_core::{Clock, Digest, JobState};
 use tidemill_db::Db;
 use tidemill_db::jobs::Job;
 use tidemill_deliver::record::MARK;
+use tidemill_project::Project;
 use tidemill_registry::Registry;
 use tidemill_server::triggers::{Folder, Host, Triggers, Worked};
 use tidemill_store::Remote;
@@ -46,7 +47,7 @@ pub(super) fn open(home: &Home, registry: &Registry) -> anyhow::Result<Option<Tr
         .map_err(|why| Failure::usage(format!("the triggers cannot be used: {why}")).into())
 }
 
-pub(super) fn read(root: &Path) -> anyhow::Result<tidemill_project::Project> {
+pub(super) fn read(root: &Path) -> anyhow::Result<Project> {
     let bytes = fs_err::read(root.join(PROJECT_FILE))?;
     Ok(tidemill_project::parse_bytes(&bytes, PROJECT_FILE)?)
 }
@@ -219,9 +220,8 @@ impl ProjectHost {
                 return self.commit(action, job, details).await.map(Words::Typed);
             }
             TriggerAction::Release => {
-                let project = read(&self.root).map_err(|error| error.to_string())?;
+                let (project, own) = self.declared(job)?;
                 let declared = project.release.as_ref();
-                let own = project.resolved_triggers().into_iter().find(|trigger| trigger.name == job.trigger);
                 let first = || declared?.environments.keys().next().map(ToString::to_string);
                 let environment = own.and_then(|trigger| trigger.to).or_else(first);
                 let (Some(declared), Some(environment)) = (declared, environment) else {
@@ -246,9 +246,14 @@ impl ProjectHost {
         };
         Ok(Words::Typed(words.iter().map(|word| (*word).to_owned()).collect()))
     }
-}
 
-impl ProjectHost {
+    /// The project as its file is now, and the trigger of a job in it, if that is still there.
+    fn declared(&self, job: &Job) -> Result<(Project, Option<Trigger>), String> {
+        let project = read(&self.root).map_err(|error| error.to_string())?;
+        let own = project.resolved_triggers().into_iter().find(|trigger| trigger.name == job.trigger);
+        Ok((project, own))
+    }
+
     /// What is typed to test the commit that an event is about, or else the one that the trigger's branch is at, or what is checked out.
     async fn commit(
         &self,
@@ -256,8 +261,7 @@ impl ProjectHost {
         job: &Job,
         details: &Details,
     ) -> Result<Vec<String>, String> {
-        let project = read(&self.root).map_err(|error| error.to_string())?;
-        let own = project.resolved_triggers().into_iter().find(|trigger| trigger.name == job.trigger);
+        let (_, own) = self.declared(job)?;
         let (branch, remote) = match own.as_ref().map(|trigger| &trigger.when) {
             Some(When::Git { branch, remote, .. }) => (Some(branch), remote.clone()),
             _ => (None, None),

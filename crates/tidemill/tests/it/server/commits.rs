@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::continuous::{other_table, project};
+use super::identity::by_name;
 use super::process::Server;
 use super::tracked::table;
 use super::triggers::{Lab, Log, Repository, git, post, signed};
@@ -52,8 +53,9 @@ fn replace(clone: &Path, from: &str, to: &str) {
 }
 
 #[track_caller]
-fn run_as(lab: &Lab, user: &str, arguments: &[&str]) -> Ran {
-    Ran::of(&lab.place.command(arguments).env("USER", user).output().unwrap())
+fn no_checkout_is_left(lab: &Lab) {
+    let left: Vec<_> = fs_err::read_dir(lab.place.root().join(".tidemill/tmp")).unwrap().flatten().collect();
+    assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().starts_with("ci-")), "{left:?}");
 }
 
 #[test]
@@ -82,7 +84,7 @@ fn a_push_goes_to_production_through_the_gates() {
     let waits = |log: &Log| log.of("rollout_moved").any(|event| event["to"] == "awaiting");
     lab.wait(&server, "the question", waits);
     for who in ["t", "ada"] {
-        run_as(&lab, who, &["rollout", "approve", "1"])
+        by_name(&lab.place, who, &["rollout", "approve", "1"])
             .fails(1, &[&format!("`{who}` made this release or set it off, and cannot approve it")]);
     }
     lab.run(&["rollout", "approve", "1"]);
@@ -183,8 +185,7 @@ fn killed_on_the_way_of_a_commit() {
     let server = lab.place.serve();
     let log = lab.wait(&server, "the other end", |log| log.ended("succeeded") == 2);
     assert_eq!((log.count("version_created"), log.count("rollout_started")), (2, 2), "{log}");
-    let left: Vec<_> = fs_err::read_dir(lab.place.root().join(".tidemill/tmp")).unwrap().flatten().collect();
-    assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().starts_with("ci-")), "{left:?}");
+    no_checkout_is_left(&lab);
     log.acted_once();
     lab.run(&["log", "verify"]);
     server.stop();
@@ -217,8 +218,7 @@ fn a_newer_commit_takes_the_place_of_one_that_is_tested() {
     let log = lab.wait(&server, "the end", |log| log.ended("cancelled") == 1);
     // Only tested, it is for no environment.
     assert!(log.of("ci_finished").all(|event| event["environment"].is_null()), "{log}");
-    let left: Vec<_> = fs_err::read_dir(lab.place.root().join(".tidemill/tmp")).unwrap().flatten().collect();
-    assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().starts_with("ci-")), "{left:?}");
+    no_checkout_is_left(&lab);
     server.stop();
 }
 

@@ -1,14 +1,12 @@
 //! Who somebody is, where a server that asks for it works on the project, and where none does.
 
-use std::process::Output;
-
 use serde_json::Value;
 
 use super::continuous::{other_table, project};
 use super::process::{Place, Server};
 use super::rollouts::{json, wait};
 use super::tracked::table;
-use super::triggers::{Lab, Log};
+use super::triggers::Lab;
 use crate::fixture::Ran;
 
 const TOKEN: &str = "the one token of this server";
@@ -28,11 +26,6 @@ fn declared(approve: &str) -> String {
     project("").replace("{prod: {}}", &format!("{{prod: {{approve: {approve}}}}}"))
 }
 
-fn log(place: &Place) -> Log {
-    let output = place.command(&["log", "export"]).output().unwrap();
-    Log::read(&String::from_utf8(output.stdout).unwrap())
-}
-
 /// A command of somebody who says at the server that they are `user`, from an environment with another name.
 fn signed_in(place: &Place, user: &str, password: &str, arguments: &[&str]) -> Ran {
     let mut command = place.command(arguments);
@@ -40,9 +33,9 @@ fn signed_in(place: &Place, user: &str, password: &str, arguments: &[&str]) -> R
     Ran::of(&command.env("MLFLOW_TRACKING_PASSWORD", password).output().unwrap())
 }
 
-fn by_name(place: &Place, user: &str, arguments: &[&str]) -> Ran {
-    let output: Output = place.command(arguments).env("USER", user).output().unwrap();
-    Ran::of(&output)
+/// A command of somebody whom the environment calls `user`.
+pub(super) fn by_name(place: &Place, user: &str, arguments: &[&str]) -> Ran {
+    Ran::of(&place.command(arguments).env("USER", user).output().unwrap())
 }
 
 #[test]
@@ -55,7 +48,7 @@ fn names_count_as_the_server_has_checked_them() {
     wait(place, 1, &server, waits);
     by_name(place, "ada", &["rollout", "approve", "1"]).good();
     wait(place, 1, &server, |status| status["phase"] == "complete");
-    let approved = log(place).of("rollout_approved").last().cloned().unwrap();
+    let approved = lab.log().of("rollout_approved").last().cloned().unwrap();
     assert_eq!((&approved["identity"], &approved["actor"]["name"]), (&"claimed".into(), &"ada".into()));
     by_name(place, "ada", &["why", "late@1"])
         .good()
@@ -71,7 +64,7 @@ fn names_count_as_the_server_has_checked_them() {
     by_name(place, "mallory", &release).fails(2, &[&asks, "MLFLOW_TRACKING_USERNAME"]);
     signed_in(place, "mallory", "a guess", &release).fails(1, &["does not take `mallory` for somebody: 401"]);
     signed_in(place, "mallory", TOKEN, &release).good();
-    assert_eq!(log(place).of("rollout_started").last().unwrap()["actor"]["name"], "mallory");
+    assert_eq!(lab.log().of("rollout_started").last().unwrap()["actor"]["name"], "mallory");
     wait(place, 2, &server, waits);
     // Another name in the environment makes nobody another person.
     by_name(place, "ada", &["rollout", "approve", "2"]).fails(2, &[&asks]);
@@ -81,7 +74,7 @@ fn names_count_as_the_server_has_checked_them() {
     signed_in(place, "ada", "a guess", &["rollout", "approve", "2"]).fails(1, &["answers 401"]);
     signed_in(place, "ada", TOKEN, &["rollout", "approve", "2"]).good();
     wait(place, 2, &server, |status| status["phase"] == "complete");
-    let approved = log(place).of("rollout_approved").last().cloned().unwrap();
+    let approved = lab.log().of("rollout_approved").last().cloned().unwrap();
     assert_eq!((&approved["identity"], &approved["actor"]["name"]), (&"shared_secret".into(), &"ada".into()));
     // Going back needs no name, and a server that was killed asks nobody any more.
     json(place, &["rollout", "rollback", "2", "--reason", "calls"]);
@@ -125,6 +118,6 @@ fn only_who_has_signed_in_agrees_where_that_is_declared() {
     let held = wait(place, 2, &server, waits);
     assert!(held["gates"].to_string().contains("1 of owner, signed in"), "{held}");
     signed_in(place, "ada", TOKEN, &["rollout", "approve", "2"]).fails(1, &[unproven]);
-    assert_eq!(log(place).count("rollout_approved"), 0);
+    assert_eq!(lab.log().count("rollout_approved"), 0);
     server.stop();
 }
