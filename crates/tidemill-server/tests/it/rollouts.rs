@@ -162,7 +162,7 @@ async fn an_endpoint_that_releases_go_to_is_neither_deleted_nor_led_past_its_rol
 async fn what_ran_at_an_endpoint_that_is_gone_may_come_again() {
     let lab = lab().await;
     let first = released(&lab, "ada", &wanted(1, "m", vec![])).await.unwrap();
-    wait(&lab, first.rollout, |state| state.phase == Phase::Complete).await;
+    wait(&lab, first.rollout, |state| state.phase == Phase::Complete && state.due.is_empty()).await;
     let refused = released(&lab, "ada", &wanted(1, "m", vec![])).await.unwrap_err();
     assert!(refused.message.contains("already"), "{refused}");
     let at = tidemill_core::Clock::now(lab.server.clock.as_ref());
@@ -171,7 +171,7 @@ async fn what_ran_at_an_endpoint_that_is_gone_may_come_again() {
     let kind = EventKind::EndpointDeleted { endpoint: "m".to_owned(), revision };
     tx.commit(vec![NewEvent { at, actor: Actor::user("ada"), kind, cause: None }]).await.unwrap();
     let again = released(&lab, "ada", &wanted(1, "m", vec![])).await.unwrap();
-    wait(&lab, again.rollout, |state| state.phase == Phase::Complete).await;
+    wait(&lab, again.rollout, |state| state.phase == Phase::Complete && state.due.is_empty()).await;
     assert_eq!(names(&lab, "m").await, ["1"]);
 }
 

@@ -123,7 +123,8 @@ pub(crate) fn run(args: &Outcomes, global: &Global, console: &Console) -> anyhow
         let bar = Bar::new(console, &cancel);
         let sent = send(&receiver, &table, &mapping, &bar).await?;
         drop(bar);
-        let standing = settled(&receiver, newest, &sent, args.wait).await?;
+        let wait = if sent.accepted > 0 { args.wait } else { Duration::ZERO };
+        let standing = settled(&receiver, newest, wait).await?;
         // Those that stand no longer came before as a rule, so they are told by all that there are.
         let corrected = if sent.accepted > 0 { receiver.standing(None).await?.corrected } else { 0 };
         let corrected = corrected.saturating_sub(before.corrected);
@@ -184,17 +185,12 @@ pub(super) async fn send(
     Ok(sent)
 }
 
-/// How the new outcomes stand when the server has looked at them, or the time is over.
-pub(super) async fn settled(
-    receiver: &Receiver,
-    newest: u64,
-    sent: &Sent,
-    wait: Duration,
-) -> Result<Standing, Failure> {
+/// How the outcomes after `newest` stand when the server has looked at them, or the time is over.
+pub(super) async fn settled(receiver: &Receiver, newest: u64, wait: Duration) -> Result<Standing, Failure> {
     let begun = Instant::now();
     let mut standing = receiver.standing(Some(newest)).await?;
     let mut changed = begun;
-    while sent.accepted > 0 && standing.waiting > 0 && begun.elapsed() < wait && changed.elapsed() < STILL {
+    while standing.waiting > 0 && begun.elapsed() < wait && changed.elapsed() < STILL {
         receiver.pause(ASK).await?;
         let now = receiver.standing(Some(newest)).await?;
         if now.waiting != standing.waiting {
