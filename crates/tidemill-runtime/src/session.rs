@@ -91,7 +91,8 @@ pub trait Session: Send + Sync + fmt::Debug {
     }
 
     /// The same model for calls whose answer nobody waits for, where calls take places from each other for as long as they last. Those
-    /// places are others then, so that a shadow which hangs keeps none from callers. `None` where calls do not wait for each other.
+    /// places are others then, or one that no caller waits for, so that a shadow which hangs keeps none from callers. `None` where calls do not
+    /// wait for each other, or there is one place for all.
     fn for_shadows(&self) -> Option<&dyn Session> {
         None
     }

@@ -1,6 +1,10 @@
 //! Sockets: takes connections, bounds them, and lets them finish when the server stops.
 
+mod timer;
+mod turns;
+
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -14,7 +18,7 @@ use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tidemill_serve::oip::Wanted;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -25,6 +29,8 @@ use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use crate::{App, Serving, shell};
+use timer::HeadTimer;
+use turns::Turns;
 
 /// Connections that the kernel keeps for us until we take them.
 const BACKLOG: u32 = 1024;
@@ -96,18 +102,23 @@ fn is_of_the_client(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// The answer to one request: of a model at once, of all else by the routes.
-async fn answer_one(
+/// What answers the requests of a connection.
+struct Answers {
     app: App,
-    mut router: Router,
-    request: hyper::Request<Incoming>,
-) -> Result<Response, Infallible> {
-    // Where there are users, the gate behind the routes asks what each of them may do.
-    let open = app.config().access.is_none();
-    let direct = app.serving().filter(|_| open).and_then(Serving::direct).cloned();
-    match direct.zip(Wanted::of(request.method(), request.uri().path())) {
-        Some((direct, wanted)) => Ok(shell::pass_direct(app, direct, wanted, request).await),
-        None => router.call(request.map(Body::new)).await,
+    router: Router,
+}
+
+impl Answers {
+    /// The answer to one request: of a model at once, of all else by the routes.
+    async fn one(self: Arc<Self>, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
+        let Self { app, router } = &*self;
+        // Where there are users, the gate behind the routes asks what each of them may do.
+        let open = app.config().access.is_none();
+        let direct = app.serving().filter(|_| open).and_then(Serving::direct);
+        match direct.zip(Wanted::of(request.method(), request.uri().path())) {
+            Some((direct, wanted)) => Ok(shell::pass_direct(app, direct, wanted, request).await),
+            None => router.clone().call(request.map(Body::new)).await,
+        }
     }
 }
 
@@ -124,33 +135,35 @@ impl Connection {
         let counted = app.meter().connect();
         // Answers are small and written at once; waiting for more to send would only delay them.
         drop(stream.set_nodelay(true));
-        let of_requests = app.clone();
-        let service = service_fn(move |request| answer_one(of_requests.clone(), router.clone(), request));
         let config = app.config();
+        let answers = Arc::new(Answers { app: app.clone(), router });
+        let service = service_fn(move |request| Arc::clone(&answers).one(request));
         let stream = TokioIo::new(Unblocked { stream, limit: config.stall_timeout, waiting: None });
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(HeadTimer::default())
             .header_read_timeout(config.head_timeout)
             .serve_connection(stream, service);
         let mut connection = pin!(connection);
+        let mut cut = pin!(cut.cancelled());
+        let mut stopping = pin!(stopping.cancelled());
+        let (of_cut, of_stopping, of_requests) = (Turns::new(), Turns::new(), Turns::new());
         let mut asked = false;
-        loop {
-            tokio::select! {
-                biased;
-                () = cut.cancelled() => break,
-                () = stopping.cancelled(), if !asked => {
-                    asked = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                // Clients that go away or send nonsense are no matter of ours.
-                done = connection.as_mut() => {
-                    if let Err(error) = done {
-                        tracing::debug!(%error, "a connection ended with an error");
-                    }
-                    break;
-                }
+        poll_fn(|cx| {
+            if of_cut.poll(cut.as_mut(), cx).is_ready() {
+                return Poll::Ready(());
             }
-        }
+            if !asked && of_stopping.poll(stopping.as_mut(), cx).is_ready() {
+                asked = true;
+                connection.as_mut().graceful_shutdown();
+                of_requests.due();
+            }
+            // Clients that go away or send nonsense are no matter of ours.
+            if let Err(error) = ready!(of_requests.poll(connection.as_mut(), cx)) {
+                tracing::debug!(%error, "a connection ended with an error");
+            }
+            Poll::Ready(())
+        })
+        .await;
         drop((counted, place));
     }
 }

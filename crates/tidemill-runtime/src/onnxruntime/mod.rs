@@ -2,6 +2,7 @@
 //!
 //! A process has one ONNX Runtime: the first library that was loaded stays until the process ends.
 
+mod copies;
 mod library;
 mod session;
 mod tensors;

@@ -1,21 +1,31 @@
 //! A model in ONNX Runtime.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use ort::session::{Session as Inner, SessionInputValue};
 use ort::value::{DynValue, MapValueType};
 
+use super::copies::Copies;
 use super::{NAME, tensors};
 use crate::onnx::{Declared, Model, ValueKind};
 use crate::{Dim, ElementType, LoadError, RunError, Session, Slot, Tensor, Values};
 
-/// A loaded model: some copies, each for one call at a time.
+/// A loaded model.
 #[derive(Debug)]
 pub(crate) struct OrtSession {
-    copies: Vec<Mutex<Inner>>,
-    next: AtomicUsize,
+    loaded: Arc<Loaded>,
+    /// None where there is one copy, which callers and shadows share.
+    shadows: Option<ForShadows>,
+}
+
+/// The model for calls whose answer nobody waits for: they take one of its copies at most, and no caller waits for that one.
+#[derive(Debug)]
+struct ForShadows(Arc<Loaded>);
+
+#[derive(Debug)]
+struct Loaded {
+    copies: Copies<Inner>,
     inputs: Vec<Slot>,
     outputs: Vec<Slot>,
     columns: BTreeMap<String, Vec<String>>,
@@ -29,34 +39,19 @@ impl OrtSession {
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let outputs = model.graph.outputs.iter().map(|output| slot(output, model, &mut columns, true));
         let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
-        let copies = sessions.into_iter().map(Mutex::new).collect();
-        Ok(Self { copies, next: AtomicUsize::new(0), inputs, outputs, columns, bytes })
-    }
-
-    /// A copy that is free, or the next one in turn as soon as it is.
-    fn copy(&self) -> Option<MutexGuard<'_, Inner>> {
-        if let Some(free) = self.copies.iter().find_map(|copy| copy.try_lock().ok()) {
-            return Some(free);
-        }
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.copies.len().max(1);
-        self.copies.get(turn).map(|copy| copy.lock().unwrap_or_else(PoisonError::into_inner))
+        let loaded = Arc::new(Loaded { copies: Copies::new(sessions), inputs, outputs, columns, bytes });
+        let shadows = (loaded.copies.len() > 1).then(|| ForShadows(Arc::clone(&loaded)));
+        Ok(Self { loaded, shadows })
     }
 }
 
-impl Session for OrtSession {
-    fn runtime(&self) -> &'static str {
-        NAME
-    }
-
-    fn inputs(&self) -> &[Slot] {
-        &self.inputs
-    }
-
-    fn outputs(&self) -> &[Slot] {
-        &self.outputs
-    }
-
-    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
+impl Loaded {
+    /// Answers a call in the copy that `take` gives.
+    fn run(
+        &self,
+        inputs: &[Tensor],
+        take: fn(&Copies<Inner>) -> Option<MutexGuard<'_, Inner>>,
+    ) -> Result<Vec<Tensor>, RunError> {
         crate::check::inputs(&self.inputs, inputs)?;
         let values = self
             .inputs
@@ -64,7 +59,7 @@ impl Session for OrtSession {
             .zip(inputs)
             .map(|(slot, input)| Ok((slot.name.as_str(), tensors::into_ort(input)?)))
             .collect::<Result<Vec<(&str, SessionInputValue<'_>)>, RunError>>()?;
-        let Some(mut copy) = self.copy() else {
+        let Some(mut copy) = take(&self.copies) else {
             return Err(RunError::Model("no session".to_owned()));
         };
         let results = copy.run(values).map_err(|error| RunError::Model(error.to_string()))?;
@@ -81,13 +76,66 @@ impl Session for OrtSession {
             .collect()
     }
 
+    fn columns(&self, slot: &str) -> Option<&[String]> {
+        self.columns.get(slot).map(Vec::as_slice)
+    }
+}
+
+impl Session for OrtSession {
+    fn runtime(&self) -> &'static str {
+        NAME
+    }
+
+    fn inputs(&self) -> &[Slot] {
+        &self.loaded.inputs
+    }
+
+    fn outputs(&self) -> &[Slot] {
+        &self.loaded.outputs
+    }
+
+    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
+        self.loaded.run(inputs, Copies::of_caller)
+    }
+
+    fn for_shadows(&self) -> Option<&dyn Session> {
+        self.shadows.as_ref().map(|shadows| shadows as &dyn Session)
+    }
+
     /// The file, twice: as ONNX Runtime keeps it and what it makes of it.
     fn memory_bytes(&self) -> u64 {
-        self.bytes * 2 * self.copies.len() as u64
+        self.loaded.bytes * 2 * self.loaded.copies.len() as u64
     }
 
     fn columns(&self, slot: &str) -> Option<&[String]> {
-        self.columns.get(slot).map(Vec::as_slice)
+        self.loaded.columns(slot)
+    }
+}
+
+impl Session for ForShadows {
+    fn runtime(&self) -> &'static str {
+        NAME
+    }
+
+    fn inputs(&self) -> &[Slot] {
+        &self.0.inputs
+    }
+
+    fn outputs(&self) -> &[Slot] {
+        &self.0.outputs
+    }
+
+    fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
+        self.0.run(inputs, Copies::of_shadows)
+    }
+
+    /// It is counted with the model.
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
+
+    fn columns(&self, slot: &str) -> Option<&[String]> {
+        self.0.columns(slot)
     }
 }
 

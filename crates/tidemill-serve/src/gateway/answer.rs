@@ -84,14 +84,15 @@ impl Gateway {
         let is_direct = endpoint.table.is_none();
         let params = request.params.take();
         let waiting = Waiting::new(self, &endpoint, arm, &kept, begun);
-        let outcome = self.ask(&endpoint, arm, (inputs, params), (begun, deadline), is_direct).await;
+        let outcome =
+            self.ask(&endpoint, arm, (inputs, params), (begun, deadline), is_direct, traced.is_some()).await;
         waiting.is_over();
         if is_new && outcome.loaded.is_some() {
             self.remember(&endpoint, request.version.as_deref());
         }
-        let (marks, answered) = (outcome.marks, begun.elapsed());
-        let finished = self.finish(&endpoint, arm, &request, kept, rows, outcome, begun, shown);
-        if let (Some(traced), Some(id)) = (traced, span_id) {
+        let (marks, answered) = (outcome.marks, traced.map(|_| begun.elapsed()));
+        let finished = self.finish(&endpoint, arm, &mut request, kept, rows, outcome, begun, shown);
+        if let (Some(traced), Some(id), Some(answered)) = (traced, span_id, answered) {
             self.tell(traced, &endpoint, id, rows, &finished, marks.phases(answered, begun.elapsed()));
         }
         finished
@@ -199,9 +200,17 @@ impl Gateway {
         (inputs, params): (Vec<Named>, Option<Arc<str>>),
         (begun, deadline): (Instant, Instant),
         is_direct: bool,
+        is_traced: bool,
     ) -> Outcome {
         let stage = &self.inner.stage;
-        let loaded = match stage.models.ready(&arm.model, &arm.which, is_direct, deadline).await {
+        // Nobody else wants to know, and each is a look at the clock.
+        let mark = || is_traced.then(|| begun.elapsed());
+        let ready = match stage.models.loaded(&arm.model, &arm.which, begun) {
+            Some(loaded) => Ok(loaded),
+            // In a box, since it is large and rare: what is asked is as large as its largest part.
+            None => Box::pin(stage.models.ready(&arm.model, &arm.which, is_direct, deadline)).await,
+        };
+        let loaded = match ready {
             Ok(loaded) => loaded,
             Err(error) => {
                 // Names that nobody has would each be a row of metrics for ever.
@@ -219,7 +228,7 @@ impl Gateway {
                 };
             }
         };
-        let ready = begun.elapsed();
+        let ready = mark();
         let bound = endpoint.bound(arm, &loaded, &stage.metrics);
         let mut outcome = Outcome {
             answer: Err(InferError::Internal("the model was not asked".to_owned())),
@@ -229,7 +238,7 @@ impl Gateway {
             originals: None,
             names: Vec::new(),
             tensors: None,
-            marks: Marks { ready: Some(ready), ..Marks::default() },
+            marks: Marks { ready, ..Marks::default() },
         };
         let takes_params = params.is_none() || loaded.lane.session().takes_params();
         match loaded.plan.prepare(inputs) {
@@ -238,7 +247,7 @@ impl Gateway {
                 bound.meter.violated(&prepared.violations);
                 outcome.names = prepared.names;
                 outcome.originals = prepared.originals;
-                outcome.marks.checked = Some(begun.elapsed());
+                outcome.marks.checked = mark();
                 // After the layout, so that what is recorded are columns whose names are known.
                 match bound.checker.judge(&prepared.violations) {
                     Ok(_) if !takes_params => {
@@ -253,7 +262,7 @@ impl Gateway {
                             loaded.lane.run_with(prepared.tensors, prepared.rows, params, deadline).await;
                         outcome.answer = ran.answer;
                         outcome.marks.called = ran.called.map(|at| at.saturating_duration_since(begun));
-                        outcome.marks.ran = Some(begun.elapsed());
+                        outcome.marks.ran = mark();
                         outcome.tensors = ran.inputs;
                     }
                     Err(refusal) => {
@@ -274,7 +283,7 @@ impl Gateway {
         &self,
         endpoint: &Arc<Endpoint>,
         arm: &ArmState,
-        request: &Request,
+        request: &mut Request,
         kept: Kept,
         rows: usize,
         outcome: Outcome,
@@ -375,7 +384,7 @@ impl Gateway {
         let mut outputs = outputs?;
         decision::add(&mut outputs, decision.as_ref().filter(|_| is_told));
         Ok(Response {
-            model: request.model.clone(),
+            model: std::mem::take(&mut request.model),
             version: version.to_string(),
             id: kept.id,
             outputs: wanted(outputs, &request.outputs)?,

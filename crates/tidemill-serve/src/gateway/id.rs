@@ -1,7 +1,6 @@
 //! Ids of requests that came without one: 16 random bytes as 32 hexadecimal digits.
 
 use std::cell::Cell;
-use std::fmt::Write as _;
 
 thread_local! {
     /// The state of the generator of this thread.
@@ -11,11 +10,16 @@ thread_local! {
 /// A new id. Ids name requests, they are no secrets: a fast generator (xorshift128+, Vigna 2017, "Further
 /// scramblings of Marsaglia's xorshift generators") seeded by the system is enough.
 pub(super) fn fresh() -> String {
-    let (high, low) = (next(), next());
     let mut text = String::with_capacity(32);
-    // Writing to a string does not fail.
-    let _ = write!(text, "{high:016x}{low:016x}");
+    for half in [next(), next()] {
+        text.extend((0..16).rev().map(|place| digit(half >> (place * 4))));
+    }
     text
+}
+
+/// The lowest four bits as a hexadecimal digit.
+fn digit(value: u64) -> char {
+    char::from_digit((value & 0xf) as u32, 16).unwrap_or('0')
 }
 
 /// A new name of a trace.

@@ -18,6 +18,23 @@ pub trait Loader: Send + Sync {
     fn load(&self, bundle: &ModelBundle) -> Result<Arc<dyn Session>, String>;
 }
 
+/// Does the work of a load, which takes and frees much memory, on a thread that ends with it. What an allocator keeps for a thread goes to the
+/// next one that is started, so that loads one after another are content with the same memory; on threads that stay, each would keep its own.
+/// None where the work panicked.
+///
+/// # Errors
+///
+/// Where the system has no thread for it.
+pub async fn on_own_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<Option<T>> {
+    let (done, result) = tokio::sync::oneshot::channel();
+    // Nobody waits any more where a load was cut off.
+    let run = move || drop(done.send(work()));
+    std::thread::Builder::new().name("load".to_owned()).spawn(run)?;
+    Ok(result.await.ok())
+}
+
 /// Something that can run the models in folders that MLflow's `log_model` wrote: Python workers.
 pub trait FolderRuntime: Send + Sync + fmt::Debug {
     /// A short name, as [`Runtime::name`].

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
-use super::loader::Loader;
+use super::loader::{Loader, on_own_thread};
 use super::metrics::Metrics;
 use super::model::{Loaded, load};
 use super::settings::Settings;
@@ -284,13 +284,11 @@ impl Models {
         let versions = self.source.versions(model).await.map_err(|error| error.to_string())?;
         let bundle = self.source.fetch(model, version).await.map_err(|error| error.to_string())?;
         let (loader, metrics) = (Arc::clone(&self.loader), Arc::clone(&self.metrics));
-        let task = tokio::task::spawn_blocking(move || load(bundle, versions, &*loader, &metrics));
-        let loaded = match task.await {
-            Ok(loaded) => loaded?,
-            Err(error) if error.is_panic() => return Err("its runtime panicked".to_owned()),
-            Err(_) => return Err("loading was cut off".to_owned()),
-        };
-        Ok(loaded)
+        match on_own_thread(move || load(bundle, versions, &*loader, &metrics)).await {
+            Ok(Some(loaded)) => loaded,
+            Ok(None) => Err("its runtime panicked".to_owned()),
+            Err(error) => Err(format!("no thread can be started for it: {error}")),
+        }
     }
 
     /// Puts a model into its place, after room was made for it. One at a time, or two would take the same room.

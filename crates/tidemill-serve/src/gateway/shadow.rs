@@ -13,6 +13,7 @@ use tidemill_core::Timestamp;
 use tidemill_runtime::Tensor;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use super::batch::{call_joined, can_join};
 use super::decision::{self, Said};
@@ -124,7 +125,7 @@ impl Shadow {
 
 fn answer_all(stage: &Stage, role: &Role, mut shown: mpsc::Receiver<Shown>) {
     give_way(OF_SHADOWS, "a shadow");
-    while let Some(first) = shown.blocking_recv() {
+    while let Some(first) = next(&mut shown) {
         let came = Instant::now();
         let ready = stage.models.ready(&role.model, &role.which, false, came + LOAD);
         let loaded = match stage.runtime.block_on(ready) {
@@ -141,6 +142,21 @@ fn answer_all(stage: &Stage, role: &Role, mut shown: mpsc::Receiver<Shown>) {
         }
         stage.answer(role, &loaded, batch, came);
     }
+}
+
+/// The next request; none where no more come. While they come the queue is looked at now and then, and only at rest does the thread wait to be
+/// woken: to wake it for each of them would cost callers more than the copy that they make.
+fn next(shown: &mut mpsc::Receiver<Shown>) -> Option<Shown> {
+    const LOOK: Duration = Duration::from_millis(1);
+    const LOOKS: usize = 20;
+    for _ in 0..LOOKS {
+        match shown.try_recv() {
+            Ok(next) => return Some(next),
+            Err(TryRecvError::Disconnected) => return None,
+            Err(TryRecvError::Empty) => std::thread::sleep(LOOK),
+        }
+    }
+    shown.blocking_recv()
 }
 
 impl Stage {

@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 
 /// The header field in which a caller says how many milliseconds it waits.
 pub const TIMEOUT_HEADER: &str = "x-request-timeout-ms";
+
+/// Names that are looked for in every request, so that they are not read as names each time.
+const TIMEOUT: HeaderName = HeaderName::from_static(TIMEOUT_HEADER);
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// How many fields are handed on, and how long a value may be.
 const MOST: (usize, usize) = (32, 1_024);
@@ -63,7 +68,7 @@ pub(crate) fn deadline(
     begin: Instant,
     longest: Duration,
 ) -> Option<Instant> {
-    let field = headers.get(TIMEOUT_HEADER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    let field = headers.get(TIMEOUT).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
     let waits =
         [field.map(Duration::from_millis), timeout_us.map(Duration::from_micros), grpc_timeout(headers)];
     let wait = waits.into_iter().flatten().min()?;
@@ -72,7 +77,7 @@ pub(crate) fn deadline(
 
 /// `grpc-timeout`: up to eight digits and a unit, by <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let text = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
@@ -91,7 +96,7 @@ fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
 
 /// The request's place in a trace, where it is one by W3C's recommendation "Trace Context".
 pub(super) fn traceparent(headers: &HeaderMap) -> Option<&axum::http::HeaderValue> {
-    let value = headers.get("traceparent")?;
+    let value = headers.get(TRACEPARENT)?;
     let parts: Vec<&str> = value.to_str().ok()?.split('-').collect();
     let hex = |text: &str, length: usize| {
         text.len() == length

@@ -250,6 +250,42 @@ impl<'a> Reader<'a> {
         Ok(if real { Number::Real(text) } else { Number::Integer(text) })
     }
 
+    /// A decimal number without an exponent whose digits make a whole number below `below`, at most `most_places` of them behind the point:
+    /// whether it is negative, that number, and how many digits are behind the point. `None` for all else, which is left where it is.
+    pub(crate) fn decimal(&mut self, below: u64, most_places: usize) -> Option<(bool, u64, usize)> {
+        /// As many fit into the number whatever they are.
+        const DIGITS: usize = 18;
+        self.space();
+        let (negative, rest) = match self.bytes.get(self.at..)? {
+            [b'-', rest @ ..] => (true, rest),
+            rest => (false, rest),
+        };
+        let (mut number, mut digits, mut point, mut ends) = (0_u64, 0_usize, None, false);
+        for byte in rest {
+            match byte {
+                b'0'..=b'9' if digits < DIGITS => {
+                    number = number * 10 + u64::from(byte - b'0');
+                    digits += 1;
+                }
+                b'.' if point.is_none() => point = Some(digits),
+                b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t' => {
+                    ends = true;
+                    break;
+                }
+                _ => return None,
+            }
+        }
+        let whole = point.unwrap_or(digits);
+        let places = digits - whole;
+        let is_written_right =
+            whole > 0 && (whole == 1 || rest.first() != Some(&b'0')) && (point.is_none() || places > 0);
+        if !ends || !is_written_right || number >= below || places > most_places {
+            return None;
+        }
+        self.at += usize::from(negative) + digits + usize::from(point.is_some());
+        Some((negative, number, places))
+    }
+
     fn digits(&mut self) {
         while let Some(b'0'..=b'9') = self.byte() {
             self.at += 1;

@@ -280,7 +280,7 @@ fn part(reader: &mut Reader<'_>) -> Result<Part, InferError> {
     if shared {
         return Err(no_shared_memory("input", &name));
     }
-    let shape = shape.ok_or_else(|| invalid(format!("input `{name}` has no `shape`")))?;
+    let mut shape = shape.ok_or_else(|| invalid(format!("input `{name}` has no `shape`")))?;
     let element = element.ok_or_else(|| invalid(format!("input `{name}` has no `datatype`")))?;
     if let Some(place) = later {
         let read = values::read(&mut reader.at(place), element, product(&shape)?);
@@ -294,7 +294,8 @@ fn part(reader: &mut Reader<'_>) -> Result<Part, InferError> {
                     "input `{name}` has the shape {shape:?} and its `data` {levels:?}"
                 )));
             }
-            let tensor = Tensor::new(shape.clone(), values);
+            // Only bytes behind the JSON still need the shape.
+            let tensor = Tensor::new(std::mem::take(&mut shape), values);
             Given::Here(tensor.map_err(|error| invalid(format!("input `{name}`: {error}")))?)
         }
         (None, Some(size)) => Given::Behind(usize::try_from(size).unwrap_or(usize::MAX)),

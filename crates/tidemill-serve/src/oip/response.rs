@@ -28,9 +28,7 @@ pub(super) fn encode(response: &Response, wishes: &Wishes) -> Result<Encoded, In
         field(&mut out, b'{', "name", &output.name);
         field(&mut out, b',', "datatype", datatype::name(output.tensor.element()));
         out.extend_from_slice(b",\"shape\":");
-        let shape: Vec<u64> = output.tensor.shape().iter().map(|size| *size as u64).collect();
-        let written = values::write_typed(&shape, &mut out);
-        debug_assert!(written.is_ok());
+        values::write_sizes(output.tensor.shape(), &mut out);
         if wishes.is_binary(&output.name) {
             any_binary = true;
             let size = binary::size(output.tensor.values());

@@ -56,11 +56,34 @@ integers! {
     i64, "INT64", write_i64;
 }
 
+/// A number of few digits. Digits and power of ten are both exact, so one division gives the nearest number (Clinger 1990, "How to read
+/// floating point numbers accurately"), as reading the text would.
+fn short_f32(reader: &mut Reader<'_>) -> Option<f32> {
+    const POWERS: [f32; 11] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10];
+    let (negative, digits, places) = reader.decimal(1 << f32::MANTISSA_DIGITS, POWERS.len() - 1)?;
+    let value = digits as f32 / POWERS.get(places)?;
+    Some(if negative { -value } else { value })
+}
+
+/// As [`short_f32`].
+fn short_f64(reader: &mut Reader<'_>) -> Option<f64> {
+    const POWERS: [f64; 19] = [
+        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
+        1e18,
+    ];
+    let (negative, digits, places) = reader.decimal(1 << f64::MANTISSA_DIGITS, POWERS.len() - 1)?;
+    let value = digits as f64 / POWERS.get(places)?;
+    Some(if negative { -value } else { value })
+}
+
 macro_rules! floats {
-    ($($kind:ty, $name:literal, $text:ident => $parse:expr, $value:ident => $finite:expr, $write:expr;)*) => {
+    ($($kind:ty, $name:literal, $short:expr, $text:ident => $parse:expr, $value:ident => $finite:expr, $write:expr;)*) => {
         $(impl Element for $kind {
             /// `null` is how JSON without extensions says "not a number".
             fn read(reader: &mut Reader<'_>) -> Result<Self, JsonError> {
+                if let Some(value) = $short(reader) {
+                    return Ok(value);
+                }
                 if reader.kind()? == Kind::Null {
                     reader.null()?;
                     return Ok(<$kind>::NAN);
@@ -96,10 +119,10 @@ macro_rules! floats {
 }
 
 floats! {
-    f32, "FP32", text => text.parse().unwrap_or(f32::INFINITY), value => value.is_finite(), |out, value| CompactFormatter.write_f32(out, value);
-    f64, "FP64", text => text.parse().unwrap_or(f64::INFINITY), value => value.is_finite(), |out, value| CompactFormatter.write_f64(out, value);
-    f16, "FP16", text => f16::from_f64(text.parse().unwrap_or(f64::INFINITY)), value => value.is_finite(), |out, value: f16| CompactFormatter.write_f32(out, value.to_f32());
-    bf16, "BF16", text => bf16::from_f64(text.parse().unwrap_or(f64::INFINITY)), value => value.is_finite(), |out, value: bf16| CompactFormatter.write_f32(out, value.to_f32());
+    f32, "FP32", short_f32, text => text.parse().unwrap_or(f32::INFINITY), value => value.is_finite(), |out, value| CompactFormatter.write_f32(out, value);
+    f64, "FP64", short_f64, text => text.parse().unwrap_or(f64::INFINITY), value => value.is_finite(), |out, value| CompactFormatter.write_f64(out, value);
+    f16, "FP16", |_: &mut Reader<'_>| None, text => f16::from_f64(text.parse().unwrap_or(f64::INFINITY)), value => value.is_finite(), |out, value: f16| CompactFormatter.write_f32(out, value.to_f32());
+    bf16, "BF16", |_: &mut Reader<'_>| None, text => bf16::from_f64(text.parse().unwrap_or(f64::INFINITY)), value => value.is_finite(), |out, value: bf16| CompactFormatter.write_f32(out, value.to_f32());
 }
 
 impl Element for bool {
@@ -279,6 +302,18 @@ pub(crate) fn write_typed<T: Element>(values: &[T], out: &mut Vec<u8>) -> Result
     Ok(())
 }
 
+/// Writes a shape.
+pub(crate) fn write_sizes(sizes: &[usize], out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (index, size) in sizes.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        never_fails(CompactFormatter.write_u64(out, *size as u64));
+    }
+    out.push(b']');
+}
+
 /// Writes a text.
 pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
     never_fails(serde_json::to_writer(out, text).map_err(io::Error::from));
@@ -361,6 +396,43 @@ mod tests {
             assert!(of(text, element).is_err(), "{element} {text}");
         }
         assert!(matches!(of("null", ElementType::F64), Ok((Values::F64(values), _)) if values[0].is_nan()));
+    }
+
+    /// Numbers of few digits are not read as text, and must be what the text says.
+    #[test]
+    fn short_numbers_are_read_exactly() {
+        let mut bits = 20_261_128_u64;
+        for turn in 0..40_000_u32 {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let digits = (bits >> 8) % 10_u64.pow(turn % 18 + 1);
+            let places = (bits >> 3) as usize % 13;
+            let mut text = format!("{digits:0>width$}", width = places + 1);
+            if places > 0 {
+                text.insert(text.len() - places, '.');
+            }
+            if bits.is_multiple_of(2) {
+                text.insert(0, '-');
+            }
+            let list = format!("[{text} , {text}]");
+            let (single, double): (f32, f64) = (text.parse().unwrap(), text.parse().unwrap());
+            let Ok((Values::F32(read), _)) = of(&list, ElementType::F32) else { panic!("{text}") };
+            assert_eq!(
+                read.iter().map(|one| one.to_bits()).collect::<Vec<_>>(),
+                [single.to_bits(); 2],
+                "{text}"
+            );
+            let Ok((Values::F64(read), _)) = of(&list, ElementType::F64) else { panic!("{text}") };
+            assert_eq!(
+                read.iter().map(|one| one.to_bits()).collect::<Vec<_>>(),
+                [double.to_bits(); 2],
+                "{text}"
+            );
+        }
+        for wrong in ["[01]", "[1.]", "[.5]", "[-]", "[--1]", "[1.2.3]", "[00.5]", "[-.5]", "[1 2]"] {
+            assert!(of(wrong, ElementType::F32).is_err() && of(wrong, ElementType::F64).is_err(), "{wrong}");
+        }
+        let Ok((Values::F32(read), _)) = of("[-0, -0.00, 0]", ElementType::F32) else { panic!("zeros") };
+        assert_eq!(read.iter().map(|zero| zero.is_sign_negative()).collect::<Vec<_>>(), [true, true, false]);
     }
 
     /// Doubles next to each other, whose decimal texts are hard to read right.

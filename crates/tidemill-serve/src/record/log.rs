@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tidemill_core::Clock;
 
 use super::declare::RecordsSpec;
@@ -78,7 +79,7 @@ impl InferenceLog {
         let shared = Arc::new(Shared {
             queue: Queue::new(settings.queue_records.max(1), settings.queue_bytes),
             settings,
-            rules: RwLock::new(Arc::new(rules)),
+            rules: ArcSwap::from_pointee(rules),
             written: Mutex::new(HashMap::new()),
             sealed: tokio::sync::Notify::new(),
             clock,
@@ -101,8 +102,7 @@ impl InferenceLog {
 
     /// Puts other rules in place; they hold for the next record that the writer takes.
     pub fn set_rules(&self, rules: Rules) {
-        let mut held = self.inner.shared.rules.write().unwrap_or_else(PoisonError::into_inner);
-        *held = Arc::new(rules);
+        self.inner.shared.rules.store(Arc::new(rules));
     }
 
     /// Declares what holds for endpoints, and models that are asked directly, as far as they declare nothing themselves.
@@ -205,7 +205,7 @@ impl Drop for Inner {
 
 impl Recorder for InferenceLog {
     fn wants(&self, endpoint: &str, id: &str) -> bool {
-        self.inner.shared.rules.read().unwrap_or_else(PoisonError::into_inner).samples(endpoint, id)
+        self.inner.shared.rules.load().samples(endpoint, id)
     }
 
     fn declare(&self, endpoint: &str, records: &RecordsSpec) -> Result<(), String> {

@@ -31,6 +31,10 @@ struct Waiting {
     // Boxes, because what moves when the list grows is then a pointer for each record.
     #[expect(clippy::vec_box, reason = "the list is swapped and grown under a lock that callers take")]
     records: Vec<Box<Record>>,
+    /// Records that were written. Who puts another one in frees what such a record holds, so that threads which make records all the time get
+    /// their memory back; what the writer frees would be its own.
+    #[expect(clippy::vec_box, reason = "as above")]
+    spent: Vec<Box<Record>>,
     bytes: usize,
     is_closed: bool,
     has_ended: bool,
@@ -46,9 +50,25 @@ struct Waiting {
 pub(crate) struct Taken {
     #[expect(clippy::vec_box, reason = "as in the queue")]
     pub(crate) records: Vec<Box<Record>>,
+    /// Records that were written, as far as they are given back.
+    #[expect(clippy::vec_box, reason = "as in the queue")]
+    spent: Vec<Box<Record>>,
     /// The number of the newest flush that somebody waits for.
     pub(crate) asked: u64,
     pub(crate) is_closed: bool,
+}
+
+/// Written records that are kept for the memory which they hold, and the most that each may hold.
+const MOST_SPENT: usize = 1_024;
+const SPENT_BYTES: usize = 4 << 10;
+
+impl Taken {
+    /// A record was written, or is lost.
+    pub(crate) fn spend(&mut self, record: Box<Record>) {
+        if self.spent.len() < MOST_SPENT && codec::memory_bytes(&record) <= SPENT_BYTES {
+            self.spent.push(record);
+        }
+    }
 }
 
 impl Queue {
@@ -67,7 +87,6 @@ impl Queue {
     /// Puts a record in; counts it where there is no room.
     pub(crate) fn push(&self, record: Record) {
         let size = codec::memory_bytes(&record);
-        let record = Box::new(record);
         let mut waiting = self.lock();
         let has_room = waiting.records.len() < self.records && waiting.bytes + size <= self.bytes;
         if waiting.is_closed || !has_room {
@@ -77,9 +96,17 @@ impl Queue {
             return;
         }
         waiting.bytes += size;
+        let (record, written) = match waiting.spent.pop() {
+            Some(mut place) => {
+                let written = std::mem::replace(&mut *place, record);
+                (place, Some(written))
+            }
+            None => (Box::new(record), None),
+        };
         waiting.records.push(record);
         let is_filling = waiting.records.len() > self.records / 2 || waiting.bytes > self.bytes / 2;
         drop(waiting);
+        drop(written);
         if is_filling {
             self.wake();
         }
@@ -95,13 +122,23 @@ impl Queue {
         self.drops.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes everything; `taken` is emptied by the caller and its memory used again.
+    /// Takes everything; `taken` is emptied by the caller and its memory used again. What it has spent goes to who puts records in, or at rest
+    /// is freed.
     pub(crate) fn take(&self, taken: &mut Taken) {
         self.was_woken.store(false, Ordering::Relaxed);
         let mut waiting = self.lock();
         std::mem::swap(&mut waiting.records, &mut taken.records);
         waiting.bytes = 0;
         (taken.asked, taken.is_closed) = (waiting.asked, waiting.is_closed);
+        if taken.records.is_empty() {
+            std::mem::swap(&mut waiting.spent, &mut taken.spent);
+        } else {
+            let room = MOST_SPENT.saturating_sub(waiting.spent.len());
+            let from = taken.spent.len().saturating_sub(room);
+            waiting.spent.extend(taken.spent.drain(from..));
+        }
+        drop(waiting);
+        taken.spent.clear();
     }
 
     /// Waits until everything that was put in before is durable.
@@ -188,4 +225,44 @@ pub(crate) enum FlushError {
     Closed,
     /// It took too long.
     Late,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::segment::tests::record;
+
+    #[test]
+    fn written_records_are_given_to_who_puts_others_in() {
+        let (queue, mut taken) = (Queue::new(10, 1 << 20), Taken::default());
+        let put = |number: u64| queue.push(record(number, 0));
+        let spent = || queue.lock().spent.len();
+        (0..3).for_each(put);
+        queue.take(&mut taken);
+        std::mem::take(&mut taken.records).into_iter().for_each(|record| taken.spend(record));
+        put(3);
+        assert_eq!(spent(), 0);
+        queue.take(&mut taken);
+        assert_eq!(spent(), 3);
+        put(4);
+        assert_eq!(spent(), 2, "one was used");
+        assert_eq!(queue.lock().records[0].id, record(4, 0).id);
+        taken.records.clear();
+        queue.take(&mut taken);
+        assert_eq!((taken.records.len(), spent()), (1, 2));
+        // At rest all is freed.
+        taken.records.clear();
+        queue.take(&mut taken);
+        assert_eq!((taken.records.len(), spent(), taken.spent.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn large_records_are_freed_where_they_were_written() {
+        let mut taken = Taken::default();
+        let large = Record { warnings: vec!["w".repeat(SPENT_BYTES)], ..record(1, 0) };
+        taken.spend(Box::new(large));
+        assert!(taken.spent.is_empty());
+        (0..2 * MOST_SPENT as u64).for_each(|number| taken.spend(Box::new(record(number, 0))));
+        assert_eq!(taken.spent.len(), MOST_SPENT);
+    }
 }

@@ -168,7 +168,7 @@ impl Roller {
 /// them gets, so that it lags behind rather than they.
 const BEHIND: i32 = 6;
 
-/// Does work on a thread of its own that gives way to all others; `doing` says what, for where it panics.
+/// Does work on threads of its own that give way to all others; `doing` says what, for where it panics.
 async fn giving_way<T: Send + 'static>(
     doing: &str,
     work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
@@ -177,10 +177,22 @@ async fn giving_way<T: Send + 'static>(
     let thread = std::thread::Builder::new().name("roller".to_owned()).spawn(move || {
         give_way(BEHIND, "the roller");
         // Nobody waits any more where the roller was stopped.
-        let _ = done.send(work());
+        let _ = done.send(alone(work));
     });
     thread.map_err(LogError::io("start a thread of the roller of", Path::new("the log")))?;
     result.await.map_err(|_| LogError::Damaged(format!("{doing} failed: it panicked")))?
+}
+
+/// Does on one thread what is otherwise spread over those of the process, on which it would give way to nobody. A new thread stands where the one
+/// stands that starts it.
+fn alone<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    match rayon::ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "roller".to_owned()).build() {
+        Ok(pool) => pool.install(work),
+        Err(error) => {
+            tracing::debug!(%error, "the roller has no thread of its own");
+            work()
+        }
+    }
 }
 
 /// A filter that no part fits, for asking about segments only.

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tidemill_core::Clock;
 
 use super::codec;
@@ -24,7 +25,8 @@ pub(crate) struct Written {
 pub(crate) struct Shared {
     pub(crate) settings: LogSettings,
     pub(crate) queue: Queue,
-    pub(crate) rules: RwLock<Arc<Rules>>,
+    /// Looked at by every request, which must not wait for another one.
+    pub(crate) rules: ArcSwap<Rules>,
     pub(crate) written: Mutex<HashMap<Arc<str>, Written>>,
     /// Told when a segment was closed.
     pub(crate) sealed: tokio::sync::Notify,
@@ -33,7 +35,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn rules(&self) -> Arc<Rules> {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.rules.load_full()
     }
 }
 
@@ -99,7 +101,8 @@ impl Writer {
         }
         let rules = self.shared.rules();
         let mut counts: HashMap<Arc<str>, u64> = HashMap::new();
-        for mut record in taken.records.drain(..) {
+        let mut records = std::mem::take(&mut taken.records);
+        for mut record in records.drain(..) {
             codec::bound(&mut record);
             if let Some(redactor) = rules.redactor(&record.endpoint) {
                 redactor.apply(&mut record);
@@ -112,7 +115,9 @@ impl Writer {
                     }
                 }
             }
+            taken.spend(record);
         }
+        taken.records = records;
         let touched: Vec<Arc<str>> = counts.keys().cloned().collect();
         touched.iter().for_each(|endpoint| self.write_out(endpoint));
         let mut written = self.shared.written.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,24 +145,20 @@ impl Writer {
                 }
             }
         }
+        let roll = self.shared.settings.roll;
         let Some(segment) = self.open.get_mut(&record.endpoint) else { return false };
         if !segment.append(record) {
             let why = std::io::Error::other(format!("a record has more than {} bytes", segment::MAX_PAYLOAD));
             self.lost(&record.endpoint, 1, &why);
             return false;
         }
-        let (is_full, is_crowded) = (segment.pending() >= BUFFER, segment.is_crowded());
-        if is_crowded || self.is_large(&record.endpoint) {
+        let is_full = segment.pending() >= BUFFER;
+        if segment.is_crowded() || segment.rows >= roll.rows || segment.bytes() >= roll.bytes {
             self.seal(&record.endpoint);
         } else if is_full {
             self.write_out(&record.endpoint);
         }
         true
-    }
-
-    fn is_large(&self, endpoint: &Arc<str>) -> bool {
-        let roll = self.shared.settings.roll;
-        self.open.get(endpoint).is_some_and(|open| open.rows >= roll.rows || open.bytes() >= roll.bytes)
     }
 
     fn write_out(&mut self, endpoint: &Arc<str>) {

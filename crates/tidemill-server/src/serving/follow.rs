@@ -8,6 +8,7 @@ use tidemill_core::{Event, EventKind};
 use tidemill_db::{EventFilter, Order};
 use tidemill_serve::gateway::Gateway;
 use tidemill_serve::gateway::endpoint::EndpointSpec;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::endpoints::read;
@@ -29,6 +30,7 @@ pub(super) async fn follow(app: &App, gateway: &Gateway, stop: CancellationToken
     loop {
         // Before the log is read: what is committed meanwhile is news.
         growth.borrow_and_update();
+        let looked = Instant::now();
         let round = async {
             match after {
                 None => after = Some(start(app, gateway).await?),
@@ -47,7 +49,7 @@ pub(super) async fn follow(app: &App, gateway: &Gateway, stop: CancellationToken
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
-            Ok(()) = growth.changed(), if failed.is_none() => tokio::time::sleep(REST).await,
+            Ok(()) = growth.changed(), if failed.is_none() => tokio::time::sleep_until(looked + REST).await,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Models of the registry: versions by number and alias, files from the store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use tidemill_core::{Digest, Quiet};
 use tidemill_db::models::{ModelVersion, RegisteredModel};
 use tidemill_registry::artifacts::{ArtifactPath, Place};
 use tidemill_registry::{CHAMPION, Code, Error, Registry};
+use tidemill_serve::gateway::loader::on_own_thread;
 use tidemill_serve::gateway::manifest::{self, Described, Files, LARGEST};
 use tidemill_serve::gateway::settings::ServingSettings;
 use tidemill_serve::gateway::source::{Folder, Listed, ModelBundle, ModelSource, SourceError, Which};
@@ -79,6 +80,7 @@ impl RegistrySource {
             roots: Arc::clone(&self.roots),
             scratch: self.scratch.clone(),
             runtime: Handle::current(),
+            listed: None,
         })
     }
 
@@ -150,13 +152,12 @@ impl ModelSource for RegistrySource {
     }
 
     async fn fetch(&self, model: &str, version: &str) -> Result<ModelBundle, SourceError> {
-        let known = self.model(model).await?;
-        let stored = self.version(model, version).await?;
-        let files = self.files(model, version, &stored).await?;
+        let (known, stored) = tokio::try_join!(self.model(model), self.version(model, version))?;
+        let files = self.files(model, version, &stored).await?.listed().await?;
         let (name, number, serving) = (model.to_owned(), version.to_owned(), self.serving.clone());
-        let read = tokio::task::spawn_blocking(move || manifest::read(&name, &number, &files, serving)).await;
-        let cut_off = |_| SourceError::Unavailable("reading the model was cut off".to_owned());
-        let mut bundle = read.map_err(cut_off)??;
+        let read = on_own_thread(move || manifest::read(&name, &number, &files, serving)).await;
+        let cut_off = || SourceError::Unavailable("reading the model was cut off".to_owned());
+        let mut bundle = read.ok().flatten().ok_or_else(cut_off)??;
         bundle.expected = stored.content;
         let tags = [&known.tags, &stored.tags]
             .map(|tags| tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str())));
@@ -199,15 +200,29 @@ struct InRegistry {
     roots: Arc<Vec<PathBuf>>,
     scratch: PathBuf,
     runtime: Handle,
+    /// The files that there are, where that was looked up: most that a model may have are not there.
+    listed: Option<HashSet<String>>,
 }
 
 impl InRegistry {
+    /// The same, with a list of the files that there are.
+    async fn listed(mut self) -> Result<Self, SourceError> {
+        if let Place::Proxy(root) = &self.place {
+            let files = self.registry.artifact_files(root).await.map_err(registry)?;
+            self.listed = Some(files.into_iter().map(|(path, _)| path).collect());
+        }
+        Ok(self)
+    }
+
     /// Gives each piece of a file to `take`; `false` where the file is not there.
     fn pieces(
         &self,
         path: &ArtifactPath,
         take: &mut dyn FnMut(&[u8]) -> Result<(), SourceError>,
     ) -> Result<bool, SourceError> {
+        if self.listed.as_ref().is_some_and(|listed| !listed.contains(path.as_str())) {
+            return Ok(false);
+        }
         let place = self.place.join(path).map_err(registry)?;
         let content = match self.runtime.block_on(self.registry.artifact(&place, &self.roots, path.as_str()))
         {

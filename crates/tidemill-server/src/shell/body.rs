@@ -18,6 +18,8 @@ pub(super) struct Patient<B = Body> {
     limit: Duration,
     /// Set while nothing is there.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Whether it was asked a second time for what comes next.
+    was_asked: bool,
 }
 
 /// The client sent nothing for too long.
@@ -27,7 +29,7 @@ pub(super) struct Stalled(Duration);
 
 impl<B> Patient<B> {
     pub(super) const fn new(body: B, limit: Duration) -> Self {
-        Self { body, limit, waiting: None }
+        Self { body, limit, waiting: None, was_asked: false }
     }
 }
 
@@ -55,8 +57,15 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
-            this.waiting = None;
+            (this.waiting, this.was_asked) = (None, false);
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        // The connection hands on what it has read when it sees that somebody asks, so mostly it is there at the next poll: a timer for each
+        // request would be set only to be taken away.
+        if !this.was_asked {
+            this.was_asked = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         let limit = this.limit;
         let sleep =

@@ -19,7 +19,6 @@ mod token;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
@@ -39,7 +38,7 @@ use tracing::Instrument as _;
 use crate::access::{self, Caller};
 use crate::{App, ui};
 use body::{Counted, Patient};
-use record::Record;
+use record::{About, Record, Route};
 
 pub use origins::Origins;
 pub(crate) use origins::is_same;
@@ -76,30 +75,30 @@ async fn pass(State(app): State<App>, request: Request, next: Next) -> Response 
         tracing::info_span!("request", request.id = %id, http.method = %request.method(), http.route = route);
     let stall = app.config().stall_timeout;
     let run = |request: Request| next.run(request.map(|body| Patient::wrap(body, stall)));
-    through(app, route.into(), (id, begun), request, run).instrument(span).await
+    through(&app, Route::Matched(route), (id, begun), request, run).instrument(span).await
 }
 
 /// An inference on its way through, past the routes. It is too short for a span of its own: what goes wrong names the request.
 pub(crate) async fn pass_direct(
-    app: App,
-    direct: Direct,
+    app: &App,
+    direct: &Direct,
     wanted: Wanted,
     request: hyper::Request<Incoming>,
 ) -> Response {
     let begun = Instant::now();
     let id = RequestId::of(request.headers());
-    let (stall, route) = (app.config().stall_timeout, wanted.route());
+    let (stall, route) = (app.config().stall_timeout, Route::Past(wanted.route()));
     let run = move |request: hyper::Request<Incoming>| async move {
         let (head, body) = request.into_parts();
         direct.answer(wanted, &head.headers, Patient::new(body, stall)).await
     };
-    through(app, route.into(), (id, begun), request, run).await
+    through(app, route, (id, begun), request, run).await
 }
 
 /// What holds for every request, whichever way it goes.
 async fn through<B, F>(
-    app: App,
-    route: Cow<'static, str>,
+    app: &App,
+    route: Route,
     (id, begun): (RequestId, Instant),
     request: hyper::Request<B>,
     run: impl FnOnce(hyper::Request<B>) -> F,
@@ -110,16 +109,18 @@ where
 {
     let method = request.method().clone();
     let page = app.config().origins.allowed(request.headers());
-    let mut response = answer(&app, &id, request, run).await;
+    // What answers past the routes does not ask who it is for.
+    let is_told = matches!(route, Route::Matched(_));
+    let mut response = answer(app, &id, request, is_told, run).await;
 
     finish_headers(response.headers_mut(), &id, page);
-    let record = Record { app, id, method, route, status: response.status(), begun };
+    let about = About { id, method, route, status: response.status(), begun };
     match response.body().size_hint().exact() {
         Some(bytes) => {
-            record.close(bytes);
+            about.close(app, bytes);
             response
         }
-        None => response.map(|body| Counted::wrap(body, record)),
+        None => response.map(|body| Counted::wrap(body, Record { app: app.clone(), about })),
     }
 }
 
@@ -127,6 +128,7 @@ async fn answer<B, F>(
     app: &App,
     id: &RequestId,
     mut request: hyper::Request<B>,
+    is_told: bool,
     run: impl FnOnce(hyper::Request<B>) -> F,
 ) -> Response
 where
@@ -183,8 +185,10 @@ where
     }
     // Kept for the answer to a panic; a copy only of a short text.
     let path = path.to_owned();
-    request.extensions_mut().insert(actor);
-    request.extensions_mut().insert(id.clone());
+    if is_told {
+        request.extensions_mut().insert(actor);
+        request.extensions_mut().insert(id.clone());
+    }
     match AssertUnwindSafe(run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(panic) => {
@@ -211,7 +215,9 @@ async fn identify<B>(app: &App, request: &mut hyper::Request<B>, open: bool) -> 
         }
         return Ok(known);
     };
-    let caller = access::find(app, access, (request.method(), path), request.headers()).await?;
+    // In a box, or the way of all requests would be as large.
+    let find = access::find(app, access, (request.method(), path), request.headers());
+    let caller = Box::pin(find).await?;
     let known = caller.as_ref().map(Caller::actor);
     // Whoever may not do everything signs what they send to a webhook, as somebody unknown does.
     if to_hook && caller.as_ref().is_some_and(|caller| !caller.is_admin()) {

@@ -57,16 +57,21 @@ impl Origins {
     }
 
     fn knows_host(&self, host: &str) -> bool {
-        let host = host.to_ascii_lowercase();
-        let name = without_port(&host);
+        let name = without_port(host);
         let here = match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             Ok(address) => is_private(address),
-            Err(_) => name == "localhost",
+            Err(_) => name.eq_ignore_ascii_case("localhost"),
         };
-        here || self.hosts.iter().any(|known| match known.strip_prefix('*') {
+        here || self.is_named(&host.to_ascii_lowercase())
+    }
+
+    /// Whether a host, in lower case, is one of the settings.
+    fn is_named(&self, host: &str) -> bool {
+        let name = without_port(host);
+        self.hosts.iter().any(|known| match known.strip_prefix('*') {
             Some("") => true,
             Some(suffix) => suffix.starts_with('.') && name.ends_with(suffix),
-            None => *known == host || known == name,
+            None => known == host || known == name,
         })
     }
 

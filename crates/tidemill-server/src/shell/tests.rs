@@ -183,6 +183,25 @@ async fn slow_clients_do_not_hold_a_connection() {
     until(async || bad.get("/metrics").await.0.contains("tidemill_http_connections 1\n")).await;
 }
 
+/// It begins anew with each request.
+#[tokio::test]
+async fn a_connection_in_use_outlives_the_time_for_a_head() {
+    let bad = Bad::start(|config| config.head_timeout = Duration::from_secs(2)).await;
+    let mut stream = bad.open("").await;
+    for request in 0..6 {
+        stream.write_all(b"GET /version HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !String::from_utf8_lossy(&answer).ends_with(crate::MLFLOW_VERSION) {
+            let read = stream.read_buf(&mut answer).await.unwrap();
+            assert!(read > 0, "request {request}: {}", String::from_utf8_lossy(&answer));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let begun = Instant::now();
+    rest(stream).await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "an idle connection is closed");
+}
+
 #[tokio::test]
 async fn bodies_are_bounded() {
     let bad = Bad::start(|config| config.json_limit = 1000).await;

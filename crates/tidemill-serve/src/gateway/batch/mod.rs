@@ -147,6 +147,18 @@ impl Lane {
             self.meter.batch(rows);
             return Ran { answer, inputs: Some(inputs), called: Some(begun) };
         }
+        // In a box, or the calls that are made at once would be as large.
+        Box::pin(self.wait(inputs, rows, params, deadline)).await
+    }
+
+    /// Answers a request in its turn.
+    async fn wait(
+        self: &Arc<Self>,
+        inputs: Vec<Tensor>,
+        rows: usize,
+        params: Option<Arc<str>>,
+        deadline: Instant,
+    ) -> Ran {
         let inputs = Arc::new(inputs);
         let mut called = None;
         let answer = match self.enqueue(Arc::clone(&inputs), rows, params, deadline) {

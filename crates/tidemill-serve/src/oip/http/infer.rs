@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::Response;
 use bytes::Bytes;
 
 use super::{HEAVY, answer, at_latest, failed, receive, run};
 use crate::inference_record::EVENT_TIME_HEADER;
-use crate::oip::headers::traceparent;
+use crate::oip::headers::{TRACEPARENT, traceparent};
 use crate::oip::http::models::Asked;
 use crate::oip::request::{self, Wishes};
 use crate::oip::response::{self, Encoded};
@@ -18,7 +18,7 @@ use crate::oip::{Packing, Shared, deadline, selected};
 use crate::{InferError, Request};
 
 /// Says how many bytes of a body with binary tensors are JSON, in both directions.
-const JSON_LENGTH: &str = "inference-header-content-length";
+const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
 pub(super) async fn infer(
     State(shared): State<Shared>,
@@ -45,7 +45,7 @@ where
         Err(error) => failed(&error),
     };
     if let Some(trace) = traceparent(headers) {
-        response.headers_mut().insert("traceparent", trace.clone());
+        response.headers_mut().insert(TRACEPARENT, trace.clone());
     }
     response
 }
@@ -106,12 +106,14 @@ fn length(value: &HeaderValue) -> Result<usize, InferError> {
 
 fn reply(encoded: Encoded, packing: Option<Packing>) -> Response {
     let kind = if encoded.json_length.is_some() { "application/octet-stream" } else { "application/json" };
-    let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, kind)], encoded.body).into_response();
+    let mut response = Response::new(Body::from(encoded.body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     if let Some(length) = encoded.json_length {
-        response.headers_mut().insert(JSON_LENGTH, HeaderValue::from(length));
+        headers.insert(JSON_LENGTH, HeaderValue::from(length));
     }
     if let Some(packing) = packing {
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(packing.name()));
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(packing.name()));
     }
     response
 }

@@ -5,6 +5,8 @@ mod infer;
 mod models;
 mod refused;
 
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -160,14 +162,13 @@ where
     if declared.is_some_and(|declared| declared > most as u64) {
         return Err(Received::TooLarge(most));
     }
-    let collected = Limited::new(body, most).collect().await.map_err(|error| {
+    let body = whole(Limited::new(body, most)).await.map_err(|error| {
         if error.is::<LengthLimitError>() {
             Received::TooLarge(most)
         } else {
             Received::Broken("the body broke off".to_owned())
         }
     })?;
-    let body = collected.to_bytes();
     let Some(encoding) = headers.get(header::CONTENT_ENCODING) else { return Ok(body) };
     let encoding = encoding.to_str().unwrap_or("?").to_owned();
     let heavy = body.len() >= HEAVY / 16;
@@ -179,6 +180,31 @@ where
         Err(Unreadable::Broken(encoding)) => Err(Received::Broken(format!("the body is not {encoding}"))),
     });
     unpacked.await.unwrap_or_else(|error| Err(Received::Broken(error.to_string())))
+}
+
+/// All pieces of a body. Most have one, which is taken as it is.
+async fn whole<B>(body: B) -> Result<Bytes, B::Error>
+where
+    B: HttpBody<Data = Bytes>,
+{
+    let mut body = pin!(body);
+    let (mut first, mut all) = (Bytes::new(), Vec::<u8>::new());
+    while let Some(frame) = body.frame().await {
+        // Trailers say nothing here.
+        let Ok(piece) = frame?.into_data() else { continue };
+        if first.is_empty() {
+            first = piece;
+        } else {
+            if all.is_empty() {
+                all.extend_from_slice(&first);
+            }
+            all.extend_from_slice(&piece);
+        }
+        if body.is_end_stream() {
+            break;
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.into() })
 }
 
 /// Runs work of the processor: here, or where it is much on a thread that answers no connections.
@@ -207,7 +233,12 @@ pub(crate) async fn answer(
     if deadline <= Instant::now() {
         return Err(late());
     }
-    match tokio::time::timeout_at(deadline.into(), inference.infer(request)).await {
+    let mut answer = inference.infer(request);
+    // Most are answered at once, and no timer is set for them.
+    if let Poll::Ready(answer) = futures::poll!(answer.as_mut()) {
+        return answer;
+    }
+    match tokio::time::timeout_at(deadline.into(), answer).await {
         Ok(answer) => answer,
         Err(_) => Err(late()),
     }
