@@ -38,12 +38,13 @@ const NAMED: usize = 20;
 
 /// Judges a window. False alarms are controlled over columns by the battery, and over windows by `lord`: a window is a discovery
 /// only where its p-value is below the level that all windows before it left. It is the least of the tests of columns, of the categories that
-/// appeared or vanished, and of the pairs of columns, times how many of these three there are.
+/// appeared or vanished, of the pairs of columns, and of the classifier, times how many of these four there are.
 pub(crate) fn judge(compared: &Compared, lord: &mut Lord, exposure: Exposure) -> Verdict {
     let battery = &compared.battery;
     let tested: Vec<f64> = battery.columns.iter().filter_map(|column| column.p_adjusted).collect();
     let pairs = battery.pairs.iter().map(|pair| pair.p_adjusted).reduce(f64::min);
-    let families = [tested.iter().copied().reduce(f64::min), battery.domain_p, pairs];
+    let told = battery.classifier.as_ref().and_then(|found| found.p);
+    let families = [tested.iter().copied().reduce(f64::min), battery.domain_p, pairs, told];
     let count = families.iter().flatten().count() as f64;
     let p = families.into_iter().flatten().reduce(f64::min).map(|least| (least * count).min(1.0));
     let level = lord.level();
@@ -62,7 +63,7 @@ pub(crate) fn judge(compared: &Compared, lord: &mut Lord, exposure: Exposure) ->
         .take(NAMED)
         .map(parted)
         .collect();
-    // Of a pair that parted neither column need have moved by itself.
+    // Of a pair that parted neither column need have moved by itself, nor of those that a classifier goes by.
     let share = if battery.joint_level == Level::Major { battery.joint_share } else { battery.major_share };
     let evidence = Evidence::Drift {
         against: compared.against.clone(),
@@ -94,7 +95,8 @@ pub(crate) fn judge(compared: &Compared, lord: &mut Lord, exposure: Exposure) ->
         Level::Minor | Level::None => (State::Ok, battery.reason.clone()),
     };
     let at_risk = if state == State::Broken { exposure.of_share(share) } else { None };
-    Verdict { value: Some(share), at_risk, evidence: Some(evidence), ..Verdict::of(state, why) }
+    let classifier = battery.classifier.clone();
+    Verdict { value: Some(share), at_risk, evidence: Some(evidence), classifier, ..Verdict::of(state, why) }
 }
 
 fn moved(column: &ColumnDrift) -> Moved {

@@ -36,5 +36,5 @@ pub use quality::{Calibration, Checked, Estimated, Labels, QualitySeen, measure,
 pub use releases::{AnsweredBy, Metrics, OverReleases, Relation, ReleaseMean, Releases, over_releases};
 pub use restate::{Again, Ago, Restated, Was, restate, turn};
 pub use tidemill_project::{Columns, Detector, Monitor, Receiver, Reference, StreamOf};
-pub use tidemill_stats::drift::Level;
+pub use tidemill_stats::drift::{DomainClassifier, Level};
 pub use verdict::{Evidence, Exposure, Moved, Parted, State, Verdict, Without};

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidemill_core::Timestamp;
 use tidemill_project::Detector;
+use tidemill_stats::drift::DomainClassifier;
 
 use crate::releases::AnsweredBy;
 use crate::restate::Restated;
@@ -61,6 +62,9 @@ pub struct Verdict {
     /// What it was before outcomes came that changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restated: Option<Restated>,
+    /// Of inputs that were compared, how well a classifier tells the window's rows from those of the reference, and by which columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classifier: Option<DomainClassifier>,
 }
 
 impl Verdict {
@@ -81,6 +85,7 @@ impl Verdict {
             evidence: None,
             counted: Vec::new(),
             restated: None,
+            classifier: None,
         }
     }
 }
@@ -99,8 +104,8 @@ pub enum Evidence {
         rows: u64,
         /// Share of columns that moved much, weighted by importance.
         major_share: f64,
-        /// p-value of the window: the smallest over columns, and over pairs of columns, after Benjamini and Hochberg's correction, times how
-        /// many families of tests there are.
+        /// p-value of the window: the smallest over columns, and over pairs of columns, after Benjamini and Hochberg's correction, and of the
+        /// classifier, times how many families of tests there are.
         p: Option<f64>,
         /// The level that p had to reach, from all windows before (LORD++).
         level: f64,

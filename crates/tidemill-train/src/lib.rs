@@ -8,6 +8,7 @@
 //! [`frame::Frame`] of features with a [`frame::Target`]; [`fit()`](fit::fit) splits, searches, trains and evaluates; the
 //! result is a [`model::TrainedModel`] that [`onnx::to_onnx`] writes out.
 
+pub mod domain;
 pub mod fit;
 pub mod frame;
 pub mod gbdt;

@@ -18,7 +18,7 @@ use tidemill_core::Progress;
 pub use tidemill_stats::drift::{ColumnDrift, DomainClassifier, Level, Rules, TestKind, Verdict};
 use tidemill_stats::drift::{Measured, Pair, Sampled, judge};
 
-pub use self::joint::{Samples, samples};
+pub use self::joint::{Samples, sampled_rows, samples};
 use crate::{ColumnType, Error, Profile, SchemaDiff, SchemaField, Table};
 
 /// What is compared, and how it is judged.
@@ -38,7 +38,8 @@ pub struct DriftOptions {
     pub pairs: bool,
     /// Whether pairs of columns, those of categories among them, are compared by the samples of rows that two profiles have.
     pub sampled: bool,
-    /// How well a classifier tells rows of the two sides apart, where somebody trained one; [`samples`] are what it takes.
+    /// How well a classifier tells rows of the two sides apart, where somebody trained one; [`samples`] are what it takes, or
+    /// [`sampled_rows`] of profiles.
     pub classifier: Option<DomainClassifier>,
     /// Bytes of values held at a time while rows are compared.
     pub memory: usize,
@@ -182,7 +183,7 @@ fn decide(measured: Vec<Measured>, found: &[FoundPair], options: &DriftOptions) 
             }),
         })
         .collect();
-    judge(measured, &pairs, options.classifier, &options.rules)
+    judge(measured, &pairs, options.classifier.clone(), &options.rules)
 }
 
 /// The columns to compare, and those left out.

@@ -7,7 +7,15 @@ use super::{Chosen, DriftOptions, FoundPair, FoundSample, Role};
 use crate::Profile;
 
 /// Most columns whose pairs are looked at: those that matter most to the model. Their pairs are a tenth of a second's work.
-const MOST: usize = 40;
+pub(super) const MOST: usize = 40;
+
+/// The columns in the order of what they matter to the model.
+pub(super) fn by_importance<'a>(chosen: &'a [Chosen], options: &DriftOptions) -> Vec<&'a Chosen> {
+    let mut columns: Vec<&Chosen> = chosen.iter().collect();
+    let importance = |column: &Chosen| options.importance.get(&column.name).copied().unwrap_or(0.0);
+    columns.sort_by(|a, b| importance(b).total_cmp(&importance(a)));
+    columns
+}
 
 /// The associations of all columns that both samples have.
 pub(super) fn pairs(
@@ -16,10 +24,7 @@ pub(super) fn pairs(
     chosen: &[Chosen],
     options: &DriftOptions,
 ) -> Vec<FoundPair> {
-    let mut columns: Vec<&Chosen> = chosen.iter().collect();
-    let importance = |column: &Chosen| options.importance.get(&column.name).copied().unwrap_or(0.0);
-    columns.sort_by(|a, b| importance(b).total_cmp(&importance(a)));
-    let beside: Vec<(&str, Beside)> = columns
+    let beside: Vec<(&str, Beside)> = by_importance(chosen, options)
         .into_iter()
         .filter_map(|column| {
             let name = column.name.as_str();

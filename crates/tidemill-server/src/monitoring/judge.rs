@@ -21,6 +21,7 @@ use super::restate::rests_on;
 use super::rows::{Rows, Wanted};
 use super::scan::{Key, blocking, read_rows, stretches};
 use super::spans::Spans;
+use super::told::told_apart;
 
 /// Windows among which the model that answered last is looked for.
 const LAST: usize = 50;
@@ -124,7 +125,7 @@ pub(super) async fn judge_windows(
             {
                 sources.last.insert(watch.id.clone(), (window.from, profile.clone()));
             }
-            let look = Look {
+            let mut look = Look {
                 window: *window,
                 rows: seen_rows,
                 profile: profile.map(|(profile, _)| profile),
@@ -133,9 +134,13 @@ pub(super) async fn judge_windows(
                 hidden: &hidden,
                 secret: &secret,
                 dataset,
+                classifier: None,
                 estimated,
                 is_dated: now.is_dated,
             };
+            if let Some(samples) = look.samples(watch) {
+                look.classifier = told_apart(samples).await?;
+            }
             let costs = declaration.objective.as_ref().and_then(|objective| objective.costs.as_ref());
             let seen = look.see(watch, costs);
             let predictions = seen_rows.map_or(0, Rows::predictions);

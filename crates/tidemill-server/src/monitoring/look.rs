@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidemill_core::Timestamp;
 use tidemill_core::declare::Costs;
 use tidemill_data::Profile;
-use tidemill_data::drift::{DriftOptions, Rules, between_profiles};
+use tidemill_data::drift::{DomainClassifier, DriftOptions, Rules, Samples, between_profiles, sampled_rows};
 use tidemill_monitor::window::Window;
 use tidemill_monitor::{
     Columns, Compared, Kind, Monitor, QualitySeen, Reference as Against, Seen, Side, StaleSeen, Watch,
@@ -31,10 +31,31 @@ pub(super) struct Look<'a> {
     pub(super) secret: &'a [String],
     /// The profile of the dataset that the monitor compares with, or why there is none.
     pub(super) dataset: Option<Result<Arc<Profile>, String>>,
+    /// How well the window's rows are told from those that it is compared with; [`Look::samples`] are what that is learned from.
+    pub(super) classifier: Option<DomainClassifier>,
     /// The figure that was estimated before labels came.
     pub(super) estimated: Option<f64>,
     /// Whether the time of predictions is one that requests say.
     pub(super) is_dated: bool,
+}
+
+/// A window beside what it is compared with.
+struct Comparison<'a> {
+    reference: &'a Profile,
+    current: &'a Profile,
+    /// What it is compared with, in words.
+    against: String,
+    /// Inputs that the log hides and that cannot be compared.
+    hidden: Vec<String>,
+    options: DriftOptions,
+}
+
+/// The columns that a monitor names; none where it means all features.
+fn listed(columns: &Columns) -> Option<Vec<String>> {
+    match columns {
+        Columns::Word(_) => None,
+        Columns::List(columns) => Some(columns.clone()),
+    }
 }
 
 impl Look<'_> {
@@ -47,11 +68,7 @@ impl Look<'_> {
             }
             Kind::Monitor(Monitor::Stale(_)) => Seen::Stale(self.age()),
             Kind::Monitor(Monitor::Drift(rule)) => {
-                let columns = match &rule.columns {
-                    Columns::Word(_) => None,
-                    Columns::List(columns) => Some(columns.clone()),
-                };
-                self.drift(Side::Inputs, &rule.against, columns, rule.share)
+                self.drift(Side::Inputs, &rule.against, listed(&rule.columns), rule.share)
             }
             Kind::Monitor(Monitor::PredictionDrift(rule)) => {
                 self.drift(Side::Predictions, &rule.against, None, None)
@@ -106,17 +123,32 @@ impl Look<'_> {
         StaleSeen { model: self.reference.name.clone(), age: begin.map(age) }
     }
 
-    fn drift(self, side: Side, with: &Against, columns: Option<Vec<String>>, share: Option<f64>) -> Seen {
+    /// Rows of what the window is compared with and of the window, for a classifier that tells them apart; of monitors that compare no
+    /// inputs there are none, nor where one side has no sample.
+    pub(super) fn samples(&self, watch: &Watch) -> Option<Samples> {
+        let Kind::Monitor(Monitor::Drift(rule)) = &watch.kind else { return None };
+        let found = self.comparison(Side::Inputs, &rule.against, listed(&rule.columns), rule.share).ok()?;
+        sampled_rows(found.reference, found.current, &found.options).ok().flatten()
+    }
+
+    /// What a window is compared with, and how; or why it cannot be.
+    fn comparison(
+        &self,
+        side: Side,
+        with: &Against,
+        columns: Option<Vec<String>>,
+        share: Option<f64>,
+    ) -> Result<Comparison<'_>, String> {
         let is_previous = *with == Against::Previous;
         let name = &self.reference.name;
         let Some(current) = self.profile else {
-            return Seen::Nothing("the window holds no records".to_owned());
+            return Err("the window holds no records".to_owned());
         };
         let found = match (with, side) {
             (Against::Previous, _) => (self.before.as_ref(), "the window before".to_owned()),
             (Against::Dataset(name), _) => match &self.dataset {
                 Some(Ok(profile)) => (Some(&**profile), format!("the dataset {name}")),
-                Some(Err(why)) => return Seen::Nothing(why.clone()),
+                Some(Err(why)) => return Err(why.clone()),
                 None => (None, format!("the dataset {name}")),
             },
             (Against::Training, Side::Inputs) => {
@@ -132,14 +164,13 @@ impl Look<'_> {
                 Side::Inputs => "`against: previous` or `against: DATASET@VERSION`",
                 Side::Predictions => "`against: previous`",
             };
-            return Seen::Nothing(match with {
+            return Err(match with {
                 Against::Previous => "there is no window before it".to_owned(),
                 _ => format!(
                     "{name} says nothing of {against}: models that `train` steps make do, for others declare {hint}"
                 ),
             });
         };
-        let is_dataset = matches!(with, Against::Dataset(_));
         let answers = [SCORE.to_owned(), LABEL.to_owned()];
         let (columns, mut skip) = match side {
             Side::Predictions => (Some(answers.to_vec()), Vec::new()),
@@ -150,7 +181,7 @@ impl Look<'_> {
         skip.extend(hidden.iter().chain(self.secret).cloned());
         // Only what both sides can have; others are told as skipped.
         let known = |column: &String| reference.columns().any(|name| name == column);
-        let columns = columns.map(|columns| columns.into_iter().filter(known).collect::<Vec<_>>());
+        let columns = columns.map(|columns| columns.into_iter().filter(known).collect());
         let options = DriftOptions {
             rules: Rules { major_share: share.unwrap_or(0.0), ..Rules::default() },
             columns,
@@ -163,8 +194,21 @@ impl Look<'_> {
             pairs: false,
             // Of answers there is one score or class.
             sampled: side == Side::Inputs,
+            classifier: self.classifier.clone().filter(|_| side == Side::Inputs),
             ..DriftOptions::default()
         };
+        Ok(Comparison { reference, current, against, hidden, options })
+    }
+
+    fn drift(self, side: Side, with: &Against, columns: Option<Vec<String>>, share: Option<f64>) -> Seen {
+        let found = match self.comparison(side, with, columns, share) {
+            Ok(found) => found,
+            Err(why) => return Seen::Nothing(why),
+        };
+        let Comparison { reference, current, against, hidden, options } = found;
+        let is_dataset = matches!(with, Against::Dataset(_));
+        let is_answer = |column: &String| [SCORE, LABEL].contains(&column.as_str());
+        let known = |column: &String| reference.columns().any(|name| name == column);
         match between_profiles(reference, current, &options) {
             Err(error) => Seen::Nothing(error.to_string()),
             Ok(report) => Seen::Drift(Compared {
@@ -175,7 +219,7 @@ impl Look<'_> {
                 skipped: report
                     .skipped
                     .into_iter()
-                    .filter(|skipped| !answers.contains(&skipped.column))
+                    .filter(|skipped| !is_answer(&skipped.column))
                     // A dataset has columns that the model never sees.
                     .filter(|skipped| !is_dataset || current.columns().any(|name| name == skipped.column))
                     .filter(|skipped| {
@@ -232,6 +276,7 @@ mod tests {
                 hidden: &[],
                 secret: &[],
                 dataset,
+                classifier: None,
                 estimated: None,
                 is_dated: false,
             };
@@ -294,6 +339,7 @@ mod tests {
                 hidden: &[],
                 secret,
                 dataset: None,
+                classifier: None,
                 estimated: None,
                 is_dated: false,
             };
@@ -346,6 +392,7 @@ mod tests {
                 hidden,
                 secret: &["kind".to_owned()],
                 dataset: None,
+                classifier: None,
                 estimated: None,
                 is_dated: false,
             };

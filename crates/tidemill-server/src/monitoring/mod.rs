@@ -22,6 +22,7 @@ mod scan;
 mod spans;
 mod standing;
 mod stream;
+mod told;
 
 pub use backtest::{Backtest, Fired, backtest};
 pub use declare::{declarations, declare};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::categorical::largest_chance;
 use crate::correlation::{CorrelationChange, correlation_change};
-use crate::drift::{ColumnDrift, Family, Level, Measured, Rules, TestKind, reason};
+use crate::drift::{ColumnDrift, DomainClassifier, Family, Level, Measured, Rules, TestKind, reason};
 use crate::multiple::{benjamini_hochberg, bonferroni, rejection_limit};
 
 /// The correlation of two columns on both sides.
@@ -62,17 +62,6 @@ impl PairDrift {
     }
 }
 
-/// How well a classifier tells the two sides apart, as the caller trained it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DomainClassifier {
-    /// Area under its curve on rows that it was not trained on; one half when the sides are alike.
-    pub auc: f64,
-    /// Lower end of the interval of the area.
-    pub lower: f64,
-    /// Upper end.
-    pub upper: f64,
-}
-
 /// What a table comes to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -84,7 +73,8 @@ pub struct Verdict {
     pub joint_level: Level,
     /// Importance-weighted share of major columns among those judged.
     pub major_share: f64,
-    /// The same with the columns of major pairs; a pair is major for the table only where this reaches what `rules.major_share` asks for.
+    /// The same with the columns of major pairs and those that the classifier tells the sides apart by; these are major for the table only
+    /// where this reaches what `rules.major_share` asks for.
     #[serde(default)]
     pub joint_share: f64,
     /// The least chance of a category that is new or gone, times how many could have been (Bonferroni); nothing where none is.
@@ -124,7 +114,11 @@ pub fn judge(
         b.level.cmp(&a.level).then(weight(b).total_cmp(&weight(a))).then(a.name.cmp(&b.name))
     });
     let pairs = judge_pairs(pairs, rules);
-    let (major_share, joint_share) = (share_of_major(&columns, &[]), share_of_major(&columns, &pairs));
+    let from_classifier = classifier.as_ref().map_or(Level::NotJudged, |found| found.level(rules));
+    let told = classifier.as_ref().filter(|_| from_classifier == Level::Major);
+    let told: &[String] = told.map_or(&[], |found| found.columns.as_slice());
+    let (major_share, joint_share) =
+        (share_of_major(&columns, &[], &[]), share_of_major(&columns, &pairs, told));
     // What is major is so for the table only where enough of what matters to the model is.
     let for_table = |level: Level, share: f64| match level {
         Level::Major if share <= 0.0 || share < rules.major_share => Level::Minor,
@@ -133,15 +127,9 @@ pub fn judge(
     let columns_level =
         for_table(columns.first().map_or(Level::NotJudged, |column| column.level), major_share);
     let from_pairs = for_table(pairs.first().map_or(Level::NotJudged, |pair| pair.level), joint_share);
-    let from_classifier = classifier.map_or(Level::NotJudged, |found| {
-        if found.lower > rules.floors.classifier {
-            Level::Major
-        } else if found.lower > 0.5 {
-            Level::Minor
-        } else {
-            Level::None
-        }
-    });
+    // Where nobody says by which columns, there is nothing to weigh.
+    let from_classifier =
+        if told.is_empty() { from_classifier } else { for_table(from_classifier, joint_share) };
     let joint_level = from_pairs.max(from_classifier);
     let mut verdict = Verdict {
         level: columns_level.max(joint_level),
@@ -155,7 +143,7 @@ pub fn judge(
         classifier,
         reason: String::new(),
     };
-    verdict.reason = reason::of_table(&verdict);
+    verdict.reason = reason::of_table(&verdict, rules);
     verdict
 }
 
@@ -280,18 +268,20 @@ fn column(mut measured: Measured, correction: Correction, importance: f64, colum
     }
 }
 
-/// The share of importance of the columns that are major, alone or in one of these pairs. Columns of pairs that were not compared themselves
-/// are all that is known.
-fn share_of_major(columns: &[ColumnDrift], pairs: &[PairDrift]) -> f64 {
+/// The share of importance of the columns that are major, alone, in one of these pairs, or as those that a classifier tells the sides apart
+/// by. Columns of pairs that were not compared themselves are all that is known.
+fn share_of_major(columns: &[ColumnDrift], pairs: &[PairDrift], told: &[String]) -> f64 {
     let major: Vec<&PairDrift> = pairs.iter().filter(|pair| pair.level == Level::Major).collect();
     let is_in = |pair: &PairDrift, name: &str| pair.columns.0 == name || pair.columns.1 == name;
     let is_known = |pair: &&PairDrift| columns.iter().any(|column| is_in(pair, &column.name));
     if !major.is_empty() && !major.iter().any(is_known) {
         return 1.0;
     }
-    let parts = columns
-        .iter()
-        .filter(|column| column.level == Level::Major || major.iter().any(|pair| is_in(pair, &column.name)));
+    let parts = columns.iter().filter(|column| {
+        column.level == Level::Major
+            || told.contains(&column.name)
+            || major.iter().any(|pair| is_in(pair, &column.name))
+    });
     // The sum of nothing is minus zero.
     parts.map(|column| column.importance).sum::<f64>().abs()
 }

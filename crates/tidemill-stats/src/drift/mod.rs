@@ -8,12 +8,14 @@ mod judge;
 mod measure;
 mod reason;
 mod text;
+mod told;
 
 use serde::{Deserialize, Serialize};
 
-pub use judge::{DomainClassifier, Pair, PairDrift, Sampled, Verdict, judge};
+pub use judge::{Pair, PairDrift, Sampled, Verdict, judge};
 pub use measure::{CategoricalFigures, Figures, Measured, NumericFigures, Tail, measure};
 pub use text::{NewWords, TextFigures, Texts, WordCounts, measure_text};
+pub use told::{Answered, DomainClassifier, told_apart};
 
 use crate::categorical::DomainRule;
 use crate::sample::{Moments, Sample};
@@ -24,7 +26,7 @@ use crate::sample::{Moments, Sample};
 pub struct Rules {
     /// False discovery rate over columns, and the false-alarm rate of a table without drift.
     pub alpha: f64,
-    /// False discovery rate over pairs of columns whose correlation is compared.
+    /// False discovery rate over pairs of columns whose correlation is compared, and level of a classifier that tells the sides apart.
     pub pair_alpha: f64,
     /// Least number of non-missing rows a side for tests of values, and of rows for the test of missing values.
     pub min_rows: f64,

@@ -1,7 +1,7 @@
 //! The reasons of verdicts in words.
 
 use crate::categorical::DomainKind;
-use crate::drift::{Level, Measured, PairDrift, Test, TestKind, Verdict};
+use crate::drift::{Level, Measured, PairDrift, Rules, Test, TestKind, Verdict};
 
 /// Why a column has its level.
 pub(super) fn of_column(measured: &Measured, level: Level, adjusted: Option<f64>, columns: usize) -> String {
@@ -40,7 +40,7 @@ pub(super) fn of_column(measured: &Measured, level: Level, adjusted: Option<f64>
 }
 
 /// Why a table has its level.
-pub(super) fn of_table(verdict: &Verdict) -> String {
+pub(super) fn of_table(verdict: &Verdict, rules: &Rules) -> String {
     let count = |level| verdict.columns.iter().filter(|column| column.level == level).count();
     let (major, minor) = (count(Level::Major), count(Level::Minor));
     let judged = verdict.columns.len() - count(Level::NotJudged);
@@ -62,12 +62,13 @@ pub(super) fn of_table(verdict: &Verdict) -> String {
     if let Some(pair) = verdict.pairs.first().filter(|pair| pair.level >= Level::Minor) {
         parts.push(of_pair(pair));
     }
-    if let Some(found) = verdict.classifier.filter(|found| found.lower > 0.5) {
+    if let Some(found) = verdict.classifier.as_ref().filter(|found| found.level(rules) > Level::None) {
         parts.push(format!(
-            "a classifier tells the sides apart with an area of {} ({} to {}) under its curve",
+            "a classifier tells the sides apart with an area of {} ({} to {}) under its curve{}",
             figure(found.auc),
             figure(found.lower),
-            figure(found.upper)
+            figure(found.upper),
+            told_by(&found.columns)
         ));
     }
     if !parts.is_empty() {
@@ -77,6 +78,20 @@ pub(super) fn of_table(verdict: &Verdict) -> String {
         return "no column has enough rows to be judged".to_owned();
     }
     format!("no drift in {}", plural(judged, "column"))
+}
+
+/// Columns that are named one by one.
+const NAMED: usize = 4;
+
+/// The columns that a classifier tells the sides apart by.
+fn told_by(columns: &[String]) -> String {
+    let named: Vec<String> = columns.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+    match (named.split_last(), columns.len().saturating_sub(NAMED)) {
+        (None, _) => String::new(),
+        (Some(_), more @ 1..) => format!(", by {} and {more} more", named.join(", ")),
+        (Some((last, [])), 0) => format!(", by {last}"),
+        (Some((last, others)), 0) => format!(", by {} and {last}", others.join(", ")),
+    }
 }
 
 /// What became of a pair of columns.
@@ -196,6 +211,20 @@ fn plural(count: usize, word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_are_named_in_a_sentence() {
+        let names = ["a", "b", "c", "d", "e", "f"].map(str::to_owned);
+        for (count, expected) in [
+            (0, ""),
+            (1, ", by `a`"),
+            (2, ", by `a` and `b`"),
+            (4, ", by `a`, `b`, `c` and `d`"),
+            (6, ", by `a`, `b`, `c`, `d` and 2 more"),
+        ] {
+            assert_eq!(told_by(&names[..count]), expected);
+        }
+    }
 
     #[test]
     fn numbers_are_short() {

@@ -19,13 +19,43 @@ pub struct MannWhitney {
 
 /// Mann and Whitney's test. `None` if a side is empty. Samples must be exact.
 pub fn mann_whitney(first: Sample<'_>, second: Sample<'_>) -> Option<MannWhitney> {
+    let Ranked { statistic, pairs, variance, has_ties, .. } = ranked(first, second)?;
+    let (n, m) = (first.values().len(), second.values().len());
+    let larger = statistic.max(pairs - statistic);
+    let p = if !has_ties && n.min(m) <= 8 && n.max(m) <= 1_000 {
+        exact(n, m, larger as usize)
+    } else if variance > 0.0 {
+        2.0 * normal_above((larger - pairs / 2.0 - 0.5) / variance.sqrt())
+    } else {
+        1.0
+    };
+    Some(MannWhitney { statistic, larger_share: statistic / pairs, p: p.clamp(0.0, 1.0) })
+}
+
+/// The ranks of two samples among each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ranked {
+    /// U of the first sample.
+    pub(crate) statistic: f64,
+    /// How many pairs of a value of either side there are.
+    pub(crate) pairs: f64,
+    /// Variance of the statistic where both sides are alike, corrected for ties.
+    pub(crate) variance: f64,
+    /// Whether a value comes more than once.
+    has_ties: bool,
+    /// Share of all values that the most frequent one has.
+    pub(crate) tied: f64,
+}
+
+/// Ranks two samples in one walk. `None` if a side is empty. Samples must be exact.
+pub(crate) fn ranked(first: Sample<'_>, second: Sample<'_>) -> Option<Ranked> {
     let (a, b) = (first.values(), second.values());
     if a.is_empty() || b.is_empty() {
         return None;
     }
     let (n, m) = (a.len() as f64, b.len() as f64);
     let (mut i, mut j) = (0, 0);
-    let (mut doubled, mut tie_sum) = (0_u128, 0.0);
+    let (mut doubled, mut tie_sum, mut most) = (0_u128, 0.0, 0.0_f64);
     while i < a.len() || j < b.len() {
         let value = match (a.get(i), b.get(j)) {
             (Some(x), Some(y)) => x.min(*y),
@@ -44,17 +74,16 @@ pub fn mann_whitney(first: Sample<'_>, second: Sample<'_>) -> Option<MannWhitney
         doubled += in_a as u128 * (2 * start_j as u128 + in_b as u128);
         let tied = (in_a + in_b) as f64;
         tie_sum += tied * (tied * tied - 1.0);
+        most = most.max(tied);
     }
-    let statistic = doubled as f64 / 2.0;
-    let larger = statistic.max(n * m - statistic);
-    let p = if tie_sum == 0.0 && a.len().min(b.len()) <= 8 && a.len().max(b.len()) <= 1_000 {
-        exact(a.len(), b.len(), larger as usize)
-    } else {
-        let total = n + m;
-        let spread = n * m / 12.0 * (total + 1.0 - tie_sum / (total * (total - 1.0)));
-        if spread > 0.0 { 2.0 * normal_above((larger - n * m / 2.0 - 0.5) / spread.sqrt()) } else { 1.0 }
-    };
-    Some(MannWhitney { statistic, larger_share: statistic / (n * m), p: p.clamp(0.0, 1.0) })
+    let total = n + m;
+    Some(Ranked {
+        statistic: doubled as f64 / 2.0,
+        pairs: n * m,
+        variance: n * m / 12.0 * (total + 1.0 - tie_sum / (total * (total - 1.0))),
+        has_ties: tie_sum > 0.0,
+        tied: most / total,
+    })
 }
 
 /// 2·P(U ≥ `u`): coefficients of the Gaussian binomial (n+m choose n), built factor by factor.

@@ -8,6 +8,7 @@ mod location;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use location::ranked;
 pub use location::{MannWhitney, Welch, mann_whitney, welch};
 
 use crate::sample::Sample;

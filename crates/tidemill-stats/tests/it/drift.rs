@@ -2,7 +2,8 @@
 
 use serde_json::json;
 use tidemill_stats::drift::{
-    Column, DomainClassifier, Family, Level, Pair, Rules, TestKind, Values, Verdict, compare, judge, measure,
+    Answered, Column, DomainClassifier, Family, Level, Pair, Rules, TestKind, Values, Verdict, compare,
+    judge, measure, told_apart,
 };
 use tidemill_stats::sample::{Sample, sorted};
 
@@ -277,8 +278,78 @@ fn joint_shifts_have_a_level_of_their_own() {
     let lost = judge(still(), &[pair(0.1)], None, &rules);
     assert_eq!(lost.reason, "the correlation of `a` and `b` went from 0.7 to 0.1");
     assert_eq!(levels(lost), (Level::None, Level::Major, Level::Major));
-    let told = |lower| judge(still(), &[], Some(DomainClassifier { auc: 0.6, lower, upper: 0.65 }), &rules);
+    let told = |lower| judge(still(), &[], Some(classifier(lower, &[])), &rules);
     assert_eq!([0.49, 0.52, 0.56].map(|lower| told(lower).level), [Level::None, Level::Minor, Level::Major]);
+}
+
+fn classifier(lower: f64, columns: &[&str]) -> DomainClassifier {
+    let columns = columns.iter().map(|name| (*name).to_owned()).collect();
+    DomainClassifier { auc: 0.6, lower, upper: 0.65, p: Some(1e-6), columns }
+}
+
+#[test]
+fn a_classifier_counts_by_what_its_columns_matter() {
+    let values = sorted(normals(1_000, 0.0, 0.0, 1));
+    let told = |columns: &[&str], importance: [f64; 3], share: f64| {
+        let rules = Rules { major_share: share, ..Rules::default() };
+        let measured = ["a", "b", "c"].into_iter().zip(importance).map(|(name, importance)| {
+            let column = numeric(name, &values, &values, (0, 0));
+            measure(&Column { importance: Some(importance), ..column }, &rules)
+        });
+        judge(measured.collect(), &[], Some(classifier(0.56, columns)), &rules)
+    };
+    let found = told(&["c", "a"], [1.0, 2.0, 1.0], 0.5);
+    assert_eq!((found.level, found.major_share, found.joint_share), (Level::Major, 0.0, 0.5));
+    let expected = "a classifier tells the sides apart with an area of 0.6 (0.56 to 0.65) under its curve, by `c` and `a`";
+    assert_eq!(found.reason, expected);
+    assert_eq!(told(&["c", "a"], [1.0, 2.0, 1.0], 0.6).level, Level::Minor);
+    // The model uses none of them; and where nobody says which they are, there is nothing to weigh.
+    assert_eq!(told(&["a"], [0.0, 1.0, 1.0], 0.0).level, Level::Minor);
+    assert_eq!(told(&[], [1.0, 1.0, 1.0], 0.5).level, Level::Major);
+}
+
+/// Areas and p-values of answered parts beside scikit-learn's and scipy's.
+#[test]
+fn what_a_classifier_tells_is_what_others_tell_of_its_scores() {
+    let script = r"
+import numpy as np
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+weights = np.sqrt([part['learned'] for part in data])
+areas, z, degrees = [], [], 0
+for part in data:
+    y, s = np.array(part['is_current']), np.array(part['scores'])
+    areas.append(roc_auc_score(y, s))
+    u = stats.mannwhitneyu(s[y], s[~y], alternative='greater', use_continuity=False, method='asymptotic')
+    z.append(stats.norm.isf(u.pvalue))
+    most = np.unique(s, return_counts=True)[1].max()
+    degrees += min(y.sum(), (~y).sum()) * (1 - most / len(s)) - 1
+answer = {'auc': np.average(areas, weights=weights), 'p': stats.t.sf(weights @ z / np.sqrt(weights @ weights), degrees)}
+";
+    let drawn = [normals(300, 0.0, 0.25, 41), normals(250, 0.0, 0.0, 42), normals(220, 0.0, 1.0, 43)];
+    let parts: Vec<(Vec<bool>, Vec<f64>, usize)> = drawn
+        .into_iter()
+        .zip([100, 400, 800])
+        .map(|(scores, learned)| {
+            let is_current: Vec<bool> = (0..scores.len()).map(|row| row % 3 == 0).collect();
+            let scores =
+                scores.iter().zip(&is_current).map(|(score, is)| score + if *is { 0.25 } else { 0.0 });
+            (is_current.clone(), scores.collect(), learned)
+        })
+        .collect();
+    let answered: Vec<Answered<'_>> = parts
+        .iter()
+        .map(|(is_current, scores, learned)| Answered { is_current, scores, learned: *learned })
+        .collect();
+    let found = told_apart(&answered).unwrap();
+    let data: Vec<_> = parts
+        .iter()
+        .map(|(is_current, scores, learned)| json!({"is_current": is_current, "scores": scores, "learned": learned}))
+        .collect();
+    let expected = python(script, &json!(data));
+    close(found.auc, &expected["auc"], "area");
+    close(found.p, &expected["p"], "p");
+    assert!(found.p.is_some_and(|p| (1e-9..0.05).contains(&p)), "{found:?}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use crate::fixture::Project;
 
 const PROJECT: &str = "
@@ -105,6 +107,7 @@ fn a_shift_that_only_columns_together_show_is_found() {
     let classifier = &same["report"]["verdict"]["classifier"];
     let auc = classifier["auc"].as_f64().unwrap();
     assert!((0.45..0.55).contains(&auc) && classifier["lower"].as_f64().unwrap() < 0.5, "{classifier}");
+    assert!(classifier["p"].as_f64().unwrap() > 0.005, "{classifier}");
     let said = project.run(&["data", "drift", "before.csv", "after.csv", "--json"]).fails(1, &[]).json();
     let verdict = &said["report"]["verdict"];
     assert_eq!(
@@ -116,6 +119,11 @@ fn a_shift_that_only_columns_together_show_is_found() {
     // Of a pair in the order x → y three of four are where one of four was: the best area is 0.78.
     let auc = verdict["classifier"]["auc"].as_f64().unwrap();
     assert!((0.7..0.82).contains(&auc), "{verdict}");
+    let mut columns: Vec<&str> =
+        verdict["classifier"]["columns"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    columns.sort_unstable();
+    assert_eq!(columns, ["x", "y"], "{verdict}");
+    assert!(verdict["classifier"]["p"].as_f64().unwrap() < 1e-9, "{verdict}");
     project
         .run(&["data", "drift", "before.csv", "after.csv"])
         .fails(1, &[])

@@ -107,6 +107,10 @@ fn a_known_shift_fires_names_its_column_and_is_over_also_when_the_server_is_kill
         "{drift}"
     );
     assert!(drift["last"]["verdict"]["why"].as_str().unwrap().contains("carrier"), "{drift}");
+    // A classifier that learned from the sampled rows of both tells them apart by the same column.
+    let apart = &drift["last"]["verdict"]["classifier"];
+    assert_eq!(apart["columns"][0], "carrier", "{drift}");
+    assert!(apart["lower"].as_f64().unwrap() > 0.55 && apart["p"].as_f64().unwrap() < 1e-6, "{drift}");
     assert!(drift["last"]["verdict"]["at_risk"].as_f64().is_some_and(|money| money > 0.0), "{drift}");
     // One version answered: nothing is said over releases, and that is said.
     let kpi = of(&firing, "kpi:missed_connection_cost");
