@@ -37,5 +37,5 @@ pub use ledger::{Ledger, LedgerPlace, Written, record_in_words, recorded};
 pub use quarantine::{Lift, Lifted, lift_quarantine, quarantines, word_ends};
 pub use recent::{Asked, Recent, recent};
 pub use step::{plan_of, state_of};
-pub use tested::Required;
+pub use tested::{MODEL_TESTS, Required};
 pub(crate) use traffic::arm_name;

@@ -8,7 +8,7 @@ use tidemill_registry::{Code, Error};
 use super::fence::recorded;
 
 /// Under this name a release has the results of its model's tests.
-const MODEL: &str = "model tests";
+pub const MODEL_TESTS: &str = "model tests";
 /// Runs of runs that are looked at: a training is a part of its pipeline's run, which may be a part of a search.
 const DEEPEST: usize = 3;
 /// So many of the newest tests are looked through for those of a model.
@@ -165,7 +165,7 @@ pub(super) async fn origin(db: &Db, of: &ModelVersion, required: &Required) -> R
         ));
     }
     if let Some(evidence) = results.filter(|_| facts.is_some()).and_then(|results| results.evidence) {
-        origin.evidence.push((MODEL.to_owned(), evidence));
+        origin.evidence.push((MODEL_TESTS.to_owned(), evidence));
     }
     // Data are checked before a run; what somebody checks while it goes on may be other data.
     let end = origin.started.or(created);

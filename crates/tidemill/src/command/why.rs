@@ -4,11 +4,13 @@
 
 pub(crate) mod data;
 mod delivered;
+mod tested;
 
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 use tidemill_core::{Event, EventKind, RunId, Timestamp};
+use tidemill_db::delivery::Release;
 use tidemill_db::models::ModelVersion;
 use tidemill_db::{EventFilter, Order};
 
@@ -16,11 +18,14 @@ use super::log::describe;
 use crate::app::App;
 use crate::failure::Failure;
 use crate::output::{Align, FAINT, STRONG, Table, duration};
+use tested::Made;
 
 /// The longest chain of causes, and of runs inside of runs, that is followed.
 const CHAIN: usize = 64;
 /// How many events are read at once.
 const PAGE: usize = 500;
+/// The most releases of a model that are looked through.
+const RELEASES: usize = 10_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct Why {
@@ -76,8 +81,9 @@ impl Part {
 pub(crate) fn run(args: &Why, app: &App<'_>) -> anyhow::Result<()> {
     let version = find(&args.version, app)?;
     let mut chain = Chain { app, links: Vec::new() };
-    chain.made(&version)?;
-    chain.delivered(&version)?;
+    let releases = chain.releases(&version)?;
+    chain.made(&version, &releases)?;
+    chain.delivered(&version, &releases)?;
     let Chain { links, .. } = chain;
     let console = app.console;
     if console.json() {
@@ -171,13 +177,26 @@ impl Chain<'_, '_> {
         Ok(found)
     }
 
+    /// The releases of the version, oldest first.
+    fn releases(&self, version: &ModelVersion) -> anyhow::Result<Vec<Release>> {
+        let mut releases = self.app.block(self.app.db()?.releases(Some(&version.model), None, RELEASES))?;
+        releases.retain(|release| release.version == version.version);
+        releases.reverse();
+        Ok(releases)
+    }
+
     /// What led to the version: cause, data, run, tests.
-    fn made(&mut self, version: &ModelVersion) -> anyhow::Result<()> {
+    fn made(&mut self, version: &ModelVersion, releases: &[Release]) -> anyhow::Result<()> {
         let subject = format!("model:{}", version.model);
         let created = self.events(&subject, Some("version.created"))?.into_iter().rev().find(
             |event| matches!(&event.kind, EventKind::VersionCreated { version: of, .. } if *of == version.version),
         );
-        match self.pipeline_run(version)? {
+        let content = created.as_ref().and_then(|event| match &event.kind {
+            EventKind::VersionCreated { facts, .. } => facts.as_ref()?.content,
+            _ => None,
+        });
+        let (origin, runs) = self.origin(version)?;
+        match origin {
             Origin::Pipeline(started) => self.pipeline(&started)?,
             Origin::Tracked(event) => {
                 let what = format!("{}, by {}; no pipeline of Tidemill", describe(&event), event.actor.name);
@@ -188,6 +207,7 @@ impl Chain<'_, '_> {
                 self.fact(Part::Run, version.created_at, what);
             }
         }
+        self.tested(version, &Made { runs, content }, releases)?;
         match created {
             Some(event) => {
                 let content = version.content.map(|content| format!(", files {}", content.short()));
@@ -205,8 +225,8 @@ impl Chain<'_, '_> {
         Ok(())
     }
 
-    /// The run that a version comes from, and of those around it the one that the pipeline began.
-    fn pipeline_run(&self, version: &ModelVersion) -> anyhow::Result<Origin> {
+    /// The run that a version comes from, of those around it the one that the pipeline began; with all of them.
+    fn origin(&self, version: &ModelVersion) -> anyhow::Result<(Origin, Vec<RunId>)> {
         let mut run: Option<RunId> = version.run.as_deref().and_then(|run| run.parse().ok());
         if run.is_none()
             && let Some(logged) = &version.logged_model
@@ -217,25 +237,27 @@ impl Chain<'_, '_> {
                 _ => None,
             });
         }
-        let mut origin = Origin::Unknown;
-        for _ in 0..CHAIN {
-            let Some(id) = run else { break };
-            let subject = format!("run:{id}");
-            if let Some(started) = self.events(&subject, Some("run.started"))?.into_iter().next() {
-                return Ok(Origin::Pipeline(started));
-            }
-            if matches!(origin, Origin::Unknown)
-                && let Some(created) = self.events(&subject, Some("tracking.run.created"))?.into_iter().next()
+        let (mut origin, mut runs) = (Origin::Unknown, Vec::new());
+        while let Some(id) = run.filter(|id| runs.len() < CHAIN && !runs.contains(id)) {
+            runs.push(id);
+            let first = |kind: &str| -> anyhow::Result<Option<Event>> {
+                Ok(self.events(&format!("run:{id}"), Some(kind))?.into_iter().next())
+            };
+            let is_known = matches!(origin, Origin::Pipeline(_));
+            if !is_known && let Some(started) = first("run.started")? {
+                origin = Origin::Pipeline(started);
+            } else if matches!(origin, Origin::Unknown)
+                && let Some(created) = first("tracking.run.created")?
             {
                 origin = Origin::Tracked(created);
             }
             let tracked = self.app.block(self.app.db()?.tracked_run(id))?;
             run = tracked.and_then(|tracked| {
                 let parent = tracked.tags.iter().find(|tag| tag.key == "mlflow.parentRunId")?;
-                parent.value.parse().ok().filter(|parent| *parent != id)
+                parent.value.parse().ok()
             });
         }
-        Ok(origin)
+        Ok((origin, runs))
     }
 
     fn pipeline(&mut self, started: &Event) -> anyhow::Result<()> {
@@ -280,21 +302,6 @@ impl Chain<'_, '_> {
             if let Some(event) = checked.iter().rev().find(|event| event.seq < end) {
                 self.event(Part::Tests, event, format!("expectations of {}", describe(event)));
             }
-        }
-        let tested = self.events(&subject, Some("model.tested"))?;
-        for event in &tested {
-            if let EventKind::ModelTested { passed, failed, not_judged, evidence, .. } = &event.kind {
-                let open = not_judged.filter(|open| *open > 0);
-                let open = open.map(|open| format!(", {open} not judged")).unwrap_or_default();
-                let what = format!(
-                    "tests of the model: {passed} passed, {failed} failed{open}, evidence {}",
-                    evidence.short()
-                );
-                self.event(Part::Tests, event, what);
-            }
-        }
-        if tested.is_empty() {
-            self.event(Part::Tests, started, "the model was not tested".to_owned());
         }
         Ok(())
     }

@@ -3,23 +3,18 @@
 use std::collections::BTreeSet;
 
 use tidemill_core::{Digest, Event, EventKind};
-use tidemill_db::delivery::{Rollout, RolloutFilter};
+use tidemill_db::delivery::{Release, Rollout, RolloutFilter};
 use tidemill_db::models::ModelVersion;
 use tidemill_server::delivery::{plan_of, record_in_words, state_of};
 
 use super::{Chain, Part};
 use crate::output::plural;
 
-/// The most releases of a model that are looked through.
-const RELEASES: usize = 10_000;
-
 impl Chain<'_, '_> {
     /// What became of the version: releases, gates, rollouts, and where it is now.
-    pub(super) fn delivered(&mut self, version: &ModelVersion) -> anyhow::Result<()> {
-        let db = self.app.db()?;
-        let releases = self.app.block(db.releases(Some(&version.model), None, RELEASES))?;
+    pub(super) fn delivered(&mut self, version: &ModelVersion, releases: &[Release]) -> anyhow::Result<()> {
         let mut own = BTreeSet::new();
-        for release in releases.into_iter().rev().filter(|release| release.version == version.version) {
+        for release in releases {
             own.insert(release.digest);
             let created = self.events(&format!("release:{}", release.digest), Some("release.created"))?;
             let what = format!("release {} by {}", release.digest.short(), release.author.name);

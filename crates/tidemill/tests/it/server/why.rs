@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::continuous::project;
 use super::registered::Api;
 use super::rollouts::get;
 use super::tested::{PASSES, PIPELINE};
@@ -54,6 +55,63 @@ fn from_a_file_that_changed_to_production() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(code) && said.contains(why), "{wrong}: {output:?}");
     }
+    server.stop();
+}
+
+/// Nothing says that whoever made a model tested it, too: tests are declared later, and run by whatever run comes then.
+#[test]
+fn what_a_later_run_tested_is_told_with_its_run() {
+    const TESTS: &str = "tests: [{metric: {name: roc_auc, min: 0.6}}]\n";
+    let declare = |lab: &Lab, tests: &str| {
+        lab.write("tidemill.yaml", &format!("project: lab\n{}", project("").replace(TESTS, tests)));
+    };
+    let tests_of = |lab: &Lab| -> Vec<String> {
+        let said: Value = serde_json::from_str(&lab.run(&["why", "late@1", "--json"])).unwrap();
+        let links = said["chain"].as_array().unwrap().iter().filter(|link| link["part"] == "tests");
+        links.map(|link| link["what"].as_str().unwrap().to_owned()).collect()
+    };
+    // The run in which the model was tested last, as it is shown.
+    let last_run = |lab: &Lab| -> String {
+        lab.log().of("model_tested").last().unwrap()["run"].as_str().unwrap()[..8].to_owned()
+    };
+    let lab = Lab::new("");
+    declare(&lab, "");
+    lab.write("data.csv", &table());
+    lab.run(&["run"]);
+    let made = lab.log().of("run_started").last().unwrap()["run"].as_str().unwrap()[..8].to_owned();
+    assert_eq!(tests_of(&lab), ["the model was not tested"]);
+
+    // A run of another step is the last one, and the tests of the model become a part of it.
+    lab.run(&["run", "note", "--force"]);
+    declare(&lab, TESTS);
+    lab.run(&["run"]);
+    let second = last_run(&lab);
+    assert_ne!(second, made);
+    let alone = tests_of(&lab);
+    assert_eq!(alone.len(), 1, "{alone:?}");
+    let says = |line: &str, texts: &[&str]| texts.iter().all(|text| line.contains(text));
+    assert!(says(&alone[0], &["1 passed, 0 failed", &format!("in run {second}")]), "{alone:?}");
+    assert!(!alone[0].contains("newest") && !alone[0].contains("gate"), "{alone:?}");
+
+    let server = lab.place.serve();
+    lab.run(&["release", "late@1", "--to", "prod"]);
+    let release = lab.log().of("release_created").last().unwrap()["release"].as_str().unwrap().to_owned();
+    let release = &release.trim_start_matches("b3:")[..12];
+    lab.run(&["run", "note", "--force"]);
+    declare(&lab, &TESTS.replace("}}]", "}}, {parity: {max_abs: 1.0e-5}}]"));
+    lab.run(&["run"]);
+    let third = last_run(&lab);
+    assert_ne!(third, second);
+    let both = tests_of(&lab);
+    let used =
+        both.iter().position(|line| says(line, &["1 passed", &format!("gate of release {release} used")]));
+    let newest = both.iter().position(|line| says(line, &["2 passed", "; the newest"]));
+    let (Some(used), Some(newest)) = (used, newest) else { panic!("{both:?}") };
+    assert!(used < newest && says(&both[used], &[&format!("in run {second};")]), "{both:?}");
+    assert!(
+        says(&both[newest], &[&format!("in run {third};")]) && !both[newest].contains("gate"),
+        "{both:?}"
+    );
     server.stop();
 }
 
