@@ -51,4 +51,12 @@ impl Source {
     pub(crate) fn line(&self, span: &Span) -> usize {
         self.0.as_ref().map_or(0, |text| text.lines.partition_point(|start| *start <= span.start))
     }
+
+    /// The line and the column of a place, the column in characters, both from 1; nothing for a project that was not parsed.
+    pub(crate) fn place(&self, span: &Span) -> Option<(usize, usize)> {
+        let text = self.0.as_ref()?;
+        let line = self.line(span);
+        let begin = *text.lines.get(line.checked_sub(1)?)?;
+        Some((line, 1 + text.text.get(begin..span.start)?.chars().count()))
+    }
 }

@@ -128,10 +128,8 @@ pub(crate) struct Standing {
 
 /// How far the datasets are read that a project declares.
 pub(crate) async fn standing(db: &Db, declared: &[Declared]) -> anyhow::Result<Vec<Standing>> {
-    if declared.is_empty() {
-        return Ok(Vec::new());
-    }
-    let tables = db.outcome_tables().await?;
+    let keys: Vec<TableKey> = declared.iter().map(|of| of.key(0)).collect();
+    let tables = db.outcome_tables_of(&keys).await?;
     let mut all = Vec::with_capacity(declared.len());
     for of in declared {
         let table = tables.iter().find(|table| of.key(table.key.version) == table.key);

@@ -4,6 +4,7 @@ use tidemill_core::{Name, NewEvent, Timestamp};
 
 use super::{CountRow, OutcomeCounts, counted};
 use crate::backend::on;
+use crate::dialect::{self, Rows};
 use crate::{Db, Error, Result};
 
 /// A version of a dataset, read for an endpoint as it was declared.
@@ -95,19 +96,45 @@ fn from_row(row: Row) -> Result<OutcomeTable> {
     })
 }
 
+/// Of each endpoint, dataset and declaration the newest version.
+const NEWEST: &str =
+    "SELECT t.endpoint, t.dataset, t.declaration, t.version, t.begun_at, t.ended_at, t.after_id,
+        t.until_id, t.row_count, t.skipped, t.accepted, t.known, t.rejected, t.error FROM {from}
+    WHERE t.version = (SELECT MAX(o.version) FROM outcome_table o
+        WHERE o.endpoint = t.endpoint AND o.dataset = t.dataset AND o.declaration = t.declaration)";
+const ORDER: &str = " ORDER BY t.endpoint, t.dataset, t.begun_at, t.declaration";
+const READ: &str = "read which datasets were read as outcomes";
+
 impl Db {
     /// Of each endpoint, dataset and declaration the newest version that is read, or was.
     pub async fn outcome_tables(&self) -> Result<Vec<OutcomeTable>> {
-        const SQL: &str =
-            "SELECT endpoint, dataset, declaration, version, begun_at, ended_at, after_id, until_id,
-                row_count, skipped, accepted, known, rejected, error FROM outcome_table t
-            WHERE version = (SELECT MAX(o.version) FROM outcome_table o
-                WHERE o.endpoint = t.endpoint AND o.dataset = t.dataset AND o.declaration = t.declaration)
-            ORDER BY endpoint, dataset, begun_at, declaration";
+        let sql = NEWEST.replace("{from}", "outcome_table t") + ORDER;
         let mut reader = self.reader().await?;
-        let rows: Vec<Row> = on!(reader.conn(), c => sqlx::query_as(SQL).fetch_all(c).await)
-            .map_err(self.ctx().fail("read which datasets were read as outcomes"))?;
+        let rows: Vec<Row> =
+            on!(reader.conn(), c => sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(c).await)
+                .map_err(self.ctx().fail(READ))?;
         rows.into_iter().map(from_row).collect()
+    }
+
+    /// The newest version that is read, or was, of each of these: by endpoint, dataset and declaration, whatever their versions are. Those
+    /// of which none is known are left out; the order is any.
+    pub async fn outcome_tables_of(&self, wanted: &[TableKey]) -> Result<Vec<OutcomeTable>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        // The rows come first, so that each is looked up by the key.
+        let from = "{rows} JOIN outcome_table t
+            ON t.endpoint = r.endpoint AND t.dataset = r.dataset AND t.declaration = r.declaration";
+        let rows = Rows::new(wanted.len())
+            .padded()
+            .text("endpoint", wanted.iter().map(|key| key.endpoint.as_str()))
+            .text("dataset", wanted.iter().map(|key| key.dataset.as_str()))
+            .text("declaration", wanted.iter().map(|key| key.declaration.as_str()));
+        let mut reader = self.reader().await?;
+        let found: Vec<Row> = dialect::read_rows(reader.conn(), &NEWEST.replace("{from}", from), &rows)
+            .await
+            .map_err(self.ctx().fail(READ))?;
+        found.into_iter().map(from_row).collect()
     }
 
     /// Notes that a version is about to be read, where that is not noted yet. It is a place to go on from and no change of state: the event

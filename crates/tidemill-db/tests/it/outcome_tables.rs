@@ -6,7 +6,11 @@ use tidemill_db::{EventFilter, Order};
 
 use crate::fixture::{Fixture, at, on_both};
 
-on_both!(a_version_ends_once_with_one_event, what_a_version_brought_is_counted_by_numbers);
+on_both!(
+    a_version_ends_once_with_one_event,
+    only_those_that_are_asked_for_are_read,
+    what_a_version_brought_is_counted_by_numbers
+);
 
 fn key(version: u64) -> TableKey {
     TableKey {
@@ -72,6 +76,39 @@ async fn a_version_ends_once_with_one_event(f: Fixture) {
         .collect();
     assert_eq!(shown, [("d1", 2, why), ("d2", 1, None)], "the newest of each declaration");
     assert_eq!((tables[0].ended_at, tables[0].numbers.1), (Some(at(9)), Some(7)));
+}
+
+async fn only_those_that_are_asked_for_are_read(f: Fixture) {
+    let of = |endpoint: &str, declaration: &str, version: u64| TableKey {
+        endpoint: endpoint.to_owned(),
+        declaration: declaration.to_owned(),
+        ..key(version)
+    };
+    for (number, (endpoint, declaration, version)) in
+        [("loans", "d1", 0), ("loans", "d1", 3), ("loans", "d2", 1), ("cards", "d1", 2), ("cards", "d2", 9)]
+            .into_iter()
+            .enumerate()
+    {
+        f.db.begin_outcome_table(&of(endpoint, declaration, version), at(number as i64)).await.unwrap();
+    }
+    let read = async |wanted: &[TableKey]| -> Vec<(String, String, u64)> {
+        let found = f.db.outcome_tables_of(wanted).await.unwrap();
+        let mut found: Vec<_> = found
+            .into_iter()
+            .map(|table| (table.key.endpoint, table.key.declaration, table.key.version))
+            .collect();
+        found.sort();
+        found
+    };
+    let row = |endpoint: &str, declaration: &str, version: u64| {
+        (endpoint.to_owned(), declaration.to_owned(), version)
+    };
+    // Whatever version is named, the newest is meant; what is not known is left out.
+    let wanted = [of("loans", "d1", 0), of("cards", "d1", 7), of("loans", "d9", 1)];
+    assert_eq!(read(&wanted).await, [row("cards", "d1", 2), row("loans", "d1", 3)]);
+    assert!(read(&[]).await.is_empty());
+    let other = TableKey { dataset: Name::new("other").unwrap(), ..of("loans", "d1", 3) };
+    assert!(read(&[other]).await.is_empty());
 }
 
 async fn what_a_version_brought_is_counted_by_numbers(f: Fixture) {

@@ -1,10 +1,10 @@
 //! Outcomes from datasets: names, and the columns of a version of the dataset.
 
-use tidemill_core::did_you_mean;
+use tidemill_core::{Name, did_you_mean};
 
 use super::Check;
 use crate::node::{Cursor, Span};
-use crate::outcome::{OUTCOME_FIELDS, OutcomeKey, OutcomeTable, OutcomeValues};
+use crate::outcome::{OUTCOME_FIELDS, OutcomeColumns, OutcomeKey, OutcomeTable, OutcomeValues};
 use crate::{Project, Report};
 
 /// A column of a table: its name, and its type in words where it is neither number, text nor time.
@@ -43,6 +43,13 @@ pub fn check_outcome_columns(
     check.report().into_result(())
 }
 
+/// What a table declares, however it is written: a key has a short and a long form, and the order of values says nothing.
+fn meant(table: &OutcomeTable) -> (&Name, OutcomeColumns) {
+    let mut columns = table.columns();
+    columns.values.sort();
+    (&table.from, columns)
+}
+
 /// Every column that is named, and where.
 fn named<'t>(table: &'t OutcomeTable, at: &Cursor<'_>) -> Vec<(Span, &'t str)> {
     let mut found = Vec::new();
@@ -75,11 +82,14 @@ impl Check<'_> {
         let all = self.root().key("serving").key("endpoints");
         for (name, endpoint) in &serving.endpoints {
             let at = all.key(name.as_str()).key("outcomes");
+            let said: Vec<_> = endpoint.outcomes.iter().map(meant).collect();
             for (i, table) in endpoint.outcomes.iter().enumerate() {
                 self.outcome_table(table, &at.item(i));
-                if endpoint.outcomes[..i].contains(table) {
-                    let hint = Some("remove one".to_owned());
-                    self.add(&at.item(i).span, "this stands here twice", "", hint);
+                if let Some(first) = said[..i].iter().position(|other| *other == said[i]) {
+                    let place = project.source.place(&at.item(first).span);
+                    let place = place.map(|(line, column)| format!(", first at {line}:{column}"));
+                    let message = format!("this stands here twice{}", place.unwrap_or_default());
+                    self.add(&at.item(i).span, message, "", Some("remove one".to_owned()));
                 }
             }
         }

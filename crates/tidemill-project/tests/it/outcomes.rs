@@ -71,9 +71,32 @@ fn what_makes_no_sense_is_named_with_its_place() {
             assert!(text.contains(wanted), "`{wanted}` is not in:\n{text}");
         }
     }
-    let twice =
-        "{from: labels, key: customer, values: a}\n        - {from: labels, key: customer, values: a}";
-    assert!(bad(&project(twice)).contains("this stands here twice"));
+}
+
+#[test]
+fn one_declaration_in_two_forms_is_one_too_many() {
+    let first = "{from: labels, key: customer, values: {a: a, label: b}, time: at}";
+    for (second, is_same) in [
+        ("{from: labels, key: customer, values: {a: a, label: b}, time: at}", true),
+        ("{from: labels, key: {entity: customer}, values: {label: b, a: a}, time: at}", true),
+        ("{from: labels, key: {request_id: customer}, values: {a: a, label: b}, time: at}", false),
+        ("{from: labels, key: customer, values: {a: a, label: b}}", false),
+        ("{from: labels, key: customer, values: {a: b, label: a}, time: at}", false),
+        ("{from: labels, key: customer, values: a, time: at}", false),
+    ] {
+        let text = project(&format!("{first}\n        - {second}"));
+        if is_same {
+            let said = bad(&text);
+            assert!(said.contains("this stands here twice, first at 7:11"), "{said}");
+            assert!(said.contains("tidemill.yaml:8:11") && said.contains("remove one"), "{said}");
+        } else {
+            good(&text);
+        }
+    }
+    let short = project(
+        "{from: labels, key: customer, values: a}\n        - from: labels\n          key: customer\n          values: [a]",
+    );
+    assert!(bad(&short).contains("this stands here twice, first at 7:11"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tidemill_core::{Actor, Cancel, EventKind, NewEvent, OutcomesOfDataset};
-use tidemill_db::outcomes::{TableKey, TableRead};
+use tidemill_db::outcomes::{OutcomeTable, TableKey, TableRead};
 use tidemill_db::{DatasetVersion, EventFilter, Order};
 use tidemill_registry::Registry;
 use tidemill_server::OutcomeApi;
@@ -79,23 +79,7 @@ impl Tables {
                     self.resting.clear();
                 }
             }
-            for table in &tables {
-                let name = (table.endpoint.clone(), format!("{} {}", table.dataset, table.declaration));
-                if self.resting.get(&name).is_some_and(|until| Instant::now() < *until) {
-                    continue;
-                }
-                self.resting.remove(&name);
-                if let Err(error) = self.look(table, &stop).await {
-                    if stop.is_cancelled() {
-                        return;
-                    }
-                    tracing::warn!(
-                        endpoint = table.endpoint, dataset = %table.dataset,
-                        "outcomes cannot be read now and are tried again in {} seconds: {error:#}", REST.as_secs()
-                    );
-                    self.resting.insert(name, Instant::now() + REST);
-                }
-            }
+            self.look_at_all(&tables, &stop).await;
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(LOOK) => {}
@@ -103,12 +87,44 @@ impl Tables {
         }
     }
 
-    /// Reads the versions that are new: of a declaration that is new the newest one, and from then on each.
-    async fn look(&self, table: &Declared, stop: &CancellationToken) -> anyhow::Result<()> {
+    /// Looks at all that do not rest. How far they are read is asked once, and only of them.
+    async fn look_at_all(&mut self, tables: &[Declared], stop: &CancellationToken) {
+        self.resting.retain(|_, until| Instant::now() < *until);
+        let due: Vec<&Declared> =
+            tables.iter().filter(|table| !self.resting.contains_key(&name(table))).collect();
+        let keys: Vec<TableKey> = due.iter().map(|table| table.key(0)).collect();
+        let known = self.registry.db().outcome_tables_of(&keys).await.map_err(anyhow::Error::from);
+        for table in due {
+            let looked = match &known {
+                Ok(known) => {
+                    let known = known.iter().find(|known| table.key(known.key.version) == known.key);
+                    self.look(table, known, stop).await
+                }
+                Err(error) => Err(anyhow::anyhow!("{error:#}")),
+            };
+            if stop.is_cancelled() {
+                return;
+            }
+            if let Err(error) = looked {
+                tracing::warn!(
+                    endpoint = table.endpoint, dataset = %table.dataset,
+                    "outcomes cannot be read now and are tried again in {} seconds: {error:#}", REST.as_secs()
+                );
+                self.resting.insert(name(table), Instant::now() + REST);
+            }
+        }
+    }
+
+    /// Reads the versions that are new: of a declaration that is new the newest one, and from then on each. `known` is the version that is
+    /// read, or was.
+    async fn look(
+        &self,
+        table: &Declared,
+        known: Option<&OutcomeTable>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
         let db = self.registry.db();
         let newest = db.dataset_version(&table.dataset, None).await?.map_or(0, |newest| newest.version);
-        let known =
-            db.outcome_tables().await?.into_iter().find(|known| table.key(known.key.version) == known.key);
         let first = match known {
             None if newest == 0 => {
                 // Whatever comes is new, also where several come before the next look.
@@ -235,6 +251,11 @@ impl Tables {
         let is_it = |kind: &EventKind| matches!(kind, EventKind::DatasetVersionCreated { version: number, .. } if *number == version.version);
         Ok(events.into_iter().find(|event| is_it(&event.kind)).map(|event| event.seq))
     }
+}
+
+/// What a dataset as it is declared for an endpoint is called here.
+fn name(table: &Declared) -> (String, String) {
+    (table.endpoint.clone(), format!("{} {}", table.dataset, table.declaration))
 }
 
 /// Versions among which the event of one is looked for; older ones have no cause.

@@ -82,6 +82,15 @@ fn ran(place: &Place, arguments: &[&str]) -> Ran {
 }
 
 #[test]
+fn a_declaration_that_stands_there_in_two_forms_is_found() {
+    let place = Place::sqlite();
+    let again = "        - {from: labels, key: {entity: customer}, values: {label: repaid}}\n";
+    fs_err::write(place.root().join("tidemill.yaml"), format!("{PROJECT}{again}")).unwrap();
+    let both = ["this stands here twice, first at 8:11", "tidemill.yaml:11:11"];
+    ran(&place, &["check"]).fails(2, &both);
+}
+
+#[test]
 fn each_version_is_joined_once_whenever_the_server_is_killed() {
     let place = Place::sqlite();
     fs_err::write(place.root().join("tidemill.yaml"), PROJECT).unwrap();
