@@ -17,6 +17,7 @@ mod fixture;
 mod flights;
 mod hostile;
 mod init;
+mod judge;
 mod log;
 mod pipeline;
 mod profile;

@@ -1,5 +1,7 @@
 //! How long it takes from an event to the start of the run that it sets off, by what brings the event.
 
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -12,16 +14,21 @@ use crate::bench::measure::Sample;
 use crate::bench::report::{Row, median};
 use crate::bench::server::{Client, OURS, request};
 use crate::bench::session::Session;
+use crate::process;
 
 const STEP: &str = "pipeline: {copy: {run: cat in.txt > out.txt, deps: [in.txt], outs: [out.txt]}}\n";
 /// What a source that pushes may take, in milliseconds.
 const MOST: f64 = 250.0;
+/// What one that is looked at may take: the time between two looks.
+const POLL: f64 = 1_000.0;
 
 /// What brings an event.
 struct Source {
     name: &'static str,
     /// The project after its name.
     text: String,
+    /// What it may take in the middle, in milliseconds.
+    most: f64,
     /// Brings the event of a number.
     bring: Box<dyn Fn(&Place, u64) -> Result<()>>,
 }
@@ -35,6 +42,7 @@ fn sources() -> Vec<Source> {
     let webhook = Source {
         name: "webhook",
         text: format!("{STEP}triggers: [{{name: go, when: {{webhook: go}}, actions: [run]}}]\n"),
+        most: MOST,
         bring: Box::new(|place, _| {
             Client::new(place.server.url()).send(&request("POST", "/hooks/go", ""))?;
             Ok(())
@@ -44,6 +52,7 @@ fn sources() -> Vec<Source> {
         ("nats", "nats", BrokerKind::Nats, "data.ready"),
         ("rabbitmq", "amqp", BrokerKind::Rabbitmq, "data.ready"),
         ("mqtt", "mqtt", BrokerKind::Mosquitto, "data/ready"),
+        ("kafka", "kafka", BrokerKind::Kafka, "data.ready"),
     ];
     let messages = brokers.map(|(name, scheme, kind, address)| {
         let broker = Arc::new(Broker::start(kind));
@@ -53,6 +62,7 @@ fn sources() -> Vec<Source> {
         Source {
             name,
             text: format!("{STEP}triggers: [{{name: go, when: {when}, actions: [run]}}]\n"),
+            most: MOST,
             bring: Box::new(move |_, number| {
                 broker.send(address, &format!("{{\"number\": {number}}}"), None);
                 Ok(())
@@ -65,13 +75,33 @@ fn sources() -> Vec<Source> {
                pipeline: {count: {run: cat data/*.csv > all.txt, deps: [data], outs: [all.txt]}}\n\
                triggers: [{name: go, when: {data: rows}, actions: [run]}]\n"
             .to_owned(),
+        most: MOST,
         bring: Box::new(|place, number| {
             fs_err::create_dir_all(place.home.join("data"))?;
             fs_err::write(place.home.join("data/b.csv"), format!("x\n{}\n", "7\n".repeat(number as usize)))?;
             Ok(())
         }),
     };
-    std::iter::once(webhook).chain(messages).chain([files]).collect()
+    let branch = Source {
+        name: "git-polled",
+        text: format!(
+            "{STEP}triggers: [{{name: go, when: {{git: {{branch: main, poll: 1s}}}}, actions: [run]}}]\n"
+        ),
+        most: POLL,
+        bring: Box::new(|place, _| {
+            if !place.home.join(".git").exists() {
+                git(&place.home, &["init", "--quiet", "--initial-branch=main"])?;
+            }
+            git(&place.home, &["commit", "--quiet", "--allow-empty", "--message", "a change"])
+        }),
+    };
+    std::iter::once(webhook).chain(messages).chain([files, branch]).collect()
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(folder).args(["-c", "user.name=bench", "-c", "user.email=bench@localhost"]);
+    process::output(command.args(arguments)).map(drop)
 }
 
 fn turns(session: &Session, source: &Source) -> Result<Row> {
@@ -104,7 +134,7 @@ fn turns(session: &Session, source: &Source) -> Result<Row> {
     let typical = median(waits.into_iter()) * 1e3;
     let title = format!("event to run started, by {}", source.name);
     let row = lines.plain(name, title);
-    Ok(if session.smoke { row } else { row.below("median", typical, MOST, "ms") })
+    Ok(if session.smoke { row } else { row.below("median", typical, source.most, "ms") })
 }
 
 /// Waits until nothing is being done, and gives the number of runs so far.
