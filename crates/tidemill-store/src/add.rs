@@ -14,6 +14,10 @@ use crate::tree::{self, Tree, TreeItem, TreeNode};
 use crate::walk::{Found, Walk};
 use crate::{AddOptions, Entry, EntryKind, Error};
 
+/// So few files are looked at by the thread that asks, and read where they are small together: to wake others costs more.
+const FEW: usize = 4;
+const LITTLE: u64 = 256 << 10;
+
 impl Sink for Batch {
     fn blob(&self, digest: Digest, bytes: &[u8]) -> Result<(), Error> {
         self.put_blob(digest, bytes)
@@ -53,23 +57,27 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn files(&self, paths: &[PathBuf], sha256: &[bool]) -> Result<Vec<Entry>, Error> {
-        let stats: Vec<(u64, Option<Entry>)> = paths
-            .par_iter()
-            .zip(sha256)
-            .map(|(path, &sha256)| self.inspect(path, sha256))
-            .collect::<Result<_, _>>()?;
-        let total = stats.iter().filter(|(_, known)| known.is_none()).map(|(bytes, _)| bytes).sum();
+        let few = paths.len() <= FEW;
+        let inspect = |(path, sha256): (&PathBuf, &bool)| self.inspect(path, *sha256);
+        let stats: Vec<(u64, Option<Entry>)> = if few {
+            paths.iter().zip(sha256).map(inspect).collect::<Result<_, _>>()?
+        } else {
+            paths.par_iter().zip(sha256).map(inspect).collect::<Result<_, _>>()?
+        };
+        let total: u64 = stats.iter().filter(|(_, known)| known.is_none()).map(|(bytes, _)| bytes).sum();
         self.progress.begin("reading", Some(total), Unit::Bytes);
         // Large files first: all cores work on each of them, small ones then fill the gaps.
         let mut order: Vec<usize> = (0..paths.len()).collect();
         order.sort_by_key(|&at| std::cmp::Reverse(stats[at].0 >> 24));
-        let read: Vec<(usize, Entry)> = order
-            .into_par_iter()
-            .map(|at| match stats[at].1 {
-                Some(entry) => Ok((at, entry)),
-                None => self.read(&paths[at], sha256[at]).map(|entry| (at, entry)),
-            })
-            .collect::<Result<_, _>>()?;
+        let read = |at: usize| match stats[at].1 {
+            Some(entry) => Ok((at, entry)),
+            None => self.read(&paths[at], sha256[at]).map(|entry| (at, entry)),
+        };
+        let read: Vec<(usize, Entry)> = if few && total <= LITTLE {
+            order.into_iter().map(read).collect::<Result<_, _>>()?
+        } else {
+            order.into_par_iter().map(read).collect::<Result<_, _>>()?
+        };
         let mut entries = vec![None; paths.len()];
         for (at, entry) in read {
             entries[at] = Some(entry);

@@ -4,13 +4,12 @@
 //! are synced by a thread of their own while others are being filled. A session with very many objects publishes in
 //! between, so that memory stays bounded; what is published never names what is not.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use fs_err::File;
 use tidemill_core::{Digest, Quiet};
 
 use crate::catalog::Tables;
@@ -21,14 +20,16 @@ use crate::index::{Location, PackName};
 use crate::inner::Inner;
 use crate::list;
 use crate::lock::Lock;
-use crate::pack::{PackWriter, SealedPack};
+use crate::pack::{Begun, PackWriter, SealedPack};
 use crate::reach::reach;
 use crate::record::{self, Encoding, Header, Kind};
 use crate::{Error, Root};
 
 const SHARDS: usize = 64;
-/// Full packs that may wait to be synced.
+/// Full packs and parts of packs that may wait for the syncing thread.
 const UNSYNCED_PACKS: usize = 8;
+/// Full packs that the disk is given time to write before they are synced.
+const BEING_WRITTEN: usize = 4;
 
 /// A writing session.
 pub(crate) struct Batch {
@@ -59,8 +60,8 @@ struct Syncer {
 enum ToSync {
     /// A complete pack: sync it and give it its name.
     Pack(SealedPack),
-    /// One that is still being written: have the disk begin with it.
-    Begun(File),
+    /// A part of one that is still being written: have the disk begin with it.
+    Begun(Begun),
 }
 
 impl Batch {
@@ -150,9 +151,9 @@ impl Batch {
                 self.hand_over(ToSync::Pack(pack.seal()?))?;
             } else {
                 if self.durable
-                    && let Some(file) = pack.take_unsynced()?
+                    && let Some(begun) = pack.take_begun()?
                 {
-                    self.hand_over(ToSync::Begun(file))?;
+                    self.hand_over(ToSync::Begun(begun))?;
                 }
                 lock(&self.idle).push(pack);
             }
@@ -195,12 +196,25 @@ impl Batch {
     fn publish(&self) -> Result<(), Error> {
         let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         let open = std::mem::take(&mut *lock(&self.idle));
+        let has_syncer = lock(&self.syncer).is_some();
+        let mut entries = Vec::new();
         for pack in open {
-            self.hand_over(ToSync::Pack(pack.seal()?))?;
+            let pack = pack.seal()?;
+            if has_syncer {
+                self.hand_over(ToSync::Pack(pack))?;
+            } else {
+                // A thread for so little would cost more than it does.
+                entries.append(&mut place(&self.inner, pack, &self.placed, self.durable)?);
+            }
         }
-        let Some(syncer) = lock(&self.syncer).take() else { return Ok(()) };
-        drop(syncer.packs);
-        let entries = syncer.thread.join().map_err(|_| Error::Internal("the syncing thread failed"))??;
+        let syncer = lock(&self.syncer).take();
+        if let Some(syncer) = syncer {
+            drop(syncer.packs);
+            entries = syncer.thread.join().map_err(|_| Error::Internal("the syncing thread failed"))??;
+        }
+        if entries.is_empty() {
+            return Ok(());
+        }
         self.inner.publish_index(entries, self.durable)?;
         lock(&self.placed).clear();
         *self.tables.write().unwrap_or_else(PoisonError::into_inner) = self.inner.catalog.refresh()?;
@@ -257,20 +271,39 @@ fn sync_packs(
     durable: bool,
 ) -> Result<Vec<Location>, Error> {
     let mut entries = Vec::new();
+    let mut being_written = VecDeque::new();
     while let Ok(work) = packs.recv() {
-        let pack = match work {
-            ToSync::Pack(pack) => pack,
-            ToSync::Begun(file) => {
-                // Only to begin early: what goes wrong here shows again when the complete pack is synced.
-                let _ = file.sync_data();
-                continue;
+        match work {
+            ToSync::Begun(begun) => begun.begin(),
+            ToSync::Pack(pack) => {
+                if durable {
+                    pack.begin();
+                }
+                being_written.push_back(pack);
             }
-        };
-        let path = inner.catalog.pack_path(&pack.name);
-        lock(placed).push(pack.name);
-        entries.append(&mut pack.publish(path, durable)?);
+        }
+        if being_written.len() > BEING_WRITTEN
+            && let Some(pack) = being_written.pop_front()
+        {
+            entries.append(&mut place(inner, pack, placed, durable)?);
+        }
+    }
+    for pack in being_written {
+        entries.append(&mut place(inner, pack, placed, durable)?);
     }
     Ok(entries)
+}
+
+/// Gives a complete pack its name; with `durable` its bytes are on the disk before.
+fn place(
+    inner: &Inner,
+    pack: SealedPack,
+    placed: &Mutex<Vec<PackName>>,
+    durable: bool,
+) -> Result<Vec<Location>, Error> {
+    let path = inner.catalog.pack_path(&pack.name);
+    lock(placed).push(pack.name);
+    pack.publish(path, durable)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

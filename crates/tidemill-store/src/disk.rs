@@ -2,7 +2,8 @@
 //! else gives.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
+use std::io::{ErrorKind, IoSlice, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,7 +26,7 @@ impl TempFile {
             let path = dir.join(temporary_name(suffix));
             match fs_err::OpenOptions::new().write(true).read(true).create_new(true).open(&path) {
                 Ok(file) => return Ok(Self { file, path, moved: false }),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::io("create", &path)(error)),
             }
         }
@@ -35,7 +36,28 @@ impl TempFile {
         self.file.write_all(bytes).map_err(Error::io("write to", &self.path))
     }
 
-    /// Another handle of the same file, for syncing what has been written so far.
+    /// Writes two pieces, one after the other, from where they lie.
+    pub(crate) fn write_both(&mut self, first: &[u8], second: &[u8]) -> Result<(), Error> {
+        let mut pieces = [IoSlice::new(first), IoSlice::new(second)];
+        let mut left = &mut pieces[..];
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match self.file.write_vectored(left) {
+                Ok(0) => return Err(Error::io("write to", &self.path)(ErrorKind::WriteZero.into())),
+                Ok(written) => IoSlice::advance_slices(&mut left, written),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("write to", &self.path)(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// See [`begin_writing`].
+    pub(crate) fn begin_writing(&self, part: &Range<u64>) {
+        begin_writing(&self.file, part);
+    }
+
+    /// Another handle of the same file.
     pub(crate) fn handle(&self) -> Result<fs_err::File, Error> {
         self.file.try_clone().map_err(Error::io("open", &self.path))
     }
@@ -89,6 +111,23 @@ pub(crate) fn replace(target: &Path, bytes: &[u8]) -> Result<(), Error> {
     sync_dir(dir)
 }
 
+/// Has the disk begin to write a part of a file, and does not wait for it: when the file is synced later, most of it is
+/// there. What goes wrong shows then.
+pub(crate) fn begin_writing(file: &fs_err::File, part: &Range<u64>) {
+    #[cfg(target_os = "linux")]
+    {
+        let length = std::num::NonZeroU64::new(part.end.saturating_sub(part.start));
+        // What was changed is not dropped: Linux begins to write it, and keeps it until it is written.
+        if length.is_some() {
+            let _ = rustix::fs::fadvise(file, part.start, length, rustix::fs::Advice::DontNeed);
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (part, file.sync_data());
+    }
+}
+
 /// Makes the names in `dir` durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
     let file = fs_err::File::open(dir).map_err(Error::io("open", dir))?;
@@ -114,7 +153,7 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), Error> {
 pub(crate) fn remove(path: &Path) -> Result<bool, Error> {
     match fs_err::remove_file(path) {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Error::io("remove", path)(error)),
     }
 }

@@ -181,10 +181,15 @@ impl Inner {
         }
         if names.len() >= MANY_UNSYNCED {
             disk::sync_file_system(&self.dir)?;
+            // Content and names are on the disk. Should the new names be lost with the power, what has the old ones is
+            // looked through when the store is opened, and found whole.
+            self.rename_synced(&names)?;
         } else {
             self.sync_each(&names)?;
+            disk::sync_dir(&self.packs_dir())?;
+            self.rename_synced(&names)?;
+            disk::sync_dir(&self.catalog.index_dir())?;
         }
-        self.rename_synced(&names)?;
         self.catalog.refresh()?;
         self.compact_index()
     }
@@ -209,8 +214,8 @@ impl Inner {
         Ok(())
     }
 
+    /// Gives published indexes the names of synced ones.
     fn rename_synced(&self, names: &[String]) -> Result<(), Error> {
-        disk::sync_dir(&self.packs_dir())?;
         let dir = self.catalog.index_dir();
         for name in names {
             let Some((stem, _)) = name.split_once('-') else { continue };
@@ -222,7 +227,7 @@ impl Inner {
                 _ => {}
             }
         }
-        disk::sync_dir(&dir)
+        Ok(())
     }
 
     /// After a restart of the machine: of what had not been synced before it, keeps what is whole.
@@ -243,7 +248,9 @@ impl Inner {
             }
         }
         self.sync_each(&whole)?;
+        disk::sync_dir(&self.packs_dir())?;
         self.rename_synced(&whole)?;
+        disk::sync_dir(&self.catalog.index_dir())?;
         self.catalog.refresh().map(|_| ())
     }
 

@@ -1,17 +1,21 @@
 //! Writing pack files: records are appended under a temporary name; a sealed pack gets the name of its content.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use fs_err::File;
 use tidemill_core::{Clock, Digest, Hasher, SystemClock};
 
 use crate::Error;
-use crate::disk::{TempFile, temporary_name, unique};
+use crate::disk::{self, TempFile, temporary_name, unique};
 use crate::index::{Location, PackName};
 use crate::record::{Header, PACK_MAGIC};
 
-/// Records smaller than this are gathered before they are written.
+/// Records are gathered up to this size before they are written.
 const BUFFER: usize = 256 << 10;
+/// What is this large is written from where it lies, together with what was gathered before it: a copy costs more than
+/// a call of the system.
+const UNCOPIED: usize = 32 << 10;
 
 /// The disk begins to write after so many bytes, so that it does not stand still until the pack is complete.
 const WRITE_BACK: u64 = 16 << 20;
@@ -21,7 +25,7 @@ pub(crate) struct PackWriter {
     file: TempFile,
     buffer: Vec<u8>,
     length: u64,
-    /// The length when the disk was last asked to begin writing.
+    /// The length up to which the disk was asked to begin writing.
     begun: u64,
     names: Hasher,
     entries: Vec<(u64, Header)>,
@@ -33,6 +37,21 @@ pub(crate) struct SealedPack {
     file: TempFile,
     pub(crate) name: PackName,
     entries: Vec<(u64, Header)>,
+    /// From where on the disk has not been asked to begin writing, and the length.
+    rest: Range<u64>,
+}
+
+/// A part of a pack with which the disk can begin.
+pub(crate) struct Begun {
+    file: File,
+    part: Range<u64>,
+}
+
+impl Begun {
+    /// Has the disk begin, and does not wait for it.
+    pub(crate) fn begin(&self) {
+        disk::begin_writing(&self.file, &self.part);
+    }
 }
 
 impl PackWriter {
@@ -59,23 +78,26 @@ impl PackWriter {
         self.entries.push((self.length, header));
         self.length += header.record_len();
         self.buffer.extend_from_slice(&head);
+        if stored.len() >= UNCOPIED {
+            self.file.write_both(&self.buffer, stored)?;
+            self.buffer.clear();
+            return Ok(());
+        }
         if self.buffer.len() + stored.len() > BUFFER {
             self.flush()?;
-        }
-        if stored.len() >= BUFFER {
-            return self.file.write_all(stored);
         }
         self.buffer.extend_from_slice(stored);
         Ok(())
     }
 
-    /// A handle to sync, if enough has been written since the last one for the disk to be busy with.
-    pub(crate) fn take_unsynced(&mut self) -> Result<Option<File>, Error> {
+    /// What has been written since the last time, if that is enough for the disk to be busy with.
+    pub(crate) fn take_begun(&mut self) -> Result<Option<Begun>, Error> {
         if self.length - self.begun < WRITE_BACK {
             return Ok(None);
         }
+        let part = self.begun..self.length;
         self.begun = self.length;
-        self.file.handle().map(Some)
+        Ok(Some(Begun { file: self.file.handle()?, part }))
     }
 
     fn flush(&mut self) -> Result<(), Error> {
@@ -91,11 +113,16 @@ impl PackWriter {
         let now = SystemClock.now().millis();
         let salt = format!("{} {now}", temporary_name("pack"));
         let name = self.names.update(salt.as_bytes()).finish();
-        Ok(SealedPack { file: self.file, name, entries: self.entries })
+        Ok(SealedPack { file: self.file, name, entries: self.entries, rest: self.begun..self.length })
     }
 }
 
 impl SealedPack {
+    /// Has the disk begin with the end of the pack, and does not wait for it.
+    pub(crate) fn begin(&self) {
+        self.file.begin_writing(&self.rest);
+    }
+
     /// Moves the pack to its place; with `durable` its bytes are on the disk before it has its name.
     pub(crate) fn publish(self, path: PathBuf, durable: bool) -> Result<Vec<Location>, Error> {
         if durable {
@@ -124,4 +151,42 @@ pub(crate) fn plan(headers: impl IntoIterator<Item = Header>) -> (PackName, Vec<
     }
     let name: Digest = names.update(unique().as_bytes()).finish();
     (name, locations(name, &entries), offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Encoding, HEADER, Kind};
+
+    fn append(pack: &mut PackWriter, stored: &[u8], expected: &mut Vec<u8>) {
+        let length = stored.len() as u32;
+        let (kind, encoding) = (Kind::Blob, Encoding::Plain);
+        let header = Header { digest: Digest::of(stored), kind, encoding, stored: length, raw: length };
+        pack.append(header, stored).unwrap();
+        expected.extend_from_slice(&header.encode());
+        expected.extend_from_slice(stored);
+        assert_eq!(pack.len(), expected.len() as u64);
+    }
+
+    #[test]
+    fn records_lie_one_after_the_other_whatever_their_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut pack = PackWriter::create(dir.path()).unwrap();
+        let mut expected = PACK_MAGIC.to_vec();
+        let sizes = [0, 1, UNCOPIED - 1, UNCOPIED, UNCOPIED - 1, BUFFER - HEADER, BUFFER, 3 * BUFFER, 5];
+        for (at, size) in sizes.into_iter().enumerate() {
+            append(&mut pack, &vec![at as u8; size], &mut expected);
+            assert!(pack.take_begun().unwrap().is_none());
+        }
+        append(&mut pack, &vec![100; WRITE_BACK as usize], &mut expected);
+        // The disk begins with what is there, and with nothing twice.
+        pack.take_begun().unwrap().unwrap().begin();
+        assert!(pack.take_begun().unwrap().is_none());
+        append(&mut pack, b"the last", &mut expected);
+        let (sealed, path) = (pack.seal().unwrap(), dir.path().join("x.pack"));
+        sealed.begin();
+        let locations = sealed.publish(path.clone(), true).unwrap();
+        assert_eq!(locations.len(), sizes.len() + 2);
+        assert!(fs_err::read(&path).unwrap() == expected);
+    }
 }

@@ -14,11 +14,14 @@ const KEPT_MS: i64 = 30 * 24 * 3600 * 1000;
 
 /// Adds a line; durable on return.
 pub(crate) fn add(home: &Path, aside: &SetAside) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(aside)?;
+    // It continues no line that a crash cut off: begun on a line of its own, it can be read whatever is before it.
+    let mut line = vec![b'\n'];
+    serde_json::to_writer(&mut line, aside)?;
     line.push(b'\n');
     let mut file = fs_err::OpenOptions::new().append(true).create(true).open(home.join(FILE))?;
     file.write_all(&line)?;
-    file.sync_all()
+    file.sync_all()?;
+    fs_err::File::open(home)?.sync_all()
 }
 
 /// What is still kept at this time. A line that a crash cut off says nothing.
@@ -44,7 +47,10 @@ pub(crate) fn forget_old(home: &Path, now: Timestamp) -> std::io::Result<()> {
         text.push(b'\n');
     }
     let new = home.join(format!(".{FILE}.{}.tmp", std::process::id()));
-    fs_err::write(&new, text)?;
+    let mut file = fs_err::File::create(&new)?;
+    file.write_all(&text)?;
+    // Only what is on the disk may take the place of what protects.
+    file.sync_all()?;
     fs_err::rename(new, home.join(FILE))
 }
 
@@ -75,8 +81,11 @@ mod tests {
         let text = fs_err::read_to_string(&file).unwrap();
         fs_err::write(&file, format!("{text}{}", &text[..20])).unwrap();
         assert_eq!(read(folder.path(), day(30)).unwrap(), [aside(day(1)), aside(day(20))]);
-        assert_eq!(read(folder.path(), day(32)).unwrap(), [aside(day(20))]);
+        // What is kept next is not lost with it.
+        add(folder.path(), &aside(day(25))).unwrap();
+        assert_eq!(read(folder.path(), day(30)).unwrap(), [aside(day(1)), aside(day(20)), aside(day(25))]);
+        assert_eq!(read(folder.path(), day(32)).unwrap(), [aside(day(20)), aside(day(25))]);
         forget_old(folder.path(), day(32)).unwrap();
-        assert_eq!(read(folder.path(), day(2)).unwrap(), [aside(day(20))]);
+        assert_eq!(read(folder.path(), day(2)).unwrap(), [aside(day(20)), aside(day(25))]);
     }
 }

@@ -1,6 +1,6 @@
 //! A folder with a largest size in front of a store: what leaves it, what stays, and that nothing is lost.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tidemill_core::{Digest, Quiet};
 use tidemill_store::{AddOptions, Checkout, Entry, Remote, Root, Store, StoreOptions};
 
 use crate::support::{Lab, list, noise, snapshot};
-use crate::support_child::{command, orders};
+use crate::support_child::{add_line, is_at_work, lines, orders, start};
 
 const LIMIT: u64 = 4_000_000;
 
@@ -197,8 +197,7 @@ fn work(dir: &Path) {
             fs_err::write(&path, noise(round, 10_000 + (round as usize % 5) * 250_000)).unwrap();
             store.add(&path, None, &Quiet).unwrap()
         };
-        let mut file = fs_err::OpenOptions::new().append(true).create(true).open(&log).unwrap();
-        writeln!(file, "{}", entry.digest.hex()).unwrap();
+        add_line(&log, &entry.digest.hex());
         let old = round / 2;
         let bytes = store.get(&acknowledged(&log)[old as usize]).unwrap();
         assert_eq!(bytes, noise(old, 10_000 + (old as usize % 5) * 250_000));
@@ -206,8 +205,7 @@ fn work(dir: &Path) {
 }
 
 fn acknowledged(log: &Path) -> Vec<Digest> {
-    let text = fs_err::read_to_string(log).unwrap_or_default();
-    text.lines().filter_map(|line| Digest::from_hex(line).ok()).collect()
+    lines(log).iter().map(|line| Digest::from_hex(line).unwrap()).collect()
 }
 
 #[test]
@@ -219,13 +217,9 @@ fn killed_at_any_point() {
     let dir = lab.dir.path();
     for kill in 0..12_u64 {
         let before = acknowledged(&dir.join("log")).len();
-        let mut child = command("cache::killed_at_any_point", dir)
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = start("cache::killed_at_any_point", dir);
         while acknowledged(&dir.join("log")).len() < before + 3 {
-            assert!(child.try_wait().unwrap().is_none(), "the worker ended");
+            is_at_work(&mut child, dir);
             std::thread::sleep(Duration::from_millis(2));
         }
         std::thread::sleep(Duration::from_micros(kill * kill * 397 % 60_000));

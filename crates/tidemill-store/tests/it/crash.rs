@@ -1,6 +1,5 @@
 //! A process that adds and collects is killed at any point, many times; nothing that was there may suffer.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use tidemill_core::{Digest, Quiet};
 use tidemill_store::{Entry, Error, Root, Store};
 
 use crate::support::{Lab, noise, open};
-use crate::support_child::{command, orders};
+use crate::support_child::{add_line, is_at_work, lines, orders, start};
 
 const KILLS: u64 = 25;
 
@@ -30,8 +29,7 @@ fn work(dir: &Path, rounds: u64) {
         let path = input(round);
         let hold = store.hold().unwrap();
         let entry = store.add(&path, None, &Quiet).unwrap();
-        let mut file = fs_err::OpenOptions::new().append(true).create(true).open(&log).unwrap();
-        writeln!(file, "{}", serde_json::to_string(&entry).unwrap()).unwrap();
+        add_line(&log, &serde_json::to_string(&entry).unwrap());
         drop(hold);
         // What the log names last goes every time, so that there is something to collect.
         if round % 2 == 0 {
@@ -43,8 +41,7 @@ fn work(dir: &Path, rounds: u64) {
 }
 
 fn entries(log: &Path) -> Vec<Entry> {
-    let text = fs_err::read_to_string(log).unwrap_or_default();
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    lines(log).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn check(store: &Store, dir: &Path) {
@@ -77,14 +74,10 @@ fn killed_at_any_point() {
     let mut done = 0;
     for kill in 0..KILLS {
         let before = entries(&lab.dir.path().join("log")).len();
-        let mut child = command("crash::worker", lab.dir.path())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = start("crash::worker", lab.dir.path());
         // It is at work as soon as it has recorded something; then it gets a while that differs each time.
         while entries(&lab.dir.path().join("log")).len() == before {
-            assert!(child.try_wait().unwrap().is_none(), "the worker ended by itself");
+            is_at_work(&mut child, lab.dir.path());
             std::thread::yield_now();
         }
         std::thread::sleep(Duration::from_micros(kill * kill * 97 % 40_000));

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tidemill_core::{NewEvent, RunId};
@@ -18,7 +18,9 @@ use tokio::sync::{Notify, mpsc, oneshot};
 /// Writes that may wait before a step waits for them.
 const QUEUE: usize = 1024;
 /// What comes within this time is written together, unless somebody waits for it: short steps follow one another quickly.
-const GATHER: Duration = Duration::from_millis(25);
+const GATHER: Duration = Duration::from_millis(50);
+/// Where the disk is slow it is as long as the writing before took, and no longer than this.
+const LONGEST_GATHER: Duration = Duration::from_millis(100);
 
 /// One write.
 pub(super) enum Write {
@@ -110,11 +112,11 @@ impl Queue {
 async fn work(ingest: Ingest, mut receiver: mpsc::Receiver<Message>, pending: Arc<Pending>) {
     let mut failure: Option<Error> = None;
     let mut waiting = Vec::new();
-    let mut begun = false;
+    let (mut begun, mut took) = (false, Duration::ZERO);
     while receiver.recv_many(&mut waiting, QUEUE).await > 0 {
         // The run itself is there at once.
         if begun {
-            gather(&mut receiver, &mut waiting, &pending).await;
+            gather(&mut receiver, &mut waiting, &pending, took.clamp(GATHER, LONGEST_GATHER)).await;
         }
         begun = true;
         let mut by_run: BTreeMap<RunId, Vec<Write>> = BTreeMap::new();
@@ -129,7 +131,9 @@ async fn work(ingest: Ingest, mut receiver: mpsc::Receiver<Message>, pending: Ar
                 Message::Flush(reply) => flushes.push(reply),
             }
         }
+        let start = Instant::now();
         let results = join_all(by_run.into_values().map(|writes| in_order(&ingest, writes))).await;
+        took = start.elapsed();
         failure = failure.or_else(|| results.into_iter().find_map(Result::err));
         pending.less(count);
         for reply in flushes {
@@ -140,8 +144,13 @@ async fn work(ingest: Ingest, mut receiver: mpsc::Receiver<Message>, pending: Ar
 }
 
 /// Waits a little for more to write at once.
-async fn gather(receiver: &mut mpsc::Receiver<Message>, waiting: &mut Vec<Message>, pending: &Pending) {
-    let over = tokio::time::sleep(GATHER);
+async fn gather(
+    receiver: &mut mpsc::Receiver<Message>,
+    waiting: &mut Vec<Message>,
+    pending: &Pending,
+    wait: Duration,
+) {
+    let over = tokio::time::sleep(wait);
     tokio::pin!(over);
     while waiting.len() < QUEUE && !waiting.iter().any(|message| matches!(message, Message::Flush(_))) {
         tokio::select! {
