@@ -4,7 +4,8 @@ use askama::Template;
 
 use crate::markdown::paragraphs;
 use crate::{
-    Empty, Facts, Figure, FilterBox, Form, Grid, Heat, Link, LogText, Markup, Stages, Table, Viewer,
+    Cell, Empty, Facts, Figure, FilterBox, Form, Grid, Heat, Link, LogText, Markup, Small, Stages, Table,
+    Viewer,
 };
 
 /// A part of a page.
@@ -116,7 +117,7 @@ impl Block {
             Self::Choose(_, _, blocks) => blocks.iter().for_each(|block| block.walk(seen)),
             Self::Heat(heat) => seen(Numbers::Heat(heat)),
             Self::Grid(grid) => seen(Numbers::Grid(grid)),
-            Self::Stages(stages) => seen(Numbers::Table(&stages.table)),
+            Self::Stages(stages) => seen(Numbers::Stages(stages)),
             Self::Log(log) => seen(Numbers::Lines(&log.id, &log.lines)),
             Self::Filter(_)
             | Self::Form(_)
@@ -137,6 +138,7 @@ pub(crate) enum Numbers<'a> {
     Figure(&'a Figure),
     Heat(&'a Heat),
     Grid(&'a Grid),
+    Stages(&'a Stages),
     Facts(&'a Facts),
     Lines(&'a str, &'a [String]),
 }
@@ -149,7 +151,20 @@ impl<'a> Numbers<'a> {
             Self::Figure(figure) => Some(&figure.table),
             Self::Heat(heat) => Some(&heat.table),
             Self::Grid(grid) => Some(&grid.table),
+            Self::Stages(stages) => Some(&stages.table),
             Self::Facts(_) | Self::Lines(..) => None,
+        }
+    }
+
+    /// The small curve of this name that stands in it.
+    pub(crate) fn small(self, name: &str) -> Option<&'a Small> {
+        let named = |cell: &'a Cell| match cell {
+            Cell::Curve(small) if small.id == name => Some(&**small),
+            _ => None,
+        };
+        match self {
+            Self::Facts(facts) => facts.items.iter().find_map(|fact| named(&fact.value)),
+            _ => self.table()?.rows.iter().flatten().find_map(named),
         }
     }
 }

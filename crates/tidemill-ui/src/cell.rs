@@ -4,7 +4,7 @@ use askama::Template;
 use serde_json::{Value, json};
 use tidemill_core::Timestamp;
 
-use crate::{Markup, ago, bytes, count, duration, moment, number};
+use crate::{Figure, Markup, ago, bytes, count, duration, moment, number};
 
 /// What a state means. Each has a sign of its own, so that nothing rests on colour alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,33 @@ impl Link {
     }
 }
 
+/// A curve as small as a word, which has its axes in words. It is made with [`crate::chart::spark`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Small {
+    /// Its name within the page, by which its picture is to be had as a file.
+    pub id: String,
+    /// What goes up over what, and what the curve says: from, to, lowest, highest.
+    pub words: String,
+    /// What is drawn, oldest first.
+    pub values: Vec<f64>,
+    /// Where the same stands with axes and all of its numbers; nowhere where empty.
+    pub href: String,
+    /// The picture.
+    pub picture: Markup,
+}
+
+impl Small {
+    /// The picture alone, for its file.
+    pub(crate) fn figure(&self) -> Figure {
+        Figure {
+            id: self.id.clone(),
+            title: self.words.clone(),
+            picture: self.picture.clone(),
+            ..Figure::default()
+        }
+    }
+}
+
 /// What stands in one place.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Cell {
@@ -118,8 +145,8 @@ pub enum Cell {
         /// What it is for, for those who do not see it.
         label: String,
     },
-    /// A small picture, with what it says in words.
-    Picture(Markup, String),
+    /// A small curve.
+    Curve(Box<Small>),
     /// Markdown that was made safe; the text as it was written is what numbers give.
     Rich(Markup, String),
 }
@@ -162,15 +189,14 @@ impl Cell {
         match self {
             Self::None | Self::Tick { .. } => Value::Null,
             Self::Text(text) | Self::Pre(text) | Self::Code(text) => json!(text),
-            Self::Number(value) if value.is_finite() => json!(value),
-            Self::Number(value) if value.is_nan() => json!("NaN"),
-            Self::Number(value) => json!(if *value > 0.0 { "Infinity" } else { "-Infinity" }),
+            Self::Number(value) => measured(*value),
             Self::Count(value) | Self::Bytes(value) | Self::Duration(value) => json!(value),
             Self::Time(at, _) => json!(at.to_string()),
             Self::Link(link) => json!(link.text),
             Self::Badge(badge) => json!(badge.text),
             Self::Many(cells) => Value::Array(cells.iter().map(Self::value).collect()),
-            Self::Picture(_, words) | Self::Rich(_, words) => json!(words),
+            Self::Curve(small) => Value::Array(small.values.iter().copied().map(measured).collect()),
+            Self::Rich(_, words) => json!(words),
         }
     }
 
@@ -194,6 +220,17 @@ impl Cell {
     fn short(code: &str) -> String {
         let bare = code.split_once(':').map_or(code, |(_, rest)| rest);
         bare.chars().take(10).collect()
+    }
+}
+
+/// A measured number as JSON, as text where JSON has no such number.
+fn measured(value: f64) -> Value {
+    if value.is_finite() {
+        json!(value)
+    } else if value.is_nan() {
+        json!("NaN")
+    } else {
+        json!(if value > 0.0 { "Infinity" } else { "-Infinity" })
     }
 }
 

@@ -26,7 +26,7 @@ mod table;
 mod written;
 
 pub use block::{Block, Section};
-pub use cell::{Badge, Cell, Link, Tone};
+pub use cell::{Badge, Cell, Link, Small, Tone};
 pub use empty::Empty;
 pub use facts::{Fact, Facts};
 pub use figure::Figure;

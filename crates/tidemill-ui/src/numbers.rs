@@ -31,13 +31,17 @@ impl Page {
                 Numbers::Lines(id, lines) => {
                     data.insert(id.to_owned(), json!({ "lines": lines }));
                 }
-                Numbers::Table(_) | Numbers::Figure(_) | Numbers::Heat(_) | Numbers::Grid(_) => {}
+                Numbers::Table(_)
+                | Numbers::Figure(_)
+                | Numbers::Heat(_)
+                | Numbers::Grid(_)
+                | Numbers::Stages(_) => {}
             }
         });
         json!({ "title": self.title, "data": data })
     }
 
-    /// One picture as an SVG file: that of the named figure, or else the first; nothing where there is none such.
+    /// One picture as an SVG file: that of the named figure or small curve, or else the first figure; nothing where there is none such.
     pub fn picture(&self, name: Option<&str>) -> Option<String> {
         let mut found = None;
         self.walk(&mut |numbers| {
@@ -49,7 +53,8 @@ impl Page {
                 Numbers::Figure(figure) if is_wanted(&figure.id) => figure.svg(),
                 Numbers::Heat(heat) if is_wanted(&heat.table.id) => heat.figure().svg(),
                 Numbers::Grid(grid) if is_wanted(&grid.table.id) => grid.figure().svg(),
-                _ => None,
+                Numbers::Stages(stages) if is_wanted(&stages.table.id) => stages.figure().svg(),
+                _ => name.and_then(|name| numbers.small(name)?.figure().svg()),
             };
         });
         found

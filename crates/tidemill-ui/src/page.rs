@@ -3,7 +3,7 @@
 use askama::Template;
 
 use crate::block::Numbers;
-use crate::{Badge, Block, Figure, Link, Markup, asset};
+use crate::{Badge, Block, Figure, Link, Markup, Table, asset};
 
 /// The parts of the product that the navigation leads to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -143,10 +143,23 @@ impl Viewer {
     }
 
     /// The address of a picture of this page as a file.
-    pub(crate) fn chart(&self, id: &str) -> String {
+    fn chart(&self, id: &str) -> String {
         let rest = crate::href(&[], &[("figure", id)]);
         format!("{}&{}", self.form("svg"), rest.trim_start_matches(['/', '?']))
     }
+
+    /// The links below a chart that is a table or a list on the page: to it, and to its picture.
+    pub(crate) fn links(&self, table: &Table) -> Markup {
+        Markup::of(&LinksTemplate { id: &table.id, title: &table.caption, svg: self.chart(&table.id) })
+    }
+}
+
+#[derive(Template)]
+#[template(path = "links.html")]
+struct LinksTemplate<'a> {
+    id: &'a str,
+    title: &'a str,
+    svg: String,
 }
 
 /// Another form of what is at an address.

@@ -2,7 +2,8 @@
 
 use askama::Template;
 
-use crate::{Badge, Cell, Markup, Table};
+use crate::chart::places;
+use crate::{Badge, Cell, Figure, Markup, Table};
 
 /// One stage.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +53,17 @@ impl Stages {
         Markup::of(self)
     }
 
+    /// The same as a picture, for its file.
+    pub(crate) fn figure(&self) -> Figure {
+        Figure {
+            id: self.table.id.clone(),
+            title: self.caption.clone(),
+            picture: places::stages(self),
+            table: self.table.clone(),
+            ..Figure::default()
+        }
+    }
+
     /// The length of a share's bar, of 100.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
     fn length(share: &f64) -> String {
@@ -59,7 +71,7 @@ impl Stages {
     }
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
-    fn percent(share: &f64) -> String {
+    pub(crate) fn percent(share: &f64) -> String {
         format!("{} %", crate::number((share * 10_000.0).round() / 100.0))
     }
 }

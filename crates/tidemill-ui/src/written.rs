@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use crate::{Block, Cell, Empty, Figure, Page, Table};
 
+/// Gives the address of a picture that is to be had as a file.
+type Address<'a> = &'a dyn Fn(&Figure) -> String;
+
 impl Page {
     /// As Markdown with tables. `picture` gives the address of the picture of a figure that is to be had as a file.
     pub fn written(&self, picture: &dyn Fn(&Figure) -> String) -> String {
@@ -17,23 +20,23 @@ impl Page {
 /// Markdown that is being written.
 struct Writer<'a> {
     out: String,
-    picture: &'a dyn Fn(&Figure) -> String,
+    picture: Address<'a>,
 }
 
 impl Writer<'_> {
     fn block(&mut self, block: &Block, level: usize) {
-        let out = &mut self.out;
+        let (out, picture) = (&mut self.out, self.picture);
         match block {
             Block::Section(section) => {
                 heading(out, level, &section.title);
                 sentence(out, &section.note);
                 section.blocks.iter().for_each(|block| self.block(block, level + 1));
             }
-            Block::Table(table) => write_table(out, table),
+            Block::Table(table) => write_table(out, table, picture),
             Block::Facts(facts) => {
                 out.push('\n');
                 for fact in &facts.items {
-                    let _ = writeln!(out, "- **{}**: {}", plain(&fact.name), shown(&fact.value));
+                    let _ = writeln!(out, "- **{}**: {}", plain(&fact.name), shown(&fact.value, picture));
                 }
             }
             Block::Figure(figure) => self.figure(figure, level),
@@ -42,7 +45,7 @@ impl Writer<'_> {
             Block::Choose(_, _, blocks) => blocks.iter().for_each(|block| self.block(block, level)),
             Block::Heat(heat) => self.drawn(&heat.figure()),
             Block::Grid(grid) => self.drawn(&grid.figure()),
-            Block::Stages(stages) => write_table(out, &stages.table),
+            Block::Stages(stages) => self.drawn(&stages.figure()),
             Block::Empty(empty) => write_empty(out, empty),
             Block::Text(text) => sentence(out, text),
             Block::Code(text) => fenced(out, text),
@@ -52,11 +55,11 @@ impl Writer<'_> {
     }
 
     fn figure(&mut self, figure: &Figure, level: usize) {
-        let out = &mut self.out;
+        let (out, picture) = (&mut self.out, self.picture);
         heading(out, level, &figure.title);
         if !figure.is_file() {
             sentence(out, &figure.note);
-            write_table(out, &figure.table);
+            write_table(out, &figure.table, picture);
             return;
         }
         self.drawn(figure);
@@ -64,12 +67,12 @@ impl Writer<'_> {
 
     /// A picture with its numbers folded below.
     fn drawn(&mut self, figure: &Figure) {
-        let out = &mut self.out;
-        let _ = write!(out, "\n![{}]({})\n", plain(&figure.title), (self.picture)(figure));
+        let (out, picture) = (&mut self.out, self.picture);
+        let _ = write!(out, "\n![{}]({})\n", plain(&figure.title), picture(figure));
         sentence(out, &figure.note);
         if !figure.table.rows.is_empty() {
             out.push_str("\n<details><summary>Numbers</summary>\n");
-            write_table(out, &figure.table);
+            write_table(out, &figure.table, picture);
             out.push_str("\n</details>\n");
         }
     }
@@ -98,7 +101,7 @@ fn write_empty(out: &mut String, empty: &Empty) {
     sentence(out, &format!("{}. {}", empty.title.trim_end_matches('.'), empty.text));
 }
 
-fn write_table(out: &mut String, table: &Table) {
+fn write_table(out: &mut String, table: &Table, picture: Address<'_>) {
     if table.rows.is_empty() {
         if let Some(empty) = &table.empty {
             write_empty(out, empty);
@@ -108,20 +111,21 @@ fn write_table(out: &mut String, table: &Table) {
     let heads: Vec<String> = table.columns.iter().map(|column| plain(&column.label)).collect();
     let _ = write!(out, "\n| {} |\n|{}\n", heads.join(" | "), " --- |".repeat(heads.len()));
     for row in &table.rows {
-        let cells: Vec<String> = row.iter().map(shown).collect();
+        let cells: Vec<String> = row.iter().map(|cell| shown(cell, picture)).collect();
         let _ = writeln!(out, "| {} |", cells.join(" | "));
     }
 }
 
 /// A cell as people read it.
-fn shown(cell: &Cell) -> String {
+fn shown(cell: &Cell, picture: Address<'_>) -> String {
     match cell {
         Cell::Number(value) => crate::number(*value),
         Cell::Count(value) => crate::count(*value),
         Cell::Bytes(value) => crate::bytes(*value),
         Cell::Duration(value) => crate::duration(*value),
         Cell::Time(at, _) => format!("{} UTC", crate::moment(*at)),
-        Cell::Many(cells) => cells.iter().map(shown).collect::<Vec<_>>().join(", "),
+        Cell::Many(cells) => cells.iter().map(|one| shown(one, picture)).collect::<Vec<_>>().join(", "),
+        Cell::Curve(small) => format!("![{}]({})", plain(&small.words), picture(&small.figure())),
         _ => plain(&cell.plain()),
     }
 }

@@ -12,10 +12,10 @@ use tidemill_ui::{
 
 use super::Made;
 use super::ask::Ask;
-use super::code;
 use super::curves::{self, Shape};
 use super::runs::Key;
 use super::words::{run_badge, run_link, took};
+use super::{code, inputs};
 use crate::mlflow::is_system;
 
 /// Runs that are drawn through all axes.
@@ -28,7 +28,7 @@ const CURVES: usize = 8;
 const AXES: usize = 8;
 
 pub(super) async fn compare(ask: Ask) -> Made {
-    let runs = find(&ask).await?;
+    let (runs, left_out) = find(&ask).await?;
     let mut page = Page {
         title: "Compare runs".into(),
         area: Area::Experiments,
@@ -41,11 +41,15 @@ pub(super) async fn compare(ask: Ask) -> Made {
     }
     if runs.len() < 2 {
         let text = "Tick two runs or more in the table of an experiment, and press `Compare the ticked`.";
+        page.lead = left_out;
         page.blocks =
             vec![Block::Empty(Empty::new("Nothing to compare", text).link("/experiments", "Experiments"))];
         return Ok(page);
     }
     page.lead = format!("{} runs. Points and lines lead to their run.", runs.len());
+    if !left_out.is_empty() {
+        page.lead += &format!(" {left_out}");
+    }
     let keys: BTreeSet<Key> = runs.iter().flat_map(keys_of).collect();
     let metrics: Vec<&Key> = keys.iter().filter(|key| matches!(key, Key::Metric(_))).collect();
     let differing: Vec<&Key> = keys.iter().filter(|key| differs(&runs, key)).collect();
@@ -74,17 +78,30 @@ pub(super) async fn compare(ask: Ask) -> Made {
         section = section.note(format!("The first {COLUMNS} of {} runs have a column each.", runs.len()));
     }
     page.blocks.push(Block::Section(section));
+    page.blocks.extend(inputs::section(&ask, &runs).await?.map(Block::Section));
     page.blocks.extend(code::section(&ask, &runs).await?.map(Block::Section));
     Ok(page)
 }
 
-/// The runs that are named, or those of an experiment that a filter finds.
-async fn find(ask: &Ask) -> Result<Vec<Run>, tidemill_registry::Error> {
-    let named: Vec<RunId> = ask.all("run").into_iter().filter_map(|id| id.parse().ok()).take(MOST).collect();
+/// The runs that are named, or those of an experiment that a filter finds; and what of them is left out, in words.
+async fn find(ask: &Ask) -> Result<(Vec<Run>, String), tidemill_registry::Error> {
+    // In the order in which they are named, each once.
+    let mut seen = BTreeSet::new();
+    let named: Vec<&str> = ask.all("run").into_iter().filter(|id| seen.insert(*id)).collect();
     if !named.is_empty() {
-        return Ok(ask.app.registry().db().tracked_runs(&named).await?);
+        let known: Vec<RunId> = named.iter().filter_map(|id| id.parse().ok()).take(MOST).collect();
+        let runs = ask.app.registry().db().tracked_runs(&known).await?;
+        let left_out = match named.len() - runs.len() {
+            0 => String::new(),
+            _ if named.len() > MOST => {
+                format!("Of {} runs that are named the first {MOST} are compared.", named.len())
+            }
+            1 => "One run that is named is not there.".to_owned(),
+            gone => format!("{gone} runs that are named are not there."),
+        };
+        return Ok((runs, left_out));
     }
-    let Some(experiment) = ask.get("experiment") else { return Ok(Vec::new()) };
+    let Some(experiment) = ask.get("experiment") else { return Ok((Vec::new(), String::new())) };
     let question = Question {
         experiments: vec![experiment.to_owned()],
         filter: ask.get("filter").unwrap_or_default().to_owned(),
@@ -93,7 +110,12 @@ async fn find(ask: &Ask) -> Result<Vec<Run>, tidemill_registry::Error> {
         max_results: MOST as i64,
         page_token: String::new(),
     };
-    Ok(ask.app.registry().search_runs(&question).await?.items)
+    let found = ask.app.registry().search_runs(&question).await?;
+    let left_out = match found.next_page_token {
+        Some(_) => format!("The filter finds more; the first {MOST} are compared."),
+        None => String::new(),
+    };
+    Ok((found.items, left_out))
 }
 
 fn keys_of(run: &Run) -> Vec<Key> {

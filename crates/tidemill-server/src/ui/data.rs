@@ -9,7 +9,7 @@ use tidemill_store::{Entry, EntryKind};
 use tidemill_ui::chart::spark;
 use tidemill_ui::{
     Area, Block, Cell, Choice, Control, Crumb, Empty, Facts, FilterBox, Link, Page, Section, Table, Tone,
-    href,
+    Total, href,
 };
 use tokio::task::spawn_blocking;
 
@@ -17,6 +17,8 @@ use super::Made;
 use super::ask::Ask;
 use super::{difference, expectations, profile};
 
+/// Datasets of one page of the list.
+const PAGE: usize = 200;
 /// Files whose differences are listed.
 const FILES: usize = 500;
 /// Versions that are listed, and those that can be chosen to be compared.
@@ -26,25 +28,30 @@ const CHOICES: usize = 200;
 pub(super) async fn list(ask: Ask) -> Made {
     let db = ask.app.registry().db();
     let datasets = db.latest_dataset_versions().await?;
+    let from = ask.place(|text| text.parse::<usize>().ok())?.unwrap_or(0).min(datasets.len());
+    let to = datasets.len().min(from + PAGE);
     let mut checks = expectations::newest(&ask).await?;
-    let mut rows = Vec::with_capacity(datasets.len());
-    for latest in &datasets {
+    let mut rows = Vec::with_capacity(to - from);
+    for latest in &datasets[from..to] {
         let name = latest.dataset.as_str();
-        let checked = checks.remove(name);
+        let checked = checks.get(name);
         rows.push(vec![
             Cell::link(href(&["data", name], &[]), name),
             Cell::Text(format!("v{}", latest.version)),
             latest.rows.map_or(Cell::None, Cell::Count),
             Cell::Bytes(latest.bytes),
             Cell::Count(latest.files),
-            checked.as_ref().map_or(Cell::None, |checked| {
+            checked.map_or(Cell::None, |checked| {
                 let link = Cell::link(expectations::place(name), "which");
                 Cell::Many(vec![Cell::Badge(checked.badge()), link])
             }),
             Cell::Time(latest.created_at, Some(ask.now)),
         ]);
     }
-    let table = Table::new(
+    for latest in &datasets {
+        checks.remove(latest.dataset.as_str());
+    }
+    let mut table = Table::new(
         "datasets",
         "Datasets",
         &["dataset", "version", "rows", "size", "files", "expectations", "changed"],
@@ -55,6 +62,9 @@ pub(super) async fn list(ask: Ask) -> Made {
         "A version is an immutable snapshot that runs and models can name. Store one in the project's folder:",
     )
     .code("tidemill data add data/flights --name flights"));
+    let next = (to < datasets.len()).then(|| to.to_string());
+    let total = Some(Total::Exactly(datasets.len() as u64));
+    table.pager = Some(ask.pager(next.as_deref(), to - from, total, ["dataset", "datasets"]));
     let mut blocks = vec![Block::Section(Section::new("list", "", vec![Block::Table(table)]))];
     if !checks.is_empty() {
         let rows = checks.iter().map(|(name, checked)| {
@@ -88,14 +98,15 @@ pub(super) async fn dataset(ask: Ask) -> Made {
     let name = Name::new(ask.part(0)).map_err(|_| missing())?;
     let versions = ask.app.registry().db().dataset_versions(&name).await?;
     let latest = versions.first().ok_or_else(missing)?;
-    let sizes: Vec<f64> = versions.iter().rev().map(|version| version.bytes as f64).collect();
+    let sizes: Vec<f64> = versions.iter().take(VERSIONS).rev().map(|version| version.bytes as f64).collect();
     let facts = Facts::new("latest")
         .large()
         .with("Latest version", Cell::Text(format!("v{}", latest.version)))
         .maybe("Rows", latest.rows.map(Cell::Count))
         .with("Size", Cell::Bytes(latest.bytes))
         .with("Files", Cell::Count(latest.files));
-    let facts = if sizes.len() > 1 { facts.with("Size over versions", spark(&sizes)) } else { facts };
+    let curve = || spark("small-size", "size in bytes over versions", "#versions-list", &sizes);
+    let facts = facts.maybe("Size over versions", (sizes.len() > 1).then(curve));
     let rows = versions.iter().take(VERSIONS).map(|version| {
         let number = version.version.to_string();
         let before = version.version.checked_sub(1).filter(|before| *before > 0);

@@ -8,7 +8,7 @@ use tidemill_db::{EventFilter, Listed, Order};
 use tidemill_deliver::rollout::State;
 use tidemill_registry::Error;
 use tidemill_ui::chart::{Span, Spans};
-use tidemill_ui::{Area, Block, Cell, Crumb, Empty, Field, Figure, Page, Section, Table, Tone, href};
+use tidemill_ui::{Area, Block, Cell, Crumb, Empty, Field, Figure, Page, Section, Table, Tone, count, href};
 
 use super::Made;
 use super::ask::Ask;
@@ -288,6 +288,12 @@ async fn freezes(ask: &Ask) -> Result<Section, Error> {
             id: "calendar".into(),
             title: "Freeze calendar".into(),
             picture,
+            note: match all.len().checked_sub(Spans::MOST) {
+                None | Some(0) => String::new(),
+                Some(more) => {
+                    format!("The first {}; {} more stand in the table.", Spans::MOST, count(more as u64))
+                }
+            },
             numbers: Some("#freezes".into()),
             wide: true,
             ..Figure::default()

@@ -214,6 +214,10 @@ fn importance(report: &Report) -> Option<Figure> {
     Some(Figure {
         id: "importance".into(),
         title: "Importance of columns".into(),
+        note: match report.importance.len().checked_sub(COLUMNS) {
+            None | Some(0) => String::new(),
+            Some(more) => format!("The {COLUMNS} that matter most; {more} more stand in the numbers."),
+        },
         picture: chart.draw(),
         table: Table::new("importance", "Importance", &columns).with(rows),
         ..Figure::default()

@@ -12,6 +12,7 @@ use tidemill_ui::{
 
 use super::Made;
 use super::ask::Ask;
+use super::experiments::not_understood;
 use super::total;
 use super::words::{details, said_of, subject_link};
 
@@ -33,22 +34,28 @@ pub(super) async fn list(ask: Ask) -> Made {
         kind: ask.get("kind").map(str::to_owned),
         since,
         until,
-        before: ask.get("page").and_then(|page| page.parse().ok()),
+        before: ask.place(|text| text.parse().ok())?,
         limit: Some(PAGE + 1),
         order: Order::NewestFirst,
         ..EventFilter::default()
     };
-    let db = ask.app.registry().db();
-    let mut events = db.events(&filter).await?;
+    // A list that leaves a part of the question out would look like its answer.
+    let error = [since_error, until_error].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let (mut events, total) = if error.is_empty() {
+        (ask.app.registry().db().events(&filter).await?, total::of_events(&ask, &filter).await?)
+    } else {
+        (Vec::new(), None)
+    };
     let more = events.len() > PAGE;
     events.truncate(PAGE);
     let mut found = table(&ask, &events);
-    found.empty = Some(
+    found.empty = Some(if error.is_empty() {
         Empty::new("No event fits", "Leave the fields empty to see the whole log.")
-            .link("/log", "The whole log"),
-    );
+            .link("/log", "The whole log")
+    } else {
+        not_understood()
+    });
     let next = events.last().filter(|_| more).map(|last| last.seq.to_string());
-    let total = total::of_events(&ask, &filter).await?;
     found.pager = Some(ask.pager(next.as_deref(), events.len(), total, ["event", "events"]));
     let line = |name: &str, label: &str, example: &str, wide| Control::Line {
         name: name.into(),
@@ -66,7 +73,7 @@ pub(super) async fn list(ask: Ask) -> Made {
             line("since", "Since", "2026-11-23T09:30:00Z", false),
             line("until", "Until", "2026-11-24T00:00:00Z", false),
         ],
-        error: [since_error, until_error].into_iter().flatten().collect::<Vec<_>>().join("; "),
+        error,
         button: "Filter".into(),
         ..FilterBox::default()
     };
@@ -137,7 +144,7 @@ async fn proof(ask: &Ask) -> Result<Section, Error> {
         facts = facts.with(
             "Proof",
             Cell::text(
-                "`tidemill log --verify` checks every entry; each event's page proves that it is in the log",
+                "`tidemill log verify` checks every entry; each event's page proves that it is in the log",
             ),
         );
     }

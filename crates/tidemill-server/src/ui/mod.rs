@@ -23,6 +23,7 @@ mod experiments;
 mod files;
 mod groups;
 mod home;
+mod inputs;
 mod kept;
 mod log;
 mod models;

@@ -9,9 +9,8 @@ use tidemill_ui::{Area, Block, Cell, Empty, Grid, GridRow, Link, Page, Section, 
 
 use super::Made;
 use super::ask::Ask;
-use super::evidence;
-use super::total;
 use super::words::{pipeline_badge, step_badge, took};
+use super::{evidence, projects, total};
 
 const PAGE: usize = 50;
 /// Runs of the history at a glance.
@@ -48,7 +47,7 @@ pub(super) async fn list(ask: Ask) -> Made {
             Cell::Badge(pipeline_badge(run.state)),
             Cell::Time(run.started_at, Some(ask.now)),
             took(Some(run.started_at), run.ended_at, ask.now),
-            Cell::text(run.project.clone()),
+            Cell::link(projects::place(&run.project), run.project.clone()),
             run.commit.as_ref().map_or(Cell::None, |commit| Cell::Code(commit.clone())),
             run.cause.map_or(Cell::None, |seq| {
                 Cell::link(href(&["log", &seq.to_string()], &[]), format!("event {seq}"))

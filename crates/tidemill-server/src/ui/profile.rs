@@ -12,6 +12,7 @@ use tidemill_ui::{Block, Cell, Empty, Figure, Heat, HeatColumn, Link, Section, T
 use tokio::task::spawn_blocking;
 
 use super::ask::Ask;
+use super::data::left_out;
 use super::rollout::{names, title};
 use super::{difference, evidence};
 
@@ -66,7 +67,11 @@ pub(super) async fn sections(
     if !figures.is_empty() {
         blocks.push(Block::Figures(figures));
     }
-    let note = format!("Of v{}, {} rows.", newest.version, tidemill_ui::count(stats.rows));
+    let mut note = format!("Of v{}, {} rows.", newest.version, tidemill_ui::count(stats.rows));
+    if stats.columns.len() > DRAWN {
+        note +=
+            &format!(" Of {} columns the first {DRAWN} are drawn; the table has all.", stats.columns.len());
+    }
     let profile = Section::new("profile", "Profile", blocks).note(note);
     let drift = drift(ask, name, versions, known).await?;
     Ok(vec![Block::Section(profile), Block::Section(drift)])
@@ -241,6 +246,7 @@ async fn drift(
     // What moved most stands above.
     let most = |values: &[Option<f64>]| values.iter().flatten().copied().fold(0.0, f64::max);
     rows.sort_by(|a, b| most(&b.1).total_cmp(&most(&a.1)).then(a.0.cmp(&b.0)));
+    let left_out = left_out("columns", "the most moved", ROWS, rows.len());
     rows.truncate(ROWS);
     let heat = Heat {
         caption: format!("Share of rows that would have to change for a column to be as in v{first}"),
@@ -251,10 +257,11 @@ async fn drift(
         ..Heat::default()
     }
     .numbered("drift");
-    Ok(section(vec![Block::Heat(heat)]).note(format!(
+    let note = format!(
         "Each number is the share of rows that would have to change for a column to be as in v{first}, from 0 to 1; from {MOVED} on \
-            it is marked. A triangle is a release that went out while the version was the newest."
-    )))
+            it is marked. A triangle is a release that went out while the version was the newest. {left_out}"
+    );
+    Ok(section(vec![Block::Heat(heat)]).note(note.trim_end()))
 }
 
 /// The shift of every column of every version against the first.

@@ -66,17 +66,19 @@ impl Scope {
     }
 
     /// Every project, or the one of this name: what its newest plan reads, the models that its runs made, and the endpoints that these
-    /// answer at. Those whose pipeline ran last first. However many there are, each table is asked once.
+    /// answer at. Those whose pipeline ran last first; and how many there are. However many, each table is asked once.
     async fn of_projects(
         ask: &Ask,
         shared: &Shared,
         only: Option<&str>,
-    ) -> Result<Vec<(String, Self)>, Error> {
+    ) -> Result<(Vec<(String, Self)>, Total), Error> {
         let db = ask.app.registry().db();
-        let newest = match only {
+        let mut newest = match only {
             Some(only) => db.runs_of(only, 1).await?,
-            None => db.newest_runs(KNOWN).await?,
+            None => db.newest_runs(KNOWN + 1).await?,
         };
+        let is_cut = newest.len() > KNOWN;
+        newest.truncate(KNOWN);
         let mut runs: Vec<(String, Option<RunRecord>)> =
             newest.into_iter().map(|run| (run.project.clone(), Some(run))).collect();
         let about = ask.app.config().about.as_ref().filter(|about| !about.project.is_empty());
@@ -88,8 +90,9 @@ impl Scope {
             let last = db.runs_of(&about.project, 1).await?.pop();
             runs.push((about.project.clone(), last));
         }
+        let total = if is_cut { Total::MoreThan(KNOWN as u64) } else { Total::Exactly(runs.len() as u64) };
         if runs.is_empty() || (only.is_none() && runs.len() < 2) {
-            return Ok(runs.into_iter().map(|(name, _)| (name, Self::default())).collect());
+            return Ok((runs.into_iter().map(|(name, _)| (name, Self::default())).collect(), total));
         }
         let ids: Vec<RunId> = runs.iter().filter_map(|(_, run)| Some(run.as_ref()?.id)).collect();
         let mut steps = steps_of(ask, &ids).await?;
@@ -122,7 +125,7 @@ impl Scope {
             own.endpoints = shared.endpoints.iter().filter(answers).map(|(name, _)| name.clone()).collect();
             found.push((name, Self { last, own: Some(own), ..scope }));
         }
-        Ok(found)
+        Ok((found, total))
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -178,7 +181,7 @@ impl Looked {
 /// The rivers of the home page, below each other, that of the project which needs attention most first, and what waits for somebody in
 /// any of them; nothing where there are not several projects.
 pub(super) async fn rivers(ask: &Ask, shared: &Shared) -> Result<Option<(Vec<Block>, Vec<Blocked>)>, Error> {
-    let projects = Scope::of_projects(ask, shared, None).await?;
+    let (projects, total) = Scope::of_projects(ask, shared, None).await?;
     let all = projects.len();
     if all < 2 {
         return Ok(None);
@@ -195,8 +198,7 @@ pub(super) async fn rivers(ask: &Ask, shared: &Shared) -> Result<Option<(Vec<Blo
     let waits = waits.collect();
     let here: Vec<Looked> = looked.into_iter().take(to).skip(from).collect();
     let next = (to < all).then(|| to.to_string());
-    let total = if all < KNOWN { Total::Exactly(all as u64) } else { Total::MoreThan(KNOWN as u64) };
-    let mut blocks = vec![Block::Section(list(ask, &here, next.as_deref(), Some(total)))];
+    let mut blocks = vec![Block::Section(list(ask, &here, next.as_deref(), total))];
     for (at, project) in here.into_iter().enumerate() {
         let river = river(project.stations, &project.name, &format!("loop_{}", from + at));
         let section = Section::new(format!("river-{}", from + at), project.name.clone(), vec![river]);
@@ -212,11 +214,11 @@ fn river(stations: Vec<Station>, project: &str, id: &str) -> Block {
 }
 
 /// The page of a project.
-fn place(project: &str) -> String {
+pub(super) fn place(project: &str) -> String {
     href(&["projects", project], &[])
 }
 
-fn list(ask: &Ask, here: &[Looked], next: Option<&str>, total: Option<Total>) -> Section {
+fn list(ask: &Ask, here: &[Looked], next: Option<&str>, total: Total) -> Section {
     let rows = here.iter().map(|project| {
         let last = project.scope.last.as_ref();
         vec![
@@ -227,19 +229,28 @@ fn list(ask: &Ask, here: &[Looked], next: Option<&str>, total: Option<Total>) ->
         ]
     });
     let mut table = Table::new("projects", "Projects", &["project", "state", "last run", "began"]).with(rows);
-    table.pager = Some(ask.pager(next, here.len(), total, ["project", "projects"]));
-    Section::new("projects", "Projects", vec![Block::Table(table)]).note(
-        "Those that need attention stand first. What belongs to a project is what its pipeline reads, the models that its runs made, and \
-         where these answer.",
-    )
+    table.pager = Some(ask.pager(next, here.len(), Some(total), ["project", "projects"]));
+    let note = "Those that need attention stand first. What belongs to a project is what its pipeline reads, the models that its runs \
+                made, and where these answer.";
+    let note = match total {
+        Total::Exactly(_) => note.to_owned(),
+        Total::MoreThan(known) => format!(
+            "{note} Looked at are the {} whose pipeline ran last; every other one has its page, too, and its runs are among those of all \
+             pipelines.",
+            count(known)
+        ),
+    };
+    Section::new("projects", "Projects", vec![Block::Table(table)])
+        .note(note)
+        .more("/pipelines", "runs of all projects")
 }
 
 /// The page of a project: its river, what waits for somebody, and its last runs.
 pub(super) async fn page(ask: Ask) -> Made {
     let shared = Shared::read(&ask).await?;
-    let found = Scope::of_projects(&ask, &shared, Some(ask.part(0))).await?.pop();
+    let (mut found, _) = Scope::of_projects(&ask, &shared, Some(ask.part(0))).await?;
     let missing = || Error::missing(format!("no pipeline of a project `{}` ran here", ask.part(0)));
-    let (name, scope) = found.ok_or_else(missing)?;
+    let (name, scope) = found.pop().ok_or_else(missing)?;
     let project = Looked::at(&ask, name, scope, &shared);
     let badge = project.badge();
     let Looked { name, scope, stations, blocked } = project;

@@ -8,7 +8,7 @@ use tidemill_registry::{Error, Question, View};
 use tidemill_ui::chart::spark;
 use tidemill_ui::{
     Area, Badge, Block, Cell, Control, Crumb, Empty, Facts, Figure, Link, Page, Section, Tab, Table, Tone,
-    href, markdown,
+    count, href, markdown,
 };
 
 use super::Made;
@@ -26,6 +26,8 @@ const CURVES: usize = 60;
 const PACKAGES: usize = 200;
 /// Registered versions that are listed.
 const VERSIONS: i64 = 50;
+/// Characters of a tag that are shown: it may be a document.
+const LONGEST: usize = 2_000;
 /// Small curves in the table of metrics.
 const SPARKS: usize = 40;
 
@@ -131,8 +133,7 @@ async fn overview(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
         Block::Section(Section::new("facts", "", vec![Block::Facts(facts)])),
         Block::Section(Section::new("parameters", "Parameters", vec![Block::Table(params)])),
     ];
-    let mut right =
-        vec![Block::Section(Section::new("metrics", "Metrics", vec![metric_table(ask, run).await?]))];
+    let mut right = vec![Block::Section(metric_table(ask, run).await?)];
     let models = files::models(ask, run).await?;
     right.extend(lineage(ask, run, &models).await?);
     right.extend(registered(ask, run).await?.map(Block::Section));
@@ -141,27 +142,44 @@ async fn overview(ask: &Ask, run: &Run) -> Result<Vec<Block>, Error> {
     }
     blocks.push(Block::Columns(vec![left, right]));
     let shown = |key: &str| key != "mlflow.note.content" && key != "mlflow.runName";
-    let tags =
-        Table::new("tags", "Tags", &["tag", "value"])
-            .with(run.tags.iter().filter(|tag| shown(&tag.key)).map(|tag| {
-                vec![Cell::text(tag.key.clone()), Cell::Pre(tag.value.chars().take(2000).collect())]
-            }))
-            .or(Empty::new("No tags", "mlflow.set_tag gives a run words to be found by."));
+    let tags = Table::new("tags", "Tags", &["tag", "value"])
+        .with(
+            run.tags
+                .iter()
+                .filter(|tag| shown(&tag.key))
+                .map(|tag| vec![Cell::text(tag.key.clone()), Cell::Pre(cut(&tag.value))]),
+        )
+        .or(Empty::new("No tags", "mlflow.set_tag gives a run words to be found by."));
     blocks.push(Block::Section(Section::new("tag-list", "Tags", vec![Block::Table(tags)])));
     Ok(blocks)
 }
 
-async fn metric_table(ask: &Ask, run: &Run) -> Result<Block, Error> {
+/// A value as far as it is shown, and how long it is where that is not all of it.
+fn cut(value: &str) -> String {
+    let all = value.chars().count();
+    if all <= LONGEST {
+        return value.to_owned();
+    }
+    let shown: String = value.chars().take(LONGEST).collect();
+    format!("{shown}… (the first {} of {} characters)", count(LONGEST as u64), count(all as u64))
+}
+
+async fn metric_table(ask: &Ask, run: &Run) -> Result<Section, Error> {
     let id = run.info.id.to_string();
     let own: Vec<_> = run.metrics.iter().filter(|metric| !is_system(&metric.key)).collect();
     let mut rows = Vec::with_capacity(own.len());
-    let with_curve = own.iter().take(SPARKS).filter(|metric| metric.step != 0);
-    let keys: Vec<&str> = with_curve.map(|metric| metric.key.as_str()).collect();
-    let sparks = ask.app.registry().db().metric_sparks(run.info.id, &keys, 60).await?;
+    let stepped: Vec<&str> =
+        own.iter().filter(|metric| metric.step != 0).map(|metric| metric.key.as_str()).collect();
+    let has_more = stepped.len() > SPARKS;
+    let keys = &stepped[..stepped.len().min(SPARKS)];
+    let sparks = ask.app.registry().db().metric_sparks(run.info.id, keys, 60).await?;
     for metric in own {
         let values = sparks.get(&metric.key).filter(|values| values.len() > 1);
-        let small = values.map_or(Cell::None, |values| spark(values));
         let address = href(&["runs", &id, "curves", &metric.key], &[]);
+        let small = values.map_or(Cell::None, |values| {
+            let (name, what) = (figure_id(&metric.key), format!("{} over steps", metric.key));
+            spark(format!("small-{name}"), &what, address.clone(), values)
+        });
         rows.push(vec![
             Cell::link(address, metric.key.clone()),
             Cell::Number(metric.value),
@@ -175,7 +193,12 @@ async fn metric_table(ask: &Ask, run: &Run) -> Result<Block, Error> {
             "No metrics",
             "A program logs them with mlflow.log_metric; built-in trainings log theirs.",
         ));
-    Ok(Block::Table(table))
+    let section = Section::new("metrics", "Metrics", vec![Block::Table(table)]);
+    Ok(if has_more {
+        section.note(format!("The first {SPARKS} curves are drawn here; each name leads to its own."))
+    } else {
+        section
+    })
 }
 
 /// Where the run stands among others: the pipeline, parents and children, data in, models out.
@@ -363,9 +386,21 @@ async fn metrics(ask: &Ask, run: &Run, system: bool) -> Result<Vec<Block>, Error
         blocks.push(Block::Empty(empty));
     }
     blocks.push(Block::Figures(figures));
-    if from + CURVES < keys.len() {
-        let next = (from + CURVES).to_string();
-        blocks.push(Block::Links(vec![Link::new(ask.with(&[("from", &next)]), "More curves →")]));
+    if here.len() < keys.len() {
+        blocks.push(Block::Text(format!(
+            "{} of {} curves.",
+            count(here.len() as u64),
+            count(keys.len() as u64)
+        )));
+        let (first, next) = (ask.with(&[("from", "")]), (from + CURVES).to_string());
+        let mut links = Vec::new();
+        if from > 0 {
+            links.push(Link::new(first, "First curves"));
+        }
+        if from + CURVES < keys.len() {
+            links.push(Link::new(ask.with(&[("from", &next)]), "More curves →"));
+        }
+        blocks.push(Block::Links(links));
     }
     Ok(blocks)
 }
@@ -440,7 +475,13 @@ fn figure_id(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::figure_id;
+    use super::{cut, figure_id};
+
+    #[test]
+    fn of_a_long_value_it_is_said_how_long_it_is() {
+        assert_eq!(cut(&"é".repeat(2_000)), "é".repeat(2_000));
+        assert!(cut(&"é".repeat(2_001)).ends_with("é… (the first 2000 of 2001 characters)"));
+    }
 
     #[test]
     fn each_metric_has_a_name_of_its_own() {

@@ -226,6 +226,21 @@ async fn a_run_shows_its_curves_and_their_numbers() {
     page(&server, &format!("/compare?run={run}&run={}", runs[1]))
         .await
         .is(200, &["parallel", "params.depth", "Side by side"]);
+
+    // The small curve in the table leads to the large one, and is a file with numbers as well.
+    let address = format!("/runs/{run}");
+    let overview = page(&server, &address).await;
+    let link = format!("<a class=\"to-curve\" href=\"{address}/curves/loss\">");
+    overview.is(200, &[&link, "aria-label=\"loss over steps: from 1 to 0.02, lowest 0.02, highest 1\""]);
+    let svg = server.get(&format!("{address}?format=svg&figure=small-curve-loss")).await;
+    assert_eq!((svg.status, svg.header("content-type")), (200, Some("image/svg+xml")));
+    assert!(svg.body.contains("loss over steps: from 1 to 0.02"), "{svg:?}");
+    assert_eq!(server.get(&format!("{address}?format=svg&figure=small-curve-none")).await.status, 404);
+    let written = page(&server, &format!("{address}?format=md")).await.body;
+    assert!(written.contains(&format!("]({address}?format=svg&figure=small-curve-loss)")), "{written}");
+    let numbers = server.get(&format!("{address}?format=json")).await.json();
+    let values = numbers["data"]["metrics"]["rows"][0]["curve"].as_array().unwrap().clone();
+    assert_eq!((values.first(), values.last()), (Some(&json!(1.0)), Some(&json!(0.02))));
 }
 
 #[tokio::test]

@@ -248,6 +248,14 @@ async fn a_rollout_is_approved_watched_and_rolled_back_on_its_page() {
     assert_eq!(numbers["split"]["rows"][0]["candidate"], 600);
     let csv = server.get(&format!("{path}?format=csv&table=cone_0")).await;
     assert!(csv.body.starts_with("at,looks,candidate,incumbent,harm,low,high"), "{}", csv.body);
+    // The stages are a picture as well, which stands in a report beside the cones.
+    let stages = server.get(&format!("{path}?format=svg&figure=stages")).await;
+    assert_eq!((stages.status, stages.header("content-type")), (200, Some("image/svg+xml")));
+    assert!(stages.body.contains(">share of requests (%)<") && stages.body.contains("goes on"), "{stages:?}");
+    let written = page(&server, &format!("{path}?format=md")).await.body;
+    for figure in ["stages", "cone-0"] {
+        assert!(written.contains(&format!("]({path}?format=svg&figure={figure})")), "{figure}: {written}");
+    }
 
     act(&server, id, "rollback", &[approve[0], ("reason", " ")]).await.is(400, &["a reason is missing"]);
     let back = act(&server, id, "rollback", &[approve[0], ("reason", "callers complain")]).await;

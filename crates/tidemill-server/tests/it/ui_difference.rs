@@ -11,7 +11,7 @@ use tidemill_registry::Registry;
 use tidemill_server::{About, AboutData, App};
 
 use crate::client::Server;
-use crate::ui::{HOSTILE, is_tame, page};
+use crate::ui::{HOSTILE, is_tame, page, post};
 
 /// A server that knows of a dataset `rows` which columns identify a row and which are not shown; and its registry.
 async fn server(hidden: &[&str]) -> (Server, Registry) {
@@ -180,4 +180,39 @@ async fn columns_that_came_and_went_are_told_with_and_without_profiles() {
         let without = shown.body.contains("tidemill data profile rows@1\ntidemill data profile rows@2");
         assert_eq!(without, !has_profile, "{}", shown.body);
     }
+}
+
+#[tokio::test]
+async fn data_that_compared_runs_read_lead_to_what_changed_in_them() {
+    let (server, registry) = server(&[]).await;
+    add(&server, &registry, "id,size\n1,2\n", false).await;
+    add(&server, &registry, "id,size\n1,3\n", false).await;
+    let versions = server.db.dataset_versions(&Name::new("rows").unwrap()).await.unwrap();
+    let run = async |name: &str, digest: &str, source: &str| {
+        let made = post(&server, "/api/2.0/mlflow/runs/create", &json!({"experiment_id": "0"})).await;
+        let run = made["run"]["info"]["run_id"].as_str().unwrap().to_owned();
+        let dataset = json!({"name": name, "digest": digest, "source_type": source, "source": name});
+        let inputs = json!({"run_id": run, "datasets": [{"dataset": dataset, "tags": []}]});
+        post(&server, "/api/2.0/mlflow/runs/log-inputs", &inputs).await;
+        run
+    };
+    // As steps note it; the newest version stands first.
+    let [newer, older] = [0, 1].map(|at: usize| versions[at].content.hex()[..32].to_owned());
+    let before = run("data/rows.csv", &older, "tidemill").await;
+    let after = run("data/rows.csv", &newer, "tidemill").await;
+    let both = format!("/compare?run={before}&run={after}");
+    let differ = ["Data that differ", "v1 → v2", "/data/rows/difference?from=1&#38;to=2"];
+    page(&server, &both).await.is(200, &differ);
+    let found = data(&server, &format!("{both}&")).await;
+    let expected = json!([{"dataset": "data/rows.csv", "first content": older, "second content": newer,
+        "contents": 2, "what changed": "v1 → v2"}]);
+    assert_eq!(found["data"]["rows"], expected);
+    let again = run("data/rows.csv", &older, "tidemill").await;
+    let same = page(&server, &format!("/compare?run={before}&run={again}")).await;
+    assert!(!same.body.contains("Data that differ"), "{same:?}");
+    // What another program logged has digests, and names that are text.
+    let (one, two) = (run(HOSTILE, "0a1b", "local").await, run(HOSTILE, "2c3d", "local").await);
+    let reply = page(&server, &format!("/compare?run={one}&run={two}")).await;
+    reply.is(200, &["Data that differ", "0a1b", "2c3d"]);
+    is_tame(&reply);
 }

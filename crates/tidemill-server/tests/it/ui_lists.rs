@@ -1,7 +1,8 @@
 //! Lists of the pages: how much there is, groups of runs, keys of an experiment, curves at an address of their own, chains of causes.
 
 use serde_json::{Value, json};
-use tidemill_core::{Actor, Clock as _, EventKind, NewEvent};
+use tidemill_core::{Actor, Clock as _, Digest, EventKind, Name, NewEvent};
+use tidemill_db::NewDatasetVersion;
 use tidemill_db::tracking::{Batch, KeyValue, NewTrackedRun, RunStatus};
 
 use crate::client::Server;
@@ -125,6 +126,63 @@ async fn models_and_their_versions_say_how_many_they_are() {
 }
 
 #[tokio::test]
+async fn datasets_are_cut_into_pages() {
+    let server = Server::start().await;
+    let mut tx = server.db.begin().await.unwrap();
+    let mut events = Vec::new();
+    for n in 0..205_u16 {
+        let (at, content, dataset) =
+            (server.clock.now(), Digest::of(&n.to_be_bytes()), format!("rows-{n:03}"));
+        let new = NewDatasetVersion {
+            dataset: Name::new(&dataset).unwrap(),
+            content,
+            kind: "file".into(),
+            bytes: 10,
+            files: 1,
+            rows: None,
+            schema: None,
+            source: "rows.csv".into(),
+            message: None,
+            created_at: at,
+            actor: Actor::user("ada"),
+        };
+        let version = tx.put_dataset_version(&new).await.unwrap().version;
+        let kind = EventKind::DatasetVersionCreated { dataset, version, content, bytes: 10, rows: None };
+        events.push(NewEvent { at, actor: Actor::user("ada"), kind, cause: None });
+    }
+    tx.commit(events).await.unwrap();
+    page(&server, "/data").await.is(200, &["200 of 205 datasets", "rows-000", "rows-199"]);
+    let first = server.get("/data?format=json").await.json()["data"]["datasets"].clone();
+    assert_eq!((first["rows"].as_array().unwrap().len(), &first["total"]), (200, &json!(205)));
+    let next = first["next"].as_str().unwrap();
+    let rest = server.get(&format!("{next}&format=json")).await.json()["data"]["datasets"].clone();
+    let names: Vec<&str> =
+        rest["rows"].as_array().unwrap().iter().map(|row| row["dataset"].as_str().unwrap()).collect();
+    assert_eq!(names, ["rows-200", "rows-201", "rows-202", "rows-203", "rows-204"]);
+    assert_eq!(rest.get("next"), None);
+    page(&server, "/data?page=x").await.is(400, &["is no page of this list"]);
+}
+
+#[tokio::test]
+async fn what_an_answer_leaves_out_is_said() {
+    let server = Server::start().await;
+    experiment(&server, 3).await;
+    let run = |n: u8| tidemill_core::RunId::from_entropy([n; 16]).to_string();
+    // Each is compared once, and what is no run is not passed over.
+    let two = format!("/compare?run={}&run={}&run={}&run=x", run(2), run(1), run(2));
+    page(&server, &two).await.is(200, &["2 runs. ", "One run that is named is not there."]);
+    let alone = format!("/compare?run={}&run={}", run(1), run(9));
+    page(&server, &alone).await.is(200, &["Nothing to compare", "One run that is named is not there."]);
+    let all = format!("/compare?run={}&run={}", run(2), run(1));
+    assert!(!page(&server, &all).await.body.contains("not there"));
+    // A time that is none finds nothing rather than everything.
+    page(&server, "/log?since=yesterday").await.is(200, &["is not a time", "could not be understood"]);
+    let found = server.get("/log?until=yesterday&format=json").await.json()["data"]["events"].clone();
+    assert_eq!(found["rows"], json!([]));
+    page(&server, "/log?page=x").await.is(400, &["is no page of this list"]);
+}
+
+#[tokio::test]
 async fn columns_are_chosen_among_the_keys_of_the_whole_experiment() {
     let server = Server::start().await;
     let experiment = experiment(&server, 120).await;
@@ -180,6 +238,21 @@ async fn a_curve_has_an_address_that_says_its_run_and_metric() {
     let (_, curve) = rows["data"].as_object().unwrap().iter().next().unwrap();
     assert_eq!(curve["rows"].as_array().unwrap().len(), 7);
     page(&server, &format!("/runs/{run}/curves/none")).await.is(404, &["the run has no metric"]);
+}
+
+#[tokio::test]
+async fn many_curves_of_a_run_are_cut_into_pages() {
+    let server = Server::start().await;
+    let run = post(&server, "/api/2.0/mlflow/runs/create", &json!({"experiment_id": "0"})).await;
+    let run = run["run"]["info"]["run_id"].as_str().unwrap().to_owned();
+    let point = |n: i64| json!({"key": format!("m-{}", n / 2), "value": 0.5, "timestamp": n, "step": n % 2});
+    let points: Vec<Value> = (0..122).map(point).collect();
+    post(&server, "/api/2.0/mlflow/runs/log-batch", &json!({"run_id": run, "metrics": points})).await;
+    let curves = format!("/runs/{run}?tab=metrics");
+    page(&server, &curves).await.is(200, &["60 of 61 curves.", "More curves"]);
+    page(&server, &format!("{curves}&from=60")).await.is(200, &["1 of 61 curves.", "First curves"]);
+    page(&server, &format!("{curves}&name=m-7")).await.is(200, &["m-7"]);
+    page(&server, &format!("/runs/{run}")).await.is(200, &["The first 40 curves are drawn here"]);
 }
 
 #[tokio::test]

@@ -23,6 +23,27 @@ async fn run(server: &Server, number: u8, project: &str, state: Option<RunState>
     server.clock.advance(std::time::Duration::from_secs(1));
 }
 
+/// Projects by their numbers whose pipeline ran once and well, in this order.
+async fn projects(server: &Server, numbers: std::ops::RangeInclusive<u16>) {
+    let plan = Digest::of(b"plan");
+    let mut tx = server.db.begin().await.unwrap();
+    let mut events = Vec::new();
+    for number in numbers {
+        let mut bytes = [7; 16];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        let (id, at) = (RunId::from_entropy(bytes), server.clock.now());
+        let owner = Owner { host: "h".into(), pid: 1, boot: "b".into(), started: 1 };
+        let project = format!("project {number:03}");
+        let new = NewRun { id, project, plan, commit: None, started_at: at, cause: None, owner };
+        tx.start_run(&new).await.unwrap();
+        tx.finish_run(id, RunState::Succeeded, None, at).await.unwrap();
+        let kind = EventKind::RunStarted { run: id, commit: None, plan };
+        events.push(NewEvent { at, actor: Actor::user("ada"), kind, cause: None });
+        server.clock.advance(std::time::Duration::from_secs(1));
+    }
+    tx.commit(events).await.unwrap();
+}
+
 async fn data(server: &Server, path: &str) -> Value {
     server.get(path).await.json()["data"].clone()
 }
@@ -101,6 +122,33 @@ async fn of_many_projects_those_that_need_attention_stand_first() {
     }
     let all: std::collections::BTreeSet<&String> = seen.iter().collect();
     assert_eq!((seen.len(), all.len()), (60, 60));
+}
+
+/// Where there are more than are looked at, the page says so; where there are just as many, it says how many.
+#[tokio::test]
+async fn of_more_projects_than_are_looked_at_there_are_more() {
+    let server = Server::start().await;
+    projects(&server, 1..=500).await;
+    let home = page(&server, "/").await;
+    home.is(200, &["4 of 500 projects"]);
+    assert!(!home.body.contains("of more than") && !home.body.contains("Looked at are"), "{}", home.body);
+    let list = data(&server, "/?format=json").await["projects"].clone();
+    assert_eq!((&list["total"], list.get("more_than")), (&Value::from(500), None));
+
+    projects(&server, 501..=501).await;
+    let home = page(&server, "/").await;
+    home.is(200, &["4 of more than 500 projects", "Looked at are the 500 whose pipeline ran last"]);
+    let list = data(&server, "/?format=json").await["projects"].clone();
+    assert_eq!((list.get("total"), &list["more_than"]), (None, &Value::from(500)));
+    assert_eq!(list["rows"][0]["project"], "project 501");
+    // The list ends with the last that is looked at; the one before it has its page all the same.
+    let last = data(&server, "/?page=496&format=json").await["projects"].clone();
+    let names: Vec<&str> =
+        last["rows"].as_array().unwrap().iter().map(|row| row["project"].as_str().unwrap()).collect();
+    assert_eq!(names, ["project 005", "project 004", "project 003", "project 002"]);
+    assert_eq!(last.get("next"), None);
+    page(&server, "/projects/project%20001").await.is(200, &["<h1>project 001</h1>"]);
+    page(&server, "/pipelines").await.is(200, &["href=\"/projects/project%20501\""]);
 }
 
 #[tokio::test]

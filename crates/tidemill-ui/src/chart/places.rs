@@ -1,7 +1,8 @@
-//! Heat maps and histories as pictures: on a page they are tables that are read place by place, a report has them as files.
+//! Heat maps, histories and stages as pictures: on a page they are tables and lists that are read place by place, a report has them as
+//! files.
 
 use super::svg::{Svg, WIDTH, cut};
-use crate::{Grid, Heat, Markup};
+use crate::{Grid, Heat, Markup, Stages};
 
 const ROW: f64 = 22.0;
 const GAP: f64 = 2.0;
@@ -81,11 +82,78 @@ pub(crate) fn grid(grid: &Grid) -> Markup {
     svg.done()
 }
 
+/// Stages below each other, with the share of requests in each and how it stands.
+pub(crate) fn stages(stages: &Stages) -> Markup {
+    const BAR: f64 = 240.0;
+    const TOP: f64 = 6.0;
+    let left = left(stages.items.iter().map(|stage| stage.name.as_str()));
+    let right = left + BAR;
+    // Beside the bars stand their numbers, and beside those the states.
+    let (shares, signs) = (right + 10.0, right + 70.0);
+    let width = signs + 180.0;
+    let bottom = TOP + stages.items.len() as f64 * ROW;
+    let said = stages.items.iter().map(|stage| format!("{}: {}", stage.name, stage.state.text));
+    let spoken = format!("{}. {}", stages.caption, said.collect::<Vec<_>>().join(", "));
+    let mut svg = Svg::new("chart places", width, bottom + 40.0, &spoken, "");
+    for percent in [0.0, 25.0, 50.0, 75.0, 100.0] {
+        let place = left + BAR * percent / 100.0;
+        svg.line("rule", (place, TOP), (place, bottom));
+        svg.text("tick", (place, bottom + 15.0), "middle", &crate::number(percent));
+    }
+    for (row, stage) in stages.items.iter().enumerate() {
+        let y = TOP + row as f64 * ROW;
+        svg.text("name", (left - 8.0, y + 15.0), "end", &cut(&stage.name, left - 14.0));
+        if let Some(share) = &stage.share {
+            let length = BAR * share.clamp(0.0, 1.0);
+            svg.rect("bar", (left, y + 5.0), (length, ROW - 10.0), 1.5);
+            svg.text("value", (shares, y + 15.0), "start", &Stages::percent(share));
+        } else {
+            svg.text("tick", (shares, y + 15.0), "start", "–");
+        }
+        let tone = stage.state.tone;
+        svg.text(&format!("sign {}", tone.class()), (signs, y + 15.0), "start", tone.sign());
+        svg.text("tick", (signs + 14.0, y + 15.0), "start", &cut(&stage.state.text, width - signs - 20.0));
+    }
+    svg.line("axis", (left, TOP), (left, bottom));
+    svg.text("label", (f64::midpoint(left, right), bottom + 33.0), "middle", "share of requests (%)");
+    svg.done()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::chart::file::file;
-    use crate::{GridRow, HeatColumn, Link, Tone};
+    use crate::{Badge, GridRow, HeatColumn, Link, Stage, Tone};
+
+    #[test]
+    fn stages_have_their_share_their_state_and_a_scale() {
+        let stage = |name: &str, share, tone| Stage {
+            name: name.into(),
+            detail: String::new(),
+            state: Badge::new(tone, "goes <on>"),
+            share,
+            here: false,
+        };
+        let items = vec![
+            stage("shadow <b>", None, Tone::Good),
+            stage("canary 25 %", Some(0.25), Tone::Busy),
+            stage("full", Some(7.0), Tone::Plain),
+        ];
+        let drawn = stages(&Stages::new("stages", "Stages", items));
+        let text = drawn.as_str();
+        assert!(!text.contains("<b>") && !text.contains("<on>"), "{text}");
+        assert!(text.contains(">share of requests (%)<") && text.contains(">25 %<"), "{text}");
+        assert!(text.contains(">✓<") && text.contains(">◐<") && text.contains(">·<"), "{text}");
+        // A quarter of the scale, and no bar beyond its end.
+        let lengths: Vec<f64> = text
+            .split("<rect class=\"bar\"")
+            .skip(1)
+            .map(|part| part.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap())
+            .collect();
+        assert_eq!(lengths, [60.0, 240.0]);
+        assert!(file(text).is_some());
+        assert!(stages(&Stages::default()).as_str().ends_with("</svg>"));
+    }
 
     #[test]
     fn every_place_has_its_number_or_its_sign() {

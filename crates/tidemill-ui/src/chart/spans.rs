@@ -25,18 +25,21 @@ pub struct Spans {
     pub title: String,
     /// When it is looked at.
     pub now: Timestamp,
-    /// At most forty are drawn.
+    /// At most [`Spans::MOST`] are drawn.
     pub spans: Vec<Span>,
 }
 
 impl Spans {
+    /// So many stand below each other.
+    pub const MOST: usize = 40;
+
     /// As SVG.
     pub fn draw(&self) -> Markup {
         const ROW: f64 = 24.0;
         const DAY: i64 = 86_400_000;
         let (left, width) = (170.0, 720.0);
         let right = width - 20.0;
-        let spans = &self.spans[..self.spans.len().min(40)];
+        let spans = &self.spans[..self.spans.len().min(Self::MOST)];
         let height = spans.len() as f64 * ROW + 40.0;
         let now = self.now.millis();
         let times = spans.iter().flat_map(|span| [Some(span.from), span.until]).flatten();

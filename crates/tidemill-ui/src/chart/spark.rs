@@ -3,17 +3,18 @@
 use super::sample::thin;
 use super::scale::Scale;
 use super::svg::{Svg, stroke};
-use crate::{Cell, number};
+use crate::{Cell, Small, number};
 
-/// The curve of some values, oldest first, with what it says in words: from, to, lowest, highest.
-pub fn spark(values: &[f64]) -> Cell {
+/// The curve of some values, oldest first. `id` is its name within the page and `href` where it has axes; `what` says what goes up over
+/// what, with the unit, since so small a picture has no room for axes.
+pub fn spark(id: impl Into<String>, what: &str, href: impl Into<String>, values: &[f64]) -> Cell {
     let points: Vec<(f64, f64)> = values.iter().enumerate().map(|(n, value)| (n as f64, *value)).collect();
     let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     let (Some(first), Some(last)) = (finite.first(), finite.last()) else { return Cell::None };
     let low = finite.iter().copied().fold(f64::INFINITY, f64::min);
     let high = finite.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let words = format!(
-        "from {} to {}, lowest {}, highest {}",
+        "{what}: from {} to {}, lowest {}, highest {}",
         number(*first),
         number(*last),
         number(low),
@@ -28,7 +29,8 @@ pub fn spark(values: &[f64]) -> Cell {
     if let Some(end) = places.into_iter().flatten().next_back() {
         svg.mark(0, end, 2.4, "");
     }
-    Cell::Picture(svg.done(), words)
+    let (id, href, picture) = (id.into(), href.into(), svg.done());
+    Cell::Curve(Box::new(Small { id, words, values: values.to_vec(), href, picture }))
 }
 
 #[cfg(test)]
@@ -37,8 +39,19 @@ mod tests {
 
     #[test]
     fn says_in_words_what_it_shows() {
-        let Cell::Picture(_, words) = spark(&[3.0, f64::NAN, 1.0, 2.0]) else { panic!() };
-        assert_eq!(words, "from 3 to 2, lowest 1, highest 3");
-        assert_eq!(spark(&[f64::NAN]), Cell::None);
+        let curve = |values: &[f64]| spark("small", "loss over steps", "/runs/1/curves/loss", values);
+        let Cell::Curve(small) = curve(&[3.0, f64::NAN, 1.0, 2.0]) else { panic!() };
+        assert_eq!(small.words, "loss over steps: from 3 to 2, lowest 1, highest 3");
+        assert!(
+            small
+                .picture
+                .as_str()
+                .contains("aria-label=\"loss over steps: from 3 to 2, lowest 1, highest 3\"")
+        );
+        // Its numbers are what is drawn.
+        let cell = Cell::Curve(small);
+        assert_eq!(cell.value(), serde_json::json!([3.0, "NaN", 1.0, 2.0]));
+        assert_eq!(cell.plain(), "3.0 NaN 1.0 2.0");
+        assert_eq!(curve(&[f64::NAN]), Cell::None);
     }
 }

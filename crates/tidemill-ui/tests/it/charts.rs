@@ -5,7 +5,9 @@ use tidemill_ui::chart::{
     Axis, Bar, Bars, Cone, ConePoint, Dot, LineChart, Pair, Pairs, Parallel, Scatter, Series, Span, Spans,
     Strand, Trend, TrendPoint,
 };
-use tidemill_ui::{Figure, Markup, Page, Tone, Viewer};
+use tidemill_ui::{Block, Figure, Markup, Page, Tone, Viewer};
+
+use crate::sample::pages;
 
 fn drawn() -> Vec<(&'static str, Markup, Vec<&'static str>)> {
     let at = |hours: i64| Timestamp::from_millis(1_790_000_000_000 + hours * 3_600_000);
@@ -129,10 +131,48 @@ fn the_same_picture_is_on_a_page_and_in_its_file() {
         let file = figure.svg().unwrap_or_else(|| panic!("{name} is no file"));
         let body = drawn.split_once('>').unwrap().1;
         assert!(file.trim_end().ends_with(body.trim_end()), "{name}");
-        let page = Page { blocks: vec![tidemill_ui::Block::Figure(Box::new(figure))], ..Page::default() };
+        let page = Page { blocks: vec![Block::Figure(Box::new(figure))], ..Page::default() };
         let viewer = Viewer { address: "/x?y=1".into(), ..Viewer::default() };
         let html = page.html(&viewer);
         assert!(html.contains(&drawn) && html.contains("href=\"#it\""), "{name}");
         assert!(html.contains("href=\"/x?y=1&#38;format=svg&#38;figure=it\""), "{name}: {html}");
     }
+}
+
+/// Small curves, stages, histories and heat maps: numbers, a place to link to, and a picture that a report shows as well.
+#[test]
+fn what_is_no_figure_has_the_same_as_a_chart() {
+    let pages: std::collections::HashMap<&str, Page> = pages("flights").into_iter().collect();
+    let viewer = Viewer { address: "/x".into(), ..Viewer::default() };
+    for (name, chart, label) in [
+        ("run", "small-0", "flights over steps: from 0.5 to"),
+        ("rollout", "stages", "share of requests (%)"),
+        ("rollout", "moved", "Share of rows that moved"),
+        ("pipeline", "history", "unchanged"),
+    ] {
+        let page = &pages[name];
+        let file = page.picture(Some(chart)).unwrap_or_else(|| panic!("{chart} is no file"));
+        assert!(file.contains(label), "{chart}: {file}");
+        let written = page.written(&|figure| viewer.picture(figure));
+        let address = format!("](/x?format=svg&figure={chart})");
+        assert_eq!(written.matches(&address).count(), 1, "{chart}: {written}");
+        let html = page.html(&viewer);
+        if chart.starts_with("small") {
+            assert!(
+                html.contains("<a class=\"to-curve\" href=\"/runs/1/curves/x\"><svg class=\"spark\""),
+                "{html}"
+            );
+            let rows = &page.json()["data"]["metrics"]["rows"];
+            assert_eq!(rows[0]["curve"].as_array().unwrap().len(), 60, "{rows}");
+            assert!(page.csv(Some("metrics")).unwrap().contains(",99,0.5 0.3333"));
+        } else {
+            assert!(html.contains(&format!("<div class=\"charted\" id=\"chart-{chart}\">")), "{html}");
+            assert!(html.contains(&format!("href=\"#chart-{chart}\"")), "{html}");
+            assert!(html.contains(&format!("href=\"/x?format=svg&#38;figure={chart}\"")), "{html}");
+            assert!(!page.json()["data"][chart]["rows"].as_array().unwrap().is_empty());
+            assert!(page.csv(Some(chart)).is_some());
+        }
+    }
+    // Without a name the first figure is meant, and no curve of a table.
+    assert_eq!(pages["run"].picture(None), None);
 }

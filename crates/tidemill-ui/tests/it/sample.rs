@@ -9,7 +9,8 @@ use tidemill_ui::chart::{
 };
 use tidemill_ui::{
     Area, Badge, Block, Cell, Choice, Column, Control, Crumb, Empty, Facts, Figure, FilterBox, Find, Grid,
-    GridRow, Link, LogText, Page, Pager, Section, Sort, Tab, Table, Tone, Total, Viewer, asset, markdown,
+    GridRow, Heat, HeatColumn, Link, LogText, Page, Pager, Section, Sort, Stage, Stages, Tab, Table, Tone,
+    Total, Viewer, asset, markdown,
 };
 
 /// When the pages are looked at.
@@ -28,6 +29,7 @@ pub(crate) fn pages(word: &str) -> Vec<(&'static str, Page)> {
         ("curves", curves(word)),
         ("compare", compare(word)),
         ("pipeline", pipeline(word)),
+        ("rollout", rollout(word)),
         ("empty", empty(word)),
     ]
 }
@@ -211,7 +213,12 @@ fn run(word: &str) -> Page {
         ["algorithm", "depth", "rate"].map(|key| vec![Cell::text(key), Cell::Pre(word.to_owned())]).to_vec();
     let curve: Vec<f64> = (0..60).map(|n| 1.0 / f64::from(n + 2)).collect();
     let metrics = vec![
-        vec![Cell::link("/runs/1", word), Cell::Number(0.731_234), Cell::Count(99), spark(&curve)],
+        vec![
+            Cell::link("/runs/1", word),
+            Cell::Number(0.731_234),
+            Cell::Count(99),
+            spark("small-0", &format!("{word} over steps"), "/runs/1/curves/x", &curve),
+        ],
         vec![Cell::link("/runs/1", "log_loss"), Cell::Number(1.5e-7), Cell::Count(0), Cell::None],
         vec![Cell::link("/runs/1", "broken"), Cell::Number(f64::NAN), Cell::Count(12_345), Cell::None],
     ];
@@ -433,6 +440,46 @@ fn pipeline(word: &str) -> Page {
         ],
         live: vec!["step.finished"],
         growing: true,
+        ..Page::default()
+    }
+}
+
+fn rollout(word: &str) -> Page {
+    let stage = |detail: &str, share, tone, here| Stage {
+        name: word.to_owned(),
+        detail: detail.to_owned(),
+        state: Badge::new(tone, word),
+        share,
+        here,
+    };
+    let stages = vec![
+        stage("over when 300 requests were seen", None, Tone::Good, false),
+        stage(word, Some(0.25), Tone::Busy, true),
+        stage("", Some(1.0), Tone::Plain, false),
+    ];
+    let head = |number: u8, mark: &str| HeatColumn {
+        head: Link::new("/data/x", format!("{word} v{number}")),
+        mark: mark.to_owned(),
+    };
+    let heat = Heat {
+        caption: "Share of rows that moved".into(),
+        columns: vec![head(2, ""), head(3, word)],
+        rows: vec![
+            (word.to_owned(), vec![Some(0.31), None]),
+            ("carrier".into(), vec![Some(0.02), Some(0.2)]),
+        ],
+        most: 0.5,
+        limit: 0.1,
+        ..Heat::default()
+    }
+    .numbered("moved");
+    Page {
+        title: "Rollout 7".into(),
+        area: Area::Delivery,
+        blocks: vec![
+            Block::Stages(Stages::new("stages", "Stages of the rollout", stages)),
+            Block::Heat(heat),
+        ],
         ..Page::default()
     }
 }

@@ -2,6 +2,7 @@
 //! each picture as an SVG file. The page is made in this process, so no server has to run.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -70,14 +71,27 @@ async fn files(app: &App, page: &str) -> anyhow::Result<Vec<(String, String)>> {
     let mark = if address.contains('?') { '&' } else { '?' };
     let text = get(app, &format!("{address}{mark}format=md")).await?;
     let (mut out, mut files, mut taken) = (String::with_capacity(text.len()), Vec::new(), BTreeSet::new());
+    // What stands between fences is text, whatever it looks like.
+    let mut fence = None;
     for line in text.split_inclusive('\n') {
-        let Some((before, of)) = picture(line) else {
-            out.push_str(line);
-            continue;
-        };
-        let name = free(of, &mut taken);
-        files.push((name.clone(), get(app, of).await?));
-        out.push_str(&format!("{before}({name})\n"));
+        let bare = line.trim_end();
+        let is_fence = bare.len() > 2 && bare.bytes().all(|byte| byte == b'`');
+        match fence {
+            None if is_fence => fence = Some(bare),
+            Some(open) if open == bare => fence = None,
+            _ => {}
+        }
+        let found = if fence.is_some() { Vec::new() } else { pictures(line) };
+        let mut done = 0;
+        for place in found {
+            let of = &line[place.clone()];
+            let name = free(of, &mut taken);
+            files.push((name.clone(), get(app, of).await?));
+            out.push_str(&line[done..place.start]);
+            out.push_str(&name);
+            done = place.end;
+        }
+        out.push_str(&line[done..]);
     }
     files.insert(0, (TEXT.to_owned(), out));
     Ok(files)
@@ -90,12 +104,36 @@ fn address(page: &str) -> String {
     format!("/{}", path.trim_start_matches('/'))
 }
 
-/// Of a line that is a picture, what stands before its address, and the address.
-fn picture(line: &str) -> Option<(&str, &str)> {
-    let rest = line.trim_end().strip_prefix("![")?.strip_suffix(')')?;
-    let at = rest.rfind("](/")?;
-    let address = &rest[at + 2..];
-    address.contains("format=svg").then_some((&line[..at + 3], address))
+/// Where addresses of this server's pictures stand in a line: one that is all of it, and those in the cells of a table.
+fn pictures(line: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (at, _) in line.match_indices("](/") {
+        // A bracket that somebody wrote has a backslash before it; a backslash that somebody wrote has one, too.
+        let backslashes = line[..at].bytes().rev().take_while(|byte| *byte == b'\\').count();
+        let begin = at + 2;
+        let Some(length) = closing(&line[begin..]) else { continue };
+        let place = begin..begin + length;
+        if backslashes % 2 == 0 && line[place.clone()].contains("format=svg") {
+            found.push(place);
+        }
+    }
+    found
+}
+
+/// Where the parenthesis closes that stands before a text; addresses may hold pairs of them.
+fn closing(text: &str) -> Option<usize> {
+    let mut open = 1_u32;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' => open += 1,
+            b')' => open -= 1,
+            _ => {}
+        }
+        if open == 0 {
+            return Some(at);
+        }
+    }
+    None
 }
 
 /// A file name that is not taken, after the figure in an address, or what the page is of where the picture is all of it.
@@ -153,10 +191,19 @@ mod tests {
 
     #[test]
     fn pictures_become_files() {
-        let line = "![Loss \\[x\\](/y)](/runs/1?format=svg&figure=curve-0)\n";
-        assert_eq!(picture(line), Some(("![Loss \\[x\\](/y)]", "/runs/1?format=svg&figure=curve-0")));
-        assert_eq!(picture("![x](https://example.com/x.svg)\n"), None);
-        assert_eq!(picture("a line\n"), None);
+        let found = |line: &'static str| -> Vec<&str> {
+            pictures(line).into_iter().map(|place| &line[place]).collect()
+        };
+        let line = "![Loss \\[x\\](/y?format=svg)](/runs/1?format=svg&figure=curve-0)\n";
+        assert_eq!(found(line), ["/runs/1?format=svg&figure=curve-0"]);
+        assert_eq!(found("![a \\\\](/models/a(b)?format=svg)\n"), ["/models/a(b)?format=svg"]);
+        let row = "| loss | 0.5 | ![loss: from 1 to 2](/r?format=svg&figure=small-a) | ![x](/r?format=svg&figure=b) |\n";
+        assert_eq!(found(row), ["/r?format=svg&figure=small-a", "/r?format=svg&figure=b"]);
+        for other in
+            ["![x](https://example.com/x.svg)\n", "[x](/runs/1)\n", "![x](/r?format=svg\n", "a line\n"]
+        {
+            assert!(found(other).is_empty(), "{other}");
+        }
 
         let mut taken = BTreeSet::new();
         let names = ["a%2F..b", "a%2F..b", "c"]

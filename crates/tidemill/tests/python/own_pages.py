@@ -25,6 +25,18 @@ from sklearn.linear_model import LinearRegression
 HOSTILE = "<img src=x onerror=\"window.hurt=1\"><script>window.hurt=1</script>'\"`{{7*7}}"
 # What lets a rule of axe-core be broken, by its name; nothing does.
 ALLOWED = ()
+# What charts of a page lack: a link to itself that leads somewhere, its picture as a file, and its numbers where anything is drawn. A small
+# curve leads to a place that has them.
+CHARTS = """[...document.querySelectorAll('main svg.chart, main .stages, main table.grid, main table.heat')].flatMap((chart) => {
+    const box = chart.closest('figure, .bare, .charted');
+    const links = box ? [...box.querySelectorAll('a')] : [];
+    const there = (link) => link && (link.getAttribute('href').startsWith('/') || document.getElementById(link.hash.slice(1)));
+    const isDrawn = !chart.matches('svg.line') || [...chart.querySelectorAll('.curve, .broken')].some((one) => one.getAttribute('d'));
+    const numbers = box?.matches('.charted') || box?.querySelector('details.numbers') || there(links.find((one) => one.textContent.startsWith('Numbers of')));
+    const wants = { permalink: there(links.find((one) => one.textContent === '#')), picture: links.some((one) => one.textContent === 'SVG'),
+        numbers: numbers || !isDrawn, name: chart.getAttribute('aria-label') || chart.caption?.textContent };
+    return Object.entries(wants).filter(([, has]) => !has).map(([what]) => `${what} of ${wants.name}`);
+}).concat([...document.querySelectorAll('main svg.spark')].filter((one) => !one.closest('a[href]')).map((one) => one.outerHTML.slice(0, 120)))"""
 # A page that is not there; others end like it. Nothing else may be answered with an error.
 MISSING = "/runs/none"
 
@@ -211,6 +223,7 @@ class Pages:
         unreached = self.browser.run("[...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, summary, .scroll, .lines')]"
                                      ".filter((one) => one.getClientRects().length && one.tabIndex < 0).map((one) => one.outerHTML.slice(0, 120))")
         yield from (f"not reached by the keyboard: {one}" for one in unreached)
+        yield from (f"a chart has no {one}" for one in self.browser.run(CHARTS))
         if rules:
             self.browser.run(self.axe + ";0")
             options = "{resultTypes: ['violations']" + ("" if rules is True else f", runOnly: {rules}") + "}"

@@ -133,6 +133,15 @@ fn models_of_the_example_project_are_delivered_on_their_pages() {
     server.stop();
 }
 
+/// Another port of the same machine is as near as a stranger comes.
+#[test]
+fn a_page_from_elsewhere_neither_frames_ours_nor_sends_our_forms() {
+    let place = Place::sqlite();
+    let server = place.serve();
+    in_browser(&place, &server, "foreign_pages.py", "foreign");
+    server.stop();
+}
+
 /// Searches are other statements there.
 #[test]
 fn every_page_on_postgres() {
