@@ -8,6 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::watch;
 
+use crate::writer::{SqliteWrite, SqliteWriter};
 use crate::{Error, Result, dialect};
 
 /// A value for whichever database is open.
@@ -33,7 +34,7 @@ pub(crate) type Pools = Either<SqlitePools, PgPool>;
 
 /// One connection writes, several read beside it.
 pub(crate) struct SqlitePools {
-    pub(crate) write: SqlitePool,
+    pub(crate) write: SqliteWriter,
     pub(crate) read: SqlitePool,
 }
 
@@ -93,10 +94,16 @@ impl Reader {
     }
 }
 
+/// A transaction on SQLite: a pooled connection reads, the only one that there is writes.
+enum SqliteTx {
+    Snapshot(Transaction<'static, Sqlite>),
+    Write(SqliteWrite),
+}
+
 /// A transaction, rolled back when dropped.
 pub(crate) struct Transact {
     pub(crate) ctx: Arc<Context>,
-    tx: Either<Transaction<'static, Sqlite>, Transaction<'static, Postgres>>,
+    tx: Either<SqliteTx, Transaction<'static, Postgres>>,
     /// The number of the last event that this transaction appended.
     pub(crate) appended: Option<u64>,
 }
@@ -106,7 +113,8 @@ impl Transact {
     pub(crate) async fn snapshot(pools: &Pools, ctx: &Arc<Context>) -> Result<Self> {
         let tx = match pools {
             Either::Sqlite(pools) => {
-                pools.read.begin_with(dialect::SQLITE_SNAPSHOT).await.map(Either::Sqlite)
+                let tx = pools.read.begin_with(dialect::SQLITE_SNAPSHOT).await;
+                tx.map(|tx| Either::Sqlite(SqliteTx::Snapshot(tx)))
             }
             Either::Postgres(pool) => pool.begin_with(dialect::POSTGRES_SNAPSHOT).await.map(Either::Postgres),
         };
@@ -125,31 +133,46 @@ impl Transact {
         }
     }
 
+    /// As [`Self::write`], with the log's size and frontier, which nobody else changes until it ends.
+    pub(crate) async fn write_with_head(
+        pools: &Pools,
+        ctx: &Arc<Context>,
+    ) -> Result<(Self, Option<(i64, String)>)> {
+        if let Either::Sqlite(pools) = pools {
+            let begun = pools.write.begin_reading(Some(dialect::HEAD)).await;
+            let (tx, heads) = begun.map_err(ctx.fail("begin writing"))?;
+            return Ok((Self::of_write(ctx, tx), heads.into_iter().next()));
+        }
+        let mut tx = Self::write(pools, ctx).await?;
+        let head = dialect::lock_head(tx.conn()).await.map_err(ctx.fail("read the log's head"))?;
+        Ok((tx, head))
+    }
+
     pub(crate) async fn sqlite_write(pools: &SqlitePools, ctx: &Arc<Context>) -> Result<Self> {
-        let tx = match pools.write.begin_with(dialect::SQLITE_WRITE).await {
-            // A transaction that failed on a full disk was rolled back by SQLite itself, which the driver does not
-            // notice: such a connection is of no more use.
-            Err(sqlx::Error::InvalidSavePointStatement) => {
-                let broken = pools.write.acquire().await.map_err(ctx.fail("begin writing"))?;
-                // Whatever closing says, the next connection is a new one.
-                let _ = broken.close().await;
-                pools.write.begin_with(dialect::SQLITE_WRITE).await
-            }
-            begun => begun,
-        };
-        let tx = tx.map_err(ctx.fail("begin writing"))?;
-        Ok(Self { ctx: Arc::clone(ctx), tx: Either::Sqlite(tx), appended: None })
+        let tx = pools.write.begin().await.map_err(ctx.fail("begin writing"))?;
+        Ok(Self::of_write(ctx, tx))
+    }
+
+    /// Of a transaction that was begun.
+    pub(crate) fn of_write(ctx: &Arc<Context>, tx: SqliteWrite) -> Self {
+        Self { ctx: Arc::clone(ctx), tx: Either::Sqlite(SqliteTx::Write(tx)), appended: None }
     }
 
     pub(crate) fn conn(&mut self) -> Conn<'_> {
         match &mut self.tx {
-            Either::Sqlite(tx) => Either::Sqlite(&mut *tx),
+            Either::Sqlite(SqliteTx::Snapshot(tx)) => Either::Sqlite(&mut *tx),
+            Either::Sqlite(SqliteTx::Write(tx)) => Either::Sqlite(tx.conn()),
             Either::Postgres(tx) => Either::Postgres(&mut *tx),
         }
     }
 
     pub(crate) async fn commit(self) -> Result<()> {
-        on!(self.tx, tx => tx.commit().await).map_err(self.ctx.fail("commit"))?;
+        let committed = match self.tx {
+            Either::Sqlite(SqliteTx::Snapshot(tx)) => tx.commit().await,
+            Either::Sqlite(SqliteTx::Write(tx)) => tx.commit().await,
+            Either::Postgres(tx) => tx.commit().await,
+        };
+        committed.map_err(self.ctx.fail("commit"))?;
         if let Some(last) = self.appended {
             self.ctx.grown.send_if_modified(|known| std::mem::replace(known, last.max(*known)) < last);
         }

@@ -4,11 +4,12 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use futures::TryStreamExt as _;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{FromRow, Postgres, Sqlite};
+use sqlx::{Executor as _, FromRow, Postgres, Sqlite, SqliteConnection};
 
 use crate::Error;
 use crate::backend::{Conn, Context, Either};
@@ -20,7 +21,8 @@ pub(crate) const POSTGRES_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE REA
 /// writers queue there instead of failing with serialization errors.
 pub(crate) const POSTGRES_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
-const HEAD: &str = "SELECT size, frontier FROM log_head WHERE id = 1";
+/// Reads the log's size and frontier.
+pub(crate) const HEAD: &str = "SELECT size, frontier FROM log_head WHERE id = 1";
 const HEAD_LOCKED: &str = "SELECT size, frontier FROM log_head WHERE id = 1 FOR UPDATE";
 
 /// Reads the log's size and frontier, and on PostgreSQL makes every other writer to the log wait until this
@@ -68,6 +70,18 @@ pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
         .as_database_error()
         .and_then(|e| e.code())
         .is_some_and(|code| matches!(code.as_ref(), "40001" | "40P01"))
+}
+
+/// Whether others were at work for longer than one waits.
+pub(crate) fn is_locked(error: &sqlx::Error) -> bool {
+    if matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) {
+        return true;
+    }
+    let code = error.as_database_error().and_then(|e| e.code());
+    // SQLite: primary codes 5 and 6.
+    code.is_some_and(|code| {
+        code.parse::<i32>().is_ok_and(|code| code < 10_000 && matches!(code & 0xff, 5 | 6))
+    })
 }
 
 /// Whether the rows themselves are at fault: a constraint of the schema does not allow them.
@@ -182,6 +196,11 @@ impl<'a> Rows<'a> {
         Self { columns: Vec::new(), count, padded: false }
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
     /// For statements that pass over rows of NULLs, because they join by a column of theirs or ask for one that is not
     /// NULL: so many of them are added on SQLite that the rest goes in one statement.
     pub(crate) fn padded(mut self) -> Self {
@@ -249,6 +268,11 @@ impl<'a> Rows<'a> {
         self.sql(head, &rows)
     }
 
+    /// How many statements on SQLite take them.
+    pub(crate) fn statements(&self) -> usize {
+        self.parts().count()
+    }
+
     /// The rows in parts for SQLite, the largest first. Where they are padded, the last part may go beyond them.
     fn parts(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let (mut from, end, padded) = (0, self.count, self.padded);
@@ -311,6 +335,71 @@ where
             let query = sqlx::query(AssertSqlSafe(rows.postgres_sql(head)));
             bind_columns(query, rows).try_map(|row| T::from_row(&row)).fetch_all(c).await
         }
+    }
+}
+
+/// Statements that go to the thread of a SQLite connection together: the way there and back costs more than most of them do.
+#[derive(Default)]
+pub(crate) struct Script<'r> {
+    text: String,
+    parts: Vec<(&'r Rows<'r>, Range<usize>)>,
+}
+
+impl<'r> Script<'r> {
+    /// With a statement that has no values.
+    pub(crate) fn plain(mut self, sql: &str) -> Self {
+        self.push(sql);
+        self
+    }
+
+    /// With `head` over `rows`, as [`write_rows`] and [`read_rows`] run it.
+    pub(crate) fn over(mut self, head: &str, rows: &'r Rows<'r>) -> Self {
+        for part in rows.parts() {
+            self.push(&rows.sqlite_sql(head, part.len()));
+            self.parts.push((rows, part));
+        }
+        self
+    }
+
+    fn push(&mut self, sql: &str) {
+        if !self.text.is_empty() {
+            self.text.push_str("; ");
+        }
+        self.text.push_str(sql);
+    }
+
+    /// Runs all of them, as far as they go well; gives the number of rows that they wrote together.
+    pub(crate) async fn write(self, c: &mut SqliteConnection) -> sqlx::Result<u64> {
+        Ok(self.query().execute(c).await?.rows_affected())
+    }
+
+    /// As [`Self::write`], and reads what they give.
+    pub(crate) async fn read<T>(self, c: &mut SqliteConnection) -> sqlx::Result<Vec<T>>
+    where
+        T: for<'x> FromRow<'x, SqliteRow> + Send + Unpin,
+    {
+        self.query().try_map(|row| T::from_row(&row)).fetch_all(c).await
+    }
+
+    /// As [`Self::write`], and gives each row that one of them reads to `take`, with the number of that one.
+    pub(crate) async fn each(
+        self,
+        c: &mut SqliteConnection,
+        mut take: impl FnMut(usize, &SqliteRow) -> sqlx::Result<()> + Send,
+    ) -> sqlx::Result<()> {
+        let (mut steps, mut number) = (c.fetch_many(self.query()), 0);
+        while let Some(step) = steps.try_next().await? {
+            match step {
+                sqlx::Either::Left(_) => number += 1,
+                sqlx::Either::Right(row) => take(number, &row)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn query(self) -> Query<'static, Sqlite, SqliteArguments> {
+        let query = sqlx::query(AssertSqlSafe(self.text));
+        self.parts.into_iter().fold(query, |query, (rows, part)| bind_rows(query, rows, part))
     }
 }
 
@@ -383,5 +472,13 @@ mod tests {
             rows.postgres_sql(head),
             "INSERT INTO t (a, b) SELECT a, b FROM UNNEST($1::BIGINT[], $2::DOUBLE PRECISION[]) AS r(a, b)"
         );
+        let three = Rows::new(3).int("a", 0..3);
+        let script = Script::default().plain("BEGIN").over("SELECT a FROM {rows}", &three).plain("COMMIT");
+        assert_eq!(
+            script.text,
+            "BEGIN; SELECT a FROM (SELECT column1 AS a FROM (VALUES (?), (?))) AS r; \
+             SELECT a FROM (SELECT column1 AS a FROM (VALUES (?))) AS r; COMMIT"
+        );
+        assert_eq!(script.parts.iter().map(|(_, part)| part.clone()).collect::<Vec<_>>(), [0..2, 2..3]);
     }
 }

@@ -1,13 +1,15 @@
 //! The event log as a list: appending and reading.
 
 use std::fmt::Write as _;
+use std::iter;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use sqlx::AssertSqlSafe;
 use tidemill_core::{Actor, ActorKind, Event, EventKind, NewEvent, Timestamp, canonical_json};
 
-use crate::backend::{Conn, Context, Transact, on};
-use crate::dialect::{self, Rows};
+use crate::backend::{Conn, Context, Either, Pools, Transact, on};
+use crate::dialect::{self, Rows, Script};
 use crate::log::{Frontier, Hash, leaf};
 use crate::{Db, Error, Result};
 
@@ -101,12 +103,16 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    pub(crate) async fn lock(tx: &mut Transact) -> Result<Self> {
-        let ctx = std::sync::Arc::clone(&tx.ctx);
-        let row = dialect::lock_head(tx.conn()).await.map_err(ctx.fail("read the log's head"))?;
-        let frontier = row.and_then(|(size, text)| Frontier::from_text(u64::try_from(size).ok()?, &text));
-        let frontier =
-            frontier.ok_or_else(|| damaged(&ctx, 0, "the stored head is missing or unreadable"))?;
+    /// Begins a write transaction in which nobody else moves the end of the log.
+    pub(crate) async fn begin(pools: &Pools, ctx: &Arc<Context>) -> Result<(Transact, Self)> {
+        let (tx, row) = Transact::write_with_head(pools, ctx).await?;
+        Ok((tx, Self::of(ctx, row)?))
+    }
+
+    /// Of the size and the frontier that are stored.
+    pub(crate) fn of(ctx: &Context, stored: Option<(i64, String)>) -> Result<Self> {
+        let frontier = stored.and_then(|(size, text)| Frontier::from_text(u64::try_from(size).ok()?, &text));
+        let frontier = frontier.ok_or_else(|| damaged(ctx, 0, "the stored head is missing or unreadable"))?;
         Ok(Self { frontier })
     }
 
@@ -136,30 +142,59 @@ impl Head {
         }
         let seqs = rows.iter().map(|row| row.seq).collect();
         let ctx = std::sync::Arc::clone(&tx.ctx);
-        insert(tx.conn(), &rows).await.map_err(ctx.fail("append events"))?;
-        insert_checkpoints(tx.conn(), &checkpoints).await.map_err(ctx.fail("append events"))?;
-        let moved = self.store(tx.conn(), old).await.map_err(ctx.fail("append events"))?;
+        let stored = put(tx.conn(), &rows, &checkpoints, (old, &self.frontier)).await;
+        let moved = stored.map_err(ctx.fail("append events"))?;
         if moved != 1 {
             return Err(damaged(&ctx, old, "the stored head changed under a writer that had locked it"));
         }
         tx.appended = Some(self.frontier.size());
         Ok(seqs)
     }
-
-    async fn store(&self, conn: Conn<'_>, old: u64) -> sqlx::Result<u64> {
-        const SQL: &str =
-            "UPDATE log_head SET size = $1, root = $2, frontier = $3 WHERE id = 1 AND size = $4";
-        let (size, root) = (self.frontier.size() as i64, self.frontier.root().to_string());
-        on!(conn, c => sqlx::query(SQL)
-            .bind(size).bind(root).bind(self.frontier.to_text()).bind(old as i64)
-            .execute(c).await.map(|done| done.rows_affected()))
-    }
 }
 
-async fn insert(conn: Conn<'_>, events: &[StoredEvent]) -> sqlx::Result<u64> {
-    const SQL: &str = "INSERT INTO event ({columns}) SELECT {columns} FROM {rows}";
+/// Events up to which they go with their head to the thread of a SQLite connection.
+const FEW: usize = 16;
+
+/// Stores events, the checkpoints of the tiles that they complete (the log's size, its root then, and the root of the tile), and the
+/// head that they lead to, if that is still at `old`; gives the number of heads that were moved.
+async fn put(
+    mut conn: Conn<'_>,
+    events: &[StoredEvent],
+    checkpoints: &[(u64, String, String)],
+    (old, head): (u64, &Frontier),
+) -> sqlx::Result<u64> {
+    const EVENTS: &str = "INSERT INTO event ({columns}) SELECT {columns} FROM {rows}";
+    const CHECKPOINTS: &str = "INSERT INTO log_checkpoint ({columns}) SELECT {columns} FROM {rows}";
+    const HEAD: &str = "UPDATE log_head SET size = r.size, root = r.root, frontier = r.frontier FROM {rows}
+        WHERE log_head.id = 1 AND log_head.size = r.expected";
     let leaves: Vec<String> = events.iter().map(|event| event.leaf.to_string()).collect();
-    let rows = Rows::new(events.len())
+    let (root, frontier) = (head.root().to_string(), head.to_text());
+    let events = event_rows(events, &leaves);
+    let checkpoints = Rows::new(checkpoints.len())
+        .int("size", checkpoints.iter().map(|(size, _, _)| *size as i64))
+        .text("root", checkpoints.iter().map(|(_, root, _)| root.as_str()))
+        .text("node", checkpoints.iter().map(|(_, _, node)| node.as_str()));
+    let head = Rows::new(1)
+        .int("size", iter::once(head.size() as i64))
+        .text("root", iter::once(root.as_str()))
+        .text("frontier", iter::once(frontier.as_str()))
+        .int("expected", iter::once(old as i64));
+    if let Either::Sqlite(c) = conn.reborrow()
+        && events.len() <= FEW
+    {
+        let script = Script::default().over(EVENTS, &events).over(CHECKPOINTS, &checkpoints);
+        let written = script.over(HEAD, &head).write(c).await?;
+        return Ok(written.saturating_sub((events.len() + checkpoints.len()) as u64));
+    }
+    dialect::write_rows(conn.reborrow(), EVENTS, &events).await?;
+    if checkpoints.len() != 0 {
+        dialect::write_rows(conn.reborrow(), CHECKPOINTS, &checkpoints).await?;
+    }
+    dialect::write_rows(conn, HEAD, &head).await
+}
+
+fn event_rows<'a>(events: &'a [StoredEvent], leaves: &'a [String]) -> Rows<'a> {
+    Rows::new(events.len())
         .int("seq", events.iter().map(|event| event.seq as i64))
         .int("at", events.iter().map(|event| event.at))
         .text("actor_kind", events.iter().map(|event| event.actor_kind.as_str()))
@@ -168,21 +203,7 @@ async fn insert(conn: Conn<'_>, events: &[StoredEvent]) -> sqlx::Result<u64> {
         .text("subject", events.iter().map(|event| event.subject.as_str()))
         .text("body", events.iter().map(|event| event.body.as_str()))
         .opt_int("cause", events.iter().map(|event| event.cause))
-        .text("leaf", leaves.iter().map(String::as_str));
-    dialect::write_rows(conn, SQL, &rows).await
-}
-
-/// One for each completed tile: the log's size, its root then, and the root of the tile.
-async fn insert_checkpoints(conn: Conn<'_>, checkpoints: &[(u64, String, String)]) -> sqlx::Result<()> {
-    const SQL: &str = "INSERT INTO log_checkpoint ({columns}) SELECT {columns} FROM {rows}";
-    if checkpoints.is_empty() {
-        return Ok(());
-    }
-    let rows = Rows::new(checkpoints.len())
-        .int("size", checkpoints.iter().map(|(size, _, _)| *size as i64))
-        .text("root", checkpoints.iter().map(|(_, root, _)| root.as_str()))
-        .text("node", checkpoints.iter().map(|(_, _, node)| node.as_str()));
-    dialect::write_rows(conn, SQL, &rows).await.map(|_| ())
+        .text("leaf", leaves.iter().map(String::as_str))
 }
 
 /// A row of the table `event`.

@@ -47,6 +47,7 @@ pub mod traces;
 pub mod tracking;
 mod tx;
 pub mod webhooks;
+mod writer;
 
 pub use cache::StepResult;
 pub use counts::Listed;

@@ -17,6 +17,7 @@ use tidemill_core::Clock;
 
 use crate::backend::{Context, Either, Pools, SqlitePools, Transact};
 use crate::migrate::{self, VERSION};
+use crate::writer::SqliteWriter;
 use crate::{Error, Options, Result};
 
 /// Marks a SQLite file as ours: `TMil` at offset 68 of the file (`PRAGMA application_id`).
@@ -144,6 +145,12 @@ fn check_header(ctx: &Context, version: i64, application: i64) -> Result<()> {
 /// each other again and again, which costs more than the rows.
 const ROW_BUFFER: usize = 2048;
 
+/// Pages of the write-ahead log after which they are brought into the file, 16 MB. The pages that indexes grow at are written again with
+/// each commit: the more commits share a checkpoint, the fewer of them go to the file, and the fewer syncs there are.
+const CHECKPOINT: &str = "4096";
+/// What the connection that writes may keep of the file, in KiB: new values of an index belong all over it.
+const WRITER_CACHE: &str = "-8192";
+
 fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
     let connect = SqliteConnectOptions::new()
         .filename(path)
@@ -154,20 +161,22 @@ fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
         .busy_timeout(options.busy_timeout)
         .statement_cache_capacity(256)
         .row_buffer_size(ROW_BUFFER)
-        .pragma("journal_size_limit", "67108864");
-    let pool = |connections: u32, wait: Duration| {
-        PoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(wait)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-    };
+        .pragma("journal_size_limit", "67108864")
+        .pragma("wal_autocheckpoint", CHECKPOINT);
     // Waiting for a writer of this process may take as long as waiting for one of another, and then some.
     let wait = options.busy_timeout.saturating_mul(3).max(Duration::from_secs(1));
+    let read = PoolOptions::new()
+        .max_connections(options.readers.max(1))
+        .acquire_timeout(wait)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None);
     SqlitePools {
-        write: pool(1, wait).connect_lazy_with(connect.clone().create_if_missing(true)),
-        read: pool(options.readers.max(1), wait).connect_lazy_with(connect.pragma("query_only", "ON")),
+        write: SqliteWriter::new(
+            connect.clone().create_if_missing(true).pragma("cache_size", WRITER_CACHE),
+            wait,
+        ),
+        read: read.connect_lazy_with(connect.pragma("query_only", "ON")),
     }
 }
 
@@ -214,7 +223,7 @@ async fn try_prepare_sqlite(pools: &SqlitePools, ctx: &Arc<Context>, clock: &dyn
     }
     tx.commit().await?;
     // So that the next process finds the new version in the file's header.
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&pools.write).await.map_err(fail)?;
+    pools.write.run("PRAGMA wal_checkpoint(TRUNCATE)").await.map_err(fail)?;
     Ok(())
 }
 

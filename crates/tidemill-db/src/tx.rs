@@ -20,8 +20,7 @@ impl Tx {
     /// Takes the write lock: SQLite's own, or the row of the log's head on PostgreSQL. What is read in the
     /// transaction therefore stays true until its end, and the log has no gaps and no forks.
     pub(crate) async fn begin(pools: &Pools, ctx: &Arc<Context>) -> Result<Self> {
-        let mut transact = Transact::write(pools, ctx).await?;
-        let head = events::Head::lock(&mut transact).await?;
+        let (transact, head) = events::Head::begin(pools, ctx).await?;
         Ok(Self { transact, head, changed: false })
     }
 

@@ -1,7 +1,7 @@
 //! Requests that the server makes by itself: without redirects and proxies, and only to addresses that the settings allow.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -29,22 +29,30 @@ pub(crate) struct Answered {
 /// Sends requests. Clones share connections.
 #[derive(Clone)]
 pub(crate) struct Sender {
-    client: Client,
+    /// Made for the first request: it reads every certificate that the machine trusts, and most servers never send anything.
+    client: Arc<OnceLock<Client>>,
     reach: Reach,
 }
 
 impl Sender {
-    pub(crate) fn new(reach: Reach) -> Result<Self> {
-        let client = Client::builder()
+    pub(crate) fn new(reach: Reach) -> Self {
+        Self { client: Arc::default(), reach }
+    }
+
+    fn client(&self) -> Result<&Client, String> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let made = Client::builder()
             .timeout(TIMEOUT)
             .redirect(redirect::Policy::none())
             // Behind a proxy the address that is checked would be the proxy's.
             .no_proxy()
-            .dns_resolver(Arc::new(Resolver { reach }))
+            .dns_resolver(Arc::new(Resolver { reach: self.reach }))
             .user_agent(concat!("tidemill/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| internal("cannot make an HTTP client", error))?;
-        Ok(Self { client, reach })
+            .map_err(|error| format!("cannot make an HTTP client: {}", reason(&error)))?;
+        Ok(self.client.get_or_init(|| made))
     }
 
     /// Posts a body once. The error is a short reason, without the URL, which may hold a token.
@@ -59,9 +67,9 @@ impl Sender {
         if let Ok(address) = host.parse() {
             check_address(&host, address, self.reach).map_err(|error| error.message)?;
         }
-        let request = headers
-            .iter()
-            .fold(self.client.post(url), |request, (name, value)| request.header(*name, *value));
+        let client = self.client()?;
+        let request =
+            headers.iter().fold(client.post(url), |request, (name, value)| request.header(*name, *value));
         let mut answer = request.body(body).send().await.map_err(|error| reason(&error))?;
         let status = answer.status();
         let mut read = Vec::new();
@@ -133,14 +141,6 @@ fn reason(error: &reqwest::Error) -> String {
         return "the request could not be sent".to_owned();
     }
     cause.to_string()
-}
-
-fn internal(message: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error {
-        code: tidemill_registry::Code::InternalError,
-        message: message.to_owned(),
-        source: Some(Box::new(error)),
-    }
 }
 
 /// `v1,` and the Base64 of the HMAC-SHA256 of identifier, time and body, joined by dots.

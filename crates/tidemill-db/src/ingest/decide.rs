@@ -128,11 +128,9 @@ fn write<'a>(
     batch: &'a Batch,
     event: Option<&NewEvent>,
 ) -> Result<Answer> {
-    let Some(known) = state.runs.get(&run) else { return Err(Error::no_tracked_run(run)) };
-    if known.info.stage == Stage::Deleted {
-        return Err(Error::Deleted { what: "tracked run", name: run.to_string() });
-    }
-    let moves = batch.status.is_some_and(|status| status != known.info.status);
+    let known = state.runs.get(&run).map(|known| &known.info);
+    writable(run, known.map(|info| info.stage))?;
+    let moves = known.is_some_and(|info| batch.status.is_some_and(|status| status != info.status));
     check(state, run, batch)?;
     if let Some(event) = event.filter(|_| moves) {
         append(state, plan, std::slice::from_ref(event))?;
@@ -152,6 +150,15 @@ fn write<'a>(
     match state.runs.get(&run).filter(|_| event.is_some()) {
         Some(known) => Ok(Answer::Info(Box::new(known.info.clone()))),
         None => Ok(Answer::Done),
+    }
+}
+
+/// Whether something may be written to a run of this stage, if it is there.
+pub(super) fn writable(run: RunId, stage: Option<Stage>) -> Result<()> {
+    match stage {
+        Some(Stage::Active) => Ok(()),
+        Some(Stage::Deleted) => Err(Error::Deleted { what: "tracked run", name: run.to_string() }),
+        None => Err(Error::no_tracked_run(run)),
     }
 }
 

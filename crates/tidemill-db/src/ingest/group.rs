@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decide::{Plan, decide};
+use super::few;
 use super::state::State;
 use super::work::{Answer, Work};
 use super::write;
-use crate::backend::{Context, Pools, Transact};
+use crate::backend::{Context, Either, Pools, SqlitePools, Transact};
 use crate::events::Head;
 use crate::tracking::load::LoadError;
 use crate::{Error, Result, dialect};
@@ -30,6 +31,18 @@ impl GroupWriter {
 
     /// Writes a group durably.
     pub(super) async fn commit(&self, group: &[Work]) -> Answers {
+        if let Either::Sqlite(pools) = self.pools.as_ref()
+            && let Some(requests) = few::only_points(group)
+        {
+            match few::write(&pools.write, &requests).await {
+                Ok(answers) => return answers,
+                Err(LoadError::Driver(error)) if dialect::is_locked(&error) => {
+                    return all_fail(group, self.ctx.fail("begin writing")(error));
+                }
+                // Nothing of it was written. As any other group it is told why, or each of its requests is.
+                Err(_) => {}
+            }
+        }
         match self.write(group).await {
             Ok(answers) => answers,
             Err(Failure::Rows(error)) if group.len() == 1 => vec![Err(error)],
@@ -44,10 +57,7 @@ impl GroupWriter {
                 }
                 answers
             }
-            Err(failure) => {
-                let error = Arc::new(failure.into_error());
-                group.iter().map(|_| Err(Error::Group(Arc::clone(&error)))).collect()
-            }
+            Err(failure) => all_fail(group, failure.into_error()),
         }
     }
 
@@ -64,18 +74,48 @@ impl GroupWriter {
         }
     }
 
+    /// A transaction, the log's head where the group may need it, and what is known of what the group touches.
+    async fn begin(&self, group: &[Work]) -> Result<(Transact, Option<Head>, State), Failure> {
+        let with_head = group.iter().any(Work::may_append);
+        if let Either::Sqlite(pools) = self.pools.as_ref() {
+            match self.begin_together(pools, group, with_head).await {
+                Ok(begun) => return Ok(begun),
+                Err(LoadError::Driver(error)) if dialect::is_locked(&error) => {
+                    return Err(Failure::Other(self.ctx.fail("begin writing")(error)));
+                }
+                // One after the other they say what is wrong, or find another connection.
+                Err(_) => {}
+            }
+        }
+        let (mut tx, head) = if with_head {
+            let (tx, head) = Head::begin(&self.pools, &self.ctx).await.map_err(Failure::Other)?;
+            (tx, Some(head))
+        } else {
+            (Transact::write(&self.pools, &self.ctx).await.map_err(Failure::Other)?, None)
+        };
+        let state = State::read(tx.conn(), group, head.as_ref().map_or(0, Head::size)).await;
+        let state = state.map_err(|error| Failure::sort(&self.ctx, "read runs", error))?;
+        Ok((tx, head, state))
+    }
+
+    async fn begin_together(
+        &self,
+        pools: &SqlitePools,
+        group: &[Work],
+        with_head: bool,
+    ) -> Result<(Transact, Option<Head>, State), LoadError> {
+        let mut tx = pools.write.turn().await?;
+        let (mut state, stored) = State::begin(&mut tx, group, with_head).await?;
+        let head = if with_head { Some(Head::of(&self.ctx, stored)?) } else { None };
+        state.log_size = head.as_ref().map_or(0, Head::size);
+        Ok((Transact::of_write(&self.ctx, tx), head, state))
+    }
+
     /// All writers take their locks in one order: the log's head, where they may need it, then experiments, runs by
     /// number, and everything else.
     async fn try_write(&self, group: &[Work]) -> Result<Answers, Failure> {
         let fail = |action| move |error| Failure::sort(&self.ctx, action, error);
-        let mut tx = Transact::write(&self.pools, &self.ctx).await.map_err(Failure::Other)?;
-        let mut head = None;
-        if group.iter().any(Work::may_append) {
-            head = Some(Head::lock(&mut tx).await.map_err(Failure::Other)?);
-        }
-        let mut state = State::read(tx.conn(), group, head.as_ref().map_or(0, Head::size))
-            .await
-            .map_err(fail("read runs"))?;
+        let (mut tx, mut head, mut state) = self.begin(group).await?;
         let mut plan = Plan::default();
         let answers: Answers = group.iter().map(|work| decide(&mut state, &mut plan, work)).collect();
         if plan.is_empty() {
@@ -88,6 +128,11 @@ impl GroupWriter {
         tx.commit().await.map_err(Failure::Other)?;
         Ok(answers)
     }
+}
+
+fn all_fail(group: &[Work], error: Error) -> Answers {
+    let error = Arc::new(error);
+    group.iter().map(|_| Err(Error::Group(Arc::clone(&error)))).collect()
 }
 
 /// Why a group was not written.

@@ -10,8 +10,10 @@
 //! * `state`: what is known of the runs, read in one statement per table.
 //! * `decide`: a request against the state: a refusal, or rows for the plan. Pure.
 //! * `write`, `points`, `inputs`: the plan's rows as statements.
+//! * `few`: the short way of groups that hold a few points and nothing else.
 
 mod decide;
+mod few;
 mod group;
 mod inputs;
 mod load;

@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use sqlx::SqliteConnection;
 use tidemill_core::{RunId, Timestamp};
 
 use super::decide::Plan;
 use super::state::State;
-use crate::backend::Conn;
-use crate::dialect::{self, Rows};
+use crate::backend::{Conn, Either};
+use crate::dialect::{self, Rows, Script};
 use crate::tracking::Metric;
 use crate::tracking::point::{decode, encode, rank};
 
 /// A point on its way to its table. Sorted, the points of a series stand together as its primary key has them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Point<'a> {
+pub(super) struct Point<'a> {
     run: i64,
     key: &'a str,
     place: Place,
@@ -27,6 +28,14 @@ struct Place {
     value: i64,
 }
 
+impl<'a> Point<'a> {
+    /// Of the run whose row has this number.
+    pub(super) fn of(run: i64, metric: &'a Metric) -> Self {
+        let place = Place { step: metric.step, at: metric.at.millis(), value: encode(metric.value) };
+        Self { run, key: &metric.key, place }
+    }
+}
+
 impl Place {
     /// By which the newest point of a series is found.
     fn newness(self) -> (i64, i64, i64) {
@@ -36,13 +45,24 @@ impl Place {
 
 /// A series as it is after this group.
 #[derive(Clone, Copy)]
-struct Series {
+pub(super) struct Series {
     /// None as long as it is not written.
     id: Option<i64>,
     last: Place,
     ordered: bool,
     changed: bool,
 }
+
+impl Series {
+    /// As it is stored, with step, time and value of its newest point. A value that is NaN is stored as NULL.
+    pub(super) fn stored(id: i64, (step, at, value): (i64, i64, Option<f64>), ordered: bool) -> Self {
+        let last = Place { step, at, value: encode(value.unwrap_or(f64::NAN)) };
+        Self { id: Some(id), last, ordered, changed: false }
+    }
+}
+
+/// Series that are there, by run and key.
+pub(super) type Stored<'a> = HashMap<(i64, &'a str), Series>;
 
 /// Writes points once each.
 pub(super) async fn put(mut conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
@@ -51,32 +71,55 @@ pub(super) async fn put(mut conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> s
     }
     let mut points = Vec::with_capacity(plan.metrics.len());
     for (run, metric) in &plan.metrics {
-        let place = Place { step: metric.step, at: metric.at.millis(), value: encode(metric.value) };
-        points.push(Point { run: state.row(*run)?, key: &metric.key, place });
+        points.push(Point::of(state.row(*run)?, metric));
     }
-    points.sort_unstable();
-    points.dedup();
-    let groups: Vec<&[Point<'_>]> = points.chunk_by(|a, b| (a.run, a.key) == (b.run, b.key)).collect();
+    let groups = grouped(&mut points);
     let new: HashSet<i64> = plan.new_runs.iter().map(|run| state.row(*run)).collect::<sqlx::Result<_>>()?;
     let stored = read_series(conn.reborrow(), &groups, &new).await?;
-    let fitting = read_fitting(conn.reborrow(), &groups, &stored).await?;
-    let series: Vec<Series> = groups
-        .iter()
-        .map(|group| {
-            let key = (group[0].run, group[0].key);
-            grown(stored.get(&key), group, fitting.contains(&key))
-        })
-        .collect();
-    update_series(conn.reborrow(), &series).await?;
-    let mut ids = insert_series(conn.reborrow(), &groups, &series).await?;
-    let mut numbers = Vec::with_capacity(points.len());
-    for (group, series) in groups.iter().zip(&series) {
-        let id = series.id.or_else(|| ids.remove(&(group[0].run, group[0].key)));
-        let id = id.ok_or(sqlx::Error::RowNotFound)?;
-        numbers.extend(group.iter().map(|point| (id, point.place)));
+    let series = settle(conn.reborrow(), &groups, &stored).await?;
+    if let Some(changed) = changed_rows(&series) {
+        dialect::write_rows(conn.reborrow(), UPDATE, &changed).await?;
     }
-    numbers.sort_unstable();
-    insert_points(conn, &numbers).await
+    let ids = insert_series(conn.reborrow(), &groups, &series).await?;
+    dialect::write_rows(conn, INSERT, &point_rows(&groups, &series, ids)?).await.map(drop)
+}
+
+/// Writes points once each and commits. Of their series those that are there are `stored`.
+pub(super) async fn put_few<'a>(
+    c: &mut SqliteConnection,
+    mut points: Vec<Point<'a>>,
+    stored: &Stored<'a>,
+) -> sqlx::Result<()> {
+    let groups = grouped(&mut points);
+    let series = settle(Either::Sqlite(&mut *c), &groups, stored).await?;
+    let ids = insert_series(Either::Sqlite(&mut *c), &groups, &series).await?;
+    let (changed, points) = (changed_rows(&series), point_rows(&groups, &series, ids)?);
+    let mut script = Script::default();
+    if let Some(changed) = &changed {
+        script = script.over(UPDATE, changed);
+    }
+    script.over(INSERT, &points).plain("COMMIT").write(c).await.map(drop)
+}
+
+/// The points of each series, sorted and once each.
+fn grouped<'p, 'a>(points: &'p mut Vec<Point<'a>>) -> Vec<&'p [Point<'a>]> {
+    points.sort_unstable();
+    points.dedup();
+    points.chunk_by(|a, b| (a.run, a.key) == (b.run, b.key)).collect()
+}
+
+/// The series of the groups with their points added.
+async fn settle<'a>(
+    conn: Conn<'_>,
+    groups: &[&[Point<'a>]],
+    stored: &Stored<'a>,
+) -> sqlx::Result<Vec<Series>> {
+    let fitting = read_fitting(conn, groups, stored).await?;
+    let series = groups.iter().map(|group| {
+        let key = (group[0].run, group[0].key);
+        grown(stored.get(&key), group, fitting.contains(&key))
+    });
+    Ok(series.collect())
 }
 
 /// The series with the sorted points of a group added. `fits` says that the points, which do not follow the newest
@@ -113,7 +156,7 @@ fn follows(before: &Series, group: &[Point<'_>]) -> bool {
 async fn read_fitting<'a>(
     mut conn: Conn<'_>,
     groups: &[&[Point<'a>]],
-    stored: &HashMap<(i64, &'a str), Series>,
+    stored: &Stored<'a>,
 ) -> sqlx::Result<HashSet<(i64, &'a str)>> {
     let late: Vec<(i64, &[Point<'a>])> = groups
         .iter()
@@ -219,7 +262,7 @@ async fn read_series<'a>(
     conn: Conn<'_>,
     groups: &[&[Point<'a>]],
     new: &HashSet<i64>,
-) -> sqlx::Result<HashMap<(i64, &'a str), Series>> {
+) -> sqlx::Result<Stored<'a>> {
     const SQL: &str = "SELECT r.place, s.id, s.last_step, s.last_at, s.last_value, s.ordered
         FROM {rows} JOIN series s ON s.run_id = r.run_id AND s.name = r.name";
     type Row = (i64, i64, i64, i64, Option<f64>, i64);
@@ -237,27 +280,24 @@ async fn read_series<'a>(
     let mut series = HashMap::with_capacity(found.len());
     for (place, id, step, at, value, ordered) in found {
         let point = asked.get(place as usize).ok_or(sqlx::Error::RowNotFound)?;
-        let last = Place { step, at, value: encode(value.unwrap_or(f64::NAN)) };
-        series.insert(
-            (point.run, point.key),
-            Series { id: Some(id), last, ordered: ordered == 1, changed: false },
-        );
+        series.insert((point.run, point.key), Series::stored(id, (step, at, value), ordered == 1));
     }
     Ok(series)
 }
 
-async fn update_series(conn: Conn<'_>, series: &[Series]) -> sqlx::Result<()> {
-    const SQL: &str = "UPDATE series SET last_step = r.last_step, last_at = r.last_at,
-            last_value = r.last_value, last_is_nan = r.last_is_nan, ordered = r.ordered
-        FROM {rows} WHERE series.id = r.id";
+const UPDATE: &str = "UPDATE series SET last_step = r.last_step, last_at = r.last_at,
+        last_value = r.last_value, last_is_nan = r.last_is_nan, ordered = r.ordered
+    FROM {rows} WHERE series.id = r.id";
+
+/// The rows for [`UPDATE`], where there are some.
+fn changed_rows(series: &[Series]) -> Option<Rows<'static>> {
     let changed: Vec<(i64, &Series)> =
         series.iter().filter(|series| series.changed).filter_map(|s| Some((s.id?, s))).collect();
     if changed.is_empty() {
-        return Ok(());
+        return None;
     }
     let rows = Rows::new(changed.len()).padded().int("id", changed.iter().map(|(id, _)| *id));
-    let rows = with_state(rows, changed.iter().map(|(_, series)| *series));
-    dialect::write_rows(conn, SQL, &rows).await.map(drop)
+    Some(with_state(rows, changed.iter().map(|(_, series)| *series)))
 }
 
 /// Inserts the series that are not there; gives their numbers.
@@ -302,16 +342,29 @@ fn with_state<'r, 's>(rows: Rows<'r>, series: impl Iterator<Item = &'s Series> +
         .int("ordered", series.map(|series| i64::from(series.ordered)))
 }
 
-async fn insert_points(conn: Conn<'_>, points: &[(i64, Place)]) -> sqlx::Result<()> {
-    const SQL: &str = "INSERT INTO point ({columns}) SELECT {columns} FROM {rows}
-        WHERE r.series_id IS NOT NULL ON CONFLICT DO NOTHING";
+const INSERT: &str = "INSERT INTO point ({columns}) SELECT {columns} FROM {rows}
+    WHERE r.series_id IS NOT NULL ON CONFLICT DO NOTHING";
+
+/// The rows for [`INSERT`]. `ids` are the numbers of series that are new.
+fn point_rows<'a>(
+    groups: &[&[Point<'a>]],
+    series: &[Series],
+    mut ids: HashMap<(i64, &'a str), i64>,
+) -> sqlx::Result<Rows<'static>> {
+    let mut points = Vec::with_capacity(groups.iter().map(|group| group.len()).sum());
+    for (group, series) in groups.iter().zip(series) {
+        let id = series.id.or_else(|| ids.remove(&(group[0].run, group[0].key)));
+        let id = id.ok_or(sqlx::Error::RowNotFound)?;
+        points.extend(group.iter().map(|point| (id, point.place)));
+    }
+    points.sort_unstable();
     let rows = Rows::new(points.len())
         .padded()
         .int("series_id", points.iter().map(|(id, _)| *id))
         .int("step", points.iter().map(|(_, place)| place.step))
         .int("at", points.iter().map(|(_, place)| place.at))
         .int("value", points.iter().map(|(_, place)| place.value));
-    dialect::write_rows(conn, SQL, &rows).await.map(drop)
+    Ok(rows)
 }
 
 /// Writes those points that were measured on a logged model as metrics of it, too.

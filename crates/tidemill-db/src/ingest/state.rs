@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use sqlx::FromRow;
+use sqlx::sqlite::SqliteRow;
 use tidemill_core::RunId;
 
 use super::work::Work;
-use crate::backend::Conn;
-use crate::dialect::{self, Rows, row_lock, shared_row_lock};
+use crate::backend::{Conn, Either};
+use crate::dialect::{self, HEAD, Rows, SQLITE_WRITE, Script, row_lock, shared_row_lock};
 use crate::runs::parse;
 use crate::tracking::experiments::parse_stage;
 use crate::tracking::load::LoadError;
 use crate::tracking::runs::{InfoRow, info_from_row, select_info};
 use crate::tracking::{RunInfo, Stage};
+use crate::writer::SqliteWrite;
 
 /// What a group knows. Decisions change it, so that each request sees what those before it in its group did.
 #[derive(Default)]
@@ -48,11 +51,51 @@ impl State {
         let wanted = Wanted::of(group);
         state.read_experiments(conn.reborrow(), &wanted.experiments).await?;
         state.read_runs(conn.reborrow(), &wanted.runs).await?;
-        state.read_params(conn.reborrow(), &wanted.params).await?;
-        state.read_tags(conn.reborrow(), &wanted.tags).await?;
-        state.read_models(conn.reborrow(), &wanted.models).await?;
-        state.read_pipeline_runs(conn, &wanted.pipeline_runs).await?;
+        state.read_rest(conn, &wanted).await?;
         Ok(state)
+    }
+
+    /// As [`Self::read`] on SQLite, where what comes first goes to the connection's thread together with the begin of the
+    /// transaction. With the log's head, where it is wanted; the size of the log is not known yet.
+    pub(super) async fn begin(
+        tx: &mut SqliteWrite,
+        group: &[Work],
+        with_head: bool,
+    ) -> Result<(Self, Option<(i64, String)>), LoadError> {
+        let wanted = Wanted::of(group);
+        let texts = texts(&wanted.runs);
+        let (experiments, runs) = (experiment_rows(&wanted.experiments), run_rows(&texts));
+        let mut script = Script::default().plain(SQLITE_WRITE);
+        if with_head {
+            script = script.plain(HEAD);
+        }
+        let script = script.over(EXPERIMENTS, &experiments).over(RUNS, &runs);
+        let of_experiments = 1 + usize::from(with_head);
+        let of_runs = of_experiments + experiments.statements();
+        let (mut heads, mut found_experiments, mut found_runs) = (Vec::new(), Vec::new(), Vec::new());
+        let take = |number: usize, row: &SqliteRow| -> sqlx::Result<()> {
+            if number < of_experiments {
+                heads.push(FromRow::from_row(row)?);
+            } else if number < of_runs {
+                found_experiments.push(FromRow::from_row(row)?);
+            } else {
+                found_runs.push(FromRow::from_row(row)?);
+            }
+            Ok(())
+        };
+        script.each(tx.conn(), take).await?;
+        let mut state = Self::default();
+        state.take_experiments(found_experiments)?;
+        state.take_runs(found_runs)?;
+        state.read_rest(Either::Sqlite(tx.conn()), &wanted).await?;
+        Ok((state, heads.pop()))
+    }
+
+    async fn read_rest(&mut self, mut conn: Conn<'_>, wanted: &Wanted<'_>) -> Result<(), LoadError> {
+        self.read_params(conn.reborrow(), &wanted.params).await?;
+        self.read_tags(conn.reborrow(), &wanted.tags).await?;
+        self.read_models(conn.reborrow(), &wanted.models).await?;
+        self.read_pipeline_runs(conn, &wanted.pipeline_runs).await
     }
 
     /// The row of a run that is written.
@@ -61,15 +104,15 @@ impl State {
     }
 
     async fn read_experiments(&mut self, conn: Conn<'_>, wanted: &BTreeSet<i64>) -> Result<(), LoadError> {
-        const SQL: &str =
-            "SELECT t.id, t.stage, t.artifact_location FROM {rows} JOIN experiment t ON t.id = r.wanted
-            ORDER BY t.id";
         if wanted.is_empty() {
             return Ok(());
         }
-        let sql = format!("{SQL}{}", shared_row_lock(&conn));
-        let rows = Rows::new(wanted.len()).padded().int("wanted", wanted.iter().copied());
-        let found: Vec<(i64, String, String)> = dialect::read_rows(conn, &sql, &rows).await?;
+        let sql = format!("{EXPERIMENTS}{}", shared_row_lock(&conn));
+        let found = dialect::read_rows(conn, &sql, &experiment_rows(wanted)).await?;
+        self.take_experiments(found)
+    }
+
+    fn take_experiments(&mut self, found: Vec<(i64, String, String)>) -> Result<(), LoadError> {
         for (id, stage, artifact_location) in found {
             let stage = parse_stage("experiment", &stage)?;
             self.experiments.insert(id, KnownExperiment { stage, artifact_location });
@@ -79,14 +122,15 @@ impl State {
 
     /// In the order of their numbers, so that two servers that write to the same runs do not wait for each other.
     async fn read_runs(&mut self, conn: Conn<'_>, wanted: &BTreeSet<RunId>) -> Result<(), LoadError> {
-        const SQL: &str = select_info!("FROM {rows} JOIN run t ON t.uuid = r.wanted ORDER BY t.id");
         if wanted.is_empty() {
             return Ok(());
         }
-        let sql = format!("{SQL}{}", row_lock(&conn));
-        let texts: Vec<String> = wanted.iter().map(ToString::to_string).collect();
-        let rows = Rows::new(texts.len()).padded().text("wanted", texts.iter().map(String::as_str));
-        let found: Vec<InfoRow> = dialect::read_rows(conn, &sql, &rows).await?;
+        let sql = format!("{RUNS}{}", row_lock(&conn));
+        let found = dialect::read_rows(conn, &sql, &run_rows(&texts(wanted))).await?;
+        self.take_runs(found)
+    }
+
+    fn take_runs(&mut self, found: Vec<InfoRow>) -> Result<(), LoadError> {
         for row in found {
             let (row, info) = info_from_row(row)?;
             self.runs.insert(info.id, KnownRun { row: Some(row), info });
@@ -153,9 +197,7 @@ impl State {
         if wanted.is_empty() {
             return Ok(());
         }
-        let texts: Vec<String> = wanted.iter().map(ToString::to_string).collect();
-        let rows = Rows::new(texts.len()).padded().text("wanted", texts.iter().map(String::as_str));
-        let found: Vec<(String,)> = dialect::read_rows(conn, SQL, &rows).await?;
+        let found: Vec<(String,)> = dialect::read_rows(conn, SQL, &run_rows(&texts(wanted))).await?;
         for (id,) in found {
             self.pipeline_runs.insert(parse("pipeline_run", "id", &id, "a run id")?);
         }
@@ -177,6 +219,23 @@ impl State {
         }
         (!pairs.is_empty()).then_some((pairs, runs))
     }
+}
+
+const EXPERIMENTS: &str =
+    "SELECT t.id, t.stage, t.artifact_location FROM {rows} JOIN experiment t ON t.id = r.wanted
+    ORDER BY t.id";
+const RUNS: &str = select_info!("FROM {rows} JOIN run t ON t.uuid = r.wanted ORDER BY t.id");
+
+fn experiment_rows(wanted: &BTreeSet<i64>) -> Rows<'static> {
+    Rows::new(wanted.len()).padded().int("wanted", wanted.iter().copied())
+}
+
+fn texts(wanted: &BTreeSet<RunId>) -> Vec<String> {
+    wanted.iter().map(ToString::to_string).collect()
+}
+
+fn run_rows(texts: &[String]) -> Rows<'_> {
+    Rows::new(texts.len()).padded().text("wanted", texts.iter().map(String::as_str))
 }
 
 /// What the requests of a group touch.

@@ -2,24 +2,25 @@
 
 use std::collections::HashMap;
 
+use sqlx::FromRow;
+use sqlx::sqlite::SqliteRow;
 use tidemill_core::Timestamp;
 
 use super::runs::{InfoRow, info_from_row, select_info};
 use crate::Error;
-use crate::backend::{Conn, Context};
-use crate::dialect::{self, Rows};
+use crate::backend::{Conn, Context, Either};
+use crate::dialect::{self, Rows, Script};
 use crate::tracking::{InputDataset, KeyValue, Metric, ModelOutput, Run};
 
 /// The runs whose rows have these numbers, in this order. Numbers without a row are left out.
-pub(crate) async fn load(mut conn: Conn<'_>, ids: &[i64]) -> Result<Vec<Run>, LoadError> {
-    const INFO: &str = select_info!("FROM {rows} JOIN run t ON t.id = r.wanted");
+pub(crate) async fn load(conn: Conn<'_>, ids: &[i64]) -> Result<Vec<Run>, LoadError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let wanted = Rows::new(ids.len()).padded().int("wanted", ids.iter().copied());
-    let found: Vec<InfoRow> = dialect::read_rows(conn.reborrow(), INFO, &wanted).await?;
-    let mut runs = HashMap::with_capacity(found.len());
-    for row in found {
+    let found = Found::read(conn, &wanted).await?;
+    let mut runs = HashMap::with_capacity(found.infos.len());
+    for row in found.infos {
         let (id, info) = info_from_row(row)?;
         let run = Run {
             info,
@@ -32,9 +33,9 @@ pub(crate) async fn load(mut conn: Conn<'_>, ids: &[i64]) -> Result<Vec<Run>, Lo
         };
         runs.insert(id, run);
     }
-    read_pairs(conn.reborrow(), &wanted, &mut runs).await?;
-    read_metrics(conn.reborrow(), &wanted, &mut runs).await?;
-    read_inputs(conn, &wanted, &mut runs).await?;
+    put_pairs(found.pairs, &mut runs)?;
+    put_metrics(found.metrics, &mut runs);
+    put_inputs((found.datasets, found.models), &mut runs)?;
     let mut all: Vec<Run> = ids.iter().filter_map(|id| runs.remove(id)).collect();
     for run in &mut all {
         run.params.sort_unstable();
@@ -76,16 +77,69 @@ impl LoadError {
 }
 
 type Runs = HashMap<i64, Run>;
+type PairsRow = (i64, Option<String>, Option<String>);
+type LastRow = (i64, String, i64, i64, Option<f64>);
+type DatasetRow = (i64, String, String, String, String, String, Option<String>, Option<String>);
+type ModelRow = (i64, String, String, i64);
 
-/// Parameters and tags come as one text for each run: a row of its own for each of them would cost far more than
-/// what is in it.
-async fn read_pairs(conn: Conn<'_>, wanted: &Rows<'_>, runs: &mut Runs) -> Result<(), LoadError> {
-    const SQL: &str = "SELECT r.wanted,
-            (SELECT {pairs} FROM run_param p WHERE p.run_id = r.wanted),
-            (SELECT {pairs} FROM run_tag p WHERE p.run_id = r.wanted)
-        FROM {rows} WHERE r.wanted IS NOT NULL";
-    let sql = SQL.replace("{pairs}", dialect::pairs(&conn));
-    let found: Vec<(i64, Option<String>, Option<String>)> = dialect::read_rows(conn, &sql, wanted).await?;
+/// What the tables have of some runs.
+#[derive(Default)]
+struct Found {
+    infos: Vec<InfoRow>,
+    pairs: Vec<PairsRow>,
+    metrics: Vec<LastRow>,
+    datasets: Vec<DatasetRow>,
+    models: Vec<ModelRow>,
+}
+
+impl Found {
+    /// Parameters and tags come as one text for each run: a row of its own for each of them would cost far more than
+    /// what is in it.
+    async fn read(mut conn: Conn<'_>, wanted: &Rows<'_>) -> sqlx::Result<Self> {
+        const INFO: &str = select_info!("FROM {rows} JOIN run t ON t.id = r.wanted");
+        const PAIRS: &str = "SELECT r.wanted,
+                (SELECT {pairs} FROM run_param p WHERE p.run_id = r.wanted),
+                (SELECT {pairs} FROM run_tag p WHERE p.run_id = r.wanted)
+            FROM {rows} WHERE r.wanted IS NOT NULL";
+        const METRICS: &str = "SELECT s.run_id, s.name, s.last_step, s.last_at, s.last_value
+            FROM {rows} JOIN series s ON s.run_id = r.wanted";
+        const DATASETS: &str =
+            "SELECT i.run_id, i.tags, d.name, d.digest, d.source_type, d.source, d.schema, d.profile
+            FROM {rows} JOIN run_input i ON i.run_id = r.wanted JOIN input_dataset d ON d.id = i.dataset_id";
+        const MODELS: &str = "SELECT m.run_id, m.direction, m.model_uuid, m.step
+            FROM {rows} JOIN run_model m ON m.run_id = r.wanted";
+        let pairs = PAIRS.replace("{pairs}", dialect::pairs(&conn));
+        let mut found = Self::default();
+        if let Either::Sqlite(c) = conn.reborrow()
+            && wanted.statements() == 1
+        {
+            let script = Script::default().over(INFO, wanted).over(&pairs, wanted).over(METRICS, wanted);
+            let script = script.over(DATASETS, wanted).over(MODELS, wanted);
+            script.each(c, |number, row| found.take(number, row)).await?;
+            return Ok(found);
+        }
+        found.infos = dialect::read_rows(conn.reborrow(), INFO, wanted).await?;
+        found.pairs = dialect::read_rows(conn.reborrow(), &pairs, wanted).await?;
+        found.metrics = dialect::read_rows(conn.reborrow(), METRICS, wanted).await?;
+        found.datasets = dialect::read_rows(conn.reborrow(), DATASETS, wanted).await?;
+        found.models = dialect::read_rows(conn, MODELS, wanted).await?;
+        Ok(found)
+    }
+
+    /// A row that the statement of this number read.
+    fn take(&mut self, number: usize, row: &SqliteRow) -> sqlx::Result<()> {
+        match number {
+            0 => self.infos.push(FromRow::from_row(row)?),
+            1 => self.pairs.push(FromRow::from_row(row)?),
+            2 => self.metrics.push(FromRow::from_row(row)?),
+            3 => self.datasets.push(FromRow::from_row(row)?),
+            _ => self.models.push(FromRow::from_row(row)?),
+        }
+        Ok(())
+    }
+}
+
+fn put_pairs(found: Vec<PairsRow>, runs: &mut Runs) -> Result<(), Error> {
     for (id, params, tags) in found {
         let Some(run) = runs.get_mut(&id) else { continue };
         run.params = pairs_from_text("run_param", "value", params.as_deref().unwrap_or("[]"))?;
@@ -95,11 +149,7 @@ async fn read_pairs(conn: Conn<'_>, wanted: &Rows<'_>, runs: &mut Runs) -> Resul
 }
 
 /// A value that is NaN is stored as NULL.
-async fn read_metrics(conn: Conn<'_>, wanted: &Rows<'_>, runs: &mut Runs) -> sqlx::Result<()> {
-    const SQL: &str = "SELECT s.run_id, s.name, s.last_step, s.last_at, s.last_value
-        FROM {rows} JOIN series s ON s.run_id = r.wanted";
-    type Last = (i64, String, i64, i64, Option<f64>);
-    let found: Vec<Last> = dialect::read_rows(conn, SQL, wanted).await?;
+fn put_metrics(found: Vec<LastRow>, runs: &mut Runs) {
     for (id, key, step, at, value) in found {
         let Some(run) = runs.get_mut(&id) else { continue };
         run.metrics.push(Metric {
@@ -113,23 +163,14 @@ async fn read_metrics(conn: Conn<'_>, wanted: &Rows<'_>, runs: &mut Runs) -> sql
             run_id: None,
         });
     }
-    Ok(())
 }
 
-async fn read_inputs(mut conn: Conn<'_>, wanted: &Rows<'_>, runs: &mut Runs) -> Result<(), LoadError> {
-    const DATASETS: &str =
-        "SELECT i.run_id, i.tags, d.name, d.digest, d.source_type, d.source, d.schema, d.profile
-        FROM {rows} JOIN run_input i ON i.run_id = r.wanted JOIN input_dataset d ON d.id = i.dataset_id";
-    const MODELS: &str = "SELECT m.run_id, m.direction, m.model_uuid, m.step
-        FROM {rows} JOIN run_model m ON m.run_id = r.wanted";
-    type Dataset = (i64, String, String, String, String, String, Option<String>, Option<String>);
-    let datasets: Vec<Dataset> = dialect::read_rows(conn.reborrow(), DATASETS, wanted).await?;
+fn put_inputs((datasets, models): (Vec<DatasetRow>, Vec<ModelRow>), runs: &mut Runs) -> Result<(), Error> {
     for (id, tags, name, digest, source_type, source, schema, profile) in datasets {
         let Some(run) = runs.get_mut(&id) else { continue };
         let tags = pairs_from_text("run_input", "tags", &tags)?;
         run.datasets.push(InputDataset { name, digest, source_type, source, schema, profile, tags });
     }
-    let models: Vec<(i64, String, String, i64)> = dialect::read_rows(conn, MODELS, wanted).await?;
     for (id, direction, model_id, step) in models {
         let Some(run) = runs.get_mut(&id) else { continue };
         if direction == INPUT {

@@ -14,6 +14,7 @@ on_both!(
     steps_of_many_callers,
     a_refused_step_harms_nobody_else,
     one_bad_request_of_a_group_harms_nobody_else,
+    points_alone_are_written_as_among_others,
     requests_of_a_group_see_those_before_them,
     nothing_is_lost_or_doubled,
     large_batches,
@@ -157,6 +158,119 @@ async fn one_bad_request_of_a_group_harms_nobody_else(f: Fixture) {
     // Nothing refused left an event.
     let verdict = f.db.verify_log(&Quiet).await.unwrap();
     assert_eq!((verdict.checked, verdict.first_bad), (6, None));
+}
+
+/// Groups that hold nothing but a few points take a short way. What they leave behind and are answered is the same.
+async fn points_alone_are_written_as_among_others(f: Fixture) {
+    experiment(&f.db, 1).await;
+    for i in 0..4 {
+        tracked(&f.db, run_id(i), 1).await;
+    }
+    let mut tx = f.db.begin().await.unwrap();
+    assert!(tx.move_tracked_run(run_id(3), Stage::Deleted, at(9)).await.unwrap());
+    let deleted = event(9, EventKind::TrackingRunDeleted { run: run_id(3) });
+    tx.commit(vec![deleted]).await.unwrap();
+    // The first, a later one, the same again, a late one in its place and one that is not, and what compares in its own way.
+    for (step, time, value) in [
+        (0, 10, 1.0),
+        (2, 20, 2.0),
+        (2, 20, 2.0),
+        (1, 15, 0.5),
+        (5, 5, 9.0),
+        (7, 30, f64::NAN),
+        (7, 30, f64::INFINITY),
+        (8, 40, -0.0),
+        (8, 40, f64::NAN),
+    ] {
+        let alone = metrics(vec![metric("m", step, time, value)]);
+        let among = Batch { tags: vec![pair("t", "v")], ..alone.clone() };
+        f.db.ingest().log(run_id(0), alone).await.unwrap();
+        f.db.ingest().log(run_id(1), among).await.unwrap();
+        let mut left = Vec::new();
+        for run in [0, 1] {
+            let history = f.db.metric_history(run_id(run), "m", None, usize::MAX).await.unwrap();
+            let newest = f.db.tracked_run(run_id(run)).await.unwrap().unwrap().metrics;
+            left.push(format!("{history:?} {newest:?}"));
+        }
+        assert_eq!(left[0], left[1], "{step} {time} {value}");
+    }
+    // While this transaction lives, all of these wait and become one group.
+    let tx = f.db.begin().await.unwrap();
+    let mut tasks = Vec::new();
+    for i in 0..60_i64 {
+        let ingest = f.db.ingest();
+        let run = run_id([2, 3, 99][(i % 3) as usize]);
+        tasks.push(tokio::spawn(async move {
+            let points = vec![metric("m", i, i, 1.0), metric(&format!("k{i}"), 0, 0, 1.0)];
+            ingest.log(run, metrics(points)).await
+        }));
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    drop(tx);
+    for (i, task) in tasks.into_iter().enumerate() {
+        let answer = task.await.unwrap();
+        let expected = match (i % 3, &answer) {
+            (0, answer) => answer.is_ok(),
+            (1, Err(Error::Deleted { what: "tracked run", name })) => *name == run_id(3).to_string(),
+            (2, Err(Error::NotFound { what: "tracked run", .. })) => true,
+            _ => false,
+        };
+        assert!(expected, "{i}: {answer:?}");
+    }
+    let run = f.db.tracked_run(run_id(2)).await.unwrap().unwrap();
+    assert_eq!(run.metrics.len(), 21);
+    assert_eq!(f.db.metric_history(run_id(2), "m", None, usize::MAX).await.unwrap().len(), 20);
+    assert_eq!(f.db.metric_history(run_id(3), "m", None, usize::MAX).await.unwrap().len(), 0);
+    // All of a group refused: the next one finds nothing open.
+    let point = || metrics(vec![metric("m", 100, 100, 1.0)]);
+    let refused = f.db.ingest().log(run_id(99), point()).await.unwrap_err();
+    assert!(matches!(refused, Error::NotFound { what: "tracked run", .. }), "{refused:?}");
+    f.db.ingest().log(run_id(2), point()).await.unwrap();
+    assert_eq!(f.db.verify_log(&Quiet).await.unwrap().first_bad, None);
+}
+
+/// Whoever stops waiting in the middle of a transaction leaves none open, neither here nor for another process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_that_are_given_up_are_rolled_back() {
+    let f = Fixture::sqlite().await;
+    experiment(&f.db, 1).await;
+    for i in 0..3 {
+        tracked(&f.db, run_id(i), 1).await;
+    }
+    let before = f.db.log_head().await.unwrap().size;
+    let other = open(&f.url).await;
+    let mut done = 0;
+    for i in 0..40_i64 {
+        let to = if i % 2 == 0 { Stage::Deleted } else { Stage::Active };
+        let work = async {
+            let mut tx = f.db.begin().await.unwrap();
+            if !tx.move_tracked_run(run_id(1), to, at(9)).await.unwrap() {
+                return false;
+            }
+            let moved = event(9, EventKind::TrackingRunDeleted { run: run_id(1) });
+            tx.commit(vec![moved]).await.unwrap();
+            true
+        };
+        // Given up a little later each time.
+        let patience = async {
+            for _ in 0..i * i {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = patience => {}
+            moved = work => done += u64::from(moved),
+        }
+        for db in [&other, &f.db] {
+            db.ingest().log(run_id(2), metrics(vec![metric("m", i, i, 1.0)])).await.unwrap();
+        }
+    }
+    assert_eq!(f.db.metric_history(run_id(2), "m", None, usize::MAX).await.unwrap().len(), 40);
+    let after = f.db.log_head().await.unwrap().size;
+    // A commit may have happened although nobody waited for its answer any more.
+    assert!((before + done..=before + 40).contains(&after), "{before} {done} {after}");
+    assert_eq!(f.db.verify_log(&Quiet).await.unwrap().first_bad, None);
 }
 
 async fn requests_of_a_group_see_those_before_them(f: Fixture) {

@@ -213,14 +213,16 @@ fn effort() -> impl Strategy<Value = Effort> {
         prop::sample::select(vec![0_usize, 3, 4_000]),
         prop::sample::select(vec![1_usize, 4, 16_384]),
         prop::sample::select(vec![8_usize, 20_000]),
+        prop::sample::select(vec![0_usize, 4, 1_000]),
         prop::sample::select(vec![1_usize, 16]),
     )
-        .prop_map(|(few, stretch, patience, groups)| Effort {
+        .prop_map(|(few, stretch, patience, common, groups)| Effort {
             few,
             stretch,
             least: stretch.min(256),
             patience,
             many: 131_072,
+            common,
             groups,
         })
 }

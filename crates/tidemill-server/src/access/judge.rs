@@ -15,6 +15,7 @@ use tidemill_registry::{Code, Error, Result, experiment_id, is_prompt, model_of_
 
 use super::Seen;
 use super::rule::Rule;
+use super::withhold;
 use crate::App;
 use crate::mlflow::{Fields, pairs, path_after, target};
 
@@ -126,6 +127,9 @@ impl Judge<'_> {
                 (self.logged_model(model, Read).await? && self.root(root.as_deref(), Read)?).into()
             }
             Rule::SearchLoggedModels => {
+                if self.selects_denied_runs(fields, "source_run_id")? {
+                    return Ok(Verdict::No);
+                }
                 self.keep_visible(fields, Resource::LoggedModel)?;
                 Verdict::Yes
             }
@@ -146,6 +150,10 @@ impl Judge<'_> {
             Rule::Version(action) => self.versions(fields.text("name")?, Read, Some(*action)).await?.into(),
             Rule::CreateVersion => self.creates_version(fields).await?.into(),
             Rule::SearchModels => {
+                let versions = self.parts.uri.path().ends_with("/model-versions/search");
+                if versions && self.selects_denied_runs(fields, "run_id")? {
+                    return Ok(Verdict::No);
+                }
                 let of = |kind| held.scope(kind, Some(versions_of(kind)));
                 let models =
                     ModelScope { models: of(Resource::RegisteredModel), prompts: of(Resource::Prompt) };
@@ -168,9 +176,12 @@ impl Judge<'_> {
                         ids.push(experiment_id(experiment.str("experiment_id")?)?);
                     }
                 }
-                self.all_traces_of(&ids).into()
+                (self.all_traces_of(&ids) && self.may_select_traces(fields, &ids)?).into()
             }
-            Rule::SearchOldTraces | Rule::ChartTraces => self.all_traces_of(&experiments(fields)?).into(),
+            Rule::SearchOldTraces | Rule::ChartTraces => {
+                let ids = experiments(fields)?;
+                (self.all_traces_of(&ids) && self.may_select_traces(fields, &ids)?).into()
+            }
             Rule::DeleteTraces => {
                 held.meets_all(&needs::delete_traces(experiment_id(fields.str("experiment_id")?)?)).into()
             }
@@ -406,6 +417,33 @@ impl Judge<'_> {
         !experiments.is_empty() && experiments.iter().all(|id| self.in_traces(Action::Read, *id))
     }
 
+    /// Whether a filter goes by runs although all of them are denied: what it finds would tell of each whether it is meant.
+    fn selects_denied_runs(&self, fields: &Fields, name: &str) -> Result<bool> {
+        let denied = !self.person.held.meets(&Need::to_any(Action::NotDenied, Resource::Run));
+        Ok(denied && fields.any_text("filter")?.contains(name))
+    }
+
+    /// A filter and an order by what traces say of their runs or logged models tell of these, so they must be readable as well.
+    fn may_select_traces(&self, fields: &Fields, experiments: &[i64]) -> Result<bool> {
+        let mut asked = fields.strings("order_by")?;
+        asked.extend(fields.strings("filters")?);
+        asked.push(fields.any_text("filter")?.to_owned());
+        let names = |name: &str| asked.iter().any(|text| text.contains(name));
+        let mut kinds = Vec::new();
+        if names("run_id") || names(withhold::RUN) {
+            kinds.push(Resource::Run);
+        }
+        if names(withhold::LOGGED_MODEL) {
+            kinds.push(Resource::LoggedModel);
+        }
+        let reads = |kind: Resource, experiment: &i64| {
+            let experiment = experiment.to_string();
+            let need = Need::to_any(Action::Read, kind).or(Action::Read, Resource::Experiment, experiment);
+            self.person.held.meets(&need)
+        };
+        Ok(kinds.into_iter().all(|kind| experiments.iter().all(|experiment| reads(kind, experiment))))
+    }
+
     async fn trace_file(&self, trace: &str) -> Result<bool> {
         let Some(info) = there(self.app.registry().trace_info(trace).await)? else { return Ok(false) };
         let root = info.tags.iter().find(|tag| tag.key == ARTIFACTS_TAG).map(|tag| tag.value.as_str());
@@ -458,8 +496,6 @@ impl Judge<'_> {
         };
         let whole = action == Action::Manage;
         let names: Vec<&str> = names.collect();
-        let is_run =
-            |name: &str| name.len() == 32 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let kinds: &[Resource] = match names.as_slice() {
             [] if whole => &[Resource::Run, Resource::Trace, Resource::LoggedModel],
             ["models", ..] => &[Resource::LoggedModel],
@@ -516,6 +552,11 @@ impl Judge<'_> {
         }
         Ok(held.on(kind, id).allows(Action::Manage).into())
     }
+}
+
+/// Whether a folder among the artifacts of an experiment is that of a run.
+pub(super) fn is_run(name: &str) -> bool {
+    name.len() == 32 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The experiments of a request.

@@ -3,10 +3,12 @@
 //! [`gate`] lies around all routes of a server that has users. What a route needs is a [`Rule`] of its method and path; [`judge`]
 //! finds what the request is about and asks what its sender holds. A route without a rule is refused, so that a new one is closed
 //! until somebody says what it needs. Searches are answered with what their sender may see, which goes to their handlers as [`Seen`].
+//! Of what is denied as a whole, [`Hidden`] leaves the identifiers out of other answers.
 
 mod caller;
 mod judge;
 mod rule;
+mod withhold;
 
 use std::sync::Arc;
 
@@ -23,6 +25,7 @@ use crate::App;
 use crate::mlflow::{Fields, Read, parse_body, read_body, read_fields};
 use judge::{Judge, Verdict};
 use rule::Reads;
+use withhold::Hidden;
 
 pub(crate) use caller::{Caller, find};
 
@@ -54,10 +57,23 @@ async fn gate(State(app): State<App>, request: Request, next: Next) -> Response 
         (Some(person), _) if person.admin => next.run(request).await,
         (Some(_), None) => denied(request.uri().path()),
         (Some(person), Some(access)) => match admit(&app, &access, &person, request).await {
-            Ok(request) => next.run(request).await,
+            Ok(request) => answer(&app, &person, request, next).await,
             Err(refused) => refused,
         },
     }
+}
+
+/// What the routes answer, without what their answers name besides and the sender must not see.
+async fn answer(app: &App, person: &Person, request: Request, next: Next) -> Response {
+    let hidden = Hidden::of(&person.held).filter(|_| {
+        let Some(template) = request.extensions().get::<MatchedPath>() else { return false };
+        let rule = rule::of(request.method(), template.as_str());
+        rule.is_some_and(|rule| Hidden::is_named_by(&rule, template.as_str()))
+    });
+    let Some(hidden) = hidden else { return next.run(request).await };
+    let path = request.uri().path().to_owned();
+    let answered = hidden.withhold(app, next.run(request).await).await;
+    answered.unwrap_or_else(|error| crate::shell::refusal(&path, error))
 }
 
 /// The request, as far as its sender may see what it asks for.

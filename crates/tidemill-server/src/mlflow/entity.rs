@@ -1,9 +1,12 @@
 //! Experiments and runs as MLflow's JSON: what is empty or unset is left out.
+//!
+//! Pages of a search are full of runs, so those are written as they are, without a tree of values in between.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tidemill_db::tracking::{Experiment, InputDataset, KeyValue, Metric, Run, RunInfo};
 
-use crate::mlflow::wire::float_value;
+use crate::mlflow::metrics::Number;
 
 /// An object that leaves out what is empty.
 #[derive(Default)]
@@ -35,21 +38,53 @@ impl Object {
     }
 }
 
+#[derive(Serialize)]
+struct Pair<'a> {
+    key: &'a str,
+    value: &'a str,
+}
+
+fn pairs(pairs: &[KeyValue]) -> Vec<Pair<'_>> {
+    pairs.iter().map(|pair| Pair { key: &pair.key, value: &pair.value }).collect()
+}
+
 pub(crate) fn key_value(pair: &KeyValue) -> Value {
-    json!({"key": pair.key, "value": pair.value})
+    json!(Pair { key: &pair.key, value: &pair.value })
+}
+
+#[derive(Serialize)]
+struct Point<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataset_digest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataset_name: Option<&'a str>,
+    key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<String>,
+    step: i64,
+    timestamp: i64,
+    value: Number,
+}
+
+impl<'a> Point<'a> {
+    fn of(metric: &'a Metric) -> Self {
+        Self {
+            dataset_digest: metric.dataset_digest.as_deref(),
+            dataset_name: metric.dataset_name.as_deref(),
+            key: &metric.key,
+            model_id: metric.model_id.as_deref(),
+            run_id: metric.run_id.map(|run| run.to_string()),
+            step: metric.step,
+            timestamp: metric.at.millis(),
+            value: Number(metric.value),
+        }
+    }
 }
 
 pub(crate) fn metric(metric: &Metric) -> Value {
-    Object::default()
-        .set("key", metric.key.as_str())
-        .set("value", float_value(metric.value))
-        .set("timestamp", metric.at.millis())
-        .set("step", metric.step)
-        .opt("dataset_name", metric.dataset_name.as_deref())
-        .opt("dataset_digest", metric.dataset_digest.as_deref())
-        .opt("model_id", metric.model_id.as_deref())
-        .opt("run_id", metric.run_id.map(|run| run.to_string()))
-        .done()
+    json!(Point::of(metric))
 }
 
 pub(crate) fn experiment(experiment: &Experiment) -> Value {
@@ -64,20 +99,42 @@ pub(crate) fn experiment(experiment: &Experiment) -> Value {
         .done()
 }
 
+#[derive(Serialize)]
+struct Info<'a> {
+    artifact_uri: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_time: Option<i64>,
+    experiment_id: String,
+    lifecycle_stage: &'static str,
+    run_id: &'a str,
+    run_name: &'a str,
+    run_uuid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_time: Option<i64>,
+    status: &'static str,
+    user_id: &'a str,
+}
+
+impl<'a> Info<'a> {
+    /// `id` is that of the run as text.
+    fn of(info: &'a RunInfo, id: &'a str) -> Self {
+        Self {
+            artifact_uri: &info.artifact_uri,
+            end_time: info.ended_at.map(|at| at.millis()),
+            experiment_id: info.experiment.to_string(),
+            lifecycle_stage: info.stage.word(),
+            run_id: id,
+            run_name: &info.name,
+            run_uuid: id,
+            start_time: info.started_at.map(|at| at.millis()),
+            status: info.status.word(),
+            user_id: &info.user,
+        }
+    }
+}
+
 pub(crate) fn run_info(info: &RunInfo) -> Value {
-    let id = info.id.to_string();
-    Object::default()
-        .set("run_uuid", id.as_str())
-        .set("run_id", id)
-        .set("run_name", info.name.as_str())
-        .set("experiment_id", info.experiment.to_string())
-        .set("user_id", info.user.as_str())
-        .set("status", info.status.word())
-        .opt("start_time", info.started_at.map(|at| at.millis()))
-        .opt("end_time", info.ended_at.map(|at| at.millis()))
-        .set("artifact_uri", info.artifact_uri.as_str())
-        .set("lifecycle_stage", info.stage.word())
-        .done()
+    json!(Info::of(info, &info.id.to_string()))
 }
 
 pub(crate) fn dataset_input(dataset: &InputDataset) -> Value {
@@ -92,23 +149,74 @@ pub(crate) fn dataset_input(dataset: &InputDataset) -> Value {
     Object::default().list("tags", dataset.tags.iter().map(key_value)).set("dataset", body).done()
 }
 
+#[derive(Serialize)]
+struct Data<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    metrics: Vec<Point<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    params: Vec<Pair<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<Pair<'a>>,
+}
+
+#[derive(Serialize)]
+struct Inputs<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dataset_inputs: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    model_inputs: Vec<ModelInput<'a>>,
+}
+
+#[derive(Serialize)]
+struct ModelInput<'a> {
+    model_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Outputs<'a> {
+    model_outputs: Vec<ModelOutput<'a>>,
+}
+
+#[derive(Serialize)]
+struct ModelOutput<'a> {
+    model_id: &'a str,
+    step: i64,
+}
+
+/// All of a run.
+#[derive(Serialize)]
+struct Whole<'a> {
+    data: Data<'a>,
+    info: Info<'a>,
+    inputs: Inputs<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outputs: Option<Outputs<'a>>,
+}
+
+/// Gives a run to `write` as what is to be written.
+fn with_whole<R>(run: &Run, write: impl FnOnce(&Whole<'_>) -> R) -> R {
+    let id = run.info.id.to_string();
+    let data = Data {
+        metrics: run.metrics.iter().map(Point::of).collect(),
+        params: pairs(&run.params),
+        tags: pairs(&run.tags),
+    };
+    let inputs = Inputs {
+        dataset_inputs: run.datasets.iter().map(dataset_input).collect(),
+        model_inputs: run.model_inputs.iter().map(|model_id| ModelInput { model_id }).collect(),
+    };
+    let outputs = run.model_outputs.iter();
+    let outputs: Vec<_> =
+        outputs.map(|output| ModelOutput { model_id: &output.model_id, step: output.step }).collect();
+    let outputs = (!outputs.is_empty()).then_some(Outputs { model_outputs: outputs });
+    write(&Whole { data, info: Info::of(&run.info, &id), inputs, outputs })
+}
+
 pub(crate) fn run(run: &Run) -> Value {
-    let data = Object::default()
-        .list("metrics", run.metrics.iter().map(metric))
-        .list("params", run.params.iter().map(key_value))
-        .list("tags", run.tags.iter().map(key_value))
-        .done();
-    let inputs = Object::default()
-        .list("dataset_inputs", run.datasets.iter().map(dataset_input))
-        .list("model_inputs", run.model_inputs.iter().map(|id| json!({"model_id": id})))
-        .done();
-    let outputs =
-        run.model_outputs.iter().map(|output| json!({"model_id": output.model_id, "step": output.step}));
-    let outputs: Vec<Value> = outputs.collect();
-    Object::default()
-        .set("info", run_info(&run.info))
-        .set("data", data)
-        .set("inputs", inputs)
-        .opt("outputs", (!outputs.is_empty()).then(|| json!({"model_outputs": outputs})))
-        .done()
+    with_whole(run, |whole| json!(whole))
+}
+
+/// [`run`] as text at the end of `out`.
+pub(crate) fn write_run(out: &mut Vec<u8>, run: &Run) -> serde_json::Result<()> {
+    with_whole(run, |whole| serde_json::to_writer(out, whole))
 }

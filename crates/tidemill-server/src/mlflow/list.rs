@@ -5,18 +5,18 @@ use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream, StreamExt as _};
-use serde_json::Value;
 use tidemill_registry::{Code, Error, Result};
 
 use crate::mlflow::failure::Failure;
 
-/// An object with a list by `name` and the token of the next page. Each part is a list that is not empty.
+/// An object with a list by `name` and the token of the next page. Each part is a list that is not empty, whose items `write` puts
+/// to the end of the answer.
 ///
 /// The first part is read before the answer begins, so that a failure has its status. Later ones break the answer off.
 pub(super) async fn answer<T: Send + 'static>(
     name: &str,
     parts: impl Stream<Item = Result<Vec<T>>> + Send + 'static,
-    write: impl Fn(T) -> Value + Send + 'static,
+    write: impl Fn(&mut Vec<u8>, T) -> serde_json::Result<()> + Send + 'static,
     next: Option<String>,
 ) -> Result<Response, Failure> {
     let mut parts = Box::pin(parts);
@@ -49,13 +49,17 @@ fn whole(body: impl Into<Body>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body.into()).into_response()
 }
 
-/// Adds items with commas between them. Each is a tree only while it is written.
-fn put<T>(out: &mut Vec<u8>, items: Vec<T>, write: impl Fn(T) -> Value) -> Result<()> {
+/// Adds items with commas between them.
+fn put<T>(
+    out: &mut Vec<u8>,
+    items: Vec<T>,
+    write: impl Fn(&mut Vec<u8>, T) -> serde_json::Result<()>,
+) -> Result<()> {
     for (i, item) in items.into_iter().enumerate() {
         if i > 0 {
             out.push(b',');
         }
-        serde_json::to_writer(&mut *out, &write(item))
+        write(out, item)
             .map_err(|error| Error::new(Code::InternalError, format!("cannot write an answer: {error}")))?;
     }
     Ok(())
@@ -66,7 +70,8 @@ mod tests {
     use super::*;
 
     async fn text(parts: Vec<Result<Vec<i32>>>, next: Option<&str>) -> Result<String, axum::Error> {
-        let answer = answer("items", stream::iter(parts), Value::from, next.map(str::to_owned)).await;
+        let write = |out: &mut Vec<u8>, item: i32| serde_json::to_writer(out, &item);
+        let answer = answer("items", stream::iter(parts), write, next.map(str::to_owned)).await;
         let body = answer.map_err(|Failure(error)| axum::Error::new(error))?.into_body();
         let bytes = axum::body::to_bytes(body, usize::MAX).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -49,7 +49,7 @@ struct Point<'a> {
 }
 
 /// As [`crate::mlflow::wire::float_value`], without a value in between.
-struct Number(f64);
+pub(super) struct Number(pub(super) f64);
 
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

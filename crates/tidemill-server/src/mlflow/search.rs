@@ -88,10 +88,10 @@ async fn runs(State(app): State<App>, Call { fields, .. }: Call) -> Result<Respo
         let part = found.part().await?;
         Ok((!part.is_empty()).then_some((part, found)))
     });
-    let write = |mut run: Run| {
+    let write = |out: &mut Vec<u8>, mut run: Run| {
         // MLflow shows the logged models that a run read with the run alone.
         run.model_inputs.clear();
-        entity::run(&run)
+        entity::write_run(out, &run)
     };
     list::answer("runs", parts, write, next).await
 }

@@ -32,13 +32,7 @@ const PRUNE: Duration = Duration::from_secs(3600);
 
 /// Delivers until `stop`. What is under way then is finished first.
 pub(crate) async fn deliver(app: App, stop: CancellationToken) {
-    let sender = match Sender::new(Reach::Anywhere) {
-        Ok(sender) => sender,
-        Err(error) => {
-            tracing::error!(error.cause = ?error.source, "nobody is told of alerts: {error}");
-            return;
-        }
-    };
+    let sender = Sender::new(Reach::Anywhere);
     let (mut pruned, mut said_again) = (Timestamp::default(), Timestamp::default());
     loop {
         let now = app.registry().clock().now();

@@ -452,6 +452,115 @@ async fn roles_permit_and_deny() {
 }
 
 #[tokio::test]
+async fn what_is_denied_is_not_named_beside_what_is_not() {
+    let lab = Lab::with(Permission::Read, &["ada"]).await;
+    let experiment = lab.experiment("admin", "shared").await;
+    let run = json!({"experiment_id": experiment, "run_name": "made"});
+    let run = lab.admin("POST", "/api/2.0/mlflow/runs/create", &run).await.json();
+    let run = run["run"]["info"]["run_id"].as_str().unwrap().to_owned();
+    let logged = json!({"experiment_id": experiment, "name": "logged", "source_run_id": run});
+    let logged = lab.admin("POST", "/api/2.0/mlflow/logged-models", &logged).await.json();
+    let logged = logged["model"]["info"]["model_id"].as_str().unwrap().to_owned();
+    let metric = json!({"run_id": run, "key": "m", "value": 1.0, "timestamp": 1, "model_id": logged});
+    lab.admin("POST", "/api/2.0/mlflow/runs/log-metric", &metric).await.is(200, &[]);
+    let made = json!({"run_id": run, "models": [{"model_id": logged, "step": 0}]});
+    lab.admin("POST", "/api/2.0/mlflow/runs/outputs", &made).await.is(200, &[]);
+    let name = json!({"name": "served"});
+    lab.admin("POST", "/api/2.0/mlflow/registered-models/create", &name).await.is(200, &[]);
+    let version = json!({"name": "served", "source": "s3://bucket/model", "run_id": run, "run_link": "https://example.com/run",
+        "model_id": logged});
+    lab.admin("POST", "/api/2.0/mlflow/model-versions/create", &version).await.is(200, &[]);
+    let trace = "tr-00000000000000000000000000000001";
+    let info = json!({"trace": {"trace_info": {"trace_id": trace, "request_time": "2026-01-01T00:00:00Z", "state": "OK",
+        "trace_metadata": {"mlflow.sourceRun": run, "mlflow.modelId": logged, "who": "ada"},
+        "trace_location": {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}}}});
+    lab.admin("POST", "/api/3.0/mlflow/traces", &info).await.is(200, &[]);
+
+    let versions = [
+        "/api/2.0/mlflow/model-versions/get?name=served&version=1",
+        "/api/2.0/mlflow/model-versions/search?filter=name%3D%27served%27",
+        "/api/2.0/mlflow/registered-models/get?name=served",
+        "/api/2.0/mlflow/registered-models/search",
+        "/api/2.0/mlflow/registered-models/get-latest-versions?name=served",
+    ];
+    let logged_model = format!("/api/2.0/mlflow/logged-models/{logged}");
+    let old_trace = format!("/api/2.0/mlflow/traces?experiment_ids={experiment}");
+    let one_trace = format!("/api/3.0/mlflow/traces/{trace}");
+    let of_run = format!("/api/2.0/mlflow/runs/get?run_id={run}");
+    let by_run = format!("/api/2.0/mlflow/model-versions/search?filter=run_id%3D%27{run}%27");
+    let locations = json!([{"mlflow_experiment": {"experiment_id": experiment}}]);
+    let search_traces = "/api/3.0/mlflow/traces/search";
+    let by_source =
+        json!({"locations": locations, "filter": format!("metadata.`mlflow.sourceRun` = '{run}'")});
+
+    // Nothing is denied: everything is named.
+    for path in versions.into_iter().chain([one_trace.as_str(), &old_trace]) {
+        lab.get("ada", path).await.is(200, &[&run, &logged]);
+    }
+    let files = format!("/api/2.0/mlflow-artifacts/artifacts?path={experiment}");
+    let file = format!("/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/a.txt");
+    lab.server.ask("PUT", &file, &[("authorization", &basic("admin", ADMIN))], "text").await.is(200, &[]);
+    let file = format!("/api/2.0/mlflow-artifacts/artifacts/{experiment}/models/{logged}/artifacts/a.txt");
+    lab.server.ask("PUT", &file, &[("authorization", &basic("admin", ADMIN))], "text").await.is(200, &[]);
+    lab.get("ada", &files).await.is(200, &[&run, "models"]);
+    lab.get("ada", &logged_model).await.is(200, &[&run]);
+    lab.get("ada", &of_run).await.is(200, &[&logged]);
+    lab.get("ada", &by_run).await.is(200, &["served"]);
+    lab.post("ada", search_traces, by_source.clone()).await.is(200, &[trace, &run]);
+
+    let without = async |path: &str, named: &str, hidden: &str, kept: &str| {
+        let reply = lab.get("ada", path).await;
+        reply.is(200, &[named, kept]);
+        assert!(!reply.body.contains(hidden), "{path}: {reply:?}");
+    };
+    lab.grant("ada", "run", "*", "DENY").await;
+    denied(&lab.get("ada", &of_run).await);
+    for path in versions {
+        without(path, &logged, &run, "s3://bucket/model").await;
+        without(path, &logged, "example.com", "served").await;
+    }
+    without(&logged_model, &logged, &run, "logged").await;
+    for path in [&one_trace, &old_trace] {
+        without(path, &logged, &run, "ada").await;
+    }
+    denied(&lab.get("ada", &by_run).await);
+    denied(&lab.post("ada", search_traces, by_source.clone()).await);
+    let all = lab.post("ada", search_traces, json!({"locations": locations})).await;
+    all.is(200, &[trace]);
+    assert!(!all.body.contains(&run), "{all:?}");
+    let models = json!({"experiment_ids": [experiment], "filter": format!("source_run_id = '{run}'")});
+    denied(&lab.post("ada", "/api/2.0/mlflow/logged-models/search", models).await);
+    let models = json!({"experiment_ids": [experiment]});
+    let models = lab.post("ada", "/api/2.0/mlflow/logged-models/search", models).await;
+    models.is(200, &[&logged]);
+    assert!(!models.body.contains(&run), "{models:?}");
+    let files = lab.get("ada", &files).await;
+    files.is(200, &["models"]);
+    assert!(!files.body.contains(&run), "{files:?}");
+    // It is there for others.
+    lab.admin("GET", versions[0], &Value::Null).await.is(200, &[&run, &logged]);
+
+    let role = json!({"username": "ada", "resource_type": "run", "resource_id": "*"});
+    lab.admin("POST", "/api/3.0/mlflow/users/permissions/revoke", &role).await.is(200, &[]);
+    lab.grant("ada", "logged_model", "*", "DENY").await;
+    denied(&lab.get("ada", &logged_model).await);
+    for path in versions {
+        let reply = lab.get("ada", path).await;
+        reply.is(200, &[&run]);
+        assert!(!reply.body.contains(&logged), "{path}: {reply:?}");
+    }
+    for path in [&one_trace, &old_trace, &of_run] {
+        let reply = lab.get("ada", path).await;
+        reply.is(200, &[&run]);
+        assert!(!reply.body.contains(&logged), "{path}: {reply:?}");
+    }
+    lab.post("ada", search_traces, by_source).await.is(200, &[trace]);
+    let found = lab.post("ada", "/api/2.0/mlflow/runs/search", json!({"experiment_ids": [experiment]})).await;
+    found.is(200, &[&run]);
+    assert!(!found.body.contains(&logged), "{found:?}");
+}
+
+#[tokio::test]
 async fn pages_and_our_own_api_are_for_those_from_whom_nothing_is_hidden() {
     let lab = Lab::with(Permission::Read, &["ada", "bob"]).await;
     let experiment = lab.experiment("admin", "e").await;

@@ -58,6 +58,11 @@ pub(super) fn keys(order: &[OrderBy]) -> Vec<Key> {
 }
 
 impl Key {
+    /// Whether it is a metric, parameter or tag, whose values have an index of their own.
+    pub(super) fn is_value(&self) -> bool {
+        !matches!(self.of, Of::Property(..))
+    }
+
     /// A join that gives the key's row under `k` and its number, if it has one.
     pub(super) fn push_join(&self, sql: &mut Sql, number: usize) {
         let (table, name, key) = match &self.of {
@@ -102,6 +107,16 @@ impl Key {
             Of::Property(_, true) => whole.map_or(Place::Missing, Place::Int),
             Of::Pair(..) | Of::Property(_, false) => text.map_or(Place::Missing, Place::Text),
         }
+    }
+
+    /// As [`Self::push_order`] within a stretch, where all rows have a value: as the index has them, so that the database reads no more of
+    /// the stretch than it gives, and sorts those of equal values only.
+    pub(super) fn push_order_of_index(&self, sql: &mut Sql) {
+        let descending = if self.descending { " DESC" } else { "" };
+        if let Of::Pair(..) = self.of {
+            sql.push("substr(d.value, 1, 64)").push(descending).push(", ");
+        }
+        sql.column(self.column(Row::Driver)).push(descending);
     }
 
     /// What follows `ORDER BY`.

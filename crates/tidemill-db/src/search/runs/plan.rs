@@ -1,7 +1,8 @@
 //! How the runs of a page are found.
 //!
-//! There are two ways. Where some need is met by few rows, these are looked at, all of them, and sorted. Otherwise the first
-//! key's own index is walked in its order, in stretches that grow, until the page is full. Within a stretch everything is
+//! There are two ways. Where some need is met by few rows, these are looked at, all of them, and sorted. Otherwise, and where the first
+//! key has not many times as many values as there are such rows, the key's own index is walked in its order, in stretches that grow, until the
+//! page is full. A stretch of metrics, parameters or tags is read no further than the page needs. Within a stretch everything is
 //! sorted, so ties cost nothing extra; a value that more runs share than a stretch holds is a search of its own among
 //! those runs, ordered by the other keys. So are the runs whose value is NaN and those that have none. If a walk finds little for long, and what
 //! meets some need can be counted after all, it is given up for the first way.
@@ -11,7 +12,7 @@ use crate::search::Sql;
 use crate::search::page::Place;
 use crate::search::runs::key::{Key, Of};
 use crate::search::runs::need::Need;
-use crate::search::runs::query::{Driver, Found, Scope, Stretch, push_ahead, push_search};
+use crate::search::runs::query::{Driver, Found, Scope, Stretch, push_ahead, push_length, push_search};
 use crate::{Error, Result};
 
 /// Where one way of finding runs gives way to the other. The defaults are measured; others are for tests.
@@ -27,13 +28,23 @@ pub struct Effort {
     pub patience: usize,
     /// Rows are counted up to here, when a walk finds little.
     pub many: usize,
+    /// Few rows are not looked at where they are more than one in so many values of the first key: those are walked sooner. 0 for never.
+    pub common: usize,
     /// With more groups of experiment and stage than this, stretches of time are measured over all runs.
     pub groups: usize,
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { few: 4_000, stretch: 16_384, least: 256, patience: 20_000, many: 131_072, groups: 16 }
+        Self {
+            few: 4_000,
+            stretch: 16_384,
+            least: 256,
+            patience: 20_000,
+            many: 131_072,
+            common: 4,
+            groups: 16,
+        }
     }
 }
 
@@ -91,8 +102,9 @@ impl Search<'_> {
         if count == 0 {
             return Ok(Vec::new());
         }
-        if count <= self.effort.few || matches!(first.of, Of::Property("uuid", _)) {
-            let driver = if count <= self.effort.few { driver } else { Driver::Runs };
+        let is_few = count <= self.effort.few && !self.walks_sooner(first, count, want).await?;
+        if is_few || matches!(first.of, Of::Property("uuid", _)) {
+            let driver = if is_few { driver } else { Driver::Runs };
             return self.collect(&driver, needs, keys, after, want).await;
         }
         match first.of {
@@ -108,6 +120,18 @@ impl Search<'_> {
                 self.collect(&driver, needs, keys, after, want).await
             }
         }
+    }
+
+    /// Whether the values of a key are so few that a page is found sooner among them than among `count` rows of another one.
+    async fn walks_sooner(&mut self, key: &Key, count: usize, want: usize) -> Result<bool> {
+        let limit = count.saturating_mul(self.effort.common);
+        if !key.is_value() || limit == 0 || count <= want.saturating_mul(2) {
+            return Ok(false);
+        }
+        let mut sql = Sql::new(&self.tx.conn());
+        push_length(&mut sql, key, limit.saturating_add(1));
+        let found: Vec<(i64,)> = self.fetch(&sql).await?;
+        Ok(found.first().is_some_and(|(length,)| *length as usize <= limit))
     }
 
     /// What drives a search over the fewest rows, counted up to `limit`.
@@ -159,8 +183,7 @@ impl Search<'_> {
         if !matches!(begin, Some(Place::Nan | Place::Missing)) {
             match self.walk_values(needs, keys, after, want).await? {
                 Walked::To(found) => hits = found,
-                Walked::GivenUp => {
-                    let (_, driver) = self.fewest(needs, self.effort.many).await?;
+                Walked::GivenUp(driver) => {
                     return self.collect(&driver, needs, keys, after, want).await;
                 }
             }
@@ -177,16 +200,18 @@ impl Search<'_> {
         Ok(hits)
     }
 
-    async fn walk_values(
+    async fn walk_values<'n>(
         &mut self,
-        needs: &[Need],
+        needs: &'n [Need],
         keys: &[Key],
         mut after: Option<&[Place]>,
         want: usize,
-    ) -> Result<Walked> {
+    ) -> Result<Walked<'n>> {
         let Some(key) = keys.first() else { return Ok(Walked::To(Vec::new())) };
         let longest = self.effort.stretch.max(2 * want);
-        let (mut length, mut walked, mut may_give_up) = ((2 * want).max(self.effort.least), 0, true);
+        // What is read in the order of its index is not read beyond the last run that is wanted, so it may be long.
+        let begin = if key.is_value() { 8 * want } else { 2 * want };
+        let (mut length, mut walked, mut may_give_up) = (begin.max(self.effort.least).min(longest), 0, true);
         // Most runs have what most searches order by: who looks for those that do not may find none for very long.
         let absence = needs.iter().any(Need::is_absence);
         let patience = if absence { self.effort.patience / 16 } else { self.effort.patience };
@@ -225,9 +250,10 @@ impl Search<'_> {
                 next_length(length, walked, hits.len(), want).clamp(self.effort.least.min(longest), longest);
             if may_give_up && walked >= patience {
                 may_give_up = false;
-                let (count, _) = self.fewest(needs, self.effort.many).await?;
-                if count < self.effort.many && count < walked * want / hits.len().max(1) {
-                    return Ok(Walked::GivenUp);
+                let worth = self.effort.many.min(walked * want / hits.len().max(1));
+                let (count, driver) = self.fewest(needs, worth).await?;
+                if count < worth {
+                    return Ok(Walked::GivenUp(driver));
                 }
             }
         }
@@ -333,11 +359,11 @@ impl Search<'_> {
 }
 
 /// How a walk along the values ended.
-enum Walked {
+enum Walked<'n> {
     /// With these runs.
     To(Vec<Hit>),
-    /// There is a better way.
-    GivenUp,
+    /// These rows are a better way.
+    GivenUp(Driver<'n>),
 }
 
 /// As much of a text as stretches are compared by.

@@ -124,7 +124,7 @@ pub(super) fn push_search(
     want: usize,
 ) {
     let values = match driver {
-        Driver::Stretch(_) => keys.first().filter(|key| !matches!(key.of, Of::Property(..))),
+        Driver::Stretch(_) => keys.first().filter(|key| key.is_value()),
         Driver::Runs | Driver::Need(_) => None,
     };
     let rows: Vec<(&Key, Row)> = keys
@@ -191,7 +191,10 @@ pub(super) fn push_search(
     }
     for (i, (key, row)) in rows.iter().enumerate() {
         sql.push(if i == 0 { " ORDER BY " } else { ", " });
-        key.push_order(sql, *row);
+        match row {
+            Row::Driver => key.push_order_of_index(sql),
+            Row::Joined(_) => key.push_order(sql, *row),
+        }
     }
     sql.push(" LIMIT ").int(want as i64);
 }
@@ -245,6 +248,13 @@ fn push_stretch(sql: &mut Sql, key: &Key, stretch: &Stretch) {
             Place::Nan | Place::Missing => sql.push("NULL"),
         };
     }
+}
+
+/// How many values `key` has, at most `limit`.
+pub(super) fn push_length(sql: &mut Sql, key: &Key, limit: usize) {
+    sql.push("SELECT COUNT(*) FROM (SELECT 1 FROM ").push(table(key)).push(" WHERE TRUE");
+    push_stretch(sql, key, &Stretch::default());
+    sql.push(" LIMIT ").int(limit as i64).push(") n");
 }
 
 /// The value that is `ahead` rows behind the beginning of `stretch`. Of runs, those of one experiment and stage only,

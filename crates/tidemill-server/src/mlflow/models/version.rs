@@ -54,7 +54,9 @@ pub(super) async fn search(
         let part = found.part().await?;
         Ok((!part.is_empty()).then_some((part, found)))
     });
-    list::answer("model_versions", parts, |version| entity::version(&version), next).await
+    let write =
+        |out: &mut Vec<u8>, version: ModelVersion| serde_json::to_writer(out, &entity::version(&version));
+    list::answer("model_versions", parts, write, next).await
 }
 
 pub(super) async fn update(State(app): State<App>, Call { fields, actor }: Call) -> Answer {

@@ -29,13 +29,7 @@ const PRUNE: Duration = Duration::from_secs(3600);
 /// Delivers until `stop` resolves. What is under way then is finished first.
 pub(crate) async fn deliver(app: App, stop: impl Future<Output = ()> + Send) {
     let registry = app.registry();
-    let sender = match Sender::new(app.config().webhook_reach) {
-        Ok(sender) => sender,
-        Err(error) => {
-            tracing::error!(error.cause = ?error.source, "webhooks are not delivered: {error}");
-            return;
-        }
-    };
+    let sender = Sender::new(app.config().webhook_reach);
     tokio::pin!(stop);
     let mut pruned = Timestamp::default();
     loop {

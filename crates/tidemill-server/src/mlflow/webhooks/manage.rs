@@ -86,7 +86,7 @@ pub(super) async fn test(State(app): State<App>, Call { fields, .. }: Call) -> A
         created_at: now,
         attempts: 1,
     };
-    let result = match send(&Sender::new(app.config().webhook_reach)?, &delivery, now).await {
+    let result = match send(&Sender::new(app.config().webhook_reach), &delivery, now).await {
         Ok(answer) => json!({
             "success": answer.status.as_u16() < 400,
             "response_status": answer.status.as_u16(),
