@@ -230,7 +230,8 @@ async fn a_shadow_that_hangs_or_crashes_does_not_touch_callers() {
     assert!(drops > 150, "{drops} were dropped");
     let crashed =
         |record: &Record| matches!(&record.status, Status::Failed(why) if why.message.contains("panicked"));
-    for _ in 0..200 {
+    // Shadows give way to all other work, so this may take long on a busy machine.
+    for _ in 0..6_000 {
         if lab.records().iter().any(crashed) {
             return;
         }

@@ -254,7 +254,8 @@ fn push_stretch(sql: &mut Sql, key: &Key, stretch: &Stretch) {
 pub(super) fn push_length(sql: &mut Sql, key: &Key, limit: usize) {
     sql.push("SELECT COUNT(*) FROM (SELECT 1 FROM ").push(table(key)).push(" WHERE TRUE");
     push_stretch(sql, key, &Stretch::default());
-    sql.push(" LIMIT ").int(limit as i64).push(") n");
+    // By the order a planner takes the index of the values, and not one of the runs, which holds all other names, too.
+    sql.push(" ORDER BY ").column(value(key)).push(" LIMIT ").int(limit as i64).push(") n");
 }
 
 /// The value that is `ahead` rows behind the beginning of `stretch`. Of runs, those of one experiment and stage only,
