@@ -2,6 +2,7 @@
 
 mod arrow_file;
 mod csv;
+mod decimal;
 mod guard;
 mod json;
 mod parquet_file;

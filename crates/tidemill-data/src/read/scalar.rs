@@ -1,5 +1,7 @@
 //! One text as a number, truth value, date or time: what type it looks like, and its value. No columns here.
 
+use super::decimal;
+
 /// What a text looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -142,6 +144,9 @@ fn plain_int(text: &[u8]) -> Option<i64> {
 /// A text of [`Class::Int`] or [`Class::Float`] as a float. Unlike [`parse_float`] it takes no whole numbers of other classes, such as codes with
 /// leading zeros.
 pub(crate) fn parse_number(text: &str) -> Option<f64> {
+    if let Some(value) = decimal::parse(text.as_bytes()) {
+        return Some(value);
+    }
     // With a point it is no whole number.
     if text.bytes().take(4).any(|byte| byte == b'.') || matches!(classify(text), Class::Int | Class::Float) {
         return parse_float(text);
@@ -151,6 +156,9 @@ pub(crate) fn parse_number(text: &str) -> Option<f64> {
 
 /// Decimal or scientific notation, `inf` and `infinity`; not `nan`, which is a null text.
 pub(crate) fn parse_float(text: &str) -> Option<f64> {
+    if let Some(value) = decimal::parse(text.as_bytes()) {
+        return Some(value);
+    }
     let text = text.trim_ascii();
     let value: f64 = text.parse().ok()?;
     (!value.is_nan()).then_some(value)

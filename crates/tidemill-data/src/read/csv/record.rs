@@ -1,7 +1,7 @@
 //! Records of delimited text with their line numbers. Fields are not interpreted.
 //!
-//! A line without a quote is cut at its delimiters where it lies; all others go through `csv-core`'s state machine, which
-//! reads byte by byte and copies. Both give the same records.
+//! A line without a quote is cut at its delimiters where it lies, alone or with others as a block; all others go through `csv-core`'s
+//! state machine, which reads byte by byte and copies. Both give the same records.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -28,12 +28,52 @@ pub(super) struct Records {
     ended: bool,
     fields: Vec<u8>,
     ends: Vec<usize>,
-    /// Where the fields of a line that is cut in place end.
+    /// Where the fields of lines that are cut in place end.
     places: Vec<usize>,
+    /// Where the lines of a block begin.
+    starts: Vec<usize>,
+    /// Whether the chunk holds bytes that are not UTF-8: its lines are looked at one by one.
+    is_doubtful: bool,
     /// Line of the next unread byte, from 1.
     line: u64,
     /// Records read so far.
     pub(super) count: u64,
+}
+
+/// Lines of one chunk that are all text, without quotes, with equally many fields.
+pub(super) struct Block<'a> {
+    text: &'a str,
+    /// Where each line begins, and where each of its fields ends.
+    starts: &'a [usize],
+    ends: &'a [usize],
+    width: usize,
+    /// The number of the first line, from 1.
+    line: u64,
+    /// Bytes of all fields, and of what is between them.
+    pub(super) size: usize,
+}
+
+impl<'a> Block<'a> {
+    /// Number of lines.
+    pub(super) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The fields of a column.
+    #[inline]
+    pub(super) fn column(&self, place: usize) -> impl Iterator<Item = &'a str> + use<'a> {
+        let text = self.text;
+        self.starts.iter().zip(self.ends.chunks_exact(self.width)).map(move |(&start, ends)| {
+            let start = if place == 0 { start } else { ends[place - 1] + 1 };
+            text.get(start..ends[place]).unwrap_or_default()
+        })
+    }
+
+    /// The number of the line at `index`, from 1.
+    pub(super) fn line(&self, index: usize) -> u64 {
+        let before = &self.text.as_bytes()[self.starts[0]..self.starts[index]];
+        self.line + before.iter().filter(|&&byte| byte == b'\n').count() as u64
+    }
 }
 
 /// One record.
@@ -89,18 +129,6 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// All fields of a record that is all text, in order.
-    #[inline]
-    pub(super) fn all_sound(&self) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
-        let (text, gap) = (self.text?, self.gap);
-        let mut start = 0;
-        Some(self.ends.iter().map(move |&end| {
-            let field = text.get(start..end).unwrap_or_default();
-            start = end + gap;
-            field
-        }))
-    }
-
     /// Bytes of all fields, and of what is between them.
     pub(super) fn size(&self) -> usize {
         self.fields.len()
@@ -151,6 +179,8 @@ impl Records {
             fields: vec![0; 1024],
             ends: vec![0; 64],
             places: Vec::new(),
+            starts: Vec::new(),
+            is_doubtful: false,
             line: 1,
             count: 0,
         }
@@ -162,7 +192,8 @@ impl Records {
             return Ok(None);
         }
         let line = self.line;
-        if let Some(length) = self.plain_line() {
+        self.places.clear();
+        if let Some(length) = self.plain_line(0) {
             let start = self.position;
             self.position += length + 1;
             self.line += u64::from(self.chunk[start + length] == b'\n');
@@ -196,36 +227,80 @@ impl Records {
         Ok(Some(Record::new(&self.fields[..used], &self.ends[..ended], 0, line, folded)))
     }
 
-    /// The length of the line that begins here, if it ends in this chunk and holds no quote; its fields then end at `places`.
-    fn plain_line(&mut self) -> Option<usize> {
+    /// As many of the next records as are lines of this chunk with `width` fields each and nothing but text: at most `most`, and none after
+    /// `bytes` bytes of them. `None` where [`Self::next`] has to tell what comes.
+    pub(super) fn block(
+        &mut self,
+        width: usize,
+        most: usize,
+        bytes: usize,
+    ) -> Result<Option<Block<'_>>, Error> {
+        if width == 0 || !self.skip_line_ends()? || self.is_doubtful {
+            return Ok(None);
+        }
+        let (first, line) = (self.position, self.line);
+        let (mut end, mut size) = (first, 0);
+        self.places.clear();
+        self.starts.clear();
+        while self.starts.len() < most && size < bytes {
+            let start = self.position - first;
+            let Some(length) = self.plain_line(start) else { break };
+            if self.places.len() != (self.starts.len() + 1) * width {
+                self.places.truncate(self.starts.len() * width);
+                break;
+            }
+            self.starts.push(start);
+            size += length;
+            end = self.position + length;
+            self.line += u64::from(self.chunk[end] == b'\n');
+            self.position = end + 1;
+            self.skip_within_chunk();
+        }
+        let Ok(text) = std::str::from_utf8(&self.chunk[first..end]) else {
+            (self.position, self.line, self.is_doubtful) = (first, line, true);
+            return Ok(None);
+        };
+        self.count += self.starts.len() as u64;
+        let (starts, ends) = (self.starts.as_slice(), self.places.as_slice());
+        Ok((!starts.is_empty()).then_some(Block { text, starts, ends, width, line, size }))
+    }
+
+    /// The length of the line that begins here, if it ends in this chunk and holds no quote; where its fields end, counted from `from` on, is then
+    /// added to `places`.
+    fn plain_line(&mut self, from: usize) -> Option<usize> {
         let rest = &self.chunk[self.position..self.filled];
         let length = memchr::memchr2(b'\n', b'\r', rest)?;
         let line = &rest[..length];
         if memchr::memchr(self.dialect.quote, line).is_some() {
             return None;
         }
-        self.places.clear();
-        delimiters(line, self.dialect.delimiter, &mut self.places);
-        self.places.push(length);
+        delimiters(line, self.dialect.delimiter, from, &mut self.places);
+        self.places.push(from + length);
         Some(length)
+    }
+
+    /// Goes over line ends; whether something else follows in the chunk.
+    fn skip_within_chunk(&mut self) -> bool {
+        while self.position < self.filled {
+            match self.chunk[self.position] {
+                b'\n' => self.line += 1,
+                b'\r' => {}
+                _ => return true,
+            }
+            self.position += 1;
+        }
+        false
     }
 
     /// Goes to the first byte of the next record; false at the end of the text.
     fn skip_line_ends(&mut self) -> Result<bool, Error> {
-        loop {
-            while self.position < self.filled {
-                match self.chunk[self.position] {
-                    b'\n' => self.line += 1,
-                    b'\r' => {}
-                    _ => return Ok(true),
-                }
-                self.position += 1;
-            }
+        while !self.skip_within_chunk() {
             self.fill()?;
             if self.ended {
                 return Ok(false);
             }
         }
+        Ok(true)
     }
 
     fn fill(&mut self) -> Result<(), Error> {
@@ -233,6 +308,7 @@ impl Records {
             return Ok(());
         }
         self.position = 0;
+        self.is_doubtful = false;
         self.filled = loop {
             match self.text.read(&mut self.chunk) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -244,8 +320,8 @@ impl Records {
     }
 }
 
-/// Adds the places of `delimiter`, eight bytes at a time: fields are short, and a search that begins anew for each costs more.
-fn delimiters(line: &[u8], delimiter: u8, places: &mut Vec<usize>) {
+/// Adds the places of `delimiter`, counted from `from` on, eight bytes at a time: fields are short, and a search that begins anew for each costs more.
+fn delimiters(line: &[u8], delimiter: u8, from: usize, places: &mut Vec<usize>) {
     const LOW: u64 = u64::from_le_bytes([0x7f; 8]);
     let pattern = u64::from_le_bytes([delimiter; 8]);
     let (words, rest) = line.as_chunks::<8>();
@@ -254,11 +330,11 @@ fn delimiters(line: &[u8], delimiter: u8, places: &mut Vec<usize>) {
         let other = u64::from_le_bytes(*word) ^ pattern;
         let mut found = !(((other & LOW) + LOW) | other | LOW);
         while found != 0 {
-            places.push(8 * at + (found.trailing_zeros() / 8) as usize);
+            places.push(from + 8 * at + (found.trailing_zeros() / 8) as usize);
             found &= found - 1;
         }
     }
-    let done = line.len() - rest.len();
+    let done = from + line.len() - rest.len();
     places.extend(rest.iter().enumerate().filter(|(_, byte)| **byte == delimiter).map(|(at, _)| done + at));
 }
 
@@ -295,14 +371,39 @@ mod tests {
         }
     }
 
-    fn records(text: &str, step: usize) -> Vec<(u64, Vec<Vec<u8>>)> {
-        let slow = Slow(Cursor::new(text.as_bytes().to_vec()), step);
+    fn records(text: impl AsRef<[u8]>, step: usize) -> Vec<(u64, Vec<Vec<u8>>)> {
+        let slow = Slow(Cursor::new(text.as_ref().to_vec()), step);
         let mut records = Records::over(Path::new("t.csv"), Box::new(slow), DIALECT);
         let mut all = Vec::new();
         while let Some(record) = records.next().unwrap() {
             all.push((record.line, (0..record.len()).map(|i| record.bytes(i).to_vec()).collect()));
         }
         all
+    }
+
+    /// As [`records`], by blocks where there are such.
+    fn records_of_blocks(
+        text: impl AsRef<[u8]>,
+        step: usize,
+        width: usize,
+        most: usize,
+    ) -> Vec<(u64, Vec<Vec<u8>>)> {
+        let slow = Slow(Cursor::new(text.as_ref().to_vec()), step);
+        let mut records = Records::over(Path::new("t.csv"), Box::new(slow), DIALECT);
+        let mut all = Vec::new();
+        loop {
+            if let Some(block) = records.block(width, most, 20).unwrap() {
+                assert!(block.len() <= most, "{} lines", block.len());
+                for index in 0..block.len() {
+                    let field = |place| block.column(place).nth(index).unwrap().as_bytes().to_vec();
+                    all.push((block.line(index), (0..width).map(field).collect()));
+                }
+            } else if let Some(record) = records.next().unwrap() {
+                all.push((record.line, (0..record.len()).map(|i| record.bytes(i).to_vec()).collect()));
+            } else {
+                return all;
+            }
+        }
     }
 
     /// What the state machine alone says, without lines.
@@ -338,6 +439,22 @@ mod tests {
         ) {
             let found: Vec<_> = records(&text, step).into_iter().map(|(_, fields)| fields).collect();
             prop_assert_eq!(found, reference(&text));
+        }
+
+        #[test]
+        fn blocks_hold_the_records_that_are_read_one_by_one(
+            text in "([a-c,\"\r\n]|é|,|\r\n|\n|a,b\n|c,a\n){0,60}",
+            step in 1usize..80, width in 1usize..4, most in 1usize..5,
+        ) {
+            prop_assert_eq!(records_of_blocks(&text, step, width, most), records(&text, step));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_in_no_block() {
+        let bytes = b"a,b\n\n\xff,c\nd,e\n";
+        for step in [4, 1000] {
+            assert_eq!(records_of_blocks(bytes, step, 2, 10), records(bytes, step));
         }
     }
 
