@@ -23,8 +23,9 @@ use self::records::{Record, Records};
 use crate::address::Address;
 use crate::{Config, Error, PATIENCE};
 
-/// How long a broker waits for messages before it says that there are none.
-const WAIT: Duration = Duration::from_millis(500);
+/// How long a broker waits for messages before it says that there are none. Kafka's own answers as soon as there is one; others
+/// that speak its protocol, librdkafka's mock cluster among them, look only once and then wait to the end.
+const WAIT: Duration = Duration::from_millis(200);
 /// After so long without an answer a connection is dead.
 const SILENCE: Duration = Duration::from_secs(15);
 /// About how much is fetched at a time, in bytes, of all partitions that a broker leads and of each.
