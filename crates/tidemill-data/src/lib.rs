@@ -33,4 +33,4 @@ pub use infer::{Proposal, propose, suggest};
 pub use profile::{Profile, ProfileOptions};
 pub use table::{BATCH_ROWS, Batches, Table};
 pub use value::{Row, Value};
-pub use write::{Written, write_parquet_deterministic};
+pub use write::{Written, write_parquet_deterministic, write_parquet_often_read};

@@ -42,7 +42,33 @@ pub fn write_parquet_deterministic<I>(schema: &SchemaRef, batches: I, path: &Pat
 where
     I: IntoIterator<Item = Result<RecordBatch, Error>>,
 {
-    let mut writer = ParquetWriter::create(schema, path)?;
+    write(ParquetWriter::create(schema, path)?, batches)
+}
+
+/// As [`write_parquet_deterministic`], for files that are mostly small and read again and again: one of fewer than 16,384 rows is packed by
+/// Snappy. A reader of Zstandard makes tables of 95 KB for each column, which costs more than to unpack so little.
+///
+/// # Errors
+/// As there.
+pub fn write_parquet_often_read<I>(schema: &SchemaRef, batches: I, path: &Path) -> Result<Written, Error>
+where
+    I: IntoIterator<Item = Result<RecordBatch, Error>>,
+{
+    let (mut batches, mut first, mut rows) = (batches.into_iter(), Vec::new(), 0);
+    while rows < PIECE_ROWS
+        && let Some(batch) = batches.next().transpose()?
+    {
+        rows += batch.num_rows();
+        first.push(Ok(batch));
+    }
+    let compression = if rows < PIECE_ROWS { Compression::SNAPPY } else { dense() };
+    write(ParquetWriter::packed(schema, path, compression)?, first.into_iter().chain(batches))
+}
+
+fn write(
+    mut writer: ParquetWriter,
+    batches: impl IntoIterator<Item = Result<RecordBatch, Error>>,
+) -> Result<Written, Error> {
     for batch in batches {
         writer.push(&batch?)?;
     }
@@ -79,10 +105,14 @@ struct Group {
 impl ParquetWriter {
     /// Begins the file at `path`.
     pub(crate) fn create(schema: &Schema, path: &Path) -> Result<Self, Error> {
+        Self::packed(schema, path, dense())
+    }
+
+    fn packed(schema: &Schema, path: &Path, compression: Compression) -> Result<Self, Error> {
         let schema =
             Arc::new(Schema::new(schema.fields().iter().map(|f| plain_field(f)).collect::<Vec<_>>()));
         let sink = BufWriter::with_capacity(1 << 20, temporary(path)?);
-        let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties()));
+        let writer = ArrowWriter::try_new(sink, schema.clone(), Some(properties(compression)));
         let (file, factory) =
             writer.and_then(ArrowWriter::into_serialized_writer).map_err(|error| failed(path, error))?;
         Ok(Self {
@@ -211,9 +241,9 @@ impl Group {
 }
 
 /// Everything is fixed here; what a library chooses by itself may change with its version.
-fn properties() -> WriterProperties {
+fn properties(compression: Compression) -> WriterProperties {
     WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_compression(compression)
         .set_created_by("tidemill version 1 (build 1)".to_owned())
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_max_row_group_row_count(Some(GROUP_ROWS))
@@ -222,6 +252,11 @@ fn properties() -> WriterProperties {
         .set_dictionary_page_size_limit(1 << 20)
         .set_write_batch_size(1024)
         .build()
+}
+
+/// What makes files smallest in little time.
+fn dense() -> Compression {
+    Compression::ZSTD(ZstdLevel::default())
 }
 
 /// A field that reads back the same everywhere: no dictionaries, no views, no metadata.

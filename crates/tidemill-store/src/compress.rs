@@ -9,6 +9,8 @@ const SMALLEST: usize = 128;
 
 thread_local! {
     static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    // Its tables are made once for a thread: for small objects to make them costs more than to unpack.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// One zstd frame of `raw` if that saves at least a sixteenth, otherwise `None`.
@@ -32,7 +34,13 @@ pub(crate) fn encode(raw: &[u8]) -> Option<Vec<u8>> {
 
 /// The content of a zstd frame that must give exactly `raw` bytes.
 pub(crate) fn decode(stored: &[u8], raw: usize) -> Option<Vec<u8>> {
-    zstd::bulk::decompress(stored, raw).ok().filter(|out| out.len() == raw)
+    DECOMPRESSOR.with(|cell| {
+        let mut slot = cell.try_borrow_mut().ok()?;
+        if slot.is_none() {
+            *slot = zstd::bulk::Decompressor::new().ok();
+        }
+        slot.as_mut()?.decompress(stored, raw).ok().filter(|out| out.len() == raw)
+    })
 }
 
 /// Whether the bytes of a sample are so evenly distributed that they are compressed, encrypted or random already.

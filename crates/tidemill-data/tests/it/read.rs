@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tidemill_core::Hint;
 use tidemill_data::{
     BATCH_ROWS, ColumnType, CsvOptions, Error, Format, JsonOptions, Table, write_parquet_deterministic,
+    write_parquet_often_read,
 };
 
 use crate::python::{flights, months, python};
@@ -387,6 +388,33 @@ fn parquet_bytes_do_not_depend_on_batches() {
         &[path.as_path()].into_iter().chain(months(3).iter().map(PathBuf::as_path)).collect::<Vec<_>>(),
     );
     assert_eq!(same, serde_json::json!([true, true, "tidemill version 1 (build 1)"]));
+}
+
+#[test]
+fn few_rows_that_are_often_read_are_packed_by_snappy() {
+    let files = Files::new();
+    let table = Table::open(&months(1), None).unwrap();
+    let joined = arrow::compute::concat_batches(table.schema(), &read(&table).unwrap()).unwrap();
+    let path = files.path("a.parquet");
+    for (rows, packed) in
+        [(0, None), (1_000, Some("SNAPPY")), (16_383, Some("SNAPPY")), (16_384, Some("ZSTD"))]
+    {
+        let mut before = None;
+        for size in [600, 20_000] {
+            let pieces = (0..rows).step_by(size).map(|start| Ok(joined.slice(start, size.min(rows - start))));
+            assert_eq!(write_parquet_often_read(table.schema(), pieces, &path).unwrap().rows, rows as u64);
+            let bytes = fs_err::read(&path).unwrap();
+            assert!(before.is_none_or(|before| before == bytes), "{rows} rows in pieces of {size}");
+            before = Some(bytes);
+        }
+        let told = python(
+            "import sys, json, pyarrow.parquet as q\n\
+             m = q.read_metadata(sys.argv[1]); groups = range(m.num_row_groups)\n\
+             print(json.dumps(sorted({m.row_group(g).column(c).compression for g in groups for c in range(m.num_columns)})))",
+            &[path.as_path()],
+        );
+        assert_eq!(told, serde_json::json!(packed.into_iter().collect::<Vec<_>>()), "{rows} rows");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 use tidemill_core::Digest;
-use tidemill_data::{Written, write_parquet_deterministic};
+use tidemill_data::{Written, write_parquet_often_read};
 use tidemill_store::Store;
 
 use super::LogError;
@@ -32,7 +32,7 @@ pub(crate) fn write_table(
             text
         })
     });
-    let written = write_parquet_deterministic(schema, rows, path);
+    let written = write_parquet_often_read(schema, rows, path);
     // What stopped the rows says more than what stopped the writing.
     match failed {
         Some(error) => Err(error),
