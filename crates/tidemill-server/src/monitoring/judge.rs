@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tidemill_core::declare::Objective;
 use tidemill_core::{Digest, Timestamp};
@@ -53,7 +52,7 @@ pub(super) async fn judge_windows(
     let mut wanted: BTreeMap<Key, Wanted> = BTreeMap::new();
     for ((watch, _), windows) in known.iter().zip(windows) {
         for window in windows {
-            if is_compared(watch) || sources.store.is_some() && is_kept(watch, *window) {
+            if is_compared(watch) || sources.store.is_some() && is_kept(watch) {
                 let wanted = wanted.entry((*window, watch.is_by_arrival())).or_default();
                 wanted.profile = true;
                 wanted.pairs |= compares_pairs(watch);
@@ -153,9 +152,7 @@ pub(super) async fn judge_windows(
                 window: *window,
                 version,
                 predictions,
-                profile: profile
-                    .and_then(|(_, digest)| *digest)
-                    .filter(|_| is_compared(watch) || is_kept(watch, *window)),
+                profile: profile.and_then(|(_, digest)| *digest).filter(|_| is_kept(watch)),
                 rests_on: resting.get(window).copied().filter(|_| watch.restates().is_some()),
                 remembered,
             });
@@ -186,18 +183,15 @@ fn compares_pairs(watch: &Watch) -> bool {
     matches!(watch.kind, Kind::Monitor(Monitor::Drift(_)))
 }
 
-/// Whether a window is kept as a profile though nothing compares it: those of an hour and more, so that what production was like can be looked
-/// at later. A profile of each five minutes would be more than their records.
-fn is_kept(watch: &Watch, window: Window) -> bool {
-    !matches!(watch.kind, Kind::Monitor(Monitor::Stale(_))) && window.to.since(window.from) >= HOUR
+/// Whether windows of a series are kept as a profile, so that what production was like can be looked at later: all but those that ask only
+/// how old a model is.
+fn is_kept(watch: &Watch) -> bool {
+    !matches!(watch.kind, Kind::Monitor(Monitor::Stale(_)))
 }
 
 fn newest_version(rows: &BTreeMap<Key, Rows>) -> Option<(String, String)> {
     rows.values().rev().find_map(Rows::version)
 }
-
-/// From how long on any window is kept as a profile.
-const HOUR: Duration = Duration::from_secs(3_600);
 
 type Profiles = BTreeMap<Key, (Profile, Option<Digest>)>;
 
