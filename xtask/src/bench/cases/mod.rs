@@ -36,7 +36,7 @@ const fn case(name: &'static str, peers: Environment, measure: fn(&Session) -> R
 }
 
 /// All tasks, in the order in which a session measures them.
-pub(super) const CASES: [Case; 37] = [
+pub(super) const CASES: [Case; 38] = [
     case("add-big", Tools, add_big::measure),
     case("add-small", Tools, add_small::measure),
     case("steps", Tools, steps::measure),
@@ -53,6 +53,7 @@ pub(super) const CASES: [Case; 37] = [
     case("deliver-rollback", Rules, deliver::rollback::measure),
     case("deliver-rollouts", Rules, deliver::rollouts::measure),
     case("deliver-triggers", Rules, deliver::triggers::measure),
+    case("deliver-demo", Rules, deliver::demo::measure),
     case("server-start", Mlflow, |session| server::start::measure(session, Sqlite)),
     case("server-metrics", Mlflow, |session| server::metrics::measure(session, Sqlite)),
     case("server-batch", Mlflow, |session| server::batch::measure(session, Sqlite)),

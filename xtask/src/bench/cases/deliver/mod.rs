@@ -14,6 +14,7 @@ use crate::bench::server::{Listens, OURS, Server, request};
 use crate::bench::session::Session;
 use crate::process;
 
+pub(super) mod demo;
 pub(super) mod rollback;
 pub(super) mod rollouts;
 pub(super) mod triggers;
