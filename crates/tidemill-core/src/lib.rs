@@ -19,7 +19,7 @@ pub mod words;
 
 pub use actor::{Actor, ActorKind, Identity};
 pub use canonical::canonical_json;
-pub use digest::{Digest, DigestError, Hasher, Sha256};
+pub use digest::{Digest, DigestError, Hasher, Sha256, hex};
 pub use event::{Event, EventKind, JobState, NewEvent, OutcomesOfDataset, RunState, SourceKind, StepState};
 pub use evidence::{AgeCurve, AgedVersion, Evidence, Facts, Flips, Outcome, TestResult};
 pub use html::escape_html;

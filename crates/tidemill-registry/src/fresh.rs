@@ -1,10 +1,12 @@
 //! Identifiers that nobody used before, and what else comes by chance.
 
+use tidemill_core::hex;
+
 use crate::{Code, Error, Result};
 
 /// Sixteen bytes by chance, as 32 hexadecimal digits.
 pub(crate) fn hex_id() -> String {
-    random().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&random())
 }
 
 /// A UUID of version 4.
@@ -12,8 +14,8 @@ pub fn uuid() -> String {
     let mut bytes = random();
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    let text = hex(&bytes);
+    [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
 }
 
 /// Bytes by chance.

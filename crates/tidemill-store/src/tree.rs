@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
-use tidemill_core::Digest;
+use tidemill_core::{Digest, hex};
 
 use crate::{Entry, EntryKind, Error};
 
@@ -351,8 +351,7 @@ fn text_or_hex(bytes: &[u8]) -> (Option<&str>, Option<String>) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return (Some(text), None);
     }
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
-    (None, Some(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()))
+    (None, Some(hex(bytes)))
 }
 
 fn bytes_of(text: Option<std::borrow::Cow<'_, str>>, hex: Option<String>) -> Option<Vec<u8>> {

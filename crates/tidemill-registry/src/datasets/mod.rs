@@ -5,13 +5,13 @@ mod records;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
-use tidemill_core::{Actor, EventKind, Timestamp};
+use tidemill_core::{Actor, EventKind, Timestamp, hex};
 use tidemill_db::evaluation::{EvaluationDataset, EvaluationQuery, EvaluationRecord};
 use tidemill_db::search::{Field, OrderBy};
 use tidemill_db::tracking::KeyValue;
 
 use crate::filter;
-use crate::traces::{hex, random_hex};
+use crate::traces::random_hex;
 use crate::{Error, Registry, Result, validate};
 
 /// The tag that says who made something.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
-use tidemill_core::{Actor, Timestamp};
+use tidemill_core::{Actor, Timestamp, hex};
 use tidemill_db::evaluation::EvaluationRecord;
 
 use crate::datasets::{USER_TAG, digest};
-use crate::traces::{hex, random_hex, spaced};
+use crate::traces::{random_hex, spaced};
 use crate::{Error, Registry, Result};
 
 /// Records that one request may bring.

@@ -14,7 +14,7 @@ mod text;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tidemill_core::{Actor, EventKind, Timestamp};
+use tidemill_core::{Actor, EventKind, Timestamp, hex};
 use tidemill_db::traces::{
     COST_KEY, NAME_TAG, NewTrace, SESSION_KEY, SpanBatch, StoredSpan, TOKENS_KEY, TraceInfo, TraceQuery,
     TraceState,
@@ -25,7 +25,7 @@ pub use self::assessments::{AssessmentChange, NewAssessment, Source};
 pub use self::charts::{ChartRequest, Numbers};
 pub use self::page::FoundTraces;
 pub use self::span::{
-    BodyStatus, NewSpan, SpanBody, SpanEvent, SpanGroup, SpanLink, SpanStatus, decoded, hex, trace_id,
+    BodyStatus, NewSpan, SpanBody, SpanEvent, SpanGroup, SpanLink, SpanStatus, decoded, trace_id,
 };
 pub(crate) use self::text::spaced;
 use crate::fresh::random_bytes;

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tidemill_core::hex;
 
 use crate::traces::conventions;
 use crate::traces::text::spaced;
@@ -217,11 +218,6 @@ impl SpanStatus {
 /// The identifier of a trace for MLflow.
 pub fn trace_id(bytes: &[u8]) -> String {
     format!("tr-{}", hex(bytes))
-}
-
-/// Hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// PostgreSQL's texts cannot hold the character 0.

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use tidemill_core::hex;
+
 thread_local! {
     /// The state of the generator of this thread.
     static STATE: Cell<[u64; 2]> = Cell::new(seed());
@@ -10,16 +12,10 @@ thread_local! {
 /// A new id. Ids name requests, they are no secrets: a fast generator (xorshift128+, Vigna 2017, "Further
 /// scramblings of Marsaglia's xorshift generators") seeded by the system is enough.
 pub(super) fn fresh() -> String {
-    let mut text = String::with_capacity(32);
-    for half in [next(), next()] {
-        text.extend((0..16).rev().map(|place| digit(half >> (place * 4))));
-    }
-    text
-}
-
-/// The lowest four bits as a hexadecimal digit.
-fn digit(value: u64) -> char {
-    char::from_digit((value & 0xf) as u32, 16).unwrap_or('0')
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&next().to_be_bytes());
+    bytes[8..].copy_from_slice(&next().to_be_bytes());
+    hex(&bytes)
 }
 
 /// A new name of a trace.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidemill_core::declare::Objective;
-use tidemill_core::{Actor, Digest, EventKind, NewEvent, Timestamp};
+use tidemill_core::{Actor, Digest, EventKind, NewEvent, Timestamp, hex};
 use tidemill_db::monitoring::{Alert, NewAlert, NewAlertDelivery, NewJudged, RestsOn, Stream};
 use tidemill_db::{Db, Tx};
 use tidemill_monitor::alert::{Change, Phase, Weight, fingerprint, order};
@@ -250,7 +250,7 @@ fn fresh_id() -> Result<String, Error> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes)
         .map_err(|error| Error::new(Code::InternalError, format!("there is no randomness: {error}")))?;
-    Ok(format!("msg_{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+    Ok(format!("msg_{}", hex(&bytes)))
 }
 
 pub(super) fn currency(objective: &Objective) -> Option<String> {

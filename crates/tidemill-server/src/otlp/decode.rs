@@ -4,7 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message as _;
 use serde_json::{Map, Value};
-use tidemill_registry::traces::{NewSpan, SpanEvent, SpanGroup, SpanLink, SpanStatus, hex, trace_id};
+use tidemill_core::hex;
+use tidemill_registry::traces::{NewSpan, SpanEvent, SpanGroup, SpanLink, SpanStatus, trace_id};
 
 use crate::otlp::proto::{Any, AnyValue, ExportRequest, KeyValue, Span};
 use crate::otlp::{Form, Refusal, json, measure};

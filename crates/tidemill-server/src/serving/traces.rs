@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidemill_registry::traces::hex;
+use tidemill_core::hex;
 use tidemill_serve::gateway::metrics::Metrics;
 use tidemill_serve::gateway::trace::{Phase, RequestSpan, Tracer};
 use tokio::sync::mpsc;

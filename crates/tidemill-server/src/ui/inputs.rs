@@ -62,13 +62,18 @@ async fn versions(
     latest: &[DatasetVersion],
     contents: [&InputDataset; 2],
 ) -> Result<Option<(Name, [u64; 2])>, Error> {
-    let are_noted = contents.iter().all(|one| one.source_type == "tidemill" && one.digest.len() == NOTED);
+    let are_noted = contents.iter().all(|one| one.source_type == "tidemill");
     let known = latest.iter().find(|known| known.source == contents[0].name).filter(|_| are_noted);
     let Some(known) = known else { return Ok(None) };
     let all = ask.app.registry().db().dataset_versions(&known.dataset).await?;
     let [from, to] = contents.map(|one| {
-        let found = all.iter().find(|version| version.content.hex().starts_with(&one.digest));
+        let found = all.iter().find(|version| is_content(one, version));
         found.map(|version| version.version)
     });
     Ok(from.zip(to).map(|(from, to)| (known.dataset.clone(), [from, to])))
+}
+
+/// Whether it is this version that a step noted to have read.
+pub(super) fn is_content(read: &InputDataset, version: &DatasetVersion) -> bool {
+    read.digest.len() == NOTED && version.content.hex().starts_with(&read.digest)
 }

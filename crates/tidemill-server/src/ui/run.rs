@@ -15,7 +15,7 @@ use super::Made;
 use super::ask::Ask;
 use super::curves::{self, Shape};
 use super::words::{find, run_badge, run_link, took};
-use super::{files, steps};
+use super::{files, inputs, steps};
 use crate::mlflow::is_system;
 
 /// Curves that a browser gets at once; those after them when they come into view.
@@ -277,11 +277,8 @@ async fn lineage(ask: &Ask, run: &Run, models: &[LoggedModel]) -> Result<Vec<Blo
 
 /// The name of a dataset; it leads to the versions where what a step read is versioned here: by its path, or by its content.
 fn dataset_cell(dataset: &InputDataset, own: &[DatasetVersion]) -> Cell {
-    // Steps note the first half of the digest.
-    let is_it = |latest: &&DatasetVersion| {
-        latest.source == dataset.name
-            || (dataset.digest.len() == 32 && latest.content.hex().starts_with(&dataset.digest))
-    };
+    let is_it =
+        |latest: &&DatasetVersion| latest.source == dataset.name || inputs::is_content(dataset, latest);
     match own.iter().find(is_it).filter(|_| dataset.source_type == "tidemill") {
         Some(latest) => Cell::link(href(&["data", latest.dataset.as_str()], &[]), dataset.name.clone()),
         None => Cell::text(dataset.name.clone()),
