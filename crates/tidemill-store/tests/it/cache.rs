@@ -118,7 +118,8 @@ fn what_was_not_sent_stays() {
     assert!(!cache(dir, "other").has(&entries[0]).unwrap());
     here.sync().unwrap();
     fits(&here);
-    assert!(!here.is_here(&entries[0].digest).unwrap());
+    // Which of them are gone is not said: all came within the step in which a file system may note times.
+    assert!(!entries.iter().all(|entry| here.is_here(&entry.digest).unwrap()));
     for (seed, entry) in entries.iter().enumerate() {
         assert_eq!(cache(dir, "other").get(&entry.digest).unwrap(), noise(seed as u64, 200_000));
         assert_eq!(here.get(&entry.digest).unwrap(), noise(seed as u64, 200_000));

@@ -36,7 +36,7 @@ const fn case(name: &'static str, peers: Environment, measure: fn(&Session) -> R
 }
 
 /// All tasks, in the order in which a session measures them.
-pub(super) const CASES: [Case; 38] = [
+pub(super) const CASES: [Case; 39] = [
     case("add-big", Tools, add_big::measure),
     case("add-small", Tools, add_small::measure),
     case("steps", Tools, steps::measure),
@@ -48,6 +48,7 @@ pub(super) const CASES: [Case; 38] = [
     case("profile-merge", Rules, tables::merge),
     case("expectations", Tables, tables::expectations),
     case("drift", Tables, tables::drift),
+    case("drift-profiles", Tables, tables::drift_of_profiles),
     case("drift-level", Tables, drift_level::measure),
     case("judge", Rules, judge::measure),
     case("deliver-rollback", Rules, deliver::rollback::measure),

@@ -58,9 +58,41 @@ pub(super) fn expectations(session: &Session) -> Result<Vec<Row>> {
     Ok(vec![row.cpu_at_most(1.5, "duckdb").cpu_at_most(1.0 / 5.0, "great expectations")])
 }
 
-/// Measures drift from rows and from stored profiles, from the start of the process to the verdict.
+/// Measures the drift between two tables from their rows.
 pub(super) fn drift(session: &Session) -> Result<Vec<Row>> {
     let Some(peers) = &session.peers else { return Ok(Vec::new()) };
+    let (ours, tables) = drifted(session, peers)?;
+    let evidently = || script(peers.tables("drift_evidently.py"), &[&tables[0], &tables[1]]);
+    let samples = turns(
+        session,
+        "drift",
+        "1M against 1M rows × 20, from rows",
+        &[
+            ("tidemill", &|| session.tidemill(&ours, &["data", "drift", "reference", "current", "--json"])),
+            ("evidently", &evidently),
+        ],
+    )?;
+    Ok(vec![samples.cpu_at_most(1.0 / 15.0, "evidently")])
+}
+
+/// Measures the drift between two tables from their stored profiles, which no peer has.
+pub(super) fn drift_of_profiles(session: &Session) -> Result<Vec<Row>> {
+    let Some(peers) = &session.peers else { return Ok(Vec::new()) };
+    let (ours, _) = drifted(session, peers)?;
+    let profiles = turns(
+        session,
+        "drift-profiles",
+        "1M against 1M rows × 20, from stored profiles",
+        &[("tidemill", &|| {
+            session.tidemill(&ours, &["data", "drift", "reference", "current", "--profiles", "--json"])
+        })],
+    )?;
+    let wall = profiles.line("tidemill").map_or(f64::INFINITY, |line| line.wall() * 1e3);
+    Ok(vec![profiles.below("wall", wall, 50.0, "ms")])
+}
+
+/// A project with two tables whose profiles are stored, and the tables.
+fn drifted(session: &Session, peers: &Peers) -> Result<(PathBuf, Vec<PathBuf>)> {
     let folder = session.folder("tables")?;
     let rows = session.size(1_000_000, 20_000);
     let mut tables = Vec::new();
@@ -72,30 +104,10 @@ pub(super) fn drift(session: &Session) -> Result<Vec<Row>> {
     }
     let ours = session.project("tidemill-drift", "")?;
     for (name, path) in ["reference", "current"].iter().zip(&tables) {
-        // Makes the profile that is stored with a version.
         process::output(session.tidemill(&ours, &["data", "add", name]).arg(path))?;
         process::output(&mut session.tidemill(&ours, &["data", "profile", name, "--json"]))?;
     }
-    let evidently = || script(peers.tables("drift_evidently.py"), &[&tables[0], &tables[1]]);
-    let samples = turns(
-        session,
-        "drift",
-        "1M against 1M rows × 20, from rows",
-        &[
-            ("tidemill", &|| session.tidemill(&ours, &["data", "drift", "reference", "current", "--json"])),
-            ("evidently", &evidently),
-        ],
-    )?;
-    let profiles = turns(
-        session,
-        "drift-profiles",
-        "1M against 1M rows × 20, from stored profiles",
-        &[("tidemill", &|| {
-            session.tidemill(&ours, &["data", "drift", "reference", "current", "--profiles", "--json"])
-        })],
-    )?;
-    let wall = profiles.line("tidemill").map_or(f64::INFINITY, |line| line.wall() * 1e3);
-    Ok(vec![samples.cpu_at_most(1.0 / 15.0, "evidently"), profiles.below("wall", wall, 50.0, "ms")])
+    Ok((ours, tables))
 }
 
 /// Measures merging the profiles of a thousand hours in one process, and reading them from what is stored before it.
