@@ -149,16 +149,18 @@ pub(crate) fn parse_number(text: &str) -> Option<f64> {
     }
     // With a point it is no whole number.
     if text.bytes().take(4).any(|byte| byte == b'.') || matches!(classify(text), Class::Int | Class::Float) {
-        return parse_float(text);
+        return parse_unusual(text);
     }
     None
 }
 
 /// Decimal or scientific notation, `inf` and `infinity`; not `nan`, which is a null text.
 pub(crate) fn parse_float(text: &str) -> Option<f64> {
-    if let Some(value) = decimal::parse(text.as_bytes()) {
-        return Some(value);
-    }
+    decimal::parse(text.as_bytes()).or_else(|| parse_unusual(text))
+}
+
+/// As [`parse_float`], for texts that are no usual decimals.
+fn parse_unusual(text: &str) -> Option<f64> {
     let text = text.trim_ascii();
     let value: f64 = text.parse().ok()?;
     (!value.is_nan()).then_some(value)

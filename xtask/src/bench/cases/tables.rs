@@ -104,6 +104,7 @@ fn drifted(session: &Session, peers: &Peers) -> Result<(PathBuf, Vec<PathBuf>)> 
     }
     let ours = session.project("tidemill-drift", "")?;
     for (name, path) in ["reference", "current"].iter().zip(&tables) {
+        // Makes the profile that is stored with a version.
         process::output(session.tidemill(&ours, &["data", "add", name]).arg(path))?;
         process::output(&mut session.tidemill(&ours, &["data", "profile", name, "--json"]))?;
     }
