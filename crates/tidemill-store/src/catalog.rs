@@ -34,7 +34,7 @@ pub(crate) struct Catalog {
 #[derive(Debug)]
 struct OpenPack {
     file: Arc<fs_err::File>,
-    noted: Instant,
+    noted: Option<Instant>,
 }
 
 /// A snapshot of the index files.
@@ -122,14 +122,19 @@ impl Catalog {
 
     /// The raw bytes of an object, verified, and what they are.
     pub(crate) fn fetch(&self, digest: &Digest) -> Result<(Kind, Vec<u8>), Error> {
-        self.locate(digest, |location| Ok((location.header.kind, self.fetch_at(location)?)))
+        self.locate(digest, |location| {
+            let record = self.read_record(location, true)?;
+            let raw = record::open(&location.header, &record[HEADER..])
+                .map_err(|error| damaged(location, error))?;
+            Ok((location.header.kind, raw))
+        })
     }
 
     /// The raw bytes of a blob, verified: those after the given number of others. Spares the copy that [`Self::fetch`]
     /// makes of what is not compressed.
     pub(crate) fn fetch_blob(&self, digest: &Digest) -> Result<(Vec<u8>, usize), Error> {
         self.locate(digest, |location| {
-            let record = self.fetch_record(location)?;
+            let record = self.read_record(location, true)?;
             if location.header.encoding == Encoding::Plain && location.header.kind == Kind::Blob {
                 record::check(&location.header, &record[HEADER..])
                     .map_err(|error| damaged(location, error))?;
@@ -161,7 +166,8 @@ impl Catalog {
         }
     }
 
-    /// The raw bytes of the object at a place, verified.
+    /// The raw bytes of the object at a place, verified. What sends, checks or tidies up reads by place: that is no use of an object,
+    /// by which it would stay longer.
     pub(crate) fn fetch_at(&self, location: &Location) -> Result<Vec<u8>, Error> {
         let bytes = self.fetch_record(location)?;
         record::open(&location.header, &bytes[HEADER..]).map_err(|error| damaged(location, error))
@@ -169,7 +175,11 @@ impl Catalog {
 
     /// A whole record as it lies in the pack; its header is checked, its content is not.
     pub(crate) fn fetch_record(&self, location: &Location) -> Result<Vec<u8>, Error> {
-        let file = self.pack(&location.pack)?;
+        self.read_record(location, false)
+    }
+
+    fn read_record(&self, location: &Location, is_use: bool) -> Result<Vec<u8>, Error> {
+        let file = self.pack(&location.pack, is_use)?;
         let mut bytes = vec![0; HEADER + location.header.stored as usize];
         file.file().read_exact_at(&mut bytes, location.offset).map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => damaged(location, "the pack file ends too early"),
@@ -182,11 +192,12 @@ impl Catalog {
         }
     }
 
-    fn pack(&self, name: &PackName) -> Result<Arc<fs_err::File>, Error> {
+    fn pack(&self, name: &PackName, is_use: bool) -> Result<Arc<fs_err::File>, Error> {
+        let notes = self.marks_use && is_use;
         let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = packs.get_mut(name) {
-            if self.marks_use && open.noted.elapsed() > NOTED_EVERY {
-                open.noted = Instant::now();
+            if notes && open.noted.is_none_or(|noted| noted.elapsed() > NOTED_EVERY) {
+                open.noted = Some(Instant::now());
                 note_use(&open.file);
             }
             return Ok(Arc::clone(&open.file));
@@ -196,10 +207,10 @@ impl Catalog {
         if packs.len() >= OPEN_PACKS {
             packs.clear();
         }
-        if self.marks_use {
+        if notes {
             note_use(&file);
         }
-        packs.insert(*name, OpenPack { file: Arc::clone(&file), noted: Instant::now() });
+        packs.insert(*name, OpenPack { file: Arc::clone(&file), noted: notes.then(Instant::now) });
         Ok(file)
     }
 

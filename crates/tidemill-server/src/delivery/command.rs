@@ -18,7 +18,7 @@ use tidemill_deliver::simulate::Power;
 use tidemill_registry::{Code, Error};
 use tidemill_serve::gateway::manifest::Described;
 
-use super::before::{hold, incumbent, starters};
+use super::before::{all_over, brought, brought_by, hold, incumbent, starters};
 use super::candidates::{Made, Version, candidate_of, make};
 use super::fence::{fence, keep};
 use super::quarantine::quarantined;
@@ -188,11 +188,17 @@ pub async fn release_after(
         RolloutFilter { endpoint: Some(wanted.endpoint.clone()), is_live: true, ..RolloutFilter::default() };
     let live = tx.rollouts(&filter, MOST_LIVE).await?;
     let place = (wanted.endpoint.as_str(), wanted.environment.as_str());
-    let (incumbent, by_hand) = incumbent(db, &mut tx, place, &releases, (actor, cause, at)).await?;
+    let brought = brought(&live)?;
+    let (incumbent, by_hand) = match brought {
+        Some(release) => (Some(release), Vec::new()),
+        None => incumbent(db, &mut tx, place, &releases, (actor, cause, at)).await?,
+    };
     events.extend(by_hand);
     let admission = wanted.concurrency.admit(!live.is_empty(), quarantine.is_some());
     match admission {
         Admission::Start | Admission::Wait => {}
+        // All that is left of the other one is to be written down, which takes a moment.
+        Admission::Busy if brought.is_some() && all_over(&live)? => {}
         Admission::EndOther => {
             for other in &live {
                 let input = Input::Supersede { by: format!("release {}", digest.short()) };
@@ -406,8 +412,10 @@ pub async fn act(
         Action::Proceed { why } => Input::Proceed { by, why: why.clone(), identity },
         Action::Abort { why } => Input::Abort { by, why: why.clone() },
         Action::Rollback { why } => {
-            if state_of(&rollout)?.phase == Phase::Complete {
-                may_return(db, &mut tx, &rollout).await?;
+            let state = state_of(&rollout)?;
+            if state.phase == Phase::Complete {
+                let is_written = brought_by(&state).is_none();
+                may_return(db, &mut tx, &rollout, is_written).await?;
             }
             Input::Rollback { by, why: why.clone() }
         }
@@ -422,13 +430,13 @@ pub async fn act(
 }
 
 /// Whether a rollout that is complete can be taken back: what it brought still runs, nothing else is on its way, and what ran before has done
-/// no harm. Nobody has to agree to it, since it was released before.
-async fn may_return(db: &Db, tx: &mut Tx, rollout: &Rollout) -> Result<(), Error> {
+/// no harm. Nobody has to agree to it, since it was released before. Until it is written down what it brought, what runs is its own.
+async fn may_return(db: &Db, tx: &mut Tx, rollout: &Rollout, is_written: bool) -> Result<(), Error> {
     let (id, made) = (rollout.id, &rollout.made);
     let refused = |why: String| Err(Error::new(Code::InvalidState, why));
     let is_here = |one: &stored::Environment| one.name == made.environment && one.endpoint == made.endpoint;
     let runs = db.environments().await?.into_iter().find(is_here);
-    if let Some(other) = runs.filter(|runs| runs.rollout != id) {
+    if let Some(other) = runs.filter(|runs| is_written && runs.rollout != id) {
         let environment = &made.environment;
         return refused(format!(
             "`{environment}` runs by now what rollout {} brought; roll that back",

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tidemill_core::{Actor, EventKind, Identity, NewEvent, SourceKind};
+use tidemill_db::delivery::{Advance, Environment};
 use tidemill_deliver::approval::Rule;
 use tidemill_deliver::judge::{ERRORS, Kind, Metric, Spec, Tier};
-use tidemill_deliver::rollout::{Concurrency, Hold, Phase, Stage, State, Until};
+use tidemill_deliver::rollout::{Concurrency, Due, Effect, Hold, Phase, Stage, State, Until};
 use tidemill_server::delivery::{Action, Placed, Required, Wanted, act, plan_of, release_after, standing};
 
 use crate::serving::{HANGS, Lab};
@@ -95,6 +96,67 @@ async fn lab() -> Lab {
         lab.version(folder, factor).await;
     }
     lab
+}
+
+/// Sets a rollout that is over back to the moment before it was written down what it brought, as a server that is killed just then leaves it.
+async fn unwrite(lab: &Lab, rollout: u64, before: u64) {
+    let db = &lab.server.db;
+    let stored = db.rollout(rollout).await.unwrap().unwrap();
+    assert!(stored.is_over, "{stored:?}");
+    let mut left: State = serde_json::from_str(&stored.state).unwrap();
+    let effect = Effect::Record { release: stored.made.candidate };
+    left.due = vec![Due { id: 10_000, effect }];
+    let at = tidemill_core::Clock::now(lab.server.clock.as_ref());
+    let mut tx = db.begin().await.unwrap();
+    let step = Advance {
+        inputs: stored.inputs,
+        at,
+        input: r#"{"input":"tick"}"#.to_owned(),
+        state: serde_json::to_string(&left).unwrap(),
+        phase: stored.phase,
+        is_over: false,
+        transitions: Vec::new(),
+    };
+    assert!(tx.advance_rollout(rollout, &step).await.unwrap());
+    let ran = db.rollout(before).await.unwrap().unwrap().made;
+    let environment = Environment {
+        name: ran.environment,
+        endpoint: ran.endpoint,
+        release: ran.candidate,
+        rollout: before,
+        updated_at: at,
+    };
+    tx.set_environment(&environment).await.unwrap();
+    let Environment { name: environment, endpoint, release: to, .. } = environment;
+    let kind = EventKind::EnvironmentMoved { environment, endpoint, from: None, to, rollout: before };
+    tx.commit(vec![NewEvent { at, actor: Actor::system("test"), kind, cause: None }]).await.unwrap();
+}
+
+/// Whoever sees that a rollout is complete may go on from it at once, also before it is written down what it brought.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollout_that_is_complete_is_gone_on_from_before_it_is_written_down() {
+    for concurrency in [Concurrency::Supersede, Concurrency::Reject, Concurrency::Queue] {
+        let lab = lab().await;
+        let is_complete = |state: &State| state.phase == Phase::Complete && state.due.is_empty();
+        let to = |version| Wanted { concurrency, ..wanted(version, "m", vec![]) };
+        let first = released(&lab, "ada", &to(1)).await.unwrap();
+        wait(&lab, first.rollout, is_complete).await;
+        let second = released(&lab, "ada", &to(2)).await.unwrap();
+        wait(&lab, second.rollout, is_complete).await;
+        unwrite(&lab, second.rollout, first.rollout).await;
+        let again = released(&lab, "ada", &to(2)).await.unwrap_err();
+        assert!(again.message.contains("already"), "{again}");
+        let third = released(&lab, "ada", &to(1)).await.unwrap();
+        assert_eq!(third.incumbent, Some(second.release), "{concurrency:?}");
+        wait(&lab, third.rollout, is_complete).await;
+        let runs = lab.server.db.environments().await.unwrap();
+        assert_eq!((runs[0].release, runs[0].rollout), (first.release, third.rollout), "{concurrency:?}");
+        // What was not written down can be taken back, too.
+        unwrite(&lab, third.rollout, second.rollout).await;
+        acts(&lab, "ada", third.rollout, rollback()).await.unwrap();
+        wait(&lab, third.rollout, |state| state.phase == Phase::RolledBack && state.due.is_empty()).await;
+        assert_eq!(lab.server.db.environments().await.unwrap()[0].release, second.release);
+    }
 }
 
 async fn names(lab: &Lab, endpoint: &str) -> Vec<String> {
