@@ -8,6 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::watch;
 
+use crate::search::Lacking;
 use crate::writer::{SqliteWrite, SqliteWriter};
 use crate::{Error, Result, dialect};
 
@@ -51,7 +52,7 @@ impl Conn<'_> {
     }
 }
 
-/// What errors must know about the open database.
+/// What errors must know about the open database, and what is remembered of it.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// Path, or address without the password.
@@ -59,11 +60,13 @@ pub(crate) struct Context {
     pub(crate) busy_timeout: Duration,
     /// The number of the last event that was committed through this handle.
     pub(crate) grown: watch::Sender<u64>,
+    /// Which runs lack a metric, as searches found.
+    pub(crate) lacking: Lacking,
 }
 
 impl Context {
     pub(crate) fn new(place: String, busy_timeout: Duration) -> Self {
-        Self { place, busy_timeout, grown: watch::Sender::new(0) }
+        Self { place, busy_timeout, grown: watch::Sender::new(0), lacking: Lacking::default() }
     }
 
     /// Turns a driver error into ours, for `map_err`.

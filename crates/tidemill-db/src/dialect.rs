@@ -3,8 +3,9 @@
 
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::time::Duration;
 
-use futures::TryStreamExt as _;
+use futures::{FutureExt as _, TryStreamExt as _};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -13,6 +14,11 @@ use sqlx::{Executor as _, FromRow, Postgres, Sqlite, SqliteConnection};
 
 use crate::Error;
 use crate::backend::{Conn, Context, Either};
+
+/// After so many rows of SQLite more of them are let gather for a moment: whoever waits for each is woken for each, by the thread that reads
+/// them, and both wakings cost more than the row.
+const MANY: usize = 32;
+const PAUSE: Duration = Duration::from_millis(1);
 
 pub(crate) const SQLITE_SNAPSHOT: &str = "BEGIN DEFERRED";
 pub(crate) const SQLITE_WRITE: &str = "BEGIN IMMEDIATE";
@@ -387,14 +393,26 @@ impl<'r> Script<'r> {
         c: &mut SqliteConnection,
         mut take: impl FnMut(usize, &SqliteRow) -> sqlx::Result<()> + Send,
     ) -> sqlx::Result<()> {
-        let (mut steps, mut number) = (c.fetch_many(self.query()), 0);
-        while let Some(step) = steps.try_next().await? {
+        let (mut steps, mut number, mut many) = (c.fetch_many(self.query()), 0, 0);
+        loop {
+            let step = match steps.try_next().now_or_never() {
+                Some(step) => step?,
+                None if many >= MANY => {
+                    many = 0;
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                None => steps.try_next().await?,
+            };
             match step {
-                sqlx::Either::Left(_) => number += 1,
-                sqlx::Either::Right(row) => take(number, &row)?,
+                Some(sqlx::Either::Left(_)) => number += 1,
+                Some(sqlx::Either::Right(row)) => {
+                    many += 1;
+                    take(number, &row)?;
+                }
+                None => return Ok(()),
             }
         }
-        Ok(())
     }
 
     fn query(self) -> Query<'static, Sqlite, SqliteArguments> {

@@ -150,6 +150,9 @@ const ROW_BUFFER: usize = 2048;
 const CHECKPOINT: &str = "4096";
 /// What the connection that writes may keep of the file, in KiB: new values of an index belong all over it.
 const WRITER_CACHE: &str = "-8192";
+/// What each connection that reads may keep of the file, in KiB: a page of runs is some thousand lookups, which are all over it, too, and
+/// whoever turns pages comes back to the same ones.
+const READER_CACHE: &str = "-8192";
 
 fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
     let connect = SqliteConnectOptions::new()
@@ -176,7 +179,7 @@ fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
             connect.clone().create_if_missing(true).pragma("cache_size", WRITER_CACHE),
             wait,
         ),
-        read: read.connect_lazy_with(connect.pragma("query_only", "ON")),
+        read: read.connect_lazy_with(connect.pragma("query_only", "ON").pragma("cache_size", READER_CACHE)),
     }
 }
 

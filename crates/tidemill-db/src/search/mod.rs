@@ -13,6 +13,7 @@ mod text;
 pub use condition::{Condition, Field, Op, Operand, OrderBy};
 pub use experiments::{DatasetSummary, ExperimentSearch};
 pub use page::{Cursor, Page};
+pub(crate) use runs::Lacking;
 pub use runs::{Effort, FoundRuns, KeyOf, RunSearch};
 #[allow(unused_imports, reason = "for the searches of the other modules")]
 pub(crate) use sql::{Column, Sql};

@@ -94,7 +94,7 @@ struct Found {
 
 impl Found {
     /// Parameters and tags come as one text for each run: a row of its own for each of them would cost far more than
-    /// what is in it.
+    /// what is in it. Metrics keep theirs: SQLite writes some numbers in digits that are those of another one.
     async fn read(mut conn: Conn<'_>, wanted: &Rows<'_>) -> sqlx::Result<Self> {
         const INFO: &str = select_info!("FROM {rows} JOIN run t ON t.id = r.wanted");
         const PAIRS: &str = "SELECT r.wanted,

@@ -62,6 +62,15 @@ async fn metrics_keep_every_value(f: Fixture) {
     let wrong: Vec<_> =
         back.iter().zip(&values).filter(|(point, value)| !same(point.value, **value)).collect();
     assert!(wrong.is_empty(), "{} of {}: {:?}", wrong.len(), values.len(), &wrong[..wrong.len().min(5)]);
+    // So does the newest value of each metric, with the run.
+    let newest = values.iter().enumerate().map(|(i, value)| metric(&format!("{i:05}\"é"), -7, 5, *value));
+    logged(&f, run_id(2), newest.collect()).await;
+    let run = f.db.tracked_run(run_id(2)).await.unwrap().unwrap();
+    assert_eq!(run.metrics.len(), values.len());
+    for ((i, value), metric) in values.iter().enumerate().zip(&run.metrics) {
+        assert!(same(metric.value, *value), "{value:e} is {:e}", metric.value);
+        assert_eq!((metric.key.as_str(), metric.step), (format!("{i:05}\"é").as_str(), -7));
+    }
 }
 
 async fn the_same_point_is_stored_once(f: Fixture) {

@@ -8,16 +8,17 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tidemill_core::RunId;
 use tidemill_db::search::{Condition, Cursor, Effort, Field, Op, Operand, OrderBy, RunSearch};
 use tidemill_db::tracking::{
-    Batch, Experiment, InputDataset, KeyValue, Metric, NewTrackedRun, Run, RunStatus, Stage,
+    Batch, Experiment, InputDataset, KeyValue, Metric, NewTrackedRun, Removal, Run, RunStatus, Stage,
 };
 use tidemill_db::{Db, Error};
 
-use crate::fixture::{Fixture, at, on_both, pushed};
+use crate::fixture::{Fixture, at, metric, on_both, pushed};
 
 on_both!(
     random_searches_find_what_a_plain_evaluation_finds,
     a_long_page_comes_in_parts,
     pages_go_on_where_they_ended_while_runs_come_and_go,
+    runs_without_a_metric_are_remembered_as_they_come_and_go,
     places_of_another_search_are_refused,
 );
 
@@ -526,21 +527,67 @@ async fn a_long_page_comes_in_parts(fixture: Fixture) {
     assert!(db.find_runs(&search).await.unwrap().part().await.unwrap().is_empty());
 }
 
-async fn pages_go_on_where_they_ended_while_runs_come_and_go(fixture: Fixture) {
-    let db = &fixture.db;
-    make_experiment(db, 1).await;
-    let run = |metric: f64| Made {
+/// A run with a metric `m`, or without.
+fn measured(metric: Option<f64>) -> Made {
+    Made {
         experiment: 1,
         started: Some(5),
         ended: None,
         status: RunStatus::Finished,
         user: String::new(),
         deleted: false,
-        metrics: vec![("m".to_owned(), metric)],
+        metrics: metric.map(|value| ("m".to_owned(), value)).into_iter().collect(),
         params: Vec::new(),
         tags: Vec::new(),
         datasets: Vec::new(),
+    }
+}
+
+async fn runs_without_a_metric_are_remembered_as_they_come_and_go(fixture: Fixture) {
+    let db = &fixture.db;
+    make_experiment(db, 1).await;
+    let search = RunSearch {
+        experiments: vec![1],
+        stages: vec![Stage::Active],
+        conditions: Vec::new(),
+        order: vec![OrderBy { field: Field::Metric("m".to_owned()), descending: false }],
+        limit: 3,
+        after: None,
     };
+    // Nothing is few enough to be looked at as a whole.
+    let effort = Effort { few: 0, ..Effort::default() };
+    let found = async || -> Vec<RunId> {
+        all_pages(db, &search, effort).await.iter().map(|run| run.info.id).collect()
+    };
+    let mut expected = Vec::new();
+    for i in 0..7 {
+        expected.push(make(db, i, &measured(Some(i as f64))).await);
+    }
+    assert_eq!(found().await, expected);
+    let without = make(db, 7, &measured(None)).await;
+    assert_eq!(found().await, [expected.clone(), vec![without]].concat());
+    // It gets the metric after it was remembered as one without.
+    let points = Batch { metrics: vec![metric("m", 0, 1, 7.0)], ..Batch::default() };
+    db.ingest().log(without, points).await.unwrap();
+    expected.push(without);
+    assert_eq!(found().await, expected);
+    // The last row goes, and what comes after it has its number, in SQLite.
+    let mut tx = db.begin().await.unwrap();
+    tx.move_tracked_run(without, Stage::Deleted, at(9)).await.unwrap();
+    let wanted =
+        Removal { before: at(10), runs: vec![without], experiments: Vec::new(), logged_models: Vec::new() };
+    let removed = tx.removable(&wanted).await.unwrap();
+    tx.remove(&removed).await.unwrap();
+    tx.commit(vec![pushed("x", 9)]).await.unwrap();
+    expected.pop();
+    let next = make(db, 8, &measured(None)).await;
+    assert_eq!(found().await, [expected, vec![next]].concat());
+}
+
+async fn pages_go_on_where_they_ended_while_runs_come_and_go(fixture: Fixture) {
+    let db = &fixture.db;
+    make_experiment(db, 1).await;
+    let run = |metric: f64| measured(Some(metric));
     let mut ids = Vec::new();
     for i in 0..6 {
         ids.push(make(db, i, &run(i as f64)).await);

@@ -4,11 +4,13 @@ mod count;
 #[cfg(test)]
 mod explain;
 mod key;
+mod lacking;
 mod need;
 mod plan;
 mod query;
 
 pub use count::KeyOf;
+pub(crate) use lacking::Lacking;
 pub use plan::Effort;
 
 use crate::backend::Transact;

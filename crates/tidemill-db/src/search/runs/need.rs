@@ -126,6 +126,14 @@ impl Pairs {
             Self::Tags => ("run_tag", "run_tag c WHERE c.run_id"),
         }
     }
+
+    /// The table as `c` by its index of values, on SQLite and on PostgreSQL.
+    const fn of_values(self) -> [&'static str; 2] {
+        match self {
+            Self::Params => ["run_param c INDEXED BY run_param_value", "run_param c"],
+            Self::Tags => ["run_tag c INDEXED BY run_tag_value", "run_tag c"],
+        }
+    }
 }
 
 impl Need {
@@ -150,10 +158,12 @@ impl Need {
                 if let [(Op::Eq, Operand::Text(value))] = tests.as_slice()
                     && value.chars().count() < INDEXED
                 {
-                    // The index of values holds such a value whole, and is smaller than the table by far.
+                    // The index of values holds such a value whole, and runs with one value side by side: one page of it answers for
+                    // many runs, one of the table for a few. SQLite takes the table where it is not told.
+                    let [sqlite, postgres] = pairs.of_values();
                     sql.push("EXISTS (SELECT 1 FROM ")
-                        .push(pairs.table().0)
-                        .push(" c WHERE c.key = ")
+                        .either(sqlite, postgres)
+                        .push(" WHERE c.key = ")
                         .text(key);
                     sql.push(" AND substr(c.value, 1, 64) = ").text(value.as_str());
                     sql.push(" AND c.run_id = ").push(run).push(")");

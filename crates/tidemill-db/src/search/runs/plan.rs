@@ -2,10 +2,11 @@
 //!
 //! There are two ways. Where some need is met by few rows, these are looked at, all of them, and sorted. Otherwise, and where the first
 //! key has not many times as many values as there are such rows, the key's own index is walked in its order, in stretches that grow, until the
-//! page is full. A stretch of metrics, parameters or tags is read no further than the page needs. Within a stretch everything is
-//! sorted, so ties cost nothing extra; a value that more runs share than a stretch holds is a search of its own among
-//! those runs, ordered by the other keys. So are the runs whose value is NaN and those that have none. If a walk finds little for long, and what
-//! meets some need can be counted after all, it is given up for the first way.
+//! page is full. Most pages are full after a first stretch of metrics, parameters or tags, so only very few rows are counted before it.
+//! A stretch of metrics, parameters or tags is read no further than the page needs. Within a stretch everything is sorted, so ties
+//! cost nothing extra; a value that more runs share than a stretch holds is a search of its own among those runs, ordered by the
+//! other keys. So are the runs whose value is NaN and those that have none; [`super::lacking`] remembers of which metrics these are few.
+//! If a walk finds little for long, and what meets some need can be counted after all, it is given up for the first way.
 
 use crate::backend::{Context, Either, Transact};
 use crate::search::Sql;
@@ -45,6 +46,13 @@ impl Default for Effort {
             common: 4,
             groups: 16,
         }
+    }
+}
+
+impl Effort {
+    /// So few rows are looked at before anything is walked: no more than a first stretch has.
+    fn at_once(&self, want: usize) -> usize {
+        self.few.min(want.saturating_mul(4))
     }
 }
 
@@ -98,14 +106,22 @@ impl Search<'_> {
         if want == 0 || needs.contains(&Need::Nothing) {
             return Ok(Vec::new());
         }
-        let (count, driver) = self.fewest(needs, self.effort.few + 1).await?;
+        let few = if first.is_value() { self.effort.at_once(want) } else { self.effort.few };
+        let (count, driver) = self.fewest(needs, few + 1).await?;
         if count == 0 {
             return Ok(Vec::new());
         }
-        let is_few = count <= self.effort.few && !self.walks_sooner(first, count, want).await?;
+        let is_few = count <= few;
         if is_few || matches!(first.of, Of::Property("uuid", _)) {
             let driver = if is_few { driver } else { Driver::Runs };
             return self.collect(&driver, needs, keys, after, want).await;
+        }
+        let absent =
+            needs.iter().find_map(|need| if let Need::NoMetric(key) = need { Some(key) } else { None });
+        if let Some(key) = absent
+            && let Some(rows) = self.lacking(key).await?
+        {
+            return self.collect(&Driver::Rows(&rows), needs, keys, after, want).await;
         }
         match first.of {
             Of::Property("started_at", _) | Of::Metric(_) | Of::Pair(..) => {
@@ -212,6 +228,7 @@ impl Search<'_> {
         // What is read in the order of its index is not read beyond the last run that is wanted, so it may be long.
         let begin = if key.is_value() { 8 * want } else { 2 * want };
         let (mut length, mut walked, mut may_give_up) = (begin.max(self.effort.least).min(longest), 0, true);
+        let mut is_counted = !key.is_value();
         // Most runs have what most searches order by: who looks for those that do not may find none for very long.
         let absence = needs.iter().any(Need::is_absence);
         let patience = if absence { self.effort.patience / 16 } else { self.effort.patience };
@@ -243,6 +260,13 @@ impl Search<'_> {
             }
             if hits.len() >= want {
                 return Ok(Walked::To(hits));
+            }
+            if !is_counted {
+                is_counted = true;
+                let (count, driver) = self.fewest(needs, self.effort.few + 1).await?;
+                if count <= self.effort.few && !self.walks_sooner(key, count, want).await? {
+                    return Ok(Walked::GivenUp(driver));
+                }
             }
             after = None;
             walked += length;

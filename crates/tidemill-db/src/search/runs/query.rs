@@ -30,6 +30,8 @@ pub(super) enum Driver<'a> {
     Need(&'a Need),
     /// A stretch of the first key's values.
     Stretch(&'a Stretch),
+    /// Runs of these rows, on SQLite.
+    Rows(&'a [i64]),
 }
 
 /// A part of a key's values in the order of the key. Texts are compared by their beginnings.
@@ -125,7 +127,7 @@ pub(super) fn push_search(
 ) {
     let values = match driver {
         Driver::Stretch(_) => keys.first().filter(|key| key.is_value()),
-        Driver::Runs | Driver::Need(_) => None,
+        Driver::Runs | Driver::Need(_) | Driver::Rows(_) => None,
     };
     let rows: Vec<(&Key, Row)> = keys
         .iter()
@@ -139,6 +141,10 @@ pub(super) fn push_search(
     sql.push(" FROM ");
     let joined = match (driver, values) {
         (Driver::Need(need), _) => need.push_table(sql, &scope.experiments),
+        (Driver::Rows(rows), _) => {
+            sql.push("(SELECT n.value AS run_id FROM json_each(").text(format!("{rows:?}")).push(") n) d");
+            true
+        }
         (_, Some(key)) => {
             sql.push(table(key));
             true
@@ -160,7 +166,7 @@ pub(super) fn push_search(
             need.push_index(sql);
             Some((*need).clone())
         }
-        Driver::Need(_) | Driver::Runs => None,
+        Driver::Need(_) | Driver::Runs | Driver::Rows(_) => None,
         Driver::Stretch(stretch) => keys.first().map(|key| {
             push_stretch(sql, key, stretch);
             key.need(&any_place(key))
