@@ -65,6 +65,11 @@ pub enum Role {
     Time,
     /// A number.
     Numeric,
+    /// A number as text with a decimal comma.
+    DecimalComma {
+        /// With points between thousands.
+        grouped: bool,
+    },
     /// One of a few values.
     Categorical,
     /// Different in nearly every row, and only a name.
@@ -160,6 +165,9 @@ fn notes(stats: &[ColumnStats], columns: &[ColumnProposal], target: &str) -> Vec
         } else if stats.nulls * 2 > rows && stats.count > 0 {
             notes.push(format!("`{}` is null in {} of {rows} rows", stats.name, stats.nulls));
         }
+    }
+    for column in columns.iter().filter(|column| matches!(column.role, Role::DecimalComma { .. })) {
+        notes.push(format!("`{}` is {}", column.name, column.reason));
     }
     let other_times = columns.iter().filter(|column| column.role == Role::Unsupported);
     for column in other_times {

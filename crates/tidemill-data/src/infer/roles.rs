@@ -80,7 +80,12 @@ fn role(column: &ColumnStats) -> (Role, String) {
 fn text(column: &ColumnStats) -> (Role, String) {
     let distinct = column.distinct.estimate;
     let length = column.mean_length.unwrap_or(0.0);
-    if length > PROSE && distinct > MOST_CATEGORIES {
+    if let Some(grouped) = decimal_comma(column) {
+        (
+            Role::DecimalComma { grouped },
+            "text with decimal commas; the features read it as numbers".to_owned(),
+        )
+    } else if length > PROSE && distinct > MOST_CATEGORIES {
         (Role::Text, format!("text of {length:.0} characters on average"))
     } else if all_different(column) {
         (Role::Id, "text that is different in every row".to_owned())
@@ -89,6 +94,30 @@ fn text(column: &ColumnStats) -> (Role, String) {
     } else {
         (Role::Categorical, format!("text with {distinct} different values"))
     }
+}
+
+/// Whether the texts that are known of a column are numbers with a decimal comma, as tables of most of Europe have them; then, whether
+/// points stand between thousands.
+pub(super) fn decimal_comma(column: &ColumnStats) -> Option<bool> {
+    let known = column.top.iter().map(|top| &top.value).chain(&column.min).chain(&column.max);
+    let texts: Vec<&str> = known.filter_map(crate::Value::as_str).collect();
+    let all = texts.iter().all(|text| is_with_comma(text));
+    (all && texts.iter().any(|text| text.contains(','))).then(|| texts.iter().any(|text| text.contains('.')))
+}
+
+/// Whether a text is a number whose fraction follows a comma, if it has one, and whose thousands are grouped by points or not at all.
+fn is_with_comma(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (whole, fraction) = text.split_once(',').map_or((text, None), |(whole, rest)| (whole, Some(rest)));
+    let mut groups = whole.split('.');
+    let first = groups.next().unwrap_or_default();
+    let mut are_grouped = false;
+    let are_full = groups.all(|group| {
+        are_grouped = true;
+        group.len() == 3 && digits(group)
+    });
+    digits(first) && are_full && (!are_grouped || first.len() <= 3) && fraction.is_none_or(digits)
 }
 
 /// Whole numbers without a gap.
@@ -132,6 +161,18 @@ fn words(name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_with_commas_are_told_from_others() {
+        for text in ["0,5", "-12,25", "+3,0", "7", "1.234,5", "12.345.678,90", "1.234"] {
+            assert!(is_with_comma(text), "{text}");
+        }
+        for text in
+            ["", ",", "1,", ",5", "1.2,3", "1234.567,8", "1,234,567", "1.5", "n/a", "1 234,5", "--1,0"]
+        {
+            assert!(!is_with_comma(text), "{text}");
+        }
+    }
 
     #[test]
     fn names_are_cut_into_words() {

@@ -35,6 +35,12 @@ pub(super) fn task(profile: &Profile, stats: &[ColumnStats], target: &str) -> Re
     };
     Ok(match column.column_type {
         ColumnType::Bool => classes(format!("`{target}` is true or false")),
+        ColumnType::String if super::roles::decimal_comma(column).is_some() => {
+            return Err(unusable(
+                "its numbers have decimal commas, so they are read as text; write them with points"
+                    .to_owned(),
+            ));
+        }
         ColumnType::String if distinct > MOST_NAMED => {
             return Err(unusable(format!(
                 "it is text with {distinct} different values; at most {MOST_NAMED} classes can be told apart"

@@ -36,6 +36,8 @@ const FRESH: Duration = Duration::from_secs(2);
 const RELIED: Duration = Duration::from_mins(10);
 /// What this process claimed is not claimed once more within this time. Claims are never forgotten so soon.
 const CLAIMED: Duration = Duration::from_mins(20);
+/// So often it is tried anew to send what left the folder meanwhile.
+const AGAIN: u32 = 16;
 /// Contents that were found there and are to be claimed, at most.
 const MOST_FOUND: usize = 100_000;
 /// Says at the remote that it is a store of its own, whose users do not say all that they need.
@@ -289,6 +291,7 @@ impl Behind {
         self.needed(results);
         let mut sent = lock(&self.sent);
         let sent = sent.get_or_insert_with(|| self.remember(inner));
+        let mut again = 0;
         loop {
             let open = self.open_claims();
             let tables = inner.catalog.refresh()?;
@@ -297,7 +300,15 @@ impl Behind {
             if fresh.is_empty() && open.is_empty() {
                 return Ok(());
             }
-            let look = self.send(inner, sent, &tables, &fresh, &open)?;
+            let look = match self.send(inner, sent, &tables, &fresh, &open) {
+                // What was to be sent left the folder meanwhile, so another process has sent it: look once more.
+                Err(Error::NotFound { .. }) if again < AGAIN => {
+                    again += 1;
+                    *lock(&self.look) = None;
+                    continue;
+                }
+                look => look?,
+            };
             sent.packs.extend(fresh);
             // Lost, it costs a look at the remote's indexes.
             let _ = self.note(inner, sent);

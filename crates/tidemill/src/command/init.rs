@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use tidemill_core::declare::{Expectation, Severity, SplitBy, TaskKind};
 use tidemill_core::{Name, did_you_mean};
-use tidemill_data::infer::Role;
+use tidemill_data::infer::{ColumnProposal, Role};
 use tidemill_data::{Proposal, Table, propose};
 
 use crate::app::{PROJECT_FILE, git, reason};
@@ -234,13 +234,27 @@ fn features_sql(proposal: &Proposal, dataset: &str) -> String {
         .columns
         .iter()
         .filter(|column| column.role == Role::Target || keep(&column.name))
-        .map(|column| format!("  {}", quoted(&column.name)))
+        .map(|column| format!("  {}", selected(column)))
         .collect();
     format!(
         "-- One row for each example: the columns to learn from, and the target.\n-- Take out what is known only \
          after the fact.\nselect\n{}\nfrom {dataset}\n",
         columns.join(",\n")
     )
+}
+
+/// A column of the feature query.
+fn selected(column: &ColumnProposal) -> String {
+    let name = quoted(&column.name);
+    match column.role {
+        Role::DecimalComma { grouped: false } => {
+            format!("cast(replace({name}, ',', '.') as double) as {name}")
+        }
+        Role::DecimalComma { grouped: true } => {
+            format!("cast(replace(replace({name}, '.', ''), ',', '.') as double) as {name}")
+        }
+        _ => name,
+    }
 }
 
 /// An SQL identifier, quoted where it has to be.

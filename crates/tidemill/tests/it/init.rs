@@ -58,6 +58,39 @@ fn a_table_becomes_a_project_that_runs() {
 }
 
 #[test]
+fn numbers_with_decimal_commas_are_learnt_from() {
+    // As a spreadsheet writes them where the comma stands before the fraction.
+    let plain = customers();
+    let mut lines = plain.lines();
+    let mut text = format!("{};turnover\n", lines.next().unwrap().replace(',', ";"));
+    for (i, line) in lines.enumerate() {
+        let (fields, turnover) = (line.replace(',', ";").replace('.', ","), i * 37 % 5000);
+        writeln!(text, "{fields};{}.{:03},{}", 1 + turnover / 1000, turnover % 1000, i % 10).unwrap();
+    }
+    let project = Project::empty();
+    project.write("customers.csv", text);
+    let ran = project.run(&["init", "--data", "customers.csv", "--target", "churned"]).good();
+    for column in ["usage", "turnover"] {
+        let said = format!("`{column}` is text with decimal commas; the features read it as numbers");
+        assert!(ran.stderr.contains(&said), "{ran}");
+    }
+    let sql = project.read("sql/features.sql");
+    for line in [
+        "  cast(replace(usage, ',', '.') as double) as usage,\n",
+        "  cast(replace(replace(turnover, '.', ''), ',', '.') as double) as turnover\n",
+    ] {
+        assert!(sql.contains(line), "{sql}");
+    }
+    let summary = project.run(&["run", "--json"]).good().json();
+    let test = summary["models"]["train"]["test"].as_array().unwrap().clone();
+    let auc = test.iter().find(|m| m["metric"] == "roc_auc").and_then(|m| m["value"].as_f64()).unwrap();
+    assert!(auc > 0.8, "{auc}");
+    project
+        .run(&["init", "--force", "--data", "customers.csv", "--target", "usage"])
+        .fails(1, &["its numbers have decimal commas"]);
+}
+
+#[test]
 fn a_number_becomes_a_regression() {
     let project = Project::empty();
     let data = repository().join("examples/flights/data/planes.parquet");
