@@ -124,9 +124,7 @@ impl Catalog {
     pub(crate) fn fetch(&self, digest: &Digest) -> Result<(Kind, Vec<u8>), Error> {
         self.locate(digest, |location| {
             let record = self.read_record(location, true)?;
-            let raw = record::open(&location.header, &record[HEADER..])
-                .map_err(|error| damaged(location, error))?;
-            Ok((location.header.kind, raw))
+            Ok((location.header.kind, opened(location, &record)?))
         })
     }
 
@@ -140,8 +138,7 @@ impl Catalog {
                     .map_err(|error| damaged(location, error))?;
                 return Ok((record, HEADER));
             }
-            let raw = record::open(&location.header, &record[HEADER..]);
-            raw.map(|raw| (raw, 0)).map_err(|error| damaged(location, error))
+            opened(location, &record).map(|raw| (raw, 0))
         })
     }
 
@@ -169,8 +166,7 @@ impl Catalog {
     /// The raw bytes of the object at a place, verified. What sends, checks or tidies up reads by place: that is no use of an object,
     /// by which it would stay longer.
     pub(crate) fn fetch_at(&self, location: &Location) -> Result<Vec<u8>, Error> {
-        let bytes = self.fetch_record(location)?;
-        record::open(&location.header, &bytes[HEADER..]).map_err(|error| damaged(location, error))
+        opened(location, &self.fetch_record(location)?)
     }
 
     /// A whole record as it lies in the pack; its header is checked, its content is not.
@@ -227,6 +223,11 @@ fn note_use(pack: &fs_err::File) {
     let at = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
     let times = Timestamps { last_access: at(UTIME_OMIT), last_modification: at(UTIME_NOW) };
     let _ = futimens(pack, &times);
+}
+
+/// The raw bytes of an object from its whole record, verified.
+fn opened(location: &Location, record: &[u8]) -> Result<Vec<u8>, Error> {
+    record::open(&location.header, &record[HEADER..]).map_err(|error| damaged(location, error))
 }
 
 /// The error for an object whose record is not as it was written.

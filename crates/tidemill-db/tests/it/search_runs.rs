@@ -543,17 +543,22 @@ fn measured(metric: Option<f64>) -> Made {
     }
 }
 
-async fn runs_without_a_metric_are_remembered_as_they_come_and_go(fixture: Fixture) {
-    let db = &fixture.db;
-    make_experiment(db, 1).await;
-    let search = RunSearch {
+/// Runs of an experiment in the order of the metric.
+fn in_order(limit: usize) -> RunSearch {
+    RunSearch {
         experiments: vec![1],
         stages: vec![Stage::Active],
         conditions: Vec::new(),
         order: vec![OrderBy { field: Field::Metric("m".to_owned()), descending: false }],
-        limit: 3,
+        limit,
         after: None,
-    };
+    }
+}
+
+async fn runs_without_a_metric_are_remembered_as_they_come_and_go(fixture: Fixture) {
+    let db = &fixture.db;
+    make_experiment(db, 1).await;
+    let search = in_order(3);
     // Nothing is few enough to be looked at as a whole.
     let effort = Effort { few: 0, ..Effort::default() };
     let found = async || -> Vec<RunId> {
@@ -592,14 +597,7 @@ async fn pages_go_on_where_they_ended_while_runs_come_and_go(fixture: Fixture) {
     for i in 0..6 {
         ids.push(make(db, i, &run(i as f64)).await);
     }
-    let mut search = RunSearch {
-        experiments: vec![1],
-        stages: vec![Stage::Active],
-        conditions: Vec::new(),
-        order: vec![OrderBy { field: Field::Metric("m".to_owned()), descending: false }],
-        limit: 2,
-        after: None,
-    };
+    let mut search = in_order(2);
     let first = db.search_runs(&search).await.unwrap();
     assert_eq!(first.items.iter().map(|run| run.info.id).collect::<Vec<_>>(), ids[..2]);
     // One comes before the place, the one that the place was taken from is deleted, another comes behind.

@@ -1,7 +1,7 @@
 //! What was there before a rollout: what has the endpoint's requests, what was asked of those who released to it, and who set it off.
 
 use tidemill_core::{Actor, ActorKind, Digest, EventKind, NewEvent, Timestamp};
-use tidemill_db::delivery::{self as stored, GateResult, Rollout, RolloutFilter};
+use tidemill_db::delivery::{self as stored, GateResult, RolloutFilter};
 use tidemill_db::{Db, Tx};
 use tidemill_deliver::approval::Rule;
 use tidemill_deliver::release::Release;
@@ -54,29 +54,6 @@ pub(super) fn brought_by(state: &State) -> Option<Digest> {
         Effect::Record { release } => Some(release),
         _ => None,
     })
-}
-
-/// What one of an endpoint's rollouts brought, by [`brought_by`], where it goes nowhere any more.
-pub(super) fn brought(live: &[Rollout]) -> Result<Option<Digest>, Error> {
-    for rollout in live {
-        let state = state_of(rollout)?;
-        if state.phase.is_over()
-            && let Some(release) = brought_by(&state)
-        {
-            return Ok(Some(release));
-        }
-    }
-    Ok(None)
-}
-
-/// Whether all that is left of rollouts is to be written down.
-pub(super) fn all_over(live: &[Rollout]) -> Result<bool, Error> {
-    for rollout in live {
-        if !state_of(rollout)?.phase.is_over() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// What has the requests of an endpoint, with the events of a release that was made for it: the release of its environment, else of another

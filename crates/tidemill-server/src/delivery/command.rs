@@ -18,7 +18,7 @@ use tidemill_deliver::simulate::Power;
 use tidemill_registry::{Code, Error};
 use tidemill_serve::gateway::manifest::Described;
 
-use super::before::{all_over, brought, brought_by, hold, incumbent, starters};
+use super::before::{brought_by, hold, incumbent, starters};
 use super::candidates::{Made, Version, candidate_of, make};
 use super::fence::{fence, keep};
 use super::quarantine::quarantined;
@@ -188,7 +188,8 @@ pub async fn release_after(
         RolloutFilter { endpoint: Some(wanted.endpoint.clone()), is_live: true, ..RolloutFilter::default() };
     let live = tx.rollouts(&filter, MOST_LIVE).await?;
     let place = (wanted.endpoint.as_str(), wanted.environment.as_str());
-    let brought = brought(&live)?;
+    let states = live.iter().map(state_of).collect::<Result<Vec<State>, Error>>()?;
+    let brought = states.iter().filter(|state| state.phase.is_over()).find_map(brought_by);
     let (incumbent, by_hand) = match brought {
         Some(release) => (Some(release), Vec::new()),
         None => incumbent(db, &mut tx, place, &releases, (actor, cause, at)).await?,
@@ -198,7 +199,7 @@ pub async fn release_after(
     match admission {
         Admission::Start | Admission::Wait => {}
         // All that is left of the other one is to be written down, which takes a moment.
-        Admission::Busy if brought.is_some() && all_over(&live)? => {}
+        Admission::Busy if brought.is_some() && states.iter().all(|state| state.phase.is_over()) => {}
         Admission::EndOther => {
             for other in &live {
                 let input = Input::Supersede { by: format!("release {}", digest.short()) };

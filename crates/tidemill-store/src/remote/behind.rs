@@ -304,7 +304,6 @@ impl Behind {
                 // What was to be sent left the folder meanwhile, so another process has sent it: look once more.
                 Err(Error::NotFound { .. }) if again < AGAIN => {
                     again += 1;
-                    *lock(&self.look) = None;
                     continue;
                 }
                 look => look?,

@@ -25,7 +25,7 @@ pub(crate) struct Lacking {
 }
 
 /// What is known of one metric in one experiment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Known {
     /// The last run that was looked at: the number of its row, and its identifier.
     last: Option<(i64, String)>,
@@ -58,14 +58,14 @@ impl Search<'_> {
             return Ok(None);
         }
         let ctx = std::sync::Arc::clone(&self.tx.ctx);
-        let mut all = Vec::new();
+        let (last, mut all) = (self.last_run().await?, Vec::new());
         for experiment in self.scope.experiments.clone() {
             let known = match ctx.lacking.get(experiment, metric) {
                 Some(known) if self.is_still_there(&known).await? => known,
                 _ => Known { last: None, runs: Some(Vec::new()) },
             };
             let Some(mut runs) = known.runs else { return Ok(None) };
-            let (from, last) = (known.last.as_ref().map_or(0, |(row, _)| *row), self.last_run().await?);
+            let from = known.last.as_ref().map_or(0, |(row, _)| *row);
             if last.as_ref().is_some_and(|(row, _)| *row > from) {
                 let mut sql = Sql::new(&self.tx.conn());
                 sql.push("SELECT t.id FROM run t WHERE t.id > ").int(from);
@@ -75,7 +75,7 @@ impl Search<'_> {
                 let new: Vec<(i64,)> = self.fetch(&sql).await?;
                 runs.extend(new.into_iter().map(|(row,)| row));
                 let are_few = runs.len() <= RUNS;
-                let found = Known { last, runs: are_few.then(|| runs.clone()) };
+                let found = Known { last: last.clone(), runs: are_few.then(|| runs.clone()) };
                 ctx.lacking.put(experiment, metric, found);
                 if !are_few {
                     return Ok(None);
