@@ -1,7 +1,8 @@
 //! `cargo xtask ci`: everything a change must pass, on a fresh clone and on a developer's machine alike.
 //!
-//! The order is chosen so that the cheapest check fails first and nothing is compiled twice: clippy and rustdoc share
-//! the metadata of dependencies, and everything that runs shares one build for tests.
+//! The order is chosen so that the cheapest check fails first, and nothing is compiled twice: where all stages run, clippy is what compiles
+//! the workspace and rustdoc reads the libraries that come of it (`.ci/rustc`). Stages that are named run on their own, with what
+//! a developer's own `cargo clippy`, `cargo test` and `cargo doc` have built.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +11,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::workspace::Profile;
 use crate::{codegen, process, setup, tidy, workspace};
 
 /// Options of `cargo xtask ci`.
@@ -27,44 +27,77 @@ pub struct Options {
 struct Stage {
     name: &'static str,
     work: fn(&Context) -> Result<()>,
+    /// Whether the build does it where all stages run.
+    built: bool,
+}
+
+const fn stage(name: &'static str, work: fn(&Context) -> Result<()>) -> Stage {
+    Stage { name, work, built: false }
+}
+
+const fn built(name: &'static str, work: fn(&Context) -> Result<()>) -> Stage {
+    Stage { name, work, built: true }
 }
 
 const STAGES: [Stage; 9] = [
-    Stage { name: "setup", work: |context| setup::run(&context.root, &setup::Options::default()) },
-    Stage { name: "fmt", work: |context| context.cargo(&["fmt", "--all", "--check"]) },
-    Stage { name: "tidy", work: |context| tidy::run(&context.root) },
-    Stage { name: "clippy", work: clippy },
-    Stage { name: "build", work: |context| context.binary().map(drop) },
-    Stage { name: "test", work: test },
-    Stage { name: "postgres", work: test_postgres },
-    Stage { name: "doc", work: doc },
-    Stage { name: "codegen", work: check_generated },
+    stage("setup", |context| setup::run(&context.root, &setup::Options::default())),
+    stage("fmt", |context| context.run(&["fmt", "--all", "--check"])),
+    stage("tidy", |context| tidy::run(&context.root)),
+    built("clippy", |context| {
+        context.run(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    }),
+    stage("build", |context| context.binary().map(drop)),
+    stage("test", test),
+    stage("postgres", test_postgres),
+    built("doc", doc),
+    stage("codegen", check_generated),
 ];
 
 /// What stages share.
 struct Context {
     root: PathBuf,
+    /// Whether lints and documentation come with the build.
+    at_once: bool,
 }
 
 impl Context {
-    fn cargo(&self, arguments: &[&str]) -> Result<()> {
-        process::run(Command::new(process::cargo()).current_dir(&self.root).args(arguments))
+    fn cargo(&self, arguments: &[&str]) -> Command {
+        let mut cargo = workspace::cargo(&self.root, arguments);
+        if self.at_once {
+            cargo.env("RUSTC_WORKSPACE_WRAPPER", self.root.join(".ci/rustc"));
+            // What `cargo clippy -- -D warnings` hands to clippy.
+            cargo.env("CLIPPY_ARGS", "-Dwarnings");
+        }
+        cargo
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<()> {
+        process::run(&mut self.cargo(arguments))
+    }
+
+    /// What builds all that the other stages run, so that nothing is compiled again with other features.
+    fn everything(&self) -> Command {
+        self.cargo(&["test", "--workspace", "--no-run"])
     }
 
     /// The binary as the tests build it; a second call finds it built.
     fn binary(&self) -> Result<PathBuf> {
-        workspace::binary(&self.root, Profile::Test)
+        workspace::binary_of(self.everything())
     }
 }
 
 /// Runs the stages and prints how long each took.
 pub fn run(root: &Path, options: &Options) -> Result<()> {
-    let context = Context { root: root.to_path_buf() };
+    let context = Context { root: root.to_path_buf(), at_once: options.only.is_empty() };
     let begin = Instant::now();
     let mut passed = 0;
     let mut failed: Vec<&str> = Vec::new();
     for stage in STAGES {
         if !options.only.is_empty() && !options.only.iter().any(|name| name == stage.name) {
+            continue;
+        }
+        if context.at_once && stage.built {
+            process::note(format!("ci: {} is part of the build", stage.name));
             continue;
         }
         process::note(format!("ci: {} …", stage.name));
@@ -93,23 +126,19 @@ fn report(name: &str, time: Duration, result: &Result<()>) {
     process::note(format!("ci: {name} {verdict} ({})", process::duration(time)));
 }
 
-fn clippy(context: &Context) -> Result<()> {
-    context.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
-}
-
 /// nextest where it is installed: it runs each test in its own process and stops one that hangs.
 fn test(context: &Context) -> Result<()> {
     if process::available("cargo-nextest", "--version") {
-        context.cargo(&["nextest", "run", "--workspace"])
+        context.run(&["nextest", "run", "--workspace"])
     } else {
-        context.cargo(&["test", "--workspace", "--lib", "--bins", "--tests", "--examples"])
+        context.run(&["test", "--workspace", "--lib", "--bins", "--tests", "--examples"])
     }
 }
 
 /// The server's own tests once more, on PostgreSQL. The program that holds them is run itself: `cargo test` of one package
 /// would build everything again with other features.
 fn test_postgres(context: &Context) -> Result<()> {
-    let tests = workspace::tests_of(&context.root, "tidemill-server", "it")?;
+    let tests = workspace::tests_of(context.everything(), "tidemill-server", "it")?;
     let mut command = Command::new(tests);
     command.current_dir(context.root.join("crates/tidemill-server"));
     command.env("TIDEMILL_TEST_DATABASE", "postgres");
@@ -117,9 +146,7 @@ fn test_postgres(context: &Context) -> Result<()> {
 }
 
 fn doc(context: &Context) -> Result<()> {
-    let mut command = Command::new(process::cargo());
-    command.current_dir(&context.root).args(["doc", "--workspace", "--no-deps"]);
-    process::run(&mut command)
+    process::run(context.cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn check_generated(context: &Context) -> Result<()> {

@@ -171,8 +171,6 @@ pub enum Profile {
     Dev,
     /// As `cargo build --release` does.
     Release,
-    /// As the tests of the whole workspace build it, so that nothing is compiled twice.
-    Test,
 }
 
 /// Builds `tidemill` and returns its path.
@@ -180,9 +178,13 @@ pub fn binary(root: &Path, profile: Profile) -> Result<PathBuf> {
     let arguments: &[&str] = match profile {
         Profile::Dev => &["build", "--package", "tidemill"],
         Profile::Release => &["build", "--package", "tidemill", "--release"],
-        Profile::Test => &["test", "--workspace", "--no-run"],
     };
-    let (cargo, output) = build(root, arguments)?;
+    binary_of(cargo(root, arguments))
+}
+
+/// Runs a command of cargo that builds `tidemill` among others, and returns its path.
+pub fn binary_of(mut cargo: Command) -> Result<PathBuf> {
+    let output = build(&mut cargo)?;
     if !output.status.success() {
         bail!("`{}` failed: {}", process::shown(&cargo), output.status);
     }
@@ -195,9 +197,9 @@ pub fn binary(root: &Path, profile: Profile) -> Result<PathBuf> {
     found.with_context(|| format!("`{}` made no binary `tidemill`", process::shown(&cargo)))
 }
 
-/// Builds the tests of the workspace and returns the program that holds those of a package in this target.
-pub fn tests_of(root: &Path, package: &str, target: &str) -> Result<PathBuf> {
-    let (cargo, output) = build(root, &["test", "--workspace", "--no-run"])?;
+/// Runs a command of cargo that builds tests, and returns the program that holds those of a package in this target.
+pub fn tests_of(mut cargo: Command, package: &str, target: &str) -> Result<PathBuf> {
+    let output = build(&mut cargo)?;
     let found = program(&output, |message| {
         let id = message["package_id"].as_str().unwrap_or_default();
         message["target"]["name"] == target && id.contains(&format!("/{package}#"))
@@ -218,18 +220,23 @@ pub fn example_of_all(root: &Path, name: &str, optimised: bool) -> Result<PathBu
 }
 
 fn built(root: &Path, arguments: &[&str], name: &str) -> Result<PathBuf> {
-    let (cargo, output) = build(root, arguments)?;
+    let mut cargo = cargo(root, arguments);
+    let output = build(&mut cargo)?;
     let found = program(&output, |message| message["target"]["name"] == name);
     found.with_context(|| format!("`{}` made no program", process::shown(&cargo)))
 }
 
-/// Runs cargo, which says in JSON what it makes, and returns the command with its output.
-fn build(root: &Path, arguments: &[&str]) -> Result<(Command, Output)> {
+/// A command of cargo in the repository.
+pub fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut cargo = Command::new(process::cargo());
     cargo.current_dir(root).args(arguments);
+    cargo
+}
+
+/// Runs cargo, which says in JSON what it makes.
+fn build(cargo: &mut Command) -> Result<Output> {
     cargo.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = cargo.output().context("cannot start `cargo`")?;
-    Ok((cargo, output))
+    cargo.output().context("cannot start `cargo`")
 }
 
 /// The first program among what cargo made that is meant.

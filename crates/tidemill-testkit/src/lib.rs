@@ -12,12 +12,14 @@
 )]
 
 mod broker;
+mod made;
 mod objects;
 mod postgres;
 mod python;
 mod random;
 
 pub use broker::{Broker, BrokerKind};
+pub use made::made_once;
 pub use objects::object_store;
 pub use postgres::{AnyDatabase, Database, Postgres};
 pub use python::{mlflow_python, python, python_answer, triton_python};

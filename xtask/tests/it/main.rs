@@ -1,4 +1,4 @@
-//! Tests of this repository as it is: the rules of `cargo xtask tidy` and the fuzz entry points.
+//! Tests of this repository as it is: the rules of `cargo xtask tidy`, the fuzz entry points, and what builds it in CI.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,5 +9,6 @@
     reason = "tests and measuring programs fail where their helpers fail, and print what they find"
 )]
 
+mod at_once;
 mod fuzz;
 mod tidy;

@@ -8,11 +8,11 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tidemill_runtime::{ElementType, LoadError, RunError, Session, Tensor, Values};
-use tidemill_testkit::mlflow_python;
+use tidemill_testkit::{made_once, mlflow_python};
 
 use super::*;
 
-/// Saves the models once, and what MLflow answers for each: `NAME/` and `NAME.json`.
+/// Saves the models, and what MLflow answers for each: `NAME/` and `NAME.json`.
 const MAKE: &str = r#"
 import json, os, sys, time
 import mlflow, numpy as np, pandas as pd
@@ -92,16 +92,17 @@ with open(os.path.join(root, "rows.json"), "w") as out:
     json.dump({column: rows[column].tolist() for column in rows}, out)
 "#;
 
+/// What decides what comes of [`MAKE`] beside it.
+const PACKAGES: &str = include_str!("../../../../xtask/python/mlflow.txt");
+
 fn models() -> &'static Path {
-    static MODELS: OnceLock<tempfile::TempDir> = OnceLock::new();
-    MODELS
-        .get_or_init(|| {
-            let dir = tempfile::tempdir().unwrap();
-            let made = Command::new(mlflow_python()).args(["-c", MAKE]).arg(dir.path()).output().unwrap();
+    static MODELS: OnceLock<PathBuf> = OnceLock::new();
+    MODELS.get_or_init(|| {
+        made_once("python-models", &format!("{MAKE}\n{PACKAGES}"), |dir| {
+            let made = Command::new(mlflow_python()).args(["-c", MAKE]).arg(dir).output().unwrap();
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-            dir
         })
-        .path()
+    })
 }
 
 fn settings() -> PythonSettings {

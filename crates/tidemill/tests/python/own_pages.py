@@ -177,8 +177,9 @@ def paths(seen):
 class Pages:
     """The browser and what it checks of every page."""
 
-    # The widths in pixels, and whether in dark, that each page is looked at in.
-    forms = ((1280, False), (1280, True), (390, False), (390, True))
+    # The widths in pixels that each page is opened in, and whether it is looked at in dark then, too. In dark only colours are other ones,
+    # and those of a narrow page are those of a wide one.
+    forms = ((1280, True), (390, False))
 
     def __init__(self, opened, seen, axe, folder):
         self.browser, self.seen, self.axe, self.folder = opened, seen, axe, folder
@@ -201,7 +202,7 @@ class Pages:
         if self.folder:
             size = self.browser.call("Page.getLayoutMetrics")["cssContentSize"]
             clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000), "scale": 1}
-            data = self.browser.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)["data"]
+            data = self.browser.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True, optimizeForSpeed=True)["data"]
             (self.folder / f"{name}.png").write_bytes(base64.b64decode(data))
 
     def wrong(self, rules=True):
@@ -235,17 +236,20 @@ class Pages:
                     yield f"axe {rule}: {help_}: {nodes}"
 
     def look(self, name, path, texts):
-        for width, dark in self.forms:
+        for width, also_dark in self.forms:
             self.size(width)
-            self.dark(dark)
+            self.dark(False)
             self.open(path, *texts)
-            self.browser.settled(quiet=0.2)
-            tail = ("-dark" if dark else "") + ("" if width == 1280 else f"-{width}")
-            self.picture(name + tail)
-            # In dark only colours are other ones; what axe-core would say of a narrow and dark page it has said of both.
-            rules = (width != 390 and ["color-contrast"]) if dark else True
-            for problem in self.wrong(rules=rules):
-                yield f"{width}{' dark' if dark else ''}: {problem}"
+            yield from self.looked_at(name, width, "")
+            if also_dark:
+                self.dark(True)
+                yield from self.looked_at(name, width, " dark", rules=["color-contrast"])
+
+    def looked_at(self, name, width, colours, rules=True):
+        """Takes a picture of the page as it is open, and tells what is wrong with it."""
+        self.browser.settled(quiet=0.2)
+        self.picture(name + colours.replace(" ", "-") + ("" if width == 1280 else f"-{width}"))
+        yield from (f"{width}{colours}: {problem}" for problem in self.wrong(rules=rules))
 
 
 def try_live(pages):
@@ -524,8 +528,8 @@ def main():
     failed = 0
     with browser.Browser() as opened:
         pages = Pages(opened, seen, axe, folder)
-        pages.forms = [(width, dark) for width, dark in Pages.forms
-                       if (width > 390 or "-narrow" not in only) and (not dark or "-dark" not in only)]
+        pages.forms = [(width, dark and "-dark" not in only) for width, dark in Pages.forms
+                       if width > 390 or "-narrow" not in only]
         for name, path, texts in paths(seen):
             if wanted(name, only):
                 failed += report(name, lambda name=name, path=path, texts=texts: list(pages.look(name, path, texts)))
