@@ -1,6 +1,5 @@
 //! What is slow to make and the same for many tests: made by the first process that asks for it.
 
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
@@ -23,7 +22,8 @@ fn made_in(root: &Path, name: &str, recipe: &str, make: impl FnOnce(&Path)) -> P
     let mut hasher = DefaultHasher::new();
     recipe.hash(&mut hasher);
     let place = root.join(format!("{name}-{:016x}", hasher.finish()));
-    let lock = File::create(root.join(format!("{name}.lock"))).expect("a lock for what tests share");
+    let lock = fs::File::create(root.join(format!("{name}.lock"))).expect("a lock for what tests share");
+    let (lock, _) = lock.into_parts();
     lock.lock().expect("the lock of what tests share");
     if !place.exists() {
         let begun = root.join(format!("{name}.begun"));
