@@ -41,7 +41,10 @@ fn lints_and_links_are_checked_by_the_build() {
     assert_eq!(refused("//! One.\n\n/// Like [`usize::MAX`].\npub const ONE: usize = 1;\n"), None);
     for (source, lint) in [
         // Of clippy as it is, of a group that the manifest names, of tests alone, and of documentation.
-        ("//! One.\n\n/// Prints nothing.\npub fn one(_all: &Vec<u8>) {}\n", "clippy::ptr-arg"),
+        (
+            "//! One.\n\n/// Counts.\npub fn one(all: &Vec<u8>) -> usize {\n    all.len()\n}\n",
+            "clippy::ptr-arg",
+        ),
         ("//! One.\n\n/// Counts.\npub fn one() -> usize {\n    1\n}\n", "clippy::must-use-candidate"),
         ("//! One.\n\n#[cfg(test)]\nmod tests {\n    fn unused() {}\n}\n", "dead-code"),
         ("//! Two, or [`nothing`].\n", "rustdoc::broken-intra-doc-links"),

@@ -49,7 +49,8 @@ fn testers_have_the_candidate_in_every_stage_and_are_not_judged() {
     std::thread::sleep(std::time::Duration::from_secs(2));
     let shadow = json(&place, &["rollout", "status", "2"]);
     assert_eq!((&shadow["phase"], &shadow["requests"]), (&"shadow".into(), &0.into()), "{shadow}");
-    for _ in 0..80 {
+    // As many as the stage wants: with one more, the canary may have begun.
+    for _ in 0..50 {
         assert_eq!(answered_by(&mut client, "7", &other), Some(1), "others have the incumbent");
     }
     wait(&place, 2, &server, |status| status["phase"] == "canary");
@@ -65,7 +66,7 @@ fn testers_have_the_candidate_in_every_stage_and_are_not_judged() {
     let canary = json(&place, &["rollout", "status", "2"]);
     assert_eq!(canary["phase"], "canary", "three hundred failures were not its own: {canary}");
     let errors = &canary["metrics"][0];
-    let of_shadow = 80..=81;
+    let of_shadow = 50..=51;
     let judged = errors["candidate"].as_u64().unwrap();
     assert!(of_shadow.contains(&(judged - seen[1])), "{seen:?} {canary}");
     let shown = place.command(&["rollout", "status", "2"]).output().unwrap();
