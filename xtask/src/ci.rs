@@ -64,9 +64,7 @@ impl Context {
     fn cargo(&self, arguments: &[&str]) -> Command {
         let mut cargo = workspace::cargo(&self.root, arguments);
         if self.at_once {
-            cargo.env("RUSTC_WORKSPACE_WRAPPER", self.root.join(".ci/rustc"));
-            // What `cargo clippy -- -D warnings` hands to clippy.
-            cargo.env("CLIPPY_ARGS", "-Dwarnings");
+            check_as_built(&mut cargo, &self.root);
         }
         cargo
     }
@@ -84,6 +82,14 @@ impl Context {
     fn binary(&self) -> Result<PathBuf> {
         workspace::binary_of(self.everything())
     }
+}
+
+/// Has a command of cargo that builds find what `cargo clippy -- -D warnings` and `cargo doc` would, in whatever workspace it runs.
+/// `root` is where our repository is.
+pub fn check_as_built(cargo: &mut Command, root: &Path) {
+    cargo.env("RUSTC_WORKSPACE_WRAPPER", root.join(".ci/rustc"));
+    // What cargo hands to clippy.
+    cargo.env("CLIPPY_ARGS", "-Dwarnings");
 }
 
 /// Runs the stages and prints how long each took.

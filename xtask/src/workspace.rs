@@ -226,7 +226,7 @@ fn built(root: &Path, arguments: &[&str], name: &str) -> Result<PathBuf> {
     found.with_context(|| format!("`{}` made no program", process::shown(&cargo)))
 }
 
-/// A command of cargo in the repository.
+/// A command of cargo in a workspace, ours or that of a test.
 pub fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut cargo = Command::new(process::cargo());
     cargo.current_dir(root).args(arguments);

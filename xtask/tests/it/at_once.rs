@@ -1,9 +1,8 @@
 //! `.ci/rustc`: what clippy and rustdoc find stops the build.
 
 use std::path::Path;
-use std::process::Command;
 
-use xtask::workspace;
+use xtask::{ci, workspace};
 
 /// Builds a library as `cargo xtask ci` does, and returns what cargo said when it failed.
 fn refused(source: &str) -> Option<String> {
@@ -12,18 +11,9 @@ fn refused(source: &str) -> Option<String> {
     let manifest = "[package]\nname = \"one\"\nedition = \"2024\"\n[lints.clippy]\npedantic = \"warn\"\n";
     write(folder.path(), "crates/one/Cargo.toml", manifest);
     write(folder.path(), "crates/one/src/lib.rs", source);
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(folder.path()).args([
-        "test",
-        "--workspace",
-        "--no-run",
-        "--offline",
-        "--target-dir",
-        "built",
-    ]);
-    cargo
-        .env("RUSTC_WORKSPACE_WRAPPER", workspace::root().join(".ci/rustc"))
-        .env("CLIPPY_ARGS", "-Dwarnings");
+    let build = ["test", "--workspace", "--no-run", "--offline", "--target-dir", "built"];
+    let mut cargo = workspace::cargo(folder.path(), &build);
+    ci::check_as_built(&mut cargo, &workspace::root());
     let output = cargo.output().unwrap();
     let page = folder.path().join("built/doc/one/index.html");
     assert!(page.exists() || !output.status.success(), "no documentation was made");

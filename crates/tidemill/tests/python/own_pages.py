@@ -177,9 +177,9 @@ def paths(seen):
 class Pages:
     """The browser and what it checks of every page."""
 
-    # The widths in pixels that each page is opened in, and whether it is looked at in dark then, too. In dark only colours are other ones,
-    # and those of a narrow page are those of a wide one.
-    forms = ((1280, True), (390, False))
+    # The widths in pixels that each page is opened in, and whether it is looked at in light and in dark then.
+    widths = (1280, 390)
+    darks = (False, True)
 
     def __init__(self, opened, seen, axe, folder):
         self.browser, self.seen, self.axe, self.folder = opened, seen, axe, folder
@@ -236,20 +236,19 @@ class Pages:
                     yield f"axe {rule}: {help_}: {nodes}"
 
     def look(self, name, path, texts):
-        for width, also_dark in self.forms:
+        for width in self.widths:
             self.size(width)
             self.dark(False)
             self.open(path, *texts)
-            yield from self.looked_at(name, width, "")
-            if also_dark:
-                self.dark(True)
-                yield from self.looked_at(name, width, " dark", rules=["color-contrast"])
-
-    def looked_at(self, name, width, colours, rules=True):
-        """Takes a picture of the page as it is open, and tells what is wrong with it."""
-        self.browser.settled(quiet=0.2)
-        self.picture(name + colours.replace(" ", "-") + ("" if width == 1280 else f"-{width}"))
-        yield from (f"{width}{colours}: {problem}" for problem in self.wrong(rules=rules))
+            for dark in self.darks:
+                self.dark(dark)
+                self.browser.settled(quiet=0.2)
+                tail = ("-dark" if dark else "") + ("" if width == 1280 else f"-{width}")
+                self.picture(name + tail)
+                # In dark only colours are other ones; what axe-core would say of a narrow and dark page it has said of both.
+                rules = (width != 390 and ["color-contrast"]) if dark else True
+                for problem in self.wrong(rules=rules):
+                    yield f"{width}{' dark' if dark else ''}: {problem}"
 
 
 def try_live(pages):
@@ -528,8 +527,8 @@ def main():
     failed = 0
     with browser.Browser() as opened:
         pages = Pages(opened, seen, axe, folder)
-        pages.forms = [(width, dark and "-dark" not in only) for width, dark in Pages.forms
-                       if width > 390 or "-narrow" not in only]
+        pages.widths = [width for width in Pages.widths if width > 390 or "-narrow" not in only]
+        pages.darks = [dark for dark in Pages.darks if not dark or "-dark" not in only]
         for name, path, texts in paths(seen):
             if wanted(name, only):
                 failed += report(name, lambda name=name, path=path, texts=texts: list(pages.look(name, path, texts)))
