@@ -56,7 +56,7 @@ pub(super) fn measure(session: &Session) -> Result<Vec<Row>> {
 
     let mut scenarios = vec![scenario(
         "tidemill",
-        ".tidemill",
+        ".tidemill/store",
         Box::new(|| session.project("tidemill", "").map(drop)),
         Box::new(|| session.tidemill(&session.scratch.join("tidemill"), &["data", "add", "big", "data.bin"])),
     )];

@@ -1,7 +1,7 @@
 //! A small HTTP client over one connection that stays open. It does as little as possible, so that a measurement is one of
 //! the server, but it reads every answer whole and checks its status.
 
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
@@ -17,10 +17,13 @@ pub(crate) struct Client {
 }
 
 /// The head of an answer.
-struct Head {
-    status: u16,
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) status: u16,
+    /// Of the body; none where it comes in chunks.
     length: Option<u64>,
-    closes: bool,
+    /// Whether the server closes the connection.
+    pub(super) closes: bool,
 }
 
 /// A whole request, ready to be sent.
@@ -40,6 +43,11 @@ impl Client {
         Self { address, connection: None, body: Vec::new() }
     }
 
+    /// Where it connects to.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Sends a request made by [`request`] and returns the body of the answer, which must be a good one.
     pub(crate) fn send(&mut self, request: &[u8]) -> Result<&[u8]> {
         self.connected()?.get_mut().write_all(request).context("cannot send a request")?;
@@ -49,13 +57,7 @@ impl Client {
             body.extend_from_slice(part);
             Ok(())
         })?;
-        ensure!(
-            (200..300).contains(&head.status),
-            "status {} for `{}`: {}",
-            head.status,
-            String::from_utf8_lossy(&request[..request.len().min(300)]),
-            String::from_utf8_lossy(&self.body[..self.body.len().min(500)])
-        );
+        good(head.status, request, &self.body)?;
         Ok(&self.body)
     }
 
@@ -115,22 +117,7 @@ impl Client {
     }
 
     fn head(&mut self) -> Result<Head> {
-        let connection = self.connected()?;
-        let line = line(connection)?;
-        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let status = status.with_context(|| format!("no status in `{line}`"))?;
-        let (mut length, mut chunked, mut closes) = (Some(0), false, false);
-        loop {
-            let line = self::line(connection)?.to_ascii_lowercase();
-            let Some((name, value)) = line.split_once(':') else { break };
-            match (name, value.trim()) {
-                ("content-length", value) => length = Some(value.parse().context("no length")?),
-                ("transfer-encoding", "chunked") => chunked = true,
-                ("connection", "close") => closes = true,
-                _ => {}
-            }
-        }
-        Ok(Head { status, length: if chunked { None } else { length }, closes })
+        Head::read(self.connected()?)
     }
 
     /// Reads a body piece by piece; closes the connection where the server does.
@@ -143,10 +130,11 @@ impl Client {
         match head.length {
             Some(length) => pieces(connection, length, |part| take(&mut self.body, part))?,
             None => loop {
-                let size = line(connection)?;
-                let size = u64::from_str_radix(size.trim(), 16).context("no size of a chunk")?;
+                let mut text = String::new();
+                let size = u64::from_str_radix(line(connection, &mut text)?, 16);
+                let size = size.context("no size of a chunk")?;
                 pieces(connection, size, |part| take(&mut self.body, part))?;
-                line(connection)?;
+                line(connection, &mut text)?;
                 if size == 0 {
                     break;
                 }
@@ -177,11 +165,109 @@ fn pieces(
     Ok(())
 }
 
-/// One line without its end.
-fn line(source: &mut BufReader<TcpStream>) -> Result<String> {
-    let mut text = String::new();
-    source.read_line(&mut text).context("cannot read an answer")?;
+impl Head {
+    fn read(source: &mut impl BufRead) -> Result<Self> {
+        let mut text = String::new();
+        let first = line(source, &mut text)?;
+        let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.with_context(|| format!("no status in `{first}`"))?;
+        let (mut length, mut chunked, mut closes) = (Some(0), false, false);
+        while let Some((name, value)) = line(source, &mut text)?.split_once(':') {
+            let (value, is) = (value.trim(), |known: &str| name.eq_ignore_ascii_case(known));
+            if is("content-length") {
+                length = Some(value.parse().context("no length")?);
+            } else if is("transfer-encoding") {
+                chunked = value.eq_ignore_ascii_case("chunked");
+            } else if is("connection") {
+                closes = value.eq_ignore_ascii_case("close");
+            }
+        }
+        Ok(Self { status, length: if chunked { None } else { length }, closes })
+    }
+}
+
+/// The next line without its end; `text` is where it is kept.
+fn line<'t>(source: &mut impl BufRead, text: &'t mut String) -> Result<&'t str> {
+    text.clear();
+    source.read_line(text).context("cannot read an answer")?;
     ensure!(text.ends_with('\n'), "the server closed the connection");
-    text.truncate(text.trim_end().len());
-    Ok(text)
+    Ok(text.trim_end())
+}
+
+/// The answer at the beginning of `bytes`, with its length in them, once all of it is there; its body goes into `body`.
+pub(super) fn whole(bytes: &[u8], body: &mut Vec<u8>) -> Result<Option<(Head, usize)>> {
+    const END: &[u8] = b"\r\n\r\n";
+    if !bytes.windows(END.len()).any(|window| window == END) {
+        return Ok(None);
+    }
+    let mut rest = bytes;
+    let head = Head::read(&mut rest)?;
+    body.clear();
+    loop {
+        let (size, end) = match head.length {
+            Some(length) => (usize::try_from(length)?, 0),
+            None => {
+                let Some(size) = rest.windows(2).position(|window| window == b"\r\n") else {
+                    return Ok(None);
+                };
+                let text = std::str::from_utf8(&rest[..size]).context("no size of a chunk")?;
+                rest = &rest[size + 2..];
+                (usize::from_str_radix(text.trim(), 16).context("no size of a chunk")?, 2)
+            }
+        };
+        let Some((part, behind)) = size.checked_add(end).and_then(|size| rest.split_at_checked(size)) else {
+            return Ok(None);
+        };
+        body.extend_from_slice(&part[..size]);
+        rest = behind;
+        if end == 0 || size == 0 {
+            return Ok(Some((head, bytes.len() - rest.len())));
+        }
+    }
+}
+
+/// Says what an answer of a bad status said.
+pub(super) fn good(status: u16, request: &[u8], body: &[u8]) -> Result<()> {
+    ensure!(
+        (200..300).contains(&status),
+        "status {status} for `{}`: {}",
+        String::from_utf8_lossy(&request[..request.len().min(300)]),
+        String::from_utf8_lossy(&body[..body.len().min(500)])
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_whole_with_its_last_byte() {
+        let plain = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+        let empty = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+        let chunked = "HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
+        let (length, none) = (Some(5), Some(0));
+        for (text, status, length, closes, expected) in [
+            (plain, 200, length, false, "hello"),
+            (empty, 204, none, true, ""),
+            (chunked, 500, None, false, "hello"),
+        ] {
+            let mut body = Vec::new();
+            for end in 0..text.len() {
+                assert_eq!(whole(&text.as_bytes()[..end], &mut body).unwrap(), None, "{}", &text[..end]);
+            }
+            let followed = format!("{text}HTTP");
+            let head = Head { status, length, closes };
+            assert_eq!(whole(followed.as_bytes(), &mut body).unwrap(), Some((head, text.len())));
+            assert_eq!(body, expected.as_bytes());
+        }
+        assert!(whole(b"HTTP/1.1 OK\r\n\r\n", &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn what_went_wrong_is_said() {
+        assert!(good(200, b"", b"").is_ok());
+        let error = good(404, b"GET / HTTP/1.1", b"nothing").unwrap_err();
+        assert_eq!(error.to_string(), "status 404 for `GET / HTTP/1.1`: nothing");
+    }
 }

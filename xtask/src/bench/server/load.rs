@@ -10,6 +10,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::bench::measure::Sample;
 use crate::bench::report::number;
+use crate::bench::server::crowd::{Crowd, Work};
 use crate::bench::server::{Client, Grpc, Server};
 
 /// Makes a connection to a server.
@@ -71,27 +72,31 @@ const ENDS: u8 = 2;
 impl Window<'_> {
     /// Puts the load on a server.
     pub(crate) fn measure(&self, server: &Server, numbers: &AtomicU64) -> Result<Taken> {
-        let (phase, barrier) = (AtomicU8::new(WARM), Barrier::new(self.clients + 1));
+        let one = (self.connect)(server);
+        let together = self.clients > 1 && matches!(one, Connection::Http(_));
+        let threads = if together { 1 } else { self.clients };
+        let (phase, barrier) = (AtomicU8::new(WARM), Barrier::new(threads + 1));
+        let own = || OfWindow { window: self, numbers, phase: &phase, latencies: Vec::new() };
         let one_client = |index| -> Result<Vec<f64>> {
-            let mut client = (self.connect)(server);
-            let mut latencies = Vec::new();
+            let (mut client, mut own) = ((self.connect)(server), own());
             barrier.wait();
-            while phase.load(Ordering::Relaxed) != ENDS {
-                let request = (self.request)(index, numbers.fetch_add(1, Ordering::Relaxed));
-                let begin = Instant::now();
-                let answer = client.send(&request)?;
-                let latency = begin.elapsed().as_secs_f64();
-                // Whatever is answered in the window counts, whenever it was sent; the rest evens out at its ends.
-                if phase.load(Ordering::Relaxed) == COUNTS {
-                    latencies.push(latency);
-                }
-                (self.check)(answer)?;
+            while let Some(request) = own.request(index) {
+                let sent = Instant::now();
+                own.answer(sent, client.send(&request)?)?;
             }
-            Ok(latencies)
+            Ok(own.latencies)
+        };
+        let crowd = |address: &str| -> Result<Vec<f64>> {
+            let (crowd, mut own) = (Crowd::connect(address, self.clients), own());
+            barrier.wait();
+            crowd?.run(&mut own)?;
+            Ok(own.latencies)
         };
         std::thread::scope(|scope| {
-            let clients: Vec<_> =
-                (0..self.clients).map(|index| scope.spawn(move || one_client(index))).collect();
+            let threads: Vec<_> = match &one {
+                Connection::Http(client) if together => vec![scope.spawn(|| crowd(client.address()))],
+                _ => (0..threads).map(|index| scope.spawn(move || one_client(index))).collect(),
+            };
             barrier.wait();
             std::thread::sleep(self.warm);
             let watch = server.tree().watch()?;
@@ -103,11 +108,34 @@ impl Window<'_> {
             let load_cpu = own_cpu()? - own;
             let (cpu, peak) = watch.end()?;
             let mut latencies = Vec::new();
-            for client in clients {
-                latencies.extend(client.join().ok().context("a client panicked")??);
+            for thread in threads {
+                latencies.extend(thread.join().ok().context("a client panicked")??);
             }
             Taken::new(seconds, latencies, (cpu, peak), load_cpu)
         })
+    }
+}
+
+/// What clients do in a window.
+struct OfWindow<'a> {
+    window: &'a Window<'a>,
+    numbers: &'a AtomicU64,
+    phase: &'a AtomicU8,
+    latencies: Vec<f64>,
+}
+
+impl Work for OfWindow<'_> {
+    fn request(&mut self, client: usize) -> Option<Vec<u8>> {
+        let ends = self.phase.load(Ordering::Relaxed) == ENDS;
+        (!ends).then(|| (self.window.request)(client, self.numbers.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn answer(&mut self, sent: Instant, body: &[u8]) -> Result<()> {
+        // Whatever is answered in the window counts, whenever it was sent; the rest evens out at its ends.
+        if self.phase.load(Ordering::Relaxed) == COUNTS {
+            self.latencies.push(sent.elapsed().as_secs_f64());
+        }
+        (self.window.check)(body)
     }
 }
 
@@ -159,7 +187,7 @@ impl Taken {
 }
 
 /// Seconds of CPU of this process so far.
-pub(super) fn own_cpu() -> Result<f64> {
+pub(crate) fn own_cpu() -> Result<f64> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).context("the kernel reports no resource usage")?;
     let of = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
     Ok(of(usage.user_time()) + of(usage.system_time()))

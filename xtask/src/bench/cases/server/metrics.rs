@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::{PEER, Turns, both, run_of};
+use super::{PEER, Turns, both, disk, run_of};
 use crate::bench::report::Row;
 use crate::bench::server::{Backend, Databases, request};
 use crate::bench::session::Session;
@@ -35,10 +35,11 @@ pub(in super::super) fn measure(session: &Session, backend: Backend) -> Result<V
             per: 1000.0,
             things: (1.0, "requests"),
         };
-        let (row, _) = turns.measure(&servers, &one_metric, &|answer| {
+        let (mut row, _) = turns.measure(&servers, &one_metric, &|answer| {
             ensure!(answer.trim_ascii() == b"{}", "an answer that is not `{{}}`");
             Ok(())
         })?;
+        row.lines.push(disk::limit(session, clients)?);
         let row = if clients > 1 { row.at_most(1.0 / 200.0, PEER) } else { row };
         rows.push(row.cpu_at_most(1.0 / 100.0, PEER));
     }

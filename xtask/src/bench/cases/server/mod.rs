@@ -17,6 +17,7 @@ use crate::process;
 
 pub(super) mod artifacts;
 pub(super) mod batch;
+mod disk;
 pub(super) mod history;
 pub(super) mod metrics;
 pub(super) mod pages;

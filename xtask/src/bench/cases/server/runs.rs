@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Lines, PEER, Turns, both};
+use super::{Lines, PEER, Turns, both, disk};
 use crate::bench::measure::Sample;
 use crate::bench::report::Row;
 use crate::bench::server::{Backend, Bulk, Client, Databases, Server, request};
@@ -33,10 +33,11 @@ pub(in super::super) fn measure(session: &Session, backend: Backend) -> Result<V
         per: 1000.0,
         things: (1.0, "runs"),
     };
-    let (row, _) = turns.measure(&servers, &empty_run, &|answer| {
+    let (mut row, _) = turns.measure(&servers, &empty_run, &|answer| {
         ensure!(answer.starts_with(b"{"), "an answer without a run");
         Ok(())
     })?;
+    row.lines.push(disk::limit(session, CLIENTS)?);
     Ok(vec![row.at_most(1.0 / 100.0, PEER), bulk(session, backend, &servers)?])
 }
 
