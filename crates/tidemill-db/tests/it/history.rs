@@ -35,10 +35,16 @@ async fn all(f: &Fixture, run: RunId, key: &str) -> Vec<HistoryPoint> {
 async fn metrics_keep_every_value(f: Fixture) {
     // Bit patterns from a linear congruential generator (Knuth's MMIX constants), and the values at the edges.
     let mut bits = 1_u64;
-    let mut values: Vec<f64> = (0..4000)
+    let mut values: Vec<f64> = (0..6000)
         .map(|i| {
             bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            if i % 2 == 0 { f64::from_bits(bits) } else { (bits >> 11) as f64 / (1_u64 << 53) as f64 }
+            let unit = (bits >> 11) as f64 / (1_u64 << 53) as f64;
+            match i % 3 {
+                0 => f64::from_bits(bits),
+                1 => unit,
+                // As large and as small as metrics are, and somewhat beyond.
+                _ => (unit - 0.5) * 10_f64.powi((bits % 37) as i32 - 18),
+            }
         })
         .collect();
     values.extend([
