@@ -65,23 +65,6 @@ pub(crate) fn pairs(conn: &Conn<'_>) -> &'static str {
     }
 }
 
-/// All rows of the table `series` known as `s` as one text: a JSON list of lists of name, step, time, value and whether that is NaN.
-/// The value is a text of digits, or null where [`EXACT_DIGITS`] does not hold.
-pub(crate) fn newest_points(conn: &Conn<'_>) -> String {
-    let (begin, digits, end) = match conn {
-        Either::Sqlite(_) => ("json_group_array(json_array(", "printf('%!.17g', s.last_value)", "))"),
-        Either::Postgres(_) => {
-            ("CAST(json_agg(json_build_array(", "CAST(s.last_value AS TEXT)", ")) AS TEXT)")
-        }
-    };
-    let value = format!("CASE WHEN {EXACT_DIGITS} THEN {digits} END");
-    format!("{begin}s.name, s.last_step, s.last_at, {value}, s.last_is_nan{end}")
-}
-
-/// Whether the digits of a value give it back. SQLite comes to 17 of them by multiplying with powers of ten in about 100 bits, so they
-/// are right as long as those are few; far from 1 they may be those of another number.
-pub(crate) const EXACT_DIGITS: &str = "(s.last_value = 0 OR abs(s.last_value) BETWEEN 1e-15 AND 1e15)";
-
 /// `sql` with `{position}` replaced by the function that finds a text in another, in characters from 1, or gives 0.
 pub(crate) fn position(conn: &Conn<'_>, sql: &str) -> String {
     sql.replace("{position}", if matches!(conn, Either::Sqlite(_)) { "instr" } else { "strpos" })

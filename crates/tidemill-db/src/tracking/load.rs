@@ -13,12 +13,12 @@ use crate::dialect::{self, Rows, Script};
 use crate::tracking::{InputDataset, KeyValue, Metric, ModelOutput, Run};
 
 /// The runs whose rows have these numbers, in this order. Numbers without a row are left out.
-pub(crate) async fn load(mut conn: Conn<'_>, ids: &[i64]) -> Result<Vec<Run>, LoadError> {
+pub(crate) async fn load(conn: Conn<'_>, ids: &[i64]) -> Result<Vec<Run>, LoadError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let wanted = Rows::new(ids.len()).padded().int("wanted", ids.iter().copied());
-    let found = Found::read(conn.reborrow(), &wanted).await?;
+    let found = Found::read(conn, &wanted).await?;
     let mut runs = HashMap::with_capacity(found.infos.len());
     for row in found.infos {
         let (id, info) = info_from_row(row)?;
@@ -33,8 +33,8 @@ pub(crate) async fn load(mut conn: Conn<'_>, ids: &[i64]) -> Result<Vec<Run>, Lo
         };
         runs.insert(id, run);
     }
-    let inexact = put_texts(found.texts, &mut runs)?;
-    put_inexact(conn, &inexact, &mut runs).await?;
+    put_pairs(found.pairs, &mut runs)?;
+    put_metrics(found.metrics, &mut runs);
     put_inputs((found.datasets, found.models), &mut runs)?;
     let mut all: Vec<Run> = ids.iter().filter_map(|id| runs.remove(id)).collect();
     for run in &mut all {
@@ -77,9 +77,8 @@ impl LoadError {
 }
 
 type Runs = HashMap<i64, Run>;
-type TextsRow = (i64, Option<String>, Option<String>, Option<String>);
-/// A metric of [`dialect::newest_points`].
-type Newest<'a> = (String, i64, i64, Option<&'a str>, i64);
+type PairsRow = (i64, Option<String>, Option<String>);
+type LastRow = (i64, String, i64, i64, Option<f64>);
 type DatasetRow = (i64, String, String, String, String, String, Option<String>, Option<String>);
 type ModelRow = (i64, String, String, i64);
 
@@ -87,39 +86,41 @@ type ModelRow = (i64, String, String, i64);
 #[derive(Default)]
 struct Found {
     infos: Vec<InfoRow>,
-    texts: Vec<TextsRow>,
+    pairs: Vec<PairsRow>,
+    metrics: Vec<LastRow>,
     datasets: Vec<DatasetRow>,
     models: Vec<ModelRow>,
 }
 
 impl Found {
-    /// Parameters, tags and metrics come as one text each for a run: a row of its own for each of them would cost far more than
-    /// what is in it.
+    /// Parameters and tags come as one text for each run: a row of its own for each of them would cost far more than
+    /// what is in it. Metrics keep theirs: SQLite writes some numbers in digits that are those of another one.
     async fn read(mut conn: Conn<'_>, wanted: &Rows<'_>) -> sqlx::Result<Self> {
         const INFO: &str = select_info!("FROM {rows} JOIN run t ON t.id = r.wanted");
-        const TEXTS: &str = "SELECT r.wanted,
+        const PAIRS: &str = "SELECT r.wanted,
                 (SELECT {pairs} FROM run_param p WHERE p.run_id = r.wanted),
-                (SELECT {pairs} FROM run_tag p WHERE p.run_id = r.wanted),
-                (SELECT {newest_points} FROM series s WHERE s.run_id = r.wanted)
+                (SELECT {pairs} FROM run_tag p WHERE p.run_id = r.wanted)
             FROM {rows} WHERE r.wanted IS NOT NULL";
+        const METRICS: &str = "SELECT s.run_id, s.name, s.last_step, s.last_at, s.last_value
+            FROM {rows} JOIN series s ON s.run_id = r.wanted";
         const DATASETS: &str =
             "SELECT i.run_id, i.tags, d.name, d.digest, d.source_type, d.source, d.schema, d.profile
             FROM {rows} JOIN run_input i ON i.run_id = r.wanted JOIN input_dataset d ON d.id = i.dataset_id";
         const MODELS: &str = "SELECT m.run_id, m.direction, m.model_uuid, m.step
             FROM {rows} JOIN run_model m ON m.run_id = r.wanted";
-        let texts = TEXTS.replace("{pairs}", dialect::pairs(&conn));
-        let texts = texts.replace("{newest_points}", &dialect::newest_points(&conn));
+        let pairs = PAIRS.replace("{pairs}", dialect::pairs(&conn));
         let mut found = Self::default();
         if let Either::Sqlite(c) = conn.reborrow()
             && wanted.statements() == 1
         {
-            let script = Script::default().over(INFO, wanted).over(&texts, wanted);
+            let script = Script::default().over(INFO, wanted).over(&pairs, wanted).over(METRICS, wanted);
             let script = script.over(DATASETS, wanted).over(MODELS, wanted);
             script.each(c, |number, row| found.take(number, row)).await?;
             return Ok(found);
         }
         found.infos = dialect::read_rows(conn.reborrow(), INFO, wanted).await?;
-        found.texts = dialect::read_rows(conn.reborrow(), &texts, wanted).await?;
+        found.pairs = dialect::read_rows(conn.reborrow(), &pairs, wanted).await?;
+        found.metrics = dialect::read_rows(conn.reborrow(), METRICS, wanted).await?;
         found.datasets = dialect::read_rows(conn.reborrow(), DATASETS, wanted).await?;
         found.models = dialect::read_rows(conn, MODELS, wanted).await?;
         Ok(found)
@@ -129,64 +130,39 @@ impl Found {
     fn take(&mut self, number: usize, row: &SqliteRow) -> sqlx::Result<()> {
         match number {
             0 => self.infos.push(FromRow::from_row(row)?),
-            1 => self.texts.push(FromRow::from_row(row)?),
-            2 => self.datasets.push(FromRow::from_row(row)?),
+            1 => self.pairs.push(FromRow::from_row(row)?),
+            2 => self.metrics.push(FromRow::from_row(row)?),
+            3 => self.datasets.push(FromRow::from_row(row)?),
             _ => self.models.push(FromRow::from_row(row)?),
         }
         Ok(())
     }
 }
 
-/// Gives the rows of those runs that have a metric whose value is still to be read.
-fn put_texts(found: Vec<TextsRow>, runs: &mut Runs) -> Result<Vec<i64>, Error> {
-    let mut inexact = Vec::new();
-    for (id, params, tags, metrics) in found {
+fn put_pairs(found: Vec<PairsRow>, runs: &mut Runs) -> Result<(), Error> {
+    for (id, params, tags) in found {
         let Some(run) = runs.get_mut(&id) else { continue };
         run.params = pairs_from_text("run_param", "value", params.as_deref().unwrap_or("[]"))?;
         run.tags = pairs_from_text("run_tag", "value", tags.as_deref().unwrap_or("[]"))?;
-        let text = metrics.as_deref().unwrap_or("[]");
-        let bad = || Error::value("series", "last_value", text, "a list of metrics as JSON");
-        let newest: Vec<Newest<'_>> = serde_json::from_str(text).map_err(|_| bad())?;
-        for (key, step, at, digits, is_nan) in newest {
-            let value = digits.map_or(Ok(f64::NAN), str::parse).map_err(|_| bad())?;
-            if digits.is_none() && is_nan == 0 && inexact.last() != Some(&id) {
-                inexact.push(id);
-            }
-            run.metrics.push(Metric {
-                key,
-                value,
-                at: Timestamp::from_millis(at),
-                step,
-                dataset_name: None,
-                dataset_digest: None,
-                model_id: None,
-                run_id: None,
-            });
-        }
-    }
-    Ok(inexact)
-}
-
-/// Values whose digits would not give them back, as numbers.
-async fn put_inexact(conn: Conn<'_>, ids: &[i64], runs: &mut Runs) -> Result<(), LoadError> {
-    const SQL: &str = "SELECT s.run_id, s.name, s.last_value FROM {rows} JOIN series s ON s.run_id = r.wanted
-        WHERE s.last_is_nan = 0 AND NOT {exact_digits}";
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let sql = SQL.replace("{exact_digits}", dialect::EXACT_DIGITS);
-    let rows = Rows::new(ids.len()).padded().int("wanted", ids.iter().copied());
-    let found: Vec<(i64, String, f64)> = dialect::read_rows(conn, &sql, &rows).await?;
-    let mut values: HashMap<i64, HashMap<String, f64>> = HashMap::new();
-    for (id, key, value) in found {
-        values.entry(id).or_default().insert(key, value);
-    }
-    for (id, values) in values {
-        for metric in runs.get_mut(&id).into_iter().flat_map(|run| &mut run.metrics) {
-            metric.value = values.get(&metric.key).copied().unwrap_or(metric.value);
-        }
     }
     Ok(())
+}
+
+/// A value that is NaN is stored as NULL.
+fn put_metrics(found: Vec<LastRow>, runs: &mut Runs) {
+    for (id, key, step, at, value) in found {
+        let Some(run) = runs.get_mut(&id) else { continue };
+        run.metrics.push(Metric {
+            key,
+            value: value.unwrap_or(f64::NAN),
+            at: Timestamp::from_millis(at),
+            step,
+            dataset_name: None,
+            dataset_digest: None,
+            model_id: None,
+            run_id: None,
+        });
+    }
 }
 
 fn put_inputs((datasets, models): (Vec<DatasetRow>, Vec<ModelRow>), runs: &mut Runs) -> Result<(), Error> {
