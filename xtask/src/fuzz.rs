@@ -4,7 +4,6 @@
 //! does. The same entry points run on mutated seeds in this crate's tests, without cargo-fuzz.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -38,7 +37,7 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     fs_err::copy(root.join("Cargo.lock"), root.join("fuzz/Cargo.lock"))?;
     let corpus = root.join("fuzz/corpus").join(target);
     fs_err::create_dir_all(&corpus)?;
-    let mut command = Command::new(process::cargo());
+    let mut command = process::cargo();
     command.current_dir(root).args(["fuzz", "run", target]).arg(&corpus);
     let seeds = root.join("fuzz/seeds").join(target);
     if seeds.is_dir() {

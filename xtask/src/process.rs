@@ -2,7 +2,7 @@
 //!
 //! Progress goes to stderr and results to stdout, as everywhere in Tidemill. Nothing here interprets output.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -38,9 +38,19 @@ pub fn shown(command: &Command) -> String {
     text
 }
 
-/// The cargo that runs us, or the one on `PATH`.
-pub fn cargo() -> OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+/// The cargo that runs us, or the one on `PATH`, without what it told us of our own package. Build scripts that look at that (the one of
+/// `ring`) would run again after each change between `cargo xtask` and a cargo from a shell, and whatever needs them, which is most
+/// of the workspace, would be compiled again.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    std::env::vars_os().filter(|(name, _)| is_of_our_package(name)).for_each(|(name, _)| {
+        cargo.env_remove(name);
+    });
+    cargo
+}
+
+fn is_of_our_package(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of| name.starts_with(of)))
 }
 
 /// Runs `command` with its output passed through, and fails when it does.
@@ -110,6 +120,18 @@ mod tests {
         {
             assert_eq!(duration(Duration::from_millis(millis)), expected);
         }
+    }
+
+    #[test]
+    fn cargo_is_not_told_of_our_package() {
+        for (name, expected) in
+            [("CARGO_PKG_NAME", true), ("CARGO_MANIFEST_DIR", true), ("CARGO_HOME", false)]
+        {
+            assert_eq!(is_of_our_package(OsStr::new(name)), expected, "{name}");
+        }
+        let cargo = cargo();
+        let removed = cargo.get_envs().filter(|(_, value)| value.is_none()).count();
+        assert_eq!(removed, std::env::vars_os().filter(|(name, _)| is_of_our_package(name)).count());
     }
 
     #[test]

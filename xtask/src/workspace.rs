@@ -228,7 +228,7 @@ fn built(root: &Path, arguments: &[&str], name: &str) -> Result<PathBuf> {
 
 /// A command of cargo in a workspace, ours or that of a test.
 pub fn cargo(root: &Path, arguments: &[&str]) -> Command {
-    let mut cargo = Command::new(process::cargo());
+    let mut cargo = process::cargo();
     cargo.current_dir(root).args(arguments);
     cargo
 }

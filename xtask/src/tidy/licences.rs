@@ -4,7 +4,6 @@
 //! checked.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -49,7 +48,7 @@ struct MetadataPackage {
 
 /// Finds packages of the whole dependency tree, on every platform, whose licence is not on the list.
 pub fn check(root: &Path) -> Result<Vec<Finding>> {
-    let mut command = Command::new(process::cargo());
+    let mut command = process::cargo();
     command.current_dir(root).args(["metadata", "--format-version", "1", "--all-features", "--locked"]);
     let text = process::output(&mut command)?;
     let metadata: Metadata =

@@ -2,8 +2,6 @@
 //!
 //! The streams are played by `crates/tidemill-deliver/examples/judge_errors.rs`; here its figures become tables and bars.
 
-use std::process::Command;
-
 use anyhow::{Context as _, Result};
 
 use self::rows::{Speed, Tables};
@@ -19,7 +17,7 @@ const MOST_RATIO: f64 = 1.5;
 
 /// Measures the three tables.
 pub(super) fn measure(session: &Session) -> Result<Vec<Row>> {
-    let mut command = Command::new(process::cargo());
+    let mut command = process::cargo();
     command.current_dir(&session.root).args(["run", "--quiet", "--package", "tidemill-deliver"]);
     if !session.smoke {
         command.arg("--release");
