@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::process;
+use crate::{process, workspace};
 
 /// Options of `cargo xtask fuzz`.
 #[derive(Debug, Args)]
@@ -37,8 +37,8 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     fs_err::copy(root.join("Cargo.lock"), root.join("fuzz/Cargo.lock"))?;
     let corpus = root.join("fuzz/corpus").join(target);
     fs_err::create_dir_all(&corpus)?;
-    let mut command = process::cargo();
-    command.current_dir(root).args(["fuzz", "run", target]).arg(&corpus);
+    let mut command = workspace::cargo(root, &["fuzz", "run", target]);
+    command.arg(&corpus);
     let seeds = root.join("fuzz/seeds").join(target);
     if seeds.is_dir() {
         command.arg(&seeds);

@@ -8,8 +8,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use crate::process;
 use crate::tidy::Finding;
+use crate::{process, workspace};
 
 /// SPDX identifiers we accept. All are permissive; MPL-2.0 binds only changes to its own files.
 const ALLOWED: [&str; 16] = [
@@ -48,9 +48,8 @@ struct MetadataPackage {
 
 /// Finds packages of the whole dependency tree, on every platform, whose licence is not on the list.
 pub fn check(root: &Path) -> Result<Vec<Finding>> {
-    let mut command = process::cargo();
-    command.current_dir(root).args(["metadata", "--format-version", "1", "--all-features", "--locked"]);
-    let text = process::output(&mut command)?;
+    let metadata = ["metadata", "--format-version", "1", "--all-features", "--locked"];
+    let text = process::output(&mut workspace::cargo(root, &metadata))?;
     let metadata: Metadata =
         serde_json::from_str(&text).context("cannot read the output of `cargo metadata`")?;
     Ok(metadata.packages.iter().filter_map(judge).collect())

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use self::rows::{Speed, Tables};
 use crate::bench::report::{Row, Table, number};
 use crate::bench::session::Session;
-use crate::process;
+use crate::{process, workspace};
 
 #[path = "../../../../crates/tidemill-deliver/examples/judge_errors/rows.rs"]
 mod rows;
@@ -17,8 +17,7 @@ const MOST_RATIO: f64 = 1.5;
 
 /// Measures the three tables.
 pub(super) fn measure(session: &Session) -> Result<Vec<Row>> {
-    let mut command = process::cargo();
-    command.current_dir(&session.root).args(["run", "--quiet", "--package", "tidemill-deliver"]);
+    let mut command = workspace::cargo(&session.root, &["run", "--quiet", "--package", "tidemill-deliver"]);
     if !session.smoke {
         command.arg("--release");
     }
