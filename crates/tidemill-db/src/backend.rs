@@ -8,6 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::watch;
 
+use crate::ingest::FewSettings;
 use crate::search::Lacking;
 use crate::writer::{SqliteWrite, SqliteWriter};
 use crate::{Error, Result, dialect};
@@ -37,6 +38,8 @@ pub(crate) type Pools = Either<SqlitePools, PgPool>;
 pub(crate) struct SqlitePools {
     pub(crate) write: SqliteWriter,
     pub(crate) read: SqlitePool,
+    /// For the connection that writes a few points, one at a time with `write`.
+    pub(crate) few: FewSettings,
 }
 
 /// A borrowed connection, in a transaction or not.

@@ -16,6 +16,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tidemill_core::Clock;
 
 use crate::backend::{Context, Either, Pools, SqlitePools, Transact};
+use crate::ingest::FewSettings;
 use crate::migrate::{self, VERSION};
 use crate::writer::SqliteWriter;
 use crate::{Error, Options, Result};
@@ -147,12 +148,14 @@ const ROW_BUFFER: usize = 2048;
 
 /// Pages of the write-ahead log after which they are brought into the file, 16 MB. The pages that indexes grow at are written again with
 /// each commit: the more commits share a checkpoint, the fewer of them go to the file, and the fewer syncs there are.
-const CHECKPOINT: &str = "4096";
+const CHECKPOINT: u32 = 4096;
+/// To so many bytes the file of the write-ahead log is cut then.
+const LOG_BYTES: u64 = 64 << 20;
 /// What the connection that writes may keep of the file, in KiB: new values of an index belong all over it.
-const WRITER_CACHE: &str = "-8192";
+const WRITER_CACHE: u32 = 8192;
 /// What each connection that reads may keep of the file, in KiB: a page of runs is some thousand lookups, which are all over it, too, and
 /// whoever turns pages comes back to the same ones.
-const READER_CACHE: &str = "-8192";
+const READER_CACHE: u32 = 8192;
 
 fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
     let connect = SqliteConnectOptions::new()
@@ -164,8 +167,10 @@ fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
         .busy_timeout(options.busy_timeout)
         .statement_cache_capacity(256)
         .row_buffer_size(ROW_BUFFER)
-        .pragma("journal_size_limit", "67108864")
-        .pragma("wal_autocheckpoint", CHECKPOINT);
+        .pragma("journal_size_limit", LOG_BYTES.to_string())
+        .pragma("wal_autocheckpoint", CHECKPOINT.to_string());
+    // SQLite takes a number of pages, or one of KiB as a negative number.
+    let cache = |kib: u32| format!("-{kib}");
     // Waiting for a writer of this process may take as long as waiting for one of another, and then some.
     let wait = options.busy_timeout.saturating_mul(3).max(Duration::from_secs(1));
     let read = PoolOptions::new()
@@ -176,10 +181,18 @@ fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
         .max_lifetime(None);
     SqlitePools {
         write: SqliteWriter::new(
-            connect.clone().create_if_missing(true).pragma("cache_size", WRITER_CACHE),
+            connect.clone().create_if_missing(true).pragma("cache_size", cache(WRITER_CACHE)),
             wait,
         ),
-        read: read.connect_lazy_with(connect.pragma("query_only", "ON").pragma("cache_size", READER_CACHE)),
+        read: read
+            .connect_lazy_with(connect.pragma("query_only", "ON").pragma("cache_size", cache(READER_CACHE))),
+        few: FewSettings {
+            path: path.to_owned(),
+            busy_timeout: options.busy_timeout,
+            checkpoint: CHECKPOINT,
+            log_bytes: LOG_BYTES,
+            cache_kib: WRITER_CACHE,
+        },
     }
 }
 

@@ -1,4 +1,5 @@
-//! The one connection of a process that writes to a SQLite file, for one transaction at a time.
+//! The one connection of a process that writes to a SQLite file, for one transaction at a time, and the right to write, which others
+//! take where they have a connection of their own.
 //!
 //! A pool of one would do the same, but it asks the connection's thread after each use whether it is still there, and the
 //! way to that thread and back costs as much as a statement.
@@ -29,14 +30,20 @@ impl SqliteWriter {
         Self { options, wait, conn: Arc::default(), closed: AtomicBool::new(false) }
     }
 
-    /// The connection, for whoever begins a transaction on it with their first statement. What was begun and is not
-    /// said to be over is rolled back.
-    pub(crate) async fn turn(&self) -> sqlx::Result<SqliteWrite> {
+    /// The right to write, for whoever has a connection of their own: until it is dropped nobody else of this process writes.
+    pub(crate) async fn wait(&self) -> sqlx::Result<SqliteTurn> {
         let locked = tokio::time::timeout(self.wait, Arc::clone(&self.conn).lock_owned()).await;
-        let mut conn = locked.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let conn = locked.map_err(|_| sqlx::Error::PoolTimedOut)?;
         if self.closed.load(Ordering::Acquire) {
             return Err(sqlx::Error::PoolClosed);
         }
+        Ok(SqliteTurn(conn))
+    }
+
+    /// The connection, for whoever begins a transaction on it with their first statement. What was begun and is not
+    /// said to be over is rolled back.
+    pub(crate) async fn turn(&self) -> sqlx::Result<SqliteWrite> {
+        let SqliteTurn(mut conn) = self.wait().await?;
         if conn.is_none() {
             *conn = Some(SqliteConnection::connect_with(&self.options).await?);
         }
@@ -87,6 +94,9 @@ impl SqliteWriter {
         }
     }
 }
+
+/// The right to write while it is somebody's.
+pub(crate) struct SqliteTurn(OwnedMutexGuard<Option<SqliteConnection>>);
 
 /// The connection while it is somebody's.
 pub(crate) struct SqliteWrite {

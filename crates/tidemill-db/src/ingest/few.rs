@@ -1,38 +1,43 @@
-//! Groups of a few points and nothing else on SQLite, which is what training loops make: two ways to the connection's
-//! thread, one that reads and one that writes and commits, where other groups take one for each statement.
+//! Groups of a few points and nothing else on SQLite, which is what training loops make: a thread writes them on a connection of
+//! its own, with one way there and one back, where other groups take a way to the thread of sqlx's connection for each statement.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::Duration;
 
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use tidemill_core::RunId;
+use tokio::sync::oneshot;
 
 use super::decide::writable;
-use super::points::{self, Point, Series, Stored};
+use super::points::{Point, direct};
 use super::work::{Answer, Work};
-use crate::Result;
-use crate::dialect::{Rows, SQLITE_WRITE, Script};
 use crate::tracking::experiments::parse_stage;
-use crate::tracking::load::LoadError;
-use crate::tracking::{Batch, Metric};
-use crate::writer::SqliteWriter;
+use crate::tracking::{Batch, Metric, Stage};
+use crate::writer::{SqliteTurn, SqliteWriter};
+use crate::{Error, Result};
 
-/// Points that such a group has at most. With more of them the run of each would be looked up too often.
+/// Points that such a group has at most: on so many others wait no longer than for a group of another kind.
 const MOST: usize = 128;
 
+/// The answers to a group, or none where it was not written.
+pub(super) type Answers = Vec<Result<Answer>>;
+
 /// A request for points of a run and nothing else.
-pub(super) struct Points<'a> {
+struct Points<'a> {
     run: RunId,
     metrics: &'a [Metric],
 }
 
-/// The requests of a group that has nothing but a few points.
-pub(super) fn only_points(group: &[Work]) -> Option<Vec<Points<'_>>> {
+/// Whether a group has nothing but a few points.
+pub(super) fn is_few(group: &[Work]) -> bool {
     let mut count = 0;
-    let points = |work| {
-        let points = points_of(work)?;
-        count += points.metrics.len();
-        (count <= MOST).then_some(points)
-    };
-    group.iter().map(points).collect()
+    group.iter().all(|work| {
+        count += points_of(work).map_or(MOST + 1, |points| points.metrics.len());
+        count <= MOST
+    })
 }
 
 fn points_of(work: &Work) -> Option<Points<'_>> {
@@ -62,51 +67,159 @@ fn points_of(work: &Work) -> Option<Points<'_>> {
     (only && plain).then_some(Points { run: *run, metrics })
 }
 
-/// Writes such a group durably; gives an answer to each request.
-pub(super) async fn write<'a>(
-    writer: &SqliteWriter,
-    requests: &[Points<'a>],
-) -> Result<Vec<Result<Answer>>, LoadError> {
-    const SQL: &str = "SELECT r.place, t.id, t.stage, s.id, s.last_step, s.last_at, s.last_value, s.ordered
-        FROM {rows} JOIN run t ON t.uuid = r.uuid LEFT JOIN series s ON s.run_id = t.id AND s.name = r.name";
-    type Row = (i64, i64, String, Option<i64>, Option<i64>, Option<i64>, Option<f64>, Option<i64>);
-    let mut keys: BTreeSet<(RunId, &'a str)> = BTreeSet::new();
-    for Points { run, metrics } in requests {
-        keys.extend(metrics.iter().map(|metric| (*run, metric.key.as_str())));
-    }
-    let keys: Vec<(RunId, &'a str)> = keys.into_iter().collect();
-    let uuids: Vec<String> = keys.iter().map(|(run, _)| run.to_string()).collect();
-    let rows = Rows::new(keys.len())
-        .padded()
-        .int("place", 0..keys.len() as i64)
-        .text("uuid", uuids.iter().map(String::as_str))
-        .text("name", keys.iter().map(|(_, name)| *name));
-    let mut tx = writer.turn().await?;
-    let read = Script::default().plain(SQLITE_WRITE).over(SQL, &rows);
-    let found: Vec<Row> = read.read(tx.conn()).await?;
+/// What the thread's connection is opened with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) path: PathBuf,
+    pub(crate) busy_timeout: Duration,
+    /// Pages of the write-ahead log after which they are brought into the file.
+    pub(crate) checkpoint: u32,
+    /// The length in bytes to which the log's file is cut then.
+    pub(crate) log_bytes: u64,
+    /// What it may keep of the file, in KiB.
+    pub(crate) cache_kib: u32,
+}
 
-    let mut runs = HashMap::new();
-    let mut stored: Stored<'a> = HashMap::new();
-    for (place, row, stage, series, step, at, value, ordered) in found {
-        let (run, name) = keys.get(place as usize).copied().ok_or(sqlx::Error::RowNotFound)?;
-        runs.insert(run, (row, parse_stage("run", &stage)?));
-        if let (Some(series), Some(step), Some(at)) = (series, step, at) {
-            stored.insert((row, name), Series::stored(series, (step, at, value), ordered == Some(1)));
+/// A group, with the right to write until it is written.
+struct Job {
+    group: Vec<Work>,
+    turn: SqliteTurn,
+    reply: oneshot::Sender<(Vec<Work>, Result<Answers, Unwritten>)>,
+}
+
+/// Why a group was not written. Nothing of it was.
+#[derive(Debug)]
+pub(super) enum Unwritten {
+    /// Others were at work for longer than one waits.
+    Locked,
+    /// Whatever it was, another way to write will say it.
+    Other,
+}
+
+impl From<rusqlite::Error> for Unwritten {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
+            _ => {
+                tracing::debug!(%error, "a group of points takes the long way");
+                Self::Other
+            }
         }
     }
+}
+
+impl From<Error> for Unwritten {
+    fn from(_: Error) -> Self {
+        Self::Other
+    }
+}
+
+/// The thread, which starts with the first group and ends when this is dropped.
+pub(super) struct FewWriter {
+    jobs: mpsc::Sender<Job>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl FewWriter {
+    pub(super) fn start(settings: Settings) -> std::io::Result<Self> {
+        let (jobs, waiting) = mpsc::channel::<Job>();
+        let (end, ended) = oneshot::channel();
+        std::thread::Builder::new().name("points".to_owned()).spawn(move || {
+            let mut conn = None;
+            for Job { group, turn, reply } in waiting {
+                let answers = write(&mut conn, &settings, &group);
+                drop(turn);
+                // Whoever stopped waiting has what was written all the same.
+                drop(reply.send((group, answers)));
+            }
+            drop((conn, end));
+        })?;
+        Ok(Self { jobs, ended })
+    }
+
+    /// Writes such a group durably; gives it back with an answer to each request.
+    pub(super) async fn write(
+        &self,
+        writer: &SqliteWriter,
+        group: Vec<Work>,
+    ) -> (Vec<Work>, Result<Answers, Unwritten>) {
+        let turn = match writer.wait().await {
+            Ok(turn) => turn,
+            Err(sqlx::Error::PoolTimedOut) => return (group, Err(Unwritten::Locked)),
+            Err(_) => return (group, Err(Unwritten::Other)),
+        };
+        let (reply, answer) = oneshot::channel();
+        match self.jobs.send(Job { group, turn, reply }) {
+            // The thread panicked, and with it the group went.
+            Ok(()) => answer.await.unwrap_or_else(|_| (Vec::new(), Err(Unwritten::Other))),
+            Err(mpsc::SendError(Job { group, .. })) => (group, Err(Unwritten::Other)),
+        }
+    }
+
+    /// Ends the thread; its connection is closed then.
+    pub(super) async fn end(self) {
+        drop(self.jobs);
+        // It says nothing, it only ends.
+        drop(self.ended.await);
+    }
+}
+
+fn write(conn: &mut Option<Connection>, settings: &Settings, group: &[Work]) -> Result<Answers, Unwritten> {
+    let mut c = match conn.take() {
+        Some(c) => c,
+        None => open(settings)?,
+    };
+    let answers = write_on(&mut c, group)?;
+    // After an error another connection is opened for the next group.
+    *conn = Some(c);
+    Ok(answers)
+}
+
+fn open(settings: &Settings) -> rusqlite::Result<Connection> {
+    let Settings { path, busy_timeout, checkpoint, log_bytes, cache_kib } = settings;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let c = Connection::open_with_flags(path, flags)?;
+    c.busy_timeout(*busy_timeout)?;
+    for (name, value) in [
+        ("synchronous", "FULL"),
+        ("foreign_keys", "ON"),
+        ("cache_size", &format!("-{cache_kib}")),
+        ("journal_size_limit", &log_bytes.to_string()),
+        ("wal_autocheckpoint", &checkpoint.to_string()),
+    ] {
+        c.pragma_update(None, name, value)?;
+    }
+    Ok(c)
+}
+
+fn write_on(c: &mut Connection, group: &[Work]) -> Result<Answers, Unwritten> {
+    let tx = c.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut runs = HashMap::new();
     let mut points = Vec::new();
-    let mut answers = Vec::with_capacity(requests.len());
-    for Points { run, metrics } in requests {
-        let known = runs.get(run);
-        let answer = writable(*run, known.map(|(_, stage)| *stage));
+    let mut answers = Vec::with_capacity(group.len());
+    for Points { run, metrics } in group.iter().filter_map(points_of) {
+        let known = match runs.entry(run) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => *unknown.insert(read_run(&tx, run)?),
+        };
+        let answer = writable(run, known.map(|(_, stage)| stage));
         if let (Ok(()), Some((row, _))) = (&answer, known) {
-            points.extend(metrics.iter().map(|metric| Point::of(*row, metric)));
+            points.extend(metrics.iter().map(|metric| Point::of(row, metric)));
         }
         answers.push(answer.map(|()| Answer::Done));
     }
     if !points.is_empty() {
-        points::put_few(tx.conn(), points, &stored).await?;
-        tx.is_over();
+        let stored = direct::read(&tx, &points)?;
+        direct::put(&tx, points, &stored)?;
+        tx.commit()?;
     }
     Ok(answers)
+}
+
+/// The row of a run and its stage, where it is there.
+fn read_run(c: &Connection, run: RunId) -> Result<Option<(i64, Stage)>, Unwritten> {
+    match direct::run(c, &run.to_string())? {
+        Some((row, stage)) => Ok(Some((row, parse_stage("run", &stage)?))),
+        None => Ok(None),
+    }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decide::{Plan, decide};
-use super::few;
+use super::few::{self, Answers, FewWriter, Unwritten};
 use super::state::State;
-use super::work::{Answer, Work};
+use super::work::Work;
 use super::write;
 use crate::backend::{Context, Either, Pools, SqlitePools, Transact};
 use crate::events::Head;
@@ -19,30 +19,44 @@ const ATTEMPTS: u32 = 10;
 pub(super) struct GroupWriter {
     pools: Arc<Pools>,
     ctx: Arc<Context>,
+    /// Started for the first group that it takes.
+    few: Option<FewWriter>,
 }
-
-/// One for each request of a group: its answer, or why it was refused.
-type Answers = Vec<Result<Answer>>;
 
 impl GroupWriter {
     pub(super) fn new(pools: Arc<Pools>, ctx: Arc<Context>) -> Self {
-        Self { pools, ctx }
+        Self { pools, ctx, few: None }
     }
 
-    /// Writes a group durably.
-    pub(super) async fn commit(&self, group: &[Work]) -> Answers {
+    /// Nothing more comes.
+    pub(super) async fn end(self) {
+        if let Some(few) = self.few {
+            few.end().await;
+        }
+    }
+
+    /// Writes a group durably: an answer for each of its requests, or why it was refused.
+    pub(super) async fn commit(&mut self, mut group: Vec<Work>) -> Answers {
         if let Either::Sqlite(pools) = self.pools.as_ref()
-            && let Some(requests) = few::only_points(group)
+            && few::is_few(&group)
+            && let Some(few) = started(&mut self.few, &pools.few)
         {
-            match few::write(&pools.write, &requests).await {
+            let (back, written) = few.write(&pools.write, group).await;
+            group = back;
+            match written {
                 Ok(answers) => return answers,
-                Err(LoadError::Driver(error)) if dialect::is_locked(&error) => {
-                    return all_fail(group, self.ctx.fail("begin writing")(error));
+                Err(Unwritten::Locked) => {
+                    let (place, waited) = (self.ctx.place.clone(), self.ctx.busy_timeout);
+                    return all_fail(&group, Error::Locked { place, waited });
                 }
-                // Nothing of it was written. As any other group it is told why, or each of its requests is.
-                Err(_) => {}
+                // As any other group it is told why, or each of its requests is.
+                Err(Unwritten::Other) => {}
             }
         }
+        self.commit_any(&group).await
+    }
+
+    async fn commit_any(&self, group: &[Work]) -> Answers {
         match self.write(group).await {
             Ok(answers) => answers,
             Err(Failure::Rows(error)) if group.len() == 1 => vec![Err(error)],
@@ -128,6 +142,17 @@ impl GroupWriter {
         tx.commit().await.map_err(Failure::Other)?;
         Ok(answers)
     }
+}
+
+/// The thread for a few points, started where it was not; none where the system has no thread.
+fn started<'w>(few: &'w mut Option<FewWriter>, settings: &few::Settings) -> Option<&'w FewWriter> {
+    if few.is_none() {
+        match FewWriter::start(settings.clone()) {
+            Ok(writer) => *few = Some(writer),
+            Err(error) => tracing::debug!(%error, "no thread for a few points"),
+        }
+    }
+    few.as_ref()
 }
 
 fn all_fail(group: &[Work], error: Error) -> Answers {

@@ -10,7 +10,7 @@
 //! * `state`: what is known of the runs, read in one statement per table.
 //! * `decide`: a request against the state: a refusal, or rows for the plan. Pure.
 //! * `write`, `points`, `inputs`: the plan's rows as statements.
-//! * `few`: the short way of groups that hold a few points and nothing else.
+//! * `few`: the short way of groups that hold a few points and nothing else, and `points::direct`, their statements.
 
 mod decide;
 mod few;
@@ -25,6 +25,7 @@ mod write;
 
 use tidemill_core::{NewEvent, RunId};
 
+pub(crate) use self::few::Settings as FewSettings;
 pub use self::load::IngestLoad;
 pub use self::queue::Ingest;
 pub(crate) use self::queue::Queue;

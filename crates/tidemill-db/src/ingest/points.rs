@@ -1,14 +1,15 @@
 //! The points of a plan: the series that they belong to, their newest points, then the points themselves.
 
+pub(super) mod direct;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use sqlx::SqliteConnection;
 use tidemill_core::{RunId, Timestamp};
 
 use super::decide::Plan;
 use super::state::State;
-use crate::backend::{Conn, Either};
-use crate::dialect::{self, Rows, Script};
+use crate::backend::Conn;
+use crate::dialect::{self, Rows};
 use crate::tracking::Metric;
 use crate::tracking::point::{decode, encode, rank};
 
@@ -84,23 +85,6 @@ pub(super) async fn put(mut conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> s
     dialect::write_rows(conn, INSERT, &point_rows(&groups, &series, ids)?).await.map(drop)
 }
 
-/// Writes points once each and commits. Of their series those that are there are `stored`.
-pub(super) async fn put_few<'a>(
-    c: &mut SqliteConnection,
-    mut points: Vec<Point<'a>>,
-    stored: &Stored<'a>,
-) -> sqlx::Result<()> {
-    let groups = grouped(&mut points);
-    let series = settle(Either::Sqlite(&mut *c), &groups, stored).await?;
-    let ids = insert_series(Either::Sqlite(&mut *c), &groups, &series).await?;
-    let (changed, points) = (changed_rows(&series), point_rows(&groups, &series, ids)?);
-    let mut script = Script::default();
-    if let Some(changed) = &changed {
-        script = script.over(UPDATE, changed);
-    }
-    script.over(INSERT, &points).plain("COMMIT").write(c).await.map(drop)
-}
-
 /// The points of each series, sorted and once each.
 fn grouped<'p, 'a>(points: &'p mut Vec<Point<'a>>) -> Vec<&'p [Point<'a>]> {
     points.sort_unstable();
@@ -110,20 +94,33 @@ fn grouped<'p, 'a>(points: &'p mut Vec<Point<'a>>) -> Vec<&'p [Point<'a>]> {
 
 /// The series of the groups with their points added.
 async fn settle<'a>(
-    conn: Conn<'_>,
+    mut conn: Conn<'_>,
     groups: &[&[Point<'a>]],
     stored: &Stored<'a>,
 ) -> sqlx::Result<Vec<Series>> {
-    let fitting = read_fitting(conn, groups, stored).await?;
+    let mut fitting = Fitting::new(groups, stored);
+    while let Some(spans) = fitting.ask() {
+        let found = read_fits(conn.reborrow(), &spans).await?;
+        fitting.hear(&found);
+    }
+    Ok(all_grown(groups, stored, &fitting.found()))
+}
+
+/// The series of the groups with their points added, of which these are in order though they come late.
+fn all_grown<'a>(
+    groups: &[&[Point<'a>]],
+    stored: &Stored<'a>,
+    fitting: &HashSet<(i64, &'a str)>,
+) -> Vec<Series> {
     let series = groups.iter().map(|group| {
         let key = (group[0].run, group[0].key);
         grown(stored.get(&key), group, fitting.contains(&key))
     });
-    Ok(series.collect())
+    series.collect()
 }
 
 /// The series with the sorted points of a group added. `fits` says that the points, which do not follow the newest
-/// one, are in order with those around them: see [`read_fitting`].
+/// one, are in order with those around them: see [`Fitting`].
 fn grown(stored: Option<&Series>, group: &[Point<'_>], fits: bool) -> Series {
     let last = group[group.len() - 1].place;
     let Some(before) = stored else {
@@ -153,38 +150,63 @@ fn follows(before: &Series, group: &[Point<'_>]) -> bool {
 /// The groups that come late, as those of several clients that write one history do, and are in their place all the
 /// same: the points around them are not younger before and not older behind. Their series stays ordered by step and by
 /// time, and its history is read without a sort.
-async fn read_fitting<'a>(
-    mut conn: Conn<'_>,
-    groups: &[&[Point<'a>]],
-    stored: &Stored<'a>,
-) -> sqlx::Result<HashSet<(i64, &'a str)>> {
-    let late: Vec<(i64, &[Point<'a>])> = groups
-        .iter()
-        .filter_map(|group| {
-            let before = stored.get(&(group[0].run, group[0].key))?;
-            let is_late = before.ordered && !follows(before, group) && is_ordered(group);
-            Some((before.id.filter(|_| is_late)?, *group))
-        })
-        .collect();
-    // Where several requests came together, points of the series may stand between theirs: then each stretch of them is
-    // looked at alone, and of a stretch that is mixed with the series each point.
-    let mut open: Vec<(usize, &[Point<'a>])> = late.iter().map(|(_, group)| *group).enumerate().collect();
-    let mut fits = vec![true; late.len()];
-    let cuts: [Cut; 3] = [|points| vec![points], stretches, |points| points.chunks(1).collect()];
-    for cut in cuts {
-        open =
-            open.into_iter().flat_map(|(i, points)| cut(points).into_iter().map(move |p| (i, p))).collect();
-        open.retain(|(i, _)| fits[*i]);
-        let spans: Vec<Span> = open.iter().map(|(i, points)| Span::new(late[*i].0, points)).collect();
-        let found = read_fits(conn.reborrow(), &spans).await?;
-        for ((i, _), fit) in open.iter().zip(&found) {
-            fits[*i] &= !matches!(fit, Fit::No);
+///
+/// Asks about spans of points until it knows; whoever has the database answers.
+struct Fitting<'g, 'a> {
+    /// Series and points of the groups.
+    late: Vec<(i64, &'g [Point<'a>])>,
+    fits: Vec<bool>,
+    /// Places in `late`, with points of those that are not decided.
+    open: Vec<(usize, &'g [Point<'a>])>,
+    /// Where several requests came together, points of the series may stand between theirs: then each stretch of them is
+    /// looked at alone, and of a stretch that is mixed with the series each point.
+    cuts: std::array::IntoIter<Cut, 3>,
+}
+
+impl<'g, 'a> Fitting<'g, 'a> {
+    fn new(groups: &[&'g [Point<'a>]], stored: &Stored<'a>) -> Self {
+        let late: Vec<(i64, &'g [Point<'a>])> = groups
+            .iter()
+            .filter_map(|group| {
+                let before = stored.get(&(group[0].run, group[0].key))?;
+                let is_late = before.ordered && !follows(before, group) && is_ordered(group);
+                Some((before.id.filter(|_| is_late)?, *group))
+            })
+            .collect();
+        let cuts: [Cut; 3] = [|points| vec![points], stretches, |points| points.chunks(1).collect()];
+        Self {
+            open: late.iter().map(|(_, group)| *group).enumerate().collect(),
+            fits: vec![true; late.len()],
+            late,
+            cuts: cuts.into_iter(),
         }
-        let mut found = found.into_iter();
-        open.retain(|_| matches!(found.next(), Some(Fit::Parted)));
     }
-    let fitting = late.iter().zip(fits).filter(|(_, fits)| *fits);
-    Ok(fitting.map(|((_, group), _)| (group[0].run, group[0].key)).collect())
+
+    /// What is to be looked at next; none where all is known.
+    fn ask(&mut self) -> Option<Vec<Span>> {
+        let cut = self.cuts.next()?;
+        let (open, fits) = (std::mem::take(&mut self.open), &self.fits);
+        let undecided = open.into_iter().filter(|(i, _)| fits[*i]);
+        self.open =
+            undecided.flat_map(|(i, points)| cut(points).into_iter().map(move |part| (i, part))).collect();
+        let spans = self.open.iter().map(|(i, points)| Span::new(self.late[*i].0, points));
+        (!self.open.is_empty()).then(|| spans.collect())
+    }
+
+    /// What was found for each of the spans.
+    fn hear(&mut self, found: &[Fit]) {
+        for ((i, _), fit) in self.open.iter().zip(found) {
+            self.fits[*i] &= !matches!(fit, Fit::No);
+        }
+        let mut found = found.iter();
+        self.open.retain(|_| matches!(found.next(), Some(Fit::Parted)));
+    }
+
+    /// Run and key of those that fit.
+    fn found(self) -> HashSet<(i64, &'a str)> {
+        let fitting = self.late.iter().zip(self.fits).filter(|(_, fits)| *fits);
+        fitting.map(|((_, group), _)| (group[0].run, group[0].key)).collect()
+    }
 }
 
 type Cut = for<'p, 'a> fn(&'p [Point<'a>]) -> Vec<&'p [Point<'a>]>;
@@ -210,11 +232,25 @@ impl Span {
 }
 
 /// Whether points have their place among those of their series.
+#[derive(Clone, Copy)]
 enum Fit {
     Yes,
     No,
     /// Some of the series stand between the first and the last of them.
     Parted,
+}
+
+impl Fit {
+    /// By the times of the points before and behind a span, and whether there are some in it.
+    fn of(span: &Span, before: Option<i64>, behind: Option<i64>, between: bool) -> Self {
+        if before.is_some_and(|at| at > span.first.at) || behind.is_some_and(|at| at < span.last.at) {
+            Self::No
+        } else if between {
+            Self::Parted
+        } else {
+            Self::Yes
+        }
+    }
 }
 
 /// For each of the spans.
@@ -244,15 +280,7 @@ async fn read_fits(conn: Conn<'_>, spans: &[Span]) -> sqlx::Result<Vec<Fit>> {
     for (place, before, behind, between) in found {
         let place = usize::try_from(place).ok().filter(|place| *place < spans.len());
         let place = place.ok_or(sqlx::Error::RowNotFound)?;
-        let span = &spans[place];
-        fits[place] =
-            if before.is_some_and(|at| at > span.first.at) || behind.is_some_and(|at| at < span.last.at) {
-                Fit::No
-            } else if between == 0 {
-                Fit::Yes
-            } else {
-                Fit::Parted
-            };
+        fits[place] = Fit::of(&spans[place], before, behind, between == 1);
     }
     Ok(fits)
 }

@@ -120,7 +120,7 @@ struct Request {
     room: OwnedSemaphorePermit,
 }
 
-async fn run(writer: GroupWriter, mut receiver: mpsc::Receiver<Request>, counts: Arc<Counts>) {
+async fn run(mut writer: GroupWriter, mut receiver: mpsc::Receiver<Request>, counts: Arc<Counts>) {
     let mut last = 0;
     while let Some(group) = next_group(&mut receiver, last).await {
         last = group.len();
@@ -130,16 +130,17 @@ async fn run(writer: GroupWriter, mut receiver: mpsc::Receiver<Request>, counts:
             work.push(request.work);
             replies.push((request.reply, request.room));
         }
-        let answers = writer.commit(&work).await;
+        let requests = work.len() as u64;
+        // It frees the group before anybody is told, or callers would fill the queue while this still takes memory.
+        let answers = writer.commit(work).await;
         counts.groups.fetch_add(1, Ordering::Relaxed);
-        counts.requests.fetch_add(work.len() as u64, Ordering::Relaxed);
-        // Freed before anybody is told, or callers would fill the queue while this still takes memory.
-        drop(work);
+        counts.requests.fetch_add(requests, Ordering::Relaxed);
         for ((reply, room), answer) in replies.into_iter().zip(answers) {
             drop(room);
             drop(reply.send(answer));
         }
     }
+    writer.end().await;
 }
 
 /// Takes all that waits, up to a limit. If less waits than the last group had, it waits up to a millisecond for

@@ -430,3 +430,23 @@ async fn closing_writes_what_waits(f: Fixture) {
     assert!(matches!(handle.log_head().await.err(), Some(Error::Closed { .. })));
     assert_eq!(open(&f.url).await.log_head().await.unwrap().size, acknowledged as u64);
 }
+
+/// Points have a connection of their own on SQLite. Closing closes that one, too: the last one takes the write-ahead log with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_leaves_one_file_after_points() {
+    let f = Fixture::sqlite().await;
+    experiment(&f.db, 1).await;
+    tracked(&f.db, run_id(1), 1).await;
+    for i in 0..3 {
+        f.db.ingest().log(run_id(1), metrics(vec![metric("m", i, i, 1.0)])).await.unwrap();
+    }
+    let files = || {
+        let folder = std::path::Path::new(&f.url).parent().unwrap();
+        fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>()
+    };
+    assert!(files().len() > 1, "{:?}", files());
+    f.db.clone().close().await.unwrap();
+    assert_eq!(files().len(), 1, "{:?}", files());
+    let points = open(&f.url).await.metric_history(run_id(1), "m", None, usize::MAX).await.unwrap();
+    assert_eq!(points.len(), 3);
+}

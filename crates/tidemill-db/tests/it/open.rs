@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidemill_core::{Hint as _, Quiet, SystemClock};
 use tidemill_db::{Db, Error, Options};
 
-use crate::fixture::{Fixture, on_both, open, pushed, sqlite};
+use crate::fixture::{Fixture, metric, metrics, on_both, open, pushed, run_id, sqlite};
 
 on_both!(reopened, a_newer_database_is_refused, a_changed_migration_is_refused, opened_by_many_at_once);
 
@@ -200,6 +200,9 @@ async fn another_process_that_keeps_the_lock() {
     assert!(matches!(error, Error::Locked { .. }), "{error:?}");
     assert!(error.to_string().contains("0.3 s") && error.hint().is_some(), "{error}");
     let error = db.ingest().events(vec![pushed("x", 1)]).await.unwrap_err();
+    assert!(matches!(&error, Error::Group(error) if matches!(**error, Error::Locked { .. })), "{error:?}");
+    // Points have a connection of their own.
+    let error = db.ingest().log(run_id(1), metrics(vec![metric("m", 1, 1, 0.5)])).await.unwrap_err();
     assert!(matches!(&error, Error::Group(error) if matches!(**error, Error::Locked { .. })), "{error:?}");
     // Reading goes on, and so does writing when the other one is done.
     assert_eq!(db.log_head().await.unwrap().size, 0);

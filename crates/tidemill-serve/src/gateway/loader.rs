@@ -31,8 +31,12 @@ pub async fn on_own_thread<T: Send + 'static>(
     let (done, result) = tokio::sync::oneshot::channel();
     // Nobody waits any more where a load was cut off.
     let run = move || drop(done.send(work()));
-    std::thread::Builder::new().name("load".to_owned()).spawn(run)?;
-    Ok(result.await.ok())
+    let thread = std::thread::Builder::new().name("load".to_owned()).spawn(run)?;
+    let result = result.await.ok();
+    // All that is left to it is to end, which takes some microseconds. Before that its memory is not the next one's, and what follows is most
+    // often the next step of the same load: reading a model, then preparing it.
+    drop(thread.join());
+    Ok(result)
 }
 
 /// Something that can run the models in folders that MLflow's `log_model` wrote: Python workers.

@@ -48,7 +48,7 @@ impl<T: Real> Draft<T> {
     ///
     /// Fails where a node is reached twice: then the ways form no tree.
     pub(super) fn build(&self) -> Outcome<Forest<T>> {
-        let mut forest = Forest::new();
+        let mut forest = Forest::with_room(self.nodes.len());
         let mut seen = vec![false; self.nodes.len()];
         // Where a node's number goes once it is known.
         let mut stack: Vec<(usize, Vec<(u32, bool)>)> = Vec::new();

@@ -50,11 +50,12 @@ pub(crate) struct Forest<T> {
 }
 
 impl<T: Real> Forest<T> {
-    pub(super) fn new() -> Self {
+    /// A forest without trees, with room for so many nodes.
+    pub(super) fn with_room(nodes: usize) -> Self {
         Self {
-            nodes: Vec::new(),
+            nodes: Vec::with_capacity(nodes),
             roots: Vec::new(),
-            ranges: Vec::new(),
+            ranges: Vec::with_capacity(nodes),
             weights: Vec::new(),
             only: None,
             width: 1,
