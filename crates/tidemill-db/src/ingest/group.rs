@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::decide::{Plan, decide};
 use super::few::{self, Answers, FewWriter, Unwritten};
+use super::growth::{self, Growth};
 use super::state::State;
-use super::work::Work;
+use super::work::{Answer, Work};
 use super::write;
 use crate::backend::{Context, Either, Pools, SqlitePools, Transact};
 use crate::events::Head;
@@ -21,11 +22,12 @@ pub(super) struct GroupWriter {
     ctx: Arc<Context>,
     /// Started for the first group that it takes.
     few: Option<FewWriter>,
+    growth: Growth,
 }
 
 impl GroupWriter {
     pub(super) fn new(pools: Arc<Pools>, ctx: Arc<Context>) -> Self {
-        Self { pools, ctx, few: None }
+        Self { pools, ctx, few: None, growth: Growth::default() }
     }
 
     /// Nothing more comes.
@@ -53,7 +55,23 @@ impl GroupWriter {
                 Err(Unwritten::Other) => {}
             }
         }
-        self.commit_any(&group).await
+        let answers = self.commit_any(&group).await;
+        self.grown(&group, &answers);
+        answers
+    }
+
+    /// After many new runs PostgreSQL is told, while others go on.
+    fn grown(&mut self, group: &[Work], answers: &[Result<Answer>]) {
+        let Either::Postgres(pool) = self.pools.as_ref() else { return };
+        let made =
+            |(work, answer): &(&Work, &Result<Answer>)| matches!(work, Work::Create { .. }) && answer.is_ok();
+        let Some(made) = self.growth.add(group.iter().zip(answers).filter(made).count()) else { return };
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            if let Err(error) = growth::analyze(&pool, made).await {
+                tracing::debug!(%error, "the tables of runs were not analyzed");
+            }
+        });
     }
 
     async fn commit_any(&self, group: &[Work]) -> Answers {

@@ -450,3 +450,31 @@ async fn closing_leaves_one_file_after_points() {
     let points = open(&f.url).await.metric_history(run_id(1), "m", None, usize::MAX).await.unwrap();
     assert_eq!(points.len(), 3);
 }
+
+/// Autovacuum would do so within a minute; a page of these runs is asked for before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_knows_tables_that_have_just_grown() {
+    let f = Fixture::postgres().await;
+    experiment(&f.db, 1).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for i in 0..300_u128 {
+        let ingest = f.db.ingest();
+        tasks.spawn(async move {
+            let new = new_tracked(RunId::from_entropy(i.to_be_bytes()), 1);
+            let event = created(&new);
+            ingest.create_run(new, metrics(vec![metric("m", 0, 0, 1.0)]), event).await.unwrap();
+        });
+    }
+    tasks.join_all().await;
+    let known = async || {
+        let rows = f
+            .rows("SELECT CAST(reltuples > 200 AS TEXT) FROM pg_class WHERE relname IN ('run', 'series')")
+            .await;
+        rows == ["true", "true"]
+    };
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !known().await {
+        assert!(std::time::Instant::now() < until, "the tables were not analyzed");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}

@@ -397,11 +397,9 @@ impl Judge<'_> {
         Ok(found.is_some_and(|experiment| self.in_traces(action, experiment)))
     }
 
-    /// With a trace its assessments are shown.
+    /// Assessments that are denied are left out of the answer.
     fn in_traces(&self, action: Action, experiment: i64) -> bool {
-        let held = &self.person.held;
-        held.meets_all(&needs::inside(action, Resource::Trace, experiment))
-            && (action != Action::Read || held.meets(&Need::to_any(Action::NotDenied, Resource::Assessment)))
+        self.person.held.meets_all(&needs::inside(action, Resource::Trace, experiment))
     }
 
     async fn traces(&self, traces: &[String]) -> Result<bool> {
@@ -423,12 +421,20 @@ impl Judge<'_> {
         Ok(denied && fields.any_text("filter")?.contains(name))
     }
 
-    /// A filter and an order by what traces say of their runs or logged models tell of these, so they must be readable as well.
+    /// A filter and an order by what traces say of their runs or logged models tell of these, so they must be readable as well; what
+    /// goes by assessments, as some charts do, tells of those.
     fn may_select_traces(&self, fields: &Fields, experiments: &[i64]) -> Result<bool> {
         let mut asked = fields.strings("order_by")?;
         asked.extend(fields.strings("filters")?);
         asked.push(fields.any_text("filter")?.to_owned());
         let names = |name: &str| asked.iter().any(|text| text.contains(name));
+        let by_assessments = fields.any_text("metric_name")?.starts_with("assessment_")
+            || ["assessment", "expectation", "feedback", "issue"]
+                .into_iter()
+                .any(|kind| names(&format!("{kind}.")) || names(&format!("{kind}`.")));
+        if by_assessments && !self.person.held.meets(&Need::to_any(Action::NotDenied, Resource::Assessment)) {
+            return Ok(false);
+        }
         let mut kinds = Vec::new();
         if names("run_id") || names(withhold::RUN) {
             kinds.push(Resource::Run);

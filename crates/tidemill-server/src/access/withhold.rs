@@ -1,5 +1,6 @@
-//! What answers name besides what they are about: the run behind a version of a model, the logged models of a run, both of a trace.
-//! Where all runs or all logged models are denied to somebody, they are left out of what stands around them, as MLflow's plugin does.
+//! What answers name besides what they are about: the run behind a version of a model, the logged models of a run, both of a trace, and
+//! what was said of a trace. Where all runs, all logged models or all assessments are denied to somebody, they are left out of what
+//! stands around them, as MLflow's plugin does.
 
 use axum::body::{Body, to_bytes};
 use axum::http::header;
@@ -23,17 +24,22 @@ const TREE: usize = 8;
 pub(super) struct Hidden {
     runs: bool,
     logged_models: bool,
+    assessments: bool,
 }
 
 impl Hidden {
-    /// Of what somebody holds; nothing where neither is denied.
+    /// Of what somebody holds; nothing where none of them is denied.
     pub(super) fn of(held: &Held) -> Option<Self> {
         let is_denied = |kind| !held.meets(&Need::to_any(Action::NotDenied, kind));
-        let hidden = Self { runs: is_denied(Resource::Run), logged_models: is_denied(Resource::LoggedModel) };
-        (hidden.runs || hidden.logged_models).then_some(hidden)
+        let hidden = Self {
+            runs: is_denied(Resource::Run),
+            logged_models: is_denied(Resource::LoggedModel),
+            assessments: is_denied(Resource::Assessment),
+        };
+        (hidden.runs || hidden.logged_models || hidden.assessments).then_some(hidden)
     }
 
-    /// Whether the answers of a route may name runs or logged models besides what they are about. Histories of metrics and files
+    /// Whether the answers of a route may show runs, logged models or assessments besides what they are about. Histories of metrics and files
     /// do not.
     pub(super) fn is_named_by(rule: &Rule, route: &str) -> bool {
         let names = matches!(
@@ -88,7 +94,7 @@ impl Hidden {
         match value {
             Value::Array(items) => items.iter_mut().fold(false, |found, item| self.strip(item) | found),
             Value::Object(fields) => {
-                let mut found = false;
+                let mut found = self.strip_assessments(fields);
                 for (name, inner) in fields.iter_mut() {
                     found |= match name.as_str() {
                         "model_version" | "model_versions" | "latest_versions" => {
@@ -134,6 +140,12 @@ impl Hidden {
         let source = |info: &mut Map<String, Value>| remove(info, &["source_run_id"]);
         let found = model.get_mut("info").is_some_and(|info| each(info, source));
         found | strip_metrics(model, "run_id")
+    }
+
+    /// A trace has them in a list. What somebody noted under that name is a text.
+    fn strip_assessments(self, trace: &mut Map<String, Value>) -> bool {
+        const NAME: &str = "assessments";
+        self.assessments && trace.get(NAME).is_some_and(Value::is_array) && remove(trace, &[NAME])
     }
 
     /// Runs have a folder each among the artifacts of their experiment, by whose name they are called.
@@ -195,8 +207,22 @@ mod tests {
     use super::*;
 
     fn without(runs: bool, logged_models: bool, mut answer: Value) -> (bool, Value) {
-        let found = Hidden { runs, logged_models }.strip(&mut answer);
+        let found = Hidden { runs, logged_models, assessments: false }.strip(&mut answer);
         (found, answer)
+    }
+
+    #[test]
+    fn what_was_said_of_a_trace_is_left_out_of_it() {
+        let trace = json!({"trace": {"trace_info": {"trace_id": "t", "assessments": [{"assessment_name": "good"}],
+            "tags": {"assessments": "kept"}, "trace_metadata": {"assessments": "kept"}}, "spans": [{"assessments": [1]}]}});
+        let left = json!({"trace": {"trace_info": {"trace_id": "t", "tags": {"assessments": "kept"},
+            "trace_metadata": {"assessments": "kept"}}, "spans": [{"assessments": [1]}]}});
+        let assessments = Hidden { runs: false, logged_models: false, assessments: true };
+        let mut answer = trace.clone();
+        assert!(assessments.strip(&mut answer));
+        assert_eq!(answer, left);
+        assert!(!assessments.strip(&mut answer));
+        assert_eq!(without(true, true, trace.clone()), (false, trace));
     }
 
     #[test]

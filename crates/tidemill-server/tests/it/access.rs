@@ -561,6 +561,61 @@ async fn what_is_denied_is_not_named_beside_what_is_not() {
 }
 
 #[tokio::test]
+async fn traces_are_shown_without_assessments_where_these_are_denied() {
+    let lab = Lab::with(Permission::Read, &["ada"]).await;
+    let experiment = lab.experiment("admin", "shared").await;
+    let trace = "tr-00000000000000000000000000000001";
+    let info = json!({"trace": {"trace_info": {"trace_id": trace, "request_time": "2026-01-01T00:00:00Z", "state": "OK",
+        "tags": {"feedback": "kept", "assessments": "kept"},
+        "trace_location": {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}}}});
+    lab.admin("POST", "/api/3.0/mlflow/traces", &info).await.is(200, &[]);
+    let assessment = json!({"assessment": {"assessment_name": "polite", "trace_id": trace, "rationale": "because",
+        "feedback": {"value": 1.0}}});
+    let assessments = format!("/api/3.0/mlflow/traces/{trace}/assessments");
+    let assessment = lab.admin("POST", &assessments, &assessment).await.json();
+    let one = format!("{assessments}/{}", assessment["assessment"]["assessment_id"].as_str().unwrap());
+    let locations = json!([{"mlflow_experiment": {"experiment_id": experiment}}]);
+    let search = |filter: &str| json!({"locations": locations, "filter": filter});
+    let chart = |metric: &str, view: &str| {
+        json!({"experiment_ids": [experiment], "view_type": view, "metric_name": metric,
+            "aggregations": [{"aggregation_type": "COUNT"}]})
+    };
+    let (search_path, chart_path) = ("/api/3.0/mlflow/traces/search", "/api/3.0/mlflow/traces/metrics");
+    let shown = async || {
+        let ids = json!({"trace_ids": [trace]});
+        [
+            lab.get("ada", &format!("/api/3.0/mlflow/traces/{trace}")).await,
+            lab.post("ada", "/api/3.0/mlflow/traces/batchGetInfos", ids).await,
+            lab.post("ada", search_path, search("")).await,
+            lab.post("ada", search_path, search("tags.feedback = 'kept'")).await,
+        ]
+    };
+    for reply in shown().await {
+        reply.is(200, &[trace, "kept", "because"]);
+    }
+    let by_feedback = search("feedback.polite = 1");
+    lab.get("ada", &one).await.is(200, &["because"]);
+    lab.post("ada", search_path, by_feedback.clone()).await.is(200, &[trace]);
+    lab.post("ada", chart_path, chart("assessment_count", "ASSESSMENTS"))
+        .await
+        .is(200, &["assessment_count"]);
+
+    lab.grant("ada", "assessment", "*", "DENY").await;
+    for reply in shown().await {
+        reply.is(200, &[trace, "kept"]);
+        assert!(!reply.body.contains("because") && !reply.body.contains("polite"), "{reply:?}");
+    }
+    denied(&lab.get("ada", &one).await);
+    for filter in ["feedback.polite = 1", "`feedback`.polite = 1", "expectation.x = 'y'", "issue.id = 'y'"] {
+        denied(&lab.post("ada", search_path, search(filter)).await);
+    }
+    denied(&lab.post("ada", chart_path, chart("assessment_count", "ASSESSMENTS")).await);
+    lab.post("ada", chart_path, chart("trace_count", "TRACES")).await.is(200, &["trace_count"]);
+    // They are there for others.
+    lab.admin("GET", &one, &Value::Null).await.is(200, &["because"]);
+}
+
+#[tokio::test]
 async fn pages_and_our_own_api_are_for_those_from_whom_nothing_is_hidden() {
     let lab = Lab::with(Permission::Read, &["ada", "bob"]).await;
     let experiment = lab.experiment("admin", "e").await;
