@@ -570,7 +570,7 @@ async fn traces_are_shown_without_assessments_where_these_are_denied() {
         "trace_location": {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}}}});
     lab.admin("POST", "/api/3.0/mlflow/traces", &info).await.is(200, &[]);
     let assessment = json!({"assessment": {"assessment_name": "polite", "trace_id": trace, "rationale": "because",
-        "feedback": {"value": 1.0}}});
+        "feedback": {"value": "yes"}}});
     let assessments = format!("/api/3.0/mlflow/traces/{trace}/assessments");
     let assessment = lab.admin("POST", &assessments, &assessment).await.json();
     let one = format!("{assessments}/{}", assessment["assessment"]["assessment_id"].as_str().unwrap());
@@ -593,7 +593,7 @@ async fn traces_are_shown_without_assessments_where_these_are_denied() {
     for reply in shown().await {
         reply.is(200, &[trace, "kept", "because"]);
     }
-    let by_feedback = search("feedback.polite = 1");
+    let by_feedback = search("feedback.polite = 'yes'");
     lab.get("ada", &one).await.is(200, &["because"]);
     lab.post("ada", search_path, by_feedback.clone()).await.is(200, &[trace]);
     lab.post("ada", chart_path, chart("assessment_count", "ASSESSMENTS"))
@@ -606,7 +606,9 @@ async fn traces_are_shown_without_assessments_where_these_are_denied() {
         assert!(!reply.body.contains("because") && !reply.body.contains("polite"), "{reply:?}");
     }
     denied(&lab.get("ada", &one).await);
-    for filter in ["feedback.polite = 1", "`feedback`.polite = 1", "expectation.x = 'y'", "issue.id = 'y'"] {
+    for filter in
+        ["feedback.polite = 'yes'", "`feedback`.polite = 'yes'", "expectation.x = 'y'", "issue.id = 'y'"]
+    {
         denied(&lab.post("ada", search_path, search(filter)).await);
     }
     denied(&lab.post("ada", chart_path, chart("assessment_count", "ASSESSMENTS")).await);
