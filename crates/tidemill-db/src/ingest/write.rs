@@ -33,6 +33,7 @@ pub(super) async fn write(mut conn: Conn<'_>, state: &mut State, plan: &Plan<'_>
     Ok(())
 }
 
+/// New runs come with an event, so the log's head is locked: their numbers rise as they are committed (see `search::runs::lacking`).
 async fn insert_runs(conn: Conn<'_>, state: &mut State, new: &[RunId]) -> Result<(), LoadError> {
     const SQL: &str = "INSERT INTO run ({columns}) SELECT {columns} FROM {rows} WHERE r.uuid IS NOT NULL
         RETURNING id, uuid";

@@ -12,13 +12,14 @@ use tidemill_db::tracking::{
 };
 use tidemill_db::{Db, Error};
 
-use crate::fixture::{Fixture, at, metric, on_both, pushed};
+use crate::fixture::{Fixture, at, metric, on_both, open, pushed};
 
 on_both!(
     random_searches_find_what_a_plain_evaluation_finds,
     a_long_page_comes_in_parts,
     pages_go_on_where_they_ended_while_runs_come_and_go,
     runs_without_a_metric_are_remembered_as_they_come_and_go,
+    no_run_without_a_metric_is_missed_while_several_servers_make_them,
     places_of_another_search_are_refused,
 );
 
@@ -587,6 +588,38 @@ async fn runs_without_a_metric_are_remembered_as_they_come_and_go(fixture: Fixtu
     expected.pop();
     let next = make(db, 8, &measured(None)).await;
     assert_eq!(found().await, [expected, vec![next]].concat());
+}
+
+/// What is remembered holds for all runs with smaller numbers, whoever of several servers made them and in whatever order they are committed.
+async fn no_run_without_a_metric_is_missed_while_several_servers_make_them(fixture: Fixture) {
+    const SERVERS: usize = 3;
+    const EACH: usize = 40;
+    make_experiment(&fixture.db, 1).await;
+    let effort = Effort { few: 0, ..Effort::default() };
+    let made = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let mut tasks = tokio::task::JoinSet::new();
+    for server in 0..SERVERS {
+        let (db, made) = (open(&fixture.url).await, std::sync::Arc::clone(&made));
+        tasks.spawn(async move {
+            for i in 0..EACH {
+                let metric = (i % 4 == 0).then_some(i as f64);
+                let run = make(&db, server * EACH + i, &measured(metric)).await;
+                made.lock().unwrap().push(run);
+            }
+        });
+    }
+    let mut searches = 0;
+    while searches < 10 || !tasks.is_empty() {
+        let before = made.lock().unwrap().clone();
+        let found = all_pages(&fixture.db, &in_order(500), effort).await;
+        let found: std::collections::HashSet<RunId> = found.iter().map(|run| run.info.id).collect();
+        assert!(before.iter().all(|run| found.contains(run)), "search {searches}");
+        searches += 1;
+        while let Some(done) = tasks.try_join_next() {
+            done.unwrap();
+        }
+    }
+    assert_eq!(made.lock().unwrap().len(), SERVERS * EACH);
 }
 
 async fn pages_go_on_where_they_ended_while_runs_come_and_go(fixture: Fixture) {

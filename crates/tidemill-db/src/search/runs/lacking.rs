@@ -3,13 +3,13 @@
 //!
 //! A run never loses a metric, so what was found holds for all runs up to some number of a row, and a search looks at those that came
 //! since. SQLite gives the number of a last row that is removed to the next one; by the identifier of the last run that was looked at
-//! it is told whether it did. PostgreSQL commits rows in another order than that of their numbers, so nothing is remembered there.
+//! it is told whether it did. PostgreSQL gives numbers in one order and commits in another, but runs come with an event: whoever makes one
+//! has the head of the log from before its number is given until it is committed, so who sees a run sees all with smaller numbers.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::Result;
-use crate::backend::Either;
 use crate::search::Sql;
 use crate::search::runs::plan::Search;
 
@@ -53,8 +53,7 @@ impl Search<'_> {
     /// The rows of all runs of the experiments without a metric, and perhaps some that have it by now. Nothing where these are many, or
     /// the experiments.
     pub(super) async fn lacking(&mut self, metric: &str) -> Result<Option<Vec<i64>>> {
-        if matches!(self.tx.conn(), Either::Postgres(_)) || self.scope.experiments.len() > self.effort.groups
-        {
+        if self.scope.experiments.len() > self.effort.groups {
             return Ok(None);
         }
         let ctx = std::sync::Arc::clone(&self.tx.ctx);

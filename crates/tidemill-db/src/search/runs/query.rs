@@ -142,7 +142,11 @@ pub(super) fn push_search(
     let joined = match (driver, values) {
         (Driver::Need(need), _) => need.push_table(sql, &scope.experiments),
         (Driver::Rows(rows), _) => {
-            sql.push("(SELECT n.value AS run_id FROM json_each(").text(format!("{rows:?}")).push(") n) d");
+            sql.push("(SELECT ").either(
+                "n.value AS run_id FROM json_each(",
+                "CAST(n.value AS BIGINT) AS run_id FROM json_array_elements_text(CAST(",
+            );
+            sql.text(format!("{rows:?}")).either(") n) d", " AS JSON)) AS n(value)) d");
             true
         }
         (_, Some(key)) => {
