@@ -22,7 +22,7 @@ use crate::{Error, Result};
 /// Points that such a group has at most: on so many others wait no longer than for a group of another kind.
 const MOST: usize = 128;
 
-/// The answers to a group, or none where it was not written.
+/// One for each request of a group: its answer, or why it was refused.
 pub(super) type Answers = Vec<Result<Answer>>;
 
 /// A request for points of a run and nothing else.
