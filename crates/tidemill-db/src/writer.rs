@@ -41,7 +41,7 @@ impl SqliteWriter {
     }
 
     /// The connection, for whoever begins a transaction on it with their first statement. What was begun and is not
-    /// said to be over is rolled back.
+    /// committed is rolled back.
     pub(crate) async fn turn(&self) -> sqlx::Result<SqliteWrite> {
         let SqliteTurn(mut conn) = self.wait().await?;
         if conn.is_none() {
@@ -121,14 +121,9 @@ impl SqliteWrite {
         &mut self.conn
     }
 
-    /// The last statement was a commit that went well.
-    pub(crate) fn is_over(mut self) {
-        self.open = false;
-    }
-
     pub(crate) async fn commit(mut self) -> sqlx::Result<()> {
         sqlx::query("COMMIT").execute(&mut *self.conn).await?;
-        self.is_over();
+        self.open = false;
         Ok(())
     }
 }

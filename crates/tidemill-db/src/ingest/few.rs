@@ -209,8 +209,7 @@ fn write_on(c: &mut Connection, group: &[Work]) -> Result<Answers, Unwritten> {
         answers.push(answer.map(|()| Answer::Done));
     }
     if !points.is_empty() {
-        let stored = direct::read(&tx, &points)?;
-        direct::put(&tx, points, &stored)?;
+        direct::put(&tx, points)?;
         tx.commit()?;
     }
     Ok(answers)

@@ -46,7 +46,7 @@ impl Place {
 
 /// A series as it is after this group.
 #[derive(Clone, Copy)]
-pub(super) struct Series {
+struct Series {
     /// None as long as it is not written.
     id: Option<i64>,
     last: Place,
@@ -56,14 +56,14 @@ pub(super) struct Series {
 
 impl Series {
     /// As it is stored, with step, time and value of its newest point. A value that is NaN is stored as NULL.
-    pub(super) fn stored(id: i64, (step, at, value): (i64, i64, Option<f64>), ordered: bool) -> Self {
+    fn stored(id: i64, (step, at, value): (i64, i64, Option<f64>), ordered: bool) -> Self {
         let last = Place { step, at, value: encode(value.unwrap_or(f64::NAN)) };
         Self { id: Some(id), last, ordered, changed: false }
     }
 }
 
 /// Series that are there, by run and key.
-pub(super) type Stored<'a> = HashMap<(i64, &'a str), Series>;
+type Stored<'a> = HashMap<(i64, &'a str), Series>;
 
 /// Writes points once each.
 pub(super) async fn put(mut conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
@@ -264,9 +264,6 @@ async fn read_fits(conn: Conn<'_>, spans: &[Span]) -> sqlx::Result<Vec<Fit>> {
                 AND (p.step, p.at) > (r.first_step, r.first_at)
                 AND (p.step, p.at) < (r.last_step, r.last_at)) THEN 1 ELSE 0 END AS BIGINT)
         FROM {rows} WHERE r.place IS NOT NULL";
-    if spans.is_empty() {
-        return Ok(Vec::new());
-    }
     let rows = Rows::new(spans.len())
         .padded()
         .int("place", 0..spans.len() as i64)

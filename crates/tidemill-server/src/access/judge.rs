@@ -382,7 +382,7 @@ impl Judge<'_> {
         let assessed =
             info.get("assessments").is_some_and(|list| !list.as_array().is_some_and(Vec::is_empty));
         let held = &self.person.held;
-        if assessed && !held.meets(&Need::to_any(Action::NotDenied, Resource::Assessment)) {
+        if assessed && withhold::is_denied(held, Resource::Assessment) {
             return Ok(Verdict::No);
         }
         self.creates(Resource::Trace, place.str("experiment_id")?)
@@ -417,7 +417,7 @@ impl Judge<'_> {
 
     /// Whether a filter goes by runs although all of them are denied: what it finds would tell of each whether it is meant.
     fn selects_denied_runs(&self, fields: &Fields, name: &str) -> Result<bool> {
-        let denied = !self.person.held.meets(&Need::to_any(Action::NotDenied, Resource::Run));
+        let denied = withhold::is_denied(&self.person.held, Resource::Run);
         Ok(denied && fields.any_text("filter")?.contains(name))
     }
 
@@ -432,7 +432,7 @@ impl Judge<'_> {
             || ["assessment", "expectation", "feedback", "issue"]
                 .into_iter()
                 .any(|kind| names(&format!("{kind}.")) || names(&format!("{kind}`.")));
-        if by_assessments && !self.person.held.meets(&Need::to_any(Action::NotDenied, Resource::Assessment)) {
+        if by_assessments && withhold::is_denied(&self.person.held, Resource::Assessment) {
             return Ok(false);
         }
         let mut kinds = Vec::new();
@@ -465,7 +465,7 @@ impl Judge<'_> {
             || held.meets(&Need::to_any(Action::Update, Resource::Trace));
         Ok(writes
             && held.meets_all(&needs::inside(Action::Read, Resource::Trace, experiment))
-            && held.meets(&Need::to_any(Action::NotDenied, Resource::Assessment)))
+            && !withhold::is_denied(held, Resource::Assessment))
     }
 
     /// Spans say their experiment, and may say a run, in headers.

@@ -30,11 +30,10 @@ pub(super) struct Hidden {
 impl Hidden {
     /// Of what somebody holds; nothing where none of them is denied.
     pub(super) fn of(held: &Held) -> Option<Self> {
-        let is_denied = |kind| !held.meets(&Need::to_any(Action::NotDenied, kind));
         let hidden = Self {
-            runs: is_denied(Resource::Run),
-            logged_models: is_denied(Resource::LoggedModel),
-            assessments: is_denied(Resource::Assessment),
+            runs: is_denied(held, Resource::Run),
+            logged_models: is_denied(held, Resource::LoggedModel),
+            assessments: is_denied(held, Resource::Assessment),
         };
         (hidden.runs || hidden.logged_models || hidden.assessments).then_some(hidden)
     }
@@ -172,6 +171,11 @@ impl Hidden {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
         }
     }
+}
+
+/// Whether all of a kind are denied to somebody.
+pub(super) fn is_denied(held: &Held, kind: Resource) -> bool {
+    !held.meets(&Need::to_any(Action::NotDenied, kind))
 }
 
 /// Under which a trace says its run.

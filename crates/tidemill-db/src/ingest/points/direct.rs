@@ -2,7 +2,6 @@
 //! in a statement costs less than many rows in one.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -20,21 +19,21 @@ fn series(c: &Connection, run: i64, name: &str) -> rusqlite::Result<Option<Serie
     row.optional()
 }
 
-/// Writes points once each. Of their series those that are there are `stored`.
-pub(in super::super) fn put<'a>(
-    c: &Connection,
-    mut points: Vec<Point<'a>>,
-    stored: &Stored<'a>,
-) -> rusqlite::Result<()> {
+/// Writes points once each.
+pub(in super::super) fn put(c: &Connection, mut points: Vec<Point<'_>>) -> rusqlite::Result<()> {
     const INSERT: &str =
         "INSERT INTO point (series_id, step, at, value) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
     let groups = grouped(&mut points);
-    let mut fitting = Fitting::new(&groups, stored);
+    let mut stored: Stored<'_> = HashMap::with_capacity(groups.len());
+    for Point { run, key, .. } in groups.iter().map(|group| group[0]) {
+        stored.extend(series(c, run, key)?.map(|series| ((run, key), series)));
+    }
+    let mut fitting = Fitting::new(&groups, &stored);
     while let Some(spans) = fitting.ask() {
         let found = spans.iter().map(|span| fit(c, span)).collect::<rusqlite::Result<Vec<_>>>()?;
         fitting.hear(&found);
     }
-    let series = all_grown(&groups, stored, &fitting.found());
+    let series = all_grown(&groups, &stored, &fitting.found());
     let mut insert = c.prepare_cached(INSERT)?;
     for (group, series) in groups.into_iter().zip(&series) {
         let id = match series.id {
@@ -85,17 +84,4 @@ fn fit(c: &Connection, span: &Span) -> rusqlite::Result<Fit> {
 pub(in super::super) fn run(c: &Connection, uuid: &str) -> rusqlite::Result<Option<(i64, String)>> {
     let mut statement = c.prepare_cached("SELECT id, stage FROM run WHERE uuid = ?1")?;
     statement.query_row(params![uuid], |row| Ok((row.get(0)?, row.get(1)?))).optional()
-}
-
-/// What is known of the series of points that are to be written.
-pub(in super::super) fn read<'a>(c: &Connection, points: &[Point<'a>]) -> rusqlite::Result<Stored<'a>> {
-    let mut stored: Stored<'a> = HashMap::new();
-    for point in points {
-        if let Entry::Vacant(place) = stored.entry((point.run, point.key))
-            && let Some(series) = series(c, point.run, point.key)?
-        {
-            place.insert(series);
-        }
-    }
-    Ok(stored)
 }
