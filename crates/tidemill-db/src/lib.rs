@@ -43,6 +43,7 @@ mod retention;
 mod runs;
 pub mod search;
 pub mod sources;
+mod template;
 pub mod traces;
 pub mod tracking;
 mod tx;

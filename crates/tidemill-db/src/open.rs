@@ -18,6 +18,7 @@ use tidemill_core::Clock;
 use crate::backend::{Context, Either, Pools, SqlitePools, Transact};
 use crate::ingest::FewSettings;
 use crate::migrate::{self, VERSION};
+use crate::template;
 use crate::writer::SqliteWriter;
 use crate::{Error, Options, Result};
 
@@ -47,12 +48,15 @@ async fn open_sqlite(path: &Path, clock: &dyn Clock, options: Options) -> Result
     // An absolute path cannot be taken for one of SQLite's `file:` addresses.
     let path = std::path::absolute(path)
         .map_err(|error| Error::Open { place: place.clone(), detail: error.to_string() })?;
-    let header = read_header(&path, &ctx)?;
+    let header = match read_header(&path, &ctx)? {
+        Header::Absent if template::create(&path) => read_header(&path, &ctx)?,
+        header => header,
+    };
     let pools = sqlite_pools(&path, options);
     let current = match header {
         Header::Current => true,
         Header::Ask => is_current_sqlite(&pools, &ctx).await?,
-        Header::Old => false,
+        Header::Absent | Header::Old => false,
     };
     if !current {
         prepare_sqlite(&pools, &ctx, clock).await?;
@@ -63,7 +67,9 @@ async fn open_sqlite(path: &Path, clock: &dyn Clock, options: Options) -> Result
 /// What the header of a file says about its schema.
 enum Header {
     Current,
-    /// There is no file, or its schema is old.
+    /// There is no file.
+    Absent,
+    /// Its schema is old, or the file is empty.
     Old,
     /// Somebody is writing, or was killed while writing: what counts is not in the header yet.
     Ask,
@@ -81,7 +87,7 @@ fn read_header(path: &Path, ctx: &Context) -> Result<Header> {
                     place: place(),
                     detail: format!("there is no directory `{}`", parent.display()),
                 }),
-                _ => Ok(Header::Old),
+                _ => Ok(Header::Absent),
             };
         }
         Err(error) => return Err(open_error(error)),
