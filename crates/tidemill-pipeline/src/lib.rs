@@ -20,6 +20,7 @@ mod pattern;
 mod plan;
 mod reproduce;
 mod schedule;
+mod settled;
 #[cfg(test)]
 mod testing;
 mod tracker;

@@ -16,7 +16,6 @@ use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 use landlock::{Access as _, AccessFs, BitFlags, PathFd, RulesetError};
@@ -24,6 +23,7 @@ use landlock::{Access as _, AccessFs, BitFlags, PathFd, RulesetError};
 use super::Access;
 use super::editable;
 use super::sandbox::{RIGHTS, open};
+use crate::settled::{Stamp, settled};
 
 /// Where programs keep temporary files whatever `TMPDIR` says.
 const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
@@ -101,17 +101,18 @@ const BUILD: [&str; 28] = [
 ];
 /// More than so many open files are not kept.
 const KEPT: usize = 384;
-/// File systems note times in steps; a folder that changed so shortly before it was looked through may have changed
-/// once more within the same step.
-const SETTLED: Duration = Duration::from_millis(50);
-
 /// Neighbours of the project, and of the folders around it and around the user's.
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {
     folders: Mutex<Vec<Folder>>,
     /// Of environments outside of the project: what their packages name elsewhere.
     sources: Mutex<HashMap<PathBuf, Vec<PathBuf>>>,
+    /// Environments outside of the project and folders for temporary files, with the device and inode that they had.
+    opened: Mutex<HashMap<PathBuf, ((u64, u64), Opened)>>,
 }
+
+/// A path as a rule takes it, and what it allows there.
+type Opened = (PathFd, BitFlags<AccessFs>);
 
 /// One folder on the way to the project or to the user's folder.
 #[derive(Debug)]
@@ -119,11 +120,11 @@ struct Folder {
     path: PathBuf,
     /// As it was when it was looked through; none where it had not settled.
     seen: Option<Stamp>,
-    neighbours: Vec<(PathFd, BitFlags<AccessFs>)>,
+    neighbours: Vec<Opened>,
 }
 
-/// Device, inode and the time of the last change, in seconds and nanoseconds.
-type Stamp = (u64, u64, i64, i64);
+/// What is called for each path that is allowed.
+type Rule<'a> = &'a mut dyn FnMut(&PathFd, BitFlags<AccessFs>) -> Result<(), RulesetError>;
 
 /// What decides about a neighbour.
 struct Around<'a> {
@@ -181,11 +182,7 @@ fn is_environment(path: &Path) -> bool {
 
 impl Surroundings {
     /// Calls `rule` for everything outside of the project that a command may read or write.
-    pub(super) fn each(
-        &self,
-        access: &Access,
-        rule: &mut dyn FnMut(&PathFd, BitFlags<AccessFs>) -> Result<(), RulesetError>,
-    ) -> Result<(), RulesetError> {
+    pub(super) fn each(&self, access: &Access, rule: Rule<'_>) -> Result<(), RulesetError> {
         let root = access.root.as_path();
         let around = Around::new(root, access.home.as_deref());
         let mut known = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
@@ -206,9 +203,7 @@ impl Surroundings {
             }
         }
         for tmp in TEMPORARY.map(Path::new).iter().filter(|tmp| !root.starts_with(tmp)) {
-            if let Some((opened, rights)) = open(tmp, AccessFs::from_all(RIGHTS)) {
-                rule(&opened, rights)?;
-            }
+            self.opened(tmp, AccessFs::from_all(RIGHTS), rule)?;
         }
         let mut kept = 0;
         known.retain(|folder| {
@@ -222,10 +217,24 @@ impl Surroundings {
                 if path.starts_with(root) || root.starts_with(&path) {
                     continue;
                 }
-                if let Some((opened, rights)) = open(&path, AccessFs::from_read(RIGHTS)) {
-                    rule(&opened, rights)?;
-                }
+                self.opened(&path, AccessFs::from_read(RIGHTS), rule)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Calls `rule` for a path, if it is there. What many commands use stays open as long as it is the same.
+    fn opened(&self, path: &Path, rights: BitFlags<AccessFs>, rule: Rule<'_>) -> Result<(), RulesetError> {
+        let Ok(metadata) = fs::metadata(path) else { return Ok(()) };
+        let identity = (metadata.dev(), metadata.ino());
+        let mut known = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, (opened, rights))) = known.get(path).filter(|(was, _)| *was == identity) {
+            return rule(opened, *rights);
+        }
+        let Some(opened) = open(path, rights) else { return Ok(()) };
+        rule(&opened.0, opened.1)?;
+        if known.len() < KEPT {
+            known.insert(path.to_owned(), (identity, opened));
         }
         Ok(())
     }
@@ -256,15 +265,6 @@ impl Folder {
     }
 }
 
-/// By which a folder that changed is told; none if it changed just now or cannot be read.
-#[expect(clippy::disallowed_methods, reason = "compared with what the file system noted, never stored")]
-fn settled(path: &Path) -> Option<Stamp> {
-    let metadata = fs::metadata(path).ok()?;
-    let changed = metadata.modified().ok()?;
-    let is_settled = SystemTime::now().duration_since(changed).is_ok_and(|age| age > SETTLED);
-    is_settled.then(|| (metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
-}
-
 /// What is in `folder` and may be read by every command. Links that lead to the project, into it or to a folder on the way are
 /// left out, since a rule holds for what a link leads to; and links at the top to where data live.
 fn neighbours(folder: &Path, around: &Around<'_>) -> Vec<PathBuf> {
@@ -290,6 +290,7 @@ fn neighbours(folder: &Path, around: &Around<'_>) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settled::SETTLED;
 
     fn access(root: &Path) -> Access {
         Access { root: root.to_owned(), ..Access::default() }

@@ -4,16 +4,21 @@
 //! belongs to a program lies beside its `bin`: libraries, packages, data of its own. A virtual environment names the
 //! interpreter that it was made of, which lies elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
 
+use crate::settled::{Stamp, settled};
+
 /// Words of a command that are looked at.
 const MOST_WORDS: usize = 200;
+/// Words whose places are kept.
+const MOST_KNOWN: usize = 4096;
 /// Beside `bin` where everything around it would be too much.
 const BESIDE: [&str; 5] = ["lib", "lib64", "libexec", "share", "include"];
 /// Variables that name folders of programs and libraries, one or several with colons between them.
@@ -59,6 +64,7 @@ impl Outside {
         env: &BTreeMap<String, OsString>,
         declared: &[String],
         tools: &[String],
+        programs: &Programs,
     ) -> Self {
         let home = env.get("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
         let reads = declared.iter().map(|path| expand(root, home.as_deref(), path)).collect();
@@ -72,8 +78,9 @@ impl Outside {
                 }
             }
         }
+        let known = programs.of(&path);
         for word in words(command) {
-            found.word(word, &path);
+            found.word(word, &known);
         }
         // Environments of the project.
         for tool in tools {
@@ -107,6 +114,52 @@ fn words(command: &str) -> impl Iterator<Item = &str> {
         .split(|c: char| c.is_whitespace() || "\"'`;&|()<>={}".contains(c))
         .filter(|word| !word.is_empty() && !word.starts_with('-'))
         .take(MOST_WORDS)
+}
+
+/// Where the words of commands were found as programs. Many steps of a run ask for the same ones, so what is known is kept as long as
+/// the folders of `PATH` stay as they are.
+#[derive(Debug, Default)]
+pub(super) struct Programs {
+    known: Mutex<Arc<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The folders of `PATH` in their order, each as it was; none for one that has just changed.
+    folders: Vec<(PathBuf, Option<Stamp>)>,
+    places: Mutex<HashMap<String, Option<PathBuf>>>,
+}
+
+/// Of a folder that is not there.
+const MISSING: Stamp = (0, 0, 0, 0);
+
+impl Programs {
+    /// What is known of these folders.
+    fn of(&self, path: &[PathBuf]) -> Arc<Known> {
+        let stamp = |folder: &Path| settled(folder).or_else(|| (!folder.exists()).then_some(MISSING));
+        let folders: Vec<_> = path.iter().map(|folder| (folder.clone(), stamp(folder))).collect();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.folders != folders || folders.iter().any(|(_, stamp)| stamp.is_none()) {
+            *known = Arc::new(Known { folders, places: Mutex::default() });
+        }
+        Arc::clone(&known)
+    }
+}
+
+impl Known {
+    /// The file called `word` in the first of the folders that has one.
+    fn find(&self, word: &str) -> Option<PathBuf> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = places.get(word) {
+            return place.clone();
+        }
+        let mut candidates = self.folders.iter().map(|(folder, _)| folder.join(word));
+        let place = candidates.find(|place| place.is_file());
+        if places.len() < MOST_KNOWN {
+            places.insert(word.to_owned(), place.clone());
+        }
+        place
+    }
 }
 
 struct Found<'a> {
@@ -166,12 +219,12 @@ impl Found<'_> {
     }
 
     /// A word of the command: what it runs, if it is a program.
-    fn word(&mut self, word: &str, path: &[PathBuf]) {
+    fn word(&mut self, word: &str, programs: &Known) {
         let home = self.home;
         let place = match word.strip_prefix("~/").or_else(|| word.strip_prefix("$HOME/")) {
             Some(below) => home.map(|home| home.join(below)),
             None if word.contains('/') => Some(self.root.join(word)),
-            None => path.iter().map(|folder| folder.join(word)).find(|place| place.is_file()),
+            None => programs.find(word),
         };
         let Some(place) = place.filter(|place| is_program(place)) else { return };
         // A link to a program of another environment, as that of a virtual one is.
@@ -201,6 +254,7 @@ fn is_program(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settled::SETTLED;
 
     fn program(path: &Path) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -211,7 +265,14 @@ mod tests {
     fn outside(at: &Path, command: &str, path: &str) -> Vec<String> {
         let env = [("PATH", path.to_owned()), ("HOME", at.join("home").display().to_string())];
         let env = env.map(|(name, value)| (name.to_owned(), value.into())).into_iter().collect();
-        let found = Outside::new(&at.join("home/project"), command, &env, &[], &[".venv".to_owned()]);
+        let found = Outside::new(
+            &at.join("home/project"),
+            command,
+            &env,
+            &[],
+            &[".venv".to_owned()],
+            &Programs::default(),
+        );
         let shown = |path: &PathBuf| path.strip_prefix(at).unwrap_or(path).display().to_string();
         found.prefixes.iter().map(shown).collect()
     }
@@ -241,6 +302,26 @@ mod tests {
         let cfg = format!("home = {}\nversion = 3.11\n", at.join("home/tools/python/bin").display());
         fs::write(at.join("home/project/.venv/pyvenv.cfg"), cfg).unwrap();
         assert_eq!(p("make"), ["home/project/.venv", "home/tools/python", usual[0]]);
+    }
+
+    #[test]
+    fn a_program_that_a_step_installs_is_found_by_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+        fs::create_dir_all(&first).unwrap();
+        program(&second.join("tool"));
+        let path = [first.clone(), second.clone(), folder.path().join("missing")];
+        let programs = Programs::default();
+        let find = |word: &str| programs.of(&path).find(word);
+        assert_eq!(find("tool"), Some(second.join("tool")));
+        assert_eq!(find("other"), None);
+        std::thread::sleep(SETTLED * 2);
+        assert_eq!((find("tool"), find("other")), (Some(second.join("tool")), None));
+        assert_eq!(programs.of(&path).places.lock().unwrap().len(), 2, "kept while nothing changes");
+        program(&first.join("tool"));
+        assert_eq!(find("tool"), Some(first.join("tool")));
+        program(&folder.path().join("missing/other"));
+        assert_eq!(find("other"), Some(folder.path().join("missing/other")));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tidemill_core::declare::{Action, Sandbox};
 use tidemill_core::{Cancel, Digest, Hint, StepState, canonical_json};
 
+use super::outside::Programs;
 use super::recorder::{Entry, Recorder};
 use super::step::{Outcome, Work};
 use super::unfinished::Alive;
@@ -50,6 +51,7 @@ pub(super) struct Run<'a> {
     plan: BTreeMap<usize, &'a Planned>,
     /// Whether the executor enforces the sandbox.
     sandbox: bool,
+    programs: Programs,
     /// Stops running steps: on request, or after a failure with `fail_fast`.
     stop: Cancel,
 }
@@ -82,7 +84,17 @@ impl<'a> Run<'a> {
     ) -> Self {
         let positions = plan.steps.iter().filter_map(|planned| Some((dag.position(&planned.step)?, planned)));
         let plan = positions.collect();
-        Self { root, dag, services, options, workspace, plan, sandbox: false, stop: Cancel::new() }
+        Self {
+            root,
+            dag,
+            services,
+            options,
+            workspace,
+            plan,
+            sandbox: false,
+            programs: Programs::default(),
+            stop: Cancel::new(),
+        }
     }
 
     /// Carries the plan out. The steps that ended are returned also when there is an error.
@@ -239,6 +251,7 @@ impl<'a> Run<'a> {
                 inputs: self.inputs(&planned),
                 position: at,
                 sandbox: self.sandbox,
+                programs: &self.programs,
                 threads,
                 stop: &self.stop,
             };

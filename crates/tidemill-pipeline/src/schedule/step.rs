@@ -15,7 +15,7 @@ use super::access::Declared;
 use super::environment::environment;
 use super::log::{StepLog, log_file};
 use super::outputs::{self, Placeholders};
-use super::outside::Outside;
+use super::outside::{Outside, Programs};
 use super::{RunOptions, Services, explain, unfinished};
 use crate::executor::{Exit, Job};
 use crate::{
@@ -38,6 +38,8 @@ pub(super) struct Work<'a> {
     pub(super) position: usize,
     /// Whether the executor can enforce the sandbox.
     pub(super) sandbox: bool,
+    /// What the steps of the run have found.
+    pub(super) programs: &'a Programs,
     /// Threads for a built-in body.
     pub(super) threads: usize,
     pub(super) stop: &'a Cancel,
@@ -313,8 +315,9 @@ impl Work<'_> {
     ) -> Result<Option<Placeholders>, Stop> {
         let sandboxed = self.sandbox && self.step.sandbox == Sandbox::On;
         let declared = Declared::new(self.root, self.step, record);
-        let outside =
-            sandboxed.then(|| Outside::new(self.root, command, &env, &self.step.reads, &declared.tools));
+        let outside = sandboxed.then(|| {
+            Outside::new(self.root, command, &env, &self.step.reads, &declared.tools, self.programs)
+        });
         let mut placed = sandboxed.then(|| Placeholders::new(self.step, self.planned.compared_with.as_ref()));
         let mut job = Job {
             step: self.step.name.clone(),
