@@ -8,6 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::watch;
 
+use crate::direct::Readers;
 use crate::ingest::FewSettings;
 use crate::search::Lacking;
 use crate::writer::{SqliteWrite, SqliteWriter};
@@ -38,6 +39,8 @@ pub(crate) type Pools = Either<SqlitePools, PgPool>;
 pub(crate) struct SqlitePools {
     pub(crate) write: SqliteWriter,
     pub(crate) read: SqlitePool,
+    /// For what reads very many rows.
+    pub(crate) direct: Readers,
     /// For the connection that writes a few points, one at a time with `write`.
     pub(crate) few: FewSettings,
 }

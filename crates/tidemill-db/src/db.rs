@@ -81,6 +81,7 @@ impl Db {
         match self.inner.pools.as_ref() {
             Either::Sqlite(pools) => {
                 pools.read.close().await;
+                pools.direct.close().await;
                 pools.write.close().await;
             }
             Either::Postgres(pool) => pool.close().await,
@@ -93,6 +94,10 @@ impl Db {
     }
 
     pub(crate) fn ctx(&self) -> &Context {
+        &self.inner.ctx
+    }
+
+    pub(crate) fn shared_ctx(&self) -> &Arc<Context> {
         &self.inner.ctx
     }
 

@@ -6,14 +6,17 @@ use std::ops::Range;
 use std::time::Duration;
 
 use futures::{FutureExt as _, TryStreamExt as _};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, params_from_iter};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Executor as _, FromRow, Postgres, Sqlite, SqliteConnection};
 
-use crate::Error;
 use crate::backend::{Conn, Context, Either};
+use crate::direct::FromDirect;
+use crate::{Error, direct};
 
 /// After so many rows of SQLite more of them are let gather for a moment: whoever waits for each is woken for each, by the thread that reads
 /// them, and both wakings cost more than the row.
@@ -57,10 +60,12 @@ pub(crate) fn shared_row_lock(conn: &Conn<'_>) -> &'static str {
     }
 }
 
+pub(crate) const SQLITE_PAIRS: &str = "json_group_array(json_array(p.key, p.value))";
+
 /// All rows of `p` as one text: a JSON list of lists of its `key` and its `value`.
 pub(crate) fn pairs(conn: &Conn<'_>) -> &'static str {
     match conn {
-        Either::Sqlite(_) => "json_group_array(json_array(p.key, p.value))",
+        Either::Sqlite(_) => SQLITE_PAIRS,
         Either::Postgres(_) => "CAST(json_agg(json_build_array(p.key, p.value)) AS TEXT)",
     }
 }
@@ -111,6 +116,9 @@ pub(crate) fn classify(ctx: &Context, action: &'static str, error: sqlx::Error) 
     }
     if let sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) = error {
         return Error::Open { place, detail };
+    }
+    if let Some((code, detail)) = direct::code(&error) {
+        return classify_sqlite(ctx, action, code, detail, error);
     }
     let code = error.as_database_error().and_then(|e| e.code()).map(std::borrow::Cow::into_owned);
     let Some(code) = code else {
@@ -294,6 +302,22 @@ impl<'a> Rows<'a> {
 }
 
 impl Column<'_> {
+    /// Of one row; NULL behind the last one.
+    fn value(&self, row: usize) -> ToSqlOutput<'_> {
+        let value = match self {
+            Self::Int(values) => values.get(row).map(|value| ValueRef::Integer(*value)),
+            Self::OptInt(values) => values.get(row).copied().flatten().map(ValueRef::Integer),
+            Self::Float(values) => values.get(row).map(|value| ValueRef::Real(*value)),
+            Self::OptFloat(values) => values.get(row).copied().flatten().map(ValueRef::Real),
+            Self::Text(values) => values.get(row).map(|text| ValueRef::Text(text.as_bytes())),
+            Self::OptText(values) => {
+                values.get(row).copied().flatten().map(|text| ValueRef::Text(text.as_bytes()))
+            }
+        };
+        // SQLite stores NaN as NULL by itself.
+        ToSqlOutput::Borrowed(value.unwrap_or(ValueRef::Null))
+    }
+
     fn postgres_type(&self) -> &'static str {
         match self {
             Self::Int(_) | Self::OptInt(_) => "BIGINT",
@@ -342,6 +366,24 @@ where
             bind_columns(query, rows).try_map(|row| T::from_row(&row)).fetch_all(c).await
         }
     }
+}
+
+/// As [`read_rows`], without sqlx.
+pub(crate) fn read_rows_directly<T: FromDirect>(
+    c: &Connection,
+    head: &str,
+    rows: &Rows<'_>,
+) -> rusqlite::Result<Vec<T>> {
+    let mut read = Vec::new();
+    for part in rows.parts() {
+        let mut statement = c.prepare_cached(&rows.sqlite_sql(head, part.len()))?;
+        let values = part.flat_map(|row| rows.columns.iter().map(move |(_, column)| column.value(row)));
+        let mut found = statement.query(params_from_iter(values))?;
+        while let Some(row) = found.next()? {
+            read.push(T::from_direct(row)?);
+        }
+    }
+    Ok(read)
 }
 
 /// Statements that go to the thread of a SQLite connection together: the way there and back costs more than most of them do.

@@ -21,6 +21,7 @@ mod datasets;
 mod db;
 pub mod delivery;
 mod dialect;
+mod direct;
 pub mod endpoints;
 mod error;
 pub mod evaluation;

@@ -16,6 +16,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tidemill_core::Clock;
 
 use crate::backend::{Context, Either, Pools, SqlitePools, Transact};
+use crate::direct::{self, Readers};
 use crate::ingest::FewSettings;
 use crate::migrate::{self, VERSION};
 use crate::template;
@@ -192,6 +193,13 @@ fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
         ),
         read: read
             .connect_lazy_with(connect.pragma("query_only", "ON").pragma("cache_size", cache(READER_CACHE))),
+        direct: Readers::new(direct::Settings {
+            path: path.to_owned(),
+            busy_timeout: options.busy_timeout,
+            cache_kib: READER_CACHE,
+            connections: options.readers.max(1),
+            wait,
+        }),
         few: FewSettings {
             path: path.to_owned(),
             busy_timeout: options.busy_timeout,

@@ -22,6 +22,11 @@ impl<T> Parts<T> {
         Ok(Self { first, rest, size })
     }
 
+    /// What was read already, and the rows of the others.
+    pub(crate) fn begun(first: Vec<T>, rest: Vec<i64>, size: usize) -> Self {
+        Self { first, rest: rest.into_iter(), size }
+    }
+
     /// The next part in order; empty at the end.
     pub(crate) async fn next<F: Future<Output = Result<Vec<T>>>>(
         &mut self,

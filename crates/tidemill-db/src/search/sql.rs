@@ -5,6 +5,8 @@
 
 use std::fmt::{self, Write as _};
 
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ToSql, params_from_iter};
 use serde::Serialize;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -12,6 +14,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, FromRow, Postgres, Sqlite};
 
 use crate::backend::{Conn, Either};
+use crate::direct::FromDirect;
 use crate::search::{Op, Operand, text};
 
 /// Beyond this a list goes as one text: both databases take a limited number of values.
@@ -38,6 +41,16 @@ pub(crate) struct Column {
     table: &'static str,
     number: Option<usize>,
     name: &'static str,
+}
+
+impl ToSql for Bind {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Int(value) => ValueRef::Integer(*value),
+            Self::Float(value) => ValueRef::Real(*value),
+        }))
+    }
 }
 
 impl Column {
@@ -72,7 +85,12 @@ impl fmt::Display for Column {
 impl Sql {
     /// An empty statement for the database of `conn`.
     pub(crate) fn new(conn: &Conn<'_>) -> Self {
-        Self { text: String::new(), binds: Vec::new(), postgres: matches!(conn, Either::Postgres(_)) }
+        Self::of(matches!(conn, Either::Postgres(_)))
+    }
+
+    /// An empty statement for PostgreSQL or SQLite.
+    pub(crate) fn of(postgres: bool) -> Self {
+        Self { text: String::new(), binds: Vec::new(), postgres }
     }
 
     /// Whether it is for PostgreSQL.
@@ -280,6 +298,17 @@ impl Sql {
                 query.try_map(|row| T::from_row(&row)).fetch_all(c).await
             }
         }
+    }
+
+    /// As [`Self::fetch`], without sqlx.
+    pub(crate) fn fetch_directly<T: FromDirect>(&self, c: &Connection) -> rusqlite::Result<Vec<T>> {
+        let mut statement = c.prepare_cached(&self.text)?;
+        let mut found = statement.query(params_from_iter(&self.binds))?;
+        let mut read = Vec::new();
+        while let Some(row) = found.next()? {
+            read.push(T::from_direct(row)?);
+        }
+        Ok(read)
     }
 
     /// How the database would run it, for tests and measurements.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use rusqlite::Connection;
 use sqlx::FromRow;
 use sqlx::sqlite::SqliteRow;
 use tidemill_core::Timestamp;
@@ -17,8 +18,25 @@ pub(crate) async fn load(conn: Conn<'_>, ids: &[i64]) -> Result<Vec<Run>, LoadEr
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted = Rows::new(ids.len()).padded().int("wanted", ids.iter().copied());
-    let found = Found::read(conn, &wanted).await?;
+    let wanted = rows_of(ids);
+    assembled(Found::read(conn, &wanted).await?, ids)
+}
+
+/// As [`load`], without sqlx.
+pub(crate) fn load_directly(c: &Connection, ids: &[i64]) -> Result<Vec<Run>, LoadError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted = rows_of(ids);
+    assembled(Found::read_directly(c, &wanted)?, ids)
+}
+
+fn rows_of(ids: &[i64]) -> Rows<'static> {
+    Rows::new(ids.len()).padded().int("wanted", ids.iter().copied())
+}
+
+/// The runs of what was found, in the order of `ids`.
+fn assembled(found: Found, ids: &[i64]) -> Result<Vec<Run>, LoadError> {
     let mut runs = HashMap::with_capacity(found.infos.len());
     for row in found.infos {
         let (id, info) = info_from_row(row)?;
@@ -82,6 +100,19 @@ type LastRow = (i64, String, i64, i64, Option<f64>);
 type DatasetRow = (i64, String, String, String, String, String, Option<String>, Option<String>);
 type ModelRow = (i64, String, String, i64);
 
+const INFO: &str = select_info!("FROM {rows} JOIN run t ON t.id = r.wanted");
+const PAIRS: &str = "SELECT r.wanted,
+        (SELECT {pairs} FROM run_param p WHERE p.run_id = r.wanted),
+        (SELECT {pairs} FROM run_tag p WHERE p.run_id = r.wanted)
+    FROM {rows} WHERE r.wanted IS NOT NULL";
+const METRICS: &str = "SELECT s.run_id, s.name, s.last_step, s.last_at, s.last_value
+    FROM {rows} JOIN series s ON s.run_id = r.wanted";
+const DATASETS: &str =
+    "SELECT i.run_id, i.tags, d.name, d.digest, d.source_type, d.source, d.schema, d.profile
+    FROM {rows} JOIN run_input i ON i.run_id = r.wanted JOIN input_dataset d ON d.id = i.dataset_id";
+const MODELS: &str = "SELECT m.run_id, m.direction, m.model_uuid, m.step
+    FROM {rows} JOIN run_model m ON m.run_id = r.wanted";
+
 /// What the tables have of some runs.
 #[derive(Default)]
 struct Found {
@@ -96,18 +127,6 @@ impl Found {
     /// Parameters and tags come as one text for each run: a row of its own for each of them would cost far more than
     /// what is in it. Metrics keep theirs: SQLite writes some numbers in digits that are those of another one.
     async fn read(mut conn: Conn<'_>, wanted: &Rows<'_>) -> sqlx::Result<Self> {
-        const INFO: &str = select_info!("FROM {rows} JOIN run t ON t.id = r.wanted");
-        const PAIRS: &str = "SELECT r.wanted,
-                (SELECT {pairs} FROM run_param p WHERE p.run_id = r.wanted),
-                (SELECT {pairs} FROM run_tag p WHERE p.run_id = r.wanted)
-            FROM {rows} WHERE r.wanted IS NOT NULL";
-        const METRICS: &str = "SELECT s.run_id, s.name, s.last_step, s.last_at, s.last_value
-            FROM {rows} JOIN series s ON s.run_id = r.wanted";
-        const DATASETS: &str =
-            "SELECT i.run_id, i.tags, d.name, d.digest, d.source_type, d.source, d.schema, d.profile
-            FROM {rows} JOIN run_input i ON i.run_id = r.wanted JOIN input_dataset d ON d.id = i.dataset_id";
-        const MODELS: &str = "SELECT m.run_id, m.direction, m.model_uuid, m.step
-            FROM {rows} JOIN run_model m ON m.run_id = r.wanted";
         let pairs = PAIRS.replace("{pairs}", dialect::pairs(&conn));
         let mut found = Self::default();
         if let Either::Sqlite(c) = conn.reborrow()
@@ -124,6 +143,17 @@ impl Found {
         found.datasets = dialect::read_rows(conn.reborrow(), DATASETS, wanted).await?;
         found.models = dialect::read_rows(conn, MODELS, wanted).await?;
         Ok(found)
+    }
+
+    fn read_directly(c: &Connection, wanted: &Rows<'_>) -> rusqlite::Result<Self> {
+        let pairs = PAIRS.replace("{pairs}", dialect::SQLITE_PAIRS);
+        Ok(Self {
+            infos: dialect::read_rows_directly(c, INFO, wanted)?,
+            pairs: dialect::read_rows_directly(c, &pairs, wanted)?,
+            metrics: dialect::read_rows_directly(c, METRICS, wanted)?,
+            datasets: dialect::read_rows_directly(c, DATASETS, wanted)?,
+            models: dialect::read_rows_directly(c, MODELS, wanted)?,
+        })
     }
 
     /// A row that the statement of this number read.

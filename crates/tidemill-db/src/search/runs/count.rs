@@ -1,8 +1,10 @@
 //! How many runs a search finds, and which keys the runs of an experiment have: for the head and the foot of a table of runs.
 
+use std::sync::Arc;
+
 use crate::search::Sql;
 use crate::search::runs::need::{Need, needs};
-use crate::search::runs::plan::Search;
+use crate::search::runs::plan::{Search, Source};
 use crate::search::runs::query::{Found, Scope, push_search};
 use crate::search::runs::{Effort, RunSearch};
 use crate::tracking::Stage;
@@ -42,9 +44,13 @@ impl Db {
         if search.experiments.is_empty() || search.stages.is_empty() || needs.contains(&Need::Nothing) {
             return Ok(Some(0));
         }
-        let mut tx = self.snapshot().await?;
-        let scope = Scope::of(search);
-        let mut plan = Search { tx: &mut tx, scope: scope.clone(), effort: Effort::default() };
+        let (mut tx, scope) = (self.snapshot().await?, Scope::of(search));
+        let mut plan = Search {
+            ctx: Arc::clone(self.shared_ctx()),
+            source: Source::Tx(&mut tx),
+            scope: scope.clone(),
+            effort: Effort::default(),
+        };
         plan.prepare().await?;
         if needs.is_empty() {
             return Ok(Some(plan.fewest(&needs, limit).await?.0));
@@ -53,7 +59,7 @@ impl Db {
         if rows >= looked_at {
             return Ok(None);
         }
-        let mut sql = Sql::new(&plan.tx.conn());
+        let mut sql = plan.sql();
         push_search(&mut sql, &scope, &driver, &needs, &[], None, limit);
         let found: Vec<Found> = plan.fetch(&sql).await?;
         Ok(Some(found.len()))

@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::Result;
-use crate::search::Sql;
 use crate::search::runs::plan::Search;
 
 /// Metrics of experiments that are remembered.
@@ -56,7 +55,7 @@ impl Search<'_> {
         if self.scope.experiments.len() > self.effort.groups {
             return Ok(None);
         }
-        let ctx = std::sync::Arc::clone(&self.tx.ctx);
+        let ctx = std::sync::Arc::clone(&self.ctx);
         let (last, mut all) = (self.last_run().await?, Vec::new());
         for experiment in self.scope.experiments.clone() {
             let known = match ctx.lacking.get(experiment, metric) {
@@ -66,7 +65,7 @@ impl Search<'_> {
             let Some(mut runs) = known.runs else { return Ok(None) };
             let from = known.last.as_ref().map_or(0, |(row, _)| *row);
             if last.as_ref().is_some_and(|(row, _)| *row > from) {
-                let mut sql = Sql::new(&self.tx.conn());
+                let mut sql = self.sql();
                 sql.push("SELECT t.id FROM run t WHERE t.id > ").int(from);
                 sql.push(" AND t.experiment_id + 0 = ").int(experiment);
                 sql.push(" AND NOT EXISTS (SELECT 1 FROM series c WHERE c.run_id = t.id AND c.name = ");
@@ -88,7 +87,7 @@ impl Search<'_> {
     /// Whether the last run that was looked at is the one that it was.
     async fn is_still_there(&mut self, known: &Known) -> Result<bool> {
         let Some((row, uuid)) = &known.last else { return Ok(true) };
-        let mut sql = Sql::new(&self.tx.conn());
+        let mut sql = self.sql();
         sql.push("SELECT uuid FROM run t WHERE t.id = ").int(*row);
         let found: Vec<(String,)> = self.fetch(&sql).await?;
         Ok(found.first().is_some_and(|(now,)| now == uuid))
@@ -96,7 +95,7 @@ impl Search<'_> {
 
     /// The run of the last row.
     async fn last_run(&mut self) -> Result<Option<(i64, String)>> {
-        let mut sql = Sql::new(&self.tx.conn());
+        let mut sql = self.sql();
         sql.push("SELECT id, uuid FROM run ORDER BY id DESC LIMIT 1");
         Ok(self.fetch::<(i64, String)>(&sql).await?.into_iter().next())
     }

@@ -13,10 +13,16 @@ pub use count::KeyOf;
 pub(crate) use lacking::Lacking;
 pub use plan::Effort;
 
-use crate::backend::Transact;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tokio::runtime::Handle;
+
+use crate::backend::{Context, Either};
 use crate::search::parts::Parts;
+use crate::search::runs::plan::{Search, Source};
 use crate::search::{Condition, Cursor, OrderBy, Page};
-use crate::tracking::load::{LoadError, load};
+use crate::tracking::load::{LoadError, load, load_directly};
 use crate::tracking::{Run, Stage};
 use crate::{Db, Error, Result};
 
@@ -52,11 +58,7 @@ impl FoundRuns {
     /// The next runs in order; none at the end. A run that was removed for good since the search is left out.
     pub async fn part(&mut self) -> Result<Vec<Run>> {
         let db = &self.db;
-        let read = |ids: Vec<i64>| async move {
-            let mut tx = db.snapshot().await?;
-            load(tx.conn(), &ids).await.map_err(LoadError::sort(db.ctx(), "read runs"))
-        };
-        self.parts.next(read).await
+        self.parts.next(|ids| db.runs_of_rows(ids)).await
     }
 }
 
@@ -65,13 +67,8 @@ impl Db {
     ///
     /// Fails with [`Error::Cursor`] if `after` is not a place in this order.
     pub async fn find_runs(&self, search: &RunSearch) -> Result<FoundRuns> {
-        let mut tx = self.snapshot().await?;
-        let (ids, next) = hits(&mut tx, search, Effort::default()).await?;
-        let read = |ids: Vec<i64>| async move {
-            load(tx.conn(), &ids).await.map_err(LoadError::sort(self.ctx(), "read runs"))
-        };
-        let parts = Parts::new(ids, PART, read).await?;
-        Ok(FoundRuns { db: self.clone(), parts, next })
+        let (first, rest, next) = self.found(search, Effort::default(), PART).await?;
+        Ok(FoundRuns { db: self.clone(), parts: Parts::begun(first, rest, PART), next })
     }
 
     /// A page of runs. Only the runs of the page are read whole.
@@ -83,15 +80,64 @@ impl Db {
 
     /// [`Self::search_runs`] with other limits between its ways.
     pub async fn search_runs_with(&self, search: &RunSearch, effort: Effort) -> Result<Page<Run>> {
-        let mut tx = self.snapshot().await?;
-        let (ids, next) = hits(&mut tx, search, effort).await?;
-        let items = load(tx.conn(), &ids).await.map_err(LoadError::sort(self.ctx(), "read runs"))?;
+        let (items, _, next) = self.found(search, effort, search.limit).await?;
         Ok(Page { items, next })
+    }
+
+    /// The first runs of a page, not more than `part`; the rows of the others; and where the next page begins. In one view of the
+    /// database.
+    async fn found(
+        &self,
+        search: &RunSearch,
+        effort: Effort,
+        part: usize,
+    ) -> Result<(Vec<Run>, Vec<i64>, Option<Cursor>)> {
+        if let Either::Sqlite(pools) = self.pools() {
+            let (ctx, search) = (Arc::clone(self.shared_ctx()), search.clone());
+            let work = move |c: &mut Connection| {
+                let (mut ids, next) = hits_directly(c, ctx, &search, effort)?;
+                let rest = ids.split_off(ids.len().min(part));
+                Ok((load_directly(c, &ids)?, rest, next))
+            };
+            return pools.direct.read(self.shared_ctx(), "search runs", work).await;
+        }
+        let mut tx = self.snapshot().await?;
+        let mut plan = Search {
+            ctx: Arc::clone(self.shared_ctx()),
+            source: Source::Tx(&mut tx),
+            scope: query::Scope::of(search),
+            effort,
+        };
+        let (mut ids, next) = hits(&mut plan, search).await?;
+        let rest = ids.split_off(ids.len().min(part));
+        let first = load(tx.conn(), &ids).await.map_err(LoadError::sort(self.ctx(), "read runs"))?;
+        Ok((first, rest, next))
+    }
+
+    /// Runs by the numbers of their rows.
+    async fn runs_of_rows(&self, ids: Vec<i64>) -> Result<Vec<Run>> {
+        if let Either::Sqlite(pools) = self.pools() {
+            let work = move |c: &mut Connection| load_directly(c, &ids);
+            return pools.direct.read(self.shared_ctx(), "read runs", work).await;
+        }
+        let mut tx = self.snapshot().await?;
+        load(tx.conn(), &ids).await.map_err(LoadError::sort(self.ctx(), "read runs"))
     }
 }
 
+fn hits_directly(
+    c: &mut Connection,
+    ctx: Arc<Context>,
+    search: &RunSearch,
+    effort: Effort,
+) -> Result<(Vec<i64>, Option<Cursor>)> {
+    let mut plan = Search { ctx, source: Source::Direct(c), scope: query::Scope::of(search), effort };
+    // It waits for nothing.
+    Handle::current().block_on(hits(&mut plan, search))
+}
+
 /// The rows of a page of runs, and where the next page begins.
-async fn hits(tx: &mut Transact, search: &RunSearch, effort: Effort) -> Result<(Vec<i64>, Option<Cursor>)> {
+async fn hits(plan: &mut Search<'_>, search: &RunSearch) -> Result<(Vec<i64>, Option<Cursor>)> {
     let keys = key::keys(&search.order);
     let after = search.after.as_ref().map(|cursor| cursor.0.as_slice());
     if after.is_some_and(|places| {
@@ -102,11 +148,8 @@ async fn hits(tx: &mut Transact, search: &RunSearch, effort: Effort) -> Result<(
     if search.experiments.is_empty() || search.stages.is_empty() || search.limit == 0 {
         return Ok((Vec::new(), None));
     }
-    let mut hits = {
-        let mut plan = plan::Search { tx, scope: query::Scope::of(search), effort };
-        plan.prepare().await?;
-        plan.page(&need::needs(&search.conditions), &keys, after, search.limit + 1).await?
-    };
+    plan.prepare().await?;
+    let mut hits = plan.page(&need::needs(&search.conditions), &keys, after, search.limit + 1).await?;
     let more = hits.len() > search.limit;
     hits.truncate(search.limit);
     let ids: Vec<i64> = hits.iter().map(|(id, _)| *id).collect();

@@ -8,13 +8,18 @@
 //! other keys. So are the runs whose value is NaN and those that have none; [`super::lacking`] remembers of which metrics these are few.
 //! If a walk finds little for long, and what meets some need can be counted after all, it is given up for the first way.
 
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use crate::Result;
 use crate::backend::{Context, Either, Transact};
+use crate::direct::{self, FromDirect};
 use crate::search::Sql;
 use crate::search::page::Place;
 use crate::search::runs::key::{Key, Of};
 use crate::search::runs::need::Need;
 use crate::search::runs::query::{Driver, Found, Scope, Stretch, push_ahead, push_length, push_search};
-use crate::{Error, Result};
 
 /// Where one way of finding runs gives way to the other. The defaults are measured; others are for tests.
 #[derive(Clone, Copy, Debug)]
@@ -59,9 +64,18 @@ impl Effort {
 /// A run with its place by each key.
 pub(super) type Hit = (i64, Vec<Place>);
 
+/// Where a search reads, with one view for all of its statements.
+pub(super) enum Source<'a> {
+    /// In a transaction of sqlx.
+    Tx(&'a mut Transact),
+    /// In one of SQLite without sqlx. Nothing is waited for then.
+    Direct(&'a mut Connection),
+}
+
 /// A search in its transaction.
 pub(super) struct Search<'a> {
-    pub(super) tx: &'a mut Transact,
+    pub(super) ctx: Arc<Context>,
+    pub(super) source: Source<'a>,
     pub(super) scope: Scope,
     pub(super) effort: Effort,
 }
@@ -85,12 +99,21 @@ const POSTGRES_ORDER: &str = "SET LOCAL join_collapse_limit = 1; SET LOCAL from_
 impl Search<'_> {
     /// Settles how PostgreSQL plans the statements of this transaction.
     pub(super) async fn prepare(&mut self) -> Result<()> {
-        let ctx = std::sync::Arc::clone(&self.tx.ctx);
-        match self.tx.conn() {
+        let Source::Tx(tx) = &mut self.source else { return Ok(()) };
+        match tx.conn() {
             Either::Sqlite(_) => Ok(()),
             Either::Postgres(c) => {
-                sqlx::raw_sql(POSTGRES_ORDER).execute(c).await.map(|_| ()).map_err(ctx.fail("search runs"))
+                let set = sqlx::raw_sql(POSTGRES_ORDER).execute(c).await;
+                set.map(|_| ()).map_err(self.ctx.fail("search runs"))
             }
+        }
+    }
+
+    /// An empty statement.
+    pub(super) fn sql(&mut self) -> Sql {
+        match &mut self.source {
+            Source::Tx(tx) => Sql::new(&tx.conn()),
+            Source::Direct(_) => Sql::of(false),
         }
     }
 
@@ -144,7 +167,7 @@ impl Search<'_> {
         if !key.is_value() || limit == 0 || count <= want.saturating_mul(2) {
             return Ok(false);
         }
-        let mut sql = Sql::new(&self.tx.conn());
+        let mut sql = self.sql();
         push_length(&mut sql, key, limit.saturating_add(1));
         let found: Vec<(i64,)> = self.fetch(&sql).await?;
         Ok(found.first().is_some_and(|(length,)| *length as usize <= limit))
@@ -156,7 +179,7 @@ impl Search<'_> {
         needs: &'n [Need],
         limit: usize,
     ) -> Result<(usize, Driver<'n>)> {
-        let mut sql = Sql::new(&self.tx.conn());
+        let mut sql = self.sql();
         self.scope.push_count(&mut sql, limit);
         for (i, need) in needs.iter().enumerate().filter(|(_, need)| need.is_indexed()) {
             need.push_count(&mut sql, i + 1, &self.scope, limit);
@@ -179,7 +202,7 @@ impl Search<'_> {
         after: Option<&[Place]>,
         want: usize,
     ) -> Result<Vec<Hit>> {
-        let mut sql = Sql::new(&self.tx.conn());
+        let mut sql = self.sql();
         push_search(&mut sql, &self.scope, driver, needs, keys, after, want);
         let found: Vec<Found> = self.fetch(&sql).await?;
         Ok(found.into_iter().map(|found| (found.id, found.places(keys))).collect())
@@ -324,7 +347,7 @@ impl Search<'_> {
         group: Option<(i64, &str)>,
         length: usize,
     ) -> Result<Option<Place>> {
-        let mut sql = Sql::new(&self.tx.conn());
+        let mut sql = self.sql();
         push_ahead(&mut sql, key, rest, needs, group, length);
         Ok(match key.of {
             Of::Metric(_) => {
@@ -374,11 +397,15 @@ impl Search<'_> {
     where
         T: for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>
             + for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>
+            + FromDirect
             + Send
             + Unpin,
     {
-        let ctx: std::sync::Arc<Context> = std::sync::Arc::clone(&self.tx.ctx);
-        sql.fetch(self.tx.conn()).await.map_err(|error| -> Error { ctx.fail("search runs")(error) })
+        let found = match &mut self.source {
+            Source::Tx(tx) => sql.fetch(tx.conn()).await,
+            Source::Direct(c) => sql.fetch_directly(c).map_err(direct::carried),
+        };
+        found.map_err(self.ctx.fail("search runs"))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use sqlx::{ColumnIndex, Decode, FromRow, Type};
 
+use crate::direct::FromDirect;
 use crate::search::Sql;
 use crate::search::page::Place;
 use crate::search::runs::RunSearch;
@@ -67,6 +68,17 @@ where
             .map(|at| Ok((row.try_get(at)?, row.try_get(at + 1)?, row.try_get(at + 2)?)))
             .collect::<sqlx::Result<_>>()?;
         Ok(Self { id: row.try_get(0)?, columns })
+    }
+}
+
+impl FromDirect for Found {
+    fn from_direct(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        let count = row.as_ref().column_count();
+        let columns = (1..count)
+            .step_by(3)
+            .map(|at| Ok((row.get(at)?, row.get(at + 1)?, row.get(at + 2)?)))
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Self { id: row.get(0)?, columns })
     }
 }
 
