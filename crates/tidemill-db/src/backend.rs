@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool,
 use tokio::sync::watch;
 
 use crate::direct::Readers;
-use crate::ingest::FewSettings;
+use crate::ingest::IngestSettings;
 use crate::search::Lacking;
 use crate::writer::{SqliteWrite, SqliteWriter};
 use crate::{Error, Result, dialect};
@@ -41,8 +41,8 @@ pub(crate) struct SqlitePools {
     pub(crate) read: SqlitePool,
     /// For what reads very many rows.
     pub(crate) direct: Readers,
-    /// For the connection that writes a few points, one at a time with `write`.
-    pub(crate) few: FewSettings,
+    /// For the connection that writes groups, one at a time with `write`.
+    pub(crate) ingest: IngestSettings,
 }
 
 /// A borrowed connection, in a transaction or not.
@@ -55,6 +55,32 @@ impl Conn<'_> {
             Either::Sqlite(c) => Either::Sqlite(c),
             Either::Postgres(c) => Either::Postgres(c),
         }
+    }
+}
+
+/// A borrowed connection for statements over rows: one of sqlx, or one of SQLite without it, on which nothing is waited for.
+pub(crate) enum Hand<'a> {
+    Sqlx(Conn<'a>),
+    Direct(&'a mut rusqlite::Connection),
+}
+
+impl Hand<'_> {
+    /// A shorter borrow of the same connection.
+    pub(crate) fn reborrow(&mut self) -> Hand<'_> {
+        match self {
+            Self::Sqlx(conn) => Hand::Sqlx(conn.reborrow()),
+            Self::Direct(c) => Hand::Direct(c),
+        }
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self, Self::Sqlx(Either::Postgres(_)))
+    }
+}
+
+impl<'a> From<Conn<'a>> for Hand<'a> {
+    fn from(conn: Conn<'a>) -> Self {
+        Self::Sqlx(conn)
     }
 }
 
@@ -73,6 +99,13 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(place: String, busy_timeout: Duration) -> Self {
         Self { place, busy_timeout, grown: watch::Sender::new(0), lacking: Lacking::default() }
+    }
+
+    /// Tells who waits for events that these up to `last` were committed.
+    pub(crate) fn grew(&self, last: Option<u64>) {
+        if let Some(last) = last {
+            self.grown.send_if_modified(|known| std::mem::replace(known, last.max(*known)) < last);
+        }
     }
 
     /// Turns a driver error into ours, for `map_err`.
@@ -182,9 +215,7 @@ impl Transact {
             Either::Postgres(tx) => tx.commit().await,
         };
         committed.map_err(self.ctx.fail("commit"))?;
-        if let Some(last) = self.appended {
-            self.ctx.grown.send_if_modified(|known| std::mem::replace(known, last.max(*known)) < last);
-        }
+        self.ctx.grew(self.appended);
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidemill_core::{Digest, RunId, Timestamp};
 
-use crate::backend::Conn;
+use crate::backend::Hand;
 use crate::dialect::{self, Rows};
 use crate::runs::parse;
 use crate::{Db, Result, Tx};
@@ -68,7 +68,9 @@ impl Tx {
     pub async fn put_step_result(&mut self, result: &StepResult) -> Result<()> {
         self.changed = true;
         let ctx = Arc::clone(&self.transact.ctx);
-        put_results(self.transact.conn(), &[result]).await.map_err(ctx.fail("record a step's result"))?;
+        put_results(self.transact.conn().into(), &[result])
+            .await
+            .map_err(ctx.fail("record a step's result"))?;
         Ok(())
     }
 
@@ -92,7 +94,7 @@ impl Tx {
 }
 
 /// Writes results in one statement. The same key must not be there twice.
-pub(crate) async fn put_results(conn: Conn<'_>, results: &[&StepResult]) -> sqlx::Result<u64> {
+pub(crate) async fn put_results(hand: Hand<'_>, results: &[&StepResult]) -> sqlx::Result<u64> {
     const SQL: &str = "INSERT INTO step_cache ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
         ON CONFLICT (cache_key) DO UPDATE SET outputs = excluded.outputs, run_id = excluded.run_id,
             created_at = excluded.created_at, duration_ms = excluded.duration_ms, used_at = excluded.used_at";
@@ -105,5 +107,5 @@ pub(crate) async fn put_results(conn: Conn<'_>, results: &[&StepResult]) -> sqlx
         .int("created_at", results.iter().map(|result| result.created_at.millis()))
         .int("duration_ms", results.iter().map(|result| result.duration_ms as i64))
         .int("used_at", results.iter().map(|result| result.created_at.millis()));
-    dialect::write_rows(conn, SQL, &rows).await
+    hand.write_rows(SQL, &rows).await
 }

@@ -3,25 +3,18 @@
 
 use std::fmt::Write as _;
 use std::ops::Range;
-use std::time::Duration;
 
-use futures::{FutureExt as _, TryStreamExt as _};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Executor as _, FromRow, Postgres, Sqlite, SqliteConnection};
+use sqlx::{FromRow, Postgres, Sqlite, SqliteConnection};
 
-use crate::backend::{Conn, Context, Either};
+use crate::backend::{Conn, Context, Either, Hand};
 use crate::direct::FromDirect;
 use crate::{Error, direct};
-
-/// After so many rows of SQLite more of them are let gather for a moment: whoever waits for each is woken for each, by the thread that reads
-/// them, and both wakings cost more than the row.
-const MANY: usize = 32;
-const PAUSE: Duration = Duration::from_millis(1);
 
 pub(crate) const SQLITE_SNAPSHOT: &str = "BEGIN DEFERRED";
 pub(crate) const SQLITE_WRITE: &str = "BEGIN IMMEDIATE";
@@ -45,28 +38,21 @@ pub(crate) async fn lock_head(conn: Conn<'_>) -> sqlx::Result<Option<(i64, Strin
 
 /// The end of a `SELECT` from a table known as `t` after which nobody else changes the rows that it gives until this
 /// transaction ends. SQLite's write transactions exclude each other anyway.
-pub(crate) fn row_lock(conn: &Conn<'_>) -> &'static str {
-    match conn {
-        Either::Sqlite(_) => "",
-        Either::Postgres(_) => " FOR NO KEY UPDATE OF t",
-    }
+pub(crate) fn row_lock(hand: &Hand<'_>) -> &'static str {
+    if hand.is_postgres() { " FOR NO KEY UPDATE OF t" } else { "" }
 }
 
 /// As [`row_lock`], but others may do the same.
-pub(crate) fn shared_row_lock(conn: &Conn<'_>) -> &'static str {
-    match conn {
-        Either::Sqlite(_) => "",
-        Either::Postgres(_) => " FOR SHARE OF t",
-    }
+pub(crate) fn shared_row_lock(hand: &Hand<'_>) -> &'static str {
+    if hand.is_postgres() { " FOR SHARE OF t" } else { "" }
 }
 
-pub(crate) const SQLITE_PAIRS: &str = "json_group_array(json_array(p.key, p.value))";
-
 /// All rows of `p` as one text: a JSON list of lists of its `key` and its `value`.
-pub(crate) fn pairs(conn: &Conn<'_>) -> &'static str {
-    match conn {
-        Either::Sqlite(_) => SQLITE_PAIRS,
-        Either::Postgres(_) => "CAST(json_agg(json_build_array(p.key, p.value)) AS TEXT)",
+pub(crate) fn pairs(hand: &Hand<'_>) -> &'static str {
+    if hand.is_postgres() {
+        "CAST(json_agg(json_build_array(p.key, p.value)) AS TEXT)"
+    } else {
+        "json_group_array(json_array(p.key, p.value))"
     }
 }
 
@@ -88,6 +74,9 @@ pub(crate) fn is_locked(error: &sqlx::Error) -> bool {
     if matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) {
         return true;
     }
+    if let Some((code, _)) = direct::code(error) {
+        return matches!(code & 0xff, 5 | 6);
+    }
     let code = error.as_database_error().and_then(|e| e.code());
     // SQLite: primary codes 5 and 6.
     code.is_some_and(|code| {
@@ -97,6 +86,9 @@ pub(crate) fn is_locked(error: &sqlx::Error) -> bool {
 
 /// Whether the rows themselves are at fault: a constraint of the schema does not allow them.
 pub(crate) fn is_constraint(error: &sqlx::Error) -> bool {
+    if let Some((code, _)) = direct::code(error) {
+        return code & 0xff == 19;
+    }
     error.as_database_error().and_then(|e| e.code()).is_some_and(|code| {
         // SQLite: primary code 19. PostgreSQL: class 23, and 22 for values that do not fit their type.
         code.parse::<i32>().is_ok_and(|code| code & 0xff == 19 && code < 10_000)
@@ -282,9 +274,9 @@ impl<'a> Rows<'a> {
         self.sql(head, &rows)
     }
 
-    /// How many statements on SQLite take them.
-    pub(crate) fn statements(&self) -> usize {
-        self.parts().count()
+    /// The values of a part, row by row.
+    fn values(&self, part: Range<usize>) -> impl Iterator<Item = ToSqlOutput<'_>> {
+        part.flat_map(|row| self.columns.iter().map(move |(_, column)| column.value(row)))
     }
 
     /// The rows in parts for SQLite, the largest first. Where they are padded, the last part may go beyond them.
@@ -368,6 +360,37 @@ where
     }
 }
 
+impl Hand<'_> {
+    /// As [`read_rows`].
+    pub(crate) async fn read_rows<T>(self, head: &str, rows: &Rows<'_>) -> sqlx::Result<Vec<T>>
+    where
+        T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + FromDirect + Send + Unpin,
+    {
+        match self {
+            Self::Sqlx(conn) => read_rows(conn, head, rows).await,
+            Self::Direct(c) => read_rows_directly(c, head, rows).map_err(direct::carried),
+        }
+    }
+
+    /// As [`write_rows`].
+    pub(crate) async fn write_rows(self, head: &str, rows: &Rows<'_>) -> sqlx::Result<u64> {
+        match self {
+            Self::Sqlx(conn) => write_rows(conn, head, rows).await,
+            Self::Direct(c) => write_rows_directly(c, head, rows).map_err(direct::carried),
+        }
+    }
+}
+
+/// As [`write_rows`], without sqlx.
+fn write_rows_directly(c: &Connection, head: &str, rows: &Rows<'_>) -> rusqlite::Result<u64> {
+    let mut written = 0;
+    for part in rows.parts() {
+        let mut statement = c.prepare_cached(&rows.sqlite_sql(head, part.len()))?;
+        written += statement.execute(params_from_iter(rows.values(part)))? as u64;
+    }
+    Ok(written)
+}
+
 /// As [`read_rows`], without sqlx.
 pub(crate) fn read_rows_directly<T: FromDirect>(
     c: &Connection,
@@ -377,8 +400,7 @@ pub(crate) fn read_rows_directly<T: FromDirect>(
     let mut read = Vec::new();
     for part in rows.parts() {
         let mut statement = c.prepare_cached(&rows.sqlite_sql(head, part.len()))?;
-        let values = part.flat_map(|row| rows.columns.iter().map(move |(_, column)| column.value(row)));
-        let mut found = statement.query(params_from_iter(values))?;
+        let mut found = statement.query(params_from_iter(rows.values(part)))?;
         while let Some(row) = found.next()? {
             read.push(T::from_direct(row)?);
         }
@@ -427,34 +449,6 @@ impl<'r> Script<'r> {
         T: for<'x> FromRow<'x, SqliteRow> + Send + Unpin,
     {
         self.query().try_map(|row| T::from_row(&row)).fetch_all(c).await
-    }
-
-    /// As [`Self::write`], and gives each row that one of them reads to `take`, with the number of that one.
-    pub(crate) async fn each(
-        self,
-        c: &mut SqliteConnection,
-        mut take: impl FnMut(usize, &SqliteRow) -> sqlx::Result<()> + Send,
-    ) -> sqlx::Result<()> {
-        let (mut steps, mut number, mut many) = (c.fetch_many(self.query()), 0, 0);
-        loop {
-            let step = match steps.try_next().now_or_never() {
-                Some(step) => step?,
-                None if many >= MANY => {
-                    many = 0;
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-                None => steps.try_next().await?,
-            };
-            match step {
-                Some(sqlx::Either::Left(_)) => number += 1,
-                Some(sqlx::Either::Right(row)) => {
-                    many += 1;
-                    take(number, &row)?;
-                }
-                None => return Ok(()),
-            }
-        }
     }
 
     fn query(self) -> Query<'static, Sqlite, SqliteArguments> {

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use sqlx::AssertSqlSafe;
 use tidemill_core::{Actor, ActorKind, Event, EventKind, NewEvent, Timestamp, canonical_json};
 
-use crate::backend::{Conn, Context, Either, Pools, Transact, on};
-use crate::dialect::{self, Rows, Script};
+use crate::backend::{Conn, Context, Either, Hand, Pools, Transact, on};
+use crate::dialect::{Rows, Script};
 use crate::log::{Frontier, Hash, leaf};
 use crate::{Db, Error, Result};
 
@@ -123,6 +123,19 @@ impl Head {
 
     /// Appends events in their order and stores the new head; gives their sequence numbers.
     pub(crate) async fn append(&mut self, tx: &mut Transact, events: &[NewEvent]) -> Result<Vec<u64>> {
+        let ctx = Arc::clone(&tx.ctx);
+        let seqs = self.append_on(tx.conn().into(), &ctx, events).await?;
+        tx.appended = seqs.last().copied().or(tx.appended);
+        Ok(seqs)
+    }
+
+    /// As [`Self::append`], in a transaction on this connection.
+    pub(crate) async fn append_on(
+        &mut self,
+        hand: Hand<'_>,
+        ctx: &Context,
+        events: &[NewEvent],
+    ) -> Result<Vec<u64>> {
         if events.is_empty() {
             return Ok(Vec::new());
         }
@@ -141,13 +154,11 @@ impl Head {
             rows.push(row);
         }
         let seqs = rows.iter().map(|row| row.seq).collect();
-        let ctx = std::sync::Arc::clone(&tx.ctx);
-        let stored = put(tx.conn(), &rows, &checkpoints, (old, &self.frontier)).await;
+        let stored = put(hand, &rows, &checkpoints, (old, &self.frontier)).await;
         let moved = stored.map_err(ctx.fail("append events"))?;
         if moved != 1 {
-            return Err(damaged(&ctx, old, "the stored head changed under a writer that had locked it"));
+            return Err(damaged(ctx, old, "the stored head changed under a writer that had locked it"));
         }
-        tx.appended = Some(self.frontier.size());
         Ok(seqs)
     }
 }
@@ -158,7 +169,7 @@ const FEW: usize = 16;
 /// Stores events, the checkpoints of the tiles that they complete (the log's size, its root then, and the root of the tile), and the
 /// head that they lead to, if that is still at `old`; gives the number of heads that were moved.
 async fn put(
-    mut conn: Conn<'_>,
+    mut hand: Hand<'_>,
     events: &[StoredEvent],
     checkpoints: &[(u64, String, String)],
     (old, head): (u64, &Frontier),
@@ -179,18 +190,18 @@ async fn put(
         .text("root", iter::once(root.as_str()))
         .text("frontier", iter::once(frontier.as_str()))
         .int("expected", iter::once(old as i64));
-    if let Either::Sqlite(c) = conn.reborrow()
+    if let Hand::Sqlx(Either::Sqlite(c)) = hand.reborrow()
         && events.len() <= FEW
     {
         let script = Script::default().over(EVENTS, &events).over(CHECKPOINTS, &checkpoints);
         let written = script.over(HEAD, &head).write(c).await?;
         return Ok(written.saturating_sub((events.len() + checkpoints.len()) as u64));
     }
-    dialect::write_rows(conn.reborrow(), EVENTS, &events).await?;
+    hand.reborrow().write_rows(EVENTS, &events).await?;
     if checkpoints.len() != 0 {
-        dialect::write_rows(conn.reborrow(), CHECKPOINTS, &checkpoints).await?;
+        hand.reborrow().write_rows(CHECKPOINTS, &checkpoints).await?;
     }
-    dialect::write_rows(conn, HEAD, &head).await
+    hand.write_rows(HEAD, &head).await
 }
 
 fn event_rows<'a>(events: &'a [StoredEvent], leaves: &'a [String]) -> Rows<'a> {

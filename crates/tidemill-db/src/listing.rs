@@ -52,7 +52,7 @@ impl Db {
         let ids: Vec<i64> = on!(tx.conn(), c => sqlx::query_scalar(sql)
             .bind(experiment).bind(stage.word()).bind(at).bind(id).bind(rows(limit)).fetch_all(c).await)
         .map_err(self.ctx().fail("read runs"))?;
-        load(tx.conn(), &ids).await.map_err(LoadError::sort(self.ctx(), "read runs"))
+        load(tx.conn().into(), &ids).await.map_err(LoadError::sort(self.ctx(), "read runs"))
     }
 
     /// Registered models by name, after `after`.

@@ -17,7 +17,7 @@ use tidemill_core::Clock;
 
 use crate::backend::{Context, Either, Pools, SqlitePools, Transact};
 use crate::direct::{self, Readers};
-use crate::ingest::FewSettings;
+use crate::ingest::IngestSettings;
 use crate::migrate::{self, VERSION};
 use crate::template;
 use crate::writer::SqliteWriter;
@@ -200,7 +200,7 @@ fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
             connections: options.readers.max(1),
             wait,
         }),
-        few: FewSettings {
+        ingest: IngestSettings {
             path: path.to_owned(),
             busy_timeout: options.busy_timeout,
             checkpoint: CHECKPOINT,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tidemill_core::{Digest, Event, RunId, RunState, StepState, Timestamp};
 
-use crate::backend::{Conn, Context, on};
+use crate::backend::{Context, Hand, on};
 use crate::cache::put_results;
 use crate::dialect::{self, Rows};
 use crate::{Db, Error, Owner, Result, StepResult, Tx, events};
@@ -375,9 +375,13 @@ impl Tx {
     pub async fn finish_step(&mut self, step: &StepRun, result: Option<&StepResult>) -> Result<()> {
         self.changed = true;
         let ctx = Arc::clone(&self.transact.ctx);
-        put_steps(self.transact.conn(), &[step]).await.map_err(|error| no_such_run(&ctx, step, error))?;
+        put_steps(self.transact.conn().into(), &[step])
+            .await
+            .map_err(|error| no_such_run(&ctx, step, error))?;
         if let Some(result) = result {
-            put_results(self.transact.conn(), &[result]).await.map_err(ctx.fail("record a step's result"))?;
+            put_results(self.transact.conn().into(), &[result])
+                .await
+                .map_err(ctx.fail("record a step's result"))?;
         }
         Ok(())
     }
@@ -417,7 +421,7 @@ pub(crate) fn no_such_run(ctx: &Context, step: &StepRun, error: sqlx::Error) -> 
 }
 
 /// Writes attempts at steps in one statement. The same attempt must not be there twice.
-pub(crate) async fn put_steps(conn: Conn<'_>, steps: &[&StepRun]) -> sqlx::Result<u64> {
+pub(crate) async fn put_steps(hand: Hand<'_>, steps: &[&StepRun]) -> sqlx::Result<u64> {
     const SQL: &str = "INSERT INTO step_run ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
         ON CONFLICT (run_id, step, attempt) DO UPDATE SET cache_key = excluded.cache_key, state = excluded.state,
             exit_code = excluded.exit_code, outputs = excluded.outputs, log = excluded.log,
@@ -438,7 +442,7 @@ pub(crate) async fn put_steps(conn: Conn<'_>, steps: &[&StepRun]) -> sqlx::Resul
         .int("started_at", steps.iter().map(|step| step.started_at.millis()))
         .int("ended_at", steps.iter().map(|step| step.ended_at.millis()))
         .opt_text("reason", steps.iter().map(|step| step.reason.as_deref()));
-    dialect::write_rows(conn, SQL, &rows).await
+    hand.write_rows(SQL, &rows).await
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::decide::Plan;
 use super::state::State;
-use crate::backend::Conn;
-use crate::dialect::{self, Rows};
+use crate::backend::Hand;
+use crate::dialect::Rows;
 use crate::tracking::InputDataset;
 use crate::tracking::load::{INPUT, OUTPUT, tags_to_text};
 
 /// Writes datasets that their experiments do not have yet, and which run read which.
-pub(super) async fn put_datasets(mut conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
+pub(super) async fn put_datasets(mut hand: Hand<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
     const SQL: &str = "INSERT INTO run_input ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
         ON CONFLICT DO NOTHING";
     if plan.datasets.is_empty() {
@@ -24,8 +24,8 @@ pub(super) async fn put_datasets(mut conn: Conn<'_>, state: &State, plan: &Plan<
         described.entry(key).or_insert(dataset);
         edges.entry((state.row(*run)?, key)).or_insert_with(|| tags_to_text(&dataset.tags));
     }
-    insert_datasets(conn.reborrow(), &described).await?;
-    let ids = read_ids(conn.reborrow(), &described).await?;
+    insert_datasets(hand.reborrow(), &described).await?;
+    let ids = read_ids(hand.reborrow(), &described).await?;
     let mut rows = Vec::with_capacity(edges.len());
     for ((run, key), tags) in &edges {
         rows.push((*run, *ids.get(key).ok_or(sqlx::Error::RowNotFound)?, tags.as_str()));
@@ -34,14 +34,14 @@ pub(super) async fn put_datasets(mut conn: Conn<'_>, state: &State, plan: &Plan<
         .int("run_id", rows.iter().map(|row| row.0))
         .int("dataset_id", rows.iter().map(|row| row.1))
         .text("tags", rows.iter().map(|row| row.2));
-    dialect::write_rows(conn, SQL, &rows).await.map(drop)
+    hand.write_rows(SQL, &rows).await.map(drop)
 }
 
 /// Experiment, name and digest.
 type Key<'a> = (i64, &'a str, &'a str);
 
 /// The first description stays.
-async fn insert_datasets(conn: Conn<'_>, described: &BTreeMap<Key<'_>, &InputDataset>) -> sqlx::Result<()> {
+async fn insert_datasets(hand: Hand<'_>, described: &BTreeMap<Key<'_>, &InputDataset>) -> sqlx::Result<()> {
     const SQL: &str = "INSERT INTO input_dataset ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
         ON CONFLICT DO NOTHING";
     let rows = with_key(described)
@@ -49,17 +49,17 @@ async fn insert_datasets(conn: Conn<'_>, described: &BTreeMap<Key<'_>, &InputDat
         .text("source", described.values().map(|dataset| dataset.source.as_str()))
         .opt_text("schema", described.values().map(|dataset| dataset.schema.as_deref()))
         .opt_text("profile", described.values().map(|dataset| dataset.profile.as_deref()));
-    dialect::write_rows(conn, SQL, &rows).await.map(drop)
+    hand.write_rows(SQL, &rows).await.map(drop)
 }
 
 async fn read_ids<'a>(
-    conn: Conn<'_>,
+    hand: Hand<'_>,
     described: &BTreeMap<Key<'a>, &InputDataset>,
 ) -> sqlx::Result<HashMap<Key<'a>, i64>> {
     const SQL: &str = "SELECT r.place, d.id FROM {rows} JOIN input_dataset d
         ON d.experiment_id = r.experiment_id AND d.name = r.name AND d.digest = r.digest";
     let rows = with_key(described).int("place", 0..described.len() as i64);
-    let found: Vec<(i64, i64)> = dialect::read_rows(conn, SQL, &rows).await?;
+    let found: Vec<(i64, i64)> = hand.read_rows(SQL, &rows).await?;
     let keys: Vec<Key<'a>> = described.keys().copied().collect();
     Ok(found.into_iter().filter_map(|(place, id)| Some((*keys.get(place as usize)?, id))).collect())
 }
@@ -72,7 +72,7 @@ fn with_key<'a>(described: &BTreeMap<Key<'a>, &InputDataset>) -> Rows<'a> {
 }
 
 /// Writes which logged models the runs read and made.
-pub(super) async fn put_models(conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
+pub(super) async fn put_models(hand: Hand<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
     const SQL: &str = "INSERT INTO run_model ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
         ON CONFLICT (run_id, direction, model_uuid) DO UPDATE SET step = excluded.step";
     let mut edges = Vec::with_capacity(plan.model_inputs.len() + plan.model_outputs.len());
@@ -90,5 +90,5 @@ pub(super) async fn put_models(conn: Conn<'_>, state: &State, plan: &Plan<'_>) -
         .text("direction", edges.iter().map(|edge| edge.1))
         .text("model_uuid", edges.iter().map(|edge| edge.2))
         .int("step", edges.iter().map(|edge| edge.3));
-    dialect::write_rows(conn, SQL, &rows).await.map(drop)
+    hand.write_rows(SQL, &rows).await.map(drop)
 }

@@ -11,9 +11,11 @@
 //! * `decide`: a request against the state: a refusal, or rows for the plan. Pure.
 //! * `write`, `points`, `inputs`: the plan's rows as statements.
 //! * `growth`: statistics of PostgreSQL's tables after many runs.
+//! * `group`: a group as one transaction; `direct`: the thread that does it on SQLite.
 //! * `few`: the short way of groups that hold a few points and nothing else, and `points::direct`, their statements.
 
 mod decide;
+mod direct;
 mod few;
 mod group;
 mod growth;
@@ -27,7 +29,7 @@ mod write;
 
 use tidemill_core::{NewEvent, RunId};
 
-pub(crate) use self::few::Settings as FewSettings;
+pub(crate) use self::direct::Settings as IngestSettings;
 pub use self::load::IngestLoad;
 pub use self::queue::Ingest;
 pub(crate) use self::queue::Queue;

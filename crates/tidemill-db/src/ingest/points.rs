@@ -8,8 +8,8 @@ use tidemill_core::{RunId, Timestamp};
 
 use super::decide::Plan;
 use super::state::State;
-use crate::backend::Conn;
-use crate::dialect::{self, Rows};
+use crate::backend::Hand;
+use crate::dialect::Rows;
 use crate::tracking::Metric;
 use crate::tracking::point::{decode, encode, rank};
 
@@ -66,7 +66,7 @@ impl Series {
 type Stored<'a> = HashMap<(i64, &'a str), Series>;
 
 /// Writes points once each.
-pub(super) async fn put(mut conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
+pub(super) async fn put(mut hand: Hand<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
     if plan.metrics.is_empty() {
         return Ok(());
     }
@@ -76,13 +76,13 @@ pub(super) async fn put(mut conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> s
     }
     let groups = grouped(&mut points);
     let new: HashSet<i64> = plan.new_runs.iter().map(|run| state.row(*run)).collect::<sqlx::Result<_>>()?;
-    let stored = read_series(conn.reborrow(), &groups, &new).await?;
-    let series = settle(conn.reborrow(), &groups, &stored).await?;
+    let stored = read_series(hand.reborrow(), &groups, &new).await?;
+    let series = settle(hand.reborrow(), &groups, &stored).await?;
     if let Some(changed) = changed_rows(&series) {
-        dialect::write_rows(conn.reborrow(), UPDATE, &changed).await?;
+        hand.reborrow().write_rows(UPDATE, &changed).await?;
     }
-    let ids = insert_series(conn.reborrow(), &groups, &series).await?;
-    dialect::write_rows(conn, INSERT, &point_rows(&groups, &series, ids)?).await.map(drop)
+    let ids = insert_series(hand.reborrow(), &groups, &series).await?;
+    hand.write_rows(INSERT, &point_rows(&groups, &series, ids)?).await.map(drop)
 }
 
 /// The points of each series, sorted and once each.
@@ -94,13 +94,13 @@ fn grouped<'p, 'a>(points: &'p mut Vec<Point<'a>>) -> Vec<&'p [Point<'a>]> {
 
 /// The series of the groups with their points added.
 async fn settle<'a>(
-    mut conn: Conn<'_>,
+    mut hand: Hand<'_>,
     groups: &[&[Point<'a>]],
     stored: &Stored<'a>,
 ) -> sqlx::Result<Vec<Series>> {
     let mut fitting = Fitting::new(groups, stored);
     while let Some(spans) = fitting.ask() {
-        let found = read_fits(conn.reborrow(), &spans).await?;
+        let found = read_fits(hand.reborrow(), &spans).await?;
         fitting.hear(&found);
     }
     Ok(all_grown(groups, stored, &fitting.found()))
@@ -254,7 +254,7 @@ impl Fit {
 }
 
 /// For each of the spans.
-async fn read_fits(conn: Conn<'_>, spans: &[Span]) -> sqlx::Result<Vec<Fit>> {
+async fn read_fits(hand: Hand<'_>, spans: &[Span]) -> sqlx::Result<Vec<Fit>> {
     const SQL: &str = "SELECT r.place,
             (SELECT p.at FROM point p WHERE p.series_id = r.series
                 AND (p.step, p.at) < (r.first_step, r.first_at) ORDER BY p.step DESC, p.at DESC LIMIT 1),
@@ -272,7 +272,7 @@ async fn read_fits(conn: Conn<'_>, spans: &[Span]) -> sqlx::Result<Vec<Fit>> {
         .int("first_at", spans.iter().map(|span| span.first.at))
         .int("last_step", spans.iter().map(|span| span.last.step))
         .int("last_at", spans.iter().map(|span| span.last.at));
-    let found: Vec<(i64, Option<i64>, Option<i64>, i64)> = dialect::read_rows(conn, SQL, &rows).await?;
+    let found: Vec<(i64, Option<i64>, Option<i64>, i64)> = hand.read_rows(SQL, &rows).await?;
     let mut fits: Vec<Fit> = spans.iter().map(|_| Fit::No).collect();
     for (place, before, behind, between) in found {
         let place = usize::try_from(place).ok().filter(|place| *place < spans.len());
@@ -284,7 +284,7 @@ async fn read_fits(conn: Conn<'_>, spans: &[Span]) -> sqlx::Result<Vec<Fit>> {
 
 /// By run and key, those of the groups that are there. Of runs that are new in this transaction there are none.
 async fn read_series<'a>(
-    conn: Conn<'_>,
+    hand: Hand<'_>,
     groups: &[&[Point<'a>]],
     new: &HashSet<i64>,
 ) -> sqlx::Result<Stored<'a>> {
@@ -301,7 +301,7 @@ async fn read_series<'a>(
         .int("place", 0..asked.len() as i64)
         .int("run_id", asked.iter().map(|point| point.run))
         .text("name", asked.iter().map(|point| point.key));
-    let found: Vec<Row> = dialect::read_rows(conn, SQL, &rows).await?;
+    let found: Vec<Row> = hand.read_rows(SQL, &rows).await?;
     let mut series = HashMap::with_capacity(found.len());
     for (place, id, step, at, value, ordered) in found {
         let point = asked.get(place as usize).ok_or(sqlx::Error::RowNotFound)?;
@@ -327,7 +327,7 @@ fn changed_rows(series: &[Series]) -> Option<Rows<'static>> {
 
 /// Inserts the series that are not there; gives their numbers.
 async fn insert_series<'a>(
-    conn: Conn<'_>,
+    hand: Hand<'_>,
     groups: &[&[Point<'a>]],
     series: &[Series],
 ) -> sqlx::Result<HashMap<(i64, &'a str), i64>> {
@@ -347,7 +347,7 @@ async fn insert_series<'a>(
         .int("run_id", new.iter().map(|(point, _)| point.run))
         .text("name", new.iter().map(|(point, _)| point.key));
     let rows = with_state(rows, new.iter().map(|(_, series)| *series));
-    let written: Vec<(i64, i64, String)> = dialect::read_rows(conn, SQL, &rows).await?;
+    let written: Vec<(i64, i64, String)> = hand.read_rows(SQL, &rows).await?;
     // `new` is sorted by run and key, as the points are.
     let mut ids = HashMap::with_capacity(written.len());
     for (id, run, name) in written {
@@ -393,7 +393,7 @@ fn point_rows<'a>(
 }
 
 /// Writes those points that were measured on a logged model as metrics of it, too.
-pub(super) async fn put_of_models(conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
+pub(super) async fn put_of_models(hand: Hand<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
     const SQL: &str = "INSERT INTO logged_model_metric ({columns}) SELECT {columns} FROM {rows} WHERE TRUE
         ON CONFLICT DO NOTHING";
     type Key<'a> = (i64, &'a str, &'a str, &'a str, RunId, Timestamp, i64);
@@ -424,7 +424,7 @@ pub(super) async fn put_of_models(conn: Conn<'_>, state: &State, plan: &Plan<'_>
         .int("at", points.values().map(|metric| metric.at.millis()))
         .float("value", points.values().map(|metric| metric.value))
         .int("is_nan", points.values().map(|metric| i64::from(metric.value.is_nan())));
-    dialect::write_rows(conn, SQL, &rows).await.map(drop)
+    hand.write_rows(SQL, &rows).await.map(drop)
 }
 
 #[cfg(test)]

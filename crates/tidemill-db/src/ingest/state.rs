@@ -2,19 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use sqlx::FromRow;
-use sqlx::sqlite::SqliteRow;
 use tidemill_core::RunId;
 
 use super::work::Work;
-use crate::backend::{Conn, Either};
-use crate::dialect::{self, HEAD, Rows, SQLITE_WRITE, Script, row_lock, shared_row_lock};
+use crate::backend::Hand;
+use crate::dialect::{Rows, row_lock, shared_row_lock};
 use crate::runs::parse;
 use crate::tracking::experiments::parse_stage;
 use crate::tracking::load::LoadError;
 use crate::tracking::runs::{InfoRow, info_from_row, select_info};
 use crate::tracking::{RunInfo, Stage};
-use crate::writer::SqliteWrite;
 
 /// What a group knows. Decisions change it, so that each request sees what those before it in its group did.
 #[derive(Default)]
@@ -45,57 +42,21 @@ pub(super) struct KnownExperiment {
 }
 
 impl State {
-    /// Reads what the requests of `group` touch; on PostgreSQL it stays as it is until the transaction ends.
-    pub(super) async fn read(mut conn: Conn<'_>, group: &[Work], log_size: u64) -> Result<Self, LoadError> {
+    /// Reads what the requests of `group` touch, in a transaction that writes; on PostgreSQL it stays as it is until the transaction ends.
+    pub(super) async fn read(mut hand: Hand<'_>, group: &[Work], log_size: u64) -> Result<Self, LoadError> {
         let mut state = Self { log_size, ..Self::default() };
         let wanted = Wanted::of(group);
-        state.read_experiments(conn.reborrow(), &wanted.experiments).await?;
-        state.read_runs(conn.reborrow(), &wanted.runs).await?;
-        state.read_rest(conn, &wanted).await?;
+        state.read_experiments(hand.reborrow(), &wanted.experiments).await?;
+        state.read_runs(hand.reborrow(), &wanted.runs).await?;
+        state.read_rest(hand, &wanted).await?;
         Ok(state)
     }
 
-    /// As [`Self::read`] on SQLite, where what comes first goes to the connection's thread together with the begin of the
-    /// transaction. With the log's head, where it is wanted; the size of the log is not known yet.
-    pub(super) async fn begin(
-        tx: &mut SqliteWrite,
-        group: &[Work],
-        with_head: bool,
-    ) -> Result<(Self, Option<(i64, String)>), LoadError> {
-        let wanted = Wanted::of(group);
-        let texts = texts(&wanted.runs);
-        let (experiments, runs) = (experiment_rows(&wanted.experiments), run_rows(&texts));
-        let mut script = Script::default().plain(SQLITE_WRITE);
-        if with_head {
-            script = script.plain(HEAD);
-        }
-        let script = script.over(EXPERIMENTS, &experiments).over(RUNS, &runs);
-        let of_experiments = 1 + usize::from(with_head);
-        let of_runs = of_experiments + experiments.statements();
-        let (mut heads, mut found_experiments, mut found_runs) = (Vec::new(), Vec::new(), Vec::new());
-        let take = |number: usize, row: &SqliteRow| -> sqlx::Result<()> {
-            if number < of_experiments {
-                heads.push(FromRow::from_row(row)?);
-            } else if number < of_runs {
-                found_experiments.push(FromRow::from_row(row)?);
-            } else {
-                found_runs.push(FromRow::from_row(row)?);
-            }
-            Ok(())
-        };
-        script.each(tx.conn(), take).await?;
-        let mut state = Self::default();
-        state.take_experiments(found_experiments)?;
-        state.take_runs(found_runs)?;
-        state.read_rest(Either::Sqlite(tx.conn()), &wanted).await?;
-        Ok((state, heads.pop()))
-    }
-
-    async fn read_rest(&mut self, mut conn: Conn<'_>, wanted: &Wanted<'_>) -> Result<(), LoadError> {
-        self.read_params(conn.reborrow(), &wanted.params).await?;
-        self.read_tags(conn.reborrow(), &wanted.tags).await?;
-        self.read_models(conn.reborrow(), &wanted.models).await?;
-        self.read_pipeline_runs(conn, &wanted.pipeline_runs).await
+    async fn read_rest(&mut self, mut hand: Hand<'_>, wanted: &Wanted<'_>) -> Result<(), LoadError> {
+        self.read_params(hand.reborrow(), &wanted.params).await?;
+        self.read_tags(hand.reborrow(), &wanted.tags).await?;
+        self.read_models(hand.reborrow(), &wanted.models).await?;
+        self.read_pipeline_runs(hand, &wanted.pipeline_runs).await
     }
 
     /// The row of a run that is written.
@@ -103,12 +64,12 @@ impl State {
         self.runs.get(&run).and_then(|run| run.row).ok_or(sqlx::Error::RowNotFound)
     }
 
-    async fn read_experiments(&mut self, conn: Conn<'_>, wanted: &BTreeSet<i64>) -> Result<(), LoadError> {
+    async fn read_experiments(&mut self, hand: Hand<'_>, wanted: &BTreeSet<i64>) -> Result<(), LoadError> {
         if wanted.is_empty() {
             return Ok(());
         }
-        let sql = format!("{EXPERIMENTS}{}", shared_row_lock(&conn));
-        let found = dialect::read_rows(conn, &sql, &experiment_rows(wanted)).await?;
+        let sql = format!("{EXPERIMENTS}{}", shared_row_lock(&hand));
+        let found = hand.read_rows(&sql, &experiment_rows(wanted)).await?;
         self.take_experiments(found)
     }
 
@@ -121,12 +82,12 @@ impl State {
     }
 
     /// In the order of their numbers, so that two servers that write to the same runs do not wait for each other.
-    async fn read_runs(&mut self, conn: Conn<'_>, wanted: &BTreeSet<RunId>) -> Result<(), LoadError> {
+    async fn read_runs(&mut self, hand: Hand<'_>, wanted: &BTreeSet<RunId>) -> Result<(), LoadError> {
         if wanted.is_empty() {
             return Ok(());
         }
-        let sql = format!("{RUNS}{}", row_lock(&conn));
-        let found = dialect::read_rows(conn, &sql, &run_rows(&texts(wanted))).await?;
+        let sql = format!("{RUNS}{}", row_lock(&hand));
+        let found = hand.read_rows(&sql, &run_rows(&texts(wanted))).await?;
         self.take_runs(found)
     }
 
@@ -138,7 +99,7 @@ impl State {
         Ok(())
     }
 
-    async fn read_params(&mut self, conn: Conn<'_>, wanted: &BTreeSet<(RunId, &str)>) -> sqlx::Result<()> {
+    async fn read_params(&mut self, hand: Hand<'_>, wanted: &BTreeSet<(RunId, &str)>) -> sqlx::Result<()> {
         const SQL: &str = "SELECT p.run_id, p.key, p.value FROM {rows}
             JOIN run_param p ON p.run_id = r.run_id AND p.key = r.key";
         let Some((pairs, runs)) = self.pairs(wanted) else { return Ok(()) };
@@ -146,7 +107,7 @@ impl State {
             .padded()
             .int("run_id", pairs.iter().map(|(row, _)| *row))
             .text("key", pairs.iter().map(|(_, key)| *key));
-        let found: Vec<(i64, String, String)> = dialect::read_rows(conn, SQL, &rows).await?;
+        let found: Vec<(i64, String, String)> = hand.read_rows(SQL, &rows).await?;
         for (row, key, value) in found {
             if let Some(run) = runs.get(&row) {
                 self.params.entry(*run).or_default().insert(key, value);
@@ -155,7 +116,7 @@ impl State {
         Ok(())
     }
 
-    async fn read_tags(&mut self, conn: Conn<'_>, wanted: &BTreeSet<(RunId, &str)>) -> sqlx::Result<()> {
+    async fn read_tags(&mut self, hand: Hand<'_>, wanted: &BTreeSet<(RunId, &str)>) -> sqlx::Result<()> {
         const SQL: &str = "SELECT p.run_id, p.key FROM {rows}
             JOIN run_tag p ON p.run_id = r.run_id AND p.key = r.key";
         for (run, key) in wanted {
@@ -166,7 +127,7 @@ impl State {
             .padded()
             .int("run_id", pairs.iter().map(|(row, _)| *row))
             .text("key", pairs.iter().map(|(_, key)| *key));
-        let found: Vec<(i64, String)> = dialect::read_rows(conn, SQL, &rows).await?;
+        let found: Vec<(i64, String)> = hand.read_rows(SQL, &rows).await?;
         for (row, key) in found {
             if let Some(run) = runs.get(&row) {
                 self.tags.entry(*run).or_default().insert(key, true);
@@ -175,29 +136,29 @@ impl State {
         Ok(())
     }
 
-    async fn read_models(&mut self, conn: Conn<'_>, wanted: &BTreeSet<&str>) -> sqlx::Result<()> {
+    async fn read_models(&mut self, hand: Hand<'_>, wanted: &BTreeSet<&str>) -> sqlx::Result<()> {
         const SQL: &str =
             "SELECT t.uuid, t.id FROM {rows} JOIN logged_model t ON t.uuid = r.wanted ORDER BY t.id";
         if wanted.is_empty() {
             return Ok(());
         }
-        let sql = format!("{SQL}{}", row_lock(&conn));
+        let sql = format!("{SQL}{}", row_lock(&hand));
         let rows = Rows::new(wanted.len()).padded().text("wanted", wanted.iter().copied());
-        let found: Vec<(String, i64)> = dialect::read_rows(conn, &sql, &rows).await?;
+        let found: Vec<(String, i64)> = hand.read_rows(&sql, &rows).await?;
         self.models.extend(found);
         Ok(())
     }
 
     async fn read_pipeline_runs(
         &mut self,
-        conn: Conn<'_>,
+        hand: Hand<'_>,
         wanted: &BTreeSet<RunId>,
     ) -> Result<(), LoadError> {
         const SQL: &str = "SELECT t.id FROM {rows} JOIN pipeline_run t ON t.id = r.wanted";
         if wanted.is_empty() {
             return Ok(());
         }
-        let found: Vec<(String,)> = dialect::read_rows(conn, SQL, &run_rows(&texts(wanted))).await?;
+        let found: Vec<(String,)> = hand.read_rows(SQL, &run_rows(&texts(wanted))).await?;
         for (id,) in found {
             self.pipeline_runs.insert(parse("pipeline_run", "id", &id, "a run id")?);
         }

@@ -6,35 +6,35 @@ use super::decide::Plan;
 use super::state::{KnownRun, State};
 use super::{inputs, points};
 use crate::StepRun;
-use crate::backend::Conn;
+use crate::backend::Hand;
 use crate::cache::put_results;
-use crate::dialect::{self, Rows};
+use crate::dialect::Rows;
 use crate::runs::{parse, put_steps};
 use crate::tracking::load::LoadError;
 
 /// Writes all but the events. New runs get the numbers of their rows.
-pub(super) async fn write(mut conn: Conn<'_>, state: &mut State, plan: &Plan<'_>) -> Result<(), LoadError> {
-    insert_runs(conn.reborrow(), state, &plan.new_runs).await?;
-    update_runs(conn.reborrow(), state, plan).await?;
-    insert_params(conn.reborrow(), state, plan).await?;
-    put_tags(conn.reborrow(), state, plan).await?;
-    points::put(conn.reborrow(), state, plan).await?;
-    points::put_of_models(conn.reborrow(), state, plan).await?;
-    inputs::put_datasets(conn.reborrow(), state, plan).await?;
-    inputs::put_models(conn.reborrow(), state, plan).await?;
+pub(super) async fn write(mut hand: Hand<'_>, state: &mut State, plan: &Plan<'_>) -> Result<(), LoadError> {
+    insert_runs(hand.reborrow(), state, &plan.new_runs).await?;
+    update_runs(hand.reborrow(), state, plan).await?;
+    insert_params(hand.reborrow(), state, plan).await?;
+    put_tags(hand.reborrow(), state, plan).await?;
+    points::put(hand.reborrow(), state, plan).await?;
+    points::put_of_models(hand.reborrow(), state, plan).await?;
+    inputs::put_datasets(hand.reborrow(), state, plan).await?;
+    inputs::put_models(hand.reborrow(), state, plan).await?;
     if !plan.steps.is_empty() {
         let steps: Vec<&StepRun> = plan.steps.values().copied().collect();
-        put_steps(conn.reborrow(), &steps).await?;
+        put_steps(hand.reborrow(), &steps).await?;
     }
     if !plan.results.is_empty() {
         let results: Vec<_> = plan.results.values().copied().collect();
-        put_results(conn, &results).await?;
+        put_results(hand, &results).await?;
     }
     Ok(())
 }
 
 /// New runs come with an event, so the log's head is locked: their numbers rise as they are committed (see `search::runs::lacking`).
-async fn insert_runs(conn: Conn<'_>, state: &mut State, new: &[RunId]) -> Result<(), LoadError> {
+async fn insert_runs(hand: Hand<'_>, state: &mut State, new: &[RunId]) -> Result<(), LoadError> {
     const SQL: &str = "INSERT INTO run ({columns}) SELECT {columns} FROM {rows} WHERE r.uuid IS NOT NULL
         RETURNING id, uuid";
     if new.is_empty() {
@@ -53,7 +53,7 @@ async fn insert_runs(conn: Conn<'_>, state: &mut State, new: &[RunId]) -> Result
         .text("artifact_uri", infos.iter().map(|info| info.artifact_uri.as_str()))
         .opt_int("started_at", infos.iter().map(|info| info.started_at.map(|at| at.millis())))
         .opt_int("ended_at", infos.iter().map(|info| info.ended_at.map(|at| at.millis())));
-    let written: Vec<(i64, String)> = dialect::read_rows(conn, SQL, &rows).await?;
+    let written: Vec<(i64, String)> = hand.read_rows(SQL, &rows).await?;
     for (row, uuid) in written {
         let run: RunId = parse("run", "uuid", &uuid, "a run id")?;
         if let Some(known) = state.runs.get_mut(&run) {
@@ -63,7 +63,7 @@ async fn insert_runs(conn: Conn<'_>, state: &mut State, new: &[RunId]) -> Result
     Ok(())
 }
 
-async fn update_runs(conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
+async fn update_runs(hand: Hand<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
     const SQL: &str = "UPDATE run SET name = r.name, status = r.status, ended_at = r.ended_at FROM {rows}
         WHERE run.id = r.id";
     let changed: Vec<(i64, &KnownRun)> = plan
@@ -82,10 +82,10 @@ async fn update_runs(conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Re
         .text("name", infos().map(|info| info.name.as_str()))
         .text("status", infos().map(|info| info.status.word()))
         .opt_int("ended_at", infos().map(|info| info.ended_at.map(|at| at.millis())));
-    dialect::write_rows(conn, SQL, &rows).await.map(drop)
+    hand.write_rows(SQL, &rows).await.map(drop)
 }
 
-async fn insert_params(conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
+async fn insert_params(hand: Hand<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
     const SQL: &str = "INSERT INTO run_param ({columns}) SELECT {columns} FROM {rows}
         WHERE r.run_id IS NOT NULL";
     if plan.params.is_empty() {
@@ -101,10 +101,10 @@ async fn insert_params(conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::
         .int("run_id", params.iter().map(|(row, _, _)| *row))
         .text("key", params.iter().map(|(_, key, _)| *key))
         .text("value", params.iter().map(|(_, _, value)| *value));
-    dialect::write_rows(conn, SQL, &rows).await.map(drop)
+    hand.write_rows(SQL, &rows).await.map(drop)
 }
 
-async fn put_tags(mut conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
+async fn put_tags(mut hand: Hand<'_>, state: &State, plan: &Plan<'_>) -> sqlx::Result<()> {
     const PUT: &str =
         "INSERT INTO run_tag ({columns}) SELECT {columns} FROM {rows} WHERE r.run_id IS NOT NULL
         ON CONFLICT (run_id, key) DO UPDATE SET value = excluded.value";
@@ -124,13 +124,13 @@ async fn put_tags(mut conn: Conn<'_>, state: &State, plan: &Plan<'_>) -> sqlx::R
             .int("run_id", put.iter().map(|(row, _, _)| *row))
             .text("key", put.iter().map(|(_, key, _)| *key))
             .text("value", put.iter().map(|(_, _, value)| *value));
-        dialect::write_rows(conn.reborrow(), PUT, &rows).await?;
+        hand.reborrow().write_rows(PUT, &rows).await?;
     }
     if !removed.is_empty() {
         let rows = Rows::new(removed.len())
             .int("run_id", removed.iter().map(|(row, _)| *row))
             .text("key", removed.iter().map(|(_, key)| *key));
-        dialect::write_rows(conn, REMOVE, &rows).await?;
+        hand.write_rows(REMOVE, &rows).await?;
     }
     Ok(())
 }

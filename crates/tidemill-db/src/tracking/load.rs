@@ -2,37 +2,21 @@
 
 use std::collections::HashMap;
 
-use rusqlite::Connection;
-use sqlx::FromRow;
-use sqlx::sqlite::SqliteRow;
 use tidemill_core::Timestamp;
 
 use super::runs::{InfoRow, info_from_row, select_info};
 use crate::Error;
-use crate::backend::{Conn, Context, Either};
-use crate::dialect::{self, Rows, Script};
+use crate::backend::{Context, Hand};
+use crate::dialect::{self, Rows};
 use crate::tracking::{InputDataset, KeyValue, Metric, ModelOutput, Run};
 
 /// The runs whose rows have these numbers, in this order. Numbers without a row are left out.
-pub(crate) async fn load(conn: Conn<'_>, ids: &[i64]) -> Result<Vec<Run>, LoadError> {
+pub(crate) async fn load(hand: Hand<'_>, ids: &[i64]) -> Result<Vec<Run>, LoadError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted = rows_of(ids);
-    assembled(Found::read(conn, &wanted).await?, ids)
-}
-
-/// As [`load`], without sqlx.
-pub(crate) fn load_directly(c: &Connection, ids: &[i64]) -> Result<Vec<Run>, LoadError> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let wanted = rows_of(ids);
-    assembled(Found::read_directly(c, &wanted)?, ids)
-}
-
-fn rows_of(ids: &[i64]) -> Rows<'static> {
-    Rows::new(ids.len()).padded().int("wanted", ids.iter().copied())
+    let wanted = Rows::new(ids.len()).padded().int("wanted", ids.iter().copied());
+    assembled(Found::read(hand, &wanted).await?, ids)
 }
 
 /// The runs of what was found, in the order of `ids`.
@@ -126,46 +110,15 @@ struct Found {
 impl Found {
     /// Parameters and tags come as one text for each run: a row of its own for each of them would cost far more than
     /// what is in it. Metrics keep theirs: SQLite writes some numbers in digits that are those of another one.
-    async fn read(mut conn: Conn<'_>, wanted: &Rows<'_>) -> sqlx::Result<Self> {
-        let pairs = PAIRS.replace("{pairs}", dialect::pairs(&conn));
-        let mut found = Self::default();
-        if let Either::Sqlite(c) = conn.reborrow()
-            && wanted.statements() == 1
-        {
-            let script = Script::default().over(INFO, wanted).over(&pairs, wanted).over(METRICS, wanted);
-            let script = script.over(DATASETS, wanted).over(MODELS, wanted);
-            script.each(c, |number, row| found.take(number, row)).await?;
-            return Ok(found);
-        }
-        found.infos = dialect::read_rows(conn.reborrow(), INFO, wanted).await?;
-        found.pairs = dialect::read_rows(conn.reborrow(), &pairs, wanted).await?;
-        found.metrics = dialect::read_rows(conn.reborrow(), METRICS, wanted).await?;
-        found.datasets = dialect::read_rows(conn.reborrow(), DATASETS, wanted).await?;
-        found.models = dialect::read_rows(conn, MODELS, wanted).await?;
-        Ok(found)
-    }
-
-    fn read_directly(c: &Connection, wanted: &Rows<'_>) -> rusqlite::Result<Self> {
-        let pairs = PAIRS.replace("{pairs}", dialect::SQLITE_PAIRS);
+    async fn read(mut hand: Hand<'_>, wanted: &Rows<'_>) -> sqlx::Result<Self> {
+        let pairs = PAIRS.replace("{pairs}", dialect::pairs(&hand));
         Ok(Self {
-            infos: dialect::read_rows_directly(c, INFO, wanted)?,
-            pairs: dialect::read_rows_directly(c, &pairs, wanted)?,
-            metrics: dialect::read_rows_directly(c, METRICS, wanted)?,
-            datasets: dialect::read_rows_directly(c, DATASETS, wanted)?,
-            models: dialect::read_rows_directly(c, MODELS, wanted)?,
+            infos: hand.reborrow().read_rows(INFO, wanted).await?,
+            pairs: hand.reborrow().read_rows(&pairs, wanted).await?,
+            metrics: hand.reborrow().read_rows(METRICS, wanted).await?,
+            datasets: hand.reborrow().read_rows(DATASETS, wanted).await?,
+            models: hand.read_rows(MODELS, wanted).await?,
         })
-    }
-
-    /// A row that the statement of this number read.
-    fn take(&mut self, number: usize, row: &SqliteRow) -> sqlx::Result<()> {
-        match number {
-            0 => self.infos.push(FromRow::from_row(row)?),
-            1 => self.pairs.push(FromRow::from_row(row)?),
-            2 => self.metrics.push(FromRow::from_row(row)?),
-            3 => self.datasets.push(FromRow::from_row(row)?),
-            _ => self.models.push(FromRow::from_row(row)?),
-        }
-        Ok(())
     }
 }
 

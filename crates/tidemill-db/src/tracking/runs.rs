@@ -1,13 +1,16 @@
 //! Reading tracked runs, and marking them as deleted.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use rusqlite::Connection;
 use tidemill_core::{RunId, Timestamp};
+use tokio::runtime::Handle;
 
 use super::experiments::parse_stage;
 use super::load::{LoadError, load};
-use crate::backend::{Either, on};
-use crate::dialect::{self, Rows};
+use crate::backend::{Either, Hand, on};
+use crate::dialect::Rows;
 use crate::runs::parse;
 use crate::tracking::{Run, RunInfo, RunStatus, Stage};
 use crate::{Db, Error, Result, Tx};
@@ -45,6 +48,20 @@ pub(crate) fn info_from_row(row: InfoRow) -> Result<(i64, RunInfo)> {
     Ok((id, info))
 }
 
+/// Runs in the order of their identifiers.
+async fn by_uuid(mut hand: Hand<'_>, uuids: &[String]) -> Result<Vec<Run>, LoadError> {
+    const SQL: &str = "SELECT t.id, t.uuid FROM {rows} JOIN run t ON t.uuid = r.wanted";
+    let rows = Rows::new(uuids.len()).text("wanted", uuids.iter().map(String::as_str));
+    let mut found: Vec<(i64, String)> = hand.reborrow().read_rows(SQL, &rows).await?;
+    if found.len() > 1 {
+        let place: HashMap<&str, usize> =
+            uuids.iter().enumerate().map(|(i, text)| (text.as_str(), i)).collect();
+        found.sort_by_key(|(_, uuid)| place.get(uuid.as_str()));
+    }
+    let numbers: Vec<i64> = found.into_iter().map(|(number, _)| number).collect();
+    load(hand, &numbers).await
+}
+
 impl Db {
     /// What lists show of a run, whether deleted or not.
     pub async fn tracked_run_info(&self, id: RunId) -> Result<Option<RunInfo>> {
@@ -63,22 +80,16 @@ impl Db {
 
     /// Many runs, in the order of `ids`; those that are not there are left out.
     pub async fn tracked_runs(&self, ids: &[RunId]) -> Result<Vec<Run>> {
-        const SQL: &str = "SELECT t.id, t.uuid FROM {rows} JOIN run t ON t.uuid = r.wanted";
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        let rows = Rows::new(ids.len()).text("wanted", texts.iter().map(String::as_str));
-        let mut snapshot = self.snapshot().await?;
-        let mut found: Vec<(i64, String)> =
-            dialect::read_rows(snapshot.conn(), SQL, &rows).await.map_err(self.ctx().fail("read runs"))?;
-        if found.len() > 1 {
-            let place: std::collections::HashMap<&str, usize> =
-                texts.iter().enumerate().map(|(i, text)| (text.as_str(), i)).collect();
-            found.sort_by_key(|(_, uuid)| place.get(uuid.as_str()));
+        if let Either::Sqlite(pools) = self.pools() {
+            let work = move |c: &mut Connection| Handle::current().block_on(by_uuid(Hand::Direct(c), &texts));
+            return pools.direct.read(self.shared_ctx(), "read runs", work).await;
         }
-        let numbers: Vec<i64> = found.into_iter().map(|(number, _)| number).collect();
-        let runs = load(snapshot.conn(), &numbers).await;
+        let mut snapshot = self.snapshot().await?;
+        let runs = by_uuid(snapshot.conn().into(), &texts).await;
         runs.map_err(LoadError::sort(self.ctx(), "read runs"))
     }
 }

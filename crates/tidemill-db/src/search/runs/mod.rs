@@ -18,11 +18,11 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tokio::runtime::Handle;
 
-use crate::backend::{Context, Either};
+use crate::backend::{Either, Hand};
 use crate::search::parts::Parts;
 use crate::search::runs::plan::{Search, Source};
 use crate::search::{Condition, Cursor, OrderBy, Page};
-use crate::tracking::load::{LoadError, load, load_directly};
+use crate::tracking::load::{LoadError, load};
 use crate::tracking::{Run, Stage};
 use crate::{Db, Error, Result};
 
@@ -95,9 +95,13 @@ impl Db {
         if let Either::Sqlite(pools) = self.pools() {
             let (ctx, search) = (Arc::clone(self.shared_ctx()), search.clone());
             let work = move |c: &mut Connection| {
-                let (mut ids, next) = hits_directly(c, ctx, &search, effort)?;
-                let rest = ids.split_off(ids.len().min(part));
-                Ok((load_directly(c, &ids)?, rest, next))
+                // It waits for nothing.
+                Handle::current().block_on(async {
+                    let (source, scope) = (Source::Direct(&mut *c), query::Scope::of(&search));
+                    let (mut ids, next) = hits(&mut Search { ctx, source, scope, effort }, &search).await?;
+                    let rest = ids.split_off(ids.len().min(part));
+                    Ok((load(Hand::Direct(c), &ids).await?, rest, next))
+                })
             };
             return pools.direct.read(self.shared_ctx(), "search runs", work).await;
         }
@@ -110,30 +114,19 @@ impl Db {
         };
         let (mut ids, next) = hits(&mut plan, search).await?;
         let rest = ids.split_off(ids.len().min(part));
-        let first = load(tx.conn(), &ids).await.map_err(LoadError::sort(self.ctx(), "read runs"))?;
+        let first = load(tx.conn().into(), &ids).await.map_err(LoadError::sort(self.ctx(), "read runs"))?;
         Ok((first, rest, next))
     }
 
     /// Runs by the numbers of their rows.
     async fn runs_of_rows(&self, ids: Vec<i64>) -> Result<Vec<Run>> {
         if let Either::Sqlite(pools) = self.pools() {
-            let work = move |c: &mut Connection| load_directly(c, &ids);
+            let work = move |c: &mut Connection| Handle::current().block_on(load(Hand::Direct(c), &ids));
             return pools.direct.read(self.shared_ctx(), "read runs", work).await;
         }
         let mut tx = self.snapshot().await?;
-        load(tx.conn(), &ids).await.map_err(LoadError::sort(self.ctx(), "read runs"))
+        load(tx.conn().into(), &ids).await.map_err(LoadError::sort(self.ctx(), "read runs"))
     }
-}
-
-fn hits_directly(
-    c: &mut Connection,
-    ctx: Arc<Context>,
-    search: &RunSearch,
-    effort: Effort,
-) -> Result<(Vec<i64>, Option<Cursor>)> {
-    let mut plan = Search { ctx, source: Source::Direct(c), scope: query::Scope::of(search), effort };
-    // It waits for nothing.
-    Handle::current().block_on(hits(&mut plan, search))
 }
 
 /// The rows of a page of runs, and where the next page begins.
