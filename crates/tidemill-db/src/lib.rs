@@ -26,6 +26,7 @@ pub mod endpoints;
 mod error;
 pub mod evaluation;
 mod events;
+mod growth;
 mod ingest;
 pub mod jobs;
 mod listing;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::decide::{Plan, decide};
 use super::direct::{DirectWriter, WriterThread};
-use super::growth::{self, Growth};
 use super::state::State;
 use super::work::{Answer, Work};
 use super::write;
 use crate::backend::{Context, Either, Hand, Pools, SqlitePools, Transact};
 use crate::events::Head;
+use crate::growth::{self, Growth};
 use crate::tracking::load::LoadError;
 use crate::{Error, Result, dialect};
 
@@ -30,7 +30,7 @@ pub(super) struct GroupWriter {
 
 impl GroupWriter {
     pub(super) fn new(pools: Arc<Pools>, ctx: Arc<Context>) -> Self {
-        Self { pools, ctx, thread: None, growth: Growth::default() }
+        Self { pools, ctx, thread: None, growth: Growth::new(growth::RUNS) }
     }
 
     /// Nothing more comes.
@@ -45,9 +45,12 @@ impl GroupWriter {
         let pools = Arc::clone(&self.pools);
         match pools.as_ref() {
             Either::Sqlite(pools) => self.commit_on_thread(pools, group).await,
-            Either::Postgres(_) => {
+            Either::Postgres(pool) => {
                 let answers = commit(&mut Way::Postgres { pools: &pools, ctx: &self.ctx }, &group).await;
-                self.grown(&group, &answers);
+                let made = |(work, answer): &(&Work, &Result<Answer>)| {
+                    matches!(work, Work::Create { .. }) && answer.is_ok()
+                };
+                self.growth.made(pool, group.iter().zip(&answers).filter(made).count());
                 answers
             }
         }
@@ -71,20 +74,6 @@ impl GroupWriter {
             // It panicked, and the group went with it: another thread writes the next one.
             None => all_fail(count, self.ctx.fail("write")(sqlx::Error::WorkerCrashed)),
         }
-    }
-
-    /// After many new runs PostgreSQL is told, while others go on.
-    fn grown(&mut self, group: &[Work], answers: &[Result<Answer>]) {
-        let Either::Postgres(pool) = self.pools.as_ref() else { return };
-        let made =
-            |(work, answer): &(&Work, &Result<Answer>)| matches!(work, Work::Create { .. }) && answer.is_ok();
-        let Some(made) = self.growth.add(group.iter().zip(answers).filter(made).count()) else { return };
-        let pool = pool.clone();
-        tokio::spawn(async move {
-            if let Err(error) = growth::analyze(&pool, made).await {
-                tracing::debug!(%error, "the tables of runs were not analyzed");
-            }
-        });
     }
 }
 

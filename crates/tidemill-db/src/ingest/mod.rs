@@ -10,7 +10,6 @@
 //! * `state`: what is known of the runs, read in one statement per table.
 //! * `decide`: a request against the state: a refusal, or rows for the plan. Pure.
 //! * `write`, `points`, `inputs`: the plan's rows as statements.
-//! * `growth`: statistics of PostgreSQL's tables after many runs.
 //! * `group`: a group as one transaction; `direct`: the thread that does it on SQLite.
 //! * `few`: the short way of groups that hold a few points and nothing else, and `points::direct`, their statements.
 
@@ -18,7 +17,6 @@ mod decide;
 mod direct;
 mod few;
 mod group;
-mod growth;
 mod inputs;
 mod load;
 mod points;

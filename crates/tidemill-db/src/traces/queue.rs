@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::backend::{Context, Pools, Transact};
+use crate::backend::{Context, Either, Pools, Transact};
+use crate::growth::{self, Growth};
 use crate::traces::write::{self, TraceWork};
 use crate::traces::{NewTrace, SpanBatch};
 use crate::{Db, Error, Result, dialect};
@@ -94,7 +95,8 @@ impl TraceQueue {
             State::Closed => None,
             State::Idle | State::Running { .. } => {
                 let (sender, receiver) = mpsc::channel(QUEUE);
-                let writer = Writer { pools: Arc::clone(&self.pools), ctx: Arc::clone(&self.ctx) };
+                let growth = Growth::new(growth::TRACES);
+                let writer = Writer { pools: Arc::clone(&self.pools), ctx: Arc::clone(&self.ctx), growth };
                 let task = tokio::spawn(writer.run(receiver));
                 *state = State::Running { sender: sender.clone(), task };
                 Some(sender)
@@ -106,10 +108,11 @@ impl TraceQueue {
 struct Writer {
     pools: Arc<Pools>,
     ctx: Arc<Context>,
+    growth: Growth,
 }
 
 impl Writer {
-    async fn run(self, mut receiver: mpsc::Receiver<Request>) {
+    async fn run(mut self, mut receiver: mpsc::Receiver<Request>) {
         while let Some(first) = receiver.recv().await {
             let mut bytes = first.work.bytes();
             let mut group = vec![first];
@@ -118,7 +121,11 @@ impl Writer {
                 bytes += next.work.bytes();
                 group.push(next);
             }
+            let traces = group.iter().map(|request| request.work.traces()).sum();
             self.commit(group).await;
+            if let Either::Postgres(pool) = self.pools.as_ref() {
+                self.growth.made(pool, traces);
+            }
         }
     }
 
@@ -167,6 +174,11 @@ impl TraceWork {
     fn bytes(&self) -> usize {
         let spans = self.spans.iter().flat_map(|batch| &batch.spans).map(|span| span.body.len() + 256);
         spans.sum::<usize>() + self.traces.len() * 1024
+    }
+
+    /// How many traces it is about, of those that come with spans alone a batch for each.
+    fn traces(&self) -> usize {
+        self.traces.len() + self.spans.len()
     }
 
     fn experiments(&self) -> String {

@@ -1,6 +1,7 @@
 //! A fresh database of either kind, and values to put into it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tidemill_core::{Actor, Digest, EventKind, NewEvent, RunId, StepState, SystemClock, Timestamp};
@@ -40,6 +41,17 @@ enum Kept {
 }
 
 impl Fixture {
+    /// Until PostgreSQL knows of more than 200 rows in each of these tables.
+    pub(crate) async fn until_analyzed(&self, tables: &[&str]) {
+        let names = tables.iter().map(|table| format!("'{table}'")).collect::<Vec<_>>().join(", ");
+        let sql = format!("SELECT CAST(reltuples > 200 AS TEXT) FROM pg_class WHERE relname IN ({names})");
+        let until = Instant::now() + Duration::from_secs(20);
+        while self.rows(&sql).await != vec!["true"; tables.len()] {
+            assert!(Instant::now() < until, "the tables were not analyzed");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub(crate) async fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = directory.path().join("a b%20c?.db").to_str().unwrap().to_owned();

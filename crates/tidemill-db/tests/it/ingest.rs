@@ -466,15 +466,5 @@ async fn postgres_knows_tables_that_have_just_grown() {
         });
     }
     tasks.join_all().await;
-    let known = async || {
-        let rows = f
-            .rows("SELECT CAST(reltuples > 200 AS TEXT) FROM pg_class WHERE relname IN ('run', 'series')")
-            .await;
-        rows == ["true", "true"]
-    };
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while !known().await {
-        assert!(std::time::Instant::now() < until, "the tables were not analyzed");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    f.until_analyzed(&["run", "series"]).await;
 }

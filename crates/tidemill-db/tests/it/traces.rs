@@ -23,6 +23,24 @@ on_both!(
     text_of_every_kind_comes_back,
 );
 
+/// Autovacuum would do so within a minute; they are searched before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_knows_traces_that_have_just_come() {
+    let f = Fixture::postgres().await;
+    experiment(&f.db, 1).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for i in 0..300 {
+        let db = f.db.clone();
+        tasks.spawn(async move {
+            let trace = format!("tr-{i}");
+            db.put_trace(whole(&trace, i)).await.unwrap();
+            db.put_spans(vec![batch(&trace, vec![span(1, None, i, i + 5)])]).await.unwrap();
+        });
+    }
+    tasks.join_all().await;
+    f.until_analyzed(&["trace"]).await;
+}
+
 pub(crate) fn span(id: u8, parent: Option<u8>, started_ms: i64, ended_ms: i64) -> Span {
     Span {
         id: format!("{id:016x}"),

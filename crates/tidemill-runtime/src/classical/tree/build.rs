@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::Real;
-use super::forest::{Condition, Forest};
+use super::forest::Forest;
+use super::grow::{Condition, Growing};
 use crate::Values;
 use crate::onnx::Attributes;
 
@@ -48,7 +49,7 @@ impl<T: Real> Draft<T> {
     ///
     /// Fails where a node is reached twice: then the ways form no tree.
     pub(super) fn build(&self) -> Outcome<Forest<T>> {
-        let mut forest = Forest::with_room(self.nodes.len());
+        let mut forest = Growing::with_room(self.nodes.len());
         let mut seen = vec![false; self.nodes.len()];
         // Where a node's number goes once it is known.
         let mut stack: Vec<(usize, Vec<(u32, bool)>)> = Vec::new();
@@ -66,10 +67,11 @@ impl<T: Real> Draft<T> {
                     forest.leaf(self.weights.get(place).map(Vec::as_slice).unwrap_or_default())?
                 } else {
                     let (entry, ends) = self.branch(&mut forest, place, node)?;
-                    let [fulfilled, otherwise] = ends;
-                    stack.push((node.ways[1], otherwise));
-                    // The way that is pushed last is laid out next to its parent.
-                    stack.push((node.ways[0], fulfilled));
+                    let [holds, fails] = ends;
+                    let (holds, fails) = ((node.ways[0], holds), (node.ways[1], fails));
+                    // The way that is pushed last is laid out next to its parent: that of the condition as it is stored.
+                    let is_negated = fails.1.iter().all(|(_, fulfilled)| *fulfilled);
+                    stack.extend(if is_negated { [holds, fails] } else { [fails, holds] });
                     entry
                 };
                 for (parent, way) in parents {
@@ -88,7 +90,7 @@ impl<T: Real> Draft<T> {
     /// condition holds and to where it does not.
     fn branch(
         &self,
-        forest: &mut Forest<T>,
+        forest: &mut Growing<T>,
         place: usize,
         node: &Branch<T>,
     ) -> Outcome<(u32, [Vec<(u32, bool)>; 2])> {
@@ -126,7 +128,7 @@ impl<T: Real> Draft<T> {
     /// Membership in a set is a chain of comparisons; all lead to the same node where one holds.
     fn member(
         &self,
-        forest: &mut Forest<T>,
+        forest: &mut Growing<T>,
         place: usize,
         node: &Branch<T>,
     ) -> Outcome<(u32, [Vec<(u32, bool)>; 2])> {

@@ -5,6 +5,8 @@ mod build;
 mod classifier;
 mod ensemble;
 mod forest;
+mod grow;
+mod node;
 mod regressor;
 #[cfg(test)]
 mod tests;
