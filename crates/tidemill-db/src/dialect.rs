@@ -48,11 +48,10 @@ pub(crate) fn shared_row_lock(hand: &Hand<'_>) -> &'static str {
 }
 
 /// All rows of `p` as one text: a JSON list of lists of its `key` and its `value`.
-pub(crate) fn pairs(hand: &Hand<'_>) -> &'static str {
-    if hand.is_postgres() {
-        "CAST(json_agg(json_build_array(p.key, p.value)) AS TEXT)"
-    } else {
-        "json_group_array(json_array(p.key, p.value))"
+pub(crate) fn pairs(conn: &Conn<'_>) -> &'static str {
+    match conn {
+        Either::Sqlite(_) => "json_group_array(json_array(p.key, p.value))",
+        Either::Postgres(_) => "CAST(json_agg(json_build_array(p.key, p.value)) AS TEXT)",
     }
 }
 

@@ -36,6 +36,13 @@ fn assembled(found: Found, ids: &[i64]) -> Result<Vec<Run>, LoadError> {
         runs.insert(id, run);
     }
     put_pairs(found.pairs, &mut runs)?;
+    each(
+        found.params,
+        &mut runs,
+        |row| row.0,
+        |run, (_, key, value)| run.params.push(KeyValue { key, value }),
+    );
+    each(found.tags, &mut runs, |row| row.0, |run, (_, key, value)| run.tags.push(KeyValue { key, value }));
     put_metrics(found.metrics, &mut runs);
     put_inputs((found.datasets, found.models), &mut runs)?;
     let mut all: Vec<Run> = ids.iter().filter_map(|id| runs.remove(id)).collect();
@@ -80,6 +87,7 @@ impl LoadError {
 
 type Runs = HashMap<i64, Run>;
 type PairsRow = (i64, Option<String>, Option<String>);
+type PairRow = (i64, String, String);
 type LastRow = (i64, String, i64, i64, Option<f64>);
 type DatasetRow = (i64, String, String, String, String, String, Option<String>, Option<String>);
 type ModelRow = (i64, String, String, i64);
@@ -89,6 +97,8 @@ const PAIRS: &str = "SELECT r.wanted,
         (SELECT {pairs} FROM run_param p WHERE p.run_id = r.wanted),
         (SELECT {pairs} FROM run_tag p WHERE p.run_id = r.wanted)
     FROM {rows} WHERE r.wanted IS NOT NULL";
+const PARAMS: &str = "SELECT p.run_id, p.key, p.value FROM {rows} JOIN run_param p ON p.run_id = r.wanted";
+const TAGS: &str = "SELECT p.run_id, p.key, p.value FROM {rows} JOIN run_tag p ON p.run_id = r.wanted";
 const METRICS: &str = "SELECT s.run_id, s.name, s.last_step, s.last_at, s.last_value
     FROM {rows} JOIN series s ON s.run_id = r.wanted";
 const DATASETS: &str =
@@ -101,24 +111,44 @@ const MODELS: &str = "SELECT m.run_id, m.direction, m.model_uuid, m.step
 #[derive(Default)]
 struct Found {
     infos: Vec<InfoRow>,
+    /// Parameters and tags of a run as texts, or one by one.
     pairs: Vec<PairsRow>,
+    params: Vec<PairRow>,
+    tags: Vec<PairRow>,
     metrics: Vec<LastRow>,
     datasets: Vec<DatasetRow>,
     models: Vec<ModelRow>,
 }
 
 impl Found {
-    /// Parameters and tags come as one text for each run: a row of its own for each of them would cost far more than
+    /// Through sqlx parameters and tags come as one text for each run: a row of its own for each of them would cost far more than
     /// what is in it. Metrics keep theirs: SQLite writes some numbers in digits that are those of another one.
     async fn read(mut hand: Hand<'_>, wanted: &Rows<'_>) -> sqlx::Result<Self> {
-        let pairs = PAIRS.replace("{pairs}", dialect::pairs(&hand));
-        Ok(Self {
-            infos: hand.reborrow().read_rows(INFO, wanted).await?,
-            pairs: hand.reborrow().read_rows(&pairs, wanted).await?,
-            metrics: hand.reborrow().read_rows(METRICS, wanted).await?,
-            datasets: hand.reborrow().read_rows(DATASETS, wanted).await?,
-            models: hand.read_rows(MODELS, wanted).await?,
-        })
+        let mut found = Self { infos: hand.reborrow().read_rows(INFO, wanted).await?, ..Self::default() };
+        if let Hand::Sqlx(conn) = &hand {
+            let pairs = PAIRS.replace("{pairs}", dialect::pairs(conn));
+            found.pairs = hand.reborrow().read_rows(&pairs, wanted).await?;
+        } else {
+            found.params = hand.reborrow().read_rows(PARAMS, wanted).await?;
+            found.tags = hand.reborrow().read_rows(TAGS, wanted).await?;
+        }
+        found.metrics = hand.reborrow().read_rows(METRICS, wanted).await?;
+        found.datasets = hand.reborrow().read_rows(DATASETS, wanted).await?;
+        found.models = hand.read_rows(MODELS, wanted).await?;
+        Ok(found)
+    }
+}
+
+/// Gives each row to its run. Most rows stand behind others of the same run.
+fn each<R>(rows: Vec<R>, runs: &mut Runs, id: impl Fn(&R) -> i64, put: impl Fn(&mut Run, R)) {
+    let mut rows = rows.into_iter().peekable();
+    while let Some(first) = rows.next() {
+        let own = id(&first);
+        let Some(run) = runs.get_mut(&own) else { continue };
+        put(run, first);
+        while let Some(row) = rows.next_if(|row| id(row) == own) {
+            put(run, row);
+        }
     }
 }
 
@@ -133,8 +163,7 @@ fn put_pairs(found: Vec<PairsRow>, runs: &mut Runs) -> Result<(), Error> {
 
 /// A value that is NaN is stored as NULL.
 fn put_metrics(found: Vec<LastRow>, runs: &mut Runs) {
-    for (id, key, step, at, value) in found {
-        let Some(run) = runs.get_mut(&id) else { continue };
+    let put = |run: &mut Run, (_, key, step, at, value): LastRow| {
         run.metrics.push(Metric {
             key,
             value: value.unwrap_or(f64::NAN),
@@ -145,7 +174,8 @@ fn put_metrics(found: Vec<LastRow>, runs: &mut Runs) {
             model_id: None,
             run_id: None,
         });
-    }
+    };
+    each(found, runs, |row| row.0, put);
 }
 
 fn put_inputs((datasets, models): (Vec<DatasetRow>, Vec<ModelRow>), runs: &mut Runs) -> Result<(), Error> {
