@@ -74,10 +74,8 @@ pub(super) struct Small<T> {
 impl<T: Copy> Small<T> {
     const MISSING: u16 = 1 << 15;
     const EQUAL: u16 = 1 << 14;
-    /// How far ahead the node lies to which a condition that holds leads, which is one; in the place where a leaf has none.
-    const INNER: u16 = 1 << 13;
     /// The rest is the feature's number.
-    const FEATURE: u16 = Self::INNER - 1;
+    const FEATURE: u16 = Self::EQUAL - 1;
 
     /// The node `at`, if it can be as small.
     pub(super) fn of(node: &Wide<T>, at: u32) -> Option<Self> {
@@ -88,7 +86,6 @@ impl<T: Copy> Small<T> {
         }
         let [next, other] = node.next;
         let other = u16::try_from(other.checked_sub(at)?).ok().filter(|other| *other > 0)?;
-        small |= Self::INNER;
         if node.feature & Wide::<T>::MISSING != 0 {
             small |= Self::MISSING;
         }
@@ -99,7 +96,7 @@ impl<T: Copy> Small<T> {
     }
 
     pub(super) fn is_leaf(&self) -> bool {
-        self.feature & Self::INNER == 0
+        self.other == 0
     }
 }
 
@@ -111,7 +108,7 @@ impl<T: Real> Step<T> for Small<T> {
 
     #[inline(always)]
     fn feature<const F: bool>(&self) -> usize {
-        usize::from(self.feature & Self::FEATURE)
+        usize::from(if F { self.feature & Self::FEATURE } else { self.feature })
     }
 
     #[inline(always)]
@@ -126,8 +123,8 @@ impl<T: Real> Step<T> for Small<T> {
 
     #[inline(always)]
     fn next(&self, at: u32, fulfilled: bool) -> u32 {
-        let ahead = if fulfilled { (self.feature >> 13) & 1 } else { self.other };
-        at + u32::from(ahead)
+        let other = u32::from(self.other);
+        at + if fulfilled { other.min(1) } else { other }
     }
 }
 
@@ -144,7 +141,7 @@ mod tests {
         let equal = Wide::<f32>::EQUAL | 7;
         for (at, node) in [
             (0, wide(3, [1, 2])),
-            (5, wide(8191, [6, 65_540])),
+            (5, wide(16_383, [6, 65_540])),
             (9, wide(0, [9, 9])),
             (2, wide(equal, [3, 9])),
         ] {
@@ -165,7 +162,7 @@ mod tests {
             ("the next one is another", 0, wide(3, [2, 1])),
             ("the other one is behind", 5, wide(3, [6, 4])),
             ("the other one is far", 0, wide(3, [1, 65_536])),
-            ("a feature beyond 13 bits", 0, wide(8192, [1, 2])),
+            ("a feature beyond 14 bits", 0, wide(16_384, [1, 2])),
             ("a leaf after the others", 4, wide(3, [5, 4])),
         ] {
             assert!(Small::of(&node, at).is_none(), "{what}");
