@@ -29,7 +29,7 @@ struct Inner {
 pub struct Options {
     /// How long to wait for another process's write lock.
     pub busy_timeout: Duration,
-    /// The largest number of connections that read at once.
+    /// The largest number of connections that read at once; on SQLite of those for long pages, and of those for all else.
     pub readers: u32,
 }
 

@@ -14,9 +14,9 @@ use rusqlite::types::{FromSql, ValueRef};
 use rusqlite::{Connection, OpenFlags, Row};
 use tokio::sync::Semaphore;
 
-use crate::Result;
 use crate::backend::Context;
 use crate::tracking::load::LoadError;
+use crate::{Result, dialect};
 
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 128;
@@ -67,11 +67,13 @@ impl Readers {
                 Some(c) => c,
                 None => open(&settings)?,
             };
-            let read = snapshot(&mut c, work)?;
-            // After an error another connection is opened for the next one.
-            free.lock().unwrap_or_else(PoisonError::into_inner).push(c);
+            let read = snapshot(&mut c, work);
+            // After an error of SQLite another connection is opened for the next one.
+            if !matches!(read, Err(LoadError::Driver(_))) {
+                free.lock().unwrap_or_else(PoisonError::into_inner).push(c);
+            }
             drop(place);
-            Ok(read)
+            read
         });
         let read = done.await.unwrap_or(Err(LoadError::Driver(sqlx::Error::WorkerCrashed)));
         read.map_err(LoadError::sort(ctx, action))
@@ -90,10 +92,11 @@ fn snapshot<T>(
     c: &mut Connection,
     work: impl FnOnce(&mut Connection) -> Result<T, LoadError>,
 ) -> Result<T, LoadError> {
-    c.execute_batch("BEGIN DEFERRED")?;
-    let read = work(c)?;
+    c.execute_batch(dialect::SQLITE_SNAPSHOT)?;
+    let read = work(c);
+    // There is nothing to be committed, so this ends it whatever came of it.
     c.execute_batch("COMMIT")?;
-    Ok(read)
+    read
 }
 
 fn open(settings: &Settings) -> rusqlite::Result<Connection> {

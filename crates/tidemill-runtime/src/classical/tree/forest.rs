@@ -119,17 +119,14 @@ impl<T: Real> Forest<T> {
             let rows = Rows { values: rows, width, first: block * BLOCK };
             // Most rows miss nothing, and then no node has to look for it.
             let missing = self.any_missing && rows.values.iter().any(|x| x.is_missing());
-            match (missing, self.any_equal, self.any_missing) {
-                (false, false, false) => {
-                    walk::<_, _, false, false, false>(nodes, &self.roots, rows, &mut visit)
-                }
-                (false, false, true) => {
-                    walk::<_, _, false, false, true>(nodes, &self.roots, rows, &mut visit)
-                }
-                (true, false, _) => walk::<_, _, true, false, true>(nodes, &self.roots, rows, &mut visit),
-                (false, true, _) => walk::<_, _, false, true, true>(nodes, &self.roots, rows, &mut visit),
-                (true, true, _) => walk::<_, _, true, true, true>(nodes, &self.roots, rows, &mut visit),
-            }
+            let walk = match (missing, self.any_equal, self.any_missing) {
+                (false, false, false) => walk::<_, _, _, false, false, false>,
+                (false, false, true) => walk::<_, _, _, false, false, true>,
+                (true, false, _) => walk::<_, _, _, true, false, true>,
+                (false, true, _) => walk::<_, _, _, false, true, true>,
+                (true, true, _) => walk::<_, _, _, true, true, true>,
+            };
+            walk(nodes, &self.roots, rows, &mut visit);
         }
     }
 }
@@ -144,11 +141,11 @@ struct Rows<'a, T> {
 
 /// Walks down all trees with a block of rows. `M`: values may be missing; `E`: nodes may compare with `==`; `F`: features have flags,
 /// which both need.
-fn walk<T: Real, N: Step<T>, const M: bool, const E: bool, const F: bool>(
+fn walk<T: Real, N: Step<T>, V: FnMut(usize, u32), const M: bool, const E: bool, const F: bool>(
     nodes: &[N],
     roots: &[u32],
     Rows { values, width, first }: Rows<'_, T>,
-    visit: &mut impl FnMut(usize, u32),
+    visit: &mut V,
 ) {
     let (groups, rest) = roots.as_chunks::<LANES>();
     for group in groups {
