@@ -13,15 +13,14 @@ use tidemill_db::Db;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::temp_dir().join(format!("tidemill-empty-{}", std::process::id()));
-    fs_err::create_dir_all(&folder)?;
-    let made = folder.join("made.db");
+    let folder = tempfile::tempdir()?;
+    let made = folder.path().join("made.db");
     // A file is there, so that the migrations are carried out in it.
     fs_err::write(&made, "")?;
     Db::open(&format!("sqlite://{}", made.display()), Arc::new(SystemClock)).await?.close().await?;
 
     // Copied, its pages lie as if it had been made at once, the same on every machine.
-    let copy = folder.join("copy.db");
+    let copy = folder.path().join("copy.db");
     let connection = Connection::open(&made)?;
     connection.execute("UPDATE migration SET applied_at = 0", [])?;
     connection.execute("VACUUM INTO ?1", [copy.display().to_string()])?;
@@ -35,6 +34,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/empty.sqlite.zst");
     fs_err::write(&target, &packed)?;
     println!("{}: {} bytes of {}", target.display(), packed.len(), bytes.len());
-    fs_err::remove_dir_all(&folder)?;
     Ok(())
 }

@@ -196,7 +196,7 @@ impl Transact {
     }
 
     /// Of a transaction that was begun.
-    pub(crate) fn of_write(ctx: &Arc<Context>, tx: SqliteWrite) -> Self {
+    fn of_write(ctx: &Arc<Context>, tx: SqliteWrite) -> Self {
         Self { ctx: Arc::clone(ctx), tx: Either::Sqlite(SqliteTx::Write(tx)), appended: None }
     }
 

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use rusqlite::Connection;
 use tidemill_core::Clock;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::backend::{Context, Either, Pools, Reader, Transact};
+use crate::backend::{Context, Either, Hand, Pools, Reader, Transact};
 use crate::ingest::{Ingest, Queue};
 use crate::traces::TraceQueue;
+use crate::tracking::load::LoadError;
 use crate::{Result, Tx, open};
 
 /// A database. Clones share its connections.
@@ -93,11 +97,7 @@ impl Db {
         &self.inner.traces
     }
 
-    pub(crate) fn ctx(&self) -> &Context {
-        &self.inner.ctx
-    }
-
-    pub(crate) fn shared_ctx(&self) -> &Arc<Context> {
+    pub(crate) fn ctx(&self) -> &Arc<Context> {
         &self.inner.ctx
     }
 
@@ -107,6 +107,25 @@ impl Db {
 
     pub(crate) async fn reader(&self) -> Result<Reader> {
         Reader::acquire(&self.inner.pools, &self.inner.ctx).await
+    }
+
+    /// Reads very many rows with one view of the database; on SQLite on a thread where `work` waits for nothing.
+    pub(crate) async fn view<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        work: impl for<'h> FnOnce(Hand<'h>) -> BoxFuture<'h, Result<T, LoadError>> + Send + 'static,
+    ) -> Result<T> {
+        match self.pools() {
+            Either::Sqlite(pools) => {
+                let runtime = Handle::current();
+                let work = move |c: &mut Connection| runtime.block_on(work(Hand::Direct(c)));
+                pools.direct.read(self.ctx(), action, work).await
+            }
+            Either::Postgres(_) => {
+                let mut tx = self.snapshot().await?;
+                work(tx.conn().into()).await.map_err(LoadError::sort(self.ctx(), action))
+            }
+        }
     }
 
     /// A write transaction without the log: for bookkeeping that is no change of state.

@@ -1,6 +1,7 @@
 //! Everything that differs between SQLite and PostgreSQL, except the schema (`migrations/`): how a transaction
 //! begins, how many rows are given to one statement, and what the error codes mean.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -60,6 +61,14 @@ pub(crate) fn position(conn: &Conn<'_>, sql: &str) -> String {
     sql.replace("{position}", if matches!(conn, Either::Sqlite(_)) { "instr" } else { "strpos" })
 }
 
+/// The code that the database gave, whichever driver carries it.
+fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    match direct::carries(error) {
+        Some(error) => Some(error.sqlite_error()?.extended_code.to_string().into()),
+        None => error.as_database_error()?.code(),
+    }
+}
+
 /// Whether the same work may succeed when it is done again: another transaction was in the way.
 pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
     error
@@ -73,22 +82,15 @@ pub(crate) fn is_locked(error: &sqlx::Error) -> bool {
     if matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) {
         return true;
     }
-    if let Some((code, _)) = direct::code(error) {
-        return matches!(code & 0xff, 5 | 6);
-    }
-    let code = error.as_database_error().and_then(|e| e.code());
     // SQLite: primary codes 5 and 6.
-    code.is_some_and(|code| {
+    code(error).is_some_and(|code| {
         code.parse::<i32>().is_ok_and(|code| code < 10_000 && matches!(code & 0xff, 5 | 6))
     })
 }
 
 /// Whether the rows themselves are at fault: a constraint of the schema does not allow them.
 pub(crate) fn is_constraint(error: &sqlx::Error) -> bool {
-    if let Some((code, _)) = direct::code(error) {
-        return code & 0xff == 19;
-    }
-    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| {
+    code(error).is_some_and(|code| {
         // SQLite: primary code 19. PostgreSQL: class 23, and 22 for values that do not fit their type.
         code.parse::<i32>().is_ok_and(|code| code & 0xff == 19 && code < 10_000)
             || code.len() == 5 && (code.starts_with("23") || code.starts_with("22"))
@@ -98,7 +100,11 @@ pub(crate) fn is_constraint(error: &sqlx::Error) -> bool {
 /// Sorts a driver error by what the user can do about it.
 pub(crate) fn classify(ctx: &Context, action: &'static str, error: sqlx::Error) -> Error {
     let place = ctx.place.clone();
-    let detail = error.as_database_error().map_or_else(|| error.to_string(), |e| e.message().to_owned());
+    let detail = match (error.as_database_error(), direct::carries(&error)) {
+        (Some(error), _) => error.message().to_owned(),
+        (_, Some(error)) => error.to_string(),
+        _ => error.to_string(),
+    };
     if matches!(error, sqlx::Error::PoolTimedOut) {
         return Error::Locked { place, waited: ctx.busy_timeout };
     }
@@ -108,11 +114,7 @@ pub(crate) fn classify(ctx: &Context, action: &'static str, error: sqlx::Error) 
     if let sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) = error {
         return Error::Open { place, detail };
     }
-    if let Some((code, detail)) = direct::code(&error) {
-        return classify_sqlite(ctx, action, code, detail, error);
-    }
-    let code = error.as_database_error().and_then(|e| e.code()).map(std::borrow::Cow::into_owned);
-    let Some(code) = code else {
+    let Some(code) = code(&error).map(Cow::into_owned) else {
         return Error::Database { place, action, source: error };
     };
     if code.len() == 5 {
@@ -391,18 +393,15 @@ fn write_rows_directly(c: &Connection, head: &str, rows: &Rows<'_>) -> rusqlite:
 }
 
 /// As [`read_rows`], without sqlx.
-pub(crate) fn read_rows_directly<T: FromDirect>(
+fn read_rows_directly<T: FromDirect>(
     c: &Connection,
     head: &str,
     rows: &Rows<'_>,
 ) -> rusqlite::Result<Vec<T>> {
     let mut read = Vec::new();
     for part in rows.parts() {
-        let mut statement = c.prepare_cached(&rows.sqlite_sql(head, part.len()))?;
-        let mut found = statement.query(params_from_iter(rows.values(part)))?;
-        while let Some(row) = found.next()? {
-            read.push(T::from_direct(row)?);
-        }
+        let sql = rows.sqlite_sql(head, part.len());
+        read.extend(direct::rows(c, &sql, params_from_iter(rows.values(part)))?);
     }
     Ok(read)
 }

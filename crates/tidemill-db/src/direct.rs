@@ -11,23 +11,44 @@ use std::time::Duration;
 use regex::Regex;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{FromSql, ValueRef};
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, OpenFlags, Params, Row};
 use tokio::sync::Semaphore;
 
 use crate::backend::Context;
 use crate::tracking::load::LoadError;
 use crate::{Result, dialect};
 
-/// Statements that a connection keeps prepared.
+/// Statements that a connection that reads keeps prepared.
 const STATEMENTS: usize = 128;
 
-/// What the connections are opened with.
+/// A file of SQLite, and how connections to it are opened.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct File {
     pub(crate) path: PathBuf,
     pub(crate) busy_timeout: Duration,
     /// What each may keep of the file, in KiB.
     pub(crate) cache_kib: u32,
+}
+
+impl File {
+    /// A connection that keeps so many statements prepared, with some pragmas of its own.
+    pub(crate) fn open(&self, statements: usize, pragmas: &[(&str, &str)]) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let c = Connection::open_with_flags(&self.path, flags)?;
+        c.busy_timeout(self.busy_timeout)?;
+        c.set_prepared_statement_cache_capacity(statements);
+        c.pragma_update(None, "cache_size", format!("-{}", self.cache_kib))?;
+        for (name, value) in pragmas {
+            c.pragma_update(None, name, value)?;
+        }
+        Ok(c)
+    }
+}
+
+/// What the connections that read are opened with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) file: File,
     /// So many at most.
     pub(crate) connections: u32,
     /// How long one is waited for.
@@ -60,12 +81,12 @@ impl Readers {
             Ok(Err(_)) => return Err(ctx.fail(action)(sqlx::Error::PoolClosed)),
             Err(_) => return Err(ctx.fail(action)(sqlx::Error::PoolTimedOut)),
         };
-        let (settings, free) = (self.settings.clone(), Arc::clone(&self.free));
+        let (file, free) = (self.settings.file.clone(), Arc::clone(&self.free));
         let done = tokio::task::spawn_blocking(move || {
             let kept = free.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut c = match kept {
                 Some(c) => c,
-                None => open(&settings)?,
+                None => open(&file)?,
             };
             let read = snapshot(&mut c, work);
             // After an error of SQLite another connection is opened for the next one.
@@ -99,13 +120,9 @@ fn snapshot<T>(
     read
 }
 
-fn open(settings: &Settings) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let c = Connection::open_with_flags(&settings.path, flags)?;
-    c.busy_timeout(settings.busy_timeout)?;
-    c.pragma_update(None, "cache_size", format!("-{}", settings.cache_kib))?;
-    c.pragma_update(None, "query_only", "ON")?;
-    c.set_prepared_statement_cache_capacity(STATEMENTS);
+/// A connection that reads.
+fn open(file: &File) -> rusqlite::Result<Connection> {
+    let c = file.open(STATEMENTS, &[("query_only", "ON")])?;
     // `text REGEXP pattern` calls it with the pattern first. What is not text matches nothing.
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     c.create_scalar_function("regexp", 2, flags, |call| {
@@ -125,12 +142,10 @@ pub(crate) fn carried(error: rusqlite::Error) -> sqlx::Error {
     sqlx::Error::AnyDriverError(Box::new(error))
 }
 
-/// The extended result code and the message, where rusqlite made the error.
-pub(crate) fn code(error: &sqlx::Error) -> Option<(i32, String)> {
+/// What [`carried`] was given.
+pub(crate) fn carries(error: &sqlx::Error) -> Option<&rusqlite::Error> {
     let sqlx::Error::AnyDriverError(error) = error else { return None };
-    let error = error.downcast_ref::<rusqlite::Error>()?;
-    let code = error.sqlite_error().map_or(0, |error| error.extended_code);
-    Some((code, error.to_string()))
+    error.downcast_ref()
 }
 
 impl From<rusqlite::Error> for LoadError {
@@ -142,6 +157,15 @@ impl From<rusqlite::Error> for LoadError {
 /// What a row can be read as.
 pub(crate) trait FromDirect: Sized {
     fn from_direct(row: &Row<'_>) -> rusqlite::Result<Self>;
+}
+
+/// All rows of a statement.
+pub(crate) fn rows<T: FromDirect>(
+    c: &Connection,
+    sql: &str,
+    values: impl Params,
+) -> rusqlite::Result<Vec<T>> {
+    c.prepare_cached(sql)?.query_map(values, T::from_direct)?.collect()
 }
 
 macro_rules! tuples {

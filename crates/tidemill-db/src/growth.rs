@@ -12,24 +12,20 @@ const FIRST: u64 = 256;
 /// Tables that are searched together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tables {
-    /// How many rows of the first of them are known: none, or a negative number, where nothing is.
-    known: &'static str,
+    /// The one whose rows are counted.
+    first: &'static str,
     analyze: &'static str,
 }
 
 /// What runs are searched in.
-pub(crate) const RUNS: Tables = Tables {
-    known: "SELECT CAST(reltuples AS BIGINT) FROM pg_class WHERE oid = to_regclass('run')",
-    analyze: "ANALYZE (SKIP_LOCKED) run, run_param, run_tag, series",
-};
+pub(crate) const RUNS: Tables =
+    Tables { first: "run", analyze: "ANALYZE (SKIP_LOCKED) run, run_param, run_tag, series" };
 
 /// What traces are searched in.
-pub(crate) const TRACES: Tables = Tables {
-    known: "SELECT CAST(reltuples AS BIGINT) FROM pg_class WHERE oid = to_regclass('trace')",
-    analyze: "ANALYZE (SKIP_LOCKED) trace, trace_tag, trace_metadata, span",
-};
+pub(crate) const TRACES: Tables =
+    Tables { first: "trace", analyze: "ANALYZE (SKIP_LOCKED) trace, trace_tag, trace_metadata, span" };
 
-/// Rows that this process has made of the first of some tables.
+/// Rows that this process has made of the one that is counted of some tables.
 #[derive(Debug)]
 pub(crate) struct Growth {
     tables: Tables,
@@ -67,7 +63,9 @@ impl Growth {
 impl Tables {
     /// Analyzes them, unless most rows were known before. Whoever is at it already is left alone.
     async fn tell(self, pool: &PgPool, made: u64) -> sqlx::Result<()> {
-        let known: Option<i64> = sqlx::query_scalar(self.known).fetch_optional(pool).await?;
+        // None, or a negative number, where nothing is known.
+        const KNOWN: &str = "SELECT CAST(reltuples AS BIGINT) FROM pg_class WHERE oid = to_regclass($1)";
+        let known: Option<i64> = sqlx::query_scalar(KNOWN).bind(self.first).fetch_optional(pool).await?;
         if known.is_none_or(|known| u64::try_from(known).unwrap_or_default() <= made) {
             sqlx::raw_sql(self.analyze).execute(pool).await?;
         }

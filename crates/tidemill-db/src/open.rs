@@ -16,7 +16,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tidemill_core::Clock;
 
 use crate::backend::{Context, Either, Pools, SqlitePools, Transact};
-use crate::direct::{self, Readers};
+use crate::direct::{self, File, Readers};
 use crate::ingest::IngestSettings;
 use crate::migrate::{self, VERSION};
 use crate::template;
@@ -178,6 +178,7 @@ fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
         .pragma("wal_autocheckpoint", CHECKPOINT.to_string());
     // SQLite takes a number of pages, or one of KiB as a negative number.
     let cache = |kib: u32| format!("-{kib}");
+    let file = |cache_kib| File { path: path.to_owned(), busy_timeout: options.busy_timeout, cache_kib };
     // Waiting for a writer of this process may take as long as waiting for one of another, and then some.
     let wait = options.busy_timeout.saturating_mul(3).max(Duration::from_secs(1));
     let read = PoolOptions::new()
@@ -194,19 +195,11 @@ fn sqlite_pools(path: &Path, options: Options) -> SqlitePools {
         read: read
             .connect_lazy_with(connect.pragma("query_only", "ON").pragma("cache_size", cache(READER_CACHE))),
         direct: Readers::new(direct::Settings {
-            path: path.to_owned(),
-            busy_timeout: options.busy_timeout,
-            cache_kib: READER_CACHE,
+            file: file(READER_CACHE),
             connections: options.readers.max(1),
             wait,
         }),
-        ingest: IngestSettings {
-            path: path.to_owned(),
-            busy_timeout: options.busy_timeout,
-            checkpoint: CHECKPOINT,
-            log_bytes: LOG_BYTES,
-            cache_kib: WRITER_CACHE,
-        },
+        ingest: IngestSettings { file: file(WRITER_CACHE), checkpoint: CHECKPOINT, log_bytes: LOG_BYTES },
     }
 }
 

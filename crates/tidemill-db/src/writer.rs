@@ -42,7 +42,7 @@ impl SqliteWriter {
 
     /// The connection, for whoever begins a transaction on it with their first statement. What was begun and is not
     /// committed is rolled back.
-    pub(crate) async fn turn(&self) -> sqlx::Result<SqliteWrite> {
+    async fn turn(&self) -> sqlx::Result<SqliteWrite> {
         let SqliteTurn(mut conn) = self.wait().await?;
         if conn.is_none() {
             *conn = Some(SqliteConnection::connect_with(&self.options).await?);

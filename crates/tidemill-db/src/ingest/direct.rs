@@ -1,11 +1,9 @@
 //! On SQLite a thread writes the groups, on a connection of its own without sqlx: there is one way to it and one back for a group,
 //! where each statement would take one to the thread of sqlx's connection.
 
-use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -14,7 +12,7 @@ use super::group::{Answers, Failure, Way, all_fail, carry_out, commit};
 use super::state::State;
 use super::work::Work;
 use crate::backend::{Context, Hand};
-use crate::direct::carried;
+use crate::direct::{File, carried};
 use crate::events::Head;
 use crate::writer::{SqliteTurn, SqliteWriter};
 use crate::{Error, Result, dialect};
@@ -25,14 +23,23 @@ const STATEMENTS: usize = 256;
 /// What the connection is opened with.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) path: PathBuf,
-    pub(crate) busy_timeout: Duration,
+    pub(crate) file: File,
     /// Pages of the write-ahead log after which they are brought into the file.
     pub(crate) checkpoint: u32,
     /// The length in bytes to which the log's file is cut then.
     pub(crate) log_bytes: u64,
-    /// What it may keep of the file, in KiB.
-    pub(crate) cache_kib: u32,
+}
+
+impl Settings {
+    fn open(&self) -> rusqlite::Result<Connection> {
+        let pragmas = [
+            ("synchronous", "FULL"),
+            ("foreign_keys", "ON"),
+            ("journal_size_limit", &self.log_bytes.to_string()),
+            ("wal_autocheckpoint", &self.checkpoint.to_string()),
+        ];
+        self.file.open(STATEMENTS, &pragmas)
+    }
 }
 
 /// A group, with the right to write until it is written.
@@ -126,13 +133,13 @@ impl DirectWriter {
     fn connection(&mut self) -> rusqlite::Result<Connection> {
         match self.conn.take() {
             Some(c) => Ok(c),
-            None => open(&self.settings),
+            None => self.settings.open(),
         }
     }
 
     /// As one transaction.
     pub(super) async fn write(&mut self, group: &[Work]) -> Result<Answers, Failure> {
-        let mut c = self.begin().map_err(|error| failure(&self.ctx, "begin writing", error))?;
+        let mut c = self.begin().map_err(|error| Failure::sort(&self.ctx, "begin writing", error))?;
         let written = write_on(&mut c, &self.ctx, group).await;
         // Nothing is begun any more where all of it was written.
         if c.is_autocommit() || c.execute_batch("ROLLBACK").is_ok() {
@@ -142,27 +149,23 @@ impl DirectWriter {
     }
 
     /// The connection in a transaction that holds the write lock; another one, where the one that there was does not work any more.
-    fn begin(&mut self) -> rusqlite::Result<Connection> {
-        let c = self.connection()?;
-        match c.execute_batch(dialect::SQLITE_WRITE) {
-            Ok(()) => Ok(c),
-            Err(error) if Unwritten::is_locked(&error) => {
+    fn begin(&mut self) -> sqlx::Result<Connection> {
+        let mut c = self.connection().map_err(carried)?;
+        if let Err(error) = c.execute_batch(dialect::SQLITE_WRITE).map_err(carried) {
+            if dialect::is_locked(&error) {
                 self.conn = Some(c);
-                Err(error)
+                return Err(error);
             }
-            Err(_) => {
-                drop(c);
-                let c = open(&self.settings)?;
-                c.execute_batch(dialect::SQLITE_WRITE)?;
-                Ok(c)
-            }
+            c = self.settings.open().map_err(carried)?;
+            c.execute_batch(dialect::SQLITE_WRITE).map_err(carried)?;
         }
+        Ok(c)
     }
 }
 
 async fn write_on(c: &mut Connection, ctx: &Context, group: &[Work]) -> Result<Answers, Failure> {
     let head = if group.iter().any(Work::may_append) {
-        let stored = read_head(c).map_err(|error| failure(ctx, "read the log's head", error))?;
+        let stored = read_head(c).map_err(|error| Failure::sort(ctx, "read the log's head", error))?;
         Some(Head::of(ctx, stored).map_err(Failure::Other)?)
     } else {
         None
@@ -172,36 +175,14 @@ async fn write_on(c: &mut Connection, ctx: &Context, group: &[Work]) -> Result<A
     let state = state.map_err(|error| Failure::sort(ctx, "read runs", error))?;
     let (answers, written) = carry_out(ctx, Hand::Direct(c), head, state, group).await?;
     if let Some(written) = written {
-        c.execute_batch("COMMIT").map_err(|error| failure(ctx, "commit", error))?;
+        c.execute_batch("COMMIT").map_err(|error| Failure::sort(ctx, "commit", error))?;
         ctx.grew(written.last);
     }
     Ok(answers)
-}
-
-fn failure(ctx: &Context, action: &'static str, error: rusqlite::Error) -> Failure {
-    Failure::sort(ctx, action, carried(error))
 }
 
 /// The log's size and frontier.
 fn read_head(c: &Connection) -> rusqlite::Result<Option<(i64, String)>> {
     let mut statement = c.prepare_cached(dialect::HEAD)?;
     statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()
-}
-
-fn open(settings: &Settings) -> rusqlite::Result<Connection> {
-    let Settings { path, busy_timeout, checkpoint, log_bytes, cache_kib } = settings;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let c = Connection::open_with_flags(path, flags)?;
-    c.busy_timeout(*busy_timeout)?;
-    c.set_prepared_statement_cache_capacity(STATEMENTS);
-    for (name, value) in [
-        ("synchronous", "FULL"),
-        ("foreign_keys", "ON"),
-        ("cache_size", &format!("-{cache_kib}")),
-        ("journal_size_limit", &log_bytes.to_string()),
-        ("wal_autocheckpoint", &checkpoint.to_string()),
-    ] {
-        c.pragma_update(None, name, value)?;
-    }
-    Ok(c)
 }

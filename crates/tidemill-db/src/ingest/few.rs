@@ -4,16 +4,17 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 use tidemill_core::RunId;
 
 use super::decide::writable;
 use super::group::Answers;
 use super::points::{Point, direct};
 use super::work::{Answer, Work};
+use crate::direct::carried;
 use crate::tracking::experiments::parse_stage;
 use crate::tracking::{Batch, Metric, Stage};
-use crate::{Error, Result};
+use crate::{Error, Result, dialect};
 
 /// Points that such a group has at most: on so many others wait no longer than for a group of another kind.
 const MOST: usize = 128;
@@ -69,16 +70,10 @@ pub(super) enum Unwritten {
     Other,
 }
 
-impl Unwritten {
-    /// Whether others were at work for longer than one waits.
-    pub(super) fn is_locked(error: &rusqlite::Error) -> bool {
-        matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
-    }
-}
-
 impl From<rusqlite::Error> for Unwritten {
     fn from(error: rusqlite::Error) -> Self {
-        if Self::is_locked(&error) {
+        let error = carried(error);
+        if dialect::is_locked(&error) {
             return Self::Locked;
         }
         tracing::debug!(%error, "a group of points takes the long way");

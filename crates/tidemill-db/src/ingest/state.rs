@@ -48,15 +48,11 @@ impl State {
         let wanted = Wanted::of(group);
         state.read_experiments(hand.reborrow(), &wanted.experiments).await?;
         state.read_runs(hand.reborrow(), &wanted.runs).await?;
-        state.read_rest(hand, &wanted).await?;
+        state.read_params(hand.reborrow(), &wanted.params).await?;
+        state.read_tags(hand.reborrow(), &wanted.tags).await?;
+        state.read_models(hand.reborrow(), &wanted.models).await?;
+        state.read_pipeline_runs(hand, &wanted.pipeline_runs).await?;
         Ok(state)
-    }
-
-    async fn read_rest(&mut self, mut hand: Hand<'_>, wanted: &Wanted<'_>) -> Result<(), LoadError> {
-        self.read_params(hand.reborrow(), &wanted.params).await?;
-        self.read_tags(hand.reborrow(), &wanted.tags).await?;
-        self.read_models(hand.reborrow(), &wanted.models).await?;
-        self.read_pipeline_runs(hand, &wanted.pipeline_runs).await
     }
 
     /// The row of a run that is written.
@@ -65,15 +61,15 @@ impl State {
     }
 
     async fn read_experiments(&mut self, hand: Hand<'_>, wanted: &BTreeSet<i64>) -> Result<(), LoadError> {
+        const SQL: &str =
+            "SELECT t.id, t.stage, t.artifact_location FROM {rows} JOIN experiment t ON t.id = r.wanted
+            ORDER BY t.id";
         if wanted.is_empty() {
             return Ok(());
         }
-        let sql = format!("{EXPERIMENTS}{}", shared_row_lock(&hand));
-        let found = hand.read_rows(&sql, &experiment_rows(wanted)).await?;
-        self.take_experiments(found)
-    }
-
-    fn take_experiments(&mut self, found: Vec<(i64, String, String)>) -> Result<(), LoadError> {
+        let sql = format!("{SQL}{}", shared_row_lock(&hand));
+        let rows = Rows::new(wanted.len()).padded().int("wanted", wanted.iter().copied());
+        let found: Vec<(i64, String, String)> = hand.read_rows(&sql, &rows).await?;
         for (id, stage, artifact_location) in found {
             let stage = parse_stage("experiment", &stage)?;
             self.experiments.insert(id, KnownExperiment { stage, artifact_location });
@@ -83,15 +79,12 @@ impl State {
 
     /// In the order of their numbers, so that two servers that write to the same runs do not wait for each other.
     async fn read_runs(&mut self, hand: Hand<'_>, wanted: &BTreeSet<RunId>) -> Result<(), LoadError> {
+        const SQL: &str = select_info!("FROM {rows} JOIN run t ON t.uuid = r.wanted ORDER BY t.id");
         if wanted.is_empty() {
             return Ok(());
         }
-        let sql = format!("{RUNS}{}", row_lock(&hand));
-        let found = hand.read_rows(&sql, &run_rows(&texts(wanted))).await?;
-        self.take_runs(found)
-    }
-
-    fn take_runs(&mut self, found: Vec<InfoRow>) -> Result<(), LoadError> {
+        let sql = format!("{SQL}{}", row_lock(&hand));
+        let found: Vec<InfoRow> = hand.read_rows(&sql, &run_rows(&texts(wanted))).await?;
         for row in found {
             let (row, info) = info_from_row(row)?;
             self.runs.insert(info.id, KnownRun { row: Some(row), info });
@@ -180,15 +173,6 @@ impl State {
         }
         (!pairs.is_empty()).then_some((pairs, runs))
     }
-}
-
-const EXPERIMENTS: &str =
-    "SELECT t.id, t.stage, t.artifact_location FROM {rows} JOIN experiment t ON t.id = r.wanted
-    ORDER BY t.id";
-const RUNS: &str = select_info!("FROM {rows} JOIN run t ON t.uuid = r.wanted ORDER BY t.id");
-
-fn experiment_rows(wanted: &BTreeSet<i64>) -> Rows<'static> {
-    Rows::new(wanted.len()).padded().int("wanted", wanted.iter().copied())
 }
 
 fn texts(wanted: &BTreeSet<RunId>) -> Vec<String> {

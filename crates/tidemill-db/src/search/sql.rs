@@ -6,15 +6,15 @@
 use std::fmt::{self, Write as _};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ToSql, params_from_iter};
+use rusqlite::{ToSql, params_from_iter};
 use serde::Serialize;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, FromRow, Postgres, Sqlite};
 
-use crate::backend::{Conn, Either};
-use crate::direct::FromDirect;
+use crate::backend::{Conn, Either, Hand};
+use crate::direct::{self, FromDirect};
 use crate::search::{Op, Operand, text};
 
 /// Beyond this a list goes as one text: both databases take a limited number of values.
@@ -300,15 +300,17 @@ impl Sql {
         }
     }
 
-    /// As [`Self::fetch`], without sqlx.
-    pub(crate) fn fetch_directly<T: FromDirect>(&self, c: &Connection) -> rusqlite::Result<Vec<T>> {
-        let mut statement = c.prepare_cached(&self.text)?;
-        let mut found = statement.query(params_from_iter(&self.binds))?;
-        let mut read = Vec::new();
-        while let Some(row) = found.next()? {
-            read.push(T::from_direct(row)?);
+    /// As [`Self::fetch`], on a connection of either kind.
+    pub(crate) async fn fetch_on<T>(&self, hand: Hand<'_>) -> sqlx::Result<Vec<T>>
+    where
+        T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + FromDirect + Send + Unpin,
+    {
+        match hand {
+            Hand::Sqlx(conn) => self.fetch(conn).await,
+            Hand::Direct(c) => {
+                direct::rows(c, &self.text, params_from_iter(&self.binds)).map_err(direct::carried)
+            }
         }
-        Ok(read)
     }
 
     /// How the database would run it, for tests and measurements.

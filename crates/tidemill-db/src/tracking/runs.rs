@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use futures::FutureExt as _;
 use tidemill_core::{RunId, Timestamp};
-use tokio::runtime::Handle;
 
 use super::experiments::parse_stage;
 use super::load::{LoadError, load};
@@ -84,13 +83,7 @@ impl Db {
             return Ok(Vec::new());
         }
         let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        if let Either::Sqlite(pools) = self.pools() {
-            let work = move |c: &mut Connection| Handle::current().block_on(by_uuid(Hand::Direct(c), &texts));
-            return pools.direct.read(self.shared_ctx(), "read runs", work).await;
-        }
-        let mut snapshot = self.snapshot().await?;
-        let runs = by_uuid(snapshot.conn().into(), &texts).await;
-        runs.map_err(LoadError::sort(self.ctx(), "read runs"))
+        self.view("read runs", move |hand| async move { by_uuid(hand, &texts).await }.boxed()).await
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt as _;
+
 use crate::search::Sql;
 use crate::search::runs::need::{Need, needs};
-use crate::search::runs::plan::{Search, Source};
+use crate::search::runs::plan::Search;
 use crate::search::runs::query::{Found, Scope, push_search};
 use crate::search::runs::{Effort, RunSearch};
 use crate::tracking::Stage;
@@ -44,25 +46,26 @@ impl Db {
         if search.experiments.is_empty() || search.stages.is_empty() || needs.contains(&Need::Nothing) {
             return Ok(Some(0));
         }
-        let (mut tx, scope) = (self.snapshot().await?, Scope::of(search));
-        let mut plan = Search {
-            ctx: Arc::clone(self.shared_ctx()),
-            source: Source::Tx(&mut tx),
-            scope: scope.clone(),
-            effort: Effort::default(),
-        };
-        plan.prepare().await?;
-        if needs.is_empty() {
-            return Ok(Some(plan.fewest(&needs, limit).await?.0));
-        }
-        let (rows, driver) = plan.fewest(&needs, looked_at).await?;
-        if rows >= looked_at {
-            return Ok(None);
-        }
-        let mut sql = plan.sql();
-        push_search(&mut sql, &scope, &driver, &needs, &[], None, limit);
-        let found: Vec<Found> = plan.fetch(&sql).await?;
-        Ok(Some(found.len()))
+        let (ctx, scope) = (Arc::clone(self.ctx()), Scope::of(search));
+        self.view("search runs", move |hand| {
+            async move {
+                let mut plan = Search { ctx, hand, scope: scope.clone(), effort: Effort::default() };
+                plan.prepare().await?;
+                if needs.is_empty() {
+                    return Ok(Some(plan.fewest(&needs, limit).await?.0));
+                }
+                let (rows, driver) = plan.fewest(&needs, looked_at).await?;
+                if rows >= looked_at {
+                    return Ok(None);
+                }
+                let mut sql = plan.sql();
+                push_search(&mut sql, &scope, &driver, &needs, &[], None, limit);
+                let found: Vec<Found> = plan.fetch(&sql).await?;
+                Ok(Some(found.len()))
+            }
+            .boxed()
+        })
+        .await
     }
 
     /// Keys that runs of an experiment have and that hold `part`, whatever the case of letters, in order; at most `limit`. Of an

@@ -15,14 +15,12 @@ pub use plan::Effort;
 
 use std::sync::Arc;
 
-use rusqlite::Connection;
-use tokio::runtime::Handle;
+use futures::FutureExt as _;
 
-use crate::backend::{Either, Hand};
 use crate::search::parts::Parts;
-use crate::search::runs::plan::{Search, Source};
+use crate::search::runs::plan::Search;
 use crate::search::{Condition, Cursor, OrderBy, Page};
-use crate::tracking::load::{LoadError, load};
+use crate::tracking::load::load;
 use crate::tracking::{Run, Stage};
 use crate::{Db, Error, Result};
 
@@ -92,40 +90,23 @@ impl Db {
         effort: Effort,
         part: usize,
     ) -> Result<(Vec<Run>, Vec<i64>, Option<Cursor>)> {
-        if let Either::Sqlite(pools) = self.pools() {
-            let (ctx, search) = (Arc::clone(self.shared_ctx()), search.clone());
-            let work = move |c: &mut Connection| {
-                // It waits for nothing.
-                Handle::current().block_on(async {
-                    let (source, scope) = (Source::Direct(&mut *c), query::Scope::of(&search));
-                    let (mut ids, next) = hits(&mut Search { ctx, source, scope, effort }, &search).await?;
-                    let rest = ids.split_off(ids.len().min(part));
-                    Ok((load(Hand::Direct(c), &ids).await?, rest, next))
-                })
-            };
-            return pools.direct.read(self.shared_ctx(), "search runs", work).await;
-        }
-        let mut tx = self.snapshot().await?;
-        let mut plan = Search {
-            ctx: Arc::clone(self.shared_ctx()),
-            source: Source::Tx(&mut tx),
-            scope: query::Scope::of(search),
-            effort,
-        };
-        let (mut ids, next) = hits(&mut plan, search).await?;
-        let rest = ids.split_off(ids.len().min(part));
-        let first = load(tx.conn().into(), &ids).await.map_err(LoadError::sort(self.ctx(), "read runs"))?;
-        Ok((first, rest, next))
+        let (ctx, search) = (Arc::clone(self.ctx()), search.clone());
+        self.view("search runs", move |mut hand| {
+            async move {
+                let scope = query::Scope::of(&search);
+                let mut plan = Search { ctx, hand: hand.reborrow(), scope, effort };
+                let (mut ids, next) = hits(&mut plan, &search).await?;
+                let rest = ids.split_off(ids.len().min(part));
+                Ok((load(hand, &ids).await?, rest, next))
+            }
+            .boxed()
+        })
+        .await
     }
 
     /// Runs by the numbers of their rows.
     async fn runs_of_rows(&self, ids: Vec<i64>) -> Result<Vec<Run>> {
-        if let Either::Sqlite(pools) = self.pools() {
-            let work = move |c: &mut Connection| Handle::current().block_on(load(Hand::Direct(c), &ids));
-            return pools.direct.read(self.shared_ctx(), "read runs", work).await;
-        }
-        let mut tx = self.snapshot().await?;
-        load(tx.conn().into(), &ids).await.map_err(LoadError::sort(self.ctx(), "read runs"))
+        self.view("read runs", move |hand| async move { load(hand, &ids).await }.boxed()).await
     }
 }
 

@@ -10,11 +10,9 @@
 
 use std::sync::Arc;
 
-use rusqlite::Connection;
-
 use crate::Result;
-use crate::backend::{Context, Either, Transact};
-use crate::direct::{self, FromDirect};
+use crate::backend::{Context, Either, Hand};
+use crate::direct::FromDirect;
 use crate::search::Sql;
 use crate::search::page::Place;
 use crate::search::runs::key::{Key, Of};
@@ -64,18 +62,10 @@ impl Effort {
 /// A run with its place by each key.
 pub(super) type Hit = (i64, Vec<Place>);
 
-/// Where a search reads, with one view for all of its statements.
-pub(super) enum Source<'a> {
-    /// In a transaction of sqlx.
-    Tx(&'a mut Transact),
-    /// In one of SQLite without sqlx. Nothing is waited for then.
-    Direct(&'a mut Connection),
-}
-
-/// A search in its transaction.
+/// A search in a transaction, with one view for all of its statements.
 pub(super) struct Search<'a> {
     pub(super) ctx: Arc<Context>,
-    pub(super) source: Source<'a>,
+    pub(super) hand: Hand<'a>,
     pub(super) scope: Scope,
     pub(super) effort: Effort,
 }
@@ -99,22 +89,16 @@ const POSTGRES_ORDER: &str = "SET LOCAL join_collapse_limit = 1; SET LOCAL from_
 impl Search<'_> {
     /// Settles how PostgreSQL plans the statements of this transaction.
     pub(super) async fn prepare(&mut self) -> Result<()> {
-        let Source::Tx(tx) = &mut self.source else { return Ok(()) };
-        match tx.conn() {
-            Either::Sqlite(_) => Ok(()),
-            Either::Postgres(c) => {
-                let set = sqlx::raw_sql(POSTGRES_ORDER).execute(c).await;
-                set.map(|_| ()).map_err(self.ctx.fail("search runs"))
-            }
+        if let Hand::Sqlx(Either::Postgres(c)) = self.hand.reborrow() {
+            let set = sqlx::raw_sql(POSTGRES_ORDER).execute(c).await;
+            set.map_err(self.ctx.fail("search runs"))?;
         }
+        Ok(())
     }
 
     /// An empty statement.
-    pub(super) fn sql(&mut self) -> Sql {
-        match &mut self.source {
-            Source::Tx(tx) => Sql::new(&tx.conn()),
-            Source::Direct(_) => Sql::of(false),
-        }
+    pub(super) fn sql(&self) -> Sql {
+        Sql::of(self.hand.is_postgres())
     }
 
     /// The first `want` runs that meet all needs and come after `after`.
@@ -401,11 +385,7 @@ impl Search<'_> {
             + Send
             + Unpin,
     {
-        let found = match &mut self.source {
-            Source::Tx(tx) => sql.fetch(tx.conn()).await,
-            Source::Direct(c) => sql.fetch_directly(c).map_err(direct::carried),
-        };
-        found.map_err(self.ctx.fail("search runs"))
+        sql.fetch_on(self.hand.reborrow()).await.map_err(self.ctx.fail("search runs"))
     }
 }
 
