@@ -101,6 +101,7 @@ const BUILD: [&str; 28] = [
 ];
 /// More than so many open files are not kept.
 const KEPT: usize = 384;
+
 /// Neighbours of the project, and of the folders around it and around the user's.
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {

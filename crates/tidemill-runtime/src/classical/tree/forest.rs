@@ -95,16 +95,10 @@ impl<T: Real> Forest<T> {
     }
 
     /// Shows each row's leaves, with their first weights, in the order of the trees.
-    fn each_leaf(&self, x: &[T], width: usize, mut visit: impl FnMut(usize, u32, T)) {
+    fn each_leaf(&self, x: &[T], width: usize, visit: impl FnMut(usize, u32, T)) {
         match &self.nodes {
-            Nodes::Small(nodes) => {
-                let visit = |row, node: u32| visit(row, node, nodes[node as usize].threshold());
-                self.each_leaf_of(nodes, x, width, visit);
-            }
-            Nodes::Wide(nodes) => {
-                let visit = |row, node: u32| visit(row, node, nodes[node as usize].threshold());
-                self.each_leaf_of(nodes, x, width, visit);
-            }
+            Nodes::Small(nodes) => self.each_leaf_of(nodes, x, width, visit),
+            Nodes::Wide(nodes) => self.each_leaf_of(nodes, x, width, visit),
         }
     }
 
@@ -113,8 +107,9 @@ impl<T: Real> Forest<T> {
         nodes: &[N],
         x: &[T],
         width: usize,
-        mut visit: impl FnMut(usize, u32),
+        mut visit: impl FnMut(usize, u32, T),
     ) {
+        let mut visit = |row, node: u32| visit(row, node, nodes[node as usize].threshold());
         for (block, rows) in x.chunks(width * BLOCK).enumerate() {
             let rows = Rows { values: rows, width, first: block * BLOCK };
             // Most rows miss nothing, and then no node has to look for it.

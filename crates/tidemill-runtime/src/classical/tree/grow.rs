@@ -119,13 +119,13 @@ impl<T: Real> Growing<T> {
 
 /// Small ones, if all of them can be.
 fn nodes<T: Copy>(mut wide: Vec<Wide<T>>) -> Nodes<T> {
-    // First of all whether, so that nothing is taken for nothing.
-    let small = |(at, node): (u32, &Wide<T>)| Small::of(node, at);
-    if (0..).zip(&wide).all(|place| small(place).is_some()) {
-        let mut nodes = Vec::with_capacity(wide.len());
-        nodes.extend((0..).zip(&wide).filter_map(small));
-        return Nodes::Small(nodes);
+    let mut nodes = Vec::with_capacity(wide.len());
+    for (at, node) in (0..).zip(&wide) {
+        let Some(small) = Small::of(node, at) else {
+            wide.shrink_to_fit();
+            return Nodes::Wide(wide);
+        };
+        nodes.push(small);
     }
-    wide.shrink_to_fit();
-    Nodes::Wide(wide)
+    Nodes::Small(nodes)
 }
